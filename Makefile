@@ -1,0 +1,75 @@
+# Two commands do everything on a fresh machine with Python >= 3.11: `make demo` and `make test`.
+# Each sets up what it needs itself: .venv/ with the locked dependencies, uv where it is present or can be installed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TEST_ARGS ?=
+
+.PHONY: help setup setup-dev demo test lint unit real ui faults fuzz bench snapshots lock clean
+
+help: ## this text
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("walmedic needs Python 3.11 or later, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	@if command -v uv >/dev/null 2>&1; then uv venv --quiet --seed --python $(PYTHON) $(VENV); else $(PYTHON) -m venv $(VENV); fi
+	@command -v uv >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet uv \
+	  || echo "uv could not be installed; going on with pip, which is slower"
+
+# $(call install,lock file): the locked packages, then the project itself, editable and without resolving anything again.
+define install
+	@if command -v uv >/dev/null 2>&1; then UV=uv; elif [ -x $(BIN)/uv ]; then UV=$(BIN)/uv; else UV=; fi; \
+	if [ -n "$$UV" ]; then \
+	  $$UV pip install --quiet --python $(BIN)/python --require-hashes -r $(1) && \
+	  $$UV pip install --quiet --python $(BIN)/python --no-deps -e . ; \
+	else \
+	  $(BIN)/python -m pip install --quiet --require-hashes -r $(1) && \
+	  $(BIN)/python -m pip install --quiet --no-deps -e . ; \
+	fi || { echo "set-up failed: the packages of $(1) could not be installed into $(VENV); the lines above say which"; exit 1; }
+endef
+
+$(VENV)/.demo-ready: pyproject.toml requirements/demo.txt | $(BIN)/python
+	$(call install,requirements/demo.txt)
+	@touch $@
+
+$(VENV)/.dev-ready: pyproject.toml requirements/dev.txt | $(BIN)/python
+	$(call install,requirements/dev.txt)
+	@touch $@ $(VENV)/.demo-ready
+
+setup: $(VENV)/.demo-ready ## make .venv/ with all that the demo needs
+setup-dev: $(VENV)/.dev-ready ## the same and what the tests need
+
+demo: setup ## a real station, broken as in the incident, and the console on it
+	@$(BIN)/walmedic demo
+
+lint: setup-dev ## ruff, mypy strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint ## everything that a change must pass
+	$(BIN)/python -m pytest $(TEST_ARGS)
+
+unit: setup-dev ## the fast tests alone
+	$(BIN)/python -m pytest tests/unit tests/property $(TEST_ARGS)
+
+real: setup-dev ## tests on a real QuestDB, Redis, supervisor
+	$(BIN)/python -m pytest tests/real $(TEST_ARGS)
+
+ui: setup-dev ## pilot tests and snapshots
+	$(BIN)/python -m pytest tests/ui $(TEST_ARGS)
+
+snapshots: setup-dev ## draw the snapshots anew (look at each before you commit it)
+	$(BIN)/python -m pytest tests/ui --snapshot-update $(TEST_ARGS)
+
+lock: setup-dev ## write requirements/*.txt from pyproject.toml
+	@UV=$$(command -v uv || echo $(BIN)/uv); \
+	C="$$UV pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml"; \
+	$$C -o requirements/runtime.txt && \
+	$$C --extra demo -c requirements/runtime.txt -o requirements/demo.txt && \
+	$$C --extra demo --group dev -c requirements/demo.txt -o requirements/dev.txt
+
+clean: ## remove what set-up and tests made
+	rm -rf $(VENV) .cache dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

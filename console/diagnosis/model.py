@@ -1,0 +1,177 @@
+"""What a diagnosis says: findings, one report per table, one for the database. Frozen, JSON-able, no I/O."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+
+class Severity(StrEnum):
+    """How bad a finding is: `DAMAGE` makes a table broken, `RISK` at-risk; `NOTE` is only said."""
+
+    DAMAGE = "damage"
+    RISK = "risk"
+    NOTE = "note"
+
+
+class Verdict(StrEnum):
+    """One word per table (contract of `check --json`)."""
+
+    HEALTHY = "healthy"
+    AT_RISK = "at-risk"
+    BROKEN = "broken"
+    UNKNOWN = "unknown"
+
+
+class Code(StrEnum):
+    """Finding codes (contract: add, never rename)."""
+
+    SEQUENCER_MISSING = "sequencer-missing"
+    LOG_MISSING = "log-missing"
+    LOG_EMPTY = "log-empty"
+    LOG_HEADER_ZEROED = "log-header-zeroed"
+    LOG_VERSION_UNKNOWN = "log-version-unknown"
+    LOG_MAX_TXN_PAST_END = "log-max-txn-past-end"
+    LOG_MAX_TXN_BELOW_APPLIED = "log-max-txn-below-applied"
+    LOG_RECORD_ZEROED = "log-record-zeroed"
+    LOG_RECORD_INVALID = "log-record-invalid"
+    LOG_UNKNOWN_SEGMENT = "log-unknown-segment"
+    LOG_STRUCTURE_VERSION_REGRESS = "log-structure-version-regress"
+    LOG_TAIL_UNLOGGED = "log-tail-unlogged"
+    LOG_PART_MISSING = "log-part-missing"
+    WAL_INDEX_MISSING = "wal-index-missing"
+    WAL_INDEX_LOW = "wal-index-low"
+    SEQUENCER_METADATA_MISSING = "sequencer-metadata-missing"
+    SEQUENCER_METADATA_INVALID = "sequencer-metadata-invalid"
+    SEGMENT_EVENT_TRUNCATED = "segment-event-truncated"
+    SEGMENT_MISSING = "segment-missing"
+    SEGMENT_DATA_TORN = "segment-data-torn"
+    TABLE_TXN_INVALID = "table-txn-invalid"
+    TABLE_TXN_BEHIND = "table-txn-behind"
+    OWNERSHIP_DIFFERS = "ownership-differs"
+    BACKUP_FOUND = "backup-found"
+    SERVER_DISAGREES = "server-disagrees"
+    TABLE_SUSPENDED = "table-suspended"
+    UNLISTED_BY_SERVER = "unlisted-by-server"
+    IN_TABLE_BACKUP_AT_RISK = "in-table-backup-at-risk"
+    WAL_AT_RISK_OF_PURGE = "wal-at-risk-of-purge"
+    LAG_OVERFLOW = "lag-overflow"
+    VIEW_BEHIND = "view-behind"
+    UNREADABLE = "unreadable"  # a file that could not be read: permission, I/O error, no such format
+    CRASH_LOG_INVALID = "crash-log-invalid"  # an hs_err log that is empty, cut or not one at all
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One observation: `message` is one sentence for an operator, `file` relative to the db root, `offset` in bytes."""
+
+    code: Code
+    severity: Severity
+    message: str
+    file: str | None = None
+    offset: int | None = None
+    seq_txn: int | None = None
+    evidence: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the finding in the form of `check --json`."""
+        return {
+            "code": self.code.value,
+            "severity": self.severity.value,
+            "file": self.file,
+            "offset": self.offset,
+            "seq_txn": self.seq_txn,
+            "message": self.message,
+            "evidence": self.evidence,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class BlockedStep:
+    """A step that would destroy data now, and why."""
+
+    action: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """The one step recommended now: an action id (or None where a person must decide) and a sentence."""
+
+    action: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableReport:
+    """What is known of one table. A number that cannot be known is None, with a finding that says why.
+
+    `applied_txn` is `_txn` seqTxn plus the lag transactions; `logged_txn` the header's maxTxn. `rows_unapplied` and
+    `rows_at_risk` come from the WAL segments, never from SQL.
+    """
+
+    table: str
+    directory: str
+    wal: bool
+    verdict: Verdict
+    can_read: bool | None
+    can_write: bool | None
+    applied_txn: int | None
+    logged_txn: int | None
+    rows_applied: int | None
+    rows_unapplied: int | None
+    rows_at_risk: int | None
+    findings: tuple[Finding, ...]
+    next_step: NextStep
+    blocked_steps: tuple[BlockedStep, ...] = ()
+
+    def has(self, *codes: Code) -> bool:
+        """Return whether any finding has one of `codes`."""
+        return any(finding.code in codes for finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report in the form of `check --json`."""
+        return {
+            "table": self.table,
+            "directory": self.directory,
+            "wal": self.wal,
+            "verdict": self.verdict.value,
+            "can_read": self.can_read,
+            "can_write": self.can_write,
+            "applied_txn": self.applied_txn,
+            "logged_txn": self.logged_txn,
+            "rows_applied": self.rows_applied,
+            "rows_unapplied": self.rows_unapplied,
+            "rows_at_risk": self.rows_at_risk,
+            "findings": [finding.to_json() for finding in self.findings],
+            "next_step": {"action": self.next_step.action, "reason": self.next_step.reason},
+            "blocked_steps": [{"action": step.action, "reason": step.reason} for step in self.blocked_steps],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseReport:
+    """The whole database: one report per table, findings that belong to none, and what was left out and why."""
+
+    db_root: Path
+    tables: tuple[TableReport, ...]
+    findings: tuple[Finding, ...] = ()
+    left_out: tuple[str, ...] = ()
+    seconds: float = field(default=0.0, compare=False)
+
+    @property
+    def healthy(self) -> bool:
+        """Return whether `check` exits 0: every table healthy and no damage elsewhere."""
+        return all(t.verdict is Verdict.HEALTHY for t in self.tables) and not any(
+            f.severity is not Severity.NOTE for f in self.findings
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document of `check --json`."""
+        return {
+            "schema": 1,
+            "db_root": str(self.db_root),
+            "tables": [table.to_json() for table in self.tables],
+            "findings": [finding.to_json() for finding in self.findings],
+            "left_out": list(self.left_out),
+        }

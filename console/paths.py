@@ -1,0 +1,43 @@
+"""Where walmedic keeps its own files, and where its style sheets are."""
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def styles_dir() -> Path:
+    """Return the folder of style sheets: inside the package in a wheel, beside it in a checkout."""
+    beside = _PACKAGE.parent / "styles"
+    return beside if (beside / "tokens.tcss").is_file() else _PACKAGE / "styles"
+
+
+def default_state_dir() -> Path:
+    """Return the folder for journal, evidence and locks where `--state-dir` names none."""
+    return Path(platformdirs.user_state_dir("walmedic"))
+
+
+def default_settings_file() -> Path:
+    """Return the settings file that is read where neither flag nor environment names one."""
+    return Path(platformdirs.user_config_dir("walmedic")) / "walmedic.toml"
+
+
+def cache_dir() -> Path:
+    """Return the folder for downloads (the demo's server)."""
+    return Path(platformdirs.user_cache_dir("walmedic"))
+
+
+def make_private(folder: Path) -> Path:
+    """Create `folder` with mode 0700 where it is missing and return it.
+
+    Raises OSError where it cannot be made, PermissionError where others may write to it.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.stat()
+    if status.st_mode & 0o022 and status.st_uid == os.geteuid():
+        folder.chmod(0o700)
+    elif status.st_mode & 0o022:
+        raise PermissionError(f"{folder} can be written by others; make it yours alone (chmod 700)")
+    return folder

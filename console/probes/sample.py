@@ -1,0 +1,185 @@
+"""What a probe brings back: one immutable sample, taken at a time, good or not, never an exception."""
+
+import enum
+import time
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Status(enum.StrEnum):
+    """How the source answered: `OK`, `DEGRADED` (in part), `DOWN` (not at all), `UNKNOWN` (not configured or asked)."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    DOWN = "down"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample(Generic[T]):
+    """One reading of one probe. `taken_at` is seconds since the epoch (UTC), `monotonic` the clock for ages."""
+
+    probe: str
+    status: Status
+    data: T | None
+    error: str = ""  # one sentence for the operator: what, where, what to do
+    taken_at: float = field(default_factory=time.time)
+    monotonic: float = field(default_factory=time.monotonic)
+
+
+class Probe(Protocol[T]):
+    """A source that is read again and again. `read` returns within its own deadline and never raises."""
+
+    name: str
+    interval: float  # seconds between the end of one reading and the start of the next
+    deadline: float  # seconds after which the scheduler gives a reading up
+
+    async def read(self) -> Sample[T]:
+        """Take one sample."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections and processes."""
+        ...
+
+
+# ---- what the samples hold -----------------------------------------------------------------------------------------
+
+
+class UnitState(enum.StrEnum):
+    """State of one service, the same for systemd and supervisor."""
+
+    UP = "up"
+    STARTING = "starting"
+    STOPPING = "stopping"
+    DOWN = "down"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class UnitSample:
+    """One service. Times are seconds; `restarts` counts automatic restarts where the backend tells (else None)."""
+
+    name: str
+    role: str
+    state: UnitState
+    pid: int | None = None
+    uptime: float | None = None
+    restarts: int | None = None
+    result: str = ""  # how the last run ended, e.g. `exit 1`, `SIGABRT`
+    memory: int | None = None  # bytes
+    unit_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServicesSample:
+    """All configured services, in the order of the settings."""
+
+    backend: str
+    units: tuple[UnitSample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CrashCause:
+    """Crashes with one cause; times in epoch seconds; file, offset and seqTxn where they could be tied."""
+
+    title: str  # e.g. `SIGSEGV MemoryCR.getLong ← TableTransactionLogV1.open`
+    count: int
+    first_at: float
+    last_at: float
+    file: str = ""
+    offset: int | None = None
+    seq_txn: int | None = None
+    confidence: str = ""
+    explanation: str = ""  # one sentence, e.g. `one page short at seqTxn 7,607,751`
+
+
+@dataclass(frozen=True, slots=True)
+class CrashesSample:
+    """All hs_err logs of the data root."""
+
+    total: int
+    causes: tuple[CrashCause, ...]
+    last_at: float | None
+    per_bucket: tuple[int, ...] = ()  # counts over the time from first to last, oldest first, for the sparkline
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSample:
+    """QuestDB over PGWire. `tables` maps a table's name to what `wal_tables()` says; None where it is not listed."""
+
+    version: str
+    read_only_user: bool
+    round_trip: float  # seconds
+    wal_tables: tuple["ServerTable", ...]
+    parameters: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTable:
+    """One row of `wal_tables()`."""
+
+    name: str
+    suspended: bool
+    writer_txn: int
+    sequencer_txn: int
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSample:
+    """One Redis stream and the consumer group that the writer reads it with. Rates are entries per second.
+
+    `lag` counts entries not yet delivered to the group, `pending` delivered and not acknowledged; `lag_known` says
+    whether `lag` is exact (a bound is shown as such, an unknown lag is None, never 0). `seconds_to_full` is the time
+    to the memory limit at the present rate, None where it is not filling or has no limit.
+    """
+
+    stream: str
+    group: str
+    length: int
+    lag: int | None
+    lag_known: bool
+    pending: int | None
+    oldest_pending: float | None = None  # seconds
+    rate_in: float | None = None
+    rate_out: float | None = None
+    seconds_to_full: float | None = None
+    seconds_to_drain: float | None = None
+    history: tuple[int, ...] = ()  # waiting entries, oldest first, for the sparkline
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BacklogSample:
+    """Redis as the queue before the database. Memory in bytes, `memory_limit` 0 where there is none."""
+
+    version: str
+    memory_used: int
+    memory_limit: int
+    policy: str
+    streams: tuple[StreamSample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JournalLine:
+    """One journal entry as the pane shows it."""
+
+    entry: str
+    at: float  # epoch seconds
+    action: str
+    target: str
+    outcome: str  # `running`, `done`, `failed`, `rolled back`, `undone`, `unfinished`
+    operator: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class JournalSample:
+    """The newest journal entries, newest first."""
+
+    lines: tuple[JournalLine, ...]
+    chain_ok: bool

@@ -1,0 +1,188 @@
+"""What the write side speaks of: action specs, plans, refusals, outcomes. Frozen, JSON-able, no I/O."""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class Danger(enum.StrEnum):
+    """What an action touches: `SAFE` no data, `SERVICE` running services, `DATA` a table's files or rows."""
+
+    SAFE = "safe"
+    SERVICE = "service"
+    DATA = "data"
+
+
+class ExitCode(enum.IntEnum):
+    """Exit codes of the command line (contract)."""
+
+    OK = 0
+    PROBLEMS = 1
+    DONE = 2
+    FAILED = 4
+    REFUSED = 8
+    USAGE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ActionSpec:
+    """One recovery action as palette, help, command line and docs show it."""
+
+    id: str
+    title: str
+    danger: Danger
+    needs_table: bool
+    summary: str  # one sentence: what it does
+    undo: str  # one sentence: the way back
+
+
+@dataclass(frozen=True, slots=True)
+class RowsLost:
+    """Rows that the action will lose: exact, an upper bound, or unknown."""
+
+    kind: str  # `exact`, `bound`, `unknown`
+    value: int | None
+
+    @classmethod
+    def exact(cls, value: int) -> "RowsLost":
+        """Return a count that is exact."""
+        return cls("exact", value)
+
+    @property
+    def phrase(self) -> str:
+        """Return the word of the confirmation phrase: `0`, `1000`, `up-to-1000`, `unknown`."""
+        if self.kind == "exact":
+            return str(self.value)
+        return f"up-to-{self.value}" if self.kind == "bound" else "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why the policy says no, and what to do instead."""
+
+    code: str
+    reason: str
+    instead: str
+
+    def to_json(self) -> dict[str, str]:
+        """Return the refusal in the form of `plan --json`."""
+        return {"code": self.code, "reason": self.reason, "instead": self.instead}
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One thing that must hold, whether it does, and the evidence for it."""
+
+    claim: str
+    holds: bool
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One exact change: a file's bytes before and after, a command, or an SQL statement."""
+
+    kind: str  # `create`, `rename`, `overwrite`, `copy`, `command`, `sql`, `lock`
+    target: str  # path relative to the db root, or the command or statement itself
+    before: str = ""
+    after: str = ""
+    size: int | None = None  # bytes written
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of a plan, carried out whole and journalled before it starts.
+
+    `step` names the executor's step, `parameters` are all that it needs: JSON values only, so that a stage can be
+    resumed from the journal after the process was killed. Large inputs are attachments of the plan, named by a
+    parameter.
+    """
+
+    id: str
+    title: str
+    step: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something the plan rests on: when `digest` differs at confirmation the phrase is void."""
+
+    name: str  # e.g. a path relative to the db root
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would be done. Immutable; `plan_id` is a digest of action, target, stages and facts."""
+
+    plan_id: str
+    action: str
+    table: str | None  # the table's name
+    station: str
+    confirmation: str
+    why: str  # why this action and how sure it is, one short paragraph
+    rows_lost: RowsLost
+    rows_back: int  # rows that become visible again
+    rows_maybe_twice: int
+    refused: tuple[Refusal, ...]
+    requirements: tuple[Requirement, ...]
+    stages: tuple[Stage, ...]
+    facts: tuple[Fact, ...]
+    undo: str
+    rehearsed: bool
+    left_out: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    attachments: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def needed(self) -> bool:
+        """Return whether there is anything to do."""
+        return bool(self.stages)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One line of a proof: what was expected and what was found."""
+
+    claim: str
+    expected: str
+    found: str
+    ok: bool
+
+
+class Outcome(enum.StrEnum):
+    """How a run ended."""
+
+    NOT_NEEDED = "not-needed"
+    DONE = "done"
+    FAILED = "failed"
+    ROLLED_BACK = "rolled-back"
+    REFUSED = "refused"
+    UNFINISHED = "unfinished"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What the executor tells while it works: a stage begins, moves on, ends. Sizes in bytes where known."""
+
+    entry: str
+    stage: str
+    title: str
+    state: str  # `begins`, `goes on`, `done`, `failed`
+    message: str = ""
+    done: int | None = None
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """The end of a run, as `run --json` shows it after the plan."""
+
+    entry: str
+    outcome: Outcome
+    message: str
+    verification: tuple[Claim, ...] = ()
+    next_step: str = ""

@@ -1,0 +1,199 @@
+"""A QuestDB of our own, on loopback and free ports, never to be mistaken for the station's.
+
+Used by rehearsals (on a clone), by the demo station's preparation and by the tests. It takes nothing from the
+environment that could point elsewhere (`QDB_*`), and proves that the sockets it talks to belong to its own process.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import psutil
+import psycopg
+
+_JVM_FLAGS = ("-XX:+UseParallelGC", "-XX:TieredStopAtLevel=1")
+_OPENS = ("--add-exports", "java.base/jdk.internal.math=io.questdb")
+
+
+class ServerError(Exception):
+    """The private server did not start, or died; the message is for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerBinary:
+    """What to run: QuestDB's jar and a Java 17 or later."""
+
+    jar: Path
+    java: Path
+
+
+def free_ports(count: int) -> list[int]:
+    """Return `count` distinct free loopback ports. Another may take them before use: ownership is proven later."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+class PrivateServer:
+    """One QuestDB process on `root` (the directory that holds `db/`). Use as a context manager or start and stop it.
+
+    `settings` go over the loopback defaults in its own server.conf. `heap` is the JVM's -Xmx.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        binary: ServerBinary,
+        *,
+        settings: Mapping[str, str] | None = None,
+        heap: str = "512m",
+        nice: int = 0,
+        jvm_flags: Sequence[str] = (),
+    ) -> None:
+        self.root = root
+        self.binary = binary
+        self.http_port, self.pg_port = free_ports(2)
+        self.log = root / "questdb.log"
+        self._settings = dict(settings or {})
+        self._heap = heap
+        self._nice = nice
+        self._jvm_flags = tuple(jvm_flags)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "PrivateServer":
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it lives."""
+        return self._process.pid if self._process and self._process.poll() is None else None
+
+    @property
+    def exit_status(self) -> int | None:
+        """The exit status once it has ended; negative is a signal."""
+        return self._process.poll() if self._process else None
+
+    def start(self, timeout: float = 60.0) -> None:
+        """Start and wait until PGWire answers. Raises ServerError where it dies, hangs, or the port is another's."""
+        self._write_configuration()
+        command = [
+            str(self.binary.java), f"-Xmx{self._heap}", *_JVM_FLAGS, *self._jvm_flags, *_OPENS,
+            f"-XX:ErrorFile={self.root}/hs_err_pid%p.log",
+            "-p", str(self.binary.jar), "-m", "io.questdb/io.questdb.ServerMain", "-d", str(self.root),
+        ]  # fmt: skip
+        environment = {
+            k: v for k, v in os.environ.items() if not k.startswith(("QDB_", "JAVA_TOOL", "JDK_JAVA", "_JAVA"))
+        }
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.root,
+                env=environment,
+                start_new_session=True,
+            )
+        if self._nice:
+            with contextlib.suppress(psutil.Error):
+                psutil.Process(self._process.pid).nice(self._nice)
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise ServerError(
+                    f"the server on {self.root} ended while starting ({self._ended()}); its log is {self.log}"
+                )
+            try:
+                with self.connect(timeout=2):
+                    self._prove_ownership()
+                    return
+            except psycopg.OperationalError:
+                time.sleep(0.05)
+        self.kill()
+        raise ServerError(f"the server on {self.root} did not answer within {timeout:.0f} s; its log is {self.log}")
+
+    def wait_for_exit(self, timeout: float) -> int | None:
+        """Wait for the process to end by itself; return its status, or None where it still runs."""
+        if self._process is None:
+            return None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout)
+        return self._process.poll()
+
+    def stop(self, timeout: float = 30.0) -> None:
+        """Ask it to end (SIGTERM); kill it after `timeout` seconds. Nothing happens where it does not run."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """Kill it at once (SIGKILL), as a power loss of the process would."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def connect(self, timeout: int = 5) -> psycopg.Connection[tuple[Any, ...]]:
+        """Return a new PGWire connection; autocommit, because QuestDB has no transactions over several statements."""
+        return psycopg.connect(
+            host="127.0.0.1", port=self.pg_port, user="admin", password="quest", dbname="qdb",  # noqa: S106
+            autocommit=True, connect_timeout=timeout, prepare_threshold=None,
+        )  # fmt: skip
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Run one statement on a fresh connection and return its rows (none for statements without a result)."""
+        with self.connect() as connection:
+            cursor = psycopg.ClientCursor(connection)
+            cursor.execute(sql.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def _ended(self) -> str:
+        status = self.exit_status
+        return f"signal {-status}" if status is not None and status < 0 else f"exit {status}"
+
+    def _prove_ownership(self) -> None:
+        if self._process is None:
+            return
+        listening = {
+            c.laddr.port
+            for c in psutil.Process(self._process.pid).net_connections("tcp")
+            if c.status == psutil.CONN_LISTEN
+        }
+        if self.pg_port not in listening:
+            self.kill()
+            raise ServerError(f"port {self.pg_port} is answered by another process than the server on {self.root}")
+
+    def _write_configuration(self) -> None:
+        settings = {
+            "http.bind.to": f"127.0.0.1:{self.http_port}",
+            "http.net.bind.to": f"127.0.0.1:{self.http_port}",
+            "http.min.enabled": "false",
+            "pg.net.bind.to": f"127.0.0.1:{self.pg_port}",
+            "line.tcp.enabled": "false",
+            "line.udp.enabled": "false",
+            "telemetry.enabled": "false",
+            "shared.worker.count": "2",
+            **self._settings,
+        }
+        conf = self.root / "conf"
+        conf.mkdir(parents=True, exist_ok=True)
+        (conf / "server.conf").write_text("".join(f"{key}={value}\n" for key, value in settings.items()))

@@ -1,0 +1,232 @@
+"""Settings: one frozen value from defaults, a TOML file, the environment and flags, each stronger than the last.
+
+Secrets come only from the environment or from a file of mode 0600; they are kept out of `repr`, logs and `doctor`.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from console import paths
+
+S = TypeVar("S", bound=Any)
+
+
+class SettingsError(Exception):
+    """A settings file or variable that cannot be used; the message names file and key."""
+
+
+class Role(StrEnum):
+    """What a service is to the station; advice such as "stop the writer, keep the feeds" rests on it."""
+
+    DATABASE = "database"
+    WRITER = "writer"
+    FEED = "feed"
+    QUEUE = "queue"
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One service as its backend names it."""
+
+    name: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One Redis stream, the group that reads it, the table it ends in; `max_length` is the feed's MAXLEN (0: none)."""
+
+    name: str
+    group: str = "batch-writer"
+    table: str = ""
+    max_length: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class QuestDBSettings:
+    """Where the server is. `jar` and `java` are for rehearsals; empty means: as the running server, else PATH."""
+
+    db_root: str = ""
+    host: str = "127.0.0.1"
+    pg_port: int = 8812
+    http_port: int = 9000
+    health_port: int = 9003
+    user: str = "admin"
+    password: str = field(default="quest", repr=False)
+    database: str = "qdb"
+    jar: str = ""
+    java: str = ""
+    log: str = ""  # the server's own log file, where it has one
+
+
+@dataclass(frozen=True, slots=True)
+class RedisSettings:
+    """Where the queue is."""
+
+    host: str = "127.0.0.1"
+    port: int = 6379
+    password: str = field(default="", repr=False)
+    streams: tuple[Stream, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServicesSettings:
+    """Which backend runs the services: `systemd`, `systemd-user`, `supervisor` or `none`."""
+
+    backend: str = "none"
+    socket: str = ""  # supervisor: path of its unix socket
+    units: tuple[Unit, ...] = ()
+
+    def named(self, role: Role) -> tuple[str, ...]:
+        """Return the names of the services with `role`."""
+        return tuple(unit.name for unit in self.units if unit.role is role)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings. `sources` maps a dotted key to where its value came from, for `doctor`."""
+
+    station: str = ""
+    state_dir: str = ""
+    questdb: QuestDBSettings = field(default_factory=QuestDBSettings)
+    redis: RedisSettings = field(default_factory=RedisSettings)
+    services: ServicesSettings = field(default_factory=ServicesSettings)
+    file: str = ""
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def state_path(self) -> Path:
+        """Return the folder for journal, evidence and locks."""
+        return Path(self.state_dir) if self.state_dir else paths.default_state_dir()
+
+    @property
+    def station_name(self) -> str:
+        """Return the station's name: as set, else the name of the data root's directory."""
+        if self.station:
+            return self.station
+        root = Path(self.questdb.db_root)
+        return (root.parent.name if root.name == "db" else root.name) or "station"
+
+
+_SECRETS = {"questdb.password", "redis.password"}
+_BACKENDS = {"systemd", "systemd-user", "supervisor", "none"}
+_NOT_SET = {"file", "sources"}
+
+
+def _coerce(key: str, value: object, kind: Any, where: str) -> object:
+    """Return `value` as `kind`. Raises SettingsError naming `where` and `key`."""
+    if kind is int:
+        try:
+            return int(str(value))
+        except ValueError:
+            raise SettingsError(f"{where}: {key} must be a whole number, not {value!r}") from None
+    if kind is str and isinstance(value, str):
+        return value
+    raise SettingsError(f"{where}: {key} must be text, not {value!r}")
+
+
+def _entries(key: str, value: object, kind: type[Stream] | type[Unit], where: str) -> tuple[Any, ...]:
+    """Return the tables of an array such as `redis.streams` as records of `kind`."""
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise SettingsError(f"{where}: {key} must be a list of tables such as [[{key}]]")
+    known = {f.name for f in fields(kind)}
+    made = []
+    for item in value:
+        if unknown := set(item) - known:
+            raise SettingsError(f"{where}: {key} has no key {sorted(unknown)[0]!r}; known: {', '.join(sorted(known))}")
+        if "name" not in item:
+            raise SettingsError(f"{where}: every entry of {key} needs a name")
+        values = dict(item)
+        if kind is Unit:
+            try:
+                values["role"] = Role(item.get("role", ""))
+            except ValueError:
+                raise SettingsError(f"{where}: {key}: role must be one of {', '.join(Role)}") from None
+        hints = get_type_hints(kind)
+        for name in set(values) - {"role"}:
+            values[name] = _coerce(f"{key}.{name}", values[name], hints[name], where)
+        make: Any = kind
+        made.append(make(**values))
+    return tuple(made)
+
+
+def _merge(base: S, values: Mapping[str, Any], where: str, sources: dict[str, str], prefix: str = "") -> S:
+    """Return `base` with `values` over it; every key taken is noted in `sources`."""
+    hints = get_type_hints(type(base))
+    changed: dict[str, Any] = {}
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        if name not in hints or key in _NOT_SET:
+            known = ", ".join(sorted(set(hints) - _NOT_SET))
+            raise SettingsError(f"{where}: there is no setting {key!r}; known here: {known}")
+        current = getattr(base, name)
+        if is_dataclass(current):
+            if not isinstance(value, Mapping):
+                raise SettingsError(f"{where}: {key} must be a table")
+            changed[name] = _merge(current, value, where, sources, f"{key}.")
+            continue
+        if name == "streams":
+            changed[name] = _entries(key, value, Stream, where)
+        elif name == "units":
+            changed[name] = _entries(key, value, Unit, where)
+        else:
+            changed[name] = _coerce(key, value, hints[name], where)
+        if key == "services.backend" and changed[name] not in _BACKENDS:
+            raise SettingsError(f"{where}: {key} must be one of {', '.join(sorted(_BACKENDS))}")
+        sources[key] = where
+    merged: S = replace(base, **changed)
+    return merged
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return settings named by variables such as WALMEDIC_QUESTDB_PG_PORT, nested as in the file."""
+    sections = {f.name for f in fields(Settings) if f.name in {"questdb", "redis", "services"}}
+    found: dict[str, Any] = {}
+    for variable, value in environment.items():
+        if not variable.startswith("WALMEDIC_") or variable == "WALMEDIC_CONFIG":
+            continue
+        name = variable.removeprefix("WALMEDIC_").lower()
+        section = next((s for s in sections if name.startswith(f"{s}_")), None)
+        if section:
+            found.setdefault(section, {})[name.removeprefix(f"{section}_")] = value
+        else:
+            found[name] = value
+    return found
+
+
+def _holds_secret(values: Mapping[str, Any]) -> bool:
+    return any(key.split(".")[1] in values.get(key.split(".")[0], {}) for key in _SECRETS)
+
+
+def load(
+    file: Path | None = None, flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None
+) -> Settings:
+    """Return the settings of `file` (or WALMEDIC_CONFIG, or the default file), environment and `flags`.
+
+    Raises SettingsError naming file and key where something is unknown, malformed, or a secret that others can read.
+    """
+    env = os.environ if environment is None else environment
+    named = file or (Path(env["WALMEDIC_CONFIG"]) if env.get("WALMEDIC_CONFIG") else None)
+    path = named or paths.default_settings_file()
+    sources: dict[str, str] = {}
+    settings = Settings()
+    if named or path.is_file():
+        try:
+            with path.open("rb") as stream:
+                values = tomllib.load(stream)
+        except OSError as error:
+            raise SettingsError(f"{path}: cannot be read ({error.strerror}); name another with --config") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{path}: is not valid TOML: {error}") from error
+        if _holds_secret(values) and path.stat().st_mode & 0o077:
+            raise SettingsError(f"{path}: holds a password and can be read by others; make it yours alone (chmod 600)")
+        settings = replace(_merge(settings, values, str(path), sources), file=str(path))
+    settings = _merge(settings, _from_environment(env), "environment", sources)
+    if flags:
+        settings = _merge(settings, flags, "command line", sources)
+    return replace(settings, sources=sources)
