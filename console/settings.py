@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from console import paths
+from console.errors import WalmedicError
 
 S = TypeVar("S", bound=Any)
 
 
-class SettingsError(Exception):
+class SettingsError(WalmedicError):
     """A settings file or variable that cannot be used; the message names file and key."""
 
 
@@ -97,6 +98,7 @@ class Settings:
     redis: RedisSettings = field(default_factory=RedisSettings)
     services: ServicesSettings = field(default_factory=ServicesSettings)
     file: str = ""
+    bare: bool = False  # a directory that belongs to no configured station: no services, no SQL
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
@@ -115,7 +117,7 @@ class Settings:
 
 _SECRETS = {"questdb.password", "redis.password"}
 _BACKENDS = {"systemd", "systemd-user", "supervisor", "none"}
-_NOT_SET = {"file", "sources"}
+_NOT_SET = {"file", "bare", "sources"}
 
 
 def _coerce(key: str, value: object, kind: Any, where: str) -> object:
@@ -230,3 +232,21 @@ def load(
     if flags:
         settings = _merge(settings, flags, "command line", sources)
     return replace(settings, sources=sources)
+
+
+def for_db_root(settings: Settings, db_root: str) -> Settings:
+    """Return `settings` for the database at `db_root`.
+
+    A root that is not the configured station's is a bare one: it keeps the state directory and nothing that would reach
+    the station's services, queue or server, so that a copy is never mistaken for the original.
+    """
+    configured = settings.questdb.db_root
+    if configured and _data_root(configured) == _data_root(db_root):
+        return settings
+    bare = Settings(state_dir=settings.state_dir, questdb=QuestDBSettings(db_root=db_root), bare=True)
+    return replace(bare, sources={"questdb.db_root": "command line"})
+
+
+def _data_root(path: str) -> Path:
+    resolved = Path(path).resolve()
+    return resolved.parent if resolved.name == "db" else resolved

@@ -19,11 +19,13 @@ from typing import Any
 import psutil
 import psycopg
 
+from console.errors import WalmedicError
+
 _JVM_FLAGS = ("-XX:+UseParallelGC", "-XX:TieredStopAtLevel=1")
 _OPENS = ("--add-exports", "java.base/jdk.internal.math=io.questdb")
 
 
-class ServerError(Exception):
+class ServerError(WalmedicError):
     """The private server did not start, or died; the message is for the operator."""
 
 
