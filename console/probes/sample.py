@@ -5,6 +5,13 @@ import time
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+from console.services.model import UnitSample, UnitState
+
+__all__ = [  # UnitSample and UnitState are of the layer below and belong to what samples hold
+    "BacklogSample", "CrashCause", "CrashesSample", "JournalLine", "JournalSample", "Probe", "Sample", "ServerSample",
+    "ServerTable", "ServicesSample", "Status", "StreamSample", "UnitSample", "UnitState",
+]  # fmt: skip
+
 T = TypeVar("T")
 
 
@@ -46,32 +53,6 @@ class Probe(Protocol[T]):
 
 
 # ---- what the samples hold -----------------------------------------------------------------------------------------
-
-
-class UnitState(enum.StrEnum):
-    """State of one service, the same for systemd and supervisor."""
-
-    UP = "up"
-    STARTING = "starting"
-    STOPPING = "stopping"
-    DOWN = "down"
-    FAILED = "failed"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class UnitSample:
-    """One service. Times are seconds; `restarts` counts automatic restarts where the backend tells (else None)."""
-
-    name: str
-    role: str
-    state: UnitState
-    pid: int | None = None
-    uptime: float | None = None
-    restarts: int | None = None
-    result: str = ""  # how the last run ended, e.g. `exit 1`, `SIGABRT`
-    memory: int | None = None  # bytes
-    unit_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""Service backends: how the station's processes are seen, stopped and started (systemd, supervisor)."""
+"""The services of a station: what runs them, in which state they are, and how they are started and stopped."""

@@ -1,0 +1,65 @@
+"""One way to read and command services, whatever runs them."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from console.services.model import UnitSample
+from console.settings import Settings, Unit
+
+VERBS = ("start", "stop", "restart", "mask", "unmask")
+
+
+class ServiceControl(Protocol):
+    """What runs the services. Every method blocks, keeps its own deadline, and raises ServiceError in one sentence."""
+
+    backend: str
+    can_mask: bool
+
+    def states(self, units: Iterable[Unit]) -> tuple[UnitSample, ...]:
+        """Return the state of each of `units`, in their order."""
+        ...
+
+    def stop(self, unit: str, timeout: float = 60.0) -> None:
+        """Stop `unit` and return once no process of it is left. Nothing happens where it does not run."""
+        ...
+
+    def start(self, unit: str, timeout: float = 60.0) -> None:
+        """Start `unit` and return once it is up. A start limit that was hit before is forgotten first."""
+        ...
+
+    def mask_runtime(self, unit: str) -> None:
+        """Keep `unit` from being started by anyone until `unmask` or the next boot.
+
+        Does nothing where the backend has no such thing (`can_mask` is False): supervisord never starts by itself what
+        was stopped.
+        """
+        ...
+
+    def unmask(self, unit: str) -> None:
+        """Take `mask_runtime` back; nothing happens where it was not in force."""
+        ...
+
+    def command_line(self, verb: str, unit: str) -> str:
+        """Return the command that an operator would type for one of `VERBS`; empty where there is none."""
+        ...
+
+
+def control_for(settings: Settings) -> ServiceControl | None:
+    """Return the control of the station's services, None where the settings name no backend.
+
+    Raises ServiceError where the settings name one without what it needs.
+    """
+    match settings.services.backend:
+        case "systemd":
+            from console.services.systemd import SystemdControl
+
+            return SystemdControl(user=False)
+        case "systemd-user":
+            from console.services.systemd import SystemdControl
+
+            return SystemdControl(user=True)
+        case "supervisor":
+            from console.services.supervisor import SupervisorControl
+
+            return SupervisorControl(settings.services.socket)
+    return None

@@ -1,0 +1,251 @@
+"""Services under systemd, by `systemctl`: the very commands that an operator would type.
+
+`systemctl show --property=…` is systemd's own computer-readable form (systemctl(1)); one call answers for all units.
+"""
+
+import contextlib
+import os
+import shlex
+import signal
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from console.services.command import Finished, run
+from console.services.model import ServiceError, UnitSample, UnitState
+from console.settings import Unit
+from console.text import clean_line
+
+_PROPERTIES = (
+    "Id", "LoadState", "ActiveState", "SubState", "FragmentPath", "DropInPaths", "MainPID", "NRestarts", "Result",
+    "ExecMainCode", "ExecMainStatus", "ExecMainPID", "ActiveEnterTimestampMonotonic", "MemoryCurrent",
+    "StartLimitBurst", "StartLimitIntervalUSec",
+)  # fmt: skip
+_ANSWER = 8.0  # seconds for anything that only asks
+_EXITED, _KILLED, _DUMPED = (
+    "1",
+    "2",
+    "3",
+)  # CLD_EXITED, CLD_KILLED, CLD_DUMPED of <signal.h>, as ExecMainCode gives them
+_STATES = {
+    "active": UnitState.UP,
+    "reloading": UnitState.UP,
+    "refreshing": UnitState.UP,
+    "activating": UnitState.STARTING,
+    "deactivating": UnitState.STOPPING,
+    "inactive": UnitState.DOWN,
+    "failed": UnitState.FAILED,
+}
+_NO_PERMISSION = ("access denied", "permission denied", "authentication required", "not permitted", "not authorized")
+_DROP_IN = "90-walmedic-hold.conf"
+
+
+class SystemdControl:
+    """The system's systemd, or the user's own (`user`)."""
+
+    can_mask = True
+
+    def __init__(self, *, user: bool) -> None:
+        self.backend = "systemd-user" if user else "systemd"
+        self._base = ("systemctl", "--user") if user else ("systemctl",)
+        self._user = user
+
+    def states(self, units: Iterable[Unit]) -> tuple[UnitSample, ...]:
+        """Return the state of each of `units`, in their order. Raises ServiceError where systemd does not answer."""
+        wanted = list(units)
+        if not wanted:
+            return ()
+        found = self._show([unit.name for unit in wanted])
+        return tuple(_sample(unit, properties) for unit, properties in zip(wanted, found, strict=True))
+
+    def stop(self, unit: str, timeout: float = 60.0) -> None:
+        """Stop `unit`; systemctl returns once no process of it is left."""
+        self._command("stop", unit, timeout)
+        state = self._state(unit)
+        if state.state not in (UnitState.DOWN, UnitState.FAILED):
+            raise ServiceError(f"{unit} is {state.sub_state or state.state} after `{self.command_line('stop', unit)}`")
+
+    def start(self, unit: str, timeout: float = 60.0) -> None:
+        """Start `unit` and wait until systemd calls it active."""
+        deadline = time.monotonic() + timeout
+        if self._state(unit).state is UnitState.FAILED:
+            run([*self._base, "--no-ask-password", "reset-failed", "--", _full_name(unit)], _ANSWER)
+        self._command("start", unit, timeout)
+        while True:
+            sample = self._state(unit)
+            if sample.state is UnitState.UP:
+                return
+            if sample.state in (UnitState.FAILED, UnitState.DOWN) or sample.sub_state == "auto-restart":
+                how = f" ({sample.result})" if sample.result else ""
+                raise ServiceError(f"{unit} started and ended again{how}; `{self._journal(unit)}` says why")
+            if time.monotonic() > deadline:
+                raise ServiceError(
+                    f"{unit} is still {sample.sub_state or sample.state} {timeout:.0f} s after its start"
+                )
+            time.sleep(0.2)
+
+    def mask_runtime(self, unit: str) -> None:
+        """Mask `unit` until the next boot, and prove that it is masked.
+
+        `systemctl mask --runtime` has no effect on a unit whose file is in /etc or in the user's configuration, since
+        those come before /run (systemd.unit(5)). Such a unit gets a drop-in in /run that makes every start fail.
+        """
+        self._command("mask --runtime", unit, _ANSWER)
+        if self._state(unit).masked:
+            return
+        self._command("unmask --runtime", unit, _ANSWER)
+        place = self._hold_path(unit)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(
+                "# Written by walmedic: the service must not start while its files are repaired. Gone after a reboot.\n"
+                f"[Unit]\nAssertPathExists=!/\nDescription={_full_name(unit)} (held by walmedic)\n"
+            )
+        except OSError as error:
+            raise ServiceError(
+                f"{unit} cannot be held down: {place} cannot be written ({error.strerror}); "
+                f"move its unit file away or run as the user who may: sudo mkdir -p {place.parent}"
+            ) from error
+        self._reload()
+        if not self._state(unit).masked:
+            raise ServiceError(f"{unit} could not be masked: systemd takes no notice of {place}")
+
+    def unmask(self, unit: str) -> None:
+        """Take `mask_runtime` back."""
+        with contextlib.suppress(FileNotFoundError):
+            self._hold_path(unit).unlink()
+            with contextlib.suppress(OSError):
+                self._hold_path(unit).parent.rmdir()
+            self._reload()
+        self._command("unmask --runtime", unit, _ANSWER)
+
+    def command_line(self, verb: str, unit: str) -> str:
+        """Return e.g. `systemctl --user stop batch-writer.service`."""
+        words = {"mask": ("mask", "--runtime"), "unmask": ("unmask", "--runtime")}.get(verb, tuple(verb.split()))
+        return shlex.join([*self._base, *words, _full_name(unit)])
+
+    def _command(self, verb: str, unit: str, timeout: float) -> None:
+        argv = [*self._base, "--no-ask-password", *verb.split(), "--", _full_name(unit)]
+        finished = run(argv, timeout)
+        if finished.status:
+            raise self._refusal(verb, unit, finished)
+
+    def _refusal(self, verb: str, unit: str, finished: Finished) -> ServiceError:
+        said = clean_line(finished.error or finished.output) or f"exit {finished.status}"
+        command = self.command_line(verb, unit)
+        if any(sign in said.lower() for sign in _NO_PERMISSION):
+            word = verb.split()[0]
+            if self._user:
+                return ServiceError(
+                    f"no permission to {word} {unit}; log in as the user it belongs to, then: {command}"
+                )
+            return ServiceError(f"no permission to {word} {unit}; the command that would work is: sudo {command}")
+        return ServiceError(f"`{command}` failed: {said}")
+
+    def _state(self, unit: str) -> UnitSample:
+        return _sample_of(unit, "", self._show([unit])[0])
+
+    def _show(self, names: list[str]) -> list[dict[str, str]]:
+        """Return the properties of each of `names`, in their order."""
+        argv = [*self._base, "show", f"--property={','.join(_PROPERTIES)}", "--", *map(_full_name, names)]
+        finished = run(argv, _ANSWER)
+        blocks = [_properties(block) for block in finished.output.strip().split("\n\n") if block.strip()]
+        if finished.status or len(blocks) != len(names):
+            said = clean_line(finished.error) or f"exit {finished.status}"
+            if "failed to connect to bus" in said.lower() or "not been booted with systemd" in said.lower():
+                which = "the user's systemd" if self._user else "systemd"
+                raise ServiceError(f"{which} cannot be reached ({said}); is services.backend right?")
+            raise ServiceError(f"`{shlex.join(argv[:2])} …` failed: {said}")
+        return blocks
+
+    def _reload(self) -> None:
+        finished = run([*self._base, "--no-ask-password", "daemon-reload"], 30.0)
+        if finished.status:
+            raise ServiceError(f"`{shlex.join([*self._base, 'daemon-reload'])}` failed: {clean_line(finished.error)}")
+
+    def _hold_path(self, unit: str) -> Path:
+        runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+        base = Path(runtime) / "systemd" / "user" if self._user else Path("/run/systemd/system")
+        return base / f"{_full_name(unit)}.d" / _DROP_IN
+
+    def _journal(self, unit: str) -> str:
+        return shlex.join(["journalctl", *(["--user"] if self._user else []), "-u", _full_name(unit), "-n", "50"])
+
+
+def _full_name(unit: str) -> str:
+    """Return `unit` with the suffix that systemctl would add itself."""
+    return unit if unit.endswith((".service", ".target", ".socket", ".timer", ".scope")) else f"{unit}.service"
+
+
+def _properties(block: str) -> dict[str, str]:
+    """Return the `Name=value` lines of one block of `systemctl show`."""
+    return {name: value for name, _, value in (line.partition("=") for line in block.splitlines())}
+
+
+def _sample(unit: Unit, properties: Mapping[str, str]) -> UnitSample:
+    return _sample_of(unit.name, unit.role.value, properties)
+
+
+def _sample_of(name: str, role: str, properties: Mapping[str, str]) -> UnitSample:
+    """Return what `systemctl show` says of one unit."""
+    if properties.get("LoadState") == "not-found":
+        return UnitSample(name, role, UnitState.UNKNOWN, result="no such unit", sub_state="not-found")
+    state = _STATES.get(properties.get("ActiveState", ""), UnitState.UNKNOWN)
+    held = _DROP_IN in properties.get("DropInPaths", "")
+    return UnitSample(
+        name=name,
+        role=role,
+        state=state,
+        pid=_number(properties.get("MainPID")) or None,
+        uptime=_uptime(properties) if state is UnitState.UP else None,
+        restarts=_number(properties.get("NRestarts")),
+        result=_result(properties),
+        memory=_number(properties.get("MemoryCurrent")),
+        unit_file=clean_line(properties.get("FragmentPath", "")),
+        sub_state=clean_line(properties.get("SubState", "")),
+        loop=_loop(properties),
+        masked=held or properties.get("LoadState") == "masked",
+    )
+
+
+def _number(text: str | None) -> int | None:
+    """Return a count; None for `[not set]` and for systemd's 2^64 - 1, which means the same."""
+    try:
+        value = int(text or "")
+    except ValueError:
+        return None
+    return None if value >= 2**63 else value
+
+
+def _uptime(properties: Mapping[str, str]) -> float | None:
+    since = _number(properties.get("ActiveEnterTimestampMonotonic"))
+    return max(0.0, time.monotonic() - since / 1e6) if since else None
+
+
+def _result(properties: Mapping[str, str]) -> str:
+    """Return how the last run ended: `exit 1`, `SIGABRT`, `SIGSEGV, core dumped`, or systemd's own word."""
+    status = _number(properties.get("ExecMainStatus")) or 0
+    code = properties.get("ExecMainCode")
+    if code == _EXITED:
+        return f"exit {status}"
+    if code in (_KILLED, _DUMPED):
+        try:
+            name = signal.Signals(status).name
+        except ValueError:
+            name = f"signal {status}"
+        return f"{name}, core dumped" if code == _DUMPED else name
+    word = properties.get("Result", "")
+    return "" if word == "success" else clean_line(word)
+
+
+def _loop(properties: Mapping[str, str]) -> str:
+    """Name a failing restart loop, with what limits it."""
+    restarts = _number(properties.get("NRestarts")) or 0
+    if properties.get("Result") == "start-limit-hit":
+        return f"gave up after {restarts} restarts: the start limit was hit"
+    if restarts == 0 or properties.get("SubState") != "auto-restart":
+        return ""
+    burst, window = _number(properties.get("StartLimitBurst")), properties.get("StartLimitIntervalUSec", "")
+    limited = bool(burst) and window not in ("0", "infinity", "")
+    limit = f"limit {burst} in {window}" if limited else "nothing limits it"
+    return f"restarts again and again, {restarts} so far; {limit}"
