@@ -1,0 +1,284 @@
+"""Crash logs of HotSpot (`hs_err_pid*.log` of Java 17, 21 and 25), read tolerantly: cut, empty or foreign is a problem.
+
+Layout seen in real logs of 17.0.15, 21 and 25: a `#` header with signal, pid and problematic frame; SUMMARY with the
+command line and the time; THREAD with the stacks, `siginfo` and registers; PROCESS with `Dynamic libraries:`, which is
+the kernel's list of mappings. Only what says where the crash was is taken; secrets of the command line are not.
+"""
+
+import datetime
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from console.questdb.reading import DbFile, Problem, ProblemKind, problem_of
+from console.text import clean_line
+
+MOST_BYTES: Final = 8 << 20
+"""Most that is read of one log; the largest real ones are some 300 KB."""
+MOST_MAPPINGS: Final = 50_000
+_HEAD: Final = 64 << 10
+_STACK_LIMIT: Final = 64
+_WORD: Final = 1 << 64
+
+_SIGNAL = re.compile(
+    rb"^#\s+(SIG[A-Z0-9]+|[A-Z][A-Z_]+) \((0x[0-9a-f]+)\) at pc=(0x[0-9a-f]+), pid=(\d+), tid=(\d+)", re.M
+)
+_FATAL = re.compile(rb"^#  (Internal Error|Out of Memory Error|There is insufficient memory)[^\n]*", re.M)
+_PID = re.compile(rb"\bpid=(\d+)")
+_JRE = re.compile(rb"^# JRE version: ([^\n]*)", re.M)
+_FRAME = re.compile(rb"^# Problematic frame:\r?\n# ([^\n]*)", re.M)
+_SIGINFO = re.compile(
+    rb"^siginfo: si_signo: (\d+)(?: \((\w+)\))?, si_code: (-?\d+)(?: \((\w+)\))?, si_addr: (0x[0-9a-f]+)", re.M
+)
+_REGISTERS = re.compile(rb"^Registers:\r?\n(.*?)\r?\n\s*\r?\n", re.M | re.S)
+_REGISTER = re.compile(rb"\b([A-Z][A-Z0-9]{1,6}) ?=(0x[0-9a-f]{1,16})\b")
+_THREAD = re.compile(rb'^Current thread \([^)]*\):\s+\w+ "([^"\n]*)"', re.M)
+_COMMAND = re.compile(rb"^Command Line: ([^\n]*)", re.M)
+_TIME = re.compile(
+    rb"^Time: (\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4})(?: (\S.*?))? elapsed time: ([\d.]+) seconds", re.M
+)
+_STACK = re.compile(rb"^([jJ])[ \t]+(?:\d+%?\s+(?:\w+\s+)?)?([\w.$/<>+]+(?:\.<init>|\.<clinit>)?)\(([^\n]*)", re.M)
+_BYTECODE = re.compile(rb"\)\S*?\+(\d+)(?: |$)")
+_MAPPING = re.compile(
+    rb"^([0-9a-f]{4,16})-([0-9a-f]{4,16}) ([r-])([w-])[x-]s ([0-9a-f]{8,16}) [0-9a-f]+:[0-9a-f]+ (\d+) +(/[^\n]*)", re.M
+)
+_LIBRARIES = b"Dynamic libraries:"
+_SEQUENCER = b"/txn_seq"
+
+_SECRET_NAME = re.compile(r"pass(word|wd|phrase)?|secret|token|credential|api[-_.]?key|private[-_.]?key|auth", re.I)
+_SECRET_URL = re.compile(r"(\w+://[^\s:/@]*:)[^\s@/]+@")
+
+# Zone abbreviations as the JVM's strftime prints them; an unknown one makes the time unknown, never wrong by hours.
+_ZONES: Final = {
+    "UTC": 0, "GMT": 0, "Z": 0, "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7,
+    "CET": 1, "CEST": 2, "EET": 2, "EEST": 3, "WET": 0, "WEST": 1, "BST": 1, "MSK": 3, "JST": 9, "KST": 9, "SGT": 8,
+    "HKT": 8, "AEST": 10, "AEDT": 11,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class MappedFile:
+    """One shared mapping of a file: `start` inclusive, `end` exclusive, `offset` of its first byte in the file."""
+
+    start: int
+    end: int
+    offset: int
+    path: str
+    deleted: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes mapped: whole pages."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One Java frame: `method` with class and package, `bytecode` the index inside it where the log has it."""
+
+    method: str
+    bytecode: int | None = None
+
+    @property
+    def short(self) -> str:
+        """Class and method without the package, e.g. `MemoryCR.getLong`."""
+        return ".".join(self.method.split(".")[-2:])
+
+
+@dataclass(frozen=True, slots=True)
+class CrashLog:
+    """What one log says. Numbers that it does not hold are None; `problems` say what is missing and why.
+
+    `at` is seconds since the epoch by the log's own clock (None where its zone is not known), `modified` the file's
+    mtime. `mappings` are shared mappings of files, which is how QuestDB maps its own: those of the sequencers, or all.
+    """
+
+    path: Path
+    modified: float
+    signal: str = ""
+    pid: int | None = None
+    si_code: int | None = None
+    si_code_name: str = ""
+    si_addr: int | None = None
+    registers: Mapping[str, int] = field(default_factory=dict)
+    problematic_frame: str = ""
+    stack: tuple[Frame, ...] = ()
+    thread: str = ""
+    at: float | None = None
+    elapsed: float | None = None
+    java: str = ""
+    command_line: str = ""
+    mappings: tuple[MappedFile, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def is_crash(self) -> bool:
+        """Return whether it is a crash log at all, whole or cut."""
+        return bool(self.signal)
+
+    @property
+    def time(self) -> float:
+        """Return when it crashed: by the log, else by the file's mtime."""
+        return self.modified if self.at is None else self.at
+
+
+def read(path: Path, *, every_mapping: bool = False) -> CrashLog:
+    """Return what the log at `path` says. Never raises: an unreadable, empty or foreign file is a problem.
+
+    Mappings of sequencer files only, unless `every_mapping`: there may be thousands of columns, and logs.
+    """
+    try:
+        # The folder may be reached through links (it is the operator's word); the log itself may be none.
+        with DbFile(path.parent.resolve() / path.name) as file:
+            data = file.read(0, MOST_BYTES)
+            return parse(data, path, file.stamp.mtime_ns / 1e9, every_mapping=every_mapping)
+    except OSError as error:
+        return CrashLog(path, 0.0, problems=(problem_of(error, path),))
+
+
+def parse(data: bytes, path: Path, modified: float = 0.0, *, every_mapping: bool = False) -> CrashLog:
+    """Return what the bytes of a log say; `path` and `modified` (epoch seconds) are only noted. See `read`."""
+    if not data.strip(b"\0\r\n\t "):
+        what = "it is empty" if not data else "it holds nothing but zeros and blanks"
+        return CrashLog(path, modified, problems=(Problem(ProblemKind.SHORT, what, path, 0),))
+    head = data[:_HEAD]
+    signal = _SIGNAL.search(head)
+    fatal = _FATAL.search(head)
+    if signal is None and fatal is None:
+        what = "it is no crash log of HotSpot: it names no signal and no fatal error"
+        return CrashLog(path, modified, problems=(Problem(ProblemKind.INVALID, what, path, 0),))
+    problems: list[Problem] = []
+    # `siginfo` follows the stacks and the registers follow it: both may lie past the head on a long stack.
+    siginfo = _SIGINFO.search(data)
+    registers = _registers(data, siginfo.end() if siginfo else 0)
+    if signal is not None and siginfo is None:
+        problems.append(Problem(ProblemKind.SHORT, "it ends before the fault address", path, len(data)))
+    libraries = data.find(_LIBRARIES, siginfo.end() if siginfo else 0)
+    if libraries < 0:
+        problems.append(Problem(ProblemKind.SHORT, "it ends before the list of mapped files", path, len(data)))
+        mappings: tuple[MappedFile, ...] = ()
+    else:
+        mappings = _mappings(data, libraries, len(data)) if every_mapping else _sequencer_mappings(data, libraries)
+    pid = _PID.search(head)
+    at, elapsed = _time(head)
+    return CrashLog(
+        path=path,
+        modified=modified,
+        signal=_text(signal[1]) if signal else _text(fatal[1] if fatal else b""),
+        pid=int(pid[1]) if pid and len(pid[1]) < 12 else None,
+        si_code=int(siginfo[3]) if siginfo and len(siginfo[3]) < 12 else None,
+        si_code_name=_text(siginfo[4]) if siginfo and siginfo[4] else "",
+        si_addr=_address(siginfo[5]) if siginfo else None,
+        registers=registers,
+        problematic_frame=_text(_group(_FRAME, head)),
+        stack=_stack(data, siginfo.start() if siginfo else len(head)),
+        thread=_text(_group(_THREAD, head)),
+        at=at,
+        elapsed=elapsed,
+        java=_text(_group(_JRE, head)),
+        command_line=without_secrets(_text(_group(_COMMAND, head), 4000)),
+        mappings=mappings,
+        problems=tuple(problems),
+    )
+
+
+def without_secrets(command_line: str) -> str:
+    """Return `command_line` with the values of options that look like secrets replaced by `***`."""
+    shown: list[str] = []
+    hide_next = False
+    for word in _SECRET_URL.sub(r"\1***@", command_line).split():
+        name, equals, _ = word.partition("=")
+        if hide_next and not word.startswith("-"):
+            shown.append("***")
+            hide_next = False
+            continue
+        secret = _SECRET_NAME.search(name) is not None and name.startswith("-")
+        hide_next = secret and not equals
+        shown.append(f"{name}=***" if secret and equals else word)
+    return " ".join(shown)
+
+
+def _text(value: bytes, limit: int = 500) -> str:
+    return clean_line(value.decode("utf-8", "replace"), limit)
+
+
+def _group(pattern: re.Pattern[bytes], data: bytes) -> bytes:
+    found = pattern.search(data)
+    return found[1] if found else b""
+
+
+def _address(value: bytes) -> int:
+    return int(value, 16) % _WORD
+
+
+def _registers(data: bytes, after: int) -> dict[str, int]:
+    """Return the integer registers of the block that follows the fault (x86-64 and aarch64 print them alike)."""
+    block = _REGISTERS.search(data, after, min(len(data), after + 16_384))
+    if block is None:
+        return {}
+    return {name.decode(): _address(value) for name, value in _REGISTER.findall(block[1])}
+
+
+def _stack(data: bytes, end: int) -> tuple[Frame, ...]:
+    """Return the Java frames before the fault's registers, innermost first, without repeats of the second listing."""
+    frames: list[Frame] = []
+    start = data.find(b"Native frames:", 0, end)
+    if start < 0:
+        start = data.find(b"Java frames:", 0, end)
+    if start < 0:
+        return ()
+    stop = data.find(b"Java frames:", start + 16, end)
+    for found in _STACK.finditer(data, start, stop if stop > 0 else end):
+        bytecode = _BYTECODE.search(found[0])
+        index = int(bytecode[1]) if bytecode and found[1] == b"j" and len(bytecode[1]) < 9 else None
+        frames.append(Frame(_text(found[2]).replace("/", "."), index))
+        if len(frames) == _STACK_LIMIT:
+            break
+    return tuple(frames)
+
+
+def _time(head: bytes) -> tuple[float | None, float | None]:
+    """Return epoch seconds (None where the zone is not known) and seconds since the JVM's start."""
+    found = _TIME.search(head)
+    if found is None:
+        return None, None
+    elapsed = float(found[3]) if found[3].count(b".") <= 1 and found[3] != b"." else None
+    hours = _ZONES.get(_text(found[2] or b"").upper())
+    try:
+        moment = datetime.datetime.strptime(_text(found[1]), "%a %b %d %H:%M:%S %Y")  # noqa: DTZ007
+    except ValueError:
+        return None, elapsed
+    if hours is None:
+        return None, elapsed
+    zone = datetime.timezone(datetime.timedelta(hours=hours))
+    return moment.replace(tzinfo=zone).timestamp(), elapsed
+
+
+def _sequencer_mappings(data: bytes, start: int) -> tuple[MappedFile, ...]:
+    """Return the mappings of files of any `txn_seq*`, found by name: a fraction of what reading all lines costs."""
+    found: list[MappedFile] = []
+    at = data.find(_SEQUENCER, start)
+    while at >= 0 and len(found) < MOST_MAPPINGS:
+        begin, end = data.rfind(b"\n", start, at) + 1, data.find(b"\n", at)
+        end = len(data) if end < 0 else end
+        found.extend(_mappings(data, begin, end))
+        at = data.find(_SEQUENCER, end)
+    return tuple(found)
+
+
+def _mappings(data: bytes, start: int, end: int) -> tuple[MappedFile, ...]:
+    """Return the shared file mappings that the lines of `data` from `start` to `end` list, in their order."""
+    found: list[MappedFile] = []
+    for line in _MAPPING.finditer(data, start, end):
+        low, high = _address(line[1]), _address(line[2])
+        if high <= low:
+            continue
+        name = line[7].rstrip(b"\r")
+        deleted = name.endswith(b" (deleted)")
+        path = clean_line((name.removesuffix(b" (deleted)")).decode("utf-8", "replace"), 4096)
+        found.append(MappedFile(low, high, _address(line[5]), path, deleted))
+        if len(found) == MOST_MAPPINGS:
+            break
+    return tuple(found)
