@@ -41,3 +41,4 @@ class UnitSample:
     sub_state: str = ""  # the backend's own word, e.g. `auto-restart`, `BACKOFF`
     loop: str = ""
     masked: bool = False
+    restart_rate: float | None = None  # per minute, where it was watched long enough

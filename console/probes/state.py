@@ -1,0 +1,110 @@
+"""What is known of the station now: the newest sample of each probe, and the last good data with its age. Pure."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
+
+from console.diagnosis.model import DatabaseReport
+from console.probes.sample import (
+    BacklogSample,
+    CrashesSample,
+    JournalSample,
+    Sample,
+    ServerSample,
+    ServicesSample,
+    Status,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[T]):
+    """One source: its newest sample, and the newest one that carried data (the same one while all is well)."""
+
+    latest: Sample[T] | None = None
+    good: Sample[T] | None = None
+    down_since: float | None = None  # epoch seconds of the first failure in a row
+
+    @property
+    def data(self) -> T | None:
+        """Return the last data there was, however old."""
+        return self.good.data if self.good else None
+
+    @property
+    def status(self) -> Status:
+        """Return how the source answered last."""
+        return self.latest.status if self.latest else Status.UNKNOWN
+
+    @property
+    def error(self) -> str:
+        """Return what the last answer complained of."""
+        return self.latest.error if self.latest else ""
+
+    @property
+    def stale(self) -> bool:
+        """Return whether the data is older than the last try to read it."""
+        return self.good is not None and self.latest is not self.good
+
+    def age(self, now: float | None = None) -> float | None:
+        """Return the seconds since the data was read; `now` is of time.monotonic()."""
+        if self.good is None:
+            return None
+        return max(0.0, (time.monotonic() if now is None else now) - self.good.monotonic)
+
+    def taking(self, sample: Sample[T]) -> "Reading[T]":
+        """Return this reading with `sample` as its newest."""
+        down = sample.status is Status.DOWN
+        since = (self.down_since if self.down_since is not None else sample.taken_at) if down else None
+        return Reading(sample, sample if sample.data is not None else self.good, since)
+
+
+_NOTHING: Reading[Any] = Reading()
+
+
+@dataclass(frozen=True, slots=True)
+class StationState:
+    """One value for all sources; a new sample makes a new value. It never grows: nothing but the newest is kept."""
+
+    readings: Mapping[str, Reading[Any]] = field(default_factory=lambda: MappingProxyType({}))
+
+    def taking(self, sample: Sample[Any]) -> "StationState":
+        """Return this state with `sample` taken in."""
+        before = self.readings.get(sample.probe, _NOTHING)
+        return replace(self, readings=MappingProxyType({**self.readings, sample.probe: before.taking(sample)}))
+
+    def reading(self, name: str) -> Reading[Any]:
+        """Return the reading of the probe `name`, an empty one where it has not answered yet."""
+        return self.readings.get(name, _NOTHING)
+
+    @property
+    def services(self) -> Reading[ServicesSample]:
+        """The services."""
+        return self.reading("services")
+
+    @property
+    def crashes(self) -> Reading[CrashesSample]:
+        """The crash logs."""
+        return self.reading("crashes")
+
+    @property
+    def server(self) -> Reading[ServerSample]:
+        """QuestDB over PGWire."""
+        return self.reading("server")
+
+    @property
+    def tables(self) -> Reading[DatabaseReport]:
+        """The tables, diagnosed from disk and from SQL."""
+        return self.reading("tables")
+
+    @property
+    def backlog(self) -> Reading[BacklogSample]:
+        """Redis."""
+        return self.reading("backlog")
+
+    @property
+    def journal(self) -> Reading[JournalSample]:
+        """What was done."""
+        return self.reading("journal")
