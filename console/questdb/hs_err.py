@@ -19,6 +19,7 @@ MOST_BYTES: Final = 8 << 20
 """Most that is read of one log; the largest real ones are some 300 KB."""
 MOST_MAPPINGS: Final = 50_000
 _HEAD: Final = 64 << 10
+_TOP: Final = 4 << 10
 _STACK_LIMIT: Final = 64
 _WORD: Final = 1 << 64
 
@@ -144,14 +145,14 @@ def parse(data: bytes, path: Path, modified: float = 0.0, *, every_mapping: bool
         what = "it is empty" if not data else "it holds nothing but zeros and blanks"
         return CrashLog(path, modified, problems=(Problem(ProblemKind.SHORT, what, path, 0),))
     head = data[:_HEAD]
-    signal = _SIGNAL.search(head)
-    fatal = _FATAL.search(head)
+    signal = _SIGNAL.search(head, 0, _TOP)
+    fatal = None if signal else _FATAL.search(head, 0, _TOP)
     if signal is None and fatal is None:
         what = "it is no crash log of HotSpot: it names no signal and no fatal error"
         return CrashLog(path, modified, problems=(Problem(ProblemKind.INVALID, what, path, 0),))
     problems: list[Problem] = []
     # `siginfo` follows the stacks and the registers follow it: both may lie past the head on a long stack.
-    siginfo = _SIGINFO.search(data)
+    siginfo = _line(_SIGINFO, b"siginfo: ", data)
     registers = _registers(data, siginfo.end() if siginfo else 0)
     if signal is not None and siginfo is None:
         problems.append(Problem(ProblemKind.SHORT, "it ends before the fault address", path, len(data)))
@@ -161,7 +162,7 @@ def parse(data: bytes, path: Path, modified: float = 0.0, *, every_mapping: bool
         mappings: tuple[MappedFile, ...] = ()
     else:
         mappings = _mappings(data, libraries, len(data)) if every_mapping else _sequencer_mappings(data, libraries)
-    pid = _PID.search(head)
+    pid = _PID.search(head, 0, _TOP)
     at, elapsed = _time(head)
     return CrashLog(
         path=path,
@@ -172,13 +173,13 @@ def parse(data: bytes, path: Path, modified: float = 0.0, *, every_mapping: bool
         si_code_name=_text(siginfo[4]) if siginfo and siginfo[4] else "",
         si_addr=_address(siginfo[5]) if siginfo else None,
         registers=registers,
-        problematic_frame=_text(_group(_FRAME, head)),
+        problematic_frame=_text(_group(_FRAME, b"# Problematic frame:", head)),
         stack=_stack(data, siginfo.start() if siginfo else len(head)),
-        thread=_text(_group(_THREAD, head)),
+        thread=_text(_group(_THREAD, b"Current thread ", head)),
         at=at,
         elapsed=elapsed,
-        java=_text(_group(_JRE, head)),
-        command_line=without_secrets(_text(_group(_COMMAND, head), 4000)),
+        java=_text(_group(_JRE, b"# JRE version: ", head)),
+        command_line=without_secrets(_text(_group(_COMMAND, b"Command Line: ", head), 4000)),
         mappings=mappings,
         problems=tuple(problems),
     )
@@ -204,8 +205,14 @@ def _text(value: bytes, limit: int = 500) -> str:
     return clean_line(value.decode("utf-8", "replace"), limit)
 
 
-def _group(pattern: re.Pattern[bytes], data: bytes) -> bytes:
-    found = pattern.search(data)
+def _line(pattern: re.Pattern[bytes], start: bytes, data: bytes) -> re.Match[bytes] | None:
+    """Return the match of `pattern` on the first line that begins with `start`: far cheaper than searching for it."""
+    at = 0 if data.startswith(start) else data.find(b"\n" + start) + 1
+    return pattern.match(data, at) if at or data.startswith(start) else None
+
+
+def _group(pattern: re.Pattern[bytes], start: bytes, data: bytes) -> bytes:
+    found = _line(pattern, start, data)
     return found[1] if found else b""
 
 
@@ -215,7 +222,7 @@ def _address(value: bytes) -> int:
 
 def _registers(data: bytes, after: int) -> dict[str, int]:
     """Return the integer registers of the block that follows the fault (x86-64 and aarch64 print them alike)."""
-    block = _REGISTERS.search(data, after, min(len(data), after + 16_384))
+    block = _line(_REGISTERS, b"Registers:", data[after : after + 16_384])
     if block is None:
         return {}
     return {name.decode(): _address(value) for name, value in _REGISTER.findall(block[1])}
@@ -241,7 +248,7 @@ def _stack(data: bytes, end: int) -> tuple[Frame, ...]:
 
 def _time(head: bytes) -> tuple[float | None, float | None]:
     """Return epoch seconds (None where the zone is not known) and seconds since the JVM's start."""
-    found = _TIME.search(head)
+    found = _line(_TIME, b"Time: ", head)
     if found is None:
         return None, None
     elapsed = float(found[3]) if found[3].count(b".") <= 1 and found[3] != b"." else None
