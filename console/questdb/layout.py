@@ -1,0 +1,246 @@
+"""What lies where under a db root: tables, their sequencer and its backups, WAL directories, segments and locks.
+
+Everything is found by listing directories, never by following a symlink; a symlink that stands where a directory should
+is reported instead.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from console.errors import WalmedicError
+from console.questdb.reading import (
+    Entry,
+    Problem,
+    ProblemKind,
+    join_problems,
+    list_directory,
+)
+from console.questdb.registry import Registry, RegistryEntry, TableKind, read_registry
+from console.questdb.table_metadata import read_table_identity
+from console.questdb.table_name import is_system_name, name_of_directory, read_table_name
+from console.text import clean_line
+
+SEQUENCER: Final = "txn_seq"
+REGISTRY_LOCK: Final = "tables.d.lock"
+_WAL: Final = re.compile(r"wal([1-9]\d{0,9})")
+_SEGMENT: Final = re.compile(r"0|[1-9]\d{0,8}")
+_SEQUENCER_FILES: Final = ("_txnlog", "_txnlog.meta.i", "_wal_index.d")
+
+
+@dataclass(frozen=True, slots=True)
+class WalDirectory:
+    """One `walN` of a table and the ids of the segments in it, ascending."""
+
+    id: int
+    path: Path
+    segments: tuple[int, ...]
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def lock(self) -> Path:
+        """The WAL's lock file, beside the directory; it may not exist."""
+        return self.path.with_name(f"{self.path.name}.lock")
+
+    def segment(self, segment_id: int) -> Path:
+        """Return the directory of a segment."""
+        return self.path / str(segment_id)
+
+    def segment_lock(self, segment_id: int) -> Path:
+        """Return the lock file of a segment; it may not exist."""
+        return self.path / f"{segment_id}.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class TableDirectory:
+    """A table on disk. `name` is clean, for showing; SQL needs `raw_name`; `directory` never changes on a rename.
+
+    `wal` is None where neither registry nor `_meta` can be read. `registered` says that `tables.d.N` lists it, which
+    holds for WAL tables only. `system` marks the server's own tables.
+    """
+
+    name: str
+    raw_name: str
+    directory: str
+    path: Path
+    table_id: int | None
+    wal: bool | None
+    is_view: bool
+    registered: bool
+    system: bool
+    dropped: bool = False
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def sequencer(self) -> Path:
+        """The sequencer's directory, which may not exist."""
+        return self.path / SEQUENCER
+
+    def wals(self) -> tuple[WalDirectory, ...]:
+        """Return the WAL directories, by id."""
+        entries, _ = list_directory(self.path)
+        found = [
+            _wal_directory(int(match[1]), entry.path)
+            for entry in entries
+            if entry.is_directory and (match := _WAL.fullmatch(entry.name))
+        ]
+        return tuple(sorted(found, key=lambda wal: wal.id))
+
+    def listing_problems(self) -> tuple[Problem, ...]:
+        """Return what stands in the way of seeing the table whole: symlinks, and directories that cannot be listed."""
+        entries, problem = list_directory(self.path)
+        return join_problems(problem, _symlinks(entries), *(wal.problems for wal in self.wals()))
+
+    def sequencer_backups(self) -> tuple[Path, ...]:
+        """Return the directories in the table that look like copies of a sequencer, by name or by content."""
+        entries, _ = list_directory(self.path)
+        return tuple(
+            entry.path
+            for entry in entries
+            if entry.is_directory
+            and entry.name != SEQUENCER
+            and not _WAL.fullmatch(entry.name)
+            and (entry.name.startswith(SEQUENCER) or _holds_sequencer_files(entry.path))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseRoot:
+    """A QuestDB data root: `root` holds `db` (and usually `conf`); both are canonical paths.
+
+    Where only the db directory itself was given (a copy on another machine), `root` is its parent.
+    """
+
+    root: Path
+    db: Path
+
+    @classmethod
+    def locate(cls, path: Path) -> "DatabaseRoot":
+        """Return the root for `path`: the data root or its db directory.
+
+        Raises WalmedicError where there is no such directory, or it holds no QuestDB database.
+        """
+        try:
+            given = path.resolve(strict=True)
+            inner = (given / "db").resolve()
+            is_directory, inner_is_directory = given.is_dir(), inner.is_dir()
+        except OSError as error:
+            reason = clean_line(error.strerror or "it cannot be read")
+            raise WalmedicError(f"{clean_line(str(path))}: {reason}; name the directory that holds db/") from error
+        if not is_directory:
+            raise WalmedicError(f"{clean_line(str(path))} is not a directory; name the directory that holds db/")
+        if inner_is_directory and (given.name != "db" or _looks_like_db(inner)):
+            return cls(given, inner)
+        if _looks_like_db(given) or given.name == "db":
+            return cls(given.parent, given)
+        raise WalmedicError(
+            f"{clean_line(str(path))} holds neither a db/ directory nor QuestDB tables; name QuestDB's data root"
+        )
+
+    @property
+    def lock(self) -> Path:
+        """The registry's lock file, which a running server holds with flock."""
+        return self.db / REGISTRY_LOCK
+
+    def registry(self) -> Registry:
+        """Read the registry of WAL tables."""
+        return read_registry(self.db)
+
+    def tables(self, *, dropped: bool = False) -> tuple[TableDirectory, ...]:
+        """Return the tables, by name: those of the registry, then any other directory that holds `_txn`.
+
+        Tables that the registry says were dropped come only with `dropped`.
+        """
+        registry = self.registry()
+        live, gone = registry.live(), registry.dropped()
+        entries, _ = list_directory(self.db)
+        found = [
+            table
+            for entry in entries
+            if entry.is_directory
+            and (table := _table(entry.path, live.get(entry.name), dropped=entry.name in gone)) is not None
+            and (dropped or not table.dropped)
+        ]
+        return tuple(sorted(found, key=lambda table: (table.raw_name, table.directory)))
+
+    def table(self, name: str) -> TableDirectory:
+        """Return the table with that name, or else with that directory name.
+
+        Raises WalmedicError where there is none.
+        """
+        tables = self.tables()
+        for matches in (
+            [t for t in tables if t.raw_name == name],
+            [t for t in tables if t.directory == name],
+            [t for t in tables if t.raw_name.lower() == name.lower()],
+        ):
+            if matches:
+                return matches[0]
+        raise WalmedicError(
+            f"there is no table {clean_line(name)} in {self.db}; `walmedic check` lists those there are"
+        )
+
+    def listing_problems(self) -> tuple[Problem, ...]:
+        """Return what stands in the way of seeing all tables: symlinks, an unreadable directory or registry."""
+        entries, problem = list_directory(self.db)
+        return join_problems(problem, _symlinks(entries), self.registry().problems)
+
+
+def _looks_like_db(path: Path) -> bool:
+    entries, _ = list_directory(path)
+    return any(
+        (entry.is_file and (entry.name == "_tab_index.d" or entry.name.startswith("tables.d.")))
+        or (entry.is_directory and (entry.path / "_txn").is_file())
+        for entry in entries
+    )
+
+
+def _table(path: Path, entry: RegistryEntry | None, *, dropped: bool) -> TableDirectory | None:
+    """Return the table at `path`, None where the directory is none (the server's test: there is a `_txn`).
+
+    A directory that the registry lists is a table to us even with `_txn` gone: it must not vanish from sight.
+    """
+    if entry is None and not (path / "_txn").exists():
+        return None
+    identity = read_table_identity(path)
+    if entry is not None:
+        raw_name = entry.name
+        table_id: int | None = entry.table_id
+        wal: bool | None = entry.kind in (TableKind.WAL, TableKind.MATERIALIZED_VIEW)
+        is_view = entry.kind == TableKind.MATERIALIZED_VIEW
+    else:
+        raw_name = read_table_name(path) or name_of_directory(path.name)
+        table_id, wal = identity.table_id, identity.wal
+        is_view = (path / "_mv").exists()
+    return TableDirectory(
+        name=clean_line(raw_name),
+        raw_name=raw_name,
+        directory=path.name,
+        path=path,
+        table_id=table_id,
+        wal=wal,
+        is_view=is_view,
+        registered=entry is not None,
+        system=is_system_name(raw_name),
+        dropped=dropped,
+        problems=identity.problems,
+    )
+
+
+def _wal_directory(wal_id: int, path: Path) -> WalDirectory:
+    entries, problem = list_directory(path)
+    segments = sorted(int(entry.name) for entry in entries if entry.is_directory and _SEGMENT.fullmatch(entry.name))
+    return WalDirectory(wal_id, path, tuple(segments), join_problems(problem, _symlinks(entries)))
+
+
+def _symlinks(entries: tuple[Entry, ...]) -> tuple[Problem, ...]:
+    return tuple(
+        Problem(ProblemKind.UNREADABLE, "it is a symbolic link, which is never followed", entry.path)
+        for entry in entries
+        if entry.is_symlink
+    )
+
+
+def _holds_sequencer_files(path: Path) -> bool:
+    return any((path / name).exists() for name in _SEQUENCER_FILES)
