@@ -1,0 +1,205 @@
+"""`_meta` of a sequencer and of a WAL segment (WalUtils.SEQ_META_*, SequencerMetadata): read, check, and write anew.
+
+i32 length of it all, i32 format (0), i64 structure version (-2: dropped), i32 column count (dropped columns included), i32
+designated timestamp index, i32 table id, i8 suspended (unused); per column i32 type (negative: dropped) and `str` name; in
+the sequencer's form optionally an i64 checksum, an i32 count and as many i32 read positions.
+"""
+
+import struct
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from console.questdb.column_types import ColumnTag, tag_of, type_name
+from console.questdb.fields import Fields, Walk
+from console.questdb.reading import DamageError, FileStamp, Problem, ProblemKind, join_problems, read_small
+from console.text import clean_line
+
+DROPPED: Final = -2
+_HEADER: Final = struct.Struct("<iiqiiib")
+_ATTEMPTS: Final = 3
+_PAUSE: Final = 0.002
+_U64: Final = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class SequencerColumn:
+    """One column; dropped ones stay in the list, so that the position is the column's index in segments and events."""
+
+    name: str
+    raw_name: str
+    type_code: int
+    dropped: bool
+
+    @property
+    def tag(self) -> ColumnTag | None:
+        """The type without its parameters; None where 9.1.0 knows no such type."""
+        return tag_of(self.type_code)
+
+    @property
+    def type_name(self) -> str:
+        """The type's name for showing."""
+        return type_name(self.type_code)
+
+
+@dataclass(frozen=True, slots=True)
+class SequencerMetadata:
+    """Content of a `_meta`. `read_order` is None where there is no tail; `tail_valid` says that its checksum fits.
+
+    The server ignores a tail that does not fit, and then takes the columns in their order.
+    """
+
+    path: Path
+    length: int
+    structure_version: int
+    timestamp_index: int
+    table_id: int
+    suspended: bool
+    columns: tuple[SequencerColumn, ...]
+    read_order: tuple[int, ...] | None
+    tail_valid: bool
+    stamp: FileStamp | None = None
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def dropped(self) -> bool:
+        """Whether the sequencer says that the table was dropped."""
+        return self.structure_version == DROPPED
+
+    @property
+    def timestamp(self) -> SequencerColumn | None:
+        """The designated timestamp column."""
+        return self.columns[self.timestamp_index] if 0 <= self.timestamp_index < len(self.columns) else None
+
+
+def columns_checksum(columns: Sequence[SequencerColumn]) -> int:
+    """Return the i64 (signed) that guards the read order: over the column count, types and names as stored."""
+    total = len(columns)
+    for column in columns:
+        total = (total * 31 + (-column.type_code if column.dropped else column.type_code)) & _U64
+        total = (total * 31 + _java_hash(column.raw_name)) & _U64
+    return total - (1 << 64) if total >> 63 else total
+
+
+def parse_sequencer_metadata(data: bytes, file: Path) -> SequencerMetadata:
+    """Return the metadata in `data`, which may be padded to a page.
+
+    Raises DamageError where the server could not load it either: a length, version, timestamp index, column type or
+    name that makes no sense (the checks of SequencerMetadata.loadSequencerMetadata).
+    """
+    fields = Fields(data)
+    length = fields.i32(0)
+    if length < _HEADER.size:
+        raise DamageError(f"its length field says {length:,}", 0)
+    if length > len(data):
+        raise DamageError(f"it says {length:,} bytes and has {len(data):,}", 0, ProblemKind.SHORT)
+    version = fields.i32(4)
+    if version != 0:
+        raise DamageError(f"format version {version}, where 0 belongs", 4)
+    count, timestamp_index = fields.i32(16), fields.i32(20)
+    if not 0 <= count <= (length - _HEADER.size) // 8:
+        raise DamageError(f"column count {count:,}", 16)
+    if not (-1 <= timestamp_index < count):
+        raise DamageError(f"designated timestamp {timestamp_index} of {count} columns", 20)
+    walk = Walk(Fields(data[:length]), _HEADER.size)
+    columns: list[SequencerColumn] = []
+    for index in range(count):
+        at = walk.at
+        stored = walk.i32()
+        if tag_of(abs(stored)) is None:
+            raise DamageError(f"column {index} has the unknown type {stored}", at)
+        name = walk.string(4096)
+        if name is None:
+            raise DamageError(f"column {index} has no name", at + 4)
+        columns.append(SequencerColumn(clean_line(name), name, abs(stored), stored < 0))
+    if timestamp_index >= 0 and columns[timestamp_index].tag is not ColumnTag.TIMESTAMP:
+        raise DamageError(f"the designated timestamp is of type {columns[timestamp_index].type_name}", 20)
+    read_order, valid = _tail(walk, columns)
+    return SequencerMetadata(
+        path=file,
+        length=length,
+        structure_version=fields.i64(8),
+        timestamp_index=timestamp_index,
+        table_id=fields.i32(24),
+        suspended=fields.i8(28) != 0,
+        columns=tuple(columns),
+        read_order=read_order,
+        tail_valid=valid,
+    )
+
+
+def _tail(walk: Walk, columns: list[SequencerColumn]) -> tuple[tuple[int, ...] | None, bool]:
+    if len(walk.fields) - walk.at < 12:
+        return None, False
+    checksum = walk.i64()
+    try:
+        count = walk.count("read order", 4)
+    except DamageError:
+        return None, False
+    return tuple(walk.i32() for _ in range(count)), checksum == columns_checksum(columns)
+
+
+def read_sequencer_metadata(directory: Path) -> SequencerMetadata | Problem:
+    """Return `_meta` of a sequencer or a segment, or the problem where it is missing or cannot be loaded.
+
+    What cannot be loaded is read again a little later: a server rewrites the file in place, its length field last.
+    """
+    result = _read_once(directory)
+    for _ in range(_ATTEMPTS - 1):
+        if not isinstance(result, Problem) or result.kind in (ProblemKind.MISSING, ProblemKind.UNREADABLE):
+            break
+        time.sleep(_PAUSE)
+        result = _read_once(directory)
+    return result
+
+
+def _read_once(directory: Path) -> SequencerMetadata | Problem:
+    file = read_small(directory / "_meta")
+    if not file.present:
+        return file.problem or Problem(ProblemKind.MISSING, "there is no such file", file.path)
+    if not any(file.data):
+        what = f"its {len(file.data):,} bytes are all zero" if file.data else "it is empty"
+        return Problem(ProblemKind.INVALID, what, file.path, 0)
+    try:
+        metadata = parse_sequencer_metadata(file.data, file.path)
+    except DamageError as damage:
+        return damage.problem(file.path)
+    return replace(metadata, stamp=file.stamp, problems=join_problems(file.problem))
+
+
+def encode_sequencer_metadata(
+    columns: Sequence[SequencerColumn],
+    *,
+    structure_version: int,
+    timestamp_index: int,
+    table_id: int,
+    read_order: Sequence[int] | None = None,
+) -> bytes:
+    """Return the bytes of a `_meta` (without padding); with `read_order` the checksum tail is written too.
+
+    Raises ValueError where the timestamp index or the read order does not fit the columns.
+    """
+    if not -1 <= timestamp_index < len(columns):
+        raise ValueError(f"timestamp index {timestamp_index} of {len(columns)} columns")
+    body = bytearray()
+    for column in columns:
+        name = column.raw_name.encode("utf-16-le", "surrogatepass")
+        body += struct.pack("<ii", -column.type_code if column.dropped else column.type_code, len(name) // 2) + name
+    if read_order is not None:
+        if len(read_order) != len(columns):
+            raise ValueError(f"read order of {len(read_order)} for {len(columns)} columns")
+        body += struct.pack("<qi", columns_checksum(columns), len(read_order))
+        body += struct.pack(f"<{len(read_order)}i", *read_order)
+    length = _HEADER.size + len(body)
+    return _HEADER.pack(length, 0, structure_version, len(columns), timestamp_index, table_id, 0) + bytes(body)
+
+
+def _java_hash(text: str) -> int:
+    """Return Java's String.hashCode, sign-extended to 64 bits."""
+    total = 0
+    units = text.encode("utf-16-le", "surrogatepass")
+    for at in range(0, len(units), 2):
+        total = (total * 31 + units[at] + (units[at + 1] << 8)) & 0xFFFFFFFF
+    return total - (1 << 32) if total >> 31 else total

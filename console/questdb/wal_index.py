@@ -1,0 +1,36 @@
+"""`txn_seq/_wal_index.d`: the highest WAL id handed out (IDGeneratorFactory): an i64 at 0, then zeros to a page."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from console.questdb.fields import Fields
+from console.questdb.reading import FileStamp, Problem, ProblemKind, join_problems, read_small
+
+PAGE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class WalIndex:
+    """`highest` is None where the file is missing, unreadable or shorter than 8 bytes; the next WAL gets `highest` + 1.
+
+    With commit mode sync ids are taken in batches, so that it may lie far above the WALs that exist.
+    """
+
+    path: Path
+    highest: int | None
+    present: bool
+    stamp: FileStamp | None
+    problems: tuple[Problem, ...]
+
+
+def read_wal_index(sequencer: Path) -> WalIndex:
+    """Return the index in the directory `sequencer`."""
+    file = read_small(sequencer / "_wal_index.d", PAGE)
+    if not file.present:
+        return WalIndex(file.path, None, False, None, join_problems(file.problem))
+    if len(file.data) < 8:
+        short = Problem(ProblemKind.SHORT, f"it is {len(file.data)} bytes long, and needs 8", file.path, 0)
+        return WalIndex(file.path, None, True, file.stamp, (short,))
+    highest = Fields(file.data).i64(0)
+    problem = None if 0 <= highest < 1 << 31 else Problem(ProblemKind.INVALID, f"WAL id {highest:,}", file.path, 0)
+    return WalIndex(file.path, highest, True, file.stamp, join_problems(problem))
