@@ -60,6 +60,8 @@ class QuestDBSettings:
     user: str = "admin"
     password: str = field(default="quest", repr=False)
     database: str = "qdb"
+    readonly_user: str = ""  # observe with this one where the server has it (pg.readonly.user.enabled)
+    readonly_password: str = field(default="", repr=False)
     jar: str = ""
     java: str = ""
     log: str = ""  # the server's own log file, where it has one
@@ -115,7 +117,7 @@ class Settings:
         return (root.parent.name if root.name == "db" else root.name) or "station"
 
 
-_SECRETS = {"questdb.password", "redis.password"}
+_SECRETS = {"questdb.password", "questdb.readonly_password", "redis.password"}
 _BACKENDS = {"systemd", "systemd-user", "supervisor", "none"}
 _NOT_SET = {"file", "bare", "sources"}
 

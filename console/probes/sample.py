@@ -90,24 +90,31 @@ class CrashesSample:
 
 @dataclass(frozen=True, slots=True)
 class ServerSample:
-    """QuestDB over PGWire. `tables` maps a table's name to what `wal_tables()` says; None where it is not listed."""
+    """QuestDB over PGWire. `wal_tables` is what the function of that name says: a table it does not list is missing.
+
+    `ours` says whether the server serves the configured data root: None where that can be neither proven nor refuted.
+    """
 
     version: str
     read_only_user: bool
     round_trip: float  # seconds
     wal_tables: tuple["ServerTable", ...]
     parameters: tuple[tuple[str, str], ...] = ()
+    root: str = ""  # the data root as the server names it
+    ours: bool | None = None
+    warnings: tuple[str, ...] = ()  # one sentence each, e.g. that commits are not flushed
 
 
 @dataclass(frozen=True, slots=True)
 class ServerTable:
-    """One row of `wal_tables()`."""
+    """One row of `wal_tables()`. `apply_rate` is transactions per second, None until it was watched long enough."""
 
     name: str
     suspended: bool
     writer_txn: int
     sequencer_txn: int
     error: str = ""
+    apply_rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

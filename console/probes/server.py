@@ -1,0 +1,200 @@
+"""The QuestDB probe: what the server itself says, over one long-lived PGWire connection."""
+
+import asyncio
+import contextlib
+import re
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from console.errors import WalmedicError
+from console.probes.pgwire import PgWire, ServerUnreachable
+from console.probes.sample import Sample, ServerSample, ServerTable, Status
+from console.settings import Settings
+from console.text import clean_line
+
+_ANSWER = 2.0  # seconds for one statement
+_HEALTH = 1.0  # seconds for the second opinion
+_RATE_WINDOW = 30.0  # seconds over which apply rates are taken
+_SAMPLES_KEPT = 64
+
+# What an operator may want to see, and what the probe judges by. None of them is a secret.
+_SHOWN = (
+    "cairo.root", "cairo.commit.mode", "cairo.wal.enabled.default", "cairo.default.sequencer.part.txn.count",
+    "cairo.wal.purge.interval", "cairo.sql.copy.work.root", "pg.readonly.user.enabled", "pg.readonly.user",
+    "pg.security.readonly", "readonly", "metrics.enabled",
+)  # fmt: skip
+
+
+class ServerProbe:
+    """Reads `wal_tables()` each time, and version and parameters once per connection."""
+
+    name = "server"
+    interval = 2.0
+    deadline = 9.0
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        quest = settings.questdb
+        self._user = quest.readonly_user or quest.user
+        password = quest.readonly_password if quest.readonly_user else quest.password
+        self._wire = PgWire(quest, self._user, password)
+        self._version = ""
+        self._parameters: dict[str, str] = {}
+        self._root = ""
+        self._applied: dict[str, deque[tuple[float, int]]] = {}
+
+    async def read(self) -> Sample[ServerSample]:
+        """Take one sample. A server that is proven to serve another data root is as good as down: it is not ours."""
+        if self._settings.bare:
+            return Sample(self.name, Status.UNKNOWN, None, "a bare directory: no server belongs to it")
+        try:
+            if not self._wire.connected:
+                await self._introduce()
+            started = time.monotonic()
+            rows = await self._wire.query("wal_tables()", _ANSWER)
+            round_trip = time.monotonic() - started
+        except ServerUnreachable as error:
+            return Sample(self.name, Status.DOWN, None, f"{error}{await self._second_opinion()}")
+        except WalmedicError as error:
+            return Sample(self.name, Status.DOWN, None, str(error))
+        self._applied = {name: seen for name, seen in self._applied.items() if any(r["name"] == name for r in rows)}
+        ours = serves(self._root, self._settings.questdb.db_root)
+        if ours is False:
+            await self._wire.close()
+            return Sample(
+                self.name,
+                Status.DOWN,
+                None,
+                f"the server at {self._wire.address} serves {self._root}, not {self._settings.questdb.db_root}; "
+                "check questdb.pg_port and questdb.db_root",
+            )
+        data = ServerSample(
+            version=self._version,
+            read_only_user=self._read_only(),
+            round_trip=round_trip,
+            wal_tables=tuple(self._table(row, started) for row in rows),
+            parameters=tuple(self._parameters.items()),
+            root=self._root,
+            ours=ours,
+            warnings=_warnings(self._parameters),
+        )
+        doubt = "" if ours else f"whether the server at {self._wire.address} is this station's cannot be proven"
+        return Sample(self.name, Status.OK if ours else Status.DEGRADED, data, doubt)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._wire.close()
+
+    async def _introduce(self) -> None:
+        """Ask a new connection what does not change while the server lives."""
+        build = await self._wire.query("select build()", _ANSWER)
+        rows = await self._wire.query("(show parameters)", _ANSWER)
+        self._version = _version(str(next(iter(build[0].values()), "")) if build else "")
+        found = {str(row["property_path"]): row for row in rows}
+        self._parameters = {key: clean_line(str(found[key]["value"])) for key in _SHOWN if key in found}
+        self._root = server_root(found)
+
+    def _read_only(self) -> bool:
+        known = self._parameters
+        by_user = known.get("pg.readonly.user.enabled") == "true" and known.get("pg.readonly.user") == self._user
+        return by_user or known.get("pg.security.readonly") == "true" or known.get("readonly") == "true"
+
+    def _table(self, row: dict[str, Any], now: float) -> ServerTable:
+        name, writer = str(row["name"]), int(row["writerTxn"])
+        return ServerTable(
+            name=clean_line(name),
+            suspended=bool(row["suspended"]),
+            writer_txn=writer,
+            sequencer_txn=int(row["sequencerTxn"]),
+            error=clean_line(" ".join(str(row.get(key) or "") for key in ("errorTag", "errorMessage"))),
+            apply_rate=self._apply_rate(name, writer, now),
+        )
+
+    def _apply_rate(self, name: str, writer: int, now: float) -> float | None:
+        seen = self._applied.setdefault(name, deque(maxlen=_SAMPLES_KEPT))
+        if seen and writer < seen[-1][1]:
+            seen.clear()  # counted anew: a conversion, or another table of the same name
+        seen.append((now, writer))
+        while now - seen[0][0] > _RATE_WINDOW:
+            seen.popleft()
+        elapsed = now - seen[0][0]
+        return (writer - seen[0][1]) / elapsed if elapsed >= 1.0 else None
+
+    async def _second_opinion(self) -> str:
+        """Return the clause that says whether the HTTP health port answers where PGWire does not."""
+        quest = self._settings.questdb
+        answer = await http_status(quest.host, quest.health_port, _HEALTH)
+        if answer is None:
+            return ""
+        return f"; its health port {quest.health_port} does answer ({answer})"
+
+
+def _version(build: str) -> str:
+    """Return `9.1.0` for `Build Information: QuestDB 9.1.0, JDK 17.0.15, Commit Hash …`."""
+    found = re.search(r"QuestDB ([0-9][^,\s]*)", build)
+    return clean_line(found[1] if found else build, 60)
+
+
+def server_root(parameters: dict[str, dict[str, Any]]) -> str:
+    """Return the absolute data root (the `db` directory) out of `(show parameters)`, empty where it does not say.
+
+    `cairo.root` is relative by default (`db`), to a directory that no parameter names; the work directory of COPY is
+    beneath the same one and absolute, unless it was set by hand (measured on 9.1.0).
+    """
+    root = str(parameters.get("cairo.root", {}).get("value") or "")
+    if root.startswith("/"):
+        return clean_line(root)
+    work = parameters.get("cairo.sql.copy.work.root", {})
+    if root and work.get("value_source") == "default" and str(work.get("value") or "").startswith("/"):
+        return clean_line(str(Path(str(work["value"])).parent / root))
+    return ""
+
+
+def serves(root: str, configured: str) -> bool | None:
+    """Return whether the directory that a server names is the configured one; None where it cannot be told.
+
+    A server in a container names a path of its own: one that does not exist here proves nothing.
+    """
+    if not root or not configured:
+        return None
+    wanted = Path(configured)
+    if (wanted / "db").is_dir():
+        wanted = wanted / "db"
+    try:
+        here, there = wanted.stat(), Path(root).stat()
+    except OSError:
+        return None
+    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+
+
+def _warnings(parameters: dict[str, str]) -> tuple[str, ...]:
+    found = []
+    if parameters.get("cairo.commit.mode") == "nosync":
+        found.append(
+            "cairo.commit.mode is nosync: commits are not flushed, so a power loss can take rows that were acknowledged"
+        )
+    if parameters.get("cairo.wal.enabled.default") == "false":
+        found.append("cairo.wal.enabled.default is false: new tables are made without WAL")
+    return tuple(found)
+
+
+async def http_status(host: str, port: int, deadline: float) -> str | None:
+    """Return the body of `GET /status` in one line, None where nothing answers within `deadline` seconds."""
+    writer: asyncio.StreamWriter | None = None
+    try:
+        async with asyncio.timeout(deadline):
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(f"GET /status HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            await writer.drain()
+            answer = (await reader.read(4096)).decode(errors="replace")
+    except (OSError, TimeoutError, ValueError):
+        return None
+    finally:
+        if writer is not None:
+            writer.close()
+    head, _, body = answer.partition("\r\n\r\n")
+    with contextlib.suppress(IndexError):
+        return clean_line(re.sub(r"(?m)^[0-9a-fA-F]+\r?$", "", body), 80) or clean_line(head.splitlines()[0], 80)
+    return None
