@@ -35,6 +35,8 @@ class ActionSpec:
     needs_table: bool
     summary: str  # one sentence: what it does
     undo: str  # one sentence: the way back
+    offline: bool = False  # the server must be down, and its lock is held while the action works
+    needs_evidence: bool = False  # refused while no fresh evidence of the table is captured
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +137,29 @@ class Plan:
     rehearsed: bool
     left_out: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    directory: str | None = None  # the table's directory, relative to the db root
+    disk_needed: int = 0  # bytes that the action writes, in the db root or the state directory
     attachments: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def needed(self) -> bool:
         """Return whether there is anything to do."""
         return bool(self.stages)
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether an action is open now, as the palette shows it: if not, why not and what first."""
+
+    spec: ActionSpec
+    table: str | None
+    refusals: tuple[Refusal, ...]
+    recommended: bool = False
+
+    @property
+    def open(self) -> bool:
+        """Return whether nothing stands against planning and confirming it."""
+        return not self.refusals
 
 
 @dataclass(frozen=True, slots=True)

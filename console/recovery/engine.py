@@ -1,0 +1,310 @@
+"""The engine: what can be done, what it would cost, doing it, finishing it, taking it back.
+
+Behind palette and command line alike. Everything here blocks: screens call it from a thread.
+"""
+
+import time
+from pathlib import Path
+
+from console.errors import WalmedicError
+from console.questdb.layout import DatabaseRoot, TableDirectory
+from console.recovery import undoing
+from console.recovery.diagnosing import DiskReports
+from console.recovery.evidence_index import EvidenceIndex, table_stamp
+from console.recovery.execution import Executor, OnProgress, read_entry_plan, sentence, write_entry
+from console.recovery.files import Tree
+from console.recovery.journal import Entry, Journal, new_entry_id
+from console.recovery.locks import LockedError, ServerLock, StationLock, server_is_down
+from console.recovery.model import ActionSpec, Availability, Claim, Danger, Outcome, Plan, Refusal, RunResult
+from console.recovery.policy import Door, root_key, unfinished_entries
+from console.recovery.registry import PlanContext, action_ids, action_module, spec_of
+from console.recovery.state import StateDir
+from console.recovery.steps import RunContext
+from console.services.control import ServiceControl, control_for
+from console.settings import Settings
+
+
+class WrongPhraseError(WalmedicError):
+    """The phrase typed is not the plan's."""
+
+
+class PlanChangedError(WalmedicError):
+    """What the plan rested on has changed: its phrase is void, `plan` is the new one."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(
+            "what the plan rested on has changed, so its confirmation is void and nothing was done; "
+            f"look at the new plan {plan.plan_id}"
+        )
+        self.plan = plan
+
+
+class Engine:
+    """All recovery actions on one database. Raises WalmedicError where the database root is none."""
+
+    def __init__(self, settings: Settings) -> None:
+        if not settings.questdb.db_root:
+            raise WalmedicError(
+                "no database root is known; name it with --db-root, or write a settings file (walmedic init)"
+            )
+        self.settings = settings
+        self.database = DatabaseRoot.locate(Path(settings.questdb.db_root))
+        self.state = StateDir(settings.state_path)
+        self.journal = Journal(self.state)
+        self._root = root_key(self.database.db)
+
+    # ---- looking ---------------------------------------------------------------------------------------------------
+
+    def specs(self) -> tuple[ActionSpec, ...]:
+        """Return all actions, in the order in which an incident is worked through."""
+        return tuple(spec_of(action) for action in action_ids())
+
+    def availability(self, table: str | None) -> tuple[Availability, ...]:
+        """Return each action with what stands against it now, for `table` or for the station."""
+        context = self._context()
+        found = self._table(table)
+        report = context.report(table) if table is not None else None
+        recommended = report.next_step.action if report is not None else None
+        made = []
+        for spec in self.specs():
+            if spec.needs_table and found is None:
+                refusals: tuple[Refusal, ...] = (Refusal("no-table", "it works on one table", "choose a table first"),)
+            else:
+                refusals = Door(context, spec, found, lock_held=False).refusals(None)
+            made.append(Availability(spec, table, refusals, recommended=spec.id == recommended))
+        return tuple(made)
+
+    def plan(self, action: str, table: str | None = None) -> Plan:
+        """Return what would be done. An action that was cut off is shown as confirmed: running it finishes it."""
+        spec_of(action)
+        for entry in self.unfinished():
+            if entry.action == action and entry.table == table:
+                return read_entry_plan(self.state, entry.id)
+        return self._plan(action, table, self._context(), lock_held=False)
+
+    def unfinished(self) -> tuple[Entry, ...]:
+        """Return the entries of this database that were cut off: an intent without an outcome."""
+        return unfinished_entries(self._context())
+
+    def busy(self) -> str:
+        """Return who works on this database right now, empty where nobody does."""
+        holder = StationLock(self.state, self.database.db).holder()
+        return str(holder) if holder is not None else ""
+
+    # ---- doing -----------------------------------------------------------------------------------------------------
+
+    def run(self, plan: Plan, phrase: str, on_progress: OnProgress | None = None) -> RunResult:
+        """Carry `plan` out. Raises WrongPhraseError, PlanChangedError, LockedError; a refusal is an outcome."""
+        if plan.refused:
+            return _refused(plan.refused)
+        if not plan.needed:
+            return RunResult("", Outcome.NOT_NEEDED, "there is nothing to do")
+        _check_phrase(plan, phrase)
+        spec = spec_of(plan.action)
+        with self._locked(f"{plan.action} {plan.table or ''}".strip(), offline=spec.offline) as server_lock:
+            for entry in self.unfinished():
+                if entry.action == plan.action and entry.table == plan.table:
+                    return self._finish(entry, server_lock, on_progress)
+            context = self._context(server_lock)
+            again = self._plan(plan.action, plan.table, context, lock_held=server_lock.held)
+            if again.refused:
+                return _refused(again.refused)
+            if again.plan_id != plan.plan_id:
+                raise PlanChangedError(again)
+            entry_id = new_entry_id()
+            folder = write_entry(self.state, entry_id, again)
+            before = self._stamps(again)
+            self.journal.begin(
+                entry_id,
+                {
+                    "action": again.action, "table": again.table, "directory": again.directory,
+                    "station": again.station, "db": str(self.database.db),
+                    "device": self._root[0], "inode": self._root[1], "plan": again.plan_id,
+                    "confirmation": phrase, "stamps": before, "world": undoing.world_stamps(self.database, again),
+                },
+            )  # fmt: skip
+            return self._carry_out(again, entry_id, folder, server_lock, frozenset(), before, on_progress)
+
+    def finish(self, entry: str, on_progress: OnProgress | None = None) -> RunResult:
+        """Finish an entry that was cut off; it was confirmed when it began. Raises WalmedicError where it cannot be."""
+        found = self.journal.entry(entry)
+        spec = spec_of(found.action)
+        with self._locked(f"finishing {found.id}", offline=spec.offline) as server_lock:
+            return self._finish(self.journal.entry(found.id), server_lock, on_progress)
+
+    def plan_undo(self, entry: str) -> Plan:
+        """Return the way back of an entry as a plan, with its refusals and its phrase."""
+        return undoing.plan_undo(self._context(), self.journal.entry(entry), lock_held=False)
+
+    def undo(self, entry: str, phrase: str, on_progress: OnProgress | None = None) -> RunResult:
+        """Take an entry back. Raises WrongPhraseError, LockedError; a refusal is an outcome."""
+        found = self.journal.entry(entry)
+        plan = self.plan_undo(found.id)
+        if plan.refused:
+            return _refused(plan.refused)
+        _check_phrase(plan, phrase)
+        with self._locked(f"undo of {found.id}", offline=undoing.is_offline(found)) as server_lock:
+            context = self._context(server_lock)
+            again = undoing.plan_undo(context, self.journal.entry(found.id), lock_held=server_lock.held)
+            if again.refused:
+                return _refused(again.refused)
+            with Tree(self.database.db) as tree:
+                undone = read_entry_plan(self.state, found.id)
+                run = self._run_context(undone, found.id, self.state.entry(found.id), tree, server_lock)
+                return undoing.undo(self.journal, found, run, self._root, phrase, on_progress)
+
+    # ---- inside ----------------------------------------------------------------------------------------------------
+
+    def _finish(self, entry: Entry, server_lock: ServerLock, on_progress: OnProgress | None) -> RunResult:
+        if entry.outcome is not None:
+            raise WalmedicError(f"entry {entry.id} has ended ({entry.outcome['outcome']}); there is nothing to finish")
+        plan = read_entry_plan(self.state, entry.id)
+        context = self._context(server_lock)
+        table = self._table(plan.table)
+        spec = spec_of(plan.action)
+        door = Door(context, spec, table, lock_held=server_lock.held, own_entry=entry.id)
+        # Evidence was fresh when it began; what changed since are its own stages, which `world` does not cover.
+        refusals = [r for r in door.refusals(None) if r.code != "no-evidence"]
+        if spec.offline and undoing.world_stamps(self.database, plan) != entry.intent.get("world"):
+            refusals.append(undoing.moved_on(entry.id))
+        if refusals:
+            return _refused(tuple(refusals))
+        before = dict(entry.intent.get("stamps", {}))
+        folder = self.state.entry(entry.id)
+        return self._carry_out(plan, entry.id, folder, server_lock, entry.stages_done, before, on_progress)
+
+    def _carry_out(
+        self,
+        plan: Plan,
+        entry: str,
+        folder: Path,
+        server_lock: ServerLock,
+        done: frozenset[str],
+        before: dict[str, str],
+        on_progress: OnProgress | None,
+    ) -> RunResult:
+        with Tree(self.database.db) as tree:
+            run = self._run_context(plan, entry, folder, tree, server_lock)
+            executor = Executor(self.journal, run, on_progress)
+            with run.keep:
+                claims: tuple[Claim, ...] = ()
+                try:
+                    executor.perform(done)
+                    claims = executor.verify()
+                    failed = next((c for c in claims if not c.ok), None)
+                    problem = (
+                        f"not proven: {failed.claim} (expected {failed.expected}, found {failed.found})"
+                        if failed
+                        else ""
+                    )
+                except (WalmedicError, OSError) as error:
+                    problem, claims = sentence(error), tuple(run.claims)
+                if not problem:
+                    return self._end(plan, entry, Outcome.DONE, "done and verified", claims, before)
+                try:
+                    executor.reverse()
+                except (WalmedicError, OSError) as error:
+                    message = f"{problem}; taking it back failed too: {sentence(error)}"
+                    return self._end(plan, entry, Outcome.FAILED, message, claims, before)
+                return self._end(plan, entry, Outcome.ROLLED_BACK, problem, claims, before)
+
+    def _end(
+        self, plan: Plan, entry: str, outcome: Outcome, message: str, claims: tuple[Claim, ...], before: dict[str, str]
+    ) -> RunResult:
+        said = [{"claim": c.claim, "expected": c.expected, "found": c.found, "ok": c.ok} for c in claims]
+        self.journal.append(
+            entry,
+            "outcome",
+            {
+                "outcome": outcome.value, "message": message, "verification": said,
+                "stamps_before": before, "stamps_after": self._stamps(plan),
+            },
+        )  # fmt: skip
+        following = ""
+        if plan.table is not None and outcome is Outcome.DONE:
+            report = self._context().report(plan.table)
+            following = report.next_step.reason if report is not None else ""
+        return RunResult(entry, outcome, message, claims, following)
+
+    def _run_context(self, plan: Plan, entry: str, folder: Path, tree: Tree, server_lock: ServerLock) -> RunContext:
+        return RunContext(
+            settings=self.settings,
+            database=self.database,
+            plan=plan,
+            entry=entry,
+            folder=folder,
+            tree=tree,
+            report=lambda message, done, total: None,
+            state=self.state,
+            journal=self.journal,
+            server_lock=server_lock,
+            services=self._services(),
+        )
+
+    def _plan(self, action: str, table: str | None, context: PlanContext, *, lock_held: bool) -> Plan:
+        found = self._table(table)
+        module = action_module(action)
+        if module.SPEC.needs_table and found is None:
+            raise WalmedicError(f"{action} works on one table; name it")
+        plan = module.plan(context, found.name if found is not None else None)
+        refusals = Door(context, module.SPEC, found, lock_held=lock_held).refusals(plan)
+        return undoing.with_refusals(plan, refusals)
+
+    def _table(self, name: str | None) -> TableDirectory | None:
+        return None if name is None else self.database.table(name)
+
+    def _context(self, server_lock: ServerLock | None = None) -> PlanContext:
+        held = server_lock is not None and server_lock.held
+        return PlanContext(
+            settings=self.settings,
+            database=self.database,
+            state=self.state,
+            journal=self.journal,
+            evidence=EvidenceIndex(self.state, self._root, self.journal),
+            services=self._services(),
+            report=DiskReports(self.database).of_table,
+            server_down=True if held else server_is_down(self.database.db),
+            now=time.time(),
+        )
+
+    def _services(self) -> ServiceControl | None:
+        return None if self.settings.bare else control_for(self.settings)
+
+    def _stamps(self, plan: Plan) -> dict[str, str]:
+        if spec_of(plan.action).danger is not Danger.DATA or plan.directory is None:
+            return {}
+        return {plan.directory: table_stamp(self.database.db / plan.directory)}
+
+    def _locked(self, doing: str, *, offline: bool) -> "_Locks":
+        return _Locks(StationLock(self.state, self.database.db), ServerLock(self.database.db), doing, offline)
+
+
+class _Locks:
+    """The station's lock, and for offline actions the server's, for as long as a run takes."""
+
+    def __init__(self, station: StationLock, server: ServerLock, doing: str, offline: bool) -> None:
+        self._station, self._server, self._doing, self._offline = station, server, doing, offline
+
+    def __enter__(self) -> ServerLock:
+        self._station.acquire(self._doing)
+        if self._offline:
+            try:
+                self._server.acquire()
+            except LockedError:
+                self._station.release()
+                raise
+        return self._server
+
+    def __exit__(self, *_: object) -> None:
+        self._server.release()
+        self._station.release()
+
+
+def _check_phrase(plan: Plan, phrase: str) -> None:
+    if " ".join(phrase.split()) != plan.confirmation:
+        raise WrongPhraseError(f"the phrase is not the plan's; to do this, type exactly: {plan.confirmation}")
+
+
+def _refused(refusals: tuple[Refusal, ...]) -> RunResult:
+    first = refusals[0]
+    return RunResult("", Outcome.REFUSED, f"{first.reason}; instead: {first.instead}")

@@ -1,0 +1,144 @@
+"""Carrying a plan out, stage by stage: a journal event, synced, before each; back again where one fails."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from console.errors import WalmedicError
+from console.recovery import plans
+from console.recovery.journal import Entry, Journal
+from console.recovery.model import Claim, Outcome, Plan, Progress, Stage
+from console.recovery.registry import action_module
+from console.recovery.state import StateDir, sync_directory, write_private
+from console.recovery.steps import RunContext, step_named
+from console.text import clean_line
+
+OnProgress = Callable[[Progress], None]
+_LEAST_PAUSE = 0.1  # seconds between two progress lines of one stage
+
+
+class ProgressLog:
+    """Progress as a JSON-lines file in the entry's folder, for whoever watches, and to a callback."""
+
+    def __init__(self, entry: str, folder: Path, on_progress: OnProgress | None) -> None:
+        self._entry = entry
+        self._path = folder / "progress.jsonl"
+        self._on_progress = on_progress
+        self._last = 0.0
+
+    def tell(
+        self, stage: Stage, state: str, message: str = "", done: int | None = None, total: int | None = None
+    ) -> None:
+        """Tell where a stage is. A line that cannot be written is not an error of the action."""
+        now = time.monotonic()
+        if state == "goes on" and now - self._last < _LEAST_PAUSE:
+            return
+        self._last = now
+        progress = Progress(self._entry, stage.id, stage.title, state, clean_line(message), done, total)
+        line = {
+            "at": time.time(), "entry": progress.entry, "stage": progress.stage, "title": progress.title,
+            "state": progress.state, "message": progress.message, "done": done, "total": total,
+        }  # fmt: skip
+        try:
+            with open(self._path, "ab", opener=_private) as stream:
+                stream.write(json.dumps(line).encode() + b"\n")
+        except OSError:
+            pass
+        if self._on_progress is not None:
+            self._on_progress(progress)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def write_entry(state: StateDir, entry: str, plan: Plan) -> Path:
+    """Write the plan and its attachments into the entry's folder, durably, before the intent is journalled."""
+    folder = state.made(state.entry(entry))
+    try:
+        if plan.attachments:
+            attachments = state.made(folder / "attachments")
+            for name, content in plan.attachments.items():
+                write_private(attachments / name, content)
+            sync_directory(attachments)
+        write_private(folder / "plan.json", json.dumps(plans.to_json(plan), ensure_ascii=False).encode())
+        sync_directory(folder.parent)
+    except OSError as error:
+        raise WalmedicError(
+            f"{folder} cannot be written ({error.strerror}); nothing was changed, name another --state-dir"
+        ) from error
+    return folder
+
+
+def read_entry_plan(state: StateDir, entry: str) -> Plan:
+    """Return the plan of an entry. Raises WalmedicError where its folder does not hold one."""
+    path = state.entry(entry) / "plan.json"
+    try:
+        return plans.from_json(json.loads(path.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WalmedicError(
+            f"{path} does not hold the plan of entry {entry}: it cannot be finished or undone"
+        ) from error
+
+
+class Executor:
+    """Carries out, finishes or takes back the stages of one entry; the caller holds the locks and judged the policy."""
+
+    def __init__(self, journal: Journal, run: RunContext, on_progress: OnProgress | None) -> None:
+        self._journal = journal
+        self._run = run
+        self._log = ProgressLog(run.entry, run.folder, on_progress)
+
+    def perform(self, done: frozenset[str]) -> None:
+        """Carry out all stages but those of `done`. Raises what a step raised, after journalling it."""
+        for stage in self._run.plan.stages:
+            step = step_named(stage.step)
+            if stage.id in done and not step.repeat:
+                continue
+            self._event("stage", stage, "begins")
+            self._log.tell(stage, "begins")
+            self._listen(stage)
+            try:
+                step.perform(stage, self._run)
+            except (WalmedicError, OSError) as error:
+                self._log.tell(stage, "failed", sentence(error))
+                self._event("stage", stage, "failed", sentence(error))
+                raise
+            self._event("stage", stage, "done")
+            self._log.tell(stage, "done")
+
+    def reverse(self) -> None:
+        """Take all stages back, last first, whether they were done, begun or neither. Raises what a step raised."""
+        for stage in reversed(self._run.plan.stages):
+            self._log.tell(stage, "begins", "taking it back")
+            self._listen(stage)
+            step_named(stage.step).reverse(stage, self._run)
+            self._event("reversed", stage, "done")
+            self._log.tell(stage, "done", "taken back")
+
+    def verify(self) -> tuple[Claim, ...]:
+        """Return what the stages and the action itself prove."""
+        return (*self._run.claims, *action_module(self._run.plan.action).verify(self._run.plan, self._run))
+
+    def _listen(self, stage: Stage) -> None:
+        self._run.report = lambda message, done, total: self._log.tell(stage, "goes on", message, done, total)
+
+    def _event(self, kind: str, stage: Stage, state: str, message: str = "") -> None:
+        data = {"id": stage.id, "title": stage.title, "step": stage.step, "state": state}
+        self._journal.append(self._run.entry, kind, {**data, "message": message} if message else data)
+
+
+def sentence(error: Exception) -> str:
+    """Return an error as one clear sentence for the operator and the journal."""
+    if isinstance(error, OSError) and not isinstance(error, WalmedicError):
+        where = clean_line(str(error.filename or "a file"))
+        return f"{where}: {(error.strerror or str(error)).lower()}"
+    return clean_line(str(error))
+
+
+def outcome_of(entry: Entry) -> Outcome | None:
+    """Return the outcome of an entry, None while it is unfinished."""
+    data = entry.outcome
+    return Outcome(data["outcome"]) if data is not None else None

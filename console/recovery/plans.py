@@ -1,0 +1,171 @@
+"""Making plans: their identity, their confirmation phrase, their JSON, there and back."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from console.recovery.model import (
+    ActionSpec,
+    Change,
+    Danger,
+    Fact,
+    Plan,
+    Refusal,
+    Requirement,
+    RowsLost,
+    Stage,
+)
+from console.text import clean_line
+
+
+def canonical(value: Any) -> bytes:
+    """Return `value` as JSON bytes that are the same for equal values: sorted keys, no spaces, ASCII."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+
+
+def digest_of(*values: Any) -> str:
+    """Return a hex SHA-256 over JSON values."""
+    return hashlib.sha256(canonical(list(values))).hexdigest()
+
+
+def mark_of(facts: Sequence[Fact]) -> str:
+    """Return eight hex digits that name the new files of a plan: `<name>.walmedic-<mark>.new` and `….old`.
+
+    The same facts give the same mark, so that a plan made again names the same files.
+    """
+    return digest_of([[fact.name, fact.digest] for fact in facts])[:8]
+
+
+def confirmation(spec: ActionSpec, station: str, table: str | None, rows_lost: RowsLost) -> str:
+    """Return the phrase to type (contract)."""
+    if spec.danger is Danger.DATA and table is not None:
+        return f"{clean_line(table)} lose {rows_lost.phrase}"
+    return f"{spec.id} {clean_line(table if table is not None else station)}"
+
+
+def make_plan(
+    spec: ActionSpec,
+    *,
+    station: str,
+    table: str | None,
+    why: str,
+    stages: Sequence[Stage],
+    facts: Sequence[Fact],
+    directory: str | None = None,
+    rows_lost: RowsLost = RowsLost("exact", 0),  # noqa: B008 - frozen
+    rows_back: int = 0,
+    rows_maybe_twice: int = 0,
+    refused: Sequence[Refusal] = (),
+    requirements: Sequence[Requirement] = (),
+    left_out: Sequence[str] = (),
+    warnings: Sequence[str] = (),
+    disk_needed: int = 0,
+    attachments: Mapping[str, bytes] | None = None,
+) -> Plan:
+    """Return a plan with its id and confirmation phrase. The id covers what is done and all that it rests on."""
+    attached = dict(attachments or {})
+    plan_id = digest_of(
+        spec.id,
+        station,
+        table,
+        [_stage_json(stage) for stage in stages],
+        [[fact.name, fact.digest] for fact in facts],
+        [rows_lost.kind, rows_lost.value, rows_maybe_twice],
+        {name: hashlib.sha256(content).hexdigest() for name, content in attached.items()},
+    )[:16]
+    return Plan(
+        plan_id=plan_id,
+        action=spec.id,
+        table=table,
+        station=station,
+        confirmation=confirmation(spec, station, table, rows_lost),
+        why=why,
+        rows_lost=rows_lost,
+        rows_back=rows_back,
+        rows_maybe_twice=rows_maybe_twice,
+        refused=tuple(refused),
+        requirements=tuple(requirements),
+        stages=tuple(stages),
+        facts=tuple(facts),
+        undo=spec.undo,
+        rehearsed=False,
+        left_out=tuple(left_out),
+        warnings=tuple(warnings),
+        directory=directory,
+        disk_needed=disk_needed,
+        attachments=attached,
+    )
+
+
+def _stage_json(stage: Stage) -> dict[str, Any]:
+    return {
+        "id": stage.id,
+        "title": stage.title,
+        "step": stage.step,
+        "parameters": dict(stage.parameters),
+        "changes": [
+            {"kind": c.kind, "target": c.target, "before": c.before, "after": c.after, "size": c.size}
+            for c in stage.changes
+        ],
+    }
+
+
+def to_json(plan: Plan) -> dict[str, Any]:
+    """Return the document of `plan --json` (contract), and enough beside it to make the plan again."""
+    return {
+        "schema": 1,
+        "plan_id": plan.plan_id,
+        "action": plan.action,
+        "table": plan.table,
+        "directory": plan.directory,
+        "station": plan.station,
+        "confirmation": plan.confirmation,
+        "why": plan.why,
+        "rows_lost": {"kind": plan.rows_lost.kind, "value": plan.rows_lost.value},
+        "rows_back": plan.rows_back,
+        "rows_maybe_twice": plan.rows_maybe_twice,
+        "refused": [refusal.to_json() for refusal in plan.refused],
+        "requirements": [{"claim": r.claim, "holds": r.holds, "evidence": r.evidence} for r in plan.requirements],
+        "stages": [_stage_json(stage) for stage in plan.stages],
+        "facts": [{"name": fact.name, "digest": fact.digest} for fact in plan.facts],
+        "undo": plan.undo,
+        "rehearsed": plan.rehearsed,
+        "left_out": list(plan.left_out),
+        "warnings": list(plan.warnings),
+        "disk_needed": plan.disk_needed,
+    }
+
+
+def from_json(document: Mapping[str, Any]) -> Plan:
+    """Return the plan of a journal entry. Attachments stay in the entry's folder. Raises KeyError, TypeError."""
+    return Plan(
+        plan_id=document["plan_id"],
+        action=document["action"],
+        table=document["table"],
+        station=document["station"],
+        confirmation=document["confirmation"],
+        why=document["why"],
+        rows_lost=RowsLost(document["rows_lost"]["kind"], document["rows_lost"]["value"]),
+        rows_back=document["rows_back"],
+        rows_maybe_twice=document["rows_maybe_twice"],
+        refused=tuple(Refusal(**item) for item in document["refused"]),
+        requirements=tuple(Requirement(**item) for item in document["requirements"]),
+        stages=tuple(
+            Stage(
+                id=item["id"],
+                title=item["title"],
+                step=item["step"],
+                parameters=item["parameters"],
+                changes=tuple(Change(**change) for change in item["changes"]),
+            )
+            for item in document["stages"]
+        ),
+        facts=tuple(Fact(**item) for item in document["facts"]),
+        undo=document["undo"],
+        rehearsed=document["rehearsed"],
+        left_out=tuple(document["left_out"]),
+        warnings=tuple(document["warnings"]),
+        directory=document["directory"],
+        disk_needed=document["disk_needed"],
+    )

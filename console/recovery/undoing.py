@@ -1,0 +1,158 @@
+"""The way back of a journal entry: byte-identical while no server has started on the result, else refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from console.errors import WalmedicError
+from console.questdb.layout import DatabaseRoot
+from console.recovery.evidence_index import table_stamp
+from console.recovery.execution import Executor, OnProgress, read_entry_plan, sentence
+from console.recovery.journal import Entry, Journal, new_entry_id
+from console.recovery.model import Danger, Outcome, Plan, Refusal, RunResult, Stage
+from console.recovery.plans import digest_of
+from console.recovery.policy import Door, root_key
+from console.recovery.registry import PlanContext, spec_of
+from console.recovery.steps import RunContext
+
+_WORLD = ("_txn", "_meta", "_cv")
+
+
+def world_stamps(database: DatabaseRoot, plan: Plan) -> str:
+    """Return a stamp of what no repair of a sequencer touches: unchanged means that no server has written since."""
+    if plan.directory is None:
+        return ""
+    table = database.db / plan.directory
+    return digest_of([_stamp(table / name) for name in _WORLD], sorted(p.name for p in table.glob("wal*[0-9]")))
+
+
+def _stamp(path: Path) -> list[int]:
+    try:
+        status = path.lstat()
+    except OSError:
+        return []
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
+
+
+def moved_on(entry: str) -> Refusal:
+    """Return the refusal for a table that a server has written since the entry."""
+    return Refusal(
+        "moved-on",
+        f"a server has written to the table since entry {entry}, so that its old state is no longer the way back",
+        "the evidence captured before it holds every file as it was; plan the next repair from what is there now",
+    )
+
+
+def is_offline(entry: Entry) -> bool:
+    """Return whether the way back needs the server down."""
+    return spec_of(entry.action).offline
+
+
+def undone_entries(context: PlanContext) -> frozenset[str]:
+    """Return the entries that were taken back."""
+    return frozenset(
+        str(entry.intent.get("undoes"))
+        for entry in context.journal.entries()
+        if entry.action == "undo" and entry.outcome is not None and entry.outcome.get("outcome") == Outcome.DONE.value
+    )
+
+
+def with_refusals(plan: Plan, refusals: tuple[Refusal, ...]) -> Plan:
+    """Return `plan` with more refusals, each code and reason once."""
+    known = {(r.code, r.reason) for r in plan.refused}
+    return replace(plan, refused=(*plan.refused, *(r for r in refusals if (r.code, r.reason) not in known)))
+
+
+def plan_undo(context: PlanContext, entry: Entry, *, lock_held: bool) -> Plan:
+    """Return the way back as a plan; refused where the entry has none or the world has moved on."""
+    if entry.action == "undo":
+        raise WalmedicError(
+            f"entry {entry.id} is itself an undo; run {entry.intent.get('undone_action')} again instead"
+        )
+    plan = read_entry_plan(context.state, entry.id)
+    spec = spec_of(entry.action)
+    table = context.database.table(plan.table) if plan.table is not None else None
+    refusals = [
+        r
+        for r in Door(context, spec, table, lock_held=lock_held, own_entry=entry.id).refusals(None)
+        if r.code != "no-evidence"
+    ]
+    refusals += _own_refusals(context, entry, plan)
+    stages = tuple(
+        Stage(stage.id, f"take back: {stage.title}", stage.step, stage.parameters) for stage in reversed(plan.stages)
+    )
+    target = (
+        f"{plan.table} lose 0" if spec.danger is Danger.DATA and plan.table else f"undo {plan.table or plan.station}"
+    )
+    return replace(
+        plan,
+        plan_id=digest_of("undo", entry.id, plan.plan_id)[:16],
+        action="undo",
+        confirmation=target,
+        why=f"takes entry {entry.id} back: {spec.undo}",
+        rows_lost=replace(plan.rows_lost, kind="exact", value=0),
+        rows_back=0,
+        rows_maybe_twice=0,
+        refused=tuple(refusals),
+        requirements=(),
+        stages=stages,
+        undo=f"run {entry.action} again",
+        attachments={},
+    )
+
+
+def _own_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusal]:
+    if entry.root != root_key(context.database.db):
+        return [
+            Refusal(
+                "other-database",
+                f"entry {entry.id} belongs to the database at {entry.intent.get('db')}",
+                "name that database with --db-root",
+            )
+        ]
+    if entry.id in undone_entries(context):
+        return [Refusal("already-undone", f"entry {entry.id} was taken back before", "nothing is left to do")]
+    outcome = entry.outcome
+    if outcome is not None and outcome.get("outcome") == Outcome.ROLLED_BACK.value:
+        return [Refusal("already-undone", f"entry {entry.id} was rolled back when it failed", "nothing is left to do")]
+    if spec_of(entry.action).danger is not Danger.DATA or plan.directory is None:
+        return []
+    if outcome is None:
+        return [] if world_stamps(context.database, plan) == entry.intent.get("world") else [moved_on(entry.id)]
+    now = table_stamp(context.database.db / plan.directory)
+    if outcome.get("stamps_after", {}).get(plan.directory) == now:
+        return []
+    # A cut-off undo of this very entry may go on: what it changed is its own.
+    half = any(
+        other.action == "undo" and other.outcome is None and other.intent.get("undoes") == entry.id
+        for other in context.journal.entries()
+    )
+    if half and world_stamps(context.database, plan) == entry.intent.get("world"):
+        return []
+    return [moved_on(entry.id)]
+
+
+def undo(
+    journal: Journal, entry: Entry, run: RunContext, root: tuple[int, int], phrase: str, on_progress: OnProgress | None
+) -> RunResult:
+    """Reverse the stages of `entry`, journalled as an entry of its own. The caller holds the locks."""
+    name = new_entry_id()
+    directory = run.plan.directory
+    stamps = {directory: table_stamp(run.database.db / directory)} if directory is not None else {}
+    intent = {
+        "action": "undo", "undoes": entry.id, "undone_action": entry.action, "table": run.plan.table,
+        "directory": directory, "station": run.plan.station, "db": str(run.database.db),
+        "device": root[0], "inode": root[1], "plan": run.plan.plan_id, "confirmation": phrase, "stamps": stamps,
+    }  # fmt: skip
+    journal.begin(name, intent)
+    message, outcome = f"entry {entry.id} is taken back", Outcome.DONE
+    with run.keep:
+        try:
+            Executor(journal, run, on_progress).reverse()
+        except (WalmedicError, OSError) as error:
+            message, outcome = sentence(error), Outcome.FAILED
+    after = {directory: table_stamp(run.database.db / directory)} if directory is not None else {}
+    ended = {"outcome": outcome.value, "message": message, "stamps_before": stamps, "stamps_after": after}
+    if entry.outcome is None and outcome is Outcome.DONE:
+        journal.append(entry.id, "outcome", {"outcome": Outcome.ROLLED_BACK.value, "message": message})
+    journal.append(name, "outcome", ended)
+    return RunResult(name, outcome, message)
