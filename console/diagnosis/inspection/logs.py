@@ -1,0 +1,268 @@
+"""`_txnlog` and its parts, record by record: what each byte is, and whether zero is normal there.
+
+A zero structure version is the normal value on a table that was never altered, and every record of it begins so; the
+walId is what tells a whole record from a zeroed one (TableTransactionLogV1, FORMATS: the log's record).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from console.diagnosis.inspection.model import FileKind, RecordView
+from console.diagnosis.inspection.values import FieldReader, data_moment, moment
+from console.questdb.reading import DbFile
+from console.questdb.txn_log import (
+    HEADER_SIZE,
+    MAX_SEGMENT_ID,
+    RECORD,
+    RECORD_SIZE,
+    RECORD_V2,
+    RECORD_V2_SIZE,
+    STRUCTURE_CHANGE,
+    TABLE_DROPPED,
+    LogHeader,
+    parse_log_header,
+)
+from console.text import plural
+
+_LOOK_BACK: Final = 4096
+_PLACES: Final = (
+    ("structure version", 0, 8),
+    ("walId", 8, 4),
+    ("segmentId", 12, 4),
+    ("segmentTxn", 16, 4),
+    ("commit timestamp", 20, 8),
+    ("min timestamp", 28, 8),
+    ("max timestamp", 36, 8),
+    ("row count", 44, 8),
+    ("reserved", 52, 8),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LogShape:
+    """Where records lie in one file: `base` offset of the first, `first_txn` its seqTxn, `max_txn` the header's."""
+
+    kind: FileKind
+    header: LogHeader | None
+    base: int
+    record_size: int
+    first_txn: int
+    max_txn: int
+    applied: int | None
+
+    def offset_of(self, txn: int) -> int:
+        """Return where the record of `txn` begins, in this file or past its end."""
+        return self.base + (txn - self.first_txn) * self.record_size
+
+    def txn_at(self, offset: int) -> int:
+        """Return the seqTxn whose record the offset belongs to."""
+        return self.first_txn + (offset - self.base) // self.record_size
+
+
+def shape_of_log(file: DbFile, applied: int | None) -> LogShape:
+    """Return the shape of a `_txnlog`; a V2 one has a header and no records."""
+    header = parse_log_header(file.read(0, HEADER_SIZE))
+    if header is None or header.version not in (0, 1):
+        return LogShape(FileKind.LOG_DAMAGED, header, HEADER_SIZE, RECORD_SIZE, 1, 0, applied)
+    if header.version == 1:
+        return LogShape(FileKind.LOG_V2, header, HEADER_SIZE, RECORD_V2_SIZE, 1, header.max_txn, applied)
+    return LogShape(FileKind.LOG_V1, header, HEADER_SIZE, RECORD_SIZE, 1, header.max_txn, applied)
+
+
+def shape_of_part(path: Path, applied: int | None) -> LogShape:
+    """Return the shape of a V2 part, whose first seqTxn follows from the part size in the log's header.
+
+    Raises OSError where the log beside `_txn_parts` cannot be read.
+    """
+    with DbFile(path.parent.parent / "_txnlog") as log:
+        header = parse_log_header(log.read(0, HEADER_SIZE))
+    part_size = header.part_size if header and header.part_size > 0 else 0
+    first = int(path.name) * part_size + 1
+    return LogShape(FileKind.LOG_PART, header, 0, RECORD_V2_SIZE, first, header.max_txn if header else 0, applied)
+
+
+def whole_records(shape: LogShape, size: int) -> int:
+    """Return how many records of the shape the file of `size` bytes holds and the header promises."""
+    if shape.kind in (FileKind.LOG_V2, FileKind.LOG_DAMAGED):
+        return 0
+    inside = max(0, size - shape.base) // shape.record_size
+    return max(0, min(inside, shape.max_txn - shape.first_txn + 1))
+
+
+def header_view(file: DbFile) -> RecordView:
+    """Return the 76 bytes at the start of a `_txnlog`."""
+    read = FieldReader(file)
+    version = read.peek(0, 4)
+    kind = {0: "V1: records follow in this file", 1: "V2: records are in _txn_parts"}.get(version if version else 0)
+    known = version in (0, 1)
+    read.number("format version", 0, 4, kind if known and kind else "9.1.0 knows only 0 and 1", normal=known)
+    size, base, record = file.size, HEADER_SIZE, RECORD_SIZE
+    max_txn = read.peek(4, 8)
+    if max_txn is None:
+        read.missing("maxTxn", 4, 8)
+    elif version == 1:
+        read.number("maxTxn", 4, 8, f"the log says it holds {plural(max_txn, 'transaction')}", normal=max_txn >= 0)
+    else:
+        wanted = base + record * max_txn
+        fits = max_txn >= 0 and wanted <= size
+        has = f"the log says it holds {plural(max_txn, 'transaction')}"
+        lacks = f"; that takes {wanted:,} bytes and the file has {size:,}, so the server reads past its end"
+        read.number("maxTxn", 4, 8, has if fits else has + lacks, normal=fits)
+    created = read.peek(12, 8)
+    if created is not None:
+        meaning = "when the table's log was made; the server never reads it"
+        read.number("created", 12, 8, meaning, shown=moment(created) if created else "0")
+    part_size = read.peek(20, 4)
+    if part_size is not None:
+        fine = part_size > 0 if version == 1 else part_size == 0
+        what = "transactions per part file" if version == 1 else "zero is its normal value: V1 has no parts"
+        read.number("part size", 20, 4, what if fine else "not a value that the server writes here", normal=fine)
+    read.zeros("reserved", 24, 52, "zero is its normal value", "should be zero: the server writes nothing here")
+    return RecordView("header", 0, HEADER_SIZE, read.taken())
+
+
+def record_view(file: DbFile, shape: LogShape, txn: int) -> RecordView:
+    """Return the record of `txn`, also where the file ends before it (every field is then missing)."""
+    at = shape.offset_of(txn)
+    read = FieldReader(file)
+    if at >= file.size:
+        _past_end(read, shape, txn, at)
+    elif txn > shape.max_txn:
+        size = min(shape.record_size, file.size - at)
+        read.zeros(
+            f"unused tail, where seqTxn {txn:,} will be written",
+            at,
+            size,
+            "zero is its normal value: the file grows by whole pages, and the header counts no transaction here",
+            f"bytes after the last transaction that the header counts ({shape.max_txn:,}): maxTxn may be too low",
+        )
+    else:
+        _record(read, file, shape, txn, at)
+    return RecordView(f"record of seqTxn {txn:,}", at, shape.record_size, read.taken(), txn)
+
+
+def _past_end(read: FieldReader, shape: LogShape, txn: int, at: int) -> None:
+    size = read.file.size
+    if txn <= shape.max_txn:
+        why = (
+            f"past the end of the file ({size:,} bytes): the header counts {shape.max_txn:,} transactions and "
+            f"the file ends before the record of seqTxn {txn:,}"
+        )
+    else:
+        why = f"past the end of the file ({size:,} bytes), and past what its header counts ({shape.max_txn:,})"
+    for name, offset, width in _places(shape):
+        read.missing(f"{name} of seqTxn {txn:,}", at + offset, width, why)
+
+
+def _places(shape: LogShape) -> tuple[tuple[str, int, int], ...]:
+    return tuple(place for place in _PLACES if place[1] < shape.record_size)
+
+
+def _record(read: FieldReader, file: DbFile, shape: LogShape, txn: int, at: int) -> None:
+    structure, wal = read.peek(at, 8), read.peek(at + 8, 4)
+    segment, segment_txn = read.peek(at + 12, 4), read.peek(at + 16, 4)
+    committed = read.peek(at + 20, 8)
+    meaning, normal = _structure_version(file, shape, txn, structure, wal)
+    read.number("structure version", at, 8, meaning, normal=normal)
+    meaning, normal = _wal_id(shape, txn, wal)
+    read.number("walId", at + 8, 4, meaning, normal=normal)
+    structural = wal == STRUCTURE_CHANGE
+    for name, offset, value in (("segmentId", 12, segment), ("segmentTxn", 16, segment_txn)):
+        if structural:
+            text, fine = "-1 in a structure change", value == -1
+        elif wal == TABLE_DROPPED:
+            text, fine = "0 where the table was dropped", value == 0
+        elif name == "segmentId":
+            text = f"directory wal{wal}/{segment}; zero is the first" if wal else "zero, like the whole record"
+            fine = value is not None and 0 <= value <= MAX_SEGMENT_ID
+        else:
+            text, fine = "event of that segment; zero is its first", value is not None and value >= 0
+        read.number(name, at + offset, 4, text if fine else f"not a value that a {name} has", normal=fine)
+    if committed is None:
+        read.missing("commit timestamp", at + 20, 8)
+    elif committed == 0:
+        read.number("commit timestamp", at + 20, 8, "zero: never read when applying, but no server writes it",
+                    normal=_never_read(shape, txn))  # fmt: skip
+    else:
+        read.number("commit timestamp", at + 20, 8, "the server's clock at the commit", shown=moment(committed),
+                    normal=committed > 0)  # fmt: skip
+    if shape.record_size == RECORD_V2_SIZE:
+        _statistics(read, at, structural, segment is not None and (wal or 0) > 0)
+
+
+def _statistics(read: FieldReader, at: int, structural: bool, data: bool) -> None:
+    if structural:
+        read.number("alter command", at + 28, 8, "which kind of structure change")
+    else:
+        low, high = read.peek(at + 28, 8), read.peek(at + 36, 8)
+        for name, offset, value in (("min timestamp", 28, low), ("max timestamp", 36, high)):
+            if value is not None:
+                shown = data_moment(value) if data and value != -1 else f"{value:,}"
+                read.number(name, at + offset, 8, "of the rows of this transaction", shown=shown)
+        read.number("row count", at + 44, 8, "rows of this transaction; zero for SQL and TRUNCATE")
+    read.zeros("reserved", at + 52, 8, "zero is its normal value", "should be zero")
+
+
+def _never_read(shape: LogShape, txn: int) -> bool:
+    return shape.applied is not None and txn <= shape.applied
+
+
+def _wal_id(shape: LogShape, txn: int, wal: int | None) -> tuple[str, bool]:
+    if wal is None:
+        return "", False
+    if wal == STRUCTURE_CHANGE:
+        return "-1: a structure change, kept in _txnlog.meta.d", True
+    if wal == TABLE_DROPPED:
+        return "-2: the table was dropped here", txn == shape.max_txn
+    if wal > 0:
+        return f"the rows are in wal{wal}", True
+    if wal < 0:
+        return "not a walId", False
+    if _never_read(shape, txn):
+        return f"zero: no transaction, but it is never read again (applied up to {shape.applied:,})", True
+    return "zero is never a walId: this record is damaged, and applying stops here", False
+
+
+def _structure_version(file: DbFile, shape: LogShape, txn: int, value: int | None, wal: int | None) -> tuple[str, bool]:
+    """Return the meaning of a structure version, judged by the nearest record before it that is not zeroed."""
+    before = _version_before(file, shape, txn)
+    of = f"structure version of seqTxn {txn:,}"
+    if value is None:
+        return of, False
+    if value == 0:
+        if before:
+            earlier, version = before
+            if version > 0 and wal == 0 and _never_read(shape, txn):
+                return f"{of}: zero like the whole record, which is never read again", True
+            if version > 0:
+                return f"{of}: zero is not normal here, seqTxn {earlier:,} before it has {version:,}", False
+        if wal == STRUCTURE_CHANGE:
+            return f"{of}: zero is not normal for a structure change, the first makes it 1", False
+        return f"{of}, zero is its normal value: the table's structure was not changed before it", True
+    if value < 0:
+        return f"{of}: never negative", False
+    if before is None:
+        return f"{of}: {plural(value, 'structure change')} up to here", True
+    earlier, version = before
+    expected = version + 1 if wal == STRUCTURE_CHANGE else version
+    if value != expected and txn - earlier == 1:
+        return f"{of}: {expected:,} would be normal, seqTxn {earlier:,} before it has {version:,}", False
+    return f"{of}: {plural(value, 'structure change')} up to here", value >= version
+
+
+def _version_before(file: DbFile, shape: LogShape, txn: int) -> tuple[int, int] | None:
+    """Return (seqTxn, structure version) of the nearest record before `txn` with a walId; None at the log's start."""
+    first = max(shape.first_txn, txn - _LOOK_BACK)
+    dtype = RECORD if shape.record_size == RECORD_SIZE else RECORD_V2
+    for low, high in ((max(first, txn - 16), txn - 1), (first, txn - 17)):
+        if high < low:
+            continue
+        records = file.array(shape.offset_of(low), dtype, high - low + 1)
+        whole = np.flatnonzero(records["wal_id"] != 0)
+        if len(whole):
+            at = int(whole[-1])
+            return low + at, int(records["structure_version"][at])
+    return None

@@ -1,0 +1,144 @@
+"""The sequencer's other files: `_wal_index.d`, `_meta` (of sequencer and segments), `_txnlog.meta.i` and `.meta.d`."""
+
+import itertools
+from typing import Final
+
+from console.diagnosis.inspection.model import Field, RecordView
+from console.diagnosis.inspection.values import FieldReader
+from console.questdb.column_types import type_name
+from console.questdb.reading import DbFile
+from console.text import plural
+
+MOST_COLUMNS: Final = 100_000
+COMMANDS: Final = {
+    1: "add column",
+    8: "drop column",
+    9: "rename column",
+    14: "rename table",
+    15: "enable deduplication",
+    16: "disable deduplication",
+    17: "change a column's type",
+}
+"""The seven ALTER commands that are structural in 9.1.0 (AlterOperation.isStructural)."""
+
+
+def wal_index_view(file: DbFile, what: str = "wal id") -> RecordView:
+    """Return the highest id handed out, an i64 at the start of `_wal_index.d` (or `_tab_index.d`)."""
+    read = FieldReader(file)
+    value = read.peek(0, 8)
+    meaning = f"the highest {what} handed out; the next writer gets one more"
+    if value == 0:
+        meaning = f"zero is its normal value only before the first {what} was handed out"
+    read.number(f"highest {what}", 0, 8, meaning, normal=value is None or value >= 0)
+    return RecordView("header", 0, 8, read.taken())
+
+
+def metadata_views(file: DbFile, segment: bool) -> tuple[RecordView, ...]:
+    """Return header, columns and tail of a `_meta` in the sequencer's layout (SequencerMetadata.syncToMetaFile)."""
+    read = FieldReader(file)
+    length = read.number("length", 0, 4, "bytes in use; the rest of the page is slack")
+    version = read.peek(4, 4)
+    read.number("format version", 4, 4, "zero is its normal value" if version == 0 else "9.1.0 accepts only 0",
+                normal=version == 0)  # fmt: skip
+    structure = read.peek(8, 8)
+    meaning = "-2: the table was dropped" if structure == -2 else "zero is its normal value until a first ALTER"
+    if structure is not None and structure > 0:
+        meaning = "changes of structure up to here"
+    read.number("structure version", 8, 8, meaning, normal=structure is None or structure >= -2)
+    count = read.number("column count", 16, 4, "columns, dropped ones included")
+    timestamp = read.peek(20, 4)
+    inside = count is not None and timestamp is not None and -1 <= timestamp < count
+    read.number("timestamp index", 20, 4, "the designated timestamp's column; zero is the first" if inside else
+                "outside of the columns: the server refuses the file", normal=inside)  # fmt: skip
+    read.number("table id", 24, 4, "the same in every file of the table")
+    read.number("suspended flag", 28, 1, "zero is its normal value: nothing in 9.1.0 sets it")
+    views = [RecordView("header", 0, 29, read.taken())]
+    at = 29
+    end = min(file.size, length) if length and length > 0 else file.size
+    for index in range(min(count or 0, MOST_COLUMNS)):
+        if at >= end:
+            break
+        view, at = _column(file, index, at)
+        views.append(view)
+    if not segment and at < end:
+        views.append(_order(file, at, end))
+    return tuple(views)
+
+
+def _column(file: DbFile, index: int, at: int) -> tuple[RecordView, int]:
+    read = FieldReader(file)
+    code = read.peek(at, 4)
+    if code is not None:
+        shown = f"dropped (was {type_name(-code)})" if code < 0 else type_name(code)
+        known = code != 0
+        read.number("type", at, 4, "the column's type" if known else "zero is no type", normal=known, shown=shown)
+    name, after = read.text("name", at + 4, "the column's name", limit=10_000)
+    return RecordView(f"column {index} {name or ''}".rstrip(), at, after - at, read.taken()), after
+
+
+def _order(file: DbFile, at: int, end: int) -> RecordView:
+    read = FieldReader(file)
+    read.number("columns' checksum", at, 8, "of types and names; the order below counts only where it matches")
+    count = read.number("read order length", at + 8, 4, "entries of the column read order") or 0
+    for index in range(min(count, (end - at - 12) // 4)):
+        read.number(f"read order {index}", at + 12 + 4 * index, 4, "index of a column")
+    return RecordView("column read order", at, end - at, read.taken())
+
+
+def structure_index_view(file: DbFile, offset: int) -> RecordView:
+    """Return the entry of `_txnlog.meta.i` that holds `offset`: entry v is where change v ends in `_txnlog.meta.d`."""
+    index = offset // 8
+    at = 8 * index
+    read = FieldReader(file)
+    value = read.peek(at, 8)
+    before = read.peek(at - 8, 8) if index else 0
+    if index == 0:
+        meaning, normal = "zero is its normal value: changes begin at 0", value == 0
+    elif value == 0:
+        meaning, normal = "zero is its normal value: no such change was made", True
+    else:
+        normal = value is not None and before is not None and value > before
+        meaning = f"where the change to structure version {index} ends" if normal else "not above the entry before it"
+    read.number(f"end of change {index}", at, 8, meaning, normal=normal)
+    return RecordView(f"entry {index}", at, 8, read.taken())
+
+
+def structure_change_views(file: DbFile, ends: tuple[int, ...]) -> tuple[RecordView, ...]:
+    """Return the changes of `_txnlog.meta.d`, whose `ends` the index gives (first 0, then ascending)."""
+    views = []
+    for version, (at, end) in enumerate(itertools.pairwise(ends), start=1):
+        read = FieldReader(file)
+        read.number("payload length", at, 4, "bytes that follow", normal=read.peek(at, 4) == end - at - 4)
+        command = read.peek(at + 4, 2)
+        known = command in COMMANDS
+        meaning = "the ALTER command" if known else "not a command that changes structure"
+        read.number("command", at + 4, 2, meaning, normal=known, shown=COMMANDS.get(command or 0, f"{command}"))
+        read.number("name position", at + 6, 4, "where the table's name stood in the statement")
+        at_longs = at + 10
+        longs = read.number("numbers", at_longs, 4, "how many numbers follow") or 0
+        place = at_longs + 4
+        for index in range(min(longs, max(0, (end - place) // 8))):
+            read.number(f"number {index}", place, 8)
+            place += 8
+        texts = read.number("texts", place, 4, "how many texts follow") or 0
+        place += 4
+        for index in range(min(texts, max(0, (end - place) // 4))):
+            _, place = read.text(f"text {index}", place, limit=10_000)
+        views.append(RecordView(f"change to structure version {version}", at, end - at, read.taken()))
+    return tuple(views)
+
+
+def slack_view(file: DbFile, at: int, what: str) -> RecordView:
+    """Return the run of unused bytes from `at` to the end of the file, at most a page of it."""
+    size = max(1, min(4096, file.size - at))
+    data = file.read(at, size)
+    zero = not any(data)
+    meaning = f"zero is its normal value: {what}" if zero else f"left over from before: {what}"
+    return RecordView("slack", at, size, (Field("slack", at, size, "zeros" if zero else "bytes", meaning),))
+
+
+def summary_of_metadata(views: tuple[RecordView, ...]) -> str:
+    """Return one line about a `_meta`."""
+    header = {field.name: field.value for field in views[0].fields}
+    columns = sum(1 for view in views if view.title.startswith("column ") and view.title != "column read order")
+    return f"structure version {header.get('structure version', '?')}, {plural(columns, 'column')}"

@@ -1,0 +1,103 @@
+"""Builds named fields from bytes: one place for how numbers, times and texts are shown."""
+
+import datetime
+import struct
+from typing import Final
+
+from console.diagnosis.inspection.model import Field
+from console.questdb.reading import DbFile
+from console.text import clean_line
+
+I64_MAX: Final = (1 << 63) - 1
+I64_MIN: Final = -(1 << 63)
+_FORMATS: Final = {1: "<b", 2: "<h", 4: "<i", 8: "<q"}
+_EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+
+
+def integer(data: bytes) -> int:
+    """Return the signed little-endian integer of 1, 2, 4 or 8 bytes."""
+    value: int = struct.unpack(_FORMATS[len(data)], data)[0]
+    return value
+
+
+def moment(micros: int) -> str:
+    """Return microseconds since the epoch as ISO 8601 UTC, or the number where no calendar holds it."""
+    try:
+        shown = _EPOCH + datetime.timedelta(microseconds=micros)
+    except OverflowError:
+        return f"{micros:,}"
+    return shown.isoformat().replace("+00:00", "Z")
+
+
+def data_moment(value: int, nanos: bool = False) -> str:
+    """Return a data timestamp (microseconds, or nanoseconds) as text; the two extremes mean that there is none."""
+    if value in (I64_MAX, I64_MIN):
+        return "none"
+    return moment(value // 1000 if nanos else value)
+
+
+class FieldReader:
+    """Reads fields of one file and collects them. A field that the file is too short for is collected as missing."""
+
+    def __init__(self, file: DbFile) -> None:
+        self.file = file
+        self.fields: list[Field] = []
+
+    def number(
+        self, name: str, offset: int, size: int, meaning: str = "", *, normal: bool = True, shown: str | None = None
+    ) -> int | None:
+        """Collect a signed integer and return it; None where it is not in the file."""
+        data = self.file.read(offset, size)
+        if len(data) < size:
+            self.missing(name, offset, size)
+            return None
+        value = integer(data)
+        self.fields.append(Field(name, offset, size, f"{value:,}" if shown is None else shown, meaning, normal))
+        return value
+
+    def peek(self, offset: int, size: int) -> int | None:
+        """Return a signed integer without collecting it; None where it is not in the file."""
+        data = self.file.read(offset, size)
+        return integer(data) if len(data) == size else None
+
+    def add(self, name: str, offset: int, size: int, value: str, meaning: str, *, normal: bool = True) -> None:
+        """Collect a field that was decoded elsewhere."""
+        self.fields.append(Field(name, offset, size, clean_line(value, 200), meaning, normal))
+
+    def missing(self, name: str, offset: int, size: int, meaning: str = "") -> None:
+        """Collect a field that should be there and is not."""
+        what = meaning or f"the file ends at {self.file.size:,}, before the end of this field"
+        self.fields.append(Field(name, offset, size, "", what, is_normal=False, missing=True))
+
+    def zeros(self, name: str, offset: int, size: int, meaning: str, bad: str) -> None:
+        """Collect bytes that should be zero; `bad` is the meaning where they are not."""
+        data = self.file.read(offset, size)
+        if not data:
+            return
+        normal = not any(data)
+        value = "zeros" if normal else data[:16].hex(" ") + (" …" if len(data) > 16 else "")
+        self.fields.append(Field(name, offset, len(data), value, meaning if normal else bad, normal))
+
+    def text(self, name: str, offset: int, meaning: str = "", *, limit: int = 1 << 20) -> tuple[str | None, int]:
+        """Collect a `str` (i32 count of UTF-16 units, -1 null, then UTF-16LE); return it and the offset after it.
+
+        A count that cannot be is collected as not normal, and the offset after the count itself is returned.
+        """
+        count = self.peek(offset, 4)
+        if count is None:
+            self.missing(name, offset, 4)
+            return None, offset + 4
+        if count == -1:
+            self.add(name, offset, 4, "null", meaning or "no text")
+            return None, offset + 4
+        body = self.file.read(offset + 4, 2 * count) if 0 <= count <= limit else b""
+        if not 0 <= count <= limit or len(body) < 2 * count:
+            self.add(name, offset, 4, f"{count:,}", "a length that cannot be: the text would not fit", normal=False)
+            return None, offset + 4
+        value = body.decode("utf-16-le", "replace")
+        self.add(name, offset, 4 + 2 * count, value, meaning)
+        return value, offset + 4 + 2 * count
+
+    def taken(self) -> tuple[Field, ...]:
+        """Return what was collected, in the order of the file."""
+        return tuple(sorted(self.fields, key=lambda field: field.offset))
