@@ -1,8 +1,8 @@
 """`_meta` of a sequencer and of a WAL segment (WalUtils.SEQ_META_*, SequencerMetadata): read, check, and write anew.
 
-i32 length of it all, i32 format (0), i64 structure version (-2: dropped), i32 column count (dropped columns included), i32
-designated timestamp index, i32 table id, i8 suspended (unused); per column i32 type (negative: dropped) and `str` name; in
-the sequencer's form optionally an i64 checksum, an i32 count and as many i32 read positions.
+i32 length of it all, i32 format (0), i64 structure version (-2: dropped), i32 column count (dropped columns included),
+i32 designated timestamp index, i32 table id, i8 suspended (unused); per column i32 type (negative: dropped) and `str`
+name; in the sequencer's form optionally an i64 checksum, an i32 count and as many i32 read positions.
 """
 
 import struct

@@ -1,0 +1,421 @@
+"""A WAL segment's transactions: `walN/M/_event` and its index `_event.i` (WalEventWriter, WalEventReader).
+
+`_event`: i32 last segment transaction, i32 format, then records from offset 8: i32 length, i64 segment transaction, i8
+type, body; an i32 -1 ends them. `_event.i`: i64 offsets of the records and of the end. While a writer has the segment
+open both files are padded, so that lengths of files say nothing; the header does. All integers are little-endian.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from console.questdb.fields import Fields
+from console.questdb.reading import (
+    DbFile,
+    FileStamp,
+    Problem,
+    ProblemKind,
+    join_problems,
+    opened,
+    problem_of,
+)
+from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer_metadata
+
+HEADER_SIZE: Final = 8
+COMMON_SIZE: Final = 13
+MAX_EVENT_FILE: Final = 128 << 20
+MAX_EVENTS: Final = 1 << 20
+_ATTEMPTS: Final = 3
+
+
+class EventType(IntEnum):
+    """Types of segment transactions (WalTxnType); UNREADABLE is ours, for a record that cannot be decoded."""
+
+    UNREADABLE = -1
+    DATA = 0
+    SQL = 1
+    TRUNCATE = 2
+    MAT_VIEW_DATA = 3
+    MAT_VIEW_INVALIDATE = 4
+
+
+class DedupMode(IntEnum):
+    """What the footer of a data event asks for (WalUtils.WAL_DEDUP_MODE_*)."""
+
+    DEFAULT = 0
+    NO_DEDUP = 1
+    UPSERT_NEW = 2
+    REPLACE_RANGE = 3
+
+
+EVENT: Final = np.dtype(
+    [
+        ("txn", "<i8"),
+        ("type", "i1"),
+        ("offset", "<i8"),
+        ("length", "<i4"),
+        ("start_row", "<i8"),
+        ("end_row", "<i8"),
+        ("min_ts", "<i8"),
+        ("max_ts", "<i8"),
+        ("out_of_order", "?"),
+        ("dedup_mode", "i1"),
+        ("replace_low", "<i8"),
+        ("replace_high", "<i8"),
+        ("base_txn", "<i8"),
+        ("refresh_us", "<i8"),
+    ]
+)
+"""One segment transaction. Rows are start_row..end_row - 1 of the segment's columns; timestamps are in the unit of the
+designated column; only data events have rows, timestamps and dedup fields, only MAT_VIEW_DATA the last two."""
+
+_PREFIX: Final = np.dtype(
+    [
+        ("length", "<i4"),
+        ("txn", "<i8"),
+        ("type", "i1"),
+        ("start_row", "<i8"),
+        ("end_row", "<i8"),
+        ("min_ts", "<i8"),
+        ("max_ts", "<i8"),
+        ("out_of_order", "u1"),
+        ("base_txn", "<i8"),
+        ("refresh_us", "<i8"),
+    ]
+)
+_DATA_SIZE: Final = 46
+_FOOTER: Final = np.dtype(
+    [("end_of_symbols", "<i4"), ("extra", "<i8"), ("low", "<i8"), ("high", "<i8"), ("mode", "i1")]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A segment as found on disk.
+
+    `max_txn` is the header's last segment transaction: -1 where there is none yet, None where it cannot be read.
+    `events` has dtype EVENT and one row per transaction 0..max_txn, so far as the file can hold them: the row index is
+    the segment transaction; a record that cannot be decoded has type UNREADABLE and its place in `problems`. `beyond`
+    counts further whole records behind the last one: written, and not (or no longer) counted by the header.
+    """
+
+    path: Path
+    wal_id: int
+    segment_id: int
+    metadata: SequencerMetadata | None
+    max_txn: int | None
+    format: int | None
+    events: NDArray[np.void]
+    beyond: int
+    closed: bool
+    event_size: int
+    index_size: int
+    stamp: FileStamp | None
+    problems: tuple[Problem, ...]
+
+    @property
+    def data(self) -> NDArray[np.bool_]:
+        """Mask over `events`: those that carry rows."""
+        return is_data(self.events)
+
+    @property
+    def rows(self) -> int:
+        """Rows of all data events together, an UNREADABLE one counting none."""
+        events = self.events[self.data]
+        return int((events["end_row"] - events["start_row"]).sum())
+
+    @property
+    def whole(self) -> bool:
+        """Whether every transaction that the header counts can be decoded."""
+        return (
+            self.max_txn is not None
+            and len(self.events) == self.max_txn + 1
+            and not (self.events["type"] == EventType.UNREADABLE).any()
+        )
+
+
+def is_data(events: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Return the mask of those of `events` (EVENT) that carry rows."""
+    kind = events["type"]
+    mask: NDArray[np.bool_] = (kind == EventType.DATA) | (kind == EventType.MAT_VIEW_DATA)
+    return mask
+
+
+def read_segment(directory: Path) -> Segment:
+    """Return the segment in `directory` (`…/walN/M`), read again where it moved while it was read.
+
+    What is missing or damaged is in `problems`; a segment without `_event` has max_txn None and no events.
+    """
+    result = _read_once(directory)
+    for _ in range(_ATTEMPTS - 1):
+        if not result.problems:
+            break
+        again = _read_once(directory)
+        settled = (again.max_txn, again.stamp) == (result.max_txn, result.stamp)
+        result = again
+        if settled:
+            break
+    return result
+
+
+def _read_once(directory: Path) -> Segment:
+    metadata = read_sequencer_metadata(directory)
+    metadata_problem = metadata if isinstance(metadata, Problem) else None
+    raw = _read_files(directory)
+    events, beyond, problems = _decode(raw, directory / "_event", directory / "_event.i")
+    head = Fields(raw.event[:HEADER_SIZE].tobytes())
+    max_txn = _last_txn(raw.event) if len(head) == HEADER_SIZE else None
+    end = int(raw.index[max_txn + 1]) if max_txn is not None and -1 <= max_txn < len(raw.index) - 1 else -1
+    return Segment(
+        path=directory,
+        wal_id=_number(directory.parent.name.removeprefix("wal")),
+        segment_id=_number(directory.name),
+        metadata=None if isinstance(metadata, Problem) else metadata,
+        max_txn=max_txn,
+        format=head.i16(4) if len(head) == HEADER_SIZE else None,
+        events=events,
+        beyond=beyond,
+        closed=max_txn is not None and raw.event_size == end + 4 and raw.index_size == 8 * (max_txn + 2),
+        event_size=raw.event_size,
+        index_size=raw.index_size,
+        stamp=raw.stamp,
+        problems=join_problems(metadata_problem, raw.problems, problems),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    event: NDArray[np.uint8]
+    index: NDArray[np.int64]
+    event_size: int
+    index_size: int
+    stamp: FileStamp | None
+    problems: tuple[Problem, ...]
+
+
+def _read_files(directory: Path) -> _Files:
+    # The event file first: its header counts only what the index, read later, has too.
+    event, event_size, stamp, event_problem = _read(directory / "_event", "u1", MAX_EVENT_FILE)
+    index, index_size, _, index_problem = _read(directory / "_event.i", "<i8", 8 * (MAX_EVENTS + 2))
+    return _Files(event, index, event_size, index_size, stamp, join_problems(event_problem, index_problem))
+
+
+def _read(path: Path, dtype: str, limit: int) -> tuple[NDArray[Any], int, FileStamp | None, Problem | None]:
+    empty = np.empty(0, dtype)
+    with opened(path) as file:
+        if isinstance(file, Problem):
+            return empty, 0, None, file
+        try:
+            return _array(file, dtype, limit), file.size, file.stamp, None
+        except OSError as error:
+            return empty, file.size, file.stamp, problem_of(error, path)
+
+
+def _array(file: DbFile, dtype: str, limit: int) -> NDArray[Any]:
+    return file.array(0, dtype, min(file.size, limit) // np.dtype(dtype).itemsize)
+
+
+def _last_txn(event: NDArray[np.uint8]) -> int:
+    """Return the header's last transaction. A fresh segment has 0 there, and -1 for the length of its first record."""
+    head = Fields(event[: HEADER_SIZE + 4].tobytes())
+    last = head.i32(0)
+    return -1 if last == 0 and len(head) >= HEADER_SIZE + 4 and head.i32(HEADER_SIZE) == -1 else last
+
+
+def _decode(raw: _Files, file: Path, index_file: Path) -> tuple[NDArray[Any], int, tuple[Problem, ...]]:
+    none = np.empty(0, EVENT)
+    if raw.stamp is None:
+        return none, 0, ()
+    if len(raw.event) < HEADER_SIZE:
+        what = f"it is {raw.event_size} bytes long, shorter than its header"
+        return none, 0, (Problem(ProblemKind.SHORT, what, file, 0),)
+    last = _last_txn(raw.event)
+    if last < -1:
+        return (
+            none,
+            0,
+            (Problem(ProblemKind.INVALID, f"its header says that transaction {last:,} is the last", file, 0),),
+        )
+    problems: list[Problem] = []
+    form = Fields(raw.event[:HEADER_SIZE].tobytes()).i16(4)
+    if form not in (0, 1):
+        problems.append(Problem(ProblemKind.INVALID, f"format {form}, where 0 or 1 belongs", file, 4))
+    fitting = min((len(raw.event) - HEADER_SIZE) // COMMON_SIZE, MAX_EVENTS)
+    if last + 1 > fitting:
+        what = f"its header counts {last + 1:,} transactions, its {raw.event_size:,} bytes hold at most {fitting:,}"
+        problems.append(Problem(ProblemKind.SHORT, what, file, 0))
+    count = min(last + 1, fitting)
+    offsets, end, broken = _locate(raw, count)
+    problems += [
+        Problem(ProblemKind.SHORT, f"the record of segment transaction {at:,} cannot be decoded{upto}", file, offset)
+        for at, upto, offset in broken
+    ]
+    mismatched = _index_mismatch(raw.index, offsets, end, count)
+    if mismatched is not None and not any(each.file == index_file for each in raw.problems):
+        what = f"its entry {mismatched:,} does not say where that transaction is"
+        problems.append(Problem(ProblemKind.INVALID, what, index_file, 8 * mismatched))
+    events = _events(raw.event, offsets)
+    problems += _row_problems(events, file)
+    return events, _count_beyond(raw.event, end, last + 1), tuple(problems)
+
+
+def _prefixes(event: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[Any]:
+    """Return the fixed part at each of `offsets` as _PREFIX; bytes past the end of the file count as zeros."""
+    size = _PREFIX.itemsize
+    padded = np.concatenate([event, np.zeros(size, np.uint8)])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, size)
+    return np.ascontiguousarray(windows[offsets]).view(_PREFIX).reshape(-1)
+
+
+def _locate(raw: _Files, count: int) -> tuple[NDArray[np.int64], int | None, list[tuple[int, str, int | None]]]:
+    """Return the offset of each of `count` records (-1: not found), the end of the last, and the broken stretches.
+
+    A stretch is (first transaction, words naming its end, offset or None).
+    """
+    limit = len(raw.event)
+    offsets = np.full(count, -1, np.int64)
+    stated = raw.index[:count]
+    usable = (stated >= HEADER_SIZE) & (stated <= limit - COMMON_SIZE)
+    prefix = _prefixes(raw.event, np.where(usable, stated, 0))
+    good = (
+        usable
+        & (prefix["length"] >= COMMON_SIZE)
+        & (stated + prefix["length"] <= limit)
+        & (prefix["txn"] == np.arange(len(stated)))
+        & (prefix["type"] >= 0)
+        & (prefix["type"] <= EventType.MAT_VIEW_INVALIDATE)
+    )
+    ends = stated + prefix["length"]
+    if count and len(stated) == count and good.all() and stated[0] == HEADER_SIZE and (ends[:-1] == stated[1:]).all():
+        return stated.astype(np.int64), int(ends[-1]), []
+    return _walk(raw.event, offsets, stated, np.flatnonzero(good))
+
+
+def _walk(
+    event: NDArray[np.uint8], offsets: NDArray[np.int64], stated: NDArray[np.int64], trusted: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], int | None, list[tuple[int, str, int | None]]]:
+    """Follow the chain of lengths; where it breaks go on at the next record that the index names and that fits."""
+    fields = Fields(event.tobytes())
+    broken: list[tuple[int, str, int | None]] = []
+    at: int | None = HEADER_SIZE
+    txn = 0
+    while txn < len(offsets):
+        if at is not None and (length := _record_length(fields, at, txn)) is not None:
+            offsets[txn] = at
+            at += length
+            txn += 1
+            continue
+        later = trusted[np.searchsorted(trusted, txn) :]
+        if at is not None:
+            later = later[stated[later] >= at]
+        following = int(later[0]) if len(later) else len(offsets)
+        upto = "" if following == txn + 1 else f", nor are the next {following - txn - 1:,}"
+        if following > txn:
+            broken.append((txn, upto, at))
+        at = int(stated[following]) if following < len(offsets) else None
+        txn = following
+    return offsets, at, broken
+
+
+def _record_length(fields: Fields, at: int, txn: int) -> int | None:
+    if at + COMMON_SIZE > len(fields):
+        return None
+    length = fields.i32(at)
+    good = (
+        length >= COMMON_SIZE
+        and at + length <= len(fields)
+        and fields.i64(at + 4) == txn
+        and 0 <= fields.i8(at + 12) <= EventType.MAT_VIEW_INVALIDATE
+    )
+    return length if good else None
+
+
+def _index_mismatch(index: NDArray[np.int64], offsets: NDArray[np.int64], end: int | None, count: int) -> int | None:
+    """Return the first entry that differs from what the event file shows; the server finds events by it alone."""
+    shown = np.append(offsets, -1 if end is None else end)
+    if not count:
+        return None
+    entries = np.full(count + 1, -1, np.int64)
+    entries[: len(index[: count + 1])] = index[: count + 1]
+    differs = np.flatnonzero((shown >= 0) & (shown != entries))
+    return int(differs[0]) if len(differs) else None
+
+
+def _events(event: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[Any]:
+    events = np.zeros(len(offsets), EVENT)
+    events["txn"] = np.arange(len(offsets))
+    events["offset"] = offsets
+    events["type"] = EventType.UNREADABLE
+    found = np.flatnonzero(offsets >= 0)
+    prefix = _prefixes(event, offsets[found])
+    events["type"][found] = prefix["type"]
+    events["length"][found] = prefix["length"]
+    is_view = prefix["type"] == EventType.MAT_VIEW_DATA
+    rows = (prefix["type"] == EventType.DATA) | is_view
+    least = np.where(is_view, _DATA_SIZE + 16, _DATA_SIZE) + 4
+    cut = rows & (prefix["length"] < least)
+    events["type"][found[cut]] = EventType.UNREADABLE
+    rows &= ~cut
+    for name in ("start_row", "end_row", "min_ts", "max_ts", "out_of_order"):
+        events[name][found[rows]] = prefix[name][rows]
+    for name in ("base_txn", "refresh_us"):
+        events[name][found[rows & is_view]] = prefix[name][rows & is_view]
+    _add_footers(event, events, found[rows])
+    return events
+
+
+def _add_footers(event: NDArray[np.uint8], events: NDArray[Any], rows: NDArray[np.int64]) -> None:
+    """Fill in dedup mode and replaced range of the data events `rows`, found as WalEventCursor finds them."""
+    size = _FOOTER.itemsize
+    ends = events["offset"][rows] + events["length"][rows]
+    roomy = events["length"][rows] - _DATA_SIZE >= size
+    rows, ends = rows[roomy], ends[roomy]
+    if not len(rows):
+        return
+    windows = np.lib.stride_tricks.sliding_window_view(event, size)
+    footer = np.ascontiguousarray(windows[ends - size]).view(_FOOTER).reshape(-1)
+    there = (footer["end_of_symbols"] == -1) & (footer["mode"] >= 0) & (footer["mode"] <= DedupMode.REPLACE_RANGE)
+    events["dedup_mode"][rows[there]] = footer["mode"][there]
+    events["replace_low"][rows[there]] = footer["low"][there]
+    events["replace_high"][rows[there]] = footer["high"][there]
+
+
+def _row_problems(events: NDArray[Any], file: Path) -> list[Problem]:
+    """Return where row ranges do not follow one another: first start 0, each start the end of the data event before."""
+    data = events[is_data(events)]
+    if not len(data):
+        return []
+    if (events["type"] == EventType.UNREADABLE).any():
+        bad = np.flatnonzero(data["end_row"] < data["start_row"])
+    else:
+        expected = np.concatenate([[0], data["end_row"][:-1]])
+        bad = np.flatnonzero((data["start_row"] != expected) | (data["end_row"] < data["start_row"]))
+    return [
+        Problem(
+            ProblemKind.INVALID,
+            f"segment transaction {int(data['txn'][at]):,} claims the rows {int(data['start_row'][at]):,} to "
+            f"{int(data['end_row'][at]):,}, which do not follow those before it",
+            file,
+            int(data["offset"][at]) + COMMON_SIZE,
+        )
+        for at in bad[:1]
+    ]
+
+
+def _count_beyond(event: NDArray[np.uint8], end: int | None, txn: int) -> int:
+    if end is None:
+        return 0
+    fields = Fields(event[end:].tobytes(), end)
+    at = beyond = 0
+    while beyond < MAX_EVENTS and (length := _record_length(fields, at, txn + beyond)) is not None:
+        at += length
+        beyond += 1
+    return beyond
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() and len(text) < 10 else -1
