@@ -1,0 +1,155 @@
+"""Text laid out cell by cell: spans with a role, lines of spans, and the few ways to place them.
+
+A role says what a piece of text means; the style sheets say how that looks. Foreign text is data here, never markup.
+"""
+
+import enum
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len, chop_cells, set_cell_size
+
+
+class Role(enum.StrEnum):
+    """What a span means. Each is a component class `line--<role>` of the style sheets."""
+
+    PLAIN = "plain"
+    DIM = "dim"
+    STRONG = "strong"
+    TITLE = "title"
+    RULE = "rule"
+    OK = "ok"
+    WARN = "warn"
+    BAD = "bad"
+    ACCENT = "accent"
+    KEY = "key"
+    CURSOR = "cursor"
+    MARK = "mark"
+    ARMED = "armed"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A run of text with one role."""
+
+    text: str
+    role: Role = Role.PLAIN
+
+
+Line = tuple[Span, ...]
+BLANK: Line = ()
+
+
+def line(*parts: "str | Span | Line") -> Line:
+    """Return one line of `parts`; bare text is plain."""
+    spans: list[Span] = []
+    for part in parts:
+        if isinstance(part, str):
+            spans.append(Span(part))
+        elif isinstance(part, Span):
+            spans.append(part)
+        else:
+            spans.extend(part)
+    return tuple(span for span in spans if span.text)
+
+
+def plain(content: Line) -> str:
+    """Return the text of a line without roles."""
+    return "".join(span.text for span in content)
+
+
+def cells(content: Line) -> int:
+    """Return how many terminal cells a line takes."""
+    return sum(cell_len(span.text) for span in content)
+
+
+def recast(content: Line, role: Role) -> Line:
+    """Return the line with every span in one role."""
+    return tuple(Span(span.text, role) for span in content)
+
+
+def crop(content: Line, width: int) -> Line:
+    """Return at most `width` cells of a line; a cut ends in `…`."""
+    if width <= 0:
+        return BLANK
+    if cells(content) <= width:
+        return content
+    kept: list[Span] = []
+    room = width - 1
+    for span in content:
+        size = cell_len(span.text)
+        if size <= room:
+            kept.append(span)
+            room -= size
+            continue
+        if room:
+            kept.append(Span(set_cell_size(span.text, room), span.role))
+        kept.append(Span("…", span.role))
+        break
+    return tuple(kept)
+
+
+def left(content: Line, width: int) -> Line:
+    """Return the line cropped or filled to exactly `width` cells, at the left."""
+    cut = crop(content, width)
+    return line(cut, " " * (width - cells(cut)))
+
+
+def right(content: Line, width: int) -> Line:
+    """Return the line cropped or filled to exactly `width` cells, at the right: the place of numbers."""
+    cut = crop(content, width)
+    return line(" " * (width - cells(cut)), cut)
+
+
+def spread(start: Line, end: Line, width: int) -> Line:
+    """Return `start` at the left and `end` at the right of `width` cells; `start` is cut first."""
+    end = crop(end, width)
+    room = width - cells(end)
+    return line(left(start, max(0, room - 1) if end else room), " " if end and room else "", end)
+
+
+def wrap(text: str, width: int, role: Role = Role.PLAIN, indent: int = 0) -> list[Line]:
+    """Return `text` as lines of at most `width` cells, broken at spaces; later lines start at `indent`."""
+    lines: list[str] = []
+    current = ""
+    for word in text.split():
+        room = width - (indent if lines else 0)
+        if current and cell_len(current) + 1 + cell_len(word) <= room:
+            current += f" {word}"
+            continue
+        if current:
+            lines.append(current)
+        pieces = chop_cells(word, max(1, width - (indent if lines or current else 0))) or [""]
+        lines.extend(pieces[:-1])
+        current = pieces[-1]
+    if current:
+        lines.append(current)
+    return [line(" " * (indent if number else 0), Span(text, role)) for number, text in enumerate(lines)]
+
+
+def bounded(lines: Sequence[Line], height: int, more: str = "more") -> list[Line]:
+    """Return at most `height` lines; where some are left out the last line says how many."""
+    if len(lines) <= height:
+        return list(lines)
+    if height <= 0:
+        return []
+    left_out = len(lines) - height + 1
+    return [*lines[: height - 1], line(Span(f"… {left_out} {more}", Role.DIM))]
+
+
+def hanging(label: Line, text: str, width: int, role: Role = Role.PLAIN) -> list[Line]:
+    """Return `text` wrapped beside `label`, all its lines starting at the same column."""
+    start = cells(label)
+    rest = wrap(text, max(1, width - start), role)
+    if not rest:
+        return [label]
+    return [line(label, rest[0]), *(line(" " * start, more) for more in rest[1:])]
+
+
+def join(parts: Iterable[Line], between: Line) -> Line:
+    """Return the non-empty `parts` in one line with `between` between them."""
+    joined: Line = ()
+    for part in parts:
+        if part:
+            joined = line(joined, between if joined else BLANK, part)
+    return joined

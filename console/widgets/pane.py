@@ -1,0 +1,214 @@
+"""Widgets that draw lines of spans: a bar of one line, and a pane under a rule. Only what changed is drawn again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import NULL_OFFSET, NULL_SPACING, Region, Size
+from textual.layout import Layout, WidgetPlacement
+from textual.strip import Strip
+from textual.widget import Widget
+
+from console.widgets import glyphs
+from console.widgets.frames import Box, Frame, frames
+from console.widgets.line import BLANK, Line, Role, Span, bounded, cells, crop, left, line, recast
+
+
+class LineWidget(Widget):
+    """A widget whose rows are lines of spans; the base of all that the console draws itself."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{role.value}" for role in Role}
+
+    def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self.rows: list[Line] = []
+
+    def role_style(self, role: Role) -> Style:
+        """Return the style of a role on this widget's background."""
+        style: Style = self.rich_style + self.get_component_rich_style(f"line--{role.value}", partial=True)
+        return style
+
+    def strip(self, content: Line, width: int) -> Strip:
+        """Return `content` as exactly `width` cells; blanks are styled too, else they would lose the background."""
+        twins = glyphs.PLAIN if getattr(self.app, "plain_glyphs", False) else None
+        segments = [
+            Segment(span.text.translate(twins) if twins else span.text, self.role_style(span.role))
+            for span in left(content, width)
+        ]
+        return Strip(segments, width)
+
+    def render_line(self, y: int) -> Strip:
+        """Return row `y`, blank below the last one."""
+        return self.strip(self.rows[y] if y < len(self.rows) else BLANK, self.size.width)
+
+    def put(self, rows: list[Line]) -> None:
+        """Show `rows`; only the cells that differ from what is shown are drawn again."""
+        old, self.rows = self.rows, rows
+        for y in range(max(len(old), len(rows))):
+            before = old[y] if y < len(old) else BLANK
+            after = rows[y] if y < len(rows) else BLANK
+            if before != after:
+                self.refresh(_difference(before, after, y, self.size.width))
+
+
+def _difference(before: Line, after: Line, y: int, width: int) -> Region:
+    """Return the cells of row `y` in which two lines differ; the whole row where a wide character is in it."""
+    old = [(character, span.role) for span in before for character in span.text]
+    new = [(character, span.role) for span in after for character in span.text]
+    if len(old) != cells(before) or len(new) != cells(after):
+        return Region(0, y, width, 1)
+    start = 0
+    while start < min(len(old), len(new)) and old[start] == new[start]:
+        start += 1
+    end = max(len(old), len(new))
+    if len(old) == len(new):
+        while end > start and old[end - 1] == new[end - 1]:
+            end -= 1
+    return Region(start, y, max(1, end - start), 1)
+
+
+class Bar(LineWidget):
+    """One line across the screen: the header, the keys."""
+
+    def show(self, content: Line) -> None:
+        """Show one line."""
+        self.put([content])
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The space for a pane's text, and whether there is enough of it to open the details."""
+
+    width: int
+    height: int
+    open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a pane shows. `note` stands at the right end of the rule, `alert` takes the last line, `faded` dims all."""
+
+    title: str
+    lines: tuple[Line, ...] = ()
+    note: Line = BLANK
+    alert: Line = BLANK
+    faded: bool = False
+    more: str = "more"
+
+
+Builder = Callable[[Any, Room], Content]
+_UNBOUNDED = 10_000
+
+
+class Pane(LineWidget):
+    """A titled rule, text below it, and an edge at its left where a neighbour is. `builder` makes the text."""
+
+    def __init__(self, builder: Builder, *, id: str) -> None:
+        super().__init__(id=id)
+        self._builder = builder
+        self._view: Any = None
+        self._frame = Frame(Box(id, 0, 0, 0, 0))
+        self._open = False
+        self.scroll_line = 0
+
+    def wanted(self, width: int, *, open: bool) -> int:
+        """Return how many lines of text the pane would like at `width` cells of text."""
+        if self._view is None:
+            return 1
+        return len(self._builder(self._view, Room(width, _UNBOUNDED, open)).lines)
+
+    def place(self, frame: Frame, *, open: bool) -> None:
+        """Take a place on the screen and draw the text for it."""
+        if (frame, open) != (self._frame, self._open):
+            self._frame, self._open = frame, open
+            self._draw()
+
+    def show(self, view: Any) -> None:
+        """Show new data."""
+        self._view = view
+        self._draw()
+
+    def scroll_by(self, lines: int) -> None:
+        """Move the text by `lines`, as far as there is any."""
+        total = self.wanted(self._frame.box.inner_width, open=self._open)
+        last = max(0, total - self._frame.box.inner_height)
+        self.scroll_line = min(max(0, self.scroll_line + lines), last)
+        self._draw()
+
+    def _draw(self) -> None:
+        box = self._frame.box
+        if self._view is None or not box.width:
+            return
+        height = box.inner_height
+        content = self._builder(self._view, Room(box.inner_width, height + self.scroll_line, self._open))
+        text = list(content.lines)[self.scroll_line :]
+        if content.alert:
+            text = [*bounded(text, height - 1, content.more), content.alert] if height > 1 else [content.alert]
+        text = bounded(text, height, content.more)
+        if content.faded:
+            text = [recast(row, Role.DIM) if row is not content.alert else row for row in text]
+        rows = [self._rule(content)] if box.rule else []
+        for y in range(box.rule, box.height):
+            row = text[y - box.rule] if y - box.rule < len(text) else BLANK
+            edge = line(Span(self._frame.in_edge.get(y, "│"), Role.RULE)) if box.edge else BLANK
+            rows.append(line(edge, " ", left(row, box.inner_width), " "))
+        self.put(rows)
+
+    def _rule(self, content: Content) -> Line:
+        """Return the rule with the title at its left, the note at its right, and its joints."""
+        width = self._frame.box.width
+        start = "──" if not self._frame.box.edge else "─"
+        title = line(Span(start, Role.RULE), Span(f" {content.title} ", Role.TITLE)) if content.title else BLANK
+        note = line(" ", content.note, " ", Span("──", Role.RULE)) if content.note else BLANK
+        title = crop(title, max(0, width - 2))
+        note = crop(note, max(0, width - cells(title) - 4))
+        gap = width - cells(title) - cells(note)
+        characters = ["─"] * width
+        for x, joint in self._frame.in_rule.items():
+            characters[x] = joint
+        offset = 1 if self._frame.box.edge else 0
+        first = line(Span(characters[0], Role.RULE)) if offset else BLANK
+        middle = "".join(characters[cells(title) + offset : cells(title) + gap])
+        return line(first, title, Span(middle, Role.RULE), note)
+
+
+class FramedLayout(Layout):
+    """Places panes where `arrange_boxes` says, and tells each pane how its rule and edge are joined."""
+
+    name = "framed"
+
+    def __init__(self, arrange_boxes: Callable[[Size], list[Box]], is_open: Callable[[Size], bool]) -> None:
+        self._boxes = arrange_boxes
+        self._is_open = is_open
+
+    def arrange(self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True) -> list[WidgetPlacement]:
+        """Return the placements; a child without a box is not shown."""
+        placed = {frame.box.name: frame for frame in frames(self._boxes(size))}
+        placements = []
+        for child in children:
+            frame = placed.get(child.id or "")
+            if frame is None:
+                continue
+            if isinstance(child, Pane):
+                child.place(frame, open=self._is_open(size))
+            box = frame.box
+            region = Region(box.x, box.y, box.width, box.height)
+            placements.append(WidgetPlacement(region, NULL_OFFSET, NULL_SPACING, child))
+        return placements
+
+
+class Framed(Widget):
+    """Holds panes; `arrange` gives their boxes for a size, `is_open` whether there is room for details."""
+
+    def __init__(
+        self, *panes: Widget, arrange: Callable[[Size], list[Box]], is_open: Callable[[Size], bool], id: str
+    ) -> None:
+        super().__init__(*panes, id=id)
+        self._framed = FramedLayout(arrange, is_open)
+
+    @property
+    def layout(self) -> Layout:
+        """Return the layout by boxes: styles can only name Textual's own layouts."""
+        return self._framed

@@ -1,0 +1,54 @@
+"""Themes made from the token files: the one place where a colour becomes a value."""
+
+import enum
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from textual.theme import Theme
+
+
+class Colors(enum.StrEnum):
+    """How many colours to use: the full palette, the terminal's own 16 with plain glyphs, or none at all."""
+
+    FULL = "full"
+    SIXTEEN = "16"
+    NONE = "none"
+
+
+_FILES = {Colors.FULL: "tokens.tcss", Colors.SIXTEEN: "tokens_16.tcss", Colors.NONE: "tokens_none.tcss"}
+_TOKEN = re.compile(r"^\$([\w-]+):\s*([^;]+);", re.MULTILINE)
+
+
+def choose(asked: str, environment: Mapping[str, str]) -> Colors:
+    """Return the colours for `--colors` and the environment; an empty NO_COLOR means nothing (no-color.org)."""
+    if asked == "none" or (asked == "auto" and environment.get("NO_COLOR")):
+        return Colors.NONE
+    if asked == "16" or (asked == "auto" and environment.get("TERM") in {"linux", "vt100", "vt220", "dumb", "ansi"}):
+        return Colors.SIXTEEN
+    return Colors.FULL
+
+
+def read_tokens(file: Path) -> dict[str, str]:
+    """Return the tokens of one file, name to value, without the dollar sign."""
+    return {name: value.strip() for name, value in _TOKEN.findall(file.read_text(encoding="utf-8"))}
+
+
+def make_theme(colors: Colors, styles: Path) -> Theme:
+    """Return the theme for `colors` from the token files in `styles`."""
+    tokens = read_tokens(styles / _FILES[colors])
+    return Theme(
+        name=f"walmedic-{colors.value}",
+        primary=tokens["accent"],
+        accent=tokens["accent"],
+        success=tokens["ok"],
+        warning=tokens["warn"],
+        error=tokens["bad"],
+        foreground=tokens["foreground"],
+        background=tokens["background"],
+        surface=tokens["background"],
+        panel=tokens["raised"],
+        dark=True,
+        ansi=colors is not Colors.FULL,
+        variables=tokens,
+    )

@@ -1,0 +1,125 @@
+"""The dashboard: one verdict per table, whether it still bleeds, and all sources with their age."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.widget import Widget
+
+from console.settings import Settings
+from console.widgets.frames import Box
+from console.widgets.pane import Builder, Framed, Pane
+from screens.dashboard_boxes import OPEN_HEIGHT, PANES, dashboard_boxes, whole
+from screens.frame import FramedScreen
+from screens.panes import backlog, crashes, flow, journal, services, tables
+from screens.panes.reading import Source
+
+_BUILDERS: dict[str, Builder] = {
+    "tables": tables.build,
+    "crashes": crashes.build,
+    "services": services.build,
+    "backlog": backlog.build,
+    "flow": flow.build,
+    "journal": journal.build,
+}
+
+
+class Dashboard(FramedScreen):
+    """All panes of the station; a digit gives one of them the whole screen."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "narrow", "Back", id="all-panes", show=False, tooltip="show all panes again"),
+        Binding("q", "app.quit", "Quit", id="quit", tooltip="leave the console; a running action goes on"),
+        Binding("a", "app.actions", "Actions", id="actions", tooltip="what can be done now, and what not and why"),
+        Binding("b", "app.browser", "Browser", id="browser", tooltip="the files of txn_seq and the WAL, byte by byte"),
+        Binding("j", "app.journal", "Journal", id="journal", tooltip="what was done, by whom, and how it ended"),
+        Binding("o", "app.operate", "Operate", id="operate", tooltip="arm operate mode, or disarm it"),
+        Binding("w", "app.why_not", "Why not", id="why-not", show=False, tooltip="the steps that would destroy data"),
+        Binding("space", "app.pause", "Pause", id="pause", show=False, tooltip="hold the screen; reading goes on"),
+        Binding("r", "app.refresh_now", "Read now", id="read-now", show=False, tooltip="read all sources again now"),
+        Binding("y", "app.copy_screen", "Copy", id="copy", show=False, tooltip="copy the screen as text"),
+        *(
+            Binding(str(number), f"whole('{name}')", name, id=f"pane-{name}", show=False, tooltip=f"{name} alone")
+            for number, name in enumerate(PANES, 1)
+        ),
+        Binding("up", "scroll(-1)", "Up", id="up", show=False),
+        Binding("down", "scroll(1)", "Down", id="down", show=False),
+        Binding("pageup", "scroll(-10)", "Page up", id="page-up", show=False),
+        Binding("pagedown", "scroll(10)", "Page down", id="page-down", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._panes = {name: Pane(builder, id=name) for name, builder in _BUILDERS.items()}
+        self._alone = ""
+        self._boxes: list[Box] = []
+
+    def body(self) -> list[Widget]:
+        """Return the panes."""
+        return [Framed(*self._panes.values(), arrange=self._arrange, is_open=self._is_open, id="panes")]
+
+    def tick(self) -> None:
+        """Draw header, ages and whatever a new sample brought."""
+        super().tick()
+        if self.console.paused:
+            return
+        for name, view in self._views().items():
+            self._panes[name].show(view)
+        framed = self.query_one("#panes", Framed)
+        if framed.size and self._arrange(framed.size) != self._boxes:
+            framed.refresh(layout=True)
+
+    def action_whole(self, name: str) -> None:
+        """Give one pane the whole screen, or take it back."""
+        self._alone = "" if self._alone == name else name
+        self._relayout()
+
+    def action_narrow(self) -> None:
+        """Show all panes again."""
+        if self._alone:
+            self._alone = ""
+            self._relayout()
+
+    def action_scroll(self, lines: int) -> None:
+        """Move the text of the pane that has the whole screen."""
+        if self._alone:
+            self._panes[self._alone].scroll_by(lines)
+
+    def _relayout(self) -> None:
+        for pane in self._panes.values():
+            pane.scroll_line = 0
+        self.query_one("#panes", Framed).refresh(layout=True)
+
+    def _is_open(self, size: Size) -> bool:
+        return size.height >= OPEN_HEIGHT or bool(self._alone)
+
+    def _arrange(self, size: Size) -> list[Box]:
+        if self._alone:
+            self._boxes = whole(self._alone, size.width, size.height)
+        else:
+            is_open = self._is_open(size)
+            need: Callable[[str, int], int] = lambda name, width: self._panes[name].wanted(width, open=is_open)  # noqa: E731
+            self._boxes = dashboard_boxes(size.width, size.height, need)
+        return self._boxes
+
+    def _views(self) -> Mapping[str, Any]:
+        """Return what each pane is to show at this moment."""
+        state, settings = self.console.state, self.console.settings
+        now, monotonic = self.console.wall_clock(), self.console.monotonic()
+
+        def source(name: str, asked: bool = True) -> Source[Any]:
+            return Source.of(state.reading(name), now=now, monotonic=monotonic, asked=asked)
+
+        return {
+            "tables": source("tables"),
+            "crashes": source("crashes"),
+            "services": source("services", _has_services(settings)),
+            "backlog": source("backlog", bool(settings.redis.streams)),
+            "flow": state,
+            "journal": source("journal"),
+        }
+
+
+def _has_services(settings: Settings) -> bool:
+    return settings.services.backend != "none"

@@ -1,0 +1,80 @@
+"""Where the dashboard's panes stand: one stack at 80 columns, two columns where there is room. Pure geometry."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from console.widgets.frames import Box
+
+TWO_COLUMNS = 150  # cells from which on the panes stand in two columns
+OPEN_HEIGHT = 30  # lines from which on the panes open their details
+PANES = ("tables", "crashes", "services", "backlog", "flow", "journal")
+
+Need = Callable[[str, int], int]  # pane, cells of text -> lines of text it would like
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Boxes side by side. `least` lines of text they must have, `wanted` what they would like."""
+
+    panes: tuple[tuple[str, int, int], ...]  # name, x, width
+    least: int
+    wanted: int
+
+
+def dashboard_boxes(width: int, height: int, need: Need) -> list[Box]:
+    """Return a box for each pane that fills `width` by `height` cells."""
+    if width >= TWO_COLUMNS:
+        split = width * 3 // 5
+        first = [
+            _row(need, (("tables", 0, split),), least=4, most=999),
+            _row(need, (("flow", 0, split),), least=2, most=6),
+            _row(need, (("journal", 0, split),), least=2, most=999),
+        ]
+        second = [
+            _row(need, (("services", split, width - split),), least=4, most=12),
+            _row(need, (("crashes", split, width - split),), least=3, most=999),
+            _row(need, (("backlog", split, width - split),), least=2, most=12),
+        ]
+        # What is left over goes where more can come: the journal at the left, the crashes at the right.
+        return [*_stack(first, height, grow=2), *_stack(second, height, grow=1, edge_from=split)]
+    split = width * 3 // 8
+    tall = height >= OPEN_HEIGHT
+    rows = [
+        _row(need, (("tables", 0, width),), least=8 if tall else 4, most=999),
+        _row(need, (("crashes", 0, split), ("services", split, width - split)), least=7 if tall else 5, most=14),
+        _row(need, (("backlog", 0, width),), least=5 if tall else 2, most=9),
+        _row(need, (("flow", 0, width),), least=3 if tall else 2, most=4),
+        _row(need, (("journal", 0, width),), least=3 if tall else 1, most=999),
+    ]
+    return _stack(rows, height, grow=4)
+
+
+def whole(name: str, width: int, height: int) -> list[Box]:
+    """Return the one box of a pane that has the whole screen."""
+    return [Box(name, 0, 0, width, height)]
+
+
+def _row(need: Need, panes: tuple[tuple[str, int, int], ...], *, least: int, most: int) -> _Row:
+    wants = [need(name, Box(name, x, 0, width, 1, edge=x > 0).inner_width) for name, x, width in panes]
+    wanted = min(most, max(wants))
+    return _Row(panes, min(least, wanted), wanted)
+
+
+def _stack(rows: Sequence[_Row], height: int, *, grow: int, edge_from: int | None = None) -> list[Box]:
+    """Return the boxes of `rows` from top to bottom; the row `grow` takes what nobody wants."""
+    texts = [row.least for row in rows]
+    spare = height - sum(texts) - len(rows)
+    for number, row in enumerate(rows):  # the order is that of importance
+        more = max(0, min(row.wanted - texts[number], spare))
+        texts[number] += more
+        spare -= more
+    texts[grow] += max(0, spare)
+    boxes = []
+    y = 0
+    for row, text in zip(rows, texts, strict=True):
+        tall = max(0, min(text + 1, height - y))
+        for name, x, width in row.panes:
+            edge = x > 0 if edge_from is None else x >= edge_from
+            boxes.append(Box(name, x, y, width, tall, edge=edge))
+        y += tall
+    return boxes

@@ -1,0 +1,1 @@
+"""What each pane of the dashboard says: text made from samples, no widget in it."""

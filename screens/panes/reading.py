@@ -1,0 +1,55 @@
+"""What a pane is given: the last good data of a source, how old it is, and what is wrong with the source now."""
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from console.probes.sample import Status
+from console.probes.state import Reading
+from console.widgets import figures, glyphs
+from console.widgets.line import BLANK, Line, Role, Span, line
+
+T = TypeVar("T")
+_FRESH = 30.0  # seconds; older data is called stale even where no error is known
+
+
+@dataclass(frozen=True, slots=True)
+class Source(Generic[T]):
+    """One source at one moment. `age` of the data in seconds, `now` the wall clock in epoch seconds."""
+
+    data: T | None = None
+    age: float | None = None
+    error: str = ""
+    now: float = 0.0
+    asked: bool = True  # whether the source is configured at all
+    outdated: bool = False  # whether a newer try brought no data
+
+    @classmethod
+    def of(cls, reading: Reading[T], *, now: float, monotonic: float, asked: bool = True) -> "Source[T]":
+        """Return a reading of the state as it looks at `now` (wall clock) and `monotonic`."""
+        error = reading.error
+        if not error and reading.status is Status.DOWN:
+            error = "does not answer"
+        return cls(reading.data, reading.age(monotonic), error, now, asked, reading.stale)
+
+    @property
+    def stale(self) -> bool:
+        """Return whether the data must not be taken for the present."""
+        return self.outdated or (self.age is not None and self.age >= _FRESH)
+
+
+def note(source: Source[T], said: str = "") -> Line:
+    """Return the age for the right end of a pane's rule, and STALE in words where it is; `said` names the origin."""
+    if source.data is None:
+        return line(Span("NO DATA", Role.WARN)) if source.error else line(Span("reading…", Role.DIM))
+    age = figures.ago(source.age or 0.0)
+    if source.stale:
+        return line(Span(f"STALE {age.removesuffix(' ago')}", Role.WARN))
+    return line(Span(f"{said}, {age}" if said else age, Role.DIM))
+
+
+def alert(source: Source[T], name: str) -> Line:
+    """Return the sentence that says what is wrong with the source, or nothing."""
+    if not source.error:
+        return BLANK
+    word = "" if source.error.lower().startswith(name.lower()) else f"{name}: "
+    return line(Span(f"{glyphs.BAD} {word}", Role.BAD), Span(source.error, Role.STRONG))

@@ -1,0 +1,149 @@
+"""Tables: one verdict each (can it be read, can it be written, rows at risk) and the next safe step."""
+
+from console.diagnosis.model import DatabaseReport, Finding, Severity, TableReport, Verdict
+from console.widgets import figures, glyphs
+from console.widgets.line import BLANK, Line, Role, Span, bounded, cells, hanging, left, line, right, spread, wrap
+from console.widgets.pane import Content, Room
+from screens.panes.reading import Source, alert, note
+
+_VERDICTS = {
+    Verdict.HEALTHY: (glyphs.OK, "healthy", Role.OK),
+    Verdict.AT_RISK: (glyphs.WARN, "AT RISK", Role.WARN),
+    Verdict.BROKEN: (glyphs.BAD, "BROKEN", Role.BAD),
+    Verdict.UNKNOWN: (glyphs.UNKNOWN, "UNKNOWN", Role.WARN),
+}
+_SEVERITIES = {
+    Severity.DAMAGE: (glyphs.BAD, "damage", Role.BAD),
+    Severity.RISK: (glyphs.WARN, "risk", Role.WARN),
+    Severity.NOTE: (glyphs.BUSY, "note", Role.DIM),
+}
+_WORST_FIRST = [Verdict.BROKEN, Verdict.UNKNOWN, Verdict.AT_RISK, Verdict.HEALTHY]
+_INDENT = 10
+
+
+def verdict(report: TableReport) -> Line:
+    """Return a table's verdict as glyph and word, ten cells wide."""
+    glyph, word, role = _VERDICTS[report.verdict]
+    return left(line(Span(f"{glyph} {word}", role)), _INDENT)
+
+
+def finding_mark(finding: Finding) -> Line:
+    """Return a finding's severity as glyph and word, nine cells wide."""
+    glyph, word, role = _SEVERITIES[finding.severity]
+    return left(line(Span(f"{glyph} {word}", role)), 9)
+
+
+def worst_first(report: DatabaseReport) -> list[TableReport]:
+    """Return the tables in the order in which they need the operator."""
+    return sorted(report.tables, key=lambda table: (_WORST_FIRST.index(table.verdict), table.table))
+
+
+def build(source: Source[DatabaseReport], room: Room) -> Content:
+    """Return the tables pane. Every table keeps its verdict; details fill the lines that are left, fairly shared."""
+    report = source.data
+    title = "tables"
+    if report is None:
+        return Content(title, (), note(source), alert(source, "tables"))
+    tables = worst_first(report)
+    names = min(max((len(table.table) for table in tables), default=0), 34 if room.open else 24)
+    if room.open:
+        lines = _shared([_open(table, names, room.width) for table in tables], room.height - bool(source.error))
+    else:
+        lines = [row for table in tables for row in _brief(table, names, room.width)]
+    if not tables:
+        lines.append(line(Span("no WAL table in this database", Role.DIM)))
+    for finding in report.findings:
+        lines.extend(hanging(line(finding_mark(finding), " "), finding.message, room.width))
+    said = "disk" if report.left_out else "disk + SQL"
+    return Content(title, tuple(lines), note(source, said), alert(source, "tables"), source.stale)
+
+
+def _shared(blocks: list[list[Line]], height: int) -> list[Line]:
+    """Return the blocks one below the other with a blank line between, each cut so that all of them fit in `height`."""
+    sizes = [min(2, len(block)) for block in blocks]
+    spare = height - sum(sizes) - max(0, len(blocks) - 1)
+    while spare > 0 and any(size < len(block) for size, block in zip(sizes, blocks, strict=True)):
+        for number, block in enumerate(blocks):
+            if spare > 0 and sizes[number] < len(block):
+                sizes[number] += 1
+                spare -= 1
+    lines: list[Line] = []
+    for block, size in zip(blocks, sizes, strict=True):
+        if lines and spare >= 0:
+            lines.append(BLANK)
+        lines.extend(bounded(block, size, "more findings (1 opens this pane)"))
+    return lines
+
+
+def _answer(word: str, value: bool | None) -> Line:
+    """Return e.g. `writes NO`, of steady width."""
+    said, role = {True: ("yes", Role.OK), False: ("NO", Role.BAD), None: ("?", Role.WARN)}[value]
+    return left(line(Span(f"{word} ", Role.DIM), Span(said, role)), len(word) + 6)
+
+
+def _rows(table: TableReport) -> Line:
+    """Return the figure that matters most about the rows."""
+    if table.rows_at_risk:
+        return line(Span(figures.count(table.rows_at_risk), Role.BAD), " rows at risk")
+    if table.rows_unapplied:
+        return line(Span(figures.count(table.rows_unapplied), Role.WARN), " rows wait in WAL")
+    if table.rows_at_risk is None or table.rows_unapplied is None:
+        return line(Span("rows at risk not known", Role.WARN))
+    return line(Span("no row waits", Role.DIM))
+
+
+def _head(table: TableReport, names: int, width: int) -> Line:
+    start = line(
+        verdict(table),
+        left(line(Span(table.table, Role.STRONG)), names + 2),
+        _answer("reads", table.can_read),
+        _answer("writes", table.can_write),
+    )
+    return spread(start, _rows(table), width)
+
+
+def _brief(table: TableReport, names: int, width: int) -> list[Line]:
+    if table.verdict is Verdict.HEALTHY:
+        return [_head(table, names, width)]
+    step = f"{table.next_step.action}: " if table.next_step.action else ""
+    label = line(" " * _INDENT, Span(step, Role.KEY))
+    reason = wrap(table.next_step.reason or _first_message(table), width - cells(label))
+    rest = [line(" " * cells(label), row) for row in reason[1:2]]
+    return [_head(table, names, width), line(label, *reason[:1]), *rest]
+
+
+def _first_message(table: TableReport) -> str:
+    return table.findings[0].message if table.findings else ""
+
+
+def _open(table: TableReport, names: int, width: int) -> list[Line]:
+    lines = [_head(table, names, width)]
+    indent = " " * _INDENT
+    lines.append(
+        line(
+            indent,
+            Span("applied ", Role.DIM),
+            right(line(figures.count(table.applied_txn)), 11),
+            Span("   logged ", Role.DIM),
+            right(line(figures.count(table.logged_txn)), 11),
+            Span("   rows ", Role.DIM),
+            right(line(figures.count(table.rows_applied)), 13),
+            Span("   wait in WAL ", Role.DIM),
+            right(line(figures.count(table.rows_unapplied)), 9),
+        )
+    )
+    if table.verdict is Verdict.HEALTHY:
+        return lines
+    if table.next_step.reason:
+        label = line(indent, Span(f"next  {table.next_step.action or 'decide'}  ", Role.KEY))
+        lines.extend(hanging(label, table.next_step.reason, width))
+    for finding in table.findings:
+        lines.extend(hanging(line(indent, finding_mark(finding), " "), finding.message, width, _tone(finding)))
+    for step in table.blocked_steps:
+        label = line(indent, Span(f"{glyphs.BAD} not now  ", Role.WARN), Span(f"{step.action}: ", Role.STRONG))
+        lines.extend(hanging(label, step.reason, width, Role.DIM))
+    return lines
+
+
+def _tone(finding: Finding) -> Role:
+    return Role.DIM if finding.severity is Severity.NOTE else Role.PLAIN
