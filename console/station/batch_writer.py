@@ -43,6 +43,7 @@ class Worker(threading.Thread):
         )
         # Not `_stop`: threading.Thread has a method of that name.
         self._stopping = stop
+        self._sender: Sender | None = None
         self._sent = 0
 
     def run(self) -> None:
@@ -58,6 +59,7 @@ class Worker(threading.Thread):
                 pause = 0.0
             except QuestDBError as error:
                 _LOG.error("%s batch flush error: %s: %s", self._what, type(error).__name__, error)
+                self._disconnect()
                 position, pause = "0", min(_LONGEST_PAUSE, pause * 2 or 1.0)
             except redis.ResponseError as error:
                 _LOG.warning("%s: %s", self._what, error)
@@ -66,7 +68,14 @@ class Worker(threading.Thread):
             except redis.RedisError as error:
                 _LOG.error("%s cannot read %s: %s", self._what, self._stream.name, error)
                 position, pause = "0", min(_LONGEST_PAUSE, pause * 2 or 1.0)
+        self._disconnect()
         _LOG.info("%s stopped after %d rows", self._what, self._sent)
+
+    def _disconnect(self) -> None:
+        """Drop the connection: a sender that failed is not used again."""
+        if self._sender is not None:
+            self._sender.close(flush=False)
+            self._sender = None
 
     def _make_group(self) -> None:
         try:
@@ -84,8 +93,10 @@ class Worker(threading.Thread):
     def _write(self, batch: Sequence[Entry]) -> None:
         present = [(entry, fields) for entry, fields in batch if fields]
         if present:
-            # A connection for each batch: after a restart of the server nothing of the old one is left to trip over.
-            with Sender.from_conf(self._address) as sender, sender.transaction(self._stream.table) as transaction:
+            if self._sender is None:
+                self._sender = Sender.from_conf(self._address)
+                self._sender.establish()  # type: ignore[no-untyped-call]
+            with self._sender.transaction(self._stream.table) as transaction:
                 for _, fields in present:
                     transaction.row(
                         symbols={k.decode(): v.decode() for k, v in fields.items() if k in _SYMBOLS},

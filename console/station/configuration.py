@@ -63,8 +63,10 @@ def write_supervisor_conf(layout: Layout, binary: ServerBinary, redis_server: Pa
         f"[supervisorctl]\nserverurl=unix://{_escaped(layout.socket)}\n",
     ]
     for name, (command, seconds) in commands.items():
+        # What has the lower priority starts first and is stopped last: the queue outlives those that use it.
+        priority = {"redis": 1, "questdb": 2}.get(name, 3)
         sections.append(
-            f"[program:{name}]\ncommand={_escaped(shlex.join(command))}\nautostart=false\nautorestart=true\n"
+            f"[program:{name}]\npriority={priority}\ncommand={_escaped(shlex.join(command))}\nautostart=false\nautorestart=true\n"
             f"startsecs={seconds}\nstartretries=20\nstopsignal=TERM\nstopwaitsecs=20\nstopasgroup=true\n"
             f"killasgroup=true\nredirect_stderr=true\nstdout_logfile={_escaped(layout.log_dir / f'{name}.log')}\n"
             "stdout_logfile_maxbytes=20MB\nstdout_logfile_backups=2\n"

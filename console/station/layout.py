@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from console import paths
+from console.errors import WalmedicError
 from console.recovery.private_server import free_ports
 from console.settings import Role, Stream, Unit
 
@@ -27,6 +28,10 @@ UNITS = (
 # The directories' names are the incident's: `name~id`.
 TABLE_IDS = {TRADES: 8, ORDERBOOK: 19}
 _LONGEST_SOCKET = 100  # sun_path holds 108 bytes
+
+
+class StationError(WalmedicError):
+    """The demo station could not be built or run; the message says what and where."""
 
 
 @dataclass(frozen=True, slots=True)

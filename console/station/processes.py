@@ -1,0 +1,124 @@
+"""The station's processes: one supervisord with all of them under it, and the way to be sure that none is left."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil
+
+from console.services.model import ServiceError, UnitState
+from console.services.supervisor import SupervisorControl
+from console.settings import Unit
+from console.station.configuration import MARK
+from console.station.layout import UNITS, Layout, StationError
+
+_STARTS_WITHIN = 15.0
+_ENDS_WITHIN = 30.0
+
+
+class Processes:
+    """supervisord for one station. Everything that it starts carries the station's mark in its environment."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._supervisord: subprocess.Popen[bytes] | None = None
+        self._control = SupervisorControl(str(layout.socket))
+
+    def start_supervisord(self) -> None:
+        """Start supervisord with nothing under it yet. Raises StationError where it does not answer."""
+        environment = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("QDB_", "JAVA_TOOL", "JDK_JAVA", "_JAVA", "SUPERVISOR_"))
+        }
+        environment[MARK] = str(self._layout.directory)
+        output = self._layout.log_dir / "supervisord.out"
+        with output.open("ab") as stream:
+            self._supervisord = subprocess.Popen(
+                [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(self._layout.supervisor_file)],
+                stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment, start_new_session=True,
+                cwd=self._layout.directory,
+            )  # fmt: skip
+        deadline = time.monotonic() + _STARTS_WITHIN
+        while time.monotonic() < deadline and self._supervisord.poll() is None:
+            with contextlib.suppress(ServiceError):
+                self._control.states(())
+                return
+            time.sleep(0.05)
+        raise StationError(f"supervisord did not start within {_STARTS_WITHIN:.0f} s; see {output}")
+
+    def start(self, *names: str) -> None:
+        """Start services in this order. Raises ServiceError where one does not stay up."""
+        for name in names:
+            self._control.start(name)
+
+    def stop(self, name: str) -> None:
+        """Stop a service for good, also one that is between two deaths of a crash loop. Raises StationError."""
+        unit = next(unit for unit in UNITS if unit.name == name)
+        deadline = time.monotonic() + _ENDS_WITHIN
+        while time.monotonic() < deadline:
+            self._control.stop(name)
+            # EXITED is down too, but supervisord is about to start it again: ask until it is told to stay down.
+            state = self._control.states([unit])[0]
+            if state.state is UnitState.DOWN and state.sub_state == "STOPPED":
+                return
+            time.sleep(0.1)
+        raise StationError(f"{name} did not stop within {_ENDS_WITHIN:.0f} s; see {self._layout.log_dir}")
+
+    def pids(self) -> dict[str, int]:
+        """Return the process id of each service that runs."""
+        return {sample.name: sample.pid for sample in self._control.states(UNITS) if sample.pid}
+
+    def close(self) -> None:
+        """Stop every process of the station and return when none is left."""
+        if self._supervisord is not None and self._supervisord.poll() is None:
+            self._supervisord.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._supervisord.wait(_ENDS_WITHIN)
+        end_processes_of(self._layout.directory)
+        if self._supervisord is not None:
+            self._supervisord.wait()
+
+
+def processes_of(directory: Path) -> list[psutil.Process]:
+    """Return the processes that carry the mark of the station in `directory`, but never this one."""
+    return [process for process in _readable(psutil.process_iter()) if _mark_of(process) == str(directory)]
+
+
+def end_processes_of(directory: Path) -> None:
+    """End what an earlier or this demo left in `directory`: asked first, then killed.
+
+    psutil compares the start time before it signals, so a process id that was given to another is never hit.
+    """
+    left = processes_of(directory)
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, stubborn = psutil.wait_procs(left, timeout=_ENDS_WITHIN / 3)
+    for process in stubborn:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(stubborn, timeout=_ENDS_WITHIN / 3)
+
+
+def units_named(names: Iterable[str]) -> tuple[Unit, ...]:
+    """Return the station's units with these names."""
+    wanted = set(names)
+    return tuple(unit for unit in UNITS if unit.name in wanted)
+
+
+def _readable(processes: Iterable[psutil.Process]) -> Iterable[psutil.Process]:
+    own = os.getpid()
+    for process in processes:
+        if process.pid != own:
+            yield process
+
+
+def _mark_of(process: psutil.Process) -> str | None:
+    with contextlib.suppress(psutil.Error, OSError):
+        return process.environ().get(MARK)
+    return None
