@@ -123,7 +123,9 @@ class StreamSample:
 
     `lag` counts entries not yet delivered to the group, `pending` delivered and not acknowledged; `lag_known` says
     whether `lag` is exact (a bound is shown as such, an unknown lag is None, never 0). `seconds_to_full` is the time
-    to the memory limit at the present rate, None where it is not filling or has no limit.
+    to the memory limit at the present rate, None where it is not filling or has no limit. `trim_headroom` counts the
+    entries until the feed's MAXLEN begins to remove unread ones, `seconds_to_loss` the time until then at the present
+    rate; `losing` says that unread entries were seen to be removed.
     """
 
     stream: str
@@ -139,6 +141,16 @@ class StreamSample:
     seconds_to_drain: float | None = None
     history: tuple[int, ...] = ()  # waiting entries, oldest first, for the sparkline
     error: str = ""
+    trim_headroom: int | None = None
+    seconds_to_loss: float | None = None
+    losing: bool = False
+    consumers: int | None = None
+    consumer_idle: float | None = None  # seconds since the liveliest consumer last asked
+
+    @property
+    def waiting(self) -> int | None:
+        """Return the entries not yet acknowledged, None where that cannot be known."""
+        return None if self.lag is None or self.pending is None else self.lag + self.pending
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +162,9 @@ class BacklogSample:
     memory_limit: int
     policy: str
     streams: tuple[StreamSample, ...]
+    seconds_to_full: float | None = None
+    persistence: str = ""  # e.g. `AOF on`, `snapshots only`, `none: a restart loses what waits`
+    warnings: tuple[str, ...] = ()  # one sentence each
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,189 @@
+"""The Redis probe: what waits in the streams before the database, and how long that can go on."""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from console.probes import stream_facts
+from console.probes.sample import BacklogSample, Sample, Status, StreamSample
+from console.probes.stream_watch import CHUNK, StreamWatch, filling
+from console.settings import Settings
+from console.text import clean_line, plural
+
+_ANSWER = 3.0  # seconds for one whole reading
+_MEMORY_WINDOW = 60.0  # seconds over which the growth of memory is taken: it moves in steps
+
+
+class BacklogProbe:
+    """Reads all streams in one pipeline. The scheduler retries; the client does not."""
+
+    name = "backlog"
+    interval = 2.0
+    deadline = 5.0
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings.redis
+        self._bare = settings.bare
+        self._client: redis.Redis | None = None
+        self._watches = [StreamWatch(stream) for stream in settings.redis.streams]
+        self._memory: deque[tuple[float, int]] = deque()
+        self.address = f"{settings.redis.host}:{settings.redis.port}"
+
+    async def read(self) -> Sample[BacklogSample]:
+        """Take one sample."""
+        if self._bare or not self._watches:
+            return Sample(self.name, Status.UNKNOWN, None, "no streams are configured (settings: redis.streams)")
+        try:
+            async with asyncio.timeout(_ANSWER):
+                return await self._read()
+        except BusyLoadingError:
+            return Sample(self.name, Status.DEGRADED, None, f"Redis at {self.address} is loading its data; wait for it")
+        except (RedisError, OSError, TimeoutError) as error:
+            await self._drop()
+            return Sample(self.name, Status.DOWN, None, f"Redis at {self.address} {_why(error)}")
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._drop()
+
+    async def _read(self) -> Sample[BacklogSample]:
+        client = self._connected()
+        info: Mapping[str, Any] = await client.info()
+        if info.get("loading"):
+            done = info.get("loading_loaded_perc")
+            share = f" ({float(done):.0f} % done)" if done is not None else ""
+            said = f"Redis at {self.address} is loading its data{share}; feeds and writer wait for it"
+            return Sample(self.name, Status.DEGRADED, None, said)
+        pipe = client.pipeline(transaction=False)
+        for watch in self._watches:
+            stream_facts.ask(pipe, watch.stream)
+        answers = await pipe.execute(raise_on_error=False)
+        now = time.monotonic()
+        streams = []
+        for i, watch in enumerate(self._watches):
+            own = answers[i * stream_facts.COMMANDS : (i + 1) * stream_facts.COMMANDS]
+            streams.append(await self._stream(client, watch, own, now))
+        to_full = self._seconds_to_full(info, now)
+        warnings = _warnings(info)
+        troubles = [stream.error for stream in streams if stream.error]
+        data = BacklogSample(
+            version=clean_line(str(info.get("redis_version", ""))),
+            memory_used=int(info["used_memory"]),
+            memory_limit=int(info.get("maxmemory", 0)),
+            policy=clean_line(str(info.get("maxmemory_policy", ""))),
+            streams=tuple(filling(stream, to_full) for stream in streams),
+            seconds_to_full=to_full,
+            persistence=_persistence(info),
+            warnings=warnings,
+        )
+        status = Status.DEGRADED if troubles or warnings else Status.OK
+        return Sample(self.name, status, data, "; ".join([*troubles, *warnings]))
+
+    async def _stream(self, client: "redis.Redis", watch: StreamWatch, answers: list[Any], now: float) -> StreamSample:
+        for answer in answers:
+            if isinstance(answer, RedisConnectionError | RedisTimeoutError | BusyLoadingError):
+                raise answer
+
+        async def count(after: str, to: str) -> tuple[int, str]:
+            entries = await client.xrange(watch.stream.name, min=f"({after}", max=to, count=CHUNK) or []
+            return len(entries), str(entries[-1][0]) if entries else after
+
+        return await watch.sample(stream_facts.facts(watch.stream, answers), now, count)
+
+    def _seconds_to_full(self, info: Mapping[str, Any], now: float) -> float | None:
+        """Return the time to the memory limit at the rate of the last minute; None without a limit or growth."""
+        used, limit = int(info["used_memory"]), int(info.get("maxmemory", 0))
+        if self._memory and used < self._memory[-1][1] // 2:
+            self._memory.clear()
+        self._memory.append((now, used))
+        while now - self._memory[0][0] > _MEMORY_WINDOW:
+            self._memory.popleft()
+        elapsed, grown = now - self._memory[0][0], used - self._memory[0][1]
+        if not limit or elapsed < 2.0 or grown <= 0:
+            return None
+        return max(0.0, (limit - used) / (grown / elapsed))
+
+    def _connected(self) -> "redis.Redis":
+        if self._client is None:
+            self._client = redis.Redis(
+                host=self._settings.host,
+                port=self._settings.port,
+                password=self._settings.password or None,
+                socket_timeout=_ANSWER,
+                socket_connect_timeout=_ANSWER,
+                retry=Retry(NoBackoff(), 0),
+                client_name="walmedic",
+                decode_responses=True,
+                encoding_errors="replace",
+            )
+        return self._client
+
+    async def _drop(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(RedisError, OSError, TimeoutError):
+                await asyncio.wait_for(client.aclose(), 1.0)
+
+
+def _why(error: Exception) -> str:
+    """Return the rest of the sentence `Redis at HOST:PORT …`."""
+    said = clean_line(str(error), 200)
+    low = said.lower()
+    if isinstance(error, NoPermissionError):
+        return f"does not let this user look: {said}"
+    if isinstance(error, AuthorizationError | AuthenticationError) or "noauth" in low or "wrongpass" in low:
+        if "noauth" in low or "authentication required" in low:
+            return "asks for a password: set WALMEDIC_REDIS_PASSWORD"
+        return "refuses the password: check redis.password"
+    if isinstance(error, TimeoutError | RedisTimeoutError):
+        return f"accepts connections and does not answer within {_ANSWER:g} s"
+    if "refused" in low:
+        return "refuses connections: nothing listens there"
+    if "closed" in low or "reset" in low:
+        return "closed the connection"
+    if isinstance(error, ResponseError):
+        return f"refused: {said}"
+    return f"cannot be reached: {said or type(error).__name__}"
+
+
+def _persistence(info: Mapping[str, Any]) -> str:
+    if info.get("aof_enabled"):
+        return "AOF on" if info.get("aof_last_write_status", "ok") == "ok" else "AOF on, last write failed"
+    unsaved = int(info.get("rdb_changes_since_last_save", 0))
+    return f"no AOF: a crash of Redis loses up to {plural(unsaved, 'change')} since the last snapshot"
+
+
+def _warnings(info: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what keeps the feeds from adding entries, or soon will; one sentence each."""
+    found = []
+    if info.get("role") == "slave":
+        found.append("this Redis is a replica and read-only: feeds cannot add to it")
+    if info.get("rdb_last_bgsave_status", "ok") != "ok":
+        found.append("its last snapshot failed, so by default it refuses writes: look at its disk")
+    if info.get("aof_enabled") and info.get("aof_last_write_status", "ok") != "ok":
+        found.append("its append-only file cannot be written, so it refuses writes: look at its disk")
+    used, limit = int(info["used_memory"]), int(info.get("maxmemory", 0))
+    policy = str(info.get("maxmemory_policy", ""))
+    if limit and used >= limit:
+        full = "it refuses writes" if policy == "noeviction" else f"it evicts whole keys ({clean_line(policy)})"
+        found.append(f"its memory limit is reached: {full}")
+    elif limit and policy.startswith("allkeys"):
+        found.append(f"maxmemory-policy {clean_line(policy)} removes whole streams once memory is full")
+    return tuple(found)
