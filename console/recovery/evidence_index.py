@@ -60,7 +60,7 @@ class Capture:
     at: str
     stamps: dict[str, str]
     size: int
-    whole: bool  # partitions of every table were copied too
+    live: bool  # a server may have been writing meanwhile: no repair rests on it
 
 
 class EvidenceIndex:
@@ -91,7 +91,7 @@ class EvidenceIndex:
     def fresh(self, directory: str, stamp: str) -> Capture | None:
         """Return a capture of the table as it is now (`stamp`), or as it was before walmedic's own changes since."""
         for capture in reversed(self.captures()):
-            if directory not in capture.stamps:
+            if directory not in capture.stamps or capture.live:
                 continue
             reached = {capture.stamps[directory]}
             for entry in self._journal.entries():
@@ -116,7 +116,7 @@ def _read(folder: Path) -> Capture | None:
             at=str(manifest["at"]),
             stamps={str(key): str(value) for key, value in manifest["stamps"].items()},
             size=int(manifest["bytes"]),
-            whole=bool(manifest.get("whole", False)),
+            live=bool(manifest["live"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -1,0 +1,74 @@
+"""capture-evidence: copy what a repair may touch or rest on into the state directory, before anything is changed."""
+
+from console.questdb.layout import TableDirectory
+from console.recovery import evidence_steps  # noqa: F401 - registers the steps
+from console.recovery.evidence import verify_capture
+from console.recovery.evidence_selection import Selection, select
+from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Stage
+from console.recovery.plans import make_plan
+from console.recovery.registry import PlanContext
+from console.recovery.steps import RunContext
+from console.text import plural
+
+SPEC = ActionSpec(
+    id="capture-evidence",
+    title="Capture evidence",
+    danger=Danger.SAFE,
+    needs_table=False,
+    summary="Copies sequencers, in-table backups, WAL and table state into the state directory, hashed and read back.",
+    undo="Nothing under the database is changed; the copy stays until you remove its folder yourself.",
+)
+
+
+def plan(context: PlanContext, table: str | None) -> Plan:
+    """Return the plan to capture one table, or all WAL tables."""
+    chosen = [context.database.table(table)] if table is not None else _all(context)
+    selections = {each.directory: select(each) for each in chosen}
+    size = sum(selection.size for selection in selections.values())
+    stages = [_stage(index, each, selections[each.directory]) for index, each in enumerate(chosen)]
+    stages.append(
+        Stage("surroundings", "copy registry, configuration, crash logs; write the manifest", "capture-surroundings")
+    )
+    skipped = sum(len(selection.skipped) for selection in selections.values())
+    warnings = (
+        [f"{plural(skipped, 'link or special file', 'links or special files')} will not be copied"] if skipped else []
+    )
+    if context.server_down is not True:
+        warnings.append("a server may be writing meanwhile: no repair will be based on this copy; stop-server first")
+    return make_plan(
+        SPEC,
+        station=context.settings.station_name,
+        table=table,
+        directory=chosen[0].directory if table is not None else None,
+        why=(
+            f"Copies {size:,} bytes of {plural(len(chosen), 'table')} to {context.state.evidence}; "
+            "every repair is locked until that exists."
+        ),
+        stages=stages,
+        facts=(),
+        disk_needed=size,
+        warnings=warnings,
+    )
+
+
+def _all(context: PlanContext) -> list[TableDirectory]:
+    return [each for each in context.database.tables() if each.wal is not False and not each.system]
+
+
+def _stage(index: int, table: TableDirectory, selection: Selection) -> Stage:
+    listed = (
+        f"; {plural(len(selection.listed), 'file')} of untouched partitions only listed" if selection.listed else ""
+    )
+    return Stage(
+        f"table-{index}",
+        f"copy {table.name}{listed}",
+        "capture-table",
+        {"directory": table.directory},
+        (Change("copy", table.directory, after="evidence", size=None),),
+    )
+
+
+def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
+    """Hash the whole capture once more, from its manifest."""
+    del plan
+    return (verify_capture(run.state.evidence / run.entry),)

@@ -1,0 +1,125 @@
+"""What of a table is evidence: all that repairs rest on or touch; partitions only where an unapplied row may go."""
+
+import datetime
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from console.questdb.column_types import is_nanos
+from console.questdb.layout import TableDirectory
+from console.questdb.segment import read_segment
+from console.questdb.table_metadata import TableMetadata, read_table_metadata
+from console.questdb.table_txn import TxnArea, read_table_txn
+
+_TABLE_FILES = ("_txn", "_meta", "_cv", "_name", "_todo_", "_convert", "_mv", "_mv.s")
+_SYMBOL_SUFFIXES = (".k", ".v", ".c", ".o")
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """One regular file, `path` relative to the db directory, `size` in bytes when it was listed."""
+
+    path: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is copied, and what is only listed (path, size, mtime_ns) because no unapplied row touches it."""
+
+    copied: tuple[Selected, ...]
+    listed: tuple[tuple[str, int, int], ...]
+    skipped: tuple[str, ...]  # links and special files, by path
+
+    @property
+    def size(self) -> int:
+        """Bytes to copy."""
+        return sum(each.size for each in self.copied)
+
+
+def select(table: TableDirectory) -> Selection:
+    """Return what of a table is captured. Raises OSError where the table's directory cannot be listed."""
+    touched = touched_partitions(table)
+    backups = {path.name for path in table.sequencer_backups()}
+    copied: list[Selected] = []
+    listed: list[tuple[str, int, int]] = []
+    skipped: list[str] = []
+    for entry in sorted(os.scandir(table.path), key=lambda e: e.name):
+        whole = (
+            entry.name in _TABLE_FILES
+            or entry.name.endswith(_SYMBOL_SUFFIXES)
+            or entry.name.startswith(("txn_seq", "wal", "_"))
+            or entry.name in backups
+            or entry.name in touched
+        )
+        for path, status in _files(Path(entry.path)):
+            relative = f"{table.directory}/{path.relative_to(table.path)}"
+            if not stat.S_ISREG(status.st_mode):
+                skipped.append(relative)
+            elif whole:
+                copied.append(Selected(relative, status.st_size))
+            else:
+                listed.append((relative, status.st_size, status.st_mtime_ns))
+    return Selection(tuple(copied), tuple(listed), tuple(skipped))
+
+
+def touched_partitions(table: TableDirectory) -> frozenset[str]:
+    """Return the directories of the partitions that a row of any WAL segment on disk may go to.
+
+    Which segment transactions are applied may be unknown, so every segment counts: a superset.
+    """
+    area, metadata = read_table_txn(table.path).current, read_table_metadata(table.path)
+    if area is None or not isinstance(metadata, TableMetadata) or not len(area.partitions):
+        return frozenset()
+    starts = area.partitions["timestamp"].astype(np.int64)
+    marked = np.zeros(len(starts), np.bool_)
+    for low, high in _event_ranges(table):
+        first = max(0, int(np.searchsorted(starts, low, "right")) - 1)
+        last = int(np.searchsorted(starts, high, "right")) - 1
+        marked[first : last + 1] = True
+    return frozenset(partition_directory(area, metadata, int(index)) for index in np.flatnonzero(marked))
+
+
+def partition_directory(area: TxnArea, metadata: TableMetadata, index: int) -> str:
+    """Return the directory name of a partition (PartitionBy formats; `.nameTxn` where it was rewritten)."""
+    partition = area.partitions[index]
+    unit = metadata.partition_unit
+    per_second = units_per_second(metadata)
+    at = datetime.datetime.fromtimestamp(0, datetime.UTC) + datetime.timedelta(
+        seconds=int(partition["timestamp"]) // per_second
+    )
+    year, week, _ = at.isocalendar()
+    name = {
+        "DAY": f"{at:%Y-%m-%d}", "MONTH": f"{at:%Y-%m}", "YEAR": f"{at:%Y}", "HOUR": f"{at:%Y-%m-%dT%H}",
+        "WEEK": f"{year:04d}-W{week:02d}",
+    }.get(unit or "", "default")  # fmt: skip
+    suffix = int(partition["name_txn"])
+    return f"{name}.{suffix}" if suffix > -1 else name
+
+
+def units_per_second(metadata: TableMetadata) -> int:
+    """Return how many units of the designated timestamp a second has: micro- or nanoseconds."""
+    column = metadata.timestamp
+    return 1_000_000_000 if column is not None and is_nanos(column.type_code) else 1_000_000
+
+
+def _event_ranges(table: TableDirectory) -> Iterator[tuple[int, int]]:
+    for wal in table.wals():
+        for segment_id in wal.segments:
+            segment = read_segment(wal.segment(segment_id))
+            events = segment.events[segment.data]
+            if len(events):
+                yield int(events["min_ts"].min()), int(events["max_ts"].max())
+
+
+def _files(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        yield path, status
+        return
+    for name in sorted(os.listdir(path)):  # noqa: PTH208 - names only
+        yield from _files(path / name)
