@@ -2,31 +2,27 @@
 
 import contextlib
 import enum
-import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-import psycopg
 import redis
 
-from console import paths, settings
+from console import settings
 from console.recovery.private_server import PrivateServer, ServerBinary
 from console.settings import Settings
-from console.station import downloads, incident, sequencer, tables
+from console.station import answers, downloads, incident, sequencer, tables
 from console.station.configuration import MARK, write_server_conf, write_settings, write_supervisor_conf
 from console.station.downloads import Say
 from console.station.layout import ORDERBOOK, STREAMS, TRADES, Layout, StationError, lay_out
-from console.station.processes import Processes, end_processes_of
+from console.station.place import a_place, write_record
+from console.station.processes import Processes, undisturbed
 from console.station.tables import RowCounts
 
-_RECORD = "station.json"
 _TRUE_LOGS = {TRADES: 15_300_000, ORDERBOOK: 7_607_751}
 _LEAST_LOG = 4 << 20  # bytes: smaller logs crash the server only sometimes
 _PER_PAGES = 1024  # records in seven pages: the same remainder loses the same number of records with the last page
@@ -88,7 +84,7 @@ def station(
     """
     downloads.require_packages()
     binary, redis_server = downloads.questdb_binary(say), downloads.redis_server(say)
-    with _place(directory) as place:
+    with a_place(directory) as place:
         layout = lay_out(place)
         processes = Processes(layout)
         # What this process starts from here on (also servers of rehearsals) can be told by the mark.
@@ -96,7 +92,8 @@ def station(
         try:
             yield _build(layout, processes, binary, redis_server, scenario, scale, true_size, say)
         finally:
-            processes.close()
+            with undisturbed():
+                processes.close()
             os.environ.pop(MARK, None)
             if layout.socket.parent != layout.directory:
                 shutil.rmtree(layout.socket.parent, ignore_errors=True)
@@ -127,11 +124,11 @@ def _build(
     else:
         incident.crash_loop(layout, processes, say)
     if scenario in (Scenario.LOG_REMOVED, Scenario.INCIDENT):
-        incident.remove_logs(layout, processes, say)
+        incident.remove_logs(layout, processes, _applied(facts), say)
     if scenario is Scenario.INCIDENT:
         incident.remove_sequencers(layout, processes, say)
     if scenario is not Scenario.CRASH_LOOP:
-        _wait_until_read(layout, facts)
+        answers.wait_until_read(layout, _applied(facts))
     # The writer comes last: what it writes in a server's last second would make the counts another's than the story's.
     processes.start("batch-writer")
     built = Station(layout, scenario, facts, processes)
@@ -204,30 +201,14 @@ def _wait_for_purge(layout: Layout) -> None:
     raise StationError(f"the server did not purge {left[0]}, whose rows are all applied")
 
 
+def _applied(facts: tuple[TableFacts, ...]) -> dict[str, int]:
+    return {each.table: each.rows_applied for each in facts}
+
+
 def _make_groups(layout: Layout) -> None:
     client = redis.Redis(host="127.0.0.1", port=layout.redis_port)
     for stream in STREAMS:
         client.xgroup_create(stream.name, stream.group, id="0", mkstream=True)
-
-
-def _wait_until_read(layout: Layout, facts: tuple[TableFacts, ...]) -> None:
-    """Wait until the server answers and check that every applied row can be read. Raises StationError."""
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            with psycopg.connect(
-                host="127.0.0.1", port=layout.pg_port, user="admin", password="quest", dbname="qdb",
-                autocommit=True, connect_timeout=2,
-            ) as connection:  # fmt: skip
-                for each in facts:
-                    row = connection.execute(f"SELECT count() FROM {each.table}".encode()).fetchone()
-                    if row is None or row[0] != each.rows_applied:
-                        raise StationError(f"{each.table} has {row and row[0]} rows, not {each.rows_applied:,}")
-                return
-        except psycopg.Error as error:
-            if time.monotonic() > deadline:
-                raise StationError(f"the server does not answer: {error}; see {layout.questdb_log}") from error
-            time.sleep(0.1)
 
 
 def _check_segments(built: Station) -> None:
@@ -238,68 +219,10 @@ def _check_segments(built: Station) -> None:
 
 def _record(built: Station, scale: int, true_size: bool) -> None:
     document: dict[str, Any] = {
-        **_owner(),
         "scenario": built.scenario.value,
         "scale": scale,
         "true_size": true_size,
         "tables": [asdict(facts) for facts in built.tables],
         "processes": built.processes.pids(),
     }
-    (built.layout.directory / _RECORD).write_text(json.dumps(document, indent=2) + "\n")
-
-
-def _owner() -> dict[str, Any]:
-    return {"schema": 1, "owner": {"pid": os.getpid(), "started": psutil.Process().create_time()}}
-
-
-@contextlib.contextmanager
-def _place(directory: Path | None) -> Iterator[Path]:
-    """Yield an empty directory that is this station's alone.
-
-    A directory of an earlier demo whose process is gone is emptied, its leftovers ended. Raises StationError where a
-    demo still runs there, or where the directory holds anything else.
-    """
-    if directory is not None:
-        place = directory.resolve()
-        _reclaim(place)
-        if place.exists() and (not place.is_dir() or any(place.iterdir())):
-            raise StationError(f"{place} is not empty and holds no demo station; name a new directory with --dir")
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (place / _RECORD).write_text(json.dumps(_owner()))
-        yield place
-        return
-    stations = paths.cache_dir() / "stations"
-    stations.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for earlier in stations.iterdir():
-        with contextlib.suppress(StationError):
-            _reclaim(earlier)
-            if earlier.is_dir():
-                earlier.rmdir()
-    place = Path(tempfile.mkdtemp(dir=stations, prefix="station-"))
-    (place / _RECORD).write_text(json.dumps(_owner()))
-    try:
-        yield place
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-
-
-def _reclaim(place: Path) -> None:
-    """Empty a directory that an earlier demo left; do nothing where it is none of a demo. Raises StationError."""
-    record = place / _RECORD
-    if not record.is_file():
-        return
-    try:
-        owner = json.loads(record.read_text())["owner"]
-        running = psutil.Process(owner["pid"]).create_time() == owner["started"]
-    except psutil.NoSuchProcess:
-        running = False
-    except (ValueError, KeyError, TypeError):
-        raise StationError(f"{record} is not a demo station's record; name another directory with --dir") from None
-    if running:
-        raise StationError(f"a demo runs in {place} already (process {owner['pid']}); name another with --dir")
-    end_processes_of(place)
-    for path in place.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+    write_record(built.layout.directory, document)

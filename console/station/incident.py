@@ -2,8 +2,10 @@
 
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
+from console.station.answers import wait_until_read
 from console.station.downloads import Say
 from console.station.layout import ORDERBOOK, TRADES, Layout, StationError
 from console.station.processes import Processes
@@ -51,8 +53,11 @@ def crash_logs(layout: Layout) -> list[Path]:
     return [path for path in sorted(layout.data_root.glob("hs_err_pid*.log")) if _ends(path)]
 
 
-def remove_logs(layout: Layout, processes: Processes, say: Say) -> None:
-    """Do what the responder did until 03:26: back both sequencers up inside the tables and remove their logs."""
+def remove_logs(layout: Layout, processes: Processes, rows: Mapping[str, int], say: Say) -> None:
+    """Do what the responder did until 03:26: back both sequencers up inside the tables and remove their logs.
+
+    `rows` are those that can be read afterwards, by table.
+    """
     processes.stop("questdb")
     _back_up(layout, TRADES)
     (layout.sequencer(TRADES) / "_txnlog").unlink()
@@ -63,8 +68,9 @@ def remove_logs(layout: Layout, processes: Processes, say: Say) -> None:
     processes.stop("questdb")
     _back_up(layout, ORDERBOOK)
     (layout.sequencer(ORDERBOOK) / "_txnlog").unlink()
-    say(f"03:26:00 the same for {ORDERBOOK}; the server is up, every write fails")
     processes.start("questdb")
+    wait_until_read(layout, rows)
+    say(f"03:26:00 the same for {ORDERBOOK}: the server is up and can be read, every write fails")
 
 
 def remove_sequencers(layout: Layout, processes: Processes, say: Say) -> None:

@@ -2,20 +2,22 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import psutil
 
 from console.services.model import ServiceError, UnitState
 from console.services.supervisor import SupervisorControl
-from console.settings import Unit
 from console.station.configuration import MARK
 from console.station.layout import UNITS, Layout, StationError
 
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _STARTS_WITHIN = 15.0
 _ENDS_WITHIN = 30.0
 
@@ -105,10 +107,18 @@ def end_processes_of(directory: Path) -> None:
     psutil.wait_procs(stubborn, timeout=_ENDS_WITHIN / 3)
 
 
-def units_named(names: Iterable[str]) -> tuple[Unit, ...]:
-    """Return the station's units with these names."""
-    wanted = set(names)
-    return tuple(unit for unit in UNITS if unit.name in wanted)
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Ignore Ctrl-C, SIGTERM and SIGHUP for a while: who asked to stop twice must not leave processes behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDING_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _readable(processes: Iterable[psutil.Process]) -> Iterable[psutil.Process]:

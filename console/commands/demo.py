@@ -1,0 +1,88 @@
+"""`walmedic demo`: a real station, broken as in the incident, and the console on it (or the whole story as text)."""
+
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+
+from console.station.build import SCALES, Scenario, Station, station
+from console.station.processes import ENDING_SIGNALS
+
+_RECOVERED, _NOT_RECOVERED = 0, 8
+
+
+@click.command()
+@click.option(
+    "--scenario",
+    type=click.Choice([scenario.value for scenario in Scenario]),
+    default=Scenario.INCIDENT.value,
+    show_default=True,
+    help="How far the station is broken.",
+)
+@click.option(
+    "--scale",
+    type=click.IntRange(*SCALES),
+    default=100,
+    show_default=True,
+    help="Divide the incident's row counts by this.",
+)
+@click.option("--true-size", is_flag=True, help="Give both sequencer logs the incident's real length (409M and 204M).")
+@click.option("--dir", "directory", type=click.Path(path_type=Path), help="Where to build it, and keep it afterwards.")
+@click.option("--headless", is_flag=True, help="Tell the story as text and recover without the console.")
+@click.option("--serve", is_flag=True, help="Only build it and keep it running until interrupted.")
+def demo(scenario: str, scale: int, true_size: bool, directory: Path | None, headless: bool, serve: bool) -> int:
+    """Build a real station, break it as in the incident, and open the console on it.
+
+    Leaving stops every process that it started and nothing else. Without a terminal it recovers the station by itself,
+    tells what it does, and exits 0 only if every row came back.
+    """
+    say = _teller()
+    say(f"building a station: QuestDB, Redis, two collectors, a batch writer; scenario {scenario}")
+    with (
+        _ended_like_ctrl_c(),
+        station(Scenario(scenario), directory=directory, scale=scale, true_size=true_size, say=say) as built,
+    ):
+        say(f"the station is ready in {built.layout.directory}")
+        if serve:
+            return _serve(built)
+        if headless or not (sys.stdin.isatty() and sys.stdout.isatty()):
+            from console.station.story import tell
+
+            return _RECOVERED if tell(built, say) else _NOT_RECOVERED
+        from console.app import run_console
+
+        run_console(built.settings())
+        say("stopping the station's processes")
+    return 0
+
+
+def _serve(built: Station) -> int:
+    click.echo(f"settings: {built.layout.settings_file}; Ctrl-C ends it")
+    while True:
+        signal.pause()
+
+
+def _teller() -> Callable[[str], None]:
+    """Return what prints one line with the seconds since now; a reader that went away does not stop the work."""
+    begun = time.monotonic()
+
+    def say(line: str) -> None:
+        with contextlib.suppress(OSError):
+            click.echo(f"{time.monotonic() - begun:6.1f} s  {line}")
+
+    return say
+
+
+@contextlib.contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP (a lost terminal) end the demo as Ctrl-C does: with everything stopped that it started."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in ENDING_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

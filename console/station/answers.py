@@ -1,0 +1,44 @@
+"""What the station's QuestDB answers over PGWire."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+
+from console.station.layout import Layout, StationError
+from console.text import clean_line
+
+_PATIENCE = 60.0  # seconds
+
+
+def query(layout: Layout, sql: str) -> list[tuple[Any, ...]]:
+    """Run one statement and return its rows. Raises psycopg.Error."""
+    with psycopg.connect(
+        host="127.0.0.1", port=layout.pg_port, user="admin", password="quest", dbname="qdb",
+        autocommit=True, connect_timeout=5, prepare_threshold=None,
+    ) as connection:  # fmt: skip
+        cursor = psycopg.ClientCursor(connection)
+        cursor.execute(sql.encode())
+        return cursor.fetchall() if cursor.description else []
+
+
+def row_count(layout: Layout, table: str) -> int:
+    """Return the rows of `table` that a query sees. Raises psycopg.Error."""
+    return int(query(layout, f"SELECT count() FROM {table}")[0][0])
+
+
+def wait_until_read(layout: Layout, rows: Mapping[str, int]) -> None:
+    """Wait until the server answers, and see that each table has that many rows. Raises StationError."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            for table, expected in rows.items():
+                if (found := row_count(layout, table)) != expected:
+                    raise StationError(f"{table} has {found:,} rows, not {expected:,}; see {layout.questdb_log}")
+            return
+        except psycopg.Error as error:
+            if time.monotonic() > deadline:
+                said = clean_line(str(error))
+                raise StationError(f"the server does not answer: {said}; see {layout.questdb_log}") from error
+            time.sleep(0.1)
