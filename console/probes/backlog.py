@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -57,7 +58,12 @@ class BacklogProbe:
             return Sample(self.name, Status.DEGRADED, None, f"Redis at {self.address} is loading its data; wait for it")
         except (RedisError, OSError, TimeoutError) as error:
             await self._drop()
-            return Sample(self.name, Status.DOWN, None, f"Redis at {self.address} {_why(error)}")
+            return Sample(
+                self.name,
+                Status.DOWN,
+                None,
+                f"Redis at {self.address} {_why(error, given=bool(self._settings.password))}",
+            )
 
     async def close(self) -> None:
         """Close the connection."""
@@ -142,19 +148,19 @@ class BacklogProbe:
                 await asyncio.wait_for(client.aclose(), 1.0)
 
 
-def _why(error: Exception) -> str:
+def _why(error: Exception, *, given: bool) -> str:
     """Return the rest of the sentence `Redis at HOST:PORT …`."""
     said = clean_line(str(error), 200)
     low = said.lower()
     if isinstance(error, NoPermissionError):
         return f"does not let this user look: {said}"
-    if isinstance(error, AuthorizationError | AuthenticationError) or "noauth" in low or "wrongpass" in low:
-        if "noauth" in low or "authentication required" in low:
-            return "asks for a password: set WALMEDIC_REDIS_PASSWORD"
-        return "refuses the password: check redis.password"
+    if isinstance(error, AuthorizationError | AuthenticationError) or low.startswith(("noauth", "wrongpass")):
+        if given:
+            return "refuses the password: check redis.password"
+        return "asks for a password: set WALMEDIC_REDIS_PASSWORD"
     if isinstance(error, TimeoutError | RedisTimeoutError):
         return f"accepts connections and does not answer within {_ANSWER:g} s"
-    if "refused" in low:
+    if "refused" in low or f"error {errno.ECONNREFUSED} " in low:
         return "refuses connections: nothing listens there"
     if "closed" in low or "reset" in low:
         return "closed the connection"

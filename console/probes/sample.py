@@ -144,6 +144,7 @@ class StreamSample:
     trim_headroom: int | None = None
     seconds_to_loss: float | None = None
     losing: bool = False
+    lost: int | None = None  # entries removed before they were read, where Redis counts them
     consumers: int | None = None
     consumer_idle: float | None = None  # seconds since the liveliest consumer last asked
 

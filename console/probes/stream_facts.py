@@ -21,7 +21,6 @@ class StreamFacts:
     first_id: str | None = None
     last_id: str = "0-0"  # the highest id ever given, also where its entry is gone
     added: int | None = None  # entries ever added
-    highest_deleted: str | None = None
     delivered_id: str | None = None  # None: there is no such group
     lag: int | None = None
     pending: int | None = None
@@ -63,7 +62,6 @@ def facts(stream: Stream, answers: Sequence[Any]) -> StreamFacts:
         first_id=str(first[0]) if first else None,
         last_id=str(info["last-generated-id"]),
         added=_whole(info.get("entries-added")),
-        highest_deleted=info.get("max-deleted-entry-id"),
     )
     group = next((g for g in groups if g["name"] == stream.group), None)
     if group is None:
@@ -73,7 +71,6 @@ def facts(stream: Stream, answers: Sequence[Any]) -> StreamFacts:
         known.first_id,
         known.last_id,
         known.added,
-        known.highest_deleted,
         delivered_id=str(group["last-delivered-id"]),
         lag=_whole(group.get("lag")),
         pending=int(pending["pending"]) if isinstance(pending, Mapping) else int(group["pending"]),
@@ -91,7 +88,6 @@ def _without_group(stream: Stream, known: StreamFacts, others: list[str]) -> Str
         known.first_id,
         known.last_id,
         known.added,
-        known.highest_deleted,
         error=f"no group {clean_line(stream.group)} reads {name}{there}: what waits for the writer is unknown",
     )
 

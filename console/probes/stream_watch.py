@@ -88,8 +88,11 @@ class StreamWatch:
             self._before = None
             return StreamSample(name, group, facts.length, None, False, facts.pending, error=facts.error)
         lag, exact = (facts.lag, True) if facts.lag is not None else await self._lag.count(facts, count)
+        # Redis 7 goes on counting what MAXLEN removed before it was read (measured): that waits no longer, it is lost.
+        lost = max(0, lag - facts.length) if lag is not None else 0
+        lag = lag - lost if lag is not None else None
         waiting = lag + facts.pending if exact and lag is not None and facts.pending is not None else None
-        await self._follow(facts, waiting, now, count)
+        await self._follow(facts, waiting, lost, now, count)
         rate_in, rate_out = self._rates()
         headroom = self.stream.max_length - waiting if self.stream.max_length and waiting is not None else None
         growth = rate_in - rate_out if rate_in is not None and rate_out is not None else None
@@ -108,11 +111,12 @@ class StreamWatch:
             trim_headroom=max(0, headroom) if headroom is not None else None,
             seconds_to_loss=_seconds(headroom, growth),
             losing=self._losing,
+            lost=lost or None,
             consumers=facts.consumers,
             consumer_idle=facts.consumer_idle,
         )
 
-    async def _follow(self, facts: StreamFacts, waiting: int | None, now: float, count: Count) -> None:
+    async def _follow(self, facts: StreamFacts, waiting: int | None, lost: int, now: float, count: Count) -> None:
         """Take the moment into the windows that rates, losses and sparkline are made of."""
         before = self._before
         self._before = facts
@@ -126,7 +130,7 @@ class StreamWatch:
             self._points.popleft()
         if waiting is not None:
             self._history.append(waiting)
-        self._losing = _lost_unread(before, facts)
+        self._losing = lost > 0 or _unread_moved(before, facts)
 
     async def _new_entries(self, before: StreamFacts, facts: StreamFacts, count: Count) -> int | None:
         """Return how many entries were added since `before`, None where that cannot be told."""
@@ -164,16 +168,11 @@ def _seconds(amount: int | None, rate: float | None) -> float | None:
     return amount / rate
 
 
-def _lost_unread(before: StreamFacts | None, facts: StreamFacts) -> bool:
-    """Return whether entries that the group never got are gone from the stream.
+def _unread_moved(before: StreamFacts | None, facts: StreamFacts) -> bool:
+    """Return whether entries that the group had not got are gone: the first one moved on, and the group was not there.
 
-    Redis 7 says which was the highest entry deleted; before that it shows only while it is watched: the first entry
-    moves on and the group is not there yet. A group is then behind the first entry.
+    Redis 6.2 shows the removal of unread entries in no other way.
     """
-    delivered = facts.delivered_id
-    if delivered is None:
+    if before is None or before.first_id is None or facts.first_id is None or facts.delivered_id is None:
         return False
-    if facts.highest_deleted is not None:
-        return order(facts.highest_deleted) > order(delivered)
-    moved = before is not None and before.first_id is not None and facts.first_id not in (None, before.first_id)
-    return bool(moved and before and before.first_id and order(before.first_id) > order(delivered))
+    return facts.first_id != before.first_id and order(before.first_id) > order(facts.delivered_id)
