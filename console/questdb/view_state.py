@@ -1,0 +1,137 @@
+"""Materialised views: `_mv` (what it is made of) and `_mv.s` (how far it is refreshed), as MatViewState has them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from console.questdb.block_file import Block, BlockFile, read_block_file
+from console.questdb.fields import I64_MIN, Walk
+from console.questdb.reading import DamageError, Problem, join_problems
+from console.text import clean, clean_line
+
+_MAX_SQL: Final = 1 << 22
+_STATE, _STATE_TIME, _STATE_PERIOD, _STATE_INTERVALS = range(4)
+_REFRESH: Final = ("immediate", "timer", "manual")
+
+
+@dataclass(frozen=True, slots=True)
+class ViewDefinition:
+    """What a view is made of: `base_table` raw, `sql` clean; `refresh` is immediate, timer or manual."""
+
+    base_table: str
+    refresh: str
+    deferred: bool
+    sampling_interval: int
+    sampling_unit: str
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
+class ViewState:
+    """How far a view is refreshed. `refresh_base_txn`: base-table transaction of the last refresh, -1 for never.
+
+    `refreshed_us` and `period_high` are None where never set. `intervals_base_txn` (-1: none): base transaction up to
+    which the view has cached what it still must refresh; the server then purges the base table's WAL up to it.
+    """
+
+    invalid: bool
+    reason: str
+    refresh_base_txn: int
+    refreshed_us: int | None
+    period_high: int | None
+    intervals_base_txn: int
+    intervals: tuple[int, ...]
+
+    @property
+    def needs_records_after(self) -> int:
+        """The base transaction after which the sequencer's records must be real for the next refresh to be complete."""
+        return max(self.refresh_base_txn, self.intervals_base_txn)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A view's two files; a part is None where its file is missing or damaged (`_mv.s` is missing until a refresh)."""
+
+    path: Path
+    definition: ViewDefinition | None
+    state: ViewState | None
+    problems: tuple[Problem, ...]
+
+
+def read_view(table: Path) -> View:
+    """Return definition and state of the view in the table directory `table`."""
+    definition_file, state_file = read_block_file(table / "_mv"), read_block_file(table / "_mv.s")
+    definition, definition_problem = _definition(definition_file)
+    state, state_problem = _state(state_file)
+    problems = join_problems(definition_file.problems, definition_problem, state_file.problems, state_problem)
+    return View(table, definition, state, problems)
+
+
+def parse_definition(block: Block) -> ViewDefinition:
+    """Return the definition in a block of type 0. Raises DamageError where it is none."""
+    walk = Walk(block.fields)
+    coded = walk.i32()
+    refresh = -(coded + 1) if coded < 0 else coded
+    base_table = walk.string(4096)
+    if not base_table or not 0 <= refresh < len(_REFRESH):
+        raise DamageError(
+            f"refresh type {coded}, base table {'named' if base_table else 'not named'}", block.fields.base
+        )
+    interval = walk.i64()
+    unit = walk.i16() & 0xFFFF
+    walk.string(4096)
+    walk.string(4096)
+    sql = walk.string(_MAX_SQL)
+    return ViewDefinition(base_table, _REFRESH[refresh], coded < 0, interval, clean_line(chr(unit)), clean(sql or ""))
+
+
+def parse_state(blocks: tuple[Block, ...]) -> ViewState:
+    """Return the state in the blocks of a `_mv.s`. Raises DamageError where they lack the first or one is cut."""
+    found = {block.type: Walk(block.fields) for block in blocks}
+    if _STATE not in found:
+        raise DamageError("it has no state block")
+    walk = found[_STATE]
+    invalid, base_txn, reason = walk.i8() != 0, walk.i64(), walk.string(_MAX_SQL)
+    refreshed = found[_STATE_TIME].i64() if _STATE_TIME in found else I64_MIN
+    period = found[_STATE_PERIOD].i64() if _STATE_PERIOD in found else I64_MIN
+    intervals_txn = -1
+    intervals: tuple[int, ...] = ()
+    if _STATE_INTERVALS in found:
+        intervals_txn, intervals = _intervals(found[_STATE_INTERVALS])
+    return ViewState(
+        invalid=invalid,
+        reason=clean(reason or ""),
+        refresh_base_txn=base_txn,
+        refreshed_us=None if refreshed == I64_MIN else refreshed,
+        period_high=None if period == I64_MIN else period,
+        intervals_base_txn=intervals_txn,
+        intervals=intervals,
+    )
+
+
+def _intervals(walk: Walk) -> tuple[int, tuple[int, ...]]:
+    base_txn = walk.i64()
+    if walk.fields.i32(walk.at) == -1:
+        return base_txn, ()
+    return base_txn, tuple(walk.i64() for _ in range(walk.count("interval", 8)))
+
+
+def _definition(file: BlockFile) -> tuple[ViewDefinition | None, Problem | None]:
+    if file.version is None:
+        return None, None
+    try:
+        block = next((block for block in file.blocks if block.type == 0), None)
+        if block is None:
+            raise DamageError("it has no definition block")
+        return parse_definition(block), None
+    except DamageError as damage:
+        return None, damage.problem(file.path)
+
+
+def _state(file: BlockFile) -> tuple[ViewState | None, Problem | None]:
+    if file.version is None:
+        return None, None
+    try:
+        return parse_state(file.blocks), None
+    except DamageError as damage:
+        return None, damage.problem(file.path)
