@@ -1,8 +1,8 @@
 """Block files (`_mv`, `_mv.s`): BlockFileReader, BlockFileUtils. All integers are little-endian.
 
 Header of 40 bytes: i64 version, offset (from the header's end) and length of region A, the same of B; an odd version
-means A, 0 an empty file. A region is i32 CRC-32 of what follows it, i32 block count, then blocks: i32 length (of the
-whole block), i32 type, payload.
+means A, 0 an empty file. A region is an i32 CRC-32 (of all but its first 12 bytes), an i32 block count, then
+blocks: i32 length (of the whole block), i32 type, payload.
 """
 
 import zlib
@@ -46,11 +46,11 @@ def parse_blocks(data: bytes) -> tuple[int, tuple[Block, ...]]:
         raise DamageError(f"version {version:,}: nothing was ever committed to it", 0)
     at = 8 if version & 1 else 24
     start, length = _HEADER_SIZE + fields.i64(at), fields.i64(at + 8)
-    if start < _HEADER_SIZE or length < 8:
+    if start < _HEADER_SIZE or length < 12:
         raise DamageError(f"a region of {length:,} bytes at offset {start:,}", at)
     fields.need(start, length)
     end = start + length
-    if zlib.crc32(data[start + 4 : end]) != fields.i32(start) & 0xFFFFFFFF:
+    if zlib.crc32(data[start + 12 : end]) != fields.i32(start) & 0xFFFFFFFF:
         raise DamageError("its checksum does not fit its content", start)
     blocks: list[Block] = []
     at = start + 8

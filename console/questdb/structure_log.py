@@ -1,8 +1,8 @@
 """`_txnlog.meta.i` and `_txnlog.meta.d`: the structure changes of a sequencer (TableTransactionLog, AlterOperation).
 
-`.meta.i` is i64 entries: entry[0] = 0, entry[v] = end in `.meta.d` of the change that made structure version v; the rest
-of the file is zeros. In `.meta.d` a change is an i32 length and that many bytes: i16 command, i32 position, i32 n and n
-i64, i32 m and m `str`. All integers are little-endian.
+`.meta.i` is i64 entries: entry[0] = 0, entry[v] = end in `.meta.d` of the change that made structure version v; the
+rest of the file is zeros. In `.meta.d` a change is an i32 length and that many bytes: i16 command, i32 position, i32 n
+and n i64, i32 m and m `str`. All integers are little-endian.
 """
 
 from dataclasses import dataclass
@@ -111,7 +111,7 @@ def parse_index(data: bytes) -> NDArray[np.int64]:
     entries = np.frombuffer(data[: len(data) // 8 * 8], "<i8")[: _MAX_CHANGES + 1]
     if not len(entries):
         return np.empty(0, np.int64)
-    stops = np.flatnonzero(np.diff(entries) <= 0)
+    stops = np.flatnonzero(entries[1:] <= entries[:-1])
     return entries[: int(stops[0]) + 1 if len(stops) else len(entries)].astype(np.int64)
 
 
