@@ -1,0 +1,206 @@
+"""Which events are in the table already. Within one WAL they are a prefix, so the answer is one cut per WAL.
+
+Evidence, strongest first: transactions that a source names; the order within a WAL; the count, where nothing was
+purged; the rows themselves. What is left open is named and refused: nothing is guessed.
+"""
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from console.recovery.model import Refusal
+from console.recovery.sequencer.inventory import Index, Inventory, Mask
+from console.recovery.sequencer.names import Names
+from console.text import plural
+
+_SETTLE: Final = (
+    "a copy of the log from any time (also a damaged one), or the server's log of those commits (settings: "
+    "questdb.log), would settle it"
+)
+
+
+class Seen(enum.IntEnum):
+    """What the table's rows say about one event."""
+
+    UNKNOWN = 0  # nothing that decides
+    PRESENT = 1  # all its rows are in the table
+    ABSENT = 2  # a row of it is not in the table, and would be had it been applied
+
+
+Look = Callable[[Index], NDArray[Any]]
+"""Given indices of events, returns a `Seen` value for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """`applied` per event. `evidence` names what decided; with `refusals` the rest is open and `applied` means nothing."""
+
+    applied: Mask
+    evidence: tuple[str, ...]
+    refusals: tuple[Refusal, ...] = field(default=())
+
+
+@dataclass(slots=True)
+class _Range:
+    """The cut of one WAL lies within `low`..`high`: that many of its events are applied."""
+
+    wal: int
+    first: int
+    stop: int
+    low: int
+    high: int
+
+    @property
+    def open(self) -> bool:
+        return self.low < self.high
+
+
+def decide(
+    inventory: Inventory,
+    names: Names,
+    applied: int,
+    structure_applied: int,
+    look: Look | None,
+    why_no_look: str = "",
+    highest_wal: int | None = None,
+) -> Cuts:
+    """Return the cuts. `structure_applied` is the table's column structure version; `look` compares rows.
+
+    `highest_wal` is the highest WAL id ever handed out, where a `_wal_index.d` tells it: without it the newest WALs may
+    have been purged unseen, so the count decides only together with rows.
+    """
+    ranges = [_named(inventory, names, applied, *each) for each in inventory.slices()]
+    evidence: list[str] = []
+    if (names.seq > 0).any() or names.complete:
+        evidence.append(f"named by {', '.join(names.used)}" if names.used else "the names of transactions")
+    if applied == 0 or names.complete:
+        # Every applied transaction has its name, so what is not named is not applied.
+        for each in ranges:
+            each.high = each.low
+        if applied == 0:
+            evidence.append("the table has applied no transaction")
+    unsettled = [r for r in ranges if r.open]
+    if not unsettled:
+        return Cuts(_mask(inventory, ranges), tuple(evidence))
+    sure = highest_wal is not None and highest_wal == max(inventory.wals, default=0)
+    refusals: list[Refusal] = []
+    seen_any = False
+    if look is not None:
+        seen_any, refusals = _by_rows(unsettled, look, inventory)
+        if refusals:
+            return Cuts(_mask(inventory, ranges), tuple(evidence), tuple(refusals))
+        if seen_any:
+            evidence.append("rows compared with the table's partitions")
+    wanted = _count(inventory, applied, structure_applied)
+    if wanted is not None and (sure or seen_any):
+        verdict = _by_count(ranges, wanted)
+        if verdict is not None:
+            evidence.append(verdict)
+        elif sure and sum(r.low for r in ranges) != wanted and not any(r.open for r in ranges):
+            refusals.append(
+                Refusal(
+                    "rows-contradict",
+                    f"by the rows {plural(sum(r.low for r in ranges), 'segment transaction')} are in the table, by the "
+                    f"count {wanted:,} must be; the same rows may have been sent twice, or rows were removed",
+                    f"restore-sequencer from a backup does not need it; {_SETTLE}",
+                )
+            )
+    left = [r for r in ranges if r.open]
+    if left:
+        refusals.append(_ambiguous(inventory, left, why_no_look))
+    return Cuts(_mask(inventory, ranges), tuple(evidence), tuple(refusals))
+
+
+def _named(inventory: Inventory, names: Names, applied: int, wal: int, first: int, stop: int) -> _Range:
+    seq = names.seq[first:stop]
+    below = np.flatnonzero((seq > 0) & (seq <= applied))
+    above = np.flatnonzero(seq > applied)
+    low = int(below[-1]) + 1 if len(below) else 0
+    high = int(above[0]) if len(above) else stop - first
+    return _Range(wal, first, stop, low, max(low, high))
+
+
+def _by_rows(unsettled: list[_Range], look: Look, inventory: Inventory) -> tuple[bool, list[Refusal]]:
+    wanted = np.concatenate([np.arange(r.first + r.low, r.first + r.high) for r in unsettled])
+    seen = np.asarray(look(wanted))
+    refusals = []
+    told = False
+    at = 0
+    for each in unsettled:
+        mine = seen[at : at + each.high - each.low]
+        at += each.high - each.low
+        present, absent = np.flatnonzero(mine == Seen.PRESENT), np.flatnonzero(mine == Seen.ABSENT)
+        told |= bool(len(present) or len(absent))
+        last_present = int(present[-1]) if len(present) else -1
+        first_absent = int(absent[0]) if len(absent) else len(mine)
+        if last_present > first_absent:
+            event = inventory.events[each.first + each.low + first_absent]
+            refusals.append(
+                Refusal(
+                    "rows-contradict",
+                    f"wal{each.wal}: rows of {_address(event)} are not in the table, but those of a later transaction "
+                    "of the same WAL are; rows were removed or sent twice, so rows cannot say what was applied",
+                    f"{_SETTLE}; restore-sequencer from a backup does not need it",
+                )
+            )
+            continue
+        base = each.low
+        each.low, each.high = base + last_present + 1, base + first_absent
+    return told, refusals
+
+
+def _count(inventory: Inventory, applied: int, structure_applied: int) -> int | None:
+    """Return how many events on disk must be applied, None where WAL may have been purged or numbers do not add up."""
+    if not inventory.unbroken():
+        return None
+    wanted = applied - structure_applied
+    return wanted if 0 <= wanted <= len(inventory) else None
+
+
+def _by_count(ranges: list[_Range], wanted: int) -> str | None:
+    """Settle what the count alone settles; return how, None where it leaves a choice or cannot be met."""
+    low, high = sum(r.low for r in ranges), sum(r.high for r in ranges)
+    left = [r for r in ranges if r.open]
+    if not left or not low <= wanted <= high:
+        return None  # something was purged after all: the highest WAL ids leave no gap when they go
+    if wanted == low:
+        for each in left:
+            each.high = each.low
+    elif wanted == high:
+        for each in left:
+            each.low = each.high
+    elif len(left) == 1:
+        left[0].low = left[0].high = left[0].low + wanted - low
+    else:
+        return None
+    return f"the count: nothing was purged, and {plural(wanted, 'segment transaction')} must be applied"
+
+
+def _ambiguous(inventory: Inventory, left: list[_Range], why_no_look: str) -> Refusal:
+    parts = []
+    for each in left[:5]:
+        first = inventory.events[each.first + each.low]
+        parts.append(f"wal{each.wal}: {plural(each.high - each.low, 'transaction')} from {_address(first)} on")
+    more = f" and {len(left) - 5} more" if len(left) > 5 else ""
+    because = f" ({why_no_look})" if why_no_look else ""
+    return Refusal(
+        "applied-ambiguous",
+        f"it cannot be told which transactions are in the table already{because}: {'; '.join(parts)}{more}; one too "
+        "many would double rows, one too few would lose them",
+        f"restore-sequencer from a backup if there is one; {_SETTLE}",
+    )
+
+
+def _address(event: Any) -> str:
+    return f"segment {int(event['segment'])} transaction {int(event['txn'])}"
+
+
+def _mask(inventory: Inventory, ranges: list[_Range]) -> Mask:
+    applied = np.zeros(len(inventory), np.bool_)
+    for each in ranges:
+        applied[each.first : each.first + each.low] = True
+    return applied

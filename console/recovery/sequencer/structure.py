@@ -1,0 +1,139 @@
+"""Structure: up to which version the log goes, and what `_meta` and `_txnlog.meta.*` must hold for it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from console.questdb.reading import Problem
+from console.questdb.sequencer_metadata import (
+    SequencerColumn,
+    SequencerMetadata,
+    encode_sequencer_metadata,
+)
+from console.questdb.table_metadata import TableColumn, TableMetadata
+from console.recovery.model import Refusal
+from console.recovery.sequencer.disk import LogSource, TableOnDisk
+from console.recovery.sequencer.names import Names
+
+PAGE: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """`version` at the log's end; bytes of `_meta`; the sequencer directory whose `_txnlog.meta.*` are taken, if any.
+
+    Without such a directory the two files hold no changes: right as long as every change is applied (FORMATS 10.3).
+    """
+
+    version: int
+    metadata: bytes
+    changes_from: Path | None
+    changes_sizes: tuple[int, int]  # of `.meta.i` and `.meta.d`
+    told: str
+    refusal: Refusal | None = None
+
+
+def settle(table: TableOnDisk, names: Names, sources: Sequence[LogSource], header_whole: bool) -> Structure:
+    """Return the structure that the rebuilt sequencer has. `header_whole`: the log's own header and records suffice.
+
+    Pending changes count where a record names them or a segment was written under them; without a whole log also where
+    `_txnlog.meta.i` has them, which is written before the record.
+    """
+    applied = table.structure
+    events = table.inventory.events
+    needed = max([applied, *names.changes.version.tolist(), int(events["structure"].max()) if len(events) else 0])
+    best = max(sources, key=_reach, default=None)
+    reach = _reach(best) if best is not None else 0
+    version = applied
+    if reach > applied:
+        version = min(reach, needed) if header_whole else reach
+    metadata, told = _metadata(table, sources, version)
+    chosen = best.path if best is not None and reach >= version and reach > 0 else None
+    sizes = _sizes(best) if chosen is not None and best is not None else (max(PAGE, 8 * (version + 2)), 0)
+    refusal = None
+    if metadata is None:
+        refusal = Refusal(
+            "structure-unknown",
+            f"no copy of the columns at structure version {version} was found, in the table, a segment or a backup",
+            "restore-sequencer from a backup whose _meta has that version",
+        )
+    return Structure(version, metadata or b"", chosen, sizes, told, refusal)
+
+
+def _reach(source: LogSource) -> int:
+    """Return the highest structure version whose change the source's `_txnlog.meta.*` hold whole; 0 for none."""
+    ends = source.changes.ends
+    if len(ends) < 2 or source.changes.missing or int(ends[-1]) > source.changes.data_size:
+        return 0
+    last = len(ends) - 1
+    return 0 if isinstance(source.changes.change(last), Problem) else last
+
+
+def _sizes(source: LogSource) -> tuple[int, int]:
+    return (
+        (source.path / "_txnlog.meta.i").stat().st_size,
+        (source.path / "_txnlog.meta.d").stat().st_size,
+    )
+
+
+def _metadata(table: TableOnDisk, sources: Sequence[LogSource], version: int) -> tuple[bytes | None, str]:
+    """Return the bytes of a `_meta` at `version`, and where it was taken from."""
+    own = table.metadata
+    made = _from_table(own, version) if version == table.structure else None
+    for source in sources:
+        found = source.metadata
+        if isinstance(found, Problem) or found.structure_version != version or found.table_id != own.table_id:
+            continue
+        if made is not None and _columns(found.columns) != _columns(_table_columns(own)):
+            continue  # the table itself says otherwise, and it is the one that is applied
+        return _encode(found, version), f"{source.name}/_meta"
+    if made is not None:
+        return made, "the table's own _meta"
+    for (wal, segment), each in sorted(table.segments.items(), reverse=True):
+        if each.metadata is not None and each.metadata.structure_version == version:
+            return _encode(each.metadata, version), f"wal{wal}/{segment}/_meta"
+    return None, ""
+
+
+def _encode(metadata: SequencerMetadata, version: int) -> bytes:
+    order = metadata.read_order if metadata.tail_valid and metadata.read_order is not None else None
+    if order is None or len(order) != len(metadata.columns):
+        order = tuple(range(len(metadata.columns)))
+    return encode_sequencer_metadata(
+        metadata.columns,
+        structure_version=version,
+        timestamp_index=metadata.timestamp_index,
+        table_id=metadata.table_id,
+        read_order=order,
+    )
+
+
+def _from_table(own: TableMetadata, version: int) -> bytes:
+    return encode_sequencer_metadata(
+        _table_columns(own),
+        structure_version=version,
+        timestamp_index=own.timestamp_index,
+        table_id=own.table_id,
+        read_order=read_order(own.columns),
+    )
+
+
+def read_order(columns: Sequence[TableColumn]) -> tuple[int, ...]:
+    """Return the position at which each column is read: a column of a changed type stands where the old one stood.
+
+    Source: SequencerMetadata.changeColumnType; positional INSERTs depend on it.
+    """
+    order: list[int] = []
+    for index, column in enumerate(columns):
+        replaced = column.replaces
+        order.append(order[replaced] if replaced is not None and replaced < index else index)
+    return tuple(order)
+
+
+def _table_columns(own: TableMetadata) -> tuple[SequencerColumn, ...]:
+    return tuple(SequencerColumn(c.name, c.raw_name, c.type_code, c.dropped) for c in own.columns)
+
+
+def _columns(columns: Sequence[SequencerColumn]) -> list[tuple[str, int, bool]]:
+    return [(c.raw_name, c.type_code, c.dropped) for c in columns]

@@ -1,0 +1,298 @@
+"""The sequencer that a table must have: everything that is written, and what it costs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from console.questdb.txn_log import RECORD_V2, STRUCTURE_CHANGE
+from console.recovery.model import Refusal, RowsLost
+from console.recovery.sequencer import cuts, names, order, structure
+from console.recovery.sequencer.disk import LogSource, TableOnDisk
+from console.recovery.sequencer.inventory import Index, Inventory, Mask, is_data, is_plain
+from console.recovery.sequencer.log_scan import LogScan, Runs
+from console.recovery.sequencer.views import FillerRule, views_of
+from console.text import plural
+
+_CREATED: Final = 1_000_000
+"""Filler commit time (µs): one second after the epoch; zero would look like a record never written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A log whose records at or below applied are copied: `runs` of them, from the log at `path`."""
+
+    path: Path
+    runs: Runs
+
+
+@dataclass(frozen=True, slots=True)
+class SequencerTarget:
+    """What the sequencer must be. Rows as in `Plan`; `evidence`, `warnings` and `choices` are sentences for it.
+
+    The log has `max_txn` records: those of `base` up to `applied`, filler (zeros) where it has none, then `tail` (dtype
+    RECORD_V2), which begins at transaction `tail_first`. `unapplied` are the events behind it, in order, for prediction.
+    """
+
+    version: int
+    part_size: int
+    created_us: int
+    applied: int
+    max_txn: int
+    base: Base | None
+    tail_first: int
+    tail: NDArray[Any]
+    structure: structure.Structure
+    wal_index: int
+    unapplied: Index
+    torn: Mask
+    rows_back: int
+    rows_lost: RowsLost
+    rows_maybe_twice: int
+    evidence: tuple[str, ...]
+    warnings: tuple[str, ...]
+    refusals: tuple[Refusal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What a reconstruction may rest on. `base` gives records and files; `evidence` (base included) names transactions.
+
+    `trusted_max` says that the base's header counts every transaction there was (it was not copied from a live server
+    before the end, so far as can be told).
+    """
+
+    base: LogSource | None
+    evidence: tuple[LogSource, ...]
+    lines: names.CommitLines | None = None
+    lines_name: str = ""
+
+
+def compute(
+    table: TableOnDisk,
+    sources: Sources,
+    *,
+    look: cuts.Look | None,
+    why_no_look: str = "",
+    torn: Mask | None = None,
+    suspects: Sequence[str] = (),
+    shared_keys: Callable[[Index], bool] = lambda events: True,
+    db: Path,
+) -> SequencerTarget:
+    """Return the sequencer that `table` must have. Refusals are in the result; nothing is raised for what is missing.
+
+    `torn` marks events whose columns do not hold what they say: they are left out, and counted as lost.
+    """
+    inventory = table.inventory
+    scans = [(s.name, s.scan) for s in sources.evidence if s.scan is not None]
+    known = names.put_together(inventory, table.applied, scans, sources.lines, sources.lines_name)
+    highest = _highest_known(sources.evidence)
+    decided = cuts.decide(inventory, known, table.applied, table.structure, look, why_no_look, highest)
+    refusals = list(decided.refusals)
+    torn = np.zeros(len(inventory), np.bool_) if torn is None else torn & ~decided.applied
+    events = np.flatnonzero(~decided.applied & ~torn)
+    scan = sources.base.scan if sources.base is not None else None
+    shape = structure.settle(table, known, sources.evidence, _whole(scan))
+    wanted = order.Wanted(
+        events=events,
+        applied=table.applied,
+        structure_applied=table.structure,
+        structure_target=shape.version,
+        dedup=table.metadata.has_dedup,
+        shared_keys=table.metadata.has_dedup and not decided.refusals and shared_keys(events),
+    )
+    arranged = order.arrange(inventory, known, wanted)
+    if not decided.refusals:
+        refusals += arranged.refusals
+    if shape.refusal:
+        refusals.append(shape.refusal)
+    if scan is not None and scan.dropped:
+        refusals.append(
+            Refusal("table-dropped", "the log ends with the table's DROP", "leave it: the table was dropped on purpose")
+        )
+    views = views_of(db, table.directory, table.applied)
+    base = _base(sources.base, table.applied)
+    filler = FillerRule.of(views, base.runs if base else (), table.applied, max([*inventory.wals, highest or 0]))
+    tail_first, tail = _tail(table, known, arranged, sources, filler)
+    loss, lost_told = _loss(inventory, known, torn, arranged.empty, scan, table.applied, len(arranged.event))
+    twice = _maybe_twice(inventory, known, decided.applied | torn, scan, table.applied, len(arranged.event))
+    rows = inventory.rows
+    return SequencerTarget(
+        version=_version(sources),
+        part_size=_part_size(sources),
+        created_us=_created(sources),
+        applied=table.applied,
+        max_txn=table.applied + len(arranged.event),
+        base=base,
+        tail_first=tail_first,
+        tail=tail,
+        structure=shape,
+        wal_index=max([*inventory.wals, highest or 0, filler.wal or 0]),
+        unapplied=arranged.event,
+        torn=torn,
+        rows_back=int(rows[events].sum()),
+        rows_lost=loss,
+        rows_maybe_twice=twice,
+        evidence=decided.evidence,
+        warnings=tuple(
+            [*lost_told, *known.left_out, *filler.warnings, *suspects, *_order_told(arranged), *_broken_told(inventory)]
+        ),
+        refusals=tuple(refusals),
+    )
+
+
+def _whole(scan: LogScan | None) -> bool:
+    return scan is not None and scan.covers_applied and not scan.bad
+
+
+def _highest_known(sources: Sequence[LogSource]) -> int | None:
+    return max((s.wal_index.highest for s in sources if s.wal_index.highest), default=None)
+
+
+def _base(source: LogSource | None, applied: int) -> Base | None:
+    if source is None or source.scan is None:
+        return None
+    runs = tuple((first, min(last, applied)) for first, last in source.scan.filled if first <= applied)
+    return Base(source.path, runs) if runs else None
+
+
+def _logs(sources: Sources) -> list[LogSource]:
+    first = [sources.base] if sources.base is not None else []
+    return [s for s in (*first, *sources.evidence) if s.log.readable]
+
+
+def _version(sources: Sources) -> int:
+    """Return the format: that of the base, else of the live log or its parts, else V1."""
+    found = _logs(sources)
+    live = [s for s in found if s.live]
+    return 2 if (sources.base or next(iter(live or found), None)) and _first(sources).log.v2 else 1
+
+
+def _first(sources: Sources) -> LogSource:
+    found = _logs(sources)
+    return found[0] if sources.base is not None else next((s for s in found if s.live), found[0])
+
+
+def _part_size(sources: Sources) -> int:
+    return _first(sources).log.part_size if _version(sources) == 2 else 0
+
+
+def _created(sources: Sources) -> int:
+    return next((s.log.header.created_us for s in _logs(sources) if s.log.header and s.log.header.created_us > 0), 0)
+
+
+def _tail(
+    table: TableOnDisk, known: names.Names, arranged: order.Order, sources: Sources, filler: FillerRule
+) -> tuple[int, NDArray[Any]]:
+    """Return the records from `tail_first` on: what is not applied, preceded by those below that must not be zero."""
+    inventory = table.inventory
+    event = arranged.event
+    tail = np.zeros(len(event), RECORD_V2)
+    tail["structure_version"] = arranged.version
+    is_event = event >= 0
+    rows = inventory.events[np.maximum(event, 0)] if len(inventory) else np.zeros(len(event), inventory.events.dtype)
+    for name, source in (("wal_id", "wal"), ("segment_id", "segment"), ("segment_txn", "txn")):
+        tail[name] = np.where(is_event, rows[source], STRUCTURE_CHANGE)
+    told = known.commit_us[np.maximum(event, 0)] if len(inventory) else np.zeros(len(event), np.int64)
+    commit = np.where(is_event, np.where(told > 0, told, rows["written_us"]), 0)
+    for at in np.flatnonzero(~is_event).tolist():
+        match = np.flatnonzero(known.changes.version == arranged.version[at])
+        commit[at] = known.changes.commit_us[match[-1]] if len(match) else 0
+    tail["commit_us"] = np.maximum.accumulate(np.maximum(commit, _CREATED))
+    data = is_event & is_data(rows)
+    tail["min_ts"] = np.where(data, rows["min_ts"], np.where(is_event, np.iinfo(np.int64).max, 0))
+    tail["max_ts"] = np.where(data, rows["max_ts"], np.where(is_event, -1, 0))
+    tail["row_count"] = np.where(data, rows["end"] - rows["start"], 0)
+    first = table.applied + 1
+    below = _below(table, sources, filler, last=not len(event))
+    if len(below):
+        first, tail = table.applied + 1 - len(below), np.concatenate((below, tail))
+    return first, tail
+
+
+def _below(table: TableOnDisk, sources: Sources, filler: FillerRule, *, last: bool) -> NDArray[Any]:
+    """Return the records that end at applied and must not be zeros: a log's last record carries the structure version,
+    and one that names a WAL which never was makes views behind it refresh in full."""
+    need = filler.at if filler.at else (table.applied + 1)
+    scan = sources.base.scan if sources.base is not None else None
+    covered = scan is not None and any(a <= table.applied <= b for a, b in scan.filled)
+    if last and table.applied and not covered:
+        need = min(need, table.applied)
+    count = table.applied + 1 - need
+    records = np.zeros(count, RECORD_V2)
+    if count and sources.base is not None:
+        own = sources.base.log.records(need, table.applied)
+        records[: len(own)] = own
+        keep = np.zeros(count, np.bool_)
+        for a, b in sources.base.scan.filled if sources.base.scan else ():
+            keep[max(0, a - need) : max(0, b - need + 1)] = True
+        records[~keep] = np.zeros(1, RECORD_V2)
+    if count and filler.at and filler.wal:
+        records[0] = _filler(table.structure, filler.wal)
+    if count and last and not covered:
+        records[-1] = _filler(table.structure, filler.wal if filler.at == table.applied else 1)
+    return records
+
+
+def _filler(version: int, wal: int | None) -> NDArray[Any]:
+    record = np.zeros(1, RECORD_V2)
+    record["structure_version"], record["wal_id"], record["commit_us"] = version, wal or 1, _CREATED
+    return record[0]
+
+
+def _loss(
+    inventory: Inventory,
+    known: names.Names,
+    torn: Mask,
+    empty: int,
+    scan: LogScan | None,
+    applied: int,
+    kept: int,
+) -> tuple[RowsLost, list[str]]:
+    """Return the rows lost: torn ones exactly; those of transactions that nothing on disk holds, so far as known."""
+    told: list[str] = []
+    rows = int(inventory.rows[torn].sum())
+    if rows or torn.any():
+        told.append(
+            f"{plural(int(torn.sum()), 'transaction')} with {plural(rows, 'row')} left out: their column files do not "
+            "hold the rows that the transaction says"
+        )
+    beyond = max(0, scan.max_txn - applied - kept - int(torn.sum()) - empty) if scan is not None else 0
+    gone = max(empty + beyond, len(known.lost_seq))
+    if gone:
+        told.append(f"{plural(gone, 'logged transaction')} not applied and not on disk: purged, removed or never written")
+    sure = len(known.lost_rows) >= gone and not (known.lost_rows < 0).any()
+    if gone and not sure:
+        return RowsLost("unknown", None), told
+    return RowsLost.exact(rows + (int(known.lost_rows.sum()) if gone else 0)), told
+
+
+def _maybe_twice(
+    inventory: Inventory, known: names.Names, settled: Mask, scan: LogScan | None, applied: int, kept: int
+) -> int:
+    """Return the most rows that were never acknowledged: a crash between the segment and the sequencer leaves at most
+    the last event of each WAL, and its sender still has those rows."""
+    last = inventory.last_of_wal() & ~settled & (known.seq == 0)
+    rows = np.sort(inventory.rows[last])[::-1]
+    if scan is not None and scan.max_txn >= applied:
+        extra = max(0, kept - (scan.max_txn - applied))
+        rows = rows[:extra]
+    return int(rows.sum())
+
+
+def _order_told(arranged: order.Order) -> list[str]:
+    if not arranged.chosen:
+        return []
+    return ["the order between writers was chosen by row time; it cannot matter, because every such transaction only adds rows"]
+
+
+def _broken_told(inventory: Inventory) -> list[str]:
+    return [f"wal{wal}/{segment}/_event: {why}" for wal, segment, why in inventory.broken]
+
+
+def plain(inventory: Inventory, events: Index) -> bool:
+    """Return whether every one of `events` only adds rows."""
+    return bool(is_plain(inventory.events[events]).all())
