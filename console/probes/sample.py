@@ -76,6 +76,7 @@ class CrashCause:
     seq_txn: int | None = None
     confidence: str = ""
     explanation: str = ""  # one sentence, e.g. `one page short at seqTxn 7,607,751`
+    per_bucket: tuple[int, ...] = ()  # counts over the time from first to last, oldest first
 
 
 @dataclass(frozen=True, slots=True)

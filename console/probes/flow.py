@@ -1,0 +1,261 @@
+"""Where the data stands still on its way from the feeds to the database, and what that will cost. Pure."""
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from console.diagnosis.model import Code, DatabaseReport, TableReport
+from console.probes.sample import BacklogSample, Status, StreamSample, UnitSample, UnitState
+from console.probes.state import StationState
+from console.settings import Role, Settings
+from console.text import plural
+
+AHEAD = 600.0  # seconds that the outlook looks ahead
+_BAD_STATES = (UnitState.FAILED, UnitState.DOWN, UnitState.STOPPING)
+
+
+class HopState(enum.StrEnum):
+    """How one hop does: `OK`, `SLOW` (falls behind), `STUCK` (lives, moves nothing), `DOWN`, `UNKNOWN`."""
+
+    OK = "ok"
+    SLOW = "slow"
+    STUCK = "stuck"
+    DOWN = "down"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One station on the way; `detail` is a few words, empty where all is well."""
+
+    role: Role
+    name: str
+    state: HopState
+    detail: str = ""
+
+    @property
+    def bad(self) -> bool:
+        """Return whether nothing gets past it."""
+        return self.state in (HopState.STUCK, HopState.DOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """The verdict: four hops, the one where it is stuck, and the outlook in one sentence.
+
+    `since` is epoch seconds; `waiting` counts entries not yet acknowledged, all streams together (None: unknown);
+    `lost_soon` estimates the entries that the next ten minutes cost if nothing is done (None: cannot be told).
+    """
+
+    hops: tuple[Hop, ...]
+    stuck_at: Hop | None
+    since: float | None
+    waiting: int | None
+    losing: bool
+    lost_soon: int | None
+    outlook: str
+
+
+def flow(state: StationState, settings: Settings, now: float) -> Flow:
+    """Return the verdict on the samples in `state` at `now` (epoch seconds)."""
+    units = state.services.data.units if state.services.data else ()
+    backlog = state.backlog.data
+    database = _database(state, settings)
+    hops = (
+        _feed(units, backlog, settings),
+        _queue(state),
+        _writer(units, backlog, database, settings),
+        database,
+    )
+    stuck = next((hop for hop in reversed(hops) if hop.bad), None)
+    if stuck is None:
+        stuck = next((hop for hop in reversed(hops) if hop.state is HopState.SLOW), None)
+    losing, lost, outlook = _outlook(state, settings, hops)
+    return Flow(hops, stuck, _since(state, stuck, now), _waiting(backlog), losing, lost, outlook)
+
+
+def _of_role(units: Iterable[UnitSample], role: Role) -> list[UnitSample]:
+    return [unit for unit in units if unit.role == role.value]
+
+
+def _feed(units: Iterable[UnitSample], backlog: BacklogSample | None, settings: Settings) -> Hop:
+    feeds = _of_role(units, Role.FEED)
+    name = "feeds" if len(feeds) != 1 else feeds[0].name
+    down = [unit for unit in feeds if unit.state in _BAD_STATES]
+    if feeds and len(down) == len(feeds):
+        return Hop(Role.FEED, name, HopState.DOWN, "down" if len(feeds) == 1 else "all down")
+    if down:
+        return Hop(Role.FEED, name, HopState.SLOW, f"{', '.join(unit.name for unit in down)} down")
+    rates = [stream.rate_in for stream in backlog.streams if stream.rate_in is not None] if backlog else []
+    if rates and not any(rates):
+        return Hop(Role.FEED, name, HopState.STUCK if feeds else HopState.UNKNOWN, "nothing comes in")
+    if not feeds and not rates:
+        return Hop(Role.FEED, name, HopState.UNKNOWN)
+    return Hop(Role.FEED, name, HopState.OK)
+
+
+def _queue(state: StationState) -> Hop:
+    reading = state.backlog
+    if reading.status is Status.DOWN:
+        return Hop(Role.QUEUE, "redis", HopState.DOWN, "down")
+    if reading.latest is None or reading.status is Status.UNKNOWN:
+        return Hop(Role.QUEUE, "redis", HopState.UNKNOWN)
+    backlog = reading.latest.data
+    if backlog is None:
+        return Hop(Role.QUEUE, "redis", HopState.STUCK, "loading")
+    if any(stream.losing for stream in backlog.streams):
+        return Hop(Role.QUEUE, "redis", HopState.STUCK, "removes unread entries")
+    if _full(backlog):
+        return Hop(Role.QUEUE, "redis", HopState.STUCK, "memory full")
+    return Hop(Role.QUEUE, "redis", HopState.OK)
+
+
+def _writer(units: Iterable[UnitSample], backlog: BacklogSample | None, database: Hop, settings: Settings) -> Hop:
+    writers = _of_role(units, Role.WRITER)
+    name = writers[0].name if len(writers) == 1 else "writer"
+    down = next((unit for unit in writers if unit.state in _BAD_STATES), None)
+    if down is not None:
+        how = f"{down.state}, {down.result}" if down.result else str(down.state)
+        return Hop(Role.WRITER, name, HopState.DOWN, how)
+    looping = next((unit for unit in writers if unit.loop), None)
+    if looping is not None:
+        return Hop(Role.WRITER, name, HopState.STUCK, f"restarts again and again{_result(looping)}")
+    streams = [stream for stream in backlog.streams if not stream.error] if backlog else []
+    waiting = [stream for stream in streams if stream.waiting]
+    if waiting and all(stream.rate_out is not None and stream.rate_out < 0.05 for stream in waiting):
+        detail = f"acknowledges nothing{_for(waiting)}"
+        if database.bad:
+            detail += f": {database.name} does not take its writes"
+        return Hop(Role.WRITER, name, HopState.STUCK, detail)
+    if any(_growth(stream) > 0.5 and (stream.waiting or 0) > 1_000 for stream in waiting):
+        return Hop(Role.WRITER, name, HopState.SLOW, "falls behind")
+    if not writers and not streams:
+        return Hop(Role.WRITER, name, HopState.UNKNOWN)
+    return Hop(Role.WRITER, name, HopState.OK)
+
+
+def _result(unit: UnitSample) -> str:
+    return f" ({unit.result})" if unit.result else ""
+
+
+def _for(streams: list[StreamSample]) -> str:
+    oldest = max((stream.oldest_pending or 0.0 for stream in streams), default=0.0)
+    return f" for {_span(oldest)}" if oldest >= 5 else ""
+
+
+def _database(state: StationState, settings: Settings) -> Hop:
+    """Return the last hop: what the server says, and what the disk says of the tables that the streams end in."""
+    name = "questdb"
+    units = state.services.data.units if state.services.data else ()
+    unit = next(iter(_of_role(units, Role.DATABASE)), None)
+    if unit is not None:
+        name = unit.name
+    if state.server.status is Status.DOWN:
+        looping = unit is not None and (unit.loop or unit.state is UnitState.STARTING)
+        return Hop(Role.DATABASE, name, HopState.DOWN, "does not stay up" if looping else "down")
+    refusing = [table.table for table in _targets(state.tables.data, settings) if table.can_write is False]
+    if refusing:
+        return Hop(Role.DATABASE, name, HopState.STUCK, f"reads only: {', '.join(refusing)} takes no writes")
+    if silent := _silent(state, settings):
+        return Hop(Role.DATABASE, name, HopState.STUCK, f"acknowledges and does not apply: {', '.join(silent)}")
+    if state.server.latest is None or state.server.status is Status.UNKNOWN:
+        return Hop(Role.DATABASE, name, HopState.UNKNOWN)
+    return Hop(Role.DATABASE, name, HopState.OK)
+
+
+def _targets(report: DatabaseReport | None, settings: Settings) -> list[TableReport]:
+    """Return the tables that the streams end in, all where the settings do not say."""
+    if report is None:
+        return []
+    wanted = {stream.table for stream in settings.redis.streams if stream.table}
+    return [table for table in report.tables if not wanted or table.table in wanted]
+
+
+def _silent(state: StationState, settings: Settings) -> list[str]:
+    """Return the tables whose writes a running server acknowledges and does not apply."""
+    if state.server.status is Status.DOWN:
+        return []
+    signs = (Code.TABLE_SUSPENDED, Code.LOG_MAX_TXN_BELOW_APPLIED, Code.LOG_HEADER_ZEROED)
+    return [table.table for table in _targets(state.tables.data, settings) if table.has(*signs)]
+
+
+def _full(backlog: BacklogSample) -> bool:
+    return bool(backlog.memory_limit) and backlog.memory_used >= backlog.memory_limit
+
+
+def _waiting(backlog: BacklogSample | None) -> int | None:
+    if backlog is None or not backlog.streams:
+        return None
+    counts = [stream.waiting for stream in backlog.streams]
+    return None if any(count is None for count in counts) else sum(count or 0 for count in counts)
+
+
+def _growth(stream: StreamSample) -> float:
+    return (stream.rate_in or 0.0) - (stream.rate_out or 0.0)
+
+
+def _since(state: StationState, stuck: Hop | None, now: float) -> float | None:
+    """Return since when it is stuck, as far back as the samples prove it: a source down, or the oldest entry held."""
+    if stuck is None:
+        return None
+    proofs = [state.server.down_since, state.backlog.down_since]
+    if stuck.role is Role.QUEUE:
+        return state.backlog.down_since
+    backlog = state.backlog.data
+    if backlog and stuck.role in (Role.WRITER, Role.DATABASE):
+        held = [stream.oldest_pending for stream in backlog.streams if stream.oldest_pending is not None]
+        proofs += [now - max(held)] if held else []
+    return min((proof for proof in proofs if proof is not None), default=None)
+
+
+def _outlook(state: StationState, settings: Settings, hops: tuple[Hop, ...]) -> tuple[bool, int | None, str]:
+    """Return (is something lost now, entries lost in ten minutes, the sentence)."""
+    feed, queue, _, _ = hops
+    backlog = state.backlog.data
+    rate_in = sum(stream.rate_in or 0.0 for stream in backlog.streams) if backlog else 0.0
+    soon = round(rate_in * AHEAD)
+    if _silent(state, settings):
+        return True, soon, "Rows are acknowledged now and never applied: stop the writer, keep the feeds running."
+    if feed.state is HopState.DOWN:
+        return True, None, "Nothing is collected while the feeds are down: what the market does now is missed."
+    if queue.state is HopState.DOWN:
+        return True, soon or None, "Redis is down: what the feeds receive now goes nowhere. Bring Redis back first."
+    if backlog is None:
+        return False, None, "What waits is not known: Redis was not read yet."
+    losing = [stream for stream in backlog.streams if stream.losing]
+    if losing:
+        names = ", ".join(stream.stream for stream in losing)
+        lost = round(sum(max(0.0, _growth(stream)) for stream in losing) * AHEAD)
+        return True, lost, f"Unread entries of {names} are removed now by MAXLEN: raise it, or get the writer going."
+    if _full(backlog):
+        return True, soon, "Redis is full: what the feeds add is refused. Raise maxmemory first (CONFIG SET maxmemory)."
+    return False, *_ahead(backlog, rate_in)
+
+
+def _ahead(backlog: BacklogSample, rate_in: float) -> tuple[int | None, str]:
+    """Return what the next ten minutes cost where nothing is lost yet."""
+    trims = [stream for stream in backlog.streams if (stream.seconds_to_loss or AHEAD) < AHEAD]
+    lost = sum((AHEAD - (stream.seconds_to_loss or 0.0)) * _growth(stream) for stream in trims)
+    if trims:
+        first = min(trims, key=lambda stream: stream.seconds_to_loss or 0.0)
+        when = _span(first.seconds_to_loss or 0.0)
+        return round(lost), f"In {when} MAXLEN begins to remove unread entries of {first.stream}: raise it before that."
+    full = backlog.seconds_to_full
+    if full is not None and full < AHEAD:
+        cost = round((AHEAD - full) * rate_in)
+        evicts = backlog.policy not in ("", "noeviction")
+        what = "whole streams may be evicted" if evicts else "the feeds are refused"
+        return cost, f"In {_span(full)} Redis is full and {what}: raise maxmemory before that."
+    if any(stream.waiting is None and not stream.error for stream in backlog.streams):
+        return None, "Nothing is known to be lost; how much waits is still being counted."
+    waiting = _waiting(backlog) or 0
+    if waiting:
+        return 0, f"Nothing is being lost now: {plural(waiting, 'entry', 'entries')} wait in Redis and keep."
+    return 0, "Nothing is being lost, nothing waits."
+
+
+def _span(seconds: float) -> str:
+    """Return e.g. `40 s`, `4 min`, `3 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.0f} h"

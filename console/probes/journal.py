@@ -1,0 +1,105 @@
+"""The journal probe: what was done here, newest first, and whether the record of it is whole."""
+
+import datetime
+import os
+import socket
+from collections.abc import Sequence
+
+import psutil
+
+from console.errors import WalmedicError
+from console.probes.sample import JournalLine, JournalSample, Sample, Status
+from console.probes.worker import Worker
+from console.recovery.journal import Entry, Journal
+from console.recovery.state import StateDir
+from console.settings import Settings
+from console.text import clean_line
+
+_SHOWN = 50
+
+
+class JournalProbe:
+    """Reads the journal again only when it has changed."""
+
+    name = "journal"
+    interval = 2.0
+    deadline = 10.0
+
+    def __init__(self, settings: Settings) -> None:
+        self._journal = Journal(StateDir(settings.state_path))
+        self._worker = Worker(self.name)
+        self._stamp: tuple[int, int, int] | None = None
+        self._entries: Sequence[Entry] = ()
+        self._problem = ""
+
+    async def read(self) -> Sample[JournalSample]:
+        """Take one sample."""
+        try:
+            sample = await self._worker.call(self._look)
+        except WalmedicError as error:
+            return Sample(self.name, Status.DOWN, None, str(error))
+        return Sample(self.name, Status.OK if sample.chain_ok else Status.DEGRADED, sample, self._problem)
+
+    async def close(self) -> None:
+        """Nothing is held open between readings."""
+
+    def _look(self) -> JournalSample:
+        stamp = self._stamped()
+        if stamp != self._stamp:
+            self._entries = self._journal.entries()
+            broken = self._journal.verify()
+            self._problem = f"line {broken[0].line} of the journal: {broken[0].what}" if broken else ""
+            self._stamp = stamp
+        undone = {str(entry.intent.get("undoes")) for entry in self._entries if _ended(entry) == "done"}
+        newest = list(reversed(self._entries))[:_SHOWN]
+        return JournalSample(tuple(_line(entry, undone) for entry in newest), not self._problem)
+
+    def _stamped(self) -> tuple[int, int, int] | None:
+        try:
+            status = os.lstat(self._journal.path)
+        except FileNotFoundError:
+            return None
+        except OSError:
+            return 0, 0, 0  # reading it says what stands in the way
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _line(entry: Entry, undone: set[str]) -> JournalLine:
+    ended = _ended(entry)
+    if ended is None:
+        outcome = "running" if _alive(entry) else "unfinished"
+    else:
+        outcome = "undone" if entry.id in undone else ended
+    message = entry.outcome.get("message", "") if entry.outcome else entry.intent.get("confirmation", "")
+    target = entry.table or str(entry.intent.get("station", ""))
+    return JournalLine(
+        entry=clean_line(entry.id),
+        at=_seconds(entry.at),
+        action=clean_line(entry.action),
+        target=clean_line(target),
+        outcome=outcome,
+        operator=clean_line(str(entry.intent.get("operator", ""))),
+        summary=clean_line(str(message)),
+    )
+
+
+def _ended(entry: Entry) -> str | None:
+    """Return how an entry ended in the words of the pane, None while it has not."""
+    return None if entry.outcome is None else clean_line(str(entry.outcome.get("outcome", "")).replace("-", " "))
+
+
+def _alive(entry: Entry) -> bool:
+    """Return whether the process that began the entry still lives on this host; a later process of its id is not it."""
+    if entry.intent.get("host") != socket.gethostname():
+        return False
+    try:
+        return psutil.Process(int(entry.intent.get("pid", 0))).create_time() <= _seconds(entry.at) + 1.0
+    except (psutil.Error, ValueError):
+        return False
+
+
+def _seconds(at: str) -> float:
+    try:
+        return datetime.datetime.fromisoformat(at).timestamp()
+    except ValueError:
+        return 0.0
