@@ -1,0 +1,81 @@
+"""Bytes of the sequencer's files for a repair: pure functions, the counterpart of the readers; they write nothing."""
+
+import struct
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from console.questdb.txn_log import HEADER_SIZE, PAGE, RECORD, RECORD_SIZE, RECORD_V2, expected_v1_size
+
+_HEADER: Final = struct.Struct("<iqqi")
+_CHUNK: Final = 1 << 16
+
+
+def encode_log_header(max_txn: int, created_us: int, *, part_size: int = 0) -> bytes:
+    """Return the 76 bytes of a `_txnlog`: V2 where `part_size` (records per part) is given, else V1.
+
+    Raises ValueError for a negative maxTxn or part size.
+    """
+    if max_txn < 0 or part_size < 0:
+        raise ValueError(f"maxTxn {max_txn}, part size {part_size}")
+    return _HEADER.pack(1 if part_size else 0, max_txn, created_us, part_size).ljust(HEADER_SIZE, b"\0")
+
+
+def encode_max_txn(max_txn: int) -> bytes:
+    """Return the 8 bytes at offset 4 of a `_txnlog`. Raises ValueError for a negative maxTxn."""
+    if max_txn < 0:
+        raise ValueError(f"maxTxn {max_txn}")
+    return struct.pack("<q", max_txn)
+
+
+def encode_records(records: NDArray[np.void], *, v2: bool = False) -> bytes:
+    """Return `records` (any array with the field names of RECORD) as V1 or V2 records, one after another."""
+    dtype = RECORD_V2 if v2 else RECORD
+    if records.dtype == dtype:
+        return records.tobytes()
+    encoded: NDArray[Any] = np.zeros(len(records), dtype)
+    for name in dtype.names or ():
+        if name in (records.dtype.names or ()):
+            encoded[name] = records[name]
+    return encoded.tobytes()
+
+
+def filler_records(count: int) -> NDArray[np.void]:
+    """Return `count` V1 records of zeros: good for transactions that are applied and that no view must still see.
+
+    The last record of a log must not be filler where the table was altered: the opener takes its structure version.
+    """
+    return np.zeros(count, RECORD)
+
+
+def v1_log_chunks(
+    max_txn: int, created_us: int, records: Iterator[NDArray[np.void]], *, page: int = PAGE
+) -> Iterator[bytes]:
+    """Yield the bytes of a whole V1 `_txnlog`, padded to `page`, from its records in order.
+
+    Raises ValueError at the end where there were not exactly `max_txn` of them.
+    """
+    yield encode_log_header(max_txn, created_us)
+    written = 0
+    for part in records:
+        for at in range(0, len(part), _CHUNK):
+            yield encode_records(part[at : at + _CHUNK])
+        written += len(part)
+    if written != max_txn:
+        raise ValueError(f"{written} records for maxTxn {max_txn}")
+    yield b"\0" * (expected_v1_size(max_txn, page) - HEADER_SIZE - RECORD_SIZE * max_txn)
+
+
+def encode_structure_index(ends: NDArray[np.int64] | None = None) -> bytes:
+    """Return a `_txnlog.meta.i`: 8 zero bytes where there is no structure change, else the entries (ends[0] = 0)."""
+    entries = np.zeros(1, "<i8") if ends is None else np.ascontiguousarray(ends, "<i8")
+    return entries.tobytes()
+
+
+def encode_wal_index(highest: int) -> bytes:
+    """Return the 4,096 bytes of a `_wal_index.d`. Raises ValueError where `highest` is no WAL id."""
+    if not 0 <= highest < 1 << 31:
+        raise ValueError(f"WAL id {highest}")
+    return struct.pack("<q", highest).ljust(PAGE, b"\0")
