@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from console.station.build import SCALES, Scenario, Station, station
-from console.station.processes import ENDING_SIGNALS
+from console.station.processes import ENDING_SIGNALS, marked
 
 _RECOVERED, _NOT_RECOVERED = 0, 8
 
@@ -45,6 +45,7 @@ def demo(scenario: str, scale: int, true_size: bool, directory: Path | None, hea
     with (
         _ended_like_ctrl_c(),
         station(Scenario(scenario), directory=directory, scale=scale, true_size=true_size, say=say) as built,
+        marked(built.layout.directory),
     ):
         say(f"the station is ready in {built.layout.directory}")
         if serve:

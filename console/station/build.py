@@ -2,7 +2,6 @@
 
 import contextlib
 import enum
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -16,11 +15,11 @@ from console import settings
 from console.recovery.private_server import PrivateServer, ServerBinary
 from console.settings import Settings
 from console.station import answers, downloads, incident, sequencer, tables
-from console.station.configuration import MARK, write_server_conf, write_settings, write_supervisor_conf
+from console.station.configuration import write_server_conf, write_settings, write_supervisor_conf
 from console.station.downloads import Say
 from console.station.layout import ORDERBOOK, STREAMS, TRADES, Layout, StationError, lay_out
 from console.station.place import a_place, write_record
-from console.station.processes import Processes, undisturbed
+from console.station.processes import Processes, marked, undisturbed
 from console.station.tables import RowCounts
 
 _TRUE_LOGS = {TRADES: 15_300_000, ORDERBOOK: 7_607_751}
@@ -87,14 +86,13 @@ def station(
     with a_place(directory) as place:
         layout = lay_out(place)
         processes = Processes(layout)
-        # What this process starts from here on (also servers of rehearsals) can be told by the mark.
-        os.environ[MARK] = str(layout.directory)
         try:
-            yield _build(layout, processes, binary, redis_server, scenario, scale, true_size, say)
+            with marked(layout.directory):
+                built = _build(layout, processes, binary, redis_server, scenario, scale, true_size, say)
+            yield built
         finally:
             with undisturbed():
                 processes.close()
-            os.environ.pop(MARK, None)
             if layout.socket.parent != layout.directory:
                 shutil.rmtree(layout.socket.parent, ignore_errors=True)
 
@@ -115,9 +113,8 @@ def _build(
     write_supervisor_conf(layout, binary, redis_server)
     write_settings(layout, binary)
     processes.start_supervisord()
-    processes.start("redis")
+    processes.wait_for("redis", "binance-trades", "binance-bookticker")
     _make_groups(layout)
-    processes.start("binance-trades", "binance-bookticker")
     say("Redis and both collectors run")
     if scenario is Scenario.HEALTHY:
         processes.start("questdb")

@@ -12,6 +12,7 @@ from console.station.layout import STATION, STREAMS, UNITS, Layout
 # Every process of a station carries its directory in this variable: that is how leftovers are told from anything else.
 MARK = "DEMO_STATION_DIRECTORY"
 _REDIS_MEMORY = "128mb"
+_LATER = ("questdb", "batch-writer")  # started by the scenario, one after the other
 
 
 def write_server_conf(layout: Layout) -> None:
@@ -36,13 +37,14 @@ def write_redis_conf(layout: Layout) -> Path:
     path.write_text(
         f"bind 127.0.0.1\nport {layout.redis_port}\ndir {json.dumps(str(layout.redis_dir))}\n"
         f'maxmemory {_REDIS_MEMORY}\nmaxmemory-policy noeviction\nsave ""\nappendonly yes\nappendfsync everysec\n'
-        "daemonize no\nprotected-mode yes\n"
+        # A process title is written over the environment, and with it over the mark.
+        "daemonize no\nprotected-mode yes\nset-proc-title no\n"
     )
     return path
 
 
 def write_supervisor_conf(layout: Layout, binary: ServerBinary, redis_server: Path) -> None:
-    """Write supervisord.conf with one program for each unit, none of them started by itself."""
+    """Write supervisord.conf with one program for each unit; Redis and the feeds start with supervisord."""
     redis_conf = write_redis_conf(layout)
     feed = [sys.executable, "-m", "console.station.feed", "--redis-port", str(layout.redis_port)]
     writer = [sys.executable, "-m", "console.station.batch_writer", "--redis-port", str(layout.redis_port)]
@@ -66,7 +68,8 @@ def write_supervisor_conf(layout: Layout, binary: ServerBinary, redis_server: Pa
         # What has the lower priority starts first and is stopped last: the queue outlives those that use it.
         priority = {"redis": 1, "questdb": 2}.get(name, 3)
         sections.append(
-            f"[program:{name}]\npriority={priority}\ncommand={_escaped(shlex.join(command))}\nautostart=false\nautorestart=true\n"
+            f"[program:{name}]\npriority={priority}\ncommand={_escaped(shlex.join(command))}\n"
+            f"autostart={_flag(name not in _LATER)}\nautorestart=true\n"
             f"startsecs={seconds}\nstartretries=20\nstopsignal=TERM\nstopwaitsecs=20\nstopasgroup=true\n"
             f"killasgroup=true\nredirect_stderr=true\nstdout_logfile={_escaped(layout.log_dir / f'{name}.log')}\n"
             "stdout_logfile_maxbytes=20MB\nstdout_logfile_backups=2\n"
@@ -102,6 +105,10 @@ def write_settings(layout: Layout, binary: ServerBinary) -> None:
         f"[redis]\nhost = '127.0.0.1'\nport = {layout.redis_port}\n{streams}\n"
         f"[services]\nbackend = 'supervisor'\nsocket = {_toml(layout.socket)}\n{units}"
     )
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"
 
 
 def _escaped(value: object) -> str:

@@ -45,6 +45,8 @@ def crash_loop(layout: Layout, processes: Processes, say: Say, crashes: int = CR
                 f"the server did not crash on the short log in {patience:.0f} s ({seen} crashes); "
                 f"the incident cannot be shown here, see {layout.questdb_log}"
             )
+        # supervisord looks at its processes once a second, and whenever it is asked something.
+        processes.pids()
         time.sleep(0.1)
 
 

