@@ -38,6 +38,10 @@ _STATES = {
 }
 _NO_PERMISSION = ("access denied", "permission denied", "authentication required", "not permitted", "not authorized")
 _DROP_IN = "90-walmedic-hold.conf"
+_HOLD = """# Written by walmedic: the service must not start while its files are repaired. Gone after a reboot.
+[Unit]
+AssertPathExists=!/
+"""
 
 
 class SystemdControl:
@@ -85,47 +89,55 @@ class SystemdControl:
             time.sleep(0.2)
 
     def mask_runtime(self, unit: str) -> None:
-        """Mask `unit` until the next boot, and prove that it is masked.
+        """Make every start of `unit` fail until the next boot, by a drop-in in /run, and prove that systemd knows it.
 
-        `systemctl mask --runtime` has no effect on a unit whose file is in /etc or in the user's configuration, since
-        those come before /run (systemd.unit(5)). Such a unit gets a drop-in in /run that makes every start fail.
+        `systemctl mask --runtime` cannot be used: measured on systemd 252, it has no effect on a unit whose file is in
+        /etc or in the user's configuration (they come before /run), and fails on one whose file is in /run.
         """
-        self._command("mask --runtime", unit, _ANSWER)
-        if self._state(unit).masked:
-            return
-        self._command("unmask --runtime", unit, _ANSWER)
         place = self._hold_path(unit)
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(
-                "# Written by walmedic: the service must not start while its files are repaired. Gone after a reboot.\n"
-                f"[Unit]\nAssertPathExists=!/\nDescription={_full_name(unit)} (held by walmedic)\n"
-            )
+            place.write_text(_HOLD)
         except OSError as error:
+            why = "no permission to hold" if isinstance(error, PermissionError) else "cannot hold"
             raise ServiceError(
-                f"{unit} cannot be held down: {place} cannot be written ({error.strerror}); "
-                f"move its unit file away or run as the user who may: sudo mkdir -p {place.parent}"
+                f"{why} {unit} down ({place}: {error.strerror}); what would work is: {self.command_line('mask', unit)}"
             ) from error
         self._reload()
         if not self._state(unit).masked:
-            raise ServiceError(f"{unit} could not be masked: systemd takes no notice of {place}")
+            raise ServiceError(f"{unit} cannot be held down: systemd takes no notice of {place}")
 
     def unmask(self, unit: str) -> None:
         """Take `mask_runtime` back."""
-        with contextlib.suppress(FileNotFoundError):
-            self._hold_path(unit).unlink()
-            with contextlib.suppress(OSError):
-                self._hold_path(unit).parent.rmdir()
-            self._reload()
-        self._command("unmask --runtime", unit, _ANSWER)
+        place = self._hold_path(unit)
+        try:
+            place.unlink()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise ServiceError(
+                f"{unit} is held down and {place} cannot be removed ({error.strerror}); "
+                f"what would work is: {self.command_line('unmask', unit)}"
+            ) from error
+        with contextlib.suppress(OSError):
+            place.parent.rmdir()
+        self._reload()
 
     def command_line(self, verb: str, unit: str) -> str:
         """Return e.g. `systemctl --user stop batch-writer.service`."""
-        words = {"mask": ("mask", "--runtime"), "unmask": ("unmask", "--runtime")}.get(verb, tuple(verb.split()))
-        return shlex.join([*self._base, *words, _full_name(unit)])
+        if verb not in ("mask", "unmask"):
+            return shlex.join([*self._base, verb, _full_name(unit)])
+        sudo = "" if self._user else "sudo "
+        place = shlex.quote(str(self._hold_path(unit)))
+        reload = f"{sudo}{shlex.join([*self._base, 'daemon-reload'])}"
+        if verb == "unmask":
+            return f"{sudo}rm {place} && {reload}"
+        folder = shlex.quote(str(self._hold_path(unit).parent))
+        content = "printf '[Unit]\\nAssertPathExists=!/\\n'"
+        return f"{sudo}mkdir -p {folder} && {content} | {sudo}tee {place} && {reload}"
 
     def _command(self, verb: str, unit: str, timeout: float) -> None:
-        argv = [*self._base, "--no-ask-password", *verb.split(), "--", _full_name(unit)]
+        argv = [*self._base, "--no-ask-password", verb, "--", _full_name(unit)]
         finished = run(argv, timeout)
         if finished.status:
             raise self._refusal(verb, unit, finished)
@@ -140,6 +152,10 @@ class SystemdControl:
                     f"no permission to {word} {unit}; log in as the user it belongs to, then: {command}"
                 )
             return ServiceError(f"no permission to {word} {unit}; the command that would work is: sudo {command}")
+        if "assertion failed" in said.lower() and self._hold_path(unit).exists():
+            return ServiceError(
+                f"{unit} is held down while its files are repaired; to end that: {self.command_line('unmask', unit)}"
+            )
         return ServiceError(f"`{command}` failed: {said}")
 
     def _state(self, unit: str) -> UnitSample:
@@ -241,11 +257,12 @@ def _result(properties: Mapping[str, str]) -> str:
 def _loop(properties: Mapping[str, str]) -> str:
     """Name a failing restart loop, with what limits it."""
     restarts = _number(properties.get("NRestarts")) or 0
-    if properties.get("Result") == "start-limit-hit":
-        return f"gave up after {restarts} restarts: the start limit was hit"
-    if restarts == 0 or properties.get("SubState") != "auto-restart":
-        return ""
-    burst, window = _number(properties.get("StartLimitBurst")), properties.get("StartLimitIntervalUSec", "")
+    burst, window = _number(properties.get("StartLimitBurst")) or 0, properties.get("StartLimitIntervalUSec", "")
     limited = bool(burst) and window not in ("0", "infinity", "")
     limit = f"limit {burst} in {window}" if limited else "nothing limits it"
-    return f"restarts again and again, {restarts} so far; {limit}"
+    # Result keeps how the first run failed, so that the limit shows only in the count (measured on systemd 252).
+    if properties.get("ActiveState") == "failed" and limited and restarts >= burst:
+        return f"gave up after {restarts} restarts: {limit}"
+    if restarts and properties.get("SubState") == "auto-restart":
+        return f"restarts again and again, {restarts} so far; {limit}"
+    return ""

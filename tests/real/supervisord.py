@@ -1,0 +1,49 @@
+"""A real supervisord for tests, in a folder of its own."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+_CONFIGURATION = """
+[unix_http_server]
+file={folder}/s.sock
+[supervisord]
+logfile={folder}/supervisord.log
+pidfile={folder}/supervisord.pid
+childlogdir={folder}
+nodaemon=true
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+{programs}
+"""
+
+
+class Supervisord:
+    """One supervisord with `programs` (the text of its [program:…] sections)."""
+
+    def __init__(self, folder: Path, programs: str) -> None:
+        self.folder = folder
+        self.socket = folder / "s.sock"
+        (folder / "s.conf").write_text(_CONFIGURATION.format(folder=folder, programs=programs))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait for its socket."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.folder / "s.conf")],
+            cwd=self.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 15
+        while not self.socket.exists():
+            assert self._process.poll() is None, "supervisord ended"
+            assert time.monotonic() < deadline, "supervisord did not start"
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Stop it with all its programs."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait(20)

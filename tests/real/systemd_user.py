@@ -1,0 +1,79 @@
+"""A real `systemd --user` for tests, in a mount and cgroup namespace of its own; the machine's own is never touched.
+
+It needs root for the namespaces. Its directories lie in the test's own folder, so that `systemctl --user` reaches it
+from outside by XDG_RUNTIME_DIR alone.
+"""
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+_INSIDE = """
+set -e
+mount -t tmpfs none /run/systemd
+mkdir /run/systemd/system
+mount -t cgroup2 none /sys/fs/cgroup
+exec /lib/systemd/systemd --user --log-target=console
+"""
+
+
+class SystemdUser:
+    """One service manager. `units` is where its unit files lie; `runtime` those that a reboot would remove."""
+
+    def __init__(self, folder: Path) -> None:
+        self.run = folder / "run"
+        self.home = folder / "home"
+        self.units = self.home / ".config/systemd/user"
+        self.runtime = self.run / "systemd/user"
+        self.log = folder / "systemd.log"
+        for each in (self.units, self.runtime):
+            each.mkdir(parents=True)
+        self.run.chmod(0o700)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a client needs to reach it."""
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("DBUS_", "XDG_"))}
+        return {**inherited, "XDG_RUNTIME_DIR": str(self.run), "HOME": str(self.home)}
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                ["unshare", "-m", "-C", "bash", "-c", _INSIDE], env=self.environment, stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + 20
+        while self.systemctl("show", "--property=Version").returncode != 0:
+            assert self._process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, "systemd --user does not answer:\n" + self.log.read_text()
+            time.sleep(0.1)
+
+    def write(self, folder: Path, name: str, service: str, unit: str = "") -> None:
+        """Write a unit file and make it known."""
+        (folder / name).write_text(f"[Unit]\nDescription=test {name}\n{unit}\n[Service]\n{service}\n")
+        assert self.systemctl("daemon-reload").returncode == 0
+
+    def systemctl(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run systemctl on it."""
+        return subprocess.run(
+            ["systemctl", "--user", *arguments], env=self.environment, capture_output=True, text=True, check=False
+        )
+
+    def kill(self) -> None:
+        """Kill the manager itself, at once; its services live on."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def stop(self) -> None:
+        """Stop all its services, then it."""
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            self.systemctl("exit", "--force")
+        try:
+            self._process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.kill()
