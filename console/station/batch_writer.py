@@ -15,6 +15,8 @@ from typing import Any
 
 import redis
 from questdb import QuestDBError, Sender, TimestampNanos
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from console.settings import Stream
 from console.station.layout import ORDERBOOK, STREAMS
@@ -35,8 +37,10 @@ class Worker(threading.Thread):
         super().__init__(name=f"worker-{number}")
         self._what = f"Worker {number} {'orderbook' if stream.table == ORDERBOOK else 'trades'}"
         self._stream = stream
-        # Protocol 2: the shape of what `xreadgroup` returns depends on it.
-        self._redis = redis.Redis(host="127.0.0.1", port=redis_port, socket_timeout=5, protocol=2)
+        # Protocol 2: the shape of what `xreadgroup` returns depends on it. No retries inside: `run` makes its own.
+        self._redis = redis.Redis(
+            host="127.0.0.1", port=redis_port, socket_timeout=5, protocol=2, retry=Retry(NoBackoff(), 0)
+        )
         self._address = (
             f"http::addr=127.0.0.1:{questdb_port};protocol_version=2;auto_flush=off;"
             "retry_timeout=0;request_timeout=10000;"

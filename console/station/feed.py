@@ -11,6 +11,8 @@ import time
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from console.station.layout import STREAMS
 from console.station.market import Market, Tempo
@@ -71,7 +73,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, help="events per second between bursts")
     given = parser.parse_args()
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    client = redis.Redis(host="127.0.0.1", port=given.redis_port, socket_timeout=5)
+    client = redis.Redis(host="127.0.0.1", port=given.redis_port, socket_timeout=5, retry=Retry(NoBackoff(), 0))
     run(given.kind, client, given.rate or _RATES[given.kind])
 
 

@@ -103,17 +103,20 @@ def processes_of(directory: Path) -> list[psutil.Process]:
 def end_processes_of(directory: Path) -> None:
     """End what an earlier or this demo left in `directory`: asked first, then killed.
 
-    psutil compares the start time before it signals, so a process id that was given to another is never hit.
+    supervisord is asked alone where it lives, so that it stops its services in their order. psutil compares the start
+    time before it signals, so a process id that was given to another is never hit.
     """
     left = processes_of(directory)
+    theirs = {process.pid for process in left}
     for process in left:
         with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
-    _, stubborn = psutil.wait_procs(left, timeout=_ENDS_WITHIN / 3)
+            if process.ppid() not in theirs:
+                process.terminate()
+    _, stubborn = psutil.wait_procs(left, timeout=_ENDS_WITHIN)
     for process in stubborn:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(stubborn, timeout=_ENDS_WITHIN / 3)
+    psutil.wait_procs(stubborn, timeout=_ENDS_WITHIN)
 
 
 @contextlib.contextmanager
