@@ -42,3 +42,8 @@ class UnitSample:
     loop: str = ""
     masked: bool = False
     restart_rate: float | None = None  # per minute, where it was watched long enough
+
+    @property
+    def stopped(self) -> bool:
+        """Return whether no process of it is left and none is about to start, however the last run ended."""
+        return self.state in (UnitState.DOWN, UnitState.FAILED) and self.pid is None

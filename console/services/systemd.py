@@ -63,10 +63,17 @@ class SystemdControl:
         return tuple(_sample(unit, properties) for unit, properties in zip(wanted, found, strict=True))
 
     def stop(self, unit: str, timeout: float = 60.0) -> None:
-        """Stop `unit`; systemctl returns once no process of it is left."""
+        """Stop `unit`; systemctl returns once no process of it is left.
+
+        A JVM answers SIGTERM with exit status 143, which systemd calls a failure unless the unit says otherwise: that
+        one is forgotten, a failure from before is kept.
+        """
+        failed_before = self._state(unit).state is UnitState.FAILED
         self._command("stop", unit, timeout)
         state = self._state(unit)
-        if state.state not in (UnitState.DOWN, UnitState.FAILED):
+        if state.state is UnitState.FAILED and not failed_before:
+            self._command("reset-failed", unit, _ANSWER)
+        if not state.stopped:
             raise ServiceError(f"{unit} is {state.sub_state or state.state} after `{self.command_line('stop', unit)}`")
 
     def start(self, unit: str, timeout: float = 60.0) -> None:

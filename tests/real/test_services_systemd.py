@@ -80,6 +80,16 @@ def test_a_service_that_ends_at_once_fails_with_its_exit_status(control: Systemd
     assert sample.result == "exit 3"
 
 
+def test_a_jvm_that_is_stopped_has_not_failed(control: SystemdControl, systemd: SystemdUser) -> None:
+    systemd.write(
+        systemd.units, "jvm.service", "ExecStart=/bin/bash -c 'trap \"exit 143\" TERM; while :; do sleep 0.1; done'"
+    )
+    control.start("jvm")
+    time.sleep(0.3)
+    control.stop("jvm")
+    assert state_of(control, "jvm").state is UnitState.DOWN
+
+
 def test_killed_by_a_signal(control: SystemdControl) -> None:
     control.start("questdb")
     pid = state_of(control, "questdb").pid
