@@ -199,6 +199,8 @@ class Engine:
                     )
                 except (WalmedicError, OSError) as error:
                     problem, claims = sentence(error), tuple(run.claims)
+                except KeyboardInterrupt:
+                    problem, claims = "it was interrupted", tuple(run.claims)
                 if not problem:
                     return self._end(plan, entry, Outcome.DONE, "done and verified", claims, before)
                 try:

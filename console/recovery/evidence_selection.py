@@ -1,6 +1,5 @@
 """What of a table is evidence: all that repairs rest on or touch; partitions only where an unapplied row may go."""
 
-import datetime
 import os
 import stat
 from collections.abc import Iterator
@@ -9,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from console.questdb.column_types import is_nanos
 from console.questdb.layout import TableDirectory
 from console.questdb.segment import read_segment
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.questdb.table_txn import TxnArea, read_table_txn
+from console.recovery.partitioning import Partitioning
 
 _TABLE_FILES = ("_txn", "_meta", "_cv", "_name", "_todo_", "_convert", "_mv", "_mv.s")
 _SYMBOL_SUFFIXES = (".k", ".v", ".c", ".o")
@@ -85,26 +84,11 @@ def touched_partitions(table: TableDirectory) -> frozenset[str]:
 
 
 def partition_directory(area: TxnArea, metadata: TableMetadata, index: int) -> str:
-    """Return the directory name of a partition (PartitionBy formats; `.nameTxn` where it was rewritten)."""
+    """Return the directory name of a partition; `.nameTxn` where it was rewritten."""
     partition = area.partitions[index]
-    unit = metadata.partition_unit
-    per_second = units_per_second(metadata)
-    at = datetime.datetime.fromtimestamp(0, datetime.UTC) + datetime.timedelta(
-        seconds=int(partition["timestamp"]) // per_second
-    )
-    year, week, _ = at.isocalendar()
-    name = {
-        "DAY": f"{at:%Y-%m-%d}", "MONTH": f"{at:%Y-%m}", "YEAR": f"{at:%Y}", "HOUR": f"{at:%Y-%m-%dT%H}",
-        "WEEK": f"{year:04d}-W{week:02d}",
-    }.get(unit or "", "default")  # fmt: skip
+    name = Partitioning.of(metadata).name(int(partition["timestamp"]))
     suffix = int(partition["name_txn"])
     return f"{name}.{suffix}" if suffix > -1 else name
-
-
-def units_per_second(metadata: TableMetadata) -> int:
-    """Return how many units of the designated timestamp a second has: micro- or nanoseconds."""
-    column = metadata.timestamp
-    return 1_000_000_000 if column is not None and is_nanos(column.type_code) else 1_000_000
 
 
 def _event_ranges(table: TableDirectory) -> Iterator[tuple[int, int]]:

@@ -1,10 +1,174 @@
-"""What a table must hold once everything logged has been applied: known from disk before a server is started."""
+"""What a table must hold once everything logged has been applied: known from disk before a server is started.
 
+Count, min, max and the rows of each partition follow from `_txn` and from the timestamps in the WAL segments that the
+log names. A count alone proves nothing: torn segments apply without complaint.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
-from console.questdb.table_txn import read_table_txn
+from console.questdb.reading import DbFile
+from console.questdb.segment import DedupMode, EventType, Segment, read_segment
+from console.questdb.table_metadata import TableMetadata, read_table_metadata
+from console.questdb.table_txn import TxnArea, read_table_txn
+from console.questdb.txn_log import STRUCTURE_CHANGE, read_log
+from console.recovery.partitioning import Partitioning
+
+_I64_MAX, _I64_MIN = (1 << 63) - 1, -(1 << 63)
+
+
+class ExpectationError(WalmedicError):
+    """A table whose future cannot be read from disk; the message says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a table will hold. Timestamps in the unit of the designated column, None for an empty table.
+
+    `exact` is False where an update, truncate, replace range, dedup or structure change is among what is not applied:
+    then `rows` is an upper bound and `why` says so. `partitions` maps a partition's name to its rows.
+    """
+
+    table: str
+    directory: str
+    rows: int
+    min_ts: int | None
+    max_ts: int | None
+    partitions: Mapping[str, int]
+    applied_txn: int
+    logged_txn: int
+    exact: bool
+    why: str
+    nanos: bool
+    timestamp: str  # name of the designated column, empty where there is none
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values, for a stage's parameters."""
+        return {
+            "table": self.table, "directory": self.directory, "rows": self.rows, "min_ts": self.min_ts,
+            "max_ts": self.max_ts, "partitions": dict(self.partitions), "applied_txn": self.applied_txn,
+            "logged_txn": self.logged_txn, "exact": self.exact, "why": self.why, "nanos": self.nanos,
+            "timestamp": self.timestamp,
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any]) -> "Expectation":
+        """Return what `to_json` made."""
+        return cls(**said)
 
 
 def applied_of(table: TableDirectory) -> int | None:
     """Return the last applied transaction: `_txn` seqTxn plus lag transactions (FORMATS §6). None where unreadable."""
     current = read_table_txn(table.path).current
     return None if current is None else current.applied_txn
+
+
+def expectation_of(table: TableDirectory) -> Expectation:
+    """Return what `table` will hold after its log is applied. Raises ExpectationError where that cannot be known."""
+    area, metadata = read_table_txn(table.path).current, read_table_metadata(table.path)
+    if area is None or not isinstance(metadata, TableMetadata):
+        raise ExpectationError(f"{table.name}: _txn or _meta cannot be read, so what it will hold cannot be known")
+    log = read_log(table.sequencer)
+    logged = log.max_txn
+    if logged is None:
+        raise ExpectationError(f"{table.name}: its log has no header, so what it will hold cannot be known")
+    applied = area.applied_txn
+    records = log.records(applied + 1, logged) if logged > applied else log.records(1, 0)
+    if len(records) < logged - applied:
+        raise ExpectationError(f"{table.name}: its log ends before the {logged:,} transactions that its header names")
+    partitioning = Partitioning.of(metadata)
+    counts = _now(area, partitioning)
+    low, high, rows, why = area.min_ts, area.max_ts, area.rows, ""
+    if area.lag_rows:
+        rows, why = rows + area.lag_rows, "rows in the lag are not told by partition"
+        low, high = min(low, area.lag_min_ts), max(high, area.lag_max_ts)
+    if metadata.has_dedup and len(records):
+        why = "the table has dedup keys: what is not applied yet may replace rows"
+    for timestamps, note in _unapplied(table, records, metadata):
+        why = why or note
+        if len(timestamps):
+            rows += len(timestamps)
+            low, high = min(low, int(timestamps.min())), max(high, int(timestamps.max()))
+            starts, many = np.unique(partitioning.floors(timestamps), return_counts=True)
+            for start, count in zip(starts.tolist(), many.tolist(), strict=True):
+                name = partitioning.name(start)
+                counts[name] = counts.get(name, 0) + count
+    return Expectation(
+        table=table.raw_name,
+        directory=table.directory,
+        rows=rows,
+        min_ts=low if rows else None,
+        max_ts=high if rows else None,
+        partitions=counts,
+        applied_txn=applied,
+        logged_txn=logged,
+        exact=not why,
+        why=why,
+        nanos=partitioning.nanos,
+        timestamp=metadata.timestamp.raw_name if metadata.timestamp is not None else "",
+    )
+
+
+def _now(area: TxnArea, partitioning: Partitioning) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for partition in area.partitions:
+        if int(partition["rows"]):
+            counts[partitioning.name(int(partition["timestamp"]))] = int(partition["rows"])
+    return counts
+
+
+def _unapplied(
+    table: TableDirectory, records: NDArray[np.void], metadata: TableMetadata
+) -> Iterator[tuple[NDArray[np.int64], str]]:
+    """Yield the timestamps of each record's rows, and a note where they do not simply add up."""
+    segments: dict[tuple[int, int], Segment] = {}
+    nothing = np.empty(0, np.int64)
+    for record in records:
+        wal, segment_id, txn = int(record["wal_id"]), int(record["segment_id"]), int(record["segment_txn"])
+        if wal == STRUCTURE_CHANGE:
+            yield nothing, "a structure change is among what is not applied yet"
+            continue
+        key = (wal, segment_id)
+        if key not in segments:
+            segments[key] = read_segment(table.path / f"wal{wal}" / str(segment_id))
+        events = segments[key].events
+        if not 0 <= txn < len(events):
+            raise ExpectationError(f"{table.name}: wal{wal}/{segment_id} has no transaction {txn}, which the log names")
+        event = events[txn]
+        kind = int(event["type"])
+        if kind not in (EventType.DATA, EventType.MAT_VIEW_DATA):
+            yield nothing, "an update or truncate is among what is not applied yet"
+            continue
+        note = ""
+        if int(event["dedup_mode"]) not in (DedupMode.DEFAULT, DedupMode.NO_DEDUP):
+            note = "a replacement of rows is among what is not applied yet"
+        yield _timestamps(segments[key], int(event["start_row"]), int(event["end_row"]), metadata), note
+
+
+def _timestamps(segment: Segment, start: int, end: int, metadata: TableMetadata) -> NDArray[np.int64]:
+    """Return the designated timestamps of rows start..end-1: 16 bytes each in a segment, timestamp and row id."""
+    column = metadata.timestamp
+    if segment.metadata is not None and 0 <= segment.metadata.timestamp_index < len(segment.metadata.columns):
+        name = segment.metadata.columns[segment.metadata.timestamp_index].raw_name
+    elif column is not None:
+        name = column.raw_name
+    else:
+        return np.zeros(end - start, np.int64)
+    path: Path = segment.path / f"{name}.d"
+    try:
+        with DbFile(path) as file:
+            found = file.array(16 * start, "<i8", 2 * (end - start))
+    except OSError as error:
+        raise ExpectationError(
+            f"{path} cannot be read ({error.strerror}), so what the table will hold cannot be known"
+        ) from error
+    if len(found) < 2 * (end - start):
+        raise ExpectationError(f"{path} ends before row {end:,}, which its events say exists")
+    return found[::2].astype(np.int64)

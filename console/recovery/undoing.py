@@ -114,7 +114,14 @@ def _own_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusa
     outcome = entry.outcome
     if outcome is not None and outcome.get("outcome") == Outcome.ROLLED_BACK.value:
         return [Refusal("already-undone", f"entry {entry.id} was rolled back when it failed", "nothing is left to do")]
-    if spec_of(entry.action).danger is not Danger.DATA or plan.directory is None:
+    spec = spec_of(entry.action)
+    if spec.opposite and outcome is not None:
+        return [Refusal("use-opposite", f"the way back of {spec.id} needs its own checks", spec.opposite)]
+    if spec.danger is Danger.SAFE and outcome is not None:
+        return [
+            Refusal("nothing-to-undo", f"{spec.id} changed nothing under the database", "remove its folder yourself")
+        ]
+    if spec.danger is not Danger.DATA or plan.directory is None:
         return []
     if outcome is None:
         return [] if world_stamps(context.database, plan) == entry.intent.get("world") else [moved_on(entry.id)]

@@ -43,19 +43,23 @@ class WalLocks:
         """Paths of the lock files held, relative to the db directory."""
         return tuple(sorted(self._descriptors))
 
-    def hold(self, table: TableDirectory) -> int:
+    def hold(self, table: TableDirectory, *, skip_busy: bool = False) -> int:
         """Lock every WAL and segment of `table` that is not held yet; return how many are held of it.
 
         Raises WalLockError where one cannot be had: a server that is up holds those it writes, and the purge those that
-        it is deleting.
+        it is deleting. With `skip_busy` (a server is up) such are left out: what the server itself holds is not purged.
         """
         with Tree(self._db) as tree:
             for wal in table.wals():
                 base = f"{table.directory}/wal{wal.id}"
                 # The directory first: while it is held no segment below it can go with it.
-                self._lock(tree, f"{base}.lock")
-                for segment in wal.segments:
-                    self._lock(tree, f"{base}/{segment}.lock")
+                paths = [f"{base}.lock", *(f"{base}/{segment}.lock" for segment in wal.segments)]
+                for path in paths:
+                    try:
+                        self._lock(tree, path)
+                    except WalLockError:
+                        if not skip_busy:
+                            raise
         return sum(1 for path in self._descriptors if path.startswith(f"{table.directory}/"))
 
     def release(self) -> None:

@@ -1,0 +1,107 @@
+"""Plans, results and journal entries as text for a terminal. Foreign text never becomes markup."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from console.recovery.journal import Entry
+from console.recovery.model import Claim, Outcome, Plan, Progress, RunResult
+from console.text import clean, clean_line
+
+_OUTCOMES = {
+    Outcome.NOT_NEEDED: "nothing needed",
+    Outcome.DONE: "done and verified",
+    Outcome.FAILED: "failed; a problem remains",
+    Outcome.ROLLED_BACK: "failed and rolled back",
+    Outcome.REFUSED: "refused; nothing was changed",
+    Outcome.UNFINISHED: "cut off",
+}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console that takes text as it is: no markup, no guessing of what to highlight."""
+    return Console(markup=False, highlight=False, emoji=False, stderr=stderr, soft_wrap=True)
+
+
+def show_plan(to: Console, plan: Plan) -> None:
+    """Write a plan: why, what it costs, what must hold, every change, and the phrase."""
+    _line(to, f"plan {plan.plan_id}: {plan.action} {plan.table or plan.station}", "bold")
+    to.print(Text(clean(plan.why)))
+    lost = plan.rows_lost.phrase.replace("-", " ")
+    to.print(
+        Text(f"rows lost: {lost}   rows that come back: {plan.rows_back:,}   maybe twice: {plan.rows_maybe_twice:,}")
+    )
+    for requirement in plan.requirements:
+        _line(to, f"  {'✓' if requirement.holds else '✗'} {requirement.claim}: {requirement.evidence}")
+    for number, stage in enumerate(plan.stages, start=1):
+        _line(to, f"{number}. {stage.title}", "bold")
+        for change in stage.changes:
+            size = f" ({change.size:,} bytes)" if change.size is not None else ""
+            arrow = f": {change.before or 'nothing'} → {change.after}" if change.after else ""
+            _line(to, f"   {change.kind} {change.target}{size}{arrow}")
+    for left in plan.left_out:
+        _line(to, f"left out: {left}", "yellow")
+    for warning in plan.warnings:
+        _line(to, f"warning: {warning}", "yellow")
+    if plan.refused:
+        for refusal in plan.refused:
+            _line(to, f"refused [{refusal.code}]: {refusal.reason}", "red")
+            _line(to, f"  instead: {refusal.instead}")
+    elif not plan.needed:
+        _line(to, "nothing needs to be done", "green")
+    else:
+        _line(to, f"way back: {plan.undo}")
+        _line(to, f"to do it, type exactly: {plan.confirmation}", "bold")
+
+
+def show_result(to: Console, result: RunResult) -> None:
+    """Write how a run ended and what was proven."""
+    good = result.outcome in (Outcome.DONE, Outcome.NOT_NEEDED)
+    entry = f" (entry {result.entry})" if result.entry else ""
+    _line(to, f"{_OUTCOMES[result.outcome]}{entry}: {result.message}", "green" if good else "red")
+    show_claims(to, result.verification)
+    if result.next_step:
+        _line(to, f"next: {result.next_step}")
+
+
+def show_claims(to: Console, claims: Sequence[Claim]) -> None:
+    """Write a proof line by line."""
+    for claim in claims:
+        _line(to, f"  {'✓' if claim.ok else '✗'} {claim.claim}: expected {claim.expected}, found {claim.found}")
+
+
+def show_progress(to: Console, progress: Progress) -> None:
+    """Write one line of progress."""
+    counts = f" {progress.done:,} of {progress.total:,}" if progress.done is not None and progress.total else ""
+    told = f": {progress.message}" if progress.message else ""
+    _line(to, f"[{progress.state}] {progress.title}{told}{counts}")
+
+
+def show_entries(to: Console, entries: Sequence[Entry]) -> None:
+    """Write the journal as a table, newest last."""
+    if not entries:
+        to.print("nothing has been done yet")
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("time (UTC)", "entry", "action", "target", "outcome", "operator"):
+        table.add_column(title, no_wrap=title != "outcome")
+    for entry in entries:
+        outcome = entry.outcome
+        told = "unfinished" if outcome is None else _OUTCOMES[Outcome(outcome["outcome"])]
+        undoes = entry.intent.get("undoes")
+        target = entry.table or str(entry.intent.get("station", ""))
+        table.add_row(
+            Text(entry.at[:19].replace("T", " ")),
+            Text(entry.id),
+            Text(f"undo of {undoes}" if undoes else entry.action),
+            Text(clean_line(target)),
+            Text(told),
+            Text(clean_line(str(entry.intent.get("operator", "")))),
+        )
+    to.print(table)
+
+
+def _line(to: Console, text: str, style: str = "") -> None:
+    to.print(Text(clean_line(text, 2000) if not text.startswith(" ") else "  " + clean_line(text, 2000), style=style))

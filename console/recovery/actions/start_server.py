@@ -1,0 +1,142 @@
+"""start-server: start QuestDB with the WAL locked against its purge until every table is proven, or stop it again."""
+
+from collections.abc import Iterator
+
+from console.questdb.layout import TableDirectory
+from console.questdb.txn_log import read_log
+from console.recovery.expectation import Expectation, ExpectationError, expectation_of
+from console.recovery.model import ActionSpec, Change, Claim, Danger, Fact, Outcome, Plan, Requirement, Stage
+from console.recovery.plans import digest_of, make_plan
+from console.recovery.policy import root_key
+from console.recovery.registry import PlanContext, action_ids, spec_of
+from console.recovery.start_checks import start_refusals
+from console.recovery.steps import RunContext
+from console.services.model import UnitState
+from console.settings import Role
+from console.text import plural
+
+SPEC = ActionSpec(
+    id="start-server",
+    title="Start the server",
+    danger=Danger.SERVICE,
+    needs_table=False,
+    summary="Starts QuestDB while every WAL is locked against its purge, proves each table, then lets the locks go.",
+    undo="stop-server.",
+    opposite="stop-server",
+)
+
+
+def plan(context: PlanContext, table: str | None) -> Plan:
+    """Return the plan; empty where the server is up. What each table must hold is predicted here, from disk."""
+    del table
+    units = [unit for unit in context.settings.services.units if unit.role is Role.DATABASE]
+    names = [unit.name for unit in units]
+    samples = context.services.states(units) if context.services is not None else ()
+    up = bool(samples) and all(s.state is UnitState.UP for s in samples) and context.server_down is False
+    stated = ", ".join(f"{s.name} is {s.state}" for s in samples)
+    if up:
+        return _made(context, (), (), Requirement("the server is down", False, stated), (), ())
+    refusals = start_refusals(context)
+    repaired = repaired_directories(context)
+    expected, left_out = [], []
+    tables = [each for each in context.database.tables() if each.wal is not False]
+    for each in tables:
+        try:
+            found = expectation_of(each)
+        except ExpectationError as error:
+            left_out.append(f"not proven afterwards: {error}")
+            continue
+        if each.directory in repaired or found.logged_txn > found.applied_txn:
+            expected.append(found)
+    stages = tuple(_stages(context, names, expected))
+    facts = tuple(_fact(each) for each in tables)
+    requirement = Requirement("the server is down", context.server_down is True, stated)
+    made = _made(context, stages, facts, requirement, tuple(left_out), tuple(expected))
+    from console.recovery.undoing import with_refusals
+
+    return with_refusals(made, refusals)
+
+
+def _made(
+    context: PlanContext,
+    stages: tuple[Stage, ...],
+    facts: tuple[Fact, ...],
+    requirement: Requirement,
+    left_out: tuple[str, ...],
+    expected: tuple[Expectation, ...],
+) -> Plan:
+    back = sum(each.rows for each in expected)
+    return make_plan(
+        SPEC,
+        station=context.settings.station_name,
+        table=None,
+        why=(
+            f"{plural(len(expected), 'table')} to prove ({back:,} rows in all): their WAL is held until the server "
+            "shows what the files promise; where it does not, it is stopped again."
+            if expected
+            else "No table has anything unapplied or repaired; the server is started and asked."
+        ),
+        stages=stages,
+        facts=facts,
+        requirements=(requirement,),
+        left_out=left_out,
+    )
+
+
+def _stages(context: PlanContext, names: list[str], expected: list[Expectation]) -> Iterator[Stage]:
+    directories = [each.directory for each in expected]
+    services = context.services
+    yield Stage(
+        "hold",
+        "lock every WAL and segment of these tables against the purge"
+        if directories
+        else "make sure that no server lives",
+        "hold-wal",
+        {"directories": directories},
+        tuple(Change("lock", f"{directory}/wal*.lock and {directory}/wal*/*.lock") for directory in directories),
+    )
+    verbs = ("unmask", "start") if services is not None and services.can_mask else ("start",)
+    commands = tuple(
+        Change("command", services.command_line(verb, name)) for name in names for verb in verbs if services is not None
+    )
+    yield Stage(
+        "start", f"start {', '.join(names)} and wait for its answer", "start-server-unit", {"units": names}, commands
+    )
+    said = [each.to_json() for each in expected]
+    if said:
+        yield Stage("verify", "wait until all is applied, and prove it", "verify-tables", {"expected": said})
+        yield Stage("sweep", "wait for a purge sweep, then let the WAL go", "await-sweep", {"expected": said})
+
+
+def _fact(table: TableDirectory) -> Fact:
+    log = read_log(table.sequencer)
+    header = None if log.header is None else [log.header.version, log.header.max_txn, log.file_size]
+    status = (table.path / "_txn").lstat() if (table.path / "_txn").exists() else None
+    txn = None if status is None else [status.st_size, status.st_mtime_ns]
+    return Fact(table.directory, digest_of(header, txn))
+
+
+def repaired_directories(context: PlanContext) -> frozenset[str]:
+    """Return the directories of tables repaired by walmedic and not yet proven by a start since."""
+    root = root_key(context.database.db)
+    found: set[str] = set()
+    for entry in context.journal.entries():
+        outcome = entry.outcome
+        if entry.root != root or outcome is None or outcome.get("outcome") != Outcome.DONE.value:
+            continue
+        if entry.action == SPEC.id:
+            found.clear()
+        elif entry.action in action_ids() and spec_of(entry.action).danger is Danger.DATA:
+            found.add(str(entry.intent.get("directory")))
+        elif entry.action == "undo":
+            found.discard(str(entry.intent.get("directory")))
+    return frozenset(found)
+
+
+def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
+    """The stages proved the tables; what is left is that the unit is up."""
+    names = [name for stage in plan.stages for name in stage.parameters.get("units", ())]
+    if run.services is None:
+        return ()
+    samples = run.services.states([unit for unit in run.settings.services.units if unit.name in names])
+    return tuple(Claim(f"{s.name} is up", "up", s.state.value, s.state is UnitState.UP) for s in samples)

@@ -1,0 +1,74 @@
+"""stop-server: stop the database's unit, keep it down, and win its lock as the proof that it is gone."""
+
+from console.recovery.locks import LockedError, ServerLock
+from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Requirement, Stage
+from console.recovery.plans import make_plan
+from console.recovery.registry import PlanContext
+from console.recovery.service_steps import down_claims
+from console.recovery.steps import RunContext
+from console.services.model import UnitState
+from console.settings import Role, Unit
+
+SPEC = ActionSpec(
+    id="stop-server",
+    title="Stop the server",
+    danger=Danger.SERVICE,
+    needs_table=False,
+    summary="Stops QuestDB, keeps it from being started again, and proves by its lock that no server lives.",
+    undo="start-server, which looks at every table before it starts anything.",
+    opposite="start-server",
+)
+
+
+def plan(context: PlanContext, table: str | None) -> Plan:
+    """Return the plan to stop and hold the server; empty where it is down and held already."""
+    del table
+    units = [unit for unit in context.settings.services.units if unit.role is Role.DATABASE]
+    samples = context.services.states(units) if context.services is not None else ()
+    held = all(s.state is UnitState.DOWN and (s.masked or not _can_mask(context)) for s in samples)
+    stages = () if samples and held and context.server_down else (_stage(context, units),)
+    stated = ", ".join(f"{s.name} is {s.state}{' (held)' if s.masked else ''}" for s in samples)
+    return make_plan(
+        SPEC,
+        station=context.settings.station_name,
+        table=None,
+        why="Files may be repaired only while no server lives; a crash loop that goes on changes the evidence.",
+        stages=stages,
+        facts=(),
+        requirements=(Requirement("a unit with the role database is configured", bool(units), stated or "none"),),
+        warnings=("reads stop too, until start-server",) if stages else (),
+    )
+
+
+def _can_mask(context: PlanContext) -> bool:
+    return context.services is not None and context.services.can_mask
+
+
+def _stage(context: PlanContext, units: list[Unit]) -> Stage:
+    names = [unit.name for unit in units]
+    services = context.services
+    verbs = ("mask", "stop") if services is not None and services.can_mask else ("stop",)
+    changes = [
+        Change("command", services.command_line(verb, name)) for name in names for verb in verbs if services is not None
+    ]
+    return Stage(
+        "stop",
+        f"stop {', '.join(names)} and keep it down",
+        "stop-units",
+        {"units": names, "hold": True},
+        tuple(changes),
+    )
+
+
+def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
+    """The unit is down and the server's lock can be won."""
+    names = [name for stage in plan.stages for name in stage.parameters["units"]]
+    lock = ServerLock(run.database.db)
+    try:
+        lock.acquire()
+    except LockedError as error:
+        won = Claim("no server lives: its lock can be won", "won", str(error), ok=False)
+    else:
+        lock.release()
+        won = Claim("no server lives: its lock can be won", "won", "won", ok=True)
+    return (*down_claims(run, names), won)

@@ -1,0 +1,89 @@
+"""The queue before the database, as far as the writer's thaw needs it: what waits, per stream and group. Reads only.
+
+Redis 6.2 tells no lag, and 7 tells none after entries were deleted: then what lies behind the group's last delivered
+entry is counted, up to a bound.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from console.errors import WalmedicError
+from console.settings import RedisSettings, Stream
+from console.text import clean_line
+
+_COUNT_MOST = 200_000
+_PAGE = 5_000
+
+
+class QueueError(WalmedicError):
+    """Redis did not answer, or has no such stream or group."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits in one stream for one group; `lag` is a lower bound unless `exact`, `newest` is in epoch seconds."""
+
+    stream: str
+    table: str
+    lag: int
+    exact: bool
+    pending: int
+    length: int
+    newest: float | None
+
+    @property
+    def total(self) -> int:
+        """Entries not yet acknowledged."""
+        return self.lag + self.pending
+
+
+class Queue:
+    """A connection to the station's Redis; every call has a deadline of a few seconds."""
+
+    def __init__(self, settings: RedisSettings) -> None:
+        self._settings = settings
+        self._redis = redis.Redis(
+            host=settings.host, port=settings.port, password=settings.password or None, socket_timeout=5,
+            socket_connect_timeout=3, decode_responses=True,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._redis.close()
+
+    def waiting(self) -> tuple[Waiting, ...]:
+        """Return what waits in each configured stream. Raises QueueError in one sentence."""
+        try:
+            return tuple(self._of(stream) for stream in self._settings.streams)
+        except (redis.RedisError, OSError) as error:
+            place = f"{self._settings.host}:{self._settings.port}"
+            raise QueueError(f"Redis at {place} does not answer ({clean_line(str(error), 200)})") from error
+
+    def _of(self, stream: Stream) -> Waiting:
+        groups: Iterable[dict[str, Any]] = self._redis.xinfo_groups(stream.name)  # type: ignore[assignment]
+        group = next((each for each in groups if each["name"] == stream.group), None)
+        if group is None:
+            raise QueueError(f"the stream {clean_line(stream.name)} has no group {clean_line(stream.group)}")
+        info: dict[str, Any] = self._redis.xinfo_stream(stream.name)
+        lag = group.get("lag")
+        exact = lag is not None
+        if lag is None:
+            lag, exact = self._behind(stream.name, str(group["last-delivered-id"]))
+        newest = str(info["last-generated-id"]).partition("-")[0]
+        return Waiting(
+            stream.name, stream.table, int(lag), exact, int(group["pending"]), int(info["length"]),
+            int(newest) / 1000 if newest.isdigit() and int(newest) else None,
+        )  # fmt: skip
+
+    def _behind(self, name: str, delivered: str) -> tuple[int, bool]:
+        count, after = 0, delivered
+        while count < _COUNT_MOST:
+            page: list[Any] = self._redis.xrange(name, min=f"({after}", max="+", count=_PAGE) or []
+            count += len(page)
+            if len(page) < _PAGE:
+                return count, True
+            after = str(page[-1][0])
+        return count, False

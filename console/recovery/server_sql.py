@@ -1,0 +1,119 @@
+"""Asking the station's QuestDB over PGWire: short-lived connections, own deadlines, reads only, our own server only."""
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from console.errors import WalmedicError
+from console.settings import QuestDBSettings
+from console.text import clean_line
+
+_CONNECT = 3
+_ANSWER = 60.0
+
+
+class SqlError(WalmedicError):
+    """The server did not answer, or refused."""
+
+
+def quoted(identifier: str) -> str:
+    """Return an SQL identifier in double quotes."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Return an SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+class Server:
+    """The configured server. Every call connects anew: a server that was just started answers as soon as it can."""
+
+    def __init__(self, settings: QuestDBSettings) -> None:
+        self._settings = settings
+        self.address = f"{settings.host}:{settings.pg_port}"
+
+    def rows(self, sql: str, parameters: Sequence[object] = (), deadline: float = _ANSWER) -> list[dict[str, Any]]:
+        """Run one statement. Raises SqlError without an answer in time, or for a refusal."""
+        try:
+            with self._connected(deadline) as connection:
+                cursor = psycopg.ClientCursor(connection)
+                cursor.execute(sql.encode(), tuple(parameters) or None)
+                if cursor.description is None:
+                    return []
+                names = [column.name for column in cursor.description]
+                return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        except psycopg.OperationalError as error:
+            raise SqlError(f"QuestDB at {self.address} does not answer ({clean_line(str(error), 200)})") from error
+        except psycopg.Error as error:
+            raise SqlError(f"QuestDB refused `{clean_line(sql, 200)}`: {clean_line(str(error), 300)}") from error
+
+    def wait_until_up(self, db: Path, timeout: float) -> float:
+        """Wait until the server answers and prove that it is the one on `db`; return the seconds it took.
+
+        Raises SqlError where it does not answer in time, or another database answers on the port.
+        """
+        began = time.monotonic()
+        while True:
+            try:
+                self.prove_ours(db)
+                return time.monotonic() - began
+            except SqlError as error:
+                if "another database" in str(error) or time.monotonic() - began > timeout:
+                    raise
+            time.sleep(0.1)
+
+    def prove_ours(self, db: Path) -> None:
+        """Compare the server's `cairo.root` with `db`. Raises SqlError where it is another's."""
+        root = self.parameter("cairo.root")
+        if root is None or Path(root).resolve() not in (db, db.parent):
+            raise SqlError(
+                f"the server at {self.address} works on another database ({clean_line(root or 'unknown')}); "
+                f"set questdb.pg_port to the server of {db}"
+            )
+
+    def parameter(self, name: str) -> str | None:
+        """Return a configuration value as the server has it."""
+        found = self.rows("SELECT value FROM (SHOW PARAMETERS) WHERE property_path = %s", (name,))
+        return str(found[0]["value"]) if found else None
+
+    def wal_table(self, table: str) -> dict[str, Any] | None:
+        """Return the row of `wal_tables()` of a table: name, suspended, writerTxn, sequencerTxn, …"""
+        found = self.rows("SELECT * FROM wal_tables() WHERE name = %s", (table,))
+        return found[0] if found else None
+
+    @contextlib.contextmanager
+    def _connected(self, deadline: float) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+        connection = psycopg.connect(
+            host=self._settings.host,
+            port=self._settings.pg_port,
+            user=self._settings.user,
+            password=self._settings.password,
+            dbname=self._settings.database,
+            autocommit=True,
+            connect_timeout=_CONNECT,
+            prepare_threshold=None,
+        )
+        with contextlib.closing(connection):
+            # The server ignores statement_timeout, and a hanging one never answers: the deadline is ours.
+            ending = threading.Timer(deadline, _shut, (connection,))
+            ending.daemon = True
+            ending.start()
+            try:
+                yield connection
+            finally:
+                ending.cancel()
+
+
+def _shut(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+    with contextlib.suppress(psycopg.Error, OSError):
+        duplicate = socket.socket(fileno=os.dup(connection.fileno()))
+        with duplicate:
+            duplicate.shutdown(socket.SHUT_RDWR)

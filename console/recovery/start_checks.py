@@ -1,0 +1,71 @@
+"""Whether a server may be started: nothing that its first sweep would delete, no header that outruns its file."""
+
+from collections.abc import Iterator
+
+from console.diagnosis.model import Code, TableReport
+from console.questdb.layout import TableDirectory
+from console.questdb.txn_log import read_log
+from console.recovery.expectation import applied_of
+from console.recovery.model import Refusal
+from console.recovery.registry import PlanContext
+
+# Findings that mean: the purge would delete rows, or the server crash, soon after a start.
+_DEADLY = (
+    Code.LOG_MAX_TXN_PAST_END,
+    Code.LOG_MAX_TXN_BELOW_APPLIED,
+    Code.LOG_HEADER_ZEROED,
+    Code.WAL_AT_RISK_OF_PURGE,
+    Code.WAL_INDEX_LOW,
+)
+
+
+def start_refusals(context: PlanContext) -> tuple[Refusal, ...]:
+    """Return why the server must not be started on what is on disk now."""
+    found: list[Refusal] = []
+    for table in context.database.tables():
+        if table.wal is not False:
+            found += _log_refusals(table)
+            report = context.report(table.raw_name)
+            if report is not None:
+                known = {refusal.code for refusal in found if refusal.reason.startswith(f"{table.name}:")}
+                found += [r for r in _finding_refusals(report) if r.code not in known]
+    return tuple(found)
+
+
+def _log_refusals(table: TableDirectory) -> Iterator[Refusal]:
+    """Judge the header by itself: what this says does not depend on any diagnosis."""
+    log = read_log(table.sequencer)
+    if log.header is None or not log.readable:
+        return
+    applied, max_txn = applied_of(table), log.header.max_txn
+    instead = "repair-log, or restore-sequencer, for that table first"
+    gaps = log.missing_parts((applied or 0) + 1, max_txn) if log.v2 else log.missing_parts(1, max_txn)
+    if gaps:
+        first, last = gaps[0]
+        yield Refusal(
+            "header-past-end",
+            f"{table.name}: the log's header names {max_txn:,} transactions and the file ends before "
+            f"{first:,} to {last:,}: the server crashes on that, or takes them for zeros",
+            instead,
+        )
+    if applied is not None and max_txn < applied:
+        yield Refusal(
+            "log-below-applied",
+            f"{table.name}: the log ends at {max_txn:,} and {applied:,} are applied: the first sweep would delete WAL",
+            instead,
+        )
+
+
+def _finding_refusals(report: TableReport) -> Iterator[Refusal]:
+    for finding in report.findings:
+        if finding.code in _DEADLY:
+            code = {
+                Code.LOG_MAX_TXN_PAST_END: "header-past-end",
+                Code.LOG_MAX_TXN_BELOW_APPLIED: "log-below-applied",
+                Code.WAL_AT_RISK_OF_PURGE: "purge-clock-not-empty",
+            }.get(finding.code, finding.code.value)
+            yield Refusal(
+                code,
+                f"{report.table}: {finding.message}",
+                f"{report.next_step.action or 'repair-log'} for {report.table} first",
+            )
