@@ -1,0 +1,215 @@
+"""The order in which a log refers to each WAL's segments: the next transaction each time, or what else.
+
+A place is segment id (low half) and segment transaction (high half) of a reference as one i64: so they lie in a record.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from console.questdb.ranges import RangeCollector
+from console.questdb.txn_log import TxnLog
+
+_MAX_WALS: Final = 1 << 20
+_STATE: Final = np.dtype([("wal_id", "<i4"), ("place", "<i8"), ("breaks", "<i8")])
+_PLACE_OFFSET: Final = 12
+_NEXT: Final = 1 << 32
+
+WAL_REFERENCE: Final = np.dtype([("wal_id", "<i4"), ("segment_id", "<i4"), ("segment_txn", "<i4")])
+"""A reference to a segment transaction."""
+
+
+class WalOrder:
+    """Compares each reference with the one before it of the same wal, chunk by chunk.
+
+    `breaks` counts records that could not be understood: over one of them nothing can be said about what was left out.
+    Memory is bounded by a million wals, those with the lowest ids being forgotten first.
+    """
+
+    def __init__(self) -> None:
+        self.repeated = RangeCollector()
+        self.order = RangeCollector()
+        self.gap = RangeCollector()
+        self._wals = np.empty(0, _STATE)
+        self._unseen = 0  # breaks before a wal not seen yet; -1 (no count) once wals had to be forgotten
+
+    def last_references(self) -> NDArray[np.void]:
+        """Return the last reference to each wal, by id, as WAL_REFERENCE."""
+        wals = np.empty(len(self._wals), WAL_REFERENCE)
+        wals["wal_id"] = self._wals["wal_id"]
+        wals["segment_id"], wals["segment_txn"] = segment_of(self._wals["place"]), txn_of(self._wals["place"])
+        return wals
+
+    def feed(
+        self,
+        first: int,
+        at: NDArray[np.int64] | None,
+        wal: NDArray[np.int32],
+        place: NDArray[np.int64],
+        breaks: NDArray[np.int64] | int,
+    ) -> None:
+        """Take references in log order; each is transaction `first` + its entry of `at` (None: its index).
+
+        `breaks` is the count before each of them, or one number where it is the same for all.
+        """
+        if not len(wal):
+            return
+        order, starts = _group(wal)
+        ids = wal[starts] if order is None else wal[order[starts]]
+        if order is not None:
+            place = place[order]
+            breaks = breaks if isinstance(breaks, int) else breaks[order]
+        carried = self._carried(ids)
+        before = np.empty_like(place)
+        before[1:] = place[:-1]
+        before[starts] = carried["place"]
+        unusual = np.flatnonzero(place - before != _NEXT)
+        if len(unusual):
+            now = np.full(len(unusual), breaks) if isinstance(breaks, int) else breaks[unusual]
+            then = _breaks_before(unusual, starts, carried, breaks)
+            where = unusual if order is None else order[unusual]
+            self._judge(first, where if at is None else at[where], place[unusual], before[unusual], now == then)
+        ends = np.append(starts[1:], len(place)) - 1
+        state = np.empty(len(ids), _STATE)
+        state["wal_id"], state["place"] = ids, place[ends]
+        state["breaks"] = breaks if isinstance(breaks, int) else breaks[ends]
+        self._keep(state)
+
+    def _judge(
+        self,
+        first: int,
+        where: NDArray[np.int64],
+        place: NDArray[np.int64],
+        before: NDArray[np.int64],
+        certain: NDArray[np.bool_],
+    ) -> None:
+        """Say of each reference that is not simply the next what is wrong with it, if anything is."""
+        segment, txn = segment_of(place), txn_of(place)
+        last_segment, last_txn = segment_of(before), txn_of(before)
+        same, newer = segment == last_segment, segment > last_segment
+        for collector, mask in (
+            (self.repeated, same & (txn == last_txn)),
+            (self.order, (same & (txn < last_txn)) | (segment < last_segment)),
+            (self.gap, ((same & (txn > last_txn)) | (newer & (txn != 0))) & certain),
+        ):
+            collector.add(np.sort(first + where[mask]))
+
+    def _carried(self, ids: NDArray[np.int32]) -> NDArray[np.void]:
+        """Return the state of each of `ids`: segment and transaction -1 for a wal not seen before."""
+        carried = np.empty(len(ids), _STATE)
+        carried["wal_id"], carried["place"], carried["breaks"] = ids, -1, self._unseen
+        at = np.searchsorted(self._wals["wal_id"], ids)
+        known = at < len(self._wals)
+        known[known] = self._wals["wal_id"][at[known]] == ids[known]
+        carried[known] = self._wals[at[known]]
+        return carried
+
+    def _keep(self, state: NDArray[np.void]) -> None:
+        at = np.searchsorted(self._wals["wal_id"], state["wal_id"])
+        known = at < len(self._wals)
+        known[known] = self._wals["wal_id"][at[known]] == state["wal_id"][known]
+        self._wals[at[known]] = state[known]
+        if not known.all():
+            self._wals = np.insert(self._wals, at[~known], state[~known])
+            if len(self._wals) > _MAX_WALS:
+                self._wals = self._wals[-_MAX_WALS:].copy()
+                self._unseen = -1
+
+
+def places_of(records: NDArray[np.void]) -> NDArray[np.int64]:
+    """Return the places that `records` (RECORD or RECORD_V2) name, as a view."""
+    both = np.dtype({"names": ["place"], "formats": ["<i8"], "offsets": [_PLACE_OFFSET], "itemsize": records.itemsize})
+    found: NDArray[np.int64] = records.view(both)["place"]
+    return found
+
+
+def segment_of(place: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the segment ids."""
+    return (place << 32) >> 32
+
+
+def txn_of(place: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the segment transactions."""
+    return place >> 32
+
+
+def _group(wal: NDArray[np.int32]) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]:
+    """Return a stable order by wal (None: it is in order already) and where each wal's group starts in it."""
+    if (wal[1:] >= wal[:-1]).all():
+        return None, np.concatenate([[0], np.flatnonzero(wal[1:] != wal[:-1]) + 1])
+    low = int(wal.min())
+    span = int(wal.max()) - low
+    narrow = np.uint8 if span < 1 << 8 else np.uint16 if span < 1 << 16 else None
+    # numpy sorts integers of up to 16 bits by radix: linear, once per byte
+    order = np.argsort(wal if narrow is None else (wal - low).astype(narrow), kind="stable")
+    ordered = wal[order]
+    return order, np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1])
+
+
+def _breaks_before(
+    rows: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    carried: NDArray[np.void],
+    breaks: NDArray[np.int64] | int,
+) -> NDArray[np.int64]:
+    """Return for each of `rows` (grouped order) the count of breaks when its wal was referred to before."""
+    then = np.full(len(rows), breaks) if isinstance(breaks, int) else breaks[rows - 1]
+    group = np.minimum(np.searchsorted(starts, rows), len(starts) - 1)
+    is_start = starts[group] == rows
+    then[is_start] = carried["breaks"][group[is_start]]
+    return then
+
+
+SEGMENT_REFERENCES: Final = np.dtype(
+    [
+        ("wal_id", "<i4"),
+        ("segment_id", "<i4"),
+        ("count", "<i8"),
+        ("first_txn", "<i8"),
+        ("last_txn", "<i8"),
+        ("lowest", "<i4"),
+        ("highest", "<i4"),
+    ]
+)
+"""How a log refers to one segment: number of records, first and last seqTxn, lowest and highest segment transaction."""
+
+
+def segment_references(log: TxnLog, wal_ids: Sequence[int], *, first: int = 1) -> NDArray[np.void]:
+    """Return SEGMENT_REFERENCES, by wal and segment, for the wals `wal_ids` in the records from `first` to maxTxn.
+
+    For the wals that are still on disk: those of an old log are many. Raises OSError where a file cannot be read.
+    """
+    wanted = np.unique(np.asarray(wal_ids, np.int32))
+    found = np.empty(0, SEGMENT_REFERENCES)
+    for at, records in log.chunks(first=first):
+        mine = np.flatnonzero(np.isin(records["wal_id"], wanted))
+        if len(mine):
+            found = _merge(found, _summary(records[mine], at + mine))
+    return found
+
+
+def _summary(records: NDArray[np.void], txns: NDArray[np.int64]) -> NDArray[np.void]:
+    order = np.lexsort((records["segment_id"], records["wal_id"]))
+    records, txns = records[order], txns[order]
+    wal, segment, txn = records["wal_id"], records["segment_id"], np.ascontiguousarray(records["segment_txn"])
+    starts = np.concatenate([[0], np.flatnonzero((wal[1:] != wal[:-1]) | (segment[1:] != segment[:-1])) + 1])
+    found = np.empty(len(starts), SEGMENT_REFERENCES)
+    found["wal_id"], found["segment_id"] = wal[starts], segment[starts]
+    found["count"] = np.diff(np.append(starts, len(records)))
+    found["first_txn"], found["last_txn"] = np.minimum.reduceat(txns, starts), np.maximum.reduceat(txns, starts)
+    found["lowest"], found["highest"] = np.minimum.reduceat(txn, starts), np.maximum.reduceat(txn, starts)
+    return found
+
+
+def _merge(one: NDArray[np.void], other: NDArray[np.void]) -> NDArray[np.void]:
+    both = np.concatenate([one, other])
+    both = both[np.lexsort((both["segment_id"], both["wal_id"]))]
+    new = (both["wal_id"][1:] != both["wal_id"][:-1]) | (both["segment_id"][1:] != both["segment_id"][:-1])
+    starts = np.concatenate([[0], np.flatnonzero(new) + 1])
+    merged: NDArray[np.void] = both[starts]
+    merged["count"] = np.add.reduceat(both["count"], starts)
+    for name, least in (("first_txn", True), ("last_txn", False), ("lowest", True), ("highest", False)):
+        merged[name] = (np.minimum if least else np.maximum).reduceat(np.ascontiguousarray(both[name]), starts)
+    return merged
