@@ -4,27 +4,47 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from console import paths
+from console.errors import WalmedicError
 from console.probes.sample import Sample
+from console.probes.scheduler import OnSample
 from console.probes.state import StationState
 from console.settings import Settings
 from console.widgets import figures
+from console.widgets.clipboard import copy
 from console.widgets.line import Line, Role, Span, line, spread
 from console.widgets.theme import Colors, choose, make_theme
 from screens.dashboard import Dashboard
 from screens.frame import FramedScreen
+from screens.port import EnginePort
 
 _LOG = logging.getLogger(__name__)
 _ARMED_FOR = 600.0  # seconds that operate mode lasts
-_STYLES = ("base.tcss", "too_small.tcss")
+_STYLES = ("base.tcss", "too_small.tcss", "palette.tcss", "plan.tcss", "browser.tcss")
 
 Clock = Callable[[], float]
+
+
+class Sources(Protocol):
+    """What reads the station again and again: the scheduler."""
+
+    def start(self) -> None:
+        """Begin to read."""
+        ...
+
+    def poke(self, *names: str) -> None:
+        """Read now."""
+        ...
+
+    async def close(self) -> None:
+        """Stop and release everything."""
+        ...
 
 
 class SampleArrived(Message):
@@ -37,6 +57,21 @@ class SampleArrived(Message):
     def can_replace(self, message: Message) -> bool:
         """Return whether `message` is an older sample of the same probe."""
         return isinstance(message, SampleArrived) and message.sample.probe == self.sample.probe
+
+
+def station_sources(settings: Settings, on_sample: OnSample) -> Sources:
+    """Return the scheduler over all probes of the station. Imports the drivers: not before the first paint."""
+    from console.probes.scheduler import Scheduler
+    from console.probes.station import station_probes
+
+    return Scheduler(station_probes(settings), on_sample)
+
+
+def station_engine(settings: Settings) -> EnginePort:
+    """Return the recovery engine, which starts actions in processes of their own. Blocks: from a thread only."""
+    from console.recovery.launch import LaunchingEngine
+
+    return LaunchingEngine(settings)
 
 
 class ConsoleApp(App[int], inherit_bindings=False):
@@ -53,7 +88,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self,
         settings: Settings,
         *,
-        colors: Colors,
+        colors: Colors = Colors.FULL,
+        sources: Callable[[Settings, OnSample], Sources] | None = station_sources,
+        engine: Callable[[Settings], EnginePort] = station_engine,
         wall_clock: Clock = time.time,
         monotonic: Clock = time.monotonic,
         ticking: bool = True,
@@ -71,6 +108,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.paused = False
         self.wall_clock = wall_clock
         self.monotonic = monotonic
+        self._make_sources = sources
+        self._make_engine = engine
+        self._sources: Sources | None = None
+        self._engine: EnginePort | None = None
         self._ticking = ticking
         self._armed_until = 0.0
 
@@ -81,11 +122,29 @@ class ConsoleApp(App[int], inherit_bindings=False):
         return Dashboard()
 
     def on_mount(self) -> None:
-        """Start the clock."""
+        """Start the clock, and the sources once the first screen is painted."""
         if self._ticking:
             self.set_interval(1.0, self._tick)
+        self.call_after_refresh(self._start_sources)
+
+    def _start_sources(self) -> None:
+        if self._make_sources is None:
+            return
+        try:
+            self._sources = self._make_sources(self.settings, lambda sample: self.post_message(SampleArrived(sample)))
+        except WalmedicError as error:
+            self.notify(str(error), severity="error", timeout=30, markup=False)
+            return
+        self._sources.start()
+
+    async def on_unmount(self) -> None:
+        """Release what the sources hold; a running action is a process of its own and goes on."""
+        if self._sources is not None:
+            await self._sources.close()
 
     def _tick(self) -> None:
+        if self._armed_until and not self.armed_for:
+            self.disarm()
         if isinstance(self.screen, FramedScreen):
             self.screen.tick()
 
@@ -99,12 +158,35 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Take a sample that a probe brought."""
         self.take(message.sample)
 
-    # ---- mode --------------------------------------------------------------------------------------------------------
+    # ---- what screens ask for ----------------------------------------------------------------------------------------
 
     @property
     def armed_for(self) -> float:
         """Return the seconds for which operate mode is still armed; 0 in observe mode."""
         return max(0.0, self._armed_until - self.monotonic())
+
+    def arm(self) -> None:
+        """Arm operate mode for ten minutes."""
+        self._armed_until = self.monotonic() + _ARMED_FOR
+        _LOG.info("operate mode armed")
+        self._tick()
+
+    def disarm(self) -> None:
+        """Go back to observe mode."""
+        self._armed_until = 0.0
+        _LOG.info("operate mode ended")
+        self._tick()
+
+    def engine(self) -> EnginePort:
+        """Return the engine, made at the first use; from a thread only."""
+        if self._engine is None:
+            self._engine = self._make_engine(self.settings)
+        return self._engine
+
+    def refresh_sources(self) -> None:
+        """Have all sources read again now."""
+        if self._sources is not None:
+            self._sources.poke()
 
     def header(self, title: str, width: int) -> Line:
         """Return the header line: station, mode in words, clock."""
@@ -118,24 +200,84 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     # ---- actions -----------------------------------------------------------------------------------------------------
 
-    def action_pause(self) -> None:
-        """Hold the screen still, or let it go on."""
-        self.paused = not self.paused
-        self._tick()
-
     async def action_back(self) -> None:
         """Leave the screen on top."""
         if len(self.screen_stack) > 1:
             await self.pop_screen()
 
+    def action_pause(self) -> None:
+        """Hold the screen still, or let it go on."""
+        self.paused = not self.paused
+        self._tick()
+
+    def action_refresh_now(self) -> None:
+        """Read all sources again now."""
+        self.refresh_sources()
+
+    def action_actions(self) -> None:
+        """Open the action palette."""
+        from screens.palette import Palette
+
+        self.push_screen(Palette())
+
+    def action_why_not(self) -> None:
+        """Explain the steps that would destroy data now."""
+        from screens.why_not import WhyNot
+
+        self.push_screen(WhyNot())
+
+    def action_browser(self) -> None:
+        """Open the browser."""
+        from screens.browser import Browser
+
+        self.push_screen(Browser())
+
+    def action_journal(self) -> None:
+        """Open the journal."""
+        from screens.journal import JournalScreen
+
+        self.push_screen(JournalScreen())
+
+    def action_operate(self) -> None:
+        """Ask for operate mode, or end it at once."""
+        from screens.arm import Arm
+
+        if self.armed_for:
+            self.disarm()
+        else:
+            self.push_screen(Arm())
+
+    def action_help(self) -> None:
+        """Open the help of the screen on top."""
+        from screens.help import Help, keys_of
+
+        bindings = [binding for _, binding, _, _ in self.screen.active_bindings.values()]
+        places = (
+            ("settings", self.settings.file or "none; walmedic init writes one"),
+            ("database", self.settings.questdb.db_root or "not known"),
+            ("state", str(self.settings.state_path)),
+            ("log", str(paths.default_state_dir() / "walmedic.log")),
+        )
+        self.push_screen(Help(keys_of(bindings), places))
+
+    def action_copy_screen(self) -> None:
+        """Copy the screen as text."""
+        rows = [strip.text.rstrip() for strip in self.screen._compositor.render_strips()]
+        self.copy_text("\n".join(rows) + "\n")
+
+    def copy_text(self, text: str) -> None:
+        """Copy `text` by OSC 52 and, inside tmux, into its buffer; say what happened."""
+        self.copy_to_clipboard(text)
+        self.notify(copy(text, os.environ), timeout=4, markup=False)
+
     def action_hint_quit(self) -> None:
         """Say which key quits: an interrupt meant for something else must not end the console."""
-        self.notify("q quits from the dashboard; Esc goes back one screen", timeout=4)
+        self.notify("q quits from the dashboard; Esc goes back one screen", timeout=4, markup=False)
 
 
-def make_app(settings: Settings, *, colors: Colors = Colors.FULL, **parts: Any) -> ConsoleApp:
-    """Return the console for `settings`; `parts` replace clocks, sources and engine."""
-    return ConsoleApp(settings, colors=colors, **parts)
+def make_app(settings: Settings, **parts: Any) -> ConsoleApp:
+    """Return the console for `settings`; `parts` replace colours, clocks, sources and engine."""
+    return ConsoleApp(settings, **parts)
 
 
 def run_console(settings: Settings, *, mouse: bool = False, colors: str = "auto") -> int:

@@ -7,6 +7,7 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.widget import Widget
 
+from console.probes.flow import flow as flow_of
 from console.settings import Settings
 from console.widgets.frames import Box
 from console.widgets.pane import Builder, Framed, Pane
@@ -84,7 +85,7 @@ class Dashboard(FramedScreen):
     def action_scroll(self, lines: int) -> None:
         """Move the text of the pane that has the whole screen."""
         if self._alone:
-            self._panes[self._alone].scroll_by(lines)
+            self._panes[self._alone].move_text(lines)
 
     def _relayout(self) -> None:
         for pane in self._panes.values():
@@ -116,7 +117,7 @@ class Dashboard(FramedScreen):
             "crashes": source("crashes"),
             "services": source("services", _has_services(settings)),
             "backlog": source("backlog", bool(settings.redis.streams)),
-            "flow": state,
+            "flow": flow_of(state, settings, now) if state.readings else None,
             "journal": source("journal"),
         }
 

@@ -1,17 +1,23 @@
 """What every full screen has: the header, the keys, and the page that says when the terminal is too small."""
 
-from typing import ClassVar
+import logging
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
 
+from console.errors import WalmedicError
+from console.probes.worker import Worker
 from console.widgets.line import Line, Role, Span, line
 from console.widgets.pane import Bar
 from screens.port import ConsolePort
 from screens.too_small import MIN_HEIGHT, MIN_WIDTH, TooSmall
 
+_LOG = logging.getLogger(__name__)
 _WIDTHS = [(0, "-thin"), (MIN_WIDTH, "-narrow"), (110, "-wide")]
 _HEIGHTS = [(0, "-flat"), (MIN_HEIGHT, "-low"), (30, "-tall")]
 _KEYS_SHOWN = 6
@@ -23,16 +29,30 @@ def key_label(key: str) -> str:
     return _LABELS.get(key, key)
 
 
+class Answer(Message):
+    """What a call in a thread brought: a value, or the sentence of an error. `asked` names the call."""
+
+    def __init__(self, asked: str, value: Any, error: str) -> None:
+        super().__init__()
+        self.asked = asked
+        self.value = value
+        self.error = error
+
+
 class FramedScreen(Screen[None]):
     """A screen of the console: header, body, keys. Subclasses give the body, its bindings and its message handlers."""
 
     HORIZONTAL_BREAKPOINTS = _WIDTHS
     VERTICAL_BREAKPOINTS = _HEIGHTS
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("question_mark", "app.help", "Help", id="help", tooltip="all keys and actions of this screen"),
+        Binding("question_mark,f1", "app.help", "Help", id="help", tooltip="all keys and actions of this screen"),
         Binding("escape,q", "app.back", "Back", id="back", tooltip="leave this screen; nothing is done"),
     ]
     TITLE_WORD = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked: dict[str, int] = {}
 
     @property
     def console(self) -> ConsolePort:
@@ -76,3 +96,22 @@ class FramedScreen(Screen[None]):
         parts = list(seen.values())[:_KEYS_SHOWN]
         keys = line(" ", *(line(part, "  ") for part in parts))
         self.query_one("#keys", Bar).show(keys)
+
+    def ask(self, asked: str, call: Callable[[], Any]) -> None:
+        """Run a slow call in a thread; its Answer comes as a message. A newer call of the same name supersedes it."""
+        self._asked[asked] = number = self._asked.get(asked, 0) + 1
+
+        async def work() -> None:
+            value, error = None, ""
+            try:
+                # A daemon thread: a disk that hangs must not keep the console from closing.
+                value = await Worker(asked).call(call)
+            except WalmedicError as refused:
+                error = str(refused)
+            except Exception as unexpected:
+                _LOG.exception("%s failed", asked)
+                error = f"an unexpected {type(unexpected).__name__}; the log has it"
+            if self._asked.get(asked) == number and self.is_attached:
+                self.post_message(Answer(asked, value, error))
+
+        self.run_worker(work(), exit_on_error=False, group=asked, name=asked)

@@ -24,14 +24,14 @@ PLAIN = str.maketrans(_TWINS)
 
 
 def spark(values: Sequence[int], width: int) -> str:
-    """Return the newest `width` values as bars scaled to their greatest; nothing for no values.
+    """Return the newest `width` values as bars from their least to their greatest; nothing for no values.
 
-    The scale starts at zero, so that a steady level looks steady and not like noise.
+    What moves by less than a fiftieth is drawn level, so that noise does not look like news.
     """
-    shown = list(values)[-width:]
-    top = max(shown, default=0)
+    shown = list(values)[-width:] if width > 0 else []
     if not shown:
         return ""
-    if top <= 0:
-        return BARS[0] * len(shown)
-    return "".join(BARS[min(7, max(0, value) * 8 // (top + 1))] for value in shown)
+    low, high = min(shown), max(shown)
+    if high - low <= high // 50:
+        return (BARS[3] if high else BARS[0]) * len(shown)
+    return "".join(BARS[(value - low) * 7 // (high - low)] for value in shown)

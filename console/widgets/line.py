@@ -25,6 +25,7 @@ class Role(enum.StrEnum):
     KEY = "key"
     CURSOR = "cursor"
     MARK = "mark"
+    FIELD = "field"
     ARMED = "armed"
 
 

@@ -130,12 +130,13 @@ class Pane(LineWidget):
         self._view = view
         self._draw()
 
-    def scroll_by(self, lines: int) -> None:
-        """Move the text by `lines`, as far as there is any."""
+    def move_text(self, lines: int) -> bool:
+        """Move the text by `lines`, as far as there is any; return whether it moved."""
         total = self.wanted(self._frame.box.inner_width, open=self._open)
         last = max(0, total - self._frame.box.inner_height)
-        self.scroll_line = min(max(0, self.scroll_line + lines), last)
+        before, self.scroll_line = self.scroll_line, min(max(0, self.scroll_line + lines), last)
         self._draw()
+        return self.scroll_line != before
 
     def _draw(self) -> None:
         box = self._frame.box

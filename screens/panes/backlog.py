@@ -37,9 +37,7 @@ def build(source: Source[BacklogSample], room: Room) -> Content:
 
 def waiting(stream: StreamSample) -> tuple[int, bool]:
     """Return how many entries wait for the writer, and whether that is exact or an upper bound."""
-    if stream.lag is None:
-        return stream.length, False
-    return stream.lag + (stream.pending or 0), stream.lag_known
+    return (stream.length, False) if stream.waiting is None else (stream.waiting, stream.lag_known)
 
 
 def _stream(stream: StreamSample, names: int, width: int) -> Line:
@@ -63,7 +61,12 @@ def _stream(stream: StreamSample, names: int, width: int) -> Line:
 
 
 def _horizon(stream: StreamSample, number: int) -> Line:
-    """Return what happens next: full in, empty in, or level."""
+    """Return what happens next: entries lost, full in, empty in, or level."""
+    if stream.losing:
+        return line(Span(f"{glyphs.BAD} LOSING ENTRIES", Role.BAD))
+    if stream.seconds_to_loss is not None and stream.seconds_to_loss < (stream.seconds_to_full or 1e12):
+        role = Role.BAD if stream.seconds_to_loss < _SOON else Role.WARN
+        return line(Span("loses in ", Role.DIM), Span(figures.duration(stream.seconds_to_loss), role))
     if stream.seconds_to_full is not None:
         role = Role.BAD if stream.seconds_to_full < _SOON else Role.WARN
         return line(Span("full in ", Role.DIM), Span(figures.duration(stream.seconds_to_full), role))

@@ -1,10 +1,36 @@
-"""Flow: where the data goes and where it stands still, in one line, and what is safe."""
+"""Flow: the way of the data in one line, where it stands still, and what that costs."""
 
-from console.probes.state import StationState
-from console.widgets.line import Role, Span, line
+from console.probes.flow import Flow, HopState
+from console.widgets import figures, glyphs
+from console.widgets.line import BLANK, Line, Role, Span, cells, join, line, wrap
 from console.widgets.pane import Content, Room
 
+_STATES = {
+    HopState.OK: (glyphs.OK, "", Role.OK),
+    HopState.SLOW: (glyphs.WARN, " slow", Role.WARN),
+    HopState.STUCK: (glyphs.BAD, " STUCK", Role.BAD),
+    HopState.DOWN: (glyphs.BAD, " DOWN", Role.BAD),
+    HopState.UNKNOWN: (glyphs.UNKNOWN, "", Role.DIM),
+}
 
-def build(state: StationState, room: Room) -> Content:
-    """Return the flow pane."""
-    return Content("flow", (line(Span("reading…", Role.DIM)),))
+
+def build(flow: Flow | None, room: Room) -> Content:
+    """Return the flow pane; two lines, so that nothing below it moves."""
+    if flow is None:
+        return Content("flow", (line(Span("reading…", Role.DIM)),))
+    hops: list[Line] = []
+    for hop in flow.hops:
+        glyph, word, role = _STATES[hop.state]
+        hops.append(line(f"{hop.name} ", Span(f"{glyph}{word}", role)))
+    way = join(hops, line(Span(f" {glyphs.ARROW} ", Role.DIM)))
+    stuck = flow.stuck_at
+    if stuck is not None and stuck.detail:
+        detail = line("  ", Span(stuck.detail, Role.WARN))
+        if cells(way) + cells(detail) <= room.width:
+            way = line(way, detail)
+    outlook = wrap(flow.outlook, room.width, Role.BAD if flow.losing else Role.STRONG)
+    note = line(Span(f"since {figures.clock(flow.since)}", Role.WARN)) if stuck and flow.since else BLANK
+    lines = [way]
+    if stuck is not None and stuck.detail and stuck.detail not in "".join(span.text for span in way):
+        lines.extend(wrap(f"{stuck.name}: {stuck.detail}", room.width, Role.WARN)[: 2 if room.open else 1])
+    return Content("flow", (*lines, *outlook), note)

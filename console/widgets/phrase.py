@@ -1,0 +1,78 @@
+"""The field in which a confirmation is typed. What is pasted is refused: the phrase must pass through the mind."""
+
+from dataclasses import dataclass
+
+from textual.events import Key, Paste
+from textual.message import Message
+
+from console.widgets.line import Role, Span, line
+from console.widgets.pane import LineWidget
+
+_LONGEST = 200
+
+
+class PhraseField(LineWidget, can_focus=True):
+    """One line of typing: characters, backspace, enter. It has no clipboard, no history and no completion."""
+
+    @dataclass
+    class Typed(Message):
+        """The text has changed."""
+
+        text: str
+
+    @dataclass
+    class Submitted(Message):
+        """Enter was pressed."""
+
+        text: str
+
+    class PasteRefused(Message):
+        """Something was pasted; nothing of it was taken."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.text = ""
+
+    def on_mount(self) -> None:
+        """Draw the empty field."""
+        self._draw()
+
+    def on_focus(self) -> None:
+        """Show the cursor."""
+        self._draw()
+
+    def on_blur(self) -> None:
+        """Hide the cursor."""
+        self._draw()
+
+    def clear(self) -> None:
+        """Forget what was typed."""
+        self._set("")
+
+    def on_key(self, event: Key) -> None:
+        """Take one key."""
+        if event.key == "enter":
+            event.stop()
+            self.post_message(self.Submitted(self.text))
+        elif event.key == "backspace":
+            event.stop()
+            self._set(self.text[:-1])
+        elif event.character is not None and event.is_printable and len(self.text) < _LONGEST:
+            event.stop()
+            self._set(self.text + event.character)
+
+    def on_paste(self, event: Paste) -> None:
+        """Refuse what is pasted."""
+        event.stop()
+        event.prevent_default()
+        self.post_message(self.PasteRefused())
+
+    def _set(self, text: str) -> None:
+        if text != self.text:
+            self.text = text
+            self._draw()
+            self.post_message(self.Typed(text))
+
+    def _draw(self) -> None:
+        cursor = Span(" ", Role.CURSOR) if self.has_focus else Span("")
+        self.put([line(" ", Span("> ", Role.KEY), Span(self.text, Role.STRONG), cursor)])

@@ -1,0 +1,70 @@
+"""Operate mode is armed on purpose: by a typed word, for a limited time."""
+
+from typing import ClassVar
+
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.widget import Widget
+
+from console.widgets import glyphs
+from console.widgets.frames import Box
+from console.widgets.line import BLANK, Line, Role, Span, line, wrap
+from console.widgets.pane import Content, Framed, Pane, Room
+from console.widgets.phrase import PhraseField
+from screens.frame import FramedScreen
+
+WORD = "operate"
+
+
+class Arm(FramedScreen):
+    """Says what operate mode means, and asks for its word."""
+
+    TITLE_WORD = "arm operate mode"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "app.back", "Back, stay in observe mode", id="back", tooltip="stay in observe mode")
+    ]
+
+    def body(self) -> list[Widget]:
+        """Return the text and the field."""
+        return [
+            Framed(Pane(_explain, id="explain"), arrange=_arrange, is_open=lambda size: True, id="arm"),
+            PhraseField(id="phrase"),
+        ]
+
+    def on_mount(self) -> None:
+        """Draw, and take the keys."""
+        super().on_mount()
+        self._show(BLANK)
+        self.query_one(PhraseField).focus()
+
+    @on(PhraseField.PasteRefused)
+    def _pasted(self) -> None:
+        self._show(line(Span(f"{glyphs.BAD} pasting is refused: ", Role.BAD), "type the word"))
+
+    @on(PhraseField.Submitted)
+    def _submitted(self, event: PhraseField.Submitted) -> None:
+        if event.text.strip() == WORD:
+            self.console.arm()
+            self.app.pop_screen()
+        else:
+            self._show(
+                line(Span(f"{glyphs.BAD} not armed: ", Role.BAD), f"the word is {WORD}; Esc stays in observe mode")
+            )
+
+    def _show(self, said: Line) -> None:
+        self.query_one("#explain", Pane).show(said)
+
+
+def _explain(said: Line, room: Room) -> Content:
+    text = (
+        "In operate mode a plan can be confirmed and carried out. Each one still asks for its own phrase, "
+        "and the policy still refuses what would destroy data. The mode ends by itself after ten minutes; "
+        "o ends it at once."
+    )
+    asked = line("Type  ", Span(WORD, Role.STRONG), "  and Enter to arm it for ten minutes.")
+    return Content("operate mode", (*wrap(text, min(room.width, 76)), BLANK, asked, said))
+
+
+def _arrange(size: Size) -> list[Box]:
+    return [Box("explain", 0, 0, size.width, min(size.height, 9))]

@@ -1,0 +1,153 @@
+"""The action palette: the recommended step on top, what is open, what is blocked. It does nothing itself."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.events import Key
+from textual.geometry import Size
+from textual.widget import Widget
+
+from console.recovery.model import Availability
+from console.widgets.choice import ChoiceList
+from console.widgets.frames import Box
+from console.widgets.line import BLANK, Line, Role, Span, line
+from console.widgets.pane import Bar, Content, Framed, Pane, Room
+from screens.frame import Answer, FramedScreen
+from screens.panes import actions, tables
+from screens.plan import PlanScreen
+
+_DETAIL = 9  # lines for the action under the cursor
+
+
+class Palette(FramedScreen):
+    """Choose a table by ← →, an action by ↑ ↓ or by typing, see its plan by Enter."""
+
+    TITLE_WORD = "actions"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "app.back", "Back", id="back", tooltip="leave the palette; nothing is done"),
+        Binding("enter", "plan", "Plan", id="plan", tooltip="show what the action would do, and cost"),
+        Binding("left", "table(-1)", "Table", id="table-left", show=False, tooltip="the table before"),
+        Binding("right,tab", "table(1)", "Table", id="table", tooltip="the next table"),
+        Binding("up", "move(-1)", "Up", id="up", show=False),
+        Binding("down", "move(1)", "Down", id="down", show=False),
+        Binding("pageup", "move(-8)", "Page up", id="page-up", show=False),
+        Binding("pagedown", "move(8)", "Page down", id="page-down", show=False),
+    ]
+
+    def __init__(self, table: str | None = None) -> None:
+        super().__init__()
+        self._table = table
+        self._typed = ""
+        self._actions: Sequence[Availability] = ()
+
+    def body(self) -> list[Widget]:
+        """Return the target line, the list, and the pane about the action under the cursor."""
+        return [
+            Bar(id="target"),
+            Bar(id="typed"),
+            Framed(ChoiceList(id="list"), arrange=_list, is_open=lambda size: True, id="offer"),
+            Framed(Pane(_detail, id="detail"), arrange=_arrange, is_open=lambda size: True, id="about"),
+        ]
+
+    def on_mount(self) -> None:
+        """Ask the engine what is open."""
+        super().on_mount()
+        if self._table is None:
+            self._table = next(iter(self._tables()), None)
+        self._ask()
+
+    def on_screen_resume(self) -> None:
+        """Ask again after a plan or an action."""
+        super().on_screen_resume()
+        self._ask()
+
+    def on_key(self, event: Key) -> None:
+        """Filter by what is typed."""
+        if event.key == "backspace":
+            self._typed = self._typed[:-1]
+        elif event.character is not None and event.is_printable and event.character != "?":
+            self._typed += event.character
+        else:
+            return
+        event.stop()
+        self._show()
+
+    def action_move(self, steps: int) -> None:
+        """Move the cursor."""
+        self.query_one(ChoiceList).move(steps)
+
+    def action_table(self, steps: int) -> None:
+        """Choose another table."""
+        names = self._tables()
+        if names:
+            at = names.index(self._table) if self._table in names else 0
+            self._table = names[(at + steps) % len(names)]
+            self._actions = ()
+            self._ask()
+
+    def action_plan(self) -> None:
+        """Open the plan of the action under the cursor; blocked ones too, which say why."""
+        chosen = self._chosen()
+        if chosen is not None:
+            table = self._table if chosen.spec.needs_table else None
+            self.app.push_screen(PlanScreen(chosen.spec, table))
+
+    @on(ChoiceList.Moved)
+    def _moved(self) -> None:
+        self.query_one("#detail", Pane).show(self._chosen())
+
+    def _tables(self) -> list[str]:
+        report = self.console.state.tables.data
+        return [table.table for table in tables.worst_first(report)] if report is not None else []
+
+    def _chosen(self) -> Availability | None:
+        key = self.query_one(ChoiceList).key
+        return next((action for action in self._actions if action.spec.id == key), None)
+
+    def _ask(self) -> None:
+        table, console = self._table, self.console
+        self.ask("availability", lambda: console.engine().availability(table))
+        self._show()
+
+    def on_answer(self, answer: Answer) -> None:
+        """Show what the engine said."""
+        if answer.error:
+            self._actions = ()
+            self.query_one("#detail", Pane).show(answer.error)
+        else:
+            self._actions = answer.value
+        self._show()
+
+    def _show(self) -> None:
+        self.query_one("#target", Bar).show(self._target())
+        waiting = Span("asking what is possible…", Role.DIM) if not self._actions else Span("type to filter", Role.DIM)
+        typed = line(" ", Span("> ", Role.KEY), Span(self._typed, Role.STRONG), Span(" ", Role.CURSOR))
+        self.query_one("#typed", Bar).show(line(typed, BLANK if self._typed else line(" ", waiting)))
+        choices = self.query_one(ChoiceList)
+        listed = actions.items(self._actions, self._typed, self.size.width - 3)
+        choices.offer(listed, next((a.spec.id for a in self._actions if a.recommended), ""))
+        if self._actions:
+            self.query_one("#detail", Pane).show(self._chosen())
+
+    def _target(self) -> Line:
+        report = self.console.state.tables.data
+        parts: list[Line] = []
+        for table in tables.worst_first(report) if report is not None else []:
+            here = table.table == self._table
+            name = Span(f" {table.table} ", Role.CURSOR) if here else Span(f" {table.table} ", Role.DIM)
+            parts.append(line(name, " ", tables.verdict(table)))
+        return line(" ", *parts) if parts else line(" ", Span("the station; no table is known", Role.DIM))
+
+
+def _detail(view: Availability | str | None, room: Room) -> Content:
+    return actions.nothing(view, room) if isinstance(view, str) else actions.detail(view, room)
+
+
+def _list(size: Size) -> list[Box]:
+    return [Box("list", 0, 0, size.width, size.height, rule=False)]
+
+
+def _arrange(size: Size) -> list[Box]:
+    return [Box("detail", 0, 0, size.width, size.height)]

@@ -1,0 +1,72 @@
+"""Actions: what is open now, what is not and why, and what comes first."""
+
+from collections.abc import Sequence
+
+from console.recovery.model import Availability, Danger
+from console.widgets import glyphs
+from console.widgets.choice import Item
+from console.widgets.line import BLANK, Line, Role, Span, hanging, left, line, wrap
+from console.widgets.pane import Content, Room
+
+_TOUCHES = {
+    Danger.SAFE: ("touches no data", Role.DIM),
+    Danger.SERVICE: ("touches running services", Role.WARN),
+    Danger.DATA: ("touches a table's files", Role.BAD),
+}
+_NAMES = 19
+
+
+def matches(action: Availability, typed: str) -> bool:
+    """Return whether the letters of `typed` come in this order in the action's id or title."""
+    for text in (action.spec.id, action.spec.title.lower()):
+        letters = iter(text)
+        if all(letter in letters for letter in typed.lower().replace(" ", "")):
+            return True
+    return False
+
+
+def items(actions: Sequence[Availability], typed: str, width: int) -> list[Item]:
+    """Return the list of the palette: the recommended step, then what is open, then what is blocked."""
+    shown = [action for action in actions if matches(action, typed)]
+    groups = (
+        ("recommended now", [a for a in shown if a.recommended]),
+        ("open now", [a for a in shown if a.open and not a.recommended]),
+        ("not now", [a for a in shown if not a.open and not a.recommended]),
+    )
+    listed: list[Item] = []
+    for heading, members in groups:
+        if members:
+            listed.append(Item("", line(Span(heading, Role.DIM))))
+            listed.extend(Item(action.spec.id, _action(action, width)) for action in members)
+    return listed
+
+
+def _action(action: Availability, width: int) -> Line:
+    glyph, role = (glyphs.OK, Role.OK) if action.open else (glyphs.BAD, Role.WARN)
+    said = action.spec.title if action.open else action.refusals[0].reason
+    row = line(
+        Span(f"{glyph} ", role),
+        left(line(Span(action.spec.id, Role.STRONG if action.open else Role.PLAIN)), _NAMES),
+        Span(said, Role.PLAIN if action.open else Role.DIM),
+    )
+    return left(row, width)
+
+
+def detail(action: Availability | None, room: Room) -> Content:
+    """Return what the action under the cursor is, and all that stands against it."""
+    if action is None:
+        return Content("no action matches")
+    touches, role = _TOUCHES[action.spec.danger]
+    lines: list[Line] = [*wrap(action.spec.summary, room.width)]
+    for refusal in action.refusals:
+        lines.extend(hanging(line(Span(f"{glyphs.BAD} ", Role.WARN)), refusal.reason, room.width))
+        lines.extend(
+            hanging(line(Span(f"  first {glyphs.ARROW} ", Role.KEY)), refusal.instead, room.width, Role.STRONG)
+        )
+    lines.extend(hanging(line(Span("undo  ", Role.DIM)), action.spec.undo, room.width, Role.DIM))
+    return Content(action.spec.id, tuple(lines), line(Span(touches, role)))
+
+
+def nothing(message: str, room: Room) -> Content:
+    """Return a sentence where there are no actions to show."""
+    return Content("actions", tuple(wrap(message, room.width)) or (BLANK,))

@@ -1,0 +1,100 @@
+"""A plan as it is read before it is confirmed: why, what will change, what must hold, what it costs, the way back."""
+
+from dataclasses import dataclass
+
+from console.recovery.model import Change, Plan
+from console.widgets import figures, glyphs
+from console.widgets.line import BLANK, Line, Role, Span, crop, hanging, line, right, spread, wrap
+from console.widgets.pane import Content, Room
+
+_SIGNS = {"create": "+", "copy": "+", "rename": "~", "overwrite": "~", "command": "$", "sql": "$", "lock": "•"}
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    """A plan, and what became of the one before it where that was void."""
+
+    plan: Plan
+    void: tuple[str, ...] = ()  # what has changed since the plan that was shown before
+
+
+def why(view: PlanView, room: Room) -> Content:
+    """Return why this action, how sure it is, and what stands against it."""
+    plan = view.plan
+    lines: list[Line] = []
+    if view.void:
+        lines.extend(wrap("The plan before this one is void: the world has changed.", room.width, Role.BAD))
+        lines.extend(line("  ", crop(line(Span(name, Role.PLAIN)), room.width - 2)) for name in view.void[:4])
+    for refusal in plan.refused:
+        lines.extend(hanging(line(Span(f"{glyphs.BAD} REFUSED ", Role.BAD)), refusal.reason, room.width, Role.STRONG))
+        lines.extend(hanging(line(Span(f"  instead {glyphs.ARROW} ", Role.KEY)), refusal.instead, room.width))
+    lines.extend(wrap(plan.why, room.width))
+    for warning in plan.warnings:
+        lines.extend(hanging(line(Span("! ", Role.WARN)), warning, room.width))
+    for left_out in plan.left_out:
+        lines.extend(hanging(line(Span("• left out: ", Role.DIM)), left_out, room.width, Role.DIM))
+    return Content("why this one", tuple(lines), more="more lines")
+
+
+def changes(view: PlanView, room: Room) -> Content:
+    """Return every stage with the exact changes it makes, and the way back."""
+    lines: list[Line] = []
+    for number, stage in enumerate(view.plan.stages, 1):
+        lines.extend(hanging(line(Span(f"{number} ", Role.DIM)), stage.title, room.width, Role.STRONG))
+        for change in stage.changes:
+            lines.extend(_change(change, room.width))
+    if not view.plan.stages:
+        lines.append(line(Span("nothing would change", Role.DIM)))
+    lines.extend(hanging(line(Span("undo  ", Role.DIM)), view.plan.undo, room.width, Role.DIM))
+    needed = view.plan.disk_needed
+    note = line(Span(f"writes {figures.size(needed)}", Role.DIM)) if needed else BLANK
+    return Content("what will change", tuple(lines), note, more="more lines")
+
+
+def _change(change: Change, width: int) -> list[Line]:
+    sign = _SIGNS.get(change.kind, "•")
+    role = Role.WARN if sign == "~" else Role.ACCENT
+    size = line(Span(f" {figures.count(change.size)} bytes", Role.DIM)) if change.size is not None else BLANK
+    lines = [spread(line("  ", Span(f"{sign} ", role), change.target), size, width)]
+    if change.before or change.after:
+        text = f"{change.before} {glyphs.ARROW} {change.after}" if change.before else change.after
+        lines.extend(line("    ", row) for row in wrap(text, width - 4, Role.DIM))
+    return lines
+
+
+def must_hold(view: PlanView, room: Room) -> Content:
+    """Return what must hold, whether it does, and the evidence."""
+    lines: list[Line] = []
+    for requirement in view.plan.requirements:
+        glyph, role = (glyphs.OK, Role.OK) if requirement.holds else (glyphs.BAD, Role.BAD)
+        word = "" if requirement.holds else "NO "
+        text = f"{requirement.claim}: {requirement.evidence}" if requirement.evidence else requirement.claim
+        lines.extend(hanging(line(Span(f"{glyph} {word}", role)), text, room.width))
+    return Content("must hold", tuple(lines) or (line(Span("nothing", Role.DIM)),), more="more lines")
+
+
+def cost(view: PlanView, room: Room) -> Content:
+    """Return rows lost, rows that come back, rows that may come twice."""
+    plan = view.plan
+    lost, role = _lost(plan)
+    parts = (("rows lost", lost, role), ("come back", figures.count(plan.rows_back), Role.STRONG),
+             ("maybe twice", figures.count(plan.rows_maybe_twice), Role.STRONG))  # fmt: skip
+    row: Line = BLANK
+    for name, value, tone in parts:
+        row = line(row, Span(f"{name} ", Role.DIM), right(line(Span(value, tone)), max(7, len(value))), "     ")
+    rehearsed = Span(f"{glyphs.OK} rehearsed", Role.OK) if plan.rehearsed else Span("not rehearsed", Role.DIM)
+    return Content("cost", (spread(row, line(rehearsed), room.width),))
+
+
+def _lost(plan: Plan) -> tuple[str, Role]:
+    lost = plan.rows_lost
+    if lost.kind == "exact":
+        return figures.count(lost.value), Role.OK if lost.value == 0 else Role.BAD
+    return (f"up to {figures.count(lost.value)}" if lost.kind == "bound" else "unknown"), Role.BAD
+
+
+def changed_facts(old: Plan, new: Plan) -> tuple[str, ...]:
+    """Return the names of what the old plan rested on and what is different now."""
+    before = {fact.name: fact.digest for fact in old.facts}
+    after = {fact.name: fact.digest for fact in new.facts}
+    return tuple(sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)))
