@@ -42,3 +42,9 @@ def wait_until_read(layout: Layout, rows: Mapping[str, int]) -> None:
                 said = clean_line(str(error))
                 raise StationError(f"the server does not answer: {said}; see {layout.questdb_log}") from error
             time.sleep(0.1)
+
+
+def rows_between(layout: Layout, table: str, first: int, end: int) -> int:
+    """Return the rows with `first` <= timestamp < `end`, microseconds since the epoch. Raises psycopg.Error."""
+    sql = f"SELECT count() FROM {table} WHERE timestamp >= {first}::timestamp AND timestamp < {end}::timestamp"
+    return int(query(layout, sql)[0][0])

@@ -1,0 +1,161 @@
+"""The whole story as text: what is wrong, each step with its plan and its proof, what is right again.
+
+It drives the same engine as the console and the command line, types the phrases that an operator would type, and then
+asks server and queue itself whether everything came back.
+"""
+
+import time
+from datetime import UTC, datetime
+
+import psycopg
+import redis
+
+from console.diagnosis.model import Verdict
+from console.recovery.diagnosing import DiskReports
+from console.recovery.engine import Engine
+from console.recovery.model import Outcome, Plan, Progress
+from console.station import answers, backlog
+from console.station.build import Scenario, Station
+from console.station.downloads import Say
+from console.station.layout import ORDERBOOK, TRADES
+from console.station.tables import POWER_LOSS, UNAPPLIED_FROM
+
+_BEFORE: tuple[tuple[str, str | None], ...] = (
+    ("freeze-writer", None), ("stop-server", None), ("capture-evidence", None),
+)  # fmt: skip
+_AFTER: tuple[tuple[str, str | None], ...] = (("start-server", None), ("thaw-writer", None))
+# The order book is made again from its WAL alone, the trades from the responder's backup: both ways are shown.
+_REPAIRS: dict[Scenario, tuple[tuple[str, str | None], ...]] = {
+    Scenario.HEALTHY: (),
+    Scenario.CRASH_LOOP: (("repair-log", ORDERBOOK),),
+    Scenario.LOG_REMOVED: (("rebuild-sequencer", ORDERBOOK), ("restore-sequencer", TRADES)),
+    Scenario.INCIDENT: (("rebuild-sequencer", ORDERBOOK), ("restore-sequencer", TRADES)),
+}
+_DRAINED_WITHIN = 120.0  # seconds
+_FRESH = 5.0  # seconds: what waits no longer than this is the market of this moment
+
+
+def tell(built: Station, say: Say) -> bool:
+    """Recover the station step by step; return whether every row came back and both tables take writes again."""
+    engine = Engine(built.settings())
+    healthy = _verdicts(engine, "before", say)
+    _rows(built, "before", say)
+    steps = (*_BEFORE, *_REPAIRS[built.scenario], *_AFTER) if _REPAIRS[built.scenario] else ()
+    for number, (action, table) in enumerate(steps, 1):
+        say(f"--- step {number} of {len(steps)}: {action} {table or ''}".rstrip())
+        if not _step(engine, action, table, say):
+            say("the recovery stops here; nothing more is done")
+            return False
+    healthy = _verdicts(engine, "after", say) and (healthy or bool(steps))
+    return _proof(built, say) and healthy
+
+
+def _step(engine: Engine, action: str, table: str | None, say: Say) -> bool:
+    plan = engine.plan(action, table)
+    _show(plan, say)
+    if plan.refused:
+        return False
+    result = engine.run(plan, plan.confirmation, lambda progress: _progress(progress, say))
+    for claim in result.verification:
+        said = claim.expected if claim.ok else f"expected {claim.expected}, found {claim.found}"
+        say(f"    {'proven' if claim.ok else 'NOT PROVEN'}: {claim.claim}: {said}")
+    say(f"    {result.outcome}: {result.message}")
+    return result.outcome in (Outcome.DONE, Outcome.NOT_NEEDED)
+
+
+def _show(plan: Plan, say: Say) -> None:
+    say(f"    {plan.why}")
+    for refusal in plan.refused:
+        say(f"    refused: {refusal.reason}; instead: {refusal.instead}")
+    for stage in plan.stages:
+        changes = f" ({len(stage.changes)} changes)" if len(stage.changes) > 1 else ""
+        say(f"    plan: {stage.title}{changes}")
+    twice = f", {plan.rows_maybe_twice} maybe twice" if plan.rows_maybe_twice else ""
+    say(f"    rows lost {plan.rows_lost.phrase}, back {plan.rows_back:,}{twice}; undo: {plan.undo}")
+    if plan.needed and not plan.refused:
+        say(f"    typed: {plan.confirmation}")
+
+
+def _progress(progress: Progress, say: Say) -> None:
+    if progress.state in ("done", "failed"):
+        say(f"    {progress.state}: {progress.title}{': ' + progress.message if progress.message else ''}")
+
+
+def _verdicts(engine: Engine, when: str, say: Say) -> bool:
+    """Say one line for each table; return whether both are healthy."""
+    reports = DiskReports(engine.database)
+    verdicts = []
+    for table in (TRADES, ORDERBOOK):
+        report = reports.of_table(table)
+        if report is None:
+            say(f"{when}: {table}: no diagnosis could be made")
+            verdicts.append(Verdict.UNKNOWN)
+            continue
+        read, write = (_word(can) for can in (report.can_read, report.can_write))
+        at_risk = "unknown" if report.rows_at_risk is None else f"{report.rows_at_risk:,}"
+        say(
+            f"{when}: {table}: {report.verdict}, reads {read}, writes {write}, rows at risk {at_risk}, "
+            f"next: {report.next_step.action or 'nothing'} ({report.next_step.reason})"
+        )
+        verdicts.append(report.verdict)
+    return all(verdict is Verdict.HEALTHY for verdict in verdicts)
+
+
+def _word(can: bool | None) -> str:
+    return "unknown" if can is None else "yes" if can else "no"
+
+
+def _rows(built: Station, when: str, say: Say) -> None:
+    for table in (TRADES, ORDERBOOK):
+        try:
+            said = f"{answers.row_count(built.layout, table):,} rows"
+        except psycopg.Error:
+            said = "the server does not answer"
+        say(f"{when}: {table}: {said}")
+    say(f"{when}: {backlog.waiting_entries(built.layout):,} events wait in Redis")
+
+
+def _proof(built: Station, say: Say) -> bool:
+    """Ask server and queue, not the engine: the rows of before the power loss, the drained queue, new rows in both."""
+    say("--- proof")
+    good = True
+    for facts in built.tables:
+        expected = facts.rows_applied + facts.rows_unapplied
+        found = answers.rows_between(built.layout, facts.table, 0, POWER_LOSS)
+        good &= found == expected
+        say(f"    {facts.table}: {found:,} of {expected:,} rows until the power loss")
+        if facts.rows_unapplied:
+            found = answers.rows_between(built.layout, facts.table, UNAPPLIED_FROM, POWER_LOSS)
+            good &= found == facts.rows_unapplied
+            since = datetime.fromtimestamp(UNAPPLIED_FROM / 1e6, UTC)
+            say(f"    {facts.table}: {found:,} of {facts.rows_unapplied:,} rows of {since:%H:%M} UTC, called lost")
+    drained = _wait_for_drain(built)
+    say(f"    the backlog is {'drained' if drained else 'NOT drained'}")
+    for table in (TRADES, ORDERBOOK):
+        before = answers.row_count(built.layout, table)
+        takes = _grows(built, table, before)
+        good &= takes
+        rows = answers.row_count(built.layout, table)
+        say(f"    {table} {'takes' if takes else 'does NOT take'} writes: {rows:,} rows")
+    return good and drained
+
+
+def _wait_for_drain(built: Station) -> bool:
+    deadline = time.monotonic() + _DRAINED_WITHIN
+    while time.monotonic() < deadline:
+        try:
+            if backlog.oldest_waiting(built.layout) < _FRESH:
+                return True
+        except redis.RedisError:
+            pass
+        time.sleep(0.2)
+    return False
+
+
+def _grows(built: Station, table: str, before: int) -> bool:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if answers.row_count(built.layout, table) > before:
+            return True
+        time.sleep(0.1)
+    return False
