@@ -1,0 +1,175 @@
+"""The flow verdict: where it is stuck, since when, and what the next ten minutes cost."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from console.diagnosis.model import Code, DatabaseReport, Finding, NextStep, Severity, TableReport, Verdict
+from console.probes.flow import Flow, HopState, flow
+from console.probes.sample import (
+    BacklogSample,
+    Sample,
+    ServerSample,
+    ServicesSample,
+    Status,
+    StreamSample,
+    UnitSample,
+    UnitState,
+)
+from console.probes.state import StationState
+from console.settings import RedisSettings, Role, Settings, Stream
+
+NOW = 10_000.0
+SETTINGS = Settings(redis=RedisSettings(streams=(Stream("trades", table="market_trades"),)))
+STREAM = {
+    "stream": "trades", "group": "batch-writer", "length": 10, "lag": 0, "lag_known": True, "pending": 0,
+    "rate_in": 20.0, "rate_out": 20.0,
+}  # fmt: skip
+
+
+def table(name: str = "market_trades", *, can_write: bool = True, code: Code | None = None) -> TableReport:
+    findings = (Finding(code, Severity.DAMAGE, "it is broken"),) if code else ()
+    return TableReport(
+        name, f"{name}~1", True, Verdict.HEALTHY, True, can_write, 1, 1, 1, 0, 0, findings, NextStep(None, "")
+    )
+
+
+def verdict(
+    *,
+    feed: UnitState = UnitState.UP,
+    writer: UnitSample | None = None,
+    server: Status = Status.OK,
+    redis: Status = Status.OK,
+    tables: tuple[TableReport, ...] = (),
+    memory: tuple[int, int, str] = (1, 0, "noeviction"),
+    to_full: float | None = None,
+    **stream: Any,
+) -> Flow:
+    units = (
+        UnitSample("binance-trades", "feed", feed),
+        writer or UnitSample("batch-writer", "writer", UnitState.UP),
+        UnitSample("questdb", "database", UnitState.UP),
+    )
+    used, limit, policy = memory
+    backlog = BacklogSample("7", used, limit, policy, (StreamSample(**{**STREAM, **stream}),), to_full)
+    state = StationState().taking(Sample("services", Status.OK, ServicesSample("systemd", units)))
+    state = state.taking(Sample("backlog", Status.OK, backlog, taken_at=NOW - 60))
+    if redis is Status.DOWN:
+        state = state.taking(Sample("backlog", redis, None, "gone", taken_at=NOW - 30))
+    data = ServerSample("9.1.0", False, 0.01, ()) if server is not Status.DOWN else None
+    state = state.taking(Sample("server", server, data, taken_at=NOW - 50))
+    report = DatabaseReport(Path("/x"), tables or (table(),))
+    return flow(state.taking(Sample("tables", Status.OK, report)), SETTINGS, NOW)
+
+
+def test_all_is_well() -> None:
+    found = verdict()
+    assert [hop.state for hop in found.hops] == [HopState.OK] * 4
+    assert [hop.role for hop in found.hops] == [Role.FEED, Role.QUEUE, Role.WRITER, Role.DATABASE]
+    assert (found.stuck_at, found.since, found.waiting, found.losing, found.lost_soon) == (None, None, 0, False, 0)
+    assert found.outlook == "Nothing is being lost, nothing waits."
+
+
+def test_the_incident_is_stuck_at_the_database_since_the_oldest_unacknowledged_entry() -> None:
+    found = verdict(
+        tables=(table(can_write=False), table("other")), lag=9_000, pending=500, rate_out=0.0, oldest_pending=240.0
+    )
+    assert found.stuck_at is not None
+    assert found.stuck_at.role is Role.DATABASE
+    assert found.stuck_at.detail == "reads only: market_trades takes no writes"
+    assert found.hops[2].state is HopState.STUCK
+    assert found.hops[2].detail == "acknowledges nothing for 4 min: questdb does not take its writes"
+    assert found.since == NOW - 240
+    assert found.waiting == 9_500
+    assert (found.losing, found.lost_soon) == (False, 0)
+    assert found.outlook == "Nothing is being lost now: 9,500 entries wait in Redis and keep."
+
+
+def test_a_broken_table_that_no_stream_ends_in_does_not_stop_the_flow() -> None:
+    assert verdict(tables=(table(), table("archive", can_write=False))).stuck_at is None
+
+
+@pytest.mark.parametrize("code", [Code.TABLE_SUSPENDED, Code.LOG_MAX_TXN_BELOW_APPLIED])
+def test_writes_that_are_acknowledged_and_never_applied_are_the_worst(code: Code) -> None:
+    found = verdict(tables=(table(code=code),))
+    assert found.losing
+    assert found.lost_soon == 12_000
+    assert "stop the writer, keep the feeds" in found.outlook
+
+
+def test_the_server_is_down() -> None:
+    found = verdict(server=Status.DOWN, lag=100, rate_out=0.0)
+    assert found.stuck_at is not None
+    assert (found.stuck_at.name, found.stuck_at.detail) == ("questdb", "down")
+    assert found.since == NOW - 50
+
+
+def test_the_writer_is_down_and_the_database_is_not() -> None:
+    dead = UnitSample("batch-writer", "writer", UnitState.FAILED, result="exit 1")
+    found = verdict(writer=dead, lag=100, rate_out=0.0)
+    assert found.stuck_at is not None
+    assert (found.stuck_at.role, found.stuck_at.detail) == (Role.WRITER, "failed, exit 1")
+
+
+def test_a_writer_in_a_restart_loop() -> None:
+    loops = UnitSample("batch-writer", "writer", UnitState.STARTING, result="exit 1", loop="restarts again and again")
+    found = verdict(writer=loops)
+    assert found.stuck_at is not None
+    assert found.stuck_at.detail == "restarts again and again (exit 1)"
+
+
+def test_a_writer_that_falls_behind_is_slow_not_stuck() -> None:
+    found = verdict(lag=5_000, rate_in=100.0, rate_out=20.0)
+    assert found.stuck_at is not None
+    assert (found.stuck_at.state, found.stuck_at.bad) == (HopState.SLOW, False)
+
+
+def test_feeds_down_lose_what_the_market_does() -> None:
+    found = verdict(feed=UnitState.FAILED, rate_in=0.0)
+    assert found.losing
+    assert found.hops[0].state is HopState.DOWN
+    assert "what the market does now is missed" in found.outlook
+
+
+def test_redis_down_loses_what_the_feeds_receive() -> None:
+    found = verdict(redis=Status.DOWN)
+    assert found.stuck_at is not None
+    assert found.stuck_at.role is Role.QUEUE
+    assert found.since == NOW - 30
+    assert (found.losing, found.lost_soon) == (True, 12_000)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "lost"), [(120.0, 9_600), (599.0, 20), (601.0, 0)], ids=["soon", "barely", "not yet"]
+)
+def test_the_outlook_reaches_ten_minutes(seconds: float, lost: int) -> None:
+    found = verdict(lag=900, rate_out=0.0, seconds_to_loss=seconds)
+    assert found.lost_soon == lost
+    assert ("MAXLEN begins to remove unread entries of trades" in found.outlook) == (lost > 0)
+
+
+def test_memory_that_fills_up_and_that_is_full() -> None:
+    soon = verdict(lag=900, rate_out=0.0, to_full=300.0, memory=(50, 100, "noeviction"))
+    assert soon.lost_soon == 6_000
+    assert "the feeds are refused" in soon.outlook
+    evicting = verdict(lag=900, to_full=300.0, memory=(50, 100, "allkeys-lru"))
+    assert "whole streams may be evicted" in evicting.outlook
+    full = verdict(lag=900, memory=(100, 100, "noeviction"))
+    assert full.losing
+    assert full.hops[1].detail == "memory full"
+
+
+def test_trimmed_while_unread() -> None:
+    found = verdict(lag=900, rate_out=5.0, losing=True)
+    assert (found.losing, found.lost_soon) == (True, 9_000)
+
+
+def test_what_is_not_known_is_not_called_nothing() -> None:
+    unknown = verdict(lag=None, lag_known=False, pending=None, rate_out=None)
+    assert unknown.waiting is None
+    assert unknown.lost_soon is None
+    assert "still being counted" in unknown.outlook
+    empty = flow(StationState(), SETTINGS, NOW)
+    assert {hop.state for hop in empty.hops} == {HopState.UNKNOWN}
+    assert (empty.stuck_at, empty.waiting, empty.lost_soon) == (None, None, None)
