@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 
 from console.errors import WalmedicError
+from console.recovery.locks import server_is_down
 from console.settings import QuestDBSettings
 from console.text import clean_line
 
@@ -71,13 +72,31 @@ class Server:
             time.sleep(0.1)
 
     def prove_ours(self, db: Path) -> None:
-        """Compare the server's `cairo.root` with `db`. Raises SqlError where it is another's."""
-        root = self.parameter("cairo.root")
-        if root is None or Path(root).resolve() not in (db, db.parent):
-            raise SqlError(
-                f"the server at {self.address} works on another database ({clean_line(root or 'unknown')}); "
-                f"set questdb.pg_port to the server of {db}"
-            )
+        """Compare the directory that the server works on with `db`. Raises SqlError where it is another's.
+
+        `cairo.root` is relative by default (`db`); the work directory of COPY then tells the absolute one. A server in a
+        container names paths of its own, which prove nothing here: then that a server holds our lock must do.
+        """
+        root = self._directory()
+        if root is None or not root.is_dir():
+            if server_is_down(db) is False:
+                return
+            root = root or Path("unknown")
+        elif root.samefile(db):
+            return
+        raise SqlError(
+            f"the server at {self.address} works on another database ({clean_line(str(root))}); "
+            f"set questdb.pg_port to the server of {db}"
+        )
+
+    def _directory(self) -> Path | None:
+        rows = self.rows("SHOW PARAMETERS")
+        said = {str(row["property_path"]): (str(row["value"] or ""), str(row["value_source"])) for row in rows}
+        root, _ = said.get("cairo.root", ("", ""))
+        work, source = said.get("cairo.sql.copy.work.root", ("", ""))
+        if root.startswith("/"):
+            return Path(root)
+        return Path(work).parent / root if root and source == "default" and work.startswith("/") else None
 
     def parameter(self, name: str) -> str | None:
         """Return a configuration value as the server has it."""
