@@ -37,7 +37,7 @@ Look = Callable[[Index], NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Cuts:
-    """`applied` per event. `evidence` names what decided; with `refusals` the rest is open and `applied` means nothing."""
+    """`applied` per event, meaningless with `refusals`: then something is left open. `evidence` names what decided."""
 
     applied: Mask
     evidence: tuple[str, ...]

@@ -17,7 +17,7 @@ from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer
 from console.questdb.structure_log import StructureLog, read_structure_log
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.questdb.table_txn import TxnArea, read_table_txn
-from console.questdb.txn_log import RECORD_V2_SIZE, LogHeader, LogState, TxnLog, read_log
+from console.questdb.txn_log import RECORD_V2_SIZE, LogHeader, LogPart, LogState, TxnLog, read_log
 from console.questdb.wal_index import WalIndex, read_wal_index
 from console.recovery.sequencer.inventory import EVENT, Inventory
 from console.recovery.sequencer.log_scan import LogScan, scan_log
@@ -141,9 +141,7 @@ def _inventory(directory: TableDirectory, segments: dict[tuple[int, int], Segmen
             broken.append((wal, number, reason))
         parts.append(_events(segment, wal, number))
     events = np.concatenate(parts) if parts else np.empty(0, EVENT)
-    return Inventory.of(
-        events, segments=tuple(segments), wals=[wal.id for wal in directory.wals()], broken=broken
-    )
+    return Inventory.of(events, segments=tuple(segments), wals=[wal.id for wal in directory.wals()], broken=broken)
 
 
 def _events(segment: Segment, wal: int, number: int) -> NDArray[Any]:
@@ -166,10 +164,9 @@ def _with_parts(log: TxnLog, path: Path) -> TxnLog:
 
     A part is preallocated, so that its length tells the records per part; zeros behind the last are not believed.
     """
-    if log.readable or not (path / "_txn_parts").is_dir():
+    damaged = not log.readable or (log.header is not None and log.header.all_zero)
+    if not damaged or not (path / "_txn_parts").is_dir():
         return log
-    from console.questdb.txn_log import LogPart
-
     entries, _ = list_directory(path / "_txn_parts")
     parts = tuple(
         sorted(

@@ -58,7 +58,6 @@ class CommitLines:
     wal: Index
     segment: Index
     txn: Index
-    at_us: Index
 
 
 def put_together(

@@ -34,7 +34,8 @@ class SequencerTarget:
     """What the sequencer must be. Rows as in `Plan`; `evidence`, `warnings` and `choices` are sentences for it.
 
     The log has `max_txn` records: those of `base` up to `applied`, filler (zeros) where it has none, then `tail` (dtype
-    RECORD_V2), which begins at transaction `tail_first`. `unapplied` are the events behind it, in order, for prediction.
+    RECORD_V2), which begins at transaction `tail_first`. `unapplied` are the events behind it, in order (-1: a
+    structure change), for prediction.
     """
 
     version: int
@@ -120,9 +121,10 @@ def compute(
     loss, lost_told = _loss(inventory, known, torn, arranged.empty, scan, table.applied, len(arranged.event))
     twice = _maybe_twice(inventory, known, decided.applied | torn, scan, table.applied, len(arranged.event))
     rows = inventory.rows
+    model = _model(sources)
     return SequencerTarget(
-        version=_version(sources),
-        part_size=_part_size(sources),
+        version=2 if model is not None and model.log.v2 else 1,
+        part_size=model.log.part_size if model is not None else 0,
         created_us=_created(sources),
         applied=table.applied,
         max_txn=table.applied + len(arranged.event),
@@ -137,8 +139,13 @@ def compute(
         rows_lost=loss,
         rows_maybe_twice=twice,
         evidence=decided.evidence,
-        warnings=tuple(
-            [*lost_told, *known.left_out, *filler.warnings, *suspects, *_order_told(arranged), *_broken_told(inventory)]
+        warnings=(
+            *lost_told,
+            *known.left_out,
+            *filler.warnings,
+            *suspects,
+            *_order_told(arranged),
+            *_broken_told(inventory),
         ),
         refusals=tuple(refusals),
     )
@@ -159,29 +166,14 @@ def _base(source: LogSource | None, applied: int) -> Base | None:
     return Base(source.path, runs) if runs else None
 
 
-def _logs(sources: Sources) -> list[LogSource]:
-    first = [sources.base] if sources.base is not None else []
-    return [s for s in (*first, *sources.evidence) if s.log.readable]
-
-
-def _version(sources: Sources) -> int:
-    """Return the format: that of the base, else of the live log or its parts, else V1."""
-    found = _logs(sources)
-    live = [s for s in found if s.live]
-    return 2 if (sources.base or next(iter(live or found), None)) and _first(sources).log.v2 else 1
-
-
-def _first(sources: Sources) -> LogSource:
-    found = _logs(sources)
-    return found[0] if sources.base is not None else next((s for s in found if s.live), found[0])
-
-
-def _part_size(sources: Sources) -> int:
-    return _first(sources).log.part_size if _version(sources) == 2 else 0
+def _model(sources: Sources) -> LogSource | None:
+    """Return the log whose format is kept: the base, else the live one (or its V2 parts), else any copy."""
+    found = [s for s in sources.evidence if s.log.readable]
+    return sources.base or next((s for s in found if s.live), found[0] if found else None)
 
 
 def _created(sources: Sources) -> int:
-    return next((s.log.header.created_us for s in _logs(sources) if s.log.header and s.log.header.created_us > 0), 0)
+    return next((s.log.header.created_us for s in sources.evidence if s.log.header and s.log.header.created_us > 0), 0)
 
 
 def _tail(
@@ -231,16 +223,16 @@ def _below(table: TableOnDisk, sources: Sources, filler: FillerRule, *, last: bo
             keep[max(0, a - need) : max(0, b - need + 1)] = True
         records[~keep] = np.zeros(1, RECORD_V2)
     if count and filler.at and filler.wal:
-        records[0] = _filler(table.structure, filler.wal)
+        records[:1] = _filler(table.structure, filler.wal)
     if count and last and not covered:
-        records[-1] = _filler(table.structure, filler.wal if filler.at == table.applied else 1)
+        records[-1:] = _filler(table.structure, filler.wal if filler.at == table.applied else 1)
     return records
 
 
 def _filler(version: int, wal: int | None) -> NDArray[Any]:
     record = np.zeros(1, RECORD_V2)
     record["structure_version"], record["wal_id"], record["commit_us"] = version, wal or 1, _CREATED
-    return record[0]
+    return record
 
 
 def _loss(
@@ -260,10 +252,15 @@ def _loss(
             f"{plural(int(torn.sum()), 'transaction')} with {plural(rows, 'row')} left out: their column files do not "
             "hold the rows that the transaction says"
         )
-    beyond = max(0, scan.max_txn - applied - kept - int(torn.sum()) - empty) if scan is not None else 0
-    gone = max(empty + beyond, len(known.lost_seq))
+    gone = max(empty, len(known.lost_seq))
+    beyond = max(0, scan.max_txn - applied - kept - int(torn.sum()) - gone) if scan is not None else 0
+    if beyond:
+        told.append(
+            f"the header counts {plural(beyond, 'transaction')} more than records and segments hold: it is wrong, or "
+            "the power loss took them; nothing of them is on disk"
+        )
     if gone:
-        told.append(f"{plural(gone, 'logged transaction')} not applied and not on disk: purged, removed or never written")
+        told.append(f"{plural(gone, 'logged transaction')} not applied and not on disk: purged, removed or not written")
     sure = len(known.lost_rows) >= gone and not (known.lost_rows < 0).any()
     if gone and not sure:
         return RowsLost("unknown", None), told
@@ -286,7 +283,7 @@ def _maybe_twice(
 def _order_told(arranged: order.Order) -> list[str]:
     if not arranged.chosen:
         return []
-    return ["the order between writers was chosen by row time; it cannot matter, because every such transaction only adds rows"]
+    return ["the order between writers was chosen by row time; any order gives the same rows, as each only adds some"]
 
 
 def _broken_told(inventory: Inventory) -> list[str]:

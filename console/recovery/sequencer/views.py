@@ -39,8 +39,8 @@ class FillerRule:
             return cls(None, None, ())
         names = ", ".join(view.name for view in behind[:5])
         warning = (
-            f"{names} had not seen all applied transactions, and their records are lost: the log gets a mark that makes "
-            f"the server refresh them in full; else REFRESH MATERIALIZED VIEW … FULL"
+            f"{names} had not seen all applied transactions, and their records are lost: the log gets a mark that "
+            "makes the server refresh them in full; should it not, REFRESH MATERIALIZED VIEW … FULL does"
         )
         return cls(hole, highest_wal + 1, (warning,))
 

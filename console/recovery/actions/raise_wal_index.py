@@ -1,0 +1,83 @@
+"""raise-wal-index: the next writer gets a WAL id that no directory on disk has."""
+
+from console.questdb.layout import TableDirectory
+from console.questdb.wal_index import read_wal_index
+from console.recovery.evidence_index import table_stamp
+from console.recovery.file_steps import replace_file
+from console.recovery.model import ActionSpec, Change, Claim, Danger, Fact, Plan, Refusal, Requirement, Stage
+from console.recovery.plans import make_plan, mark_of
+from console.recovery.registry import PlanContext
+from console.recovery.sequencer.files import wal_index_spec
+from console.recovery.steps import RunContext
+
+SPEC = ActionSpec(
+    id="raise-wal-index",
+    title="Raise the WAL index",
+    danger=Danger.DATA,
+    needs_table=True,
+    summary="Writes the highest WAL id on disk into _wal_index.d: with a lower one the next writer overwrites a segment.",
+    undo="The old file is put back, byte for byte, until a server has started on the result.",
+    offline=True,
+    needs_evidence=True,
+)
+
+
+def plan(context: PlanContext, table: str | None) -> Plan:
+    """Return the plan; refused where there is no sequencer directory, empty where the index is high enough."""
+    directory = context.database.table(table or "")
+    highest, index = highest_wal(directory), read_wal_index(directory.sequencer)
+    facts = (Fact(directory.directory, table_stamp(directory.path)),)
+    enough = Requirement(
+        "the index is below the highest WAL on disk",
+        index.highest is None or index.highest < highest,
+        f"index {'missing' if index.highest is None else index.highest}, highest WAL {highest}",
+    )
+    refused: tuple[Refusal, ...] = ()
+    if not directory.sequencer.is_dir():
+        refused = (
+            Refusal(
+                "no-sequencer", f"{directory.name} has no txn_seq", "restore-sequencer or rebuild-sequencer make it"
+            ),
+        )
+    stages: tuple[Stage, ...] = ()
+    attachments: dict[str, bytes] = {}
+    if enough.holds and not refused:
+        spec, attachments = wal_index_spec(highest)
+        path = f"{directory.directory}/txn_seq/_wal_index.d"
+        before = "missing" if not index.present else str(index.highest)
+        stages = (
+            replace_file(
+                path,
+                directory.directory,
+                mark_of(facts),
+                spec,
+                existed=index.present,
+                title=f"write {highest} into _wal_index.d",
+                change=Change("overwrite", path, before=before, after=str(highest), size=int(spec["size"])),
+            ),
+        )
+    return make_plan(
+        SPEC,
+        station=context.settings.station_name,
+        table=directory.name,
+        directory=directory.directory,
+        why=f"The next writer takes the WAL after the index ({enough.evidence}).",
+        stages=stages,
+        facts=facts,
+        refused=refused,
+        requirements=(enough,),
+        attachments=attachments,
+        disk_needed=4096 if stages else 0,
+    )
+
+
+def highest_wal(table: TableDirectory) -> int:
+    """Return the highest WAL id that has a directory, 0 where there is none."""
+    return max((wal.id for wal in table.wals()), default=0)
+
+
+def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
+    """The index is there and not below the highest WAL."""
+    table = run.database.table(plan.table or "")
+    index, highest = read_wal_index(table.sequencer).highest, highest_wal(table)
+    return (Claim("the wal index", f">= {highest}", str(index), index is not None and index >= highest),)

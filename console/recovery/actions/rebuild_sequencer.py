@@ -1,0 +1,41 @@
+"""rebuild-sequencer: the sequencer made again from the WAL segments' own event files; no backup is needed."""
+
+from console.recovery.model import ActionSpec, Claim, Danger, Plan
+from console.recovery.registry import PlanContext
+from console.recovery.sequencer import checking, planning
+from console.recovery.steps import RunContext
+
+SPEC = ActionSpec(
+    id="rebuild-sequencer",
+    title="Rebuild the sequencer from the WAL segments",
+    danger=Danger.DATA,
+    needs_table=True,
+    summary=(
+        "Makes the sequencer again from what the WAL segments themselves say, so that rows which were committed and "
+        "not yet applied come back; it works with every backup gone."
+    ),
+    undo="The sequencer as it was is put back by rename, byte for byte, until a server has started on the result.",
+    offline=True,
+    needs_evidence=True,
+)
+
+
+def plan(context: PlanContext, table: str | None) -> Plan:
+    """Return the plan; refused where it cannot be told what is applied, empty where the sequencer in place is whole."""
+    case = planning.open_case(context, SPEC, table or "")
+    if isinstance(case, Plan):
+        return case
+    target = planning.target_of(case, None, case.sources)
+    logs = sum(source.usable for source in case.sources)
+    why = (
+        f"Every record is made from the segments; the {logs} logs found only tell what is applied."
+        if logs
+        else "No log is left: every record is made from the segments."
+    )
+    return planning.make(case, target, why=why)
+
+
+def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
+    """Return what must hold of the sequencer where it stands now."""
+    del plan
+    return checking.verify_in_place(run)

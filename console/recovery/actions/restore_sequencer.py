@@ -1,0 +1,50 @@
+"""restore-sequencer: the best backup of the sequencer back in place, its tail repaired from the segments on the way."""
+
+from console.recovery.model import ActionSpec, Claim, Danger, Plan, Refusal
+from console.recovery.registry import PlanContext
+from console.recovery.sequencer import checking, planning
+from console.recovery.sequencer.candidates import best_of
+from console.recovery.steps import RunContext
+from console.text import clean_line, plural
+
+SPEC = ActionSpec(
+    id="restore-sequencer",
+    title="Restore the sequencer from its best backup",
+    danger=Danger.DATA,
+    needs_table=True,
+    summary=(
+        "Puts the best of the sequencer's backups back, with the records that it lacks rebuilt from the WAL segments; "
+        "without these the first purge sweep would destroy what no record names."
+    ),
+    undo="The sequencer as it was is put back by rename, byte for byte, until a server has started on the result.",
+    offline=True,
+    needs_evidence=True,
+)
+
+
+def plan(context: PlanContext, table: str | None) -> Plan:
+    """Return the plan; refused where no backup can serve, empty where the sequencer in place is whole."""
+    case = planning.open_case(context, SPEC, table or "")
+    if isinstance(case, Plan):
+        return case
+    best, told = best_of(case.table, case.copies)
+    if best is None:
+        seen = f" ({'; '.join(told)})" if told else ""
+        refusal = Refusal(
+            "no-backup",
+            f"{case.table.directory.name} has no backup of its sequencer that can be read{seen}",
+            "rebuild-sequencer: it needs no backup",
+        )
+        return planning.refused(context, SPEC, case.table.directory, refusal)
+    target = planning.target_of(case, best.source, case.sources)
+    why = (
+        f"{clean_line(best.source.name)} is the best of {plural(len(case.copies), 'backup')}: {'. '.join(told)}. What "
+        "its records lack comes from the WAL segments."
+    )
+    return planning.make(case, target, why=why)
+
+
+def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
+    """Return what must hold of the sequencer where it stands now."""
+    del plan
+    return checking.verify_in_place(run)

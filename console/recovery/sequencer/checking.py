@@ -1,0 +1,134 @@
+"""Reading a new sequencer back before it is put in place, and again where it stands: never trust what was written."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from console.questdb.layout import TableDirectory
+from console.questdb.reading import Problem
+from console.recovery.model import Claim, Stage
+from console.recovery.sequencer.disk import TableOnDisk, read_source, read_table
+from console.recovery.sequencer.target import SequencerTarget
+from console.recovery.steps import RunContext, StepError, register
+
+
+def stage(directory: str, table: str, target: SequencerTarget) -> Stage:
+    """Return the stage that checks the built `directory` (relative to the db directory) of `table`."""
+    parameters = {"directory": directory, "table": table, "max_txn": target.max_txn, "torn": int(target.torn.sum())}
+    return Stage("check", "read it back and check every rule of the format", "check-sequencer", parameters)
+
+
+def claims_of(table: TableOnDisk, path: Path, max_txn: int, torn: int = 0) -> tuple[Claim, ...]:
+    """Return what must hold of the sequencer at `path` for `table` (FORMATS 10.1), each with what was found."""
+    return tuple(_claims(table, path, max_txn, torn))
+
+
+def _claims(table: TableOnDisk, path: Path, max_txn: int, torn: int) -> Iterator[Claim]:
+    source = read_source(table, path)
+    scan, header = source.scan, source.log.header
+    if scan is None or header is None:
+        yield Claim("the log can be opened", "a header of a known version", source.log.state.value, ok=False)
+        return
+    yield _equal("the header's maxTxn", max_txn, header.max_txn)
+    yield Claim(
+        "the log is not below the applied transaction",
+        f">= {table.applied:,}",
+        f"{header.max_txn:,}",
+        header.max_txn >= table.applied,
+    )
+    size = source.log.expected_size()
+    yield _equal("the log's length", size, source.log.file_size)
+    yield _equal("unapplied records missing or invalid", 0, sum(b - a + 1 for a, b in scan.bad))
+    yield _equal("records naming segments that are not on disk", 0, int(scan.lost.sum()))
+    named = scan.tail_event[scan.tail_event >= 0]
+    yield _equal("segment transactions named twice", 0, len(named) - len(np.unique(named)))
+    unnamed = int((~_applied(table, scan.seq, named)).sum())
+    yield _equal("segment transactions behind the applied ones that no record names", torn, unnamed)
+    highest = max(table.inventory.wals, default=0)
+    index = source.wal_index.highest
+    yield Claim(
+        "the wal index is not below the highest WAL",
+        f">= {highest}",
+        str(index),
+        index is not None and index >= highest,
+    )
+    if isinstance(source.metadata, Problem):
+        yield Claim("its _meta can be read", "yes", source.metadata.what, ok=False)
+        return
+    last = source.log.records(max_txn, max_txn)
+    reached = int(last["structure_version"][0]) if len(last) else 0
+    yield _equal("structure version of _meta and of the last record", source.metadata.structure_version, reached)
+    yield Claim(
+        "the structure is not behind the table's",
+        f">= {table.structure}",
+        str(source.metadata.structure_version),
+        source.metadata.structure_version >= table.structure,
+    )
+    yield _equal("table id", table.metadata.table_id, source.metadata.table_id)
+
+
+def _applied(table: TableOnDisk, seq: np.ndarray, named: np.ndarray) -> np.ndarray:
+    """Return which events are named, or stand before a named one or before no unnamed one that counts as unapplied.
+
+    Per WAL everything before the first event that the tail names is applied; a WAL that the tail does not name is too.
+    """
+    covered = np.ones(len(table.inventory), np.bool_)
+    is_named = np.zeros(len(table.inventory), np.bool_)
+    is_named[named] = True
+    for _, first, stop in table.inventory.slices():
+        mine = np.flatnonzero(is_named[first:stop])
+        if len(mine):
+            covered[first + int(mine[0]) : stop] = is_named[first + int(mine[0]) : stop]
+    return covered
+
+
+def _equal(claim: str, expected: int, found: int) -> Claim:
+    return Claim(claim, f"{expected:,}", f"{found:,}", expected == found)
+
+
+class CheckSequencer:
+    """Check a built sequencer before it is swapped in. It changes nothing, so that there is nothing to take back."""
+
+    name = "check-sequencer"
+    repeat = False
+
+    def perform(self, stage: Stage, run: RunContext) -> None:
+        """Raise StepError naming the first rule that does not hold."""
+        directory = str(stage.parameters["directory"])
+        table = read_table(_directory(run, str(stage.parameters["table"])))
+        path = run.database.db / directory
+        for claim in claims_of(table, path, int(stage.parameters["max_txn"]), int(stage.parameters["torn"])):
+            if not claim.ok:
+                raise StepError(
+                    f"{directory} was built and does not hold: {claim.claim} (expected {claim.expected}, found "
+                    f"{claim.found}); it was not put in place"
+                )
+
+    def reverse(self, stage: Stage, run: RunContext) -> None:
+        """Nothing to take back."""
+
+
+def _directory(run: RunContext, directory: str) -> TableDirectory:
+    return run.database.table(directory)
+
+
+register(CheckSequencer())
+
+
+def verify_in_place(run: RunContext) -> tuple[Claim, ...]:
+    """Return the claims about the sequencer that the run's plan put in place."""
+    checked = next((s for s in run.plan.stages if s.step == CheckSequencer.name), None)
+    if checked is None:
+        return ()
+    table = read_table(_directory(run, str(checked.parameters["table"])))
+    claims = claims_of(
+        table, table.directory.sequencer, int(checked.parameters["max_txn"]), int(checked.parameters["torn"])
+    )
+    tree, directory = run.tree, table.directory.directory
+    owner, status = tree.owner_of_table(directory), tree.status(f"{directory}/txn_seq/_txnlog")
+    ours = status is not None and (status.st_uid, status.st_gid) == (owner.uid, owner.gid)
+    return (
+        *claims,
+        Claim("its files belong to the table's owner", f"{owner.uid}:{owner.gid}", "it" if ours else "not", ours),
+    )

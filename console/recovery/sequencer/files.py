@@ -1,0 +1,201 @@
+"""A target as files: sizes, where each byte comes from, digests; all of it is known before a byte is written."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from console.questdb.layout import TableDirectory
+from console.questdb.log_encoding import encode_log_header, encode_records, encode_wal_index
+from console.questdb.txn_log import (
+    HEADER_SIZE,
+    RECORD_SIZE,
+    RECORD_V2_SIZE,
+    expected_v1_size,
+)
+from console.recovery.model import Change
+from console.recovery.sequencer.structure import PAGE
+from console.recovery.sequencer.target import SequencerTarget
+from console.text import plural
+
+_BLOCK: Final = 1 << 20
+_OWN: Final = ("_txnlog", "_txnlog.meta.i", "_txnlog.meta.d", "_meta", "_wal_index.d")
+_TAIL, _HEAD, _META, _INDEX = "tail", "header", "meta", "wal-index"
+
+
+@dataclass(frozen=True, slots=True)
+class NewFiles:
+    """Specs as `console.recovery.file_steps` takes them, the plan's attachments, and the changes that a plan shows."""
+
+    specs: list[dict[str, Any]]
+    attachments: dict[str, bytes]
+    changes: tuple[Change, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(int(spec["size"]) for spec in self.specs)
+
+
+def files_of(target: SequencerTarget, table: TableDirectory, into: str) -> NewFiles:
+    """Return the files of `target`, to be built in the directory `into` (relative to the db directory)."""
+    attachments = {
+        _HEAD: encode_log_header(target.max_txn, target.created_us, part_size=target.part_size),
+        _META: target.structure.metadata,
+        _INDEX: encode_wal_index(target.wal_index),
+    }
+    if len(target.tail):
+        attachments[_TAIL] = encode_records(target.tail, v2=target.version == 2)
+    specs = _parts(target, table) if target.version == 2 else [_log(target, table)]
+    specs.append(_spec("_wal_index.d", PAGE, [_attached(_INDEX, 0, PAGE)]))
+    specs.append(_spec("_meta", _paged(len(target.structure.metadata)), [_attached(_META, 0, len(attachments[_META]))]))
+    specs += _changes_files(target, table)
+    specs += _others(target, table)
+    for spec in specs:
+        spec["sha256"] = digest(spec, attachments, table.path.parent)
+    changes = tuple(
+        Change("create", f"{into}/{spec['name']}", after=_told(spec, target), size=int(spec["size"])) for spec in specs
+    )
+    return NewFiles(specs, attachments, changes)
+
+
+def wal_index_spec(value: int) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return spec and attachments of a `_wal_index.d` that says `value`."""
+    attachments = {_INDEX: encode_wal_index(value)}
+    spec = _spec("_wal_index.d", PAGE, [_attached(_INDEX, 0, PAGE)])
+    spec["sha256"] = digest(spec, attachments, Path())
+    return spec, attachments
+
+
+def digest(spec: dict[str, Any], attachments: dict[str, bytes], db: Path) -> str:
+    """Return the SHA-256 that the file will have. Raises OSError where a source cannot be read."""
+    total = hashlib.sha256()
+    for block in _content(spec, attachments, db):
+        total.update(block)
+    return total.hexdigest()
+
+
+def _content(spec: dict[str, Any], attachments: dict[str, bytes], db: Path) -> Iterator[bytes]:
+    at, size = 0, int(spec["size"])
+    for piece in sorted(spec["pieces"], key=lambda p: int(p["at"])):
+        yield from _zeros(int(piece["at"]) - at)
+        at = int(piece["at"]) + int(piece["length"])
+        start, length = int(piece["from_at"]), int(piece["length"])
+        if "attachment" in piece["from"]:
+            yield attachments[piece["from"]["attachment"]][start : start + length]
+            continue
+        with (db / piece["from"]["file"]).open("rb") as stream:
+            stream.seek(start)
+            while length > 0:
+                block = stream.read(min(_BLOCK, length))
+                if not block:
+                    raise OSError(f"{piece['from']['file']} ends {length:,} bytes early")
+                length -= len(block)
+                yield block
+    yield from _zeros(size - at)
+
+
+def _zeros(count: int) -> Iterator[bytes]:
+    block = bytes(min(_BLOCK, max(0, count)))
+    while count > 0:
+        yield block[:count]
+        count -= len(block)
+
+
+def _log(target: SequencerTarget, table: TableDirectory) -> dict[str, Any]:
+    pieces = [_attached(_HEAD, 0, HEADER_SIZE)]
+    top = min(target.tail_first - 1, target.max_txn)
+    if target.base is not None:
+        source = f"{table.directory}/{target.base.path.name}/_txnlog"
+        for first, last in target.base.runs:
+            if first <= top:
+                at = HEADER_SIZE + RECORD_SIZE * (first - 1)
+                pieces.append(_copied(source, at, RECORD_SIZE * (min(last, top) - first + 1), at))
+    if len(target.tail):
+        at = HEADER_SIZE + RECORD_SIZE * (target.tail_first - 1)
+        pieces.append(_attached(_TAIL, at, RECORD_SIZE * len(target.tail)))
+    return _spec("_txnlog", expected_v1_size(target.max_txn), pieces)
+
+
+def _parts(target: SequencerTarget, table: TableDirectory) -> list[dict[str, Any]]:
+    """Return the header file and each part that holds a record worth having; a purge removes lower ones too."""
+    size = target.part_size
+    runs = target.base.runs if target.base is not None else ()
+    least = min([target.tail_first, max(1, target.applied), *(first for first, _ in runs)])
+    specs = [_spec("_txnlog", HEADER_SIZE, [_attached(_HEAD, 0, HEADER_SIZE)])]
+    for part in range((least - 1) // size, max(0, target.max_txn - 1) // size + 1):
+        low, high = part * size + 1, (part + 1) * size
+        pieces = []
+        for first, last in runs:
+            first, last = max(first, low), min(last, high, target.tail_first - 1)
+            if first <= last and target.base is not None:
+                at = RECORD_V2_SIZE * (first - low)
+                source = f"{table.directory}/{target.base.path.name}/_txn_parts/{part}"
+                pieces.append(_copied(source, at, RECORD_V2_SIZE * (last - first + 1), at))
+        first, last = max(target.tail_first, low), min(target.max_txn, high)
+        if first <= last and len(target.tail):
+            offset = RECORD_V2_SIZE * (first - target.tail_first)
+            pieces.append(_attached(_TAIL, RECORD_V2_SIZE * (first - low), RECORD_V2_SIZE * (last - first + 1), offset))
+        specs.append(_spec(f"_txn_parts/{part}", RECORD_V2_SIZE * size, pieces))
+    return specs
+
+
+def _changes_files(target: SequencerTarget, table: TableDirectory) -> list[dict[str, Any]]:
+    specs = []
+    for name, size in zip(("_txnlog.meta.i", "_txnlog.meta.d"), target.structure.changes_sizes, strict=True):
+        pieces = []
+        if target.structure.changes_from is not None:
+            source = f"{table.directory}/{target.structure.changes_from.name}/{name}"
+            pieces.append(_copied(source, 0, size, 0))
+        specs.append(_spec(name, _paged(size), pieces))
+    return specs
+
+
+def _others(target: SequencerTarget, table: TableDirectory) -> list[dict[str, Any]]:
+    """Return what else lies in a sequencer: the first `_meta.0`, and of a view its definition."""
+    folder = target.base.path if target.base is not None else None
+    specs = []
+    if folder is not None:
+        for path in sorted(folder.iterdir()):
+            if path.name not in _OWN and path.is_file() and not path.is_symlink():
+                size = path.stat().st_size
+                specs.append(
+                    _spec(path.name, size, [_copied(f"{table.directory}/{folder.name}/{path.name}", 0, size, 0)])
+                )
+    if table.is_view and not any(spec["name"] == "_mv" for spec in specs) and (table.path / "_mv").is_file():
+        size = (table.path / "_mv").stat().st_size
+        specs.append(_spec("_mv", size, [_copied(f"{table.directory}/_mv", 0, size, 0)]))
+    return specs
+
+
+def _spec(name: str, size: int, pieces: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"name": name, "size": size, "pieces": pieces}
+
+
+def _attached(name: str, at: int, length: int, from_at: int = 0) -> dict[str, Any]:
+    return {"at": at, "length": length, "from": {"attachment": name}, "from_at": from_at}
+
+
+def _copied(source: str, at: int, length: int, from_at: int) -> dict[str, Any]:
+    return {"at": at, "length": length, "from": {"file": source}, "from_at": from_at}
+
+
+def _paged(size: int) -> int:
+    return max(PAGE, -(-size // PAGE) * PAGE)
+
+
+def _told(spec: dict[str, Any], target: SequencerTarget) -> str:
+    name = str(spec["name"])
+    if name == "_txnlog":
+        below = max(0, target.max_txn - target.applied)
+        return (
+            f"maxTxn {target.max_txn:,}: {target.applied:,} applied, {plural(below, 'record')} behind them; "
+            f"V{target.version}"
+        )
+    if name == "_wal_index.d":
+        return f"highest WAL id {target.wal_index:,}"
+    if name == "_meta":
+        return f"structure version {target.structure.version:,}, from {target.structure.told}"
+    sources = sorted({str(p["from"]["file"]) for p in spec["pieces"] if "file" in p["from"]})
+    return f"copy of {', '.join(sources)}" if sources else "records" if spec["pieces"] else "empty (zeros)"

@@ -1,0 +1,205 @@
+"""From a table on disk to the plan of a repair: what the three repairs of a sequencer have in common."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from console.questdb.layout import TableDirectory
+from console.questdb.reading import Problem
+from console.recovery.evidence_index import table_stamp
+from console.recovery.file_steps import build_directory, new_name, old_name, swap_directory
+from console.recovery.model import ActionSpec, Fact, Plan, Refusal, Requirement, RowsLost, Stage
+from console.recovery.plans import make_plan, mark_of
+from console.recovery.registry import PlanContext
+from console.recovery.sequencer import checking, rows, server_log, torn
+from console.recovery.sequencer.candidates import ordered
+from console.recovery.sequencer.disk import LogSource, TableOnDisk, TableUnreadableError, read_sources, read_table
+from console.recovery.sequencer.files import files_of
+from console.recovery.sequencer.target import SequencerTarget, Sources, compute
+from console.text import plural
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A table to be repaired and what its repair may rest on; `live` is its own sequencer, None without `txn_seq`."""
+
+    context: PlanContext
+    spec: ActionSpec
+    table: TableOnDisk
+    sources: tuple[LogSource, ...]
+
+    @property
+    def live(self) -> LogSource | None:
+        """The table's own sequencer directory, whatever is left in it."""
+        return next((source for source in self.sources if source.live), None)
+
+    @property
+    def copies(self) -> tuple[LogSource, ...]:
+        """The copies of it in the table's directory."""
+        return tuple(source for source in self.sources if not source.live)
+
+
+def open_case(context: PlanContext, spec: ActionSpec, name: str) -> Case | Plan:
+    """Return the case of a table, or a refused plan where it is no WAL table or cannot be read."""
+    directory = context.database.table(name)
+    if directory.wal is False:
+        refusal = Refusal("not-wal", f"{directory.name} is no WAL table, so it has no sequencer", "nothing to do")
+        return refused(context, spec, directory, refusal)
+    try:
+        table = read_table(directory)
+        return Case(context, spec, table, read_sources(table))
+    except TableUnreadableError as error:
+        refusal = Refusal("table-unreadable", str(error), "restore _txn and _meta from a backup first")
+        return refused(context, spec, directory, refusal)
+
+
+def target_of(case: Case, base: LogSource | None, evidence: Sequence[LogSource]) -> SequencerTarget:
+    """Return the sequencer that the table must have, on `base` (None: on filler) and with all the evidence there is."""
+    table = case.table
+    strongest = ordered(table, evidence)
+    if base is not None:
+        strongest = (base, *(source for source in strongest if source is not base))
+    lines, lines_name = server_log.lines_of(case.context.settings, table)
+    compare = rows.RowComparison(table)
+    found = torn.find(table)
+    return compute(
+        table,
+        Sources(base, strongest, lines, lines_name),
+        look=compare.look if compare.possible else None,
+        why_no_look=compare.why_not,
+        torn=found.mask,
+        suspects=found.suspects,
+        shared_keys=compare.shared_keys,
+        db=case.context.database.db,
+    )
+
+
+def whole(case: Case, target: SequencerTarget) -> str:
+    """Return why the live sequencer is as good as `target`, empty where something is wrong with it."""
+    live = case.live
+    if live is None or live.scan is None or live.log.header is None:
+        return ""
+    scan, metadata = live.scan, live.metadata
+    sound = (
+        live.log.header.version in (0, 1)
+        and live.log.header.reserved_zero
+        and scan.max_txn == target.max_txn
+        and not scan.bad
+        and not scan.beyond
+        and not scan.lost.any()
+        and not target.refusals
+        and live.log.whole_records >= scan.max_txn
+        and (live.wal_index.highest or 0) >= max(case.table.inventory.wals, default=0)
+        and not isinstance(metadata, Problem)
+        and metadata.structure_version == target.structure.version
+        and (scan.max_txn == 0 or _last_version(live, scan.max_txn) == target.structure.version)
+    )
+    return (
+        f"the log has {scan.max_txn:,} transactions, every record above the applied {target.applied:,} is there and "
+        "names a segment on disk, and no segment holds more"
+        if sound
+        else ""
+    )
+
+
+def _last_version(live: LogSource, last: int) -> int:
+    records = live.log.records(last, last)
+    return int(records["structure_version"][0]) if len(records) else -1
+
+
+def make(
+    case: Case,
+    target: SequencerTarget,
+    *,
+    why: str,
+    warnings: Sequence[str] = (),
+    requirements: Sequence[Requirement] = (),
+) -> Plan:
+    """Return the plan that puts `target` in place of the live sequencer."""
+    table = case.table.directory
+    facts = facts_of(case)
+    told = whole(case, target)
+    if told:
+        return _plan(case, (), facts, f"Nothing to do: {told}.", target, (), requirements, {}, 0)
+    if target.refusals:
+        return _plan(case, (), facts, why, target, warnings, requirements, {}, 0)
+    mark = mark_of(facts)
+    path = f"{table.directory}/txn_seq"
+    new = new_name(path, mark)
+    files = files_of(target, table, new)
+    stages = (
+        build_directory(
+            new, table.directory, files.specs, title=f"build the sequencer beside, as {new}", changes=files.changes
+        ),
+        checking.stage(new, table.directory, target),
+        swap_directory(
+            path,
+            mark,
+            existed=table.sequencer.exists(),
+            title=f"put it in place; what is there now stays as {old_name(path, mark).rsplit('/', 1)[-1]}"
+            if table.sequencer.exists()
+            else "put it in place",
+        ),
+    )
+    return _plan(case, stages, facts, why, target, warnings, requirements, files.attachments, files.size)
+
+
+def facts_of(case: Case) -> tuple[Fact, ...]:
+    """Return what a plan rests on: the stamp of the table's files, and the content of each log it was made from."""
+    table = case.table.directory
+    logs = tuple(
+        Fact(f"{table.directory}/{source.name}/_txnlog", source.digest) for source in case.sources if source.digest
+    )
+    return Fact(table.directory, table_stamp(table.path)), *logs
+
+
+def refused(context: PlanContext, spec: ActionSpec, table: TableDirectory, *refusals: Refusal) -> Plan:
+    """Return a plan that does nothing and says why."""
+    return make_plan(
+        spec,
+        station=context.settings.station_name,
+        table=table.name,
+        directory=table.directory,
+        why=refusals[0].reason,
+        stages=(),
+        facts=(Fact(table.directory, table_stamp(table.path)),),
+        refused=refusals,
+    )
+
+
+def _plan(
+    case: Case,
+    stages: tuple[Stage, ...],
+    facts: tuple[Fact, ...],
+    why: str,
+    target: SequencerTarget,
+    warnings: Sequence[str],
+    requirements: Sequence[Requirement],
+    attachments: dict[str, bytes],
+    size: int,
+) -> Plan:
+    table = case.table.directory
+    needed = bool(stages) or bool(target.refusals)
+    evidence = ", then ".join(target.evidence) or "nothing was applied and nothing is on disk"
+    decided = Requirement("which segment transactions are applied is known", not target.refusals, evidence)
+    found = Requirement(
+        "what is to come back is on disk",
+        target.rows_lost.kind == "exact" and target.rows_lost.value == 0,
+        f"{plural(len(target.unapplied), 'transaction')} with {plural(target.rows_back, 'row')} not applied",
+    )
+    return make_plan(
+        case.spec,
+        station=case.context.settings.station_name,
+        table=table.name,
+        directory=table.directory,
+        why=why,
+        stages=stages,
+        facts=facts,
+        rows_lost=target.rows_lost if needed else RowsLost.exact(0),
+        rows_back=target.rows_back if needed else 0,
+        rows_maybe_twice=target.rows_maybe_twice if needed else 0,
+        refused=target.refusals,
+        requirements=(*requirements, decided, found),
+        warnings=(*warnings, *target.warnings) if needed else (),
+        disk_needed=size,
+        attachments=attachments,
+    )
