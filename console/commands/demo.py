@@ -56,9 +56,9 @@ def demo(scenario: str, scale: int, true_size: bool, directory: Path | None, hea
             return _RECOVERED if tell(built, say) else _NOT_RECOVERED
         from console.app import run_console
 
-        run_console(built.settings())
+        left = run_console(built.settings())
         say("stopping the station's processes")
-    return 0
+        return left
 
 
 def _serve(built: Station) -> int:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import redis
 
 from console import settings
@@ -21,6 +22,7 @@ from console.station.layout import ORDERBOOK, STREAMS, TRADES, Layout, StationEr
 from console.station.place import a_place, write_record
 from console.station.processes import Processes, marked, undisturbed
 from console.station.tables import RowCounts
+from console.text import clean_line
 
 _TRUE_LOGS = {TRADES: 15_300_000, ORDERBOOK: 7_607_751}
 _LEAST_LOG = 4 << 20  # bytes: smaller logs crash the server only sometimes
@@ -87,8 +89,12 @@ def station(
         layout = lay_out(place)
         processes = Processes(layout)
         try:
-            with marked(layout.directory):
-                built = _build(layout, processes, binary, redis_server, scenario, scale, true_size, say)
+            try:
+                with marked(layout.directory):
+                    built = _build(layout, processes, binary, redis_server, scenario, scale, true_size, say)
+            except (OSError, psycopg.Error, redis.RedisError) as error:
+                said = clean_line(str(error)) or type(error).__name__
+                raise StationError(f"the station could not be built in {place}: {said}") from error
             yield built
         finally:
             with undisturbed():

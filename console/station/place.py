@@ -13,7 +13,7 @@ import psutil
 
 from console import paths
 from console.station.layout import StationError
-from console.station.processes import end_processes_of
+from console.station.processes import end_processes_of, undisturbed
 
 _RECORD = "station.json"
 
@@ -46,7 +46,8 @@ def a_place(directory: Path | None) -> Iterator[Path]:
     try:
         yield place
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        with undisturbed():
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def _reclaim(place: Path) -> None:

@@ -19,6 +19,7 @@ from console.station.build import Scenario, Station
 from console.station.downloads import Say
 from console.station.layout import ORDERBOOK, TRADES
 from console.station.tables import POWER_LOSS, UNAPPLIED_FROM
+from console.text import clean_line
 
 _BEFORE: tuple[tuple[str, str | None], ...] = (
     ("freeze-writer", None), ("stop-server", None), ("capture-evidence", None),
@@ -38,7 +39,7 @@ _FRESH = 5.0  # seconds: what waits no longer than this is the market of this mo
 def tell(built: Station, say: Say) -> bool:
     """Recover the station step by step; return whether every row came back and both tables take writes again."""
     engine = Engine(built.settings())
-    healthy = _verdicts(engine, "before", say)
+    _verdicts(engine, "before", say)
     _rows(built, "before", say)
     steps = (*_BEFORE, *_REPAIRS[built.scenario], *_AFTER) if _REPAIRS[built.scenario] else ()
     for number, (action, table) in enumerate(steps, 1):
@@ -46,8 +47,12 @@ def tell(built: Station, say: Say) -> bool:
         if not _step(engine, action, table, say):
             say("the recovery stops here; nothing more is done")
             return False
-    healthy = _verdicts(engine, "after", say) and (healthy or bool(steps))
-    return _proof(built, say) and healthy
+    healthy = _verdicts(engine, "after", say)
+    try:
+        return _proof(built, say) and healthy
+    except psycopg.Error as error:
+        say(f"    the server does not answer: {clean_line(str(error))}")
+        return False
 
 
 def _step(engine: Engine, action: str, table: str | None, say: Say) -> bool:
