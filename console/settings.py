@@ -118,20 +118,25 @@ class Settings:
 
 
 _SECRETS = {"questdb.password", "questdb.readonly_password", "redis.password"}
+_SECRET_KEYS = [tuple(key.split(".")) for key in _SECRETS]
 _BACKENDS = {"systemd", "systemd-user", "supervisor", "none"}
 _NOT_SET = {"file", "bare", "sources"}
 
 
 def _coerce(key: str, value: object, kind: Any, where: str) -> object:
-    """Return `value` as `kind`. Raises SettingsError naming `where` and `key`."""
+    """Return `value` as `kind`. Raises SettingsError naming `where` and `key`, never a secret."""
     if kind is int:
         try:
-            return int(str(value))
+            number = int(str(value))
         except ValueError:
             raise SettingsError(f"{where}: {key} must be a whole number, not {value!r}") from None
+        if key.endswith("port") and not 0 < number < 65_536:
+            raise SettingsError(f"{where}: {key} must be a port from 1 to 65535, not {number}")
+        return number
     if kind is str and isinstance(value, str):
         return value
-    raise SettingsError(f"{where}: {key} must be text, not {value!r}")
+    shown = "" if key in _SECRETS else f", not {value!r}"
+    raise SettingsError(f"{where}: {key} must be text{shown}")
 
 
 def _entries(key: str, value: object, kind: type[Stream] | type[Unit], where: str) -> tuple[Any, ...]:
@@ -204,7 +209,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _holds_secret(values: Mapping[str, Any]) -> bool:
-    return any(key.split(".")[1] in values.get(key.split(".")[0], {}) for key in _SECRETS)
+    return any(isinstance(values.get(section), dict) and name in values[section] for section, name in _SECRET_KEYS)
 
 
 def load(

@@ -1,0 +1,22 @@
+"""The probes of one station."""
+
+from typing import Any
+
+from console.probes.backlog import BacklogProbe
+from console.probes.crashes import CrashesProbe
+from console.probes.journal import JournalProbe
+from console.probes.sample import Probe
+from console.probes.server import ServerProbe
+from console.probes.services import ServicesProbe
+from console.settings import Settings
+
+
+def station_probes(settings: Settings) -> tuple[Probe[Any], ...]:
+    """Return a probe for every source. One that is not configured says so in its sample."""
+    return (
+        ServerProbe(settings),
+        CrashesProbe(settings),
+        ServicesProbe(settings),
+        BacklogProbe(settings),
+        JournalProbe(settings),
+    )
