@@ -56,7 +56,7 @@ def copy_out(source: Path, target: Path, name: str, on_bytes: OnBytes | None = N
             target.unlink()
         writing = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            reflinked = _reflink(reading, writing)
+            reflinked = reflink(reading, writing)
             digest = _read_through(reading, None if reflinked else writing, before.st_size, on_bytes)
             os.fsync(writing)
             if not reflinked:
@@ -112,7 +112,8 @@ def digest_of_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _reflink(reading: int, writing: int) -> bool:
+def reflink(reading: int, writing: int) -> bool:
+    """Make the empty file `writing` share the blocks of `reading`; return False where the file system cannot."""
     try:
         fcntl.ioctl(writing, _FICLONE, reading)
     except OSError as error:
