@@ -1,0 +1,112 @@
+"""Rows of variable-width columns whose offsets, lengths or bytes do not fit (StringTypeDriver, VarcharTypeDriver, …).
+
+STRING and BINARY: `.i` has rows + 1 i64 offsets; a value is i32 (i64) length and its bytes. VARCHAR: 16 bytes per row:
+i32 flags and size (or one byte and the value itself, up to 9 bytes), 6 bytes of prefix, 48-bit offset. ARRAY: 16 bytes
+per row: 48-bit offset, i32 size.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from console.questdb.column_types import ColumnTag
+from console.questdb.reading import DbFile
+
+_MAX_DATA: Final = 64 << 20
+_VARCHAR: Final = np.dtype([("header", "<i4"), ("prefix", "u1", 6), ("low", "<u2"), ("high", "<u4")])
+_ARRAY: Final = np.dtype([("offset", "<i8"), ("size", "<i4"), ("reserved", "<i4")])
+_INLINED, _NULL = 1, 4
+
+Bad = NDArray[np.bool_]
+Numbers = NDArray[np.int64]
+
+
+def aux_shape(tag: ColumnTag | None) -> tuple[int, int]:
+    """Return bytes per entry of the auxiliary file, and how many entries it has more than rows."""
+    return (8, 1) if tag in (ColumnTag.STRING, ColumnTag.BINARY) else (16, 0)
+
+
+def bad_variable_rows(tag: ColumnTag | None, aux: DbFile, data: DbFile, first: int, end: int) -> Bad:
+    """Return a mask over the rows first..end - 1: those that do not fit, or lie past the end of a file."""
+    match tag:
+        case ColumnTag.STRING:
+            return _prefixed(aux, data, first, end, "<i4", 2)
+        case ColumnTag.BINARY:
+            return _prefixed(aux, data, first, end, "<i8", 1)
+        case ColumnTag.VARCHAR:
+            return _varchar(aux, data, first, end)
+        case ColumnTag.ARRAY:
+            return _array(aux, data, first, end)
+        case _:
+            return np.zeros(end - first, np.bool_)
+
+
+def _prefixed(aux: DbFile, data: DbFile, first: int, end: int, prefix: str, unit: int) -> Bad:
+    """STRING (units of 2 bytes) and BINARY: each value ends where the next begins, as its own length says."""
+    bad = np.ones(end - first, np.bool_)
+    offsets = aux.array(8 * first, "<i8", end - first + 1).astype(np.int64)
+    if len(offsets) < 2:
+        return bad
+    start, stop = offsets[:-1], offsets[1:]
+    width = np.dtype(prefix).itemsize
+    wrong = (start < 0) | (stop - start < width) | (stop > data.size)
+    if first == 0:
+        wrong[0] |= start[0] != 0
+    lengths, known = _gather(data, start, ~wrong, width)
+    stored = lengths.view(prefix).reshape(-1).astype(np.int64)
+    wrong |= known & (stop - start != width + unit * np.maximum(stored, 0))
+    bad[: len(wrong)] = wrong
+    return bad
+
+
+def _varchar(aux: DbFile, data: DbFile, first: int, end: int) -> Bad:
+    bad = np.ones(end - first, np.bool_)
+    entries = aux.array(16 * first, _VARCHAR, end - first)
+    if not len(entries):
+        return bad
+    header = entries["header"].astype(np.int64)
+    offset = entries["low"].astype(np.int64) | entries["high"].astype(np.int64) << 16
+    outside = (header & (_INLINED | _NULL)) == 0
+    size = np.where(outside, header >> 4 & 0x0FFFFFFF, 0)
+    wrong = (header == 0) | (outside & (size <= 9)) | (offset + size > data.size)
+    # appended one after another: a value begins where the one before it ended
+    wrong[1:] |= offset[1:] != (offset + size)[:-1]
+    if first == 0:
+        wrong[0] |= offset[0] != 0
+    prefix, known = _gather(data, offset, outside & ~wrong, 6)
+    wrong |= known & (prefix != entries["prefix"]).any(axis=1)
+    bad[: len(wrong)] = wrong
+    return bad
+
+
+def _array(aux: DbFile, data: DbFile, first: int, end: int) -> Bad:
+    bad = np.ones(end - first, np.bool_)
+    entries = aux.array(16 * first, _ARRAY, end - first)
+    if not len(entries):
+        return bad
+    offset = entries["offset"] & ((1 << 48) - 1)
+    stop = offset + entries["size"]
+    wrong = (entries["size"] < 0) | (stop > data.size)
+    wrong[1:] |= offset[1:] < stop[:-1]
+    bad[: len(wrong)] = wrong
+    return bad
+
+
+def _gather(data: DbFile, offsets: Numbers, wanted: Bad, width: int) -> tuple[NDArray[np.uint8], Bad]:
+    """Return `width` bytes at each of the wanted `offsets` (zeros elsewhere) and which rows were read.
+
+    Values that lie further apart than can be held are left unread.
+    """
+    gathered = np.zeros((len(offsets), width), np.uint8)
+    rows = np.flatnonzero(wanted)
+    if len(rows):
+        low, high = int(offsets[rows].min()), int(offsets[rows].max()) + width
+        block = data.array(low, "u1", high - low) if high - low <= _MAX_DATA else np.empty(0, np.uint8)
+        rows = rows[offsets[rows] - low + width <= len(block)]
+        if len(rows):
+            windows = np.lib.stride_tricks.sliding_window_view(block, width)
+            gathered[rows] = windows[offsets[rows] - low]
+    known = np.zeros(len(offsets), np.bool_)
+    known[rows] = True
+    return gathered, known
