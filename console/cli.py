@@ -1,5 +1,6 @@
 """The command line: which command lives where, and how errors end. Commands are imported only when they are called."""
 
+import contextlib
 import importlib
 import logging
 import logging.handlers
@@ -107,9 +108,12 @@ def run(arguments: Sequence[str]) -> int:
         click.echo(f"walmedic: {error.format_message()}", err=True)
         return _USAGE
     except BrokenPipeError:
-        # The reader of our output went away; what there was to do is done. Python must not flush into it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _reader_went_away()
+    except SystemExit as end:
+        # click itself answers a broken pipe with 1, which is `problems found` here.
+        if type(sys.stdout).__name__ == "PacifyFlushWrapper":
+            return _reader_went_away()
+        return end.code if isinstance(end.code, int) else _REFUSED
     except WalmedicError as error:
         logging.getLogger("walmedic").info("refused: %s", error)
         click.echo(f"walmedic: {error}", err=True)
@@ -120,6 +124,13 @@ def run(arguments: Sequence[str]) -> int:
         click.echo(f"walmedic: an unexpected {type(error).__name__}; nothing is assumed done. See {place}", err=True)
         return _REFUSED
     return result if isinstance(result, int) else 0
+
+
+def _reader_went_away() -> int:
+    """Return 0: what there was to do is done. Python must not flush into the closed pipe at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
 
 
 def main() -> None:

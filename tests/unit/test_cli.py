@@ -1,0 +1,143 @@
+"""The command line: exit codes, one sentence per error, and that nothing heavy is loaded before it is needed."""
+
+import importlib
+import json
+import logging
+import os
+import re
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from console import cli
+from console.errors import WalmedicError
+
+_PYTHON = (sys.executable, "-P", "-c")
+
+
+@pytest.fixture(autouse=True)
+def own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Run with state and settings of the test's own, and give logging back as it was."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    for name in [name for name in os.environ if name.startswith("WALMEDIC_")]:
+        monkeypatch.delenv(name)
+    root = logging.getLogger()
+    handlers, level, mask = root.handlers[:], root.level, os.umask(0o022)
+    yield
+    os.umask(mask)
+    for handler in root.handlers:
+        if handler not in handlers:
+            handler.close()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def probe_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a command that ends as it is told in the place of `crashes`."""
+
+    @click.command()
+    @click.argument("ending")
+    def told(ending: str) -> int:
+        if ending == "refused":
+            raise WalmedicError("the server still runs; stop it first")
+        if ending == "bug":
+            raise RuntimeError("canary-detail")
+        if ending == "pipe":
+            raise BrokenPipeError
+        if ending == "abort":
+            raise click.Abort
+        return int(ending)
+
+    monkeypatch.setattr(importlib.import_module("tests.unit.test_cli"), "told", told, raising=False)
+    monkeypatch.setitem(cli.COMMANDS, "crashes", ("tests.unit.test_cli:told", ""))
+
+
+@pytest.mark.usefixtures("probe_command")
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["crashes", "0"], 0),
+        (["crashes", "4"], 4),
+        (["crashes", "refused"], 8),
+        (["crashes", "bug"], 8),
+        (["crashes", "abort"], 8),
+        (["crashes"], 16),
+        (["crashes", "0", "--no-such-option"], 16),
+        (["no-such-command"], 16),
+        (["--help"], 0),
+        (["--version"], 0),
+        (["crashes", "--help"], 0),
+    ],
+)
+def test_exit_codes(arguments: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(arguments) == code
+    output = capsys.readouterr()
+    if code in (8, 16):
+        assert output.out == ""
+        assert re.fullmatch(r"(walmedic: )?[^\n]+\n", output.err)
+    assert "Traceback" not in output.err + output.out
+
+
+@pytest.mark.usefixtures("probe_command")
+def test_a_bug_is_said_in_a_sentence_and_told_in_the_log(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert cli.run(["crashes", "bug"]) == 8
+    said = capsys.readouterr().err
+    log = tmp_path / "state/walmedic/walmedic.log"
+    assert "unexpected RuntimeError" in said
+    assert str(log) in said
+    assert "canary-detail" not in said
+    assert "canary-detail" in log.read_text()
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    assert stat.S_IMODE(log.parent.stat().st_mode) == 0o700
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    """`walmedic … | head -0`: nothing is written to the terminal, the exit is clean."""
+    code = "import sys; from console.cli import run; sys.exit(run(['--help']))"
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    finished = subprocess.run([*_PYTHON, code], stdout=write_end, stderr=subprocess.PIPE, check=False, timeout=60)
+    os.close(write_end)
+    assert finished.stderr == b""
+    assert finished.returncode == 0
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["doctor", "--help"]])
+def test_help_loads_neither_textual_nor_the_drivers(arguments: list[str]) -> None:
+    code = (
+        "import sys, json; from console.cli import run; sys.stdout = open('/dev/null', 'w'); "
+        f"code = run({arguments!r}); "
+        "print(json.dumps([code, [m for m in ('textual', 'rich', 'psycopg', 'redis', 'numpy') if m in sys.modules]]), "
+        "file=sys.__stdout__)"
+    )
+    finished = subprocess.run([*_PYTHON, code], capture_output=True, text=True, check=True, timeout=60)
+    assert json.loads(finished.stdout) == [0, []]
+
+
+@pytest.mark.parametrize("name", list(cli.COMMANDS))
+def test_every_command_that_is_listed_exists_and_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([name, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "Usage: walmedic" in text
+    assert cli.COMMANDS[name][1].endswith(".")
+
+
+def test_the_list_of_commands_is_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.run(["--help"])
+    text = capsys.readouterr().out
+    assert all(re.search(rf"^  {name}\s", text, re.MULTILINE) for name in cli.COMMANDS)
+
+
+def test_wrong_settings_are_refused_before_anything_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bad.toml").write_text("[questdb]\npg_port = 'x'\n")
+    assert cli.run(["doctor", "--config", str(tmp_path / "bad.toml")]) == 8
+    assert "questdb.pg_port must be a whole number" in capsys.readouterr().err
+    assert cli.run(["doctor", "--config", str(tmp_path / "missing.toml")]) == 8
+    assert "cannot be read" in capsys.readouterr().err
