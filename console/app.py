@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
 
 from textual.app import App
@@ -15,6 +15,8 @@ from console.errors import WalmedicError
 from console.probes.sample import Sample
 from console.probes.scheduler import OnSample
 from console.probes.state import StationState
+from console.recovery.journal import Entry
+from console.recovery.model import Availability, Plan
 from console.settings import Settings
 from console.widgets import figures
 from console.widgets.clipboard import copy
@@ -22,7 +24,7 @@ from console.widgets.line import Line, Role, Span, line, spread
 from console.widgets.theme import Colors, choose, make_theme
 from screens.dashboard import Dashboard
 from screens.frame import FramedScreen
-from screens.port import EnginePort
+from screens.port import EnginePort, RunningAction
 
 _LOG = logging.getLogger(__name__)
 _ARMED_FOR = 600.0  # seconds that operate mode lasts
@@ -67,11 +69,31 @@ def station_sources(settings: Settings, on_sample: OnSample) -> Sources:
     return Scheduler(station_probes(settings), on_sample)
 
 
-def station_engine(settings: Settings) -> EnginePort:
-    """Return the recovery engine, which starts actions in processes of their own. Blocks: from a thread only."""
-    from console.recovery.launch import LaunchingEngine
+class StationEngine:
+    """The recovery engine behind the screens; what it starts runs in a process of its own and outlives the console."""
 
-    return LaunchingEngine(settings)
+    def __init__(self, settings: Settings) -> None:
+        from console.recovery.engine import Engine
+
+        self._engine = Engine(settings)
+
+    def availability(self, table: str | None) -> Sequence[Availability]:
+        """Return each action with what stands against it now."""
+        return self._engine.availability(table)
+
+    def plan(self, action: str, table: str | None = None) -> Plan:
+        """Return what would be done."""
+        return self._engine.plan(action, table)
+
+    def launch(self, plan: Plan, phrase: str) -> RunningAction:
+        """Start a confirmed plan."""
+        from console.recovery.launch import launch
+
+        return launch(self._engine, plan, phrase)
+
+    def unfinished(self) -> Sequence[Entry]:
+        """Return what was cut off."""
+        return self._engine.unfinished()
 
 
 class ConsoleApp(App[int], inherit_bindings=False):
@@ -90,7 +112,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         *,
         colors: Colors = Colors.FULL,
         sources: Callable[[Settings, OnSample], Sources] | None = station_sources,
-        engine: Callable[[Settings], EnginePort] = station_engine,
+        engine: Callable[[Settings], EnginePort] = StationEngine,
         wall_clock: Clock = time.time,
         monotonic: Clock = time.monotonic,
         ticking: bool = True,
@@ -131,11 +153,14 @@ class ConsoleApp(App[int], inherit_bindings=False):
         if self._make_sources is None:
             return
         try:
-            self._sources = self._make_sources(self.settings, lambda sample: self.post_message(SampleArrived(sample)))
+            self._sources = self._make_sources(self.settings, self._deliver)
         except WalmedicError as error:
             self.notify(str(error), severity="error", timeout=30, markup=False)
             return
         self._sources.start()
+
+    def _deliver(self, sample: Sample[Any]) -> None:
+        self.post_message(SampleArrived(sample))
 
     async def on_unmount(self) -> None:
         """Release what the sources hold; a running action is a process of its own and goes on."""
@@ -192,8 +217,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Return the header line: station, mode in words, clock."""
         left = self.armed_for
         mode = Span(f" OPERATE {figures.duration(left)} left ", Role.ARMED) if left else Span("OBSERVE", Role.STRONG)
+        name = line(Span("walmedic", Role.KEY), "  ") if not title else ()
         start = line(
-            " ", Span("walmedic", Role.KEY), "  ", Span(self.settings.station_name, Role.STRONG), "  ", mode,
+            " ", name, Span(self.settings.station_name, Role.STRONG), "  ", mode,
             Span("  PAUSED" if self.paused else "", Role.WARN), Span(f"  {title}" if title else "", Role.PLAIN),
         )  # fmt: skip
         return spread(start, line(Span(figures.clock(self.wall_clock()), Role.DIM), " "), width)

@@ -21,7 +21,8 @@ _LOG = logging.getLogger(__name__)
 _WIDTHS = [(0, "-thin"), (MIN_WIDTH, "-narrow"), (110, "-wide")]
 _HEIGHTS = [(0, "-flat"), (MIN_HEIGHT, "-low"), (30, "-tall")]
 _KEYS_SHOWN = 6
-_LABELS = {"question_mark": "?", "escape": "Esc", "space": "Space", "enter": "Enter", "slash": "/", "tab": "Tab"}
+_LABELS = {"question_mark": "?", "escape": "Esc", "space": "Space", "enter": "Enter", "slash": "/", "tab": "Tab",
+           "pagedown": "PgDn", "pageup": "PgUp", "up": "↑", "down": "↓", "left": "←", "right": "→"}  # fmt: skip
 
 
 def key_label(key: str) -> str:

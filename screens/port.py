@@ -71,6 +71,10 @@ class ConsolePort(Protocol):
         """Have all sources read again now."""
         ...
 
+    def copy_text(self, text: str) -> None:
+        """Copy text beyond the terminal, and say what happened."""
+        ...
+
     def header(self, title: str, width: int) -> Line:
         """Return the header line: station, mode in words, clock."""
         ...

@@ -12,7 +12,7 @@ from console.widgets.hex_rows import HexRows
 from console.widgets.line import Line, Role, Span, left, line, right
 from console.widgets.pane import Content, Pane, Room
 
-_OFFSET = 12  # cells of the offset column and its gap, for files up to 1 TiB
+_GAP = 2  # cells between the offset and the first byte
 
 
 class Bytes(Protocol):
@@ -64,6 +64,7 @@ class HexView(Pane):
         self._top = 0
         self._height = 1
         self._plain_rows = False
+        self._digits = 8
         self._field: tuple[int, int] = (0, 0)
         self.cursor = 0
         self.active = False
@@ -133,9 +134,11 @@ class HexView(Pane):
         if file is None:
             self._rows = HexRows(0, 16)
             return
-        cells = (width if width is not None else self._frame.box.inner_width) - _OFFSET - file.labels
+        size = file.source.size
+        self._digits = max(8, len(f"{size:x}"))
+        cells = max(12, (width if width is not None else self._frame.box.inner_width) - self._digits - _GAP)
         record = None if self._plain_rows else file.record
-        self._rows = HexRows.fitting(file.source.size, max(12, cells), file.base, record)
+        self._rows = HexRows.fitting(size, cells, file.base, record)
 
     def _content(self, file: HexFile | None, room: Room) -> Content:
         if file is None or not room.width:
@@ -161,20 +164,21 @@ class HexView(Pane):
         try:
             data = file.source.read(offset, count)
         except OSError as error:
-            return line(Span(f"{offset:010x}  ", Role.DIM), Span(f"cannot be read: {error.strerror}", Role.BAD))
+            return line(
+                Span(f"{offset:0{self._digits}x}  ", Role.DIM), Span(f"cannot be read: {error.strerror}", Role.BAD)
+            )
         facts = file.facts(offset, count)
-        spans = [Span(f"{offset:010x}  ", Role.ACCENT if self._rows.starts_record(row) else Role.DIM)]
+        spans = [Span(f"{offset:0{self._digits}x}  ", Role.ACCENT if self._rows.starts_record(row) else Role.DIM)]
         text = []
         for place in range(count):
             at = offset + place
             value = data[place] if place < len(data) else None
             role = self._role(at, value, facts)
-            inside = self._field[0] <= at + 1 < self._field[1] and self._field[0] <= at
-            gap = role if role in {Role.CURSOR, Role.FIELD} and inside else Role.PLAIN
+            joined = self._field[0] <= at and at + 1 < self._field[1]
             spans.append(Span("--" if value is None else f"{value:02x}", role))
-            spans.append(Span(" ", Role.FIELD if gap in {Role.CURSOR, Role.FIELD} else Role.PLAIN))
+            spans.append(Span(" ", Role.FIELD if joined else Role.PLAIN))
             text.append(Span(_glyph(value), role if role is not Role.PLAIN else Role.DIM))
-        used = _OFFSET + self._rows.per_row * 3
+        used = self._digits + _GAP + self._rows.per_row * 3
         spans.append(Span(" " * ((self._rows.per_row - count) * 3)))
         if file.labels and used + file.labels <= width:
             spans.extend(right(line(Span(facts.label, Role.DIM)), file.labels))

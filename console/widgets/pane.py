@@ -111,6 +111,7 @@ class Pane(LineWidget):
         self._view: Any = None
         self._frame = Frame(Box(id, 0, 0, 0, 0))
         self._open = False
+        self._active = False
         self.scroll_line = 0
 
     def wanted(self, width: int, *, open: bool) -> int:
@@ -129,6 +130,12 @@ class Pane(LineWidget):
         """Show new data."""
         self._view = view
         self._draw()
+
+    def highlight(self, active: bool) -> None:
+        """Show by the title whether the keys go to this pane."""
+        if active != self._active:
+            self._active = active
+            self._draw()
 
     def move_text(self, lines: int) -> bool:
         """Move the text by `lines`, as far as there is any; return whether it moved."""
@@ -161,7 +168,11 @@ class Pane(LineWidget):
         """Return the rule with the title at its left, the note at its right, and its joints."""
         width = self._frame.box.width
         start = "──" if not self._frame.box.edge else "─"
-        title = line(Span(start, Role.RULE), Span(f" {content.title} ", Role.TITLE)) if content.title else BLANK
+        title = (
+            line(Span(start, Role.RULE), Span(f" {content.title} ", Role.KEY if self._active else Role.TITLE))
+            if content.title
+            else BLANK
+        )
         note = line(" ", content.note, " ", Span("──", Role.RULE)) if content.note else BLANK
         title = crop(title, max(0, width - 2))
         note = crop(note, max(0, width - cells(title) - 4))

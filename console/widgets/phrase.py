@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from textual.events import Key, Paste
 from textual.message import Message
 
+from console.text import clean_line
 from console.widgets.line import Role, Span, line
 from console.widgets.pane import LineWidget
 
@@ -12,7 +13,7 @@ _LONGEST = 200
 
 
 class PhraseField(LineWidget, can_focus=True):
-    """One line of typing: characters, backspace, enter. It has no clipboard, no history and no completion."""
+    """One line of typing: characters, backspace, enter. It has no history and no completion; `paste` lets text in."""
 
     @dataclass
     class Typed(Message):
@@ -29,9 +30,11 @@ class PhraseField(LineWidget, can_focus=True):
     class PasteRefused(Message):
         """Something was pasted; nothing of it was taken."""
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, *, id: str | None = None, prompt: str = ">", paste: bool = False) -> None:
         super().__init__(id=id)
         self.text = ""
+        self._prompt = prompt
+        self._paste = paste
 
     def on_mount(self) -> None:
         """Draw the empty field."""
@@ -62,9 +65,12 @@ class PhraseField(LineWidget, can_focus=True):
             self._set(self.text + event.character)
 
     def on_paste(self, event: Paste) -> None:
-        """Refuse what is pasted."""
+        """Refuse what is pasted, unless the field is for something harmless."""
         event.stop()
         event.prevent_default()
+        if self._paste:
+            self._set((self.text + clean_line(event.text))[:_LONGEST])
+            return
         self.post_message(self.PasteRefused())
 
     def _set(self, text: str) -> None:
@@ -75,4 +81,4 @@ class PhraseField(LineWidget, can_focus=True):
 
     def _draw(self) -> None:
         cursor = Span(" ", Role.CURSOR) if self.has_focus else Span("")
-        self.put([line(" ", Span("> ", Role.KEY), Span(self.text, Role.STRONG), cursor)])
+        self.put([line(" ", Span(f"{self._prompt} ", Role.KEY), Span(self.text, Role.STRONG), cursor)])

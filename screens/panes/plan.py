@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from console.recovery.model import Change, Plan
 from console.widgets import figures, glyphs
-from console.widgets.line import BLANK, Line, Role, Span, crop, hanging, line, right, spread, wrap
+from console.widgets.line import BLANK, Line, Role, Span, cells, crop, hanging, line, spread, wrap
 from console.widgets.pane import Content, Room
 
 _SIGNS = {"create": "+", "copy": "+", "rename": "~", "overwrite": "~", "command": "$", "sql": "$", "lock": "•"}
@@ -38,28 +38,34 @@ def why(view: PlanView, room: Room) -> Content:
 
 def changes(view: PlanView, room: Room) -> Content:
     """Return every stage with the exact changes it makes, and the way back."""
+    directory = view.plan.directory
+    base = f"{directory}/" if directory else ""
     lines: list[Line] = []
     for number, stage in enumerate(view.plan.stages, 1):
         lines.extend(hanging(line(Span(f"{number} ", Role.DIM)), stage.title, room.width, Role.STRONG))
         for change in stage.changes:
-            lines.extend(_change(change, room.width))
+            lines.extend(_change(change, base, room.width))
     if not view.plan.stages:
         lines.append(line(Span("nothing would change", Role.DIM)))
     lines.extend(hanging(line(Span("undo  ", Role.DIM)), view.plan.undo, room.width, Role.DIM))
     needed = view.plan.disk_needed
-    note = line(Span(f"writes {figures.size(needed)}", Role.DIM)) if needed else BLANK
+    said = [f"in {directory}"] if directory else []
+    said += [f"writes {figures.size(needed)}"] if needed else []
+    note = line(Span(", ".join(said), Role.DIM)) if said else BLANK
     return Content("what will change", tuple(lines), note, more="more lines")
 
 
-def _change(change: Change, width: int) -> list[Line]:
+def _change(change: Change, base: str, width: int) -> list[Line]:
+    """Return one change: what is made of what, on one line where it fits. Paths are said from the table's directory."""
     sign = _SIGNS.get(change.kind, "•")
     role = Role.WARN if sign == "~" else Role.ACCENT
     size = line(Span(f" {figures.count(change.size)} bytes", Role.DIM)) if change.size is not None else BLANK
-    lines = [spread(line("  ", Span(f"{sign} ", role), change.target), size, width)]
-    if change.before or change.after:
-        text = f"{change.before} {glyphs.ARROW} {change.after}" if change.before else change.after
-        lines.extend(line("    ", row) for row in wrap(text, width - 4, Role.DIM))
-    return lines
+    target = change.target.removeprefix(base)
+    text = f"{change.before} {glyphs.ARROW} {change.after}" if change.before else change.after
+    head = line("  ", Span(f"{sign} ", role), target)
+    if text and cells(head) + cells(size) + len(text) + 3 <= width:
+        return [spread(line(head, "  ", Span(text, Role.DIM)), size, width)]
+    return [spread(head, size, width), *(line("    ", row) for row in wrap(text, width - 4, Role.DIM))]
 
 
 def must_hold(view: PlanView, room: Room) -> Content:
@@ -77,13 +83,13 @@ def cost(view: PlanView, room: Room) -> Content:
     """Return rows lost, rows that come back, rows that may come twice."""
     plan = view.plan
     lost, role = _lost(plan)
-    parts = (("rows lost", lost, role), ("come back", figures.count(plan.rows_back), Role.STRONG),
+    parts = (("rows lost", lost, role), ("rows that come back", figures.count(plan.rows_back), Role.STRONG),
              ("maybe twice", figures.count(plan.rows_maybe_twice), Role.STRONG))  # fmt: skip
     row: Line = BLANK
     for name, value, tone in parts:
-        row = line(row, Span(f"{name} ", Role.DIM), right(line(Span(value, tone)), max(7, len(value))), "     ")
+        row = line(row, Span(f"{name} ", Role.DIM), Span(value, tone), "    ")
     rehearsed = Span(f"{glyphs.OK} rehearsed", Role.OK) if plan.rehearsed else Span("not rehearsed", Role.DIM)
-    return Content("cost", (spread(row, line(rehearsed), room.width),))
+    return Content("cost", (row,), line(rehearsed))
 
 
 def _lost(plan: Plan) -> tuple[str, Role]:

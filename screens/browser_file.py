@@ -1,0 +1,126 @@
+"""One file open in the browser: its decoder, its findings, and whether it is still what it was when it was read."""
+
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from console.diagnosis.inspection import FileDescription, Inspector, RecordView
+from console.diagnosis.model import DatabaseReport, Finding
+from console.widgets import figures
+from console.widgets.hex_view import HexFile, RowFacts
+
+_LABEL = 12  # cells for the seqTxn at the end of a record's first row
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What tells one state of a file from another."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> "Stamp | None":
+        """Return the stamp of a file, None where it is gone."""
+        try:
+            status = path.lstat()
+        except OSError:
+            return None
+        return cls(status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+class OpenFile:
+    """A file, opened once. Opening blocks and may raise WalmedicError: from a thread only."""
+
+    def __init__(self, path: Path, root: Path, findings: Iterable[Finding], now: float) -> None:
+        self.path = path
+        self.read_at = now
+        self.stamp = Stamp.of(path)
+        self._inspector = Inspector(path, root)
+        self.findings = tuple(finding for finding in findings if finding.file and _same(root, finding.file, path))
+        self.description: FileDescription = self._inspector.describe(self.findings)
+        self._records = functools.lru_cache(maxsize=512)(self._inspector.record_at)
+
+    @property
+    def size(self) -> int:
+        """Length in bytes when it was opened."""
+        return self._inspector.size
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Return up to `count` bytes at `offset`."""
+        return self._inspector.read(offset, count)
+
+    def record_at(self, offset: int) -> RecordView | None:
+        """Return the record or header that holds the byte at `offset`. Raises OSError where the device fails."""
+        return self._records(offset)
+
+    def record_of(self, txn: int) -> RecordView | None:
+        """Return the record of a transaction, None where this file has none."""
+        return self._inspector.record_of(txn)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._inspector.close()
+
+    def hex_file(self) -> HexFile:
+        """Return the file as the hex view wants it."""
+        description = self.description
+        labelled = description.seq_txn_base is not None
+        return HexFile(
+            self,
+            description.record_base,
+            description.record_size,
+            self._facts,
+            self._tail(),
+            _LABEL if labelled else 0,
+        )
+
+    def change(self, now: Stamp | None) -> str:
+        """Return what has become of the file since it was opened, empty where nothing has."""
+        then = self.stamp
+        if then is None or now == then:
+            return ""
+        if now is None:
+            return "the file is gone; what is shown was read before"
+        if now.inode != then.inode:
+            return "another file stands in its place"
+        if now.size < then.size:
+            return f"the file shrank from {figures.count(then.size)} to {figures.count(now.size)} bytes"
+        if now.size > then.size:
+            return f"the file grew from {figures.count(then.size)} to {figures.count(now.size)} bytes"
+        return "the file was written to"
+
+    def _facts(self, offset: int, count: int) -> RowFacts:
+        """Return label and abnormal bytes of one row, by the record that its first byte belongs to."""
+        try:
+            record = self.record_at(offset)
+        except OSError:
+            return RowFacts()
+        if record is None:
+            return RowFacts()
+        bad = tuple((f.offset, f.end) for f in record.fields if not f.is_normal or f.missing)
+        first = record.offset == offset and record.seq_txn is not None
+        return RowFacts(figures.count(record.seq_txn) if first else "", bad)
+
+    def _tail(self) -> str:
+        """Return what the header wants beyond the end of the file, from the finding that says so."""
+        beyond = [finding for finding in self.findings if finding.offset is not None and finding.offset >= self.size]
+        return beyond[0].message if beyond else ""
+
+
+def _same(root: Path, relative: str, path: Path) -> bool:
+    return any((base / relative) == path for base in (root, root / "db", root.parent))
+
+
+def located(root: Path, db: Path, report: DatabaseReport | None) -> list[tuple[Path, Finding]]:
+    """Return all findings that point at a file there is, with its path, in the order of the report."""
+    found = []
+    for table in report.tables if report is not None else ():
+        for finding in table.findings:
+            bases = (db, root) if finding.file else ()
+            path = next((base / str(finding.file) for base in bases if (base / str(finding.file)).is_file()), None)
+            if path is not None:
+                found.append((path, finding))
+    return found
