@@ -111,7 +111,7 @@ def run(arguments: Sequence[str]) -> int:
         return _reader_went_away()
     except SystemExit as end:
         # click itself answers a broken pipe with 1, which is `problems found` here.
-        if type(sys.stdout).__name__ == "PacifyFlushWrapper":
+        if isinstance(end.__context__, BrokenPipeError):
             return _reader_went_away()
         return end.code if isinstance(end.code, int) else _REFUSED
     except WalmedicError as error:
