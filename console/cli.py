@@ -107,13 +107,9 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         click.echo(f"walmedic: {error.format_message()}", err=True)
         return _USAGE
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):
+        # SystemExit: in this mode click raises it for a broken pipe alone, with 1, which is `problems found` here.
         return _reader_went_away()
-    except SystemExit as end:
-        # click itself answers a broken pipe with 1, which is `problems found` here.
-        if isinstance(end.__context__, BrokenPipeError):
-            return _reader_went_away()
-        return end.code if isinstance(end.code, int) else _REFUSED
     except WalmedicError as error:
         logging.getLogger("walmedic").info("refused: %s", error)
         click.echo(f"walmedic: {error}", err=True)
