@@ -1,0 +1,110 @@
+"""The whole database: which tables are looked at, what is left out, and one report of it all."""
+
+import time
+from collections.abc import Sequence
+
+from console.diagnosis.model import Code, DatabaseReport, Finding, NextStep, Severity, TableReport, Verdict
+from console.diagnosis.server_facts import ServerFacts
+from console.diagnosis.server_findings import server_findings
+from console.diagnosis.table import TableDiagnosis, examine_table
+from console.diagnosis.view_findings import view_findings
+from console.questdb.layout import DatabaseRoot, TableDirectory
+from console.questdb.table_txn import read_table_txn
+
+
+def diagnose(database: DatabaseRoot, tables: Sequence[str] = (), server: ServerFacts | None = None) -> DatabaseReport:
+    """Return the report on the named tables, or on all: WAL tables in full, others by their `_txn` alone.
+
+    Raises WalmedicError for a name that is no table. The server's own tables are looked at only where they use WAL.
+    """
+    started = time.monotonic()
+    directories = [database.table(name) for name in tables] if tables else list(database.tables())
+    made = {table.directory: examine_table(table) for table in directories if uses_wal(table)}
+    reports = assemble(directories, made, server)
+    return DatabaseReport(
+        database.db, reports, database_findings(database), left_out(server), time.monotonic() - started
+    )
+
+
+def diagnose_table(database: DatabaseRoot, table: TableDirectory) -> TableReport:
+    """Return the report on one table, from disk alone."""
+    if not uses_wal(table):
+        return _without_wal(table)
+    diagnosis = examine_table(table)
+    more = [finding for _, finding in view_findings([table], {table.directory: diagnosis})]
+    return diagnosis.report(more)
+
+
+def assemble(
+    directories: Sequence[TableDirectory], made: dict[str, TableDiagnosis], server: ServerFacts | None
+) -> tuple[TableReport, ...]:
+    """Return the reports of `directories`, whose diagnoses `made` has, in order; the server's word added."""
+    views: dict[str, list[Finding]] = {}
+    for directory, finding in view_findings(directories, made):
+        views.setdefault(directory, []).append(finding)
+    reports = []
+    for table in directories:
+        diagnosis = made.get(table.directory)
+        if diagnosis is None:
+            if not table.system:
+                reports.append(_without_wal(table))
+            continue
+        more = views.get(table.directory, [])
+        suspended = False
+        if server is not None:
+            more = [*more, *server_findings(table, server, diagnosis.facts.applied)]
+            said = server.wal_tables.get(table.raw_name)
+            suspended = said is not None and said.suspended
+        reports.append(diagnosis.report(more, suspended=suspended))
+    return tuple(reports)
+
+
+def uses_wal(table: TableDirectory) -> bool:
+    """Return whether it is a WAL table; where neither registry nor `_meta` tell, its directory does."""
+    if table.wal is not None:
+        return table.wal
+    return table.sequencer.is_dir() or bool(table.wals())
+
+
+def database_findings(database: DatabaseRoot) -> tuple[Finding, ...]:
+    """Return what keeps the database from being seen whole."""
+    found = []
+    for problem in database.listing_problems():
+        inside = problem.file.is_relative_to(database.db)
+        file = str(problem.file.relative_to(database.db)) if inside else str(problem.file)
+        found.append(
+            Finding(Code.UNREADABLE, Severity.RISK, f"{problem.file.name}: {problem.what}", file, problem.offset)
+        )
+    return tuple(found)
+
+
+def left_out(server: ServerFacts | None) -> tuple[str, ...]:
+    """Return what the report does not rest on."""
+    return () if server is not None else ("SQL: the server was not asked",)
+
+
+def _without_wal(table: TableDirectory) -> TableReport:
+    """A table without WAL has no sequencer to be damaged: only its `_txn` is looked at."""
+    txn = read_table_txn(table.path)
+    findings: tuple[Finding, ...] = ()
+    if txn.current is None:
+        what = txn.problems[0].what if txn.problems else "it has no current record"
+        findings = (
+            Finding(Code.TABLE_TXN_INVALID, Severity.DAMAGE, f"_txn cannot be used: {what}", f"{table.directory}/_txn"),
+        )
+    whole = txn.current is not None
+    return TableReport(
+        table=table.name,
+        directory=table.directory,
+        wal=False,
+        verdict=Verdict.HEALTHY if whole else Verdict.BROKEN,
+        can_read=whole,
+        can_write=whole,
+        applied_txn=None,
+        logged_txn=None,
+        rows_applied=txn.current.rows if txn.current else None,
+        rows_unapplied=0,
+        rows_at_risk=0,
+        findings=findings,
+        next_step=NextStep(None, "nothing to do" if whole else "copy the table before anything else"),
+    )

@@ -1,0 +1,73 @@
+"""Which WAL directories the server's next purge sweep would delete (WalPurgeJob): the clock that a start sets running.
+
+The sweep keeps a `walN` that some record above the purge point names, and of its segments those from the first named
+one on; everything else that no lock holds is removed. The purge point is `_txn` seqTxn (not counting the lag), or less
+where a materialised view is behind. A sequencer that cannot be opened stops the sweep of its table.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from console.diagnosis.log_scan import LogScan
+from console.diagnosis.segment_inventory import Mask, SegmentInventory, segment_key
+from console.diagnosis.unapplied import Unapplied
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeClock:
+    """What the next sweep would remove. `stopped` says why it would fail for this table, empty where it would run.
+
+    `wals` go as a whole, `segments` (wal, segment) alone. `rows` and `transactions` are those that wait, or may wait,
+    to be applied and would be destroyed; unnamed last ones of a writer do not count.
+    """
+
+    stopped: str
+    wals: tuple[int, ...] = ()
+    segments: tuple[tuple[int, int], ...] = ()
+    transactions: int = 0
+    rows: int = 0
+
+    @property
+    def runs(self) -> bool:
+        """Return whether a sweep would remove anything that is still needed."""
+        return not self.stopped and self.transactions > 0
+
+
+def purge_clock(
+    inventory: SegmentInventory, scan: LogScan | None, purge_point: int | None, stopped: str, unapplied: Unapplied
+) -> PurgeClock:
+    """Return what the sweep would remove. `stopped` is why it would fail, empty where the sequencer can be opened."""
+    if stopped or scan is None or purge_point is None:
+        return PurgeClock(stopped or "its log or _txn cannot be read")
+    first: dict[int, int] = {}
+    # The server's cursor starts after the purge point and ends at the header's maxTxn; it takes any record's walId.
+    ahead = scan.within & (scan.pending_txn > purge_point) & (scan.pending["wal_id"] >= 1)
+    for wal, segment in zip(
+        scan.pending["wal_id"][ahead].tolist(), scan.pending["segment_id"][ahead].tolist(), strict=True
+    ):
+        first.setdefault(wal, segment)
+    wals = [wal for wal in inventory.wals if wal.id not in first]
+    segments = [
+        (wal.id, segment)
+        for wal in inventory.wals
+        if wal.id in first
+        for segment in wal.segments
+        if segment < first[wal.id]
+    ]
+    doomed = _events_of(inventory, {wal.id for wal in wals}, segments)
+    needed = doomed & (unapplied.waiting | unapplied.unsure)
+    return PurgeClock(
+        "",
+        tuple(wal.id for wal in wals),
+        tuple(segments),
+        int(needed.sum()),
+        int(inventory.rows[needed].sum()),
+    )
+
+
+def _events_of(inventory: SegmentInventory, wals: set[int], segments: list[tuple[int, int]]) -> Mask:
+    events = inventory.events
+    keys = np.array([int(segment_key(wal, segment)) for wal, segment in segments], np.int64)
+    whole = np.isin(events["wal"], np.array(sorted(wals), np.int64))
+    return np.asarray(whole | np.isin(segment_key(events["wal"], events["segment"]), keys))

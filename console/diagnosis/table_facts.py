@@ -1,0 +1,143 @@
+"""What one table has on disk, read once; judged elsewhere. Reading is ordered so that a live server does not mislead.
+
+The segments are read before the log and `_txn` after it: a transaction that commits meanwhile then shows as a record
+whose event was not read yet (the reading is taken again), never as an event that no record names.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from console.diagnosis.log_scan import LogScan, scan_log
+from console.diagnosis.segment_inventory import SegmentInventory, read_inventory
+from console.questdb.conversion import Conversion, read_conversion
+from console.questdb.layout import TableDirectory
+from console.questdb.reading import Problem
+from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer_metadata
+from console.questdb.structure_log import StructureLog, read_structure_log
+from console.questdb.table_metadata import TableMetadata, read_table_metadata
+from console.questdb.table_txn import TableTxn, read_table_txn
+from console.questdb.txn_log import LogState, TxnLog, read_log
+from console.questdb.wal_index import WalIndex, read_wal_index
+
+
+@dataclass(frozen=True, slots=True)
+class Sequencer:
+    """One `txn_seq`, or a copy of it. `scan` is None where records cannot be located."""
+
+    path: Path
+    log: TxnLog
+    scan: LogScan | None
+    wal_index: WalIndex
+    metadata: SequencerMetadata | Problem
+    structure: StructureLog
+
+    @property
+    def name(self) -> str:
+        """The directory's name."""
+        return self.path.name
+
+    @property
+    def max_txn(self) -> int | None:
+        """The header's maxTxn, None where there is no header that 9.1.0 knows."""
+        return self.log.max_txn if self.log.readable else None
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Owner and permission bits of a file."""
+
+    path: Path
+    uid: int
+    gid: int
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class TableFacts:
+    """Everything on disk that a verdict on one WAL table rests on. `applied` is None where `_txn` cannot be read."""
+
+    directory: TableDirectory
+    txn: TableTxn
+    metadata: TableMetadata | Problem
+    sequencer: Sequencer
+    backups: tuple[Sequencer, ...]
+    inventory: SegmentInventory
+    conversion: Conversion
+    owners: tuple[Owner, ...]
+
+    @property
+    def applied(self) -> int | None:
+        """Transactions that are in the table: `_txn` seqTxn and those in its lag."""
+        return self.txn.current.applied_txn if self.txn.current else None
+
+    @property
+    def seq_txn(self) -> int | None:
+        """`_txn` seqTxn alone, from which the server purges."""
+        return self.txn.current.seq_txn if self.txn.current else None
+
+    @property
+    def gone(self) -> bool:
+        """Whether there is no log to speak of: no sequencer, no file, or one without a header."""
+        return self.sequencer.log.state is not LogState.PRESENT
+
+    def relative(self, path: Path) -> str:
+        """Return a path of the table relative to the db directory."""
+        try:
+            return str(path.relative_to(self.directory.path.parent))
+        except ValueError:
+            return str(path)
+
+
+def read_facts(directory: TableDirectory) -> TableFacts:
+    """Return the facts of one WAL table. Raises nothing but MemoryError: what cannot be read is told by the facts."""
+    inventory = read_inventory(directory.wals())
+    before = read_table_txn(directory.path)
+    applied = before.current.applied_txn if before.current else 0
+    sequencer = read_sequencer(directory.sequencer, applied, inventory)
+    txn = read_table_txn(directory.path)
+    if sequencer.scan is not None and txn.current is not None and txn.current.applied_txn != applied:
+        sequencer = read_sequencer(directory.sequencer, txn.current.applied_txn, inventory)
+    now = txn.current.applied_txn if txn.current else 0
+    return TableFacts(
+        directory=directory,
+        txn=txn,
+        metadata=read_table_metadata(directory.path),
+        sequencer=sequencer,
+        backups=tuple(read_sequencer(path, now, inventory) for path in directory.sequencer_backups()),
+        inventory=inventory,
+        conversion=read_conversion(directory.path),
+        owners=_owners(directory),
+    )
+
+
+def read_sequencer(path: Path, applied: int, inventory: SegmentInventory) -> Sequencer:
+    """Return the sequencer, or a copy of one, in `path`; its records are judged from `applied` on."""
+    log = read_log(path)
+    return Sequencer(
+        path=path,
+        log=log,
+        scan=scan_log(log, applied, inventory),
+        wal_index=read_wal_index(path),
+        metadata=read_sequencer_metadata(path),
+        structure=read_structure_log(path),
+    )
+
+
+def _owners(directory: TableDirectory) -> tuple[Owner, ...]:
+    """Return owners of `_txn` (first, where it exists) and of what the server writes beside it."""
+    places = [directory.path / "_txn", directory.sequencer]
+    try:
+        with os.scandir(directory.sequencer) as entries:
+            places += sorted(directory.sequencer / entry.name for entry in entries)
+    except OSError:
+        pass
+    places += [wal.path for wal in directory.wals()]
+    found = []
+    for place in places:
+        try:
+            status = place.lstat()
+        except OSError:
+            continue
+        found.append(Owner(place, status.st_uid, status.st_gid, status.st_mode))
+    return tuple(found)

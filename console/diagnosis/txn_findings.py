@@ -1,0 +1,64 @@
+"""Findings about `_txn`: damaged, set back by a power loss, or with a lag that swallows the next transaction."""
+
+from collections.abc import Iterator
+
+from console.diagnosis.model import Code, Finding, Severity
+from console.diagnosis.table_facts import TableFacts
+from console.questdb.reading import ProblemKind
+from console.text import plural
+
+
+def txn_findings(facts: TableFacts) -> Iterator[Finding]:
+    """Yield what is wrong with the table's `_txn`."""
+    txn = facts.txn
+    file = facts.relative(txn.path)
+    if txn.current is None or txn.problems:
+        what = txn.problems[0].what if txn.problems else "it has no current record"
+        unreadable = bool(txn.problems) and txn.problems[0].kind is ProblemKind.UNREADABLE
+        code = Code.UNREADABLE if unreadable else Code.TABLE_TXN_INVALID
+        severity = Severity.RISK if unreadable else Severity.DAMAGE
+        message = f"_txn cannot be used, so that nothing says what is applied: {what}"
+        yield Finding(code, severity, message, file, txn.problems[0].offset if txn.problems else None)
+        return
+    area = txn.current
+    if area.lag_rows == 0 and area.lag_txn_raw != 0:
+        message = (
+            f"_txn counts {plural(area.lag_txns, 'transaction')} of lag and no lag row: the server skips the next "
+            "transaction in silence (left behind by a conversion of the table in 9.1.0)"
+        )
+        yield Finding(Code.LAG_OVERFLOW, Severity.DAMAGE, message, file, area.offset_lag_txns, area.seq_txn + 1,
+                      f"lag transactions {area.lag_txn_raw}, lag rows 0")  # fmt: skip
+    if set_back(facts):
+        yield _behind(facts, file)
+
+
+def set_back(facts: TableFacts) -> bool:
+    """Return whether `_txn` is older than what the table has: its other area is newer, and that was in force before.
+
+    In force it was where WAL that only the newer state allows to be purged is gone; or, with the log gone, nothing
+    tells and the newer area is evidence enough not to promise anything. A server that died while it wrote the other
+    area leaves all WAL in place, and just applies it again.
+    """
+    current, other = facts.txn.current, facts.txn.other
+    if current is None or other is None or other.applied_txn <= current.applied_txn or other.txn <= current.txn:
+        return False
+    scan = facts.sequencer.scan
+    if scan is None or scan.max_txn < current.applied_txn:
+        return True
+    upto = scan.pending_txn <= other.applied_txn
+    gone = upto & (scan.pending_event < 0) & (scan.pending["wal_id"] >= 1)
+    return bool(gone.any())
+
+
+def _behind(facts: TableFacts, file: str) -> Finding:
+    current, other = facts.txn.current, facts.txn.other
+    if current is None or other is None:
+        raise AssertionError("set_back holds for two areas only")
+    message = (
+        f"_txn is set back: it says seqTxn {current.seq_txn:,} with {current.rows:,} rows, its other area is newer, "
+        f"seqTxn {other.seq_txn:,} with {other.rows:,} rows; what lies between may be in the table's files already"
+    )
+    evidence = "WAL of transactions after it is purged" if facts.sequencer.scan is not None else "no log says more"
+    return Finding(
+        Code.TABLE_TXN_BEHIND, Severity.DAMAGE, message, file, current.offset_seq_txn, current.seq_txn, evidence
+    )

@@ -1,0 +1,207 @@
+"""Which segment transactions are in the table, which wait, and how sure that is: the cheap decision, from logs alone.
+
+Within one WAL the transactions are applied in order, so what a log's records name up to the applied transaction splits
+each WAL in two. Where no log, nor a copy of one, says where the split is, only bounds are given: nothing is guessed.
+(Deeper evidence, such as comparing rows, is the recovery's business.)
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from console.diagnosis.log_scan import LogScan, positions
+from console.diagnosis.segment_inventory import Index, Mask, SegmentInventory, segment_key
+from console.questdb.txn_log import STRUCTURE_CHANGE
+
+
+class State(IntEnum):
+    """What is known of one segment transaction."""
+
+    APPLIED = 0
+    WAITING = 1  # committed and not applied: its rows will be in the table
+    UNNAMED = 2  # the last of its writer, named by no record of a whole log: written, perhaps never acknowledged
+    UNSURE = 3  # applied or not: nothing on disk that was read tells
+
+
+@dataclass(frozen=True, slots=True)
+class Unapplied:
+    """The decision on one table. `state` and `seq_txn` (0: not known) are aligned with the inventory's events.
+
+    `source` names the directory of the log that was believed, empty where there was none. `exact` says that the waiting
+    ones are just these; else `why` says what is open. `maybe_extra` of the waiting ones may never have been
+    acknowledged. `lost` transactions that the log counts have neither a record nor a segment transaction left.
+    """
+
+    state: NDArray[np.int8]
+    seq_txn: Index
+    source: str
+    exact: bool
+    why: str
+    maybe_extra: int = 0
+    lost: int = 0
+
+    @property
+    def waiting(self) -> Mask:
+        """Mask of the transactions that wait to be applied."""
+        return np.asarray(self.state == State.WAITING)
+
+    @property
+    def unsure(self) -> Mask:
+        """Mask of those that may or may not be applied."""
+        return np.asarray(self.state == State.UNSURE)
+
+    def rows(self, inventory: SegmentInventory) -> int | None:
+        """Return the rows that wait; None where that cannot be known."""
+        if not self.exact and self.unsure.any():
+            return None
+        return int(inventory.rows[self.waiting].sum())
+
+    def bound(self, inventory: SegmentInventory) -> int:
+        """Return the most rows that can wait."""
+        return int(inventory.rows[self.waiting | self.unsure].sum())
+
+
+def decide(
+    inventory: SegmentInventory, applied: int | None, sources: tuple[tuple[str, LogScan], ...], structure_version: int
+) -> Unapplied:
+    """Return the decision. `sources` are logs by directory name, the most trusted first; `applied` is `_txn`'s.
+
+    `structure_version` is that of `_txn`: the number of structure changes among the applied transactions.
+    """
+    none = np.zeros(len(inventory), np.int64)
+    if not len(inventory):
+        lost = next((scan.unnamed for _, scan in sources if applied is not None and scan.max_txn >= applied), 0)
+        return Unapplied(np.zeros(0, np.int8), none, sources[0][0] if sources else "", True, "", lost=lost)
+    if applied is None:
+        state = np.full(len(inventory), State.UNSURE, np.int8)
+        why = "_txn cannot be read, so nothing says what is applied"
+        return Unapplied(state, none, "", False, why)
+    for name, scan in sources:
+        if scan.believed >= applied:
+            return _from_log(inventory, name, scan)
+    if sources:
+        return _from_old_log(inventory, *sources[0], applied)
+    return _from_count(inventory, applied, structure_version)
+
+
+def _from_log(inventory: SegmentInventory, name: str, scan: LogScan) -> Unapplied:
+    """A log that reaches the applied transaction: its records above it name what waits."""
+    count = len(inventory)
+    state = np.full(count, State.APPLIED, np.int8)
+    seq = np.zeros(count, np.int64)
+    named = scan.pending_event >= 0
+    state[scan.pending_event[named]] = State.WAITING
+    seq[scan.pending_event[named]] = scan.pending_txn[named]
+    before = positions(inventory, scan.below) | _before_first(inventory, scan)
+    loose = (state != State.WAITING) & ~before
+    if scan.below_filled:
+        # Filler records name nothing: a WAL that no record names at all may be applied, and is then of no account.
+        known = np.isin(inventory.events["wal"], np.array([*scan.below, *scan.last], np.int64))
+        loose &= known | (inventory.events["wal"] > max([*scan.below, *scan.last], default=0))
+    inside = positions(inventory, scan.last) & loose
+    tail = loose & ~inside
+    missing = scan.unnamed
+    found = int(loose.sum())
+    if not missing:
+        state[tail] = State.UNNAMED
+        # Left out between records of one WAL of a log without a gap: no commit of the server skips one.
+        state[inside] = State.UNNAMED
+        return Unapplied(state, seq, name, True, "")
+    state[loose] = State.WAITING
+    extra = max(0, found - missing)
+    lost = max(0, missing - found)
+    _number_single(scan, seq, loose)
+    exact = extra == 0
+    why = "" if exact else f"{extra} of them may never have been sequenced: the last of a writer at the crash"
+    return Unapplied(state, seq, name, True, why, maybe_extra=extra, lost=lost)
+
+
+def _number_single(scan: LogScan, seq: Index, loose: Mask) -> None:
+    """Give a missing transaction its number where only one is missing: there is then only one that it can be."""
+    places = np.flatnonzero(loose)
+    if len(places) != 1 or scan.unnamed != 1 or scan.max_txn - scan.applied > 1_000_000:
+        return
+    numbers = np.setdiff1d(np.arange(scan.applied + 1, scan.max_txn + 1), scan.pending_txn[scan.within])
+    seq[places] = numbers
+
+
+def _before_first(inventory: SegmentInventory, scan: LogScan) -> Mask:
+    """Return which transactions lie before the first waiting one that a record names, in their WAL: applied ones."""
+    first: dict[int, tuple[int, int]] = {}
+    rows = scan.pending[scan.pending["wal_id"] >= 1]
+    for wal in np.unique(rows["wal_id"]).tolist():
+        mine = rows[rows["wal_id"] == wal]
+        place = min(zip(mine["segment_id"].tolist(), mine["segment_txn"].tolist(), strict=True))
+        if wal not in scan.below and not scan.below_filled:
+            continue
+        if wal not in scan.below:
+            first[wal] = (place[0], place[1] - 1)
+    return positions(inventory, first)
+
+
+def _from_old_log(inventory: SegmentInventory, name: str, scan: LogScan, applied: int) -> Unapplied:
+    """A log that ends below the applied transaction: what it names is applied, what follows may be."""
+    state = np.full(len(inventory), State.UNSURE, np.int8)
+    state[positions(inventory, scan.last)] = State.APPLIED
+    rest = int((state == State.UNSURE).sum())
+    why = (
+        f"the log in {name} ends at seqTxn {scan.believed:,}, below the applied {applied:,}: which of the {rest:,} "
+        "segment transactions after it are applied is not written there"
+    )
+    exact = rest == 0
+    return Unapplied(state, np.zeros(len(inventory), np.int64), name, exact, "" if exact else why)
+
+
+def _from_count(inventory: SegmentInventory, applied: int, structure_version: int) -> Unapplied:
+    """No log at all: where no WAL was ever purged and there is one WAL, the number applied says where it is split."""
+    count = len(inventory)
+    seq = np.zeros(count, np.int64)
+    wals = sorted({wal.id for wal in inventory.wals})
+    data_applied = applied - structure_version
+    whole = _never_purged(inventory)
+    if whole and data_applied <= 0:
+        return Unapplied(np.full(count, State.WAITING, np.int8), seq, "", True, "")
+    if whole and data_applied == count:
+        return Unapplied(np.zeros(count, np.int8), seq, "", True, "")
+    if whole and len(wals) == 1 and 0 < data_applied <= count:
+        state = np.full(count, State.WAITING, np.int8)
+        state[:data_applied] = State.APPLIED
+        return Unapplied(state, seq, "", True, "")
+    state = np.full(count, State.UNSURE, np.int8)
+    why = (
+        f"no log says which of the {count:,} segment transactions on disk are among the {applied:,} applied ones; a "
+        "copy of the log, the server's log lines or the rows themselves would"
+    )
+    return Unapplied(state, seq, "", False, why)
+
+
+def _never_purged(inventory: SegmentInventory) -> bool:
+    """Return whether WAL ids run from 1 and segments of each from 0 without a gap, and all of them can be read."""
+    ids = [wal.id for wal in inventory.wals]
+    return (
+        ids == list(range(1, len(ids) + 1))
+        and all(wal.segments == tuple(range(len(wal.segments))) for wal in inventory.wals)
+        and all(segment.whole for segment in inventory.segments.values())
+    )
+
+
+def by_segment(inventory: SegmentInventory, mask: Mask) -> list[tuple[int, int, Index]]:
+    """Return (wal, segment, indices) of the masked transactions, ascending."""
+    places = np.flatnonzero(mask)
+    if not len(places):
+        return []
+    events: NDArray[Any] = inventory.events[places]
+    keys = np.asarray(segment_key(events["wal"], events["segment"]))
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(keys)) + 1])
+    return [
+        (int(events["wal"][start]), int(events["segment"][start]), part)
+        for start, part in zip(starts.tolist(), np.split(places, starts[1:]), strict=True)
+    ]
+
+
+def structure_changes(scan: LogScan) -> int:
+    """Return how many structure changes wait to be applied."""
+    return int((scan.pending["wal_id"] == STRUCTURE_CHANGE).sum())

@@ -1,0 +1,137 @@
+"""From findings to one verdict, one next step, and the steps that would destroy data now."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from console.diagnosis.model import BlockedStep, Code, Finding, NextStep, Severity, Verdict
+from console.diagnosis.purge_clock import PurgeClock
+
+_NO_LOG = (Code.SEQUENCER_MISSING, Code.LOG_MISSING, Code.LOG_EMPTY)
+_LOG_REPAIR = (
+    Code.LOG_MAX_TXN_PAST_END, Code.LOG_HEADER_ZEROED, Code.LOG_VERSION_UNKNOWN, Code.LOG_MAX_TXN_BELOW_APPLIED,
+    Code.LOG_RECORD_ZEROED, Code.LOG_RECORD_INVALID, Code.LOG_PART_MISSING, Code.LOG_TAIL_UNLOGGED,
+    Code.LOG_STRUCTURE_VERSION_REGRESS, Code.LOG_UNKNOWN_SEGMENT,
+)  # fmt: skip
+_METADATA = (Code.SEQUENCER_METADATA_MISSING, Code.SEQUENCER_METADATA_INVALID)
+_STOPS_WRITES = (*_NO_LOG, *_METADATA, *_LOG_REPAIR, Code.SEGMENT_MISSING, Code.SEGMENT_EVENT_TRUNCATED,
+                 Code.TABLE_TXN_INVALID, Code.LAG_OVERFLOW, Code.TABLE_SUSPENDED)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the advice rests on besides the findings."""
+
+    findings: Sequence[Finding]
+    clock: PurgeClock
+    waiting: int  # transactions that wait or may wait
+    backup: str  # name of the copy to restore from, empty where none can be used
+    crashes: bool = False  # opening the log can crash the server
+    suspended: bool = False
+
+    def damaged(self, *codes: Code) -> bool:
+        """Return whether one of `codes` was found as more than a note."""
+        return any(f.code in codes and f.severity is not Severity.NOTE for f in self.findings)
+
+
+def verdict_of(findings: Sequence[Finding]) -> Verdict:
+    """Return the worst that the findings say: damage is broken, a risk at-risk, a file that cannot be read unknown."""
+    if any(finding.severity is Severity.DAMAGE for finding in findings):
+        return Verdict.BROKEN
+    if any(finding.code is Code.UNREADABLE and finding.severity is not Severity.NOTE for finding in findings):
+        return Verdict.UNKNOWN
+    if any(finding.severity is Severity.RISK for finding in findings):
+        return Verdict.AT_RISK
+    return Verdict.HEALTHY
+
+
+def can_read(situation: Situation) -> bool | None:
+    """Return whether a SELECT works: not where `_txn` is damaged, nor where the server crashes as it starts."""
+    if situation.damaged(Code.TABLE_TXN_INVALID):
+        return False
+    if situation.crashes:
+        return False
+    return None if situation.damaged(Code.UNREADABLE) else True
+
+
+def can_write(situation: Situation) -> bool | None:
+    """Return whether what is written arrives in the table; acknowledged and never applied is no."""
+    damage = [finding.code for finding in situation.findings if finding.severity is Severity.DAMAGE]
+    if any(code in _STOPS_WRITES for code in damage) or situation.suspended:
+        return False
+    return None if situation.damaged(Code.UNREADABLE) else True
+
+
+def next_step(situation: Situation) -> NextStep:
+    """Return the one step to take now; None as its action where a person must decide, or nothing is to do."""
+    evidence = "; capture evidence first, with the server stopped"
+    if situation.damaged(Code.TABLE_TXN_BEHIND):
+        return NextStep(
+            "capture-evidence",
+            "_txn is set back: what of the log is applied is not certain, so copy everything before anything else",
+        )
+    if situation.damaged(Code.TABLE_TXN_INVALID):
+        return NextStep("capture-evidence", "_txn is damaged: copy everything; its other area may still be whole")
+    if situation.damaged(*_NO_LOG, *_METADATA):
+        if situation.backup:
+            return NextStep(
+                "restore-sequencer",
+                f"{situation.backup} in the table can be put back, its tail repaired from the WAL segments{evidence}",
+            )
+        return NextStep("rebuild-sequencer", f"no usable copy: make txn_seq again from the WAL segments{evidence}")
+    if situation.damaged(Code.LAG_OVERFLOW):
+        return NextStep(None, "stop every writer: the lag count in _txn must be set to 0 before the next write")
+    if situation.damaged(Code.SEGMENT_MISSING):
+        return NextStep(
+            "capture-evidence", "WAL that the log still needs is gone: copy everything, then skip it knowingly"
+        )
+    if situation.damaged(*_LOG_REPAIR):
+        return NextStep("repair-log", f"header and records can be made right from what is on disk{evidence}")
+    if situation.damaged(Code.WAL_INDEX_MISSING, Code.WAL_INDEX_LOW):
+        return NextStep("raise-wal-index", "the next writer would take a WAL id that is in use")
+    if situation.damaged(Code.SEGMENT_EVENT_TRUNCATED, Code.SEGMENT_DATA_TORN):
+        return NextStep(
+            "capture-evidence", "rows that wait are not whole in their segment: copy them before they are applied"
+        )
+    if situation.damaged(Code.OWNERSHIP_DIFFERS):
+        return NextStep(None, "give the named files back to the owner of _txn (chown), with the server stopped")
+    if situation.suspended or situation.damaged(Code.TABLE_SUSPENDED):
+        return NextStep("resume-wal", "the files are whole: let the server apply what waits")
+    if situation.damaged(Code.VIEW_BEHIND):
+        return NextStep(None, "refresh the view in full: REFRESH MATERIALIZED VIEW … FULL")
+    if situation.damaged(Code.UNREADABLE):
+        return NextStep(None, "look again as a user who may read the files")
+    return NextStep(None, "nothing to do")
+
+
+def blocked_steps(situation: Situation) -> tuple[BlockedStep, ...]:
+    """Return the steps that would destroy data now, and why; none for a table that is well."""
+    if verdict_of(situation.findings) is not Verdict.BROKEN and not situation.clock.runs:
+        return ()
+    blocked = [
+        BlockedStep(
+            "drop-table",
+            "it can say that there is no such table and still erase the directory: data, unapplied WAL and the copies",
+        ),
+        BlockedStep(
+            "fresh-log",
+            "an empty log is below what the table has applied: later writes vanish and the purge deletes the WAL",
+        ),
+    ]
+    if situation.waiting:
+        blocked.append(BlockedStep("remove-wal", "the walN directories hold what is not applied"))
+        blocked.append(BlockedStep("convert-table", "a conversion deletes every walN with what is not applied in it"))
+    if situation.clock.runs:
+        wals = _named(situation.clock)
+        blocked.append(
+            BlockedStep("start-server", f"its purge would delete {wals} with {situation.clock.rows:,} unapplied rows")
+        )
+    elif situation.crashes:
+        blocked.append(BlockedStep("start-server", "it can crash as it opens the log, and changes files as it does"))
+    if situation.damaged(Code.LOG_RECORD_ZEROED, Code.LOG_RECORD_INVALID, Code.LOG_UNKNOWN_SEGMENT):
+        blocked.append(BlockedStep("resume-wal", "skipping a transaction loses its rows while they are still on disk"))
+    return tuple(blocked)
+
+
+def _named(clock: PurgeClock) -> str:
+    names = [f"wal{wal}" for wal in clock.wals] + [f"wal{wal}/{segment}" for wal, segment in clock.segments]
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

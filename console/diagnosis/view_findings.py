@@ -1,0 +1,48 @@
+"""Findings about materialised views: what their base table's log can no longer tell them."""
+
+from collections.abc import Iterable, Iterator
+
+from console.diagnosis.model import Code, Finding, Severity
+from console.diagnosis.table import TableDiagnosis
+from console.questdb.layout import TableDirectory
+from console.questdb.view_state import ViewState, read_view
+
+
+def view_findings(tables: Iterable[TableDirectory], made: dict[str, TableDiagnosis]) -> Iterator[tuple[str, Finding]]:
+    """Yield (directory of the view's table, finding) for each view that its base table's log leaves behind.
+
+    `made` has the diagnoses by directory; a view whose base table was not looked at is left out.
+    """
+    by_name = {each.facts.directory.raw_name: each for each in made.values()}
+    for table in tables:
+        if not table.is_view:
+            continue
+        view = read_view(table.path)
+        if view.definition is None or view.state is None or view.state.invalid:
+            continue
+        base = by_name.get(view.definition.base_table)
+        finding = _behind(table, view.state, base) if base is not None else None
+        if finding is not None:
+            yield table.directory, finding
+
+
+def _behind(table: TableDirectory, state: ViewState, base: TableDiagnosis) -> Finding | None:
+    needs, scan, applied = state.needs_records_after, base.facts.sequencer.scan, base.facts.applied
+    file = f"{table.directory}/_mv.s"
+    if scan is None or applied is None or needs < 0:
+        return None
+    if needs > max(scan.believed, applied):
+        message = (
+            f"the view is refreshed up to seqTxn {needs:,} of {base.facts.directory.name}, which has {scan.believed:,} "
+            "now: its numbers began anew, so the view takes nothing in until they pass that"
+        )
+        return Finding(Code.VIEW_BEHIND, Severity.RISK, message, file, seq_txn=needs)
+    filler = [(low, high) for low, high in scan.zeroed if high > needs and low <= applied]
+    if filler:
+        low = max(filler[0][0], needs + 1)
+        message = (
+            f"the view must still take in {base.facts.directory.name} from seqTxn {needs + 1:,} on, and the log has "
+            f"only filler there (from {low:,}): rows would be left out without a word"
+        )
+        return Finding(Code.VIEW_BEHIND, Severity.RISK, message, file, seq_txn=low)
+    return None

@@ -1,0 +1,115 @@
+"""Findings about the WAL segments: what no record names, events that are cut, what the purge would delete."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from console.diagnosis.model import Code, Finding, Severity
+from console.diagnosis.purge_clock import PurgeClock
+from console.diagnosis.segment_inventory import carries_rows
+from console.diagnosis.table_facts import TableFacts
+from console.diagnosis.unapplied import State, Unapplied, by_segment
+from console.questdb.reading import ProblemKind
+from console.questdb.segment import EventType
+from console.text import plural
+
+_MOST: Final = 20
+
+
+def wal_findings(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
+    """Yield what the segments show."""
+    yield from _truncated(facts, unapplied)
+    yield from _unlogged(facts, unapplied)
+    if not unapplied.exact:
+        bound = unapplied.bound(facts.inventory)
+        message = f"how many rows wait cannot be known exactly, at most {bound:,}: {unapplied.why}"
+        where = facts.relative(facts.directory.path)
+        yield Finding(
+            Code.LOG_TAIL_UNLOGGED, Severity.NOTE, message, where, evidence="an upper bound, from the segments"
+        )
+    if unapplied.lost:
+        message = (
+            f"of {plural(unapplied.lost, 'transaction')} that the log's header counts neither a record nor a segment "
+            "transaction is left: a structure change, purged WAL, or a header that is too high"
+        )
+        yield Finding(Code.LOG_TAIL_UNLOGGED, Severity.NOTE, message, facts.relative(facts.sequencer.log.path))
+
+
+def _truncated(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
+    """Segments whose events cannot be read to the end that their header promises."""
+    needed = unapplied.state != State.APPLIED
+    scan = facts.sequencer.scan
+    wanted: set[tuple[int, int]] = set()
+    if scan is not None:
+        rows = scan.pending[scan.pending["wal_id"] >= 1]
+        wanted = set(zip(rows["wal_id"].tolist(), rows["segment_id"].tolist(), strict=True))
+    for (wal, segment), low, high in _slices(facts):
+        read = facts.inventory.segments[wal, segment]
+        broken = [problem for problem in read.problems if problem.file.name in ("_event", "_event.i")]
+        if not broken:
+            continue
+        if read.max_txn is None and broken[0].kind is ProblemKind.MISSING and (wal, segment) not in wanted:
+            continue  # a segment's directory is made before its files: nothing was ever in it
+        matters = bool(needed[low:high].any()) or (wal, segment) in wanted or not high > low
+        unreadable = int((facts.inventory.events["type"][low:high] == EventType.UNREADABLE).sum())
+        what = f"; {plural(unreadable, 'transaction')} of it cannot be decoded" if unreadable else ""
+        message = f"the events of wal{wal}/{segment} are damaged: {broken[0].what}{what}"
+        severity = Severity.DAMAGE if matters and not facts.gone else Severity.RISK if matters else Severity.NOTE
+        yield Finding(Code.SEGMENT_EVENT_TRUNCATED, severity, message, facts.relative(broken[0].file), broken[0].offset)
+
+
+def _slices(facts: TableFacts) -> Iterator[tuple[tuple[int, int], int, int]]:
+    for wal, segment, low, high in facts.inventory.slices():
+        yield (wal, segment), low, high
+
+
+def _unlogged(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
+    """Segment transactions that no record names: the missing tail, or the last words of a writer that was killed."""
+    inventory, scan = facts.inventory, facts.sequencer.scan
+    if scan is None:
+        return
+    log = facts.relative(facts.sequencer.log.path)
+    if scan.beyond:
+        first = int(scan.pending_txn[~scan.within][0])
+        path, at = facts.sequencer.log.offset_of(first)
+        # One record may be written before the header counts it: a writer was killed in between.
+        severity = Severity.NOTE if scan.beyond == 1 and scan.max_txn >= scan.applied else Severity.DAMAGE
+        message = (
+            f"{plural(scan.beyond, 'whole record')} from seqTxn {first:,} on lie behind the end that the header gives "
+            f"({scan.max_txn:,}), and the segments have their rows"
+        )
+        yield Finding(Code.LOG_TAIL_UNLOGGED, severity, message, facts.relative(path), at, first)
+    named = np.zeros(len(inventory), np.bool_)
+    named[scan.pending_event[scan.pending_event >= 0]] = True
+    missing = unapplied.waiting & ~named & (unapplied.source == facts.sequencer.name)
+    unnamed = unapplied.state == State.UNNAMED
+    for wal, segment, places in by_segment(inventory, missing | unnamed)[:_MOST]:
+        events = inventory.events[places]
+        rows = int((events["end_row"] - events["start_row"])[carries_rows(events)].sum())
+        low, high = int(events["txn"][0]), int(events["txn"][-1])
+        which = f"transaction {low:,}" if low == high else f"transactions {low:,} to {high:,}"
+        many = len(places) > 1 or not bool(unnamed[places].all())
+        severity = Severity.DAMAGE if bool(missing[places].any()) else Severity.RISK if many else Severity.NOTE
+        message = f"no record of the log names wal{wal}/{segment} {which} ({plural(rows, 'row')})"
+        if severity is Severity.NOTE:
+            message += ": the last of its writer, perhaps never acknowledged, so that the sender still has it"
+        place = facts.relative(facts.directory.path / f"wal{wal}" / str(segment) / "_event")
+        event = facts.inventory.segments[wal, segment].events["offset"][low]
+        yield Finding(Code.LOG_TAIL_UNLOGGED, severity, message, place, int(event), evidence=f"log: {log}")
+
+
+def purge_findings(facts: TableFacts, clock: PurgeClock) -> Iterator[Finding]:
+    """Yield what the server's next purge sweep would destroy."""
+    if not clock.runs:
+        return
+    names = [f"wal{wal}" for wal in clock.wals] + [f"wal{wal}/{segment}" for wal, segment in clock.segments]
+    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    message = (
+        f"the server's next purge sweep deletes {shown}: {plural(clock.transactions, 'transaction')} with "
+        f"{plural(clock.rows, 'row')} in it are not applied"
+    )
+    where = facts.relative(
+        facts.directory.path / (f"wal{clock.wals[0]}" if clock.wals else f"wal{clock.segments[0][0]}")
+    )
+    yield Finding(Code.WAL_AT_RISK_OF_PURGE, Severity.DAMAGE, message, where)
