@@ -1,0 +1,86 @@
+"""`walmedic rehearse`: the plan carried out on a clone, a real QuestDB started on it, the result proven."""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from console.commands import recover_text
+from console.commands.options import Invocation, station_options
+from console.recovery.engine import Engine
+from console.recovery.model import Progress
+from console.recovery.rehearsal.model import EXITS, Rehearsal, RehearsalOutcome
+from console.recovery.rehearsal.rehearsing import rehearse as rehearse_on_clone
+from console.settings import Settings
+
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+
+@click.command()
+@click.argument("action")
+@click.argument("table")
+@click.option("--to", type=click.Path(path_type=Path), help="Where to put the clone (default: the state directory).")
+@click.option("--keep", is_flag=True, help="Keep the clone afterwards.")
+@click.option("--jar", help="The station's QuestDB jar, where it cannot be seen from a running server.")
+@click.option("--java", help="The Java to run it with.")
+@station_options
+def rehearse(
+    invocation: Invocation, action: str, table: str, to: Path | None, keep: bool, jar: str | None, java: str | None
+) -> int:
+    """Carry ACTION out on a clone of TABLE, start a real QuestDB on it, and prove the result.
+
+    The original is only read. Exit 0: passed; 4: failed; 8: refused, or could not be done.
+    """
+    engine = Engine(_with_binary(invocation.settings, jar, java))
+    with _ended_like_ctrl_c():
+        ended = rehearse_on_clone(engine, action, table, to=to, keep=keep, on_progress=_reporter(invocation))
+    if invocation.as_json:
+        invocation.emit(ended.to_json())
+    else:
+        _show(ended)
+    return EXITS[ended.outcome]
+
+
+def _with_binary(settings: Settings, jar: str | None, java: str | None) -> Settings:
+    questdb = replace(settings.questdb, jar=jar or settings.questdb.jar, java=java or settings.questdb.java)
+    return replace(settings, questdb=questdb)
+
+
+def _reporter(invocation: Invocation) -> Callable[[Progress], None]:
+    to = recover_text.console(stderr=True)
+
+    def tell(progress: Progress) -> None:
+        if not invocation.as_json and (progress.state != "goes on" or sys.stderr.isatty()):
+            with contextlib.suppress(OSError):
+                recover_text.show_progress(to, progress)
+
+    return tell
+
+
+def _show(ended: Rehearsal) -> None:
+    to = recover_text.console()
+    good = ended.outcome in (RehearsalOutcome.PASSED, RehearsalOutcome.NOT_NEEDED)
+    to.print(f"rehearsal of {ended.plan.action} {ended.plan.table}: {ended.outcome}", style="green" if good else "red")
+    to.print(ended.message)
+    recover_text.show_claims(to, ended.verification)
+    for left in ended.left_out:
+        to.print(f"left out: {left}")
+    if ended.clone is not None and ended.clone.kept:
+        to.print(f"the clone is kept: {ended.clone.folder}")
+    if ended.outcome is RehearsalOutcome.PASSED:
+        to.print(f"{ended.seconds:.1f} s; to do it for good, type exactly: {ended.plan.confirmation}")
+
+
+@contextlib.contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM and a lost terminal end it as Ctrl-C does: with the server stopped and the clone removed."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in _ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,88 @@
+"""What a rehearsal says at its end. Frozen, JSON-able, no I/O."""
+
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+from console.recovery import plans
+from console.recovery.model import Claim, ExitCode, Plan
+
+
+class RehearsalOutcome(enum.StrEnum):
+    """How a rehearsal ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    REFUSED = "refused"
+    NOT_NEEDED = "not-needed"
+
+
+EXITS = {
+    RehearsalOutcome.PASSED: ExitCode.OK,
+    RehearsalOutcome.NOT_NEEDED: ExitCode.OK,
+    RehearsalOutcome.FAILED: ExitCode.FAILED,
+    RehearsalOutcome.REFUSED: ExitCode.REFUSED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CloneFacts:
+    """The clone: where it is (or was), its files, bytes of content, bytes taken on disk, and how it was made.
+
+    `reflinked` says that blocks are shared with the original until one of both writes; `live` that a server lived on
+    the original meanwhile; `server` is what the clone's QuestDB calls itself.
+    """
+
+    folder: str
+    tables: tuple[str, ...]
+    files: int
+    size: int
+    on_disk: int
+    reflinked: bool
+    live: bool
+    kept: bool = False
+    server: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the facts as JSON values."""
+        return {
+            "folder": self.folder,
+            "tables": list(self.tables),
+            "files": self.files,
+            "size": self.size,
+            "on_disk": self.on_disk,
+            "reflinked": self.reflinked,
+            "live": self.live,
+            "kept": self.kept,
+            "server": self.server,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """The end of a rehearsal. `plan` is the original's, the one that was rehearsed."""
+
+    id: str
+    plan: Plan
+    outcome: RehearsalOutcome
+    message: str
+    verification: tuple[Claim, ...]
+    seconds: float
+    clone: CloneFacts | None
+    left_out: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document of `rehearse --json`."""
+        return {
+            "schema": 1,
+            "rehearsal": self.id,
+            "plan": plans.to_json(self.plan),
+            "outcome": self.outcome.value,
+            "message": self.message,
+            "verification": [
+                {"claim": c.claim, "expected": c.expected, "found": c.found, "ok": c.ok} for c in self.verification
+            ],
+            "seconds": round(self.seconds, 3),
+            "clone": self.clone.to_json() if self.clone is not None else None,
+            "left_out": list(self.left_out),
+        }

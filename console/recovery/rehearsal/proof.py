@@ -1,0 +1,234 @@
+"""Proof on the clone: a real server is started on the result, and made to show what the plan promised."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from console.errors import WalmedicError
+from console.questdb.layout import DatabaseRoot, TableDirectory
+from console.questdb.table_txn import read_table_txn
+from console.recovery.expectation import Expectation, expectation_of
+from console.recovery.model import Claim, Plan
+from console.recovery.private_server import PrivateServer, ServerBinary, ServerError
+from console.recovery.rehearsal.canary import Shape, canary_claim, column_claim
+from console.recovery.rehearsal.sweeps import Sweeps
+from console.recovery.rehearsal.telling import Teller
+from console.recovery.server_sql import Server
+from console.recovery.verification import table_claims, wait_until_applied
+from console.recovery.wal_locks import WalLocks
+from console.settings import QuestDBSettings
+from console.text import clean_line
+
+_HEAP_MOST, _HEAP_SHARE, _HEAP_LEAST = 2 << 30, 4, 128 << 20
+_NICE = 10
+_START = 180.0
+_DEATH = 2.0
+_SWEEPS = 2
+_PURGE_INTERVAL_MS = 1000
+_LOG_TAIL = 64 << 10
+
+
+class NotProvenError(WalmedicError):
+    """The result of the plan is not what it promised, or the server did not survive it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What the table held before the plan.
+
+    `rows`: applied rows, lag included. `logged_rows`: what it would have held once its own log was applied, None where
+    that log could not say. `wals`: the WAL directories on disk.
+    """
+
+    rows: int
+    logged_rows: int | None
+    wals: tuple[int, ...]
+
+    @classmethod
+    def of(cls, table: TableDirectory) -> "Before":
+        """Return what `table` holds now. Raises WalmedicError where its `_txn` cannot be read."""
+        area = read_table_txn(table.path).current
+        if area is None:
+            raise WalmedicError(f"{table.name}: its _txn cannot be read, so no result could be compared with it")
+        logged = None
+        with contextlib.suppress(WalmedicError):
+            logged = expectation_of(table).rows
+        return cls(area.rows + area.lag_rows, logged, tuple(wal.id for wal in table.wals()))
+
+
+def heap_bytes(available: int) -> int:
+    """Return the heap that a rehearsal's server may have. Raises WalmedicError where too little memory is free."""
+    heap = min(_HEAP_MOST, available // _HEAP_SHARE)
+    if heap < _HEAP_LEAST:
+        raise WalmedicError(
+            f"only {available >> 20:,} MiB of memory are free and a quarter of that is too little for a server to "
+            "rehearse with; free some, or rehearse on a copy on another machine"
+        )
+    return heap
+
+
+@contextlib.contextmanager
+def started(root: Path, binary: ServerBinary) -> Iterator[PrivateServer]:
+    """Yield a server on the clone at `root`: loopback, no HTTP, low priority, first to go when memory runs out."""
+    available = psutil.virtual_memory().available
+    heap = heap_bytes(available)
+    settings = {
+        "cairo.wal.purge.interval": str(_PURGE_INTERVAL_MS),
+        "http.enabled": "false",
+        # Beyond the heap QuestDB maps and allocates by itself: half of what is free stays with the station.
+        "ram.usage.limit.bytes": str(available // 2),
+    }
+    server = PrivateServer(root, binary, settings=settings, heap=f"{heap >> 20}m", nice=_NICE)
+    try:
+        server.start(_START)
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{server.pid}/oom_score_adj").write_text("1000")
+        yield server
+    finally:
+        server.stop()
+
+
+class Proof:
+    """Collects claims about one table of a clone. Raises NotProvenError at the first that does not hold."""
+
+    def __init__(self, database: DatabaseRoot, plan: Plan, before: Before, mark: str, teller: Teller) -> None:
+        self._database = database
+        self._plan = plan
+        self._before = before
+        self._mark = mark
+        self._teller = teller
+        self._server: PrivateServer | None = None
+        self.claims: list[Claim] = []
+        self.build = ""
+
+    def run(self, binary: ServerBinary) -> None:
+        """Prove it all. Raises NotProvenError, and WalmedicError for what is no fault of the plan."""
+        table = self._database.table(self._table)
+        try:
+            expected = expectation_of(table)
+        except WalmedicError as error:
+            self._add(Claim("what the table will hold is known from disk", "known", str(error), ok=False))
+            raise
+        self._predicted(expected)
+        with WalLocks(self._database.db) as locks:
+            held = sum(locks.hold(each) for each in self._database.tables() if each.wal is not False)
+            self._teller.begins("start", f"start a server on the clone, {held:,} WAL locks held")
+            with self._running(binary) as server:
+                sql = self._sql(server)
+                self._applied(sql, expected)
+                self._sweeps(sql, expected, locks)
+                self._writes(sql)
+
+    @property
+    def _table(self) -> str:
+        return self._plan.directory or self._plan.table or ""
+
+    def _predicted(self, expected: Expectation) -> None:
+        """The log that the plan wrote must bring back what the plan said: disk against plan, before any server."""
+        back = expected.rows - self._before.rows
+        promised = self._plan.rows_back
+        claim = f"{clean_line(expected.table)}: rows that come back"
+        if expected.exact:
+            # A plan that leaves the log alone brings nothing back; what the log held before is still to be applied.
+            untouched = promised == 0 and expected.rows == self._before.logged_rows
+            self._add(Claim(claim, f"{promised:,}", f"{back:,}", ok=back == promised or untouched))
+        else:
+            self._add(Claim(claim, f"at most {promised:,}", f"at most {back:,} ({expected.why})", ok=back <= promised))
+
+    @contextlib.contextmanager
+    def _running(self, binary: ServerBinary) -> Iterator[PrivateServer]:
+        claim = "a server starts on the result and lives"
+        try:
+            with started(self._database.root, binary) as server:
+                self._server = server
+                self.build = clean_line(str(self._sql(server).rows("SELECT build() AS build")[0]["build"]))
+                self._teller.done("start", self.build)
+                try:
+                    yield server
+                except WalmedicError:
+                    # A server that dies closes its connections first: the reason for an error shows a moment later.
+                    if died := self._death(wait=_DEATH):
+                        self._add(Claim(claim, "it lives", died, ok=False))
+                    raise
+                self._add(Claim(claim, "it lives", "it lived to the end", ok=True))
+        except ServerError as error:
+            self._add(Claim(claim, "it lives", str(error), ok=False))
+
+    def _sql(self, server: PrivateServer) -> Server:
+        sql = Server(QuestDBSettings(host="127.0.0.1", pg_port=server.pg_port))
+        sql.prove_ours(self._database.db)
+        return sql
+
+    def _alive(self) -> None:
+        if died := self._death():
+            raise NotProvenError(died)
+
+    def _death(self, wait: float = 0.0) -> str:
+        status = self._server.wait_for_exit(wait) if self._server is not None else None
+        if status is None:
+            return ""
+        return f"the server on the clone died ({f'signal {-status}' if status < 0 else f'exit {status}'})"
+
+    def _applied(self, sql: Server, expected: Expectation) -> None:
+        self._teller.begins("apply", "apply what was logged, compare rows, range and partitions")
+
+        def on_applied(done: int, total: int) -> None:
+            self._teller.goes_on("apply", "transactions applied", done, total)
+
+        row = wait_until_applied(sql, expected, on_applied)
+        for claim in table_claims(sql, expected, row):
+            self._add(claim)
+        self._teller.done("apply", f"{expected.rows:,} rows")
+
+    def _sweeps(self, sql: Server, expected: Expectation, locks: WalLocks) -> None:
+        table = self._database.table(self._table)
+        sweeps = Sweeps(table.path, self._alive)
+        self._teller.begins("sweeps", "wait for the purge: once with the WAL locked, twice without")
+        sweeps.wait()
+        left = {wal.id for wal in table.wals()}
+        lost = [f"wal{wal}" for wal in self._before.wals if wal not in left]
+        name = clean_line(expected.table)
+        self._add(
+            Claim(f"{name}: a purge sweep takes no locked WAL", "all kept", ", ".join(lost) or "all kept", ok=not lost)
+        )
+        locks.release()
+        for _ in range(_SWEEPS):
+            sweeps.wait()
+            self._teller.goes_on("sweeps", "purge sweeps seen", sweeps.passed, _SWEEPS + 1)
+        for claim in table_claims(sql, expected, sql.wal_table(expected.table)):
+            self._add(Claim(f"{claim.claim}, after two purge sweeps", claim.expected, claim.found, claim.ok))
+        self._teller.done("sweeps", f"{sweeps.passed} sweeps seen")
+
+    def _writes(self, sql: Server) -> None:
+        table = self._database.table(self._table)
+        if table.is_view:
+            return  # a view takes no rows but from its base table
+        self._teller.begins("canary", "write a marked row and read it back, add a column")
+        shape = Shape.of(table)
+        self._add(canary_claim(sql, shape, self._mark, self._alive))
+        self._add(column_claim(sql, shape, self._mark, self._alive))
+        row = sql.wal_table(table.raw_name)
+        said = "not listed" if row is None else "suspended" if row["suspended"] else "not suspended"
+        self._add(
+            Claim(f"{table.name} is not suspended after the writes", "not suspended", said, said == "not suspended")
+        )
+        self._teller.done("canary", "read back")
+
+    def _add(self, claim: Claim) -> None:
+        self.claims.append(claim)
+        if not claim.ok:
+            raise NotProvenError(f"{claim.claim}: expected {claim.expected}, found {claim.found}")
+
+
+def log_tail(root: Path) -> bytes:
+    """Return the end of the log of a clone's server, empty where there is none."""
+    try:
+        with (root / "questdb.log").open("rb") as stream:
+            stream.seek(0, 2)
+            stream.seek(max(0, stream.tell() - _LOG_TAIL))
+            return stream.read()
+    except OSError:
+        return b""
