@@ -123,6 +123,11 @@ _BACKENDS = {"systemd", "systemd-user", "supervisor", "none"}
 _NOT_SET = {"file", "bare", "sources"}
 
 
+def is_secret(key: str) -> bool:
+    """Return whether the setting `key` (dotted) must never be shown."""
+    return key in _SECRETS
+
+
 def _coerce(key: str, value: object, kind: Any, where: str) -> object:
     """Return `value` as `kind`. Raises SettingsError naming `where` and `key`, never a secret."""
     if kind is int:

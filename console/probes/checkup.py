@@ -1,0 +1,269 @@
+"""What can be reached and done here, and from where each setting is known: the checks behind `walmedic doctor`."""
+
+import asyncio
+import dataclasses
+import datetime
+import enum
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from console import __version__
+from console.errors import WalmedicError
+from console.probes.backlog import BacklogProbe
+from console.probes.journal import JournalProbe
+from console.probes.pgwire import PgWire
+from console.probes.sample import Probe, Sample, ServerSample, Status
+from console.probes.scheduler import read_once
+from console.probes.server import ServerProbe
+from console.probes.services import ServicesProbe
+from console.questdb.layout import DatabaseRoot
+from console.recovery.locks import holders_of
+from console.recovery.policy import free_space
+from console.settings import Settings, is_secret
+from console.text import clean_line, plural
+
+KNOWN_VERSION = "9.1."  # of QuestDB: what formats and repairs were measured on
+_SKEW = 2.0  # seconds between two clocks that nobody minds
+
+
+class Level(enum.StrEnum):
+    """What a check found: `OK`, `NOTE` (left out, or worth knowing), `PROBLEM` (what was configured cannot be done)."""
+
+    OK = "ok"
+    NOTE = "note"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the check-up; `said` is one sentence."""
+
+    subject: str
+    level: Level
+    said: str
+
+    def to_json(self) -> dict[str, str]:
+        """Return the check in the form of `doctor --json`."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSetting:
+    """One setting, its value as it may be shown, and where it comes from."""
+
+    key: str
+    value: str
+    source: str
+
+
+def known_settings(settings: Settings) -> tuple[KnownSetting, ...]:
+    """Return every setting with its source; of a secret only whether it is set."""
+    return tuple(_settings_of(settings, settings, ""))
+
+
+def _settings_of(settings: Settings, value: Any, prefix: str) -> Iterator[KnownSetting]:
+    for field in dataclasses.fields(value):
+        key, content = f"{prefix}{field.name}", getattr(value, field.name)
+        if key in ("file", "bare", "sources"):
+            continue
+        if dataclasses.is_dataclass(content):
+            yield from _settings_of(settings, content, f"{key}.")
+            continue
+        source = settings.sources.get(key, "default")
+        if is_secret(key):
+            shown = "set, not shown" if content else "not set"
+        elif isinstance(content, tuple):
+            shown = ", ".join(each.name for each in content) or "none"
+        else:
+            shown = str(content)
+        yield KnownSetting(key, clean_line(shown) or "not set", clean_line(source))
+
+
+async def checkup(settings: Settings) -> tuple[Check, ...]:
+    """Return what can be reached and done here. Takes as long as the slowest source's deadline; never raises."""
+    gathered = await asyncio.gather(
+        _guarded("QuestDB", lambda: _server(settings)),
+        _guarded("Redis", lambda: _queue(settings)),
+        _guarded("services", lambda: _services(settings)),
+        _guarded("journal", lambda: _journal(settings)),
+    )
+    return (
+        Check("walmedic", Level.OK, f"{__version__} on Python {platform.python_version()}, {platform.system()}"),
+        *_settings_file(settings),
+        *_data_root(settings),
+        *_state_dir(settings),
+        *(check for checks in gathered for check in checks),
+    )
+
+
+async def _guarded(subject: str, check: Callable[[], Coroutine[Any, Any, list[Check]]]) -> list[Check]:
+    try:
+        return await check()
+    except WalmedicError as error:
+        return [Check(subject, Level.PROBLEM, str(error))]
+
+
+def _settings_file(settings: Settings) -> list[Check]:
+    if settings.bare:
+        return [Check("settings", Level.NOTE, "a directory of no configured station: services, Redis and SQL left out")]
+    if not settings.file:
+        return [Check("settings", Level.NOTE, "no settings file was read; defaults, environment and flags only")]
+    return [Check("settings", Level.OK, f"read from {clean_line(settings.file)}")]
+
+
+def _data_root(settings: Settings) -> list[Check]:
+    """Check the files: found, readable, ours to repair, room to do it."""
+    if not settings.questdb.db_root:
+        return [Check("data root", Level.PROBLEM, "not configured; name it with --db-root or questdb.db_root")]
+    try:
+        database = DatabaseRoot.locate(Path(settings.questdb.db_root))
+        tables = database.tables()
+    except WalmedicError as error:
+        return [Check("data root", Level.PROBLEM, str(error))]
+    owner = _owner(database.db)
+    found = [Check("data root", Level.OK, f"{database.root}, {plural(len(tables), 'table')}, owned by {owner}")]
+    if not os.access(database.db, os.R_OK | os.X_OK):
+        found.append(Check("data root", Level.PROBLEM, f"cannot be listed by this user; run as {owner}"))
+    elif not os.access(database.db, os.W_OK):
+        said = f"this user may look but not repair; run as {owner} for that"
+        found.append(Check("data root", Level.NOTE, said))
+    holders = holders_of(database.lock)
+    lives = f"a server lives on it (pid {', '.join(map(str, holders))})" if holders else "no server holds its lock"
+    found.append(Check("server lock", Level.OK, lives))
+    return [*found, _disk("disk of the data", database.db)]
+
+
+def _state_dir(settings: Settings) -> list[Check]:
+    """Check where journal and evidence go; nothing is made."""
+    place = settings.state_path
+    there = next((each for each in (place, *place.parents) if each.exists()), Path("/"))
+    if not os.access(there, os.W_OK | os.X_OK):
+        said = f"{place} cannot be written: without a journal nothing is done; name another with --state-dir"
+        return [Check("state directory", Level.PROBLEM, said)]
+    if there == place and place.stat().st_mode & 0o022:
+        said = f"{place} can be written by others; make it yours alone (chmod 700)"
+        return [Check("state directory", Level.PROBLEM, said)]
+    made = "" if there == place else ", made when it is needed"
+    return [Check("state directory", Level.OK, f"{place}{made}"), _disk("disk of the evidence", there)]
+
+
+def _disk(subject: str, place: Path) -> Check:
+    try:
+        free, reserve = free_space(place)
+        total = shutil.disk_usage(place).total
+    except OSError as error:
+        return Check(subject, Level.PROBLEM, f"{place} cannot be measured: {error.strerror}")
+    said = f"{_size(free)} of {_size(total)} free, {_size(reserve)} stay free"
+    if free < reserve:
+        return Check(subject, Level.PROBLEM, f"{said}: too little for any repair, make room first")
+    return Check(subject, Level.OK, said)
+
+
+async def _server(settings: Settings) -> list[Check]:
+    sample, probe = await _read(ServerProbe(settings)), f"{settings.questdb.host}:{settings.questdb.pg_port}"
+    if sample.data is None:
+        return [_failed("QuestDB", sample)]
+    data: ServerSample = sample.data
+    found = [Check("QuestDB", Level.OK, f"{data.version} at {probe} answered in {data.round_trip * 1000:.0f} ms")]
+    if not data.version.startswith(KNOWN_VERSION):
+        said = (
+            f"{data.version} is not {KNOWN_VERSION}x, which formats and repairs were measured on: rehearse everything"
+        )
+        found.append(Check("QuestDB", Level.NOTE, said))
+    if sample.error:
+        found.append(Check("QuestDB", Level.NOTE, sample.error))
+    if not data.read_only_user:
+        said = "observed with a user who may write; a read-only one is safer (pg.readonly.user.enabled)"
+        found.append(Check("QuestDB", Level.NOTE, said))
+    found += [Check("QuestDB", Level.NOTE, warning) for warning in data.warnings]
+    return [*found, await _clock(settings)]
+
+
+async def _clock(settings: Settings) -> Check:
+    """Compare the server's clock with ours: times in findings and reports rest on both."""
+    quest = settings.questdb
+    wire = PgWire(quest, quest.readonly_user or quest.user, quest.readonly_password or quest.password)
+    try:
+        before = time.time()
+        rows = await wire.query("select systimestamp() now", 2.0)
+        skew = rows[0]["now"].replace(tzinfo=datetime.UTC).timestamp() - (before + time.time()) / 2
+    finally:
+        await wire.close()
+    if abs(skew) > _SKEW:
+        return Check("clock", Level.NOTE, f"QuestDB's clock and this one differ by {skew:+.0f} s")
+    return Check("clock", Level.OK, f"QuestDB's clock and this one agree ({skew * 1000:+.0f} ms)")
+
+
+async def _queue(settings: Settings) -> list[Check]:
+    sample = await _read(BacklogProbe(settings))
+    if sample.data is None:
+        return [_failed("Redis", sample)]
+    data = sample.data
+    found = [
+        Check("Redis", Level.OK, f"{data.version} at {settings.redis.host}:{settings.redis.port}, {data.persistence}")
+    ]
+    for stream in data.streams:
+        if stream.error:
+            found.append(Check("Redis", Level.PROBLEM, stream.error))
+        else:
+            waits = "an unknown number wait" if stream.waiting is None else f"{stream.waiting:,} wait"
+            said = f"{stream.stream}: {stream.length:,} entries, {waits} for {stream.group}"
+            found.append(Check("Redis", Level.OK, said))
+    return [*found, *(Check("Redis", Level.NOTE, warning) for warning in data.warnings)]
+
+
+async def _services(settings: Settings) -> list[Check]:
+    sample = await _read(ServicesProbe(settings))
+    if sample.data is None:
+        return [_failed("services", sample)]
+    found = []
+    for unit in sample.data.units:
+        level = Level.PROBLEM if unit.state == "unknown" else Level.OK
+        how = ", ".join(word for word in (unit.state, unit.result, unit.loop) if word)
+        found.append(Check("services", level, f"{unit.name} ({unit.role}): {how}"))
+    if sample.data.backend == "systemd" and os.geteuid() != 0:
+        said = "this user cannot start or stop system units unless polkit says so; the commands are shown with sudo"
+        found.append(Check("services", Level.NOTE, said))
+    return found
+
+
+async def _journal(settings: Settings) -> list[Check]:
+    sample = await _read(JournalProbe(settings))
+    if sample.data is None:
+        return [_failed("journal", sample)]
+    if not sample.data.chain_ok:
+        return [Check("journal", Level.PROBLEM, f"its chain is broken: {sample.error}")]
+    unfinished = [line.entry for line in sample.data.lines if line.outcome == "unfinished"]
+    if unfinished:
+        said = f"{unfinished[0]} was cut off: run its action again to finish it, or undo it"
+        return [Check("journal", Level.NOTE, said)]
+    return [Check("journal", Level.OK, f"{plural(len(sample.data.lines), 'entry', 'entries')}, chain whole")]
+
+
+async def _read(probe: Probe[Any]) -> Sample[Any]:
+    try:
+        return await read_once(probe)
+    finally:
+        await probe.close()
+
+
+def _failed(subject: str, sample: Sample[Any]) -> Check:
+    return Check(subject, Level.NOTE if sample.status is Status.UNKNOWN else Level.PROBLEM, sample.error)
+
+
+def _owner(place: Path) -> str:
+    try:
+        return place.owner()
+    except (KeyError, OSError):
+        return f"uid {place.stat().st_uid}"
+
+
+def _size(count: int) -> str:
+    """Return e.g. `12.3 GiB`."""
+    return f"{count / 2**30:,.1f} GiB"
