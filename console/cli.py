@@ -21,7 +21,7 @@ COMMANDS = {
     "inspect": ("console.commands.inspect:inspect", "Decode one file: header, summary, findings, any record."),
     "crashes": ("console.commands.crashes:crashes", "Group hs_err logs by cause and tie each to file, offset, seqTxn."),
     "plan": ("console.commands.recover:plan", "Show what an action would do and cost; nothing is changed."),
-    "rehearse": ("console.commands.recover:rehearse", "Carry a plan out on a clone with a real QuestDB."),
+    "rehearse": ("console.commands.rehearse:rehearse", "Carry a plan out on a clone with a real QuestDB."),
     "run": ("console.commands.recover:run", "Do it, after the typed confirmation, and prove it."),
     "undo": ("console.commands.recover:undo", "Take a journal entry back."),
     "journal": ("console.commands.recover:journal", "Show what was done, by whom, and whether the chain is whole."),
