@@ -255,7 +255,9 @@ def for_db_root(settings: Settings, db_root: str) -> Settings:
     configured = settings.questdb.db_root
     if configured and _data_root(configured) == _data_root(db_root):
         return settings
-    bare = Settings(state_dir=settings.state_dir, questdb=QuestDBSettings(db_root=db_root), bare=True)
+    # Which binary to rehearse with leads to no station: it is kept.
+    questdb = QuestDBSettings(db_root=db_root, jar=settings.questdb.jar, java=settings.questdb.java)
+    bare = Settings(state_dir=settings.state_dir, questdb=questdb, bare=True)
     return replace(bare, sources={"questdb.db_root": "command line"})
 
 
