@@ -4,6 +4,7 @@ Behind palette and command line alike. Everything here blocks: screens call it f
 """
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from console.errors import WalmedicError
@@ -18,6 +19,7 @@ from console.recovery.locks import LockedError, ServerLock, StationLock, server_
 from console.recovery.model import ActionSpec, Availability, Claim, Danger, Outcome, Plan, Refusal, RunResult
 from console.recovery.policy import Door, root_key, unfinished_entries
 from console.recovery.registry import PlanContext, action_ids, action_module, spec_of
+from console.recovery.rehearsal.records import Records
 from console.recovery.state import StateDir
 from console.recovery.steps import RunContext
 from console.services.control import ServiceControl, control_for
@@ -249,6 +251,7 @@ class Engine:
         if module.SPEC.needs_table and found is None:
             raise WalmedicError(f"{action} works on one table; name it")
         plan = module.plan(context, found.name if found is not None else None)
+        plan = replace(plan, rehearsed=Records(self.state, self._root).passed(plan) is not None)
         refusals = Door(context, module.SPEC, found, lock_held=lock_held).refusals(plan)
         return undoing.with_refusals(plan, refusals)
 
