@@ -8,7 +8,6 @@ import numpy as np
 from console.diagnosis.log_lengths import missing_bytes, shortfall
 from console.diagnosis.model import Code, Finding, Severity
 from console.diagnosis.table_facts import Sequencer, TableFacts
-from console.questdb.ranges import Ranges
 from console.questdb.sequencer_metadata import SequencerMetadata
 from console.questdb.structure_log import StructureLog
 from console.questdb.txn_log import HEADER_SIZE, MAX_TXN_OFFSET, RECORD_SIZE, LogState
@@ -125,7 +124,11 @@ def _records(facts: TableFacts, sequencer: Sequencer) -> Iterator[Finding]:
     if scan is None or scan.max_txn <= scan.applied:
         return
     check = scan.check
-    zeroed = _joined(check.zeroed, check.wal_zero, scan.applied, scan.max_txn)
+    zeroed = [
+        (max(low, scan.applied + 1), min(high, scan.max_txn))
+        for low, high in scan.zeroed
+        if high > scan.applied and low <= scan.max_txn
+    ]
     for low, high in zeroed[:_MOST_RUNS]:
         yield _run(
             facts, sequencer, Code.LOG_RECORD_ZEROED, low, high,
@@ -140,21 +143,6 @@ def _records(facts: TableFacts, sequencer: Sequencer) -> Iterator[Finding]:
         for low, high in list(ranges.after(scan.applied))[:_MOST_RUNS]:
             yield _run(facts, sequencer, Code.LOG_RECORD_INVALID, low, high, reason)
     yield from _unknown_segments(facts, sequencer)
-
-
-def _joined(zeroed: Ranges, wal_zero: Ranges, above: int, last: int) -> list[tuple[int, int]]:
-    """Return the runs of both kinds above the applied transaction, up to the header's last, neighbours joined."""
-    runs = sorted([*zeroed.after(above), *wal_zero.after(above)])
-    joined: list[tuple[int, int]] = []
-    for low, high in runs:
-        if low > last:
-            break
-        high = min(high, last)
-        if joined and low <= joined[-1][1] + 1:
-            joined[-1] = (joined[-1][0], max(high, joined[-1][1]))
-        else:
-            joined.append((low, high))
-    return joined
 
 
 def _run(facts: TableFacts, sequencer: Sequencer, code: Code, low: int, high: int, reason: str) -> Finding:
@@ -241,7 +229,7 @@ def _last_version(facts: TableFacts, sequencer: Sequencer, file: str, at: int) -
     if scan is None or scan.last_version is None or not isinstance(metadata, SequencerMetadata):
         return
     expected = metadata.structure_version
-    zeroed = any(low <= scan.max_txn <= high for low, high in scan.check.zeroed)
+    zeroed = any(low <= scan.max_txn <= high for low, high in scan.zeroed)
     regressed = any(low <= scan.max_txn <= high for low, high in scan.check.structure_regress)
     if expected < 0 or scan.last_version == expected or regressed:
         return
