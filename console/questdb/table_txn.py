@@ -57,8 +57,8 @@ class TxnHeader:
 class TxnArea:
     """One of the two records. Row counts in rows, timestamps in the unit of the designated column.
 
-    An empty table has min_ts = i64 max and max_ts = i64 min. `symbols` is SYMBOL_COUNT, `partitions` is PARTITION with
-    the last partition's rows corrected (its stored size is stale).
+    An empty table has min_ts = i64 max and max_ts = i64 min; one without partitions never stores a min_ts. `symbols` is
+    SYMBOL_COUNT, `partitions` is PARTITION with the last partition's rows corrected (its stored size is stale).
     """
 
     base: int

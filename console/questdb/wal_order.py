@@ -3,14 +3,12 @@
 A place is segment id (low half) and segment transaction (high half) of a reference as one i64: so they lie in a record.
 """
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from console.questdb.ranges import RangeCollector
-from console.questdb.txn_log import TxnLog
 
 _MAX_WALS: Final = 1 << 20
 _STATE: Final = np.dtype([("wal_id", "<i4"), ("place", "<i8"), ("breaks", "<i8")])
@@ -160,56 +158,3 @@ def _breaks_before(
     is_start = starts[group] == rows
     then[is_start] = carried["breaks"][group[is_start]]
     return then
-
-
-SEGMENT_REFERENCES: Final = np.dtype(
-    [
-        ("wal_id", "<i4"),
-        ("segment_id", "<i4"),
-        ("count", "<i8"),
-        ("first_txn", "<i8"),
-        ("last_txn", "<i8"),
-        ("lowest", "<i4"),
-        ("highest", "<i4"),
-    ]
-)
-"""How a log refers to one segment: number of records, first and last seqTxn, lowest and highest segment transaction."""
-
-
-def segment_references(log: TxnLog, wal_ids: Sequence[int], *, first: int = 1) -> NDArray[np.void]:
-    """Return SEGMENT_REFERENCES, by wal and segment, for the wals `wal_ids` in the records from `first` to maxTxn.
-
-    For the wals that are still on disk: those of an old log are many. Raises OSError where a file cannot be read.
-    """
-    wanted = np.unique(np.asarray(wal_ids, np.int32))
-    found = np.empty(0, SEGMENT_REFERENCES)
-    for at, records in log.chunks(first=first):
-        mine = np.flatnonzero(np.isin(records["wal_id"], wanted))
-        if len(mine):
-            found = _merge(found, _summary(records[mine], at + mine))
-    return found
-
-
-def _summary(records: NDArray[np.void], txns: NDArray[np.int64]) -> NDArray[np.void]:
-    order = np.lexsort((records["segment_id"], records["wal_id"]))
-    records, txns = records[order], txns[order]
-    wal, segment, txn = records["wal_id"], records["segment_id"], np.ascontiguousarray(records["segment_txn"])
-    starts = np.concatenate([[0], np.flatnonzero((wal[1:] != wal[:-1]) | (segment[1:] != segment[:-1])) + 1])
-    found = np.empty(len(starts), SEGMENT_REFERENCES)
-    found["wal_id"], found["segment_id"] = wal[starts], segment[starts]
-    found["count"] = np.diff(np.append(starts, len(records)))
-    found["first_txn"], found["last_txn"] = np.minimum.reduceat(txns, starts), np.maximum.reduceat(txns, starts)
-    found["lowest"], found["highest"] = np.minimum.reduceat(txn, starts), np.maximum.reduceat(txn, starts)
-    return found
-
-
-def _merge(one: NDArray[np.void], other: NDArray[np.void]) -> NDArray[np.void]:
-    both = np.concatenate([one, other])
-    both = both[np.lexsort((both["segment_id"], both["wal_id"]))]
-    new = (both["wal_id"][1:] != both["wal_id"][:-1]) | (both["segment_id"][1:] != both["segment_id"][:-1])
-    starts = np.concatenate([[0], np.flatnonzero(new) + 1])
-    merged: NDArray[np.void] = both[starts]
-    merged["count"] = np.add.reduceat(both["count"], starts)
-    for name, least in (("first_txn", True), ("last_txn", False), ("lowest", True), ("highest", False)):
-        merged[name] = (np.minimum if least else np.maximum).reduceat(np.ascontiguousarray(both[name]), starts)
-    return merged
