@@ -129,7 +129,7 @@ def record_view(file: DbFile, shape: LogShape, txn: int) -> RecordView:
     at = shape.offset_of(txn)
     read = FieldReader(file)
     if at >= file.size:
-        _past_end(read, shape, txn, at)
+        _past_end(read, file, shape, txn, at)
     elif txn > shape.max_txn:
         size = min(shape.record_size, file.size - at)
         read.zeros(
@@ -144,8 +144,8 @@ def record_view(file: DbFile, shape: LogShape, txn: int) -> RecordView:
     return RecordView(f"record of seqTxn {txn:,}", at, shape.record_size, read.taken(), txn)
 
 
-def _past_end(read: FieldReader, shape: LogShape, txn: int, at: int) -> None:
-    size = read.file.size
+def _past_end(read: FieldReader, file: DbFile, shape: LogShape, txn: int, at: int) -> None:
+    size = file.size
     if txn <= shape.max_txn:
         why = (
             f"past the end of the file ({size:,} bytes): the header counts {shape.max_txn:,} transactions and "
@@ -153,8 +153,12 @@ def _past_end(read: FieldReader, shape: LogShape, txn: int, at: int) -> None:
         )
     else:
         why = f"past the end of the file ({size:,} bytes), and past what its header counts ({shape.max_txn:,})"
+    before = _version_before(file, shape, min(txn, shape.txn_at(size)))
+    unaltered = before is None or before[1] == 0
     for name, offset, width in _places(shape):
-        read.missing(f"{name} of seqTxn {txn:,}", at + offset, width, why)
+        zero = "zero is its normal value" if offset == 0 and unaltered else ""
+        meaning = f"{name} of seqTxn {txn:,}, {zero}; it lies {why}" if zero else f"{name} of seqTxn {txn:,}: {why}"
+        read.missing(name, at + offset, width, meaning)
 
 
 def _places(shape: LogShape) -> tuple[tuple[str, int, int], ...]:

@@ -1,0 +1,124 @@
+"""`walmedic check`: diagnose the tables from disk, and from SQL where it is reachable."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from console.commands.options import Invocation, station_options
+from console.diagnosis.database import diagnose
+from console.diagnosis.model import DatabaseReport, Severity, TableReport, Verdict
+from console.diagnosis.server_facts import ServerFacts, read_server_facts, server_lives
+from console.errors import WalmedicError
+from console.questdb.layout import DatabaseRoot
+from console.text import clean_line, plural
+
+_GLYPHS = {Verdict.HEALTHY: "✓", Verdict.AT_RISK: "!", Verdict.BROKEN: "✗", Verdict.UNKNOWN: "?"}
+_COLOURS = {Verdict.HEALTHY: "green", Verdict.AT_RISK: "yellow", Verdict.BROKEN: "red", Verdict.UNKNOWN: "yellow"}
+_MARKS = {Severity.DAMAGE: "✗", Severity.RISK: "!", Severity.NOTE: "·"}
+
+
+@click.command()
+@click.argument("tables", nargs=-1, metavar="[TABLE]…")
+@click.option("--deep", is_flag=True, help="Also aggregate every partition and column by SQL, newest first.")
+@station_options
+def check(invocation: Invocation, tables: tuple[str, ...], deep: bool) -> int:
+    """Diagnose the tables from disk, server up or down, and from SQL where it is reachable.
+
+    Exit 0: healthy, 1: problems found.
+    """
+    database = located(invocation)
+    server, reason = ask_server(invocation, database)
+    report = diagnose(database, tables, server)
+    left_out = [reason] if reason else []
+    if deep:
+        left_out.append("the deep sweep: it needs SQL" if server is None else "the deep sweep: not available yet")
+    if invocation.as_json:
+        invocation.emit({**report.to_json(), "left_out": left_out})
+    else:
+        show(Console(highlight=False, soft_wrap=True), report, left_out)
+    return 0 if report.healthy else 1
+
+
+def located(invocation: Invocation) -> DatabaseRoot:
+    """Return the database that the settings name. Raises WalmedicError where none is named, or it is none."""
+    root = invocation.settings.questdb.db_root
+    if not root:
+        raise WalmedicError("no data root is known; name it with --db-root, or in the settings file (walmedic init)")
+    return DatabaseRoot.locate(Path(root))
+
+
+def ask_server(invocation: Invocation, database: DatabaseRoot) -> tuple[ServerFacts | None, str]:
+    """Return the server's facts, or why there are none. A bare directory's server is asked only where one lives."""
+    if invocation.settings.bare and server_lives(database) is not True:
+        return None, "SQL: no server lives on this directory, and it belongs to no configured station"
+    facts = read_server_facts(invocation.settings.questdb, database)
+    return (None, facts) if isinstance(facts, str) else (facts, "")
+
+
+def show(out: Console, report: DatabaseReport, left_out: list[str]) -> None:
+    """Print the report for people; foreign text never as markup."""
+    width = max((len(table.table) for table in report.tables), default=0)
+    for table in sorted(report.tables, key=lambda table: (_ORDER[table.verdict], table.table)):
+        out.print(_headline(table, width))
+        _details(out, table)
+    for finding in report.findings:
+        out.print(Text(f"  {_MARKS[finding.severity]} {finding.code.value}  {finding.message}"))
+    for each in left_out:
+        out.print(Text(f"left out: {clean_line(each)}", style="dim"))
+    out.print(Text(f"{plural(len(report.tables), 'table')} checked in {report.seconds:.2f} s"))
+
+
+_ORDER = {Verdict.BROKEN: 0, Verdict.UNKNOWN: 1, Verdict.AT_RISK: 2, Verdict.HEALTHY: 3}
+
+
+def _headline(table: TableReport, width: int) -> Text:
+    words = [
+        f"reads {_yes(table.can_read)}",
+        f"writes {_yes(table.can_write)}",
+        f"{_number(table.rows_applied)} rows applied",
+    ]
+    if table.rows_unapplied != 0:
+        words.append(f"{_number(table.rows_unapplied)} wait in WAL")
+    if table.rows_at_risk:
+        words.append(f"{_number(table.rows_at_risk)} at risk")
+    line = Text()
+    line.append(f"{_GLYPHS[table.verdict]} {table.verdict.value.upper():<8}", style=_COLOURS[table.verdict])
+    line.append(f"  {table.table:<{width}}  ", style="bold")
+    line.append(" · ".join(words))
+    return line
+
+
+def _details(out: Console, table: TableReport) -> None:
+    for finding in table.findings:
+        if finding.severity is Severity.NOTE and table.verdict is Verdict.HEALTHY:
+            continue
+        place = _place(finding.file, finding.offset, finding.seq_txn)
+        out.print(Text(f"    {_MARKS[finding.severity]} {finding.code.value}  {finding.message}"))
+        if place or finding.evidence:
+            out.print(Text(f"        {'  '.join(part for part in (place, finding.evidence) if part)}", style="dim"))
+    if table.verdict is Verdict.HEALTHY:
+        return
+    action = table.next_step.action
+    out.print(Text(f"    next: {action + ', ' if action else ''}{table.next_step.reason}"))
+    for step in table.blocked_steps:
+        out.print(Text(f"    not now: {step.action}, {step.reason}", style="dim"))
+
+
+def _place(file: str | None, offset: int | None, seq_txn: int | None) -> str:
+    parts: list[Any] = [clean_line(file) if file else ""]
+    if offset is not None:
+        parts.append(f"offset {offset:#x}")
+    if seq_txn is not None:
+        parts.append(f"seqTxn {seq_txn:,}")
+    return "  ".join(part for part in parts if part)
+
+
+def _yes(value: bool | None) -> str:
+    return {True: "yes", False: "NO", None: "unknown"}[value]
+
+
+def _number(value: int | None) -> str:
+    return "an unknown number of" if value is None else f"{value:,}"
