@@ -75,14 +75,10 @@ def decide(
     """
     ranges = [_named(inventory, names, applied, *each) for each in inventory.slices()]
     evidence: list[str] = []
-    if (names.seq > 0).any() or names.complete:
-        evidence.append(f"named by {', '.join(names.used)}" if names.used else "the names of transactions")
-    if applied == 0 or names.complete:
-        # Every applied transaction has its name, so what is not named is not applied.
-        for each in ranges:
-            each.high = each.low
-        if applied == 0:
-            evidence.append("the table has applied no transaction")
+    if names.used:
+        evidence.append(f"named by {', '.join(names.used)}")
+    if applied == 0:
+        evidence.append("the table has applied no transaction")
     unsettled = [r for r in ranges if r.open]
     if not unsettled:
         return Cuts(_mask(inventory, ranges), tuple(evidence))
@@ -95,17 +91,18 @@ def decide(
             return Cuts(_mask(inventory, ranges), tuple(evidence), tuple(refusals))
         if seen_any:
             evidence.append("rows compared with the table's partitions")
-    wanted = _count(inventory, applied, structure_applied)
-    if wanted is not None and (sure or seen_any):
-        verdict = _by_count(ranges, wanted)
+    most = _most(names, applied, structure_applied)
+    if most is not None:
+        exact = inventory.unbroken() and (sure or seen_any)
+        verdict = _by_count(ranges, most, exact)
         if verdict is not None:
             evidence.append(verdict)
-        elif sure and sum(r.low for r in ranges) != wanted and not any(r.open for r in ranges):
+        elif exact and sure and sum(r.low for r in ranges) != most and not any(r.open for r in ranges):
             refusals.append(
                 Refusal(
                     "rows-contradict",
                     f"by the rows {plural(sum(r.low for r in ranges), 'segment transaction')} are in the table, by the "
-                    f"count {wanted:,} must be; the same rows may have been sent twice, or rows were removed",
+                    f"count {most:,} must be; the same rows may have been sent twice, or rows were removed",
                     f"restore-sequencer from a backup does not need it; {_SETTLE}",
                 )
             )
@@ -116,11 +113,20 @@ def decide(
 
 
 def _named(inventory: Inventory, names: Names, applied: int, wal: int, first: int, stop: int) -> _Range:
+    """Return the range that names leave: a transaction without a name needs a place that no source tells of."""
     seq = names.seq[first:stop]
     below = np.flatnonzero((seq > 0) & (seq <= applied))
     above = np.flatnonzero(seq > applied)
     low = int(below[-1]) + 1 if len(below) else 0
     high = int(above[0]) if len(above) else stop - first
+    if low < high:
+        after = int(seq[below[-1]]) if len(below) else 0
+        most = low + names.holes_after(after)
+        if len(above):
+            before = int(seq[above[0]])
+            free = before - applied - 1 - int((names.told_above < before).sum())
+            low = max(low, high - free)
+        high = min(high, most)
     return _Range(wal, first, stop, low, max(low, high))
 
 
@@ -153,31 +159,32 @@ def _by_rows(unsettled: list[_Range], look: Look, inventory: Inventory) -> tuple
     return told, refusals
 
 
-def _count(inventory: Inventory, applied: int, structure_applied: int) -> int | None:
-    """Return how many events on disk must be applied, None where WAL may have been purged or numbers do not add up."""
-    if not inventory.unbroken():
+def _most(names: Names, applied: int, structure_applied: int) -> int | None:
+    """Return how many events on disk are applied at most: exactly so many where nothing was purged. None: not known."""
+    if names.changes_applied is None:
         return None
-    wanted = applied - structure_applied
-    return wanted if 0 <= wanted <= len(inventory) else None
+    unnamed = names.holes_after(0) - (structure_applied - names.changes_applied)
+    named = int(((names.seq > 0) & (names.seq <= applied)).sum())
+    return named + unnamed if unnamed >= 0 else None
 
 
-def _by_count(ranges: list[_Range], wanted: int) -> str | None:
+def _by_count(ranges: list[_Range], most: int, exact: bool) -> str | None:
     """Settle what the count alone settles; return how, None where it leaves a choice or cannot be met."""
     low, high = sum(r.low for r in ranges), sum(r.high for r in ranges)
     left = [r for r in ranges if r.open]
-    if not left or not low <= wanted <= high:
+    if not left or low > most or (exact and most > high):
         return None  # something was purged after all: the highest WAL ids leave no gap when they go
-    if wanted == low:
+    if most == low:
         for each in left:
             each.high = each.low
-    elif wanted == high:
+    elif exact and most == high:
         for each in left:
             each.low = each.high
-    elif len(left) == 1:
-        left[0].low = left[0].high = left[0].low + wanted - low
+    elif exact and len(left) == 1:
+        left[0].low = left[0].high = left[0].low + most - low
     else:
         return None
-    return f"the count: nothing was purged, and {plural(wanted, 'segment transaction')} must be applied"
+    return f"the count: {plural(most, 'segment transaction')} on disk {'must' if exact else 'at most can'} be applied"
 
 
 def _ambiguous(inventory: Inventory, left: list[_Range], why_no_look: str) -> Refusal:

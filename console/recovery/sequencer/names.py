@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from console.recovery.sequencer.inventory import Index, Inventory
-from console.recovery.sequencer.log_scan import LogScan
+from console.recovery.sequencer.log_scan import LogScan, Runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +33,31 @@ class Changes:
 class Names:
     """Per event its transaction (`seq`, 0: not known) and commit time (µs, 0: not known).
 
-    `known_applied` counts the transactions up to the applied one that some source names, on disk or not;
-    `changes_applied` those of them that are structure changes. `complete`: one source names all of them. `lost` are
-    transactions above applied whose event is not on disk, with their rows where a V2 record says them (else -1).
+    `holes` are the runs up to the applied transaction that no source tells anything of; `changes_applied` counts the
+    structure changes among the others, None where it cannot be told. `told_above` are all transactions above applied
+    that some source tells of. `lost` are those of them whose event is not on disk, with their rows where a V2 record
+    says them (else -1).
     """
 
     seq: Index
     commit_us: Index
     changes: Changes
-    known_applied: int
-    changes_applied: int
-    complete: bool
+    holes: Runs
+    changes_applied: int | None
+    told_above: Index
     lost_seq: Index
     lost_rows: Index
     used: tuple[str, ...]
     left_out: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every transaction up to the applied one is told of."""
+        return not self.holes
+
+    def holes_after(self, seq: int) -> int:
+        """Return how many transactions above `seq`, up to the applied one, no source tells of."""
+        return sum(max(0, last - max(first, seq + 1) + 1) for first, last in self.holes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +84,9 @@ def put_together(
     left_out: list[str] = []
     changes: dict[int, tuple[int, int]] = {}
     lost: dict[int, int] = {}
-    known = changes_below = 0
-    complete = False
+    told: list[Runs] = []
+    above: list[Index] = []
+    changes_below: list[tuple[Runs, int]] = []
     for name, scan in logs:
         if not _agrees(inventory, seq, scan.seq):
             left_out.append(f"{name} contradicts a stronger source about the order of transactions")
@@ -83,32 +94,31 @@ def put_together(
         new = (seq == 0) & (scan.seq > 0)
         seq[new] = scan.seq[new]
         on_disk = scan.tail_event >= 0
-        commit[scan.tail_event[on_disk]] = np.where(
-            commit[scan.tail_event[on_disk]] > 0, commit[scan.tail_event[on_disk]], scan.tail["commit_us"][on_disk]
-        )
+        mine = scan.tail_event[on_disk]
+        commit[mine] = np.where(commit[mine] > 0, commit[mine], scan.tail["commit_us"][on_disk])
         for number, record in _changes(scan):
             changes.setdefault(number, (int(record["structure_version"]), int(record["commit_us"])))
         for number, record in zip(scan.tail_seq[scan.lost].tolist(), scan.tail[scan.lost], strict=True):
             lost.setdefault(number, int(record["row_count"]) or -1)
-        if scan.named_below > known:
-            known, changes_below = scan.named_below, scan.structure_below
-        complete |= scan.covers_applied
+        told.append(_clipped(scan.filled, applied))
+        above.append(scan.tail_seq)
+        changes_below.append((told[-1], scan.structure_below))
         used.append(name)
     if lines is not None and len(lines.seq):
-        told = _from_lines(inventory, lines)
-        if _agrees(inventory, seq, told):
-            new = (seq == 0) & (told > 0)
+        by_lines = _from_lines(inventory, lines)
+        if _agrees(inventory, seq, by_lines):
+            new = (seq == 0) & (by_lines > 0)
             if new.any():
                 used.append(lines_name)
-            seq[new] = told[new]
+            seq[new] = by_lines[new]
             below = np.unique(lines.seq[lines.seq <= applied])
-            structure = np.unique(lines.seq[(lines.seq <= applied) & (lines.wal < 0)])
-            if len(below) > known:
-                known, changes_below = len(below), len(structure)
-            complete |= len(below) == applied
+            told.append(runs_of(below))
+            above.append(lines.seq[lines.seq > applied])
+            changes_below.append((told[-1], len(np.unique(lines.seq[(lines.seq <= applied) & (lines.wal < 0)]))))
         else:
             left_out.append(f"{lines_name} contradicts a stronger source about the order of transactions")
     numbers = np.array(sorted(changes), np.int64)
+    known = _union(told)
     return Names(
         seq=seq,
         commit_us=commit,
@@ -117,14 +127,49 @@ def put_together(
             np.array([changes[n][0] for n in numbers.tolist()], np.int64),
             np.array([changes[n][1] for n in numbers.tolist()], np.int64),
         ),
-        known_applied=known,
-        changes_applied=changes_below,
-        complete=complete,
+        holes=_complement(known, applied),
+        # Only a source that tells of all that any tells of has counted all their structure changes.
+        changes_applied=next((count for runs, count in changes_below if runs == known), None if known else 0),
+        told_above=np.unique(np.concatenate(above)) if above else np.empty(0, np.int64),
         lost_seq=np.array(sorted(lost), np.int64),
         lost_rows=np.array([lost[n] for n in sorted(lost)], np.int64),
         used=tuple(used),
         left_out=tuple(left_out),
     )
+
+
+def runs_of(numbers: Index) -> Runs:
+    """Return ascending distinct `numbers` as runs."""
+    if not len(numbers):
+        return ()
+    breaks = np.flatnonzero(np.diff(numbers) > 1)
+    firsts = np.concatenate((numbers[:1], numbers[breaks + 1]))
+    lasts = np.concatenate((numbers[breaks], numbers[-1:]))
+    return tuple(zip(firsts.tolist(), lasts.tolist(), strict=True))
+
+
+def _clipped(runs: Runs, top: int) -> Runs:
+    return tuple((first, min(last, top)) for first, last in runs if first <= top)
+
+
+def _union(groups: list[Runs]) -> Runs:
+    joined: list[tuple[int, int]] = []
+    for first, last in sorted(run for runs in groups for run in runs):
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
+        else:
+            joined.append((first, last))
+    return tuple(joined)
+
+
+def _complement(runs: Runs, top: int) -> Runs:
+    holes: list[tuple[int, int]] = []
+    at = 1
+    for first, last in runs:
+        if first > at:
+            holes.append((at, first - 1))
+        at = last + 1
+    return tuple(holes) if at > top else (*holes, (at, top))
 
 
 def _changes(scan: LogScan) -> list[tuple[int, NDArray[Any]]]:
