@@ -8,6 +8,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
+from console.diagnosis.server_facts import ServerFacts, ServerTableFacts, served_root
 from console.errors import WalmedicError
 from console.probes.pgwire import PgWire, ServerUnreachable
 from console.probes.sample import Sample, ServerSample, ServerTable, Status
@@ -44,9 +45,17 @@ class ServerProbe:
         self._parameters: dict[str, str] = {}
         self._root = ""
         self._applied: dict[str, deque[tuple[float, int]]] = {}
+        self._facts: tuple[float, ServerFacts] | None = None
+
+    def facts(self, not_older: float) -> ServerFacts | None:
+        """Return what the server said at most `not_older` seconds ago, None where it did not answer or is not ours."""
+        if self._facts is None or time.monotonic() - self._facts[0] > not_older:
+            return None
+        return self._facts[1]
 
     async def read(self) -> Sample[ServerSample]:
         """Take one sample. A server that is proven to serve another data root is as good as down: it is not ours."""
+        self._facts = None
         if self._settings.bare:
             return Sample(self.name, Status.UNKNOWN, None, "a bare directory: no server belongs to it")
         try:
@@ -55,6 +64,7 @@ class ServerProbe:
             started = time.monotonic()
             rows = await self._wire.query("wal_tables()", _ANSWER)
             round_trip = time.monotonic() - started
+            listed = await self._wire.query("tables()", _ANSWER)
         except ServerUnreachable as error:
             return Sample(self.name, Status.DOWN, None, f"{error}{await self._second_opinion()}")
         except WalmedicError as error:
@@ -70,6 +80,8 @@ class ServerProbe:
                 f"the server at {self._wire.address} serves {self._root}, not {self._settings.questdb.db_root}; "
                 "check questdb.pg_port and questdb.db_root",
             )
+        if ours:
+            self._facts = started, _as_facts(rows, listed)
         data = ServerSample(
             version=self._version,
             read_only_user=self._read_only(),
@@ -94,7 +106,7 @@ class ServerProbe:
         self._version = _version(str(next(iter(build[0].values()), "")) if build else "")
         found = {str(row["property_path"]): row for row in rows}
         self._parameters = {key: clean_line(str(found[key]["value"])) for key in _SHOWN if key in found}
-        self._root = server_root(found)
+        self._root = clean_line(served_root(found))
 
     def _read_only(self) -> bool:
         known = self._parameters
@@ -108,7 +120,7 @@ class ServerProbe:
             suspended=bool(row["suspended"]),
             writer_txn=writer,
             sequencer_txn=int(row["sequencerTxn"]),
-            error=clean_line(" ".join(str(row.get(key) or "") for key in ("errorTag", "errorMessage"))),
+            error=_error(row),
             apply_rate=self._apply_rate(name, writer, now),
         )
 
@@ -131,25 +143,25 @@ class ServerProbe:
         return f"; its health port {quest.health_port} does answer ({answer})"
 
 
+def _as_facts(rows: list[dict[str, Any]], listed: list[dict[str, Any]]) -> ServerFacts:
+    """Return the facts as the diagnosis takes them: by the tables' raw names."""
+    tables = {
+        str(row["name"]): ServerTableFacts(
+            str(row["name"]), bool(row["suspended"]), int(row["writerTxn"]), int(row["sequencerTxn"]), _error(row)
+        )
+        for row in rows
+    }
+    return ServerFacts(tables, frozenset(str(row["table_name"]) for row in listed if row.get("walEnabled")))
+
+
+def _error(row: dict[str, Any]) -> str:
+    return clean_line(" ".join(str(row.get(key) or "") for key in ("errorTag", "errorMessage")))
+
+
 def _version(build: str) -> str:
     """Return `9.1.0` for `Build Information: QuestDB 9.1.0, JDK 17.0.15, Commit Hash …`."""
     found = re.search(r"QuestDB ([0-9][^,\s]*)", build)
     return clean_line(found[1] if found else build, 60)
-
-
-def server_root(parameters: dict[str, dict[str, Any]]) -> str:
-    """Return the absolute data root (the `db` directory) out of `(show parameters)`, empty where it does not say.
-
-    `cairo.root` is relative by default (`db`), to a directory that no parameter names; the work directory of COPY is
-    beneath the same one and absolute, unless it was set by hand (measured on 9.1.0).
-    """
-    root = str(parameters.get("cairo.root", {}).get("value") or "")
-    if root.startswith("/"):
-        return clean_line(root)
-    work = parameters.get("cairo.sql.copy.work.root", {})
-    if root and work.get("value_source") == "default" and str(work.get("value") or "").startswith("/"):
-        return clean_line(str(Path(str(work["value"])).parent / root))
-    return ""
 
 
 def serves(root: str, configured: str) -> bool | None:

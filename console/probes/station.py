@@ -8,13 +8,16 @@ from console.probes.journal import JournalProbe
 from console.probes.sample import Probe
 from console.probes.server import ServerProbe
 from console.probes.services import ServicesProbe
+from console.probes.tables import TablesProbe
 from console.settings import Settings
 
 
 def station_probes(settings: Settings) -> tuple[Probe[Any], ...]:
     """Return a probe for every source. One that is not configured says so in its sample."""
+    server = ServerProbe(settings)
     return (
-        ServerProbe(settings),
+        server,
+        TablesProbe(settings, server),
         CrashesProbe(settings),
         ServicesProbe(settings),
         BacklogProbe(settings),

@@ -23,11 +23,11 @@ class Worker:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._thread: threading.Thread | None = None
+        self._busy = False
 
     async def call(self, function: Callable[..., T], *arguments: Any) -> T:
         """Return what `function` returns, or raise what it raises. Raises StillBusy while an earlier call hangs."""
-        if self._thread is not None and self._thread.is_alive():
+        if self._busy:
             raise StillBusy(f"{self._name}: the reading before still hangs; the disk or the service does not answer")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
@@ -47,12 +47,13 @@ class Worker:
                 result = function(*arguments)
             except BaseException as raised:
                 error = raised
+            self._busy = False
             if not loop.is_closed():
                 try:
                     loop.call_soon_threadsafe(settle, result, error)
                 except RuntimeError:
                     return  # the loop was closed meanwhile: nobody waits for the result
 
-        self._thread = threading.Thread(target=work, name=f"probe-{self._name}", daemon=True)
-        self._thread.start()
+        self._busy = True
+        threading.Thread(target=work, name=f"probe-{self._name}", daemon=True).start()
         return await future

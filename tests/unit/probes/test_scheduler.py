@@ -182,6 +182,11 @@ async def test_work_that_hangs_gets_no_second_thread_and_blocks_no_exit() -> Non
         await worker.call(lambda: 1 // 0)
 
 
+async def test_a_worker_that_came_back_is_free_at_once() -> None:
+    worker = Worker("disk")
+    assert [await worker.call(int, number) for number in range(500)] == list(range(500))
+
+
 def test_a_loop_that_is_gone_is_no_error_for_the_thread() -> None:
     worker = Worker("disk")
     release = threading.Event()
