@@ -48,3 +48,17 @@ def rows_between(layout: Layout, table: str, first: int, end: int) -> int:
     """Return the rows with `first` <= timestamp < `end`, microseconds since the epoch. Raises psycopg.Error."""
     sql = f"SELECT count() FROM {table} WHERE timestamp >= {first}::timestamp AND timestamp < {end}::timestamp"
     return int(query(layout, sql)[0][0])
+
+
+def continuity(layout: Layout, table: str, column: str, first: int) -> tuple[int, int, int]:
+    """Return rows, missing ids and repeated ids of `table` from `first` (microseconds) on. Raises psycopg.Error.
+
+    The feeds number their events one by one, so a gap is an event that never arrived.
+    """
+    sql = (
+        f"SELECT count(), count_distinct({column}), min({column}), max({column}) FROM {table} "
+        f"WHERE timestamp >= {first}::timestamp"
+    )
+    rows, distinct, lowest, highest = query(layout, sql)[0]
+    missing = int(highest) - int(lowest) + 1 - int(distinct) if rows else 0
+    return int(rows), missing, int(rows) - int(distinct)

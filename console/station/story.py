@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import psycopg
 import redis
 
+from console.diagnosis.crashes import crash_logs_in, examine
 from console.diagnosis.model import Verdict
 from console.recovery.diagnosing import DiskReports
 from console.recovery.engine import Engine
@@ -19,7 +20,7 @@ from console.station.build import Scenario, Station
 from console.station.downloads import Say
 from console.station.layout import ORDERBOOK, TRADES
 from console.station.tables import POWER_LOSS, UNAPPLIED_FROM
-from console.text import clean_line
+from console.text import clean_line, plural
 
 _BEFORE: tuple[tuple[str, str | None], ...] = (
     ("freeze-writer", None), ("stop-server", None), ("capture-evidence", None),
@@ -39,6 +40,7 @@ _FRESH = 5.0  # seconds: what waits no longer than this is the market of this mo
 def tell(built: Station, say: Say) -> bool:
     """Recover the station step by step; return whether every row came back and both tables take writes again."""
     engine = Engine(built.settings())
+    _crashes(engine, say)
     _verdicts(engine, "before", say)
     _rows(built, "before", say)
     steps = (*_BEFORE, *_REPAIRS[built.scenario], *_AFTER) if _REPAIRS[built.scenario] else ()
@@ -75,8 +77,9 @@ def _show(plan: Plan, say: Say) -> None:
     for stage in plan.stages:
         changes = f" ({len(stage.changes)} changes)" if len(stage.changes) > 1 else ""
         say(f"    plan: {stage.title}{changes}")
-    twice = f", {plan.rows_maybe_twice} maybe twice" if plan.rows_maybe_twice else ""
-    say(f"    rows lost {plan.rows_lost.phrase}, back {plan.rows_back:,}{twice}; undo: {plan.undo}")
+    if plan.table is not None:
+        twice = f", maybe twice {plan.rows_maybe_twice:,}" if plan.rows_maybe_twice else ""
+        say(f"    rows: lost {plan.rows_lost.phrase}, back {plan.rows_back:,}{twice}; undo: {plan.undo}")
     if plan.needed and not plan.refused:
         say(f"    typed: {plan.confirmation}")
 
@@ -84,6 +87,11 @@ def _show(plan: Plan, say: Say) -> None:
 def _progress(progress: Progress, say: Say) -> None:
     if progress.state in ("done", "failed"):
         say(f"    {progress.state}: {progress.title}{': ' + progress.message if progress.message else ''}")
+
+
+def _crashes(engine: Engine, say: Say) -> None:
+    for group in examine(crash_logs_in(engine.database.root), engine.database).groups:
+        say(f"before: {plural(group.count, 'crash', 'crashes')}, {group.title}: {group.explanation}")
 
 
 def _verdicts(engine: Engine, when: str, say: Say) -> bool:
@@ -136,6 +144,10 @@ def _proof(built: Station, say: Say) -> bool:
             say(f"    {facts.table}: {found:,} of {facts.rows_unapplied:,} rows of {since:%H:%M} UTC, called lost")
     drained = _wait_for_drain(built)
     say(f"    the backlog is {'drained' if drained else 'NOT drained'}")
+    for table, column in ((TRADES, "trade_id"), (ORDERBOOK, "update_id")):
+        rows, missing, twice = answers.continuity(built.layout, table, column, POWER_LOSS)
+        good &= missing == 0
+        say(f"    {table}: {rows:,} rows since the power loss, {missing:,} missing, {twice:,} twice")
     for table in (TRADES, ORDERBOOK):
         before = answers.row_count(built.layout, table)
         takes = _grows(built, table, before)
