@@ -103,11 +103,69 @@ class NextStep:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingTxn:
+    """One transaction that waits to be applied. `seq_txn` None: not known. Timestamps in the designated column's unit.
+
+    `sure` is False where it may be applied already; `whole` tells whether the segment's columns hold what it says.
+    """
+
+    seq_txn: int | None
+    segment_txn: int
+    kind: str
+    rows: int
+    min_ts: int | None
+    max_ts: int | None
+    sure: bool
+    whole: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the transaction in the form of `check --json`."""
+        return {
+            "seq_txn": self.seq_txn,
+            "segment_txn": self.segment_txn,
+            "kind": self.kind,
+            "rows": self.rows,
+            "min_ts": self.min_ts,
+            "max_ts": self.max_ts,
+            "sure": self.sure,
+            "whole": self.whole,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingSegment:
+    """The transactions of one WAL segment that wait; `listed` are the first (all, unless very many)."""
+
+    wal: int
+    segment: int
+    transactions: int
+    rows: int
+    min_ts: int | None
+    max_ts: int | None
+    whole: bool
+    listed: tuple[WaitingTxn, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the segment in the form of `check --json`."""
+        return {
+            "wal": self.wal,
+            "segment": self.segment,
+            "transactions": self.transactions,
+            "rows": self.rows,
+            "min_ts": self.min_ts,
+            "max_ts": self.max_ts,
+            "whole": self.whole,
+            "listed": [txn.to_json() for txn in self.listed],
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class TableReport:
     """What is known of one table. A number that cannot be known is None, with a finding that says why.
 
     `applied_txn` is `_txn` seqTxn plus the lag transactions; `logged_txn` the header's maxTxn. `rows_unapplied` and
-    `rows_at_risk` come from the WAL segments, never from SQL.
+    `rows_at_risk` come from the WAL segments, never from SQL: the latter are those that the server, as things are, will
+    not apply, would purge, or would apply torn. `waiting` has the unapplied transactions by WAL segment.
     """
 
     table: str
@@ -124,6 +182,7 @@ class TableReport:
     findings: tuple[Finding, ...]
     next_step: NextStep
     blocked_steps: tuple[BlockedStep, ...] = ()
+    waiting: tuple[WaitingSegment, ...] = ()
 
     def has(self, *codes: Code) -> bool:
         """Return whether any finding has one of `codes`."""
@@ -146,6 +205,7 @@ class TableReport:
             "findings": [finding.to_json() for finding in self.findings],
             "next_step": {"action": self.next_step.action, "reason": self.next_step.reason},
             "blocked_steps": [{"action": step.action, "reason": step.reason} for step in self.blocked_steps],
+            "waiting": [segment.to_json() for segment in self.waiting],
         }
 
 

@@ -19,6 +19,7 @@ from console.diagnosis.verdict import (
     next_step,
     verdict_of,
 )
+from console.diagnosis.waiting import Wholeness, check_waiting_data, torn_findings, waiting_segments
 from console.diagnosis.wal_findings import purge_findings, wal_findings
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem
@@ -35,6 +36,7 @@ class TableDiagnosis:
     facts: TableFacts
     unapplied: Unapplied
     clock: PurgeClock
+    wholeness: Wholeness
     findings: tuple[Finding, ...]
     backup: Sequencer | None
 
@@ -64,11 +66,15 @@ class TableDiagnosis:
             rows_applied=current.rows if current else None,
             rows_unapplied=rows,
             # What waits and will not be applied as things are; a table that is well applies it by itself.
-            rows_at_risk=rows if writes is False else self.clock.rows,
+            rows_at_risk=rows if writes is False else max(self.clock.rows, self._rows_torn()),
             findings=findings,
             next_step=next_step(situation),
             blocked_steps=blocked_steps(situation),
+            waiting=waiting_segments(self.facts.inventory, self.unapplied, self.wholeness),
         )
+
+    def _rows_torn(self) -> int:
+        return int(self.facts.inventory.rows[self.wholeness.torn].sum())
 
     def _rows_waiting(self) -> int | None:
         current = self.facts.txn.current
@@ -101,7 +107,7 @@ def _examine(directory: TableDirectory) -> TableDiagnosis:
 
 
 def judge(facts: TableFacts) -> TableDiagnosis:
-    """Return what the facts mean. Pure: nothing is read any more but structure changes that wait."""
+    """Return what the facts mean. Of the files only the columns and structure changes that wait are read here."""
     backup = best_backup(facts)
     sources = [
         (each.name, each.scan) for each in (facts.sequencer, backup) if each is not None and each.scan is not None
@@ -109,17 +115,19 @@ def judge(facts: TableFacts) -> TableDiagnosis:
     structure = facts.txn.current.structure_version if facts.txn.current else 0
     unapplied = decide(facts.inventory, facts.applied, _trusted(sources, facts), structure)
     clock = purge_clock(facts.inventory, facts.sequencer.scan, facts.seq_txn, _sweep_stopped(facts), unapplied)
+    wholeness = check_waiting_data(facts, unapplied)
     findings = [
         *_listing(facts),
         *txn_findings(facts),
         *log_findings(facts),
         *sequencer_findings(facts),
         *wal_findings(facts, unapplied),
+        *torn_findings(facts, wholeness),
         *purge_findings(facts, clock),
     ]
     broken = any(finding.severity is Severity.DAMAGE for finding in findings)
     findings += backup_findings(facts, broken)
-    return TableDiagnosis(facts, unapplied, clock, tuple(findings), backup)
+    return TableDiagnosis(facts, unapplied, clock, wholeness, tuple(findings), backup)
 
 
 def _trusted(sources: list[tuple[str, LogScan]], facts: TableFacts) -> tuple[tuple[str, LogScan], ...]:
