@@ -58,17 +58,19 @@ class ServerProbe:
         self._facts = None
         if self._settings.bare:
             return Sample(self.name, Status.UNKNOWN, None, "a bare directory: no server belongs to it")
+        reused = self._wire.connected
         try:
-            if not self._wire.connected:
-                await self._introduce()
-            started = time.monotonic()
-            rows = await self._wire.query("wal_tables()", _ANSWER)
-            round_trip = time.monotonic() - started
-            listed = await self._wire.query("tables()", _ANSWER)
+            try:
+                answer = await self._ask()
+            except ServerUnreachable:
+                if not reused or self._wire.connected:
+                    raise
+                answer = await self._ask()  # the server may have been restarted since: a new connection tells
         except ServerUnreachable as error:
             return Sample(self.name, Status.DOWN, None, f"{error}{await self._second_opinion()}")
         except WalmedicError as error:
             return Sample(self.name, Status.DOWN, None, str(error))
+        started, round_trip, rows, listed = answer
         self._applied = {name: seen for name, seen in self._applied.items() if any(r["name"] == name for r in rows)}
         ours = serves(self._root, self._settings.questdb.db_root)
         if ours is False:
@@ -98,6 +100,15 @@ class ServerProbe:
     async def close(self) -> None:
         """Close the connection."""
         await self._wire.close()
+
+    async def _ask(self) -> tuple[float, float, list[dict[str, Any]], list[dict[str, Any]]]:
+        """Return (asked at, round trip, rows of wal_tables(), rows of tables())."""
+        if not self._wire.connected:
+            await self._introduce()
+        started = time.monotonic()
+        rows = await self._wire.query("wal_tables()", _ANSWER)
+        round_trip = time.monotonic() - started
+        return started, round_trip, rows, await self._wire.query("tables()", _ANSWER)
 
     async def _introduce(self) -> None:
         """Ask a new connection what does not change while the server lives."""

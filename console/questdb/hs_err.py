@@ -24,7 +24,9 @@ _STACK_LIMIT: Final = 64
 _WORD: Final = 1 << 64
 
 _SIGNAL = re.compile(
-    rb"^#\s+(SIG[A-Z0-9]+|[A-Z][A-Z_]+) \((0x[0-9a-f]+)\) at pc=(0x[0-9a-f]+), pid=(\d+), tid=(\d+)", re.M
+    rb"^#\s+(SIG[A-Z0-9]+|[A-Z][A-Z_]+) \((0x[0-9a-f]+)\) at pc=(0x[0-9a-f]+)(?: \(sent by kill\))?, "
+    rb"pid=(\d+), tid=(\d+)",
+    re.M,
 )
 _FATAL = re.compile(rb"^#  (Internal Error|Out of Memory Error|There is insufficient memory)[^\n]*", re.M)
 _PID = re.compile(rb"\bpid=(\d+)")
