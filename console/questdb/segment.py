@@ -23,12 +23,19 @@ from console.questdb.reading import (
     opened,
     problem_of,
 )
+from console.questdb.segment_chain import (
+    COMMON_SIZE,
+    HEADER_SIZE,
+    MAX_EVENT_FILE,
+    MAX_EVENTS,
+    count_beyond,
+    index_mismatch,
+    last_txn,
+    locate,
+    prefixes,
+)
 from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer_metadata
 
-HEADER_SIZE: Final = 8
-COMMON_SIZE: Final = 13
-MAX_EVENT_FILE: Final = 128 << 20
-MAX_EVENTS: Final = 1 << 20
 _ATTEMPTS: Final = 3
 
 
@@ -73,20 +80,6 @@ EVENT: Final = np.dtype(
 """One segment transaction. Rows are start_row..end_row - 1 of the segment's columns; timestamps are in the unit of the
 designated column; only data events have rows, timestamps and dedup fields, only MAT_VIEW_DATA the last two."""
 
-_PREFIX: Final = np.dtype(
-    [
-        ("length", "<i4"),
-        ("txn", "<i8"),
-        ("type", "i1"),
-        ("start_row", "<i8"),
-        ("end_row", "<i8"),
-        ("min_ts", "<i8"),
-        ("max_ts", "<i8"),
-        ("out_of_order", "u1"),
-        ("base_txn", "<i8"),
-        ("refresh_us", "<i8"),
-    ]
-)
 _DATA_SIZE: Final = 46
 _FOOTER: Final = np.dtype(
     [("end_of_symbols", "<i4"), ("extra", "<i8"), ("low", "<i8"), ("high", "<i8"), ("mode", "i1")]
@@ -97,10 +90,11 @@ _FOOTER: Final = np.dtype(
 class Segment:
     """A segment as found on disk.
 
-    `max_txn` is the header's last segment transaction: -1 where there is none yet, None where it cannot be read.
+    `max_txn` is the header's last segment transaction: -1 where there is none yet, None where there is none to believe.
     `events` has dtype EVENT and one row per transaction 0..max_txn, so far as the file can hold them: the row index is
-    the segment transaction; a record that cannot be decoded has type UNREADABLE and its place in `problems`. `beyond`
-    counts further whole records behind the last one: written, and not (or no longer) counted by the header.
+    the segment transaction; a record that cannot be decoded has type UNREADABLE and its place in `problems` (at the end
+    of the file the first 4,096 such). `beyond` counts further whole records behind the last one: written, and not (or
+    no longer) counted by the header.
     """
 
     path: Path
@@ -168,7 +162,9 @@ def _read_once(directory: Path) -> Segment:
     raw = _read_files(directory)
     events, beyond, problems = _decode(raw, directory / "_event", directory / "_event.i")
     head = Fields(raw.event[:HEADER_SIZE].tobytes())
-    max_txn = _last_txn(raw.event) if len(head) == HEADER_SIZE else None
+    max_txn = last_txn(raw.event) if len(head) == HEADER_SIZE else None
+    if max_txn is not None and max_txn < -1:
+        max_txn = None
     end = int(raw.index[max_txn + 1]) if max_txn is not None and -1 <= max_txn < len(raw.index) - 1 else -1
     return Segment(
         path=directory,
@@ -219,13 +215,6 @@ def _array(file: DbFile, dtype: str, limit: int) -> NDArray[Any]:
     return file.array(0, dtype, min(file.size, limit) // np.dtype(dtype).itemsize)
 
 
-def _last_txn(event: NDArray[np.uint8]) -> int:
-    """Return the header's last transaction. A fresh segment has 0 there, and -1 for the length of its first record."""
-    head = Fields(event[: HEADER_SIZE + 4].tobytes())
-    last = head.i32(0)
-    return -1 if last == 0 and len(head) >= HEADER_SIZE + 4 and head.i32(HEADER_SIZE) == -1 else last
-
-
 def _decode(raw: _Files, file: Path, index_file: Path) -> tuple[NDArray[Any], int, tuple[Problem, ...]]:
     none = np.empty(0, EVENT)
     if raw.stamp is None:
@@ -233,7 +222,7 @@ def _decode(raw: _Files, file: Path, index_file: Path) -> tuple[NDArray[Any], in
     if len(raw.event) < HEADER_SIZE:
         what = f"it is {raw.event_size} bytes long, shorter than its header"
         return none, 0, (Problem(ProblemKind.SHORT, what, file, 0),)
-    last = _last_txn(raw.event)
+    last = last_txn(raw.event)
     if last < -1:
         return (
             none,
@@ -249,100 +238,18 @@ def _decode(raw: _Files, file: Path, index_file: Path) -> tuple[NDArray[Any], in
         what = f"its header counts {last + 1:,} transactions, its {raw.event_size:,} bytes hold at most {fitting:,}"
         problems.append(Problem(ProblemKind.SHORT, what, file, 0))
     count = min(last + 1, fitting)
-    offsets, end, broken = _locate(raw, count)
+    offsets, end, broken = locate(raw.event, raw.index, count)
     problems += [
         Problem(ProblemKind.SHORT, f"the record of segment transaction {at:,} cannot be decoded{upto}", file, offset)
         for at, upto, offset in broken
     ]
-    mismatched = _index_mismatch(raw.index, offsets, end, count)
+    mismatched = index_mismatch(raw.index, offsets, end)
     if mismatched is not None and not any(each.file == index_file for each in raw.problems):
         what = f"its entry {mismatched:,} does not say where that transaction is"
         problems.append(Problem(ProblemKind.INVALID, what, index_file, 8 * mismatched))
     events = _events(raw.event, offsets)
     problems += _row_problems(events, file)
-    return events, _count_beyond(raw.event, end, last + 1), tuple(problems)
-
-
-def _prefixes(event: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[Any]:
-    """Return the fixed part at each of `offsets` as _PREFIX; bytes past the end of the file count as zeros."""
-    size = _PREFIX.itemsize
-    padded = np.concatenate([event, np.zeros(size, np.uint8)])
-    windows = np.lib.stride_tricks.sliding_window_view(padded, size)
-    return np.ascontiguousarray(windows[offsets]).view(_PREFIX).reshape(-1)
-
-
-def _locate(raw: _Files, count: int) -> tuple[NDArray[np.int64], int | None, list[tuple[int, str, int | None]]]:
-    """Return the offset of each of `count` records (-1: not found), the end of the last, and the broken stretches.
-
-    A stretch is (first transaction, words naming its end, offset or None).
-    """
-    limit = len(raw.event)
-    offsets = np.full(count, -1, np.int64)
-    stated = raw.index[:count]
-    usable = (stated >= HEADER_SIZE) & (stated <= limit - COMMON_SIZE)
-    prefix = _prefixes(raw.event, np.where(usable, stated, 0))
-    good = (
-        usable
-        & (prefix["length"] >= COMMON_SIZE)
-        & (stated + prefix["length"] <= limit)
-        & (prefix["txn"] == np.arange(len(stated)))
-        & (prefix["type"] >= 0)
-        & (prefix["type"] <= EventType.MAT_VIEW_INVALIDATE)
-    )
-    ends = stated + prefix["length"]
-    if count and len(stated) == count and good.all() and stated[0] == HEADER_SIZE and (ends[:-1] == stated[1:]).all():
-        return stated.astype(np.int64), int(ends[-1]), []
-    return _walk(raw.event, offsets, stated, np.flatnonzero(good))
-
-
-def _walk(
-    event: NDArray[np.uint8], offsets: NDArray[np.int64], stated: NDArray[np.int64], trusted: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], int | None, list[tuple[int, str, int | None]]]:
-    """Follow the chain of lengths; where it breaks go on at the next record that the index names and that fits."""
-    fields = Fields(event.tobytes())
-    broken: list[tuple[int, str, int | None]] = []
-    at: int | None = HEADER_SIZE
-    txn = 0
-    while txn < len(offsets):
-        if at is not None and (length := _record_length(fields, at, txn)) is not None:
-            offsets[txn] = at
-            at += length
-            txn += 1
-            continue
-        later = trusted[np.searchsorted(trusted, txn) :]
-        if at is not None:
-            later = later[stated[later] >= at]
-        following = int(later[0]) if len(later) else len(offsets)
-        upto = "" if following == txn + 1 else f", nor are the next {following - txn - 1:,}"
-        if following > txn:
-            broken.append((txn, upto, at))
-        at = int(stated[following]) if following < len(offsets) else None
-        txn = following
-    return offsets, at, broken
-
-
-def _record_length(fields: Fields, at: int, txn: int) -> int | None:
-    if at + COMMON_SIZE > len(fields):
-        return None
-    length = fields.i32(at)
-    good = (
-        length >= COMMON_SIZE
-        and at + length <= len(fields)
-        and fields.i64(at + 4) == txn
-        and 0 <= fields.i8(at + 12) <= EventType.MAT_VIEW_INVALIDATE
-    )
-    return length if good else None
-
-
-def _index_mismatch(index: NDArray[np.int64], offsets: NDArray[np.int64], end: int | None, count: int) -> int | None:
-    """Return the first entry that differs from what the event file shows; the server finds events by it alone."""
-    shown = np.append(offsets, -1 if end is None else end)
-    if not count:
-        return None
-    entries = np.full(count + 1, -1, np.int64)
-    entries[: len(index[: count + 1])] = index[: count + 1]
-    differs = np.flatnonzero((shown >= 0) & (shown != entries))
-    return int(differs[0]) if len(differs) else None
+    return events, count_beyond(raw.event, end, last + 1), tuple(problems)
 
 
 def _events(event: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[Any]:
@@ -351,7 +258,7 @@ def _events(event: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[Any
     events["offset"] = offsets
     events["type"] = EventType.UNREADABLE
     found = np.flatnonzero(offsets >= 0)
-    prefix = _prefixes(event, offsets[found])
+    prefix = prefixes(event, offsets[found])
     events["type"][found] = prefix["type"]
     events["length"][found] = prefix["length"]
     is_view = prefix["type"] == EventType.MAT_VIEW_DATA
@@ -404,17 +311,6 @@ def _row_problems(events: NDArray[Any], file: Path) -> list[Problem]:
         )
         for at in bad[:1]
     ]
-
-
-def _count_beyond(event: NDArray[np.uint8], end: int | None, txn: int) -> int:
-    if end is None:
-        return 0
-    fields = Fields(event[end:].tobytes(), end)
-    at = beyond = 0
-    while beyond < MAX_EVENTS and (length := _record_length(fields, at, txn + beyond)) is not None:
-        at += length
-        beyond += 1
-    return beyond
 
 
 def _number(text: str) -> int:

@@ -1,0 +1,139 @@
+"""Where the records of a segment's `_event` are: by its index `_event.i`, and by the chain of their lengths.
+
+The index is believed only where the records it names fit one another; where they do not, the chain is followed, and
+where that breaks too the next record that the index names is taken up. All integers are little-endian.
+"""
+
+import struct
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from console.questdb.fields import Fields
+
+HEADER_SIZE: Final = 8
+COMMON_SIZE: Final = 13
+MAX_EVENT_FILE: Final = 64 << 20
+MAX_EVENTS: Final = 1 << 20
+_MAX_UNREADABLE_TAIL: Final = 4096
+_MAX_STRETCHES: Final = 100
+_LAST_TYPE: Final = 4
+PREFIX: Final = np.dtype(
+    [
+        ("length", "<i4"),
+        ("txn", "<i8"),
+        ("type", "i1"),
+        ("start_row", "<i8"),
+        ("end_row", "<i8"),
+        ("min_ts", "<i8"),
+        ("max_ts", "<i8"),
+        ("out_of_order", "u1"),
+        ("base_txn", "<i8"),
+        ("refresh_us", "<i8"),
+    ]
+)
+_COMMON: Final = struct.Struct("<iqb")
+
+
+def last_txn(event: NDArray[np.uint8]) -> int:
+    """Return the header's last transaction. A fresh segment has 0 there, and -1 for the length of its first record."""
+    head = Fields(event[: HEADER_SIZE + 4].tobytes())
+    last = head.i32(0)
+    return -1 if last == 0 and len(head) >= HEADER_SIZE + 4 and head.i32(HEADER_SIZE) == -1 else last
+
+
+def prefixes(event: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[Any]:
+    """Return the fixed part at each of `offsets` as PREFIX; bytes past the end of the file count as zeros."""
+    size = PREFIX.itemsize
+    found = np.zeros((len(offsets), size), np.uint8)
+    last = len(event) - size
+    inside = offsets <= last
+    if inside.any():
+        found[inside] = np.lib.stride_tricks.sliding_window_view(event, size)[offsets[inside]]
+    for row in np.flatnonzero(~inside & (offsets < len(event)))[:size]:
+        rest = event[offsets[row] :]
+        found[row, : len(rest)] = rest
+    return found.view(PREFIX).reshape(-1)
+
+
+def locate(
+    event: NDArray[np.uint8], index: NDArray[np.int64], count: int
+) -> tuple[NDArray[np.int64], int | None, list[tuple[int, str, int | None]]]:
+    """Return the offset of each of `count` records (-1: not found), the end of the last, and the broken stretches.
+
+    A stretch is (first transaction, words naming its end, offset or None).
+    """
+    limit = len(event)
+    offsets = np.full(count, -1, np.int64)
+    stated = index[:count]
+    usable = (stated >= HEADER_SIZE) & (stated <= limit - COMMON_SIZE)
+    prefix = prefixes(event, np.where(usable, stated, 0))
+    good = (
+        usable
+        & (prefix["length"] >= COMMON_SIZE)
+        & (stated + prefix["length"] <= limit)
+        & (prefix["txn"] == np.arange(len(stated)))
+        & (prefix["type"] >= 0)
+        & (prefix["type"] <= _LAST_TYPE)
+    )
+    ends = stated + prefix["length"]
+    if count and len(stated) == count and good.all() and stated[0] == HEADER_SIZE and (ends[:-1] == stated[1:]).all():
+        return stated.astype(np.int64), int(ends[-1]), []
+    return _walk(event, offsets, stated, np.flatnonzero(good).tolist())
+
+
+def _walk(
+    event: NDArray[np.uint8], offsets: NDArray[np.int64], stated: NDArray[np.int64], trusted: list[int]
+) -> tuple[NDArray[np.int64], int | None, list[tuple[int, str, int | None]]]:
+    """Follow the chain of lengths; where it breaks go on at the next record that the index names and that fits."""
+    broken: list[tuple[int, str, int | None]] = []
+    at: int | None = HEADER_SIZE
+    txn = following = 0
+    while txn < len(offsets):
+        if at is not None and (length := _record_length(event, at, txn)) is not None:
+            offsets[txn] = at
+            at += length
+            txn += 1
+            continue
+        while following < len(trusted) and (trusted[following] < txn or stated[trusted[following]] < (at or 0)):
+            following += 1
+        next_txn = trusted[following] if following < len(trusted) else len(offsets)
+        if next_txn > txn and len(broken) < _MAX_STRETCHES:
+            upto = "" if next_txn == txn + 1 else f", nor are the next {next_txn - txn - 1:,}"
+            broken.append((txn, upto, at))
+        at = int(stated[next_txn]) if next_txn < len(offsets) else None
+        txn = next_txn
+    tail = len(offsets) - 1 - int(np.flatnonzero(offsets >= 0)[-1]) if (offsets >= 0).any() else len(offsets)
+    return offsets[: len(offsets) - max(0, tail - _MAX_UNREADABLE_TAIL)], at, broken
+
+
+def _record_length(event: NDArray[np.uint8], at: int, txn: int) -> int | None:
+    """Return the length of a record of transaction `txn` at `at`, None where there is none."""
+    if at + COMMON_SIZE > len(event):
+        return None
+    length, found, kind = _COMMON.unpack_from(event.data, at)
+    good = length >= COMMON_SIZE and at + length <= len(event) and found == txn and 0 <= kind <= _LAST_TYPE
+    return int(length) if good else None
+
+
+def index_mismatch(index: NDArray[np.int64], offsets: NDArray[np.int64], end: int | None) -> int | None:
+    """Return the first entry that differs from what the event file shows; the server finds events by it alone."""
+    if not len(offsets):
+        return None
+    shown = np.append(offsets, -1 if end is None else end)
+    entries = np.full(len(shown), -1, np.int64)
+    entries[: len(index[: len(shown)])] = index[: len(shown)]
+    differs = np.flatnonzero((shown >= 0) & (shown != entries))
+    return int(differs[0]) if len(differs) else None
+
+
+def count_beyond(event: NDArray[np.uint8], end: int | None, txn: int) -> int:
+    """Return how many whole records follow at `end`, the first of them of transaction `txn`."""
+    if end is None:
+        return 0
+    beyond = 0
+    while beyond < MAX_EVENTS and (length := _record_length(event, end, txn + beyond)) is not None:
+        end += length
+        beyond += 1
+    return beyond

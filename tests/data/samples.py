@@ -1,0 +1,35 @@
+"""Files of a real QuestDB 9.1.0, from the archive that `tests.data.capture_samples` makes."""
+
+import functools
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, Literal
+
+from console.questdb.layout import DatabaseRoot
+
+Kind = Literal["v1", "v2"]
+KINDS: Final[tuple[Kind, ...]] = ("v1", "v2")
+_ARCHIVE: Final = Path(__file__).with_name("questdb-9.1.0.tar.xz")
+
+
+@functools.cache
+def sample_files(kind: Kind) -> Mapping[str, bytes]:
+    """Return the files of the db directory whose logs have the format `kind`, by path under db/."""
+    with tarfile.open(_ARCHIVE) as archive:
+        found = {
+            member.name.removeprefix(f"{kind}/"): reader.read()
+            for member in archive.getmembers()
+            if member.name.startswith(f"{kind}/") and (reader := archive.extractfile(member)) is not None
+        }
+    return MappingProxyType(found)
+
+
+def sample_database(kind: Kind, into: Path) -> DatabaseRoot:
+    """Write the sample under `into`/db and return its root."""
+    for name, data in sample_files(kind).items():
+        path = into / "db" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return DatabaseRoot.locate(into)

@@ -1,0 +1,174 @@
+"""Every reader, called as its users call it, with all that its result offers; and the sample files that it reads."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Final
+
+from console.questdb.column_files import partition_values, segment_timestamps, segment_values
+from console.questdb.column_types import storage_size
+from console.questdb.column_versions import read_column_versions
+from console.questdb.conversion import read_conversion
+from console.questdb.layout import DatabaseRoot
+from console.questdb.log_check import check_log
+from console.questdb.partitioning import Partitioning
+from console.questdb.reading import DamageError, Problem
+from console.questdb.registry import read_registry
+from console.questdb.segment import read_segment
+from console.questdb.segment_data import check_segment_data
+from console.questdb.segment_details import read_details
+from console.questdb.sequencer_metadata import encode_sequencer_metadata, read_sequencer_metadata
+from console.questdb.structure_log import read_structure_log
+from console.questdb.table_metadata import read_table_metadata
+from console.questdb.table_name import read_table_name
+from console.questdb.table_txn import read_table_txn
+from console.questdb.txn_log import read_log
+from console.questdb.view_state import read_view
+from console.questdb.wal_index import read_wal_index
+
+ALTERED, KINDS, HOURLY = "altered~5", "kinds~6", "hourly~7"
+_SOME: Final = 50
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A name, what to call with the db directory, and patterns of the files that it reads."""
+
+    name: str
+    read: Callable[[Path], None]
+    patterns: tuple[str, ...]
+
+    def files(self, names: list[str]) -> list[str]:
+        """Return those of `names` that the reader reads."""
+        return [name for name in names if any(fnmatch(name, pattern) for pattern in self.patterns)]
+
+
+def _log(db: Path) -> None:
+    log = read_log(db / ALTERED / "txn_seq")
+    if not log.readable:
+        assert log.whole_records == 0
+        return
+    assert log.header is not None
+    last = log.header.max_txn
+    assert log.expected_size() >= 76
+    for first in (1, last - 3, last, log.whole_records):
+        assert len(log.records(first, first + _SOME)) <= _SOME + 1
+        log.offset_of(first)
+    check = check_log(log)
+    missing = sum(high - low + 1 for low, high in log.missing_parts(1, last))
+    assert check.checked == max(0, last) - missing
+    check_log(log, first=max(1, last + 1), last=log.whole_records)
+
+
+def _segments(db: Path) -> None:
+    for directory in (db / ALTERED / "wal1" / "0", db / ALTERED / "wal1" / "1", db / HOURLY / "wal1" / "0"):
+        segment = read_segment(directory)
+        assert segment.max_txn is None or len(segment.events) <= segment.max_txn + 1
+        assert segment.whole == (segment.max_txn == len(segment.events) - 1 and not (segment.events["type"] < 0).any())
+        for txn in range(-1, min(len(segment.events) + 1, _SOME)):
+            read_details(segment, txn)
+
+
+def _segment_data(db: Path) -> None:
+    for directory in (db / KINDS / "wal1" / "0", db / ALTERED / "wal1" / "0"):
+        segment = read_segment(directory)
+        for torn in check_segment_data(segment):
+            assert torn.rows > 0
+            assert torn.file.is_relative_to(db)
+        columns = segment.metadata.columns if segment.metadata else ()
+        try:
+            list(segment_timestamps(segment, 0, 1 << 62))
+            for index, column in enumerate(columns):
+                if storage_size(column.type_code) and not column.dropped:
+                    segment_values(segment, index, 0, 1 << 62)
+        except (DamageError, OSError):
+            continue
+
+
+def _partitions(db: Path) -> None:
+    table = db / ALTERED
+    area, metadata = read_table_txn(table).current, read_table_metadata(table)
+    versions = read_column_versions(table)
+    if area is None or isinstance(metadata, Problem):
+        return
+    partitioning = Partitioning.of(metadata)
+    partitioning.floors(area.partitions["timestamp"])
+    for partition in area.partitions[:_SOME]:
+        for column in metadata.columns[:_SOME]:
+            try:
+                partition_values(table, partitioning, versions, partition, column, 0, int(partition["rows"]))
+            except (DamageError, OSError):
+                continue
+
+
+def _table_txn(db: Path) -> None:
+    snapshot = read_table_txn(db / ALTERED)
+    for area in (snapshot.current, snapshot.other):
+        if area is not None:
+            area.lag_checksum_expected()
+            assert area.applied_txn == area.seq_txn + abs(area.lag_txn_raw)
+    assert snapshot.current is not None or snapshot.problems
+
+
+def _metadata(db: Path) -> None:
+    table = read_table_metadata(db / ALTERED)
+    if not isinstance(table, Problem):
+        assert table.timestamp is None or table.timestamp.index == table.timestamp_index
+        assert len(table.symbols) <= len(table.columns)
+    for directory in (db / ALTERED / "txn_seq", db / ALTERED / "wal1" / "1"):
+        metadata = read_sequencer_metadata(directory)
+        if not isinstance(metadata, Problem):
+            encode_sequencer_metadata(
+                metadata.columns,
+                structure_version=metadata.structure_version,
+                timestamp_index=metadata.timestamp_index,
+                table_id=metadata.table_id,
+            )
+
+
+def _structure(db: Path) -> None:
+    changes = read_structure_log(db / ALTERED / "txn_seq")
+    for version in range(-1, min(len(changes.ends) + 1, _SOME)):
+        change = changes.change(version)
+        assert isinstance(change, Problem) or change.summary
+
+
+def _layout(db: Path) -> None:
+    root = DatabaseRoot(db.parent, db)
+    read_registry(db)
+    root.listing_problems()
+    for table in root.tables(dropped=True):
+        table.listing_problems()
+        table.sequencer_backups()
+        read_table_name(table.path)
+        read_wal_index(table.sequencer)
+        read_conversion(table.path)
+
+
+def _views(db: Path) -> None:
+    view = read_view(db / HOURLY)
+    assert view.state is None or view.state.needs_records_after >= view.state.refresh_base_txn
+
+
+def _versions(db: Path) -> None:
+    versions = read_column_versions(db / ALTERED)
+    for partition in (0, 1_704_067_200_000_000):
+        for column in range(6):
+            versions.top(partition, column)
+            versions.name_txn(partition, column)
+            versions.symbol_name_txn(column)
+
+
+READERS: Final = (
+    Reader("log", _log, (f"{ALTERED}/txn_seq/_txnlog", f"{ALTERED}/txn_seq/_txn_parts/*")),
+    Reader("segments", _segments, (f"{ALTERED}/wal1/[01]/_*", f"{HOURLY}/wal1/0/_*")),
+    Reader("segment-data", _segment_data, (f"{KINDS}/wal1/0/*", f"{ALTERED}/wal1/0/*")),
+    Reader("partitions", _partitions, (f"{ALTERED}/_[mtc]*", f"{ALTERED}/2024-01-01/*.d*")),
+    Reader("table-txn", _table_txn, (f"{ALTERED}/_txn",)),
+    Reader("metadata", _metadata, (f"{ALTERED}/_meta", f"{ALTERED}/txn_seq/_meta", f"{ALTERED}/wal1/1/_meta")),
+    Reader("structure", _structure, (f"{ALTERED}/txn_seq/_txnlog.meta.*",)),
+    Reader("layout", _layout, ("tables.d.0", "*/_name", "*/_meta", "*/txn_seq/_wal_index.d")),
+    Reader("views", _views, (f"{HOURLY}/_mv", f"{HOURLY}/_mv.s")),
+    Reader("column-versions", _versions, (f"{ALTERED}/_cv",)),
+)
