@@ -130,6 +130,8 @@ class Engine:
     def finish(self, entry: str, on_progress: OnProgress | None = None) -> RunResult:
         """Finish an entry that was cut off; it was confirmed when it began. Raises WalmedicError where it cannot be."""
         found = self.journal.entry(entry)
+        if found.action == "undo":
+            return self.undo(str(found.intent["undoes"]), str(found.intent["confirmation"]), on_progress)
         spec = spec_of(found.action)
         with self._locked(f"finishing {found.id}", offline=spec.offline) as server_lock:
             return self._finish(self.journal.entry(found.id), server_lock, on_progress)

@@ -1,5 +1,6 @@
 """Carrying a plan out, stage by stage: a journal event, synced, before each; back again where one fails."""
 
+import contextlib
 import json
 import os
 import time
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from console.errors import WalmedicError
 from console.recovery import plans
-from console.recovery.journal import Entry, Journal
+from console.recovery.journal import Entry, Journal, JournalError
 from console.recovery.model import Claim, Outcome, Plan, Progress, Stage
 from console.recovery.registry import action_module
 from console.recovery.state import StateDir, sync_directory, write_private
@@ -110,12 +111,16 @@ class Executor:
             self._log.tell(stage, "done")
 
     def reverse(self) -> None:
-        """Take all stages back, last first, whether they were done, begun or neither. Raises what a step raised."""
+        """Take all stages back, last first, whether they were done, begun or neither. Raises what a step raised.
+
+        A journal that cannot be written (a full disk) does not keep the files from going back; the outcome will tell.
+        """
         for stage in reversed(self._run.plan.stages):
             self._log.tell(stage, "begins", "taking it back")
             self._listen(stage)
             step_named(stage.step).reverse(stage, self._run)
-            self._event("reversed", stage, "done")
+            with contextlib.suppress(JournalError):
+                self._event("reversed", stage, "done")
             self._log.tell(stage, "done", "taken back")
 
     def verify(self) -> tuple[Claim, ...]:

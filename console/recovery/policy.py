@@ -51,8 +51,13 @@ class Door:
                 "journal-unwritable", str(error), "make the state directory yours, or name another: --state-dir"
             )
         for entry in unfinished_entries(self.context):
-            if entry.id != self.own_entry:
+            if not self.own_entry or self.own_entry not in (entry.id, entry.intent.get("undoes")):
                 target = f" {entry.table}" if entry.table else ""
+                undone = entry.intent.get("undoes")
+                if undone:
+                    reason = f"taking entry {undone} back was cut off: what it left half done comes first"
+                    yield Refusal("unfinished-entry", reason, f"walmedic undo {undone}")
+                    continue
                 yield Refusal(
                     "unfinished-entry",
                     f"{entry.action}{target} was cut off (entry {entry.id}): what it left half done comes first",

@@ -142,7 +142,8 @@ def undo(
     journal: Journal, entry: Entry, run: RunContext, root: tuple[int, int], phrase: str, on_progress: OnProgress | None
 ) -> RunResult:
     """Reverse the stages of `entry`, journalled as an entry of its own. The caller holds the locks."""
-    name = new_entry_id()
+    begun = next((e for e in journal.entries() if e.intent.get("undoes") == entry.id and e.outcome is None), None)
+    name = begun.id if begun is not None else new_entry_id()
     directory = run.plan.directory
     stamps = {directory: table_stamp(run.database.db / directory)} if directory is not None else {}
     intent = {
@@ -150,7 +151,10 @@ def undo(
         "directory": directory, "station": run.plan.station, "db": str(run.database.db),
         "device": root[0], "inode": root[1], "plan": run.plan.plan_id, "confirmation": phrase, "stamps": stamps,
     }  # fmt: skip
-    journal.begin(name, intent)
+    if begun is None:
+        journal.begin(name, intent)
+    else:
+        stamps = dict(begun.intent.get("stamps", {}))
     message, outcome = f"entry {entry.id} is taken back", Outcome.DONE
     with run.keep:
         try:

@@ -1,0 +1,99 @@
+"""A small real database whose sequencers are broken in four ways, made once by a real server and copied per case."""
+
+import hashlib
+import os
+import re
+import shutil
+import stat
+import struct
+import time
+from pathlib import Path
+
+from console.questdb.layout import DatabaseRoot
+from console.recovery.engine import Engine
+from console.recovery.model import Outcome
+from console.recovery.private_server import PrivateServer, ServerBinary
+from console.settings import QuestDBSettings, Settings
+
+ACTIONS = {
+    "rebuild-sequencer": "gone",
+    "restore-sequencer": "saved",
+    "repair-log": "outrun",
+    "raise-wal-index": "reused",
+}
+"""Which action repairs which table."""
+ROWS = 40
+"""Rows that each table holds when it is whole: half applied, half only in its WAL."""
+
+_SMALL = {
+    "cairo.wal.purge.interval": "600000",
+    "cairo.wal.writer.data.append.page.size": "16384",
+    "cairo.wal.writer.event.append.page.size": "16384",
+    "cairo.writer.data.append.page.size": "16384",
+    "cairo.o3.column.memory.size": "16384",
+}
+
+
+def build(root: Path, binary: ServerBinary) -> None:
+    """Make the database under `root` and break it."""
+    with PrivateServer(root, binary, settings=_SMALL) as server:
+        for table in ACTIONS.values():
+            server.query(f"CREATE TABLE {table} (ts TIMESTAMP, v LONG) TIMESTAMP(ts) PARTITION BY DAY WAL")
+            for start in range(0, ROWS // 2, 5):
+                server.query(_insert(table, start))
+        deadline = time.monotonic() + 20
+        while any(row[0] != row[1] for row in server.query("SELECT writerTxn, sequencerTxn FROM wal_tables()")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    with PrivateServer(root, binary, settings={**_SMALL, "cairo.wal.apply.enabled": "false"}) as server:
+        for table in ACTIONS.values():
+            for start in range(ROWS // 2, ROWS, 5):
+                server.query(_insert(table, start))
+        server.kill()
+    database = DatabaseRoot.locate(root)
+    shutil.rmtree(database.table("gone").sequencer)
+    saved = database.table("saved").sequencer
+    saved.rename(saved.with_name("txn_seq.backup.20251110_032600"))
+    _set_header(database.table("outrun").sequencer / "_txnlog", 50_000)
+    (database.table("reused").sequencer / "_wal_index.d").write_bytes(bytes(4096))
+
+
+def _insert(table: str, start: int) -> str:
+    values = ", ".join(f"('2024-01-{1 + n // 10:02d}T00:00:{n:02d}', {n})" for n in range(start, start + 5))
+    return f"INSERT INTO {table} VALUES {values}"
+
+
+def _set_header(log: Path, max_txn: int) -> None:
+    with log.open("r+b") as stream:
+        stream.seek(4)
+        stream.write(struct.pack("<q", max_txn))
+
+
+def settings_of(root: Path, state: Path) -> Settings:
+    """Return settings as a bare --db-root has them."""
+    return Settings(state_dir=str(state), questdb=QuestDBSettings(db_root=str(root)), bare=True)
+
+
+def captured(root: Path, state: Path, table: str | None = None) -> Engine:
+    """Return an engine on `root` with fresh evidence of one of its tables, or of all."""
+    engine = Engine(settings_of(root, state))
+    plan = engine.plan("capture-evidence", table)
+    assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE
+    return engine
+
+
+def tree_of(root: Path) -> dict[str, tuple[str, int, int, int]]:
+    """Return every file and directory under `root`: SHA-256, mode, owner, group. Locks of WAL are empty: left out."""
+    found: dict[str, tuple[str, int, int, int]] = {}
+    for folder, directories, names in os.walk(root):
+        for name in [*directories, *names]:
+            path = Path(folder) / name
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode):
+                content = hashlib.sha256(path.read_bytes()).hexdigest()
+            else:
+                content = str(path.readlink()) if stat.S_ISLNK(status.st_mode) else "directory"
+            # Names of kept directories carry a mark of the stamps, which differ from copy to copy.
+            relative = re.sub(r"walmedic-[0-9a-f]{8}", "walmedic-MARK", str(path.relative_to(root)))
+            found[relative] = (content, status.st_mode, status.st_uid, status.st_gid)
+    return found

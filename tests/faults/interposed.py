@@ -1,0 +1,82 @@
+"""Faults at the border to the kernel: every call that writes is counted, and one of them kills, or fails."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+WRITING = (
+    "write", "pwrite", "rename", "replace", "mkdir", "unlink", "rmdir", "fsync", "posix_fallocate", "ftruncate",
+    "fchmod", "fchown", "utime",
+)  # fmt: skip
+"""The names in `os` through which recovery changes anything on disk."""
+
+
+@dataclass(slots=True)
+class Calls:
+    """How many writing calls there were, and which."""
+
+    names: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def interposed(before: Callable[[int, str], None], after: Callable[[int, str], None] | None = None) -> Iterator[Calls]:
+    """Call `before` and `after` around every writing call, with its number from 0 and its name."""
+    calls = Calls()
+    originals = {name: getattr(os, name) for name in WRITING}
+
+    def wrapped(name: str) -> Callable[..., Any]:
+        original = originals[name]
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            number = len(calls.names)
+            calls.names.append(name)
+            before(number, name)
+            try:
+                return original(*arguments, **named)
+            finally:
+                if after is not None:
+                    after(number, name)
+
+        return call
+
+    for name in WRITING:
+        setattr(os, name, wrapped(name))
+    try:
+        yield calls
+    finally:
+        for name, original in originals.items():
+            setattr(os, name, original)
+
+
+def count(work: Callable[[], object]) -> int:
+    """Return how many writing calls `work` makes."""
+    with interposed(lambda number, name: None) as calls:
+        work()
+    return len(calls.names)
+
+
+def killed_in_child(work: Callable[[], object], at: int, *, done: bool) -> bool:
+    """Run `work` in a child process that is killed (SIGKILL) at its writing call `at`: before it, or with it `done`.
+
+    Return whether it was killed; a child that ended by itself had fewer calls.
+    """
+    child = os.fork()
+    if child == 0:
+        try:
+
+            def kill(number: int, name: str) -> None:
+                if number == at:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            def pass_on(number: int, name: str) -> None:
+                return None
+
+            with interposed(pass_on if done else kill, kill if done else None):
+                work()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
