@@ -93,17 +93,17 @@ def decide(
             evidence.append("rows compared with the table's partitions")
     most = _most(names, applied, structure_applied)
     if most is not None:
-        exact = inventory.unbroken() and (sure or seen_any)
-        verdict = _by_count(ranges, most, exact)
+        verdict = _by_count(ranges, most, exact=inventory.unbroken() and (sure or seen_any))
         if verdict is not None:
             evidence.append(verdict)
-        elif exact and sure and sum(r.low for r in ranges) != most and not any(r.open for r in ranges):
+        least = sum(r.low for r in ranges)
+        if least > most:
             refusals.append(
                 Refusal(
                     "rows-contradict",
-                    f"by the rows {plural(sum(r.low for r in ranges), 'segment transaction')} are in the table, by the "
-                    f"count {most:,} must be; the same rows may have been sent twice, or rows were removed",
-                    f"restore-sequencer from a backup does not need it; {_SETTLE}",
+                    f"the rows of {plural(least, 'segment transaction')} are in the table, but only {most:,} can have "
+                    "been applied; the same rows may have been sent twice",
+                    f"restore-sequencer from a backup does not need the rows; {_SETTLE}",
                 )
             )
     left = [r for r in ranges if r.open]
