@@ -124,6 +124,8 @@ def read_symbols(segment: Segment, path: Path | None = None) -> dict[int, tuple[
     """
     path = path or segment.path / "_event"
     found: dict[int, tuple[SymbolDiff, ...]] = {}
+    if not segment.data.any():
+        return found
     try:
         with DbFile(path) as file:
             for event in segment.events[segment.data]:

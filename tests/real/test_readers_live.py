@@ -1,0 +1,119 @@
+"""Files read while a server writes them, and after it was killed: nothing that is not wrong may look wrong."""
+
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from console.questdb.column_versions import read_column_versions
+from console.questdb.layout import DatabaseRoot, TableDirectory
+from console.questdb.log_check import check_log
+from console.questdb.reading import Problem
+from console.questdb.segment import read_segment
+from console.questdb.segment_data import check_segment_data
+from console.questdb.segment_details import read_symbols
+from console.questdb.sequencer_metadata import read_sequencer_metadata
+from console.questdb.structure_log import read_structure_log
+from console.questdb.table_metadata import read_table_metadata
+from console.questdb.table_txn import read_table_txn
+from console.questdb.txn_log import LogState, read_log
+from console.recovery.private_server import PrivateServer, ServerBinary
+
+SECONDS = 4.0
+WRITERS = 2
+INSERT = (
+    "insert into busy (ts, sy, d, vc, st, bi, l) select dateadd('s', rnd_int(0, 200000, 0), '2024-01-01'::timestamp), "
+    "rnd_symbol(200, 1, 9, 2), rnd_double(), rnd_varchar(1, 30, 3), rnd_str(1, 30, 3), rnd_bin(1, 20, 3), x "
+    "from long_sequence({rows})"
+)
+
+
+@dataclass
+class Looks:
+    """How often things were read, and what was said against them."""
+
+    rounds: int = 0
+    transactions: set[int] = field(default_factory=set)
+    said: list[str] = field(default_factory=list)
+
+    def look(self, table: TableDirectory) -> None:
+        """Read everything of a table once. Applied comes before logged: both only grow."""
+        self.rounds += 1
+        snapshot = read_table_txn(table.path)
+        self._note("_txn", *snapshot.problems)
+        metadata = read_table_metadata(table.path)
+        self._note("_meta", *((metadata,) if isinstance(metadata, Problem) else metadata.problems))
+        self._note("_cv", *read_column_versions(table.path).problems)
+        sequencer = read_sequencer_metadata(table.sequencer)
+        self._note("txn_seq/_meta", *((sequencer,) if isinstance(sequencer, Problem) else ()))
+        self._note("_txnlog.meta", *read_structure_log(table.sequencer).problems)
+        log = read_log(table.sequencer)
+        assert log.state is LogState.PRESENT
+        assert log.max_txn is not None
+        self._note("_txnlog", *log.problems)
+        check = check_log(log)
+        if not check.clean:
+            self.said.append(f"log: {check}")
+        if snapshot.current is not None:
+            self.transactions.add(log.max_txn)
+            if log.max_txn < snapshot.current.applied_txn:
+                self.said.append(f"maxTxn {log.max_txn} below {snapshot.current.applied_txn}")
+        for wal in table.wals():
+            for each in wal.segments:
+                segment = read_segment(wal.segment(each))
+                self._note("segment", *segment.problems)
+                symbols = read_symbols(segment)
+                self._note("symbols", *((symbols,) if isinstance(symbols, Problem) else ()))
+                self.said += [f"segment data: {torn}" for torn in check_segment_data(segment)]
+
+    def _note(self, what: str, *problems: Problem) -> None:
+        # A segment that is just being made has a directory before it has files.
+        self.said += [f"{what}: {problem}" for problem in problems if problem.kind != "missing" or what != "segment"]
+
+
+@pytest.mark.parametrize("part", [0, 7], ids=["v1", "v2"])
+def test_nothing_is_said_against_a_busy_server_nor_one_killed(part: int, questdb: ServerBinary, tmp_path: Path) -> None:
+    """Writers that roll segments and alter the table, a reader beside them; then SIGKILL, and the same once more."""
+    settings = {
+        "cairo.default.sequencer.part.txn.count": str(part),
+        "cairo.wal.segment.rollover.row.count": "3000",
+        "cairo.wal.purge.interval": "1000000",
+    }
+    failures: list[BaseException] = []
+    with PrivateServer(tmp_path, questdb, settings=settings) as server:
+        server.query(
+            "create table busy (ts timestamp, sy symbol, d double, vc varchar, st string, bi binary, l long) "
+            "timestamp(ts) partition by day wal"
+        )
+        until = time.monotonic() + SECONDS
+
+        def write(number: int) -> None:
+            try:
+                with server.connect() as connection:
+                    turn = 0
+                    while time.monotonic() < until:
+                        connection.execute(INSERT.format(rows=1 + turn * 37 % 400).encode())
+                        turn += 1
+                        if number == 0 and turn % 60 == 0:
+                            connection.execute(f"alter table busy add column c{turn} symbol".encode())
+                            connection.execute(b"update busy set l = 5 where sy = 'x'")
+            except BaseException as error:
+                failures.append(error)
+
+        writers = [threading.Thread(target=write, args=(number,)) for number in range(WRITERS)]
+        for writer in writers:
+            writer.start()
+        looks, root = Looks(), DatabaseRoot.locate(tmp_path)
+        while any(writer.is_alive() for writer in writers):
+            looks.look(root.table("busy"))
+        for writer in writers:
+            writer.join()
+        assert not failures
+        server.query(INSERT.format(rows=100))
+        server.kill()
+    looks.look(root.table("busy"))
+    assert not looks.said, (len(looks.said), looks.said[:5])
+    assert looks.rounds > 10
+    assert len(looks.transactions) > 10
