@@ -18,7 +18,7 @@ from console.errors import WalmedicError
 from console.probes.backlog import BacklogProbe
 from console.probes.journal import JournalProbe
 from console.probes.pgwire import PgWire
-from console.probes.sample import Probe, Sample, ServerSample, Status
+from console.probes.sample import Probe, Sample, ServerSample, Status, UnitState
 from console.probes.scheduler import read_once
 from console.probes.server import ServerProbe
 from console.probes.services import ServicesProbe
@@ -224,8 +224,9 @@ async def _services(settings: Settings) -> list[Check]:
         return [_failed("services", sample)]
     found = []
     for unit in sample.data.units:
-        level = Level.PROBLEM if unit.state == "unknown" else Level.OK
-        how = ", ".join(word for word in (unit.state, unit.result, unit.loop) if word)
+        level = Level.PROBLEM if unit.state is UnitState.UNKNOWN else Level.OK
+        ended = "" if unit.state is UnitState.UP else unit.result
+        how = ", ".join(word for word in (unit.state, ended, unit.loop) if word)
         found.append(Check("services", level, f"{unit.name} ({unit.role}): {how}"))
     if sample.data.backend == "systemd" and os.geteuid() != 0:
         said = "this user cannot start or stop system units unless polkit says so; the commands are shown with sudo"

@@ -62,23 +62,23 @@ def flow(state: StationState, settings: Settings, now: float) -> Flow:
     backlog = state.backlog.data
     database = _database(state, settings)
     hops = (
-        _feed(units, backlog, settings),
+        _feed(units, backlog),
         _queue(state),
-        _writer(units, backlog, database, settings),
+        _writer(units, backlog, database, now),
         database,
     )
     stuck = next((hop for hop in reversed(hops) if hop.bad), None)
     if stuck is None:
         stuck = next((hop for hop in reversed(hops) if hop.state is HopState.SLOW), None)
     losing, lost, outlook = _outlook(state, settings, hops)
-    return Flow(hops, stuck, _since(state, stuck, now), _waiting(backlog), losing, lost, outlook)
+    return Flow(hops, stuck, _since(state, stuck), _waiting(backlog), losing, lost, outlook)
 
 
 def _of_role(units: Iterable[UnitSample], role: Role) -> list[UnitSample]:
     return [unit for unit in units if unit.role == role.value]
 
 
-def _feed(units: Iterable[UnitSample], backlog: BacklogSample | None, settings: Settings) -> Hop:
+def _feed(units: Iterable[UnitSample], backlog: BacklogSample | None) -> Hop:
     feeds = _of_role(units, Role.FEED)
     name = "feeds" if len(feeds) != 1 else feeds[0].name
     down = [unit for unit in feeds if unit.state in _BAD_STATES]
@@ -110,7 +110,7 @@ def _queue(state: StationState) -> Hop:
     return Hop(Role.QUEUE, "redis", HopState.OK)
 
 
-def _writer(units: Iterable[UnitSample], backlog: BacklogSample | None, database: Hop, settings: Settings) -> Hop:
+def _writer(units: Iterable[UnitSample], backlog: BacklogSample | None, database: Hop, now: float) -> Hop:
     writers = _of_role(units, Role.WRITER)
     name = writers[0].name if len(writers) == 1 else "writer"
     down = next((unit for unit in writers if unit.state in _BAD_STATES), None)
@@ -123,7 +123,7 @@ def _writer(units: Iterable[UnitSample], backlog: BacklogSample | None, database
     streams = [stream for stream in backlog.streams if not stream.error] if backlog else []
     waiting = [stream for stream in streams if stream.waiting]
     if waiting and all(stream.rate_out is not None and stream.rate_out < 0.05 for stream in waiting):
-        detail = f"acknowledges nothing{_for(waiting)}"
+        detail = f"acknowledges nothing{_for(waiting, now)}"
         if database.bad:
             detail += f": {database.name} does not take its writes"
         return Hop(Role.WRITER, name, HopState.STUCK, detail)
@@ -138,9 +138,9 @@ def _result(unit: UnitSample) -> str:
     return f" ({unit.result})" if unit.result else ""
 
 
-def _for(streams: list[StreamSample]) -> str:
-    oldest = max((stream.oldest_pending or 0.0 for stream in streams), default=0.0)
-    return f" for {_span(oldest)}" if oldest >= 5 else ""
+def _for(streams: list[StreamSample], now: float) -> str:
+    held = [stream.held_since for stream in streams if stream.held_since is not None]
+    return f" for {_span(now - min(held))}" if held and now - min(held) >= 5 else ""
 
 
 def _database(state: StationState, settings: Settings) -> Hop:
@@ -155,7 +155,7 @@ def _database(state: StationState, settings: Settings) -> Hop:
         return Hop(Role.DATABASE, name, HopState.DOWN, "does not stay up" if looping else "down")
     refusing = [table.table for table in _targets(state.tables.data, settings) if table.can_write is False]
     if refusing:
-        return Hop(Role.DATABASE, name, HopState.STUCK, f"reads only: {', '.join(refusing)} takes no writes")
+        return Hop(Role.DATABASE, name, HopState.STUCK, f"reads only, no writes into {', '.join(refusing)}")
     if silent := _silent(state, settings):
         return Hop(Role.DATABASE, name, HopState.STUCK, f"acknowledges and does not apply: {', '.join(silent)}")
     if state.server.latest is None or state.server.status is Status.UNKNOWN:
@@ -194,8 +194,8 @@ def _growth(stream: StreamSample) -> float:
     return (stream.rate_in or 0.0) - (stream.rate_out or 0.0)
 
 
-def _since(state: StationState, stuck: Hop | None, now: float) -> float | None:
-    """Return since when it is stuck, as far back as the samples prove it: a source down, or the oldest entry held."""
+def _since(state: StationState, stuck: Hop | None) -> float | None:
+    """Return since when it is stuck, as far back as the samples prove: a source down, or the oldest entry held."""
     if stuck is None:
         return None
     proofs = [state.server.down_since, state.backlog.down_since]
@@ -203,8 +203,7 @@ def _since(state: StationState, stuck: Hop | None, now: float) -> float | None:
         return state.backlog.down_since
     backlog = state.backlog.data
     if backlog and stuck.role in (Role.WRITER, Role.DATABASE):
-        held = [stream.oldest_pending for stream in backlog.streams if stream.oldest_pending is not None]
-        proofs += [now - max(held)] if held else []
+        proofs += [stream.held_since for stream in backlog.streams]
     return min((proof for proof in proofs if proof is not None), default=None)
 
 

@@ -135,7 +135,8 @@ class StreamSample:
     lag: int | None
     lag_known: bool
     pending: int | None
-    oldest_pending: float | None = None  # seconds
+    oldest_pending: float | None = None  # seconds since the oldest was last delivered: a retry begins anew
+    held_since: float | None = None  # epoch seconds: when the oldest entry not acknowledged was added
     rate_in: float | None = None
     rate_out: float | None = None
     seconds_to_full: float | None = None

@@ -1,5 +1,6 @@
 """What Redis says of one stream and one group, in one shape for 6.2 (no `lag`, no `entries-added`) and 7."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from console.settings import Stream
 from console.text import clean_line
 
 COMMANDS = 6  # that `ask` queues
+_EARLIEST = 1_262_304_000.0  # 2010: before that there was no Redis to write to
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class StreamFacts:
     lag: int | None = None
     pending: int | None = None
     oldest_pending: float | None = None
+    held_since: float | None = None
     consumers: int | None = None
     consumer_idle: float | None = None
     error: str = ""
@@ -75,6 +78,7 @@ def facts(stream: Stream, answers: Sequence[Any]) -> StreamFacts:
         lag=_whole(group.get("lag")),
         pending=int(pending["pending"]) if isinstance(pending, Mapping) else int(group["pending"]),
         oldest_pending=_oldest(oldest),
+        held_since=_added_at(pending.get("min")) if isinstance(pending, Mapping) else None,
         consumers=int(group["consumers"]),
         consumer_idle=_liveliest(consumers),
     )
@@ -107,6 +111,14 @@ def _oldest(entries: Any) -> float | None:
     if isinstance(entries, Exception) or not entries:
         return None
     return float(entries[0]["time_since_delivered"]) / 1000
+
+
+def _added_at(entry_id: object) -> float | None:
+    """Return when an entry was added, in epoch seconds; None for ids that a sender chose and that are no time."""
+    if not isinstance(entry_id, str):
+        return None
+    seconds = order(entry_id)[0] / 1000
+    return seconds if _EARLIEST < seconds < time.time() + 3_600 else None
 
 
 def _liveliest(consumers: Any) -> float | None:

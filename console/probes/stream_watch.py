@@ -104,6 +104,7 @@ class StreamWatch:
             lag_known=exact,
             pending=facts.pending,
             oldest_pending=facts.oldest_pending,
+            held_since=facts.held_since,
             rate_in=rate_in,
             rate_out=rate_out,
             seconds_to_drain=_seconds(waiting, -growth if growth is not None else None),

@@ -84,6 +84,7 @@ async def test_counts_waiting_and_pending(server: RedisServer) -> None:
     assert stream.consumers == 1
     assert stream.oldest_pending is not None
     assert stream.oldest_pending < 60
+    assert stream.held_since == pytest.approx(time.time(), abs=60)
     await probe.close()
 
 

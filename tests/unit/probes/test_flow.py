@@ -73,11 +73,11 @@ def test_all_is_well() -> None:
 
 def test_the_incident_is_stuck_at_the_database_since_the_oldest_unacknowledged_entry() -> None:
     found = verdict(
-        tables=(table(can_write=False), table("other")), lag=9_000, pending=500, rate_out=0.0, oldest_pending=240.0
+        tables=(table(can_write=False), table("other")), lag=9_000, pending=500, rate_out=0.0, held_since=NOW - 240
     )
     assert found.stuck_at is not None
     assert found.stuck_at.role is Role.DATABASE
-    assert found.stuck_at.detail == "reads only: market_trades takes no writes"
+    assert found.stuck_at.detail == "reads only, no writes into market_trades"
     assert found.hops[2].state is HopState.STUCK
     assert found.hops[2].detail == "acknowledges nothing for 4 min: questdb does not take its writes"
     assert found.since == NOW - 240
