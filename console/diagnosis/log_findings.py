@@ -233,8 +233,8 @@ def _last_version(facts: TableFacts, sequencer: Sequencer, file: str, at: int) -
     regressed = any(low <= scan.max_txn <= high for low, high in scan.check.structure_regress)
     if expected < 0 or scan.last_version == expected or regressed:
         return
-    if zeroed and scan.max_txn > scan.applied:
-        return  # told as a zeroed record already
+    if (zeroed and scan.max_txn > scan.applied) or scan.max_txn < scan.applied or scan.beyond:
+        return  # told as a zeroed record, or as a header that is too low, already
     message = (
         f"the last record, seqTxn {scan.max_txn:,}, has structure version {scan.last_version:,} and the sequencer's "
         f"_meta {expected:,}: inserts work, every ALTER fails"

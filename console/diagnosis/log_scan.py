@@ -35,7 +35,7 @@ class LogScan:
     the segment transaction that each names, -1 where that is not on disk or it names none. A header that is too low
     leaves valid records behind its end: those that name transactions on disk are in it too (`pending_txn` > `max_txn`).
     `below` and `last` have the last reference to each WAL (segment, transaction), up to the applied transaction and up
-    to the end. `below_filled`: records up to the applied transaction are missing or zero, so `below` does not tell all.
+    to the end. `below_missing` records up to the applied transaction are lost or zero: `below` does not tell all then.
     `zeroed` are the runs (first, last) of records whose walId is 0.
     """
 
@@ -44,7 +44,7 @@ class LogScan:
     whole_records: int
     check: LogCheck
     zeroed: tuple[tuple[int, int], ...]
-    below_filled: bool
+    below_missing: int
     below: dict[int, tuple[int, int]]
     last: dict[int, tuple[int, int]]
     pending_txn: Index
@@ -133,7 +133,7 @@ def _scan(log: TxnLog, top: int, applied: int, inventory: SegmentInventory) -> L
         whole_records=log.whole_records,
         check=check,
         zeroed=_joined([*below_check.zeroed, *below_check.wal_zero], check, blank, split),
-        below_filled=below_check.zeroed.count > 0 or bool(below_check.missing),
+        below_missing=_lost(below_check),
         below=below,
         last=last,
         pending_txn=pending_txn[keep],
@@ -174,6 +174,12 @@ def _trailing(pending: NDArray[Any], events: Index, past: Mask, last: dict[int, 
     changes = past & (pending["wal_id"] == STRUCTURE_CHANGE)
     changes[believed_to + 1 :] = False
     return np.asarray(found | changes)
+
+
+def _lost(check: LogCheck) -> int:
+    """Return how many of the transactions of `check` have no valid record."""
+    absent = sum(high - low + 1 for low, high in check.missing)
+    return check.zeroed.count + check.wal_zero.count + check.invalid.count + absent
 
 
 def _references(check: LogCheck) -> dict[int, tuple[int, int]]:

@@ -89,34 +89,61 @@ def decide(
 
 def _from_log(inventory: SegmentInventory, name: str, scan: LogScan) -> Unapplied:
     """A log that reaches the applied transaction: its records above it name what waits."""
-    count = len(inventory)
-    state = np.full(count, State.APPLIED, np.int8)
-    seq = np.zeros(count, np.int64)
+    state = np.full(len(inventory), State.APPLIED, np.int8)
+    seq = np.zeros(len(inventory), np.int64)
     named = scan.pending_event >= 0
     state[scan.pending_event[named]] = State.WAITING
     seq[scan.pending_event[named]] = scan.pending_txn[named]
-    before = positions(inventory, scan.below) | _before_first(inventory, scan)
+    before = positions(inventory, scan.below)
+    if scan.below_missing:
+        before |= _before_first(inventory, scan)
     loose = (state != State.WAITING) & ~before
-    if scan.below_filled:
-        # Filler records name nothing: a WAL that no record names at all may be applied, and is then of no account.
-        known = np.isin(inventory.events["wal"], np.array([*scan.below, *scan.last], np.int64))
-        loose &= known | (inventory.events["wal"] > max([*scan.below, *scan.last], default=0))
-    inside = positions(inventory, scan.last) & loose
-    tail = loose & ~inside
+    return _with_loose(inventory, name, scan, state, seq, loose)
+
+
+def _with_loose(
+    inventory: SegmentInventory, name: str, scan: LogScan, state: NDArray[np.int8], seq: Index, loose: Mask
+) -> Unapplied:
+    """Say what the transactions are that no record names, given how many records above and below are lost."""
     missing = scan.unnamed
-    found = int(loose.sum())
     if not missing:
-        state[tail] = State.UNNAMED
-        # Left out between records of one WAL of a log without a gap: no commit of the server skips one.
-        state[inside] = State.UNNAMED
-        return Unapplied(state, seq, name, True, "")
-    state[loose] = State.WAITING
-    extra = max(0, found - missing)
-    lost = max(0, missing - found)
-    _number_single(scan, seq, loose)
-    exact = extra == 0
-    why = "" if exact else f"{extra} of them may never have been sequenced: the last of a writer at the crash"
-    return Unapplied(state, seq, name, True, why, maybe_extra=extra, lost=lost)
+        # Records that are lost below the applied transaction (filler of a repair, purged parts) were theirs; else no
+        # record ever was: the last of a writer that died, or a hole that no commit of the server leaves.
+        theirs = int(loose.sum()) <= scan.below_missing
+        state[loose] = State.APPLIED if theirs else State.UNNAMED
+        return Unapplied(state, seq, name, True, "", maybe_extra=int(scan.beyond == 1))
+    # What follows a waiting transaction in its WAL waits too; of the rest those may that records are left for.
+    sure = loose & _after_waiting(inventory, scan)
+    state[sure] = State.WAITING
+    rest, left = loose & ~sure, max(0, missing - int(sure.sum()))
+    count = int(rest.sum())
+    extra = 0
+    if count <= left or not scan.below_missing:
+        state[rest] = State.WAITING
+        extra = max(0, count - left)
+    elif left and len(np.unique(inventory.events["wal"][rest])) > 1:
+        state[rest] = State.UNSURE
+        why = f"of {count:,} segment transactions whose records are lost {left:,} wait, and the log does not say which"
+        return Unapplied(state, seq, name, False, why)
+    elif left:
+        # One WAL alone: its transactions are applied in order, so the last ones wait.
+        state[np.flatnonzero(rest)[-left:]] = State.WAITING
+    waiting = loose & (state == State.WAITING)
+    _number_single(scan, seq, waiting)
+    why = "" if not extra else f"{extra} of them may never have been sequenced: the last of a writer at the crash"
+    return Unapplied(state, seq, name, True, why, maybe_extra=extra, lost=max(0, missing - int(waiting.sum())))
+
+
+def _after_waiting(inventory: SegmentInventory, scan: LogScan) -> Mask:
+    """Return which transactions lie behind one in their WAL that a record names as waiting."""
+    rows = scan.pending[scan.pending["wal_id"] >= 1]
+    first: dict[int, tuple[int, int]] = {}
+    for wal, segment, txn in zip(
+        *(rows[name].tolist() for name in ("wal_id", "segment_id", "segment_txn")), strict=True
+    ):
+        first[wal] = min(first.get(wal, (segment, txn)), (segment, txn))
+    known = np.isin(inventory.events["wal"], np.array(list(first), np.int64))
+    return np.asarray(known & ~positions(inventory, first))
 
 
 def _number_single(scan: LogScan, seq: Index, loose: Mask) -> None:
@@ -129,17 +156,16 @@ def _number_single(scan: LogScan, seq: Index, loose: Mask) -> None:
 
 
 def _before_first(inventory: SegmentInventory, scan: LogScan) -> Mask:
-    """Return which transactions lie before the first waiting one that a record names, in their WAL: applied ones."""
-    first: dict[int, tuple[int, int]] = {}
-    rows = scan.pending[scan.pending["wal_id"] >= 1]
-    for wal in np.unique(rows["wal_id"]).tolist():
-        mine = rows[rows["wal_id"] == wal]
-        place = min(zip(mine["segment_id"].tolist(), mine["segment_txn"].tolist(), strict=True))
-        if wal not in scan.below and not scan.below_filled:
-            continue
-        if wal not in scan.below:
-            first[wal] = (place[0], place[1] - 1)
-    return positions(inventory, first)
+    """Return what lies before the first waiting transaction of its WAL: applied, and the records of it lost.
+
+    Only where no record above the applied transaction is lost, since that may have been its.
+    """
+    if scan.unnamed:
+        return np.zeros(len(inventory), np.bool_)
+    waiting = np.isin(inventory.events["wal"], np.unique(scan.pending["wal_id"]))
+    named = np.zeros(len(inventory), np.bool_)
+    named[scan.pending_event[scan.pending_event >= 0]] = True
+    return np.asarray(waiting & ~_after_waiting(inventory, scan) & ~named)
 
 
 def _from_old_log(inventory: SegmentInventory, name: str, scan: LogScan, applied: int) -> Unapplied:

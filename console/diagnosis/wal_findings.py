@@ -73,8 +73,8 @@ def _unlogged(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
     if scan.beyond:
         first = int(scan.pending_txn[~scan.within][0])
         path, at = facts.sequencer.log.offset_of(first)
-        # One record may be written before the header counts it: a writer was killed in between.
-        severity = Severity.NOTE if scan.beyond == 1 and scan.max_txn >= scan.applied else Severity.DAMAGE
+        # A single one may be a commit that was cut off between its record and the header, never acknowledged.
+        severity = Severity.RISK if scan.beyond == 1 and scan.max_txn >= scan.applied else Severity.DAMAGE
         message = (
             f"{plural(scan.beyond, 'whole record')} from seqTxn {first:,} on lie behind the end that the header gives "
             f"({scan.max_txn:,}), and the segments have their rows"
