@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
-
-import psycopg
+from typing import TYPE_CHECKING, Any, Final
 
 from console.questdb.layout import DatabaseRoot
 from console.settings import QuestDBSettings
 from console.text import clean_line
+
+if TYPE_CHECKING:
+    import psycopg
 
 _DEADLINE: Final = 2
 """Seconds for the connection, and as many for each statement."""
@@ -62,6 +63,8 @@ def server_lives(database: DatabaseRoot) -> bool | None:
 
 def read_server_facts(settings: QuestDBSettings, database: DatabaseRoot) -> ServerFacts | str:
     """Return the facts, or why SQL is left out, in words. Never raises for what a server does or does not answer."""
+    import psycopg  # a dead copy on another machine is diagnosed without it
+
     where = f"{settings.host}:{settings.pg_port}"
     try:
         with psycopg.connect(
@@ -75,7 +78,7 @@ def read_server_facts(settings: QuestDBSettings, database: DatabaseRoot) -> Serv
         return f"SQL at {where}: {reason}"
 
 
-def _ask(connection: psycopg.Connection[Any], database: DatabaseRoot, where: str) -> ServerFacts | str:
+def _ask(connection: "psycopg.Connection[Any]", database: DatabaseRoot, where: str) -> ServerFacts | str:
     parameters = {str(row["property_path"]): row for row in _rows(connection, "(show parameters)")}
     root = served_root(parameters)
     if not root:
@@ -89,8 +92,10 @@ def _ask(connection: psycopg.Connection[Any], database: DatabaseRoot, where: str
     return f"SQL at {where}: that server serves {clean_line(root)}, not this directory"
 
 
-def _rows(connection: psycopg.Connection[Any], sql: str) -> list[dict[str, Any]]:
+def _rows(connection: "psycopg.Connection[Any]", sql: str) -> list[dict[str, Any]]:
     """Return the rows of one statement by column name; a cancel ends it after the deadline (Postgres's own way)."""
+
+    import psycopg
 
     timer = threading.Timer(_DEADLINE, connection.cancel)
     timer.daemon = True

@@ -49,6 +49,7 @@ _MAPPING = re.compile(
 )
 _LIBRARIES = b"Dynamic libraries:"
 _SEQUENCER = b"/txn_seq"
+_END = b"END."
 
 _SECRET_NAME = re.compile(r"pass(word|wd|phrase)?|secret|token|credential|api[-_.]?key|private[-_.]?key|auth", re.I)
 _SECRET_URL = re.compile(r"(\w+://[^\s:/@]*:)[^\s@/]+@")
@@ -161,8 +162,10 @@ def parse(data: bytes, path: Path, modified: float = 0.0, *, every_mapping: bool
     libraries = data.find(_LIBRARIES, siginfo.end() if siginfo else 0)
     if libraries < 0:
         problems.append(Problem(ProblemKind.SHORT, "it ends before the list of mapped files", path, len(data)))
-        mappings: tuple[MappedFile, ...] = ()
-    else:
+    elif len(data) < MOST_BYTES and not data.rstrip().endswith(_END):
+        problems.append(Problem(ProblemKind.SHORT, "it is cut: it has no end mark", path, len(data)))
+    mappings: tuple[MappedFile, ...] = ()
+    if libraries >= 0:
         mappings = _mappings(data, libraries, len(data)) if every_mapping else _sequencer_mappings(data, libraries)
     pid = _PID.search(head, 0, _TOP)
     at, elapsed = _time(head)

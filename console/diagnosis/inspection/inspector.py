@@ -74,7 +74,7 @@ class Inspector:
                 return logs.header_view(self._file)
             if self.kind in (FileKind.LOG_V2, FileKind.LOG_DAMAGED):
                 return (
-                    sequencer_files.slack_view(self._file, offset, "no records lie here")
+                    sequencer_files.slack_view(self._file, offset, self.size, "no records lie here")
                     if offset < self.size
                     else None
                 )
@@ -91,10 +91,13 @@ class Inspector:
         for view in views:
             if view.offset <= offset < view.offset + view.size:
                 return view
-        if not views:
+        if self.kind in (FileKind.OTHER, FileKind.CRASH_LOG):
             return None
-        end = max((view.offset + view.size for view in views if view.offset + view.size <= offset), default=0)
-        return sequencer_files.slack_view(self._file, end, "nothing is kept here")
+        # Between what is used the gaps may be long: in steps of a page, so that a view stays small.
+        low = max((view.offset + view.size for view in views if view.offset + view.size <= offset), default=0)
+        high = min((view.offset for view in views if view.offset > offset), default=self.size)
+        at = low + (offset - low) // 4096 * 4096
+        return sequencer_files.slack_view(self._file, at, high, "nothing is kept here")
 
     def record_of(self, txn: int) -> RecordView | None:
         """Return the record of a transaction; None where the file is no log with records, or it is not in this part."""
@@ -155,7 +158,9 @@ class Inspector:
         view = segments.event_view(self._file, at, self._nanos())
         if view.offset <= offset < view.offset + view.size:
             return view
-        return sequencer_files.slack_view(self._file, view.offset + view.size, "no event lies here")
+        low = view.offset + view.size
+        at = low + (offset - low) // 4096 * 4096
+        return sequencer_files.slack_view(self._file, at, self.size, "no event lies here")
 
     def _decode(self) -> tuple[RecordView, ...]:
         file = self._file

@@ -128,9 +128,9 @@ def structure_change_views(file: DbFile, ends: tuple[int, ...]) -> tuple[RecordV
     return tuple(views)
 
 
-def slack_view(file: DbFile, at: int, what: str) -> RecordView:
-    """Return the run of unused bytes from `at` to the end of the file, at most a page of it."""
-    size = max(1, min(4096, file.size - at))
+def slack_view(file: DbFile, at: int, end: int, what: str) -> RecordView:
+    """Return the run of unused bytes from `at` to `end`, at most a page of it."""
+    size = max(1, min(4096, end - at))
     data = file.read(at, size)
     zero = not any(data)
     meaning = f"zero is its normal value: {what}" if zero else f"left over from before: {what}"

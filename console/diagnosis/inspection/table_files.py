@@ -75,7 +75,14 @@ def _txn_record(
         read.number(
             name, at + offset, 8, "of the lag rows", shown=data_moment(value, nanos) if value is not None else ""
         )
-    read.zeros("reserved", at + 116, 12, "zero is its normal value", "should be zero")
+    rest = file.read(at + 116, 12)
+    read.add(
+        "reserved",
+        at + 116,
+        12,
+        rest.hex(" ") if any(rest) else "zeros",
+        "not written: an older record's bytes may stay",
+    )
     count = read.number("symbol columns", at + 128, 4, "zero without symbols") or 0
     for index in range(min(count, symbols // 8, _MOST)):
         read.number(f"symbol column {index}: values", at + 132 + 8 * index, 4, "distinct values")
