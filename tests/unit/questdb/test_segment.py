@@ -1,0 +1,206 @@
+"""A segment's transactions: what the two event files say, together and where one of them is damaged."""
+
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from console.questdb.layout import DatabaseRoot
+from console.questdb.reading import Problem, ProblemKind
+from console.questdb.segment import DedupMode, EventType, Segment, read_segment
+from console.questdb.segment_details import (
+    DataDetails,
+    InvalidateDetails,
+    SqlDetails,
+    TruncateDetails,
+    parse_details,
+    read_details,
+    read_symbols,
+)
+
+
+def _record(txn: int, kind: int, body: bytes = b"") -> bytes:
+    return struct.pack("<iqb", 13 + len(body), txn, kind) + body
+
+
+def _data(txn: int, start: int, end: int) -> bytes:
+    return _record(txn, 0, struct.pack("<qqqqbi", start, end, 100, 200, 0, -1))
+
+
+def _write(folder: Path, records: list[bytes], *, last: int | None = None, padded: bool = False) -> Segment:
+    """Write the two event files of `records` and read them; `padded`: as a writer has them that is still open."""
+    folder.mkdir(parents=True, exist_ok=True)
+    offsets = np.cumsum([8, *(len(record) for record in records)]).astype("<i8")
+    header = struct.pack("<ii", len(records) - 1 if last is None else last, 0)
+    event = header + b"".join(records) + struct.pack("<i", -1)
+    (folder / "_event").write_bytes(event.ljust(131_072, b"\0") if padded else event)
+    index = offsets.tobytes()
+    (folder / "_event.i").write_bytes(index.ljust(32_768, b"\0") if padded else index)
+    return read_segment(folder)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where a segment may be written."""
+    return tmp_path.resolve() / "wal4" / "2"
+
+
+def test_a_segment_of_the_server_is_decoded_whole(v1: DatabaseRoot) -> None:
+    """Rows, spans, types, closed files; ids from the path."""
+    segment = read_segment(v1.table("altered").path / "wal1" / "0")
+    assert (segment.wal_id, segment.segment_id, segment.max_txn, segment.format) == (1, 0, 1, 0)
+    assert (segment.whole, segment.closed, segment.beyond, segment.rows, segment.problems) == (True, True, 0, 9, ())
+    assert segment.events["start_row"].tolist() == [0, 8]
+    assert segment.events["end_row"].tolist() == [8, 9]
+    assert segment.events["type"].tolist() == [EventType.DATA, EventType.DATA]
+    assert segment.metadata is not None
+    assert [column.name for column in segment.metadata.columns] == ["ts", "sym", "v"]
+
+
+def test_a_view_s_segment_has_replaced_ranges(v1: DatabaseRoot) -> None:
+    """Footer and base transaction of a materialised view's data."""
+    segment = read_segment(v1.table("hourly").path / "wal1" / "0")
+    data = segment.events[segment.data]
+    assert segment.format == 1
+    assert set(data["dedup_mode"].tolist()) == {DedupMode.REPLACE_RANGE}
+    assert (data["replace_low"] <= data["min_ts"]).all()
+    assert (data["replace_high"] > data["max_ts"]).all()
+    assert (data["base_txn"] > 0).all()
+
+
+def test_zero_for_the_last_transaction_may_mean_none(folder: Path) -> None:
+    """A fresh segment and one with a single event have the same header."""
+    none = _write(folder, [], last=0, padded=True)
+    assert (none.max_txn, len(none.events), none.whole, none.problems[1:]) == (-1, 0, True, ())
+    one = _write(folder, [_data(0, 0, 5)], padded=True)
+    assert (one.max_txn, len(one.events), one.rows, one.closed) == (0, 1, 5, False)
+
+
+def test_a_rolled_back_transaction_is_not_one(folder: Path) -> None:
+    """Its length is set to -1 and the header counts one less; its bytes stay."""
+    records = [_data(0, 0, 5), struct.pack("<i", -1) + _data(1, 5, 6)[4:]]
+    segment = _write(folder, records, last=0)
+    assert (segment.max_txn, segment.rows, segment.beyond, segment.whole) == (0, 5, 0, True)
+
+
+def test_records_behind_a_stale_header_are_counted(folder: Path) -> None:
+    """The header page did not reach the disk: events that it does not count are whole, and told."""
+    segment = _write(folder, [_data(0, 0, 5), _data(1, 5, 7), _data(2, 7, 9)], last=0)
+    assert (segment.max_txn, len(segment.events), segment.beyond) == (0, 1, 2)
+
+
+def test_a_zeroed_record_does_not_hide_those_behind_it(folder: Path) -> None:
+    """The index leads past it; it alone cannot be decoded."""
+    records = [_data(txn, 5 * txn, 5 * txn + 5) for txn in range(6)]
+    records[2] = bytes(len(records[2]))
+    records[3] = bytes(len(records[3]))
+    segment = _write(folder, records)
+    assert segment.events["type"].tolist() == [0, 0, -1, -1, 0, 0]
+    assert segment.events["start_row"].tolist() == [0, 5, 0, 0, 20, 25]
+    broken = [problem for problem in segment.problems if "cannot be decoded" in problem.what]
+    assert [(problem.offset, problem.kind) for problem in broken] == [(8 + 2 * len(records[0]), ProblemKind.SHORT)]
+    assert "nor are the next 1" in broken[0].what
+    assert not segment.whole
+
+
+def test_without_an_index_the_chain_is_enough(folder: Path) -> None:
+    """And the index that leads the server astray is named with its first wrong entry."""
+    records = [_data(txn, txn, txn + 1) for txn in range(5)]
+    _write(folder, records)
+    (folder / "_event.i").write_bytes(bytes(8 * 6))
+    segment = read_segment(folder)
+    assert segment.whole
+    wrong = [problem for problem in segment.problems if problem.file.name == "_event.i"]
+    assert [problem.offset for problem in wrong] == [0]
+    (folder / "_event.i").unlink()
+    segment = read_segment(folder)
+    assert segment.whole
+    assert [p.kind for p in segment.problems if p.file.name == "_event.i"] == [ProblemKind.MISSING]
+
+
+def test_a_cut_file_has_the_events_before_the_cut(folder: Path) -> None:
+    """Header and index promise more than is there."""
+    records = [_data(txn, txn, txn + 1) for txn in range(5)]
+    _write(folder, records)
+    os.truncate(folder / "_event", 8 + 2 * len(records[0]) + 20)
+    segment = read_segment(folder)
+    assert segment.max_txn == 4
+    assert segment.rows == 2
+    assert segment.events["type"][:2].tolist() == [0, 0]
+    assert not segment.whole
+    assert any(problem.kind is ProblemKind.SHORT for problem in segment.problems)
+
+
+def test_rows_that_do_not_follow_one_another_are_told(folder: Path) -> None:
+    """Overlap, gap, an end before its start."""
+    for rows in ((4, 7), (6, 7), (5, 3)):
+        segment = _write(folder, [_data(0, 0, 5), _data(1, *rows)])
+        assert [p.what for p in segment.problems if "do not follow" in p.what], rows
+
+
+@pytest.mark.parametrize("last", [(1 << 31) - 1, 1 << 20, -2, -(1 << 31)])
+def test_a_wild_header_costs_nothing(folder: Path, last: int) -> None:
+    """The file bounds what is looked at; a header below -1 is none."""
+    segment = _write(folder, [_data(0, 0, 5)], last=last, padded=True)
+    assert len(segment.events) < 10_000
+    assert segment.max_txn == (last if last > 0 else None)
+    assert segment.rows == (5 if last > 0 else 0)
+    assert not segment.whole
+
+
+def test_bodies_of_the_server_are_decoded(v1: DatabaseRoot) -> None:
+    """Symbols, UPDATE, TRUNCATE, a view's data."""
+    altered = v1.table("altered").path / "wal1"
+    first = read_segment(altered / "0")
+    details = read_details(first, 0)
+    assert isinstance(details, DataDetails)
+    assert {diff.column for diff in details.symbols} == {1}
+    symbols = read_symbols(first)
+    assert isinstance(symbols, dict)
+    assert set(symbols) == {0, 1}
+    assert symbols[0] == details.symbols
+    assert {value for diffs in symbols.values() for diff in diffs for value in diff.values} <= {"k1", "k2", "k3"}
+    update = read_details(read_segment(altered / "1"), 1)
+    assert isinstance(update, SqlDetails)
+    assert (update.command, update.sql, update.variables) == (3, "update altered set v = 7 where sym = 'k1'", ())
+    assert isinstance(read_details(read_segment(v1.table("kinds").path / "wal1" / "0"), 1), TruncateDetails)
+    beyond = read_details(first, 2)
+    assert isinstance(beyond, Problem)
+    assert beyond.kind is ProblemKind.SHORT
+
+
+def _str(text: str) -> bytes:
+    return struct.pack("<i", len(text)) + text.encode("utf-16-le")
+
+
+def test_variables_of_a_statement_are_read_by_their_types() -> None:
+    """Every type that a bind variable may have, as WalEventWriter.appendFunctionValue stores it."""
+    values = [
+        (1, b"\1", "true"), (2, b"\xff", "-1"), (3, b"\x02\0", "2"), (4, b"A\0", "A"), (5, struct.pack("<i", -7), "-7"),
+        (6, struct.pack("<q", -(1 << 63)), "null"), (8, struct.pack("<q", 9), "9"), (9, struct.pack("<f", 1.5), "1.5"),
+        (10, struct.pack("<d", -2.25), "-2.25"), (11, _str("x\x1b[2Jy"), "xy"), (11, b"\xff" * 4, "null"),
+        (18, struct.pack("<q", 3) + b"abc", "3 bytes"), (18, struct.pack("<q", -1), "null"),
+        (19, struct.pack("<QQ", 2, 1), "00000000000000010000000000000002"),
+        (25, struct.pack("<I", 0x7F000001), "127.0.0.1"), (26, struct.pack("<I", 0x80000002) + b"hi", "hi"),
+        (26, b"\xff" * 4, "null"), (14 | 4 << 8, b"\x05", "5"),
+    ]  # fmt: skip
+    indexed = b"".join(struct.pack("<i", code) + data for code, data, _ in values)
+    named = _str("p\x1b]0;t\x07") + struct.pack("<iq", 6, 42)
+    body = struct.pack("<i", 2) + _str("alter…") + struct.pack("<qqi", 1, -1, len(values)) + indexed
+    details = parse_details(_record(0, 1, body + struct.pack("<i", 1) + named), EventType.SQL)
+    assert isinstance(details, SqlDetails)
+    assert [variable.value for variable in details.variables] == [*(words for _, _, words in values), "42"]
+    assert details.variables[-1].name == "p"
+    assert details.seeds == (1, -1)
+
+
+def test_a_view_s_change_of_state_may_be_of_an_older_form() -> None:
+    """The later fields are optional."""
+    old = struct.pack("<qqb", 5, 6, 1) + _str("because")
+    details = parse_details(_record(0, 4, old), EventType.MAT_VIEW_INVALIDATE)
+    assert details == InvalidateDetails(5, 6, True, "because", None, -1, ())
+    new = old + struct.pack("<qqiqq", 7, 8, 2, 9, 10)
+    details = parse_details(_record(0, 4, new), EventType.MAT_VIEW_INVALIDATE)
+    assert details == InvalidateDetails(5, 6, True, "because", 7, 8, (9, 10))
