@@ -1,0 +1,144 @@
+"""Torn rows: each column of a captured segment, damaged as a power loss does it, is told with its rows."""
+
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from console.questdb.column_files import column_path, segment_timestamps, segment_values
+from console.questdb.layout import DatabaseRoot
+from console.questdb.reading import DamageError, DbFile
+from console.questdb.segment import Segment, read_segment
+from console.questdb.segment_data import Tear, check_segment_data
+from console.questdb.zero_pages import PAGE, suspect_zero_pages
+
+
+@pytest.fixture
+def kinds(v1: DatabaseRoot) -> Path:
+    """A segment of 100 rows in two events with every kind of variable width, and a double."""
+    return v1.table("kinds").path / "wal1" / "0"
+
+
+def _patch(path: Path, offset: int, data: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
+def _told(folder: Path, txns: list[int] | None = None) -> set[tuple[Tear, str, int, int, int]]:
+    return {
+        (torn.tear, torn.column, torn.event, torn.first_row, torn.rows)
+        for torn in check_segment_data(read_segment(folder), txns)
+    }
+
+
+def test_a_whole_segment_is_not_torn(v1: DatabaseRoot) -> None:
+    """None of the captured ones is."""
+    for table in v1.tables():
+        for wal in table.wals():
+            for each in wal.segments:
+                assert check_segment_data(read_segment(wal.segment(each))) == ()
+
+
+def test_timestamps_are_held_to_their_event(kinds: Path) -> None:
+    """Zeros are outside its span, and their row id is not theirs; the other event is not accused."""
+    _patch(kinds / "ts.d", 16 * 90, bytes(32))
+    assert _told(kinds) == {(Tear.TIMESTAMP, "ts", 2, 90, 2), (Tear.ROW_ID, "ts", 2, 90, 2)}
+    assert _told(kinds, [0]) == set()
+    timestamps = next(rows for _, rows in segment_timestamps(read_segment(kinds), 0, 100))
+    _patch(kinds / "ts.d", 16 * 10, struct.pack("<q", int(timestamps["timestamp"][95])))
+    assert (Tear.TIMESTAMP, "ts", 0, 10, 1) in _told(kinds)
+
+
+@pytest.mark.parametrize("name", ["st.i", "bin.i", "vc.i", "ar.i", "price.d", "ts.d"])
+def test_a_short_file_is_told_from_the_first_missing_row(kinds: Path, name: str) -> None:
+    """For each event that needs more than there is."""
+    size = {"price.d": 8, "ts.d": 16, "st.i": 8, "bin.i": 8}.get(name, 16)
+    rows = 70 + (name in ("st.i", "bin.i"))
+    os.truncate(kinds / name, rows * size + 3)
+    assert (Tear.SHORT, name.partition(".")[0], 2, 70, 30) in _told(kinds)
+    os.truncate(kinds / name, (rows - 50) * size)
+    assert {told[2:] for told in _told(kinds) if told[0] is Tear.SHORT} == {(0, 20, 40), (2, 60, 40)}
+
+
+@pytest.mark.parametrize("name", ["st", "bin", "vc"])
+def test_zeros_in_variable_width_files_are_found(kinds: Path, name: str) -> None:
+    """In the offsets and in the values themselves."""
+    aux, data = (kinds / f"{name}.i").read_bytes(), (kinds / f"{name}.d").read_bytes()
+    (kinds / f"{name}.i").write_bytes(aux[:800] + bytes(len(aux) - 800))
+    assert {told[:3] for told in _told(kinds)} >= {(Tear.VARIABLE, name, 2)}
+    (kinds / f"{name}.i").write_bytes(aux)
+    (kinds / f"{name}.d").write_bytes(bytes(len(data)))
+    assert {told[:3] for told in _told(kinds)} == {(Tear.VARIABLE, name, 0), (Tear.VARIABLE, name, 2)}
+
+
+def test_arrays_are_held_to_their_offsets(kinds: Path) -> None:
+    """An array of no bytes is null, so that zeros are told only where they step back."""
+    aux = (kinds / "ar.i").read_bytes()
+    (kinds / "ar.i").write_bytes(aux[:800] + bytes(160) + aux[960:])
+    assert {told[:3] for told in _told(kinds)} == {(Tear.VARIABLE, "ar", 0)}
+
+
+def test_symbol_keys_must_be_in_the_event_s_dictionary(v1: DatabaseRoot) -> None:
+    """Null is a key; one past the last is not."""
+    folder = v1.table("altered").path / "wal1" / "0"
+    keys = segment_values(read_segment(folder), 1, 0, 9)
+    _patch(folder / "sym.d", 4 * 3, struct.pack("<i", -(1 << 31)))
+    assert _told(folder) == set()
+    _patch(folder / "sym.d", 4 * 3, struct.pack("<i", int(keys.max()) + 1))
+    assert _told(folder) == {(Tear.SYMBOL, "sym", 0, 3, 1)}
+    _patch(folder / "sym.d", 4 * 8, struct.pack("<i", -1))
+    assert (Tear.SYMBOL, "sym", 1, 8, 1) in _told(folder)
+
+
+def test_a_missing_column_costs_every_row(kinds: Path) -> None:
+    """Removed, or a symlink."""
+    (kinds / "price.d").unlink()
+    assert _told(kinds) == {(Tear.UNREADABLE, "price", 0, 0, 60), (Tear.UNREADABLE, "price", 2, 60, 40)}
+    (kinds / "price.d").symlink_to("/dev/zero")
+    assert {told[0] for told in _told(kinds)} == {Tear.UNREADABLE}
+
+
+def test_column_names_cannot_lead_elsewhere(kinds: Path) -> None:
+    """A metadata file may hold any name."""
+    for name in ("../../x", "", "a\0b", "..", "."):
+        with pytest.raises(DamageError):
+            column_path(kinds, name, "d")
+    assert column_path(kinds, "price", "d", 4) == kinds / "price.d.4"
+
+
+def _zero_runs(path: Path, values: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> list[tuple[int, int]]:
+    path.write_bytes(values.tobytes())
+    with DbFile(path) as file:
+        return suspect_zero_pages(file, 8, len(values) * 8)
+
+
+def test_only_whole_lost_pages_are_suspect(tmp_path: Path) -> None:
+    """Zeros that begin or end inside a page were written; a column of zeros says so; the last page may be short."""
+    path, rows = tmp_path.resolve() / "v.d", PAGE // 8
+    values = np.arange(1, 5 * rows + 100, dtype=np.int64)
+    assert _zero_runs(path, values) == []
+    lost = values.copy()
+    lost[rows : 3 * rows] = 0
+    assert _zero_runs(path, lost) == [(rows, 3 * rows)]
+    written = lost.copy()
+    written[rows - 1] = 0
+    assert _zero_runs(path, written) == []
+    written = lost.copy()
+    written[3 * rows] = 0
+    assert _zero_runs(path, written) == []
+    tail = values.copy()
+    tail[5 * rows :] = 0
+    assert _zero_runs(path, tail) == [(5 * rows, 5 * rows + 99)]
+    assert _zero_runs(path, tail[: 5 * rows + 40]) == []
+    assert _zero_runs(path, np.zeros(5 * rows, np.int64)) == []
+
+
+def test_events_with_wild_rows_cost_nothing(kinds: Path) -> None:
+    """An end row of 2^62 is bounded by the files."""
+    _patch(kinds / "_event", 8 + 13 + 8, struct.pack("<q", 1 << 62))
+    segment: Segment = read_segment(kinds)
+    assert segment.problems
+    assert {torn.tear for torn in check_segment_data(segment)} >= {Tear.SHORT}
