@@ -1,5 +1,6 @@
 """Table reports from disk for plans: the diagnosis layer, asked once per table and context."""
 
+from console.diagnosis.database import diagnose_table
 from console.diagnosis.model import TableReport
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
@@ -19,10 +20,6 @@ class DiskReports:
         return self._reports[table]
 
     def _made(self, table: str) -> TableReport | None:
-        try:
-            from console.diagnosis.database import diagnose_table
-        except ImportError:
-            return None
         try:
             return diagnose_table(self._database, self._database.table(table))
         except WalmedicError:

@@ -66,15 +66,11 @@ class Engine:
         context = self._context()
         found = self._table(table)
         report = context.report(table) if table is not None else None
-        recommended = report.next_step.action if report is not None else None
-        made = []
-        for spec in self.specs():
-            if spec.needs_table and found is None:
-                refusals: tuple[Refusal, ...] = (Refusal("no-table", "it works on one table", "choose a table first"),)
-            else:
-                refusals = Door(context, spec, found, lock_held=False).refusals(None)
-            made.append(Availability(spec, table, refusals, recommended=spec.id == recommended))
-        return tuple(made)
+        against = {spec.id: self._against(spec, found, context) for spec in self.specs()}
+        recommended = _first_step(report.next_step.action if report is not None else None, against)
+        return tuple(
+            Availability(spec, table, against[spec.id], recommended=spec.id == recommended) for spec in self.specs()
+        )
 
     def plan(self, action: str, table: str | None = None) -> Plan:
         """Return what would be done. An action that was cut off is shown as confirmed: running it finishes it."""
@@ -158,6 +154,21 @@ class Engine:
                 return undoing.undo(self.journal, found, run, self._root, phrase, on_progress)
 
     # ---- inside ----------------------------------------------------------------------------------------------------
+
+    def _against(self, spec: ActionSpec, table: TableDirectory | None, context: PlanContext) -> tuple[Refusal, ...]:
+        """Return what stands against an action: the policy first, since a plan may cost more to make."""
+        if spec.needs_table and table is None:
+            return (Refusal("no-table", "it works on one table", "choose a table first"),)
+        refusals = Door(context, spec, table, lock_held=False).refusals(None)
+        if refusals:
+            return refusals
+        try:
+            plan = action_module(spec.id).plan(context, table.name if table is not None and spec.needs_table else None)
+        except WalmedicError as error:
+            return (Refusal("cannot-be-planned", str(error), "walmedic check says what is there"),)
+        if plan.refused or plan.needed:
+            return plan.refused
+        return (Refusal("not-needed", "there is nothing for it to do", "nothing"),)
 
     def _finish(self, entry: Entry, server_lock: ServerLock, on_progress: OnProgress | None) -> RunResult:
         if entry.outcome is not None:
@@ -305,6 +316,17 @@ class _Locks:
     def __exit__(self, *_: object) -> None:
         self._server.release()
         self._station.release()
+
+
+def _first_step(wanted: str | None, against: dict[str, tuple[Refusal, ...]]) -> str | None:
+    """Return the action to take first: what the table needs or what comes before it, else what brings all back up."""
+    if wanted in against:
+        if not against[wanted]:
+            return wanted
+        # A writer that goes on retrying is stopped first, whatever else stands in the way.
+        before = ("freeze-writer", *(refusal.instead for refusal in against[wanted]))
+        return next((action for action in before if action in against and not against[action]), None)
+    return next((action for action in ("start-server", "thaw-writer") if not against[action]), None)
 
 
 def _check_phrase(plan: Plan, phrase: str) -> None:

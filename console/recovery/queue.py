@@ -63,7 +63,7 @@ class Queue:
             raise QueueError(f"Redis at {place} does not answer ({clean_line(str(error), 200)})") from error
 
     def _of(self, stream: Stream) -> Waiting:
-        groups: Iterable[dict[str, Any]] = self._redis.xinfo_groups(stream.name)  # type: ignore[assignment]
+        groups: Iterable[dict[str, Any]] = self._redis.xinfo_groups(stream.name)
         group = next((each for each in groups if each["name"] == stream.group), None)
         if group is None:
             raise QueueError(f"the stream {clean_line(stream.name)} has no group {clean_line(stream.group)}")

@@ -74,8 +74,8 @@ class Server:
     def prove_ours(self, db: Path) -> None:
         """Compare the directory that the server works on with `db`. Raises SqlError where it is another's.
 
-        `cairo.root` is relative by default (`db`); the work directory of COPY then tells the absolute one. A server in a
-        container names paths of its own, which prove nothing here: then that a server holds our lock must do.
+        `cairo.root` is relative by default (`db`); the work directory of COPY then tells the absolute one. A server in
+        a container names paths of its own, which prove nothing here: then that a server holds our lock must do.
         """
         root = self._directory()
         if root is None or not root.is_dir():
