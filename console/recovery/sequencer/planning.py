@@ -60,14 +60,12 @@ def target_of(case: Case, base: LogSource | None, evidence: Sequence[LogSource])
         strongest = (base, *(source for source in strongest if source is not base))
     lines, lines_name = server_log.lines_of(case.context.settings, table)
     compare = rows.RowComparison(table)
-    found = torn.find(table)
     return compute(
         table,
         Sources(base, strongest, lines, lines_name),
         look=compare.look if compare.possible else None,
         why_no_look=compare.why_not,
-        torn=found.mask,
-        suspects=found.suspects,
+        find_torn=torn.finder(table),
         shared_keys=compare.shared_keys,
         db=case.context.database.db,
     )

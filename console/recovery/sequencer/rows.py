@@ -10,14 +10,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from console.questdb.column_versions import read_column_versions
-from console.questdb.table_metadata import TableColumn
-from console.recovery.partitioning import Partitioning
-from console.recovery.sequencer import column_files
-from console.recovery.sequencer.column_files import ColumnMissingError
+from console.questdb.column_files import partition_values, segment_timestamps, segment_values
+from console.questdb.column_types import ColumnTag, value_dtype
+from console.questdb.column_versions import SYMBOL_PARTITION, ColumnVersions, read_column_versions
+from console.questdb.partitioning import Partitioning
+from console.questdb.reading import DamageError
+from console.questdb.table_metadata import TableColumn, TableMetadata
 from console.recovery.sequencer.cuts import Seen
 from console.recovery.sequencer.disk import TableOnDisk
-from console.recovery.sequencer.inventory import DATA, REPLACE_RANGE, Index, Mask
+from console.recovery.sequencer.inventory import Index, Mask, is_plain
 from console.text import clean_line
 
 MAX_ROWS: Final = 60_000_000
@@ -51,8 +52,8 @@ class RowComparison:
             return seen
         try:
             return self._looked(events, seen)
-        except ColumnMissingError as error:
-            self.why_not = clean_line(str(error))
+        except DamageError as damage:
+            self.why_not = clean_line(damage.what)
         except OSError as error:
             self.why_not = clean_line(f"{error.filename}: {error.strerror}")
         return np.full(len(events), Seen.UNKNOWN, np.int64)
@@ -64,63 +65,71 @@ class RowComparison:
             return False
         try:
             stamps, owner = self._timestamps(events)
-        except (ColumnMissingError, OSError):
+        except (DamageError, OSError):
             return True
         pairs = np.unique(np.stack((stamps, rows["wal"][owner].astype(np.int64))), axis=1)
         return bool(len(np.unique(pairs[0])) < pairs.shape[1])
 
     def _looked(self, events: Index, seen: NDArray[np.int64]) -> NDArray[np.int64]:
-        table = self._table
+        table, designated = self._table, self._table.metadata.timestamp
         stamps, owner = self._timestamps(events)
-        if not len(stamps):
-            return seen
-        designated = table.metadata.timestamp
-        if designated is None:
+        if designated is None or not len(stamps):
             return seen
         versions = read_column_versions(table.path)
-        columns = self._comparable(events, column_files.never_rewritten(table.metadata, versions))
+        columns = self._comparable(events, _never_rewritten(table.metadata, versions))
         hashes = self._event_hashes(events, stamps, columns)
-        wanted = np.unique(stamps)
         floors = self._partitioning.floors(stamps)
-        there, table_stamps, table_hashes, unreadable = [], [], [], []
-        partitions = column_files.partitions_of(table.path, table.txn, self._partitioning)
-        wanted_floors = np.unique(floors)
-        for partition in partitions:
-            floor = int(self._partitioning.floors(np.array([partition.timestamp], np.int64))[0])
-            there.append(floor)
-            if floor not in wanted_floors:
-                continue
-            if partition.parquet:
-                unreadable.append(floor)
-                continue
-            values = column_files.partition_column(partition, designated, versions)
-            place = np.minimum(np.searchsorted(wanted, values), len(wanted) - 1)
-            mine = np.flatnonzero(wanted[place] == values)
-            parts = [values[mine]]
-            parts += [column_files.partition_column(partition, column, versions)[mine] for column in columns]
-            table_stamps.append(values[mine])
-            table_hashes.append(_hashes(parts))
-        strong = np.isin(floors, np.array(there, np.int64)) | (stamps > table.txn.max_ts)
-        strong &= table.txn.rows > 0
-        strong &= table.txn.truncate_version == 0
-        known = ~np.isin(floors, np.array(unreadable, np.int64))
-        by_time = _lookup(stamps, _joined(table_stamps, np.int64))
-        by_row = _lookup(hashes, _joined(table_hashes, np.uint64))
-        rivals = _lookup(hashes, hashes)
-        dedup = table.metadata.has_dedup
-        missing = strong & known & ((by_time == 0) if dedup or not columns else (by_row == 0))
-        there_rows = known & (by_row >= rivals)
+        found = self._table_rows(stamps, floors, [designated, *columns], versions)
+        behind = stamps > table.txn.max_ts
+        strong = (np.isin(floors, found.floors) | behind) & (table.txn.rows > 0) & (table.txn.truncate_version == 0)
+        known = ~np.isin(floors, found.unreadable)
+        by_time, by_row = _lookup(stamps, found.stamps), _lookup(hashes, found.hashes)
+        only_time = table.metadata.has_dedup or not columns  # a row with the same keys may have replaced it since
+        missing = strong & known & ((by_time == 0) if only_time else (by_row == 0))
+        there = known & (by_row >= _lookup(hashes, hashes))
         count = np.bincount(owner, minlength=len(events))
         some_missing = np.bincount(owner, missing, len(events)) > 0
-        all_there = (np.bincount(owner, there_rows, len(events)) == count) & (count > 0)
+        all_there = (np.bincount(owner, there, len(events)) == count) & (count > 0)
         comparable = self._is_comparable(events)
         seen[comparable & all_there] = Seen.PRESENT
         seen[comparable & some_missing] = Seen.ABSENT
         return seen
 
+    def _table_rows(
+        self, stamps: Index, floors: Index, columns: list[TableColumn], versions: ColumnVersions
+    ) -> "_TableRows":
+        """Return the table's rows that have one of `stamps`, lag rows included; `columns` begin with the timestamp."""
+        table = self._table
+        wanted, wanted_floors = np.unique(stamps), np.unique(floors)
+        starts = self._partitioning.floors(np.asarray(table.txn.partitions["timestamp"]))
+        there, times, hashes, unreadable = [], [], [], []
+        for index, partition in enumerate(table.txn.partitions):
+            there.append(int(starts[index]))
+            if starts[index] not in wanted_floors:
+                continue
+            if partition["parquet"]:
+                unreadable.append(int(starts[index]))
+                continue
+            lag = table.txn.lag_rows if index == len(starts) - 1 else 0
+            rows = int(partition["rows"]) + lag
+            mine: Index | None = None
+            parts: list[NDArray[Any]] = []
+            for column in columns:
+                values = partition_values(table.path, self._partitioning, versions, partition, column, 0, rows).values
+                if len(values) < rows:
+                    raise DamageError(f"column {column.name} of a partition has {len(values):,} of {rows:,} rows")
+                if mine is None:
+                    place = np.minimum(np.searchsorted(wanted, values), len(wanted) - 1)
+                    mine = np.flatnonzero(wanted[place] == values)
+                parts.append(values[mine])
+            times.append(parts[0])
+            hashes.append(_hashes(parts))
+        return _TableRows(
+            np.array(there, np.int64), np.array(unreadable, np.int64), _joined(times, "<i8"), _joined(hashes, "<u8")
+        )
+
     def _is_comparable(self, events: Index) -> Mask:
-        rows = self._table.inventory.events[events]
-        return np.asarray((rows["type"] == DATA) & (rows["mode"] != REPLACE_RANGE))
+        return is_plain(self._table.inventory.events[events])
 
     def _timestamps(self, events: Index) -> tuple[Index, Index]:
         """Return the timestamps of all rows of `events`, and for each the position of its event in `events`."""
@@ -128,15 +137,21 @@ class RowComparison:
         owners: list[Index] = []
         for (wal, number), at in self._by_segment(events):
             rows = self._table.inventory.events[events[at]]
-            values = column_files.segment_timestamps(self._table.segments[wal, number], int(rows["end"].max()))
+            end = int(rows["end"].max())
+            chunks = [
+                values["timestamp"] for _, values in segment_timestamps(self._table.segments[wal, number], 0, end)
+            ]
+            values = _joined(chunks, "<i8")
+            if len(values) < end:
+                raise DamageError(f"wal{wal}/{number} has the timestamps of {len(values):,} of {end:,} rows")
             for position, event in zip(at.tolist(), rows, strict=True):
-                mine = values["timestamp"][int(event["start"]) : int(event["end"])]
+                mine = values[int(event["start"]) : int(event["end"])]
                 stamps.append(mine)
                 owners.append(np.full(len(mine), position, np.int64))
-        return _joined(stamps, np.int64), _joined(owners, np.int64)
+        return _joined(stamps, "<i8"), _joined(owners, "<i8")
 
     def _by_segment(self, events: Index) -> list[tuple[tuple[int, int], Index]]:
-        """Return the positions in `events` of the comparable ones, by segment, in the order of `events`."""
+        """Return the positions in `events` of those with comparable rows, by segment, in the order of `events`."""
         rows = self._table.inventory.events[events]
         use = np.flatnonzero(self._is_comparable(events) & (rows["end"] > rows["start"]))
         found: dict[tuple[int, int], list[int]] = {}
@@ -160,11 +175,40 @@ class RowComparison:
         parts: list[list[NDArray[Any]]] = [[] for _ in columns]
         for (wal, number), at in self._by_segment(events):
             rows = self._table.inventory.events[events[at]]
-            segment = self._table.segments[wal, number]
+            end = int(rows["end"].max())
             for collected, column in zip(parts, columns, strict=True):
-                values = column_files.segment_column(segment, column.index, int(rows["end"].max()))
+                values = segment_values(self._table.segments[wal, number], column.index, 0, end)
+                if len(values) < end:
+                    raise DamageError(f"wal{wal}/{number} has {len(values):,} of {end:,} values of {column.name}")
                 collected += [values[int(e["start"]) : int(e["end"])] for e in rows]
         return _hashes([stamps, *(np.concatenate(part) for part in parts)])
+
+
+class _TableRows:
+    """Rows of the table by timestamp and hash, the floors of its partitions, and of those that cannot be compared."""
+
+    __slots__ = ("floors", "hashes", "stamps", "unreadable")
+
+    def __init__(self, floors: Index, unreadable: Index, stamps: Index, hashes: _Hash) -> None:
+        self.floors, self.unreadable, self.stamps, self.hashes = floors, unreadable, stamps, hashes
+
+
+def _never_rewritten(metadata: TableMetadata, versions: ColumnVersions) -> list[TableColumn]:
+    """Return the live fixed-width columns whose values are as they were inserted: never added later, updated, renamed.
+
+    Symbols are left out (their keys differ between segment and table), and so is the designated timestamp.
+    """
+    touched = set(versions.entries["column"][versions.entries["partition"] != SYMBOL_PARTITION].tolist())
+    return [
+        column
+        for column in metadata.columns
+        if not column.dropped
+        and column.index not in touched
+        and column.index != metadata.timestamp_index
+        and column.replaces is None
+        and column.tag is not ColumnTag.SYMBOL
+        and value_dtype(column.type_code) is not None
+    ]
 
 
 def _hashes(columns: list[NDArray[Any]]) -> _Hash:
@@ -196,5 +240,5 @@ def _lookup(values: NDArray[Any], among: NDArray[Any]) -> Index:
     return np.where(distinct[place] == values, counts[place], 0)
 
 
-def _joined(parts: list[Any], dtype: Any) -> NDArray[Any]:
+def _joined(parts: list[Any], dtype: str) -> NDArray[Any]:
     return np.concatenate(parts) if parts else np.empty(0, dtype)

@@ -14,6 +14,7 @@ from console.recovery.sequencer import cuts, names, order, structure
 from console.recovery.sequencer.disk import LogSource, TableOnDisk
 from console.recovery.sequencer.inventory import Index, Inventory, Mask, is_data, is_plain
 from console.recovery.sequencer.log_scan import LogScan, Runs
+from console.recovery.sequencer.torn import FindTorn
 from console.recovery.sequencer.views import FillerRule, views_of
 from console.text import plural
 
@@ -78,14 +79,13 @@ def compute(
     *,
     look: cuts.Look | None,
     why_no_look: str = "",
-    torn: Mask | None = None,
-    suspects: Sequence[str] = (),
+    find_torn: FindTorn | None = None,
     shared_keys: Callable[[Index], bool] = lambda events: True,
     db: Path,
 ) -> SequencerTarget:
     """Return the sequencer that `table` must have. Refusals are in the result; nothing is raised for what is missing.
 
-    `torn` marks events whose columns do not hold what they say: they are left out, and counted as lost.
+    Events whose columns do not hold what they say (`find_torn`) are left out, and counted as lost.
     """
     inventory = table.inventory
     scans = [(s.name, s.scan) for s in sources.evidence if s.scan is not None]
@@ -93,7 +93,9 @@ def compute(
     highest = _highest_known(sources.evidence)
     decided = cuts.decide(inventory, known, table.applied, table.structure, look, why_no_look, highest)
     refusals = list(decided.refusals)
-    torn = np.zeros(len(inventory), np.bool_) if torn is None else torn & ~decided.applied
+    found = find_torn(np.flatnonzero(~decided.applied)) if find_torn is not None and not refusals else None
+    torn = found.mask if found is not None else np.zeros(len(inventory), np.bool_)
+    suspects = found.suspects if found is not None else ()
     events = np.flatnonzero(~decided.applied & ~torn)
     scan = sources.base.scan if sources.base is not None else None
     shape = structure.settle(table, known, sources.evidence, _whole(scan))
