@@ -173,6 +173,7 @@ class DatabaseRoot:
         for matches in (
             [t for t in tables if t.raw_name == name],
             [t for t in tables if t.directory == name],
+            _alone([t for t in tables if t.name == name]),
             [t for t in tables if t.raw_name.lower() == name.lower()],
         ):
             if matches:
@@ -185,6 +186,11 @@ class DatabaseRoot:
         """Return what stands in the way of seeing all tables: symlinks, an unreadable directory or registry."""
         entries, problem = list_directory(self.db)
         return join_problems(problem, _symlinks(entries), self.registry().problems)
+
+
+def _alone(matches: list[TableDirectory]) -> list[TableDirectory]:
+    """Return `matches` where it is one: two names may look the same once they are clean."""
+    return matches if len(matches) == 1 else []
 
 
 def _looks_like_db(path: Path) -> bool:

@@ -52,7 +52,7 @@ RECORD_V2: Final = np.dtype([*_FIELDS, ("min_ts", "<i8"), ("max_ts", "<i8"), ("r
 """One V2 record as it lies in a part: packed, 60 bytes. Timestamps are in the unit of the designated column."""
 
 _PART: Final = re.compile(r"0|[1-9]\d{0,11}")
-_CHUNK: Final = 1 << 16
+_CHUNK: Final = 1 << 14
 
 
 class LogState(StrEnum):

@@ -3,7 +3,7 @@
 A place is segment id (low half) and segment transaction (high half) of a reference as one i64: so they lie in a record.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,18 +57,19 @@ class WalOrder:
         order, starts = _group(wal)
         ids = wal[starts] if order is None else wal[order[starts]]
         if order is not None:
-            place = place[order]
+            place = place.take(order)
             breaks = breaks if isinstance(breaks, int) else breaks[order]
         carried = self._carried(ids)
-        before = np.empty_like(place)
-        before[1:] = place[:-1]
-        before[starts] = carried["place"]
-        unusual = np.flatnonzero(place - before != _NEXT)
+        steps = np.empty_like(place)
+        np.subtract(place[1:], place[:-1], out=steps[1:])
+        steps[starts] = place[starts] - carried["place"]
+        unusual = np.flatnonzero(steps != _NEXT)
         if len(unusual):
             now = np.full(len(unusual), breaks) if isinstance(breaks, int) else breaks[unusual]
             then = _breaks_before(unusual, starts, carried, breaks)
             where = unusual if order is None else order[unusual]
-            self._judge(first, where if at is None else at[where], place[unusual], before[unusual], now == then)
+            before = place[unusual] - steps[unusual]
+            self._judge(first, where if at is None else at[where], place[unusual], before, now == then)
         ends = np.append(starts[1:], len(place)) - 1
         state = np.empty(len(ids), _STATE)
         state["wal_id"], state["place"] = ids, place[ends]
@@ -139,10 +140,12 @@ def _group(wal: NDArray[np.int32]) -> tuple[NDArray[np.int64] | None, NDArray[np
         return None, np.concatenate([[0], np.flatnonzero(wal[1:] != wal[:-1]) + 1])
     low = int(wal.min())
     span = int(wal.max()) - low
-    narrow = np.uint8 if span < 1 << 8 else np.uint16 if span < 1 << 16 else None
     # numpy sorts integers of up to 16 bits by radix: linear, once per byte
-    order = np.argsort(wal if narrow is None else (wal - low).astype(narrow), kind="stable")
-    ordered = wal[order]
+    keys: NDArray[Any] = wal
+    if span < 1 << 16:
+        keys = (wal - low).astype(np.uint8 if span < 1 << 8 else np.uint16)
+    order = np.argsort(keys, kind="stable")
+    ordered = keys.take(order)
     return order, np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1])
 
 
