@@ -125,7 +125,8 @@ def _judge(
         followed = past[events[past] >= 0]
         keep[past[past > (followed[-1] if len(followed) else -1)]] = False
     keep &= _in_order(inventory, seq, records, events)
-    keep &= ~_repeated(seq, events)
+    numbers, records, events = numbers[keep], records[keep], events[keep]
+    keep = ~_repeated(seq, events)  # of what is left: a record that is not believed repeats nothing
     numbers, records, events = numbers[keep], records[keep], events[keep]
     named_events = events >= 0
     seq[events[named_events]] = numbers[named_events]
