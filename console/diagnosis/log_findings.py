@@ -75,6 +75,9 @@ def _header(facts: TableFacts, sequencer: Sequencer) -> Iterator[Finding]:
         return
     if not log.v2 and header.max_txn > 0 and missing_bytes(header.max_txn, log.file_size):
         yield _past_end(file, header.max_txn, log.file_size, log.whole_records)
+    current = facts.txn.current
+    if current is not None and current.lag_rows == 0:
+        applied = current.seq_txn  # a lag count without rows is a fault of its own
     if applied is not None and header.max_txn < applied:
         message = (
             f"its header counts {plural(header.max_txn, 'transaction')} and the table has {applied:,} applied: writes "

@@ -69,8 +69,12 @@ class LogScan:
 
     @property
     def unnamed(self) -> int:
-        """How many of the transactions above the applied one, that the header counts, have no valid record."""
-        return max(0, self.max_txn - max(self.applied, 0)) - int(self.within.sum())
+        """How many of the transactions above the applied one, that the header counts, nothing on disk belongs to.
+
+        Their record is lost, or it names a segment transaction that is not there.
+        """
+        found = self.within & ((self.pending_event >= 0) | (self.pending["wal_id"] < 0))
+        return max(0, self.max_txn - max(self.applied, 0)) - int(found.sum())
 
 
 def valid_records(records: NDArray[Any]) -> Mask:

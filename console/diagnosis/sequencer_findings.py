@@ -3,8 +3,6 @@
 import stat
 from collections.abc import Iterator
 
-import numpy as np
-
 from console.diagnosis.log_lengths import length_of
 from console.diagnosis.model import Code, Finding, Severity
 from console.diagnosis.table_facts import Sequencer, TableFacts
@@ -27,12 +25,7 @@ def sequencer_findings(facts: TableFacts) -> Iterator[Finding]:
 def _wal_index(facts: TableFacts) -> Iterator[Finding]:
     index = facts.sequencer.wal_index
     file = facts.relative(index.path)
-    scan = facts.sequencer.scan
-    on_disk = max((wal.id for wal in facts.inventory.wals), default=0)
-    named = 0
-    if scan is not None and len(scan.pending):
-        named = int(np.max(scan.pending["wal_id"]))
-    needed = max(on_disk, named)
+    needed = max((wal.id for wal in facts.inventory.wals), default=0)
     if not index.present and index.problems and index.problems[0].kind is ProblemKind.UNREADABLE:
         message = f"it cannot be judged: {index.problems[0].what}"
         yield Finding(Code.UNREADABLE, Severity.RISK, message, file)
@@ -43,7 +36,7 @@ def _wal_index(facts: TableFacts) -> Iterator[Finding]:
         message += (
             f", and the next writer would take wal1 again and overwrite WAL (wal{needed} exists)" if needed else ""
         )
-        yield Finding(Code.WAL_INDEX_MISSING, severity, message, file, 0, evidence=f"highest WAL on disk: {on_disk}")
+        yield Finding(Code.WAL_INDEX_MISSING, severity, message, file, 0, evidence=f"highest WAL on disk: {needed}")
     elif index.highest < needed:
         message = (
             f"_wal_index.d says that wal{index.highest} was the last and wal{needed} exists: the next writer would "

@@ -23,9 +23,11 @@ def txn_findings(facts: TableFacts) -> Iterator[Finding]:
     area = txn.current
     if area.lag_rows == 0 and area.lag_txn_raw != 0:
         message = (
-            f"_txn counts {plural(area.lag_txns, 'transaction')} of lag and no lag row: the server skips the next "
-            "transaction in silence (left behind by a conversion of the table in 9.1.0)"
+            f"_txn counts {plural(area.lag_txns, 'transaction')} of lag and no lag row (as 9.1.0 converts): "
+            "a server that runs now skips the next transaction in silence"
         )
+        healed = area.lag_checksum != area.lag_checksum_expected()
+        message += "; the next start sees by the checksum that it is wrong and sets it to 0" if healed else ""
         yield Finding(Code.LAG_OVERFLOW, Severity.DAMAGE, message, file, area.offset_lag_txns, area.seq_txn + 1,
                       f"lag transactions {area.lag_txn_raw}, lag rows 0")  # fmt: skip
     if set_back(facts):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from console.diagnosis.log_scan import LogScan, positions
 from console.diagnosis.segment_inventory import Index, Mask, SegmentInventory, segment_key
+from console.questdb.segment import EventType
 from console.questdb.txn_log import STRUCTURE_CHANGE
 
 
@@ -32,7 +33,7 @@ class Unapplied:
 
     `source` names the directory of the log that was believed, empty where there was none. `exact` says that the waiting
     ones are just these; else `why` says what is open. `maybe_extra` of the waiting ones may never have been
-    acknowledged. `lost` transactions that the log counts have neither a record nor a segment transaction left.
+    acknowledged. Of `lost` transactions that the log counts nothing is left on disk.
     """
 
     state: NDArray[np.int8]
@@ -56,6 +57,8 @@ class Unapplied:
     def rows(self, inventory: SegmentInventory) -> int | None:
         """Return the rows that wait; None where that cannot be known."""
         if not self.exact and self.unsure.any():
+            return None
+        if (inventory.events["type"][self.waiting] == EventType.UNREADABLE).any():
             return None
         return int(inventory.rows[self.waiting].sum())
 
@@ -151,7 +154,8 @@ def _number_single(scan: LogScan, seq: Index, loose: Mask) -> None:
     places = np.flatnonzero(loose)
     if len(places) != 1 or scan.unnamed != 1 or scan.max_txn - scan.applied > 1_000_000:
         return
-    numbers = np.setdiff1d(np.arange(scan.applied + 1, scan.max_txn + 1), scan.pending_txn[scan.within])
+    there = scan.within & ((scan.pending_event >= 0) | (scan.pending["wal_id"] < 0))
+    numbers = np.setdiff1d(np.arange(scan.applied + 1, scan.max_txn + 1), scan.pending_txn[there])
     seq[places] = numbers
 
 

@@ -79,7 +79,7 @@ def next_step(situation: Situation) -> NextStep:
             )
         return NextStep("rebuild-sequencer", f"no usable copy: make txn_seq again from the WAL segments{evidence}")
     if situation.damaged(Code.LAG_OVERFLOW):
-        return NextStep(None, "stop every writer: the lag count in _txn must be set to 0 before the next write")
+        return NextStep(None, "restart the server before anything is written: a start checks the lag and sets it to 0")
     if situation.damaged(Code.SEGMENT_MISSING):
         return NextStep(
             "capture-evidence", "WAL that the log still needs is gone: copy everything, then skip it knowingly"

@@ -30,8 +30,8 @@ def wal_findings(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
         )
     if unapplied.lost:
         message = (
-            f"of {plural(unapplied.lost, 'transaction')} that the log's header counts neither a record nor a segment "
-            "transaction is left: a structure change, purged WAL, or a header that is too high"
+            f"of {plural(unapplied.lost, 'transaction')} that the log's header counts nothing is left on disk: purged "
+            "or lost WAL, a structure change, or a header that is too high"
         )
         yield Finding(Code.LOG_TAIL_UNLOGGED, Severity.NOTE, message, facts.relative(facts.sequencer.log.path))
 
