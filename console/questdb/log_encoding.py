@@ -23,13 +23,6 @@ def encode_log_header(max_txn: int, created_us: int, *, part_size: int = 0) -> b
     return _HEADER.pack(1 if part_size else 0, max_txn, created_us, part_size).ljust(HEADER_SIZE, b"\0")
 
 
-def encode_max_txn(max_txn: int) -> bytes:
-    """Return the 8 bytes at offset 4 of a `_txnlog`. Raises ValueError for a negative maxTxn."""
-    if max_txn < 0:
-        raise ValueError(f"maxTxn {max_txn}")
-    return struct.pack("<q", max_txn)
-
-
 def encode_records(records: NDArray[np.void], *, v2: bool = False) -> bytes:
     """Return `records` (any array with the field names of RECORD) as V1 or V2 records, one after another."""
     dtype = RECORD_V2 if v2 else RECORD
@@ -66,12 +59,6 @@ def v1_log_chunks(
     if written != max_txn:
         raise ValueError(f"{written} records for maxTxn {max_txn}")
     yield b"\0" * (expected_v1_size(max_txn, page) - HEADER_SIZE - RECORD_SIZE * max_txn)
-
-
-def encode_structure_index(ends: NDArray[np.int64] | None = None) -> bytes:
-    """Return a `_txnlog.meta.i`: 8 zero bytes where there is no structure change, else the entries (ends[0] = 0)."""
-    entries = np.zeros(1, "<i8") if ends is None else np.ascontiguousarray(ends, "<i8")
-    return entries.tobytes()
 
 
 def encode_wal_index(highest: int) -> bytes:

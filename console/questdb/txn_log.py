@@ -115,18 +115,13 @@ class TxnLog:
 
     @property
     def v2(self) -> bool:
-        """Whether records lie in parts."""
+        """Whether records lie in parts, and carry min_ts, max_ts and row_count."""
         return self.header is not None and self.header.version == 1
 
     @property
     def readable(self) -> bool:
         """Whether records can be located: a header of a known version."""
         return self.header is not None and self.header.known
-
-    @property
-    def has_statistics(self) -> bool:
-        """Whether records carry min_ts, max_ts and row_count (V2 only)."""
-        return self.v2
 
     @property
     def record_size(self) -> int:

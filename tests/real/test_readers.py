@@ -223,9 +223,9 @@ def test_log_records_are_those_of_wal_transactions(world: World, name: str) -> N
         assert record["structure_version"] == version
         if name != "nano":  # the server shows its microseconds as nanoseconds there
             assert record["commit_us"] == _micros(at)
-        if log.has_statistics and wal > 0 and rows and name != "nano":
+        if log.v2 and wal > 0 and rows and name != "nano":
             assert (record["min_ts"], record["max_ts"]) == (_micros(low), _micros(high))
-        if log.has_statistics and wal > 0:
+        if log.v2 and wal > 0:
             assert record["row_count"] == (rows or 0)
     check = check_log(log)
     assert check.clean, check
@@ -246,7 +246,7 @@ def test_segments_hold_what_the_log_names(world: World, name: str) -> None:
         segment = segments[int(record["wal_id"]), int(record["segment_id"])]
         event = segment.events[int(record["segment_txn"])]
         named += 1
-        if log.has_statistics and event["type"] in (EventType.DATA, EventType.MAT_VIEW_DATA):
+        if log.v2 and event["type"] in (EventType.DATA, EventType.MAT_VIEW_DATA):
             assert event["end_row"] - event["start_row"] == record["row_count"]
             assert (event["min_ts"], event["max_ts"]) == (record["min_ts"], record["max_ts"])
     assert named == sum(len(segment.events) for segment in segments.values())

@@ -1,0 +1,131 @@
+"""The records of a segment's `_event` as an array: types, rows, timestamps, dedup mode (WalEventCursor).
+
+A record is i32 length, i64 segment transaction, i8 type and a body. A data event's body begins with start row, end row,
+least and greatest timestamp (i64 each) and an i8; its symbols follow, and where a dedup mode was asked for a footer of
+25 bytes. All integers are little-endian.
+"""
+
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from console.questdb.reading import Problem, ProblemKind
+from console.questdb.segment_chain import COMMON_SIZE, prefixes
+
+
+class EventType(IntEnum):
+    """Types of segment transactions (WalTxnType); UNREADABLE is ours, for a record that cannot be decoded."""
+
+    UNREADABLE = -1
+    DATA = 0
+    SQL = 1
+    TRUNCATE = 2
+    MAT_VIEW_DATA = 3
+    MAT_VIEW_INVALIDATE = 4
+
+
+class DedupMode(IntEnum):
+    """What the footer of a data event asks for (WalUtils.WAL_DEDUP_MODE_*)."""
+
+    DEFAULT = 0
+    NO_DEDUP = 1
+    UPSERT_NEW = 2
+    REPLACE_RANGE = 3
+
+
+EVENT: Final = np.dtype(
+    [
+        ("txn", "<i8"),
+        ("type", "i1"),
+        ("offset", "<i8"),
+        ("length", "<i4"),
+        ("start_row", "<i8"),
+        ("end_row", "<i8"),
+        ("min_ts", "<i8"),
+        ("max_ts", "<i8"),
+        ("out_of_order", "?"),
+        ("dedup_mode", "i1"),
+        ("replace_low", "<i8"),
+        ("replace_high", "<i8"),
+        ("base_txn", "<i8"),
+        ("refresh_us", "<i8"),
+    ]
+)
+"""One segment transaction. Rows are start_row..end_row - 1 of the segment's columns; timestamps are in the unit of the
+designated column; only data events have rows, timestamps and dedup fields, only MAT_VIEW_DATA the last two."""
+
+_DATA_SIZE: Final = 46
+_FOOTER: Final = np.dtype(
+    [("end_of_symbols", "<i4"), ("extra", "<i8"), ("low", "<i8"), ("high", "<i8"), ("mode", "i1")]
+)
+
+
+def is_data(events: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Return the mask of those of `events` (EVENT) that carry rows."""
+    kind = events["type"]
+    mask: NDArray[np.bool_] = (kind == EventType.DATA) | (kind == EventType.MAT_VIEW_DATA)
+    return mask
+
+
+def decode_events(event: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[Any]:
+    events = np.zeros(len(offsets), EVENT)
+    events["txn"] = np.arange(len(offsets))
+    events["offset"] = offsets
+    events["type"] = EventType.UNREADABLE
+    found = np.flatnonzero(offsets >= 0)
+    prefix = prefixes(event, offsets[found])
+    events["type"][found] = prefix["type"]
+    events["length"][found] = prefix["length"]
+    is_view = prefix["type"] == EventType.MAT_VIEW_DATA
+    rows = (prefix["type"] == EventType.DATA) | is_view
+    least = np.where(is_view, _DATA_SIZE + 16, _DATA_SIZE) + 4
+    cut = rows & (prefix["length"] < least)
+    events["type"][found[cut]] = EventType.UNREADABLE
+    rows &= ~cut
+    for name in ("start_row", "end_row", "min_ts", "max_ts", "out_of_order"):
+        events[name][found[rows]] = prefix[name][rows]
+    for name in ("base_txn", "refresh_us"):
+        events[name][found[rows & is_view]] = prefix[name][rows & is_view]
+    _add_footers(event, events, found[rows])
+    return events
+
+
+def _add_footers(event: NDArray[np.uint8], events: NDArray[Any], rows: NDArray[np.int64]) -> None:
+    """Fill in dedup mode and replaced range of the data events `rows`, found as WalEventCursor finds them."""
+    size = _FOOTER.itemsize
+    ends = events["offset"][rows] + events["length"][rows]
+    roomy = events["length"][rows] - _DATA_SIZE >= size
+    rows, ends = rows[roomy], ends[roomy]
+    if not len(rows):
+        return
+    windows = np.lib.stride_tricks.sliding_window_view(event, size)
+    footer = np.ascontiguousarray(windows[ends - size]).view(_FOOTER).reshape(-1)
+    there = (footer["end_of_symbols"] == -1) & (footer["mode"] >= 0) & (footer["mode"] <= DedupMode.REPLACE_RANGE)
+    events["dedup_mode"][rows[there]] = footer["mode"][there]
+    events["replace_low"][rows[there]] = footer["low"][there]
+    events["replace_high"][rows[there]] = footer["high"][there]
+
+
+def row_problems(events: NDArray[Any], file: Path) -> list[Problem]:
+    """Return where row ranges do not follow one another: first start 0, each start the end of the data event before."""
+    data = events[is_data(events)]
+    if not len(data):
+        return []
+    if (events["type"] == EventType.UNREADABLE).any():
+        bad = np.flatnonzero(data["end_row"] < data["start_row"])
+    else:
+        expected = np.concatenate([[0], data["end_row"][:-1]])
+        bad = np.flatnonzero((data["start_row"] != expected) | (data["end_row"] < data["start_row"]))
+    return [
+        Problem(
+            ProblemKind.INVALID,
+            f"segment transaction {int(data['txn'][at]):,} claims the rows {int(data['start_row'][at]):,} to "
+            f"{int(data['end_row'][at]):,}, which do not follow those before it",
+            file,
+            int(data["offset"][at]) + COMMON_SIZE,
+        )
+        for at in bad[:1]
+    ]
