@@ -20,6 +20,7 @@ _SI_KERNEL: Final = 128
 _LOG: Final = "_txnlog"
 _STRUCTURE_INDEX: Final = "_txnlog.meta.i"
 _FAR: Final = 1 << 40
+_CANONICAL: Final = 1 << 47
 
 
 class Confidence(StrEnum):
@@ -132,21 +133,30 @@ def _hits(crash: CrashLog) -> Iterator[tuple[str, str, int, MappedFile]]:
 
 def _by_arithmetic(crash: CrashLog, expected: str) -> Tie | None:
     """Return the tie where one mapped log alone has a record boundary at the fault (1 of 28 offsets is one)."""
-    if expected != _LOG or not crash.si_addr or crash.si_code == _SI_KERNEL:
+    if expected != _LOG:
         return None
-    found = []
-    for mapping in crash.mappings:
-        offset = crash.si_addr - mapping.start + mapping.offset
-        if (
-            PurePosixPath(mapping.path).name == _LOG
-            and offset >= mapping.size
-            and not (offset - HEADER_SIZE) % RECORD_SIZE
-        ):
-            found.append((mapping, offset))
+    found = {}
+    for address in _possible_addresses(crash):
+        for mapping in crash.mappings:
+            offset = address - mapping.start + mapping.offset
+            is_log = PurePosixPath(mapping.path).name == _LOG
+            if is_log and offset >= mapping.size and not (offset - HEADER_SIZE) % RECORD_SIZE:
+                found[mapping.path, offset] = mapping
     if len(found) != 1:
         return None
     why = "no register holds the offset; of the logs that were mapped it is the one with a record's start at the fault"
-    return _made(Confidence.MEDIUM, why, *found[0])
+    (((_, offset), mapping),) = found.items()
+    return _made(Confidence.MEDIUM, why, mapping, offset)
+
+
+def _possible_addresses(crash: CrashLog) -> set[int]:
+    """Return the fault's address; where the kernel gave none the registers that hold an address no program can have.
+
+    x86-64 raises a general protection fault, which has no address, for one that is not canonical.
+    """
+    if crash.si_code != _SI_KERNEL:
+        return {crash.si_addr} if crash.si_addr else set()
+    return {value for value in crash.registers.values() if _CANONICAL <= value < _WORD - _CANONICAL}
 
 
 def _by_neighbourhood(crash: CrashLog, expected: str) -> Tie | None:

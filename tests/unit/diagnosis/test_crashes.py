@@ -48,6 +48,14 @@ def test_where_no_register_holds_the_offset_a_record_s_start_is_weaker_evidence(
     assert (nearest.confidence, nearest.accused) == (Confidence.LOW, LOG)
 
 
+def test_an_address_that_no_program_can_have_is_looked_for_in_every_register() -> None:
+    offset = 76 + 28 * 9_999_999_999
+    start = (1 << 47) - 0x1000000
+    text = crash_text((Mapped(LOG, start, 4096),), fault=start + offset, rdx=0, kernel=True)
+    found = tied(text.replace("RAX=", "RBX=", 1).replace("RBX=0x00007f0143f3a580", "RAX=0x0000000000000000", 1))
+    assert (found.confidence, found.accused, found.seq_txn) == (Confidence.MEDIUM, LOG, 10_000_000_000)
+
+
 def test_a_crash_that_leads_nowhere_is_said_to() -> None:
     found = tied(crash_text((), fault=BASE, rdx=0, stack=()))
     assert (found.confidence, found.guilty, found.seq_txn) == (Confidence.NONE, "", None)
