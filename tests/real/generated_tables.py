@@ -271,7 +271,7 @@ def applied_txn(table: Path) -> int:
 
 
 def _purge(table: Path, how: str) -> None:
-    """Remove what WalPurgeJob would have removed: applied segments; `closed` keeps each WAL's last, a writer held it."""
+    """Remove the applied segments that WalPurgeJob would have; `closed` keeps each WAL's last, a writer held it."""
     if how == "none":
         return
     records = log_records(table)[1]

@@ -71,7 +71,7 @@ def decide(
     """Return the cuts. `structure_applied` is the table's column structure version; `look` compares rows.
 
     `highest_wal` is the highest WAL id ever handed out, where a `_wal_index.d` tells it: without it the newest WALs may
-    have been purged unseen, so the count decides only together with rows.
+    have been purged unseen, and the count is only an upper bound.
     """
     ranges = [_named(inventory, names, applied, *each) for each in inventory.slices()]
     evidence: list[str] = []
@@ -93,7 +93,7 @@ def decide(
             evidence.append("rows compared with the table's partitions")
     most = _most(names, applied, structure_applied)
     if most is not None:
-        verdict = _by_count(ranges, most, exact=inventory.unbroken() and (sure or seen_any))
+        verdict = _by_count(ranges, most, exact=inventory.unbroken() and sure)
         if verdict is not None:
             evidence.append(verdict)
         least = sum(r.low for r in ranges)
@@ -128,6 +128,15 @@ def _named(inventory: Inventory, names: Names, applied: int, wal: int, first: in
             low = max(low, high - free)
         high = min(high, most)
     return _Range(wal, first, stop, low, max(low, high))
+
+
+def contradicted(inventory: Inventory, names: Names, applied: int, look: Look) -> bool:
+    """Return whether the rows of a WAL's last event that `names` call applied are not in the table."""
+    last = []
+    for _, first, stop in inventory.slices():
+        below = np.flatnonzero((names.seq[first:stop] > 0) & (names.seq[first:stop] <= applied))
+        last += [first + int(below[-1])] if len(below) else []
+    return bool(last) and bool((np.asarray(look(np.array(last, np.int64))) == Seen.ABSENT).any())
 
 
 def _by_rows(unsettled: list[_Range], look: Look, inventory: Inventory) -> tuple[bool, list[Refusal]]:

@@ -43,14 +43,15 @@ class Wanted:
     """What has to be ordered: events not applied and not left out, and the structure versions to be reached.
 
     `structure_applied` is the table's version; changes to `structure_applied` + 1 … `structure_target` are pending.
-    `max_txn` is the trusted header's, None without one. `shared_keys`: a table with dedup keys has rows of different
-    writers that could replace one another.
+    `left_out` are transactions above applied that keep their places although nothing stands there: torn or lost.
+    `shared_keys`: a table with dedup keys has rows of different writers that could replace one another.
     """
 
     events: Index
     applied: int
     structure_applied: int
     structure_target: int
+    left_out: Index
     dedup: bool
     shared_keys: bool
 
@@ -67,7 +68,8 @@ def arrange(inventory: Inventory, names: Names, wanted: Wanted) -> Order:
     by_seq = np.argsort(fixed_seq, kind="stable")
     fixed_event, fixed_version, fixed_seq = fixed_event[by_seq], fixed_version[by_seq], fixed_seq[by_seq]
     items = _loose(inventory, events[seq == 0], pending[change_seq == 0], fixed_event, fixed_version)
-    capacity = np.append(np.diff(np.concatenate(([wanted.applied], fixed_seq))) - 1, _NEVER)
+    taken = np.diff(np.searchsorted(np.sort(wanted.left_out), np.concatenate(([wanted.applied], fixed_seq))))
+    capacity = np.append(np.diff(np.concatenate(([wanted.applied], fixed_seq))) - 1 - taken, _NEVER)
     placed, empty, forced, problem = _place(items, capacity)
     if problem:
         return Order(events[:0], events[:0], 0, False, (problem,))

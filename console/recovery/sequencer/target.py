@@ -1,7 +1,7 @@
 """The sequencer that a table must have: everything that is written, and what it costs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -88,8 +88,7 @@ def compute(
     Events whose columns do not hold what they say (`find_torn`) are left out, and counted as lost.
     """
     inventory = table.inventory
-    scans = [(s.name, s.scan) for s in sources.evidence if s.scan is not None]
-    known = names.put_together(inventory, table.applied, scans, sources.lines, sources.lines_name)
+    known = _names(table, sources, look)
     highest = _highest_known(sources.evidence)
     decided = cuts.decide(inventory, known, table.applied, table.structure, look, why_no_look, highest)
     refusals = list(decided.refusals)
@@ -104,6 +103,7 @@ def compute(
         applied=table.applied,
         structure_applied=table.structure,
         structure_target=shape.version,
+        left_out=np.concatenate((known.lost_seq, known.seq[torn & (known.seq > 0)])),
         dedup=table.metadata.has_dedup,
         shared_keys=table.metadata.has_dedup and not decided.refusals and shared_keys(events),
     )
@@ -151,6 +151,22 @@ def compute(
         ),
         refusals=tuple(refusals),
     )
+
+
+def _names(table: TableOnDisk, sources: Sources, look: cuts.Look | None) -> names.Names:
+    """Return what logs and the server's log lines say; lines of another time than the table's state are left out."""
+    scans = [(s.name, s.scan) for s in sources.evidence if s.scan is not None]
+    without = names.put_together(table.inventory, table.applied, scans)
+    lines = sources.lines
+    if lines is None or not len(lines.seq):
+        return without
+    known = names.put_together(table.inventory, table.applied, scans, lines, sources.lines_name)
+    reason = ""
+    if int(lines.seq.max()) < table.applied:
+        reason = f"{sources.lines_name} ends before the transactions that the table has applied"
+    elif look is not None and cuts.contradicted(table.inventory, known, table.applied, look):
+        reason = f"{sources.lines_name} contradicts the rows in the table"
+    return replace(without, left_out=(*without.left_out, reason)) if reason else known
 
 
 def _whole(scan: LogScan | None) -> bool:
@@ -254,8 +270,10 @@ def _loss(
             f"{plural(int(torn.sum()), 'transaction')} with {plural(rows, 'row')} left out: their column files do not "
             "hold the rows that the transaction says"
         )
-    gone = max(empty, len(known.lost_seq))
-    beyond = max(0, scan.max_txn - applied - kept - int(torn.sum()) - gone) if scan is not None else 0
+    unnamed = int((torn & (known.seq == 0)).sum())  # a torn one without a record has its place among the empty ones
+    gone = max(0, empty - unnamed) + len(known.lost_seq)
+    left_out = int(torn.sum()) + len(known.lost_seq)
+    beyond = max(0, scan.max_txn - applied - kept - left_out - max(0, empty - unnamed)) if scan is not None else 0
     if beyond:
         told.append(
             f"the header counts {plural(beyond, 'transaction')} more than records and segments hold: it is wrong, or "
@@ -263,7 +281,7 @@ def _loss(
         )
     if gone:
         told.append(f"{plural(gone, 'logged transaction')} not applied and not on disk: purged, removed or not written")
-    sure = len(known.lost_rows) >= gone and not (known.lost_rows < 0).any()
+    sure = len(known.lost_rows) == gone and not (known.lost_rows < 0).any()
     if gone and not sure:
         return RowsLost("unknown", None), told
     return RowsLost.exact(rows + (int(known.lost_rows.sum()) if gone else 0)), told

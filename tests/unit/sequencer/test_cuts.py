@@ -87,8 +87,10 @@ def test_rows_decide_between_wals() -> None:
 def test_what_rows_leave_open_the_count_settles_only_if_it_is_unique() -> None:
     of = inventory(*TWO_WALS)
     of.events["type"][2] = SQL
-    settled = _without_names(of, 4, _seeing(P, P, U, P, A, A))
+    settled = _without_names(of, 4, _seeing(P, P, U, P, A, A), highest=2)
     assert settled.applied.tolist() == [True, True, True, True, False, False]
+    unsure = _without_names(of, 4, _seeing(P, P, U, P, A, A))  # wal3 may have been purged unseen, and be the fourth
+    assert [r.code for r in unsure.refusals] == ["applied-ambiguous"]
     purged = inventory((1, 1, 0), (1, 1, 1), (1, 1, 2))
     purged.events["type"][1] = SQL
     cuts = _without_names(purged, 40, _seeing(P, U, A))

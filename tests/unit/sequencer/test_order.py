@@ -13,7 +13,7 @@ TWO_WALS = (*((1, 0, txn) for txn in range(3)), *((2, 0, txn) for txn in range(3
 
 
 def _wanted(of: Inventory, applied: int = 0, target: int = 0, dedup: bool = False, shared: bool = False) -> Wanted:
-    return Wanted(np.arange(applied, len(of)), applied, 0, target, dedup, shared)
+    return Wanted(np.arange(applied, len(of)), applied, 0, target, np.empty(0, np.int64), dedup, shared)
 
 
 def _arranged(of: Inventory, names: Names | None = None, **wanted: bool | int) -> Order:
@@ -50,6 +50,17 @@ def test_a_hole_that_nothing_fills_is_counted(tmp_path: Path) -> None:
     order = _arranged(of, named(of, 0, scanned(written_log(tmp_path / "a", records), of, 0)))
     assert order.event.tolist() == [0, 1]
     assert order.empty == 1
+
+
+def test_a_left_out_transaction_keeps_its_place(tmp_path: Path) -> None:
+    of = inventory((1, 0, 0), (1, 0, 1), (2, 0, 0))
+    zero = np.zeros_like(record(None))
+    records = [record((1, 0, 0)), record((9, 0, 0)), zero, record((1, 0, 1))]
+    names = named(of, 0, scanned(written_log(tmp_path / "a", records), of, 0))
+    wanted = Wanted(np.arange(3), 0, 0, 0, names.lost_seq, False, False)
+    order = arrange(of, names, wanted)
+    assert (names.lost_seq.tolist(), order.empty) == ([2], 0)
+    assert sorted(order.event.tolist()) == [0, 1, 2]
 
 
 def test_records_that_leave_no_place_contradict_the_segments(tmp_path: Path) -> None:
