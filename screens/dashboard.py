@@ -1,6 +1,7 @@
 """The dashboard: one verdict per table, whether it still bleeds, and all sources with their age."""
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from textual.binding import Binding, BindingType
@@ -16,6 +17,7 @@ from screens.frame import FramedScreen
 from screens.panes import backlog, crashes, flow, journal, services, tables
 from screens.panes.reading import Source
 
+_USUAL = {"tables": 4, "crashes": 5, "services": 5, "backlog": 2}
 _BUILDERS: dict[str, Builder] = {
     "tables": tables.build,
     "crashes": crashes.build,
@@ -68,8 +70,9 @@ class Dashboard(FramedScreen):
         for name, view in self._views().items():
             self._panes[name].show(view)
         framed = self.query_one("#panes", Framed)
-        if framed.size and self._arrange(framed.size) != self._boxes:
-            framed.refresh(layout=True)
+        shown = self._boxes
+        if framed.size and self._arrange(framed.size) != shown:
+            framed.rearrange()
 
     def action_whole(self, name: str) -> None:
         """Give one pane the whole screen, or take it back."""
@@ -90,7 +93,7 @@ class Dashboard(FramedScreen):
     def _relayout(self) -> None:
         for pane in self._panes.values():
             pane.scroll_line = 0
-        self.query_one("#panes", Framed).refresh(layout=True)
+        self.query_one("#panes", Framed).rearrange()
 
     def _is_open(self, size: Size) -> bool:
         return size.height >= OPEN_HEIGHT or bool(self._alone)
@@ -99,10 +102,14 @@ class Dashboard(FramedScreen):
         if self._alone:
             self._boxes = whole(self._alone, size.width, size.height)
         else:
-            is_open = self._is_open(size)
-            need: Callable[[str, int], int] = lambda name, width: self._panes[name].wanted(width, open=is_open)  # noqa: E731
-            self._boxes = dashboard_boxes(size.width, size.height, need)
+            self._boxes = dashboard_boxes(size.width, size.height, functools.partial(self._need, self._is_open(size)))
         return self._boxes
+
+    def _need(self, is_open: bool, name: str, width: int) -> int:
+        """Return the lines that a pane would like; what it usually has while nothing is known, so that little moves."""
+        if name in _USUAL and self.console.state.reading(name).data is None:
+            return _USUAL[name]
+        return self._panes[name].wanted(width, open=is_open)
 
     def _views(self) -> Mapping[str, Any]:
         """Return what each pane is to show at this moment."""

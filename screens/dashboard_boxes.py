@@ -43,7 +43,7 @@ def dashboard_boxes(width: int, height: int, need: Need) -> list[Box]:
         _row(need, (("tables", 0, width),), least=8 if tall else 4, most=999),
         _row(need, (("crashes", 0, split), ("services", split, width - split)), least=7 if tall else 5, most=14),
         _row(need, (("backlog", 0, width),), least=5 if tall else 2, most=9),
-        _row(need, (("flow", 0, width),), least=3 if tall else 2, most=4),
+        _row(need, (("flow", 0, width),), least=3, most=4),
         _row(need, (("journal", 0, width),), least=3 if tall else 1, most=999),
     ]
     return _stack(rows, height, grow=4)

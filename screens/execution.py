@@ -105,7 +105,7 @@ class Execution(FramedScreen):
     def _draw(self) -> None:
         self._stages.show(self.view)
         self._proof.show(self.view)
-        self.query_one("#run", Framed).refresh(layout=True)
+        self.query_one("#run", Framed).rearrange()
 
     def _arrange(self, size: Size) -> list[Box]:
         inner = size.width - 2

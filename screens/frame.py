@@ -27,7 +27,7 @@ _LABELS = {"question_mark": "?", "escape": "Esc", "space": "Space", "enter": "En
 
 def key_label(key: str) -> str:
     """Return a key as the operator knows it."""
-    return _LABELS.get(key, key)
+    return _LABELS.get(key, key.upper() if len(key) > 1 else key)
 
 
 class Answer(Message):

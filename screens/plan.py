@@ -32,8 +32,8 @@ class PlanScreen(FramedScreen):
         Binding("down", "scroll(1)", "Down", id="down", show=False),
         Binding("pageup", "scroll(-8)", "Page up", id="page-up", show=False),
         Binding("pagedown", "scroll(8)", "Scroll", id="page-down", tooltip="read the rest of a long plan"),
-        Binding("o,f2", "app.operate", "Operate", id="operate", tooltip="arm operate mode, or disarm it"),
-        Binding("r,f5", "replan", "Plan again", id="replan", tooltip="make the plan anew from what is there now"),
+        Binding("f2,o", "app.operate", "Operate", id="operate", tooltip="arm operate mode, or disarm it"),
+        Binding("f5,r", "replan", "Plan again", id="replan", tooltip="make the plan anew from what is there now"),
     ]
 
     def __init__(self, spec: ActionSpec, table: str | None) -> None:
@@ -141,7 +141,7 @@ class PlanScreen(FramedScreen):
         self._view = view
         for pane in self._sections.values():
             pane.show(view)
-        self.query_one("#plan", Framed).refresh(layout=True)
+        self.query_one("#plan", Framed).rearrange()
         self._draw()
 
     def _say(self, said: Line) -> None:

@@ -48,6 +48,9 @@ class HexFile:
     labels: int = 0  # cells for labels at the end of rows
 
 
+_NOTHING = object()  # what a pane without a file shows
+
+
 class HexView(Pane):
     """Rows of bytes with a cursor on one of them; the field under the cursor is marked whole."""
 
@@ -86,7 +89,7 @@ class HexView(Pane):
     def mark_field(self, start: int, end: int) -> None:
         """Mark the bytes of the field under the cursor."""
         self._field = (start, end)
-        self.show(self._file)
+        self.show(self._file or _NOTHING)
 
     def go(self, offset: int) -> None:
         """Put the cursor on the byte at `offset`, as far as there is one, and bring it into sight."""
@@ -97,7 +100,7 @@ class HexView(Pane):
         if not self._top <= row < self._top + self._height:
             self._top = row - self._height // 3
         self._top = min(max(0, self._top), max(0, self._rows.count + bool(self._tail) - self._height))
-        self.show(self._file)
+        self.show(self._file or _NOTHING)
         self.post_message(self.Moved(self.cursor))
 
     def step(self, count: int) -> None:
@@ -140,8 +143,8 @@ class HexView(Pane):
         record = None if self._plain_rows else file.record
         self._rows = HexRows.fitting(size, cells, file.base, record)
 
-    def _content(self, file: HexFile | None, room: Room) -> Content:
-        if file is None or not room.width:
+    def _content(self, file: object, room: Room) -> Content:
+        if not isinstance(file, HexFile) or not room.width:
             return Content("hex", (line(Span("choose a file: Enter opens it", Role.DIM)),))
         before = self._rows
         self._lay_out(room.width)

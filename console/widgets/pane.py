@@ -224,3 +224,8 @@ class Framed(Widget):
     def layout(self) -> Layout:
         """Return the layout by boxes: styles can only name Textual's own layouts."""
         return self._framed
+
+    def rearrange(self) -> None:
+        """Ask for the boxes anew. Textual forgets the arrangement of a widget's parents, hence the child."""
+        for pane in list(self.children)[:1]:
+            pane.refresh(layout=True)

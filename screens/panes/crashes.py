@@ -7,7 +7,7 @@ from console.widgets.line import BLANK, Line, Role, Span, hanging, line, spread,
 from console.widgets.pane import Content, Room
 from screens.panes.reading import Source, alert, note
 
-_BLEEDING = 120.0  # seconds since the last crash below which the loop is taken to go on
+_BLEEDING = 45.0  # seconds since the last crash below which the loop is taken to go on
 
 
 def build(source: Source[CrashesSample], room: Room) -> Content:
@@ -30,7 +30,7 @@ def _summary(sample: CrashesSample, now: float, width: int) -> list[Line]:
     causes = "one cause" if len(sample.causes) == 1 else plural(len(sample.causes), "cause")
     head = line(Span(f"{glyphs.BAD} {plural(sample.total, 'crash', 'crashes')}", Role.BAD))
     when = "last ?" if since is None else f"last {figures.ago(since)}"
-    last = line(Span("still crashing, " if bleeding else "", Role.BAD), Span(when, Role.BAD if bleeding else Role.DIM))
+    last = line(Span("crashing now, " if bleeding else "", Role.BAD), Span(when, Role.BAD if bleeding else Role.DIM))
     bars = glyphs.spark(sample.per_bucket, max(0, min(20, width - 20)))
     return [
         spread(head, line(Span(causes, Role.STRONG)), width),
@@ -49,7 +49,8 @@ def _brief(cause: CrashCause, width: int) -> list[Line]:
     if cause.file:
         lines.append(line(_place(cause)))
     if cause.explanation:
-        lines.extend(wrap(cause.explanation, width, Role.STRONG)[:2])
+        # The first clause says what; the whole sentence stands where there is room.
+        lines.extend(wrap(cause.explanation.split(": ")[0], width, Role.STRONG)[:2])
     return lines
 
 
@@ -68,5 +69,5 @@ def _open(cause: CrashCause, width: int) -> list[Line]:
     if cause.explanation:
         lines.extend(wrap(cause.explanation, width, Role.STRONG))
     if cause.confidence:
-        lines.extend(hanging(line(Span("sure: ", Role.DIM)), cause.confidence, width, Role.DIM))
+        lines.extend(hanging(line(Span("how sure  ", Role.DIM)), cause.confidence, width, Role.DIM))
     return lines

@@ -2,7 +2,7 @@
 
 from console.probes.flow import Flow, HopState
 from console.widgets import figures, glyphs
-from console.widgets.line import BLANK, Line, Role, Span, cells, join, line, wrap
+from console.widgets.line import BLANK, Line, Role, Span, cells, join, line, plain, wrap
 from console.widgets.pane import Content, Room
 
 _STATES = {
@@ -15,7 +15,7 @@ _STATES = {
 
 
 def build(flow: Flow | None, room: Room) -> Content:
-    """Return the flow pane; two lines, so that nothing below it moves."""
+    """Return the flow pane: the way, what it costs, and where it stands still if there is room to say so."""
     if flow is None:
         return Content("flow", (line(Span("reading…", Role.DIM)),))
     hops: list[Line] = []
@@ -30,7 +30,7 @@ def build(flow: Flow | None, room: Room) -> Content:
             way = line(way, detail)
     outlook = wrap(flow.outlook, room.width, Role.BAD if flow.losing else Role.STRONG)
     note = line(Span(f"since {figures.clock(flow.since)}", Role.WARN)) if stuck and flow.since else BLANK
-    lines = [way]
-    if stuck is not None and stuck.detail and stuck.detail not in "".join(span.text for span in way):
+    lines = [way, *outlook]
+    if stuck is not None and stuck.detail and stuck.detail not in plain(way):
         lines.extend(wrap(f"{stuck.name}: {stuck.detail}", room.width, Role.WARN)[: 2 if room.open else 1])
-    return Content("flow", (*lines, *outlook), note)
+    return Content("flow", tuple(lines), note)

@@ -60,7 +60,7 @@ def _change(change: Change, base: str, width: int) -> list[Line]:
     sign = _SIGNS.get(change.kind, "•")
     role = Role.WARN if sign == "~" else Role.ACCENT
     size = line(Span(f" {figures.count(change.size)} bytes", Role.DIM)) if change.size is not None else BLANK
-    target = change.target.removeprefix(base)
+    target = change.target.removeprefix("db/").removeprefix(base)
     text = f"{change.before} {glyphs.ARROW} {change.after}" if change.before else change.after
     head = line("  ", Span(f"{sign} ", role), target)
     if text and cells(head) + cells(size) + len(text) + 3 <= width:

@@ -24,7 +24,7 @@ def build(view: RecordAt, room: Room) -> Content:
         return Content("record", tuple(wrap(view.said or "no record lies here", room.width, Role.DIM)))
     here = record.field_at(view.offset)
     names = max((len(field.name) for field in record.fields), default=0)
-    values = min(max((len(field.value) for field in record.fields), default=0), max(8, room.width // 3))
+    values = min(max((len(field.value) for field in record.fields), default=0), max(27, room.width // 3))
     lines = [_field(field, field is here, names, values, room.width) for field in record.fields]
     in_full: list[Line] = []
     if here is not None and any(cells(row) >= room.width for row in lines):

@@ -2,7 +2,7 @@
 
 from console.diagnosis.model import DatabaseReport, Finding, Severity, TableReport, Verdict
 from console.widgets import figures, glyphs
-from console.widgets.line import BLANK, Line, Role, Span, bounded, cells, hanging, left, line, right, spread, wrap
+from console.widgets.line import BLANK, Line, Role, Span, bounded, crop, hanging, left, line, plain, right, spread, wrap
 from console.widgets.pane import Content, Room
 from screens.panes.reading import Source, alert, note
 
@@ -103,13 +103,18 @@ def _head(table: TableReport, names: int, width: int) -> Line:
 
 
 def _brief(table: TableReport, names: int, width: int) -> list[Line]:
+    """Return the verdict and at most two lines about the next step, its action first."""
+    head = _head(table, names, width)
     if table.verdict is Verdict.HEALTHY:
-        return [_head(table, names, width)]
-    step = f"{table.next_step.action}: " if table.next_step.action else ""
-    label = line(" " * _INDENT, Span(step, Role.KEY))
-    reason = wrap(table.next_step.reason or _first_message(table), width - cells(label))
-    rest = [line(" " * cells(label), row) for row in reason[1:2]]
-    return [_head(table, names, width), line(label, *reason[:1]), *rest]
+        return [head]
+    action = f"{table.next_step.action}: " if table.next_step.action else ""
+    text = wrap(action + (table.next_step.reason or _first_message(table)), width - _INDENT)
+    rows = [line(" " * _INDENT, row) for row in text[:2]]
+    if text:
+        rows[0] = line(" " * _INDENT, Span(action, Role.KEY), plain(text[0]).removeprefix(action.rstrip()).lstrip())
+    if len(text) > 2:
+        rows[1] = line(crop(rows[1], width - 1), "…")
+    return [head, *rows]
 
 
 def _first_message(table: TableReport) -> str:
@@ -138,7 +143,8 @@ def _open(table: TableReport, names: int, width: int) -> list[Line]:
         label = line(indent, Span(f"next  {table.next_step.action or 'decide'}  ", Role.KEY))
         lines.extend(hanging(label, table.next_step.reason, width))
     for finding in table.findings:
-        lines.extend(hanging(line(indent, finding_mark(finding), " "), finding.message, width, _tone(finding)))
+        said = f"{finding.message} ({finding.evidence})" if finding.evidence else finding.message
+        lines.extend(hanging(line(indent, finding_mark(finding), " "), said, width, _tone(finding)))
     for step in table.blocked_steps:
         label = line(indent, Span(f"{glyphs.BAD} not now  ", Role.WARN), Span(f"{step.action}: ", Role.STRONG))
         lines.extend(hanging(label, step.reason, width, Role.DIM))
