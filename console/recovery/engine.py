@@ -10,6 +10,7 @@ from pathlib import Path
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.recovery import undoing
+from console.recovery.availability import availability
 from console.recovery.diagnosing import DiskReports
 from console.recovery.evidence_index import EvidenceIndex, table_stamp
 from console.recovery.execution import Executor, OnProgress, read_entry_plan, sentence, write_entry
@@ -63,20 +64,14 @@ class Engine:
 
     def availability(self, table: str | None) -> tuple[Availability, ...]:
         """Return each action with what stands against it now, for `table` or for the station."""
-        context = self._context()
-        found = self._table(table)
-        report = context.report(table) if table is not None else None
-        against = {spec.id: self._against(spec, found, context) for spec in self.specs()}
-        recommended = _first_step(report.next_step.action if report is not None else None, against)
-        return tuple(
-            Availability(spec, table, against[spec.id], recommended=spec.id == recommended) for spec in self.specs()
-        )
+        return availability(self._context(), self.specs(), self._table(table))
 
     def plan(self, action: str, table: str | None = None) -> Plan:
         """Return what would be done. An action that was cut off is shown as confirmed: running it finishes it."""
         spec_of(action)
+        found = self._table(table)
         for entry in self.unfinished():
-            if entry.action == action and entry.table == table:
+            if entry.action == action and entry.table == (found.name if found is not None else None):
                 return read_entry_plan(self.state, entry.id)
         return self._plan(action, table, self._context(), lock_held=False)
 
@@ -154,21 +149,6 @@ class Engine:
                 return undoing.undo(self.journal, found, run, self._root, phrase, on_progress)
 
     # ---- inside ----------------------------------------------------------------------------------------------------
-
-    def _against(self, spec: ActionSpec, table: TableDirectory | None, context: PlanContext) -> tuple[Refusal, ...]:
-        """Return what stands against an action: the policy first, since a plan may cost more to make."""
-        if spec.needs_table and table is None:
-            return (Refusal("no-table", "it works on one table", "choose a table first"),)
-        refusals = Door(context, spec, table, lock_held=False).refusals(None)
-        if refusals:
-            return refusals
-        try:
-            plan = action_module(spec.id).plan(context, table.name if table is not None and spec.needs_table else None)
-        except WalmedicError as error:
-            return (Refusal("cannot-be-planned", str(error), "walmedic check says what is there"),)
-        if plan.refused or plan.needed:
-            return plan.refused
-        return (Refusal("not-needed", "there is nothing for it to do", "nothing"),)
 
     def _finish(self, entry: Entry, server_lock: ServerLock, on_progress: OnProgress | None) -> RunResult:
         if entry.outcome is not None:
@@ -316,17 +296,6 @@ class _Locks:
     def __exit__(self, *_: object) -> None:
         self._server.release()
         self._station.release()
-
-
-def _first_step(wanted: str | None, against: dict[str, tuple[Refusal, ...]]) -> str | None:
-    """Return the action to take first: what the table needs or what comes before it, else what brings all back up."""
-    if wanted in against:
-        if not against[wanted]:
-            return wanted
-        # A writer that goes on retrying is stopped first, whatever else stands in the way.
-        before = ("freeze-writer", *(refusal.instead for refusal in against[wanted]))
-        return next((action for action in before if action in against and not against[action]), None)
-    return next((action for action in ("start-server", "thaw-writer") if not against[action]), None)
 
 
 def _check_phrase(plan: Plan, phrase: str) -> None:
