@@ -1,0 +1,120 @@
+"""Locks: one owner at a time, the holder named, nothing created to prove that a server is gone."""
+
+import fcntl
+import multiprocessing
+import os
+import time
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import pytest
+
+from console.recovery.locks import LockedError, ServerLock, StationLock, server_is_down
+from console.recovery.state import StateDir
+
+_FORK = multiprocessing.get_context("fork")
+
+
+def test_the_second_is_told_who_holds_it(tmp_path: Path) -> None:
+    first, second = (StationLock(StateDir(tmp_path / "state"), tmp_path) for _ in range(2))
+    first.acquire("restore-sequencer orders")
+    with pytest.raises(LockedError, match=rf"pid {os.getpid()}.*restore-sequencer orders"):
+        second.acquire("undo")
+    holder = second.holder()
+    assert holder is not None
+    assert holder.pid == os.getpid()
+    first.release()
+    assert second.holder() is None
+    second.acquire("undo")
+    second.release()
+
+
+def test_the_same_database_under_two_names_has_one_lock(tmp_path: Path) -> None:
+    (tmp_path / "db").mkdir()
+    (tmp_path / "other").symlink_to(tmp_path / "db")
+    state = StateDir(tmp_path / "state")
+    assert StationLock(state, tmp_path / "db").path == StationLock(state, tmp_path / "other").path
+    assert StationLock(state, tmp_path).path != StationLock(state, tmp_path / "db").path
+
+
+def _race(folder: str, rounds: int, barrier: Barrier) -> None:
+    root = Path(folder)
+    lock = StationLock(StateDir(root / "state"), root)
+    for _ in range(rounds):
+        barrier.wait()
+        try:
+            lock.acquire("race")
+        except LockedError:
+            pass
+        else:
+            owner = os.open(root / "owner", os.O_CREAT | os.O_EXCL)  # fails where there are two owners
+            os.close(owner)
+            with (root / "grants").open("a") as grants:
+                grants.write("x")
+            barrier.wait()
+            (root / "owner").unlink()
+            lock.release()
+            continue
+        barrier.wait()
+
+
+def test_a_thousand_races_never_have_two_owners(tmp_path: Path) -> None:
+    rounds = 1000
+    barrier = _FORK.Barrier(2)
+    racers = [_FORK.Process(target=_race, args=(str(tmp_path), rounds, barrier)) for _ in range(2)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join(120)
+        assert racer.exitcode == 0
+    assert rounds * 0.95 < len((tmp_path / "grants").read_text()) <= 2 * rounds
+
+
+def _hold_and_die(path: str, ready: Barrier) -> None:
+    StationLock(StateDir(Path(path) / "state"), Path(path)).acquire("dying")
+    ready.wait()
+    time.sleep(60)
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
+    ready = _FORK.Barrier(2)
+    holder = _FORK.Process(target=_hold_and_die, args=(str(tmp_path), ready))
+    holder.start()
+    ready.wait()
+    lock = StationLock(StateDir(tmp_path / "state"), tmp_path)
+    with pytest.raises(LockedError):
+        lock.acquire("next")
+    holder.kill()
+    holder.join()
+    lock.acquire("next")
+    lock.release()
+
+
+def test_a_missing_server_lock_proves_nothing_and_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(LockedError, match="missing"):
+        ServerLock(tmp_path).acquire()
+    assert server_is_down(tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").touch()
+    (tmp_path / "tables.d.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(LockedError, match="cannot be opened"):
+        ServerLock(tmp_path).acquire()
+
+
+def test_the_server_lock_is_won_only_while_nobody_holds_it(tmp_path: Path) -> None:
+    path = tmp_path / "tables.d.lock"
+    path.touch()
+    assert server_is_down(tmp_path) is True
+    with path.open() as server:
+        fcntl.flock(server, fcntl.LOCK_EX)
+        assert server_is_down(tmp_path) is False
+        with pytest.raises(LockedError, match=rf"a QuestDB server lives on this database \(pid {os.getpid()}\)"):
+            ServerLock(tmp_path).acquire()
+    lock = ServerLock(tmp_path)
+    lock.acquire()
+    assert lock.held
+    assert server_is_down(tmp_path) is False
+    lock.release()

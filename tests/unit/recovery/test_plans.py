@@ -1,0 +1,80 @@
+"""Plans: an id that covers what they rest on, the phrase of the contract, JSON there and back."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from console.recovery import plans
+from console.recovery.model import ActionSpec, Change, Danger, Fact, Plan, Refusal, Requirement, RowsLost, Stage
+from console.recovery.registry import UnknownActionError, action_ids, action_module, spec_of
+
+_SPEC = ActionSpec("repair-log", "Repair", Danger.DATA, True, "…", "by rename")
+
+
+def _plan(**changed: object) -> Plan:
+    said: dict[str, object] = {
+        "station": "hot",
+        "table": "orders",
+        "why": "because",
+        "stages": (Stage("build", "build", "build-directory", {"n": 1}, (Change("create", "t", size=3),)),),
+        "facts": (Fact("t/_txn", "abc"),),
+        "rows_lost": RowsLost.exact(0),
+        "refused": (Refusal("code", "reason", "instead"),),
+        "requirements": (Requirement("claim", True, "evidence"),),
+        "attachments": {"head": b"123"},
+    }
+    return plans.make_plan(_SPEC, **{**said, **changed})  # type: ignore[arg-type]
+
+
+def test_the_same_plan_has_the_same_id_and_any_other_another() -> None:
+    others = [
+        _plan(table="trades"),
+        _plan(facts=(Fact("t/_txn", "abd"),)),
+        _plan(stages=()),
+        _plan(attachments={"head": b"124"}),
+        _plan(rows_lost=RowsLost("bound", 0)),
+        _plan(rows_maybe_twice=1),
+    ]
+    assert _plan().plan_id == _plan(why="told otherwise").plan_id
+    assert len({_plan().plan_id, *(other.plan_id for other in others)}) == 1 + len(others)
+
+
+@pytest.mark.parametrize(
+    ("danger", "table", "lost", "phrase"),
+    [
+        (Danger.DATA, "orders", RowsLost.exact(0), "orders lose 0"),
+        (Danger.DATA, "orders", RowsLost.exact(1000), "orders lose 1000"),
+        (Danger.DATA, "orders", RowsLost("bound", 1000), "orders lose up-to-1000"),
+        (Danger.DATA, "orders", RowsLost("unknown", None), "orders lose unknown"),
+        (Danger.SERVICE, None, RowsLost.exact(0), "repair-log hot"),
+        (Danger.SAFE, "orders", RowsLost.exact(0), "repair-log orders"),
+        (Danger.DATA, "or[/b]\x1b[31mders\n", RowsLost.exact(0), "or[/b]ders lose 0"),
+    ],
+)
+def test_the_phrase_is_the_contract(danger: Danger, table: str | None, lost: RowsLost, phrase: str) -> None:
+    assert plans.confirmation(replace(_SPEC, danger=danger), "hot", table, lost) == phrase
+
+
+def test_json_goes_there_and_back() -> None:
+    plan = _plan()
+    document = json.loads(json.dumps(plans.to_json(plan)))
+    assert document["schema"] == 1
+    contract = "plan_id action table confirmation rows_lost rows_maybe_twice refused stages undo rehearsed"
+    assert set(contract.split()) <= set(document)
+    assert plans.from_json(document) == plan
+
+
+def test_the_registry_holds_every_action_of_its_own_name() -> None:
+    assert {"freeze-writer", "stop-server", "capture-evidence", "restore-sequencer", "rebuild-sequencer"} <= set(
+        action_ids()
+    )
+    for action in action_ids():
+        spec = spec_of(action)
+        assert spec.id == action
+        assert spec.summary.endswith(".")
+        assert not spec.opposite or spec.opposite in action_ids()
+        # What touches a table's files needs the server down and evidence; what does not needs neither.
+        assert spec.offline == spec.needs_evidence == (spec.danger is Danger.DATA and spec.needs_table)
+    with pytest.raises(UnknownActionError, match="the actions are freeze-writer"):
+        action_module("drop-table")
