@@ -5,6 +5,7 @@ asks server and queue itself whether everything came back.
 """
 
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import psycopg
@@ -14,7 +15,9 @@ from console.diagnosis.crashes import crash_logs_in, examine
 from console.diagnosis.model import Verdict
 from console.recovery.diagnosing import DiskReports
 from console.recovery.engine import Engine
-from console.recovery.model import Outcome, Plan, Progress
+from console.recovery.model import Claim, Outcome, Plan, Progress
+from console.recovery.rehearsal.model import RehearsalOutcome
+from console.recovery.rehearsal.rehearsing import rehearse
 from console.station import answers, backlog
 from console.station.build import Scenario, Station
 from console.station.downloads import Say
@@ -62,12 +65,26 @@ def _step(engine: Engine, action: str, table: str | None, say: Say) -> bool:
     _show(plan, say)
     if plan.refused:
         return False
+    if table is not None and not _rehearsal(engine, action, table, say):
+        return False
     result = engine.run(plan, plan.confirmation, lambda progress: _progress(progress, say))
-    for claim in result.verification:
-        said = claim.expected if claim.ok else f"expected {claim.expected}, found {claim.found}"
-        say(f"    {'proven' if claim.ok else 'NOT PROVEN'}: {claim.claim}: {said}")
+    _claims(result.verification, say)
     say(f"    {result.outcome}: {result.message}")
     return result.outcome in (Outcome.DONE, Outcome.NOT_NEEDED)
+
+
+def _rehearsal(engine: Engine, action: str, table: str, say: Say) -> bool:
+    """Carry the plan out on a clone first; return whether that went well."""
+    ended = rehearse(engine, action, table)
+    say(f"    rehearsal: {ended.message} ({ended.seconds:.1f} s)")
+    _claims([claim for claim in ended.verification if not claim.ok], say)
+    return ended.outcome in (RehearsalOutcome.PASSED, RehearsalOutcome.NOT_NEEDED)
+
+
+def _claims(claims: Iterable[Claim], say: Say) -> None:
+    for claim in claims:
+        said = claim.expected if claim.ok else f"expected {claim.expected}, found {claim.found}"
+        say(f"    {'proven' if claim.ok else 'NOT PROVEN'}: {claim.claim}: {said}")
 
 
 def _show(plan: Plan, say: Say) -> None:

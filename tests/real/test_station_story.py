@@ -23,6 +23,9 @@ def test_the_whole_recovery_as_text_loses_nothing(tmp_path: Path) -> None:
     assert any("market_orderbook: broken" in line and "rows at risk 6,359" in line for line in lines)
     assert "typed: market_orderbook lose 0" in lines
     assert "typed: market_trades lose 0" in lines
+    rehearsals = [line for line in lines if line.startswith("rehearsal: passed on a clone")]
+    assert len(rehearsals) == 2
+    assert "412,445 rows" in rehearsals[0]
     assert "market_orderbook: 412,445 of 412,445 rows until the power loss" in lines
     assert "market_trades: 160,594 of 160,594 rows until the power loss" in lines
     assert "the backlog is drained" in lines
