@@ -10,7 +10,8 @@ from rich.text import Text
 from console.commands.options import Invocation, station_options
 from console.diagnosis.database import diagnose
 from console.diagnosis.model import DatabaseReport, Severity, TableReport, Verdict
-from console.diagnosis.server_facts import ServerFacts, read_server_facts, server_lives
+from console.diagnosis.server_facts import ServerFacts, read_server_facts
+from console.diagnosis.server_lock import server_lives
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
 from console.text import clean_line, plural
@@ -52,7 +53,7 @@ def located(invocation: Invocation) -> DatabaseRoot:
 
 def ask_server(invocation: Invocation, database: DatabaseRoot) -> tuple[ServerFacts | None, str]:
     """Return the server's facts, or why there are none. A bare directory's server is asked only where one lives."""
-    if invocation.settings.bare and server_lives(database) is not True:
+    if invocation.settings.bare and server_lives(database.db) is not True:
         return None, "SQL: no server lives on this directory, and it belongs to no configured station"
     facts = read_server_facts(invocation.settings.questdb, database)
     return (None, facts) if isinstance(facts, str) else (facts, "")

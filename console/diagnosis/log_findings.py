@@ -7,10 +7,11 @@ import numpy as np
 
 from console.diagnosis.log_lengths import missing_bytes, shortfall
 from console.diagnosis.model import Code, Finding, Severity
+from console.diagnosis.server_lock import server_lives
 from console.diagnosis.table_facts import Sequencer, TableFacts
 from console.questdb.sequencer_metadata import SequencerMetadata
 from console.questdb.structure_log import StructureLog
-from console.questdb.txn_log import HEADER_SIZE, MAX_TXN_OFFSET, RECORD_SIZE, LogState
+from console.questdb.txn_log import HEADER_SIZE, MAX_TXN_OFFSET, RECORD_SIZE, STRUCTURE_CHANGE, LogState
 from console.text import plural
 
 _MOST_RUNS: Final = 20
@@ -236,6 +237,8 @@ def _last_version(facts: TableFacts, sequencer: Sequencer, file: str, at: int) -
     regressed = any(low <= scan.max_txn <= high for low, high in scan.check.structure_regress)
     if expected < 0 or scan.last_version == expected or regressed:
         return
+    if expected == scan.last_version + 1 and _on_its_way(facts, sequencer, expected):
+        return
     if (zeroed and scan.max_txn > scan.applied) or scan.max_txn < scan.applied or scan.beyond:
         return  # told as a zeroed record, or as a header that is too low, already
     message = (
@@ -243,6 +246,21 @@ def _last_version(facts: TableFacts, sequencer: Sequencer, file: str, at: int) -
         f"_meta {expected:,}: inserts work, every ALTER fails"
     )
     yield Finding(Code.LOG_STRUCTURE_VERSION_REGRESS, Severity.RISK, message, file, at, scan.max_txn)
+
+
+def _on_its_way(facts: TableFacts, sequencer: Sequencer, version: int) -> bool:
+    """Return whether a live server is making this change: record and `_meta` first, then the disk, maxTxn last."""
+    if server_lives(facts.directory.path.parent) is False:
+        return False
+    at = (sequencer.max_txn or 0) + 1
+    try:
+        records = sequencer.log.records(at, at)
+    except OSError:
+        return False
+    return bool(len(records)) and (int(records["wal_id"][0]), int(records["structure_version"][0])) == (
+        STRUCTURE_CHANGE,
+        version,
+    )
 
 
 def can_crash(facts: TableFacts) -> bool:

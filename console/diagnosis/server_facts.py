@@ -1,7 +1,5 @@
 """What the server says, read once over PGWire and believed only where it provably serves the same db directory."""
 
-import fcntl
-import os
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -37,28 +35,6 @@ class ServerFacts:
 
     wal_tables: Mapping[str, ServerTableFacts]
     wal_enabled: frozenset[str] = field(default_factory=frozenset)
-
-
-def server_lives(database: DatabaseRoot) -> bool | None:
-    """Return whether a server holds the registry's lock; None where that cannot be known (no lock file, no right).
-
-    A shared lock is tried and given back at once: it fails exactly while another holds the exclusive one.
-    """
-    try:
-        fd = os.open(database.lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
-    return False
 
 
 def read_server_facts(settings: QuestDBSettings, database: DatabaseRoot) -> ServerFacts | str:

@@ -1,13 +1,15 @@
 """One table: facts, findings, verdict. What is found does not depend on whether a server runs."""
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from console.diagnosis.log_findings import can_crash, log_findings
 from console.diagnosis.log_scan import LogScan
 from console.diagnosis.model import Code, Finding, Severity, TableReport
 from console.diagnosis.purge_clock import PurgeClock, purge_clock
 from console.diagnosis.sequencer_findings import backup_findings, best_backup, loadable, sequencer_findings
+from console.diagnosis.server_lock import server_lives
 from console.diagnosis.table_facts import Sequencer, TableFacts, read_facts
 from console.diagnosis.txn_findings import set_back, txn_findings
 from console.diagnosis.unapplied import Unapplied, decide
@@ -25,7 +27,8 @@ from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem
 from console.questdb.txn_log import LogState
 
-_SETTLE = 3
+_READINGS = 4
+_PAUSE = 0.05  # seconds between two readings
 _ORDER = {Severity.DAMAGE: 0, Severity.RISK: 1, Severity.NOTE: 2}
 
 
@@ -85,25 +88,37 @@ class TableDiagnosis:
 
 
 def examine_table(directory: TableDirectory) -> TableDiagnosis:
-    """Return the diagnosis of one WAL table, read again where a running server moved it meanwhile."""
-    made = _examine(directory)
-    for _ in range(_SETTLE - 1):
-        if not any(finding.severity is not Severity.NOTE for finding in made.findings):
-            break
-        again = _examine(directory)
-        settled = _marks(again.facts) == _marks(made.facts)
-        made = again
-        if settled:
-            break
-    return made
+    """Return the diagnosis of one WAL table; under a live server only what several readings found at the same place.
+
+    The files of a busy table are read one after another and need not belong together; a structure change is on its way
+    between them for as long as the disk takes to write it.
+    """
+    readings = [judge(read_facts(directory))]
+    if not _grave(readings[0]) or server_lives(directory.path.parent) is False:
+        return readings[0]
+    while _grave(readings[-1]) and len(readings) < _READINGS:
+        time.sleep(_PAUSE)
+        readings.append(judge(read_facts(directory)))
+    return _lasting(readings)
 
 
-def _marks(facts: TableFacts) -> tuple[object, ...]:
-    return (facts.applied, facts.sequencer.max_txn, len(facts.inventory), facts.sequencer.log.file_size)
+def _grave(diagnosis: TableDiagnosis) -> set[tuple[object, ...]]:
+    """Return where findings that are more than a note are."""
+    return {_place(finding) for finding in diagnosis.findings if finding.severity is not Severity.NOTE}
 
 
-def _examine(directory: TableDirectory) -> TableDiagnosis:
-    return judge(read_facts(directory))
+def _place(finding: Finding) -> tuple[object, ...]:
+    return (finding.code, finding.file, finding.offset, finding.seq_txn)
+
+
+def _lasting(readings: list[TableDiagnosis]) -> TableDiagnosis:
+    """Return the last reading without the grave findings that another one did not have."""
+    last = readings[-1]
+    common = set.intersection(*map(_grave, readings))
+    kept = tuple(f for f in last.findings if f.severity is Severity.NOTE or _place(f) in common)
+    purged = any(finding.code is Code.WAL_AT_RISK_OF_PURGE for finding in kept)
+    clock = last.clock if purged else PurgeClock("the table is being written to")
+    return replace(last, findings=kept, clock=clock)
 
 
 def judge(facts: TableFacts) -> TableDiagnosis:
@@ -148,7 +163,9 @@ def _sweep_stopped(facts: TableFacts) -> str:
 
 def _listing(facts: TableFacts) -> list[Finding]:
     """Return what keeps the table from being seen whole: symlinks, directories and files that cannot be read."""
-    problems: list[Problem] = [*facts.directory.problems, *facts.directory.listing_problems()]
+    # Not what the directory was listed with: an ALTER replaces `_meta`, which is missing for a moment.
+    problems: list[Problem] = [*([facts.metadata] if isinstance(facts.metadata, Problem) else facts.metadata.problems)]
+    problems += facts.directory.listing_problems()
     problems += [problem for wal in facts.inventory.wals for problem in wal.problems]
     return [
         Finding(Code.UNREADABLE, Severity.RISK, f"{problem.file.name}: {problem.what}", facts.relative(problem.file))

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from console.diagnosis.model import Code, Finding, Severity
 from console.diagnosis.table import TableDiagnosis
 from console.questdb.layout import TableDirectory
+from console.questdb.txn_log import read_log
 from console.questdb.view_state import ViewState, read_view
 
 
@@ -31,7 +32,8 @@ def _behind(table: TableDirectory, state: ViewState, base: TableDiagnosis) -> Fi
     file = f"{table.directory}/_mv.s"
     if scan is None or applied is None or needs < 0:
         return None
-    if needs > max(scan.believed, applied):
+    # The base table was read before the view: under a live server it may have moved on since.
+    if needs > max(scan.believed, applied) and needs > (read_log(base.facts.sequencer.path).max_txn or 0):
         message = (
             f"the view is refreshed up to seqTxn {needs:,} of {base.facts.directory.name}, which has {scan.believed:,} "
             "now: its numbers began anew, so the view takes nothing in until they pass that"

@@ -1,0 +1,172 @@
+"""Healthy tables give no damage finding: grown at random, read while the server writes, killed while it writes.
+
+What is predicted of them from disk is what the server shows once it has applied everything.
+"""
+
+import contextlib
+import random
+import threading
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from console.diagnosis.database import diagnose
+from console.diagnosis.model import DatabaseReport, Severity, Verdict
+from console.questdb.layout import DatabaseRoot
+from console.recovery.expectation import Expectation, expectation_of
+from console.recovery.private_server import PrivateServer, ServerBinary
+from tests.real.generated_tables import Batch, Recipe, build, wait_until_applied
+
+SEEDS = range(9000, 9048)
+WRITERS = 4
+LIVELY = (
+    "create table ticks (ts timestamp, sym symbol index, px double, note varchar) timestamp(ts) partition by hour wal",
+    "create table book (ts timestamp, sym symbol, bid double) timestamp(ts) partition by day wal "
+    "dedup upsert keys(ts, sym)",
+    "create table emptied (ts timestamp, v long) timestamp(ts) partition by day wal",
+    "create table changing (ts timestamp, v int) timestamp(ts) partition by day wal",
+    "create materialized view hourly as (select ts, sym, avg(px) px from ticks sample by 1h) partition by day",
+)
+
+
+def grave(report: DatabaseReport) -> list[str]:
+    """Return every finding that is more than a note, in words."""
+    found = [finding for table in report.tables for finding in table.findings]
+    return [
+        f"{finding.code} {finding.file}: {finding.message} ({finding.evidence})"
+        for finding in (*found, *report.findings)
+        if finding.severity is not Severity.NOTE
+    ]
+
+
+@pytest.fixture(scope="module")
+def grown(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> Batch:
+    """Tables of many shapes in both log formats, some rows applied and some not, killed; WAL purged in part."""
+    return build(tmp_path_factory.mktemp("grown") / "root", [Recipe.drawn(seed) for seed in SEEDS], questdb)
+
+
+def test_grown_tables_are_healthy_and_what_they_will_hold_is_known(grown: Batch, questdb: ServerBinary) -> None:
+    database = DatabaseRoot.locate(grown.root)
+    report = diagnose(database)
+    assert grave(report) == []
+    reports = {table.table: table for table in report.tables}
+    assert len(reports) == len(SEEDS)
+    assert all(table.verdict is Verdict.HEALTHY and table.rows_at_risk == 0 for table in reports.values())
+    expected = {recipe.name: expectation_of(database.table(recipe.name)) for recipe in grown.recipes}
+    with PrivateServer(grown.root, questdb) as server:
+        wait_until_applied(server)
+        for recipe in grown.recipes:
+            _compare(server, recipe, expected[recipe.name], reports[recipe.name].rows_unapplied)
+        assert [f for f in grave(diagnose(database)) if "server" not in f] == []
+    assert sum(1 for each in expected.values() if each.exact) >= len(SEEDS) // 2
+
+
+def _compare(server: PrivateServer, recipe: Recipe, expected: Expectation, unapplied: int | None) -> None:
+    count, low, high = server.query(f"select count(), min(ts)::long, max(ts)::long from {recipe.name}")[0]
+    assert unapplied is not None
+    if recipe.dedup:
+        assert count <= expected.rows
+        return
+    assert count == expected.rows, recipe
+    if not expected.exact:
+        return
+    assert (low, high) == (expected.min_ts, expected.max_ts), recipe
+    partitions = server.query(f"select name, numRows from table_partitions('{recipe.name}')")
+    assert {str(name): int(rows) for name, rows in partitions} == dict(expected.partitions), recipe
+
+
+class Load:
+    """Writers of their own connections that commit as fast as they can, until told to stop or the server dies."""
+
+    def __init__(self, server: PrivateServer) -> None:
+        self._server = server
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._write, args=(n,), daemon=True) for n in range(WRITERS)]
+        self.commits = 0
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(20)
+
+    def _write(self, number: int) -> None:
+        rng = random.Random(number)
+        with contextlib.suppress(psycopg.Error, OSError), self._server.connect() as connection:
+            while not self._stop.is_set():
+                connection.execute(self._statement(rng, number).encode())
+                self.commits += 1
+
+    def _statement(self, rng: random.Random, number: int) -> str:
+        hour, minute = rng.randrange(24), rng.randrange(60)  # out of order more often than not
+        ts = f"timestamp_sequence('2025-01-0{rng.randint(1, 3)}T{hour:02d}:{minute:02d}', 1000000)"
+        rows = rng.randint(1, 40)
+        if number == 0:
+            return rng.choice(
+                [
+                    f"insert into emptied select {ts}, x from long_sequence({rows})",
+                    f"insert into emptied select {ts}, x from long_sequence({rows})",
+                    "truncate table emptied",
+                    f"update ticks set px = {rng.random()} where sym = 's1'",
+                ]
+            )
+        if number == 1:
+            column = f"c{rng.randrange(10**6)}"
+            return rng.choice(
+                [
+                    f"insert into changing (ts, v) select {ts}, x::int from long_sequence({rows})",
+                    f"insert into changing (ts, v) select {ts}, x::int from long_sequence({rows})",
+                    f"alter table changing add column {column} int",
+                ]
+            )
+        if number == 2:
+            return f"insert into book select {ts}, 's' || (x % 5), x * 0.1 from long_sequence({rows})"
+        return (
+            f"insert into ticks select {ts}, 's' || (x % 9), x * 0.5, rnd_varchar(0, 30, 2) from long_sequence({rows})"
+        )
+
+
+@pytest.fixture(scope="module")
+def lively(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of the tables that are written to while they are read."""
+    return tmp_path_factory.mktemp("lively")
+
+
+def test_tables_read_while_the_server_writes_purges_and_dies(lively: Path, questdb: ServerBinary) -> None:
+    settings = {"cairo.wal.purge.interval": "300", "cairo.wal.segment.rollover.row.count": "400"}
+    looks = 0
+    for round_number in range(2):
+        with PrivateServer(lively, questdb, settings=settings) as server:
+            if not round_number:
+                for statement in LIVELY:
+                    server.query(statement)
+            database = DatabaseRoot.locate(lively)
+            with Load(server) as load:
+                until = time.monotonic() + 3
+                while time.monotonic() < until:
+                    assert grave(diagnose(database)) == []
+                    looks += 1
+                assert load.commits > 20
+                server.kill()
+        report = diagnose(database)
+        assert grave(report) == []
+        assert all(table.rows_unapplied is not None for table in report.tables if table.wal)
+    assert looks > 4
+    with PrivateServer(lively, questdb, settings=settings) as server:
+        wait_until_applied(server)
+        server.query("rename table emptied to renamed")
+        server.query("insert into renamed values ('2025-02-01', 1)")
+        time.sleep(1)
+        report = diagnose(database)
+        assert grave(report) == []
+        assert {table.table for table in report.tables} >= {"renamed", "ticks", "book", "changing", "hourly"}
+        counts = {name: server.query(f"select count() from {name}")[0][0] for name in ("ticks", "changing")}
+    after = {table.table: table for table in diagnose(database).tables}
+    assert grave(diagnose(database)) == []
+    assert {name: after[name].rows_applied for name in counts} == counts
