@@ -189,7 +189,7 @@ def _log_lengths(scale: int, true_size: bool) -> dict[str, int]:
 
 def _wait_for_purge(layout: Layout) -> None:
     """Wait until the WAL of the applied rows is gone, as it is on a station that has run for long."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     old = sequencer.PAST_WALS
     while time.monotonic() < deadline:
         left = [

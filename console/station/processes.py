@@ -18,7 +18,7 @@ from console.station.configuration import MARK
 from console.station.layout import UNITS, Layout, StationError
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_STARTS_WITHIN = 15.0
+_STARTS_WITHIN = 60.0
 _ENDS_WITHIN = 30.0
 
 

@@ -187,7 +187,7 @@ def _wait_for_drain(built: Station) -> bool:
 
 
 def _grows(built: Station, table: str, before: int) -> bool:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if answers.row_count(built.layout, table) > before:
             return True

@@ -26,7 +26,7 @@ from console.station.sequencer import whole_size
 _PAGE = 4096
 
 
-def _until(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+def _until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
@@ -156,7 +156,7 @@ def test_a_killed_demo_is_cleared_by_the_next_and_a_hangup_leaves_nothing(tmp_pa
         second = serve()
         assert not any(process.is_running() for process in left)
         second.send_signal(signal.SIGHUP)
-        second.wait(30)
+        second.wait(60)
         assert processes.processes_of(place) == []
     finally:
         first.kill()
