@@ -165,8 +165,7 @@ def _listing(facts: TableFacts) -> list[Finding]:
     """Return what keeps the table from being seen whole: symlinks, directories and files that cannot be read."""
     # Not what the directory was listed with: an ALTER replaces `_meta`, which is missing for a moment.
     problems: list[Problem] = [*([facts.metadata] if isinstance(facts.metadata, Problem) else facts.metadata.problems)]
-    problems += facts.directory.listing_problems()
-    problems += [problem for wal in facts.inventory.wals for problem in wal.problems]
+    problems += facts.obstacles
     return [
         Finding(Code.UNREADABLE, Severity.RISK, f"{problem.file.name}: {problem.what}", facts.relative(problem.file))
         for problem in dict.fromkeys(problems)

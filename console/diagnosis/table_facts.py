@@ -12,7 +12,7 @@ from console.diagnosis.log_scan import LogScan, scan_log
 from console.diagnosis.segment_inventory import SegmentInventory, read_inventory
 from console.questdb.conversion import Conversion, read_conversion
 from console.questdb.layout import TableDirectory
-from console.questdb.reading import Problem
+from console.questdb.reading import Problem, ProblemKind, join_problems, list_directory
 from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer_metadata
 from console.questdb.structure_log import StructureLog, read_structure_log
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
@@ -65,6 +65,7 @@ class TableFacts:
     inventory: SegmentInventory
     conversion: Conversion
     owners: tuple[Owner, ...]
+    obstacles: tuple[Problem, ...]
 
     @property
     def applied(self) -> int | None:
@@ -107,7 +108,8 @@ def read_facts(directory: TableDirectory) -> TableFacts:
         backups=tuple(read_sequencer(path, now, inventory) for path in directory.sequencer_backups()),
         inventory=inventory,
         conversion=read_conversion(directory.path),
-        owners=_owners(directory),
+        owners=_owners(directory, inventory),
+        obstacles=_obstacles(directory, inventory),
     )
 
 
@@ -124,7 +126,18 @@ def read_sequencer(path: Path, applied: int, inventory: SegmentInventory) -> Seq
     )
 
 
-def _owners(directory: TableDirectory) -> tuple[Owner, ...]:
+def _obstacles(directory: TableDirectory, inventory: SegmentInventory) -> tuple[Problem, ...]:
+    """Return what keeps the table from being seen whole: symlinks, and directories that cannot be listed."""
+    entries, problem = list_directory(directory.path)
+    links = [
+        Problem(ProblemKind.UNREADABLE, "it is a symbolic link, which is never followed", entry.path)
+        for entry in entries
+        if entry.is_symlink
+    ]
+    return join_problems(problem, links, *(wal.problems for wal in inventory.wals))
+
+
+def _owners(directory: TableDirectory, inventory: SegmentInventory) -> tuple[Owner, ...]:
     """Return owners of `_txn` (first, where it exists) and of what the server writes beside it."""
     places = [directory.path / "_txn", directory.sequencer]
     try:
@@ -132,7 +145,7 @@ def _owners(directory: TableDirectory) -> tuple[Owner, ...]:
             places += sorted(directory.sequencer / entry.name for entry in entries)
     except OSError:
         pass
-    places += [wal.path for wal in directory.wals()]
+    places += [wal.path for wal in inventory.wals]
     found = []
     for place in places:
         try:
