@@ -202,7 +202,7 @@ class Journal:
     def _content(self) -> bytes:
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return b""
         except OSError as error:
             raise JournalError(f"the journal {self.path} cannot be read ({error.strerror})") from error

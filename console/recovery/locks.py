@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from console.errors import WalmedicError
-from console.recovery.state import StateDir
+from console.recovery.state import StateDir, StateError
 from console.text import clean_line
 
 SERVER_LOCK_NAME = "tables.d.lock"
@@ -67,7 +67,10 @@ class StationLock:
     def acquire(self, doing: str) -> None:
         """Take the lock. Raises LockedError naming the holder, StateError where the state directory is unusable."""
         self._state.made(self.path.parent)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StateError(f"the lock {self.path} cannot be opened ({error.strerror}); nothing was done") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -83,9 +86,10 @@ class StationLock:
             "pid": os.getpid(), "user": who(), "host": socket.gethostname(), "tty": terminal(), "since": now,
             "doing": doing,
         }  # fmt: skip
-        content = json.dumps(holder_now).encode()
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, content, 0)
+        # The lock is what counts; who holds it is told as well as the disk lets us.
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(holder_now).encode(), 0)
 
     def holder(self) -> Holder | None:
         """Return who holds the lock now, None where nobody does."""
@@ -104,7 +108,8 @@ class StationLock:
     def release(self) -> None:
         """Let go; nothing happens where it is not held."""
         if self._fd >= 0:
-            os.ftruncate(self._fd, 0)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, 0)
             os.close(self._fd)
             self._fd = -1
 
