@@ -25,9 +25,8 @@ COMMANDS = {
     "run": ("console.commands.recover:run", "Do it, after the typed confirmation, and prove it."),
     "undo": ("console.commands.recover:undo", "Take a journal entry back."),
     "journal": ("console.commands.recover:journal", "Show what was done, by whom, and whether the chain is whole."),
-    "bundle": ("console.commands.bundle:bundle", "Write a support bundle without secrets or row data."),
     "doctor": ("console.commands.doctor:doctor", "Show what can be reached and done here, and from where it is known."),
-    "init": ("console.commands.doctor:init", "Find the running station and write a settings file."),
+    "init": ("console.commands.init:init", "Find the running station and write a settings file."),
     "demo": (
         "console.commands.demo:demo",
         "Build a real station, break it as in the incident, open the console on it.",

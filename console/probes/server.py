@@ -15,7 +15,7 @@ from console.probes.sample import Sample, ServerSample, ServerTable, Status
 from console.settings import Settings
 from console.text import clean_line
 
-_ANSWER = 2.0  # seconds for one statement
+_ANSWER = 3.0  # seconds for one statement
 _HEALTH = 1.0  # seconds for the second opinion
 _RATE_WINDOW = 30.0  # seconds over which apply rates are taken
 _SAMPLES_KEPT = 64
@@ -33,7 +33,7 @@ class ServerProbe:
 
     name = "server"
     interval = 2.0
-    deadline = 9.0
+    deadline = 15.0
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

@@ -22,7 +22,7 @@ from console.settings import Unit
 from console.text import clean_line
 
 _ANSWER = 5.0  # seconds for anything that only asks
-_BAD_NAME, _FAILED, _ABNORMAL, _SPAWN_ERROR, _ALREADY_STARTED, _NOT_RUNNING = 10, 30, 40, 50, 60, 70
+_SHUTTING_DOWN, _BAD_NAME, _ABNORMAL, _SPAWN_ERROR, _ALREADY_STARTED, _NOT_RUNNING = 6, 10, 40, 50, 60, 70
 _STOPPED, _EXITED, _BACKOFF, _FATAL = 0, 100, 30, 200  # process states of supervisor/states.py
 _STATES = {
     _STOPPED: UnitState.DOWN,
@@ -62,6 +62,11 @@ class SupervisorControl:
             _sample(unit, processes.get(unit.name), self._log.history(unit.name), self._retries.get(unit.name))
             for unit in wanted
         )
+
+    def names_by_pid(self) -> dict[int, str]:
+        """Return the names of the programs that run, by process id. Raises ServiceError without an answer."""
+        with self._connect(_ANSWER) as server:
+            return {int(info["pid"]): str(info["name"]) for info in server.call("getAllProcessInfo") if info["pid"]}
 
     def stop(self, unit: str, timeout: float = 60.0) -> None:
         """Stop `unit`; supervisord answers once its process is gone."""
@@ -116,11 +121,12 @@ class SupervisorControl:
         return _Server(self.path, timeout)
 
 
-class _Fault(Exception):
-    """A fault that supervisord answered with."""
+class _Fault(ServiceError):
+    """A fault that supervisord answered with; a sentence also where nobody expected it."""
 
-    def __init__(self, code: int, text: str) -> None:
-        super().__init__(clean_line(text))
+    def __init__(self, path: str, code: int, text: str) -> None:
+        why = "is shutting down" if code == _SHUTTING_DOWN else f"refused: {clean_line(text)}"
+        super().__init__(f"supervisord at {path} {why}")
         self.code = code
 
 
@@ -176,7 +182,7 @@ class _Server:
         try:
             return getattr(self._proxy.supervisor, method)(*arguments)
         except xmlrpc.client.Fault as fault:
-            raise _Fault(fault.faultCode, fault.faultString) from None
+            raise _Fault(self._path, fault.faultCode, fault.faultString) from None
         except xmlrpc.client.ProtocolError as error:
             if error.errcode == 401:
                 raise ServiceError(
@@ -197,7 +203,7 @@ class _Server:
 
     def text(self, method: str, *arguments: Any) -> str | None:
         """Return the text that `method` answers with, None where it has none (no log, or one that XML cannot carry)."""
-        with contextlib.suppress(_Fault, ServiceError):
+        with contextlib.suppress(ServiceError):
             return str(self.call(method, *arguments))
         return None
 

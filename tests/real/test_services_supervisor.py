@@ -200,3 +200,19 @@ async def test_the_probe_sees_it_go_and_come_back(tmp_path: Path) -> None:
     finally:
         running.stop()
         await probe.close()
+
+
+def test_a_supervisord_that_shuts_down_is_said_to(tmp_path: Path) -> None:
+    slow = (
+        "[program:slow]\ncommand=bash -c 'trap \"\" TERM; while :; do sleep 0.1; done'\nstopwaitsecs=3\nstartsecs=0\n"
+    )
+    running = Supervisord(tmp_path, slow)
+    running.start()
+    control = SupervisorControl(str(running.socket))
+    wait_for(control, "slow", UnitState.UP)
+    stopping = threading.Thread(target=running.stop)
+    stopping.start()
+    time.sleep(0.5)
+    with pytest.raises(ServiceError, match="is shutting down"):
+        control.states([Unit("slow", Role.WRITER)])
+    stopping.join()

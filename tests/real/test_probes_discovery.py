@@ -1,0 +1,96 @@
+"""`init` on a real station: everything that a person would have written is found by itself."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from console.commands.init import init
+from console.errors import WalmedicError
+from console.probes.checkup import Level, checkup
+from console.probes.discovery import discover
+from console.services.supervisor import SupervisorControl
+from console.settings import Role, Settings, load
+from console.station.build import Scenario, station
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    with station(Scenario.HEALTHY, directory=tmp_path_factory.mktemp("station"), scale=5_000) as built:
+        yield built.settings()
+
+
+@pytest.fixture(autouse=True)
+def own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("WALMEDIC_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+def test_the_station_is_found_as_its_builder_described_it(running: Settings) -> None:
+    found = discover(running.questdb.db_root).settings
+    quest, wanted = found.questdb, running.questdb
+    assert (quest.db_root, quest.pg_port, quest.http_port, quest.health_port, quest.jar) == (
+        wanted.db_root, wanted.pg_port, wanted.http_port, wanted.health_port, wanted.jar,
+    )  # fmt: skip
+    assert Path(quest.java).samefile(wanted.java)
+    assert found.redis.port == running.redis.port
+    assert {(s.name, s.group, s.table) for s in found.redis.streams} == {
+        (s.name, s.group, s.table) for s in running.redis.streams
+    }
+    assert (found.services.backend, found.services.socket) == (running.services.backend, running.services.socket)
+    assert set(found.services.units) == set(running.services.units)
+    assert all(found.sources[key] for key in ("questdb.db_root", "questdb.pg_port", "redis.port", "services.units"))
+
+
+async def test_what_is_written_can_be_worked_with(running: Settings, tmp_path: Path) -> None:
+    arguments = ["--db-root", running.questdb.db_root, "--output", str(tmp_path / "new/walmedic.toml")]
+    result = CliRunner().invoke(init, arguments, standalone_mode=False)
+    assert result.exception is None, result.output
+    assert result.return_value == 0
+    written = tmp_path / "new/walmedic.toml"
+    assert stat.S_IMODE(written.stat().st_mode) == 0o600
+    settings = load(written, environment={"WALMEDIC_STATE_DIR": str(tmp_path / "state")})
+    checks = await checkup(settings)
+    assert [check for check in checks if check.level is Level.PROBLEM] == []
+    before = written.read_bytes()
+    again = CliRunner().invoke(init, arguments, standalone_mode=False)
+    assert isinstance(again.exception, WalmedicError)
+    assert "is not overwritten" in str(again.exception)
+    assert written.read_bytes() == before
+
+
+def test_printing_writes_nothing(running: Settings, tmp_path: Path) -> None:
+    result = CliRunner().invoke(init, ["--db-root", running.questdb.db_root, "--print"], standalone_mode=False)
+    assert result.return_value == 0
+    assert running.questdb.db_root in result.output
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
+
+
+def test_what_does_not_run_is_a_doubt_and_never_a_guess(running: Settings) -> None:
+    control = SupervisorControl(running.services.socket)
+    (writer,) = running.services.named(Role.WRITER)
+    control.stop(writer)
+    try:
+        found = discover(running.questdb.db_root)
+    finally:
+        control.start(writer)
+    assert found.settings.services.named(Role.WRITER) == ()
+    assert any("no unit was seen that reads the streams" in doubt for doubt in found.doubts)
+
+
+def test_a_directory_without_a_server_gives_what_its_configuration_says(tmp_path: Path) -> None:
+    (tmp_path / "db/trades~1").mkdir(parents=True)
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/server.conf").write_text(
+        "# comment\npg.net.bind.to = 0.0.0.0:9812\nhttp.bind.to=0.0.0.0:nonsense\n"
+    )
+    found = discover(str(tmp_path))
+    assert (found.settings.questdb.pg_port, found.settings.questdb.http_port) == (9812, 9000)
+    assert found.settings.services.backend == "none"
+    assert any("no server that this user may see runs on it" in doubt for doubt in found.doubts)
+    with pytest.raises(WalmedicError):
+        discover(str(tmp_path / "nothing"))
