@@ -8,6 +8,7 @@ import pytest
 
 ENGINE = ("questdb", "diagnosis", "services", "probes", "recovery", "station")
 ROOT = Path(__file__).parents[2]
+CAPTURED = {"tests/ui/captured.py"}  # samples from a real station, written by a program: data, not a subject
 
 
 def modules_of(package: str) -> list[str]:
@@ -66,4 +67,4 @@ def test_no_file_outgrows_its_subject() -> None:
         for base in ("console", "screens", "tests", "benchmarks")
         for path in (ROOT / base).rglob("*.py")
     }
-    assert {file: size for file, size in sizes.items() if size > 500} == {}
+    assert {file: size for file, size in sizes.items() if size > 500 and file not in CAPTURED} == {}
