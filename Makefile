@@ -61,6 +61,9 @@ real: setup-dev ## tests on a real QuestDB, Redis, supervisor
 ui: setup-dev ## pilot tests and snapshots
 	$(BIN)/python -m pytest tests/ui $(TEST_ARGS)
 
+faults: setup-dev ## kill -9 and I/O errors at every writing call of every repair
+	WALMEDIC_FAULT_KILLS=500 WALMEDIC_FAULT_ERRORS=60 $(BIN)/python -m pytest tests/faults --timeout 3600 $(TEST_ARGS)
+
 snapshots: setup-dev ## draw the snapshots anew (look at each before you commit it)
 	$(BIN)/python -m pytest tests/ui --snapshot-update $(TEST_ARGS)
 

@@ -102,11 +102,12 @@ class RunningAction:
     def _said(self) -> str:
         if self._folder is None:
             return "it left no word"
-        for name in ("stderr", "stdout"):
-            text = (self._folder / name).read_text(errors="replace")
-            if text.strip():
-                return clean_line(text.strip().splitlines()[-1])
-        return "it ended without a word"
+        try:
+            return clean_line(json.loads((self._folder / "stdout").read_bytes())["message"])
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        words = (self._folder / "stderr").read_text(errors="replace").strip().splitlines()
+        return clean_line(words[-1]) if words else "it ended without a word"
 
 
 def launch(engine: Engine, plan: Plan, phrase: str, *, undoes: str = "") -> RunningAction:

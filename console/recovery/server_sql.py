@@ -16,7 +16,7 @@ from console.recovery.locks import server_is_down
 from console.settings import QuestDBSettings
 from console.text import clean_line
 
-_CONNECT = 3
+_CONNECT = 10  # seconds: a server that is busy applying answers slowly
 _ANSWER = 60.0
 
 

@@ -1,0 +1,137 @@
+"""The station of the incident brought back by the engine: detached processes, a start not proven, a kill between."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from console.questdb.layout import TableDirectory
+from console.recovery import expectation
+from console.recovery.actions import start_server
+from console.recovery.engine import Engine
+from console.recovery.expectation import Expectation
+from console.recovery.launch import RunningAction, attach, launch
+from console.recovery.locks import server_is_down
+from console.recovery.model import Outcome, Progress, RunResult
+from console.recovery.server_sql import Server
+from console.station.build import Station
+
+
+@pytest.fixture(scope="module")
+def engine(incident_station: Station) -> Engine:
+    """The engine on the broken station."""
+    return Engine(incident_station.settings())
+
+
+def _do(engine: Engine, action: str, table: str | None = None) -> RunResult:
+    plan = engine.plan(action, table)
+    result = engine.run(plan, plan.confirmation)
+    assert result.outcome is Outcome.DONE, result
+    return result
+
+
+def _launched(engine: Engine, action: str, table: str | None = None) -> RunningAction:
+    plan = engine.plan(action, table)
+    assert plan.refused == ()
+    return launch(engine, plan, plan.confirmation)
+
+
+def _watched(running: RunningAction, until: str = "", seconds: float = 120) -> list[Progress]:
+    """Poll until it ends, or the stage `until` has begun."""
+    told: list[Progress] = []
+    deadline = time.monotonic() + seconds
+    while running.alive and not any(p.stage == until for p in told):
+        assert time.monotonic() < deadline, told[-3:]
+        told += running.poll()
+        time.sleep(0.05)
+    return told + running.poll()
+
+
+def _rows(engine: Engine, table: str) -> int:
+    return int(Server(engine.settings.questdb).rows(f"SELECT count() AS n FROM {table}")[0]["n"])
+
+
+def test_nothing_is_repaired_under_the_live_server(engine: Engine) -> None:
+    for action, table in (("rebuild-sequencer", "market_orderbook"), ("restore-sequencer", "market_trades")):
+        plan = engine.plan(action, table)
+        assert {"server-alive", "no-evidence"} <= {refusal.code for refusal in plan.refused}
+        assert engine.run(plan, plan.confirmation).outcome is Outcome.REFUSED
+    first = [a.spec.id for a in engine.availability("market_orderbook") if a.recommended]
+    assert first == ["freeze-writer"]
+
+
+def test_stopped_captured_and_repaired(engine: Engine) -> None:
+    _do(engine, "freeze-writer")
+    _do(engine, "stop-server")
+    assert server_is_down(engine.database.db) is True
+    running = _launched(engine, "capture-evidence")
+    told = _watched(running)
+    result = running.result()
+    assert result is not None
+    assert result.outcome is Outcome.DONE, result
+    assert {p.state for p in told} >= {"begins", "done"}
+    assert all(claim.ok for claim in result.verification)
+    _do(engine, "rebuild-sequencer", "market_orderbook")
+    _do(engine, "restore-sequencer", "market_trades")
+    assert [a.spec.id for a in engine.availability("market_trades") if a.recommended] == ["start-server"]
+
+
+def test_a_start_that_is_not_proven_is_stopped_again(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = expectation.expectation_of
+
+    def too_many(table: TableDirectory) -> Expectation:
+        found = real(table)
+        return Expectation.from_json({**found.to_json(), "rows": found.rows + 1})
+
+    monkeypatch.setattr(start_server, "expectation_of", too_many)
+    plan = engine.plan("start-server")
+    result = engine.run(plan, plan.confirmation)
+    assert result.outcome is Outcome.ROLLED_BACK, result
+    assert "not proven" in result.message
+    assert server_is_down(engine.database.db) is True
+    assert start_server.repaired_directories(engine._context()) == {"market_orderbook~19", "market_trades~8"}
+
+
+def test_a_start_killed_before_it_is_proven_is_finished(engine: Engine) -> None:
+    running = _launched(engine, "start-server")
+    _watched(running, until="sweep")
+    attached = attach(engine)
+    assert attached is not None
+    assert attached.pid == running.pid
+    os.kill(running.pid, signal.SIGKILL)
+    _watched(running)
+    cut_off = running.result()
+    assert cut_off is not None
+    assert cut_off.outcome is Outcome.UNFINISHED
+    assert [entry.action for entry in engine.unfinished()] == ["start-server"]
+    result = _do(engine, "start-server")
+    assert result.entry == cut_off.entry
+    assert {"market_orderbook: rows of each partition", "market_trades: after a purge sweep"} <= {
+        claim.claim for claim in result.verification
+    }
+    assert _rows(engine, "market_orderbook") == 412_445
+    assert _rows(engine, "market_trades") == 160_594
+    assert start_server.repaired_directories(engine._context()) == frozenset()
+
+
+def test_the_thaw_drains_the_backlog_and_no_table_is_left_behind(engine: Engine) -> None:
+    running = _launched(engine, "thaw-writer")
+    _watched(running)
+    result = running.result()
+    assert result is not None
+    assert result.outcome is Outcome.DONE, result
+    assert _rows(engine, "market_orderbook") > 412_445
+    assert _rows(engine, "market_trades") > 160_594
+    assert engine.plan("thaw-writer").stages == ()
+    assert engine.plan("start-server").stages == ()
+    assert engine.journal.verify() == ()
+    assert engine.unfinished() == ()
+
+
+def test_what_a_server_has_written_is_not_undone(engine: Engine) -> None:
+    repairs = [e for e in engine.journal.entries() if e.table == "market_orderbook"]
+    plan = engine.plan_undo(repairs[-1].id)
+    assert "moved-on" in {refusal.code for refusal in plan.refused}
+    start = next(e for e in engine.journal.entries() if e.action == "start-server")
+    assert {r.instead for r in engine.plan_undo(start.id).refused} >= {"nothing is left to do"}
