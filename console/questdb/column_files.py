@@ -5,6 +5,7 @@ timestamp and row id. A variable-width column is `<name>.d` with the auxiliary `
 carry the suffix `.<txn>` that `_cv` gives, and the rows before the column's top have no value in the file.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from console.questdb.table_metadata import TableColumn
 
 TIMESTAMP_ROW: Final = np.dtype([("timestamp", "<i8"), ("row", "<i8")])
 """One row of a segment's designated timestamp; `row` is its number in the segment."""
+_LONE: Final = re.compile("[\ud800-\udfff]")
 _CHUNK: Final = 1 << 16
 
 
@@ -35,7 +37,7 @@ class ColumnRows:
 
 def column_path(directory: Path, raw_name: str, suffix: str, name_txn: int = -1) -> Path:
     """Return the file of a column. Raises DamageError for a name that could lead out of `directory`."""
-    if not raw_name or "/" in raw_name or "\0" in raw_name or raw_name in (".", ".."):
+    if not raw_name or "/" in raw_name or "\0" in raw_name or raw_name in (".", "..") or _LONE.search(raw_name):
         raise DamageError("a column name that no file can have")
     return directory / (f"{raw_name}.{suffix}" + (f".{name_txn}" if name_txn > -1 else ""))
 

@@ -7,6 +7,7 @@ SIGBUS. What is damaged is a value (`Problem`), never an exception: the readers 
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from console.text import clean_line
 
 SMALL_FILE: Final = 16 << 20
 """Most that a reader of small files (`_meta`, `_txn`, `_cv`, registry …) takes; a larger file is damaged or hostile."""
+
+PAUSES: Final = (0.002, 0.03, 0.15)
+"""Seconds between looks at files that a server may be changing just now."""
 
 
 class ProblemKind(StrEnum):
@@ -76,7 +80,10 @@ def open_for_reading(path: Path) -> int:
     No component may be a symlink: the last is refused by O_NOFOLLOW, the others by comparing the path that the kernel
     resolved. Raises OSError: ENOENT, EACCES, ELOOP for symlinks, EINVAL for what is no regular file.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except ValueError as error:  # a NUL, or what no encoding of file names has: such a name came from damaged bytes
+        raise OSError(errno.EINVAL, "no file can have that name", repr(str(path))) from error
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
@@ -249,6 +256,13 @@ def list_directory(path: Path, limit: int = 1_000_000) -> tuple[tuple[Entry, ...
     finally:
         os.close(fd)
     return tuple(sorted(entries, key=lambda e: e.name)), None
+
+
+def later_looks() -> Iterator[None]:
+    """Yield a few times, after a pause that grows: for what looks damaged, and may only be in the making."""
+    for pause in PAUSES:
+        time.sleep(pause)
+        yield
 
 
 def join_problems(*groups: Sequence[Problem | None] | Problem | None) -> tuple[Problem, ...]:

@@ -19,8 +19,11 @@ from console.questdb.reading import (
     Problem,
     ProblemKind,
     join_problems,
+    later_looks,
+    list_directory,
     opened,
     problem_of,
+    read_small,
 )
 from console.questdb.segment_chain import (
     COMMON_SIZE,
@@ -29,6 +32,7 @@ from console.questdb.segment_chain import (
     MAX_EVENTS,
     count_beyond,
     index_mismatch,
+    is_blank,
     last_txn,
     locate,
 )
@@ -37,7 +41,7 @@ from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer
 
 __all__ = ["EVENT", "DedupMode", "EventType", "Segment", "is_data", "read_segment"]
 
-_ATTEMPTS: Final = 3
+_FIRST_ROW: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +91,19 @@ class Segment:
 
 
 def read_segment(directory: Path) -> Segment:
-    """Return the segment in `directory` (`…/walN/M`), read again where it moved while it was read.
+    """Return the segment in `directory` (`…/walN/M`), read again a little later where something is wrong with it.
 
-    What is missing or damaged is in `problems`; a segment without `_event` has max_txn None and no events.
+    For a writer that rolls over makes the new segment's files one by one, and takes back an event whose rows it moves.
+
+    What is missing or damaged is in `problems`; a segment without `_event` has max_txn None and no events. A segment
+    that is just being made (or was, when its server was killed) is none of that: it has no events, and no problems.
     """
     result = _read_once(directory)
-    for _ in range(_ATTEMPTS - 1):
-        if not result.problems:
-            break
-        again = _read_once(directory)
-        settled = (again.max_txn, again.stamp) == (result.max_txn, result.stamp)
-        result = again
-        if settled:
-            break
+    if result.problems and not result.closed:
+        for _ in later_looks():
+            result = _read_once(directory)
+            if not result.problems:
+                break
     return result
 
 
@@ -107,6 +111,8 @@ def _read_once(directory: Path) -> Segment:
     metadata = read_sequencer_metadata(directory)
     metadata_problem = metadata if isinstance(metadata, Problem) else None
     raw = _read_files(directory)
+    if is_blank(raw.event, raw.index) and (not len(raw.event) or not _has_rows(directory)):
+        return _unborn(directory, metadata, raw)
     events, beyond, problems = _decode(raw, directory / "_event", directory / "_event.i")
     head = Fields(raw.event[:HEADER_SIZE].tobytes())
     max_txn = last_txn(raw.event) if len(head) == HEADER_SIZE else None
@@ -127,6 +133,32 @@ def _read_once(directory: Path) -> Segment:
         index_size=raw.index_size,
         stamp=raw.stamp,
         problems=join_problems(metadata_problem, raw.problems, problems),
+    )
+
+
+def _unborn(directory: Path, metadata: SequencerMetadata | Problem, raw: "_Files") -> Segment:
+    return Segment(
+        path=directory,
+        wal_id=_number(directory.parent.name.removeprefix("wal")),
+        segment_id=_number(directory.name),
+        metadata=None if isinstance(metadata, Problem) else metadata,
+        max_txn=-1,
+        format=None,
+        events=np.empty(0, EVENT),
+        beyond=0,
+        closed=False,
+        event_size=raw.event_size,
+        index_size=raw.index_size,
+        stamp=raw.stamp,
+        problems=tuple(each for each in raw.problems if each.kind is not ProblemKind.MISSING),
+    )
+
+
+def _has_rows(directory: Path) -> bool:
+    """Return whether any column has a first row: values come only after the event file was made."""
+    entries, _ = list_directory(directory)
+    return any(
+        any(read_small(entry.path, _FIRST_ROW).data) for entry in entries if entry.is_file and entry.name.endswith(".d")
     )
 
 

@@ -43,6 +43,19 @@ def last_txn(event: NDArray[np.uint8]) -> int:
     return -1 if last == 0 and len(head) >= HEADER_SIZE + 4 and head.i32(HEADER_SIZE) == -1 else last
 
 
+def is_blank(event: NDArray[np.uint8], index: NDArray[np.int64]) -> bool:
+    """Return whether neither file has been begun: both are empty or zeros, but for the index' first entry.
+
+    A writer makes the files, then writes the header and the end mark (WalEventWriter.openEventFile, init): a reader may
+    see them between, and a server that is killed leaves them so. Zeros where pages were lost are told from that by the
+    index and by the columns.
+    """
+    begun = event[: HEADER_SIZE + 4]
+    if len(begun) not in (0, HEADER_SIZE + 4) or begun.any():
+        return False
+    return not index[1:].any() and (not len(index) or int(index[0]) in (0, HEADER_SIZE))
+
+
 def prefixes(event: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[Any]:
     """Return the fixed part at each of `offsets` as PREFIX; bytes past the end of the file count as zeros."""
     size = PREFIX.itemsize

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from console.questdb.column_files import TIMESTAMP_ROW, column_path
 from console.questdb.column_types import ColumnTag, storage_size
-from console.questdb.reading import DamageError, DbFile, Problem, problem_of
-from console.questdb.segment import Segment
+from console.questdb.reading import DamageError, DbFile, Problem, later_looks, problem_of
+from console.questdb.segment import Segment, read_segment
 from console.questdb.segment_details import SymbolDiff, read_symbols
 from console.questdb.sequencer_metadata import SequencerColumn
 from console.questdb.variable_columns import aux_shape, bad_variable_rows
@@ -79,6 +79,17 @@ def check_segment_data(segment: Segment, txns: Iterable[int] | None = None) -> t
     At most a thousand entries: one per event, column and kind. A segment whose `_meta` cannot be read yields nothing,
     since its columns are not known: its own problems say so.
     """
+    torn = _check(segment, txns)
+    if torn and not segment.closed:
+        # a writer that moves uncommitted rows to a new segment cuts the columns before it takes the event back
+        for _ in later_looks():
+            torn = _check(read_segment(segment.path), {each.event for each in torn})
+            if not torn:
+                break
+    return torn
+
+
+def _check(segment: Segment, txns: Iterable[int] | None) -> tuple[TornRows, ...]:
     rows = _select(segment, txns)
     if segment.metadata is None or not len(rows.txn):
         return ()

@@ -6,7 +6,6 @@ name; in the sequencer's form optionally an i64 checksum, an i32 count and as ma
 """
 
 import struct
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +13,11 @@ from typing import Final
 
 from console.questdb.column_types import ColumnTag, tag_of, type_name
 from console.questdb.fields import Fields, Walk
-from console.questdb.reading import DamageError, FileStamp, Problem, ProblemKind, join_problems, read_small
+from console.questdb.reading import DamageError, FileStamp, Problem, ProblemKind, join_problems, later_looks, read_small
 from console.text import clean_line
 
 DROPPED: Final = -2
 _HEADER: Final = struct.Struct("<iiqiiib")
-_ATTEMPTS: Final = 3
-_PAUSE: Final = 0.002
 _U64: Final = (1 << 64) - 1
 
 
@@ -147,11 +144,11 @@ def read_sequencer_metadata(directory: Path) -> SequencerMetadata | Problem:
     What cannot be loaded is read again a little later: a server rewrites the file in place, its length field last.
     """
     result = _read_once(directory)
-    for _ in range(_ATTEMPTS - 1):
-        if not isinstance(result, Problem) or result.kind in (ProblemKind.MISSING, ProblemKind.UNREADABLE):
-            break
-        time.sleep(_PAUSE)
-        result = _read_once(directory)
+    if isinstance(result, Problem) and result.kind not in (ProblemKind.MISSING, ProblemKind.UNREADABLE):
+        for _ in later_looks():
+            result = _read_once(directory)
+            if isinstance(result, SequencerMetadata):
+                break
     return result
 
 

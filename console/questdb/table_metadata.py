@@ -6,7 +6,7 @@ from typing import Final
 
 from console.questdb.column_types import ColumnTag, tag_of, type_name
 from console.questdb.fields import Fields
-from console.questdb.reading import DamageError, FileStamp, Problem, ProblemKind, join_problems, read_small
+from console.questdb.reading import DamageError, FileStamp, Problem, ProblemKind, join_problems, later_looks, read_small
 from console.text import clean_line
 
 VERSION: Final = 426
@@ -96,6 +96,11 @@ class TableIdentity:
 def read_table_identity(table: Path) -> TableIdentity:
     """Return table id (offset 16) and WAL flag (offset 40) of the table directory `table`."""
     file = read_small(table / "_meta")
+    if not file.present:
+        for _ in later_looks():
+            file = read_small(table / "_meta")
+            if file.present:
+                break
     fields = Fields(file.data)
     if not file.present or len(file.data) < 41:
         short = (
@@ -168,6 +173,16 @@ def parse_table_metadata(data: bytes, file: Path) -> TableMetadata:
 
 def read_table_metadata(table: Path) -> TableMetadata | Problem:
     """Return `_meta` of the directory `table`, or the problem where it is missing, unreadable or makes no sense."""
+    result = _read_once(table)
+    if isinstance(result, Problem):
+        for _ in later_looks():  # a server puts a new file in its place by two renames
+            result = _read_once(table)
+            if isinstance(result, TableMetadata):
+                break
+    return result
+
+
+def _read_once(table: Path) -> TableMetadata | Problem:
     file = read_small(table / "_meta")
     if not file.present:
         return file.problem or Problem(ProblemKind.MISSING, "there is no such file", file.path)

@@ -76,6 +76,14 @@ def test_only_regular_files_are_opened_and_nothing_waits(tmp_path: Path) -> None
             open_for_reading(path)
 
 
+def test_names_that_no_file_can_have_are_refused_as_a_missing_file_is(tmp_path: Path) -> None:
+    """They come from damaged metadata."""
+    for name in ("a\0b", "a\ud800b"):
+        assert read_small(tmp_path.resolve() / name).problem is not None
+        with pytest.raises(OSError, match="no file can have"):
+            open_for_reading(tmp_path.resolve() / name)
+
+
 def test_descriptors_are_closed_and_never_inherited(file: Path) -> None:
     """Also where opening was refused after the fact."""
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208

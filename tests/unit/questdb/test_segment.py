@@ -78,6 +78,37 @@ def test_zero_for_the_last_transaction_may_mean_none(folder: Path) -> None:
     assert (one.max_txn, len(one.events), one.rows, one.closed) == (0, 1, 5, False)
 
 
+@pytest.mark.parametrize("event", [None, b"", bytes(131_072)], ids=["missing", "empty", "zeros"])
+@pytest.mark.parametrize(
+    "index",
+    [None, b"", bytes(32_768), struct.pack("<q", 8).ljust(32_768, b"\0")],
+    ids=["missing", "empty", "zeros", "begun"],
+)
+def test_a_segment_being_made_is_not_damaged(folder: Path, event: bytes | None, index: bytes | None) -> None:
+    """Whatever stage its two event files have reached.
+
+    Rows that are moved to it come before its event file; where there is one, and a row, its events were lost.
+    """
+    folder.mkdir(parents=True)
+    for name, data in (("_event", event), ("_event.i", index), ("ts.d", bytes(4096))):
+        if data is not None:
+            (folder / name).write_bytes(data)
+    segment = read_segment(folder)
+    assert (segment.max_txn, len(segment.events), segment.problems, segment.whole) == (-1, 0, (), True)
+    (folder / "ts.d").write_bytes(struct.pack("<qq", 1_700_000_000_000_000, 0).ljust(4096, b"\0"))
+    assert read_segment(folder).whole == (not event)
+    assert bool([each for each in read_segment(folder).problems if each.file.name == "_event"]) == bool(event)
+
+
+def test_a_zeroed_event_file_with_entries_in_its_index_is_damaged(folder: Path) -> None:
+    """The index tells that there were events."""
+    _write(folder, [_data(0, 0, 5), _data(1, 5, 6)], padded=True)
+    (folder / "_event").write_bytes(bytes(131_072))
+    segment = read_segment(folder)
+    assert not segment.whole
+    assert [problem for problem in segment.problems if problem.file.name == "_event"]
+
+
 def test_a_rolled_back_transaction_is_not_one(folder: Path) -> None:
     """Its length is set to -1 and the header counts one less; its bytes stay."""
     records = [_data(0, 0, 5), struct.pack("<i", -1) + _data(1, 5, 6)[4:]]

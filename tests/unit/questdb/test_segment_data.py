@@ -103,7 +103,7 @@ def test_a_missing_column_costs_every_row(kinds: Path) -> None:
 
 def test_column_names_cannot_lead_elsewhere(kinds: Path) -> None:
     """A metadata file may hold any name."""
-    for name in ("../../x", "", "a\0b", "..", "."):
+    for name in ("../../x", "", "a\0b", "..", ".", "a\ud800"):
         with pytest.raises(DamageError):
             column_path(kinds, name, "d")
     assert column_path(kinds, "price", "d", 4) == kinds / "price.d.4"
