@@ -9,9 +9,11 @@ from rich.text import Text
 
 from console.commands.options import Invocation, station_options
 from console.diagnosis.database import diagnose
-from console.diagnosis.model import DatabaseReport, Severity, TableReport, Verdict
+from console.diagnosis.deep import sweep
+from console.diagnosis.model import DatabaseReport, Finding, Severity, TableReport, Verdict
 from console.diagnosis.server_facts import ServerFacts, read_server_facts
 from console.diagnosis.server_lock import server_lives
+from console.diagnosis.server_sql import NoAnswer, server_of
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
 from console.text import clean_line, plural
@@ -32,15 +34,41 @@ def check(invocation: Invocation, tables: tuple[str, ...], deep: bool) -> int:
     """
     database = located(invocation)
     server, reason = ask_server(invocation, database)
-    report = diagnose(database, tables, server)
     left_out = [reason] if reason else []
-    if deep:
-        left_out.append("the deep sweep: it needs SQL" if server is None else "the deep sweep: not available yet")
+    swept, unswept = _sweep(invocation, database, tables) if deep and server is not None else ({}, [])
+    left_out += unswept
+    if deep and server is None:
+        left_out.append("the deep sweep: it needs SQL")
+    report = diagnose(database, tables, server, swept)
     if invocation.as_json:
         invocation.emit({**report.to_json(), "left_out": left_out})
     else:
         show(Console(highlight=False, soft_wrap=True), report, left_out)
     return 0 if report.healthy else 1
+
+
+def _sweep(
+    invocation: Invocation, database: DatabaseRoot, tables: tuple[str, ...]
+) -> tuple[dict[str, tuple[Finding, ...]], list[str]]:
+    """Return what the deep sweep found by table directory, and what it left out."""
+    found: dict[str, tuple[Finding, ...]] = {}
+    left_out: list[str] = []
+    directories = [database.table(name) for name in tables] if tables else database.tables()
+    try:
+        with server_of(invocation.settings.questdb, database) as server:
+            for table in directories:
+                if table.system:
+                    continue
+                try:
+                    result = sweep(server, table)
+                except NoAnswer as error:
+                    left_out.append(f"the deep sweep of {table.name}: {error}")
+                    continue
+                found[table.directory] = result.findings
+                left_out += [result.left_out] if result.left_out else []
+    except NoAnswer as error:
+        left_out.append(f"the deep sweep: {error}")
+    return found, left_out
 
 
 def located(invocation: Invocation) -> DatabaseRoot:

@@ -1,26 +1,33 @@
 """The whole database: which tables are looked at, what is left out, and one report of it all."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from console.diagnosis.model import Code, DatabaseReport, Finding, NextStep, Severity, TableReport, Verdict
+from console.diagnosis.model import Code, DatabaseReport, Finding, NextStep, Severity, TableReport
 from console.diagnosis.server_facts import ServerFacts
 from console.diagnosis.server_findings import server_findings
 from console.diagnosis.table import TableDiagnosis, examine_table
+from console.diagnosis.verdict import verdict_of
 from console.diagnosis.view_findings import view_findings
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.table_txn import read_table_txn
 
 
-def diagnose(database: DatabaseRoot, tables: Sequence[str] = (), server: ServerFacts | None = None) -> DatabaseReport:
+def diagnose(
+    database: DatabaseRoot,
+    tables: Sequence[str] = (),
+    server: ServerFacts | None = None,
+    deep: Mapping[str, Sequence[Finding]] | None = None,
+) -> DatabaseReport:
     """Return the report on the named tables, or on all: WAL tables in full, others by their `_txn` alone.
 
+    `deep` has findings of a deep sweep by table directory.
     Raises WalmedicError for a name that is no table. The server's own tables are looked at only where they use WAL.
     """
     started = time.monotonic()
     directories = [database.table(name) for name in tables] if tables else list(database.tables())
     made = {table.directory: examine_table(table) for table in directories if uses_wal(table)}
-    reports = assemble(directories, made, server)
+    reports = assemble(directories, made, server, deep)
     return DatabaseReport(
         database.db, reports, database_findings(database), left_out(server), time.monotonic() - started
     )
@@ -36,7 +43,10 @@ def diagnose_table(database: DatabaseRoot, table: TableDirectory) -> TableReport
 
 
 def assemble(
-    directories: Sequence[TableDirectory], made: dict[str, TableDiagnosis], server: ServerFacts | None
+    directories: Sequence[TableDirectory],
+    made: dict[str, TableDiagnosis],
+    server: ServerFacts | None,
+    deep: Mapping[str, Sequence[Finding]] | None = None,
 ) -> tuple[TableReport, ...]:
     """Return the reports of `directories`, whose diagnoses `made` has, in order; the server's word added."""
     views: dict[str, list[Finding]] = {}
@@ -47,9 +57,9 @@ def assemble(
         diagnosis = made.get(table.directory)
         if diagnosis is None:
             if not table.system:
-                reports.append(_without_wal(table))
+                reports.append(_without_wal(table, (deep or {}).get(table.directory, ())))
             continue
-        more = views.get(table.directory, [])
+        more = [*views.get(table.directory, ()), *(deep or {}).get(table.directory, ())]
         suspended = False
         if server is not None:
             more = [*more, *server_findings(table, server, diagnosis.facts.applied)]
@@ -83,10 +93,10 @@ def left_out(server: ServerFacts | None) -> tuple[str, ...]:
     return () if server is not None else ("SQL: the server was not asked",)
 
 
-def _without_wal(table: TableDirectory) -> TableReport:
+def _without_wal(table: TableDirectory, more: Sequence[Finding] = ()) -> TableReport:
     """A table without WAL has no sequencer to be damaged: only its `_txn` is looked at."""
     txn = read_table_txn(table.path)
-    findings: tuple[Finding, ...] = ()
+    findings = tuple(more)
     if txn.current is None:
         what = txn.problems[0].what if txn.problems else "it has no current record"
         findings = (
@@ -97,7 +107,7 @@ def _without_wal(table: TableDirectory) -> TableReport:
         table=table.name,
         directory=table.directory,
         wal=False,
-        verdict=Verdict.HEALTHY if whole else Verdict.BROKEN,
+        verdict=verdict_of(findings),
         can_read=whole,
         can_write=whole,
         applied_txn=None,

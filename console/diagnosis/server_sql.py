@@ -1,0 +1,98 @@
+"""One PGWire connection for reading, believed only where the server provably serves the directory that is diagnosed."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from console.errors import WalmedicError
+from console.questdb.layout import DatabaseRoot
+from console.settings import QuestDBSettings
+from console.text import clean_line
+
+if TYPE_CHECKING:
+    import psycopg
+
+DEADLINE: Final = 2.0
+"""Seconds for the connection, and as many for a statement that names no other bound."""
+
+
+class NoAnswer(WalmedicError):
+    """The server could not be asked, or did not answer a statement; the message says why in a few words."""
+
+
+class ServerSql:
+    """A connection that was proven to be the right one. Every statement has a deadline, ended by a cancel."""
+
+    def __init__(self, connection: "psycopg.Connection[Any]") -> None:
+        self._connection = connection
+
+    def rows(self, sql: str, deadline: float = DEADLINE) -> list[dict[str, Any]]:
+        """Return the rows of one statement by column name. Raises NoAnswer."""
+        import psycopg  # a dead copy on another machine is diagnosed without it
+
+        timer = threading.Timer(deadline, self._connection.cancel)
+        timer.daemon = True
+        timer.start()
+        try:
+            cursor = psycopg.ClientCursor(self._connection)
+            cursor.execute(sql.encode())
+            names = [column.name for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()] if names else []
+        except psycopg.Error as error:
+            raise NoAnswer(_reason(error)) from error
+        finally:
+            timer.cancel()
+
+
+@contextmanager
+def server_of(settings: QuestDBSettings, database: DatabaseRoot) -> Iterator[ServerSql]:
+    """Yield a connection to the server of `database`. Raises NoAnswer where there is none, or it serves another."""
+    import psycopg
+
+    where = f"SQL at {settings.host}:{settings.pg_port}"
+    password = settings.readonly_password if settings.readonly_user else settings.password
+    try:
+        connection = psycopg.connect(
+            host=settings.host, port=settings.pg_port, user=settings.readonly_user or settings.user, password=password,
+            dbname=settings.database, autocommit=True, connect_timeout=int(DEADLINE), prepare_threshold=None,
+            tcp_user_timeout=int(DEADLINE * 1000),
+        )  # fmt: skip
+    except psycopg.Error as error:
+        raise NoAnswer(f"{where}: {_reason(error)}") from error
+    with connection:
+        sql = ServerSql(connection)
+        root = served_root({str(row["property_path"]): row for row in sql.rows("(show parameters)")})
+        if not root:
+            raise NoAnswer(f"{where}: it does not say which directory it serves")
+        if not _same(root, database.db):
+            raise NoAnswer(f"{where}: that server serves {clean_line(root)}, not this directory")
+        yield sql
+
+
+def _same(root: str, db: Path) -> bool:
+    try:
+        return Path(root).samefile(db)
+    except OSError:
+        return False
+
+
+def _reason(error: Exception) -> str:
+    said = str(error).strip()
+    return clean_line(said.splitlines()[0] if said else type(error).__name__, 160)
+
+
+def served_root(parameters: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the absolute db directory out of `(show parameters)`, empty where it does not say.
+
+    `cairo.root` is relative by default; the work directory of COPY lies beneath the same one and is absolute, unless
+    it was set by hand (measured on 9.1.0).
+    """
+    root = str(parameters.get("cairo.root", {}).get("value") or "")
+    if root.startswith("/"):
+        return root
+    work = parameters.get("cairo.sql.copy.work.root", {})
+    if root and work.get("value_source") == "default" and str(work.get("value") or "").startswith("/"):
+        return str(Path(str(work["value"])).parent / root)
+    return ""
