@@ -68,6 +68,17 @@ class SupervisorControl:
         with self._connect(_ANSWER) as server:
             return {int(info["pid"]): str(info["name"]) for info in server.call("getAllProcessInfo") if info["pid"]}
 
+    def log_file(self, unit: str) -> str:
+        """Return where the output of `unit` goes. Raises ServiceError where it goes nowhere, or is not known."""
+        with self._connect(_ANSWER) as server:
+            try:
+                path = str(server.call("getProcessInfo", unit)["stdout_logfile"])
+            except _Fault as fault:
+                raise self._refusal("tail", unit, fault) from None
+        if not path.startswith("/"):
+            raise ServiceError(f"supervisord keeps no log of {unit}; set stdout_logfile in its configuration")
+        return path
+
     def stop(self, unit: str, timeout: float = 60.0) -> None:
         """Stop `unit`; supervisord answers once its process is gone."""
         with self._connect(timeout) as server:

@@ -5,6 +5,7 @@ from outside by XDG_RUNTIME_DIR alone.
 """
 
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -12,16 +13,27 @@ from pathlib import Path
 _INSIDE = """
 set -e
 mount -t tmpfs none /run/systemd
-mkdir /run/systemd/system
+mkdir /run/systemd/system /run/systemd/journal
 mount -t cgroup2 none /sys/fs/cgroup
+if [ -n "$JOURNAL" ]; then
+  mkdir -p /run/log && mount -t tmpfs none /run/log && mkdir /run/log/journal
+  mount --bind "$JOURNAL" /run/log/journal
+  /lib/systemd/systemd-journald &
+  echo $! > "$JOURNAL.pid"
+  while [ ! -S /run/systemd/journal/stdout ]; do sleep 0.05; done
+fi
 exec /lib/systemd/systemd --user --log-target=console
 """
 
 
 class SystemdUser:
-    """One service manager. `units` is where its unit files lie; `runtime` those that a reboot would remove."""
+    """One service manager. `units` is where its unit files lie; `runtime` those that a reboot would remove.
 
-    def __init__(self, folder: Path) -> None:
+    With `journal` what its services say goes to a real journald, into that directory.
+    """
+
+    def __init__(self, folder: Path, journal: Path | None = None) -> None:
+        self.journal = journal
         self.run = folder / "run"
         self.home = folder / "home"
         self.units = self.home / ".config/systemd/user"
@@ -36,7 +48,8 @@ class SystemdUser:
     def environment(self) -> dict[str, str]:
         """What a client needs to reach it."""
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("DBUS_", "XDG_"))}
-        return {**inherited, "XDG_RUNTIME_DIR": str(self.run), "HOME": str(self.home)}
+        journal = str(self.journal) if self.journal else ""
+        return {**inherited, "XDG_RUNTIME_DIR": str(self.run), "HOME": str(self.home), "JOURNAL": journal}
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -77,3 +90,5 @@ class SystemdUser:
             self._process.wait(15)
         except subprocess.TimeoutExpired:
             self.kill()
+        if self.journal is not None:
+            os.kill(int(Path(f"{self.journal}.pid").read_text()), signal.SIGTERM)

@@ -1,0 +1,166 @@
+"""What a service says: the last lines and then every new one, from systemd's journal or supervisord's log files."""
+
+import asyncio
+import contextlib
+import json
+import os
+import shlex
+import signal
+from collections import deque
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from console.probes.worker import Worker
+from console.services.command import plain_environment
+from console.services.model import ServiceError
+from console.services.supervisor import SupervisorControl
+from console.settings import Settings
+from console.text import clean_line
+
+_LONGEST = 1 << 20  # bytes of one line; a longer one is dropped
+_TAIL = 1 << 18  # bytes of a log file that the last lines are looked for in
+_SHOWN = 2_000  # characters of a line
+_POLL = 0.5  # seconds between two looks at a log file
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of a service. `at` is epoch seconds and `priority` syslog's (3: error), None where not told."""
+
+    text: str
+    at: float | None = None
+    priority: int | None = None
+
+
+def unit_log(settings: Settings, unit: str, lines: int = 200) -> AsyncGenerator[LogLine, None]:
+    """Return the last `lines` of `unit` and then, without end, each new one. Close it (`aclose`) to let go.
+
+    Raises ServiceError where the settings name no backend; while it is read, where the log cannot be.
+    """
+    match settings.services.backend:
+        case "systemd" | "systemd-user":
+            return journal(unit, lines, user=settings.services.backend == "systemd-user")
+        case "supervisor":
+            return supervised(settings.services.socket, unit, lines)
+    raise ServiceError("no services are configured (settings: services.backend), so there is no log of them")
+
+
+async def journal(
+    unit: str, lines: int = 200, *, user: bool = False, directory: Path | None = None
+) -> AsyncGenerator[LogLine, None]:
+    """Follow systemd's journal, that in `directory` where one is named. Raises ServiceError where it cannot be read."""
+    argv = ["journalctl", "--no-pager", "--quiet", "--follow", f"--lines={lines}", "--output=json"]
+    argv += [f"--{'user-unit' if user else 'unit'}={unit}", "--output-fields=MESSAGE,PRIORITY"]
+    argv += [f"--directory={directory}"] if directory else []
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=plain_environment(),
+            limit=_LONGEST,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ServiceError(f"`{shlex.join(argv[:1])}` cannot be run ({error.strerror})") from error
+    assert process.stdout is not None  # noqa: S101 - it was asked for
+    assert process.stderr is not None  # noqa: S101
+    complaints = asyncio.create_task(process.stderr.read(4_096))
+    try:
+        while True:
+            try:
+                raw = await process.stdout.readline()
+            except ValueError:  # a line longer than the limit: what follows it is read on
+                continue
+            if not raw:
+                break
+            line = _entry(raw)
+            if line is not None:
+                yield line
+        said = clean_line((await complaints).decode(errors="replace"), 300)
+        command = shlex.join([*argv[:1], f"--unit={unit}"])
+        raise ServiceError(f"`{command}` ended{f': {said}' if said else ''}")
+    finally:
+        complaints.cancel()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+
+
+def _entry(raw: bytes) -> LogLine | None:
+    """Return one journal entry; None for what is none. A message with bytes that are no text comes as numbers."""
+    try:
+        parsed: dict[str, Any] = json.loads(raw)
+        message = parsed.get("MESSAGE")
+        if isinstance(message, list):
+            message = bytes(message).decode(errors="replace")
+        at, priority = parsed.get("__REALTIME_TIMESTAMP"), parsed.get("PRIORITY")
+        return LogLine(
+            clean_line(str(message or ""), _SHOWN),
+            int(at) / 1e6 if at else None,
+            int(priority) if priority else None,
+        )
+    except (ValueError, TypeError, AttributeError):
+        return None
+
+
+async def supervised(socket: str, unit: str, lines: int = 200) -> AsyncGenerator[LogLine, None]:
+    """Follow the log file of a supervised program, through rotation. Raises ServiceError where it has none."""
+    worker = Worker(f"log of {unit}")
+    path = Path(await worker.call(SupervisorControl(socket).log_file, unit))
+    descriptor = await worker.call(_opened, path)
+    try:
+        tail, offset = await worker.call(_tail, descriptor)
+        *whole, rest = tail.split(b"\n")
+        for raw in deque(whole, maxlen=lines):
+            yield _line(raw)
+        while True:
+            block = await worker.call(os.pread, descriptor, _TAIL, offset)
+            if block:
+                offset += len(block)
+                *whole, rest = (rest + block).split(b"\n")
+                for raw in whole:
+                    yield _line(raw)
+                rest = b"" if len(rest) > _LONGEST else rest
+                continue
+            await asyncio.sleep(_POLL)
+            newer = await worker.call(_rotated, path, descriptor, offset)
+            if newer is not None:
+                os.close(descriptor)
+                descriptor, offset, rest = newer, 0, b""
+    finally:
+        os.close(descriptor)
+
+
+def _line(raw: bytes) -> LogLine:
+    return LogLine(clean_line(raw.decode(errors="replace"), _SHOWN))
+
+
+def _opened(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise ServiceError(f"the log {clean_line(str(path))} cannot be read ({error.strerror})") from error
+
+
+def _tail(descriptor: int) -> tuple[bytes, int]:
+    """Return the end of the file, from a line's beginning on, and the offset behind it."""
+    size = os.fstat(descriptor).st_size
+    start = max(0, size - _TAIL)
+    tail = os.pread(descriptor, size - start, start)
+    return tail if start == 0 else tail.partition(b"\n")[2], start + len(tail)
+
+
+def _rotated(path: Path, descriptor: int, offset: int) -> int | None:
+    """Return the new file where `path` is another one now, or was cut; None while it is the same."""
+    ours = os.fstat(descriptor)
+    try:
+        status = path.lstat()
+    except OSError:
+        return None  # between two names: the next look finds the new one
+    if (status.st_dev, status.st_ino) == (ours.st_dev, ours.st_ino) and status.st_size >= offset:
+        return None
+    return _opened(path)

@@ -1,0 +1,124 @@
+"""The log of a service, from a real journald and a real supervisord: the last lines, then each new one."""
+
+import asyncio
+import contextlib
+import os
+import re
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from console.probes.unit_log import LogLine, journal, unit_log
+from console.services.model import ServiceError
+from console.services.supervisor import SupervisorControl
+from console.settings import ServicesSettings, Settings
+from tests.real.supervisord import Supervisord
+from tests.real.systemd_user import SystemdUser
+
+SAYS = (
+    "for i in 1 2 3; do echo line $i; done; printf 'red \\033[31mnot\\377\\n'; while read x; do echo \"said $x\"; done"
+)
+
+
+@pytest.fixture(scope="module")
+def systemd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemdUser]:
+    folder = tmp_path_factory.mktemp("systemd")
+    (folder / "journal").mkdir()
+    manager = SystemdUser(folder, folder / "journal")
+    manager.start()
+    script, pipe = folder / "says", folder / "pipe"
+    script.write_text(SAYS)
+    os.mkfifo(pipe)
+    manager.write(manager.units, "says.service", f"ExecStart=/bin/bash -c 'exec bash {script} <>{pipe}'")
+    yield manager
+    manager.stop()
+
+
+async def take(lines: AsyncIterator[LogLine], count: int) -> list[LogLine]:
+    async with asyncio.timeout(20):
+        return [await anext(lines) for _ in range(count)]
+
+
+def wait_for_lines(log: Path, count: int) -> None:
+    deadline = time.monotonic() + 20
+    while not log.exists() or log.read_bytes().count(b"\n") < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def followers() -> set[int]:
+    """Return the journalctl processes of this one."""
+    return {child.pid for child in psutil.Process().children() if child.name() == "journalctl"}
+
+
+async def test_the_journal_from_its_last_lines_on(systemd: SystemdUser) -> None:
+    """In its own control group namespace the manager's services look to journald like the system's."""
+    assert systemd.journal is not None
+    assert systemd.systemctl("start", "says.service").returncode == 0
+    lines = journal("says.service", 200, directory=systemd.journal)
+    first = await take(lines, 4)
+    assert [line.text for line in first] == ["line 1", "line 2", "line 3", "red not�"]
+    assert all(line.at is not None and line.at > 1e9 and line.priority == 6 for line in first)
+    (systemd.home.parent / "pipe").write_text("hello\n")
+    assert [line.text for line in await take(lines, 1)] == ["said hello"]
+    assert followers()
+    await lines.aclose()
+    assert not followers()
+    last = journal("says.service", 2, directory=systemd.journal)
+    assert [line.text for line in await take(last, 2)] == ["red not�", "said hello"]
+    await last.aclose()
+
+
+async def test_a_journal_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ServiceError, match=r"`journalctl --unit=says\.service` ended: .*[Nn]o such file"):
+        await take(journal("says.service", directory=tmp_path / "none"), 1)
+    assert not followers()
+
+
+async def test_a_name_is_never_an_option(systemd: SystemdUser) -> None:
+    lines = journal("--vacuum-size=1", 5, directory=systemd.journal)
+    with contextlib.suppress(TimeoutError, ServiceError):
+        async with asyncio.timeout(1):
+            await anext(lines)
+    await lines.aclose()
+
+
+async def test_a_supervised_program_through_rotation(tmp_path: Path) -> None:
+    script = tmp_path / "says"
+    script.write_text(SAYS)
+    running = Supervisord(
+        tmp_path,
+        f"[program:says]\ncommand=bash -c 'bash {script} <>{tmp_path}/pipe'\nstartsecs=0\n"
+        f"stdout_logfile={tmp_path}/says.log\nredirect_stderr=true\n"
+        "[program:silent]\ncommand=sleep 1000\nstdout_logfile=NONE\n",
+    )
+    os.mkfifo(tmp_path / "pipe")
+    running.start()
+    settings = Settings(services=ServicesSettings("supervisor", str(running.socket)))
+    try:
+        await asyncio.to_thread(wait_for_lines, tmp_path / "says.log", 4)
+        lines = unit_log(settings, "says", 3)
+        assert [line.text for line in await take(lines, 3)] == ["line 2", "line 3", "red not�"]
+        (tmp_path / "pipe").write_text("one\n")
+        assert [line.text for line in await take(lines, 1)] == ["said one"]
+        with SupervisorControl(str(running.socket))._connect(5) as server:
+            server.call("clearProcessLogs", "says")
+        (tmp_path / "pipe").write_text("two\n")
+        assert [line.text for line in await take(lines, 1)] == ["said two"]
+        await lines.aclose()
+        with pytest.raises(ServiceError, match="keeps no log of silent"):
+            await take(unit_log(settings, "silent"), 1)
+        with pytest.raises(ServiceError, match="knows no service nothing"):
+            await take(unit_log(settings, "nothing"), 1)
+    finally:
+        running.stop()
+    with pytest.raises(ServiceError, match="no supervisord socket"):
+        await take(unit_log(settings, "says"), 1)
+
+
+def test_without_a_backend_there_is_no_log() -> None:
+    with pytest.raises(ServiceError, match=re.escape("services.backend")):
+        unit_log(Settings(), "questdb")
