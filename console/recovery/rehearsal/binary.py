@@ -126,16 +126,24 @@ def _unit_files(settings: Settings, database: DatabaseRoot) -> list[CommandLine]
     from console.services.control import control_for
 
     units = [unit for unit in settings.services.units if unit.role is Role.DATABASE]
-    found = []
+    found: list[CommandLine] = []
     with contextlib.suppress(WalmedicError, OSError):
         services = control_for(settings)
         for sample in services.states(units) if services is not None and units else ():
-            text = Path(sample.unit_file).read_text(errors="replace") if sample.unit_file else ""
-            for command in re.findall(r"(?m)^ExecStart=[@:+!-]*(.+(?:\\\n.+)*)", text):
-                with contextlib.suppress(ValueError):
-                    line = parse(shlex.split(command.replace("\\\n", " ")), Path("/"))
-                    if line is not None and _same_root(line.root, database):
-                        found.append(line)
+            if sample.unit_file:
+                found += of_unit_file(Path(sample.unit_file), database)
+    return found
+
+
+def of_unit_file(path: Path, database: DatabaseRoot) -> list[CommandLine]:
+    """Return the command lines of a systemd unit file that start a server on `database`. Raises OSError."""
+    found = []
+    text = path.read_text(errors="replace").replace("\\\n", " ")
+    for command in re.findall(r"(?m)^ExecStart=[@:+!-]*(.+)$", text):
+        with contextlib.suppress(ValueError):
+            line = parse(shlex.split(command), Path("/"))
+            if line is not None and _same_root(line.root, database):
+                found.append(line)
     return found
 
 
