@@ -101,7 +101,7 @@ def plain_check(records: list[Record]) -> dict[str, list[int]]:
     return found
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(_logs(), st.integers(1, 50))
 def test_chunks_and_vectors_change_nothing(records: list[Record], chunk: int) -> None:
     """Whatever the log and however it is cut: the same positions as the plain check."""

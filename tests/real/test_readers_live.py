@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from questdb.ingress import Sender, TimestampNanos
+from questdb import Sender, TimestampNanos
 
 from console.questdb.column_versions import read_column_versions
 from console.questdb.layout import DatabaseRoot, TableDirectory
