@@ -121,8 +121,8 @@ def backup_findings(facts: TableFacts, broken: bool) -> Iterator[Finding]:
         yield Finding(Code.BACKUP_FOUND, Severity.NOTE, message, facts.relative(backup.path), evidence=words)
     if broken and facts.backups:
         message = (
-            f"{plural(len(facts.backups), 'copy', 'copies')} of the sequencer lie inside the table's own directory: "
-            "DROP TABLE would erase them with it, even where it answers that there is no such table"
+            f"{plural(len(facts.backups), 'copy', 'copies')} of the sequencer inside the table's own directory: DROP "
+            "TABLE would erase them with it, even where it answers that there is no such table"
         )
         yield Finding(Code.IN_TABLE_BACKUP_AT_RISK, Severity.RISK, message, facts.relative(facts.backups[0].path))
 
@@ -141,11 +141,12 @@ def best_backup(facts: TableFacts) -> Sequencer | None:
     return max(usable, key=_worth, default=None)
 
 
-def _worth(backup: Sequencer) -> tuple[int, int, str]:
-    scan = backup.scan
+def _worth(backup: Sequencer) -> tuple[int, int, bool, str]:
+    """Return what to compare copies by; of equals the newest name that nobody called corrupted."""
+    scan, called_good = backup.scan, "corrupt" not in backup.name
     if scan is None:
-        return (0, 0, backup.name)
-    return (len(scan.pending), -scan.unnamed, backup.name)
+        return (0, 0, called_good, backup.name)
+    return (len(scan.pending), -scan.unnamed, called_good, backup.name)
 
 
 def loadable(metadata: SequencerMetadata | Problem) -> bool:
