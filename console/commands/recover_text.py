@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from console.recovery.journal import Entry
@@ -80,27 +79,30 @@ def show_progress(to: Console, progress: Progress) -> None:
 
 
 def show_entries(to: Console, entries: Sequence[Entry]) -> None:
-    """Write the journal as a table, newest last."""
+    """Write the journal, one line per entry, newest last."""
     if not entries:
         to.print("nothing has been done yet")
         return
-    table = Table(box=None, pad_edge=False)
-    for title in ("time (UTC)", "entry", "action", "target", "outcome", "operator"):
-        table.add_column(title, no_wrap=title != "outcome")
-    for entry in entries:
-        outcome = entry.outcome
-        told = "unfinished" if outcome is None else _OUTCOMES[Outcome(outcome["outcome"])]
-        undoes = entry.intent.get("undoes")
-        target = entry.table or str(entry.intent.get("station", ""))
-        table.add_row(
-            Text(entry.at[:19].replace("T", " ")),
-            Text(entry.id),
-            Text(f"undo of {undoes}" if undoes else entry.action),
-            Text(clean_line(target)),
-            Text(told),
-            Text(clean_line(str(entry.intent.get("operator", "")))),
-        )
-    to.print(table)
+    rows = [
+        ("time (UTC)", "entry", "action", "target", "outcome", "operator"),
+        *(_entry_row(entry) for entry in entries),
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    for number, row in enumerate(rows):
+        cells = [cell.ljust(width) for cell, width in zip(row[:5], widths, strict=True)]
+        to.print(Text("  ".join((*cells, row[5])), style="" if number else "bold"))
+
+
+def _entry_row(entry: Entry) -> tuple[str, str, str, str, str, str]:
+    outcome, undoes = entry.outcome, entry.intent.get("undoes")
+    return (
+        entry.at[:19].replace("T", " "),
+        entry.id,
+        f"undo of {undoes}" if undoes else entry.action,
+        clean_line(entry.table or str(entry.intent.get("station", "")), 60),
+        "unfinished" if outcome is None else _OUTCOMES[Outcome(outcome["outcome"])],
+        clean_line(str(entry.intent.get("operator", "")), 60),
+    )
 
 
 def _line(to: Console, text: str, style: str = "") -> None:

@@ -16,7 +16,7 @@ from console.recovery.evidence_index import EvidenceIndex, table_stamp
 from console.recovery.execution import Executor, OnProgress, read_entry_plan, sentence, write_entry
 from console.recovery.files import Tree
 from console.recovery.journal import Entry, Journal, new_entry_id
-from console.recovery.locks import LockedError, ServerLock, StationLock, server_is_down
+from console.recovery.locks import RunLocks, ServerLock, StationLock, server_is_down
 from console.recovery.model import ActionSpec, Availability, Claim, Danger, Outcome, Plan, Refusal, RunResult
 from console.recovery.policy import Door, root_key, unfinished_entries
 from console.recovery.registry import PlanContext, action_ids, action_module, spec_of
@@ -25,6 +25,9 @@ from console.recovery.state import StateDir
 from console.recovery.steps import RunContext
 from console.services.control import ServiceControl, control_for
 from console.settings import Settings
+from console.text import plural
+
+_NO_SERVER = "the proof by a server: this directory belongs to no station, so the result is proven from disk alone"
 
 
 class WrongPhraseError(WalmedicError):
@@ -197,7 +200,9 @@ class Engine:
                 except KeyboardInterrupt:
                     problem, claims = "it was interrupted", tuple(run.claims)
                 if not problem:
-                    return self._end(plan, entry, Outcome.DONE, "done and verified", claims, before)
+                    return self._end(
+                        plan, entry, Outcome.DONE, f"{plural(len(claims), 'claim')} proven", claims, before
+                    )
                 try:
                     executor.reverse()
                 except (WalmedicError, OSError) as error:
@@ -245,6 +250,8 @@ class Engine:
             raise WalmedicError(f"{action} works on one table; name it")
         plan = module.plan(context, found.name if found is not None else None)
         plan = replace(plan, rehearsed=Records(self.state, self._root).passed(plan) is not None)
+        if self.settings.bare and module.SPEC.danger is Danger.DATA:
+            plan = replace(plan, left_out=(*plan.left_out, _NO_SERVER))
         refusals = Door(context, module.SPEC, found, lock_held=lock_held).refusals(plan)
         return undoing.with_refusals(plan, refusals)
 
@@ -273,29 +280,8 @@ class Engine:
             return {}
         return {plan.directory: table_stamp(self.database.db / plan.directory)}
 
-    def _locked(self, doing: str, *, offline: bool) -> "_Locks":
-        return _Locks(StationLock(self.state, self.database.db), ServerLock(self.database.db), doing, offline)
-
-
-class _Locks:
-    """The station's lock, and for offline actions the server's, for as long as a run takes."""
-
-    def __init__(self, station: StationLock, server: ServerLock, doing: str, offline: bool) -> None:
-        self._station, self._server, self._doing, self._offline = station, server, doing, offline
-
-    def __enter__(self) -> ServerLock:
-        self._station.acquire(self._doing)
-        if self._offline:
-            try:
-                self._server.acquire()
-            except LockedError:
-                self._station.release()
-                raise
-        return self._server
-
-    def __exit__(self, *_: object) -> None:
-        self._server.release()
-        self._station.release()
+    def _locked(self, doing: str, *, offline: bool) -> RunLocks:
+        return RunLocks(StationLock(self.state, self.database.db), ServerLock(self.database.db), doing, offline)
 
 
 def _check_phrase(plan: Plan, phrase: str) -> None:

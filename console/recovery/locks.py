@@ -168,6 +168,27 @@ class ServerLock:
             self._fd = -1
 
 
+class RunLocks:
+    """The station's lock, and for offline actions the server's, for as long as a run takes."""
+
+    def __init__(self, station: StationLock, server: ServerLock, doing: str, offline: bool) -> None:
+        self._station, self._server, self._doing, self._offline = station, server, doing, offline
+
+    def __enter__(self) -> ServerLock:
+        self._station.acquire(self._doing)
+        if self._offline:
+            try:
+                self._server.acquire()
+            except LockedError:
+                self._station.release()
+                raise
+        return self._server
+
+    def __exit__(self, *_: object) -> None:
+        self._server.release()
+        self._station.release()
+
+
 def server_is_down(root: Path) -> bool | None:
     """Return whether no server lives on `root`; None where that cannot be known. The lock is held for an instant."""
     lock = ServerLock(root)
