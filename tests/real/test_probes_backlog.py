@@ -219,12 +219,12 @@ async def test_loading_is_a_state(binary: Path, tmp_path: Path) -> None:
     server.start()
     with server.client() as client:
         pipe = client.pipeline(transaction=False)
-        for i in range(600):  # Redis answers between two pieces of 2 MiB of what it loads
+        for i in range(2_000):  # Redis answers between two pieces of 2 MiB of what it loads
             pipe.set(f"key{i}", random.randbytes(20_000))
         pipe.execute()
         client.save()
     server.kill()
-    server.options += ["--key-load-delay", "5000"]
+    server.options += ["--key-load-delay", "1000"]
     server.start()
     try:
         probe = probe_of(server)
