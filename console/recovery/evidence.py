@@ -31,7 +31,10 @@ from console.services.model import ServiceError
 from console.settings import Role
 from console.text import clean_line
 
-_SECRET = re.compile(rb"(?im)^(\s*[^#\r\n=]*(?:password|secret|token|credential|key)[^=\r\n]*=)[^\r\n]*")
+_SECRET = re.compile(
+    rb"((?:password|passwd|secret|token|credential|(?:api|private)[_.-]?key)[\w.-]*[\"']?[ \t]*[=:\s][ \t]*)[^\r\n]*",
+    re.IGNORECASE,
+)
 _CRASH_LOGS_MOST = 400
 
 
@@ -48,6 +51,7 @@ class Capturer:
         self.folder = run.state.evidence / run.entry
         self._log = self.folder / "copied.jsonl"
         self._done: dict[str, Copied] = {}
+        self._made: set[Path] = set()
         self._started = time.monotonic()
         self._bytes = 0
         self.total = 0
@@ -133,7 +137,8 @@ class Capturer:
         ) and target.is_file():  # fmt: skip
             self._bytes += known.size
             return
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if target.parent not in self._made:
+            self._made.add(self._run.state.made(target.parent))
         self._note(copy_out(source, target, name, self._on_bytes(name)))
 
     def _write(self, target: Path, content: bytes) -> None:

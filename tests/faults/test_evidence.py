@@ -1,0 +1,151 @@
+"""Evidence: whole, resumable, compared set by set, never with secrets; and the way back of each repair."""
+
+import json
+import random
+import shutil
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from console.recovery.copying import CopyError, copy_out
+from console.recovery.engine import Engine
+from console.recovery.evidence import redacted, verify_capture
+from console.recovery.evidence_selection import select, touched_partitions
+from console.recovery.model import Outcome
+from tests.faults.broken_database import ACTIONS, captured, settings_of, tree_of
+from tests.faults.interposed import killed_in_child
+
+
+def _capture(engine: Engine) -> None:
+    plan = engine.plan("capture-evidence")
+    assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE
+
+
+def test_a_capture_holds_every_sequencer_segment_and_touched_partition(root: Path, engine: Engine) -> None:
+    folder = next((engine.state.evidence).iterdir())
+    original = root / "db"
+    for table in ACTIONS.values():
+        directory = engine.database.table(table)
+        inside = [p for p in directory.path.rglob("*") if p.is_file()]
+        wanted = [p for p in inside if p.relative_to(directory.path).parts[0].startswith(("txn_seq", "wal", "_"))]
+        assert len(wanted) > 10
+        for path in wanted:
+            assert (folder / "db" / path.relative_to(original)).read_bytes() == path.read_bytes()
+        assert touched_partitions(directory)
+        selection = select(directory)
+        copied = {each.path.split("/")[1] for each in selection.copied}
+        assert touched_partitions(directory) <= copied
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert {item["mode"] for item in manifest["files"]} >= {0o644}
+    assert not manifest["live"]
+    assert all(path.stat().st_mode & 0o077 == 0 for path in folder.rglob("*"))
+
+
+def test_copies_of_a_sequencer_are_set_side_by_side(root: Path, tmp_path: Path) -> None:
+    engine = Engine(settings_of(root, tmp_path / "state"))
+    table = engine.database.table("outrun")
+    for name in ("txn_seq.backup.20251110_032030", "txn_seq.corrupted.20251110_032025"):
+        shutil.copytree(table.sequencer, table.path / name)
+    (table.path / "txn_seq.backup.20251110_032030" / "_txnlog").write_bytes(b"other")
+    _capture(engine)
+    folder = next(engine.state.evidence.iterdir())
+    said = json.loads((folder / "manifest.json").read_text())["sequencers"][table.directory]
+    assert len(said["sets"]) == 3
+    assert said["same"]["_txnlog"] == [["txn_seq", "txn_seq.corrupted.20251110_032025"]]
+    assert len(said["same"]["_meta"][0]) == 3
+
+
+def test_a_changed_copy_is_found(engine: Engine) -> None:
+    folder = next(engine.state.evidence.iterdir())
+    assert verify_capture(folder).ok
+    victim = random.choice([p for p in (folder / "db").rglob("*") if p.is_file() and p.stat().st_size])
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 1
+    victim.write_bytes(content)
+    claim = verify_capture(folder)
+    assert not claim.ok
+    assert str(victim.relative_to(folder)) in claim.found
+
+
+def test_a_killed_capture_goes_on_where_it_stopped(root: Path, tmp_path: Path) -> None:
+    engine = Engine(settings_of(root, tmp_path / "state"))
+    before = tree_of(root)
+    assert killed_in_child(partial(_capture, engine), 400, done=False)
+    (cut_off,) = engine.unfinished()
+    half = engine.state.evidence / cut_off.id
+    copied = {p: p.stat().st_ino for p in (half / "db").rglob("*") if p.is_file()}
+    noted = len((half / "copied.jsonl").read_text().splitlines())
+    assert noted > 3
+    assert engine.plan("rebuild-sequencer", "gone").refused != ()  # what is not whole counts for nothing
+    _capture(engine)
+    assert engine.unfinished() == ()
+    assert verify_capture(half).ok
+    kept = sum(p.stat().st_ino == inode for p, inode in copied.items() if p.exists())
+    assert kept >= noted - 1
+    assert tree_of(root) == before
+
+
+def test_what_changes_while_it_is_copied_is_not_evidence(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(bytes(10 << 20))
+
+    def grow(count: int) -> None:
+        with source.open("ab") as stream:
+            stream.write(b"x")
+
+    with pytest.raises(CopyError, match="changed while it was copied"):
+        copy_out(source, tmp_path / "target", "source", grow)
+
+
+def test_a_link_is_not_copied(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "link").symlink_to(tmp_path / "secret")
+    with pytest.raises(OSError, match="symbolic link"):
+        copy_out(tmp_path / "link", tmp_path / "target", "link")
+    assert not (tmp_path / "target").exists()
+
+
+def test_secrets_stay_where_they_are(root: Path, tmp_path: Path) -> None:
+    canary = "CANARY-4711"
+    configuration = root / "conf" / "server.conf"
+    with configuration.open("a") as stream:
+        stream.write(f"pg.password={canary}\nacl.oidc.client.secret = {canary}\n#pg.user=x\nhttp.user=joe\n")
+    _capture(Engine(settings_of(root, tmp_path / "state")))
+    everything = [p.read_bytes() for p in (tmp_path / "state").rglob("*") if p.is_file()]
+    assert any(b"http.user=joe" in content for content in everything)
+    assert not any(canary.encode() in content for content in everything)
+    assert redacted(b"cairo.root=db\nmy.Token:  x\nEnvironment=QDB_PG_PASSWORD=y z\npg.password w") == (
+        b"cairo.root=db\nmy.Token:  ***\nEnvironment=QDB_PG_PASSWORD=***\npg.password ***"
+    )
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_each_repair_is_taken_back_byte_for_byte(action: str, root: Path, tmp_path: Path) -> None:
+    original = tree_of(root)
+    engine = captured(root, tmp_path / "state", ACTIONS[action])
+    plan = engine.plan(action, ACTIONS[action])
+    result = engine.run(plan, plan.confirmation)
+    assert result.outcome is Outcome.DONE
+    assert tree_of(root) != original
+    back = engine.plan_undo(result.entry)
+    assert back.confirmation == f"{ACTIONS[action]} lose 0"
+    undone = engine.undo(result.entry, back.confirmation)
+    assert undone.outcome is Outcome.DONE
+    assert tree_of(root) == original
+    assert {r.code for r in engine.plan_undo(result.entry).refused} == {"already-undone"}
+    again = engine.plan(action, ACTIONS[action])  # the evidence still counts: only we changed the table
+    assert again.refused == ()
+    assert engine.run(again, again.confirmation).outcome is Outcome.DONE
+
+
+def test_an_undo_is_refused_once_the_world_has_moved_on(engine: Engine) -> None:
+    plan = engine.plan("rebuild-sequencer", "gone")
+    result = engine.run(plan, plan.confirmation)
+    with (engine.database.table("gone").path / "_txn").open("r+b") as stream:
+        stream.write(stream.read(1))
+    before = tree_of(engine.database.root)
+    refused = engine.undo(result.entry, "gone lose 0")
+    assert refused.outcome is Outcome.REFUSED
+    assert "a server has written" in refused.message
+    assert tree_of(engine.database.root) == before
