@@ -6,6 +6,7 @@ there, the unit file of the station's database. Nothing is downloaded.
 
 import contextlib
 import json
+import os
 import re
 import shlex
 import shutil
@@ -189,10 +190,13 @@ def _java(named: str) -> Path:
 
 def java_version(java: Path) -> int | None:
     """Return the feature release of a Java (17, 21, …; 8 for 1.8), None where it does not tell."""
+    # Options in the environment could keep it from starting; the server is started without them too.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("JAVA_TOOL", "JDK_JAVA", "_JAVA"))}
     try:
         said = subprocess.run(
-            [str(java), "-version"], capture_output=True, text=True, errors="replace", timeout=20, check=False
-        ).stderr
+            [str(java), "-version"],
+            capture_output=True, text=True, errors="replace", timeout=20, check=False, env=environment,
+        ).stderr  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return None
     found = re.search(r'version "(?:1\.)?(\d+)', said)

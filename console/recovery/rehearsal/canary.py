@@ -83,22 +83,29 @@ def column_claim(server: Server, shape: Shape, mark: str, alive: Callable[[], No
 
 
 def _visible(server: Server, shape: Shape, condition: str, alive: Callable[[], None]) -> int:
-    """Return how many rows meet `condition`, as soon as there is one or the time is up.
+    """Return how many rows meet `condition`, once there is one, all that was accepted is applied, or the time is up.
 
     A statement that names a column which is not applied yet is refused by the server: that too is waited out.
     """
     deadline = time.monotonic() + _VISIBLE
     while True:
         alive()
+        settled = _settled(server, shape) or time.monotonic() > deadline
         try:
             found = int(server.rows(f"SELECT count() AS n FROM {quoted(shape.table)} WHERE {condition}")[0]["n"])  # noqa: S608
         except SqlError:
-            if time.monotonic() > deadline:
+            if settled:
                 raise
             found = 0
-        if found or time.monotonic() > deadline:
+        if found or settled:
             return found
         time.sleep(_POLL)
+
+
+def _settled(server: Server, shape: Shape) -> bool:
+    """Return whether nothing accepted so far will still be applied: all of it is, or the table is suspended."""
+    row = server.wal_table(shape.table)
+    return row is not None and (bool(row["suspended"]) or int(row["writerTxn"]) >= int(row["sequencerTxn"]))
 
 
 def _rows(count: int) -> str:

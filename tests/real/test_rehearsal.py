@@ -1,0 +1,291 @@
+"""Rehearsals on a real QuestDB: they predict what the real run gives, touch nothing, and fail what is wrong."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from click.testing import CliRunner
+
+from console.commands.rehearse import rehearse as command
+from console.recovery.actions import rebuild_sequencer
+from console.recovery.engine import Engine
+from console.recovery.model import Outcome, Plan, Progress
+from console.recovery.plans import make_plan
+from console.recovery.private_server import PrivateServer, ServerBinary
+from console.recovery.registry import PlanContext
+from console.recovery.rehearsal.folder import remove_leftovers
+from console.recovery.rehearsal.model import Rehearsal, RehearsalOutcome
+from console.recovery.rehearsal.rehearsing import rehearse
+from console.settings import QuestDBSettings, Settings
+from tests.real.generated_tables import EPOCH, SERVER, wait_until_applied
+
+ACTION = "rebuild-sequencer"
+APPLIED, PENDING, ROWS = 5, 4, 120
+STEP = 7 * 60_000_000  # µs between two rows: a batch is 14 hours long, so that batches cross days
+
+
+def insert(server: PrivateServer, batch: int) -> None:
+    numbers = range(batch * ROWS, batch * ROWS + ROWS)
+    trades = ", ".join(f"({EPOCH + i * STEP}, 'S{i % 5}', 'note {i}', {i}.5)" for i in numbers)
+    nanos = ", ".join(f"(cast({(EPOCH + i * STEP) * 1000 + 7} AS timestamp_ns), {i})" for i in numbers)
+    server.query(f"INSERT INTO trades VALUES {trades}")
+    server.query(f"INSERT INTO nanos VALUES {nanos}")
+
+
+def build(root: Path, binary: ServerBinary) -> None:
+    """Make two tables and a view, rows applied and rows not yet applied, and take their sequencers away."""
+    root.mkdir()
+    with PrivateServer(root, binary, settings=SERVER) as server:
+        server.query(
+            "CREATE TABLE trades (ts TIMESTAMP, sym SYMBOL, note VARCHAR, px DOUBLE) TIMESTAMP(ts) PARTITION BY DAY WAL"
+        )
+        server.query(
+            "CREATE TABLE nanos (at TIMESTAMP_NS, n LONG) TIMESTAMP(at) PARTITION BY DAY WAL DEDUP UPSERT KEYS(at)"
+        )
+        server.query(
+            "CREATE MATERIALIZED VIEW hourly AS (SELECT ts, sum(px) total FROM trades SAMPLE BY 1h) PARTITION BY MONTH"
+        )
+        for batch in range(APPLIED):
+            insert(server, batch)
+        wait_until_applied(server)
+        for table in ("trades", "nanos"):
+            server.query(f"ALTER TABLE {table} SUSPEND WAL")
+        for batch in range(APPLIED, APPLIED + PENDING):
+            insert(server, batch)
+        server.kill()
+    for table in ("trades", "nanos"):
+        shutil.rmtree(directory(root, table) / "txn_seq")
+
+
+def directory(root: Path, table: str) -> Path:
+    return next(path for path in (root / "db").glob(f"{table}~*") if path.is_dir())
+
+
+def tree(root: Path) -> dict[str, tuple[int, int, int, int, int, str]]:
+    """Return mode, owner, time, inode, links and content of everything below `root`."""
+    found = {}
+    for path in sorted(root.rglob("*")):
+        status = path.lstat()
+        content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        key = str(path.relative_to(root))
+        found[key] = (
+            status.st_mode, status.st_uid, 0 if path.is_dir() else status.st_mtime_ns, status.st_ino, status.st_nlink,
+            content,
+        )  # fmt: skip
+    return found
+
+
+def engine_of(root: Path, state: Path, binary: ServerBinary) -> Engine:
+    questdb = QuestDBSettings(db_root=str(root), jar=str(binary.jar), java=str(binary.java))
+    return Engine(Settings(state_dir=str(state), questdb=questdb, bare=True))
+
+
+def servers_below(folder: Path) -> list[psutil.Process]:
+    """Return the processes that have a path below `folder` among their arguments, but for Python."""
+    return [
+        p
+        for p in psutil.process_iter(["cmdline"])
+        if "io.questdb/io.questdb.ServerMain" in (p.info["cmdline"] or ())
+        and any(word.startswith(str(folder)) for word in p.info["cmdline"])
+    ]
+
+
+def found_of(verification: list[dict[str, Any]], claim: str) -> str:
+    (line,) = [line for line in verification if line["claim"] == claim]
+    return str(line["found"])
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory, questdb: ServerBinary) -> Path:
+    """The broken database. No test may change it: each that repairs or damages works on a copy."""
+    root = tmp_path_factory.mktemp("broken") / "station"
+    build(root, questdb)
+    return root
+
+
+@pytest.fixture
+def engine(broken: Path, tmp_path: Path, questdb: ServerBinary) -> Iterator[Engine]:
+    """An engine on the broken database; afterwards that is untouched, and nothing of a rehearsal is left."""
+    before = tree(broken)
+    yield engine_of(broken, tmp_path / "state", questdb)
+    assert tree(broken) == before
+    assert not servers_below(tmp_path)
+    assert not list((tmp_path / "state/rehearsals").glob("walmedic-*"))
+
+
+def test_it_passes_and_predicts_what_the_real_run_gives(
+    broken: Path, tmp_path: Path, questdb: ServerBinary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "station"
+    shutil.copytree(broken, root)
+    # Everything that could lead a server on the clone back to the original.
+    (root / "conf/server.conf").write_text(f"cairo.root={root}/db\npg.net.bind.to=0.0.0.0:8812\n")
+    for variable, value in (("QDB_CAIRO_ROOT", f"{root}/db"), ("QDB_PG_NET_BIND_TO", "0.0.0.0:8812")):
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-Xmx1k")
+    before = tree(root)
+    seen: dict[str, dict[str, Any]] = {}
+    for table in ("trades", "nanos"):
+        arguments = [ACTION, table, "--db-root", str(root), "--state-dir", str(tmp_path / "state")]
+        ended = CliRunner().invoke(
+            command,
+            [*arguments, "--jar", str(questdb.jar), "--java", str(questdb.java), "--json"],
+            standalone_mode=False,
+        )
+        assert ended.return_value == 0, (ended.output, ended.exception)
+        seen[table] = json.loads(ended.stdout)
+    assert tree(root) == before
+    assert not list((tmp_path / "state/rehearsals").iterdir())
+
+    trades, nanos = seen["trades"], seen["nanos"]
+    for document in seen.values():
+        assert (document["schema"], document["outcome"]) == (1, "passed")
+        assert all(line["ok"] for line in document["verification"])
+        assert "QuestDB 9.1.0" in document["clone"]["server"]
+        assert document["plan"]["rehearsed"] is True
+        assert document["plan"]["rows_lost"] == {"kind": "exact", "value": 0}
+        assert document["seconds"] > 0
+    assert trades["clone"]["tables"] == ["trades", "hourly"]
+    assert nanos["clone"]["tables"] == ["nanos"]
+    assert found_of(trades["verification"], "trades: rows that come back") == f"{PENDING * ROWS}"
+    assert found_of(trades["verification"], "trades: a marked row is written and read back") == "1 row"
+
+    monkeypatch.undo()
+    engine = engine_of(root, tmp_path / "state", questdb)
+    rows: dict[str, int] = {}
+    for table, document in seen.items():
+        plan = engine.plan(ACTION, table)
+        assert (plan.plan_id, plan.rehearsed) == (document["plan"]["plan_id"], True)
+        evidence = engine.plan("capture-evidence", table)
+        assert engine.run(evidence, evidence.confirmation).outcome is Outcome.DONE
+        plan = engine.plan(ACTION, table)
+        assert plan.rehearsed
+        result = engine.run(plan, plan.confirmation)
+        assert result.outcome is Outcome.DONE, result.message
+    with PrivateServer(root, questdb, settings=SERVER) as server:
+        wait_until_applied(server)
+        for table in seen:
+            rows[table] = int(server.query(f"SELECT count() FROM {table}")[0][0])
+        ((low, high),) = server.query("SELECT cast(min(ts) AS long), cast(max(ts) AS long) FROM trades")
+        days = server.query("SELECT name, numRows FROM table_partitions('trades')")
+    assert rows == dict.fromkeys(seen, (APPLIED + PENDING) * ROWS)
+    for table, document in seen.items():
+        for claim in (f"{table}: rows", f"{table}: rows, after two purge sweeps"):
+            assert found_of(document["verification"], claim).replace(",", "") == str(rows[table])
+    assert found_of(trades["verification"], "trades: oldest row") == str(low)
+    assert found_of(trades["verification"], "trades: newest row") == str(high)
+    assert found_of(trades["verification"], "trades: rows of each partition") == "as predicted"
+    assert sum(int(many) for _, many in days) == rows["trades"]
+
+
+def rehearse_wrong(engine: Engine, monkeypatch: pytest.MonkeyPatch, change: Any) -> Rehearsal:
+    """Rehearse a repair whose plan `change` has made wrong, on the original and on the clone alike."""
+    right = rebuild_sequencer.plan
+
+    def wrong(context: PlanContext, table: str | None) -> Plan:
+        plan = change(right(context, table))
+        assert isinstance(plan, Plan)
+        return make_plan(
+            rebuild_sequencer.SPEC, station=plan.station, table=plan.table, directory=plan.directory, why=plan.why,
+            stages=plan.stages, facts=plan.facts, rows_lost=plan.rows_lost, rows_back=plan.rows_back,
+            attachments=plan.attachments,
+        )  # fmt: skip
+
+    monkeypatch.setattr(rebuild_sequencer, "plan", wrong)
+    return rehearse(engine, ACTION, "trades")
+
+
+def test_a_plan_that_promises_too_much_fails(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = rehearse_wrong(engine, monkeypatch, lambda plan: replace(plan, rows_back=plan.rows_back + 1))
+    assert ended.outcome is RehearsalOutcome.FAILED
+    failed = [claim for claim in ended.verification if not claim.ok]
+    assert [(c.claim, c.expected, c.found) for c in failed] == [
+        ("trades: rows that come back", f"{PENDING * ROWS + 1}", f"{PENDING * ROWS}")
+    ]
+    assert not engine.plan(ACTION, "trades").rehearsed
+
+
+def test_a_plan_that_only_a_server_finds_wrong_fails(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new sequencer's `_meta` calls a column otherwise: every file rule holds, and no new row arrives."""
+
+    def change(plan: Plan) -> Plan:
+        attachments = dict(plan.attachments)
+        meta = attachments["meta"]
+        attachments["meta"] = meta.replace("note".encode("utf-16-le"), "nota".encode("utf-16-le"))
+        assert attachments["meta"] != meta
+        digest = hashlib.sha256(attachments["meta"] + bytes(-len(meta) % 4096)).hexdigest()
+        stages = []
+        for stage in plan.stages:
+            parameters = json.loads(json.dumps(dict(stage.parameters)))
+            for file in parameters.get("files", ()):
+                if file["name"] == "_meta":
+                    file["sha256"] = digest
+            stages.append(replace(stage, parameters=parameters))
+        return replace(plan, stages=tuple(stages), attachments=attachments)
+
+    ended = rehearse_wrong(engine, monkeypatch, change)
+    assert ended.outcome is RehearsalOutcome.FAILED, ended.message
+    assert "carried out" in next(c.claim for c in ended.verification if c.ok and "carried" in c.claim)
+    assert not ended.verification[-1].ok
+    assert not engine.plan(ACTION, "trades").rehearsed
+    (log,) = (engine.state.root / "rehearsals").glob("*.log")
+    assert str(log) in ended.message
+
+
+def test_a_server_that_dies_fails_it(engine: Engine, tmp_path: Path) -> None:
+    def kill(progress: Progress) -> None:
+        if (progress.stage, progress.state) == ("apply", "done"):
+            for server in servers_below(tmp_path):
+                server.kill()
+
+    ended = rehearse(engine, ACTION, "trades", on_progress=kill)
+    assert ended.outcome is RehearsalOutcome.FAILED
+    assert ended.verification[-1].claim == "a server starts on the result and lives"
+    assert ended.verification[-1].found == "the server on the clone died (signal 9)"
+
+
+def test_ctrl_c_leaves_nothing(engine: Engine) -> None:
+    def interrupt(progress: Progress) -> None:
+        if (progress.stage, progress.state) == ("sweeps", "begins"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rehearse(engine, ACTION, "trades", on_progress=interrupt)
+    assert not list((engine.state.root / "rehearsals").iterdir())
+
+
+def test_a_killed_one_is_found_with_its_server(engine: Engine, questdb: ServerBinary, tmp_path: Path) -> None:
+    arguments = ["rehearse", ACTION, "trades", "--db-root", str(engine.database.root)]
+    arguments += ["--state-dir", str(engine.state.root), "--jar", str(questdb.jar), "--java", str(questdb.java)]
+    child = subprocess.Popen(
+        [sys.executable, "-c", "from console.cli import main; main()", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "XDG_STATE_HOME": str(tmp_path / "xdg")},
+    )
+    assert child.stderr is not None
+    with contextlib.closing(child.stderr) as said:
+        for line in said:
+            if line.startswith(b"[begins] apply"):
+                break
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    (server,) = servers_below(tmp_path)
+    (place,) = (engine.state.root / "rehearsals").glob("walmedic-rehearsal-*")
+    time.sleep(0.1)
+    assert server.is_running()
+    remove_leftovers(engine.state)
+    assert not server.is_running()
+    assert not place.exists()
