@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from console.diagnosis.model import Code, TableReport
+from console.diagnosis.model import Code, Severity, TableReport
 from console.questdb.layout import TableDirectory
 from console.questdb.txn_log import read_log
 from console.recovery.expectation import applied_of
@@ -15,6 +15,7 @@ _DEADLY = (
     Code.LOG_MAX_TXN_BELOW_APPLIED,
     Code.LOG_HEADER_ZEROED,
     Code.WAL_AT_RISK_OF_PURGE,
+    Code.LOG_TAIL_UNLOGGED,  # kept only until what is before it is applied: a start sets that going
     Code.WAL_INDEX_LOW,
 )
 
@@ -58,11 +59,12 @@ def _log_refusals(table: TableDirectory) -> Iterator[Refusal]:
 
 def _finding_refusals(report: TableReport) -> Iterator[Refusal]:
     for finding in report.findings:
-        if finding.code in _DEADLY:
+        if finding.code in _DEADLY and finding.severity is not Severity.NOTE:
             code = {
                 Code.LOG_MAX_TXN_PAST_END: "header-past-end",
                 Code.LOG_MAX_TXN_BELOW_APPLIED: "log-below-applied",
                 Code.WAL_AT_RISK_OF_PURGE: "purge-clock-not-empty",
+                Code.LOG_TAIL_UNLOGGED: "purge-clock-not-empty",
             }.get(finding.code, finding.code.value)
             yield Refusal(
                 code,

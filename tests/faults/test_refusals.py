@@ -16,7 +16,8 @@ from console.cli import run as command_line
 from console.questdb.layout import DatabaseRoot
 from console.recovery import policy
 from console.recovery.engine import Engine
-from tests.faults.broken_database import tree_of
+from console.recovery.start_checks import start_refusals
+from tests.faults.broken_database import settings_of, tree_of
 
 
 class Outcome:
@@ -212,17 +213,25 @@ def test_a_journal_that_cannot_be_written(walmedic: Callable[..., Outcome], root
     assert tree_of(root) == before
 
 
-def test_a_start_on_what_would_lose_rows_is_refused(root: Path) -> None:
-    from console.recovery.start_checks import start_refusals
-    from tests.faults.broken_database import settings_of
-
+@pytest.mark.parametrize(
+    ("max_txn", "codes"),
+    [
+        (1, {"log-below-applied", "purge-clock-not-empty", "wal-index-low"}),
+        (4, {"purge-clock-not-empty", "wal-index-low"}),  # as many as are applied: the rest would go at the first sweep
+        (6, {"purge-clock-not-empty", "wal-index-low"}),  # two would go once the two before them are applied
+        (8, {"wal-index-low"}),
+        (400, {"header-past-end", "wal-index-low"}),
+    ],
+)
+def test_a_start_on_what_would_lose_rows_is_refused(root: Path, max_txn: int, codes: set[str]) -> None:
     database = DatabaseRoot.locate(root)
     with (database.table("reused").sequencer / "_txnlog").open("r+b") as stream:
         stream.seek(4)
-        stream.write(struct.pack("<q", 1))
+        stream.write(struct.pack("<q", max_txn))
     context = Engine(settings_of(root, root.parent / "state"))._context()
-    refusals = {(refusal.reason.split(":")[0], refusal.code) for refusal in start_refusals(context)}
-    assert {("outrun", "header-past-end"), ("reused", "log-below-applied")} <= refusals
+    refusals = [r for r in start_refusals(context) if r.reason.startswith("reused:")]
+    assert {refusal.code for refusal in refusals} == codes
+    assert all("reused" in refusal.instead or "that table" in refusal.instead for refusal in refusals)
 
 
 def test_hostile_names_are_shown_harmlessly(walmedic: Callable[..., Outcome], tmp_path: Path) -> None:
