@@ -21,6 +21,7 @@ from console.settings import Settings
 from console.widgets import figures
 from console.widgets.clipboard import copy
 from console.widgets.line import Line, Role, Span, line, spread
+from console.widgets.picture import without_edge_blanks
 from console.widgets.theme import Colors, choose, make_theme
 from screens.dashboard import Dashboard
 from screens.frame import FramedScreen
@@ -285,6 +286,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
             ("log", str(paths.default_state_dir() / "walmedic.log")),
         )
         self.push_screen(Help(keys_of(bindings), places))
+
+    def export_screenshot(self, *, title: str | None = None, simplify: bool = False) -> str:
+        """Return the screen as SVG that every renderer draws alike."""
+        return without_edge_blanks(super().export_screenshot(title=title, simplify=simplify))
 
     def action_copy_screen(self) -> None:
         """Copy the screen as text."""

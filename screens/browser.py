@@ -44,12 +44,12 @@ class Browser(FramedScreen):
         Binding("x", "rows", "Rows", id="rows", show=False, tooltip="rows follow records, or hold 16 bytes"),
         Binding("r", "read_again", "Read again", id="read-again", show=False, tooltip="read the file again now"),
         Binding("y", "copy", "Copy", id="copy", show=False, tooltip="copy the record under the cursor as JSON"),
-        Binding("up,k", "up(-1)", "Up", id="up", show=False),
-        Binding("down,j", "up(1)", "Down", id="down", show=False),
-        Binding("left,h", "side(-1)", "Left", id="left", show=False),
-        Binding("right,l", "side(1)", "Right", id="right", show=False),
-        Binding("pageup", "page(-1)", "Page up", id="page-up", show=False),
-        Binding("pagedown", "page(1)", "Page down", id="page-down", show=False),
+        Binding("up,k", "up(-1)", "Up", id="up", show=False, tooltip="move up"),
+        Binding("down,j", "up(1)", "Down", id="down", show=False, tooltip="move down"),
+        Binding("left,h", "side(-1)", "Left", id="left", show=False, tooltip="move left, fold"),
+        Binding("right,l", "side(1)", "Right", id="right", show=False, tooltip="move right, unfold"),
+        Binding("pageup", "page(-1)", "Page up", id="page-up", show=False, tooltip="move up by a page"),
+        Binding("pagedown", "page(1)", "Page down", id="page-down", show=False, tooltip="move down by a page"),
         Binding("home", "end(0)", "Start", id="start", show=False, tooltip="the first byte"),
         Binding("end,G", "end(1)", "End", id="end", show=False, tooltip="the last byte"),
         Binding("q", "app.back", "Leave", id="leave", show=False, tooltip="back to the dashboard"),
@@ -105,7 +105,8 @@ class Browser(FramedScreen):
 
     def on_answer(self, answer: Answer) -> None:
         """Take what a thread brought: the tables, the tree, a file."""
-        self._error = answer.error
+        base = f"{self._database.db}/" if self._database is not None else ""
+        self._error = answer.error.replace(base, "") if base else answer.error
         if not answer.error:
             if answer.asked == "tables":
                 self._database, self._tables = answer.value
@@ -137,6 +138,8 @@ class Browser(FramedScreen):
         items = [browser_tree.item(node, self._unfolded, width) for node in nodes]
         note = line(Span(plural(len(self._tables), "table"), Role.DIM)) if width > 28 else ()
         self._tree.offer(items, note=note)
+        if self._file is not None and self._in_bytes:
+            self._tree.choose(str(self._file.path))
 
     def _fold(self, key: str) -> None:
         self._unfolded = self._unfolded ^ {key}
@@ -144,7 +147,8 @@ class Browser(FramedScreen):
 
     # ---- the file ----------------------------------------------------------------------------------------------------
 
-    def _read(self, path: Path, offset: int = 0) -> None:
+    def read(self, path: Path, offset: int = 0) -> None:
+        """Open a file with the cursor at `offset`, in a thread."""
         report, now = self.console.state.tables.data, self.console.wall_clock()
         findings = [finding for table in report.tables for finding in table.findings] if report is not None else []
         db = self._database.db if self._database is not None else path.parent
@@ -156,6 +160,7 @@ class Browser(FramedScreen):
             self._file.close()
         self._file, self._changed = file, ""
         self._in_bytes = True
+        self._tree.choose(str(file.path))
         self._hex.open(file.hex_file(), self._wanted)
 
     @on(HexView.Moved)
@@ -198,7 +203,7 @@ class Browser(FramedScreen):
         if node.folder:
             self._fold(node.key)
         else:
-            self._read(node.path)
+            self.read(node.path)
 
     def action_up(self, steps: int) -> None:
         """Move up or down."""
@@ -237,7 +242,7 @@ class Browser(FramedScreen):
         """Open the file again, and list the tree anew."""
         self._list()
         if self._file is not None:
-            self._read(self._file.path, self._hex.cursor)
+            self.read(self._file.path, self._hex.cursor)
 
     def action_finding(self, steps: int) -> None:
         """Go to the next finding that names a file there is, whatever file that is."""
@@ -254,7 +259,7 @@ class Browser(FramedScreen):
         self._finding = (at, len(found), finding)
         self._unfolded |= {str(folder) for folder in path.parents}
         self._list()
-        self._read(path, finding.offset or 0)
+        self.read(path, finding.offset or 0)
 
     def action_copy(self) -> None:
         """Copy the record under the cursor as JSON."""

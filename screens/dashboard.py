@@ -46,10 +46,10 @@ class Dashboard(FramedScreen):
             Binding(str(number), f"whole('{name}')", name, id=f"pane-{name}", show=False, tooltip=f"{name} alone")
             for number, name in enumerate(PANES, 1)
         ),
-        Binding("up", "scroll(-1)", "Up", id="up", show=False),
-        Binding("down", "scroll(1)", "Down", id="down", show=False),
-        Binding("pageup", "scroll(-10)", "Page up", id="page-up", show=False),
-        Binding("pagedown", "scroll(10)", "Page down", id="page-down", show=False),
+        Binding("up", "scroll(-1)", "Up", id="up", show=False, tooltip="move up"),
+        Binding("down", "scroll(1)", "Down", id="down", show=False, tooltip="move down"),
+        Binding("pageup", "scroll(-10)", "Page up", id="page-up", show=False, tooltip="move up by a page"),
+        Binding("pagedown", "scroll(10)", "Page down", id="page-down", show=False, tooltip="move down by a page"),
     ]
 
     def __init__(self) -> None:

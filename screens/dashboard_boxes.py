@@ -36,7 +36,7 @@ def dashboard_boxes(width: int, height: int, need: Need) -> list[Box]:
             _row(need, (("backlog", split, width - split),), least=2, most=12),
         ]
         # What is left over goes where more can come: the journal at the left, the crashes at the right.
-        return [*_stack(first, height, grow=2), *_stack(second, height, grow=1, edge_from=split)]
+        return [*_stack(first, height, (0, 1), grow=2), *_stack(second, height, (0, 2), grow=1, edge_from=split)]
     split = width * 3 // 8
     tall = height >= OPEN_HEIGHT
     rows = [
@@ -46,7 +46,7 @@ def dashboard_boxes(width: int, height: int, need: Need) -> list[Box]:
         _row(need, (("flow", 0, width),), least=3, most=4),
         _row(need, (("journal", 0, width),), least=3 if tall else 1, most=999),
     ]
-    return _stack(rows, height, grow=4)
+    return _stack(rows, height, (2, 0, 1, 3), grow=4)
 
 
 def whole(name: str, width: int, height: int) -> list[Box]:
@@ -60,12 +60,17 @@ def _row(need: Need, panes: tuple[tuple[str, int, int], ...], *, least: int, mos
     return _Row(panes, min(least, wanted), wanted)
 
 
-def _stack(rows: Sequence[_Row], height: int, *, grow: int, edge_from: int | None = None) -> list[Box]:
-    """Return the boxes of `rows` from top to bottom; the row `grow` takes what nobody wants."""
+def _stack(
+    rows: Sequence[_Row], height: int, first: Sequence[int], *, grow: int, edge_from: int | None = None
+) -> list[Box]:
+    """Return the boxes of `rows` from top to bottom.
+
+    Lines to spare go to the rows `first` in this order, as many as each wants, and the rest to the row `grow`.
+    """
     texts = [row.least for row in rows]
     spare = height - sum(texts) - len(rows)
-    for number, row in enumerate(rows):  # the order is that of importance
-        more = max(0, min(row.wanted - texts[number], spare))
+    for number in first:
+        more = max(0, min(rows[number].wanted - texts[number], spare))
         texts[number] += more
         spare -= more
     texts[grow] += max(0, spare)

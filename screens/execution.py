@@ -34,11 +34,12 @@ class Told(Message):
 class Execution(FramedScreen):
     """Starts the confirmed plan once, and watches it. Leaving the screen stops nothing."""
 
+    TITLE_WORD = "at work"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "app.back", "Back", id="back", tooltip="leave this screen; the action goes on"),
-        Binding("up", "scroll(-1)", "Up", id="up", show=False),
-        Binding("down", "scroll(1)", "Down", id="down", show=False),
-        Binding("pageup", "scroll(-8)", "Page up", id="page-up", show=False),
+        Binding("up", "scroll(-1)", "Up", id="up", show=False, tooltip="move up"),
+        Binding("down", "scroll(1)", "Down", id="down", show=False, tooltip="move down"),
+        Binding("pageup", "scroll(-8)", "Page up", id="page-up", show=False, tooltip="move up by a page"),
         Binding("pagedown", "scroll(8)", "Scroll", id="page-down", tooltip="read the rest"),
         Binding("j", "app.journal", "Journal", id="journal", tooltip="what was done, by whom, and how it ended"),
         Binding("y", "app.copy_screen", "Copy", id="copy", show=False, tooltip="copy the screen as text"),
@@ -48,7 +49,6 @@ class Execution(FramedScreen):
         super().__init__()
         self._plan = plan
         self._phrase = phrase
-        self.TITLE_WORD = f"doing: {plan.action} {plan.table or ''}".rstrip()
         self.view: RunView | None = None
 
     def body(self) -> list[Widget]:

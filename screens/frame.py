@@ -33,16 +33,18 @@ def key_label(key: str) -> str:
 class Answer(Message):
     """What a call in a thread brought: a value, or the sentence of an error. `asked` names the call."""
 
-    def __init__(self, asked: str, value: Any, error: str) -> None:
+    def __init__(self, asked: str, number: int, value: Any, error: str) -> None:
         super().__init__()
         self.asked = asked
+        self.number = number
         self.value = value
         self.error = error
 
 
-class FramedScreen(Screen[None]):
+class FramedScreen(Screen[None], inherit_bindings=False):
     """A screen of the console: header, body, keys. Subclasses give the body, its bindings and its message handlers."""
 
+    AUTO_FOCUS = ""  # a field that is hidden must not take the keys
     HORIZONTAL_BREAKPOINTS = _WIDTHS
     VERTICAL_BREAKPOINTS = _HEIGHTS
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -54,6 +56,8 @@ class FramedScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._asked: dict[str, int] = {}
+        self._unanswered: set[str] = set()
+        self._drawn = False
 
     @property
     def console(self) -> ConsolePort:
@@ -77,6 +81,17 @@ class FramedScreen(Screen[None]):
         """Draw header and keys at once."""
         self.tick()
         self.draw_keys()
+        self._drawn = True
+
+    @property
+    def waits(self) -> bool:
+        """Return whether the screen is not drawn yet, or waits for what it asked of a thread."""
+        return not self._drawn or bool(self._unanswered)
+
+    def on_answer(self, answer: Answer) -> None:
+        """Note that an answer came; subclasses have a handler of their own, which is called first."""
+        if self._asked.get(answer.asked) == answer.number:
+            self._unanswered.discard(answer.asked)
 
     def on_screen_resume(self) -> None:
         """Draw what may have changed while another screen was on top."""
@@ -101,6 +116,7 @@ class FramedScreen(Screen[None]):
     def ask(self, asked: str, call: Callable[[], Any]) -> None:
         """Run a slow call in a thread; its Answer comes as a message. A newer call of the same name supersedes it."""
         self._asked[asked] = number = self._asked.get(asked, 0) + 1
+        self._unanswered.add(asked)
 
         async def work() -> None:
             value, error = None, ""
@@ -113,6 +129,6 @@ class FramedScreen(Screen[None]):
                 _LOG.exception("%s failed", asked)
                 error = f"an unexpected {type(unexpected).__name__}; the log has it"
             if self._asked.get(asked) == number and self.is_attached:
-                self.post_message(Answer(asked, value, error))
+                self.post_message(Answer(asked, number, value, error))
 
         self.run_worker(work(), exit_on_error=False, group=asked, name=asked)

@@ -29,10 +29,10 @@ class Help(FramedScreen):
 
     TITLE_WORD = "help"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("question_mark,escape,q", "app.back", "Back", id="back", tooltip="leave the help"),
-        Binding("up", "scroll(-1)", "Up", id="up", show=False),
-        Binding("down", "scroll(1)", "Down", id="down", show=False),
-        Binding("pageup", "scroll(-10)", "Page up", id="page-up", show=False),
+        Binding("escape,q,question_mark,f1", "app.back", "Back", id="back", tooltip="leave the help"),
+        Binding("up", "scroll(-1)", "Up", id="up", show=False, tooltip="move up"),
+        Binding("down", "scroll(1)", "Down", id="down", show=False, tooltip="move down"),
+        Binding("pageup", "scroll(-10)", "Page up", id="page-up", show=False, tooltip="move up by a page"),
         Binding("pagedown", "scroll(10)", "Scroll", id="page-down", tooltip="read the rest"),
     ]
 

@@ -19,9 +19,9 @@ class JournalScreen(FramedScreen):
     TITLE_WORD = "journal"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,j", "app.back", "Back", id="back", tooltip="leave the journal"),
-        Binding("up", "scroll(-1)", "Up", id="up", show=False),
-        Binding("down", "scroll(1)", "Down", id="down", show=False),
-        Binding("pageup", "scroll(-10)", "Page up", id="page-up", show=False),
+        Binding("up", "scroll(-1)", "Up", id="up", show=False, tooltip="move up"),
+        Binding("down", "scroll(1)", "Down", id="down", show=False, tooltip="move down"),
+        Binding("pageup", "scroll(-10)", "Page up", id="page-up", show=False, tooltip="move up by a page"),
         Binding("pagedown", "scroll(10)", "Scroll", id="page-down", tooltip="read older entries"),
         Binding("y", "app.copy_screen", "Copy", id="copy", tooltip="copy the screen as text"),
     ]

@@ -30,10 +30,10 @@ class Palette(FramedScreen):
         Binding("enter", "plan", "Plan", id="plan", tooltip="show what the action would do, and cost"),
         Binding("left", "table(-1)", "Table", id="table-left", show=False, tooltip="the table before"),
         Binding("right,tab", "table(1)", "Table", id="table", tooltip="the next table"),
-        Binding("up", "move(-1)", "Up", id="up", show=False),
-        Binding("down", "move(1)", "Down", id="down", show=False),
-        Binding("pageup", "move(-8)", "Page up", id="page-up", show=False),
-        Binding("pagedown", "move(8)", "Page down", id="page-down", show=False),
+        Binding("up", "move(-1)", "Up", id="up", show=False, tooltip="move up"),
+        Binding("down", "move(1)", "Down", id="down", show=False, tooltip="move down"),
+        Binding("pageup", "move(-8)", "Page up", id="page-up", show=False, tooltip="move up by a page"),
+        Binding("pagedown", "move(8)", "Page down", id="page-down", show=False, tooltip="move down by a page"),
     ]
 
     def __init__(self, table: str | None = None) -> None:

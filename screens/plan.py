@@ -26,11 +26,12 @@ _TWO_COLUMNS = 110
 class PlanScreen(FramedScreen):
     """Shows a plan and takes its phrase. Nothing but the right phrase in operate mode starts anything."""
 
+    TITLE_WORD = "plan"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "app.back", "Back, nothing is done", id="back", tooltip="leave the plan; nothing is done"),
-        Binding("up", "scroll(-1)", "Up", id="up", show=False),
-        Binding("down", "scroll(1)", "Down", id="down", show=False),
-        Binding("pageup", "scroll(-8)", "Page up", id="page-up", show=False),
+        Binding("up", "scroll(-1)", "Up", id="up", show=False, tooltip="move up"),
+        Binding("down", "scroll(1)", "Down", id="down", show=False, tooltip="move down"),
+        Binding("pageup", "scroll(-8)", "Page up", id="page-up", show=False, tooltip="move up by a page"),
         Binding("pagedown", "scroll(8)", "Scroll", id="page-down", tooltip="read the rest of a long plan"),
         Binding("f2,o", "app.operate", "Operate", id="operate", tooltip="arm operate mode, or disarm it"),
         Binding("f5,r", "replan", "Plan again", id="replan", tooltip="make the plan anew from what is there now"),
@@ -43,7 +44,6 @@ class PlanScreen(FramedScreen):
         self._view: PlanView | None = None
         self._said: Line = BLANK
         self._submitted = ""
-        self.TITLE_WORD = f"plan: {spec.id} {table or ''}".rstrip()
 
     def body(self) -> list[Widget]:
         """Return the sections, the confirmation and its field."""

@@ -21,9 +21,9 @@ class WhyNot(FramedScreen):
     TITLE_WORD = "why not"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,w", "app.back", "Back", id="back", tooltip="leave this page"),
-        Binding("up", "scroll(-1)", "Up", id="up", show=False),
-        Binding("down", "scroll(1)", "Down", id="down", show=False),
-        Binding("pageup", "scroll(-10)", "Page up", id="page-up", show=False),
+        Binding("up", "scroll(-1)", "Up", id="up", show=False, tooltip="move up"),
+        Binding("down", "scroll(1)", "Down", id="down", show=False, tooltip="move down"),
+        Binding("pageup", "scroll(-10)", "Page up", id="page-up", show=False, tooltip="move up by a page"),
         Binding("pagedown", "scroll(10)", "Scroll", id="page-down", tooltip="read the rest"),
     ]
 

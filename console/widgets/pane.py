@@ -118,7 +118,8 @@ class Pane(LineWidget):
         """Return how many lines of text the pane would like at `width` cells of text."""
         if self._view is None:
             return 1
-        return len(self._builder(self._view, Room(width, _UNBOUNDED, open)).lines)
+        content = self._builder(self._view, Room(width, _UNBOUNDED, open))
+        return len(content.lines) + bool(content.alert)
 
     def place(self, frame: Frame, *, open: bool) -> None:
         """Take a place on the screen and draw the text for it."""
@@ -153,7 +154,8 @@ class Pane(LineWidget):
         content = self._builder(self._view, Room(box.inner_width, height + self.scroll_line, self._open))
         text = list(content.lines)[self.scroll_line :]
         if content.alert:
-            text = [*bounded(text, height - 1, content.more), content.alert] if height > 1 else [content.alert]
+            # What was last known stays in sight as far as it can: no line is spent on saying that there is more.
+            text = [*text[: height - 1], content.alert] if height > 1 else [content.alert]
         text = bounded(text, height, content.more)
         if content.faded:
             text = [recast(row, Role.DIM) if row is not content.alert else row for row in text]

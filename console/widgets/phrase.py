@@ -40,14 +40,6 @@ class PhraseField(LineWidget, can_focus=True):
         """Draw the empty field."""
         self._draw()
 
-    def on_focus(self) -> None:
-        """Show the cursor."""
-        self._draw()
-
-    def on_blur(self) -> None:
-        """Hide the cursor."""
-        self._draw()
-
     def clear(self) -> None:
         """Forget what was typed."""
         self._set("")
@@ -80,5 +72,5 @@ class PhraseField(LineWidget, can_focus=True):
             self.post_message(self.Typed(text))
 
     def _draw(self) -> None:
-        cursor = Span(" ", Role.CURSOR) if self.has_focus else Span("")
-        self.put([line(" ", Span(f"{self._prompt} ", Role.KEY), Span(self.text, Role.STRONG), cursor)])
+        typed = Span(self.text, Role.STRONG)
+        self.put([line(" ", Span(f"{self._prompt} ", Role.KEY), typed, Span(" ", Role.CURSOR))])

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 
 class Colors(enum.StrEnum):
@@ -50,5 +50,6 @@ def make_theme(colors: Colors, styles: Path) -> Theme:
         panel=tokens["raised"],
         dark=True,
         ansi=colors is not Colors.FULL,
-        variables=tokens,
+        # Textual's own style sheets name variables that only its themes for ANSI colours define.
+        variables=tokens if colors is Colors.FULL else {**BUILTIN_THEMES["ansi-dark"].variables, **tokens},
     )

@@ -1,5 +1,7 @@
 """Redis backlog: what waits, whether it grows, and how long until it is full."""
 
+from rich.cells import cell_len
+
 from console.probes.sample import BacklogSample, StreamSample
 from console.widgets import figures, glyphs
 from console.widgets.line import BLANK, Line, Role, Span, left, line, right, wrap
@@ -17,7 +19,7 @@ def build(source: Source[BacklogSample], room: Room) -> Content:
     sample = source.data
     if sample is None:
         return Content(title, (), note(source), alert(source, "redis"))
-    names = min(max((len(stream.stream) for stream in sample.streams), default=0), room.width // 3)
+    names = min(max((cell_len(stream.stream) for stream in sample.streams), default=0), room.width // 3)
     lines: list[Line] = []
     for stream in sample.streams:
         lines.append(_stream(stream, names, room.width))

@@ -20,7 +20,7 @@ def build(source: Source[CrashesSample], room: Room) -> Content:
         return Content("crashes", lines, note(source), alert(source, "crashes"), source.stale)
     text = _summary(sample, source.now, room.width)
     for cause in sample.causes:
-        text.extend(_open(cause, room.width) if room.open else _brief(cause, room.width))
+        text.extend(_open(cause, room.width) if room.open else _brief(cause, room.width, room.height - len(text)))
     return Content("crashes", tuple(text), note(source), alert(source, "crashes"), source.stale)
 
 
@@ -44,14 +44,13 @@ def _place(cause: CrashCause) -> str:
     return "/".join(parts[-2:])
 
 
-def _brief(cause: CrashCause, width: int) -> list[Line]:
-    lines = wrap(cause.title.split(" ← ")[0], width, Role.PLAIN)[:1]
-    if cause.file:
-        lines.append(line(_place(cause)))
-    if cause.explanation:
-        # The first clause says what; the whole sentence stands where there is room.
-        lines.extend(wrap(cause.explanation.split(": ")[0], width, Role.STRONG)[:2])
-    return lines
+def _brief(cause: CrashCause, width: int, height: int) -> list[Line]:
+    """Return what happened where; the place in the server's code is the first to go where lines are few."""
+    where = [line(_place(cause))] if cause.file else []
+    # The first clause says what; the whole sentence stands where there is room.
+    what = wrap(cause.explanation.split(": ")[0], width, Role.STRONG)[:2]
+    code = wrap(cause.title.split(" ← ")[0], width)[:1] if len(where) + len(what) < height or not what else []
+    return [*code, *where, *what]
 
 
 def _open(cause: CrashCause, width: int) -> list[Line]:

@@ -31,6 +31,6 @@ def build(flow: Flow | None, room: Room) -> Content:
     outlook = wrap(flow.outlook, room.width, Role.BAD if flow.losing else Role.STRONG)
     note = line(Span(f"since {figures.clock(flow.since)}", Role.WARN)) if stuck and flow.since else BLANK
     lines = [way, *outlook]
-    if stuck is not None and stuck.detail and stuck.detail not in plain(way):
+    if stuck is not None and stuck.detail and stuck.detail not in plain(way) and len(lines) < room.height:
         lines.extend(wrap(f"{stuck.name}: {stuck.detail}", room.width, Role.WARN)[: 2 if room.open else 1])
     return Content("flow", tuple(lines), note)

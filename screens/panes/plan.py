@@ -33,7 +33,10 @@ def why(view: PlanView, room: Room) -> Content:
         lines.extend(hanging(line(Span("! ", Role.WARN)), warning, room.width))
     for left_out in plan.left_out:
         lines.extend(hanging(line(Span("• left out: ", Role.DIM)), left_out, room.width, Role.DIM))
-    return Content("why this one", tuple(lines), more="more lines")
+    target = f" on {plan.table}" if plan.table else ""
+    return Content(
+        f"why {plan.action}{target}", tuple(lines), line(Span(f"plan {plan.plan_id[:8]}", Role.DIM)), more="more lines"
+    )
 
 
 def changes(view: PlanView, room: Room) -> Content:

@@ -96,7 +96,8 @@ def stages(view: RunView, room: Room) -> Content:
         if stage.message and stage.state in {"goes on", "begins", "failed"}:
             lines.extend(line(" " * 10, row) for row in wrap(stage.message + _share(stage), room.width - 10, Role.DIM))
     spent = line(Span(figures.duration(view.now - view.began), Role.DIM)) if not view.over else BLANK
-    return Content("stages", tuple(lines), spent, more="more lines")
+    target = f" on {view.plan.table}" if view.plan.table else ""
+    return Content(f"stages of {view.plan.action}{target}", tuple(lines), spent, more="more lines")
 
 
 def _share(stage: StageView) -> str:

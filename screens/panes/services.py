@@ -1,5 +1,7 @@
 """Services: state, how long, how often restarted, each as glyph, word and colour."""
 
+from rich.cells import cell_len
+
 from console.probes.sample import ServicesSample, UnitSample, UnitState
 from console.widgets import figures, glyphs
 from console.widgets.line import Line, Role, Span, left, line, right
@@ -23,7 +25,7 @@ def build(source: Source[ServicesSample], room: Room) -> Content:
     sample = source.data
     if sample is None:
         return Content("services", (), note(source), alert(source, "services"))
-    names = min(max((len(unit.name) for unit in sample.units), default=0), room.width - 28)
+    names = min(max((cell_len(unit.name) for unit in sample.units), default=0), room.width - 28)
     lines = [_unit(unit, names, room) for unit in sample.units]
     return Content("services", tuple(lines), note(source), alert(source, sample.backend), source.stale)
 

@@ -1,5 +1,7 @@
 """Tables: one verdict each (can it be read, can it be written, rows at risk) and the next safe step."""
 
+from rich.cells import cell_len
+
 from console.diagnosis.model import DatabaseReport, Finding, Severity, TableReport, Verdict
 from console.widgets import figures, glyphs
 from console.widgets.line import BLANK, Line, Role, Span, bounded, crop, hanging, left, line, plain, right, spread, wrap
@@ -45,7 +47,7 @@ def build(source: Source[DatabaseReport], room: Room) -> Content:
     if report is None:
         return Content(title, (), note(source), alert(source, "tables"))
     tables = worst_first(report)
-    names = min(max((len(table.table) for table in tables), default=0), 34 if room.open else 24)
+    names = min(max((cell_len(table.table) for table in tables), default=0), 34 if room.open else 24)
     if room.open:
         lines = _shared([_open(table, names, room.width) for table in tables], room.height - bool(source.error))
     else:

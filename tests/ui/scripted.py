@@ -49,15 +49,15 @@ PLAN = Plan(
     station="ai-trading-station",
     confirmation="market_orderbook lose 0",
     why=(
-        "txn_seq is gone. The backup's header says 150,832 transactions, its whole records are 150,686; the segments "
-        "hold 146 that no record names. 150,686 + 146 = 150,832: every one is accounted for, the result is certain."
+        "txn_seq is gone. The backup's header says 150,983 transactions, its whole records are 150,964; the segments "
+        "hold 19 that no record names. 150,964 + 19 = 150,983: every one is accounted for, the result is certain."
     ),
     rows_lost=RowsLost.exact(0),
     rows_back=6_359,
     rows_maybe_twice=0,
     refused=(),
     requirements=(
-        Requirement("evidence is captured and fresh", True, "08:26:07Z, 14 files, hashes match"),
+        Requirement("evidence is captured and fresh", True, "10:46:40Z, 12 files, hashes match"),
         Requirement("questdb is stopped", True, "its lock is won, no process has the files"),
         Requirement("batch-writer is stopped", True, "supervisor says so"),
         Requirement("enough disk is free", True, "1.9 GiB, 4.1 MiB needed"),
@@ -66,9 +66,9 @@ PLAN = Plan(
         Stage(
             "build", "build txn_seq beside the table", "tree", {},
             (
-                Change("create", "db/market_orderbook~19/txn_seq/_txnlog", "", "150,832 transactions", 4_223_372),
-                Change("create", "db/market_orderbook~19/txn_seq/_wal_index.d", "", "9", 8),
-                Change("create", "db/market_orderbook~19/txn_seq/_meta", "", "from wal9/3", 1_208),
+                Change("create", "db/market_orderbook~19/txn_seq/_txnlog", "", "150,983 transactions", 4_227_600),
+                Change("create", "db/market_orderbook~19/txn_seq/_wal_index.d", "", "39", 8),
+                Change("create", "db/market_orderbook~19/txn_seq/_meta", "", "from wal39/0", 1_208),
             ),
         ),
         Stage(
@@ -85,12 +85,12 @@ PLAN = Plan(
 )  # fmt: skip
 
 CLAIMS = (
-    Claim("transactions in the log", "150,832", "150,832", True),
-    Claim("records that name a segment on disk", "1,184", "1,184", True),
-    Claim("highest wal id", "9", "9", True),
+    Claim("transactions in the log", "150,983", "150,983", True),
+    Claim("records that name a segment on disk", "318", "318", True),
+    Claim("highest wal id", "39", "39", True),
 )
 DONE = RunResult(
-    "20251110-083112-7c1f2a", Outcome.DONE, "done and verified", CLAIMS,
+    "20261123-104731-7c1f2a", Outcome.DONE, "done and verified", CLAIMS,
     "the sequencer is whole again: start-server applies the 6,359 rows",
 )  # fmt: skip
 
@@ -100,7 +100,8 @@ ALIVE = Refusal("server-alive", "a QuestDB server lives on this database (pid 47
 class ScriptedRun:
     """Tells a stage at each call, then the result."""
 
-    def __init__(self, plan: Plan, result: RunResult) -> None:
+    def __init__(self, plan: Plan, result: RunResult, hold_after: int | None) -> None:
+        self._hold_after = hold_after
         self._told = [
             [
                 Progress(result.entry, stage.id, stage.title, "begins"),
@@ -112,6 +113,12 @@ class ScriptedRun:
 
     def poll(self) -> Sequence[Progress]:
         """Return what the next stage tells."""
+        if self._hold_after == 0:
+            return []
+        if self._hold_after is not None:
+            self._hold_after -= 1
+            first, second = self._told[0], self._told[1]
+            return [*first, second[0]]
         return self._told.pop(0) if self._told else []
 
     def result(self) -> RunResult | None:
@@ -129,6 +136,7 @@ class ScriptedEngine:
         self.launched: list[tuple[Plan, str]] = []
         self.planned: list[tuple[str, str | None]] = []
         self.error = ""
+        self.hold_after: int | None = None  # a run stands still after so many stages
 
     def availability(self, table: str | None) -> Sequence[Availability]:
         """Return all actions; those that need the server down are refused while it is alive."""
@@ -149,7 +157,7 @@ class ScriptedEngine:
     def launch(self, plan: Plan, phrase: str) -> ScriptedRun:
         """Note it and tell the stages."""
         self.launched.append((plan, phrase))
-        return ScriptedRun(plan, self.outcome)
+        return ScriptedRun(plan, self.outcome, self.hold_after)
 
     def unfinished(self) -> Sequence[Entry]:
         """Nothing was cut off."""

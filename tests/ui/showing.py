@@ -1,0 +1,64 @@
+"""What stands on the screen, and when it stands still."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+from textual.app import App
+from textual.events import Key
+from textual.message_pump import MessagePump
+from textual.pilot import Pilot
+
+from screens.frame import FramedScreen
+
+_PATIENCE = 60.0  # seconds; a machine that builds other things at the same time is slow
+
+
+def shown(app: App[Any]) -> str:
+    """Return the screen as text, one line per row."""
+    return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips())
+
+
+async def settled(pilot: Pilot[Any]) -> None:
+    """Wait until all keys are worked off and the screen on top has what it asked of threads; no clock is trusted."""
+    deadline = time.monotonic() + _PATIENCE
+    quiet = 0
+    while quiet < 3:
+        assert time.monotonic() < deadline, f"{pilot.app.screen} still waits"
+        app, screen = pilot.app, pilot.app.screen
+        # A key goes from the application to the screen, to what has the focus, and back up again.
+        for pump in (app, screen, app.focused or screen, app):
+            await _worked_off(pump)
+        waits = isinstance(screen, FramedScreen) and screen.waits
+        quiet = 0 if waits or screen is not app.screen else quiet + 1
+        if waits:
+            await asyncio.sleep(0.01)
+    await pilot.pause()
+
+
+async def _worked_off(pump: MessagePump) -> None:
+    """Wait until all messages that `pump` has now are handled; one that is being closed handles none."""
+    done = asyncio.Event()
+    if pump.is_running and pump.call_later(done.set):
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(done.wait(), 2)
+
+
+async def typed(pilot: Pilot[Any], text: str) -> None:
+    """Type `text`, as the driver would bring it."""
+    for character in text:
+        name = {" ": "space", "_": "underscore", "~": "tilde"}.get(character, character)
+        target = pilot.app.focused or pilot.app.screen
+        target.post_message(Key(name, character))
+    await settled(pilot)
+
+
+async def until(pilot: Pilot[Any], condition: Callable[[], bool]) -> None:
+    """Wait for messages until `condition` holds."""
+    deadline = time.monotonic() + _PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"it did not come to that; the screen shows:\n{shown(pilot.app)}"
+        await settled(pilot)
+        await asyncio.sleep(0.02)
