@@ -252,8 +252,9 @@ class Engine:
         plan = replace(plan, rehearsed=Records(self.state, self._root).passed(plan) is not None)
         if self.settings.bare and module.SPEC.danger is Danger.DATA:
             plan = replace(plan, left_out=(*plan.left_out, _NO_SERVER))
-        refusals = Door(context, module.SPEC, found, lock_held=lock_held).refusals(plan)
-        return undoing.with_refusals(plan, refusals)
+        door = Door(context, module.SPEC, found, lock_held=lock_held)
+        plan = undoing.with_refusals(plan, door.refusals(plan))
+        return replace(plan, warnings=(*plan.warnings, *door.notes))
 
     def _table(self, name: str | None) -> TableDirectory | None:
         return None if name is None else self.database.table(name)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from console.errors import WalmedicError
@@ -15,7 +15,7 @@ from console.recovery.model import ActionSpec, Danger, Plan, Refusal
 from console.recovery.open_files import users_of
 from console.recovery.registry import PlanContext
 from console.recovery.results import result_refusals
-from console.text import clean_line
+from console.text import clean_line, plural
 
 _RESERVE_SHARE, _RESERVE_MOST = 0.10, 5 << 30
 
@@ -29,6 +29,7 @@ class Door:
     table: TableDirectory | None
     lock_held: bool  # our own run holds the server's lock already
     own_entry: str = ""  # the entry that is being finished or undone
+    notes: list[str] = field(default_factory=list)  # what could not be looked at, for the plan's warnings
 
     def refusals(self, plan: Plan | None) -> tuple[Refusal, ...]:
         """Return all that stands against the action; with a plan also what its result would do."""
@@ -131,6 +132,10 @@ class Door:
                 "permission", f"{self.table.name}'s directory cannot be written", "give its owner the right to write"
             )
         users = users_of(self.table.path)
+        if users.unreadable:
+            pids = ", ".join(map(str, users.unreadable[:5])) + (", …" if len(users.unreadable) > 5 else "")
+            many = plural(len(users.unreadable), "process", "processes")
+            self.notes.append(f"which files {many} have open could not be seen (pid {pids})")
         for user in users.processes:
             yield Refusal(
                 "files-open",
@@ -167,12 +172,22 @@ class Door:
                 )
 
     def _rows(self, plan: Plan) -> Iterator[Refusal]:
-        if plan.rows_lost.kind == "unknown" and not plan.rehearsed:
+        if plan.rows_lost.kind != "unknown":
+            return
+        if not plan.rehearsed:
             yield Refusal(
                 "lose-unknown-without-rehearsal",
                 "how many rows this would lose is not known",
-                "an action with a known loss, or a passed rehearsal with evidence of the whole table",
+                "an action with a known loss; or rehearse this one, then capture-evidence, which copies all of it",
             )
+        elif self.table is not None:
+            stamp = table_stamp(self.table.path)
+            if self.context.evidence.fresh(self.table.directory, stamp, whole=True) is None:
+                yield Refusal(
+                    "lose-unknown-without-whole-evidence",
+                    f"how many rows this would lose is not known, and the evidence of {self.table.name} is not whole",
+                    "capture-evidence, which copies the whole table now that this was rehearsed",
+                )
 
 
 def _paths(plan: Plan) -> Iterator[str]:
