@@ -28,6 +28,8 @@ SERVER = {
     "cairo.wal.writer.data.append.page.size": "16384",
     "cairo.wal.writer.event.append.page.size": "16384",
     "cairo.writer.data.append.page.size": "16384",
+    "cairo.writer.data.index.key.append.page.size": "16384",
+    "cairo.writer.data.index.value.append.page.size": "65536",
     "cairo.o3.column.memory.size": "16384",
     "cairo.wal.apply.worker.sleep.timeout": "5",
 }

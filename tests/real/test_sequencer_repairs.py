@@ -17,11 +17,11 @@ from console.recovery.evidence_index import table_stamp
 from console.recovery.model import Outcome, Plan
 from console.recovery.private_server import PrivateServer, ServerBinary
 from console.settings import QuestDBSettings, Settings
-from tests.real.generated_tables import Batch, Recipe, build, log_records, wait_until_applied
+from tests.real.generated_tables import SERVER, Batch, Recipe, build, log_records, wait_until_applied
 from tests.real.sequencer_damage import DAMAGES, Damage, removed_bare
 
 _TABLES = int(os.environ.get("WALMEDIC_FAULT_TABLES", "24"))
-_PURGING = {"cairo.wal.purge.interval": "1000"}
+_PURGING = {**SERVER, "cairo.wal.purge.interval": "1000"}
 
 Rows = Counter[str]
 

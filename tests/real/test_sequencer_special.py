@@ -164,7 +164,7 @@ def shown(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> Sh
         if found.outcomes[table] is not Outcome.DONE:
             shutil.rmtree(_directory(root, table))
     whole = [table for table in _TABLES if found.outcomes[table] is Outcome.DONE]
-    with PrivateServer(root, questdb, settings={"cairo.wal.purge.interval": "1000"}) as server:
+    with PrivateServer(root, questdb, settings={**SERVER, "cairo.wal.purge.interval": "1000"}) as server:
         wait_until_applied(server)
         for table in whole:
             rows = [int(row[0]) for row in server.query(f"SELECT n FROM {table}")]
