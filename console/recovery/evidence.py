@@ -73,10 +73,10 @@ class Capturer:
                     copied = Copied(**json.loads(line))
                     self._done[copied.path] = copied
 
-    def table(self, table: TableDirectory) -> None:
+    def table(self, table: TableDirectory, *, whole: bool = False) -> None:
         """Copy one table and note its stamp, which is read before and after: it must not change meanwhile."""
         stamp = table_stamp(table.path)
-        selection = select(table)
+        selection = select(table, whole=whole)
         self.total = selection.size
         self._bytes = 0
         for each in selection.copied:

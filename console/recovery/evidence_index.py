@@ -61,6 +61,7 @@ class Capture:
     stamps: dict[str, str]
     size: int
     live: bool  # a server may have been writing meanwhile: no repair rests on it
+    whole: frozenset[str] = frozenset()  # table directories of which every file was copied
 
 
 class EvidenceIndex:
@@ -88,10 +89,13 @@ class EvidenceIndex:
         """Return the newest capture that holds a table."""
         return next((c for c in reversed(self.captures()) if directory in c.stamps), None)
 
-    def fresh(self, directory: str, stamp: str) -> Capture | None:
-        """Return a capture of the table as it is now (`stamp`), or as it was before walmedic's own changes since."""
+    def fresh(self, directory: str, stamp: str, *, whole: bool = False) -> Capture | None:
+        """Return a capture of the table as it is now (`stamp`), or as it was before walmedic's own changes since.
+
+        With `whole` only one that holds every file of the table.
+        """
         for capture in reversed(self.captures()):
-            if directory not in capture.stamps or capture.live:
+            if directory not in capture.stamps or capture.live or (whole and directory not in capture.whole):
                 continue
             reached = {capture.stamps[directory]}
             for entry in self._journal.entries():
@@ -117,6 +121,11 @@ def _read(folder: Path) -> Capture | None:
             stamps={str(key): str(value) for key, value in manifest["stamps"].items()},
             size=int(manifest["bytes"]),
             live=bool(manifest["live"]),
+            whole=frozenset(
+                str(directory)
+                for directory, said in manifest["tables"].items()
+                if not said["listed"] and not said["skipped"]
+            ),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -40,16 +40,17 @@ class Selection:
         return sum(each.size for each in self.copied)
 
 
-def select(table: TableDirectory) -> Selection:
-    """Return what of a table is captured. Raises OSError where the table's directory cannot be listed."""
+def select(table: TableDirectory, *, whole: bool = False) -> Selection:
+    """Return what of a table is captured: with `whole` all of it. Raises OSError where it cannot be listed."""
     touched = touched_partitions(table)
     backups = {path.name for path in table.sequencer_backups()}
     copied: list[Selected] = []
     listed: list[tuple[str, int, int]] = []
     skipped: list[str] = []
     for entry in sorted(os.scandir(table.path), key=lambda e: e.name):
-        whole = (
-            entry.name in _TABLE_FILES
+        wanted = (
+            whole
+            or entry.name in _TABLE_FILES
             or entry.name.endswith(_SYMBOL_SUFFIXES)
             or entry.name.startswith(("txn_seq", "wal", "_"))
             or entry.name in backups
@@ -59,7 +60,7 @@ def select(table: TableDirectory) -> Selection:
             relative = f"{table.directory}/{path.relative_to(table.path)}"
             if not stat.S_ISREG(status.st_mode):
                 skipped.append(relative)
-            elif whole:
+            elif wanted:
                 copied.append(Selected(relative, status.st_size))
             else:
                 listed.append((relative, status.st_size, status.st_mtime_ns))

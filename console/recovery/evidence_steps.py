@@ -25,7 +25,8 @@ class CaptureTable:
         """Copy what is not copied yet."""
         capturer = Capturer(run)
         capturer.begin()
-        capturer.table(run.database.table(str(stage.parameters["directory"])))
+        table = run.database.table(str(stage.parameters["directory"]))
+        capturer.table(table, whole=bool(stage.parameters.get("whole")))
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Remove an unfinished capture."""

@@ -6,7 +6,9 @@ from console.recovery.evidence import verify_capture
 from console.recovery.evidence_selection import Selection, select
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Stage
 from console.recovery.plans import make_plan
+from console.recovery.policy import root_key
 from console.recovery.registry import PlanContext
+from console.recovery.rehearsal.records import Records
 from console.recovery.steps import RunContext
 from console.text import plural
 
@@ -23,9 +25,13 @@ SPEC = ActionSpec(
 def plan(context: PlanContext, table: str | None) -> Plan:
     """Return the plan to capture one table, or all WAL tables."""
     chosen = [context.database.table(table)] if table is not None else _all(context)
-    selections = {each.directory: select(each) for each in chosen}
+    uncertain = Records(context.state, root_key(context.database.db)).of_unknown_loss()
+    selections = {each.directory: select(each, whole=each.directory in uncertain) for each in chosen}
     size = sum(selection.size for selection in selections.values())
-    stages = [_stage(index, each, selections[each.directory]) for index, each in enumerate(chosen)]
+    stages = [
+        _stage(index, each, selections[each.directory], whole=each.directory in uncertain)
+        for index, each in enumerate(chosen)
+    ]
     stages.append(
         Stage("surroundings", "copy registry, configuration, crash logs; write the manifest", "capture-surroundings")
     )
@@ -55,15 +61,17 @@ def _all(context: PlanContext) -> list[TableDirectory]:
     return [each for each in context.database.tables() if each.wal is not False and not each.system]
 
 
-def _stage(index: int, table: TableDirectory, selection: Selection) -> Stage:
+def _stage(index: int, table: TableDirectory, selection: Selection, *, whole: bool) -> Stage:
     listed = (
         f"; {plural(len(selection.listed), 'file')} of untouched partitions only listed" if selection.listed else ""
     )
+    if whole:
+        listed = " whole: a repair whose loss is not known was rehearsed"
     return Stage(
         f"table-{index}",
         f"copy {table.name}{listed}",
         "capture-table",
-        {"directory": table.directory},
+        {"directory": table.directory, "whole": whole},
         (Change("copy", table.directory, after="evidence", size=None),),
     )
 

@@ -18,11 +18,16 @@ _ID = re.compile(r"[0-9a-f]{8,64}")
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """One passed rehearsal: of which plan, of which database root (device and inode), when (UTC), and its words."""
+    """One passed rehearsal: of which plan, of which database root (device and inode), when (UTC), and its words.
+
+    `lost` is what the plan says of rows lost, as in its confirmation phrase.
+    """
 
     plan_id: str
     action: str
     table: str
+    directory: str
+    lost: str
     root: tuple[int, int]
     at: str
     message: str
@@ -39,26 +44,22 @@ class Records:
 
     def passed(self, plan: Plan) -> Passed | None:
         """Return the record of exactly this plan, None where it has not passed."""
-        try:
-            said = json.loads(self._path(plan).read_bytes())
-            record = Passed(
-                plan_id=str(said["plan_id"]),
-                action=str(said["action"]),
-                table=str(said["table"]),
-                root=(int(said["root"][0]), int(said["root"][1])),
-                at=str(said["at"]),
-                message=str(said["message"]),
-                rehearsal=str(said["rehearsal"]),
-            )
-        except (OSError, ValueError, KeyError, TypeError, IndexError):
-            return None
-        return record if (record.plan_id, record.root) == (plan.plan_id, self._root) else None
+        record = _read(self._path(plan))
+        return record if record and (record.plan_id, record.root) == (plan.plan_id, self._root) else None
+
+    def of_unknown_loss(self) -> frozenset[str]:
+        """Return the table directories for which a plan passed that cannot say how many rows it would lose."""
+        found = (_read(path) for path in self._folder.glob("*.json"))
+        return frozenset(r.directory for r in found if r and r.root == self._root and r.lost == "unknown")
 
     def add(self, plan: Plan, rehearsal: str, message: str) -> None:
         """Note durably that `plan` passed."""
         self._state.made(self._folder)
         at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        record = Passed(plan.plan_id, plan.action, plan.table or "", self._root, at, message, rehearsal)
+        record = Passed(
+            plan.plan_id, plan.action, plan.table or "", plan.directory or "", plan.rows_lost.phrase, self._root, at,
+            message, rehearsal,
+        )  # fmt: skip
         write_private(self._path(plan), json.dumps(asdict(record), indent=1).encode())
 
     def drop(self, plan: Plan) -> None:
@@ -69,3 +70,12 @@ class Records:
         if not _ID.fullmatch(plan.plan_id):
             raise ValueError(f"{plan.plan_id!r} is no plan id")
         return self._folder / f"{plan.plan_id}.json"
+
+
+def _read(path: Path) -> Passed | None:
+    try:
+        said = json.loads(path.read_bytes())
+        device, inode = said.pop("root")
+        return Passed(root=(int(device), int(inode)), **{key: str(value) for key, value in said.items()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

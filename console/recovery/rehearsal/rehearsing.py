@@ -39,7 +39,7 @@ _EVIDENCE = "capture-evidence"
 _CIRCUMSTANCES = frozenset(
     {
         "no-evidence", "server-alive", "server-unknown", "files-open", "disk-space", "not-owner", "permission",
-        "lose-unknown-without-rehearsal",
+        "lose-unknown-without-rehearsal", "lose-unknown-without-whole-evidence",
     }
 )  # fmt: skip
 _SERVER_FILES = 256 << 20
@@ -122,8 +122,9 @@ class _Rehearsing:
         clone = Engine(self._clone_settings())
         table = clone.database.table(self.table.directory)
         before = Before.of(table)
+        self._allow_unknown_loss(clone)
         self._capture(clone)
-        on_clone = self._plan_on(clone)
+        on_clone = clone.plan(self.plan.action, self.table.raw_name)
         if on_clone.refused:
             return replace(_refused(self.plan, on_clone.refused, self.began), id=self.folder.id, clone=facts)
         records = Records(self.engine.state, root_key(self.engine.database.db))
@@ -207,7 +208,10 @@ class _Rehearsing:
 
     def _needed(self, selection: CloneSelection, *, share: bool) -> int:
         """Return the bytes that the rehearsal may take: clone, evidence of the clone, plan, and rows applied anew."""
-        evidence = self.engine.plan(_EVIDENCE, self.table.raw_name).disk_needed
+        if self.plan.rows_lost.kind == "unknown":
+            evidence = selection.on_disk  # all of the table is copied then
+        else:
+            evidence = self.engine.plan(_EVIDENCE, self.table.raw_name).disk_needed
         # What evidence copies is what unapplied rows may touch: the server on the clone writes that much once more.
         return (0 if share else selection.on_disk) + 2 * evidence + self.plan.disk_needed + _SERVER_FILES
 
@@ -244,13 +248,11 @@ class _Rehearsing:
             raise WalmedicError(f"evidence of the clone could not be captured: {result.message}")
         self.teller.done("evidence")
 
-    def _plan_on(self, clone: Engine) -> Plan:
-        plan = clone.plan(self.plan.action, self.table.raw_name)
-        if plan.rows_lost.kind != "unknown":
-            return plan
-        # This is the rehearsal that such a plan needs first; noted for the clone alone, by its own device and inode.
-        Records(clone.state, root_key(clone.database.db)).add(plan, self.folder.id, "this is it")
-        return clone.plan(self.plan.action, self.table.raw_name)
+    def _allow_unknown_loss(self, clone: Engine) -> None:
+        """Note for the clone alone, by its own device and inode, that this is the rehearsal which such a plan needs."""
+        if self.plan.rows_lost.kind == "unknown":
+            plan = clone.plan(self.plan.action, self.table.raw_name)
+            Records(clone.state, root_key(clone.database.db)).add(plan, self.folder.id, "this is it")
 
     def _same_plan(self, on_clone: Plan) -> None:
         """What is carried out on the clone must be what would be done to the original, but for the marks in names."""
