@@ -1,0 +1,135 @@
+"""Whose files they are: what root repairs belongs to the table's owner; who may not write is told so, no more."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from console.errors import WalmedicError
+from console.recovery.engine import Engine
+from console.recovery.model import Outcome
+from tests.faults.broken_database import ACTIONS, captured, settings_of, tree_of
+
+_OWNER, _STRANGER = 12_345, 12_346
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be several users")
+
+
+def _as_user(uid: int, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Run `work` in a child process as `uid`; return what it returned, or its WalmedicError."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(uid)
+            os.setuid(uid)
+            try:
+                said = work()
+            except WalmedicError as error:
+                said = {"error": str(error)}
+            os.write(writing, json.dumps(said).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as stream:
+        said = json.loads(stream.read())
+    os.waitpid(child, 0)
+    return dict(said)
+
+
+def _own(root: Path, uid: int) -> None:
+    for path in [root, *root.rglob("*")]:
+        os.chown(path, uid, uid, follow_symlinks=False)
+
+
+@pytest.fixture
+def owned(root: Path, tmp_path: Path) -> Path:
+    """The copy, belonging to a user of its own, in a place that every user can reach."""
+    for place in (tmp_path, *list(tmp_path.parents)[:2]):
+        place.chmod(0o755)
+    _own(root, _OWNER)
+    return root
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_what_root_repairs_belongs_to_the_owner(action: str, owned: Path, tmp_path: Path) -> None:
+    engine = captured(owned, tmp_path / "state", ACTIONS[action])
+    backup = engine.database.table(ACTIONS[action]).path / "txn_seq.backup.20251110_032600"
+    if backup.exists():
+        _own(backup, 0)  # made with sudo
+    shutil.rmtree(tmp_path / "state")
+    engine = captured(owned, tmp_path / "state", ACTIONS[action])
+    plan = engine.plan(action, ACTIONS[action])
+    assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE
+    made = engine.database.table(ACTIONS[action]).sequencer
+    assert {(p.stat().st_uid, p.stat().st_gid) for p in [made, *made.rglob("*")]} == {(_OWNER, _OWNER)}
+
+
+def _repair(root: Path, state: Path) -> dict[str, Any]:
+    engine = captured(root, state, "gone")
+    plan = engine.plan("rebuild-sequencer", "gone")
+    result = engine.run(plan, plan.confirmation)
+    return {"outcome": result.outcome.value, "message": result.message, "codes": [r.code for r in plan.refused]}
+
+
+def _capture(root: Path, state: Path) -> dict[str, Any]:
+    engine = Engine(settings_of(root, state))
+    plan = engine.plan("capture-evidence", "gone")
+    result = engine.run(plan, plan.confirmation)
+    return {"outcome": result.outcome.value, "message": result.message}
+
+
+def _plan(root: Path, state: Path) -> dict[str, Any]:
+    plan = Engine(settings_of(root, state)).plan("rebuild-sequencer", "gone")
+    return {"codes": [r.code for r in plan.refused], "reasons": [r.reason for r in plan.refused]}
+
+
+def test_the_owner_needs_no_root(owned: Path, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    os.chown(tmp_path / "home", _OWNER, _OWNER)
+    said = _as_user(_OWNER, lambda: _repair(owned, tmp_path / "home" / "state"))
+    assert said == {"outcome": "done", "message": said["message"], "codes": []}
+
+
+def test_a_stranger_is_refused(owned: Path, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    os.chown(tmp_path / "home", _STRANGER, _STRANGER)
+    before = tree_of(owned)
+    said = _as_user(_STRANGER, lambda: _plan(owned, tmp_path / "home" / "state"))
+    assert "not-owner" in said["codes"]
+    assert f"belongs to user id {_OWNER} and walmedic runs as {_STRANGER}" in " ".join(said["reasons"])
+    assert tree_of(owned) == before
+
+
+def test_what_cannot_be_read_is_said_in_one_sentence(owned: Path, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    os.chown(tmp_path / "home", _OWNER, _OWNER)
+    (owned / "db" / "tables.d.lock").chmod(0)
+    os.chown(owned / "db" / "tables.d.lock", 0, 0)
+    before = tree_of(owned)
+    said = _as_user(_OWNER, lambda: _plan(owned, tmp_path / "home" / "state"))
+    assert "server-unknown" in said["codes"]
+    victim = Engine(settings_of(owned, tmp_path / "x")).database.table("gone").path / "_txn"
+    os.chown(victim, 0, 0)
+    victim.chmod(0)
+    told = _as_user(_OWNER, lambda: _capture(owned, tmp_path / "home" / "state"))
+    assert told["outcome"] == "rolled-back"
+    assert "_txn: permission denied" in told["message"]
+    victim.chmod(0o644)
+    os.chown(victim, _OWNER, _OWNER)
+    assert tree_of(owned) == before
+
+
+def test_a_state_directory_that_others_may_write_is_refused(owned: Path, tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o777)
+    before = tree_of(owned)
+    said = _as_user(_OWNER, lambda: _plan(owned, tmp_path / "shared"))
+    assert "journal-unwritable" in said["codes"]
+    assert "chmod 700" in " ".join(said["reasons"])
+    assert tree_of(owned) == before
