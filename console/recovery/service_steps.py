@@ -5,6 +5,7 @@ import time
 from console.recovery.expectation import Expectation
 from console.recovery.locks import LockedError, ServerLock
 from console.recovery.model import Claim, Stage
+from console.recovery.rehearsal.binary import note_running
 from console.recovery.server_sql import Server
 from console.recovery.steps import RunContext, StepError, register
 from console.recovery.verification import purge_interval, table_claims, wait_until_applied
@@ -39,6 +40,8 @@ class StopUnits:
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Hold first, then stop: in between nothing may start it again."""
         services = control(run)
+        if stage.parameters["hold"]:
+            note_running(run.database, run.state)  # a rehearsal starts the same binary
         for unit in units_named(run, stage):
             run.progress(f"stopping {unit.name}")
             if stage.parameters["hold"]:

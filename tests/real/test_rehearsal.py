@@ -19,12 +19,15 @@ import pytest
 from click.testing import CliRunner
 
 from console.commands.rehearse import rehearse as command
+from console.errors import WalmedicError
 from console.recovery.actions import rebuild_sequencer
 from console.recovery.engine import Engine
+from console.recovery.locks import ServerLock
 from console.recovery.model import Outcome, Plan, Progress
 from console.recovery.plans import make_plan
 from console.recovery.private_server import PrivateServer, ServerBinary
 from console.recovery.registry import PlanContext
+from console.recovery.rehearsal import cloning, rehearsing
 from console.recovery.rehearsal.folder import remove_leftovers
 from console.recovery.rehearsal.model import Rehearsal, RehearsalOutcome
 from console.recovery.rehearsal.rehearsing import rehearse
@@ -227,8 +230,13 @@ def rehearse_wrong(engine: Engine, monkeypatch: pytest.MonkeyPatch, change: Any)
 
 
 def test_a_plan_that_promises_too_much_fails(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    lives = ServerLock(engine.database.db)
+    lives.acquire()  # as a server does that reads on while nobody can write
     ended = rehearse_wrong(engine, monkeypatch, lambda plan: replace(plan, rows_back=plan.rows_back + 1))
+    lives.release()
     assert ended.outcome is RehearsalOutcome.FAILED
+    assert ended.clone is not None
+    assert ended.clone.live
     failed = [claim for claim in ended.verification if not claim.ok]
     assert [(c.claim, c.expected, c.found) for c in failed] == [
         ("trades: rows that come back", f"{PENDING * ROWS + 1}", f"{PENDING * ROWS}")
@@ -265,16 +273,74 @@ def test_a_plan_that_only_a_server_finds_wrong_fails(engine: Engine, monkeypatch
     assert str(log) in ended.message
 
 
-def test_a_server_that_dies_fails_it(engine: Engine, tmp_path: Path) -> None:
+def test_its_server_is_shut_in_and_modest_and_its_death_fails_it(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QDB_PG_NET_BIND_TO", "0.0.0.0:8812")
+    seen: list[dict[str, Any]] = []
+
     def kill(progress: Progress) -> None:
         if (progress.stage, progress.state) == ("apply", "done"):
-            for server in servers_below(tmp_path):
-                server.kill()
+            (server,) = servers_below(tmp_path)
+            seen.append(
+                {
+                    "heap": next(int(word[4:-1]) << 20 for word in server.cmdline() if word.startswith("-Xmx")),
+                    "nice": server.nice(),
+                    "oom": int(Path(f"/proc/{server.pid}/oom_score_adj").read_text()),
+                    "listens": {c.laddr.ip for c in server.net_connections("inet") if c.status == "LISTEN"},
+                    "sockets": len([c for c in server.net_connections("inet") if c.status == "LISTEN"]),
+                    "variables": [name for name in server.environ() if name.startswith("QDB_")],
+                    "files": [f.path for f in server.open_files() if str(engine.database.root) in f.path],
+                }
+            )
+            server.kill()
 
     ended = rehearse(engine, ACTION, "trades", on_progress=kill)
+    (found,) = seen
+    assert 128 << 20 <= found.pop("heap") <= 2 << 30
+    assert {word.removeprefix("::ffff:") for word in found.pop("listens")} == {"127.0.0.1"}
+    assert found == {"nice": 10, "oom": 1000, "sockets": 1, "variables": [], "files": []}
     assert ended.outcome is RehearsalOutcome.FAILED
     assert ended.verification[-1].claim == "a server starts on the result and lives"
     assert ended.verification[-1].found == "the server on the clone died (signal 9)"
+
+
+def test_what_cannot_be_rehearsed_is_refused_in_one_sentence(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for action, table, why in (
+        ("capture-evidence", "trades", "nothing to rehearse"),
+        (ACTION, "nothing", "no table nothing"),
+    ):
+        with pytest.raises(WalmedicError, match=why):
+            rehearse(engine, action, table)
+    with pytest.raises(WalmedicError, match="under the database root"):
+        rehearse(engine, ACTION, "trades", to=engine.database.db / "trades")
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            os, "statvfs", lambda path: os.statvfs_result((4096, 4096, 10**6, 10**5, 10**5, 0, 0, 0, 0, 255))
+        )
+        with pytest.raises(WalmedicError, match="name a directory on another disk with --to"):
+            rehearse(engine, ACTION, "trades")
+    views = rehearse(engine, ACTION, "hourly")
+    assert views.outcome is RehearsalOutcome.NOT_NEEDED
+
+
+def test_an_original_that_changes_meanwhile_ends_it(
+    broken: Path, tmp_path: Path, questdb: ServerBinary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "station"
+    shutil.copytree(broken, root)
+    clone = cloning.make_clone
+
+    def clone_and_change(*arguments: Any, **more: Any) -> None:
+        clone(*arguments, **more)
+        os.utime(directory(root, "trades") / "_txn", ns=(1, 1))
+
+    monkeypatch.setattr(rehearsing, "make_clone", clone_and_change)
+    with pytest.raises(WalmedicError, match="changed while it was cloned"):
+        rehearse(engine_of(root, tmp_path / "state", questdb), ACTION, "trades")
+    assert not list((tmp_path / "state/rehearsals").iterdir())
 
 
 def test_ctrl_c_leaves_nothing(engine: Engine) -> None:

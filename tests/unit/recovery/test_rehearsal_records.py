@@ -1,11 +1,15 @@
 """Records of passed rehearsals: for exactly one plan of exactly one database; heap for what memory there is."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from console.errors import WalmedicError
-from console.recovery.model import ActionSpec, Danger, Fact, Plan, Stage
+from console.recovery.evidence_index import EvidenceIndex
+from console.recovery.journal import Journal
+from console.recovery.model import ActionSpec, Danger, Fact, Plan, RowsLost, Stage
 from console.recovery.plans import make_plan
 from console.recovery.rehearsal.proof import heap_bytes
 from console.recovery.rehearsal.records import Records
@@ -57,6 +61,35 @@ def test_a_damaged_or_foreign_record_counts_for_nothing(state: StateDir) -> None
     for content in ("", "{}", "[]", whole.replace(plan().plan_id, plan("ab").plan_id), whole[:-20]):
         path.write_text(content)
         assert records.passed(plan()) is None
+
+
+def test_tables_with_a_rehearsed_plan_of_unknown_loss_are_told(state: StateDir) -> None:
+    records = Records(state, ROOT)
+    records.add(plan(), "r1", "")
+    assert records.of_unknown_loss() == frozenset()
+    unknown = replace(plan("cc"), rows_lost=RowsLost("unknown", None), directory="t~1")
+    records.add(unknown, "r2", "")
+    assert records.of_unknown_loss() == {"t~1"}
+    assert Records(state, (65024, 8)).of_unknown_loss() == frozenset()
+    records.drop(unknown)
+    assert records.of_unknown_loss() == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("listed", "skipped", "whole"),
+    [([], [], True), ([["t~1/2024-01-01/px.d", 8, 0]], [], False), ([], ["t~1/2024-01-02"], False)],
+)
+def test_evidence_is_whole_where_every_file_was_copied(
+    state: StateDir, listed: list[object], skipped: list[str], whole: bool
+) -> None:
+    folder = state.made(state.evidence / "e1")
+    tables = {"t~1": {"name": "t", "stamp": "s", "listed": listed, "skipped": skipped}}
+    manifest = {"device": 65024, "inode": 7, "at": "now", "stamps": {"t~1": "s"}, "bytes": 1, "live": False}
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "tables": tables}))
+    index = EvidenceIndex(state, ROOT, Journal(state))
+    assert index.fresh("t~1", "s") is not None
+    assert (index.fresh("t~1", "s", whole=True) is not None) is whole
+    assert index.fresh("t~1", "another", whole=True) is None
 
 
 @pytest.mark.parametrize(
