@@ -50,7 +50,7 @@ lint: setup-dev ## ruff, mypy strict, import-linter
 	$(BIN)/lint-imports
 
 test: lint ## everything that a change must pass
-	$(BIN)/python -m pytest $(TEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(TEST_ARGS)
 
 unit: setup-dev ## the fast tests alone
 	$(BIN)/python -m pytest tests/unit tests/property $(TEST_ARGS)
