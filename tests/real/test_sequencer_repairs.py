@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from console.diagnosis.database import diagnose_table
+from console.diagnosis.model import Severity
 from console.recovery.engine import Engine
 from console.recovery.evidence_index import table_stamp
 from console.recovery.model import Outcome, Plan
@@ -65,7 +67,10 @@ def captured(engine: Engine) -> Engine:
 
 
 def repaired(engine: Engine, batch: Batch, recipe: Recipe, damage: Damage, truth: Rows) -> Case:
-    """Plan and run the repair of one table. A refused plan must have changed nothing."""
+    """Plan and run the repair of one table: a refused plan changes nothing, a repaired table has nothing left to say.
+
+    That the diagnosis is content matters: start-server asks it.
+    """
     before = table_stamp(batch.table(recipe.name))
     plan = engine.plan(damage.action, recipe.name)
     if plan.refused:
@@ -73,6 +78,8 @@ def repaired(engine: Engine, batch: Batch, recipe: Recipe, damage: Damage, truth
         assert table_stamp(batch.table(recipe.name)) == before
         return Case(recipe, damage, plan, None, truth)
     result = engine.run(plan, plan.confirmation)
+    report = diagnose_table(engine.database, engine.database.table(recipe.name))
+    assert not [f for f in report.findings if f.severity is not Severity.NOTE], f"{recipe}: {report.findings}"
     return Case(recipe, damage, plan, result.outcome, truth)
 
 

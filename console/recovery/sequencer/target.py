@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 from console.questdb.txn_log import RECORD_V2, STRUCTURE_CHANGE
 from console.recovery.model import Refusal, RowsLost
 from console.recovery.sequencer import cuts, names, order, structure
+from console.recovery.sequencer.below import CREATED, records_below
 from console.recovery.sequencer.disk import LogSource, TableOnDisk
 from console.recovery.sequencer.inventory import Index, Inventory, Mask, is_data, is_plain
 from console.recovery.sequencer.log_scan import LogScan, Runs
 from console.recovery.sequencer.torn import FindTorn
 from console.recovery.sequencer.views import FillerRule, views_of
 from console.text import plural
-
-_CREATED: Final = 1_000_000
-"""Filler commit time (µs): one second after the epoch; zero would look like a record never written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +117,7 @@ def compute(
     views = views_of(db, table.directory, table.applied)
     base = _base(sources.base, table.applied)
     filler = FillerRule.of(views, base.runs if base else (), table.applied, max([*inventory.wals, highest or 0]))
-    tail_first, tail = _tail(table, known, arranged, sources, filler)
+    tail_first, tail = _tail(table, known, decided.applied, arranged, sources, filler)
     loss, lost_told = _loss(inventory, known, torn, arranged.empty, scan, table.applied, len(arranged.event))
     twice = _maybe_twice(inventory, known, decided.applied | torn, scan, table.applied, len(arranged.event))
     rows = inventory.rows
@@ -195,9 +193,14 @@ def _created(sources: Sources) -> int:
 
 
 def _tail(
-    table: TableOnDisk, known: names.Names, arranged: order.Order, sources: Sources, filler: FillerRule
+    table: TableOnDisk,
+    known: names.Names,
+    applied_events: Mask,
+    arranged: order.Order,
+    sources: Sources,
+    filler: FillerRule,
 ) -> tuple[int, NDArray[Any]]:
-    """Return the records from `tail_first` on: what is not applied, preceded by those below that must not be zero."""
+    """Return the records from `tail_first` on: what is not applied, preceded by those below that are made anew."""
     inventory = table.inventory
     event = arranged.event
     tail = np.zeros(len(event), RECORD_V2)
@@ -211,46 +214,13 @@ def _tail(
     for at in np.flatnonzero(~is_event).tolist():
         match = np.flatnonzero(known.changes.version == arranged.version[at])
         commit[at] = known.changes.commit_us[match[-1]] if len(match) else 0
-    tail["commit_us"] = np.maximum.accumulate(np.maximum(commit, _CREATED))
+    tail["commit_us"] = np.maximum.accumulate(np.maximum(commit, CREATED))
     data = is_event & is_data(rows)
     tail["min_ts"] = np.where(data, rows["min_ts"], np.where(is_event, np.iinfo(np.int64).max, 0))
     tail["max_ts"] = np.where(data, rows["max_ts"], np.where(is_event, -1, 0))
     tail["row_count"] = np.where(data, rows["end"] - rows["start"], 0)
-    first = table.applied + 1
-    below = _below(table, sources, filler, last=not len(event))
-    if len(below):
-        first, tail = table.applied + 1 - len(below), np.concatenate((below, tail))
-    return first, tail
-
-
-def _below(table: TableOnDisk, sources: Sources, filler: FillerRule, *, last: bool) -> NDArray[Any]:
-    """Return the records that end at applied and must not be zeros: a log's last record carries the structure version,
-    and one that names a WAL which never was makes views behind it refresh in full."""
-    need = filler.at if filler.at else (table.applied + 1)
-    scan = sources.base.scan if sources.base is not None else None
-    covered = scan is not None and any(a <= table.applied <= b for a, b in scan.filled)
-    if last and table.applied and not covered:
-        need = min(need, table.applied)
-    count = table.applied + 1 - need
-    records = np.zeros(count, RECORD_V2)
-    if count and sources.base is not None:
-        own = sources.base.log.records(need, table.applied)
-        records[: len(own)] = own
-        keep = np.zeros(count, np.bool_)
-        for a, b in sources.base.scan.filled if sources.base.scan else ():
-            keep[max(0, a - need) : max(0, b - need + 1)] = True
-        records[~keep] = np.zeros(1, RECORD_V2)
-    if count and filler.at and filler.wal:
-        records[:1] = _filler(table.structure, filler.wal)
-    if count and last and not covered:
-        records[-1:] = _filler(table.structure, filler.wal if filler.at == table.applied else 1)
-    return records
-
-
-def _filler(version: int, wal: int | None) -> NDArray[Any]:
-    record = np.zeros(1, RECORD_V2)
-    record["structure_version"], record["wal_id"], record["commit_us"] = version, wal or 1, _CREATED
-    return record
+    below = records_below(table, known, applied_events, sources.base, filler, last=not len(event))
+    return table.applied + 1 - len(below), np.concatenate((below, tail))
 
 
 def _loss(
