@@ -29,7 +29,7 @@ class Palette(FramedScreen):
         Binding("escape", "app.back", "Back", id="back", tooltip="leave the palette; nothing is done"),
         Binding("enter", "plan", "Plan", id="plan", tooltip="show what the action would do, and cost"),
         Binding("left", "table(-1)", "Table", id="table-left", show=False, tooltip="the table before"),
-        Binding("right,tab", "table(1)", "Table", id="table", tooltip="the next table"),
+        Binding("tab,right", "table(1)", "Table", id="table", tooltip="the next table"),
         Binding("up", "move(-1)", "Up", id="up", show=False, tooltip="move up"),
         Binding("down", "move(1)", "Down", id="down", show=False, tooltip="move down"),
         Binding("pageup", "move(-8)", "Page up", id="page-up", show=False, tooltip="move up by a page"),
@@ -41,6 +41,7 @@ class Palette(FramedScreen):
         self._table = table
         self._typed = ""
         self._actions: Sequence[Availability] = ()
+        self._to_recommended = True
 
     def body(self) -> list[Widget]:
         """Return the target line, the list, and the pane about the action under the cursor."""
@@ -59,8 +60,10 @@ class Palette(FramedScreen):
         self._ask()
 
     def on_screen_resume(self) -> None:
-        """Ask again after a plan or an action."""
+        """Ask again after a plan or an action; the cursor then goes to what is recommended next."""
         super().on_screen_resume()
+        self._to_recommended = True
+        self._typed = ""
         self._ask()
 
     def on_key(self, event: Key) -> None:
@@ -85,6 +88,7 @@ class Palette(FramedScreen):
             at = names.index(self._table) if self._table in names else 0
             self._table = names[(at + steps) % len(names)]
             self._actions = ()
+            self._to_recommended = True
             self._ask()
 
     def action_plan(self) -> None:
@@ -127,7 +131,11 @@ class Palette(FramedScreen):
         self.query_one("#typed", Bar).show(line(typed, BLANK if self._typed else line(" ", waiting)))
         choices = self.query_one(ChoiceList)
         listed = actions.items(self._actions, self._typed, self.size.width - 3)
-        choices.offer(listed, next((a.spec.id for a in self._actions if a.recommended), ""))
+        recommended = next((a.spec.id for a in self._actions if a.recommended), "")
+        choices.offer(listed, recommended)
+        if self._to_recommended and self._actions:
+            self._to_recommended = False
+            choices.choose(recommended)
         if self._actions:
             self.query_one("#detail", Pane).show(self._chosen())
 

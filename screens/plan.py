@@ -19,7 +19,6 @@ from screens.panes import plan as text
 from screens.panes.plan import PlanView
 
 _SECTIONS = ("why", "changes", "hold", "cost")
-_CONFIRM = 4  # lines: a rule, what to type, the field, what came of it
 _TWO_COLUMNS = 110
 
 
@@ -211,7 +210,7 @@ def _confirmation(view: _Confirm, room: Room) -> Content:
     if not view.armed:
         closed = line(Span("Closed: this is observe mode. ", Role.WARN), Span("o", Role.KEY), " arms operate mode.")
         phrase = line(Span("It would ask for  ", Role.DIM), Span(plan.confirmation, Role.STRONG))
-        return Content("confirmation", (closed, phrase, view.said))
+        return Content("confirmation", (closed, view.said or phrase))
     asked = line(
         "Type  ", Span(plan.confirmation, Role.STRONG), "  and Enter to do it", Span("   Esc goes back", Role.DIM)
     )

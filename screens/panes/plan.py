@@ -28,9 +28,9 @@ def why(view: PlanView, room: Room) -> Content:
     for refusal in plan.refused:
         lines.extend(hanging(line(Span(f"{glyphs.BAD} REFUSED ", Role.BAD)), refusal.reason, room.width, Role.STRONG))
         lines.extend(hanging(line(Span(f"  instead {glyphs.ARROW} ", Role.KEY)), refusal.instead, room.width))
-    lines.extend(wrap(plan.why, room.width))
     for warning in plan.warnings:
         lines.extend(hanging(line(Span("! ", Role.WARN)), warning, room.width))
+    lines.extend(wrap(plan.why, room.width))
     for left_out in plan.left_out:
         lines.extend(hanging(line(Span("• left out: ", Role.DIM)), left_out, room.width, Role.DIM))
     target = f" on {plan.table}" if plan.table else ""

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from rich.cells import cell_len
+
 from console.recovery.model import Claim, Outcome, Plan, Progress, RunResult
 from console.widgets import figures, glyphs
 from console.widgets.line import BLANK, Line, Role, Span, hanging, left, line, right, spread, wrap
@@ -91,23 +93,24 @@ def stages(view: RunView, room: Room) -> Content:
             took = f"{stage.ended - stage.began:.1f}s"
         elif stage.began is not None and not view.over:
             took = figures.duration(view.now - stage.began)
-        head = line(left(line(Span(f"{glyph} {word}", role)), 10), stage.title)
-        lines.append(spread(head, right(line(Span(took, Role.DIM)), 7), room.width))
+        rows = wrap(stage.title, room.width - 10 - 26) or [BLANK]
+        end = line(Span(_share(stage), Role.DIM), right(line(Span(took, Role.DIM)), 7))
+        lines.append(spread(line(left(line(Span(f"{glyph} {word}", role)), 10), rows[0]), end, room.width))
+        lines.extend(line(" " * 10, row) for row in rows[1:])
         if stage.message and stage.state in {"goes on", "begins", "failed"}:
-            lines.extend(line(" " * 10, row) for row in wrap(stage.message + _share(stage), room.width - 10, Role.DIM))
+            lines.extend(line(" " * 10, row) for row in wrap(stage.message, room.width - 10, Role.DIM))
     spent = line(Span(figures.duration(view.now - view.began), Role.DIM)) if not view.over else BLANK
     target = f" on {view.plan.table}" if view.plan.table else ""
     return Content(f"stages of {view.plan.action}{target}", tuple(lines), spent, more="more lines")
 
 
 def _share(stage: StageView) -> str:
-    if stage.done is None or not stage.total:
+    """Return how far the stage at work is: bytes, or a count of few things."""
+    if stage.done is None or not stage.total or stage.ended is not None:
         return ""
-    return (
-        f"  {figures.size(stage.done)} of {figures.size(stage.total)}"
-        if stage.total > 9999
-        else (f"  {stage.done} of {stage.total}")
-    )
+    if stage.total > 9_999:
+        return f"{figures.size(stage.done)} of {figures.size(stage.total)}"
+    return f"{stage.done} of {stage.total}"
 
 
 def proof(view: RunView, room: Room) -> Content:
@@ -120,30 +123,37 @@ def proof(view: RunView, room: Room) -> Content:
         return Content("proof", (line(Span(text, Role.DIM)),))
     glyph, word, role = _OUTCOMES[result.outcome]
     lines = hanging(line(Span(f"{glyph} {word}  ", role)), result.message, room.width)
-    lines.extend(_claims(result.verification, room.width))
+    # What to do now stands above the claims: they may be more than there is room for. What failed comes first.
     if result.next_step:
         lines.extend(hanging(line(Span("next  ", Role.KEY)), result.next_step, room.width, Role.STRONG))
     if result.entry and result.outcome is Outcome.DONE:
-        lines.extend(hanging(line(Span("undo  ", Role.DIM)), view.plan.undo, room.width, Role.DIM))
-        lines.append(line(Span("      walmedic undo ", Role.DIM), Span(result.entry, Role.DIM)))
+        undo = f"walmedic undo {result.entry}   {view.plan.undo}"
+        lines.extend(hanging(line(Span("undo  ", Role.DIM)), undo, room.width, Role.DIM))
+    lines.extend(_claims(sorted(result.verification, key=lambda claim: claim.ok), room.width))
     note = line(Span(f"entry {result.entry}", Role.DIM)) if result.entry else BLANK
     return Content("proof", tuple(lines), note, more="more lines")
 
 
 def _claims(claims: Sequence[Claim], width: int) -> list[Line]:
-    lines: list[Line] = []
-    values = min(max((len(c.expected) for c in claims), default=0), width // 4)
-    found = min(max((len(c.found) for c in claims), default=0), width // 4)
-    claimed = max(10, width - values - found - 26)
+    """Return each claim with what was expected and what was found, in two columns with a heading."""
+    if not claims:
+        return []
+    expected, found = (
+        min(max(cell_len(text) for text in (heading, *texts)), width // 3)
+        for heading, texts in (("expected", [c.expected for c in claims]), ("found", [c.found for c in claims]))
+    )
+    claimed = max(10, width - expected - found - 6)
+    heading = (right(line(Span(text, Role.DIM)), size) for text, size in (("expected", expected), ("found", found)))
+    lines = [line(" " * (claimed + 2), *(line("  ", cell) for cell in heading))]
     for claim in claims:
         glyph, role = (glyphs.OK, Role.OK) if claim.ok else (glyphs.BAD, Role.BAD)
-        text = wrap(claim.claim, claimed)
+        text = wrap(claim.claim, claimed) or [BLANK]
         row = line(
             Span(f"{glyph} ", role),
-            left(text[0] if text else BLANK, claimed),
-            Span("  expected ", Role.DIM),
-            right(line(claim.expected), values),
-            Span("  found ", Role.DIM),
+            left(text[0], claimed),
+            "  ",
+            right(line(claim.expected), expected),
+            "  ",
             right(line(Span(claim.found, Role.STRONG if claim.ok else Role.BAD)), found),
         )
         lines.append(row)

@@ -37,6 +37,11 @@ def incident() -> list[Sample[Any]]:
     ]
 
 
+def recovered() -> list[Sample[Any]]:
+    """Return the tables healthy again, and the journal of how they became so."""
+    return [*incident(), sample("tables", HEALTHY), sample("journal", captured.RECOVERED_JOURNAL)]
+
+
 def healthy() -> list[Sample[Any]]:
     """Return a station on which nothing is wrong; its clock is its own."""
     return [

@@ -5,95 +5,15 @@ from dataclasses import replace
 
 from console.errors import WalmedicError
 from console.recovery.journal import Entry
-from console.recovery.model import (
-    ActionSpec,
-    Availability,
-    Change,
-    Claim,
-    Danger,
-    Fact,
-    Outcome,
-    Plan,
-    Progress,
-    Refusal,
-    Requirement,
-    RowsLost,
-    RunResult,
-    Stage,
+from console.recovery.model import Availability, Plan, Progress, Refusal, RunResult
+from console.recovery.registry import action_ids, spec_of
+from tests.ui import captured
+
+SPECS = tuple(spec_of(action) for action in action_ids())
+PLAN = captured.RESTORE_PLAN
+DONE = replace(
+    captured.RESTORE_RESULT, next_step="the sequencer is whole again: start-server applies the 6,359 rows that wait"
 )
-
-FREEZE = ActionSpec(
-    "freeze-writer", "Stop the batch writer", Danger.SERVICE, False,
-    "Stops the batch writer and lets feeds and Redis go on: what comes in waits.", "thaw-writer starts it again",
-)  # fmt: skip
-STOP = ActionSpec(
-    "stop-server", "Stop QuestDB and hold it down", Danger.SERVICE, False,
-    "Stops the server and proves by its lock that none lives.", "start-server",
-)  # fmt: skip
-REBUILD = ActionSpec(
-    "rebuild-sequencer", "Make txn_seq again from the WAL segments", Danger.DATA, True,
-    "Makes txn_seq again from the segments' own event files, so that the rows thought lost come back.",
-    "byte-identical until a server has started on the result: txn_seq is moved aside again",
-    offline=True, needs_evidence=True,
-)  # fmt: skip
-START = ActionSpec(
-    "start-server", "Start QuestDB and watch it apply", Danger.SERVICE, False,
-    "Starts the server while the WAL is kept from its purge, and watches what it applies.", "stop-server",
-)  # fmt: skip
-SPECS = (FREEZE, STOP, REBUILD, START)
-
-PLAN = Plan(
-    plan_id="3f9a71c2",
-    action="rebuild-sequencer",
-    table="market_orderbook",
-    station="ai-trading-station",
-    confirmation="market_orderbook lose 0",
-    why=(
-        "txn_seq is gone. The backup's header says 150,983 transactions, its whole records are 150,964; the segments "
-        "hold 19 that no record names. 150,964 + 19 = 150,983: every one is accounted for, the result is certain."
-    ),
-    rows_lost=RowsLost.exact(0),
-    rows_back=6_359,
-    rows_maybe_twice=0,
-    refused=(),
-    requirements=(
-        Requirement("evidence is captured and fresh", True, "10:46:40Z, 12 files, hashes match"),
-        Requirement("questdb is stopped", True, "its lock is won, no process has the files"),
-        Requirement("batch-writer is stopped", True, "supervisor says so"),
-        Requirement("enough disk is free", True, "1.9 GiB, 4.1 MiB needed"),
-    ),
-    stages=(
-        Stage(
-            "build", "build txn_seq beside the table", "tree", {},
-            (
-                Change("create", "db/market_orderbook~19/txn_seq/_txnlog", "", "150,983 transactions", 4_227_600),
-                Change("create", "db/market_orderbook~19/txn_seq/_wal_index.d", "", "39", 8),
-                Change("create", "db/market_orderbook~19/txn_seq/_meta", "", "from wal39/0", 1_208),
-            ),
-        ),
-        Stage(
-            "rename", "move it to its place", "rename", {},
-            (Change("rename", "db/market_orderbook~19/txn_seq", "no such directory", "the new one"),),
-        ),
-        Stage("check", "read it back", "check"),
-    ),
-    facts=(Fact("db/market_orderbook~19/_txn", "a1"), Fact("db/market_orderbook~19/wal3/0/_event", "b2")),
-    undo="byte-identical until a server has started on the result: txn_seq is moved aside again",
-    rehearsed=False,
-    directory="market_orderbook~19",
-    disk_needed=4_300_000,
-)  # fmt: skip
-
-CLAIMS = (
-    Claim("transactions in the log", "150,983", "150,983", True),
-    Claim("records that name a segment on disk", "318", "318", True),
-    Claim("highest wal id", "39", "39", True),
-)
-DONE = RunResult(
-    "20261123-104731-7c1f2a", Outcome.DONE, "done and verified", CLAIMS,
-    "the sequencer is whole again: start-server applies the 6,359 rows",
-)  # fmt: skip
-
 ALIVE = Refusal("server-alive", "a QuestDB server lives on this database (pid 4711)", "stop-server")
 
 
@@ -143,7 +63,7 @@ class ScriptedEngine:
         if self.error:
             raise WalmedicError(self.error)
         return tuple(
-            Availability(spec, table, (ALIVE,) if spec.offline and self.alive else (), spec is REBUILD)
+            Availability(spec, table, (ALIVE,) if spec.offline and self.alive else (), spec.id == PLAN.action)
             for spec in SPECS
         )
 

@@ -122,8 +122,8 @@ async def test_the_right_phrase_starts_the_plan_once_and_shows_the_proof(
         await until(pilot, lambda: "DONE AND VERIFIED" in shown(app))
         assert isinstance(app.screen, Execution)
         text = shown(app)
-        assert "transactions in the log" in text
-        assert "walmedic undo 20261123-104731-7c1f2a" in text
+        assert "the header's maxTxn" in text
+        assert "walmedic undo 20261123-112104-65d6e8" in text
         await pilot.press("escape")
         await settled(pilot)
         assert isinstance(app.screen, Palette)
@@ -182,11 +182,11 @@ async def test_a_phrase_is_void_when_the_world_has_changed(console: MakeApp, eng
         app.arm()
         await at_plan(pilot)
         await typed(pilot, PLAN.confirmation)
-        facts = (Fact("db/market_orderbook~19/_txn", "changed"), PLAN.facts[1])
+        facts = (Fact("market_orderbook~19", "changed"), PLAN.facts[1])
         engine.made = replace(PLAN, plan_id="77777777", facts=facts)
         await pilot.press("enter")
         await until(pilot, lambda: "void" in shown(app))
-        assert "db/market_orderbook~19/_txn" in shown(app)
+        assert "market_orderbook~19" in shown(app)
         assert app.screen.query_one(PhraseField).text == ""
         assert engine.launched == []
         # The new plan is read and confirmed anew.
@@ -231,7 +231,7 @@ async def test_the_palette_filters_by_letters_and_offers_the_recommended_step_fi
         await pilot.press("a")
         await settled(pilot)
         rows = shown(app).splitlines()
-        assert rows.index(next(r for r in rows if "rebuild-sequencer  Make" in r)) < rows.index(
+        assert rows.index(next(r for r in rows if "restore-sequencer  Restore" in r)) < rows.index(
             next(r for r in rows if "freeze-writer" in r)
         )
         await typed(pilot, "stop-s")

@@ -212,9 +212,9 @@ def test_stages_at_work(snap_compare: Snap, console: MakeApp, engine: ScriptedEn
 
 def test_failed_and_rolled_back(snap_compare: Snap, console: MakeApp, engine: ScriptedEngine) -> None:
     """It failed and was taken back; the proof says what was not as expected."""
-    claims = (Claim("transactions in the log", "150,983", "150,982", False),)
+    claims = (Claim("the header's maxTxn", "150,983", "150,982", False),)
     said = "not proven: transactions in the log (expected 150,983, found 150,982)"
-    engine.outcome = RunResult("20261123-104731-7c1f2a", Outcome.ROLLED_BACK, said, claims)
+    engine.outcome = RunResult("20261123-112104-65d6e8", Outcome.ROLLED_BACK, said, claims)
     assert snap_compare(console(), run_before=_run_to("ROLLED BACK"))
 
 
@@ -245,3 +245,9 @@ def test_browser(
     app = console(settings=replace(settings, questdb=QuestDBSettings(db_root=str(database.root))))
     made = [samples.sample("tables", report)]
     assert snap_compare(app, terminal_size=size, run_before=with_samples("b", "n", "up", "up", made=made))
+
+
+def test_journal(snap_compare: Snap, console: MakeApp) -> None:
+    """What was done here, by whom, and how it ended."""
+    app = console(wall_clock=lambda: captured.RECOVERED_JOURNAL.lines[0].at + 30)
+    assert snap_compare(app, terminal_size=(120, 40), run_before=with_samples("j", made=samples.recovered()))
