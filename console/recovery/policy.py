@@ -150,11 +150,14 @@ class Door:
         if evidence.fresh(directory, table_stamp(self.table.path)) is not None:
             return
         earlier = evidence.of_table(directory)
-        reason = (
-            f"no evidence of {self.table.name} has been captured"
-            if earlier is None
-            else f"{self.table.name} has changed since its evidence was captured ({earlier.at})"
-        )
+        if earlier is None:
+            reason = f"no evidence of {self.table.name} has been captured"
+        elif earlier.live:
+            reason = (
+                f"the evidence of {self.table.name} was captured while a server lived ({earlier.at}): not consistent"
+            )
+        else:
+            reason = f"{self.table.name} has changed since its evidence was captured ({earlier.at})"
         yield Refusal("no-evidence", reason, "capture-evidence")
 
     def _space(self, plan: Plan) -> Iterator[Refusal]:

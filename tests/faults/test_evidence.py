@@ -1,5 +1,6 @@
 """Evidence: whole, resumable, compared set by set, never with secrets; and the way back of each repair."""
 
+import fcntl
 import json
 import random
 import shutil
@@ -40,6 +41,17 @@ def test_a_capture_holds_every_sequencer_segment_and_touched_partition(root: Pat
     assert {item["mode"] for item in manifest["files"]} >= {0o644}
     assert not manifest["live"]
     assert all(path.stat().st_mode & 0o077 == 0 for path in folder.rglob("*"))
+
+
+def test_a_copy_from_under_a_living_server_opens_no_repair(root: Path, tmp_path: Path) -> None:
+    engine = Engine(settings_of(root, tmp_path / "state"))
+    with engine.database.lock.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert "a server may be writing meanwhile" in engine.plan("capture-evidence").warnings[0]
+        _capture(engine)
+    (refusal,) = engine.plan("rebuild-sequencer", "gone").refused
+    assert refusal.code == "no-evidence"
+    assert "while a server lived" in refusal.reason
 
 
 def test_copies_of_a_sequencer_are_set_side_by_side(root: Path, tmp_path: Path) -> None:
