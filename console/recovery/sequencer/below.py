@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from console.questdb.txn_log import RECORD_V2, STRUCTURE_CHANGE
 from console.recovery.sequencer.disk import LogSource, TableOnDisk
-from console.recovery.sequencer.inventory import DATA, Inventory, Mask, is_data
+from console.recovery.sequencer.inventory import DATA, Index, Inventory, Mask, is_data
 from console.recovery.sequencer.names import Names
 from console.recovery.sequencer.views import FillerRule
 
-REACH: Final = 200_000
+REACH: Final = 100_000
 """How far below the applied transaction records are made anew: it bounds what a plan carries along."""
 CREATED: Final = 1_000_000
 """Commit time of made records (µs): one second after the epoch; zero would look like a record never written."""
@@ -32,25 +32,26 @@ def records_below(
     applied = table.applied
     first = max(1, applied - REACH + 1)
     real = _believed(base, first, applied)
-    places = [at for at in range(applied, first - 1, -1) if not real[at - first]]
-    made = _named(table.inventory, names, applied_events, places, filler.at)
-    if filler.at is not None and filler.at >= first and filler.wal is not None:
-        made[filler.at] = _record(filler.wal, 0, 0, table.structure)
-    if last and applied and not real[-1]:
-        if applied in made:
-            made[applied]["structure_version"] = table.structure
-        elif table.structure:
-            made[applied] = _record(STRUCTURE_CHANGE, -1, -1, table.structure)
-    if not made:
-        return np.empty(0, RECORD_V2)
-    lowest = min(made)
+    holes = first + np.flatnonzero(~real)
+    mark = filler.at if filler.at is not None and filler.at >= first and filler.wal is not None else None
+    placed = _placed(table.inventory, names, applied_events, holes[holes != mark] if mark is not None else holes)
+    closing = bool(last and applied and not real[-1] and table.structure)
+    lowest = min([*placed, *([mark] if mark is not None else []), *([applied] if closing else [])], default=applied + 1)
     records = np.zeros(applied + 1 - lowest, RECORD_V2)
+    if not len(records):
+        return records
     if base is not None:
         own = base.log.records(lowest, applied)
         records[: len(own)] = own
         records[~real[lowest - first :]] = np.zeros(1, RECORD_V2)
-    for at, record in made.items():
-        records[at - lowest] = record[0]
+    at = np.array(list(placed), np.int64)
+    records[at - lowest] = _of_events(table.inventory, names, np.array(list(placed.values()), np.int64))
+    if mark is not None:
+        records[mark - lowest : mark - lowest + 1] = _record(int(filler.wal or 0), 0, 0)
+    if closing and records[-1]["wal_id"] == 0:
+        records[-1:] = _record(STRUCTURE_CHANGE, -1, -1)
+    if closing:
+        records["structure_version"][-1] = table.structure
     return records
 
 
@@ -63,26 +64,21 @@ def _believed(base: LogSource | None, first: int, applied: int) -> Mask:
     return real
 
 
-def _named(
-    inventory: Inventory, names: Names, applied_events: Mask, places: list[int], taken: int | None
-) -> dict[int, NDArray[Any]]:
-    """Return records for applied events, by transaction: named ones in their own place, the others in what is left.
+def _placed(inventory: Inventory, names: Names, applied_events: Mask, holes: Index) -> dict[int, int]:
+    """Return which applied event (value) gets which hole (key): named ones their own, the others the highest free.
 
-    `places` descend. Each WAL's own order is kept, also against its events that have a name.
+    Each WAL's own order is kept, also against its events that have a name.
     """
-    made: dict[int, NDArray[Any]] = {}
-    free = set(places)
-    for event in np.flatnonzero(applied_events & (names.seq > 0)).tolist():
-        at = int(names.seq[event])
-        if at in free and at != taken:
-            made[at] = _of_event(inventory, names, event)
-            free.discard(at)
+    own = np.flatnonzero(applied_events & np.isin(names.seq, holes) & (names.seq > 0))
+    placed = dict(zip(names.seq[own].tolist(), own.tolist(), strict=True))
     queues = _queues(inventory, names, applied_events)
     waiting: list[tuple[int, int, int]] = []  # latest first: the last event of each WAL that has no place yet
     for number, queue in enumerate(queues):
         _push(waiting, inventory, number, queue)
-    for at in places:
-        if at not in free or at == taken or not waiting:
+    for at in holes[::-1].tolist():
+        if not waiting:
+            break
+        if at in placed:
             continue
         passed = []
         while waiting:
@@ -91,7 +87,7 @@ def _named(
             event, low, high = queue[-1]
             if low < at < high:
                 queue.pop()
-                made[at] = _of_event(inventory, names, event)
+                placed[at] = event
                 _push(waiting, inventory, item[2], queue)
                 break
             if at >= high:
@@ -101,7 +97,7 @@ def _named(
                 _push(waiting, inventory, item[2], queue)
         for item in passed:
             heapq.heappush(waiting, item)
-    return made
+    return placed
 
 
 def _queues(inventory: Inventory, names: Names, applied_events: Mask) -> list[list[tuple[int, int, int]]]:
@@ -127,19 +123,23 @@ def _push(
         heapq.heappush(waiting, (-int(event["structure"]), -time, number))
 
 
-def _of_event(inventory: Inventory, names: Names, index: int) -> NDArray[Any]:
-    event = inventory.events[index]
-    record = _record(int(event["wal"]), int(event["segment"]), int(event["txn"]), int(event["structure"]))
-    record["commit_us"] = max(CREATED, int(names.commit_us[index]) or int(event["written_us"]))
-    data = bool(is_data(inventory.events[index : index + 1])[0])
-    record["min_ts"] = event["min_ts"] if data else np.iinfo(np.int64).max
-    record["max_ts"] = event["max_ts"] if data else -1
-    record["row_count"] = event["end"] - event["start"] if data else 0
-    return record
+def _of_events(inventory: Inventory, names: Names, index: Index) -> NDArray[Any]:
+    events = inventory.events[index]
+    records = np.zeros(len(index), RECORD_V2)
+    records["structure_version"] = events["structure"]
+    for name, source in (("wal_id", "wal"), ("segment_id", "segment"), ("segment_txn", "txn")):
+        records[name] = events[source]
+    told = names.commit_us[index]
+    records["commit_us"] = np.maximum(CREATED, np.where(told > 0, told, events["written_us"]))
+    data = is_data(events)
+    records["min_ts"] = np.where(data, events["min_ts"], np.iinfo(np.int64).max)
+    records["max_ts"] = np.where(data, events["max_ts"], -1)
+    records["row_count"] = np.where(data, events["end"] - events["start"], 0)
+    return records
 
 
-def _record(wal: int, segment: int, txn: int, version: int) -> NDArray[Any]:
+def _record(wal: int, segment: int, txn: int) -> NDArray[Any]:
     record = np.zeros(1, RECORD_V2)
-    record["structure_version"], record["commit_us"] = version, CREATED
+    record["commit_us"] = CREATED
     record["wal_id"], record["segment_id"], record["segment_txn"] = wal, segment, txn
     return record
