@@ -154,7 +154,7 @@ class Door:
             reason = f"no evidence of {self.table.name} has been captured"
         elif earlier.live:
             reason = (
-                f"the evidence of {self.table.name} was captured while a server lived ({earlier.at}): not consistent"
+                f"the evidence of {self.table.name} was captured while a server lived ({earlier.at})"
             )
         else:
             reason = f"{self.table.name} has changed since its evidence was captured ({earlier.at})"
