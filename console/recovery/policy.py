@@ -153,9 +153,7 @@ class Door:
         if earlier is None:
             reason = f"no evidence of {self.table.name} has been captured"
         elif earlier.live:
-            reason = (
-                f"the evidence of {self.table.name} was captured while a server lived ({earlier.at})"
-            )
+            reason = f"the evidence of {self.table.name} was captured while a server lived ({earlier.at})"
         else:
             reason = f"{self.table.name} has changed since its evidence was captured ({earlier.at})"
         yield Refusal("no-evidence", reason, "capture-evidence")
