@@ -1,5 +1,6 @@
 """A server under a real systemd with Restart=always: stopped for good, repaired in peace, started under the locks."""
 
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,6 +31,7 @@ def systemd(questdb: ServerBinary, pg_port: int, tmp_path_factory: pytest.TempPa
     root = folder / "hot"
     root.mkdir()
     build(root, questdb)
+    shutil.copytree(root / "db", folder / "as-broken")
     (root / "conf" / "server.conf").write_text(
         f"http.enabled=false\nhttp.min.enabled=false\nline.tcp.enabled=false\ntelemetry.enabled=false\n"
         f"pg.net.bind.to=127.0.0.1:{pg_port}\ncairo.wal.purge.interval=1000\nshared.worker.count=2\n"
@@ -82,6 +84,15 @@ def test_restart_always_does_not_win_the_gap(engine: Engine, systemd: SystemdUse
     assert engine.plan("stop-server").stages == ()
 
 
+@pytest.fixture(scope="module")
+def as_broken(systemd: SystemdUser) -> None:
+    """Put the damage back: a server that ran on it, however shortly, has extended files with zeros."""
+    database = systemd.run.parent / "hot" / "db"
+    shutil.rmtree(database)
+    shutil.copytree(systemd.run.parent / "as-broken", database)
+
+
+@pytest.mark.usefixtures("as_broken")
 def test_it_is_not_started_before_every_table_is_repaired(engine: Engine) -> None:
     _do(engine, "capture-evidence")
     refused = engine.plan("start-server")
