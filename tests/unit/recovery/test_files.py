@@ -113,7 +113,7 @@ def test_a_swap_between_check_and_use_leads_nowhere_else(tree: Tree, tmp_path: P
         for number in range(2000):
             try:
                 tree.write_new(f"t~1/place/n{number % 3}", 1, [], _OWNER)
-            except (UnsafePathError, FileNotFoundError):
+            except (UnsafePathError, FileNotFoundError, FileExistsError):
                 continue
     finally:
         stop.set()
