@@ -22,7 +22,7 @@ from console.widgets import figures
 from console.widgets.clipboard import copy
 from console.widgets.line import Line, Role, Span, line, spread
 from console.widgets.picture import without_edge_blanks
-from console.widgets.theme import Colors, choose, make_theme
+from console.widgets.theme import Colors, Uncolored, choose, make_theme
 from screens.dashboard import Dashboard
 from screens.frame import FramedScreen
 from screens.port import EnginePort, RunningAction
@@ -121,6 +121,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
         styles = paths.styles_dir()
         # Native ANSI is said before the theme is: only then are no colour codes sent at all where none are wanted.
         super().__init__(css_path=[styles / name for name in _STYLES], ansi_color=colors is not Colors.FULL)
+        if colors is Colors.NONE:
+            # In place of Textual's own filter, which sends the codes for default colours.
+            self._filters = [Uncolored()]
         theme = make_theme(colors, styles)
         self.register_theme(theme)
         self.theme = theme.name

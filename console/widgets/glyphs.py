@@ -23,6 +23,23 @@ _TWINS = {
 PLAIN = str.maketrans(_TWINS)
 
 
+# What would move the terminal's cursor or turn text around is never drawn, wherever it came from: the last line of
+# defence behind console.text, which cleans foreign text where it is read.
+_UNSAFE = dict.fromkeys(
+    [
+        *range(0x20),
+        *range(0x7F, 0xA0),
+        0x61C,
+        *range(0x200B, 0x2010),
+        *range(0x2028, 0x202F),
+        *range(0x2060, 0x206A),
+        0xFEFF,
+    ]
+)
+DRAWN = _UNSAFE
+DRAWN_PLAIN = {**_UNSAFE, **PLAIN}
+
+
 def spark(values: Sequence[int], width: int) -> str:
     """Return the newest `width` values as bars from their least to their greatest; nothing for no values.
 

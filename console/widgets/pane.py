@@ -32,11 +32,9 @@ class LineWidget(Widget):
 
     def strip(self, content: Line, width: int) -> Strip:
         """Return `content` as exactly `width` cells; blanks are styled too, else they would lose the background."""
-        twins = glyphs.PLAIN if getattr(self.app, "plain_glyphs", False) else None
-        segments = [
-            Segment(span.text.translate(twins) if twins else span.text, self.role_style(span.role))
-            for span in left(content, width)
-        ]
+        drawn = glyphs.DRAWN_PLAIN if getattr(self.app, "plain_glyphs", False) else glyphs.DRAWN
+        safe = tuple(Span(span.text.translate(drawn), span.role) for span in content)
+        segments = [Segment(span.text, self.role_style(span.role)) for span in left(safe, width)]
         return Strip(segments, width)
 
     def render_line(self, y: int) -> Strip:

@@ -5,6 +5,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from rich.segment import Segment
+from textual.color import Color
+from textual.filter import LineFilter
 from textual.theme import BUILTIN_THEMES, Theme
 
 
@@ -14,6 +17,14 @@ class Colors(enum.StrEnum):
     FULL = "full"
     SIXTEEN = "16"
     NONE = "none"
+
+
+class Uncolored(LineFilter):
+    """Takes every colour off, the codes for the terminal's default ones too: then no colour code is sent at all."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """Return the segments with nothing but emphasis."""
+        return [Segment(text, style.without_color if style else style, control) for text, style, control in segments]
 
 
 _FILES = {Colors.FULL: "tokens.tcss", Colors.SIXTEEN: "tokens_16.tcss", Colors.NONE: "tokens_none.tcss"}

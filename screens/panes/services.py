@@ -31,7 +31,7 @@ def build(source: Source[ServicesSample], room: Room) -> Content:
 
 
 def _unit(unit: UnitSample, names: int, room: Room) -> Line:
-    glyph, word, role = _STATES[unit.state]
+    glyph, word, role = (glyphs.BAD, "LOOP", Role.BAD) if unit.loop else _STATES[unit.state]
     running = unit.state is UnitState.UP
     since = figures.duration(unit.uptime) if running else unit.result or ""
     restarts = "" if unit.restarts is None else figures.count(unit.restarts)

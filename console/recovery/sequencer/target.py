@@ -141,6 +141,7 @@ def compute(
         evidence=decided.evidence,
         warnings=(
             *lost_told,
+            *_lag_told(table),
             *known.left_out,
             *filler.warnings,
             *suspects,
@@ -274,6 +275,21 @@ def _order_told(arranged: order.Order) -> list[str]:
     if not arranged.chosen:
         return []
     return ["the order between writers was chosen by row time; any order gives the same rows, as each only adds some"]
+
+
+def _lag_told(table: TableOnDisk) -> list[str]:
+    txn = table.txn
+    if not txn.lag_txns:
+        return []
+    if not txn.lag_rows:
+        return [
+            f"_txn counts {plural(txn.lag_txns, 'lag transaction')} without a row (a defect of 9.1.0's conversions): "
+            f"the server takes transactions up to {txn.applied_txn:,} for applied, and skips any that are not"
+        ]
+    return [
+        f"{plural(txn.lag_txns, 'transaction')} with {plural(txn.lag_rows, 'row')} lie in the table's lag: they count "
+        "as applied, as for the server"
+    ]
 
 
 def _broken_told(inventory: Inventory) -> list[str]:

@@ -1,0 +1,196 @@
+"""Placing: every pane has its cells, no two share one, numbers keep their column, rules join."""
+
+import random
+import sys
+from itertools import product
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+from textual.binding import Binding
+from textual.screen import Screen
+
+from console.app import ConsoleApp
+from console.widgets import figures, glyphs
+from console.widgets.frames import Box, frames
+from console.widgets.hex_rows import HexRows
+from console.widgets.line import Role, Span, cells, crop, left, line, plain, right, spread, wrap
+from console.widgets.theme import Colors, choose
+from screens.arm import Arm
+from screens.browser import Browser
+from screens.dashboard import Dashboard
+from screens.dashboard_boxes import PANES, dashboard_boxes
+from screens.execution import Execution
+from screens.frame import key_label
+from screens.help import Help
+from screens.journal import JournalScreen
+from screens.palette import Palette
+from screens.plan import PlanScreen
+from screens.too_small import MIN_HEIGHT, MIN_WIDTH
+from screens.why_not import WhyNot
+from tests.ui import samples
+from tests.ui.conftest import MakeApp
+from tests.ui.showing import settled, shown
+
+SCREENS: tuple[type[Screen[Any]], ...] = (
+    Dashboard, Palette, PlanScreen, Execution, Arm, Browser, JournalScreen, Help, WhyNot,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("wanted", [0, 1, 3, 9, 40])
+def test_the_panes_fill_every_size_and_never_overlap(wanted: int) -> None:
+    for width, height in product(range(MIN_WIDTH, 260, 7), range(MIN_HEIGHT - 2, 90, 3)):
+        boxes = dashboard_boxes(width, height, lambda name, cells: wanted)
+        assert sorted(box.name for box in boxes) == sorted(PANES)
+        taken = [[0] * width for _ in range(height)]
+        for box in boxes:
+            assert box.height >= 1
+            for y, x in product(range(box.y, box.y + box.height), range(box.x, box.x + box.width)):
+                taken[y][x] += 1
+        assert all(count == 1 for row in taken for count in row), (width, height, boxes)
+
+
+def test_at_the_minimum_every_pane_shows_its_text() -> None:
+    usual = {"tables": 6, "crashes": 6, "services": 5, "backlog": 2, "flow": 3, "journal": 1}
+    boxes = {box.name: box for box in dashboard_boxes(80, 22, lambda name, cells: usual[name])}
+    for name in ("services", "backlog", "flow", "journal"):
+        assert boxes[name].inner_height >= usual[name], name
+    assert boxes["tables"].inner_height >= 5
+
+
+def test_rules_and_edges_are_joined() -> None:
+    boxes = [
+        Box("top", 0, 0, 20, 3),
+        Box("left", 0, 3, 10, 3),
+        Box("right", 10, 3, 10, 3, edge=True),
+        Box("low", 0, 6, 20, 2),
+    ]
+    made = {frame.box.name: frame for frame in frames(boxes)}
+    assert made["right"].in_rule == {0: "┬"}
+    assert made["low"].in_rule == {10: "┴"}
+    assert made["top"].in_rule == {}
+
+
+@pytest.mark.parametrize("text", ["", "a", "名前の表", "x" * 300, "two words", "é́", "[/b]"])
+def test_lines_have_exactly_the_width_that_was_asked(text: str) -> None:
+    for width in range(40):
+        assert cells(left(line(text), width)) == width
+        assert cells(right(line(text), width)) == width
+        assert cells(spread(line(text), line("end"), width)) <= width
+        assert cells(crop(line(text, Span(text, Role.BAD)), width)) <= width
+
+
+def test_wrapping_loses_no_word_and_keeps_the_width() -> None:
+    seed = random.randrange(1 << 30)
+    sys.stderr.write(f"seed {seed}\n")
+    chance = random.Random(seed)
+    for _ in range(300):
+        words = ["x" * chance.randint(1, 20) for _ in range(chance.randint(0, 12))]
+        width = chance.randint(1, 30)
+        rows = wrap(" ".join(words), width)
+        assert all(cells(row) <= width for row in rows)
+        assert "".join(plain(row) for row in rows).replace(" ", "") == "".join(words)
+
+
+@pytest.mark.parametrize(("size", "base", "record"), [(0, 76, 28), (76, 76, 28), (4096, 76, 28), (1 << 33, 0, 60)])
+@pytest.mark.parametrize("room", [12, 42, 60, 90, 200])
+def test_every_byte_has_one_row(size: int, base: int, record: int, room: int) -> None:
+    rows = HexRows.fitting(size, room, base, record)
+    assert rows.per_row * 3 <= room
+    assert record % rows.per_row == 0
+    end = 0
+    for row in sorted({*range(min(rows.count, 300)), *range(max(0, rows.count - 3), rows.count)}):
+        offset, count = rows.bytes_of(row)
+        assert count > 0
+        if row < 300:
+            assert offset == end
+        assert rows.row_of(offset) == row == rows.row_of(offset + count - 1)
+        end = offset + count
+    assert end == size
+
+
+def test_plain_glyphs_are_ascii_and_take_the_same_cells() -> None:
+    for glyph, twin in glyphs.PLAIN.items():
+        assert str(twin).isascii()
+        assert cell_len(chr(glyph)) == cell_len(str(twin)) == 1
+
+
+def test_sparks_show_growth_and_no_noise() -> None:
+    assert glyphs.spark([1, 2, 3, 8], 9) == "▁▂▃█"
+    assert len(set(glyphs.spark([1000, 1001, 1000, 999], 9))) == 1
+    assert glyphs.spark([], 9) == ""
+    assert glyphs.spark([0, 0], 9) == "▁▁"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(3, "3s"), (59.9, "59s"), (240, "4m"), (21_480, "5h58m"), (90_000, "1d01h"), (None, "?")]
+)
+def test_durations_are_short_and_seldom_change(seconds: float | None, said: str) -> None:
+    assert figures.duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("asked", "environment", "colors"),
+    [
+        ("auto", {}, Colors.FULL),
+        ("auto", {"NO_COLOR": ""}, Colors.FULL),
+        ("auto", {"NO_COLOR": "1"}, Colors.NONE),
+        ("auto", {"TERM": "linux"}, Colors.SIXTEEN),
+        ("16", {"NO_COLOR": ""}, Colors.SIXTEEN),
+        ("none", {}, Colors.NONE),
+    ],
+)
+def test_colors_by_flag_and_environment(asked: str, environment: dict[str, str], colors: Colors) -> None:
+    assert choose(asked, environment) is colors
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_no_key_that_tmux_or_a_terminal_swallows(screen: type[Screen[Any]]) -> None:
+    forbidden = {f"ctrl+{key}" for key in ("m", "i", "h", "left_square_bracket", "b", "a", "s", "q")}
+    for cls in (screen, ConsoleApp):
+        for binding in cls._merged_bindings.key_to_bindings if cls._merged_bindings else ():
+            assert binding not in forbidden
+
+
+def test_every_key_says_what_it_is_for() -> None:
+    for screen in SCREENS:
+        for binding in screen.BINDINGS:
+            assert isinstance(binding, Binding)
+            assert binding.tooltip, (screen, binding.key)
+            assert binding.id, (screen, binding.key)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+async def test_the_bar_has_at_most_six_keys_help_and_the_way_out_first(console: MakeApp, width: int) -> None:
+    app = console()
+    async with app.run_test(size=(width, 40)) as pilot:
+        app.take(*samples.incident())
+        for key, way_out in (("", "Quit"), ("a", "Back"), ("b", "Back"), ("w", "Back"), ("o", "Back")):
+            if key:
+                await pilot.press(key)
+            await settled(pilot)
+            bar = shown(app).splitlines()[-1]
+            assert bar.startswith(" ? Help  ")
+            assert way_out in bar[:20]
+            assert cell_len(bar) <= width
+            if key:
+                await pilot.press("escape")
+                await settled(pilot)
+
+
+def test_key_labels() -> None:
+    assert [key_label(key) for key in ("question_mark", "f2", "pagedown", "a")] == ["?", "F2", "PgDn", "a"]
+
+
+@pytest.mark.parametrize("name", ["\x1b[31mred\x1b[0m", "a\x1b]0;title\x07b", "x\u202ey", "c\rd", "e\x9b2Jf", "g\nh"])
+async def test_what_could_move_the_cursor_is_never_drawn(console: MakeApp, name: str) -> None:
+    from dataclasses import replace
+
+    app = console()
+    async with app.run_test(size=(80, 24)) as pilot:
+        report = replace(samples.INCIDENT, tables=(replace(samples.ORDERBOOK, table=name),))
+        app.take(samples.sample("tables", report))
+        await settled(pilot)
+        rows = [strip.text for strip in app.screen._compositor.render_strips()]
+        assert not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or c == "\u202e" for row in rows for c in row)
+        assert all(cell_len(row) == 80 for row in rows)

@@ -1,0 +1,115 @@
+"""The console in a real terminal (a pty): colours, quiet at rest, an end that leaves the terminal as it was."""
+
+import os
+import pty
+import re
+import select
+import struct
+import sys
+import termios
+import time
+from collections.abc import Callable
+from fcntl import ioctl
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).resolve().parents[2]
+_SGR = re.compile(r"\x1b\[([0-9;]*)m")
+_PATIENCE = 60.0
+
+
+class Terminal:
+    """A console in a pty of 80x24, without a station: nothing is asked of any network."""
+
+    def __init__(self, tmp_path: Path, *arguments: str, **environment: str) -> None:
+        self.output = ""
+        self.pid, self._terminal = pty.fork()
+        if self.pid == 0:
+            os.chdir(_ROOT)
+            os.environ.pop("NO_COLOR", None)
+            os.environ.update(TERM="xterm-256color", XDG_CONFIG_HOME=str(tmp_path), XDG_STATE_HOME=str(tmp_path))
+            os.environ.update(environment)
+            os.execv(sys.executable, [sys.executable, "-m", "console", *arguments])  # noqa: S606
+        ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+
+    def read_for(self, seconds: float) -> str:
+        """Return what it sends within `seconds`."""
+        return self.read_until(lambda text: False, seconds)
+
+    def read_until(self, condition: Callable[[str], bool], seconds: float = _PATIENCE) -> str:
+        """Return what it sends until `condition` holds of that, or it ends, or `seconds` are over."""
+        got = b""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not condition(got.decode(errors="replace")):
+            ready, _, _ = select.select([self._terminal], [], [], 0.1)
+            if ready:
+                try:
+                    got += os.read(self._terminal, 65536)
+                except OSError:  # it has ended
+                    break
+        text = got.decode(errors="replace")
+        self.output += text
+        return text
+
+    def send(self, keys: str) -> None:
+        """Type `keys`."""
+        os.write(self._terminal, keys.encode())
+
+    def end(self) -> int:
+        """Type q and return the exit code."""
+        self.send("q")
+        self.read_until(lambda text: "\x1b[?1049l" in text)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def painted(text: str) -> bool:
+    return "Operate" in text
+
+
+def colours(text: str) -> set[str]:
+    """Return the parts of SGR sequences that choose a colour, the defaults (39, 49) too."""
+    parts = {part for codes in _SGR.findall(text) for part in codes.split(";")}
+    return {part for part in parts if re.fullmatch(r"[349]\d|10\d", part)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "coloured"),
+    [
+        ((), {"NO_COLOR": "1"}, False),
+        (("--colors", "none"), {}, False),
+        ((), {"NO_COLOR": ""}, True),
+        (("--colors", "16"), {}, True),
+    ],
+    ids=["NO_COLOR", "none", "empty NO_COLOR", "16"],
+)
+def test_colour_codes_are_sent_only_where_they_are_wanted(
+    tmp_path: Path, arguments: tuple[str, ...], environment: dict[str, str], coloured: bool
+) -> None:
+    terminal = Terminal(tmp_path, *arguments, **environment)
+    terminal.read_until(painted)
+    terminal.send("a")
+    terminal.read_for(1.5)
+    terminal.send("\x1b")
+    terminal.read_for(1.0)
+    assert terminal.end() == 0
+    assert painted(terminal.output)
+    assert bool(colours(terminal.output)) is coloured
+    if "16" in arguments:
+        assert "38" not in colours(terminal.output)
+        assert "48" not in colours(terminal.output)
+        assert "✓" not in terminal.output
+
+
+def test_it_is_quiet_at_rest_and_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path)
+    terminal.read_until(painted)
+    terminal.read_for(3.0)
+    seconds = 4.0
+    sent = len(terminal.read_for(seconds).encode())
+    assert sent / seconds < 1000
+    assert terminal.end() == 0
+    assert "\x1b[?1049h" in terminal.output
+    assert "\x1b[?1049l" in terminal.output
+    assert "\x1b[?1000h" not in terminal.output  # the mouse is the terminal's own
+    assert "Traceback" not in terminal.output
