@@ -106,7 +106,9 @@ class Browser(FramedScreen):
     def on_answer(self, answer: Answer) -> None:
         """Take what a thread brought: the tables, the tree, a file."""
         base = f"{self._database.db}/" if self._database is not None else ""
-        self._error = answer.error.replace(base, "") if base else answer.error
+        # The tree is often listed beside the opening of a file: that it could be says nothing of the file.
+        if answer.error or answer.asked != "nodes":
+            self._error = answer.error.replace(base, "") if base else answer.error
         if not answer.error:
             if answer.asked == "tables":
                 self._database, self._tables = answer.value
