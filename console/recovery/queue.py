@@ -1,6 +1,6 @@
 """The queue before the database, as far as the writer's thaw needs it: what waits, per stream and group. Reads only.
 
-Redis 6.2 tells no lag, and 7 tells none after entries were deleted: then what lies behind the group's last delivered
+What Redis tells does not always settle it (`services.stream_lag`): then what lies behind the group's last delivered
 entry is counted, up to a bound.
 """
 
@@ -11,6 +11,7 @@ from typing import Any
 import redis
 
 from console.errors import WalmedicError
+from console.services.stream_lag import StreamLag, counted, stream_lag
 from console.settings import RedisSettings, Stream
 from console.text import clean_line
 
@@ -24,7 +25,10 @@ class QueueError(WalmedicError):
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What waits in one stream for one group; `lag` is a lower bound unless `exact`, `newest` is in epoch seconds."""
+    """What waits in one stream for one group; `lag` is a lower bound unless `exact`, `newest` is in epoch seconds.
+
+    `trimmed` counts entries that went before the group read them, over its whole life; None where that is not known.
+    """
 
     stream: str
     table: str
@@ -33,6 +37,7 @@ class Waiting:
     pending: int
     length: int
     newest: float | None
+    trimmed: int | None = None
 
     @property
     def total(self) -> int:
@@ -68,17 +73,31 @@ class Queue:
         if group is None:
             raise QueueError(f"the stream {clean_line(stream.name)} has no group {clean_line(stream.group)}")
         info: dict[str, Any] = self._redis.xinfo_stream(stream.name)
-        lag = group.get("lag")
-        exact = lag is not None
-        if lag is None:
-            lag, exact = self._behind(stream.name, str(group["last-delivered-id"]))
+        lag = self._lag(stream.name, info, group)
         newest = str(info["last-generated-id"]).partition("-")[0]
         return Waiting(
-            stream.name, stream.table, int(lag), exact, int(group["pending"]), int(info["length"]),
-            int(newest) / 1000 if newest.isdigit() and int(newest) else None,
+            stream.name, stream.table, lag.least, lag.exact, int(group["pending"]), int(info["length"]),
+            int(newest) / 1000 if newest.isdigit() and int(newest) else None, lag.trimmed,
         )  # fmt: skip
 
+    def _lag(self, name: str, info: dict[str, Any], group: dict[str, Any]) -> StreamLag:
+        first, reported = info.get("first-entry"), group.get("lag")
+        delivered = str(group["last-delivered-id"])
+        told = stream_lag(
+            length=int(info["length"]),
+            first_id=str(first[0]) if first else None,
+            last_id=str(info["last-generated-id"]),
+            added=info.get("entries-added"),
+            delivered_id=delivered,
+            reported=reported,
+        )
+        if told.exact:
+            return told
+        count, whole = self._behind(name, delivered)
+        return counted(count, reported) if whole else StreamLag(max(count, told.least), max(count, told.most) + 1)
+
     def _behind(self, name: str, delivered: str) -> tuple[int, bool]:
+        """Return how many entries come after `delivered`, and whether that is all of them."""
         count, after = 0, delivered
         while count < _COUNT_MOST:
             page: list[Any] = self._redis.xrange(name, min=f"({after}", max="+", count=_PAGE) or []
