@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from console.questdb.reading import DbFile, Problem, ProblemKind, problem_of
+from console.redaction import command_without_secrets
 from console.text import clean_line
 
 MOST_BYTES: Final = 8 << 20
@@ -50,9 +51,6 @@ _MAPPING = re.compile(
 _LIBRARIES = b"Dynamic libraries:"
 _SEQUENCER = b"/txn_seq"
 _END = b"END."
-
-_SECRET_NAME = re.compile(r"pass(word|wd|phrase)?|secret|token|credential|api[-_.]?key|private[-_.]?key|auth", re.I)
-_SECRET_URL = re.compile(r"(\w+://[^\s:/@]*:)[^\s@/]+@")
 
 # Zone abbreviations as the JVM's strftime prints them; an unknown one makes the time unknown, never wrong by hours.
 _ZONES: Final = {
@@ -184,26 +182,10 @@ def parse(data: bytes, path: Path, modified: float = 0.0, *, every_mapping: bool
         at=at,
         elapsed=elapsed,
         java=_text(_group(_JRE, b"# JRE version: ", head)),
-        command_line=without_secrets(_text(_group(_COMMAND, b"Command Line: ", head), 4000)),
+        command_line=command_without_secrets(_text(_group(_COMMAND, b"Command Line: ", head), 4000)),
         mappings=mappings,
         problems=tuple(problems),
     )
-
-
-def without_secrets(command_line: str) -> str:
-    """Return `command_line` with the values of options that look like secrets replaced by `***`."""
-    shown: list[str] = []
-    hide_next = False
-    for word in _SECRET_URL.sub(r"\1***@", command_line).split():
-        name, equals, _ = word.partition("=")
-        if hide_next and not word.startswith("-"):
-            shown.append("***")
-            hide_next = False
-            continue
-        secret = _SECRET_NAME.search(name) is not None and name.startswith("-")
-        hide_next = secret and not equals
-        shown.append(f"{name}=***" if secret and equals else word)
-    return " ".join(shown)
 
 
 def _text(value: bytes, limit: int = 500) -> str:

@@ -9,7 +9,6 @@ import contextlib
 import datetime
 import json
 import os
-import re
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -26,21 +25,13 @@ from console.recovery.model import Claim
 from console.recovery.policy import root_key
 from console.recovery.state import write_private
 from console.recovery.steps import RunContext
+from console.redaction import configuration_without_secrets, without_secrets
 from console.services.command import run as run_command
 from console.services.model import ServiceError
 from console.settings import Role
 from console.text import clean_line
 
-_SECRET = re.compile(
-    rb"((?:password|passwd|secret|token|credential|(?:api|private)[_.-]?key)[\w.-]*[\"']?[ \t]*[=:\s][ \t]*)[^\r\n]*",
-    re.IGNORECASE,
-)
 _CRASH_LOGS_MOST = 400
-
-
-def redacted(content: bytes) -> bytes:
-    """Return a configuration file without the values of what may be secrets."""
-    return _SECRET.sub(rb"\1***", content)
 
 
 class Capturer:
@@ -103,7 +94,7 @@ class Capturer:
         server = self._run.state.made(self.folder / "server")
         for path in sorted((database.root / "conf").glob("*")) if (database.root / "conf").is_dir() else ():
             if path.is_file() and not path.is_symlink():
-                self._write(server / f"conf.{path.name}", redacted(path.read_bytes()))
+                self._write(server / f"conf.{path.name}", configuration_without_secrets(path.read_bytes()))
         logs = sorted(p for p in database.root.glob("hs_err*.log") if p.is_file() and not p.is_symlink())
         for path in logs[-_CRASH_LOGS_MOST:]:
             self._copy(path, server / path.name, f"server/{path.name}")
@@ -167,15 +158,14 @@ class Capturer:
         with contextlib.suppress(ServiceError, OSError):
             for sample in services.states(units):
                 if sample.unit_file:
-                    self._write(
-                        server / f"unit.{Path(sample.unit_file).name}", redacted(Path(sample.unit_file).read_bytes())
-                    )
+                    content = Path(sample.unit_file).read_bytes()
+                    self._write(server / f"unit.{Path(sample.unit_file).name}", configuration_without_secrets(content))
                 if services.backend.startswith("systemd"):
                     scope = ["--user"] if services.backend.endswith("user") else []
                     said = run_command(
                         ["journalctl", *scope, "-b", "-n", "5000", "--no-pager", "-u", sample.name], 20.0
                     )
-                    self._write(server / f"journal.{sample.name}.txt", redacted(said.output.encode()))
+                    self._write(server / f"journal.{sample.name}.txt", without_secrets(said.output).encode())
 
 
 def side_by_side(files: Iterable[Copied]) -> dict[str, Any]:

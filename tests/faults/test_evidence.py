@@ -11,7 +11,7 @@ import pytest
 
 from console.recovery.copying import CopyError, copy_out
 from console.recovery.engine import Engine
-from console.recovery.evidence import redacted, verify_capture
+from console.recovery.evidence import verify_capture
 from console.recovery.evidence_selection import select, touched_partitions
 from console.recovery.model import Outcome
 from tests.faults.broken_database import ACTIONS, captured, settings_of, tree_of
@@ -127,9 +127,6 @@ def test_secrets_stay_where_they_are(root: Path, tmp_path: Path) -> None:
     everything = [p.read_bytes() for p in (tmp_path / "state").rglob("*") if p.is_file()]
     assert any(b"http.user=joe" in content for content in everything)
     assert not any(canary.encode() in content for content in everything)
-    assert redacted(b"cairo.root=db\nmy.Token:  x\nEnvironment=QDB_PG_PASSWORD=y z\npg.password w") == (
-        b"cairo.root=db\nmy.Token:  ***\nEnvironment=QDB_PG_PASSWORD=***\npg.password ***"
-    )
 
 
 @pytest.mark.parametrize("action", ACTIONS)
