@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TEST_ARGS ?=
+FUZZ_ARGS ?= 1_000_000
 
 .PHONY: help setup setup-dev demo test lint unit real ui faults fuzz bench snapshots lock clean
 
@@ -63,6 +64,9 @@ ui: setup-dev ## pilot tests and snapshots
 
 faults: setup-dev ## kill -9 and I/O errors at every writing call of every repair
 	WALMEDIC_FAULT_KILLS=500 WALMEDIC_FAULT_ERRORS=60 $(BIN)/python -m pytest tests/faults --timeout 3600 $(TEST_ARGS)
+
+fuzz: setup-dev ## damaged input for every reader, a million of them (FUZZ_ARGS: number, seed)
+	nice -n 15 $(BIN)/python -m tests.property.fuzz $(FUZZ_ARGS)
 
 snapshots: setup-dev ## draw the snapshots anew (look at each before you commit it)
 	$(BIN)/python -m pytest tests/ui --snapshot-update $(TEST_ARGS)

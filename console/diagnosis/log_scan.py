@@ -21,7 +21,7 @@ from console.questdb.txn_log import (
     TxnLog,
 )
 
-_CHUNK: Final = 1 << 15
+_CHUNK: Final = 1 << 14
 MAX_PENDING: Final = 4_000_000
 """Valid records above the applied transaction that are kept."""
 

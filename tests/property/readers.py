@@ -6,6 +6,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final
 
+from console.diagnosis.crashes import crash_logs_in, examine
+from console.diagnosis.database import diagnose
+from console.questdb import hs_err
 from console.questdb.column_files import partition_values, segment_timestamps, segment_values
 from console.questdb.column_types import storage_size
 from console.questdb.column_versions import read_column_versions
@@ -26,8 +29,16 @@ from console.questdb.table_txn import read_table_txn
 from console.questdb.txn_log import read_log
 from console.questdb.view_state import read_view
 from console.questdb.wal_index import read_wal_index
+from tests.unit.crash_text import INDEX, INDEX_OPEN, LOG, Mapped, crash_text
 
 ALTERED, KINDS, HOURLY = "altered~5", "kinds~6", "hourly~7"
+CRASHES: Final = {
+    "hs_err_pid1.log": crash_text((Mapped(LOG, 1 << 46, 4096),), fault=(1 << 46) + 28_076, rdx=28_076).encode(),
+    "hs_err_pid2.log": crash_text(
+        (Mapped(INDEX, 1 << 46, 4096),), fault=(1 << 46) + 80_000, rdx=80_000, stack=(INDEX_OPEN,)
+    ).encode(),
+}
+"""Crash logs beside the sample's files."""
 _SOME: Final = 50
 
 
@@ -160,6 +171,24 @@ def _versions(db: Path) -> None:
             versions.symbol_name_txn(column)
 
 
+def _crashes(db: Path) -> None:
+    for path in crash_logs_in(db):
+        log = hs_err.read(path, every_mapping=True)
+        assert log.is_crash or log.problems
+    report = examine(crash_logs_in(db), DatabaseRoot(db.parent, db))
+    assert report.total + sum("no crash log" in finding.message for finding in report.findings) <= len(CRASHES)
+    assert all(group.count == len(group.times) for group in report.groups)
+
+
+def _diagnosis(db: Path) -> None:
+    report = diagnose(DatabaseRoot(db.parent, db))
+    for table in report.tables:
+        assert table.next_step.reason
+        assert table.rows_unapplied is None or table.rows_unapplied >= 0
+        assert all(finding.message for finding in table.findings)
+    assert report.to_json()["schema"] == 1
+
+
 READERS: Final = (
     Reader("log", _log, (f"{ALTERED}/txn_seq/_txnlog", f"{ALTERED}/txn_seq/_txn_parts/*")),
     Reader("segments", _segments, (f"{ALTERED}/wal1/[01]/_*", f"{HOURLY}/wal1/0/_*")),
@@ -171,4 +200,6 @@ READERS: Final = (
     Reader("layout", _layout, ("tables.d.0", "*/_name", "*/_meta", "*/txn_seq/_wal_index.d")),
     Reader("views", _views, (f"{HOURLY}/_mv", f"{HOURLY}/_mv.s")),
     Reader("column-versions", _versions, (f"{ALTERED}/_cv",)),
+    Reader("crashes", _crashes, ("hs_err_pid*.log",)),
+    Reader("diagnosis", _diagnosis, ("tables.d.0", "*/_*", "*/wal1/*/*")),
 )

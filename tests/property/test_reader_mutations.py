@@ -8,7 +8,7 @@ import pytest
 
 from tests.data.samples import KINDS, Kind, sample_files
 from tests.property.mutation import Folder, peak_mib, watched
-from tests.property.readers import READERS, Reader
+from tests.property.readers import CRASHES, READERS, Reader
 
 INPUTS = 1000
 """Per reader and format of the log: 2,000 in all."""
@@ -27,7 +27,7 @@ def test_no_damage_breaks_a_reader(reader: Reader, kind: Kind, tmp_path: Path) -
 def run_mutations(reader: Reader, kind: Kind, folder: Path, count: int, seed: int) -> None:
     """Let `reader` read `count` mutations and assert that each is taken well."""
     root = folder.resolve()
-    files = sample_files(kind)
+    files = {**sample_files(kind), **CRASHES}
     targets = reader.files(sorted(files))
     assert targets, reader
     database = Folder(root / "db", files)
