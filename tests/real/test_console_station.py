@@ -1,0 +1,103 @@
+"""The operator's way back by keys alone at 80x24 on the real station: widgets, workers, processes, all real."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from textual.pilot import Pilot
+
+from console.app import ConsoleApp, make_app
+from console.settings import Settings
+from console.station import answers
+from console.station.build import Station
+from console.station.tables import POWER_LOSS
+from screens.dashboard import Dashboard
+from screens.execution import Execution
+from screens.palette import Palette
+from screens.plan import PlanScreen
+from tests.ui.showing import shown, typed
+
+# Rows committed before the power loss, and the column that numbers the events.
+_LOGGED = {"market_orderbook": (412_445, "update_id"), "market_trades": (160_594, "trade_id")}
+_STEPS = (
+    ("freeze-writer", None, "freeze-writer demo"),
+    ("stop-server", None, "stop-server demo"),
+    ("capture-evidence", None, "capture-evidence demo"),
+    ("rebuild-sequencer", "market_orderbook", "market_orderbook lose 0"),
+    ("restore-sequencer", "market_trades", "market_trades lose 0"),
+    ("start-server", None, "start-server demo"),
+    ("thaw-writer", None, "thaw-writer demo"),
+)
+
+
+async def test_the_incident_is_brought_back_by_keys(incident_station: Station) -> None:
+    settings = incident_station.settings()
+    async with _console(settings) as (pilot, app):
+        await _until(pilot, lambda: "6,359 rows at risk" in shown(app), 60)
+        assert "OBSERVE" in shown(app).splitlines()[0]
+        assert "BROKEN  market_trades" in shown(app)
+        await pilot.press("o")
+        await _until(pilot, lambda: "operate" in shown(app))
+        await typed(pilot, "operate")
+        await pilot.press("enter")
+        await _until(pilot, lambda: "OPERATE" in shown(app).splitlines()[0])
+        for action, table, phrase in _STEPS:
+            await _by_keys(pilot, app, action, table, phrase)
+        await _until(pilot, lambda: shown(app).count("✓ healthy") == 2, 60)
+        assert "at risk" not in shown(app)
+    for table, (logged, identifier) in _LOGGED.items():
+        assert answers.rows_between(incident_station.layout, table, 0, POWER_LOSS) == logged
+        written, missing, twice = answers.continuity(incident_station.layout, table, identifier, POWER_LOSS)
+        assert written > 0
+        assert (missing, twice) == (0, 0)
+
+
+async def _by_keys(pilot: Pilot[int], app: ConsoleApp, action: str, table: str | None, phrase: str) -> None:
+    """Open the palette, choose table and action, read the plan, type its phrase, watch it to its proof, go back."""
+    await pilot.press("a")
+    await _until(pilot, lambda: isinstance(app.screen, Palette) and action in shown(app), 60)
+    while table is not None and _chosen_table(app) != table:
+        await pilot.press("right")
+        await _until(pilot, lambda: action in shown(app))
+    await typed(pilot, action)
+    await pilot.press("enter")
+    await _until(pilot, lambda: isinstance(app.screen, PlanScreen) and f"Type  {phrase}" in shown(app), 60)
+    await typed(pilot, phrase)
+    await pilot.press("enter")
+    await _until(pilot, lambda: isinstance(app.screen, Execution), 60)
+    await _until(pilot, lambda: _result(app) is not None, 180)
+    result = _result(app)
+    assert result.outcome.value == "done", f"{action}: {result}"
+    assert all(claim.ok for claim in result.verification), result
+    while not isinstance(app.screen, Dashboard):
+        await pilot.press("escape")
+
+
+def _chosen_table(app: ConsoleApp) -> str | None:
+    assert isinstance(app.screen, Palette)
+    return app.screen._table
+
+
+def _result(app: ConsoleApp) -> Any:
+    screen = app.screen
+    assert isinstance(screen, Execution), f"{screen} shows:\n{shown(app)}"
+    assert screen.view is None or not screen.view.error, screen.view
+    return screen.view.result if screen.view is not None else None
+
+
+@asynccontextmanager
+async def _console(settings: Settings) -> AsyncIterator[tuple[Pilot[int], ConsoleApp]]:
+    app = make_app(settings)
+    async with app.run_test(size=(80, 24)) as pilot:
+        yield pilot, app
+
+
+async def _until(pilot: Pilot[int], condition: Callable[[], bool], seconds: float = 30) -> None:
+    """Let the console work until `condition` holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, shown(pilot.app)
+        await asyncio.sleep(0.05)
+        await pilot.pause()
