@@ -169,6 +169,18 @@ class DbFile:
             filled += got
         return filled
 
+    def next_data(self, offset: int) -> int:
+        """Return the first byte from `offset` on that is in no hole of a sparse file; the size where none is.
+
+        A file system that knows no holes says `offset` itself.
+        """
+        if offset >= self.size:
+            return self.size
+        try:
+            return min(self.size, os.lseek(self._fd, offset, os.SEEK_DATA))
+        except OSError as error:
+            return self.size if error.errno == errno.ENXIO else offset
+
 
 @dataclass(frozen=True, slots=True)
 class FileBytes:
