@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, ClassVar, Protocol
 
 from textual.app import App
@@ -12,6 +12,7 @@ from textual.message import Message
 
 from console import paths
 from console.errors import WalmedicError
+from console.probes.log_tail import LogLine
 from console.probes.sample import Sample
 from console.probes.scheduler import OnSample
 from console.probes.state import StationState
@@ -32,6 +33,7 @@ _ARMED_FOR = 600.0  # seconds that operate mode lasts
 _STYLES = ("base.tcss", "too_small.tcss", "palette.tcss", "plan.tcss", "browser.tcss")
 
 Clock = Callable[[], float]
+FollowUnit = Callable[[Settings, str], AsyncGenerator[LogLine, None]]
 
 
 class Sources(Protocol):
@@ -68,6 +70,13 @@ def station_sources(settings: Settings, on_sample: OnSample) -> Sources:
     from console.probes.station import station_probes
 
     return Scheduler(station_probes(settings), on_sample)
+
+
+def station_log(settings: Settings, unit: str) -> AsyncGenerator[LogLine, None]:
+    """Return the last lines of a service's log and then each new one, from what runs the service."""
+    from console.probes.unit_log import unit_log
+
+    return unit_log(settings, unit)
 
 
 class StationEngine:
@@ -114,6 +123,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         colors: Colors = Colors.FULL,
         sources: Callable[[Settings, OnSample], Sources] | None = station_sources,
         engine: Callable[[Settings], EnginePort] = StationEngine,
+        logs: FollowUnit = station_log,
         wall_clock: Clock = time.time,
         monotonic: Clock = time.monotonic,
         ticking: bool = True,
@@ -136,6 +146,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.monotonic = monotonic
         self._make_sources = sources
         self._make_engine = engine
+        self._logs = logs
         self._sources: Sources | None = None
         self._engine: EnginePort | None = None
         self._ticking = ticking
@@ -217,6 +228,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
         if self._sources is not None:
             self._sources.poke()
 
+    def follow_unit(self, unit: str) -> AsyncGenerator[LogLine, None]:
+        """Return the last lines of a service's log and then each new one."""
+        return self._logs(self.settings, unit)
+
     def header(self, title: str, width: int) -> Line:
         """Return the header line: station, mode in words, clock."""
         left = self.armed_for
@@ -267,6 +282,12 @@ class ConsoleApp(App[int], inherit_bindings=False):
         from screens.journal import JournalScreen
 
         self.push_screen(JournalScreen())
+
+    def action_unit_log(self, unit: str = "") -> None:
+        """Open the log of a service, the first one where none is named."""
+        from screens.unit_log import UnitLog
+
+        self.push_screen(UnitLog(unit))
 
     def action_operate(self) -> None:
         """Ask for operate mode, or end it at once."""

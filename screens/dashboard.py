@@ -38,6 +38,8 @@ class Dashboard(FramedScreen):
         Binding("b", "app.browser", "Browser", id="browser", tooltip="the files of txn_seq and the WAL, byte by byte"),
         Binding("j", "app.journal", "Journal", id="journal", tooltip="what was done, by whom, and how it ended"),
         Binding("o", "app.operate", "Operate", id="operate", tooltip="arm operate mode, or disarm it"),
+        Binding("l", "log", "Log", id="log", show=False, tooltip="what a service says, the one that fails first"),
+        Binding("enter", "log", "Open", id="open", show=False, tooltip="the log of the service under the cursor (3)"),
         Binding("w", "app.why_not", "Why not", id="why-not", show=False, tooltip="the steps that would destroy data"),
         Binding("space", "app.pause", "Pause", id="pause", show=False, tooltip="hold the screen; reading goes on"),
         Binding("r", "app.refresh_now", "Read now", id="read-now", show=False, tooltip="read all sources again now"),
@@ -57,6 +59,7 @@ class Dashboard(FramedScreen):
         self._panes = {name: Pane(builder, id=name) for name, builder in _BUILDERS.items()}
         self._alone = ""
         self._boxes: list[Box] = []
+        self._service = ""
 
     def body(self) -> list[Widget]:
         """Return the panes."""
@@ -77,18 +80,28 @@ class Dashboard(FramedScreen):
     def action_whole(self, name: str) -> None:
         """Give one pane the whole screen, or take it back."""
         self._alone = "" if self._alone == name else name
+        self._service = services.worst(self.console.state.services.data) if self._alone == "services" else ""
         self._relayout()
+        self.tick()
 
     def action_narrow(self) -> None:
         """Show all panes again."""
         if self._alone:
             self._alone = ""
+            self._service = ""
             self._relayout()
 
     def action_scroll(self, lines: int) -> None:
-        """Move the text of the pane that has the whole screen."""
-        if self._alone:
+        """Move the cursor over the services, or the text of whatever other pane has the whole screen."""
+        if self._alone == "services":
+            self._service = services.next_to(self.console.state.services.data, self._service, lines)
+            self.tick()
+        elif self._alone:
             self._panes[self._alone].move_text(lines)
+
+    def action_log(self) -> None:
+        """Open the log of the service under the cursor, else of the one that needs the operator most."""
+        self.console.action_unit_log(self._service or services.worst(self.console.state.services.data))
 
     def _relayout(self) -> None:
         for pane in self._panes.values():
@@ -122,7 +135,7 @@ class Dashboard(FramedScreen):
         return {
             "tables": source("tables"),
             "crashes": source("crashes"),
-            "services": source("services", _has_services(settings)),
+            "services": services.ServicesView(source("services", _has_services(settings)), self._service),
             "backlog": source("backlog", bool(settings.redis.streams)),
             "flow": flow_of(state, settings, now) if state.readings else None,
             "journal": source("journal"),

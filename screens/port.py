@@ -1,8 +1,9 @@
 """What a screen may ask of the application and of the engine behind it. Screens know these, never the wiring."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol, runtime_checkable
 
+from console.probes.log_tail import LogLine
 from console.probes.state import StationState
 from console.recovery.journal import Entry
 from console.recovery.model import Availability, Plan, Progress, RunResult
@@ -69,6 +70,14 @@ class ConsolePort(Protocol):
 
     def refresh_sources(self) -> None:
         """Have all sources read again now."""
+        ...
+
+    def action_unit_log(self, unit: str = "") -> None:
+        """Open the log of a service, the first one where none is named."""
+        ...
+
+    def follow_unit(self, unit: str) -> AsyncGenerator[LogLine, None]:
+        """Return the last lines of a service's log and then each new one. Raises WalmedicError where there is none."""
         ...
 
     def copy_text(self, text: str) -> None:

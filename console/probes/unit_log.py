@@ -8,10 +8,10 @@ import shlex
 import signal
 from collections import deque
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from console.probes.log_tail import LogLine
 from console.probes.worker import Worker
 from console.services.command import plain_environment
 from console.services.model import ServiceError
@@ -23,15 +23,6 @@ _LONGEST = 1 << 20  # bytes of one line; a longer one is dropped
 _TAIL = 1 << 18  # bytes of a log file that the last lines are looked for in
 _SHOWN = 2_000  # characters of a line
 _POLL = 0.5  # seconds between two looks at a log file
-
-
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """One line of a service. `at` is epoch seconds and `priority` syslog's (3: error), None where not told."""
-
-    text: str
-    at: float | None = None
-    priority: int | None = None
 
 
 def unit_log(settings: Settings, unit: str, lines: int = 200) -> AsyncGenerator[LogLine, None]:

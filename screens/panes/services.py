@@ -1,10 +1,12 @@
 """Services: state, how long, how often restarted, each as glyph, word and colour."""
 
+from dataclasses import dataclass
+
 from rich.cells import cell_len
 
 from console.probes.sample import ServicesSample, UnitSample, UnitState
 from console.widgets import figures, glyphs
-from console.widgets.line import Line, Role, Span, left, line, right
+from console.widgets.line import Line, Role, Span, crop, hanging, left, line, right
 from console.widgets.pane import Content, Room
 from screens.panes.reading import Source, alert, note
 
@@ -16,34 +18,98 @@ _STATES = {
     UnitState.FAILED: (glyphs.BAD, "FAIL", Role.BAD),
     UnitState.UNKNOWN: (glyphs.UNKNOWN, "?", Role.WARN),
 }
+_NOBODY = UnitSample("", "", UnitState.UNKNOWN)
 
 
-def build(source: Source[ServicesSample], room: Room) -> Content:
-    """Return the services pane."""
+@dataclass(frozen=True, slots=True)
+class ServicesView:
+    """The services, and the one that the cursor is on, empty where there is no cursor."""
+
+    source: Source[ServicesSample]
+    chosen: str = ""
+
+
+def build(view: ServicesView, room: Room) -> Content:
+    """Return the services pane: a line each, what keeps one from running, and all that is known where there is room."""
+    source = view.source
     if not source.asked:
         return Content("services", (line(Span("no service is configured for this directory", Role.DIM)),))
     sample = source.data
     if sample is None:
         return Content("services", (), note(source), alert(source, "services"))
     names = min(max((cell_len(unit.name) for unit in sample.units), default=0), room.width - 28)
-    lines = [_unit(unit, names, room) for unit in sample.units]
+    rows = {unit.name: [_unit(unit, names, unit.name == view.chosen)] for unit in sample.units}
+    for unit in sample.units:
+        rows[unit.name].extend(_details(unit, room) if room.open else _limit(unit, room.width))
+    if sum(map(len, rows.values())) > room.height:
+        rows = {name: lines[:1] for name, lines in rows.items()}
+    lines = [row for block in rows.values() for row in block]
     return Content("services", tuple(lines), note(source), alert(source, sample.backend), source.stale)
 
 
-def _unit(unit: UnitSample, names: int, room: Room) -> Line:
+def worst(sample: ServicesSample | None) -> str:
+    """Return the service that needs the operator most: one that loops, failed or is down; else the first."""
+    units = sample.units if sample is not None else ()
+    order = (UnitState.FAILED, UnitState.DOWN, UnitState.UNKNOWN, UnitState.STOPPING, UnitState.STARTING, UnitState.UP)
+    return min(units, key=lambda unit: (not unit.loop, order.index(unit.state)), default=_NOBODY).name
+
+
+def next_to(sample: ServicesSample | None, name: str, steps: int) -> str:
+    """Return the service `steps` below the one of `name`, not past the ends."""
+    names = [unit.name for unit in sample.units] if sample is not None else []
+    if not names:
+        return ""
+    at = names.index(name) if name in names else 0
+    return names[min(max(0, at + steps), len(names) - 1)]
+
+
+def mark(unit: UnitSample) -> Line:
+    """Return a service's state as glyph, word and colour."""
     glyph, word, role = (glyphs.BAD, "LOOP", Role.BAD) if unit.loop else _STATES[unit.state]
+    return line(Span(f"{glyph} {word}", role))
+
+
+def _unit(unit: UnitSample, names: int, chosen: bool) -> Line:
+    role = mark(unit)[0].role
     running = unit.state is UnitState.UP
     since = figures.duration(unit.uptime) if running else unit.result or ""
     restarts = "" if unit.restarts is None else figures.count(unit.restarts)
-    row = line(
-        left(line(Span(f"{glyph} {word}", role)), 7),
-        left(line(unit.name), names + 1),
+    return line(
+        left(mark(unit), 7),
+        left(line(Span(unit.name, Role.CURSOR if chosen else Role.PLAIN)), names + 1),
         right(line(Span(since, Role.PLAIN if running else role)), 7 if running or len(since) <= 7 else 12),
         Span(" restarts " if restarts else " " * 10, Role.DIM),
         right(line(Span(restarts, Role.STRONG if unit.restarts else Role.DIM)), 4),
     )
-    if room.width >= names + 60:
-        pid = line(Span("   pid ", Role.DIM), right(line(str(unit.pid)), 7)) if unit.pid else line(" " * 14)
-        memory = line(Span("   mem ", Role.DIM), right(line(figures.size(unit.memory)), 8)) if unit.memory else ()
-        row = line(row, pid, memory)
-    return row
+
+
+def _loop(unit: UnitSample, width: int) -> list[Line]:
+    """Return the clause that names a failing restart loop and what limits it."""
+    return hanging(line(" " * 7), f"{unit.loop}{_rate(unit)}", width, Role.BAD) if unit.loop else []
+
+
+def _limit(unit: UnitSample, width: int) -> list[Line]:
+    """Return in one line what limits a failing restart loop; that it loops, and how often, stands above."""
+    limit = unit.loop.rpartition("; ")[2]
+    return [crop(line(" " * 7, Span(f"{limit}{_rate(unit)}", Role.BAD)), width)] if unit.loop else []
+
+
+def _rate(unit: UnitSample) -> str:
+    return f", {unit.restart_rate:.1f} a minute" if unit.restart_rate else ""
+
+
+def _details(unit: UnitSample, room: Room) -> list[Line]:
+    """Return what stands below a service's line: the loop, process and memory, the last run, the unit file."""
+    up = unit.state is UnitState.UP
+    known = [
+        f"{unit.role}",
+        f"pid {unit.pid}" if unit.pid else "",
+        figures.size(unit.memory) if unit.memory else "",
+        f"last run {unit.result}" if unit.result and up else "",
+        f"{unit.sub_state}" if unit.sub_state and not up else "",
+        _rate(unit).removeprefix(", ") + " restarts" if unit.restart_rate and not unit.loop else "",
+        "held down: nothing can start it until its repair ends" if unit.masked else "",
+        unit.unit_file,
+    ]
+    text = " · ".join(part for part in known if part)
+    return [*_loop(unit, room.width), *hanging(line(" " * 7), text, room.width, Role.DIM)]

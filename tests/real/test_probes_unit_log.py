@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from console.probes.unit_log import LogLine, journal, unit_log
+from console.probes.log_tail import LogLine
+from console.probes.unit_log import journal, unit_log
 from console.services.model import ServiceError
 from console.services.supervisor import SupervisorControl
 from console.settings import ServicesSettings, Settings
