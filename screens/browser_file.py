@@ -8,7 +8,7 @@ from pathlib import Path
 from console.diagnosis.inspection import FileDescription, Inspector, RecordView
 from console.diagnosis.model import DatabaseReport, Finding
 from console.widgets import figures
-from console.widgets.hex_view import HexFile, RowFacts
+from console.widgets.hex_line import HexFile, RowFacts
 
 _LABEL = 12  # cells for the seqTxn at the end of a record's first row
 

@@ -1,58 +1,28 @@
 """A file of any size as hexadecimal rows. Only what is in sight is read, by offset; nothing is kept of the rest."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from textual.events import MouseScrollDown, MouseScrollUp
 from textual.message import Message
 
 from console.widgets import figures
+from console.widgets.hex_folds import Folds
+from console.widgets.hex_line import GAP, Bytes, HexFile, Look, Row, RowFacts, fold_line, row_line
 from console.widgets.hex_rows import HexRows
-from console.widgets.line import Line, Role, Span, left, line, right
+from console.widgets.line import Line, Role, Span, line
 from console.widgets.pane import Content, Pane, Room
-
-_GAP = 2  # cells between the offset and the first byte
-
-
-class Bytes(Protocol):
-    """A file to read from; reads stay inside it and may come back short where it shrank."""
-
-    @property
-    def size(self) -> int:
-        """Length in bytes."""
-        ...
-
-    def read(self, offset: int, count: int) -> bytes:
-        """Return up to `count` bytes at `offset`. Raises OSError where the device fails."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class RowFacts:
-    """What is known of one row: a label for its end, and the bytes that are no normal ones (from, to)."""
-
-    label: str = ""
-    abnormal: tuple[tuple[int, int], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class HexFile:
-    """A file and how it is laid out; `facts` is asked for each row in sight."""
-
-    source: Bytes
-    base: int | None = None
-    record: int | None = None
-    facts: Callable[[int, int], RowFacts] = field(default=lambda offset, count: RowFacts())
-    tail: str = ""  # said after the last byte, e.g. that the header wants more
-    labels: int = 0  # cells for labels at the end of rows
-
 
 _NOTHING = object()  # what a pane without a file shows
 
 
 class HexView(Pane):
-    """Rows of bytes with a cursor on one of them; the field under the cursor is marked whole."""
+    """Rows of bytes with a cursor on one of them; the field under the cursor is marked whole.
+
+    Long runs of zeros take one line, once `fold` was told where they are. Held `against` another file, what differs is
+    marked, and the rows go on as far as the longer of the two does.
+    """
 
     @dataclass
     class Moved(Message):
@@ -63,22 +33,52 @@ class HexView(Pane):
     def __init__(self, *, id: str) -> None:
         super().__init__(self._content, id=id)
         self._file: HexFile | None = None
+        self._other: Bytes | None = None
+        self._spare = 0
+        self._extent = 0
         self._rows = HexRows(0, 16)
-        self._top = 0
+        self._runs: NDArray[np.int64] | None = None
+        self._open_run = -1  # the run that is shown open, since the cursor went into it
+        self._folds = Folds(self._rows)
+        self._top = 0  # the first line in sight
         self._height = 1
         self._plain_rows = False
         self._digits = 8
         self._field: tuple[int, int] = (0, 0)
+        self._anchor: int | None = None
+        self.folding = True
         self.cursor = 0
-        self.active = False
+
+    # ---- what is shown -----------------------------------------------------------------------------------------------
 
     def open(self, file: HexFile | None, offset: int = 0) -> None:
         """Show a file with the cursor at `offset`; None shows nothing."""
         self._file = file
+        self._other, self._extent, self._spare = None, 0, 0
+        self._runs, self._open_run, self._anchor = None, -1, None
         self._top = 0
         self.cursor = 0
         self._lay_out()
         self.go(offset)
+
+    def against(self, other: Bytes, spare: int = 0) -> None:
+        """Hold the file against `other`; `spare` cells at the right stay free, so that rows of both break alike."""
+        self._other, self._spare = other, spare
+        self._extent = other.size
+        self._lay_out()
+        self.go(self.cursor)
+
+    def fold(self, runs: NDArray[np.int64] | None) -> None:
+        """Fold these runs of zeros, (n, 2) offsets from and to."""
+        self._runs, self._open_run = runs, -1
+        self._refold()
+        self.go(self.cursor)
+
+    def toggle_folds(self) -> None:
+        """Show all zeros, or fold them again."""
+        self.folding = not self.folding
+        self._refold()
+        self.go(self.cursor)
 
     def follow_records(self, follow: bool) -> None:
         """Let rows follow records, or be of sixteen bytes."""
@@ -89,35 +89,46 @@ class HexView(Pane):
     def mark_field(self, start: int, end: int) -> None:
         """Mark the bytes of the field under the cursor."""
         self._field = (start, end)
-        self.show(self._file or _NOTHING)
+        self._show()
+
+    # ---- the cursor --------------------------------------------------------------------------------------------------
 
     def go(self, offset: int) -> None:
         """Put the cursor on the byte at `offset`, as far as there is one, and bring it into sight."""
-        size = self._rows.size
-        self.cursor = min(max(0, offset), max(0, size - 1))
+        self.cursor = min(max(0, offset), max(0, self._rows.size - 1))
         self._field = (self.cursor, self.cursor + 1)
-        row = self._rows.row_of(self.cursor)
-        if not self._top <= row < self._top + self._height:
-            self._top = row - self._height // 3
-        self._top = min(max(0, self._top), max(0, self._rows.count + bool(self._tail) - self._height))
-        self.show(self._file or _NOTHING)
+        self._open_at_cursor()
+        at = self._folds.line_of(self._rows.row_of(self.cursor))
+        if not self._top <= at < self._top + self._height:
+            self._top = at - self._height // 3
+        self._bound_top()
+        self._show()
         self.post_message(self.Moved(self.cursor))
 
+    def follow(self, leader: "HexView") -> None:
+        """Show the same rows as `leader`, its cursor on the same byte; nothing is posted."""
+        self.cursor, self._field, self._top = leader.cursor, leader._field, leader._top
+        self._show()
+
     def step(self, count: int) -> None:
-        """Move the cursor by bytes."""
+        """Move the cursor by bytes; a run of zeros that it stands on opens."""
+        self._open_run = self._run_at(self.cursor)
+        self._refold()
         self.go(self.cursor + count)
 
     def step_rows(self, count: int) -> None:
-        """Move the cursor by rows, keeping its column."""
+        """Move the cursor by lines, keeping its column."""
         row = self._rows.row_of(self.cursor)
         start, _ = self._rows.bytes_of(row)
-        wanted = min(max(0, row + count), max(0, self._rows.count - 1))
-        first, length = self._rows.bytes_of(wanted)
-        self.go(first + min(self.cursor - start, max(0, length - 1)))
+        wanted = min(max(0, self._folds.line_of(row) + count), max(0, self._folds.lines - 1))
+        target = self._folds.row_of(wanted)
+        first, length = self._rows.bytes_of(target)
+        folded = self._folds.fold_at(target) is not None
+        self.go(first if folded else first + min(self.cursor - start, max(0, length - 1)))
 
     def page(self, pages: int) -> None:
         """Move the cursor by what is in sight."""
-        self._top = min(max(0, self._top + pages * self._height), max(0, self._rows.count - self._height))
+        self._top = min(max(0, self._top + pages * self._height), max(0, self._folds.lines - self._height))
         self.step_rows(pages * self._height)
 
     def on_mouse_scroll_down(self, event: MouseScrollDown) -> None:
@@ -128,20 +139,77 @@ class HexView(Pane):
         """Move up where the mouse is let in."""
         self.step_rows(-3)
 
+    # ---- the selection -----------------------------------------------------------------------------------------------
+
+    def select(self) -> None:
+        """Begin a selection at the cursor, or end it."""
+        self._anchor = self.cursor if self._anchor is None else None
+        self._show()
+
+    @property
+    def selecting(self) -> bool:
+        """Return whether there is a selection."""
+        return self._anchor is not None
+
+    @property
+    def chosen(self) -> tuple[int, int]:
+        """Return the selected bytes, from and to; the field under the cursor where nothing is selected."""
+        if self._anchor is None:
+            return self._field
+        return min(self._anchor, self.cursor), max(self._anchor, self.cursor) + 1
+
+    # ---- rows and folds ----------------------------------------------------------------------------------------------
+
     @property
     def _tail(self) -> str:
         return self._file.tail if self._file is not None else ""
+
+    def _show(self) -> None:
+        self.show(self._file or _NOTHING)
+
+    def _bound_top(self) -> None:
+        self._top = min(max(0, self._top), max(0, self._folds.lines + bool(self._tail) - self._height))
 
     def _lay_out(self, width: int | None = None) -> None:
         file = self._file
         if file is None:
             self._rows = HexRows(0, 16)
-            return
-        size = file.source.size
-        self._digits = max(8, len(f"{size:x}"))
-        cells = max(12, (width if width is not None else self._frame.box.inner_width) - self._digits - _GAP)
-        record = None if self._plain_rows else file.record
-        self._rows = HexRows.fitting(size, cells, file.base, record)
+        else:
+            size = max(file.source.size, self._extent)
+            self._digits = max(8, len(f"{size:x}"))
+            inner = (width if width is not None else self._frame.box.inner_width) - self._spare
+            record = None if self._plain_rows else file.record
+            rows = HexRows.fitting(size, max(12, inner - self._digits - GAP), file.base, record)
+            if rows == self._rows:
+                return
+            self._rows = rows
+        self._refold()
+
+    def _refold(self) -> None:
+        runs = self._runs if self.folding and self._file is not None else None
+        if runs is not None and 0 <= self._open_run < len(runs):
+            runs = np.delete(runs, self._open_run, axis=0)
+        self._folds = Folds(self._rows, runs, self._file.kept if self._file is not None else ())
+
+    def _run_at(self, offset: int) -> int:
+        """Return the number of the run of zeros that holds `offset`, -1 where none does."""
+        if self._runs is None or not len(self._runs):
+            return -1
+        at = int(np.searchsorted(self._runs[:, 0], offset, "right")) - 1
+        return at if at >= 0 and offset < self._runs[at, 1] else -1
+
+    def _open_at_cursor(self) -> None:
+        """Open the fold that the cursor went into, and close the one that it left."""
+        if self._open_run >= 0 and self._run_at(self.cursor) != self._open_run:
+            self._open_run = -1
+            self._refold()
+        row = self._rows.row_of(self.cursor)
+        fold = self._folds.fold_at(row)
+        if fold is not None and row != fold.first:
+            self._open_run = self._run_at(self.cursor)
+            self._refold()
+
+    # ---- drawing -----------------------------------------------------------------------------------------------------
 
     def _content(self, file: object, room: Room) -> Content:
         if not isinstance(file, HexFile) or not room.width:
@@ -150,64 +218,45 @@ class HexView(Pane):
         self._lay_out(room.width)
         self._height = max(1, room.height)
         if self._rows != before:
-            self._top = max(0, self._rows.row_of(self.cursor) - self._height // 3)
-        self._top = min(self._top, max(0, self._rows.count + bool(file.tail) - self._height))
-        last = min(self._top + self._height, self._rows.count)
-        lines = [self._row(file, row, room.width) for row in range(self._top, last)]
-        if file.tail and len(lines) < self._height:
+            self._top = max(0, self._folds.line_of(self._rows.row_of(self.cursor)) - self._height // 3)
+        self._bound_top()
+        last = min(self._top + self._height, self._folds.lines)
+        look = Look(
+            room.width, self._digits, self._rows.per_row, file.labels if self._other is None else 0, self.cursor,
+            self._field, self.chosen if self.selecting else (0, 0),
+        )  # fmt: skip
+        lines = [self._line(file, number, look) for number in range(self._top, last)]
+        if file.tail and not self._extent and len(lines) < self._height:
             lines.append(line(Span("end of file  ", Role.DIM), Span(file.tail, Role.BAD)))
         if not self._rows.size:
             lines = [line(Span("the file is empty", Role.WARN))]
         what = f"{self._rows.record} bytes a record" if self._rows.record else f"{self._rows.per_row} bytes a row"
-        at = line(Span(f"{self.cursor:#x} = {figures.count(self.cursor)}", Role.DIM))
+        if self.selecting:
+            start, end = self.chosen
+            at = line(Span(f"{figures.count(end - start)} bytes selected", Role.KEY))
+        else:
+            at = line(Span(f"{self.cursor:#x} = {figures.count(self.cursor)}", Role.DIM))
         return Content(f"hex, {what}", tuple(lines), at)
 
-    def _row(self, file: HexFile, row: int, width: int) -> Line:
+    def _line(self, file: HexFile, number: int, look: Look) -> Line:
+        row = self._folds.row_of(number)
         offset, count = self._rows.bytes_of(row)
+        size = file.source.size
+        if self._extent and offset >= size:
+            first = self._rows.row_of(size) == row or (offset == size)
+            said = "end of file" if first else ""
+            return line(Span(f"{offset:0{look.digits}x}  ", Role.DIM), Span(said, Role.WARN))
+        fold = self._folds.fold_at(row)
+        if fold is not None:
+            last, length = self._rows.bytes_of(fold.end - 1)
+            return fold_line(
+                offset, last + length, fold.end - fold.first, file.facts(offset, count), file.facts(last, length), look
+            )
         try:
             data = file.source.read(offset, count)
+            other = self._other.read(offset, count) if self._other is not None else None
         except OSError as error:
-            return line(
-                Span(f"{offset:0{self._digits}x}  ", Role.DIM), Span(f"cannot be read: {error.strerror}", Role.BAD)
-            )
-        facts = file.facts(offset, count)
-        spans = [Span(f"{offset:0{self._digits}x}  ", Role.ACCENT if self._rows.starts_record(row) else Role.DIM)]
-        text = []
-        for place in range(count):
-            at = offset + place
-            value = data[place] if place < len(data) else None
-            role = self._role(at, value, facts)
-            joined = self._field[0] <= at and at + 1 < self._field[1]
-            spans.append(Span("--" if value is None else f"{value:02x}", role))
-            spans.append(Span(" ", Role.FIELD if joined else Role.PLAIN))
-            text.append(Span(_glyph(value), role if role is not Role.PLAIN else Role.DIM))
-        used = self._digits + _GAP + self._rows.per_row * 3
-        spans.append(Span(" " * ((self._rows.per_row - count) * 3)))
-        if file.labels and used + file.labels <= width:
-            spans.extend(right(line(Span(facts.label, Role.DIM)), file.labels))
-            used += file.labels
-        if used + 1 + self._rows.per_row <= width:
-            spans.append(Span(" "))
-            spans.extend(text)
-        return left(line(*spans), width)
-
-    def _role(self, at: int, value: int | None, facts: RowFacts) -> Role:
-        """Return the role of one byte: cursor, field under it, abnormal, then its class."""
-        if at == self.cursor:
-            return Role.CURSOR
-        if self._field[0] <= at < self._field[1]:
-            return Role.FIELD
-        if value is None or any(start <= at < end for start, end in facts.abnormal):
-            return Role.MARK
-        return Role.DIM if value == 0 else Role.PLAIN
-
-
-def _glyph(value: int | None) -> str:
-    """Return one cell that tells a byte's class without colour: zero, printable, control, high."""
-    if value is None:
-        return " "
-    if value == 0:
-        return "·"
-    if 0x20 <= value < 0x7F:
-        return chr(value)
-    return "•" if value < 0x20 or value == 0x7F else "×"
+            said = f"cannot be read: {error.strerror}"
+            return line(Span(f"{offset:0{look.digits}x}  ", Role.DIM), Span(said, Role.BAD))
+        facts = file.facts(offset, count) if self._other is None else RowFacts()
+        return row_line(Row(offset, count, data, self._rows.starts_record(row), size, other), facts, look)

@@ -26,6 +26,7 @@ class Role(enum.StrEnum):
     CURSOR = "cursor"
     MARK = "mark"
     FIELD = "field"
+    DIFF = "diff"
     ARMED = "armed"
 
 
