@@ -25,6 +25,7 @@ COMMANDS = {
     "run": ("console.commands.recover:run", "Do it, after the typed confirmation, and prove it."),
     "undo": ("console.commands.recover:undo", "Take a journal entry back."),
     "journal": ("console.commands.recover:journal", "Show what was done, by whom, and whether the chain is whole."),
+    "report": ("console.commands.report:report", "Tell the incident: happened, done, lost, left to do (Markdown)."),
     "doctor": ("console.commands.doctor:doctor", "Show what can be reached and done here, and from where it is known."),
     "init": ("console.commands.init:init", "Find the running station and write a settings file."),
     "demo": (

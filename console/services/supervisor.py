@@ -19,7 +19,7 @@ import psutil
 from console.services.model import ServiceError, UnitSample, UnitState
 from console.services.supervisor_log import RunHistory, SupervisorLog
 from console.settings import Unit
-from console.text import clean_line
+from console.text import clean, clean_line
 
 _ANSWER = 5.0  # seconds for anything that only asks
 _SHUTTING_DOWN, _BAD_NAME, _ABNORMAL, _SPAWN_ERROR, _ALREADY_STARTED, _NOT_RUNNING = 6, 10, 40, 50, 60, 70
@@ -78,6 +78,11 @@ class SupervisorControl:
         if not path.startswith("/"):
             raise ServiceError(f"supervisord keeps no log of {unit}; set stdout_logfile in its configuration")
         return path
+
+    def manager_log(self, most: int) -> str:
+        """Return the last `most` bytes of supervisord's own log. Raises ServiceError without an answer, or a log."""
+        with self._connect(_ANSWER) as server:
+            return clean(str(server.call("readLog", -most, 0)))
 
     def stop(self, unit: str, timeout: float = 60.0) -> None:
         """Stop `unit`; supervisord answers once its process is gone."""

@@ -7,7 +7,7 @@ The lines are those of supervisor/process.py and supervisord.py of supervisor 4:
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 _CHUNK = 1 << 18  # bytes asked for at once
@@ -21,6 +21,27 @@ _GAVE_UP = re.compile(r" gave up: (?P<name>.+?) entered FATAL state")
 _TIME = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),(\d{3}) ")
 
 Read = Callable[[int, int], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class RunEvent:
+    """One line of the log about one process; `at` is epoch seconds, `what` a verb such as `ended: exit 1`."""
+
+    at: float
+    name: str
+    what: str
+
+
+def run_events(text: str) -> Iterator[RunEvent]:
+    """Yield what the lines of supervisord's log say of its processes, in their order."""
+    for line in text.splitlines():
+        if found := _SPAWNED.search(line):
+            yield RunEvent(_moment(line), found["name"], "started")
+        elif found := _ENDED.search(line):
+            stopped = found["how"] == "stopped"
+            yield RunEvent(_moment(line), found["name"], "stopped" if stopped else f"ended: {_result(found['why'])}")
+        elif found := _GAVE_UP.search(line):
+            yield RunEvent(_moment(line), found["name"], "was given up: it would not stay up")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,11 +22,8 @@ _PROPERTIES = (
     "StartLimitBurst", "StartLimitIntervalUSec",
 )  # fmt: skip
 _ANSWER = 8.0  # seconds for anything that only asks
-_EXITED, _KILLED, _DUMPED = (
-    "1",
-    "2",
-    "3",
-)  # CLD_EXITED, CLD_KILLED, CLD_DUMPED of <signal.h>, as ExecMainCode gives them
+# CLD_EXITED, CLD_KILLED, CLD_DUMPED of <signal.h>, as ExecMainCode gives them; the journal has them as words.
+_CODES = {"1": "exited", "2": "killed", "3": "dumped"}
 _STATES = {
     "active": UnitState.UP,
     "reloading": UnitState.UP,
@@ -249,16 +246,24 @@ def _result(properties: Mapping[str, str]) -> str:
     """Return how the last run ended: `exit 1`, `SIGABRT`, `SIGSEGV, core dumped`, or systemd's own word."""
     status = _number(properties.get("ExecMainStatus")) or 0
     code = properties.get("ExecMainCode")
-    if code == _EXITED:
-        return f"exit {status}"
-    if code in (_KILLED, _DUMPED):
-        try:
-            name = signal.Signals(status).name
-        except ValueError:
-            name = f"signal {status}"
-        return f"{name}, core dumped" if code == _DUMPED else name
+    if code in _CODES:
+        return ended_how(_CODES[code], str(status))
     word = properties.get("Result", "")
     return "" if word == "success" else clean_line(word)
+
+
+def ended_how(code: str, status: str) -> str:
+    """Return `exit 1`, `SIGABRT` or `SIGSEGV, core dumped` for the journal's EXIT_CODE and EXIT_STATUS."""
+    number = _number(status)
+    if number is None or code not in _CODES.values():
+        return ""
+    if code == "exited":
+        return f"exit {number}"
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    return f"{name}, core dumped" if code == "dumped" else name
 
 
 def _loop(properties: Mapping[str, str]) -> str:

@@ -1,0 +1,151 @@
+"""What was done here: the journal's entries with their plans, as a report tells them."""
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from console.errors import WalmedicError
+from console.recovery.execution import read_entry_plan
+from console.recovery.journal import Entry, Journal
+from console.recovery.model import Claim, Outcome, Plan
+from console.recovery.state import StateDir
+from console.reporting.events import Event, Kind
+from console.text import clean_line, plural
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """One entry of the journal; times in epoch seconds. `plan` is None where its folder is gone.
+
+    `outcome` is a word of Outcome, `running` and `undone` added; `claims` are the proof, as it was journalled.
+    """
+
+    entry: str
+    at: float
+    ended_at: float | None
+    action: str
+    table: str | None
+    outcome: str
+    message: str
+    operator: str
+    host: str
+    claims: tuple[Claim, ...]
+    plan: Plan | None
+    undoes: str = ""
+
+    @property
+    def stands(self) -> bool:
+        """Return whether it was done and not taken back."""
+        return self.outcome == Outcome.DONE and not self.undoes
+
+    @property
+    def title(self) -> str:
+        """Return e.g. `rebuild-sequencer market_orderbook`."""
+        return f"{self.action} {self.undoes or self.table or ''}".rstrip()
+
+    @property
+    def rows(self) -> str:
+        """Return what it meant for rows, e.g. `6,359 rows back, 0 lost`; empty for what touches none."""
+        if self.plan is None or self.table is None:
+            return ""
+        lost = self.plan.rows_lost
+        told = [plural(self.plan.rows_back, "row") + " back"] if self.plan.rows_back else []
+        told.append(f"{'up to ' if lost.kind == 'bound' else ''}{lost.value:,} lost" if lost.value is not None else "")
+        told += ["an unknown number lost"] if lost.value is None else []
+        if self.plan.rows_maybe_twice:
+            told.append(f"{self.plan.rows_maybe_twice:,} maybe twice")
+        return ", ".join(each for each in told if each)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the deed in the form of `report --json`."""
+        return {
+            "entry": self.entry,
+            "at": self.at,
+            "ended_at": self.ended_at,
+            "action": self.action,
+            "table": self.table,
+            "outcome": self.outcome,
+            "message": self.message,
+            "operator": self.operator,
+            "undoes": self.undoes or None,
+            "rows_lost": None
+            if self.plan is None
+            else {"kind": self.plan.rows_lost.kind, "value": self.plan.rows_lost.value},
+            "rows_back": None if self.plan is None else self.plan.rows_back,
+            "rows_maybe_twice": None if self.plan is None else self.plan.rows_maybe_twice,
+            "verification": [
+                {"claim": c.claim, "expected": c.expected, "found": c.found, "ok": c.ok} for c in self.claims
+            ],
+        }
+
+
+def deeds_of(state: StateDir, journal: Journal, root: tuple[int, int]) -> tuple[Deed, ...]:
+    """Return what was done on the database with that device and inode, oldest first. Raises JournalError."""
+    entries = [entry for entry in journal.entries() if entry.root == root]
+    undone = {
+        str(entry.intent.get("undoes"))
+        for entry in entries
+        if entry.outcome is not None and entry.outcome.get("outcome") == Outcome.DONE
+    }
+    return tuple(_deed(state, entry, undone) for entry in entries)
+
+
+def rows_proven(deeds: Sequence[Deed], table: str) -> int | None:
+    """Return the rows that the newest proof by the server found in `table`, None where there is none."""
+    wanted = f"{clean_line(table)}: rows"
+    for deed in reversed(deeds):
+        for claim in deed.claims:
+            digits = claim.found.replace(",", "")
+            if claim.claim == wanted and claim.ok and digits.isdigit():
+                return int(digits)
+    return None
+
+
+def events_of(deeds: Sequence[Deed]) -> list[Event]:
+    """Return one event for each deed."""
+    told = []
+    for deed in deeds:
+        proof = f"{plural(len(deed.claims), 'claim')} proven" if deed.claims and deed.stands else ""
+        said = deed.message if deed.outcome not in (Outcome.DONE, "undone") else ""
+        detail = "; ".join(each for each in (said, deed.rows, proof) if each)
+        told.append(Event(deed.at, Kind.ACTION, f"{deed.title}: {deed.outcome}", detail, deed.ended_at))
+    return told
+
+
+def _deed(state: StateDir, entry: Entry, undone: set[str]) -> Deed:
+    outcome = entry.outcome or {}
+    word = str(outcome.get("outcome", Outcome.UNFINISHED.value))
+    undoes = clean_line(str(entry.intent.get("undoes") or ""))
+    plan = None
+    if not undoes:
+        try:
+            plan = read_entry_plan(state, entry.id)
+        except WalmedicError:
+            plan = None
+    return Deed(
+        entry=clean_line(entry.id),
+        at=_seconds(entry.at),
+        ended_at=_seconds(entry.events[-1].at) if outcome else None,
+        action=clean_line(entry.action),
+        table=None if entry.table is None else clean_line(entry.table),
+        outcome="undone" if entry.id in undone else clean_line(word),
+        message=clean_line(str(outcome.get("message", ""))),
+        operator=clean_line(str(entry.intent.get("operator", ""))),
+        host=clean_line(str(entry.intent.get("host", ""))),
+        claims=tuple(_claim(each) for each in outcome.get("verification", ()) if isinstance(each, dict)),
+        plan=plan,
+        undoes=undoes,
+    )
+
+
+def _claim(said: dict[str, Any]) -> Claim:
+    claim, expected, found = (clean_line(str(said.get(key, ""))) for key in ("claim", "expected", "found"))
+    return Claim(claim, expected, found, bool(said.get("ok")))
+
+
+def _seconds(at: str) -> float:
+    try:
+        return datetime.datetime.fromisoformat(at).timestamp()
+    except ValueError:
+        return 0.0

@@ -1,0 +1,72 @@
+"""What happened at a moment, and many moments of the same kind told as one."""
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+_GAP = 900.0  # seconds between two of a kind that still belong together
+
+
+class Kind(enum.StrEnum):
+    """Where an event is known from."""
+
+    CRASH = "crash"
+    SERVICE = "service"
+    FINDING = "finding"
+    ACTION = "action"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event, or `count` alike from `at` to `until`; times in epoch seconds.
+
+    `what` is one clause; `detail` adds what is worth knowing of it. `sure` is False where the time is only a file's,
+    which a copy or a later change may have moved.
+    """
+
+    at: float
+    kind: Kind
+    what: str
+    detail: str = ""
+    until: float | None = None
+    count: int = 1
+    sure: bool = True
+
+    @property
+    def last(self) -> float:
+        """When it was last seen."""
+        return self.at if self.until is None else self.until
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the event in the form of `report --json`."""
+        return {
+            "at": self.at,
+            "until": self.until,
+            "kind": self.kind.value,
+            "count": self.count,
+            "what": self.what,
+            "detail": self.detail,
+            "sure": self.sure,
+        }
+
+
+def folded(events: Iterable[Event]) -> tuple[Event, ...]:
+    """Return the events in time order, those of a loop as one each; an action or a finding ends what it came into."""
+    told: list[Event] = []
+    running: dict[tuple[Kind, str], int] = {}
+    for event in sorted(events, key=lambda e: (e.at, e.kind is not Kind.CRASH)):
+        if event.kind in (Kind.ACTION, Kind.FINDING):
+            running.clear()
+            told.append(event)
+            continue
+        key = (event.kind, event.what)
+        before = running.get(key)
+        if before is not None and event.at - told[before].last <= _GAP:
+            known = told[before]
+            detail = known.detail if known.detail == event.detail else ""
+            told[before] = replace(known, until=event.last, count=known.count + event.count, detail=detail)
+            continue
+        running[key] = len(told)
+        told.append(event)
+    return tuple(told)

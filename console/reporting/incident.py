@@ -1,0 +1,194 @@
+"""All that is known of an incident at one moment, read once for report, bundle and screen. Nothing is written."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from console.diagnosis.crashes import CrashReport, crash_logs_in, examine
+from console.diagnosis.database import diagnose
+from console.diagnosis.model import DatabaseReport, Verdict
+from console.diagnosis.server_facts import ServerFacts, read_server_facts
+from console.diagnosis.server_lock import server_lives
+from console.errors import WalmedicError
+from console.probes.backlog import BacklogProbe
+from console.probes.sample import BacklogSample, Probe, Sample, ServerSample, ServicesSample, Status, UnitState
+from console.probes.scheduler import read_once
+from console.probes.server import ServerProbe
+from console.probes.services import ServicesProbe
+from console.questdb.layout import DatabaseRoot
+from console.recovery.journal import Journal
+from console.recovery.model import Outcome
+from console.recovery.policy import root_key
+from console.recovery.state import StateDir
+from console.reporting.deeds import Deed, deeds_of
+from console.reporting.events import Event
+from console.reporting.service_logs import ServiceLogs, service_logs
+from console.reporting.timeline import timeline
+from console.settings import Role, Settings
+from console.text import clean_line
+
+T = TypeVar("T")
+_BEFORE = 86_400.0  # seconds of service events before the first crash or action
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """What a report tells. `missing` has one sentence for each source that could not be read."""
+
+    settings: Settings
+    database: DatabaseRoot
+    made_at: float
+    tables: DatabaseReport
+    crashes: CrashReport
+    deeds: tuple[Deed, ...]
+    events: tuple[Event, ...]
+    logs: ServiceLogs
+    chain: str  # what breaks the journal's chain, empty where it is whole
+    server: ServerSample | None
+    services: ServicesSample | None
+    backlog: BacklogSample | None
+    missing: tuple[str, ...]
+
+    @property
+    def station(self) -> str:
+        """Return the station's name."""
+        return clean_line(self.settings.station_name)
+
+    @property
+    def over(self) -> bool:
+        """Return whether nothing is left to do."""
+        return not left_to_do(self)
+
+
+def read_incident(settings: Settings, *, journal_directory: Path | None = None) -> Incident:
+    """Read everything once. Takes as long as the slowest source's deadline; what does not answer is missing.
+
+    Raises WalmedicError where no database root is known or it is none.
+    """
+    if not settings.questdb.db_root:
+        raise WalmedicError("no data root is known; name it with --db-root, or in the settings file (walmedic init)")
+    database = DatabaseRoot.locate(Path(settings.questdb.db_root))
+    missing: list[str] = []
+    facts = _server_facts(settings, database, missing)
+    tables = diagnose(database, (), facts, {})
+    crashes = _or(missing, "crash logs", CrashReport(0, ()), lambda: examine(crash_logs_in(database.root), database))
+    state = StateDir(settings.state_path)
+    journal = Journal(state)
+    nothing: tuple[Deed, ...] = ()
+    deeds = _or(missing, "the journal", nothing, lambda: deeds_of(state, journal, root_key(database.db)))
+    logs = ServiceLogs()
+    samples: tuple[Sample[Any], ...] = ()
+    if settings.bare:
+        missing.append("services, queue and their logs: this directory belongs to no configured station")
+    else:
+        logs = service_logs(settings, _since(crashes, deeds), journal_directory)
+        samples = asyncio.run(_read_samples(settings))
+    missing += logs.missing
+    missing += [f"{sample.probe}: {sample.error}" for sample in samples if sample.status is Status.DOWN]
+    by_name = {sample.probe: sample.data for sample in samples}
+    return Incident(
+        settings=settings,
+        database=database,
+        made_at=time.time(),
+        tables=tables,
+        crashes=crashes,
+        deeds=deeds,
+        events=timeline(database, tables, crashes, deeds, logs.events),
+        logs=logs,
+        chain=_or(missing, "the journal's chain", "", lambda: _broken(journal)),
+        server=by_name.get("server"),
+        services=by_name.get("services"),
+        backlog=by_name.get("backlog"),
+        missing=tuple(dict.fromkeys(clean_line(each) for each in missing)),
+    )
+
+
+def left_to_do(incident: Incident) -> tuple[str, ...]:
+    """Return what is still to be done, the most pressing first; nothing where the incident is over."""
+    left = [
+        f"finish what was cut off: {deed.title} (walmedic run {deed.title}, entry {deed.entry})"
+        for deed in incident.deeds
+        if deed.outcome == Outcome.UNFINISHED
+    ]
+    for table in incident.tables.tables:
+        if table.verdict is not Verdict.HEALTHY:
+            action = f"{table.next_step.action}: " if table.next_step.action else ""
+            left.append(f"{clean_line(table.table)} is {table.verdict.value}: {action}{table.next_step.reason}")
+    units = incident.services.units if incident.services else ()
+    for unit in units:
+        if unit.loop:
+            left.append(f"{unit.name} {unit.loop}")
+        elif unit.state is not UnitState.UP:
+            left.append(f"{unit.name} is {unit.state.value}{_how_to_start(unit.role)}")
+    streams = incident.backlog.streams if incident.backlog else ()
+    for stream in streams:
+        if stream.losing:
+            left.append(f"{clean_line(stream.stream)} loses entries that nobody has read: drain it, or raise its limit")
+    if incident.chain:
+        left.append(f"find out who changed the journal: {incident.chain}")
+    return tuple(left)
+
+
+def advice(incident: Incident) -> tuple[str, ...]:
+    """Return what does not press and is wise: durability, and copies that lie where DROP TABLE would erase them."""
+    said = [*(incident.server.warnings if incident.server else ())]
+    said += [*(incident.backlog.warnings if incident.backlog else ())]
+    copies = [
+        f"{clean_line(table.directory)}/{clean_line(copy.name)}"
+        for table in incident.database.tables()
+        for copy in table.sequencer_backups()
+    ]
+    if copies:
+        said.append(f"copies of a sequencer lie in their tables, where DROP TABLE erases them: {', '.join(copies)}")
+    return tuple(said)
+
+
+def _how_to_start(role: str) -> str:
+    action = {Role.WRITER.value: "thaw-writer", Role.DATABASE.value: "start-server"}.get(role, "")
+    return f": {action} starts it, once nothing stands against it" if action else ""
+
+
+def _or(missing: list[str], what: str, otherwise: T, read: Callable[[], T]) -> T:
+    """Return what `read` returns; where it cannot, `otherwise`, and say so in `missing`."""
+    try:
+        return read()
+    except WalmedicError as error:
+        missing.append(f"{what}: {error}")
+    except OSError as error:
+        missing.append(f"{what}: {(error.strerror or type(error).__name__).lower()}")
+    return otherwise
+
+
+def _server_facts(settings: Settings, database: DatabaseRoot, missing: list[str]) -> ServerFacts | None:
+    if settings.bare and server_lives(database.db) is not True:
+        missing.append("SQL: no server lives on this directory, and it belongs to no configured station")
+        return None
+    facts = read_server_facts(settings.questdb, database)
+    if isinstance(facts, str):
+        missing.append(f"SQL: {facts}")
+        return None
+    return facts
+
+
+def _since(crashes: CrashReport, deeds: tuple[Deed, ...]) -> float | None:
+    begun = [*(group.first_at for group in crashes.groups), *(deed.at for deed in deeds)]
+    return min(begun) - _BEFORE if begun else None
+
+
+def _broken(journal: Journal) -> str:
+    broken = journal.verify()
+    return f"line {broken[0].line}: {broken[0].what}" if broken else ""
+
+
+async def _read_samples(settings: Settings) -> tuple[Sample[Any], ...]:
+    probes: list[Probe[Any]] = [ServerProbe(settings), ServicesProbe(settings)]
+    if settings.redis.streams:
+        probes.append(BacklogProbe(settings))
+    try:
+        return tuple(await asyncio.gather(*(read_once(probe) for probe in probes)))
+    finally:
+        for probe in probes:
+            await probe.close()

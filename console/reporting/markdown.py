@@ -1,0 +1,50 @@
+"""Markdown that shows foreign text as it is: nothing in it is a link, a picture, a tag or emphasis."""
+
+import datetime
+import re
+from collections.abc import Iterable, Sequence
+
+from console.text import clean_line
+
+# An underscore or a tilde inside a word is nothing but itself (GitHub's Markdown), and file names are full of them.
+_ACTIVE = re.compile(r"([\\`*\[\]<>|&]|(?<!\w)_|_(?!\w)|~(?=~)|(?<=~)~)")
+
+
+def plain(text: str, limit: int = 500) -> str:
+    """Return one line of foreign text in which no character means anything to Markdown."""
+    return _ACTIVE.sub(r"\\\1", clean_line(text, limit))
+
+
+def code(text: str, limit: int = 500) -> str:
+    """Return one line of foreign text as code, also where it holds backticks; for a table's cell too."""
+    line = clean_line(text, limit).replace("|", "¦")
+    if not line:
+        return ""
+    fence = "`" * (max((len(run) for run in re.findall(r"`+", line)), default=0) + 1)
+    blank = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{fence}{blank}{line}{blank}{fence}"
+
+
+def block(text: str, language: str = "text") -> list[str]:
+    """Return lines of foreign text as a block of code that nothing in it can end."""
+    fence = "`" * max(3, max((len(run) for run in re.findall(r"`+", text)), default=0) + 1)
+    return [f"{fence}{language}", *text.rstrip("\n").split("\n"), fence]
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+    """Return a table; the columns of `right` are aligned there. Cells are Markdown already."""
+    line = ["---:" if number in right else "---" for number in range(len(head))]
+    return [f"| {' | '.join(cells)} |" for cells in (head, line, *rows)]
+
+
+def moment(at: float) -> str:
+    """Return `2025-11-10 02:27:01Z`."""
+    return datetime.datetime.fromtimestamp(at, datetime.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def span(at: float, until: float | None) -> str:
+    """Return a moment, or `2025-11-10 02:27:01Z to 08:20:14Z`, the day said again where it is another."""
+    if until is None or int(until) == int(at):
+        return moment(at)
+    first, last = moment(at), moment(until)
+    return f"{first} to {last[11:] if first[:10] == last[:10] else last}"

@@ -1,0 +1,226 @@
+"""The incident's report in Markdown: what happened, what was done, what was lost, what is left to do."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from console import __version__
+from console.diagnosis.crashes import CrashGroup
+from console.diagnosis.model import Severity, TableReport, Verdict
+from console.recovery.model import Outcome
+from console.redaction import Redactor
+from console.reporting.accounts import accounts
+from console.reporting.deeds import Deed
+from console.reporting.incident import Incident, advice, left_to_do
+from console.reporting.markdown import code, moment, plain, span, table
+from console.text import clean_line, plural
+
+_MOST_EVENTS, _MOST_FINDINGS = 200, 40
+
+
+def report(incident: Incident, redactor: Redactor) -> str:
+    """Return the whole report; every foreign text went through `redactor`."""
+    lines = [
+        f"# Incident report: {plain(incident.station)}",
+        "",
+        f"Made {moment(incident.made_at)} by walmedic {__version__} from {code(str(incident.database.root))}. "
+        "All times are UTC.",
+        "",
+        *in_short(incident),
+        "",
+        "## What happened",
+        "",
+        *what_happened(incident),
+        "",
+        "## What was done",
+        "",
+        *_what_was_done(incident),
+        "",
+        "## What was lost",
+        "",
+        *_what_was_lost(incident),
+        "",
+        "## What is left to do",
+        "",
+        *_what_is_left(incident),
+        *_section("Worth doing, though nothing presses", advice(incident)),
+        *_section("What could not be read", incident.missing),
+    ]
+    return redactor.text("\n".join(lines) + "\n")
+
+
+def to_json(incident: Incident, redactor: Redactor) -> dict[str, Any]:
+    """Return the document of `report --json`."""
+    document: dict[str, Any] = redactor.value(
+        {
+            "schema": 1,
+            "station": incident.station,
+            "db_root": str(incident.database.root),
+            "made_at": incident.made_at,
+            "over": incident.over,
+            "events": [event.to_json() for event in incident.events],
+            "crashes": incident.crashes.to_json()["crashes"],
+            "actions": [deed.to_json() for deed in incident.deeds],
+            "tables": [account.to_json() for account in accounts(incident)],
+            "left_to_do": list(left_to_do(incident)),
+            "advice": list(advice(incident)),
+            "missing": list(incident.missing),
+        }
+    )
+    return document
+
+
+def in_short(incident: Incident) -> list[str]:
+    """Return the few lines that a reader needs who reads nothing else."""
+    crashes = incident.crashes
+    lines = []
+    if crashes.total:
+        causes = "one cause" if len(crashes.groups) == 1 else f"{len(crashes.groups)} causes"
+        lines.append(f"- **{plural(crashes.total, 'crash', 'crashes')}, {causes}**, the last {_last_crash(incident)}.")
+    for report_ in incident.tables.tables:
+        lines.append(f"- {code(report_.table)} **{report_.verdict.value}**: {_state(report_)}.")
+    done = [account for account in accounts(incident) if account.repaired]
+    if done:
+        back, twice = sum(account.back for account in done), sum(account.maybe_twice for account in done)
+        lost = [account.lost_in_words for account in done]
+        total = lost[0] if len(set(lost)) == 1 else "see below"
+        more = f", {plural(twice, 'row')} may be there twice" if twice else ""
+        lines.append(f"- Repairs brought **{plural(back, 'row')} back** and lost **{total}**{more}.")
+    left = left_to_do(incident)
+    lines.append(f"- **{plural(len(left), 'thing')} left to do.**" if left else "- **Nothing is left to do.**")
+    return lines
+
+
+def what_happened(incident: Incident) -> list[str]:
+    """Return the causes of the crashes, then everything in time order."""
+    lines: list[str] = []
+    for group in incident.crashes.groups:
+        lines += [*crash_lines(group), ""]
+    if not incident.crashes.total:
+        lines += ["No crash log was found.", ""]
+    return lines + timeline_table(incident)
+
+
+def crash_lines(group: CrashGroup) -> list[str]:
+    """Return one cause: how often, where, how sure, and which header outran its file."""
+    when = span(group.first_at, group.last_at)
+    place = code(group.file) if group.file else "not tied to a file"
+    place += f" at offset {group.offset:#x}" if group.offset is not None else ""
+    place += f", seqTxn {group.seq_txn:,}" if group.seq_txn is not None else ""
+    lines = [
+        f"**{group.count:,} × {plain(group.title)}** ({when})",
+        "",
+        f"- {place}, confidence {group.confidence.value}: {plain(group.why)}",
+        f"- {plain(group.explanation)}",
+    ]
+    return lines + [f"- {code(length.file)}: {plain(length.sentence)}" for length in group.lengths]
+
+
+def timeline_table(incident: Incident) -> list[str]:
+    """Return the events as a table, oldest first."""
+    if not incident.events:
+        return ["Nothing is known of the time before now."]
+    shown = incident.events[:_MOST_EVENTS]
+    rows = []
+    for event in shown:
+        times = f"{event.count:,} × " if event.count > 1 else ""
+        sure = "" if event.sure else "≤ " if "not later" in event.detail else "about "
+        detail = f": {plain(event.detail)}" if event.detail else ""
+        rows.append([f"{sure}{span(event.at, event.until)}", event.kind.value, f"{times}{plain(event.what)}{detail}"])
+    left_out = len(incident.events) - len(shown)
+    return table(("when (UTC)", "source", "what"), rows) + (
+        ["", f"{left_out:,} later events are left out."] if left_out else []
+    )
+
+
+def _last_crash(incident: Incident) -> str:
+    last = incident.crashes.last_at
+    return moment(last) if last is not None else "at an unknown time"
+
+
+def _state(table_: TableReport) -> str:
+    """Return what is true of a table now, in one clause."""
+    words = {True: "yes", False: "no", None: "unknown"}
+    said = [f"reads {words[table_.can_read]}", f"writes {words[table_.can_write]}"]
+    if table_.rows_applied is not None:
+        said.append(f"{table_.rows_applied:,} rows applied")
+    if table_.rows_unapplied:
+        said.append(f"{plural(table_.rows_unapplied, 'row')} in the WAL, not applied")
+    if table_.rows_at_risk is None or table_.rows_at_risk:
+        at_risk = "an unknown number" if table_.rows_at_risk is None else f"{table_.rows_at_risk:,}"
+        said.append(f"{at_risk} of them at risk" if table_.rows_unapplied else f"{at_risk} rows at risk")
+    return ", ".join(said)
+
+
+def finding_lines(incident: Incident) -> list[str]:
+    """Return every finding that is more than a note, table by table."""
+    lines: list[str] = []
+    for report_ in incident.tables.tables:
+        bad = [f for f in report_.findings if f.severity is not Severity.NOTE or report_.verdict is not Verdict.HEALTHY]
+        for finding in bad[:_MOST_FINDINGS]:
+            where = f" {code(finding.file)}" if finding.file else ""
+            where += f" at {finding.offset:#x}" if finding.offset is not None else ""
+            evidence = f" ({plain(finding.evidence)})" if finding.evidence else ""
+            lines.append(f"- {code(report_.table)} **{finding.code.value}**{where}: {plain(finding.message)}{evidence}")
+        if len(bad) > _MOST_FINDINGS:
+            lines.append(f"- {code(report_.table)}: {len(bad) - _MOST_FINDINGS:,} more findings are left out")
+    return lines or ["No finding."]
+
+
+def _what_was_done(incident: Incident) -> list[str]:
+    if not incident.deeds:
+        return ["Nothing was done from here."]
+    rows = [
+        [span(deed.at, deed.ended_at), code(deed.title), deed.outcome, plain(deed.rows), plain(_proof(deed)),
+         plain(deed.operator), code(deed.entry)]
+        for deed in incident.deeds
+    ]  # fmt: skip
+    lines = table(("when (UTC)", "action", "outcome", "rows", "proof", "by", "entry"), rows)
+    proven = [deed for deed in incident.deeds if deed.stands and deed.action in ("start-server", "thaw-writer")]
+    for deed in proven[-2:]:
+        lines += ["", f"Proven by {code(deed.title)} on the station itself:", ""]
+        lines += [f"- {plain(c.claim)}: {plain(c.found)}" for c in deed.claims]
+    return lines
+
+
+def _proof(deed: Deed) -> str:
+    if deed.outcome not in (Outcome.DONE, "undone"):
+        return deed.message
+    held = sum(claim.ok for claim in deed.claims)
+    return f"{held} of {len(deed.claims)} claims" if deed.claims else ""
+
+
+def _what_was_lost(incident: Incident) -> list[str]:
+    made = accounts(incident)
+    rows = [
+        [
+            code(account.table),
+            f"{account.back:,}" if account.repaired else "",
+            f"**{account.lost_in_words}**" if account.repaired else "",
+            f"{account.maybe_twice:,}" if account.repaired else "",
+            "" if account.proven is None else f"{account.proven:,}",
+            "unknown" if account.at_risk is None else f"{account.at_risk:,}",
+        ]
+        for account in made
+    ]
+    head = ("table", "rows brought back", "rows lost", "maybe twice", "rows proven by the server", "rows at risk now")
+    lines = table(head, rows, right=(1, 2, 3, 4, 5)) if rows else ["There are no tables."]
+    queue = list(_queue(incident))
+    return [*lines, *([""] if queue else []), *queue]
+
+
+def _queue(incident: Incident) -> Iterator[str]:
+    """Yield one line for each stream: what waits, and what was removed before it was read."""
+    for stream in incident.backlog.streams if incident.backlog else ():
+        waits = "an unknown number of" if stream.waiting is None else f"{stream.waiting:,}"
+        lost = "it is not known whether any was removed unread" if stream.lost is None else ""
+        lost = lost or (f"**{stream.lost:,} were removed unread**" if stream.lost else "none was removed unread")
+        yield f"- queue {code(stream.stream)}: {waits} entries wait, {lost}"
+
+
+def _what_is_left(incident: Incident) -> list[str]:
+    left = left_to_do(incident)
+    return [f"{number}. {plain(each)}" for number, each in enumerate(left, 1)] or ["Nothing is left to do."]
+
+
+def _section(title: str, lines: tuple[str, ...]) -> list[str]:
+    return ["", f"## {title}", "", *(f"- {plain(clean_line(each))}" for each in lines)] if lines else []
