@@ -10,26 +10,13 @@ from textual.pilot import Pilot
 
 from console.app import ConsoleApp, make_app
 from console.settings import Settings
-from console.station import answers
 from console.station.build import Station
-from console.station.tables import POWER_LOSS
 from screens.dashboard import Dashboard
 from screens.execution import Execution
 from screens.palette import Palette
 from screens.plan import PlanScreen
+from tests.real.incident_steps import STEPS, all_is_back
 from tests.ui.showing import shown, typed
-
-# Rows committed before the power loss, and the column that numbers the events.
-_LOGGED = {"market_orderbook": (412_445, "update_id"), "market_trades": (160_594, "trade_id")}
-_STEPS = (
-    ("freeze-writer", None, "freeze-writer demo"),
-    ("stop-server", None, "stop-server demo"),
-    ("capture-evidence", None, "capture-evidence demo"),
-    ("rebuild-sequencer", "market_orderbook", "market_orderbook lose 0"),
-    ("restore-sequencer", "market_trades", "market_trades lose 0"),
-    ("start-server", None, "start-server demo"),
-    ("thaw-writer", None, "thaw-writer demo"),
-)
 
 
 async def test_the_incident_is_brought_back_by_keys(incident_station: Station) -> None:
@@ -43,15 +30,11 @@ async def test_the_incident_is_brought_back_by_keys(incident_station: Station) -
         await typed(pilot, "operate")
         await pilot.press("enter")
         await _until(pilot, lambda: "OPERATE" in shown(app).splitlines()[0])
-        for action, table, phrase in _STEPS:
+        for action, table, phrase in STEPS:
             await _by_keys(pilot, app, action, table, phrase)
         await _until(pilot, lambda: shown(app).count("✓ healthy") == 2, 60)
         assert "at risk" not in shown(app)
-    for table, (logged, identifier) in _LOGGED.items():
-        assert answers.rows_between(incident_station.layout, table, 0, POWER_LOSS) == logged
-        written, missing, twice = answers.continuity(incident_station.layout, table, identifier, POWER_LOSS)
-        assert written > 0
-        assert (missing, twice) == (0, 0)
+    all_is_back(incident_station)
 
 
 async def _by_keys(pilot: Pilot[int], app: ConsoleApp, action: str, table: str | None, phrase: str) -> None:

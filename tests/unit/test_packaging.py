@@ -9,22 +9,15 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.wheel import ROOT, build
+
 OURS = {"console", "screens"}
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     folder = tmp_path_factory.mktemp("wheel")
-    code = (
-        "import os, sys; os.chdir(sys.argv[1]); from hatchling.build import build_wheel; "
-        "print(build_wheel(sys.argv[2]))"
-    )
-    finished = subprocess.run(
-        [sys.executable, "-c", code, str(ROOT), str(folder)], capture_output=True, text=True, check=False, timeout=120
-    )
-    assert finished.returncode == 0, finished.stderr
-    return zipfile.ZipFile(next(folder.glob("*.whl")))
+    return zipfile.ZipFile(build(folder))
 
 
 def test_the_top_level_is_two_packages_and_the_metadata(wheel: zipfile.ZipFile) -> None:

@@ -1,0 +1,34 @@
+"""The way back from the incident as an operator takes it, and what must be true at its end."""
+
+import time
+
+from console.station import answers
+from console.station.build import Station
+from console.station.tables import POWER_LOSS
+
+# Action, the table it is for, and the phrase that the console must ask for.
+STEPS = (
+    ("freeze-writer", None, "freeze-writer demo"),
+    ("stop-server", None, "stop-server demo"),
+    ("capture-evidence", None, "capture-evidence demo"),
+    ("rebuild-sequencer", "market_orderbook", "market_orderbook lose 0"),
+    ("restore-sequencer", "market_trades", "market_trades lose 0"),
+    ("start-server", None, "start-server demo"),
+    ("thaw-writer", None, "thaw-writer demo"),
+)
+
+# Rows committed before the power loss, and the column that numbers the events.
+_LOGGED = {"market_orderbook": (412_445, "update_id"), "market_trades": (160_594, "trade_id")}
+
+
+def all_is_back(station: Station) -> None:
+    """Assert by SQL that no row was lost or came twice, and that both tables take new ones."""
+    for table, (logged, identifier) in _LOGGED.items():
+        assert answers.rows_between(station.layout, table, 0, POWER_LOSS) == logged
+        written, missing, twice = answers.continuity(station.layout, table, identifier, POWER_LOSS)
+        assert written > 0
+        assert (missing, twice) == (0, 0)
+        deadline = time.monotonic() + 60
+        while answers.continuity(station.layout, table, identifier, POWER_LOSS)[0] == written:
+            assert time.monotonic() < deadline, f"{table} takes no writes"
+            time.sleep(0.2)

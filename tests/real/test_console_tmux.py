@@ -1,0 +1,119 @@
+"""The built wheel, installed, in a tmux pane of 80x24, driven by keys as over SSH: the incident brought back."""
+
+import os
+import secrets
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from console.station.build import Station
+from tests import wheel
+from tests.real.incident_steps import STEPS, all_is_back
+
+
+class Pane:
+    """A tmux server of its own with one pane of 80x24."""
+
+    def __init__(self, command: list[str], folder: Path) -> None:
+        self._tmux = ["tmux", "-L", f"walmedic-{secrets.token_hex(4)}", "-f", os.devnull]
+        environment = {**os.environ, "XDG_STATE_HOME": str(folder / "state"), "TERM": "xterm-256color"}
+        for name in ("TMUX", "TMUX_PANE", "PYTHONPATH", "NO_COLOR"):
+            environment.pop(name, None)
+        subprocess.run(
+            [*self._tmux, "new-session", "-d", "-x", "80", "-y", "24", *command],
+            check=True, env=environment, cwd=folder, timeout=30,
+        )  # fmt: skip
+
+    def screen(self) -> str:
+        """Return what stands in the pane."""
+        told = subprocess.run(
+            [*self._tmux, "capture-pane", "-p"], capture_output=True, text=True, check=True, timeout=30
+        )
+        return told.stdout
+
+    def press(self, *keys: str) -> None:
+        """Press keys by tmux's names for them."""
+        subprocess.run([*self._tmux, "send-keys", *keys], check=True, timeout=30)
+
+    def type(self, text: str) -> None:
+        """Type text letter by letter."""
+        for letter in text:
+            subprocess.run([*self._tmux, "send-keys", "-l", letter], check=True, timeout=30)
+
+    def until(self, condition: Callable[[str], bool], seconds: float = 60) -> str:
+        """Wait until the screen is as wanted, and return it."""
+        deadline = time.monotonic() + seconds
+        while not condition(screen := self.screen()):
+            assert time.monotonic() < deadline, f"the pane shows:\n{screen}"
+            time.sleep(0.1)
+        return screen
+
+    def ended(self, seconds: float = 20) -> bool:
+        """Return whether the console has ended by itself, and with it the server of its only pane."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            told = subprocess.run([*self._tmux, "has-session"], capture_output=True, check=False, timeout=30)
+            if told.returncode:
+                return True
+            time.sleep(0.1)
+        return False
+
+    def close(self) -> None:
+        """End the server and what runs in it."""
+        subprocess.run([*self._tmux, "kill-server"], check=False, capture_output=True, timeout=30)
+
+
+@pytest.fixture
+def pane(incident_station: Station, tmp_path: Path) -> Iterator[Pane]:
+    """The console of the wheel on the broken station."""
+    command = wheel.install(wheel.build(tmp_path), tmp_path / "installed")
+    opened = Pane([str(command), "--config", str(incident_station.layout.settings_file)], tmp_path)
+    yield opened
+    opened.close()
+
+
+def test_the_incident_is_brought_back_by_keys_in_tmux(pane: Pane, incident_station: Station) -> None:
+    screen = pane.until(lambda s: "6,359 rows at risk" in s)
+    assert "OBSERVE" in screen.splitlines()[0]
+    pane.press("o")
+    pane.until(lambda s: "operate" in s.lower().replace("o operate", ""))
+    pane.type("operate")
+    pane.press("Enter")
+    pane.until(lambda s: "OPERATE" in s.splitlines()[0])
+    for action, _, phrase in STEPS:
+        _do(pane, action, phrase)
+    pane.until(lambda s: s.count("✓ healthy") == 2)
+    all_is_back(incident_station)
+    pane.press("q")
+    assert pane.ended(), "q ends the console"
+
+
+def _do(pane: Pane, action: str, phrase: str) -> None:
+    """Go from the dashboard to the proof of one action and back."""
+    pane.press("a")
+    pane.until(lambda s: _title(s, "actions") and action in s)
+    pane.type(action)
+    pane.press("Enter")
+    if phrase not in pane.until(lambda s: _title(s, "plan") and "Type  " in s):
+        # The plan is another table's: back, to the next table, and again.
+        pane.press("Escape")
+        pane.until(lambda s: _title(s, "actions"))
+        pane.press("Right")
+        pane.until(lambda s: action in s)
+        pane.type(action)
+        pane.press("Enter")
+        pane.until(lambda s: f"Type  {phrase}" in s)
+    pane.type(phrase)
+    pane.press("Enter")
+    pane.until(lambda s: "DONE AND VERIFIED" in s, 180)
+    pane.press("Escape")
+    pane.until(lambda s: _title(s, "actions"))
+    pane.press("Escape")
+    pane.until(lambda s: "── tables ──" in s)
+
+
+def _title(screen: str, word: str) -> bool:
+    return word in screen.splitlines()[0]
