@@ -70,8 +70,11 @@ def applied_of(table: TableDirectory) -> int | None:
     return None if current is None else current.applied_txn
 
 
-def expectation_of(table: TableDirectory) -> Expectation:
-    """Return what `table` will hold after its log is applied. Raises ExpectationError where that cannot be known."""
+def expectation_of(table: TableDirectory, *, first: int | None = None, last: int | None = None) -> Expectation:
+    """Return what `table` will hold after its log is applied. Raises ExpectationError where that cannot be known.
+
+    `first` leaves out the transactions before it (they are skipped), `last` those after it (the server stops there).
+    """
     area, metadata = read_table_txn(table.path).current, read_table_metadata(table.path)
     if area is None or not isinstance(metadata, TableMetadata):
         raise ExpectationError(f"{table.name}: _txn or _meta cannot be read, so what it will hold cannot be known")
@@ -79,7 +82,8 @@ def expectation_of(table: TableDirectory) -> Expectation:
     logged = log.max_txn
     if logged is None:
         raise ExpectationError(f"{table.name}: its log has no header, so what it will hold cannot be known")
-    applied = area.applied_txn
+    applied = max(area.applied_txn, (first or 0) - 1)
+    logged = logged if last is None else min(logged, last)
     records = log.records(applied + 1, logged) if logged > applied else log.records(1, 0)
     if len(records) < logged - applied:
         raise ExpectationError(f"{table.name}: its log ends before the {logged:,} transactions that its header names")

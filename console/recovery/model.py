@@ -37,6 +37,7 @@ class ActionSpec:
     undo: str  # one sentence: the way back
     offline: bool = False  # the server must be down, and its lock is held while the action works
     needs_evidence: bool = False  # refused while no fresh evidence of the table is captured
+    final: str = ""  # why there is no way back once it ended; one sentence
     opposite: str = ""  # the action that is the way back, where undoing needs checks of its own
 
 
@@ -164,6 +165,15 @@ class Availability:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstStep:
+    """The one step to take now, on `table` or on the station, and why it comes first (empty: it is what is needed)."""
+
+    action: str
+    table: str | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """One line of a proof: what was expected and what was found."""
 
@@ -186,7 +196,10 @@ class Outcome(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What the executor tells while it works: a stage begins, moves on, ends. Sizes in bytes where known."""
+    """What the executor tells while it works: a stage begins, moves on, ends. Sizes in bytes where known.
+
+    `at` is when it was told, in epoch seconds, where that was written down.
+    """
 
     entry: str
     stage: str
@@ -195,6 +208,7 @@ class Progress:
     message: str = ""
     done: int | None = None
     total: int | None = None
+    at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,8 +100,8 @@ class Door:
             )
 
     def _files(self, plan: Plan | None) -> Iterator[Refusal]:
-        if self.table is None:
-            return
+        if self.table is None or not self.spec.offline:
+            return  # what works through the server writes no file itself
         database, directory = self.context.database, self.table.directory
         try:
             with Tree(database.db) as tree:

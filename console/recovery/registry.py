@@ -25,6 +25,7 @@ _MODULES = {
     "rebuild-sequencer": "rebuild_sequencer",
     "repair-log": "repair_log",
     "raise-wal-index": "raise_wal_index",
+    "resume-wal": "resume_wal",
     "start-server": "start_server",
     "thaw-writer": "thaw_writer",
 }

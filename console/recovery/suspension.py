@@ -1,0 +1,293 @@
+"""What waits in a suspended table's log: how far the server gets, what stops it, and what skipping that would lose."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from console.diagnosis.log_scan import LogScan
+from console.diagnosis.table import TableDiagnosis
+from console.questdb.segment import EventType
+from console.questdb.txn_log import STRUCTURE_CHANGE
+from console.recovery.model import RowsLost
+from console.text import plural
+
+_KINDS: Final = {
+    EventType.DATA: "rows",
+    EventType.SQL: "an UPDATE",
+    EventType.TRUNCATE: "a TRUNCATE",
+    EventType.MAT_VIEW_DATA: "rows of a view",
+    EventType.MAT_VIEW_INVALIDATE: "a view's invalidation",
+    EventType.UNREADABLE: "an event that cannot be decoded",
+}
+MOST_LISTED: Final = 200
+_MOST_PLACED: Final = 2000  # transactions whose record is lost that are looked at one by one
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """One transaction that a skip would lose, as far as the disk still has it. Timestamps in the table's own unit.
+
+    `seq_txn` is None where its record is lost, so that only the run it belongs to is known.
+    """
+
+    seq_txn: int | None
+    wal: int
+    segment: int
+    segment_txn: int
+    kind: str
+    rows: int
+    min_ts: int | None
+    max_ts: int | None
+
+    @property
+    def place(self) -> str:
+        """The segment transaction in words."""
+        return f"wal{self.wal}/{self.segment} transaction {self.segment_txn}"
+
+
+@dataclass(frozen=True, slots=True)
+class Blockage:
+    """The first run of transactions that cannot be applied: `first`..`last`, and what it holds.
+
+    `ahead` says that the server meets it while it looks ahead (ApplyWal2TableJob reads event details of the next
+    transactions first), so that it stops before the good ones in front of it; a record whose walId is 0 is passed over
+    by that look and stops it exactly at itself. `good_before` transactions with `rows_before` rows lie in front of it.
+    Of `gone` transactions of the run nothing is on disk: their rows are lost already. `structure` says why skipping
+    would not help, empty where it does.
+    """
+
+    first: int
+    last: int
+    reason: str
+    ahead: bool
+    good_before: int
+    rows_before: int
+    skipped: tuple[Skipped, ...]
+    rows: RowsLost
+    gone: int
+    on_disk: bool  # what is skipped is whole on disk: only the record is wrong
+    structure: str
+    next_first: int | None
+    next_ahead: bool
+
+    @property
+    def run(self) -> str:
+        """The run in words."""
+        return f"seqTxn {self.first:,}" if self.first == self.last else f"seqTxn {self.first:,} to {self.last:,}"
+
+    @property
+    def resume_from(self) -> int:
+        """The first transaction behind the run."""
+        return self.last + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What lies between the applied and the last logged transaction."""
+
+    applied: int
+    logged: int
+    lag_txns: int
+    lag_rows: int
+    blockage: Blockage | None
+
+
+def queue_of(diagnosis: TableDiagnosis, stuck_at: int | None = None) -> Queue | None:
+    """Return what waits, None where log or `_txn` cannot be read.
+
+    `stuck_at` is a transaction that the server could not apply although the disk shows nothing wrong with it: it counts
+    as bad.
+    """
+    scan, area = diagnosis.facts.sequencer.scan, diagnosis.facts.txn.current
+    if scan is None or area is None:
+        return None
+    queue = Queue(area.applied_txn, scan.max_txn, area.lag_txns, area.lag_rows, None)
+    if scan.max_txn <= area.applied_txn:
+        return queue
+    return Queue(queue.applied, queue.logged, queue.lag_txns, queue.lag_rows, _Finder(diagnosis, scan, stuck_at).find())
+
+
+class _Finder:
+    """Looks for the first run of bad transactions above the applied one."""
+
+    def __init__(self, diagnosis: TableDiagnosis, scan: LogScan, stuck_at: int | None) -> None:
+        self._diagnosis = diagnosis
+        self._inventory = diagnosis.facts.inventory
+        self._scan = scan
+        self._applied = scan.applied
+        inside = scan.within & (scan.pending_txn > scan.applied)
+        self._txn: Index = scan.pending_txn[inside]
+        self._records = scan.pending[inside]
+        self._event: Index = scan.pending_event[inside]
+        kinds = self._inventory.events["type"]
+        undecoded = np.zeros(len(self._txn), np.bool_)
+        there = self._event >= 0
+        undecoded[there] = kinds[self._event[there]] == EventType.UNREADABLE
+        data = self._records["wal_id"] >= 1
+        self._missing = data & ~there
+        self._bad = self._missing | undecoded | (self._txn == (stuck_at or 0))
+        self._stuck = stuck_at
+
+    def find(self) -> Blockage | None:
+        first, last = self._next_run(self._applied)
+        if not first:
+            return None
+        skipped, rows, gone = self._lost(first, last)
+        before = self._event[(self._txn < first) & (self._event >= 0)]
+        following, _ = self._next_run(last)
+        return Blockage(
+            first=first,
+            last=last,
+            reason=self._reason(first),
+            ahead=self._ahead(first),
+            good_before=first - self._applied - 1,
+            rows_before=int(self._inventory.rows[before].sum()),
+            skipped=skipped,
+            rows=rows,
+            gone=gone,
+            on_disk=bool(skipped) and self._record(first) is None,
+            structure=self._structure(first, last),
+            next_first=following or None,
+            next_ahead=self._ahead(following),
+        )
+
+    def _next_run(self, behind: int) -> tuple[int, int]:
+        """Return the first run of bad transactions above `behind`, (0, 0) where there is none."""
+        good = self._txn[~self._bad & (self._txn > behind)]
+        steps = np.flatnonzero(good != behind + 1 + np.arange(len(good)))
+        reach = int(steps[0]) if len(steps) else len(good)
+        first = behind + 1 + reach
+        if first > self._scan.max_txn:
+            return 0, 0
+        return first, int(good[reach]) - 1 if reach < len(good) else self._scan.max_txn
+
+    def _ahead(self, txn: int) -> bool:
+        return self._record(txn) is not None and self._stuck != txn
+
+    def _record(self, txn: int) -> int | None:
+        at = int(np.searchsorted(self._txn, txn))
+        return at if at < len(self._txn) and int(self._txn[at]) == txn else None
+
+    def _reason(self, first: int) -> str:
+        record = self._record(first)
+        if record is None:
+            zeroed = any(low <= first <= high for low, high in self._scan.zeroed)
+            if first > self._scan.whole_records:
+                return f"the log ends before seqTxn {first:,}, which its header counts: the server reads zeros there"
+            what = "is zero (walId 0)" if zeroed else "has no form that the server writes"
+            return f"the record of seqTxn {first:,} {what}"
+        place = self._records[record]
+        named = f"wal{place['wal_id']}/{place['segment_id']} transaction {place['segment_txn']}"
+        if self._missing[record]:
+            return f"the record of seqTxn {first:,} names {named}, which is not on disk"
+        if self._stuck == first:
+            return f"the server stopped at seqTxn {first:,} ({named}) each time, although its files look whole"
+        return f"the event of {named} (seqTxn {first:,}) cannot be decoded"
+
+    # ---- what a skip would lose ------------------------------------------------------------------------------------
+
+    def _lost(self, first: int, last: int) -> tuple[tuple[Skipped, ...], RowsLost, int]:
+        """Return the transactions of the run that are on disk, their rows, and how many have nothing there."""
+        named = (self._txn >= first) & (self._txn <= last) & (self._event >= 0)
+        certain = dict(zip(self._event[named].tolist(), self._txn[named].tolist(), strict=True))
+        sure, unsure = self._loose(first, last)
+        places: dict[int, int | None] = {**certain, **dict.fromkeys(sure)}
+        single = self._diagnosis.unapplied.seq_txn
+        skipped = []
+        for place, txn in sorted(places.items()):
+            skipped.append(self._skipped(place, txn or int(single[place]) or None))
+        rows = sum(each.rows for each in skipped)
+        gone = max(0, last - first + 1 - len(skipped) - len(unsure))
+        if any(self._inventory.events["type"][place] == EventType.UNREADABLE for place in places):
+            return tuple(skipped), RowsLost("unknown", None), gone
+        if unsure:
+            return tuple(skipped), RowsLost("bound", rows + int(self._inventory.rows[unsure].sum())), gone
+        return tuple(skipped), RowsLost.exact(rows), gone
+
+    def _loose(self, first: int, last: int) -> tuple[list[int], list[int]]:
+        """Return the waiting transactions that no record names and that belong to the run, and those that may.
+
+        Within a WAL transactions are sequenced in order: what is named before and after a loose one bounds its seqTxn.
+        """
+        named = np.zeros(len(self._inventory), np.int64)
+        there = self._event >= 0
+        named[self._event[there]] = self._txn[there]
+        waiting = self._diagnosis.unapplied.waiting | self._diagnosis.unapplied.unsure
+        sure: list[int] = []
+        unsure: list[int] = []
+        events = self._inventory.events
+        loose = np.flatnonzero(waiting & (named == 0)).tolist()
+        if len(loose) > _MOST_PLACED:
+            return [], loose
+        runs = self._lost_runs()
+        for place in loose:
+            same = events["wal"] == events["wal"][place]
+            known = np.flatnonzero(same & (named > 0))
+            low = max(named[known[known < place]].tolist(), default=self._applied)
+            high = min(named[known[known > place]].tolist(), default=self._scan.max_txn + 1)
+            among = [run for run in runs if run[0] < high and run[1] > low]
+            here = [run for run in among if run[0] <= last and run[1] >= first]
+            if here:
+                (sure if here == among else unsure).append(place)
+        return sure, unsure
+
+    def _lost_runs(self) -> list[tuple[int, int]]:
+        """Return the runs of transactions without a valid record."""
+        edges = np.concatenate([[self._applied], self._txn, [self._scan.max_txn + 1]])
+        at = np.flatnonzero(np.diff(edges) > 1)
+        return [(int(edges[i]) + 1, int(edges[i + 1]) - 1) for i in at.tolist()]
+
+    def _skipped(self, place: int, txn: int | None) -> Skipped:
+        event: Any = self._inventory.events[place]
+        rows = int(self._inventory.rows[place])
+        return Skipped(
+            seq_txn=txn,
+            wal=int(event["wal"]),
+            segment=int(event["segment"]),
+            segment_txn=int(event["txn"]),
+            kind=_KINDS[EventType(int(event["type"]))],
+            rows=rows,
+            min_ts=int(event["min_ts"]) if rows else None,
+            max_ts=int(event["max_ts"]) if rows else None,
+        )
+
+    def _structure(self, first: int, last: int) -> str:
+        """Return why the table would stop again behind the run: it skips a change of the structure."""
+        area = self._diagnosis.facts.txn.current
+        version = area.structure_version if area is not None else 0
+        changes = self._records["wal_id"] == STRUCTURE_CHANGE
+        version += int((changes & (self._txn < first)).sum())
+        skips = bool((changes & (self._txn >= first) & (self._txn <= last)).any())
+        behind = np.flatnonzero((self._txn > last) & (self._event >= 0))
+        if len(behind):
+            between = changes & (self._txn > last) & (self._txn < self._txn[behind[0]])
+            skips |= int(self._records["structure_version"][behind[0]]) > version + int(between.sum())
+        if not skips:
+            return ""
+        return (
+            f"a change of the table's structure is among {plural(last - first + 1, 'transaction')} from seqTxn "
+            f"{first:,} on: what follows was written for the changed table and would not be applied"
+        )
+
+
+def told(blockage: Blockage, show_time: Any) -> Iterator[str]:
+    """Yield one line for each transaction that a skip would lose; of very many only the first."""
+    for each in blockage.skipped[:MOST_LISTED]:
+        number = f"seqTxn {each.seq_txn:,}" if each.seq_txn is not None else f"one of {blockage.run}"
+        span = ""
+        if each.min_ts is not None and each.max_ts is not None:
+            span = f", {show_time(each.min_ts)} to {show_time(each.max_ts)}"
+        what = plural(each.rows, "row") if each.rows else each.kind
+        yield f"skipped: {number} ({each.place}): {what}{span}"
+    more = blockage.skipped[MOST_LISTED:]
+    if more:
+        yield f"skipped: {len(more):,} more transactions with {plural(sum(each.rows for each in more), 'row')}"
+    if blockage.gone:
+        yield (
+            f"of {plural(blockage.gone, 'transaction')} of {blockage.run} nothing is on disk any more: "
+            "whatever rows they had are gone already, with or without this"
+        )

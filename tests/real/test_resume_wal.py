@@ -1,0 +1,181 @@
+"""Suspended tables of one real server, resumed by the engine: what was said to be lost is what is lost, row by row."""
+
+import random
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from console.recovery.engine import Engine
+from console.recovery.model import Outcome, Plan, RunResult
+from console.recovery.private_server import PrivateServer, ServerBinary
+from console.settings import QuestDBSettings, Settings
+from tests.real.generated_tables import SERVER, Batch, Recipe, applied_txn, build, log_records, wait_until_applied
+from tests.real.sequencer_damage import _zero_records as zero_records
+
+Rows = Counter[str]
+Strike = Callable[[Path, random.Random], None]
+
+
+def _recipe(seed: int, name: str, *, version: int = 1, writers: int = 2, dedup: bool = False) -> Recipe:
+    return Recipe(
+        seed=seed, name=name, version=version, writers=writers, applied_rounds=3, pending_rounds=6,
+        altered=seed % 2 == 0, altered_late=False, dedup=dedup, purged="none", late_first=True, updates=False,
+    )  # fmt: skip
+
+
+def _zero(first: int, count: int = 1) -> Strike:
+    """Zero records, counted from the first that is not applied."""
+
+    def strike(table: Path, rng: random.Random) -> None:
+        del rng
+        at = applied_txn(table) + first
+        zero_records(table / "txn_seq", at, at + count - 1)
+
+    return strike
+
+
+def _zero_twice(table: Path, rng: random.Random) -> None:
+    _zero(1)(table, rng)
+    _zero(5)(table, rng)
+
+
+def _zero_last(table: Path, rng: random.Random) -> None:
+    del rng
+    last = len(log_records(table)[1])
+    zero_records(table / "txn_seq", last, last)
+
+
+def _no_segment(first: int) -> Strike:
+    """Remove the WAL segment that a record names, with all that it holds."""
+
+    def strike(table: Path, rng: random.Random) -> None:
+        del rng
+        _, wal, segment, _ = log_records(table)[1][applied_txn(table) + first - 1]
+        shutil.rmtree(table / f"wal{wal}" / str(segment))
+
+    return strike
+
+
+@dataclass
+class Case:
+    """One table: what was done to it, and how many of its records are skipped one after the other."""
+
+    recipe: Recipe
+    strike: Strike
+
+
+CASES = (
+    Case(_recipe(101, "first"), _zero(1)),
+    Case(_recipe(102, "middle"), _zero(4)),
+    Case(_recipe(103, "run", writers=3), _zero(2, 5)),
+    Case(_recipe(104, "chunked", version=2, writers=3), _zero(3, 2)),
+    Case(_recipe(105, "twice"), _zero_twice),
+    Case(_recipe(106, "last", writers=1), _zero_last),
+    Case(_recipe(107, "replacing", dedup=True), _zero(2)),
+    Case(_recipe(108, "ahead", writers=3), _no_segment(7)),
+    Case(_recipe(110, "gone", writers=1), _no_segment(1)),
+)
+
+
+@dataclass
+class Shown:
+    """A server on the damaged tables, the engine on it, and the rows of an undamaged copy."""
+
+    batch: Batch
+    server: PrivateServer
+    engine: Engine
+    truth: dict[str, Rows]
+
+
+def _rows(server: PrivateServer, name: str) -> Rows:
+    return Counter(map(repr, server.query(f'SELECT * FROM "{name}"')))
+
+
+def _settings(root: Path, server: PrivateServer, state: Path) -> Settings:
+    questdb = QuestDBSettings(db_root=str(root), pg_port=server.pg_port)
+    return Settings(state_dir=str(state), questdb=questdb, bare=True)
+
+
+def _wait_until_suspended(server: PrivateServer, names: set[str]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if {row[0] for row in server.query("SELECT name FROM wal_tables() WHERE suspended")} >= names:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"not suspended: {server.query('SELECT * FROM wal_tables()')}")
+
+
+@pytest.fixture(scope="module")
+def shown(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
+    """Build, copy for the truth, damage, start."""
+    work = tmp_path_factory.mktemp("resume")
+    batch = build(work / "root", [case.recipe for case in CASES], questdb)
+    undamaged = batch.copy(work / "truth")
+    with PrivateServer(undamaged.root, questdb, settings=SERVER) as server:
+        wait_until_applied(server)
+        truth = {case.recipe.name: _rows(server, case.recipe.name) for case in CASES}
+    for case in CASES:
+        case.strike(batch.table(case.recipe.name), random.Random(case.recipe.seed))
+    with PrivateServer(batch.root, questdb, settings=SERVER) as server:
+        _wait_until_suspended(server, {case.recipe.name for case in CASES})
+        yield Shown(batch, server, Engine(_settings(batch.root, server, work / "state")), truth)
+
+
+def _done(shown: Shown, plan: Plan) -> RunResult:
+    result = shown.engine.run(plan, plan.confirmation)
+    assert result.outcome is Outcome.DONE, result
+    assert result.verification
+    return result
+
+
+@pytest.mark.parametrize("name", ["first", "middle", "run", "chunked", "twice", "last"])
+def test_the_loss_that_was_said_is_the_loss(shown: Shown, name: str) -> None:
+    said = 0
+    for _ in range(4):
+        plan = shown.engine.plan("resume-wal", name)
+        if not plan.needed and not plan.refused:
+            break
+        assert plan.refused == ()
+        assert plan.rows_lost.kind == "exact"
+        assert plan.confirmation == f"{name} lose {plan.rows_lost.value}"
+        said += plan.rows_lost.value or 0
+        before = sum(_rows(shown.server, name).values())
+        _done(shown, plan)
+        assert sum(_rows(shown.server, name).values()) - before == plan.rows_back
+    found = _rows(shown.server, name)
+    assert said > 0
+    assert not found - shown.truth[name]
+    assert sum((shown.truth[name] - found).values()) == said
+
+
+def test_a_dedup_table_says_the_most_that_it_can_lose(shown: Shown) -> None:
+    plan = shown.engine.plan("resume-wal", "replacing")
+    assert plan.refused == ()
+    _done(shown, plan)
+    lost = sum((shown.truth["replacing"] - _rows(shown.server, "replacing")).values())
+    assert plan.rows_lost.value is not None
+    assert plan.rows_lost.kind == "bound"
+    assert 0 < lost <= plan.rows_lost.value
+
+
+def test_a_transaction_whose_wal_is_gone_is_skipped_and_nothing_more(shown: Shown) -> None:
+    plan = shown.engine.plan("resume-wal", "gone")
+    assert any("nothing is on disk any more" in warning for warning in plan.warnings)
+    assert plan.confirmation == "gone lose 0"
+    before = _rows(shown.server, "gone")
+    _done(shown, plan)
+    found = _rows(shown.server, "gone")
+    assert sum((found - before).values()) == plan.rows_back
+    assert not found - shown.truth["gone"]
+
+
+def test_a_bad_record_does_not_take_the_good_ones_before_it(shown: Shown) -> None:
+    plan = shown.engine.plan("resume-wal", "ahead")
+    assert [refusal.code for refusal in plan.refused] == ["good-behind-bad"]
+    assert "cairo.wal.apply.look.ahead.txn.count=1" in plan.refused[0].instead
+    assert shown.engine.run(plan, plan.confirmation).outcome is Outcome.REFUSED
