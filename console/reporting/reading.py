@@ -10,6 +10,8 @@ from console.errors import WalmedicError
 from console.text import clean, clean_line
 
 MOST: Final = 1 << 20
+MOST_OF_A_LOG: Final = 8 << 20
+"""A log is thinned out before it is cut, so more of it is read."""
 
 
 class Unreadable(WalmedicError):

@@ -37,7 +37,7 @@ def report(incident: Incident, redactor: Redactor) -> str:
         "",
         "## What was lost",
         "",
-        *_what_was_lost(incident),
+        *loss_table(incident),
         "",
         "## What is left to do",
         "",
@@ -166,7 +166,8 @@ def finding_lines(incident: Incident) -> list[str]:
     return lines or ["No finding."]
 
 
-def _what_was_done(incident: Incident) -> list[str]:
+def deed_table(incident: Incident) -> list[str]:
+    """Return what was done here, oldest first."""
     if not incident.deeds:
         return ["Nothing was done from here."]
     rows = [
@@ -174,7 +175,11 @@ def _what_was_done(incident: Incident) -> list[str]:
          plain(deed.operator), code(deed.entry)]
         for deed in incident.deeds
     ]  # fmt: skip
-    lines = table(("when (UTC)", "action", "outcome", "rows", "proof", "by", "entry"), rows)
+    return table(("when (UTC)", "action", "outcome", "rows", "proof", "by", "entry"), rows)
+
+
+def _what_was_done(incident: Incident) -> list[str]:
+    lines = deed_table(incident)
     proven = [deed for deed in incident.deeds if deed.stands and deed.action in ("start-server", "thaw-writer")]
     for deed in proven[-2:]:
         lines += ["", f"Proven by {code(deed.title)} on the station itself:", ""]
@@ -189,7 +194,8 @@ def _proof(deed: Deed) -> str:
     return f"{held} of {len(deed.claims)} claims" if deed.claims else ""
 
 
-def _what_was_lost(incident: Incident) -> list[str]:
+def loss_table(incident: Incident) -> list[str]:
+    """Return rows brought back and lost by table, and what became of the queue."""
     made = accounts(incident)
     rows = [
         [

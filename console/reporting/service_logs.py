@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from console.reporting.events import Event, Kind
-from console.reporting.reading import MOST, Unreadable, read_text
+from console.reporting.reading import MOST, MOST_OF_A_LOG, Unreadable, read_text
 from console.services.command import run
 from console.services.model import ServiceError
 from console.services.supervisor import SupervisorControl
@@ -21,7 +21,7 @@ from console.settings import Role, Settings
 from console.text import clean_line
 
 _ASKED: Final = 20.0  # seconds for one journalctl
-_MOST_EVENTS, _MOST_LINES = 20_000, 5_000
+_MOST_EVENTS, _MOST_LINES = 20_000, 50_000
 
 _PLAIN: Final = {
     "39f53479d3a045ac8e11786248231fbf": "started",
@@ -40,6 +40,7 @@ class Excerpt:
     name: str
     source: str
     text: str
+    cut: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,9 @@ def _from_journal(settings: Settings, since: float | None, directory: Path | Non
                 which = f"--user-unit={name}" if user else f"--unit={name}"
                 text = _output([*base, "--boot", *lines, which])
                 shown = f"journalctl {'--user-unit ' if user else '-u '}{clean_line(unit.name)} -b"
-                excerpts.append(Excerpt(f"journal.{clean_line(unit.name)}", shown, text[-MOST:]))
+                excerpts.append(
+                    Excerpt(f"journal.{clean_line(unit.name)}", shown, text[-MOST_OF_A_LOG:], len(text) > MOST_OF_A_LOG)
+                )
         except ServiceError as error:
             missing.append(f"the journal of {clean_line(unit.name)}: {error}")
     return ServiceLogs(tuple(events), tuple(excerpts), tuple(missing))
@@ -144,9 +147,9 @@ def _from_supervisor(settings: Settings, since: float | None) -> ServiceLogs:
             if control is None:
                 raise ServiceError("supervisord cannot be asked where it is")
             path = Path(control.log_file(unit.name))
-            excerpts.append(
-                Excerpt(f"supervisor.{clean_line(unit.name)}", clean_line(str(path)), read_text(path, end=True).text)
-            )
+            read = read_text(path, MOST_OF_A_LOG, end=True)
+            name = f"supervisor.{clean_line(unit.name)}"
+            excerpts.append(Excerpt(name, clean_line(str(path)), read.text, read.cut))
         except (ServiceError, Unreadable) as error:
             missing.append(f"the log of {clean_line(unit.name)}: {error}")
     return ServiceLogs(tuple(events), tuple(excerpts), tuple(missing))
