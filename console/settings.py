@@ -91,6 +91,17 @@ class ServicesSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SalvageSettings:
+    """What salvage-wal writes: `to` a directory (empty: in the state directory), `format` csv or parquet, `rows`
+    unapplied or all; `wal` a directory that holds `walN` copied from a table (empty: the table itself)."""
+
+    to: str = ""
+    format: str = "csv"
+    rows: str = "unapplied"
+    wal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings. `sources` maps a dotted key to where its value came from, for `doctor`."""
 
@@ -99,6 +110,7 @@ class Settings:
     questdb: QuestDBSettings = field(default_factory=QuestDBSettings)
     redis: RedisSettings = field(default_factory=RedisSettings)
     services: ServicesSettings = field(default_factory=ServicesSettings)
+    salvage: SalvageSettings = field(default_factory=SalvageSettings)
     file: str = ""
     bare: bool = False  # a directory that belongs to no configured station: no services, no SQL
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
@@ -197,12 +209,15 @@ def _merge(base: S, values: Mapping[str, Any], where: str, sources: dict[str, st
     return merged
 
 
+_NO_SETTINGS = ("WALMEDIC_CONFIG", "WALMEDIC_TERMINAL")  # where the file is; from which terminal a run was started
+
+
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     """Return settings named by variables such as WALMEDIC_QUESTDB_PG_PORT, nested as in the file."""
-    sections = {f.name for f in fields(Settings) if f.name in {"questdb", "redis", "services"}}
+    sections = {f.name for f in fields(Settings) if f.name in {"questdb", "redis", "services", "salvage"}}
     found: dict[str, Any] = {}
     for variable, value in environment.items():
-        if not variable.startswith("WALMEDIC_") or variable == "WALMEDIC_CONFIG":
+        if not variable.startswith("WALMEDIC_") or variable in _NO_SETTINGS:
             continue
         name = variable.removeprefix("WALMEDIC_").lower()
         section = next((s for s in sections if name.startswith(f"{s}_")), None)
@@ -257,7 +272,7 @@ def for_db_root(settings: Settings, db_root: str) -> Settings:
         return settings
     # Which binary to rehearse with leads to no station: it is kept.
     questdb = QuestDBSettings(db_root=db_root, jar=settings.questdb.jar, java=settings.questdb.java)
-    bare = Settings(state_dir=settings.state_dir, questdb=questdb, bare=True)
+    bare = Settings(state_dir=settings.state_dir, questdb=questdb, salvage=settings.salvage, bare=True)
     return replace(bare, sources={"questdb.db_root": "command line"})
 
 

@@ -8,6 +8,7 @@ import click
 
 from console.commands import recover_text
 from console.commands.options import Invocation, station_options
+from console.commands.salvage_options import salvage_options
 from console.errors import WalmedicError
 from console.recovery import plans
 from console.recovery.engine import Engine, PlanChangedError, WrongPhraseError
@@ -29,6 +30,7 @@ _EXITS = {
 @click.argument("action")
 @click.argument("table", required=False)
 @station_options
+@salvage_options
 def plan(invocation: Invocation, action: str, table: str | None) -> int:
     """Show what ACTION would do to TABLE and what it would cost; nothing is changed."""
     made = Engine(invocation.settings).plan(action, table)
@@ -45,6 +47,7 @@ def plan(invocation: Invocation, action: str, table: str | None) -> int:
 @click.option("--confirm", "phrase", help="The confirmation phrase of the plan.")
 @click.option("--plan", "plan_id", help="Only if the plan is still this one.")
 @station_options
+@salvage_options
 def run(invocation: Invocation, action: str, table: str | None, phrase: str | None, plan_id: str | None) -> int:
     """Do ACTION, after the typed confirmation, and prove it."""
     engine = Engine(invocation.settings)

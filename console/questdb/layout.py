@@ -79,13 +79,7 @@ class TableDirectory:
 
     def wals(self) -> tuple[WalDirectory, ...]:
         """Return the WAL directories, by id."""
-        entries, _ = list_directory(self.path)
-        found = [
-            _wal_directory(int(match[1]), entry.path)
-            for entry in entries
-            if entry.is_directory and (match := _WAL.fullmatch(entry.name))
-        ]
-        return tuple(sorted(found, key=lambda wal: wal.id))
+        return wal_directories(self.path)
 
     def listing_problems(self) -> tuple[Problem, ...]:
         """Return what stands in the way of seeing the table whole: symlinks, and directories that cannot be listed."""
@@ -232,6 +226,17 @@ def _table(path: Path, entry: RegistryEntry | None, *, dropped: bool) -> TableDi
         dropped=dropped,
         problems=identity.problems,
     )
+
+
+def wal_directories(directory: Path) -> tuple[WalDirectory, ...]:
+    """Return the WAL directories in `directory`, by id; a table, or wherever they were copied to."""
+    entries, _ = list_directory(directory)
+    found = [
+        _wal_directory(int(match[1]), entry.path)
+        for entry in entries
+        if entry.is_directory and (match := _WAL.fullmatch(entry.name))
+    ]
+    return tuple(sorted(found, key=lambda wal: wal.id))
 
 
 def _wal_directory(wal_id: int, path: Path) -> WalDirectory:

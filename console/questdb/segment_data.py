@@ -28,7 +28,8 @@ _CHUNK: Final = 1 << 17
 _MAX_ROWS: Final = 1 << 27
 """Rows of a segment that are looked at: a segment rolls over long before."""
 _NULL_SYMBOL: Final = -(1 << 31)
-_LIMIT: Final = 1000
+LIMIT: Final = 1000
+"""Most entries that one look returns."""
 
 
 class Tear(StrEnum):
@@ -97,7 +98,7 @@ def _check(segment: Segment, txns: Iterable[int] | None) -> tuple[TornRows, ...]
     diffs: dict[int, tuple[SymbolDiff, ...]] = {} if isinstance(symbols, Problem) else symbols
     found: list[TornRows] = []
     for index, column in enumerate(segment.metadata.columns):
-        if column.dropped or len(found) >= _LIMIT:
+        if column.dropped or len(found) >= LIMIT:
             continue
         try:
             found += _check_column(segment, index, column, rows, diffs)
@@ -106,7 +107,7 @@ def _check(segment: Segment, txns: Iterable[int] | None) -> tuple[TornRows, ...]
         except OSError as error:
             problem = problem_of(error, segment.path / f"{column.name}.d")
             found += _whole(rows, Tear.UNREADABLE, column, problem.file, problem.what)
-    return tuple(found[:_LIMIT])
+    return tuple(found[:LIMIT])
 
 
 def _select(segment: Segment, txns: Iterable[int] | None) -> _Rows:
@@ -256,7 +257,7 @@ class _Bad:
                 high + 1 - low,
                 what,
             )
-            for event, (low, high) in list(self._events.items())[:_LIMIT]
+            for event, (low, high) in list(self._events.items())[:LIMIT]
         ]
 
 
@@ -264,7 +265,7 @@ def _whole(rows: _Rows, tear: Tear, column: SequencerColumn, path: Path, what: s
     return [
         TornRows(tear, column.name, path, None, txn, start, end - start, what)
         for txn, start, end in zip(rows.txn.tolist(), rows.start.tolist(), rows.end.tolist(), strict=True)
-    ][:_LIMIT]
+    ][:LIMIT]
 
 
 def _spans(rows: _Rows, held: int) -> Iterator[tuple[int, int]]:

@@ -21,6 +21,7 @@ _MODULES = {
     "freeze-writer": "freeze_writer",
     "stop-server": "stop_server",
     "capture-evidence": "capture_evidence",
+    "salvage-wal": "salvage_wal",
     "restore-sequencer": "restore_sequencer",
     "rebuild-sequencer": "rebuild_sequencer",
     "repair-log": "repair_log",

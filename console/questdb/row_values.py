@@ -1,0 +1,149 @@
+"""Values of rows as columns in memory: fixed width, bytes of any length, arrays; and which of them are null.
+
+What a null is, and which types have none, is ColumnType's and Numbers' of QuestDB 9.1.0: the least integer of INT,
+LONG, DATE, TIMESTAMP and SYMBOL; anything not finite of FLOAT and DOUBLE; 0 of CHAR and IPV4; -1 of a geohash; all
+parts the least i64 of UUID, LONG128 and LONG256. BOOLEAN, BYTE and SHORT have no null. 9.1.0 has no decimal type.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from console.questdb.column_types import ColumnTag, tag_of, value_dtype
+from console.questdb.fields import I64_MIN
+
+Mask = NDArray[np.bool_]
+Numbers = NDArray[np.int64]
+Bytes = NDArray[np.uint8]
+
+_I32_MIN: Final = -(1 << 31)
+_LEAST: Final = {
+    ColumnTag.INT: _I32_MIN,
+    ColumnTag.SYMBOL: _I32_MIN,
+    ColumnTag.LONG: I64_MIN,
+    ColumnTag.DATE: I64_MIN,
+    ColumnTag.TIMESTAMP: I64_MIN,
+    ColumnTag.CHAR: 0,
+    ColumnTag.IPV4: 0,
+    ColumnTag.GEOBYTE: -1,
+    ColumnTag.GEOSHORT: -1,
+    ColumnTag.GEOINT: -1,
+    ColumnTag.GEOLONG: -1,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FixedValues:
+    """Values of a fixed-width type as its files hold them (`value_dtype`); what lies under a null means nothing."""
+
+    type_code: int
+    values: NDArray[Any]
+    null: Mask
+
+    def __len__(self) -> int:
+        return len(self.null)
+
+
+@dataclass(frozen=True, slots=True)
+class BytesValues:
+    """Row r is `data[offsets[r]:offsets[r + 1]]`: UTF-8, or raw bytes of a BINARY; nothing where it is null."""
+
+    type_code: int
+    data: Bytes
+    offsets: Numbers
+    null: Mask
+
+    def __len__(self) -> int:
+        return len(self.null)
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayValues:
+    """Row r has the shape `shapes[r]` (rows, dimensions) and the f64 `values[offsets[r]:offsets[r + 1]]`, row-major.
+
+    An element that is not finite is null to the server.
+    """
+
+    type_code: int
+    shapes: Numbers
+    values: NDArray[np.float64]
+    offsets: Numbers
+    null: Mask
+
+    def __len__(self) -> int:
+        return len(self.null)
+
+
+Values = FixedValues | BytesValues | ArrayValues
+
+
+def is_null(type_code: int, values: NDArray[Any]) -> Mask:
+    """Return which of the raw `values` of a fixed-width type are null."""
+    tag = tag_of(type_code)
+    if tag in (ColumnTag.FLOAT, ColumnTag.DOUBLE):
+        return np.asarray(~np.isfinite(values))
+    if tag in (ColumnTag.UUID, ColumnTag.LONG128, ColumnTag.LONG256):
+        words = np.ascontiguousarray(values).view("<i8").reshape(len(values), -1)
+        return np.asarray((words == I64_MIN).all(axis=1))
+    if tag in _LEAST:
+        return np.asarray(values == _LEAST[tag])
+    return np.zeros(len(values), np.bool_)
+
+
+def fixed_values(type_code: int, values: NDArray[Any]) -> FixedValues:
+    """Return raw values of a fixed-width type with their nulls found."""
+    return FixedValues(type_code, values, is_null(type_code, values))
+
+
+def nulls(type_code: int, count: int) -> Values:
+    """Return `count` nulls of a type, for rows whose values cannot be read; symbols come as texts."""
+    null = np.ones(count, np.bool_)
+    dtype = value_dtype(type_code)
+    if tag_of(type_code) is ColumnTag.ARRAY:
+        dimensions = (type_code >> 14 & 0x1F) + 1
+        shapes = np.zeros((count, dimensions), np.int64)
+        return ArrayValues(type_code, shapes, np.empty(0, np.float64), np.zeros(count + 1, np.int64), null)
+    if dtype is None or tag_of(type_code) is ColumnTag.SYMBOL:
+        return BytesValues(type_code, np.empty(0, np.uint8), np.zeros(count + 1, np.int64), null)
+    return FixedValues(type_code, np.zeros(count, dtype), null)
+
+
+def gather(data: Bytes, starts: Numbers, lengths: Numbers) -> Bytes:
+    """Return the pieces `data[start:start + length]` one after another."""
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    if not total:
+        return np.empty(0, np.uint8)
+    if bool((starts[1:] == (starts + lengths)[:-1]).all()):
+        return data[int(starts[0]) : int(starts[0]) + total]
+    return np.asarray(data[np.repeat(starts - (ends - lengths), lengths) + np.arange(total)])
+
+
+def offsets_of(lengths: Numbers) -> Numbers:
+    """Return where each of the pieces begins when they lie one after another, and where the last ends."""
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+
+
+def joined(parts: list["Values"]) -> "Values":
+    """Return the rows of `parts`, which are of one kind and type, one after another; there is at least one part."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    null = np.concatenate([part.null for part in parts])
+    match first:
+        case FixedValues():
+            fixed = [part.values for part in parts if isinstance(part, FixedValues)]
+            return FixedValues(first.type_code, np.concatenate(fixed), null)
+        case BytesValues():
+            texts = [part for part in parts if isinstance(part, BytesValues)]
+            lengths = np.concatenate([np.diff(part.offsets) for part in texts])
+            pieces = [part.data[int(part.offsets[0]) : int(part.offsets[-1])] for part in texts]
+            return BytesValues(first.type_code, np.concatenate(pieces), offsets_of(lengths), null)
+        case ArrayValues():
+            arrays = [part for part in parts if isinstance(part, ArrayValues)]
+            counts = np.concatenate([np.diff(part.offsets) for part in arrays])
+            values = np.concatenate([part.values for part in arrays])
+            shapes = np.concatenate([part.shapes for part in arrays])
+            return ArrayValues(first.type_code, shapes, values, offsets_of(counts), null)

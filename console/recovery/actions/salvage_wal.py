@@ -1,0 +1,149 @@
+"""salvage-wal: the rows of WAL segments as CSV or Parquet, outside of the database, which is only read."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from console.errors import WalmedicError
+from console.questdb.layout import TableDirectory
+from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Refusal, Requirement, Stage
+from console.recovery.plans import make_plan
+from console.recovery.policy import existing, free_space
+from console.recovery.registry import PlanContext
+from console.recovery.salvage.output import refuse_inside
+from console.recovery.salvage.parquet_file import arrow
+from console.recovery.salvage.selection import ALL, UNAPPLIED, Selection, select_directory, select_rows
+from console.recovery.salvage.steps import folder_of, partial_claim
+from console.recovery.salvage.writing import FORMATS, damaged_files, read_manifest
+from console.recovery.steps import RunContext
+from console.settings import SalvageSettings
+from console.text import clean_line, plural
+
+SPEC = ActionSpec(
+    id="salvage-wal",
+    title="Salvage WAL rows",
+    danger=Danger.SAFE,
+    needs_table=False,
+    summary="Writes the rows of WAL segments as CSV or Parquet outside the database, reads them back, lists them.",
+    undo="Nothing under the database is changed; the files stay until you remove their folder yourself.",
+)
+
+
+def plan(context: PlanContext, table: str | None) -> Plan:
+    """Return the plan to salvage one table, or all that have unapplied rows; or WAL that lies in a directory alone."""
+    wanted = context.settings.salvage
+    to = Path(wanted.to).absolute() if wanted.to else context.state.root / "salvage"
+    chosen = list(_chosen(context, wanted, table))
+    stages = tuple(_stage(name, directory, selection, wanted, to) for name, directory, selection in chosen)
+    bound = sum(selection.bound for _, _, selection in chosen)
+    rows = sum(selection.rows for _, _, selection in chosen)
+    notes = [f"{clean_line(name)}: {selection.note}" for name, _, selection in chosen if selection.note]
+    others = sum(len(selection.others) for _, _, selection in chosen)
+    skipped = [each for _, _, selection in chosen for each in selection.skipped]
+    unsure = any(events.state == "unsure" for _, _, s in chosen for choice in s.choices for events in choice.events)
+    warnings = [
+        *notes,
+        *(
+            [f"{plural(others, 'unapplied transaction')} without rows (UPDATE, TRUNCATE …) not carried out"]
+            if others
+            else []
+        ),
+        *(["some of the rows may be in the table already: compare before you load them"] if unsure else []),
+    ]
+    refused = list(_refusals(context, wanted, to, bound))
+    which = "all rows" if wanted.rows == ALL else "the unapplied rows"
+    return make_plan(
+        SPEC,
+        station=context.settings.station_name,
+        table=table,
+        directory=chosen[0][1] or None if table is not None and chosen else None,
+        why=(
+            f"Writes {which} of {plural(sum(len(s.choices) for _, _, s in chosen), 'WAL segment')}, {rows:,} as things "
+            f"are, as {wanted.format.upper()} below {clean_line(str(to))}; the database is only read."
+        ),
+        stages=stages,
+        facts=(),
+        refused=refused,
+        requirements=(
+            Requirement("the rows go to a place outside the database", not any(
+                r.code == "inside-database" for r in refused), clean_line(str(to))),
+            Requirement("segments that can be read", not skipped, _said(skipped)),
+        ),
+        warnings=warnings,
+        disk_needed=0 if wanted.to else bound,
+    )  # fmt: skip
+
+
+def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
+    """Hash every file once more and compare it with the manifest; say what is in it."""
+    claims: list[Claim] = []
+    for stage in plan.stages:
+        folder = folder_of(stage, run)
+        manifest = read_manifest(folder)
+        bad = damaged_files(folder, manifest)
+        name = str(stage.parameters["name"])
+        claims.append(partial_claim(name, manifest))
+        files = len(manifest["files"])
+        found = f"{files - len(bad)} of {files}" + (f"; {', '.join(bad[:3])} differ" if bad else "")
+        claims.append(Claim(f"{clean_line(name)}: files as hashed in {folder}", f"{files} of {files}", found, not bad))
+    return tuple(claims)
+
+
+def _chosen(context: PlanContext, wanted: SalvageSettings, table: str | None) -> Iterator[tuple[str, str, Selection]]:
+    """Yield name, table directory (empty for none) and selection of all that has rows to write."""
+    if wanted.wal:
+        source = Path(wanted.wal).absolute()
+        directory = context.database.table(table).directory if table is not None else ""
+        selection = select_directory(source)
+        if selection.choices or selection.skipped:
+            yield directory or source.name, directory, selection
+        return
+    for each in [context.database.table(table)] if table is not None else _all(context):
+        selection = select_rows(each, wanted.rows)
+        if selection.choices:
+            yield each.directory, each.directory, selection
+
+
+def _all(context: PlanContext) -> list[TableDirectory]:
+    return [each for each in context.database.tables() if not each.system]
+
+
+def _stage(name: str, directory: str, selection: Selection, wanted: SalvageSettings, to: Path) -> Stage:
+    source = str(Path(wanted.wal).resolve()) if wanted.wal else ""
+    return Stage(
+        f"salvage-{name}",
+        f"write {plural(selection.rows, 'row')} of {clean_line(name)}, read them back",
+        "salvage-rows",
+        {
+            "name": name, "directory": directory, "source": source, "to": str(to), "format": wanted.format,
+            "rows": wanted.rows,
+        },
+        (Change("create", str(to / f"{name}-<entry>"), size=selection.bound),),
+    )  # fmt: skip
+
+
+def _refusals(context: PlanContext, wanted: SalvageSettings, to: Path, bound: int) -> Iterator[Refusal]:
+    if wanted.format not in FORMATS:
+        yield Refusal("no-such-format", f"there is no format {clean_line(wanted.format)!r}", " or ".join(FORMATS))
+    elif wanted.format == "parquet":
+        try:
+            arrow()
+        except WalmedicError as error:
+            yield Refusal("no-pyarrow", str(error), "salvage-wal with --format csv, which needs nothing more")
+    if wanted.rows not in (UNAPPLIED, ALL):
+        yield Refusal("no-such-rows", f"{clean_line(wanted.rows)!r} says no rows", f"{UNAPPLIED} or {ALL}")
+    if inside := refuse_inside(to, context.database.db):
+        yield Refusal("inside-database", inside, "name a directory elsewhere (--to), best on another disk")
+    elif wanted.to:
+        free, reserve = free_space(existing(to))
+        if free - bound < reserve:
+            yield Refusal(
+                "disk-space",
+                f"{clean_line(str(to))} has {free:,} bytes free; up to {bound:,} are needed and {reserve:,} stay free",
+                "make room, or name a directory on another disk (--to)",
+            )
+
+
+def _said(skipped: list[tuple[int, int, str]]) -> str:
+    if not skipped:
+        return "all that have such rows"
+    return "; ".join(f"wal{wal}/{segment}: {why}" for wal, segment, why in skipped[:3])

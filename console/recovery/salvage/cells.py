@@ -1,0 +1,216 @@
+"""Values as text: one cell a row, without a Python object for each. The forms are those that QuestDB's import reads.
+
+Null is nothing at all, an empty text is `""`. Timestamps and dates are ISO 8601 in UTC with all their digits; floats
+have the shortest form that reads back to the same bits; UUID, LONG256, IPV4, geohash and arrays look as the server
+shows them; BINARY is base64, which the server shows nothing of. Texts are quoted, quotes in them doubled (RFC 4180).
+"""
+
+import base64
+import itertools
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from console.questdb.column_types import ColumnTag, is_nanos, tag_of
+from console.questdb.row_values import (
+    ArrayValues,
+    Bytes,
+    BytesValues,
+    FixedValues,
+    Mask,
+    Numbers,
+    Values,
+    gather,
+    offsets_of,
+)  # fmt: skip
+from console.questdb.utf16 import utf8_of
+
+_QUOTE: Final = ord('"')
+_BASE32: Final = np.frombuffer(b"0123456789bcdefghjkmnpqrstuvwxyz", np.uint8)
+_HEX: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
+_DASHES: Final = (8, 13, 18, 23)
+_OCTETS: Final = np.array([str(each).encode() for each in range(256)])
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Cell r is `data[offsets[r]:offsets[r + 1]]`, UTF-8; a null has no bytes."""
+
+    data: Bytes
+    offsets: Numbers
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+
+def cells_of(values: Values) -> Cells:
+    """Return the text of each value, unquoted but for what `quoted_cells` says needs it."""
+    match values:
+        case FixedValues():
+            return _fixed(values)
+        case BytesValues():
+            if tag_of(values.type_code) is ColumnTag.BINARY:
+                return _base64(values)
+            return Cells(values.data, values.offsets)
+        case ArrayValues():
+            return _arrays(values)
+
+
+def csv_cells(values: Values) -> Cells:
+    """Return the text of each value as a CSV cell: quoted where it may hold anything, empty for null."""
+    cells = cells_of(values)
+    if isinstance(values, FixedValues) and tag_of(values.type_code) is not ColumnTag.CHAR:
+        return cells
+    if isinstance(values, BytesValues) and tag_of(values.type_code) is ColumnTag.BINARY:
+        return cells
+    return _quoted(cells, values.null)
+
+
+def rows_of(columns: list[Cells]) -> bytes:
+    """Return the rows of cells as lines of CSV: commas between, a newline after each."""
+    count = len(columns[0])
+    lengths = np.stack([np.diff(cells.offsets) for cells in columns], axis=1) + 1  # with the comma, or the newline
+    ends = np.cumsum(lengths.reshape(-1)).reshape(lengths.shape)
+    out = np.full(int(ends[-1, -1]) if count else 0, ord(","), np.uint8)
+    out[ends[:, -1] - 1] = ord("\n")
+    for at, cells in enumerate(columns):
+        sizes = lengths[:, at] - 1
+        starts = ends[:, at] - lengths[:, at]
+        out[np.repeat(starts - cells.offsets[:-1], sizes) + np.arange(cells.offsets[0], cells.offsets[-1])] = (
+            cells.data[int(cells.offsets[0]) : int(cells.offsets[-1])]
+        )
+    return out.tobytes()
+
+
+def header_of(names: list[str]) -> bytes:
+    """Return the first line: the names of the columns, quoted."""
+    quoted = ('"' + name.encode("utf-8", "replace").decode().replace('"', '""') + '"' for name in names)
+    return (",".join(quoted) + "\n").encode()
+
+
+def _fixed(column: FixedValues) -> Cells:
+    tag, values = tag_of(column.type_code), column.values
+    match tag:
+        case ColumnTag.BOOLEAN:
+            text = np.where(values != 0, b"true", b"false")
+        case ColumnTag.TIMESTAMP:
+            text = _instants(values, column.null, "ns" if is_nanos(column.type_code) else "us")
+        case ColumnTag.DATE:
+            text = _instants(values, column.null, "ms")
+        case ColumnTag.CHAR:
+            data, sizes = utf8_of(np.ascontiguousarray(values), np.ones(len(values), np.int64))
+            return _without_nulls(data, sizes, column.null)
+        case ColumnTag.UUID | ColumnTag.LONG128:
+            text = _uuids(values)
+        case ColumnTag.LONG256:
+            return _long256(values, column.null)
+        case ColumnTag.IPV4:
+            text = _addresses(values)
+        case ColumnTag.GEOBYTE | ColumnTag.GEOSHORT | ColumnTag.GEOINT | ColumnTag.GEOLONG:
+            text = _geohashes(values.astype(np.int64), column.type_code >> 8 & 0xFF)
+        case ColumnTag.FLOAT | ColumnTag.DOUBLE:
+            text = np.where(column.null, 0, values).astype(values.dtype).astype("S32")
+        case _:
+            text = values.astype("S21")
+    return _ragged(text, column.null)
+
+
+def _ragged(text: NDArray[np.bytes_], null: Mask) -> Cells:
+    """Return fixed-width texts, padded with zero bytes, as cells."""
+    width = text.dtype.itemsize
+    table = np.ascontiguousarray(text).view(np.uint8).reshape(len(text), width)
+    used = (table != 0) & ~null[:, None]
+    return Cells(table[used], offsets_of(used.sum(axis=1)))
+
+
+def _without_nulls(data: Bytes, sizes: Numbers, null: Mask) -> Cells:
+    ends = np.cumsum(sizes)
+    kept = np.where(null, 0, sizes)
+    return Cells(gather(data, ends - sizes, kept), offsets_of(kept))
+
+
+def _instants(values: NDArray[Any], null: Mask, unit: Literal["ms", "us", "ns"]) -> NDArray[np.bytes_]:
+    times: NDArray[np.datetime64] = np.where(null, 0, values).astype(f"datetime64[{unit}]")
+    return np.datetime_as_string(times, unit=unit, timezone="UTC").astype(np.bytes_)
+
+
+def _hex(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return the hexadecimal digits of values of raw bytes, most significant first: (rows, 2 × bytes)."""
+    raw = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), -1)[:, ::-1]
+    return np.stack([_HEX[raw >> 4], _HEX[raw & 15]], axis=2).reshape(len(values), -1)
+
+
+def _uuids(values: NDArray[Any]) -> NDArray[np.bytes_]:
+    text = np.full((len(values), 36), ord("-"), np.uint8)
+    text[:, [at for at in range(36) if at not in _DASHES]] = _hex(values)
+    return text.view("S36").reshape(-1)
+
+
+def _long256(values: NDArray[Any], null: Mask) -> Cells:
+    """`0x` and the digits of each whole byte from the first that is not zero (Numbers.appendLong256)."""
+    digits = _hex(values)
+    pairs = (digits.reshape(len(values), 32, 2) != _HEX[0]).any(axis=2)
+    first = np.where(pairs.any(axis=1), pairs.argmax(axis=1), 31)
+    shown = np.repeat(np.arange(32)[None, :] >= first[:, None], 2, axis=1)
+    table = np.concatenate([np.tile(np.frombuffer(b"0x", np.uint8), (len(values), 1)), digits], axis=1)
+    used = np.concatenate([np.ones((len(values), 2), np.bool_), shown], axis=1) & ~null[:, None]
+    return Cells(table[used], offsets_of(used.sum(axis=1)))
+
+
+def _addresses(values: NDArray[Any]) -> NDArray[np.bytes_]:
+    octets: list[NDArray[np.bytes_]] = [_OCTETS[values >> shift & 255] for shift in (24, 16, 8, 0)]
+    text = octets[0]
+    for octet in octets[1:]:
+        text = np.strings.add(np.strings.add(text, b"."), octet)
+    return text
+
+
+def _geohashes(values: Numbers, bits: int) -> NDArray[np.bytes_]:
+    """Base 32 where the bits are whole digits, else bits (GeoHashes.append)."""
+    step = 5 if bits % 5 == 0 else 1
+    shifts = np.arange(bits - step, -1, -step)
+    digits = values[:, None] >> shifts[None, :] & (1 << step) - 1
+    table = (_BASE32 if step == 5 else np.frombuffer(b"01", np.uint8))[digits]
+    return np.ascontiguousarray(table).view(f"S{len(shifts)}").reshape(-1)
+
+
+def _base64(column: BytesValues) -> Cells:
+    data = column.data.tobytes()
+    bounds = column.offsets.tolist()
+    texts = [base64.b64encode(data[low:high]) for low, high in itertools.pairwise(bounds)]
+    return _joined(texts)
+
+
+def _arrays(column: ArrayValues) -> Cells:
+    numbers = np.where(np.isfinite(column.values), column.values.astype("S32"), b"null")
+    bounds = column.offsets.tolist()
+    texts = []
+    for at, (low, high) in enumerate(itertools.pairwise(bounds)):
+        nested: Any = numbers[low:high].reshape(column.shapes[at]).tolist()
+        texts.append(b"" if column.null[at] else _brackets(nested))
+    return _joined(texts)
+
+
+def _brackets(nested: Any) -> bytes:
+    return nested if isinstance(nested, bytes) else b"[" + b",".join(_brackets(each) for each in nested) + b"]"
+
+
+def _joined(texts: list[bytes]) -> Cells:
+    return Cells(np.frombuffer(b"".join(texts), np.uint8), offsets_of(np.array([len(t) for t in texts], np.int64)))
+
+
+def _quoted(cells: Cells, null: Mask) -> Cells:
+    """Return the cells in quotes, quotes inside doubled; nulls stay without a byte."""
+    data = cells.data[int(cells.offsets[0]) : int(cells.offsets[-1])]
+    times = np.where(data == _QUOTE, 2, 1)
+    before = np.concatenate([[0], np.cumsum(times)])
+    bounds = before[cells.offsets - cells.offsets[0]]
+    doubled = np.repeat(data, times)
+    inner = np.diff(bounds)
+    sizes = np.where(null, 0, inner + 2)
+    offsets = offsets_of(sizes)
+    out = np.full(int(offsets[-1]), _QUOTE, np.uint8)
+    out[np.repeat(offsets[:-1] + 1 - bounds[:-1], inner) + np.arange(len(doubled))] = doubled
+    return Cells(out, offsets)

@@ -1,0 +1,261 @@
+"""Which rows of which segments are written out, and what stands against the rest. Read-only, bounded, for copies too.
+
+The choice is a JSON value, so that a salvage that was cut off goes on with just what it began with.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from console.diagnosis.segment_inventory import SegmentInventory, read_inventory
+from console.diagnosis.table import examine_table
+from console.diagnosis.unapplied import State
+from console.errors import WalmedicError
+from console.questdb.column_types import storage_size
+from console.questdb.layout import TableDirectory, WalDirectory, wal_directories
+from console.questdb.reading import Problem
+from console.questdb.segment import EventType, Segment
+from console.questdb.segment_data import LIMIT, Tear, TornRows, check_segment_data
+from console.questdb.segment_details import SqlDetails, read_details
+from console.questdb.segment_rows import Span
+from console.text import clean_line, plural
+
+UNAPPLIED: Final = "unapplied"
+ALL: Final = "all"
+_STATES: Final = {State.APPLIED: "applied", State.WAITING: "waiting", State.UNNAMED: "unnamed", State.UNSURE: "unsure"}
+_NO_TIME: Final = (Tear.TIMESTAMP, Tear.ROW_ID)
+_TEXT_WIDTH: Final = 48  # bytes that the text of a value of fixed width takes at most, but for LONG256
+_MAX_OTHERS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Segment transactions first..last, one after another, and what is known of them: rows first_row..end_row - 1."""
+
+    first: int
+    last: int
+    state: str
+    first_row: int
+    end_row: int
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is written of one segment; `bound` is about the bytes that it takes at most."""
+
+    wal: int
+    segment: int
+    events: tuple[Events, ...]
+    rows: int
+    bound: int
+
+    @property
+    def name(self) -> str:
+        """The name of its file, without suffix."""
+        return f"wal{self.wal}-{self.segment}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the choice as a JSON value."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, said: dict[str, Any]) -> "Choice":
+        """Return the choice of a JSON value."""
+        events = tuple(Events(**each) for each in said["events"])
+        return cls(said["wal"], said["segment"], events, said["rows"], said["bound"])
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The choices, and segments of which nothing is written: (wal, segment, why)."""
+
+    choices: tuple[Choice, ...]
+    skipped: tuple[tuple[int, int, str], ...]
+    others: tuple[str, ...]  # unapplied transactions without rows (UPDATE, TRUNCATE …), which are not carried out
+    note: str  # how sure it is which rows are unapplied
+
+    @property
+    def rows(self) -> int:
+        """Rows of all choices."""
+        return sum(choice.rows for choice in self.choices)
+
+    @property
+    def bound(self) -> int:
+        """About the bytes that all of it takes at most."""
+        return sum(choice.bound for choice in self.choices)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the selection as a JSON value."""
+        return {
+            "choices": [choice.to_json() for choice in self.choices],
+            "skipped": [list(each) for each in self.skipped],
+            "others": list(self.others),
+            "note": self.note,
+        }
+
+    @classmethod
+    def from_json(cls, said: dict[str, Any]) -> "Selection":
+        """Return the selection of a JSON value."""
+        skipped = tuple((int(wal), int(segment), str(why)) for wal, segment, why in said["skipped"])
+        choices = tuple(Choice.from_json(each) for each in said["choices"])
+        return cls(choices, skipped, tuple(said["others"]), said["note"])
+
+
+def select_rows(table: TableDirectory, which: str) -> Selection:
+    """Return what to write of a table: the rows that are not applied, or may not be; with `all` every row there is."""
+    wals = table.wals()
+    if not wals:
+        return Selection((), (), (), "there are no WAL directories")
+    diagnosis = examine_table(table)
+    inventory = diagnosis.facts.inventory
+    states = diagnosis.unapplied.state
+    wanted = np.ones(len(inventory), np.bool_) if which == ALL else states != State.APPLIED
+    note = diagnosis.unapplied.why
+    if diagnosis.facts.applied is None:
+        note = "_txn cannot be read, so nothing says what is applied"
+    return _selected(inventory, states, wanted, note)
+
+
+def select_directory(directory: Path) -> Selection:
+    """Return what to write of `walN` directories that lie in `directory` without their table: every row there is."""
+    inventory = read_inventory(wals_in(directory))
+    states = np.full(len(inventory), State.UNSURE, np.int8)
+    note = "there is no table beside them, so nothing says which rows are applied"
+    return _selected(inventory, states, np.ones(len(inventory), np.bool_), note)
+
+
+def wals_in(directory: Path) -> tuple[WalDirectory, ...]:
+    """Return the `walN` in a directory, or the one that it is. Raises WalmedicError where there is none."""
+    own = tuple(wal for wal in wal_directories(directory.parent) if wal.path == directory)
+    wals = own or wal_directories(directory)
+    if not wals:
+        raise WalmedicError(f"{clean_line(str(directory))} holds no walN directory; name the directory they lie in")
+    return wals
+
+
+def rows_to_write(segment: Segment, choice: Choice) -> tuple[list[Span], dict[int, list[Span]], list[TornRows]]:
+    """Return the spans of rows to write, holes by column index (rows written as null there), and what is torn.
+
+    A row without a trustworthy timestamp is not written; where another column is torn, its value alone is null.
+    """
+    wanted = [txn for events in choice.events for txn in range(events.first, events.last + 1)]
+    torn = _torn(segment, wanted)
+    certain = [each for each in torn if not each.suspect]
+    columns = segment.metadata.columns if segment.metadata is not None else ()
+    index = {column.name: at for at, column in enumerate(columns) if not column.dropped}
+    designated = segment.metadata.timestamp_index if segment.metadata is not None else -1
+    out: list[Span] = []
+    holes: dict[int, list[Span]] = {}
+    for each in certain:
+        span = (each.first_row, each.first_row + each.rows)
+        if each.tear in _NO_TIME or index.get(each.column) == designated:
+            out.append(span)
+        elif each.column in index:
+            holes.setdefault(index[each.column], []).append(span)
+    spans: list[Span] = []
+    for events in choice.events:
+        spans += _without((events.first_row, events.end_row), sorted(out))
+    return spans, holes, torn
+
+
+def _torn(segment: Segment, txns: list[int]) -> list[TornRows]:
+    """Return all that is torn: one look tells of a limited number, then each half is looked at by itself."""
+    torn = list(check_segment_data(segment, txns))
+    if len(torn) < LIMIT or len(txns) == 1:
+        return torn
+    middle = len(txns) // 2
+    return _torn(segment, txns[:middle]) + _torn(segment, txns[middle:])
+
+
+def _without(span: Span, out: Sequence[Span]) -> list[Span]:
+    kept: list[Span] = []
+    at, end = span
+    for low, high in out:
+        if high <= at or low >= end:
+            continue
+        if at < low:
+            kept.append((at, low))
+        at = max(at, high)
+    return [*kept, (at, end)] if at < end else kept
+
+
+def _selected(inventory: SegmentInventory, states: Any, wanted: Any, note: str) -> Selection:
+    choices: list[Choice] = []
+    skipped: list[tuple[int, int, str]] = []
+    others: list[str] = []
+    for (wal, number), (_, _, low, high) in zip(inventory.segments, inventory.slices(), strict=True):
+        segment = inventory.segments[wal, number]
+        events = inventory.events[low:high]
+        mine = wanted[low:high] & (inventory.rows[low:high] > 0)
+        others += _others(segment, wal, number, np.flatnonzero(wanted[low:high] & (inventory.rows[low:high] == 0)))
+        if segment.problems and not mine.any():
+            skipped.append((wal, number, _why(segment.problems)))
+        elif not mine.any():
+            skipped.append((wal, number, "nothing in it is unapplied" if high > low else "it has no transactions"))
+        elif segment.metadata is None:
+            skipped.append((wal, number, _why(segment.problems) or "its _meta does not say what its columns are"))
+        else:
+            choices.append(_choice(segment, wal, number, events, states[low:high], np.flatnonzero(mine)))
+    return Selection(tuple(choices), tuple(skipped), tuple(others[:_MAX_OTHERS]), note)
+
+
+def _choice(segment: Segment, wal: int, number: int, events: Any, states: Any, places: Any) -> Choice:
+    runs = np.split(
+        places,
+        np.flatnonzero(
+            (np.diff(places) != 1)
+            | (states[places][1:] != states[places][:-1])
+            | (events["start_row"][places][1:] != events["end_row"][places][:-1])
+        )
+        + 1,
+    )
+    made = tuple(
+        Events(
+            int(events["txn"][run[0]]), int(events["txn"][run[-1]]), _STATES[State(int(states[run[0]]))],
+            int(events["start_row"][run[0]]), int(events["end_row"][run[-1]]),
+        )
+        for run in runs
+    )  # fmt: skip
+    rows = int((events["end_row"] - events["start_row"])[places].sum())
+    share = rows / max(1, segment.rows)
+    return Choice(wal, number, made, rows, _bound(segment, rows, share))
+
+
+def _bound(segment: Segment, rows: int, share: float) -> int:
+    """Return about the bytes that CSV takes at most; Parquet takes less."""
+    total = 4096
+    for column in segment.metadata.columns if segment.metadata is not None else ():
+        if column.dropped:
+            continue
+        size = storage_size(column.type_code) or 0
+        total += rows * (80 if size == 32 else _TEXT_WIDTH)
+        if not size:
+            path = segment.path / f"{column.raw_name}.d"
+            total += int(2 * share * path.stat().st_size) if path.is_file() else 0
+    return total
+
+
+def _others(segment: Segment, wal: int, number: int, places: Any) -> list[str]:
+    found = []
+    for txn in places.tolist()[:_MAX_OTHERS]:
+        kind = int(segment.events["type"][txn])
+        where = f"wal{wal}/{number} transaction {txn:,}"
+        if kind == EventType.SQL:
+            details = read_details(segment, txn)
+            said = clean_line(details.sql, 200) if isinstance(details, SqlDetails) else "a statement"
+            found.append(f"{where}: {said}")
+        elif kind in (EventType.TRUNCATE, EventType.MAT_VIEW_INVALIDATE):
+            found.append(f"{where}: {EventType(kind).name}")
+        elif kind == EventType.UNREADABLE:
+            found.append(f"{where}: cannot be decoded")
+    return found
+
+
+def _why(problems: Sequence[Problem]) -> str:
+    if not problems:
+        return ""
+    more = f" (and {plural(len(problems) - 1, 'more problem')})" if len(problems) > 1 else ""
+    return f"{problems[0].file.name}: {problems[0].what}{more}"

@@ -1,0 +1,77 @@
+"""Steps of salvage-wal. Taking one back removes an unfinished salvage only: rows that were saved are never deleted."""
+
+import shutil
+from pathlib import Path
+
+from console.recovery.model import Claim, Stage
+from console.recovery.salvage.selection import Selection, select_directory, select_rows
+from console.recovery.salvage.writing import MANIFEST, Target, finish, summary_of, write_segments
+from console.recovery.state import sync_directory
+from console.recovery.steps import RunContext, register
+from console.text import clean_line
+
+
+def folder_of(stage: Stage, run: RunContext) -> Path:
+    """Return the folder that a stage writes into: named after table and entry, so that no other is ever met."""
+    return Path(str(stage.parameters["to"])) / f"{stage.parameters['name']}-{run.entry}"
+
+
+class SalvageRows:
+    """Choose rows, write them segment by segment, read each file back, and write the manifest."""
+
+    name = "salvage-rows"
+    repeat = False
+
+    def perform(self, stage: Stage, run: RunContext) -> None:
+        """Go on where an earlier attempt stopped."""
+        target = _target(stage, run)
+        if (target.folder / MANIFEST).exists():
+            return
+        selection = target.chosen(lambda: _select(stage, run))
+        write_segments(target, selection, run.progress)
+        about = {
+            "entry": run.entry,
+            "station": run.plan.station,
+            "table": run.plan.table or str(stage.parameters["name"]),
+            "wal_of": str(target.wals),
+            "chosen": str(stage.parameters["rows"]),
+        }
+        manifest = finish(target, selection, about)
+        run.progress(summary_of(manifest))
+
+    def reverse(self, stage: Stage, run: RunContext) -> None:
+        """Remove an unfinished salvage."""
+        folder = folder_of(stage, run)
+        if folder.is_dir() and not (folder / MANIFEST).exists():
+            shutil.rmtree(folder)
+            sync_directory(folder.parent)
+
+
+def _target(stage: Stage, run: RunContext) -> Target:
+    said = stage.parameters
+    directory = str(said["directory"])
+    table = run.database.db / directory if directory else None
+    wals = Path(str(said["source"])) if said["source"] else run.database.db / directory
+    to = Path(str(said["to"]))
+    if run.state.root in to.parents:
+        run.state.made(to)
+    else:
+        to.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Target(wals, table, folder_of(stage, run), run.folder, str(said["format"]))
+
+
+def _select(stage: Stage, run: RunContext) -> Selection:
+    said = stage.parameters
+    if said["source"]:
+        return select_directory(Path(str(said["source"])))
+    return select_rows(run.database.table(str(said["directory"])), str(said["rows"]))
+
+
+def partial_claim(name: str, manifest: dict[str, object]) -> Claim:
+    """Return the claim about the rows of one table."""
+    rows, left = int(str(manifest["rows"])), int(str(manifest["rows_left_out"]))
+    found = f"{rows:,} written and read back" + (f", {left:,} left out (the manifest says why)" if left else "")
+    return Claim(f"{clean_line(name)}: rows salvaged", f"{rows + left:,}", found, ok=True)
+
+
+register(SalvageRows())

@@ -1,0 +1,251 @@
+"""One salvage: choose, write a file for each segment, read it back, list all in a manifest. Every part can be redone.
+
+What was chosen and what is done is kept in the entry's folder, so that a salvage that was killed goes on with the next
+segment; a file that was not noted as done is written anew.
+"""
+
+import contextlib
+import datetime
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from console import paths
+from console.questdb.column_types import is_nanos
+from console.questdb.reading import DamageError, Problem
+from console.questdb.segment import Segment, read_segment
+from console.questdb.segment_data import TornRows
+from console.questdb.segment_rows import Column, Rows, SegmentRows, Span
+from console.recovery.copying import sync_tree
+from console.recovery.salvage.csv_file import CsvFormat
+from console.recovery.salvage.output import Extent, RowFormat, SalvageError, sha256_of
+from console.recovery.salvage.parquet_file import ParquetFormat
+from console.recovery.salvage.selection import Choice, Selection, rows_to_write
+from console.recovery.state import sync_directory, write_private
+from console.text import clean_line, plural
+
+MANIFEST = "manifest.json"
+FORMATS: dict[str, Callable[[], RowFormat]] = {"csv": CsvFormat, "parquet": ParquetFormat}
+_MAX_TORN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a salvage reads and writes. `table` holds the symbol dictionaries, None where there is no table."""
+
+    wals: Path  # the directory that holds the `walN`
+    table: Path | None
+    folder: Path  # what is written
+    notes: Path  # the entry's own folder
+    form: str
+
+    @property
+    def _done(self) -> Path:
+        return self.notes / f"{self.folder.name}.written.jsonl"
+
+    @property
+    def _chosen(self) -> Path:
+        return self.notes / f"{self.folder.name}.selection.json"
+
+    def chosen(self, choose: Callable[[], Selection]) -> Selection:
+        """Return what was chosen when this salvage began, choosing now where nothing was."""
+        with contextlib.suppress(FileNotFoundError):
+            return Selection.from_json(json.loads(self._chosen.read_bytes()))
+        selection = choose()
+        write_private(self._chosen, json.dumps(selection.to_json()).encode())
+        return selection
+
+    def done(self) -> dict[str, dict[str, Any]]:
+        """Return what is said of each segment that is done, by name."""
+        found: dict[str, dict[str, Any]] = {}
+        with contextlib.suppress(FileNotFoundError):
+            for line in self._done.read_bytes().split(b"\n"):
+                with contextlib.suppress(ValueError, KeyError, TypeError):
+                    said = json.loads(line)
+                    found[said["name"]] = said
+        return found
+
+    def note(self, said: dict[str, Any]) -> None:
+        """Note durably that a segment is done."""
+        descriptor = os.open(self._done, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, b"\n" + json.dumps(said).encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        sync_directory(self.notes)
+
+
+def write_segments(target: Target, selection: Selection, progress: Callable[[str, int, int], None]) -> None:
+    """Write what is not done yet. A damaged segment is told, not raised. Raises SalvageError, OSError."""
+    paths.make_private(target.folder)
+    sync_directory(target.folder.parent)
+    form = FORMATS[target.form]()
+    done = target.done()
+    total, written = selection.rows, 0
+    for choice in selection.choices:
+        if choice.name not in done:
+            progress(f"wal{choice.wal}/{choice.segment}", written, total)
+            target.note(_Salvaged(target, choice, form).said())
+        written += choice.rows
+    progress("all written and read back", total, total)
+
+
+def finish(target: Target, selection: Selection, about: dict[str, Any]) -> dict[str, Any]:
+    """Write the manifest, with what `about` says of the database, and return it."""
+    done = target.done()
+    files = [done[choice.name] for choice in selection.choices]
+    gone = [{"wal": s["wal"], "segment": s["segment"], "why": s["why"]} for s in files if s["status"] == "skipped"]
+    kept = [said for said in files if said["status"] != "skipped"]
+    manifest = {
+        "schema": 1,
+        "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **about,
+        "format": target.form,
+        "rows": sum(said["rows"] for said in kept),
+        "rows_left_out": sum(said["rows_left_out"] for said in files),
+        "which_are_unapplied": selection.note or "known",
+        "files": kept,
+        "skipped": [*({"wal": w, "segment": s, "why": why} for w, s, why in selection.skipped), *gone],
+        "not_rows": list(selection.others),
+    }
+    sync_tree(target.folder)
+    write_private(target.folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
+    return manifest
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a salvage. Raises SalvageError where there is none."""
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError) as error:
+        raise SalvageError(f"{clean_line(str(folder))} holds no manifest of a finished salvage") from error
+    return manifest
+
+
+def damaged_files(folder: Path, manifest: dict[str, Any]) -> list[str]:
+    """Return the files of a manifest that are missing, or do not have its SHA-256."""
+    bad = []
+    for said in manifest["files"]:
+        try:
+            same = sha256_of(folder / str(said["file"])) == said["sha256"]
+        except OSError:
+            same = False
+        if not same:
+            bad.append(str(said["file"]))
+    return bad
+
+
+class _Salvaged:
+    """One segment: written, read back, and what there is to say of it."""
+
+    def __init__(self, target: Target, choice: Choice, form: RowFormat) -> None:
+        self._choice, self._form, self._target = choice, form, target
+        self._path = target.folder / f"{choice.name}.{form.suffix}"
+
+    def said(self) -> dict[str, Any]:
+        """Write and read back; return the entry for the manifest."""
+        choice = self._choice
+        segment = read_segment(self._target.wals / f"wal{choice.wal}" / str(choice.segment))
+        self._path.unlink(missing_ok=True)  # of this very salvage, which was cut off while it wrote it
+        try:
+            spans, holes, torn = rows_to_write(segment, choice)
+            return self._written(segment, spans, holes, torn)
+        except DamageError as damage:
+            return self._skipped(segment, damage.what)
+        except FileNotFoundError as error:
+            return self._skipped(segment, f"{clean_line(str(error.filename))} is gone")
+
+    def _written(
+        self, segment: Segment, spans: list[Span], holes: dict[int, list[Span]], torn: list[TornRows]
+    ) -> dict[str, Any]:
+        with SegmentRows(segment, self._target.table, holes) as rows:
+            extent = _Measured(rows.chunks(spans), rows.designated)
+            self._form.write(self._path, rows.columns, extent)
+            again = _Measured(rows.chunks(spans), rows.designated)
+            found = self._form.compare(self._path, rows.columns, again)
+            expected = sum(high - low for low, high in spans)
+            if not found == again.extent.rows == extent.extent.rows == expected:
+                raise SalvageError(f"{clean_line(str(self._path))} has {found:,} of {expected:,} rows")
+            return self._told(segment, rows, extent.extent, torn)
+
+    def _told(self, segment: Segment, rows: SegmentRows, extent: Extent, torn: list[TornRows]) -> dict[str, Any]:
+        certain = [each for each in torn if not each.suspect]
+        problems = [*segment.problems, *rows.problems]
+        nanos = is_nanos(rows.columns[rows.designated].type_code)
+        return {
+            **self._address(),
+            "status": "partial" if certain or problems or rows.unresolved else "written",
+            "file": self._path.name,
+            "bytes": self._path.stat().st_size,
+            "sha256": sha256_of(self._path),
+            "rows": extent.rows,
+            "rows_left_out": self._choice.rows - extent.rows,
+            "unit": "ns" if nanos else "us",
+            "min_ts": extent.min_ts,
+            "max_ts": extent.max_ts,
+            "columns": [_column(column) for column in rows.columns],
+            "torn": [_torn(each) for each in torn[:_MAX_TORN]],
+            "torn_in_all": len(torn),
+            "symbols_not_named": rows.unresolved,
+            "problems": [_problem(each) for each in problems],
+        }
+
+    def _skipped(self, segment: Segment, why: str) -> dict[str, Any]:
+        self._path.unlink(missing_ok=True)
+        said = "; ".join([clean_line(why), *(_problem(each) for each in segment.problems[:3])])
+        return {
+            **self._address(), "status": "skipped", "why": said, "rows": 0, "rows_left_out": self._choice.rows,
+        }  # fmt: skip
+
+    def _address(self) -> dict[str, Any]:
+        choice = self._choice
+        return {
+            "name": choice.name, "wal": choice.wal, "segment": choice.segment,
+            "transactions": [
+                {"first": e.first, "last": e.last, "state": e.state, "rows": e.end_row - e.first_row}
+                for e in choice.events
+            ],
+        }  # fmt: skip
+
+
+class _Measured:
+    """Chunks passed on and measured on their way."""
+
+    def __init__(self, chunks: Iterator[Rows], designated: int) -> None:
+        self._chunks, self._designated = chunks, designated
+        self.extent = Extent()
+
+    def __iter__(self) -> Iterator[Rows]:
+        for rows in self._chunks:
+            self.extent = self.extent.with_rows(rows, self._designated)
+            yield rows
+
+
+def _column(column: Column) -> dict[str, str]:
+    return {"name": column.name, "type": column.type_name}
+
+
+def _torn(torn: TornRows) -> dict[str, Any]:
+    return {
+        "column": torn.column, "transaction": torn.event, "first_row": torn.first_row, "rows": torn.rows,
+        "what": torn.what, "suspect_only": torn.suspect,
+    }  # fmt: skip
+
+
+def _problem(problem: Problem) -> str:
+    return f"{problem.file.name}: {problem.what}"
+
+
+def summary_of(manifest: dict[str, Any]) -> str:
+    """Return a manifest in one line."""
+    partial = sum(said["status"] == "partial" for said in manifest["files"])
+    words = [f"{plural(manifest['rows'], 'row')} of {plural(len(manifest['files']), 'segment')}"]
+    if partial:
+        words.append(f"{partial} of them partial")
+    if manifest["rows_left_out"]:
+        words.append(f"{plural(manifest['rows_left_out'], 'row')} left out")
+    return ", ".join(words)
