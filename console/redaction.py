@@ -24,7 +24,7 @@ _PROSE = (
 )
 
 # `name = value` to the end of the line, with the name's neighbours: `pg.password=…`, `"api_key": …`, `REDIS_PASS=…`.
-_ASSIGNED = re.compile(rf"([\w.-]*{_NAME}[\w.-]*[\"'\]`]*[ \t]*(?:=>|[:=])[ \t]*)(\S[^\r\n]*)", re.I)
+_ASSIGNED = re.compile(rf"({_NAME}[\w.-]*[\"'\]`]*[ \t]*(?:=>|[:=])[ \t]*)(\S[^\r\n]*)", re.I)
 # `requirepass value` of a configuration file: the name begins the line.
 _DIRECTIVE = re.compile(rf"^([ \t]*[\w.-]*{_NAME}[\w.-]*[ \t]+)(?![:=])(\S[^\r\n]*)", re.I | re.M)
 # `… with password value …` of a log.
@@ -41,7 +41,7 @@ _CONTINUED = re.compile(r"\\\r?\n[ \t]*")
 _ENVIRONMENT = re.compile(r"^([ \t]*Environment[ \t]*=[ \t]*)([^\r\n]*)", re.M)
 _ASSIGNMENT = re.compile(r"""("[^"]*"|'[^']*'|\S+)""")
 _COMMAND = re.compile(
-    r"^([ \t]*(?:Exec\w+=|command=|Command Line:|java_command:|jvm_args:|\w*JAVA_\w+=))([^\r\n]*)", re.M
+    r"^([ \t]*(?:Exec\w+=|command=|Command Line:|java_command:|jvm_args:|\w*JAVA_\w+=)[ \t]*)([^\r\n]*)", re.M
 )
 _HARMLESS_VARIABLE = re.compile(
     r"JAVA_HOME|JAVA_VERSION|JDK_HOME|LANG|LC_\w+|TZ|PATH|LD_LIBRARY_PATH|QDB_\w+|SHELL|DISPLAY"

@@ -1,0 +1,85 @@
+"""The timeline and the report: order, loops, the times of copies, and text that means nothing to Markdown."""
+
+import datetime
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from console.cli import run
+from console.reporting import markdown
+from console.reporting.events import Event, Kind, folded
+from console.reporting.incident import left_to_do, read_incident
+from console.reporting.timeline import time_in_name
+from tests.unit.reporting.place import CANARIES, build
+
+
+def test_a_crash_loop_is_one_line_until_something_is_done() -> None:
+    crashes = [Event(100.0 + 80 * n, Kind.CRASH, "crash: SIGSEGV") for n in range(261)]
+    ends = [Event(101.0 + 80 * n, Kind.SERVICE, "questdb ended: SIGABRT") for n in range(261)]
+    action = Event(100.0 + 80 * 200.5, Kind.ACTION, "stop-server: done")
+    told = folded([*reversed(ends), *crashes, action])
+    assert [(e.kind, e.count) for e in told] == [
+        (Kind.CRASH, 201), (Kind.SERVICE, 201), (Kind.ACTION, 1), (Kind.CRASH, 60), (Kind.SERVICE, 60),
+    ]  # fmt: skip
+    assert (told[0].at, told[0].last) == (100.0, 100.0 + 80 * 200)
+
+
+def test_what_is_hours_apart_is_no_loop() -> None:
+    told = folded([Event(at, Kind.SERVICE, "questdb started") for at in (0.0, 800.0, 9_000.0)])
+    assert [(e.at, e.count) for e in told] == [(0.0, 2), (9_000.0, 1)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 10_000), st.sampled_from(Kind), st.sampled_from("abc"))))
+def test_no_event_is_lost_and_all_are_in_order(made: list[tuple[int, Kind, str]]) -> None:
+    told = folded([Event(float(at), kind, what) for at, kind, what in made])
+    assert sum(event.count for event in told) == len(made)
+    assert [event.at for event in told] == sorted(event.at for event in told)
+
+
+def test_the_time_in_a_name_is_local() -> None:
+    expected = datetime.datetime(2025, 11, 10, 3, 20, 30).astimezone().timestamp()
+    assert time_in_name("txn_seq.backup.20251110_032030") == expected
+    assert time_in_name("txn_seq.bak-2025-11-10T03:20:30") == expected
+    assert time_in_name("txn_seq.backup.20251399_992030") is None
+    assert time_in_name("txn_seq.old") is None
+
+
+@given(st.text())
+def test_foreign_text_is_no_markup(text: str) -> None:
+    shown = markdown.plain(text)
+    assert "\n" not in shown
+    for mark in "`*[]<>|":
+        assert shown.count(mark) == shown.count(f"\\{mark}")
+    inside = markdown.code(text)
+    assert "|" not in inside
+    assert "\n" not in inside
+    fence = inside[: len(inside) - len(inside.lstrip("`"))]
+    assert not inside or fence not in inside[len(fence) : len(inside) - len(fence)]
+
+
+def test_the_report_of_a_damaged_database(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings, database = build(tmp_path.resolve())
+    target = tmp_path / "report.md"
+    arguments = ["report", "--db-root", str(database.root), "--state-dir", str(tmp_path / "state")]
+    assert run([*arguments, "--to", str(target)]) == 0
+    assert str(target) in capsys.readouterr().out
+    text = target.read_text()
+    assert target.stat().st_mode & 0o777 == 0o600
+    for part in ("## What happened", "## What was done", "## What was lost", "## What is left to do"):
+        assert part in text
+    assert "**3 crashes, one cause**" in text
+    assert "a copy of altered's sequencer appears: txn_seq.backup.20251110_032600" in text
+    assert "Nothing was done from here." in text
+    assert "1. altered is broken: " in text
+    assert not any(canary in text for canary in CANARIES.values())
+    assert run([*arguments, "--to", str(target)]) == 8
+    assert "is not overwritten" in capsys.readouterr().err
+    assert run([*arguments, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["schema"], document["over"]) == (1, False)
+    assert [event["kind"] for event in document["events"]][:1] == ["crash"]
+    assert document["events"] == sorted(document["events"], key=lambda event: event["at"])
+    assert document["left_to_do"] == list(left_to_do(read_incident(settings)))
