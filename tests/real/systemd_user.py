@@ -22,18 +22,20 @@ if [ -n "$JOURNAL" ]; then
   echo $! > "$JOURNAL.pid"
   while [ ! -S /run/systemd/journal/stdout ]; do sleep 0.05; done
 fi
-exec /lib/systemd/systemd --user --log-target=console
+exec /lib/systemd/systemd --user --log-target=$TARGET
 """
 
 
 class SystemdUser:
     """One service manager. `units` is where its unit files lie; `runtime` those that a reboot would remove.
 
-    With `journal` what its services say goes to a real journald, into that directory.
+    With `journal` what its services say goes to a real journald, into that directory; with `tells` also what it says
+    of them itself.
     """
 
-    def __init__(self, folder: Path, journal: Path | None = None) -> None:
+    def __init__(self, folder: Path, journal: Path | None = None, *, tells: bool = False) -> None:
         self.journal = journal
+        self.target = "journal" if tells else "console"
         self.run = folder / "run"
         self.home = folder / "home"
         self.units = self.home / ".config/systemd/user"
@@ -49,7 +51,8 @@ class SystemdUser:
         """What a client needs to reach it."""
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("DBUS_", "XDG_"))}
         journal = str(self.journal) if self.journal else ""
-        return {**inherited, "XDG_RUNTIME_DIR": str(self.run), "HOME": str(self.home), "JOURNAL": journal}
+        own = {"XDG_RUNTIME_DIR": str(self.run), "HOME": str(self.home), "JOURNAL": journal, "TARGET": self.target}
+        return {**inherited, **own}
 
     def start(self) -> None:
         """Start it and wait until it answers."""
