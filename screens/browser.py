@@ -1,244 +1,146 @@
-"""The browser: the tree of sequencers, copies and segments, the bytes of a file, and the record under the cursor."""
+"""The browser: its keys, and what each of them does."""
 
 import json
-import re
-from collections.abc import Sequence
-from pathlib import Path
 from typing import ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
-from textual.geometry import Size
-from textual.widget import Widget
 
-from console.diagnosis.model import Finding
-from console.questdb.layout import DatabaseRoot, TableDirectory
-from console.text import plural
-from console.widgets import figures, glyphs
-from console.widgets.choice import ChoiceList
-from console.widgets.frames import Box
-from console.widgets.hex_view import HexView
-from console.widgets.line import Line, Role, Span, crop, line, spread
-from console.widgets.pane import Bar, Framed, Pane
+from console.errors import WalmedicError
 from console.widgets.phrase import PhraseField
-from screens import browser_tree
-from screens.browser_file import OpenFile, Stamp, located
-from screens.frame import Answer, FramedScreen
-from screens.panes import record
-from screens.panes.record import RecordAt
+from screens import browser_places
+from screens.browser_panes import Area, BrowserPanes
+from screens.hex_keys import moving_keys
 
-_GO = re.compile(r"(?P<txn>t(?:xn)?\s*)?(?P<number>0x[0-9a-f]+|\d+)", re.IGNORECASE)
+_GOTO = "go to offset 0x… or decimal, or t… for a transaction:"
+_FILTER = "show files with:"
+_MOST_COPIED = 1 << 20  # bytes
 
 
-class Browser(FramedScreen):
+class Browser(BrowserPanes):
     """Tree, bytes and record. Everything is read only, by offset, and nothing is followed through a symbolic link."""
 
-    TITLE_WORD = "browser"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Back", id="back", tooltip="from the bytes to the tree, from the tree back"),
         Binding("tab", "switch", "Tree/bytes", id="switch", tooltip="go to the bytes, or to the tree"),
-        Binding("enter", "open", "Open", id="open", tooltip="unfold a folder, open a file"),
+        Binding("enter", "open", "Open", id="open", show=False, tooltip="unfold a folder, open a file"),
         Binding("g", "goto", "Go to", id="goto", tooltip="go to an offset (0x… or decimal) or a transaction (t…)"),
         Binding("n", "finding(1)", "Finding", id="finding", tooltip="go to the next finding, in whatever file"),
         Binding("N,p", "finding(-1)", "Finding before", id="finding-before", show=False, tooltip="the one before"),
+        Binding("c", "compare", "Compare", id="compare", tooltip="beside its copy, or the file chosen in the tree"),
+        Binding("slash", "filter", "Filter", id="filter", show=False, tooltip="list the files whose path has words"),
+        Binding("s", "segment", "Segment", id="segment", show=False, tooltip="go to the segment that the record names"),
+        Binding("backspace", "return", "Return", id="return", show=False, tooltip="to where the last jump began"),
+        Binding("1", "area('tree')", "Tree", id="pane-1", show=False, tooltip="go to the tree"),
+        Binding("2", "area('hex')", "Bytes", id="pane-2", show=False, tooltip="go to the bytes"),
+        Binding("3", "area('record')", "Record", id="pane-3", show=False, tooltip="go to the record, field by field"),
+        Binding("f", "whole", "Whole screen", id="whole", show=False, tooltip="give this pane the whole screen"),
         Binding("x", "rows", "Rows", id="rows", show=False, tooltip="rows follow records, or hold 16 bytes"),
-        Binding("r", "read_again", "Read again", id="read-again", show=False, tooltip="read the file again now"),
+        Binding("z", "zeros", "Zeros", id="zeros", show=False, tooltip="fold long runs of zeros, or show them all"),
+        Binding("v", "select", "Select", id="select", show=False, tooltip="begin a selection at the cursor, or end it"),
         Binding("y", "copy", "Copy", id="copy", show=False, tooltip="copy the record under the cursor as JSON"),
-        Binding("up,k", "up(-1)", "Up", id="up", show=False, tooltip="move up"),
-        Binding("down,j", "up(1)", "Down", id="down", show=False, tooltip="move down"),
-        Binding("left,h", "side(-1)", "Left", id="left", show=False, tooltip="move left, fold"),
-        Binding("right,l", "side(1)", "Right", id="right", show=False, tooltip="move right, unfold"),
-        Binding("pageup", "page(-1)", "Page up", id="page-up", show=False, tooltip="move up by a page"),
-        Binding("pagedown", "page(1)", "Page down", id="page-down", show=False, tooltip="move down by a page"),
-        Binding("home", "end(0)", "Start", id="start", show=False, tooltip="the first byte"),
-        Binding("end,G", "end(1)", "End", id="end", show=False, tooltip="the last byte"),
+        Binding(
+            "Y", "copy_hex", "Copy hex", id="copy-hex", show=False, tooltip="copy the selection, or the field, as hex"
+        ),
+        Binding("r", "read_again", "Read again", id="read-again", show=False, tooltip="read the file again now"),
+        Binding("e", "app.export", "Export", id="export", show=False, tooltip="keep this screen as picture and text"),
+        *moving_keys(),
         Binding("q", "app.back", "Leave", id="leave", show=False, tooltip="back to the dashboard"),
     ]
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._database: DatabaseRoot | None = None
-        self._tables: Sequence[TableDirectory] = ()
-        self._unfolded: frozenset[str] = frozenset()
-        self._listed: dict[str, browser_tree.Node] = {}
-        self._file: OpenFile | None = None
-        self._wanted = 0
-        self._changed = ""
-        self._finding: tuple[int, int, Finding] | None = None
-        self._error = ""
-        self._in_bytes = False
-        self._follow = True
-
-    def body(self) -> list[Widget]:
-        """Return the two lines about the file, the panes, and the field to go somewhere."""
-        self._tree = ChoiceList(id="tree", title="tree")
-        self._hex = HexView(id="hex")
-        self._record = Pane(record.build, id="record")
-        panes = Framed(self._tree, self._hex, self._record, arrange=_arrange, is_open=_is_open, id="browser")
-        field = PhraseField(id="goto", prompt="go to offset 0x… or decimal, or t… for a transaction:", paste=True)
-        field.display = False
-        return [Bar(id="path"), Bar(id="said"), panes, field]
-
-    def on_mount(self) -> None:
-        """List the tables in a thread."""
-        super().on_mount()
-        self._hex.open(None)
-        self._record.show(RecordAt(None, 0, "the record under the cursor is named here, field by field"))
-        self._draw()
-        root = Path(self.console.settings.questdb.db_root)
-        self.ask("tables", lambda: browser_tree.tables(root))
-
-    def on_unmount(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
-
-    def tick(self) -> None:
-        """See whether the file is still what it was."""
-        super().tick()
-        file = self._file
-        if file is not None:
-            changed = file.change(Stamp.of(file.path))
-            if changed != self._changed:
-                self._changed = changed
-                self._draw()
-
-    def on_answer(self, answer: Answer) -> None:
-        """Take what a thread brought: the tables, the tree, a file."""
-        base = f"{self._database.db}/" if self._database is not None else ""
-        # The tree is often listed beside the opening of a file: that it could be says nothing of the file.
-        if answer.error or answer.asked != "nodes":
-            self._error = answer.error.replace(base, "") if base else answer.error
-        if not answer.error:
-            if answer.asked == "tables":
-                self._database, self._tables = answer.value
-                first = self._tables[:1] and (str(self._tables[0].path), str(self._tables[0].sequencer))
-                broken = self._broken()
-                self._unfolded = frozenset(broken or first or ())
-                self._list()
-            elif answer.asked == "nodes":
-                self._show_tree(answer.value)
-            else:
-                self._show_file(answer.value)
-        self._draw()
-
-    # ---- the tree ----------------------------------------------------------------------------------------------------
-
-    def _broken(self) -> list[str]:
-        """Return the folders to unfold at first: those of tables that are not healthy."""
-        report = self.console.state.tables.data
-        worst = {table.directory for table in report.tables if table.findings} if report is not None else set()
-        return [str(table.path) for table in self._tables if table.directory in worst]
-
-    def _list(self) -> None:
-        found, unfolded = self._tables, self._unfolded
-        self.ask("nodes", lambda: browser_tree.nodes(found, unfolded))
-
-    def _show_tree(self, nodes: Sequence[browser_tree.Node]) -> None:
-        self._listed = {node.key: node for node in nodes}
-        width = max(10, self._tree.size.width - 4)
-        items = [browser_tree.item(node, self._unfolded, width) for node in nodes]
-        note = line(Span(plural(len(self._tables), "table"), Role.DIM)) if width > 28 else ()
-        self._tree.offer(items, note=note)
-        if self._file is not None and self._in_bytes:
-            self._tree.choose(str(self._file.path))
-
-    def _fold(self, key: str) -> None:
-        self._unfolded = self._unfolded ^ {key}
-        self._list()
-
-    # ---- the file ----------------------------------------------------------------------------------------------------
-
-    def read(self, path: Path, offset: int = 0) -> None:
-        """Open a file with the cursor at `offset`, in a thread."""
-        report, now = self.console.state.tables.data, self.console.wall_clock()
-        findings = [finding for table in report.tables for finding in table.findings] if report is not None else []
-        db = self._database.db if self._database is not None else path.parent
-        self._wanted = offset
-        self.ask("file", lambda: OpenFile(path, db, findings, now))
-
-    def _show_file(self, file: OpenFile) -> None:
-        if self._file is not None:
-            self._file.close()
-        self._file, self._changed = file, ""
-        self._in_bytes = True
-        self._tree.choose(str(file.path))
-        self._hex.open(file.hex_file(), self._wanted)
-
-    @on(HexView.Moved)
-    def _moved(self, event: HexView.Moved) -> None:
-        file = self._file
-        if file is None:
-            return
-        try:
-            found, said = file.record_at(event.offset), ""
-        except OSError as error:
-            found, said = None, f"cannot be read: {error.strerror}"
-        field = found.field_at(event.offset) if found is not None else None
-        if field is not None:
-            self._hex.mark_field(field.offset, field.end)
-        self._record.show(RecordAt(found, event.offset, said or "this byte belongs to no record that is known"))
-
-    # ---- keys --------------------------------------------------------------------------------------------------------
+    # ---- keys: where the cursor is -----------------------------------------------------------------------------------
 
     async def action_leave(self) -> None:
-        """From the field to the bytes, from the bytes to the tree, from the tree to the dashboard."""
-        field = self.query_one("#goto", PhraseField)
-        if field.display:
-            self._close_field(field)
-        elif self._in_bytes:
-            self._in_bytes = False
-            self._draw()
+        """From the field to the panes, from one pane to all, from the bytes to the tree, from the tree back."""
+        if self._field.display:
+            self._filtered = "" if self._at == "tree" else self._filtered
+            self._field.leave()
+            self._list()
+        elif self._hex.selecting:
+            self._hex.select()
+        elif self._alone:
+            self.action_whole()
+        elif self._at != "tree":
+            self.action_area("tree")
+        elif self._filtered:
+            self._filtered = ""
+            self._list()
         else:
             self.app.pop_screen()
 
+    def action_area(self, area: Area) -> None:
+        """Go to a pane."""
+        self._at = area if self._file is not None else "tree"
+        self._draw()
+        self._rearrange()
+
     def action_switch(self) -> None:
         """Change between tree and bytes."""
-        self._in_bytes = not self._in_bytes and self._file is not None
-        self._draw()
+        self.action_area("hex" if self._at == "tree" else "tree")
+
+    def action_whole(self) -> None:
+        """Give the pane with the cursor the whole screen, or take it back."""
+        self._alone = not self._alone
+        self._rearrange()
 
     def action_open(self) -> None:
         """Unfold a folder or open a file."""
         node = self._listed.get(self._tree.key)
-        if node is None or node.missing or self._in_bytes:
+        if node is None or node.missing or self._at != "tree":
             return
         if node.folder:
-            self._fold(node.key)
+            self._fold_folder(node.key)
         else:
             self.read(node.path)
 
     def action_up(self, steps: int) -> None:
-        """Move up or down."""
-        if self._in_bytes:
+        """Move up or down: by a row, by a line of the tree, by a field of the record."""
+        if self._at == "hex":
             self._hex.step_rows(steps)
-        else:
+        elif self._at == "tree":
             self._tree.move(steps)
+        elif self._file is not None and (target := self._file.field_beside(self._hex.cursor, steps)) is not None:
+            self._hex.go(target)
 
     def action_side(self, steps: int) -> None:
         """Move by a byte, or fold and unfold."""
-        if self._in_bytes:
+        if self._at != "tree":
             self._hex.step(steps)
             return
         node = self._listed.get(self._tree.key)
         if node is not None and node.folder and not node.missing and (node.key in self._unfolded) != (steps > 0):
-            self._fold(node.key)
+            self._fold_folder(node.key)
 
     def action_page(self, pages: int) -> None:
         """Move by a page."""
-        if self._in_bytes:
-            self._hex.page(pages)
-        else:
+        if self._at == "tree":
             self._tree.move(pages * 10)
+        else:
+            self._hex.page(pages)
 
     def action_end(self, last: int) -> None:
-        """Go to the first or the last byte."""
-        if self._in_bytes and self._file is not None:
+        """Go to the first or the last byte, the first or the last line of the tree."""
+        if self._at == "tree":
+            self._tree.move(len(self._listed) * (1 if last else -1))
+        elif self._file is not None:
             self._hex.go(self._file.size - 1 if last else 0)
+
+    # ---- keys: how bytes are shown -----------------------------------------------------------------------------------
 
     def action_rows(self) -> None:
         """Change between rows of records and rows of sixteen bytes."""
         self._follow = not self._follow
         self._hex.follow_records(self._follow)
+
+    def action_zeros(self) -> None:
+        """Fold long runs of zeros, or show them all."""
+        self._hex.toggle_folds()
+
+    def action_select(self) -> None:
+        """Begin a selection at the cursor, or end it."""
+        if self._file is not None:
+            self.action_area("hex")
+            self._hex.select()
 
     def action_read_again(self) -> None:
         """Open the file again, and list the tree anew."""
@@ -246,22 +148,105 @@ class Browser(FramedScreen):
         if self._file is not None:
             self.read(self._file.path, self._hex.cursor)
 
+    # ---- keys: to other places ---------------------------------------------------------------------------------------
+
     def action_finding(self, steps: int) -> None:
         """Go to the next finding that names a file there is, whatever file that is."""
         if self._database is None:
             return
-        found = located(self._database.root, self._database.db, self.console.state.tables.data)
+        found = browser_places.located(self._database.root, self._database.db, self.console.state.tables.data)
         if not found:
-            self._error = "no finding names a file that can be opened"
-            self._draw()
+            self._refuse("no finding names a file that can be opened")
             return
         at = (self._finding[0] + steps) % len(found) if self._finding is not None else (0 if steps > 0 else -1)
         at %= len(found)
         path, finding = found[at]
         self._finding = (at, len(found), finding)
-        self._unfolded |= {str(folder) for folder in path.parents}
-        self._list()
-        self.read(path, finding.offset or 0)
+        self._jump(path, finding.offset or 0)
+
+    def action_segment(self) -> None:
+        """Go to the segment that the record under the cursor names."""
+        file, database = self._file, self._database
+        if file is None or database is None:
+            return
+        record_here = file.record_at(self._hex.cursor)
+        table = browser_places.table_of(self._tables, file.path)
+        self.ask("place", lambda: browser_places.leads_to(record_here, file.path, table, database))
+
+    def action_return(self) -> None:
+        """Go back to where the last jump began."""
+        if self._trail:
+            self._show_place(*self._trail.pop())
+        else:
+            self._refuse("there was no jump to return from")
+
+    def action_compare(self) -> None:
+        """Show the open file beside the one chosen in the tree, else beside its copies, one after the other."""
+        file, database = self._file, self._database
+        node = self._listed.get(self._tree.key)
+        chosen = node.path if node is not None and not node.folder and not node.missing else None
+        if file is None or database is None:
+            self._refuse("open a file first: Enter in the tree")
+            return
+        table = browser_places.table_of(self._tables, file.path)
+        if self._at == "tree" and chosen is not None and chosen != file.path:
+            others = [chosen]
+        else:
+            others = browser_places.counterparts(table, file.path) if table is not None else []
+        if not others:
+            self._refuse("this file has no copy beside the table; choose the other file in the tree, then c")
+            return
+        from screens.browser_compare import Compare
+
+        self.app.push_screen(Compare(database, file.path, others, self._hex.cursor))
+
+    # ---- keys: typing ------------------------------------------------------------------------------------------------
+
+    def action_goto(self) -> None:
+        """Ask where to go."""
+        if self._file is not None:
+            self._at = "hex"
+            self._field.ask(_GOTO)
+
+    def action_filter(self) -> None:
+        """Ask for words that the paths of files must have."""
+        self._at = "tree"
+        self._field.ask(_FILTER, self._filtered)
+        self._draw()
+
+    @on(PhraseField.Typed)
+    def _typed(self, event: PhraseField.Typed) -> None:
+        if self._at == "tree":
+            self._filtered = event.text
+            self._list()
+
+    @on(PhraseField.Submitted)
+    def _submitted(self, event: PhraseField.Submitted) -> None:
+        self._field.leave()
+        if self._at == "tree":
+            return
+        try:
+            self._error = ""
+            self._go_to(browser_places.asked_for(event.text))
+        except WalmedicError as refused:
+            self._error = str(refused)
+        self._draw()
+
+    def _go_to(self, asked: browser_places.Asked) -> None:
+        file = self._file
+        if file is None:
+            return
+        offset = asked.number
+        if asked.transaction:
+            found = file.record_of(asked.number)
+            if found is None:
+                raise WalmedicError("this file has no record of that transaction")
+            offset = found.offset
+        self._hex.go(offset)
+        if offset >= file.size:
+            raise WalmedicError(f"offset {offset:#x} lies past the end; the file ends at {file.size:#x}")
+
+    # ---- keys: copies ------------------------------------------------------------------------------------------------
 
     def action_copy(self) -> None:
         """Copy the record under the cursor as JSON."""
@@ -272,87 +257,18 @@ class Browser(FramedScreen):
         document = {"file": str(self._file.path), "offset": found.offset, "record": found.title, "fields": fields}
         self.console.copy_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
 
-    def action_goto(self) -> None:
-        """Ask where to go."""
-        if self._file is not None:
-            field = self.query_one("#goto", PhraseField)
-            field.display = True
-            field.focus()
-
-    @on(PhraseField.Submitted)
-    def _go(self, event: PhraseField.Submitted) -> None:
-        field = self.query_one("#goto", PhraseField)
-        file = self._file
-        text = event.text.replace(",", "").replace("_", "").strip()
-        self._close_field(field)
-        match = _GO.fullmatch(text)
-        if file is None or match is None:
-            self._error = f"{text or 'nothing'} is neither an offset (0x1f, 31) nor a transaction (t31)"
-        elif match["txn"]:
-            found = file.record_of(int(match["number"], 0))
-            self._error = "" if found is not None else "this file has no record of that transaction"
-            if found is not None:
-                self._go_to(found.offset)
-        else:
-            self._error = ""
-            self._go_to(int(match["number"], 0))
-        self._draw()
-
-    def _go_to(self, offset: int) -> None:
-        self._in_bytes = True
-        if self._file is not None and offset >= self._file.size:
-            self._error = f"offset {offset:#x} lies past the end; the file ends at {self._file.size:#x}"
-        self._hex.go(offset)
-
-    def _close_field(self, field: PhraseField) -> None:
-        field.clear()
-        field.display = False
-        self.set_focus(None)
-
-    # ---- lines -------------------------------------------------------------------------------------------------------
-
-    def _draw(self) -> None:
-        self._tree.highlight(not self._in_bytes)
-        self._hex.highlight(self._in_bytes)
-        self.query_one("#path", Bar).show(self._path_line())
-        self.query_one("#said", Bar).show(crop(line(" ", self._said_line()), self.size.width))
-
-    def _path_line(self) -> Line:
-        file = self._file
-        if file is None:
-            return line(" ", Span("choose a file in the tree; n goes to the first finding", Role.DIM))
-        base = self._database.db if self._database is not None else file.path.parent
-        name = str(file.path.relative_to(base)) if file.path.is_relative_to(base) else str(file.path)
-        end = line(figures.size(file.size), Span(f"  {file.description.kind.value} ", Role.DIM))
-        return spread(line(" ", Span(name, Role.STRONG)), end, self.size.width)
-
-    def _said_line(self) -> Line:
-        if self._error:
-            return line(Span(f"{glyphs.BAD} ", Role.BAD), self._error)
-        if self._changed:
-            when = figures.clock(self._file.read_at) if self._file is not None else ""
-            return line(Span("! ", Role.WARN), self._changed, Span(f"; read at {when}, r reads again", Role.DIM))
-        if self._finding is not None and self._file is not None and self._finding[2] in self._file.findings:
-            at, count, finding = self._finding
-            return line(
-                Span(f"finding {at + 1} of {count}  ", Role.WARN),
-                Span(f"{finding.code.value} ", Role.STRONG),
-                finding.message,
-            )
-        return line(Span(self._file.description.summary, Role.DIM)) if self._file is not None else ()
-
-
-def _is_open(size: Size) -> bool:
-    return size.height >= 30
-
-
-def _arrange(size: Size) -> list[Box]:
-    """Return the tree at the left, the bytes at the right, the record below both."""
-    below = 8 if size.height < 30 else 14
-    tree = 24 if size.width < 110 else 36 if size.width < 160 else 44
-    tall = size.height - below
-    return [
-        Box("tree", 0, 0, tree, tall),
-        Box("hex", tree, 0, size.width - tree, tall, edge=True),
-        Box("record", 0, tall, size.width, below),
-    ]
+    def action_copy_hex(self) -> None:
+        """Copy what is selected, else the field under the cursor, as hexadecimal digits."""
+        if self._file is None:
+            return
+        start, end = self._hex.chosen
+        if end - start > _MOST_COPIED:
+            self._refuse(f"{end - start:,} bytes are selected; at most {_MOST_COPIED:,} can be copied")
+            return
+        try:
+            data = self._file.read(start, end - start)
+        except OSError as error:
+            self._refuse(f"cannot be read: {error.strerror}")
+            return
+        rows = [data[at : at + 32].hex(" ") for at in range(0, len(data), 32)]
+        self.console.copy_text("\n".join(rows) + "\n")

@@ -5,10 +5,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from console.diagnosis.inspection import FileDescription, Inspector, RecordView
-from console.diagnosis.model import DatabaseReport, Finding
+from console.diagnosis.model import Finding
+from console.questdb.reading import DbFile
+from console.questdb.zero_runs import zero_runs
 from console.widgets import figures
 from console.widgets.hex_line import HexFile, RowFacts
+from screens.browser_tree import owner_name
 
 _LABEL = 12  # cells for the seqTxn at the end of a record's first row
 
@@ -20,6 +26,8 @@ class Stamp:
     inode: int
     size: int
     mtime_ns: int
+    uid: int = 0
+    mode: int = 0
 
     @classmethod
     def of(cls, path: Path) -> "Stamp | None":
@@ -28,7 +36,7 @@ class Stamp:
             status = path.lstat()
         except OSError:
             return None
-        return cls(status.st_ino, status.st_size, status.st_mtime_ns)
+        return cls(status.st_ino, status.st_size, status.st_mtime_ns, status.st_uid, status.st_mode)
 
 
 class OpenFile:
@@ -60,6 +68,17 @@ class OpenFile:
         """Return the record of a transaction, None where this file has none."""
         return self._inspector.record_of(txn)
 
+    def field_beside(self, offset: int, steps: int) -> int | None:
+        """Return where the field `steps` fields from that at `offset` begins, in this record or the one beside it."""
+        record = self.record_at(offset)
+        if record is None:
+            return None
+        here = record.field_at(offset)
+        at = (record.fields.index(here) if here is not None else 0) + steps
+        if 0 <= at < len(record.fields):
+            return record.fields[at].offset
+        return record.offset - 1 if at < 0 else record.offset + record.size
+
     def close(self) -> None:
         """Close the file."""
         self._inspector.close()
@@ -75,7 +94,20 @@ class OpenFile:
             self._facts,
             self._tail(),
             _LABEL if labelled else 0,
+            self._borders(),
         )
+
+    def _borders(self) -> tuple[int, ...]:
+        """Return the end of the records that are used: zeros before it mean another thing than zeros after it."""
+        about = self.description
+        if about.record_base is None or not about.record_size or about.record_count is None:
+            return ()
+        return (about.record_base, about.record_base + about.record_count * about.record_size)
+
+    def owner(self) -> str:
+        """Return owner and mode, e.g. `questdb 0644`."""
+        status = self.stamp
+        return f"{owner_name(status.uid)} {status.mode & 0o7777:04o}" if status is not None else ""
 
     def change(self, now: Stamp | None) -> str:
         """Return what has become of the file since it was opened, empty where nothing has."""
@@ -90,6 +122,8 @@ class OpenFile:
             return f"the file shrank from {figures.count(then.size)} to {figures.count(now.size)} bytes"
         if now.size > then.size:
             return f"the file grew from {figures.count(then.size)} to {figures.count(now.size)} bytes"
+        if now.mtime_ns == then.mtime_ns:
+            return "its owner or its mode was changed"
         return "the file was written to"
 
     def _facts(self, offset: int, count: int) -> RowFacts:
@@ -114,13 +148,15 @@ def _same(root: Path, relative: str, path: Path) -> bool:
     return any((base / relative) == path for base in (root, root / "db", root.parent))
 
 
-def located(root: Path, db: Path, report: DatabaseReport | None) -> list[tuple[Path, Finding]]:
-    """Return all findings that point at a file there is, with its path, in the order of the report."""
-    found = []
-    for table in report.tables if report is not None else ():
-        for finding in table.findings:
-            bases = (db, root) if finding.file else ()
-            path = next((base / str(finding.file) for base in bases if (base / str(finding.file)).is_file()), None)
-            if path is not None:
-                found.append((path, finding))
-    return found
+def zeros_of(path: Path) -> NDArray[np.int64]:
+    """Return the runs of zeros of a file, none where it cannot be read; blocks while it looks."""
+    try:
+        with DbFile(canonical(path)) as file:
+            return zero_runs(file)
+    except OSError:
+        return np.empty((0, 2), np.int64)
+
+
+def canonical(path: Path) -> Path:
+    """Return the path as readers want it: the way to the file may hold links, the file itself may be none."""
+    return path.parent.resolve() / path.name

@@ -1,19 +1,33 @@
-"""What the browser's tree lists: of each table the sequencer, its copies, the WAL segments."""
+"""What the browser's tree lists: of each table the sequencer, its copies, the WAL segments, with owner and verdict."""
 
+import functools
 import os
+import pwd
 import stat
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from console.diagnosis.model import DatabaseReport, Severity, Verdict
 from console.questdb.layout import DatabaseRoot, TableDirectory
-from console.text import clean_line
+from console.text import clean_line, plural
 from console.widgets import figures, glyphs
 from console.widgets.choice import Item
-from console.widgets.line import Line, Role, Span, cells, line, spread
+from console.widgets.line import BLANK, Line, Role, Span, cells, left, line, right, spread
 
 _MOST = 4_000  # entries of one directory; more would be no list to read
+_MOST_FOUND = 1_000  # files that a filter lists
 _TABLE_FILES = ("_txn", "_meta", "_cv")
+_SEGMENT_FILES = ("_event", "_event.i", "_meta")
+_WIDE = 46  # cells from which on owners are shown
+_MARKS = {
+    Verdict.HEALTHY: Span(f"{glyphs.OK} healthy", Role.OK),
+    Verdict.AT_RISK: Span(f"{glyphs.WARN} AT RISK", Role.WARN),
+    Verdict.BROKEN: Span(f"{glyphs.BAD} BROKEN", Role.BAD),
+    Verdict.UNKNOWN: Span(f"{glyphs.UNKNOWN} UNKNOWN", Role.WARN),
+    Severity.DAMAGE: Span(glyphs.BAD, Role.BAD),
+    Severity.RISK: Span(glyphs.WARN, Role.WARN),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +40,53 @@ class Node:
     size: int | None = None
     missing: bool = False
     note: str = ""
+    owner: str = ""
+    label: str = ""  # shown in place of the name
 
     @property
     def key(self) -> str:
         """Return what names the node in a list."""
         return str(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What the diagnosis says of the paths of a database: a verdict for each table, the worst finding for the rest."""
+
+    by_path: Mapping[str, Verdict | Severity] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, database: DatabaseRoot, report: DatabaseReport | None) -> "Marks":
+        """Return the marks of a report; what lies above a damaged file carries its mark too."""
+        marks: dict[str, Verdict | Severity] = {}
+        for table in report.tables if report is not None else ():
+            for finding in table.findings:
+                if finding.file is None or finding.severity is Severity.NOTE:
+                    continue
+                path = database.db / finding.file
+                for above in (path, *path.parents):
+                    if above == database.db:
+                        break
+                    if marks.get(str(above)) is not Severity.DAMAGE:
+                        marks[str(above)] = finding.severity
+            marks[str(database.db / table.directory)] = table.verdict
+        return cls(marks)
+
+
+class _All:
+    """Contains everything: a tree that is unfolded throughout."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+
+@functools.lru_cache(maxsize=256)
+def owner_name(uid: int) -> str:
+    """Return the name of a user, the number where there is none."""
+    try:
+        return clean_line(pwd.getpwuid(uid).pw_name)
+    except KeyError:
+        return str(uid)
 
 
 def tables(root: Path) -> tuple[DatabaseRoot, tuple[TableDirectory, ...]]:
@@ -40,11 +96,11 @@ def tables(root: Path) -> tuple[DatabaseRoot, tuple[TableDirectory, ...]]:
     return database, tuple(sorted(found, key=lambda table: (table.system, table.name)))
 
 
-def nodes(found: Iterable[TableDirectory], unfolded: frozenset[str]) -> list[Node]:
+def nodes(found: Iterable[TableDirectory], unfolded: Container[str]) -> list[Node]:
     """Return the lines of the tree; a folder shows what is in it while it is unfolded."""
     listed: list[Node] = []
     for table in found:
-        listed.append(Node(table.path, 0, True))
+        listed.append(_node(table.path, 0, folder=True) or Node(table.path, 0, True, missing=True))
         if str(table.path) not in unfolded:
             continue
         if not table.sequencer.is_dir():
@@ -57,13 +113,40 @@ def nodes(found: Iterable[TableDirectory], unfolded: frozenset[str]) -> list[Nod
             listed.append(Node(wal.path, 1, True, note=f"{len(wal.segments)} seg"))
             if str(wal.path) in unfolded:
                 for segment in wal.segments:
-                    listed.extend(_folder(wal.segment(segment), 2, unfolded, only=("_event", "_event.i", "_meta")))
+                    listed.extend(_folder(wal.segment(segment), 2, unfolded, only=_SEGMENT_FILES))
         listed.extend(_files(table.path, 1, _TABLE_FILES))
     return listed
 
 
-def _folder(path: Path, depth: int, unfolded: frozenset[str], only: tuple[str, ...] = ()) -> list[Node]:
-    listed = [Node(path, depth, True)]
+def matching(database: DatabaseRoot, found: Iterable[TableDirectory], text: str) -> list[Node]:
+    """Return the files whose path under db/ has all the words of `text` in it, as a flat list."""
+    words = text.lower().split()
+    listed: list[Node] = []
+    for table in found:
+        for node in nodes((table,), _All()):
+            name = str(node.path.relative_to(database.db))
+            if not node.folder and all(word in name.lower() for word in words):
+                listed.append(Node(node.path, 0, False, node.size, node.missing, node.note, node.owner, name))
+                if len(listed) >= _MOST_FOUND:
+                    return listed
+    return listed
+
+
+def _node(path: Path, depth: int, *, folder: bool) -> Node | None:
+    """Return a folder or a regular file as the file system has it; None where it is neither, or gone."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    if folder or stat.S_ISDIR(status.st_mode):
+        return Node(path, depth, True, owner=owner_name(status.st_uid))
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return Node(path, depth, False, status.st_size, owner=owner_name(status.st_uid))
+
+
+def _folder(path: Path, depth: int, unfolded: Container[str], only: tuple[str, ...] = ()) -> list[Node]:
+    listed = [_node(path, depth, folder=True) or Node(path, depth, True)]
     if str(path) not in unfolded:
         return listed
     if only:
@@ -74,40 +157,49 @@ def _folder(path: Path, depth: int, unfolded: frozenset[str], only: tuple[str, .
     except OSError as error:
         return [*listed, Node(path / "?", depth + 1, False, missing=True, note=error.strerror or "")]
     for name in names:
-        inside = path / name
-        try:
-            status = inside.lstat()
-        except OSError:
-            continue
-        if stat.S_ISDIR(status.st_mode):
-            listed.extend(_folder(inside, depth + 1, unfolded))
-        elif stat.S_ISREG(status.st_mode):
-            listed.append(Node(inside, depth + 1, False, status.st_size))
+        node = _node(path / name, depth + 1, folder=False)
+        if node is not None and node.folder:
+            listed.extend(_folder(path / name, depth + 1, unfolded))
+        elif node is not None:
+            listed.append(node)
     return listed
 
 
-def _files(folder: Path, depth: int, names: tuple[str, ...]) -> list[Node]:
-    listed = []
-    for name in names:
-        try:
-            status = (folder / name).lstat()
-        except OSError:
-            continue
-        if stat.S_ISREG(status.st_mode):
-            listed.append(Node(folder / name, depth, False, status.st_size))
-    return listed
+def _files(folder: Path, depth: int, names: Sequence[str]) -> list[Node]:
+    found = (_node(folder / name, depth, folder=False) for name in names)
+    return [node for node in found if node is not None and not node.folder]
 
 
-def item(node: Node, unfolded: frozenset[str], width: int) -> Item:
-    """Return the node as a line of the list: name at the left, size or state at the right where there is room."""
-    mark = (glyphs.OPEN if node.key in unfolded else glyphs.CLOSED) if node.folder else " "
-    role = Role.STRONG if node.depth == 0 else Role.PLAIN
-    said = node.note if node.folder or node.note else figures.size(node.size).replace(" ", "")
-    end: Line = line(Span(said, Role.DIM))
+def item(node: Node, *, unfolded: Container[str], width: int, marks: Marks) -> Item:
+    """Return the node as a line of the list: name at the left, owner, size and verdict at the right as room allows."""
+    fold = (glyphs.OPEN if node.key in unfolded else glyphs.CLOSED) if node.folder else " "
+    role = Role.STRONG if node.depth == 0 and node.folder else Role.PLAIN
     if node.missing:
-        mark, role, end = glyphs.BAD, Role.BAD, line(Span(node.note or "missing", Role.BAD))
-    name = line(" " * node.depth, Span(f"{mark} ", role if node.missing else Role.DIM))
-    name = line(name, Span(clean_line(node.path.name), role))
-    if not node.missing and cells(name) + cells(end) + 1 > width:
-        return Item(node.key, name)
+        fold, role = glyphs.BAD, Role.BAD
+    name = line(" " * node.depth, Span(f"{fold} ", role if node.missing else Role.DIM))
+    name = line(name, Span(clean_line(node.label or node.path.name), role))
+    ends = _ends(node, width, marks.by_path.get(node.key))
+    end = next((each for each in ends if cells(name) + cells(each) + 1 <= width), ends[-1])
     return Item(node.key, spread(name, end, width))
+
+
+def _ends(node: Node, width: int, mark: Verdict | Severity | None) -> list[Line]:
+    """Return what may stand at the right end of a node's line, the longest first."""
+    if node.missing:
+        return [line(Span(node.note or "missing", Role.BAD))]
+    sign = _MARKS.get(mark, Span("")) if mark is not None else Span("")
+    short = line(Span(sign.text[:1], sign.role))
+    if node.folder and node.depth == 0:
+        return [line(sign), short]
+    said = node.note if node.folder else figures.size(node.size).replace(" ", "")
+    size = line(Span(said, Role.DIM))
+    brief = line(size, " ", short) if sign.text else size
+    if width < _WIDE:
+        return [brief, short, BLANK]
+    columns = line(left(line(Span(node.owner, Role.DIM)), 9), right(size, 8), " ", left(short, 1) if sign.text else " ")
+    return [columns, brief, short, BLANK]
+
+
+def said_of(found: Sequence[TableDirectory], listed: int, text: str) -> str:
+    """Return what the tree's rule says at its end."""
+    return f"{plural(listed, 'file')} match" if text else plural(len(found), "table")

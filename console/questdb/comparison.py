@@ -50,8 +50,8 @@ class Progress:
 class Comparison:
     """What `compare` found. `starts` (int64) and `relations` (uint8) name the stretches in ascending order.
 
-    `units` counts the units that differ among those both files have; `only_zeros` says that what only the longer file
-    has is nothing but zeros, e.g. room that the server allocated and never wrote.
+    `units` counts the units that differ among those both files have, the header left out; `only_zeros` says that what
+    only the longer file has is nothing but zeros, e.g. room that the server allocated and never wrote.
     """
 
     base: int
@@ -73,6 +73,11 @@ class Comparison:
     def equal(self) -> bool:
         """Return whether both files hold the same bytes."""
         return self.complete and not self.relations.any()
+
+    @property
+    def header_differs(self) -> bool:
+        """Return whether the header is not the same in both files."""
+        return bool(self.base and self.count and self.relations[0])
 
     def stretch(self, number: int) -> Stretch:
         """Return the stretch `number`, from 0."""
@@ -119,7 +124,8 @@ def compare(left: DbFile, right: DbFile, base: int = 0, unit: int = 16, progress
         got = min(left.read_into(at, views[0]), right.read_into(at, views[1]))
         if got < size:
             shared, size = at + got, got
-        units += _chunk(found, views[0][:size], views[1][:size], at, size if at < base else unit)
+        differing = _chunk(found, views[0][:size], views[1][:size], at, size if at < base else unit)
+        units += differing if at >= base else 0
         at += size
         state.done = at
     sizes = (left.size, right.size) if shared >= state.total else (min(left.size, shared), min(right.size, shared))

@@ -1,7 +1,8 @@
 """A list of lines with a cursor. What the lines say is its user's matter."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from textual.message import Message
 
@@ -18,6 +19,18 @@ class Item:
     content: Line
 
 
+class Keyed(Protocol):
+    """What has a key of its own."""
+
+    @property
+    def key(self) -> str:
+        """Return what names it in a list."""
+        ...
+
+
+MakeItem = Callable[..., Item]  # (value, width=cells) -> the item for it
+
+
 class ChoiceList(Pane):
     """Items one below the other, the chosen one marked by a glyph and a colour, always in sight."""
 
@@ -29,9 +42,11 @@ class ChoiceList(Pane):
 
     def __init__(self, *, id: str, title: str = "") -> None:
         super().__init__(self._content, id=id)
-        self._title = title
+        self.title = title
         self._items: tuple[Item, ...] = ()
         self._note: Line = BLANK
+        self._make: MakeItem | None = None
+        self._values: dict[str, Any] = {}
         self._first = 0
         self.key = ""
 
@@ -43,6 +58,11 @@ class ChoiceList(Pane):
         wanted = self.key if self.key in keys else key
         self._choose(wanted if wanted in keys else (keys[0] if keys else ""))
         self.show(self._items)
+
+    def offer_by_width(self, values: Sequence[Keyed], make: MakeItem, note: Line = BLANK) -> None:
+        """Offer one item for each value, made for the width there is at each drawing, only while it is in sight."""
+        self._make, self._values = make, {value.key: value for value in values}
+        self.offer([Item(value.key, BLANK) for value in values], note=note)
 
     def choose(self, key: str) -> None:
         """Put the cursor on the item `key`."""
@@ -69,10 +89,14 @@ class ChoiceList(Pane):
         first = max(0, min(self._first, top), at - room.height + 1)
         self._first = min(first, max(0, len(items) - room.height))
         lines = []
-        for item in items[self._first : self._first + room.height]:
+        for item in self._made(items[self._first : self._first + room.height], room.width - 1):
             if item.key and item.key == self.key:
                 text = left(item.content, room.width - 1)
                 lines.append(line(Span(glyphs.HERE, Role.ACCENT), recast(text, Role.CURSOR)))
             else:
                 lines.append(line(" ", item.content))
-        return Content(self._title, tuple(lines), self._note)
+        return Content(self.title, tuple(lines), self._note)
+
+    def _made(self, items: Sequence[Item], width: int) -> Sequence[Item]:
+        make = self._make
+        return items if make is None else [make(self._values[item.key], width=width) for item in items]

@@ -14,6 +14,7 @@ from console.widgets.hex_rows import HexRows
 from console.widgets.line import Line, Role, Span, line
 from console.widgets.pane import Content, Pane, Room
 
+_NARROW = 44  # cells up to which the rule says less
 _NOTHING = object()  # what a pane without a file shows
 
 
@@ -235,7 +236,8 @@ class HexView(Pane):
             start, end = self.chosen
             at = line(Span(f"{figures.count(end - start)} bytes selected", Role.KEY))
         else:
-            at = line(Span(f"{self.cursor:#x} = {figures.count(self.cursor)}", Role.DIM))
+            decimal = f" = {figures.count(self.cursor)}" if room.width > _NARROW else ""
+            at = line(Span(f"{self.cursor:#x}{decimal}", Role.DIM))
         return Content(f"hex, {what}", tuple(lines), at)
 
     def _line(self, file: HexFile, number: int, look: Look) -> Line:
@@ -249,8 +251,9 @@ class HexView(Pane):
         fold = self._folds.fold_at(row)
         if fold is not None:
             last, length = self._rows.bytes_of(fold.end - 1)
+            begins, _ = self._rows.bytes_of(max(fold.first, fold.end - max(1, self._rows.record // self._rows.per_row)))
             return fold_line(
-                offset, last + length, fold.end - fold.first, file.facts(offset, count), file.facts(last, length), look
+                offset, last + length, fold.end - fold.first, file.facts(offset, count), file.facts(begins, 1), look
             )
         try:
             data = file.source.read(offset, count)

@@ -44,6 +44,20 @@ class PhraseField(LineWidget, can_focus=True):
         """Forget what was typed."""
         self._set("")
 
+    def ask(self, prompt: str, text: str = "") -> None:
+        """Come into sight with another prompt and take the keys."""
+        self._prompt = prompt
+        self.text = text
+        self.display = True
+        self._draw()
+        self.focus()
+
+    def leave(self) -> None:
+        """Go out of sight; the keys are the screen's again."""
+        self.text = ""
+        self.display = False
+        self.screen.set_focus(None)
+
     def on_key(self, event: Key) -> None:
         """Take one key."""
         if event.key == "enter":

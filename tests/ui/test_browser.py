@@ -5,15 +5,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.screen import Screen
 
 from console.app import ConsoleApp
 from console.questdb.layout import DatabaseRoot
 from console.settings import QuestDBSettings, Settings
 from console.widgets.hex_view import HexView
 from screens.browser import Browser
+from screens.browser_compare import Compare
 from screens.dashboard import Dashboard
 from tests.ui import samples
 from tests.ui.conftest import MakeApp
@@ -40,6 +43,11 @@ async def browsing(
         await settled(pilot)
         assert isinstance(app.screen, Browser)
         yield pilot, app
+
+
+def on_top(app: ConsoleApp) -> type[Screen[Any]]:
+    """Return what kind of screen is on top."""
+    return type(app.screen)
 
 
 async def to_log(pilot: Pilot[int]) -> HexView:
@@ -177,10 +185,10 @@ async def test_escape_goes_from_bytes_to_tree_to_dashboard(
     async with browsing(console, settings, database) as (pilot, app):
         await to_log(pilot)
         await pilot.press("escape")
-        assert isinstance(app.screen, Browser)
+        assert on_top(app) is Browser
         await pilot.press("escape")
         await settled(pilot)
-        assert isinstance(app.screen, Dashboard)
+        assert on_top(app) is Dashboard
 
 
 async def test_a_directory_that_is_no_database_is_said(console: MakeApp, settings: Settings, tmp_path: Path) -> None:
@@ -189,3 +197,233 @@ async def test_a_directory_that_is_no_database_is_said(console: MakeApp, setting
         await pilot.press("b")
         await settled(pilot)
         assert "name the directory that holds db/" in shown(app)
+
+
+# ---- places, the tree, copies --------------------------------------------------------------------------------------
+
+
+async def test_the_tree_is_filtered_as_one_types_and_escape_takes_the_filter_back(
+    console: MakeApp, settings: Settings, database: DatabaseRoot
+) -> None:
+    async with browsing(console, settings, database) as (pilot, app):
+        before = shown(app)
+        assert "kinds~6" in before
+        await pilot.press("slash")
+        await typed(pilot, "hourly _event")
+        tree = [row[:36] for row in shown(app).splitlines()]
+        assert any("hourly~7/wal1/0/_event" in row for row in tree)
+        assert not any("kinds~6" in row for row in tree)
+        await pilot.press("enter", "enter")
+        await settled(pilot)
+        assert "segment events" in shown(app)
+        await pilot.press("escape")
+        await pilot.press("escape")
+        await settled(pilot)
+        assert "kinds~6" in shown(app)
+        await pilot.press("slash")
+        await typed(pilot, "zzz")
+        await pilot.press("escape")
+        await settled(pilot)
+        assert "kinds~6" in shown(app)
+
+
+async def test_the_tree_says_verdict_owner_and_size(
+    console: MakeApp, settings: Settings, database: DatabaseRoot
+) -> None:
+    import pwd
+
+    async with browsing(console, settings, database, size=(200, 50)) as (pilot, app):
+        await to_log(pilot)
+        rows = [row[:60] for row in shown(app).splitlines()]
+        table = next(row for row in rows if TABLE in row and "/" not in row)
+        assert "✗ BROKEN" in table
+        assert "✓ healthy" in next(row for row in rows if "kinds~6" in row)
+        log = next(row for row in rows if "_txnlog " in row and "▌" in row)
+        owner = pwd.getpwuid((database.db / TABLE / "txn_seq" / "_txnlog").stat().st_uid).pw_name
+        assert owner in log
+        assert "4.0KiB" in log
+        assert "✗" in log
+
+
+async def test_from_a_record_to_its_event_and_back(
+    console: MakeApp, settings: Settings, database: DatabaseRoot
+) -> None:
+    async with browsing(console, settings, database) as (pilot, app):
+        view = await to_log(pilot)
+        await pilot.press("g")
+        await typed(pilot, "t2")
+        await pilot.press("enter")
+        await settled(pilot)
+        at = view.cursor
+        await pilot.press("s")
+        await settled(pilot)
+        assert f"{TABLE}/wal1/0/_event" in shown(app)
+        assert "event 1" in shown(app)
+        await pilot.press("backspace")
+        await settled(pilot)
+        assert f"{TABLE}/txn_seq/_txnlog" in shown(app)
+        assert view.cursor == at
+        await pilot.press("g")
+        await typed(pilot, "t20")
+        await pilot.press("enter", "s")
+        await settled(pilot)
+        assert "names no segment" in shown(app).splitlines()[2]
+
+
+async def test_a_segment_that_was_purged_is_said(console: MakeApp, settings: Settings, database: DatabaseRoot) -> None:
+    import shutil
+
+    async with browsing(console, settings, database) as (pilot, app):
+        await to_log(pilot)
+        shutil.rmtree(database.db / TABLE / "wal1")
+        await pilot.press("g")
+        await typed(pilot, "t2")
+        await pilot.press("enter", "s")
+        await settled(pilot)
+        assert "wal1/0/_event is gone: applied segments are purged" in shown(app).splitlines()[2]
+
+
+async def test_runs_of_zeros_take_one_line_and_open_where_one_goes_into_them(
+    console: MakeApp, settings: Settings, database: DatabaseRoot
+) -> None:
+    async with browsing(console, settings, database) as (pilot, app):
+        await to_log(pilot)
+        assert "zeros, 3,752 bytes in 268 rows" in shown(app)
+        await pilot.press("g")
+        await typed(pilot, "t 100")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert "zeros, " not in shown(app)
+        assert "seqTxn 100" in shown(app)
+        await pilot.press("g")
+        await typed(pilot, "t9")
+        await pilot.press("enter", "down", "down")
+        await settled(pilot)
+        assert "zeros, " in shown(app)
+        await pilot.press("z")
+        await settled(pilot)
+        assert "zeros, " not in shown(app)
+
+
+async def test_a_selection_is_copied_as_hex_and_a_record_as_json(
+    console: MakeApp, settings: Settings, database: DatabaseRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import json
+
+    copied: list[str] = []
+    monkeypatch.setattr(ConsoleApp, "copy_text", lambda self, text: copied.append(text))
+    async with browsing(console, settings, database) as (pilot, app):
+        await to_log(pilot)
+        await pilot.press("g")
+        await typed(pilot, "0x4c")
+        await pilot.press("enter", "v", "right", "right", "down")
+        await settled(pilot)
+        assert "17 bytes selected" in shown(app)
+        await pilot.press("Y")
+        log = (database.db / TABLE / "txn_seq" / "_txnlog").read_bytes()
+        assert bytes.fromhex(copied[-1]) == log[0x4C : 0x4C + 17]
+        await pilot.press("escape", "y")
+        document = json.loads(copied[-1])
+        assert document["record"] == "record of seqTxn 1"
+        assert document["fields"]["walId"] == "1"
+        await pilot.press("Y")
+        assert len(bytes.fromhex(copied[-1])) == 4  # the field under the cursor
+
+
+async def test_a_digit_goes_to_a_pane_and_f_gives_it_the_whole_screen(
+    console: MakeApp, settings: Settings, database: DatabaseRoot
+) -> None:
+    async with browsing(console, settings, database, size=(80, 24)) as (pilot, app):
+        view = await to_log(pilot)
+        await pilot.press("f")
+        await settled(pilot)
+        assert "── tree" not in shown(app)
+        assert "28 bytes a record" in shown(app)
+        await pilot.press("1")
+        await settled(pilot)
+        assert "── tree" in shown(app)
+        assert "bytes a record" not in shown(app)
+        await pilot.press("f", "3", "home")
+        await settled(pilot)
+        before = view.cursor
+        await pilot.press("down")
+        await settled(pilot)
+        assert view.cursor > before
+
+
+# ---- two files -------------------------------------------------------------------------------------------------------
+
+
+async def test_two_files_scroll_together_and_what_differs_is_found_and_summed_up(
+    console: MakeApp, settings: Settings, database: DatabaseRoot
+) -> None:
+    backup = database.db / TABLE / "txn_seq.backup.20251110_032600" / "_txnlog"
+    with backup.open("r+b") as stream:
+        stream.truncate(76 + 28 * 100)
+        stream.seek(76 + 28 * 4 + 9)
+        stream.write(b"\x07")
+    async with browsing(console, settings, database) as (pilot, app):
+        await to_log(pilot)
+        await pilot.press("c")
+        await settled(pilot)
+        assert on_top(app) is Compare
+        text = shown(app)
+        assert f"left  {TABLE}/txn_seq/_txnlog" in text
+        assert f"right {TABLE}/txn_seq.backup.20251110_032600/_txnlog" in text
+        assert "header and 1 record differ; 44 records only left, all" in text
+        left, right = app.screen.query_one("#left", HexView), app.screen.query_one("#right", HexView)
+        await pilot.press("home", "n")
+        await settled(pilot)
+        assert left.cursor == right.cursor == 76 + 28 * 4
+        assert "≠ walId" in shown(app)
+        assert "record 5  ≠ differ" in shown(app)
+        await pilot.press("n")
+        await settled(pilot)
+        assert left.cursor == 76 + 28 * 100
+        assert "records 101–144  ← only left" in shown(app)
+        assert "end of file" in shown(app)
+        await pilot.press("n")
+        await settled(pilot)
+        assert "no difference after this place" in shown(app)
+        await pilot.press("p", "p")
+        await settled(pilot)
+        assert left.cursor == 0
+        assert "≠ maxTxn" in shown(app)
+        await pilot.press("g")
+        await typed(pilot, "t7")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert left.cursor == right.cursor == 76 + 28 * 6
+        await pilot.press("escape")
+        await settled(pilot)
+        assert on_top(app) is Browser
+
+
+async def test_two_files_of_any_kind_are_compared_by_rows(
+    console: MakeApp, settings: Settings, database: DatabaseRoot
+) -> None:
+    async with browsing(console, settings, database) as (pilot, app):
+        await to_log(pilot)
+        await pilot.press("tab", "up", "c")
+        await settled(pilot)
+        assert on_top(app) is Compare
+        assert "rows differ" in shown(app)
+        await pilot.press("end", "pageup", "x", "y", "r")
+        await settled(pilot)
+        backup = database.db / TABLE / "txn_seq" / "_meta.0"
+        backup.unlink()
+        app.take()
+        await settled(pilot)
+        assert "right: the file is gone" in shown(app)
+
+
+async def test_a_file_without_a_copy_says_how_to_choose_another(
+    console: MakeApp, settings: Settings, database: DatabaseRoot
+) -> None:
+    async with browsing(console, settings, database) as (pilot, app):
+        assert isinstance(app.screen, Browser)
+        app.screen.read(database.db / TABLE / "_txn")
+        await settled(pilot)
+        await pilot.press("c")
+        await settled(pilot)
+        assert "choose the other file in the tree" in shown(app).splitlines()[2]

@@ -1,0 +1,51 @@
+"""The two lines above the browser's panes: which file this is, and what there is to say of it."""
+
+from pathlib import Path
+
+from console.diagnosis.model import Finding
+from console.text import clean_line
+from console.widgets import figures, glyphs
+from console.widgets.line import Line, Role, Span, crop, line, spread
+from screens.browser_file import OpenFile
+
+Numbered = tuple[int, int, Finding]  # which finding of how many
+
+
+def shown_path(path: Path, base: Path | None) -> str:
+    """Return a path below `base`, else the whole one, clean."""
+    return clean_line(str(path.relative_to(base) if base is not None and path.is_relative_to(base) else path))
+
+
+def path_line(file: OpenFile | None, base: Path | None, width: int) -> Line:
+    """Return path, owner, size and kind of the open file."""
+    if file is None:
+        return line(" ", Span("choose a file in the tree; n goes to the first finding", Role.DIM))
+    about = line(
+        Span(f"{file.owner()}  ", Role.DIM),
+        figures.size(file.size),
+        Span(f"  {file.description.kind.value} ", Role.DIM),
+    )
+    return spread(line(" ", Span(shown_path(file.path, base), Role.STRONG)), about, width)
+
+
+def said_line(file: OpenFile | None, error: str, changed: str, finding: Numbered | None, width: int) -> Line:
+    """Return what matters most: an error, a change of the file, the finding that was gone to, what the file is."""
+    return crop(line(" ", _said(file, error, changed, finding)), width)
+
+
+def _said(file: OpenFile | None, error: str, changed: str, finding: Numbered | None) -> Line:
+    if error:
+        return line(Span(f"{glyphs.BAD} ", Role.BAD), error)
+    if changed:
+        when = figures.clock(file.read_at) if file is not None else ""
+        return line(Span("! ", Role.WARN), changed, Span(f"; read at {when}, r reads again", Role.DIM))
+    if file is None:
+        return ()
+    if finding is not None and finding[2] in file.findings:
+        at, count, found = finding
+        return line(
+            Span(f"finding {at + 1} of {count}  ", Role.WARN),
+            Span(f"{found.code.value} ", Role.STRONG),
+            found.message,
+        )
+    return line(Span(file.description.summary, Role.DIM))

@@ -1,0 +1,17 @@
+"""The keys that move through bytes, the same wherever bytes are shown."""
+
+from textual.binding import Binding, BindingType
+
+
+def moving_keys() -> list[BindingType]:
+    """Return the bindings to `up`, `side`, `page` and `end`, which a screen with bytes has as actions."""
+    return [
+        Binding("up,k", "up(-1)", "Up", id="up", show=False, tooltip="move up"),
+        Binding("down,j", "up(1)", "Down", id="down", show=False, tooltip="move down"),
+        Binding("left,h", "side(-1)", "Left", id="left", show=False, tooltip="move left; in the tree, fold"),
+        Binding("right,l", "side(1)", "Right", id="right", show=False, tooltip="move right; in the tree, unfold"),
+        Binding("pageup", "page(-1)", "Page up", id="page-up", show=False, tooltip="move up by a page"),
+        Binding("pagedown", "page(1)", "Page down", id="page-down", show=False, tooltip="move down by a page"),
+        Binding("home", "end(0)", "Start", id="start", show=False, tooltip="the first byte"),
+        Binding("end,G", "end(1)", "End", id="end", show=False, tooltip="the last byte"),
+    ]
