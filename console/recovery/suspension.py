@@ -54,10 +54,11 @@ class Blockage:
     """The first run of transactions that cannot be applied: `first`..`last`, and what it holds.
 
     `ahead` says that the server meets it while it looks ahead (ApplyWal2TableJob reads event details of the next
-    transactions first), so that it stops before the good ones in front of it; a record whose walId is 0 is passed over
-    by that look and stops it exactly at itself. `good_before` transactions with `rows_before` rows lie in front of it.
-    Of `gone` transactions of the run nothing is on disk: their rows are lost already. `structure` says why skipping
-    would not help, empty where it does.
+    transactions first, and applies several at once), so that it stops before the good ones in front of it; a record
+    whose walId is 0 is passed over by that look and stops it exactly at itself. `good_before` transactions with
+    `rows_before` rows lie in front of it. Of `gone` transactions of the run nothing is on disk: their rows are lost
+    already. `structure` says why skipping would not help, empty where it does. `next_first` is the first of the next
+    such run, None where there is none; `next_ahead` as `ahead`.
     """
 
     first: int
@@ -73,6 +74,7 @@ class Blockage:
     structure: str
     next_first: int | None
     next_ahead: bool
+    torn: bool  # the record and its event are whole, the columns are not
 
     @property
     def run(self) -> str:
@@ -96,25 +98,21 @@ class Queue:
     blockage: Blockage | None
 
 
-def queue_of(diagnosis: TableDiagnosis, stuck_at: int | None = None) -> Queue | None:
-    """Return what waits, None where log or `_txn` cannot be read.
-
-    `stuck_at` is a transaction that the server could not apply although the disk shows nothing wrong with it: it counts
-    as bad.
-    """
+def queue_of(diagnosis: TableDiagnosis) -> Queue | None:
+    """Return what waits, None where log or `_txn` cannot be read."""
     scan, area = diagnosis.facts.sequencer.scan, diagnosis.facts.txn.current
     if scan is None or area is None:
         return None
     queue = Queue(area.applied_txn, scan.max_txn, area.lag_txns, area.lag_rows, None)
     if scan.max_txn <= area.applied_txn:
         return queue
-    return Queue(queue.applied, queue.logged, queue.lag_txns, queue.lag_rows, _Finder(diagnosis, scan, stuck_at).find())
+    return Queue(queue.applied, queue.logged, queue.lag_txns, queue.lag_rows, _Finder(diagnosis, scan).find())
 
 
 class _Finder:
     """Looks for the first run of bad transactions above the applied one."""
 
-    def __init__(self, diagnosis: TableDiagnosis, scan: LogScan, stuck_at: int | None) -> None:
+    def __init__(self, diagnosis: TableDiagnosis, scan: LogScan) -> None:
         self._diagnosis = diagnosis
         self._inventory = diagnosis.facts.inventory
         self._scan = scan
@@ -129,8 +127,9 @@ class _Finder:
         undecoded[there] = kinds[self._event[there]] == EventType.UNREADABLE
         data = self._records["wal_id"] >= 1
         self._missing = data & ~there
-        self._bad = self._missing | undecoded | (self._txn == (stuck_at or 0))
-        self._stuck = stuck_at
+        self._torn = np.zeros(len(self._txn), np.bool_)
+        self._torn[there] = diagnosis.wholeness.torn[self._event[there]]
+        self._bad = self._missing | undecoded | self._torn
 
     def find(self) -> Blockage | None:
         first, last = self._next_run(self._applied)
@@ -153,6 +152,7 @@ class _Finder:
             structure=self._structure(first, last),
             next_first=following or None,
             next_ahead=self._ahead(following),
+            torn=self._is_torn(first),
         )
 
     def _next_run(self, behind: int) -> tuple[int, int]:
@@ -166,11 +166,15 @@ class _Finder:
         return first, int(good[reach]) - 1 if reach < len(good) else self._scan.max_txn
 
     def _ahead(self, txn: int) -> bool:
-        return self._record(txn) is not None and self._stuck != txn
+        return self._record(txn) is not None
 
     def _record(self, txn: int) -> int | None:
         at = int(np.searchsorted(self._txn, txn))
         return at if at < len(self._txn) and int(self._txn[at]) == txn else None
+
+    def _is_torn(self, txn: int) -> bool:
+        record = self._record(txn)
+        return record is not None and bool(self._torn[record])
 
     def _reason(self, first: int) -> str:
         record = self._record(first)
@@ -184,8 +188,8 @@ class _Finder:
         named = f"wal{place['wal_id']}/{place['segment_id']} transaction {place['segment_txn']}"
         if self._missing[record]:
             return f"the record of seqTxn {first:,} names {named}, which is not on disk"
-        if self._stuck == first:
-            return f"the server stopped at seqTxn {first:,} ({named}) each time, although its files look whole"
+        if self._torn[record]:
+            return f"the columns of {named} (seqTxn {first:,}) do not hold the rows that its event says"
         return f"the event of {named} (seqTxn {first:,}) cannot be decoded"
 
     # ---- what a skip would lose ------------------------------------------------------------------------------------

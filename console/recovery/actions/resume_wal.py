@@ -47,7 +47,9 @@ SPEC = ActionSpec(
     undo="None for a transaction that was skipped; its segments are kept, from where salvage-wal reads its rows.",
     final="what the server has applied or skipped is not taken back",
 )
-_LOOK_AHEAD = "cairo.wal.apply.look.ahead.txn.count"
+
+
+_ONE_BY_ONE = "cairo.wal.max.lag.size=1 and cairo.wal.apply.look.ahead.txn.count=1"
 
 
 def plan(context: PlanContext, table: str | None) -> Plan:
@@ -57,14 +59,13 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     try:
         server.prove_ours(context.database.db)
         row = server.wal_table(directory.raw_name)
-        ahead = server.parameter(_LOOK_AHEAD) or "200"
     except SqlError as error:
         return _refused(context, directory, Refusal("server-down", str(error), "start-server"))
     if directory.wal is False:
         return _refused(
             context, directory, Refusal("not-wal", f"{directory.name} is no WAL table: it has none", "nothing to do")
         )
-    queue = queue_of(examine_table(directory), _stuck(context, directory))
+    queue = queue_of(examine_table(directory))
     if row is None or queue is None:
         reason = f"the server does not list {directory.name}, or its log cannot be read: it has no sequencer to resume"
         return _refused(context, directory, Refusal("no-sequencer", reason, "restore-sequencer, or rebuild-sequencer"))
@@ -77,7 +78,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     )
     if not suspended:
         return _made(context, directory, queue, (), stated, why="The table is not suspended: there is nothing to do.")
-    refusals = tuple(_refusals(directory, queue, ahead))
+    refusals = tuple(_refusals(directory, queue, _stuck(context, directory), _error(row)))
     return _planned(context, directory, queue, refusals, stated)
 
 
@@ -100,7 +101,7 @@ def _error(row: dict[str, Any]) -> str:
     return clean_line(" ".join(str(row.get(key) or "") for key in ("errorTag", "errorMessage")), 300).strip()
 
 
-def _refusals(directory: TableDirectory, queue: Queue, ahead: str) -> Iterator[Refusal]:
+def _refusals(directory: TableDirectory, queue: Queue, stuck: int | None, error: str) -> Iterator[Refusal]:
     found = queue.blockage
     if queue.logged < queue.applied:
         yield Refusal(
@@ -109,19 +110,19 @@ def _refusals(directory: TableDirectory, queue: Queue, ahead: str) -> Iterator[R
             "what is written is acknowledged and never applied",
             "repair-log, with the server stopped",
         )
+    if stuck == queue.applied + 1 and (found is None or found.first > stuck):
+        yield Refusal(
+            "stopped-again",
+            f"told to go on, the server stopped at seqTxn {stuck:,} again and nothing on disk says why ({error}); what "
+            "it could not apply may be that one, one of the next (it applies several at once), or the table itself",
+            "read the server's log; copy-table brings what is applied into a new table",
+        )
     if found is None:
         return
     if found.structure:
         yield Refusal("structure-change-lost", found.structure, "repair-log, with the server stopped")
-    if found.ahead and found.good_before and ahead != "1":
-        yield Refusal(
-            "good-behind-bad",
-            f"{found.reason}; the server reads {ahead} transactions ahead and stops before it, so skipping it would "
-            f"lose {plural(found.good_before, 'good transaction')} in front of it too "
-            f"({plural(found.rows_before, 'row')})",
-            f"write {_LOOK_AHEAD}=1 into server.conf, stop-server and start-server: then the good ones are applied "
-            f"first, and resume-wal skips {found.run} alone",
-        )
+    if found.ahead and found.good_before:
+        yield _good_behind_bad(found)
     if queue.lag_txns and not found.good_before:
         yield Refusal(
             "lag-not-zero",
@@ -129,6 +130,24 @@ def _refusals(directory: TableDirectory, queue: Queue, ahead: str) -> Iterator[R
             "RESUME WAL FROM TXN adds them to the number it is given, and skips that many more",
             "stop-server and start-server: a start commits the lag or applies it again; then plan anew",
         )
+
+
+def _good_behind_bad(found: Blockage) -> Refusal:
+    lost = f"{plural(found.good_before, 'good transaction')} with {plural(found.rows_before, 'row')} that come first"
+    if found.torn:
+        return Refusal(
+            "good-behind-bad",
+            f"{found.reason}; the server applies several transactions at once and stops in front of {lost}, or takes "
+            "what is not there for zeros: to skip the bad one now would lose those too",
+            f"write {_ONE_BY_ONE} into server.conf, stop-server and start-server: it then applies one by one up to the "
+            f"bad one, and resume-wal skips {found.run} alone",
+        )
+    return Refusal(
+        "good-behind-bad",
+        f"{found.reason}; the server reads what is ahead before it applies anything, so it stops in front of {lost}: "
+        "to skip the bad one would lose those too, and no setting of the server keeps it from looking ahead",
+        "repair-log, with the server stopped: it takes the record out of the log and keeps every good one",
+    )
 
 
 def _planned(

@@ -74,7 +74,9 @@ def test_the_registry_holds_every_action_of_its_own_name() -> None:
         assert spec.id == action
         assert spec.summary.endswith(".")
         assert not spec.opposite or spec.opposite in action_ids()
-        # What touches a table's files needs the server down and evidence; what does not needs neither.
-        assert spec.offline == spec.needs_evidence == (spec.danger is Danger.DATA and spec.needs_table)
+        # What touches a table's files needs the server down and evidence; what goes through the server needs neither.
+        through_the_server = {"resume-wal", "copy-table"}
+        files = spec.danger is Danger.DATA and spec.needs_table and action not in through_the_server
+        assert spec.offline == spec.needs_evidence == files
     with pytest.raises(UnknownActionError, match="the actions are freeze-writer"):
         action_module("drop-table")
