@@ -1,12 +1,20 @@
-"""Which actions are open now, what stands against the others, and which one comes first: what the palette shows."""
+"""Which actions are open now, what stands against the others, and which one comes first: for palette and dashboard."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
+from console.diagnosis.model import DatabaseReport, NextStep
+from console.diagnosis.verdict import EVIDENCE_FIRST
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
-from console.recovery.model import ActionSpec, Availability, Refusal
-from console.recovery.policy import Door
-from console.recovery.registry import PlanContext, action_module
+from console.recovery.journal import Entry
+from console.recovery.model import ActionSpec, Availability, FirstStep, Refusal
+from console.recovery.policy import Door, unfinished_entries
+from console.recovery.registry import PlanContext, action_ids, action_module, spec_of
+
+_BEFORE_ALL = "freeze-writer"
+_BRING_UP = ("start-server", "thaw-writer")
+_RETRIES = "the writer goes on retrying against it; the feeds and the queue keep what comes in"
 
 
 def availability(
@@ -14,34 +22,80 @@ def availability(
 ) -> tuple[Availability, ...]:
     """Return each action with what stands against it, for `table` or for the station."""
     report = context.report(table.raw_name) if table is not None else None
-    against = {spec.id: _against(context, spec, table) for spec in specs}
-    first = _first_step(report.next_step.action if report is not None else None, against)
+    judge = _Judge(context, table)
     name = table.name if table is not None else None
-    return tuple(Availability(spec, name, against[spec.id], recommended=spec.id == first) for spec in specs)
+    first = judge.first(report.next_step if report is not None else NextStep(None, ""))
+    recommended = first.action if first is not None and first.table in (None, name) else ""
+    return tuple(Availability(spec, name, judge.against(spec.id), spec.id == recommended) for spec in specs)
 
 
-def _against(context: PlanContext, spec: ActionSpec, table: TableDirectory | None) -> tuple[Refusal, ...]:
-    """Return what stands against an action: the policy first, since a plan may cost more to make."""
-    if spec.needs_table and table is None:
-        return (Refusal("no-table", "it works on one table", "choose a table first"),)
-    refusals = Door(context, spec, table, lock_held=False).refusals(None)
-    if refusals:
-        return refusals
-    try:
-        plan = action_module(spec.id).plan(context, table.raw_name if table is not None and spec.needs_table else None)
-    except WalmedicError as error:
-        return (Refusal("cannot-be-planned", str(error), "walmedic check says what is there"),)
-    if plan.refused or plan.needed:
-        return plan.refused
-    return (Refusal("not-needed", "there is nothing for it to do", "nothing"),)
+def first_step(context: PlanContext, report: DatabaseReport) -> FirstStep | None:
+    """Return the one step to take now on the station of `report`; None where there is none that walmedic can take."""
+    needs = (t for t in report.worst_first() if t.next_step.action in action_ids())
+    worst = next(needs, None)
+    if worst is None:
+        return _Judge(context, None).first(NextStep(None, ""))
+    return _Judge(context, context.database.table(worst.directory)).first(worst.next_step)
 
 
-def _first_step(wanted: str | None, against: dict[str, tuple[Refusal, ...]]) -> str | None:
-    """Return the action to take first: what the table needs or what comes before it, else what brings all back up."""
-    if wanted in against:
-        if not against[wanted]:
-            return wanted
+@dataclass(slots=True)
+class _Judge:
+    """Judges actions for one table, each once and only where it is asked."""
+
+    context: PlanContext
+    table: TableDirectory | None
+    _known: dict[str, tuple[Refusal, ...]] = field(default_factory=dict)
+
+    def against(self, action: str) -> tuple[Refusal, ...]:
+        """Return what stands against an action."""
+        if action not in self._known:
+            self._known[action] = self._judged(spec_of(action))
+        return self._known[action]
+
+    def first(self, needed: NextStep) -> FirstStep | None:
+        """Return what was cut off, else what the table needs or what comes before it, else what brings all back up."""
+        cut_off = next((entry for entry in unfinished_entries(self.context) if entry.action in action_ids()), None)
+        if cut_off is not None:
+            return FirstStep(
+                cut_off.action, cut_off.table, f"entry {cut_off.id} was cut off: finish it or take it back"
+            )
+        wanted = needed.action
+        if wanted is None or wanted not in action_ids():
+            action = next((action for action in _BRING_UP if not self.against(action)), None)
+            return None if action is None else FirstStep(action, None, spec_of(action).summary)
+        against = self.against(wanted)
+        if not against:
+            return self._step(wanted, needed.reason.removesuffix(EVIDENCE_FIRST))
         # A writer that goes on retrying is stopped first, whatever else stands in the way.
-        before = ("freeze-writer", *(refusal.instead for refusal in against[wanted]))
-        return next((action for action in before if action in against and not against[action]), None)
-    return next((action for action in ("start-server", "thaw-writer") if not against[action]), None)
+        reasons = {_BEFORE_ALL: _RETRIES}
+        for refusal in against:
+            reasons.setdefault(refusal.instead, refusal.reason)
+        action = next((each for each in reasons if each in action_ids() and not self.against(each)), None)
+        return None if action is None else self._step(action, reasons[action])
+
+    def _judged(self, spec: ActionSpec) -> tuple[Refusal, ...]:
+        """Return what stands against an action: the policy first, since a plan may cost more to make."""
+        context, table = self.context, self.table
+        if spec.needs_table and table is None:
+            return (Refusal("no-table", "it works on one table", "choose a table first"),)
+        own = self._own(spec)
+        refusals = Door(context, spec, table, lock_held=False, own_entry=own.id if own else "").refusals(None)
+        if refusals or own is not None:
+            return refusals
+        try:
+            plan = action_module(spec.id).plan(context, table.raw_name if table and spec.needs_table else None)
+        except WalmedicError as error:
+            return (Refusal("cannot-be-planned", str(error), "walmedic check says what is there"),)
+        if plan.refused or plan.needed:
+            return plan.refused
+        return (Refusal("not-needed", "there is nothing for it to do", "nothing"),)
+
+    def _own(self, spec: ActionSpec) -> Entry | None:
+        """Return the entry of this very action and target that was cut off: running it again finishes it."""
+        name = self.table.name if self.table is not None and spec.needs_table else None
+        found = unfinished_entries(self.context)
+        return next((entry for entry in found if (entry.action, entry.table) == (spec.id, name)), None)
+
+    def _step(self, action: str, reason: str) -> FirstStep:
+        name = self.table.name if self.table is not None and spec_of(action).needs_table else None
+        return FirstStep(action, name, reason)

@@ -6,21 +6,25 @@ Behind palette and command line alike. Everything here blocks: screens call it f
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from console.diagnosis.database import diagnose
+from console.diagnosis.model import DatabaseReport
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot, TableDirectory
-from console.recovery import undoing
-from console.recovery.availability import availability
+from console.recovery import evidence_undo, undoing
+from console.recovery.availability import availability, first_step
 from console.recovery.diagnosing import DiskReports
 from console.recovery.evidence_index import EvidenceIndex, table_stamp
 from console.recovery.execution import Executor, OnProgress, read_entry_plan, sentence, write_entry
 from console.recovery.files import Tree
 from console.recovery.journal import Entry, Journal, new_entry_id
 from console.recovery.locks import RunLocks, ServerLock, StationLock, server_is_down
-from console.recovery.model import ActionSpec, Availability, Claim, Danger, Outcome, Plan, Refusal, RunResult
+from console.recovery.model import ActionSpec, Availability, Claim, Danger, FirstStep, Outcome, Plan, Refusal, RunResult
 from console.recovery.policy import Door, root_key, unfinished_entries
 from console.recovery.registry import PlanContext, action_ids, action_module, spec_of
 from console.recovery.rehearsal.records import Records
+from console.recovery.restoring import promise_of
 from console.recovery.state import StateDir
 from console.recovery.steps import RunContext
 from console.services.control import ServiceControl, control_for
@@ -69,13 +73,17 @@ class Engine:
         """Return each action with what stands against it now, for `table` or for the station."""
         return availability(self._context(), self.specs(), self._table(table))
 
+    def first_step(self, report: DatabaseReport | None = None) -> FirstStep | None:
+        """Return the one step to take now, by `report` or by what the disk says; None for no step."""
+        return first_step(self._context(), report or diagnose(self.database))
+
     def plan(self, action: str, table: str | None = None) -> Plan:
         """Return what would be done. An action that was cut off is shown as confirmed: running it finishes it."""
         spec_of(action)
         found = self._table(table)
         for entry in self.unfinished():
             if entry.action == action and entry.table == (found.name if found is not None else None):
-                return read_entry_plan(self.state, entry.id)
+                return undoing.plan_finish(self._context(), entry)
         return self._plan(action, table, self._context(), lock_held=False)
 
     def unfinished(self) -> tuple[Entry, ...]:
@@ -146,6 +154,13 @@ class Engine:
             again = undoing.plan_undo(context, self.journal.entry(found.id), lock_held=server_lock.held)
             if again.refused:
                 return _refused(again.refused)
+            if again.plan_id != plan.plan_id:
+                raise PlanChangedError(again)
+            if evidence_undo.goes_by_evidence(again):
+                name = evidence_undo.begin_restoring(context, found, again, phrase)
+                with Tree(self.database.db) as tree:
+                    run = self._run_context(again, name, self.state.entry(name), tree, server_lock)
+                    return evidence_undo.restore(context, run, on_progress)
             with Tree(self.database.db) as tree:
                 undone = read_entry_plan(self.state, found.id)
                 run = self._run_context(undone, found.id, self.state.entry(found.id), tree, server_lock)
@@ -158,15 +173,10 @@ class Engine:
             raise WalmedicError(f"entry {entry.id} has ended ({entry.outcome['outcome']}); there is nothing to finish")
         plan = read_entry_plan(self.state, entry.id)
         context = self._context(server_lock)
-        table = self._table(plan.table)
-        spec = spec_of(plan.action)
-        door = Door(context, spec, table, lock_held=server_lock.held, own_entry=entry.id)
-        # Evidence was fresh when it began; what changed since are its own stages, which `world` does not cover.
-        refusals = [r for r in door.refusals(None) if r.code != "no-evidence"]
-        if spec.offline and undoing.world_stamps(self.database, plan) != entry.intent.get("world"):
-            refusals.append(undoing.moved_on(entry.id))
+        refusals = undoing.finish_refusals(context, entry, plan, lock_held=server_lock.held)
         if refusals:
-            return _refused(tuple(refusals))
+            return _refused(refusals)
+        self.journal.resume(entry.id)
         before = dict(entry.intent.get("stamps", {}))
         folder = self.state.entry(entry.id)
         return self._carry_out(plan, entry.id, folder, server_lock, entry.stages_done, before, on_progress)
@@ -219,7 +229,7 @@ class Engine:
             "outcome",
             {
                 "outcome": outcome.value, "message": message, "verification": said,
-                "stamps_before": before, "stamps_after": self._stamps(plan),
+                "stamps_before": before, "stamps_after": self._stamps(plan), "promise": self._promise(plan, outcome),
             },
         )  # fmt: skip
         following = ""
@@ -280,6 +290,13 @@ class Engine:
         if spec_of(plan.action).danger is not Danger.DATA or plan.directory is None:
             return {}
         return {plan.directory: table_stamp(self.database.db / plan.directory)}
+
+    def _promise(self, plan: Plan, outcome: Outcome) -> dict[str, Any] | None:
+        """What the table holds once a server has applied all: what the rows accepted since are counted against."""
+        spec = spec_of(plan.action)
+        if outcome is not Outcome.DONE or spec.danger is not Danger.DATA or not spec.offline or plan.directory is None:
+            return None
+        return promise_of(self.database.table(plan.directory))
 
     def _locked(self, doing: str, *, offline: bool) -> RunLocks:
         return RunLocks(StationLock(self.state, self.database.db), ServerLock(self.database.db), doing, offline)

@@ -102,7 +102,9 @@ class EvidenceIndex:
                 outcome = entry.outcome
                 if entry.root != self._root or outcome is None:
                     continue
-                before, after = outcome.get("stamps_before", {}), outcome.get("stamps_after", {})
+                # What an undo put back from evidence is as that evidence has it.
+                before = outcome.get("restored") or outcome.get("stamps_before", {})
+                after = outcome.get("stamps_after", {})
                 if before.get(directory) in reached and directory in after:
                     reached.add(str(after[directory]))
             if stamp in reached:

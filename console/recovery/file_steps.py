@@ -7,14 +7,14 @@ zeros but for the pieces, so that a log of 400 MB needs no attachment of that si
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from console.errors import WalmedicError
-from console.recovery.files import Piece, parts_of
+from console.recovery.files import parts_of
 from console.recovery.model import Change, Stage
+from console.recovery.new_files import Owner, Piece
 from console.recovery.state import sync_directory, write_private
 from console.recovery.steps import RunContext, StepError, register
 from console.text import clean_line
@@ -202,16 +202,14 @@ def _keep(run: RunContext, path: str, kept: Path) -> None:
 
 
 def _put_back(run: RunContext, path: str, new: str, kept: Path) -> None:
-    from console.recovery.files import Owner
-
     was = run.recall(f"kept {path}")
     if not isinstance(was, dict):
         raise StepError(f"entry {run.entry} does not say whose {clean_line(path)} was; its bytes are in {kept}")
     size = kept.stat().st_size
     owner = Owner(int(was["uid"]), int(was["gid"]), int(was["mode"]), 0o700)
     run.tree.write_new(new, size, [Piece(0, kept, 0, size)], owner)
-    with contextlib.suppress(OSError, WalmedicError), run.tree.directory(parts_of(new)[:-1]) as folder:
-        os.utime(parts_of(new)[-1], ns=(int(was["mtime_ns"]),) * 2, dir_fd=folder, follow_symlinks=False)
+    with contextlib.suppress(OSError, WalmedicError):
+        run.tree.set_time(new, int(was["mtime_ns"]))
     run.tree.replace(new, path)
 
 

@@ -10,43 +10,19 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from console.errors import WalmedicError
+from console.recovery.new_files import OnBytes, Owner, Piece, allocate, copy_piece, hand_over
 from console.text import clean_line
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_BLOCK = 1 << 20
 
 
 class UnsafePathError(WalmedicError):
     """A path that walmedic does not write to: a link, another device, several hard links, outside the root."""
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Owner and modes that new files of a table get: those of its own `_txn` and directory, never of a backup."""
-
-    uid: int
-    gid: int
-    file_mode: int
-    directory_mode: int
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Bytes `at` an offset of a new file: `length` bytes of `source` (a file, opened O_NOFOLLOW) from `source_at`."""
-
-    at: int
-    source: Path
-    source_at: int
-    length: int
-
-
-OnBytes = Callable[[int], None]
 
 
 def parts_of(relative: str) -> tuple[str, ...]:
@@ -147,15 +123,26 @@ class Tree:
             raise FileNotFoundError(errno.ENOENT, "there is no such file", f"{directory}/_txn")
         return Owner(txn.st_uid, txn.st_gid, stat.S_IMODE(txn.st_mode) & 0o777, stat.S_IMODE(folder.st_mode) & 0o2777)
 
-    def refuse_unsafe_target(self, relative: str) -> None:
-        """Raise UnsafePathError where `relative` is there and is not a plain file or directory of our own device."""
+    def owner_of_directory(self, relative: str) -> Owner:
+        """Return the owner that directories beside those in `relative` get. Raises FileNotFoundError."""
+        folder = self.status(relative)
+        if folder is None:
+            raise FileNotFoundError(errno.ENOENT, "there is no such directory", clean_line(relative))
+        mode = stat.S_IMODE(folder.st_mode) & 0o2777
+        return Owner(folder.st_uid, folder.st_gid, mode & 0o666, mode)
+
+    def refuse_unsafe_target(self, relative: str, *, shared: bool = False) -> None:
+        """Raise UnsafePathError where `relative` is there and is not a plain file or directory of our own device.
+
+        With `shared` a file may have other hard links: for a rename, which writes to no file.
+        """
         status = self.status(relative)
         if status is None:
             return
         shown = clean_line(relative)
         if status.st_dev != self._device:
             raise UnsafePathError(f"{shown} is on another device than the database root; that is not written to")
-        if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
+        if stat.S_ISREG(status.st_mode) and status.st_nlink > 1 and not shared:
             raise UnsafePathError(f"{shown} has {status.st_nlink} hard links: a write would reach the others too")
         if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
             raise UnsafePathError(f"{shown} is a link or a special file; walmedic does not write to it")
@@ -169,7 +156,7 @@ class Tree:
                 os.mkdir(name, 0o700, dir_fd=folder)
             descriptor = os.open(name, _DIRECTORY, dir_fd=folder)
             try:
-                _hand_over(descriptor, owner, owner.directory_mode)
+                hand_over(descriptor, owner, owner.directory_mode)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
@@ -188,18 +175,23 @@ class Tree:
             descriptor = os.open(name, _CREATE, 0o600, dir_fd=folder)
             try:
                 if size:
-                    _allocate(descriptor, size)
+                    allocate(descriptor, size)
                 for piece in pieces:
-                    _copy_piece(descriptor, piece, on_bytes)
-                _hand_over(descriptor, owner, owner.file_mode)
+                    copy_piece(descriptor, piece, on_bytes)
+                hand_over(descriptor, owner, owner.file_mode)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
             os.fsync(folder)
 
-    def rename(self, old: str, new: str) -> None:
-        """Rename `old` to `new` where there is nothing at `new` yet, and sync both directories."""
-        self.refuse_unsafe_target(old)
+    def set_time(self, relative: str, mtime_ns: int) -> None:
+        """Set the times of a file."""
+        with self._parent(relative) as (folder, name):
+            os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=folder, follow_symlinks=False)
+
+    def rename(self, old: str, new: str, *, shared: bool = False) -> None:
+        """Rename `old` (with `shared` also a file with other links) to `new`, which is free; sync both directories."""
+        self.refuse_unsafe_target(old, shared=shared)
         if self.exists(new):
             raise UnsafePathError(f"{clean_line(new)} is already there; nothing is renamed over it")
         self._rename(old, new)
@@ -233,17 +225,28 @@ class Tree:
         if not self.exists(relative):
             return
         for name in self.names(relative):
-            inner = f"{relative}/{name}"
-            status = self.status(inner)
-            if status is not None and stat.S_ISDIR(status.st_mode):
-                self._remove_inner(inner)
-            else:
-                self.remove_file(inner)
+            self._remove(f"{relative}/{name}")
         self._rmdir(relative)
 
-    def _remove_inner(self, relative: str) -> None:
+    def remove_empty(self, relative: str) -> None:
+        """Remove a directory of walmedic's own, and those in it, where no file is left in any of them."""
+        if ".walmedic-" in parts_of(relative)[-1] and self.exists(relative) and not self._holds_files(relative):
+            self.remove_directory(relative)
+
+    def _is_directory(self, relative: str) -> bool:
+        status = self.status(relative)
+        return status is not None and stat.S_ISDIR(status.st_mode)
+
+    def _holds_files(self, relative: str) -> bool:
+        inner = [f"{relative}/{name}" for name in self.names(relative)]
+        return any(not self._is_directory(each) or self._holds_files(each) for each in inner)
+
+    def _remove(self, relative: str) -> None:
+        if not self._is_directory(relative):
+            self.remove_file(relative)
+            return
         for name in self.names(relative):
-            self.remove_file(f"{relative}/{name}")  # the deepest is txn_seq/_txn_parts/N: a directory here is refused
+            self._remove(f"{relative}/{name}")
         self._rmdir(relative)
 
     def _rmdir(self, relative: str) -> None:
@@ -261,41 +264,3 @@ def _named(relative: str) -> Iterator[None]:
         if error.filename == clean_line(relative):
             raise
         raise OSError(error.errno, error.strerror or str(error), clean_line(relative)) from error
-
-
-def _allocate(descriptor: int, size: int) -> None:
-    try:
-        os.posix_fallocate(descriptor, 0, size)
-    except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
-            raise
-        os.ftruncate(descriptor, size)
-
-
-def _copy_piece(descriptor: int, piece: Piece, on_bytes: OnBytes | None) -> None:
-    source = os.open(piece.source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        done = 0
-        while done < piece.length:
-            block = os.pread(source, min(_BLOCK, piece.length - done), piece.source_at + done)
-            if not block:
-                raise WalmedicError(
-                    f"{clean_line(str(piece.source))} ends {piece.length - done:,} bytes before the plan says; "
-                    "it was changed: make the plan again"
-                )
-            written = 0
-            while written < len(block):
-                written += os.pwrite(descriptor, block[written:], piece.at + done + written)
-            done += len(block)
-            if on_bytes is not None:
-                on_bytes(len(block))
-    finally:
-        os.close(source)
-
-
-def _hand_over(descriptor: int, owner: Owner, mode: int) -> None:
-    status = os.fstat(descriptor)
-    if (status.st_uid, status.st_gid) != (owner.uid, owner.gid):
-        os.fchown(descriptor, owner.uid, owner.gid)
-    if stat.S_IMODE(os.fstat(descriptor).st_mode) != mode:
-        os.fchmod(descriptor, mode)

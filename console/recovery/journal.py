@@ -1,9 +1,8 @@
 """The journal: JSON lines of mode 0600, each with the hash of the one before, synced before anything is done.
 
-A line is one event of an entry: `intent` (operator, terminal, host, plan, confirmation), `stage`, `reversed`,
-`outcome`, and the same for an undo, whose intent names the entry it takes back. The hash of each head also goes to
-syslog, since a
-chain alone does not show that its end was cut off.
+A line is one event of an entry: `intent` (operator, terminal, host, command, plan, confirmation), `stage`, `reversed`,
+`resumed` (who went on with it after it was cut off), `outcome`, and the same for an undo, whose intent names the entry
+it takes back. The hash of each head also goes to syslog, since a chain alone does not show that its end was cut off.
 """
 
 import contextlib
@@ -13,8 +12,10 @@ import hashlib
 import json
 import os
 import secrets
+import shlex
 import socket
 import stat
+import sys
 import syslog
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from console.errors import WalmedicError
 from console.recovery.locks import terminal, who
 from console.recovery.plans import canonical
 from console.recovery.state import StateDir, sync_directory
+from console.text import clean_line
 
 _FIRST = "0" * 64
 
@@ -79,10 +81,14 @@ class Entry:
 
     @property
     def outcome(self) -> Mapping[str, Any] | None:
-        """The last outcome, None while it is unfinished."""
-        if self.events[-1].kind == "outcome":
-            return self.events[-1].data
-        return None
+        """The last outcome, None while it is unfinished. What an undo reverses later does not take it away."""
+        last = next(event for event in reversed(self.events) if event.kind != "reversed")
+        return last.data if last.kind == "outcome" else None
+
+    @property
+    def worker(self) -> Event:
+        """The event that says who works, or worked last, on it: operator, terminal, host, pid, command."""
+        return next(event for event in reversed(self.events) if event.kind in {"intent", "resumed"})
 
     @property
     def stages_done(self) -> frozenset[str]:
@@ -150,8 +156,11 @@ class Journal:
 
     def begin(self, entry: str, data: Mapping[str, Any]) -> None:
         """Write the intent of a new entry: who, where, and `data` (what)."""
-        operator = {"operator": who(), "terminal": terminal(), "host": socket.gethostname(), "pid": os.getpid()}
-        self.append(entry, "intent", {**operator, **data})
+        self.append(entry, "intent", {**_worker(), **data})
+
+    def resume(self, entry: str) -> None:
+        """Write that an entry which was cut off goes on: who, where."""
+        self.append(entry, "resumed", _worker())
 
     def entries(self) -> tuple[Entry, ...]:
         """Return all entries, oldest first. Lines that make no sense are left out; `verify` names them."""
@@ -222,6 +231,13 @@ class Journal:
             yield descriptor
         finally:
             os.close(descriptor)
+
+
+def _worker() -> dict[str, Any]:
+    return {
+        "operator": who(), "terminal": terminal(), "host": socket.gethostname(), "pid": os.getpid(),
+        "command": clean_line(shlex.join(["walmedic", *sys.argv[1:]]), 2000),
+    }  # fmt: skip
 
 
 def _whole_lines(descriptor: int) -> bytes:

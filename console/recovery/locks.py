@@ -48,11 +48,14 @@ def who() -> str:
 
 
 def terminal() -> str:
-    """Return the terminal that this process was started from, empty where there is none."""
+    """Return the terminal that this process was started from, empty where there is none.
+
+    A run that the console starts has none of its own: it is told the console's.
+    """
     for descriptor in (0, 1, 2):
         with contextlib.suppress(OSError):
             return os.ttyname(descriptor)
-    return os.environ.get("SSH_TTY", "")
+    return clean_line(os.environ.get("WALMEDIC_TERMINAL") or os.environ.get("SSH_TTY", ""), 100)
 
 
 class StationLock:

@@ -105,7 +105,9 @@ class Door:
         database, directory = self.context.database, self.table.directory
         try:
             with Tree(database.db) as tree:
-                owner = tree.owner_of_table(directory)
+                # While an undo by evidence is cut off, _txn may be on its way: the directory tells as well.
+                here = tree.exists(f"{directory}/_txn") or not self.own_entry
+                owner = tree.owner_of_table(directory) if here else tree.owner_of_directory(directory)
                 for path in _paths(plan) if plan is not None else ():
                     tree.refuse_unsafe_target(path)
         except UnsafePathError as error:

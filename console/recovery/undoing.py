@@ -1,18 +1,20 @@
-"""The way back of a journal entry: byte-identical while no server has started on the result, else refused."""
+"""The way back of a journal entry: byte-identical while no server has started on the result, else from evidence."""
 
 from dataclasses import replace
 from pathlib import Path
 
 from console.errors import WalmedicError
-from console.questdb.layout import DatabaseRoot
+from console.questdb.layout import DatabaseRoot, TableDirectory
+from console.recovery import evidence_undo
 from console.recovery.evidence_index import table_stamp
 from console.recovery.execution import Executor, OnProgress, read_entry_plan, sentence
 from console.recovery.journal import Entry, Journal, new_entry_id
-from console.recovery.model import Danger, Outcome, Plan, Refusal, RunResult, Stage
+from console.recovery.model import Change, Danger, Outcome, Plan, Refusal, RunResult, Stage
 from console.recovery.plans import digest_of
 from console.recovery.policy import Door, root_key
 from console.recovery.registry import PlanContext, spec_of
 from console.recovery.steps import RunContext
+from console.text import plural
 
 _WORLD = ("_txn", "_meta", "_cv")
 
@@ -48,12 +50,13 @@ def is_offline(entry: Entry) -> bool:
 
 
 def undone_entries(context: PlanContext) -> frozenset[str]:
-    """Return the entries that were taken back."""
-    return frozenset(
-        str(entry.intent.get("undoes"))
+    """Return the entries that were taken back, with those that an undo by evidence took back as well."""
+    done = (
+        entry
         for entry in context.journal.entries()
         if entry.action == "undo" and entry.outcome is not None and entry.outcome.get("outcome") == Outcome.DONE.value
     )
+    return frozenset(str(name) for e in done for name in (e.intent.get("undoes"), *e.intent.get("also", ())))
 
 
 def with_refusals(plan: Plan, refusals: tuple[Refusal, ...]) -> Plan:
@@ -76,10 +79,19 @@ def plan_undo(context: PlanContext, entry: Entry, *, lock_held: bool) -> Plan:
         for r in Door(context, spec, table, lock_held=lock_held, own_entry=entry.id).refusals(None)
         if r.code != "no-evidence"
     ]
-    refusals += _own_refusals(context, entry, plan)
+    own = _own_refusals(context, entry, plan)
+    if table is not None and spec.offline and any(r.code == "moved-on" for r in own):
+        by_evidence = _by_evidence(context, entry, plan, table, lock_held=lock_held)
+        if by_evidence is not None:
+            return by_evidence
+        earlier = evidence_undo.earlier_refusal(context, entry, table.directory)
+        own = [earlier if r.code == "moved-on" and earlier is not None else r for r in own]
+    refusals += own
     stages = tuple(
-        Stage(stage.id, f"take back: {stage.title}", stage.step, stage.parameters) for stage in reversed(plan.stages)
+        Stage(stage.id, f"take back: {stage.title}", stage.step, stage.parameters, _backwards(stage.changes))
+        for stage in reversed(plan.stages)
     )
+    hidden = f"the {plural(plan.rows_back, 'row')} that it brought back are out of reach again; their files stay"
     target = (
         f"{plan.table} lose 0" if spec.danger is Danger.DATA and plan.table else f"undo {plan.table or plan.station}"
     )
@@ -95,9 +107,60 @@ def plan_undo(context: PlanContext, entry: Entry, *, lock_held: bool) -> Plan:
         refused=tuple(refusals),
         requirements=(),
         stages=stages,
+        warnings=(hidden,) if plan.rows_back and entry.outcome is not None else (),
         undo=f"run {entry.action} again",
         attachments={},
+        disk_needed=0,
+        rehearsed=False,
     )
+
+
+def _by_evidence(
+    context: PlanContext, entry: Entry, plan: Plan, table: TableDirectory, *, lock_held: bool
+) -> Plan | None:
+    """Return the way back through the evidence with what stands against it; None where no evidence is one."""
+    if entry.outcome is None:
+        return None  # half done and started on: what it would become is not known
+    made = evidence_undo.plan_from_evidence(context, entry, plan)
+    if made is None:
+        return None
+    door = Door(context, spec_of(entry.action), table, lock_held=lock_held, own_entry=entry.id)
+    passed = ("no-evidence", "lose-unknown-without-rehearsal", "lose-unknown-without-whole-evidence")
+    return with_refusals(made, tuple(r for r in door.refusals(made) if r.code not in passed))
+
+
+def _backwards(changes: tuple[Change, ...]) -> tuple[Change, ...]:
+    """Return what taking `changes` back does, last first, as far as it is the same for every file."""
+    back = []
+    for change in reversed(changes):
+        if change.kind == "create":
+            back.append(Change("remove", change.target, "made by this entry", "gone"))
+        elif change.kind == "rename":
+            back.append(Change("rename", change.after, change.after, change.before))
+        elif change.kind == "overwrite":
+            back.append(Change("overwrite", change.target, change.after, change.before, change.size))
+    return tuple(back)
+
+
+def plan_finish(context: PlanContext, entry: Entry) -> Plan:
+    """Return the plan of an entry that was cut off, as it was confirmed, with what stands against finishing it now."""
+    plan = read_entry_plan(context.state, entry.id)
+    done = f"{len(entry.stages_done)} of {plural(len(plan.stages), 'stage')} done"
+    said = f"entry {entry.id} was cut off with {done}: to confirm this plan finishes it"
+    refused = finish_refusals(context, entry, plan, lock_held=False)
+    return replace(with_refusals(plan, refused), warnings=(said, *plan.warnings))
+
+
+def finish_refusals(context: PlanContext, entry: Entry, plan: Plan, *, lock_held: bool) -> tuple[Refusal, ...]:
+    """Return what stands against finishing an entry that was cut off."""
+    spec = spec_of(plan.action)
+    table = context.database.table(plan.table) if plan.table is not None else None
+    door = Door(context, spec, table, lock_held=lock_held, own_entry=entry.id)
+    # Evidence was fresh when it began; what changed since are its own stages, which `world` does not cover.
+    refusals = [r for r in door.refusals(None) if r.code != "no-evidence"]
+    if spec.offline and world_stamps(context.database, plan) != entry.intent.get("world"):
+        refusals.append(moved_on(entry.id))
+    return tuple(refusals)
 
 
 def _own_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusal]:
@@ -117,6 +180,8 @@ def _own_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusa
     spec = spec_of(entry.action)
     if spec.opposite and outcome is not None:
         return [Refusal("use-opposite", f"the way back of {spec.id} needs its own checks", spec.opposite)]
+    if spec.final and outcome is not None:
+        return [Refusal("no-way-back", spec.final, spec.undo)]
     if spec.danger is Danger.SAFE and outcome is not None:
         return [
             Refusal("nothing-to-undo", f"{spec.id} changed nothing under the database", "remove its folder yourself")
@@ -154,6 +219,7 @@ def undo(
     if begun is None:
         journal.begin(name, intent)
     else:
+        journal.resume(name)
         stamps = dict(begun.intent.get("stamps", {}))
     message, outcome = f"entry {entry.id} is taken back", Outcome.DONE
     with run.keep:

@@ -58,6 +58,15 @@ def build(root: Path, binary: ServerBinary) -> None:
     (database.table("reused").sequencer / "_wal_index.d").write_bytes(bytes(4096))
 
 
+def wait_until_rows(server: PrivateServer, rows: int) -> None:
+    """Wait until each table shows so many rows. Raises AssertionError after half a minute."""
+    for table in ACTIONS.values():
+        deadline = time.monotonic() + 30
+        while (found := server.query(f"SELECT count() FROM {table}")) != [(rows,)]:
+            assert time.monotonic() < deadline, (table, found)
+            time.sleep(0.05)
+
+
 def _insert(table: str, start: int) -> str:
     values = ", ".join(f"('2024-01-{1 + n // 10:02d}T00:00:{n:02d}', {n})" for n in range(start, start + 5))
     return f"INSERT INTO {table} VALUES {values}"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from console.recovery.files import Owner, Piece, Tree, UnsafePathError, parts_of
+from console.recovery.files import Tree, UnsafePathError, parts_of
+from console.recovery.new_files import Owner, Piece
 
 _OWNER = Owner(os.geteuid(), os.getegid(), 0o640, 0o750)
 
