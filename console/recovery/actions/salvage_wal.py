@@ -98,7 +98,7 @@ def _chosen(context: PlanContext, wanted: SalvageSettings, table: str | None) ->
             yield directory or source.name, directory, selection
         return
     for each in [context.database.table(table)] if table is not None else _all(context):
-        selection = select_rows(each, wanted.rows)
+        selection = select_rows(each, wanted.rows, context.settings)
         if selection.choices:
             yield each.directory, each.directory, selection
 

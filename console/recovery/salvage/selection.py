@@ -21,6 +21,8 @@ from console.questdb.segment import EventType, Segment
 from console.questdb.segment_data import LIMIT, Tear, TornRows, check_segment_data
 from console.questdb.segment_details import SqlDetails, read_details
 from console.questdb.segment_rows import Span
+from console.recovery.salvage.deciding import decided_states
+from console.settings import Settings
 from console.text import clean_line, plural
 
 UNAPPLIED: Final = "unapplied"
@@ -104,18 +106,19 @@ class Selection:
         return cls(choices, skipped, tuple(said["others"]), said["note"])
 
 
-def select_rows(table: TableDirectory, which: str) -> Selection:
+def select_rows(table: TableDirectory, which: str, settings: Settings) -> Selection:
     """Return what to write of a table: the rows that are not applied, or may not be; with `all` every row there is."""
     wals = table.wals()
     if not wals:
         return Selection((), (), (), "there are no WAL directories")
     diagnosis = examine_table(table)
     inventory = diagnosis.facts.inventory
-    states = diagnosis.unapplied.state
-    wanted = np.ones(len(inventory), np.bool_) if which == ALL else states != State.APPLIED
-    note = diagnosis.unapplied.why
+    states, note = diagnosis.unapplied.state, diagnosis.unapplied.why
     if diagnosis.facts.applied is None:
         note = "_txn cannot be read, so nothing says what is applied"
+    elif diagnosis.unapplied.unsure.any():
+        states, note = decided_states(table, inventory, states, settings)
+    wanted = np.ones(len(inventory), np.bool_) if which == ALL else states != State.APPLIED
     return _selected(inventory, states, wanted, note)
 
 

@@ -64,7 +64,7 @@ def _select(stage: Stage, run: RunContext) -> Selection:
     said = stage.parameters
     if said["source"]:
         return select_directory(Path(str(said["source"])))
-    return select_rows(run.database.table(str(said["directory"])), str(said["rows"]))
+    return select_rows(run.database.table(str(said["directory"])), str(said["rows"]), run.settings)
 
 
 def partial_claim(name: str, manifest: dict[str, object]) -> Claim:
