@@ -23,9 +23,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from console.probes import stream_facts
+from console.probes.lag_counter import CHUNK
 from console.probes.sample import BacklogSample, Sample, Status, StreamSample
-from console.probes.stream_watch import CHUNK, StreamWatch, filling
-from console.settings import Settings
+from console.probes.stream_watch import StreamWatch, filling
+from console.services.stream_lag import order_of
+from console.settings import Settings, Stream
 from console.text import clean_line, plural
 
 _ANSWER = 3.0  # seconds for one whole reading
@@ -111,7 +113,8 @@ class BacklogProbe:
             entries = await client.xrange(watch.stream.name, min=f"({after}", max=to, count=CHUNK) or []
             return len(entries), str(entries[-1][0]) if entries else after
 
-        return await watch.sample(stream_facts.facts(watch.stream, answers), now, count)
+        facts = stream_facts.facts(watch.stream, answers)
+        return await watch.sample(facts, now, count, await _gone_while_pending(client, watch.stream, facts))
 
     def _seconds_to_full(self, info: Mapping[str, Any], now: float) -> float | None:
         """Return the time to the memory limit at the rate of the last minute; None without a limit or growth."""
@@ -146,6 +149,18 @@ class BacklogProbe:
         if client is not None:
             with contextlib.suppress(RedisError, OSError, TimeoutError):
                 await asyncio.wait_for(client.aclose(), 1.0)
+
+
+async def _gone_while_pending(client: "redis.Redis", stream: Stream, facts: stream_facts.StreamFacts) -> int:
+    """Return how many entries, CHUNK at most, were delivered, never acknowledged, and are no longer in the stream."""
+    if not facts.pending or facts.pending_id is None:
+        return 0
+    if facts.first_id is None:
+        return facts.pending
+    if order_of(facts.pending_id) >= order_of(facts.first_id):
+        return 0
+    gone = await client.xpending_range(stream.name, stream.group, min="-", max=f"({facts.first_id}", count=CHUNK)
+    return len(gone)
 
 
 def _why(error: Exception, *, given: bool) -> str:

@@ -104,7 +104,7 @@ def _queue(state: StationState) -> Hop:
     if backlog is None:
         return Hop(Role.QUEUE, "redis", HopState.STUCK, "loading")
     if any(stream.losing for stream in backlog.streams):
-        return Hop(Role.QUEUE, "redis", HopState.STUCK, "removes unread entries")
+        return Hop(Role.QUEUE, "redis", HopState.STUCK, "LOSES unread entries")
     if _full(backlog):
         return Hop(Role.QUEUE, "redis", HopState.STUCK, "memory full")
     return Hop(Role.QUEUE, "redis", HopState.OK)
@@ -186,7 +186,7 @@ def _full(backlog: BacklogSample) -> bool:
 def _waiting(backlog: BacklogSample | None) -> int | None:
     if backlog is None or not backlog.streams:
         return None
-    counts = [stream.waiting for stream in backlog.streams]
+    counts = [stream.waiting if stream.lag_known else None for stream in backlog.streams]
     return None if any(count is None for count in counts) else sum(count or 0 for count in counts)
 
 
@@ -225,7 +225,11 @@ def _outlook(state: StationState, settings: Settings, hops: tuple[Hop, ...]) -> 
     if losing:
         names = ", ".join(stream.stream for stream in losing)
         lost = round(sum(max(0.0, _growth(stream)) for stream in losing) * AHEAD)
-        return True, lost, f"Unread entries of {names} are removed now by MAXLEN: raise it, or get the writer going."
+        gone = f" {_lost(losing):,} are LOST already." if _lost(losing) else ""
+        said = (
+            f"Unread entries of {names} are being LOST now: MAXLEN trims them. Raise it, or get the writer going.{gone}"
+        )
+        return True, lost, said
     if _full(backlog):
         return True, soon, "Redis is full: what the feeds add is refused. Raise maxmemory first (CONFIG SET maxmemory)."
     return False, *_ahead(backlog, rate_in)
@@ -245,12 +249,19 @@ def _ahead(backlog: BacklogSample, rate_in: float) -> tuple[int | None, str]:
         evicts = backlog.policy not in ("", "noeviction")
         what = "whole streams may be evicted" if evicts else "the feeds are refused"
         return cost, f"In {_span(full)} Redis is full and {what}: raise maxmemory before that."
-    if any(stream.waiting is None and not stream.error for stream in backlog.streams):
-        return None, "Nothing is known to be lost; how much waits is still being counted."
+    if any(not stream.lag_known and not stream.error for stream in backlog.streams):
+        return None, "Nothing is known to be lost now; how much waits is still being counted."
     waiting = _waiting(backlog) or 0
+    gone = _lost(backlog.streams)
+    before = f" Before that {plural(gone, 'entry was', 'entries were')} trimmed unread: LOST." if gone else ""
     if waiting:
-        return 0, f"Nothing is being lost now: {plural(waiting, 'entry', 'entries')} wait in Redis and keep."
-    return 0, "Nothing is being lost, nothing waits."
+        return 0, f"Nothing is being lost now: {plural(waiting, 'entry', 'entries')} wait in Redis and keep.{before}"
+    return 0, f"Nothing is being lost, nothing waits.{before}"
+
+
+def _lost(streams: Iterable[StreamSample]) -> int:
+    """Return how many entries were trimmed before the writer read or acknowledged them, as far as Redis tells."""
+    return sum((stream.lost or 0) + stream.lost_pending for stream in streams)
 
 
 def _span(seconds: float) -> str:

@@ -9,7 +9,7 @@ from console.services.model import UnitSample, UnitState
 
 __all__ = [  # UnitSample and UnitState are of the layer below and belong to what samples hold
     "BacklogSample", "CrashCause", "CrashesSample", "JournalLine", "JournalSample", "Probe", "Sample", "ServerSample",
-    "ServerTable", "ServicesSample", "Status", "StreamSample", "UnitSample", "UnitState",
+    "ServerTable", "ServicesSample", "Status", "StreamEntry", "StreamSample", "UnitSample", "UnitState",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -119,14 +119,26 @@ class ServerTable:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamEntry:
+    """One entry to look at: when it was added (epoch seconds, None where its id is no time), its fields in one line.
+
+    It holds row data: for the eyes of the operator, not for anything that is sent away.
+    """
+
+    id: str
+    at: float | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class StreamSample:
     """One Redis stream and the consumer group that the writer reads it with. Rates are entries per second.
 
-    `lag` counts entries not yet delivered to the group, `pending` delivered and not acknowledged; `lag_known` says
-    whether `lag` is exact (a bound is shown as such, an unknown lag is None, never 0). `seconds_to_full` is the time
-    to the memory limit at the present rate, None where it is not filling or has no limit. `trim_headroom` counts the
-    entries until the feed's MAXLEN begins to remove unread ones, `seconds_to_loss` the time until then at the present
-    rate; `losing` says that unread entries were seen to be removed.
+    `lag` counts entries not yet delivered to the group, `pending` delivered and not acknowledged. `lag_known` says
+    whether `lag` is exact; where it is not it is a lower bound, and None where nothing is known, never 0.
+    `seconds_to_full` is the time to the memory limit at the present rate, None where it is not filling or has no limit.
+    `trim_headroom` counts the entries until MAXLEN (`max_length`: as configured, or as seen at work) begins to remove
+    unread ones, `seconds_to_loss` the time until then at the present rate; `losing` says that it does now.
     """
 
     stream: str
@@ -143,16 +155,20 @@ class StreamSample:
     seconds_to_drain: float | None = None
     history: tuple[int, ...] = ()  # waiting entries, oldest first, for the sparkline
     error: str = ""
+    max_length: int | None = None
     trim_headroom: int | None = None
     seconds_to_loss: float | None = None
     losing: bool = False
-    lost: int | None = None  # entries removed before they were read, where Redis counts them
+    lost: int | None = None  # entries trimmed before the group read them, in its whole life, where Redis counts them
+    lost_pending: int = 0  # entries trimmed while they were pending: only the writer may still have them
     consumers: int | None = None
     consumer_idle: float | None = None  # seconds since the liveliest consumer last asked
+    first_entry: StreamEntry | None = None
+    last_entry: StreamEntry | None = None
 
     @property
     def waiting(self) -> int | None:
-        """Return the entries not yet acknowledged, None where that cannot be known."""
+        """Return the entries not yet acknowledged (a lower bound unless `lag_known`), None where that is not known."""
         return None if self.lag is None or self.pending is None else self.lag + self.pending
 
 
@@ -181,6 +197,9 @@ class JournalLine:
     outcome: str  # `running`, `done`, `failed`, `rolled back`, `undone`, `unfinished`
     operator: str
     summary: str
+    terminal: str = ""  # from which it was started, empty where there was none
+    host: str = ""
+    command: str = ""  # as it would be typed in a shell
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,20 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from redis.asyncio.client import Pipeline
 from redis.exceptions import ResponseError
 
+from console.probes.sample import StreamEntry
+from console.services.stream_lag import order_of
 from console.settings import Stream
 from console.text import clean_line
 
 COMMANDS = 6  # that `ask` queues
+_SHOWN, _FIELDS = 200, 12  # characters and fields of an entry that is looked at
 _EARLIEST = 1_262_304_000.0  # 2010: before that there was no Redis to write to
 
 
@@ -23,20 +27,18 @@ class StreamFacts:
     first_id: str | None = None
     last_id: str = "0-0"  # the highest id ever given, also where its entry is gone
     added: int | None = None  # entries ever added
+    deleted_id: str | None = None  # the highest id that XDEL took away; trimming does not move it
     delivered_id: str | None = None  # None: there is no such group
     lag: int | None = None
     pending: int | None = None
     oldest_pending: float | None = None
+    pending_id: str | None = None  # of the oldest entry that was delivered and not acknowledged
     held_since: float | None = None
     consumers: int | None = None
     consumer_idle: float | None = None
+    first_entry: StreamEntry | None = None
+    last_entry: StreamEntry | None = None
     error: str = ""
-
-
-def order(entry_id: str) -> tuple[int, int]:
-    """Return what entry ids are ordered by: milliseconds and sequence, both numbers."""
-    milliseconds, _, sequence = entry_id.partition("-")
-    return int(milliseconds), int(sequence or 0)
 
 
 def ask(pipe: "Pipeline", stream: Stream) -> None:
@@ -65,35 +67,45 @@ def facts(stream: Stream, answers: Sequence[Any]) -> StreamFacts:
         first_id=str(first[0]) if first else None,
         last_id=str(info["last-generated-id"]),
         added=_whole(info.get("entries-added")),
+        deleted_id=_text(info.get("max-deleted-entry-id")),
+        first_entry=_entry(first),
+        last_entry=_entry(info.get("last-entry")),
     )
     group = next((g for g in groups if g["name"] == stream.group), None)
     if group is None:
-        return _without_group(stream, known, [clean_line(str(g["name"])) for g in groups])
-    return StreamFacts(
-        known.length,
-        known.first_id,
-        known.last_id,
-        known.added,
+        return replace(known, error=_no_group(stream, [clean_line(str(g["name"])) for g in groups]))
+    held = _text(pending.get("min")) if isinstance(pending, Mapping) else None
+    return replace(
+        known,
         delivered_id=str(group["last-delivered-id"]),
         lag=_whole(group.get("lag")),
         pending=int(pending["pending"]) if isinstance(pending, Mapping) else int(group["pending"]),
+        pending_id=held,
         oldest_pending=_oldest(oldest),
-        held_since=_added_at(pending.get("min")) if isinstance(pending, Mapping) else None,
+        held_since=_added_at(held),
         consumers=int(group["consumers"]),
         consumer_idle=_liveliest(consumers),
     )
 
 
-def _without_group(stream: Stream, known: StreamFacts, others: list[str]) -> StreamFacts:
+def _no_group(stream: Stream, others: list[str]) -> str:
     there = f"; its groups are {', '.join(others)}" if others else "; it has none"
     name = clean_line(stream.name)
-    return StreamFacts(
-        known.length,
-        known.first_id,
-        known.last_id,
-        known.added,
-        error=f"no group {clean_line(stream.group)} reads {name}{there}: what waits for the writer is unknown",
-    )
+    return f"no group {clean_line(stream.group)} reads {name}{there}: what waits for the writer is unknown"
+
+
+def _entry(answer: Any) -> StreamEntry | None:
+    """Return an entry for the eye: no more of it than fits on a line."""
+    if not answer:
+        return None
+    entry_id, values = str(answer[0]), answer[1] or {}
+    shown = [f"{str(key)[:_SHOWN]}={str(value)[:_SHOWN]}" for key, value in islice(values.items(), _FIELDS)]
+    more = ["…"] if len(values) > _FIELDS else []
+    return StreamEntry(clean_line(entry_id), _added_at(entry_id), clean_line(" ".join([*shown, *more]), _SHOWN))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _refusal(stream: Stream, error: Exception) -> str:
@@ -117,7 +129,7 @@ def _added_at(entry_id: object) -> float | None:
     """Return when an entry was added, in epoch seconds; None for ids that a sender chose and that are no time."""
     if not isinstance(entry_id, str):
         return None
-    seconds = order(entry_id)[0] / 1000
+    seconds = order_of(entry_id)[0] / 1000
     return seconds if _EARLIEST < seconds < time.time() + 3_600 else None
 
 

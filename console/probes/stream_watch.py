@@ -2,21 +2,18 @@
 
 import dataclasses
 from collections import deque
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from console.probes.lag_counter import CHUNK, Count, LagWatch
 from console.probes.sample import StreamSample
-from console.probes.stream_facts import StreamFacts, order
+from console.probes.stream_facts import StreamFacts
+from console.services.stream_lag import order_of
 from console.settings import Stream
 from console.text import clean_line
 
-CHUNK = 5_000  # entries read at once to count them
-CHUNKS = 4  # at most so many in one reading; what is left is counted in the next one
 _RATE_WINDOW = 15.0  # seconds over which rates are taken
+_LOSING_FOR = 30.0  # seconds for which a loss counts as going on: `MAXLEN ~` removes whole nodes, in bursts
 _HISTORY = 60
-
-# Returns how many entries lie in (after, to], at most CHUNK, and the id of the last one counted.
-Count = Callable[[str, str], Awaitable[tuple[int, str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,48 +21,7 @@ class _Point:
     at: float
     added: int | None  # entries added since the watch began
     waiting: int | None
-
-
-class LagCounter:
-    """Counts the entries behind the last delivered one, for servers that do not: a bounded number in each reading.
-
-    It remembers what it has counted, so that the count of a long backlog becomes exact after some readings and stays
-    so at the price of what is new.
-    """
-
-    def __init__(self) -> None:
-        self._from = self._to = ""
-        self._counted = 0
-
-    async def count(self, facts: StreamFacts, count: Count) -> tuple[int | None, bool]:
-        """Return (entries after the delivered one, True), or (a lower bound of them, False)."""
-        delivered = facts.delivered_id
-        if delivered is None:
-            return None, False
-        if facts.length == 0:
-            return 0, True
-        if facts.first_id is not None and order(facts.first_id) > order(delivered):
-            return facts.length, True  # everything that is in the stream is unread
-        await self._move_start(delivered, count)
-        for _ in range(CHUNKS):
-            found, last = await count(self._to, "+")
-            self._counted += found
-            self._to = last
-            if found < CHUNK:
-                return min(self._counted, facts.length), True
-        return min(self._counted, facts.length), False
-
-    async def _move_start(self, delivered: str, count: Count) -> None:
-        """Forget what was delivered meanwhile, or all where that cannot be counted."""
-        if self._from == delivered:
-            return
-        if self._from and order(self._from) < order(delivered) < order(self._to):
-            found, _ = await count(self._from, delivered)
-            if found < CHUNK:
-                self._from, self._counted = delivered, self._counted - found
-                return
-        self._from = self._to = delivered
-        self._counted = 0
+    lost: int | None  # entries trimmed unread so far, None where the server does not count them
 
 
 class StreamWatch:
@@ -73,35 +29,36 @@ class StreamWatch:
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
-        self._lag = LagCounter()
+        self._lag = LagWatch()
         self._points: deque[_Point] = deque()
         self._history: deque[int] = deque(maxlen=_HISTORY)
         self._before: StreamFacts | None = None
         self._added = 0
-        self._losing = False
+        self._lost: int | None = None
+        self._lost_at: float | None = None
+        self._trimmed_to = 0  # the longest that the stream was seen to be after it was trimmed
 
-    async def sample(self, facts: StreamFacts, now: float, count: Count) -> StreamSample:
+    async def sample(self, facts: StreamFacts, now: float, count: Count, lost_pending: int = 0) -> StreamSample:
         """Return the sample of `facts`, read at `now` (time.monotonic())."""
         name, group = clean_line(self.stream.name), clean_line(self.stream.group)
-        if facts.error:
+        told = None if facts.error else await self._lag.lag(facts, count)
+        if told is None:
             self._points.clear()
             self._before = None
             return StreamSample(name, group, facts.length, None, False, facts.pending, error=facts.error)
-        lag, exact = (facts.lag, True) if facts.lag is not None else await self._lag.count(facts, count)
-        # Redis 7 goes on counting what MAXLEN removed before it was read (measured): that waits no longer, it is lost.
-        lost = max(0, lag - facts.length) if lag is not None else 0
-        lag = lag - lost if lag is not None else None
-        waiting = lag + facts.pending if exact and lag is not None and facts.pending is not None else None
-        await self._follow(facts, waiting, lost, now, count)
+        waiting = told.least + facts.pending if facts.pending is not None else None
+        self._note_loss(told.trimmed, now)
+        await self._follow(facts, waiting if told.exact else None, now, count)
         rate_in, rate_out = self._rates()
-        headroom = self.stream.max_length - waiting if self.stream.max_length and waiting is not None else None
+        most = self.stream.max_length or self._trimmed_to
+        headroom = most - waiting if most and waiting is not None and told.exact else None
         growth = rate_in - rate_out if rate_in is not None and rate_out is not None else None
         return StreamSample(
             stream=name,
             group=group,
             length=facts.length,
-            lag=lag,
-            lag_known=exact,
+            lag=told.least,
+            lag_known=told.exact,
             pending=facts.pending,
             oldest_pending=facts.oldest_pending,
             held_since=facts.held_since,
@@ -109,15 +66,19 @@ class StreamWatch:
             rate_out=rate_out,
             seconds_to_drain=_seconds(waiting, -growth if growth is not None else None),
             history=tuple(self._history),
+            max_length=most or None,
             trim_headroom=max(0, headroom) if headroom is not None else None,
             seconds_to_loss=_seconds(headroom, growth),
-            losing=self._losing,
-            lost=lost or None,
+            losing=self._lost_at is not None and now - self._lost_at < _LOSING_FOR,
+            lost=self._lost or None,
+            lost_pending=lost_pending,
             consumers=facts.consumers,
             consumer_idle=facts.consumer_idle,
+            first_entry=facts.first_entry,
+            last_entry=facts.last_entry,
         )
 
-    async def _follow(self, facts: StreamFacts, waiting: int | None, lost: int, now: float, count: Count) -> None:
+    async def _follow(self, facts: StreamFacts, waiting: int | None, now: float, count: Count) -> None:
         """Take the moment into the windows that rates, losses and sparkline are made of."""
         before = self._before
         self._before = facts
@@ -126,16 +87,27 @@ class StreamWatch:
             self._points.clear()
             added = 0
         self._added += added
-        self._points.append(_Point(now, self._added, waiting))
+        self._points.append(_Point(now, self._added, waiting, self._lost))
         while now - self._points[0].at > _RATE_WINDOW:
             self._points.popleft()
         if waiting is not None:
             self._history.append(waiting)
-        self._losing = lost > 0 or _unread_moved(before, facts)
+        if before is not None and _unread_moved(before, facts):
+            self._lost_at = now
+        if before is not None and _was_trimmed(before, facts):
+            self._trimmed_to = max(self._trimmed_to, facts.length)
+
+    def _note_loss(self, trimmed: int | None, now: float) -> None:
+        """Keep how many entries the group never got; None (not told now) changes nothing."""
+        if trimmed is None:
+            return
+        if self._lost is not None and trimmed > self._lost:
+            self._lost_at = now
+        self._lost = trimmed
 
     async def _new_entries(self, before: StreamFacts, facts: StreamFacts, count: Count) -> int | None:
         """Return how many entries were added since `before`, None where that cannot be told."""
-        if order(facts.last_id) < order(before.last_id):
+        if order_of(facts.last_id) < order_of(before.last_id):
             return None  # another stream of the same name
         if facts.added is not None and before.added is not None:
             return facts.added - before.added if facts.added >= before.added else None
@@ -153,7 +125,11 @@ class StreamWatch:
         rate_in = (last.added - first.added) / elapsed
         if first.waiting is None or last.waiting is None:
             return rate_in, None
-        return rate_in, max(0.0, rate_in - (last.waiting - first.waiting) / elapsed)
+        if first.lost is None or last.lost is None:
+            if self._lost_at is not None and self._lost_at > first.at:
+                return rate_in, None  # what was trimmed and what was read cannot be told apart
+            return rate_in, max(0.0, rate_in - (last.waiting - first.waiting) / elapsed)
+        return rate_in, max(0.0, rate_in - (last.waiting - first.waiting + last.lost - first.lost) / elapsed)
 
 
 def filling(sample: StreamSample, seconds_to_full: float | None) -> StreamSample:
@@ -169,11 +145,18 @@ def _seconds(amount: int | None, rate: float | None) -> float | None:
     return amount / rate
 
 
-def _unread_moved(before: StreamFacts | None, facts: StreamFacts) -> bool:
+def _unread_moved(before: StreamFacts, facts: StreamFacts) -> bool:
     """Return whether entries that the group had not got are gone: the first one moved on, and the group was not there.
 
     Redis 6.2 shows the removal of unread entries in no other way.
     """
-    if before is None or before.first_id is None or facts.first_id is None or facts.delivered_id is None:
+    if before.first_id is None or facts.first_id is None or facts.delivered_id is None:
         return False
-    return facts.first_id != before.first_id and order(before.first_id) > order(facts.delivered_id)
+    return facts.first_id != before.first_id and order_of(before.first_id) > order_of(facts.delivered_id)
+
+
+def _was_trimmed(before: StreamFacts, facts: StreamFacts) -> bool:
+    """Return whether the oldest entries went by trimming (XADD MAXLEN, XTRIM) and not by XDEL; Redis 7 tells it."""
+    if facts.deleted_id is None or before.first_id is None or facts.first_id is None:
+        return False
+    return facts.deleted_id == before.deleted_id and order_of(facts.first_id) > order_of(before.first_id)

@@ -3,12 +3,14 @@
 from rich.cells import cell_len
 
 from console.probes.sample import BacklogSample, StreamSample
+from console.text import plural
 from console.widgets import figures, glyphs
-from console.widgets.line import BLANK, Line, Role, Span, left, line, right, wrap
+from console.widgets.line import Line, Role, Span, crop, hanging, left, line, right, wrap
 from console.widgets.pane import Content, Room
 from screens.panes.reading import Source, alert, note
 
 _SOON = 3600.0  # seconds to full that deserve the alarming colour
+_SILENT = 60.0  # seconds without a question after which no consumer is taken to live
 
 
 def build(source: Source[BacklogSample], room: Room) -> Content:
@@ -23,29 +25,19 @@ def build(source: Source[BacklogSample], room: Room) -> Content:
     lines: list[Line] = []
     for stream in sample.streams:
         lines.append(_stream(stream, names, room.width))
-        if room.open:
-            lines.extend(_details(stream, names, room.width))
+        lines.extend(_lost(stream, room.width))
+        if room.open and not stream.error:
+            lines.extend(_details(stream, source.now, room.width))
     if room.open:
-        limit = f"of {figures.size(sample.memory_limit)}" if sample.memory_limit else "no limit set"
-        lines.append(
-            line(
-                Span("memory ", Role.DIM),
-                figures.size(sample.memory_used),
-                Span(f" {limit}, {sample.policy}", Role.DIM),
-            )
-        )
+        lines.extend(_memory(sample, room.width))
     return Content(title, tuple(lines), note(source), alert(source, "redis"), source.stale)
-
-
-def waiting(stream: StreamSample) -> tuple[int, bool]:
-    """Return how many entries wait for the writer, and whether that is exact or an upper bound."""
-    return (stream.length, False) if stream.waiting is None else (stream.waiting, stream.lag_known)
 
 
 def _stream(stream: StreamSample, names: int, width: int) -> Line:
     if stream.error:
         return line(left(line(stream.stream), names + 2), Span(f"{glyphs.BAD} {stream.error}", Role.BAD))
-    number, exact = waiting(stream)
+    number = stream.waiting
+    bound = "" if stream.lag_known or number is None else "≥ "
     rate = None
     if stream.rate_in is not None and stream.rate_out is not None:
         rate = stream.rate_in - stream.rate_out
@@ -53,37 +45,97 @@ def _stream(stream: StreamSample, names: int, width: int) -> Line:
     bars = max(0, width - names - 47)
     return line(
         left(line(stream.stream), names),
-        right(line("" if exact else "≤ ", Span(figures.count(number), Role.STRONG)), 13),
+        right(line(bound, Span(figures.count(number), Role.STRONG)), 13),
         Span(" waiting", Role.DIM),
         right(line(Span(figures.signed(rate) if rate is not None else "", Role.WARN if growing else Role.OK)), 9),
-        right(_horizon(stream, number), 16),
+        right(_horizon(stream), 16),
         " ",
         right(line(Span(glyphs.spark(stream.history, min(bars, 40)), Role.ACCENT)), bars),
     )
 
 
-def _horizon(stream: StreamSample, number: int) -> Line:
+def _lost(stream: StreamSample, width: int) -> list[Line]:
+    """Return what is gone for good: that is said at every size."""
+    said = []
+    if stream.lost:
+        said.append(f"LOST {plural(stream.lost, 'entry', 'entries')}: trimmed before {stream.group} read them")
+    if stream.lost_pending:
+        said.append(
+            f"{stream.lost_pending:,} taken and trimmed before they were acknowledged: only the writer has them"
+        )
+    return [crop(line("  ", Span(f"{glyphs.BAD} {text}", Role.BAD)), width) for text in said]
+
+
+def _horizon(stream: StreamSample) -> Line:
     """Return what happens next: entries lost, full in, empty in, or level."""
     if stream.losing:
-        return line(Span(f"{glyphs.BAD} LOSING ENTRIES", Role.BAD))
+        return line(Span(f"{glyphs.BAD} LOSING NOW", Role.BAD))
     if stream.seconds_to_loss is not None and stream.seconds_to_loss < (stream.seconds_to_full or 1e12):
         role = Role.BAD if stream.seconds_to_loss < _SOON else Role.WARN
         return line(Span("loses in ", Role.DIM), Span(figures.duration(stream.seconds_to_loss), role))
     if stream.seconds_to_full is not None:
         role = Role.BAD if stream.seconds_to_full < _SOON else Role.WARN
         return line(Span("full in ", Role.DIM), Span(figures.duration(stream.seconds_to_full), role))
-    if stream.seconds_to_drain is not None and number:
+    if stream.seconds_to_drain is not None and stream.waiting:
         return line(Span("empty in ", Role.DIM), Span(figures.duration(stream.seconds_to_drain), Role.OK))
-    if not number:
+    if stream.waiting is None:
+        return line(Span("not known", Role.WARN))
+    if not stream.waiting and stream.lag_known:
         return line(Span(f"{glyphs.OK} drained", Role.OK))
-    return BLANK
+    return ()
 
 
-def _details(stream: StreamSample, names: int, width: int) -> list[Line]:
-    parts = [f"group {stream.group}", f"{figures.count(stream.length)} entries"]
+def _details(stream: StreamSample, now: float, width: int) -> list[Line]:
+    """Return what stands below a stream: who reads it, how fast, how long until what, and how its entries look."""
+    readers = "no consumer" if not stream.consumers else plural(stream.consumers, "consumer")
+    if stream.consumers and stream.consumer_idle is not None:
+        silent = stream.consumer_idle >= _SILENT
+        readers += f", {'SILENT' if silent else 'last asked'} {figures.ago(stream.consumer_idle)}"
+    parts = [f"group {stream.group}, {readers}", f"{figures.count(stream.length)} entries"]
     if stream.rate_in is not None and stream.rate_out is not None:
         parts.append(f"in {figures.short(stream.rate_in)}/s, out {figures.short(stream.rate_out)}/s")
     if stream.pending:
-        oldest = f", oldest {figures.duration(stream.oldest_pending)}" if stream.oldest_pending is not None else ""
-        parts.append(f"{figures.count(stream.pending)} taken and not acknowledged{oldest}")
-    return [line("  ", text) for text in wrap(" · ".join(parts), width - 2, Role.DIM)]
+        parts.append(f"{figures.count(stream.pending)} taken and not acknowledged{_held(stream, now)}")
+    if not stream.lag_known:
+        parts.append("what waits is still being counted")
+    parts.extend(_times(stream))
+    lines = [line("  ", text) for text in wrap(" · ".join(parts), width - 2, Role.DIM)]
+    for label, entry in (("first ", stream.first_entry), ("last  ", stream.last_entry)):
+        if entry is not None:
+            when = figures.moment(entry.at) if entry.at is not None else entry.id
+            lines.append(crop(line("  ", Span(f"{label} {when}  ", Role.DIM), entry.text), width))
+    return lines
+
+
+def _held(stream: StreamSample, now: float) -> str:
+    """Return since when the oldest of them is held: by when it was added, which no retry changes."""
+    if stream.held_since is None:
+        return ""
+    return f", the oldest since {figures.clock(stream.held_since)} ({figures.duration(now - stream.held_since)})"
+
+
+def _times(stream: StreamSample) -> list[str]:
+    """Return every end that is in sight, the nearest of which the stream's own line shows."""
+    found = []
+    if stream.max_length is not None:
+        loss = f", reaches unread ones in {figures.duration(stream.seconds_to_loss)}" if stream.seconds_to_loss else ""
+        found.append(f"trimmed at {stream.max_length:,}{loss}")
+    if stream.seconds_to_full is not None:
+        found.append(f"memory full in {figures.duration(stream.seconds_to_full)}")
+    if stream.seconds_to_drain is not None and stream.waiting:
+        found.append(f"empty in {figures.duration(stream.seconds_to_drain)}")
+    return found
+
+
+def _memory(sample: BacklogSample, width: int) -> list[Line]:
+    limit = (
+        f"of {figures.size(sample.memory_limit)}" if sample.memory_limit else "no limit set: the machine's is the limit"
+    )
+    full = f", full in {figures.duration(sample.seconds_to_full)}" if sample.seconds_to_full is not None else ""
+    memory = line(
+        Span("memory ", Role.DIM),
+        figures.size(sample.memory_used),
+        Span(f" {limit}, {sample.policy}{full}", Role.DIM),
+    )
+    kept = hanging(line(Span("kept   ", Role.DIM)), sample.persistence, width, Role.DIM) if sample.persistence else []
+    return [memory, *kept]

@@ -159,6 +159,114 @@ async def test_unread_entries_that_are_trimmed_are_said_to_be_lost(server: Redis
     await probe.close()
 
 
+async def test_what_was_trimmed_unread_waits_no_longer_and_is_lost(server: RedisServer) -> None:
+    """Redis 7 keeps it in `lag` for good (measured); seen at every place that the group can stand in the stream."""
+    seven = server.binary == Path(BINARIES["redis-7"])
+    group(server)
+    add(server, 100)
+    read(server, 10, acknowledge=True)
+    with server.client() as client:
+        client.xtrim(TRADES.name, maxlen=50, approximate=False)
+        told = client.xinfo_groups(TRADES.name)[0].get("lag")
+    assert told == (90 if seven else None)
+    probe = probe_of(server)
+    behind = await one(probe)
+    assert (behind.lag, behind.lag_known, behind.lost, behind.losing) == (50, True, 40 if seven else None, False)
+    for left in (30, 10):
+        read(server, 20, acknowledge=True)
+        within = await one(probe)
+        assert (within.lag, within.lag_known, within.lost) == (left, True, 40 if seven else None)
+    other = probe_of(server)  # has not seen the group behind the stream: it counts
+    fresh = await one(other)
+    assert (fresh.lag, fresh.lag_known, fresh.lost) == (10, True, 40 if seven else None)
+    read(server, 1_000, acknowledge=True)
+    for watching in (probe, other):
+        end = await one(watching)
+        assert (end.lag, end.waiting, end.lost, end.losing) == (0, 0, 40 if seven else None, False)
+        await watching.close()
+
+
+async def test_a_group_that_is_passed_by_the_trimming_again_is_counted_anew(server: RedisServer) -> None:
+    group(server)
+    add(server, 100, maxlen=50)
+    probe = probe_of(server)
+    assert (await one(probe)).lag == 50
+    read(server, 20, acknowledge=True)
+    assert (await one(probe)).lag == 30
+    add(server, 45, maxlen=50)  # 15 of the 30 unread ones go, then the group comes back into the stream
+    read(server, 10, acknowledge=True)
+    stream = await one(probe)
+    assert (stream.lag, stream.lag_known) == (40, True)
+    assert stream.losing or stream.lost is None
+    await probe.close()
+
+
+async def test_what_is_trimmed_is_not_taken_for_what_is_read(server: RedisServer) -> None:
+    group(server)
+    add(server, 100, maxlen=100)
+    read(server, 10)
+    probe = probe_of(server, Stream(TRADES.name, max_length=100))
+    await one(probe)
+    add(server, 60, maxlen=100)
+    await one(probe)
+    await asyncio.sleep(1.1)
+    add(server, 60, maxlen=100)
+    stream = await one(probe)
+    assert stream.losing
+    assert stream.rate_in is not None
+    assert stream.rate_in > 10
+    assert stream.rate_out in ((None,) if server.binary != Path(BINARIES["redis-7"]) else (0.0,))
+    await probe.close()
+
+
+async def test_entries_that_are_trimmed_while_pending_are_told(server: RedisServer) -> None:
+    group(server)
+    add(server, 100)
+    read(server, 30)
+    with server.client() as client:
+        client.xtrim(TRADES.name, maxlen=80, approximate=False)
+    probe = probe_of(server)
+    stream = await one(probe)
+    assert (stream.lag, stream.pending, stream.lost_pending) == (70, 30, 20)
+    with server.client() as client:
+        client.xtrim(TRADES.name, maxlen=0, approximate=False)
+    assert (await one(probe)).lost_pending == 30
+    await probe.close()
+
+
+async def test_a_maxlen_that_nobody_configured_is_seen_at_work(server: RedisServer) -> None:
+    group(server)
+    add(server, 100, maxlen=100)
+    read(server, 90, acknowledge=True)
+    probe = probe_of(server)
+    assert (await one(probe)).max_length is None
+    await asyncio.sleep(1.1)
+    add(server, 20, maxlen=100)
+    stream = await one(probe)
+    if server.binary == Path(BINARIES["redis-7"]):
+        assert (stream.max_length, stream.trim_headroom) == (100, 70)
+        assert stream.seconds_to_loss is not None
+    else:
+        assert stream.max_length is None  # 6.2 does not tell trimming from XDEL
+    assert not stream.losing
+    await probe.close()
+
+
+async def test_a_look_at_the_first_and_the_last_entry(server: RedisServer) -> None:
+    group(server)
+    with server.client() as client:
+        client.xadd(TRADES.name, {"symbol": "BTC\x1b[31m\nUSDT", "price": "1"}, id="1-1")
+        client.xadd(TRADES.name, {f"f{i}": "x" * 5_000 for i in range(40)})
+    probe = probe_of(server)
+    stream = await one(probe)
+    assert stream.first_entry is not None
+    assert stream.last_entry is not None
+    assert (stream.first_entry.text, stream.first_entry.at) == ("symbol=BTC USDT price=1", None)
+    assert len(stream.last_entry.text) <= 200
+    assert stream.last_entry.at == pytest.approx(time.time(), abs=60)
+    await probe.close()
+
+
 async def test_what_is_wrong_with_a_stream_is_a_sentence_of_its_own(server: RedisServer) -> None:
     add(server, 5)
     with server.client() as client:

@@ -173,3 +173,20 @@ def test_what_is_not_known_is_not_called_nothing() -> None:
     empty = flow(StationState(), SETTINGS, NOW)
     assert {hop.state for hop in empty.hops} == {HopState.UNKNOWN}
     assert (empty.stuck_at, empty.waiting, empty.lost_soon) == (None, None, None)
+
+
+def test_what_was_trimmed_unread_is_called_lost_and_does_not_wait() -> None:
+    """The writer is at the end of the stream again; Redis 7 would still call the trimmed entries a lag."""
+    found = verdict(lost=40, lost_pending=2)
+    assert (found.losing, found.waiting, found.stuck_at) == (False, 0, None)
+    assert "nothing waits. Before that 42 entries were trimmed unread: LOST." in found.outlook
+    now = verdict(lag=900, lost=40, losing=True, rate_out=0.0)
+    assert "LOST now" in now.outlook
+    assert "40 are LOST already" in now.outlook
+    assert now.hops[1].detail == "LOSES unread entries"
+
+
+def test_a_lower_bound_is_no_number_of_waiting_entries() -> None:
+    found = verdict(lag=20_000, lag_known=False, rate_out=None)
+    assert found.waiting is None
+    assert "still being counted" in found.outlook
