@@ -3,7 +3,8 @@
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Protocol
 
 from textual.app import App
@@ -11,22 +12,25 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from console import paths
+from console.diagnosis.model import DatabaseReport
 from console.errors import WalmedicError
 from console.probes.log_tail import LogLine
 from console.probes.sample import Sample
 from console.probes.scheduler import OnSample
 from console.probes.state import StationState
+from console.probes.worker import Worker
 from console.recovery.journal import Entry
-from console.recovery.model import Availability, Plan
+from console.recovery.model import FirstStep
 from console.settings import Settings
 from console.widgets import figures
 from console.widgets.clipboard import copy
 from console.widgets.line import Line, Role, Span, line, spread
 from console.widgets.picture import without_edge_blanks
 from console.widgets.theme import Colors, Uncolored, choose, make_theme
+from screens import guidance
 from screens.dashboard import Dashboard
-from screens.frame import FramedScreen
-from screens.port import EnginePort, RunningAction
+from screens.frame import FramedScreen, key_label
+from screens.port import AttachedAction, EnginePort
 
 _LOG = logging.getLogger(__name__)
 _ARMED_FOR = 600.0  # seconds that operate mode lasts
@@ -64,6 +68,23 @@ class SampleArrived(Message):
         return isinstance(message, SampleArrived) and message.sample.probe == self.sample.probe
 
 
+class LeftOver(Message):
+    """What an earlier console left: an action that still runs, or entries that were cut off."""
+
+    def __init__(self, attached: AttachedAction | None, unfinished: Sequence[Entry]) -> None:
+        super().__init__()
+        self.attached = attached
+        self.unfinished = unfinished
+
+
+class Guided(Message):
+    """The engine said which step comes next; None for none."""
+
+    def __init__(self, step: FirstStep | None) -> None:
+        super().__init__()
+        self.step = step
+
+
 def station_sources(settings: Settings, on_sample: OnSample) -> Sources:
     """Return the scheduler over all probes of the station. Imports the drivers: not before the first paint."""
     from console.probes.scheduler import Scheduler
@@ -79,31 +100,11 @@ def station_log(settings: Settings, unit: str) -> AsyncGenerator[LogLine, None]:
     return unit_log(settings, unit)
 
 
-class StationEngine:
-    """The recovery engine behind the screens; what it starts runs in a process of its own and outlives the console."""
+def station_engine(settings: Settings) -> EnginePort:
+    """Return the recovery engine of the station. Imports all of it: not before the first paint."""
+    from screens.station_engine import StationEngine
 
-    def __init__(self, settings: Settings) -> None:
-        from console.recovery.engine import Engine
-
-        self._engine = Engine(settings)
-
-    def availability(self, table: str | None) -> Sequence[Availability]:
-        """Return each action with what stands against it now."""
-        return self._engine.availability(table)
-
-    def plan(self, action: str, table: str | None = None) -> Plan:
-        """Return what would be done."""
-        return self._engine.plan(action, table)
-
-    def launch(self, plan: Plan, phrase: str) -> RunningAction:
-        """Start a confirmed plan."""
-        from console.recovery.launch import launch
-
-        return launch(self._engine, plan, phrase)
-
-    def unfinished(self) -> Sequence[Entry]:
-        """Return what was cut off."""
-        return self._engine.unfinished()
+    return StationEngine(settings)
 
 
 class ConsoleApp(App[int], inherit_bindings=False):
@@ -122,7 +123,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         *,
         colors: Colors = Colors.FULL,
         sources: Callable[[Settings, OnSample], Sources] | None = station_sources,
-        engine: Callable[[Settings], EnginePort] = StationEngine,
+        engine: Callable[[Settings], EnginePort] = station_engine,
         logs: FollowUnit = station_log,
         wall_clock: Clock = time.time,
         monotonic: Clock = time.monotonic,
@@ -142,6 +143,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.state = StationState()
         self.plain_glyphs = colors is Colors.SIXTEEN
         self.paused = False
+        self.first_step: FirstStep | None = None
         self.wall_clock = wall_clock
         self.monotonic = monotonic
         self._make_sources = sources
@@ -151,6 +153,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._engine: EnginePort | None = None
         self._ticking = ticking
         self._armed_until = 0.0
+        self._guided: Hashable | None = None  # what the first step was last asked for
+        self.guiding = False
+        self._looked_back = False
 
     # ---- life --------------------------------------------------------------------------------------------------------
 
@@ -192,11 +197,67 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Take samples into the state and show them."""
         for sample in samples:
             self.state = self.state.taking(sample)
+        self._guide()
+        self._look_back()
         self._tick()
 
     def on_sample_arrived(self, message: SampleArrived) -> None:
         """Take a sample that a probe brought."""
         self.take(message.sample)
+
+    def _guide(self) -> None:
+        """Ask for the next step anew where what it rests on has changed; one question at a time."""
+        rests_on = guidance.rests_on(self.state)
+        if rests_on is None or rests_on == self._guided or self.guiding:
+            return
+        self._guided, self.guiding = rests_on, True
+        self.run_worker(self._find_first_step(self.state.tables.data), exit_on_error=False, group="guide")
+
+    async def _find_first_step(self, report: DatabaseReport | None) -> None:
+        step = None
+        try:
+            step = await Worker("first-step").call(lambda: self.engine().first_step(report))
+        except WalmedicError as refused:
+            _LOG.info("no next step: %s", refused)
+        except Exception:
+            _LOG.exception("the next step could not be found")
+        self.post_message(Guided(step))
+
+    def on_guided(self, message: Guided) -> None:
+        """Show which step comes next."""
+        self.first_step, self.guiding = message.step, False
+        self._guide()
+        self._tick()
+
+    def _look_back(self) -> None:
+        """Once, as soon as the journal is read: is there something that runs or was cut off?"""
+        journal = self.state.journal.data
+        if journal is None or self._looked_back:
+            return
+        self._looked_back = True
+        if any(entry.outcome in {"running", "unfinished"} for entry in journal.lines):
+            self.run_worker(self._find_left_over(), exit_on_error=False, group="look-back")
+
+    async def _find_left_over(self) -> None:
+        try:
+            attached = await Worker("attach").call(lambda: self.engine().attach())
+            unfinished = () if attached else await Worker("unfinished").call(lambda: self.engine().unfinished())
+        except WalmedicError as refused:
+            self.notify(str(refused), severity="warning", timeout=30, markup=False)
+        else:
+            self.post_message(LeftOver(attached, tuple(unfinished)))
+
+    def on_left_over(self, message: LeftOver) -> None:
+        """Show what runs, or offer to finish what was cut off; never over a screen that the operator has opened."""
+        from screens.execution import Execution
+        from screens.unfinished import Unfinished
+
+        if not isinstance(self.screen, Dashboard):
+            self.notify("unfinished work: the journal (j) has it", severity="warning", timeout=15, markup=False)
+        elif message.attached is not None:
+            self.push_screen(Execution.watching(message.attached))
+        elif message.unfinished:
+            self.push_screen(Unfinished(message.unfinished))
 
     # ---- what screens ask for ----------------------------------------------------------------------------------------
 
@@ -317,8 +378,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     def action_copy_screen(self) -> None:
         """Copy the screen as text."""
-        rows = [strip.text.rstrip() for strip in self.screen._compositor.render_strips()]
-        self.copy_text("\n".join(rows) + "\n")
+        self.copy_text(self.screen_text())
 
     def copy_text(self, text: str) -> None:
         """Copy `text` by OSC 52 and, inside tmux, into its buffer; say what happened."""

@@ -44,6 +44,11 @@ class Dashboard(FramedScreen):
         Binding("space", "app.pause", "Pause", id="pause", show=False, tooltip="hold the screen; reading goes on"),
         Binding("r", "app.refresh_now", "Read now", id="read-now", show=False, tooltip="read all sources again now"),
         Binding("y", "app.copy_screen", "Copy", id="copy", show=False, tooltip="copy the screen as text"),
+        Binding("e", "app.export", "Export", id="export", show=False, tooltip="keep screen and samples in files"),
+        Binding("slash", "filter", "Filter", id="filter", show=False, tooltip="show what has these words in its name"),
+        Binding("tab", "pane(1)", "Next pane", id="pane-next", show=False, tooltip="go to the next pane"),
+        Binding("shift+tab", "pane(-1)", "Pane before", id="pane-before", show=False, tooltip="go to the pane before"),
+        Binding("f", "whole", "Whole screen", id="whole", show=False, tooltip="give this pane the whole screen"),
         *(
             Binding(str(number), f"whole('{name}')", name, id=f"pane-{name}", show=False, tooltip=f"{name} alone")
             for number, name in enumerate(PANES, 1)
@@ -133,7 +138,7 @@ class Dashboard(FramedScreen):
             return Source.of(state.reading(name), now=now, monotonic=monotonic, asked=asked)
 
         return {
-            "tables": source("tables"),
+            "tables": tables.TablesView(source("tables"), self.console.first_step),
             "crashes": source("crashes"),
             "services": services.ServicesView(source("services", _has_services(settings)), self._service),
             "backlog": source("backlog", bool(settings.redis.streams)),

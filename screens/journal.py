@@ -1,46 +1,128 @@
-"""The journal: what was done, by whom, how it ended, whole and newest first."""
+"""The journal: what was done, by whom, from where, how it ended; from an entry to its undo, or to what runs."""
 
 from typing import ClassVar
 
+from textual import on
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.widget import Widget
 
+from console.recovery.journal import Entry
+from console.recovery.model import Plan
+from console.widgets import glyphs
+from console.widgets.choice import ChoiceList
 from console.widgets.frames import Box
+from console.widgets.line import Role, Span, line
 from console.widgets.pane import Framed, Pane
-from screens.frame import FramedScreen
+from screens.execution import Execution
+from screens.frame import Answer, FramedScreen
+from screens.panes import entry as text
 from screens.panes import journal
-from screens.panes.reading import Source
+from screens.panes.entry import EntryView
+from screens.panes.reading import Source, alert
+from screens.plan import PlanScreen
+from screens.port import EnginePort
+from screens.unfinished import Unfinished
+
+_TWO_COLUMNS = 150
 
 
 class JournalScreen(FramedScreen):
-    """All entries of the journal; unfinished ones say how to finish them or take them back."""
+    """All entries, newest first, and all that the journal says of the one under the cursor."""
 
     TITLE_WORD = "journal"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,j", "app.back", "Back", id="back", tooltip="leave the journal"),
-        Binding("up", "scroll(-1)", "Up", id="up", show=False, tooltip="move up"),
-        Binding("down", "scroll(1)", "Down", id="down", show=False, tooltip="move down"),
-        Binding("pageup", "scroll(-10)", "Page up", id="page-up", show=False, tooltip="move up by a page"),
-        Binding("pagedown", "scroll(10)", "Scroll", id="page-down", tooltip="read older entries"),
+        Binding("u", "undo", "Undo", id="undo", tooltip="the plan of the way back of this entry"),
+        Binding("enter", "open", "Go on", id="open", tooltip="watch what runs; finish or take back what was cut off"),
+        Binding("up", "move(-1)", "Up", id="up", show=False, tooltip="the entry above"),
+        Binding("down", "move(1)", "Down", id="down", show=False, tooltip="the entry below"),
+        Binding("pageup", "scroll(-8)", "Page up", id="page-up", show=False, tooltip="move the details up"),
+        Binding("pagedown", "scroll(8)", "Scroll", id="page-down", tooltip="read the rest of the details"),
         Binding("y", "app.copy_screen", "Copy", id="copy", tooltip="copy the screen as text"),
     ]
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: EntryView | None = None
+
     def body(self) -> list[Widget]:
-        """Return one pane."""
-        return [Framed(Pane(journal.build, id="entries"), arrange=_arrange, is_open=lambda size: True, id="journal")]
+        """Return the list and the details."""
+        self._list, self._detail = ChoiceList(id="entries", title="journal"), Pane(text.detail, id="detail")
+        return [Framed(self._list, self._detail, arrange=_arrange, is_open=lambda size: True, id="journal")]
 
     def tick(self) -> None:
         """Show what is new."""
         super().tick()
         console = self.console
-        now, monotonic = console.wall_clock(), console.monotonic()
-        self.query_one("#entries", Pane).show(Source.of(console.state.journal, now=now, monotonic=monotonic))
+        source = Source.of(console.state.journal, now=console.wall_clock(), monotonic=console.monotonic())
+        note = alert(source, "journal")
+        if source.data is not None and not source.data.chain_ok:
+            note = line(Span(f"{glyphs.BAD} the chain is broken: changed by another hand", Role.BAD))
+        before = self._list.key
+        self._list.offer(journal.items(source.data, self.size.width - 3), note=note)
+        if before == self._list.key and before:
+            self._look()
+
+    def action_move(self, steps: int) -> None:
+        """Choose another entry."""
+        self._list.move(steps)
 
     def action_scroll(self, lines: int) -> None:
-        """Move the text."""
-        self.query_one("#entries", Pane).move_text(lines)
+        """Move the details."""
+        self._detail.move_text(lines)
+
+    def action_undo(self) -> None:
+        """Open the plan of the way back."""
+        if self._list.key:
+            self.app.push_screen(PlanScreen.of_undo(self._list.key))
+
+    def action_open(self) -> None:
+        """Watch the entry if it runs; offer to finish it or take it back if it was cut off."""
+        engine, entry = self.console.engine, self._list.key
+        if entry:
+            self.ask("open", lambda: _opened(engine(), entry))
+
+    @on(ChoiceList.Moved)
+    def _moved(self) -> None:
+        self._detail.scroll_line = 0
+        self._look()
+
+    def _look(self) -> None:
+        """Ask for the entry under the cursor, unless it ended and is shown."""
+        engine, entry = self.console.engine, self._list.key
+        shown = self._shown
+        if entry and (shown is None or shown.entry.id != entry or shown.entry.outcome is None):
+            self.ask("entry", lambda: _looked_up(engine(), entry))
+
+    def on_answer(self, answer: Answer) -> None:
+        """Show an entry, or go where it leads."""
+        if answer.error:
+            self.notify(answer.error, severity="error", timeout=8, markup=False)
+        elif answer.asked == "entry":
+            self._shown = EntryView(*answer.value)
+            self._detail.show(self._shown)
+        elif answer.value is not None:
+            self.app.push_screen(answer.value)
+
+
+def _looked_up(engine: EnginePort, name: str) -> tuple[Entry, Plan]:
+    found = engine.entry(name)
+    return found, engine.entry_plan(str(found.intent.get("undoes") or found.id))
+
+
+def _opened(engine: EnginePort, name: str) -> FramedScreen | None:
+    attached = engine.attach()
+    if attached is not None and attached.entry.id == name:
+        return Execution.watching(attached)
+    cut_off = [entry for entry in engine.unfinished() if entry.id == name]
+    return Unfinished(cut_off) if cut_off and attached is None else None
 
 
 def _arrange(size: Size) -> list[Box]:
-    return [Box("entries", 0, 0, size.width, size.height)]
+    if size.width >= _TWO_COLUMNS:
+        half = size.width // 2
+        right = Box("detail", half, 0, size.width - half, size.height, edge=True)
+        return [Box("entries", 0, 0, half, size.height), right]
+    tall = max(4, size.height * 2 // 5)
+    return [Box("entries", 0, 0, size.width, tall), Box("detail", 0, tall, size.width, size.height - tall)]

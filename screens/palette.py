@@ -12,7 +12,7 @@ from textual.widget import Widget
 from console.recovery.model import Availability
 from console.widgets.choice import ChoiceList
 from console.widgets.frames import Box
-from console.widgets.line import BLANK, Line, Role, Span, line
+from console.widgets.line import Line, Role, Span, line
 from console.widgets.pane import Bar, Content, Framed, Pane, Room
 from screens.frame import Answer, FramedScreen
 from screens.panes import actions, tables
@@ -41,6 +41,8 @@ class Palette(FramedScreen):
         self._table = table
         self._typed = ""
         self._actions: Sequence[Availability] = ()
+        self._asking = False
+        self._entered = False  # Enter was pressed before the answer was there
         self._to_recommended = True
 
     def body(self) -> list[Widget]:
@@ -53,16 +55,14 @@ class Palette(FramedScreen):
         ]
 
     def on_mount(self) -> None:
-        """Ask the engine what is open."""
+        """Begin with the table that needs the operator most."""
         super().on_mount()
         if self._table is None:
             self._table = next(iter(self._tables()), None)
-        self._ask()
 
     def on_screen_resume(self) -> None:
-        """Ask again after a plan or an action; the cursor then goes to what is recommended next."""
+        """Ask what is open, at first and after a plan or an action; the cursor goes to what is recommended next."""
         super().on_screen_resume()
-        self._to_recommended = True
         self._typed = ""
         self._ask()
 
@@ -75,6 +75,7 @@ class Palette(FramedScreen):
         else:
             return
         event.stop()
+        self._entered = False
         self._show()
 
     def action_move(self, steps: int) -> None:
@@ -87,16 +88,17 @@ class Palette(FramedScreen):
         if names:
             at = names.index(self._table) if self._table in names else 0
             self._table = names[(at + steps) % len(names)]
-            self._actions = ()
-            self._to_recommended = True
             self._ask()
 
     def action_plan(self) -> None:
-        """Open the plan of the action under the cursor; blocked ones too, which say why."""
+        """Open the plan of the action under the cursor; blocked ones too, which say why. Asked too early, it waits."""
         chosen = self._chosen()
         if chosen is not None:
             table = self._table if chosen.spec.needs_table else None
-            self.app.push_screen(PlanScreen(chosen.spec, table))
+            self.app.push_screen(PlanScreen(chosen.spec.id, table))
+        elif self._asking:
+            self._entered = True
+            self._show()
 
     @on(ChoiceList.Moved)
     def _moved(self) -> None:
@@ -112,23 +114,31 @@ class Palette(FramedScreen):
 
     def _ask(self) -> None:
         table, console = self._table, self.console
+        # What was possible before is not offered for what is possible now.
+        self._actions, self._asking, self._entered, self._to_recommended = (), True, False, True
         self.ask("availability", lambda: console.engine().availability(table))
         self._show()
 
     def on_answer(self, answer: Answer) -> None:
         """Show what the engine said."""
+        self._asking = False
         if answer.error:
-            self._actions = ()
             self.query_one("#detail", Pane).show(answer.error)
         else:
             self._actions = answer.value
         self._show()
+        if self._entered:
+            self._entered = False
+            self.action_plan()
 
     def _show(self) -> None:
         self.query_one("#target", Bar).show(self._target())
-        waiting = Span("asking what is possible…", Role.DIM) if not self._actions else Span("type to filter", Role.DIM)
+        hint = "" if self._typed else "type to filter"
+        if self._asking:
+            then = " Enter opens its plan then" if self._entered else ""
+            hint = f"asking what is possible…{then}"
         typed = line(" ", Span("> ", Role.KEY), Span(self._typed, Role.STRONG), Span(" ", Role.CURSOR))
-        self.query_one("#typed", Bar).show(line(typed, BLANK if self._typed else line(" ", waiting)))
+        self.query_one("#typed", Bar).show(line(typed, "  ", Span(hint, Role.DIM)))
         choices = self.query_one(ChoiceList)
         listed = actions.items(self._actions, self._typed, self.size.width - 3)
         recommended = next((a.spec.id for a in self._actions if a.recommended), "")
@@ -138,6 +148,8 @@ class Palette(FramedScreen):
             choices.choose(recommended)
         if self._actions:
             self.query_one("#detail", Pane).show(self._chosen())
+        elif self._asking:
+            self.query_one("#detail", Pane).show("asking what is possible…")
 
     def _target(self) -> Line:
         report = self.console.state.tables.data

@@ -1,5 +1,6 @@
 """One plan: why, what will change, what must hold, what it costs, and the typed confirmation. Esc leaves it undone."""
 
+from dataclasses import replace
 from typing import ClassVar
 
 from textual import on
@@ -7,42 +8,60 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.widget import Widget
 
-from console.recovery.model import ActionSpec, Plan
+from console.recovery.model import Plan
+from console.recovery.rehearsal.model import Rehearsal, can_be_rehearsed
 from console.widgets import glyphs
 from console.widgets.frames import Box
-from console.widgets.line import BLANK, Line, Role, Span, line, wrap
-from console.widgets.pane import Content, Framed, Pane, Room
+from console.widgets.line import BLANK, Line, Role, Span, line
+from console.widgets.pane import Framed, Pane
 from console.widgets.phrase import PhraseField
+from screens.arm import Arm
 from screens.execution import Execution
 from screens.frame import Answer, FramedScreen
 from screens.panes import plan as text
+from screens.panes.confirmation import ConfirmView, confirmation
 from screens.panes.plan import PlanView
+from screens.port import RunningRehearsal
+from screens.rehearsing import Rehearsing
 
 _SECTIONS = ("why", "changes", "hold", "cost")
 _TWO_COLUMNS = 110
 
 
 class PlanScreen(FramedScreen):
-    """Shows a plan and takes its phrase. Nothing but the right phrase in operate mode starts anything."""
+    """Shows a plan and takes its phrase. Nothing but the right phrase in operate mode starts anything.
+
+    While a phrase can be typed the letters are the field's: what else can be done has a function key.
+    """
 
     TITLE_WORD = "plan"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "app.back", "Back, nothing is done", id="back", tooltip="leave the plan; nothing is done"),
+        Binding("escape", "app.back", "Back, nothing done", id="back", tooltip="leave the plan; nothing is done"),
         Binding("up", "scroll(-1)", "Up", id="up", show=False, tooltip="move up"),
         Binding("down", "scroll(1)", "Down", id="down", show=False, tooltip="move down"),
         Binding("pageup", "scroll(-8)", "Page up", id="page-up", show=False, tooltip="move up by a page"),
         Binding("pagedown", "scroll(8)", "Scroll", id="page-down", tooltip="read the rest of a long plan"),
-        Binding("f2,o", "app.operate", "Operate", id="operate", tooltip="arm operate mode, or disarm it"),
-        Binding("f5,r", "replan", "Plan again", id="replan", tooltip="make the plan anew from what is there now"),
+        Binding("f2", "app.operate", "Operate", id="operate", tooltip="arm operate mode, or disarm it"),
+        Binding("o", "arm", "Operate", id="arm", show=False, tooltip="arm operate mode, where that opens the plan"),
+        Binding("f3,h", "rehearse", "Rehearse", id="rehearse", tooltip="carry the plan out on a clone, and prove it"),
+        Binding(
+            "f5,r", "replan", "Replan", id="replan", show=False, tooltip="make the plan anew from what is there now"
+        ),
     ]
 
-    def __init__(self, spec: ActionSpec, table: str | None) -> None:
+    def __init__(self, action: str, table: str | None, undoes: str = "") -> None:
         super().__init__()
-        self._spec = spec
+        self._action = action
         self._table = table
+        self._undoes = undoes
         self._view: PlanView | None = None
         self._said: Line = BLANK
         self._submitted = ""
+
+    @classmethod
+    def of_undo(cls, entry: str) -> "PlanScreen":
+        """Return the plan of the way back of a journal entry."""
+        return cls("undo", None, entry)
 
     def body(self) -> list[Widget]:
         """Return the sections, the confirmation and its field."""
@@ -55,7 +74,7 @@ class PlanScreen(FramedScreen):
         self._sections = {pane.id or "": pane for pane in panes}
         return [
             Framed(*panes, arrange=self._arrange, is_open=lambda size: True, id="plan"),
-            Framed(Pane(_confirmation, id="confirm"), arrange=_bottom, is_open=lambda size: True, id="below"),
+            Framed(Pane(confirmation, id="confirm"), arrange=_bottom, is_open=lambda size: True, id="below"),
             PhraseField(id="phrase"),
         ]
 
@@ -66,19 +85,46 @@ class PlanScreen(FramedScreen):
         self.action_replan()
 
     def on_screen_resume(self) -> None:
-        """The mode may have changed on another screen."""
+        """The mode may have changed on another screen, or the plan was rehearsed."""
         super().on_screen_resume()
+        if self._view is not None:
+            self.action_replan()
         self._draw()
 
     def tick(self) -> None:
-        """Close the confirmation when operate mode runs out."""
+        """Close the confirmation when operate mode runs out; see how far a rehearsal is."""
         super().tick()
+        if self._view is not None and self._view.rehearsing:
+            self._look_for_rehearsal()
         self._draw()
 
     def action_replan(self) -> None:
         """Make the plan again from what is there now."""
-        console, action, table = self.console, self._spec.id, self._table
-        self.ask("plan", lambda: console.engine().plan(action, table))
+        self.ask("plan", self._planned)
+
+    def action_arm(self) -> None:
+        """Ask for operate mode where it opens the confirmation; a letter meant for the phrase must not end it."""
+        plan = self._view.plan if self._view is not None else None
+        if plan is not None and plan.needed and not plan.refused and not self.console.armed_for:
+            self.app.push_screen(Arm())
+
+    def action_rehearse(self) -> None:
+        """Rehearse the plan, or show its rehearsal."""
+        if self._view is not None and can_be_rehearsed(self._view.plan):
+            self.app.push_screen(Rehearsing(self._view.plan))
+        elif self._view is not None:
+            said = "there is nothing to rehearse: this changes no table's files while the server is down"
+            self._say(line(Span(said, Role.DIM)))
+
+    def _planned(self) -> Plan:
+        engine = self.console.engine()
+        return engine.plan_undo(self._undoes) if self._undoes else engine.plan(self._action, self._table)
+
+    def _look_for_rehearsal(self) -> None:
+        plan = self._view.plan if self._view is not None else None
+        if plan is not None and can_be_rehearsed(plan):
+            engine = self.console.engine
+            self.ask("rehearsal", lambda: _rehearsal(engine().rehearsal(plan)))
 
     def action_scroll(self, lines: int) -> None:
         """Scroll the section that has more than it shows, the first one first."""
@@ -87,26 +133,52 @@ class PlanScreen(FramedScreen):
                 return
 
     def on_answer(self, answer: Answer) -> None:
-        """Take a plan, or what hinders it."""
+        """Take a plan, what hinders it, or what is known of its rehearsal."""
+        if answer.asked == "rehearsal":
+            self._take_rehearsal(answer)
+            return
         if answer.error:
             self._submitted = ""
             self._say(line(Span(f"{glyphs.BAD} ", Role.BAD), answer.error))
             return
-        plan: Plan = answer.value
-        before = self._view.plan if self._view is not None else None
-        if before is not None and before.plan_id != plan.plan_id:
-            self._show(PlanView(plan, text.changed_facts(before, plan) or ("the plan itself",)))
+        self._take_plan(answer.value)
+        if answer.asked == "again":
+            self._pass_the_door()
+        self._look_for_rehearsal()
+
+    def _take_plan(self, plan: Plan) -> None:
+        view = self._view
+        if view is None:
+            self._show(PlanView(plan))
+            self._say(BLANK)
+        elif view.plan.plan_id == plan.plan_id:
+            self._show(replace(view, plan=plan))
+        else:
+            self._show(PlanView(plan, text.changed_facts(view.plan, plan) or ("the plan itself",)))
             self._submitted = ""
             self.query_one(PhraseField).clear()
             self._say(line(Span(f"{glyphs.BAD} void: ", Role.BAD), "the world has changed; read the new plan above"))
+
+    def _pass_the_door(self) -> None:
+        """Start what was confirmed, if the plan made again is the same and nothing stands against it."""
+        phrase, self._submitted = self._submitted, ""
+        plan = self._view.plan if self._view is not None else None
+        if plan is None or not phrase:
             return
-        self._show(PlanView(plan, self._view.void if self._view is not None else ()))
-        if answer.asked == "again":
-            phrase, self._submitted = self._submitted, ""
-            if phrase == plan.confirmation and self.console.armed_for:
-                self.app.switch_screen(Execution(plan, phrase))
-        else:
-            self._say(BLANK)
+        if plan.refused:
+            self.query_one(PhraseField).clear()
+            self._say(line(Span(f"{glyphs.BAD} void: ", Role.BAD), "it is refused by now; the reason stands above"))
+        elif phrase == plan.confirmation and self._is_open():
+            self.app.switch_screen(Execution(plan, phrase, self._undoes))
+
+    def _take_rehearsal(self, answer: Answer) -> None:
+        if self._view is None or answer.error or answer.value is None:
+            return
+        works, ended = answer.value
+        before = self._view
+        self._show(replace(before, rehearsing=works, rehearsal=ended))
+        if before.rehearsing and not works:
+            self.action_replan()  # the plan says by itself that it was rehearsed
 
     @on(PhraseField.Typed)
     def _typed(self, event: PhraseField.Typed) -> None:
@@ -129,8 +201,7 @@ class PlanScreen(FramedScreen):
         # Once more before the door: what the plan rests on may have changed while the phrase was typed.
         self._submitted = view.plan.confirmation
         self._say(line(Span("right; checking that nothing has changed…", Role.ACCENT)))
-        console, action, table = self.console, self._spec.id, self._table
-        self.ask("again", lambda: console.engine().plan(action, table))
+        self.ask("again", self._planned)
 
     def _is_open(self) -> bool:
         plan = self._view.plan if self._view is not None else None
@@ -150,13 +221,12 @@ class PlanScreen(FramedScreen):
     def _draw(self) -> None:
         if not self.is_mounted:
             return
-        plan = self._view.plan if self._view is not None else None
         field = self.query_one(PhraseField)
         is_open = self._is_open()
         field.display = is_open
         if is_open and not field.has_focus:
             field.focus()
-        self.query_one("#confirm", Pane).show(_Confirm(plan, self.console.armed_for > 0, self._said))
+        self.query_one("#confirm", Pane).show(ConfirmView(self._view, self.console.armed_for > 0, self._said))
 
     def _arrange(self, size: Size) -> list[Box]:
         """Return the sections: one below the other, or reasons at the left and changes at the right."""
@@ -189,32 +259,12 @@ class PlanScreen(FramedScreen):
         return boxes
 
 
-class _Confirm:
-    """What the confirmation pane shows."""
-
-    def __init__(self, plan: Plan | None, armed: bool, said: Line) -> None:
-        self.plan = plan
-        self.armed = armed
-        self.said = said
-
-
-def _confirmation(view: _Confirm, room: Room) -> Content:
-    plan = view.plan
-    if plan is None:
-        return Content("confirmation", (view.said,))
-    if plan.refused:
-        text_ = wrap("It is refused now, for the reasons above; nothing can be confirmed.", room.width, Role.WARN)
-        return Content("confirmation", (*text_, view.said))
-    if not plan.needed:
-        return Content("confirmation", (line(Span("There is nothing to do.", Role.OK)), view.said))
-    if not view.armed:
-        closed = line(Span("Closed: this is observe mode. ", Role.WARN), Span("o", Role.KEY), " arms operate mode.")
-        phrase = line(Span("It would ask for  ", Role.DIM), Span(plan.confirmation, Role.STRONG))
-        return Content("confirmation", (closed, view.said or phrase))
-    asked = line(
-        "Type  ", Span(plan.confirmation, Role.STRONG), "  and Enter to do it", Span("   Esc goes back", Role.DIM)
-    )
-    return Content("confirmation", (asked, view.said))
+def _rehearsal(found: RunningRehearsal | None) -> tuple[bool, Rehearsal | None] | None:
+    """Return whether a rehearsal works, and how it ended; None where there was none."""
+    if found is None:
+        return None
+    ended = found.result()
+    return ended is None, ended
 
 
 def _bottom(size: Size) -> list[Box]:

@@ -3,10 +3,12 @@
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol, runtime_checkable
 
+from console.diagnosis.model import DatabaseReport
 from console.probes.log_tail import LogLine
 from console.probes.state import StationState
 from console.recovery.journal import Entry
-from console.recovery.model import Availability, Plan, Progress, RunResult
+from console.recovery.model import Availability, FirstStep, Plan, Progress, RunResult
+from console.recovery.rehearsal.model import Rehearsal
 from console.settings import Settings
 from console.widgets.line import Line
 
@@ -23,6 +25,41 @@ class RunningAction(Protocol):
         ...
 
 
+class RunningRehearsal(Protocol):
+    """A rehearsal in a process of its own, at work or over."""
+
+    def poll(self) -> Sequence[Progress]:
+        """Return what it has told since the last call."""
+        ...
+
+    def result(self) -> Rehearsal | None:
+        """Return how it ended, None while it works."""
+        ...
+
+    def cancel(self) -> None:
+        """Ask it to end and to remove its clone."""
+        ...
+
+
+class AttachedAction(Protocol):
+    """An action that runs already, started by another console or a command line."""
+
+    @property
+    def running(self) -> RunningAction:
+        """Return the way to watch it."""
+        ...
+
+    @property
+    def plan(self) -> Plan:
+        """Return what it does."""
+        ...
+
+    @property
+    def entry(self) -> Entry:
+        """Return its entry in the journal, which says by whom and from where."""
+        ...
+
+
 class EnginePort(Protocol):
     """The recovery engine as screens see it. Every call may take seconds: from a thread only."""
 
@@ -30,16 +67,44 @@ class EnginePort(Protocol):
         """Return each action with what stands against it now."""
         ...
 
+    def first_step(self, report: DatabaseReport | None = None) -> FirstStep | None:
+        """Return the one step to take now, by `report` or by what the disk says; None for no step."""
+        ...
+
     def plan(self, action: str, table: str | None = None) -> Plan:
         """Return what would be done."""
         ...
 
-    def launch(self, plan: Plan, phrase: str) -> RunningAction:
-        """Start a confirmed plan. Raises WalmedicError where it is refused."""
+    def plan_undo(self, entry: str) -> Plan:
+        """Return the way back of an entry as a plan. Raises WalmedicError where the entry has none."""
+        ...
+
+    def launch(self, plan: Plan, phrase: str, undoes: str = "") -> RunningAction:
+        """Start a confirmed plan, or the way back of the entry `undoes`. Raises WalmedicError where it is refused."""
+        ...
+
+    def attach(self) -> AttachedAction | None:
+        """Return the action that runs on this database now, None where there is none."""
         ...
 
     def unfinished(self) -> Sequence[Entry]:
-        """Return what was cut off."""
+        """Return what was cut off and does not run now."""
+        ...
+
+    def entry(self, entry: str) -> Entry:
+        """Return an entry of the journal. Raises WalmedicError where there is none."""
+        ...
+
+    def entry_plan(self, entry: str) -> Plan:
+        """Return the plan of an entry. Raises WalmedicError where its folder does not hold one."""
+        ...
+
+    def rehearse(self, plan: Plan) -> RunningRehearsal:
+        """Begin to rehearse a plan on a clone; one at work already is returned instead."""
+        ...
+
+    def rehearsal(self, plan: Plan) -> RunningRehearsal | None:
+        """Return the rehearsal of exactly this plan, at work or over; None where there was none."""
         ...
 
 
@@ -50,6 +115,7 @@ class ConsolePort(Protocol):
     settings: Settings
     state: StationState
     paused: bool
+    first_step: FirstStep | None  # the one recommended next step of the station
 
     @property
     def armed_for(self) -> float:

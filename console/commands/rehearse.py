@@ -1,10 +1,12 @@
 """`walmedic rehearse`: the plan carried out on a clone, a real QuestDB started on it, the result proven."""
 
 import contextlib
+import json
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -18,6 +20,7 @@ from console.recovery.rehearsal.rehearsing import rehearse as rehearse_on_clone
 from console.settings import Settings
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
+_LEAST_PAUSE = 0.1  # seconds between two progress lines of one stage
 
 
 @click.command()
@@ -33,7 +36,8 @@ def rehearse(
 ) -> int:
     """Carry ACTION out on a clone of TABLE, start a real QuestDB on it, and prove the result.
 
-    The original is only read. Exit 0: passed; 4: failed; 8: refused, or could not be done.
+    The original is only read. Exit 0: passed; 4: failed; 8: refused, or could not be done. With --json its progress
+    comes as JSON lines on standard error.
     """
     engine = Engine(_with_binary(invocation.settings, jar, java))
     with _ended_like_ctrl_c():
@@ -52,10 +56,19 @@ def _with_binary(settings: Settings, jar: str | None, java: str | None) -> Setti
 
 def _reporter(invocation: Invocation) -> Callable[[Progress], None]:
     to = recover_text.console(stderr=True)
+    last = 0.0
 
     def tell(progress: Progress) -> None:
-        if not invocation.as_json and (progress.state != "goes on" or sys.stderr.isatty()):
-            with contextlib.suppress(OSError):
+        nonlocal last
+        with contextlib.suppress(OSError):
+            if invocation.as_json:
+                now = time.monotonic()
+                if progress.state == "goes on" and now - last < _LEAST_PAUSE:
+                    return
+                last = now
+                sys.stderr.write(json.dumps(asdict(progress) | {"at": time.time()}) + "\n")
+                sys.stderr.flush()
+            elif progress.state != "goes on" or sys.stderr.isatty():
                 recover_text.show_progress(to, progress)
 
     return tell

@@ -209,6 +209,9 @@ class TableReport:
         }
 
 
+_WORST_FIRST = (Verdict.BROKEN, Verdict.UNKNOWN, Verdict.AT_RISK, Verdict.HEALTHY)
+
+
 @dataclass(frozen=True, slots=True)
 class DatabaseReport:
     """The whole database: one report per table, findings that belong to none, and what was left out and why."""
@@ -225,6 +228,10 @@ class DatabaseReport:
         return all(t.verdict is Verdict.HEALTHY for t in self.tables) and not any(
             f.severity is not Severity.NOTE for f in self.findings
         )
+
+    def worst_first(self) -> list[TableReport]:
+        """Return the tables in the order in which they need the operator."""
+        return sorted(self.tables, key=lambda table: (_WORST_FIRST.index(table.verdict), table.table))
 
     def to_json(self) -> dict[str, Any]:
         """Return the document of `check --json`."""

@@ -61,9 +61,11 @@ def can_write(situation: Situation) -> bool | None:
     return None if situation.damaged(Code.UNREADABLE) else True
 
 
+EVIDENCE_FIRST = "; capture evidence first, with the server stopped"
+
+
 def next_step(situation: Situation) -> NextStep:
     """Return the one step to take now; None as its action where a person must decide, or nothing is to do."""
-    evidence = "; capture evidence first, with the server stopped"
     if situation.damaged(Code.TABLE_TXN_BEHIND):
         return NextStep(
             "capture-evidence",
@@ -75,9 +77,12 @@ def next_step(situation: Situation) -> NextStep:
         if situation.backup:
             return NextStep(
                 "restore-sequencer",
-                f"{situation.backup} in the table can be put back, its tail repaired from the WAL segments{evidence}",
+                f"{situation.backup} in the table can be put back, its tail repaired from the WAL segments"
+                f"{EVIDENCE_FIRST}",
             )
-        return NextStep("rebuild-sequencer", f"no usable copy: make txn_seq again from the WAL segments{evidence}")
+        return NextStep(
+            "rebuild-sequencer", f"no usable copy: make txn_seq again from the WAL segments{EVIDENCE_FIRST}"
+        )
     if situation.damaged(Code.LAG_OVERFLOW):
         return NextStep(None, "restart the server before anything is written: a start checks the lag and sets it to 0")
     if situation.damaged(Code.SEGMENT_MISSING):
@@ -85,7 +90,7 @@ def next_step(situation: Situation) -> NextStep:
             "capture-evidence", "WAL that the log still needs is gone: copy everything, then skip it knowingly"
         )
     if situation.damaged(*_LOG_REPAIR):
-        return NextStep("repair-log", f"header and records can be made right from what is on disk{evidence}")
+        return NextStep("repair-log", f"header and records can be made right from what is on disk{EVIDENCE_FIRST}")
     if situation.damaged(Code.WAL_INDEX_MISSING, Code.WAL_INDEX_LOW):
         return NextStep("raise-wal-index", "the next writer would take a WAL id that is in use")
     if situation.damaged(Code.SEGMENT_EVENT_TRUNCATED, Code.SEGMENT_DATA_TORN):

@@ -78,8 +78,11 @@ def _line(entry: Entry, undone: set[str]) -> JournalLine:
         action=clean_line(entry.action),
         target=clean_line(target),
         outcome=outcome,
-        operator=clean_line(str(entry.intent.get("operator", ""))),
+        operator=clean_line(str(entry.worker.data.get("operator", ""))),
         summary=clean_line(str(message)),
+        terminal=clean_line(str(entry.worker.data.get("terminal", ""))),
+        host=clean_line(str(entry.worker.data.get("host", ""))),
+        command=clean_line(str(entry.worker.data.get("command", "")), 2000),
     )
 
 
@@ -90,10 +93,12 @@ def _ended(entry: Entry) -> str | None:
 
 def _alive(entry: Entry) -> bool:
     """Return whether the process that began the entry still lives on this host; a later process of its id is not it."""
-    if entry.intent.get("host") != socket.gethostname():
+    worker = entry.worker
+    if worker.data.get("host") != socket.gethostname():
         return False
     try:
-        return psutil.Process(int(entry.intent.get("pid", 0))).create_time() <= _seconds(entry.at) + 1.0
+        process = psutil.Process(int(worker.data.get("pid", 0)))
+        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= _seconds(worker.at) + 1.0
     except (psutil.Error, ValueError):
         return False
 

@@ -1,147 +1,122 @@
 """Running an action in a process of its own that outlives the console and the operator's session.
 
 Its output goes to files of the state directory, its progress to the entry's folder; a console that is started later
-finds it by the journal.
+finds it by the journal and by the station's lock, which says who works.
 """
 
-import json
+import datetime
 import os
 import secrets
 import shutil
-import subprocess
-import sys
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from console.errors import WalmedicError
+from console.recovery.children import Child, ProgressFile, is_walmedic, place_of
 from console.recovery.engine import Engine
+from console.recovery.execution import read_entry_plan
 from console.recovery.journal import Entry
+from console.recovery.locks import StationLock
 from console.recovery.model import Claim, Outcome, Plan, Progress, RunResult
-from console.text import clean_line
 
 
 class RunningAction:
-    """An action in its own process, watched through files. `poll` and `result` never block."""
+    """An action in its own process, watched through files. `poll` and `result` never block.
 
-    def __init__(self, engine: Engine, plan_id: str, pid: int, folder: Path | None, entry: str = "") -> None:
+    `undoes` is the entry that is taken back: an undo tells its progress in that entry's folder, since `since` (epoch
+    seconds).
+    """
+
+    def __init__(
+        self, engine: Engine, pid: int, *, plan_id: str = "", entry: str = "", undoes: str = "", since: float = 0.0,
+        child: Child | None = None,
+    ) -> None:  # fmt: skip
         self._engine = engine
         self._plan_id = plan_id
         self.pid = pid
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
         self.entry = entry
-        self._read = 0
+        self._undoes = undoes
+        self._since = since
+        self._child = child
+        self._told = ProgressFile()
 
     def poll(self) -> list[Progress]:
         """Return what was told since the last call, oldest first."""
-        entry = self._found()
+        entry = self._undoes or self._found()
         if entry is None:
             return []
-        try:
-            with (self._engine.state.entry(entry) / "progress.jsonl").open("rb") as stream:
-                stream.seek(self._read)
-                content = stream.read()
-        except OSError:
-            return []
-        whole = content.rfind(b"\n") + 1
-        self._read += whole
-        told = []
-        for line in content[:whole].splitlines():
-            said: dict[str, Any] = json.loads(line)
-            told.append(
-                Progress(
-                    said["entry"],
-                    said["stage"],
-                    said["title"],
-                    said["state"],
-                    said["message"],
-                    said["done"],
-                    said["total"],
-                )
-            )
-        return told
+        told = self._told.read(self._engine.state.entry(entry) / "progress.jsonl")
+        return [each for each in told if each.at is None or each.at >= self._since]
 
     def result(self) -> RunResult | None:
         """Return how it ended, None while it goes on. A process that died leaves its entry unfinished."""
         if self.alive:
             return None
+        said = _result_of(self._child.document()) if self._child is not None else None
+        if said is not None:
+            return said
         entry = self._found()
         found = next((e for e in self._engine.journal.entries() if e.id == entry), None)
         if found is not None and found.outcome is not None:
-            return _result(found)
+            return _result_of({**found.outcome, "entry": found.id})
         if found is not None:
-            return RunResult(
-                found.id,
-                Outcome.UNFINISHED,
-                "its process ended before it did",
-                (),
-                "run it again to finish it, or undo it",
-            )
-        return RunResult("", Outcome.REFUSED, self._said())
+            then = "run it again to finish it, or undo it"
+            return RunResult(found.id, Outcome.UNFINISHED, "its process ended before it did", (), then)
+        return RunResult("", Outcome.REFUSED, self._child.words() if self._child is not None else "it left no word")
 
     @property
     def alive(self) -> bool:
         """Return whether its process still runs."""
-        if self._process is not None:
-            return self._process.poll() is None
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-        return _is_walmedic(self.pid)
+        return self._child.alive if self._child is not None else is_walmedic(self.pid)
 
     def _found(self) -> str | None:
         if not self.entry:
             for entry in self._engine.journal.entries():
-                if entry.intent.get("pid") == self.pid and entry.intent.get("plan") == self._plan_id:
+                same = entry.intent.get("undoes") == self._undoes if self._undoes else entry.intent.get("plan") == (
+                    self._plan_id
+                )  # fmt: skip
+                if same and entry.worker.data.get("pid") == self.pid:
                     self.entry = entry.id
         return self.entry or None
 
-    def _said(self) -> str:
-        if self._folder is None:
-            return "it left no word"
-        try:
-            return clean_line(json.loads((self._folder / "stdout").read_bytes())["message"])
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
-        words = (self._folder / "stderr").read_text(errors="replace").strip().splitlines()
-        return clean_line(words[-1]) if words else "it ended without a word"
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """An action that runs already: what it does, its journal entry, and the way to watch it."""
+
+    running: RunningAction
+    plan: Plan
+    entry: Entry
 
 
 def launch(engine: Engine, plan: Plan, phrase: str, *, undoes: str = "") -> RunningAction:
     """Start `plan` (or the undo of entry `undoes`) in a session of its own. Raises WalmedicError where it cannot be."""
     folder = engine.state.made(engine.state.root / "launches" / secrets.token_hex(6))
-    what = (
-        ["undo", undoes]
-        if undoes
-        else ["run", plan.action, *([plan.table] if plan.table else []), "--plan", plan.plan_id]
-    )
-    settings = engine.settings
-    command = [
-        *_own_scope(), sys.executable, "-m", "console", *what, "--confirm", phrase, "--json",
-        "--db-root", str(engine.database.db), "--state-dir", str(engine.state.root),
-        *(["--config", settings.file] if settings.file else []),
-    ]  # fmt: skip
-    try:
-        with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True, cwd="/"
-            )
-    except OSError as error:
-        raise WalmedicError(f"{sys.executable} cannot be started ({error.strerror}); nothing was done") from error
-    running = RunningAction(engine, plan.plan_id, process.pid, folder)
-    running._process = process
-    return running
+    target = [plan.table] if plan.table else []
+    what = ["undo", undoes] if undoes else ["run", plan.action, *target, "--plan", plan.plan_id]
+    cut_off = [e for e in engine.unfinished() if not undoes and (e.action, e.table) == (plan.action, plan.table)]
+    since = time.time()
+    child = Child.start(folder, [*what, "--confirm", phrase, "--json", *place_of(engine)], prefix=_own_scope())
+    return RunningAction(
+        engine, child.pid, plan_id=plan.plan_id, entry=cut_off[0].id if cut_off else "", undoes=undoes,
+        since=since if undoes else 0.0, child=child,
+    )  # fmt: skip
 
 
-def attach(engine: Engine) -> RunningAction | None:
+def attach(engine: Engine) -> Attached | None:
     """Return the action that runs on this database, started by another console or a command line; None for none."""
-    for entry in engine.unfinished():
-        pid = int(entry.intent.get("pid", 0))
-        if pid and engine.busy() and _is_walmedic(pid):
-            return RunningAction(engine, str(entry.intent.get("plan", "")), pid, None, entry.id)
+    holder = StationLock(engine.state, engine.database.db).holder()
+    if holder is None or not is_walmedic(holder.pid):
+        return None
+    for entry in reversed(engine.unfinished()):
+        if entry.worker.data.get("pid") != holder.pid:
+            continue
+        undoes = str(entry.intent.get("undoes") or "")
+        since = _seconds(entry.worker.at) if undoes else 0.0
+        running = RunningAction(engine, holder.pid, entry=entry.id, undoes=undoes, since=since)
+        plan = engine.plan_undo(undoes) if undoes else read_entry_plan(engine.state, entry.id)
+        return Attached(running, plan, entry)
     return None
 
 
@@ -156,15 +131,19 @@ def _own_scope() -> list[str]:
     return [tool, *user, "--scope", "--quiet", "--collect"]
 
 
-def _is_walmedic(pid: int) -> bool:
+def _result_of(said: dict[str, Any]) -> RunResult | None:
+    """Return the result in a document of `run --json` or an outcome of the journal, None where there is none in it."""
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
-    return b"console" in words or b"walmedic" in words
+        return RunResult(
+            str(said["entry"] or ""),
+            Outcome(said["outcome"]),
+            str(said["message"]),
+            tuple(Claim(c["claim"], c["expected"], c["found"], c["ok"]) for c in said.get("verification") or ()),
+            str(said.get("next_step") or ""),
+        )
+    except (KeyError, ValueError, TypeError):
+        return None
 
 
-def _result(entry: Entry) -> RunResult:
-    outcome = entry.outcome or {}
-    claims = tuple(Claim(c["claim"], c["expected"], c["found"], c["ok"]) for c in outcome.get("verification", ()))
-    return RunResult(entry.id, Outcome(outcome["outcome"]), str(outcome.get("message", "")), claims)
+def _seconds(at: str) -> float:
+    return datetime.datetime.fromisoformat(at).timestamp()

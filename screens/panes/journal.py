@@ -1,9 +1,10 @@
-"""Journal: what was done, by whom, and how it ended."""
+"""Journal: what was done, by whom, from where, and how it ended."""
 
 from collections.abc import Sequence
 
 from console.probes.sample import JournalLine, JournalSample
 from console.widgets import figures, glyphs
+from console.widgets.choice import Item
 from console.widgets.line import BLANK, Line, Role, Span, left, line, spread
 from console.widgets.pane import Content, Room
 from screens.panes.reading import Source, alert, note
@@ -34,20 +35,30 @@ def build(source: Source[JournalSample], room: Room) -> Content:
     return Content("journal", tuple(lines), (), alert(source, "journal"), bool(source.error), "older")
 
 
-def entries(items: Sequence[JournalLine], width: int) -> list[Line]:
+def items(sample: JournalSample | None, width: int) -> list[Item]:
+    """Return the entries as a list to choose from."""
+    if sample is None or not sample.lines:
+        said = "reading…" if sample is None else "nothing was done from here yet"
+        return [Item("", line(Span(said, Role.DIM)))]
+    rows = entries(sample.lines, width)
+    return [Item(each.entry, row) for each, row in zip(sample.lines, rows, strict=True)]
+
+
+def entries(shown: Sequence[JournalLine], width: int) -> list[Line]:
     """Return one line per journal entry, newest first, in columns as wide as they need to be."""
     outcome, action, target = (
-        max((len(getattr(item, name)) for item in items), default=0) + 2 for name in ("outcome", "action", "target")
+        max((len(getattr(each, name)) for each in shown), default=0) + 2 for name in ("outcome", "action", "target")
     )
     lines = []
-    for item in items:
-        glyph, role = _OUTCOMES.get(item.outcome, (glyphs.BUSY, Role.PLAIN))
+    for each in shown:
+        glyph, role = _OUTCOMES.get(each.outcome, (glyphs.BUSY, Role.PLAIN))
         row = line(
-            Span(f"{figures.clock(item.at)} ", Role.DIM),
-            left(line(Span(f"{glyph} {item.outcome}", role)), outcome + 2),
-            left(line(Span(item.action, Role.STRONG)), action),
-            left(line(item.target), target),
-            Span(item.summary, Role.DIM),
+            Span(f"{figures.clock(each.at)} ", Role.DIM),
+            left(line(Span(f"{glyph} {each.outcome}", role)), outcome + 2),
+            left(line(Span(each.action, Role.STRONG)), action),
+            left(line(each.target), target),
+            Span(each.summary, Role.DIM),
         )
-        lines.append(spread(row, line(Span(item.operator, Role.DIM)) if width >= 100 else BLANK, width))
+        whom = " ".join(filter(None, (each.operator, each.terminal.removeprefix("/dev/"))))
+        lines.append(spread(row, line("  ", Span(whom, Role.DIM)) if width >= 100 else BLANK, width))
     return lines

@@ -3,19 +3,31 @@
 from dataclasses import dataclass
 
 from console.recovery.model import Change, Plan
+from console.recovery.rehearsal.model import Rehearsal, RehearsalOutcome, can_be_rehearsed
 from console.widgets import figures, glyphs
 from console.widgets.line import BLANK, Line, Role, Span, cells, crop, hanging, line, spread, wrap
 from console.widgets.pane import Content, Room
 
-_SIGNS = {"create": "+", "copy": "+", "rename": "~", "overwrite": "~", "command": "$", "sql": "$", "lock": "•"}
+_SIGNS = {
+    "create": "+",
+    "copy": "+",
+    "remove": "-",
+    "rename": "~",
+    "overwrite": "~",
+    "command": "$",
+    "sql": "$",
+    "lock": "•",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class PlanView:
-    """A plan, and what became of the one before it where that was void."""
+    """A plan, what became of the one before it where that was void, and its rehearsal."""
 
     plan: Plan
     void: tuple[str, ...] = ()  # what has changed since the plan that was shown before
+    rehearsing: bool = False
+    rehearsal: Rehearsal | None = None  # how the last rehearsal of this plan ended
 
 
 def why(view: PlanView, room: Room) -> Content:
@@ -34,9 +46,8 @@ def why(view: PlanView, room: Room) -> Content:
     for left_out in plan.left_out:
         lines.extend(hanging(line(Span("• left out: ", Role.DIM)), left_out, room.width, Role.DIM))
     target = f" on {plan.table}" if plan.table else ""
-    return Content(
-        f"why {plan.action}{target}", tuple(lines), line(Span(f"plan {plan.plan_id[:8]}", Role.DIM)), more="more lines"
-    )
+    what = "the way back" if plan.action == "undo" else f"why {plan.action}"
+    return Content(f"{what}{target}", tuple(lines), line(Span(f"plan {plan.plan_id[:8]}", Role.DIM)), more="more lines")
 
 
 def changes(view: PlanView, room: Room) -> Content:
@@ -61,7 +72,7 @@ def changes(view: PlanView, room: Room) -> Content:
 def _change(change: Change, base: str, width: int) -> list[Line]:
     """Return one change: what is made of what, on one line where it fits. Paths are said from the table's directory."""
     sign = _SIGNS.get(change.kind, "•")
-    role = Role.WARN if sign == "~" else Role.ACCENT
+    role = Role.WARN if sign in "~-" else Role.ACCENT
     size = line(Span(f" {figures.count(change.size)} bytes", Role.DIM)) if change.size is not None else BLANK
     target = change.target.removeprefix("db/").removeprefix(base)
     text = f"{change.before} {glyphs.ARROW} {change.after}" if change.before else change.after
@@ -79,7 +90,19 @@ def must_hold(view: PlanView, room: Room) -> Content:
         word = "" if requirement.holds else "NO "
         text = f"{requirement.claim}: {requirement.evidence}" if requirement.evidence else requirement.claim
         lines.extend(hanging(line(Span(f"{glyph} {word}", role)), text, room.width))
+    lines.extend(_rehearsal(view, room.width))
     return Content("must hold", tuple(lines) or (line(Span("nothing", Role.DIM)),), more="more lines")
+
+
+def _rehearsal(view: PlanView, width: int) -> list[Line]:
+    """Return what the rehearsal of this plan showed."""
+    ended = view.rehearsal
+    if ended is None or ended.outcome is RehearsalOutcome.NOT_NEEDED:
+        return []
+    if ended.outcome is RehearsalOutcome.PASSED:
+        return hanging(line(Span(f"{glyphs.OK} ", Role.OK)), f"rehearsed: {ended.message}", width)
+    word = "rehearsal FAILED: " if ended.outcome is RehearsalOutcome.FAILED else "not rehearsed: "
+    return hanging(line(Span(f"{glyphs.BAD} NO ", Role.BAD)), f"{word}{ended.message}", width)
 
 
 def cost(view: PlanView, room: Room) -> Content:
@@ -91,8 +114,18 @@ def cost(view: PlanView, room: Room) -> Content:
     row: Line = BLANK
     for name, value, tone in parts:
         row = line(row, Span(f"{name} ", Role.DIM), Span(value, tone), "    ")
-    rehearsed = Span(f"{glyphs.OK} rehearsed", Role.OK) if plan.rehearsed else Span("not rehearsed", Role.DIM)
-    return Content("cost", (row,), line(rehearsed))
+    return Content("cost", (row,), _rehearsed(view))
+
+
+def _rehearsed(view: PlanView) -> Line:
+    """Return in a word or two how far the plan's rehearsal is, empty where there is nothing to rehearse."""
+    if view.rehearsing:
+        return line(Span(f"{glyphs.BUSY} being rehearsed", Role.ACCENT))
+    if view.plan.rehearsed:
+        return line(Span(f"{glyphs.OK} rehearsed", Role.OK))
+    if view.rehearsal is not None and view.rehearsal.outcome is RehearsalOutcome.FAILED:
+        return line(Span(f"{glyphs.BAD} rehearsal FAILED", Role.BAD))
+    return line(Span("not rehearsed", Role.DIM)) if can_be_rehearsed(view.plan) else BLANK
 
 
 def _lost(plan: Plan) -> tuple[str, Role]:

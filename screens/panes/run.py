@@ -1,13 +1,12 @@
-"""A run as it is watched: stages with their times, then the proof, what comes next, and the way back."""
+"""A run or a rehearsal as it is watched: its stages with their times."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rich.cells import cell_len
-
-from console.recovery.model import Claim, Outcome, Plan, Progress, RunResult
+from console.recovery.model import FirstStep, Plan, Progress, RunResult
+from console.recovery.rehearsal.model import Rehearsal
 from console.widgets import figures, glyphs
-from console.widgets.line import BLANK, Line, Role, Span, hanging, left, line, right, spread, wrap
+from console.widgets.line import BLANK, Line, Role, Span, left, line, right, spread, wrap
 from console.widgets.pane import Content, Room
 
 _STATES = {
@@ -16,14 +15,6 @@ _STATES = {
     "goes on": (glyphs.BUSY, "working", Role.ACCENT),
     "done": (glyphs.OK, "done", Role.OK),
     "failed": (glyphs.BAD, "FAILED", Role.BAD),
-}
-_OUTCOMES = {
-    Outcome.DONE: (glyphs.OK, "DONE AND VERIFIED", Role.OK),
-    Outcome.NOT_NEEDED: (glyphs.OK, "NOTHING TO DO", Role.OK),
-    Outcome.FAILED: (glyphs.BAD, "FAILED", Role.BAD),
-    Outcome.ROLLED_BACK: ("!", "FAILED AND ROLLED BACK", Role.WARN),
-    Outcome.REFUSED: (glyphs.BAD, "REFUSED", Role.BAD),
-    Outcome.UNFINISHED: ("!", "UNFINISHED", Role.BAD),
 }
 
 
@@ -43,39 +34,52 @@ class StageView:
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """A run as far as it is known. `error` is what kept it from starting or from being watched."""
+    """A run or a rehearsal as far as it is known. `error` is what kept it from starting or from being watched.
+
+    `undoes` is the entry that is taken back, `found` who started what was found at work, `next` the step to take after
+    it.
+    """
 
     plan: Plan
     stages: tuple[StageView, ...]
     began: float
     now: float
     entry: str = ""
-    result: RunResult | None = None
+    result: RunResult | Rehearsal | None = None
     error: str = ""
+    undoes: str = ""
+    found: str = ""
+    rehearses: bool = False
+    cancelled: bool = False
+    next: FirstStep | None = None
 
     @classmethod
     def of(cls, plan: Plan, now: float) -> "RunView":
         """Return a run of which nothing is known yet."""
         return cls(plan, tuple(StageView(stage.id, stage.title) for stage in plan.stages), now, now)
 
-    def taking(self, told: Sequence[Progress], now: float) -> "RunView":
-        """Return the run after what the executor told; stages that the plan does not name come last."""
+    def taking(self, told: Sequence[Progress], now: float, wall: float) -> "RunView":
+        """Return the run after what was told; stages that the plan does not name come last.
+
+        `now` is the monotonic clock, `wall` the time in epoch seconds: what was told earlier keeps its own time.
+        """
         stages = {stage.id: stage for stage in self.stages}
-        entry = self.entry
+        entry, began = self.entry, self.began
         for progress in told:
             entry = progress.entry or entry
+            at = now if progress.at is None else min(now, now - (wall - progress.at))
+            began = min(began, at)
             stage = stages.get(progress.stage) or StageView(progress.stage, progress.title)
-            ended = now if progress.state in {"done", "failed"} else None
             stages[progress.stage] = replace(
                 stage,
                 state=progress.state,
                 message=progress.message,
                 done=progress.done,
                 total=progress.total,
-                began=stage.began if stage.began is not None else now,
-                ended=ended,
+                began=at if stage.began is None or progress.state == "begins" else stage.began,
+                ended=at if progress.state in {"done", "failed"} else None,
             )
-        return replace(self, stages=tuple(stages.values()), entry=entry, now=now)
+        return replace(self, stages=tuple(stages.values()), entry=entry, began=began, now=now)
 
     @property
     def over(self) -> bool:
@@ -84,24 +88,46 @@ class RunView:
 
 
 def stages(view: RunView, room: Room) -> Content:
-    """Return the stages; the one at work says how far it is."""
-    lines: list[Line] = []
-    for stage in view.stages:
-        glyph, word, role = _STATES.get(stage.state, (glyphs.BUSY, stage.state, Role.PLAIN))
-        took = ""
-        if stage.began is not None and stage.ended is not None:
-            took = f"{stage.ended - stage.began:.1f}s"
-        elif stage.began is not None and not view.over:
-            took = figures.duration(view.now - stage.began)
-        rows = wrap(stage.title, room.width - 10 - 26) or [BLANK]
-        end = line(Span(_share(stage), Role.DIM), right(line(Span(took, Role.DIM)), 7))
-        lines.append(spread(line(left(line(Span(f"{glyph} {word}", role)), 10), rows[0]), end, room.width))
-        lines.extend(line(" " * 10, row) for row in rows[1:])
-        if stage.message and stage.state in {"goes on", "begins", "failed"}:
-            lines.extend(line(" " * 10, row) for row in wrap(stage.message, room.width - 10, Role.DIM))
+    """Return the stages; the one at work says how far it is. The first ones fold into a line where room is short."""
+    blocks = [_stage(stage, view, room.width) for stage in view.stages]
+    lines = [row for block in blocks for row in block]
+    done = next((at for at, stage in enumerate(view.stages) if stage.state != "done"), len(view.stages))
+    for folded in range(2, done + 1):
+        if len(lines) <= room.height:
+            break
+        lines = [_folded(view.stages[:folded], room.width), *(row for block in blocks[folded:] for row in block)]
     spent = line(Span(figures.duration(view.now - view.began), Role.DIM)) if not view.over else BLANK
+    what = f"undo of {view.undoes}" if view.undoes else view.plan.action
     target = f" on {view.plan.table}" if view.plan.table else ""
-    return Content(f"stages of {view.plan.action}{target}", tuple(lines), spent, more="more lines")
+    title = f"rehearsal of {what}{target}, on a clone" if view.rehearses else f"stages of {what}{target}"
+    if not lines:
+        lines = [line(Span("making the plan, measuring what a clone takes…", Role.DIM))]
+    return Content(title, tuple(lines), spent, more="more lines")
+
+
+def _stage(stage: StageView, view: RunView, width: int) -> list[Line]:
+    glyph, word, role = _STATES.get(stage.state, (glyphs.BUSY, stage.state, Role.PLAIN))
+    took = ""
+    if stage.began is not None and stage.ended is not None:
+        took = f"{stage.ended - stage.began:.1f}s"
+    elif stage.began is not None and not view.over:
+        took = figures.duration(view.now - stage.began)
+    rows = wrap(stage.title, width - 10 - 26) or [BLANK]
+    end = line(Span(_share(stage), Role.DIM), right(line(Span(took, Role.DIM)), 7))
+    lines = [spread(line(left(line(Span(f"{glyph} {word}", role)), 10), rows[0]), end, width)]
+    lines.extend(line(" " * 10, row) for row in rows[1:])
+    if stage.message and stage.state in {"goes on", "begins", "failed"}:
+        lines.extend(line(" " * 10, row) for row in wrap(stage.message, width - 10, Role.DIM))
+    return lines
+
+
+def _folded(stages: Sequence[StageView], width: int) -> Line:
+    """Return one line for stages that are done."""
+    began = min((stage.began for stage in stages if stage.began is not None), default=0.0)
+    ended = max((stage.ended for stage in stages if stage.ended is not None), default=began)
+    glyph, word, role = _STATES["done"]
+    start = line(left(line(Span(f"{glyph} {word}", role)), 10), Span(f"the first {len(stages)} stages", Role.DIM))
+    return spread(start, right(line(Span(f"{ended - began:.1f}s", Role.DIM)), 7), width)
 
 
 def _share(stage: StageView) -> str:
@@ -111,51 +137,3 @@ def _share(stage: StageView) -> str:
     if stage.total > 9_999:
         return f"{figures.size(stage.done)} of {figures.size(stage.total)}"
     return f"{stage.done} of {stage.total}"
-
-
-def proof(view: RunView, room: Room) -> Content:
-    """Return how it ended and what proves it, what comes next, and the way back."""
-    if view.error:
-        return Content("outcome", tuple(hanging(line(Span(f"{glyphs.BAD} ", Role.BAD)), view.error, room.width)))
-    result = view.result
-    if result is None:
-        text = "It goes on by itself, also when this screen or the console is closed."
-        return Content("proof", (line(Span(text, Role.DIM)),))
-    glyph, word, role = _OUTCOMES[result.outcome]
-    lines = hanging(line(Span(f"{glyph} {word}  ", role)), result.message, room.width)
-    # What to do now stands above the claims: they may be more than there is room for. What failed comes first.
-    if result.next_step:
-        lines.extend(hanging(line(Span("next  ", Role.KEY)), result.next_step, room.width, Role.STRONG))
-    if result.entry and result.outcome is Outcome.DONE:
-        undo = f"walmedic undo {result.entry}   {view.plan.undo}"
-        lines.extend(hanging(line(Span("undo  ", Role.DIM)), undo, room.width, Role.DIM))
-    lines.extend(_claims(sorted(result.verification, key=lambda claim: claim.ok), room.width))
-    note = line(Span(f"entry {result.entry}", Role.DIM)) if result.entry else BLANK
-    return Content("proof", tuple(lines), note, more="more lines")
-
-
-def _claims(claims: Sequence[Claim], width: int) -> list[Line]:
-    """Return each claim with what was expected and what was found, in two columns with a heading."""
-    if not claims:
-        return []
-    expected, found = (
-        min(max(cell_len(text) for text in (heading, *texts)), width // 3)
-        for heading, texts in (("expected", [c.expected for c in claims]), ("found", [c.found for c in claims]))
-    )
-    claimed = max(10, width - expected - found - 6)
-    heading = (right(line(Span(text, Role.DIM)), size) for text, size in (("expected", expected), ("found", found)))
-    lines = [line(" " * (claimed + 2), *(line("  ", cell) for cell in heading))]
-    for claim in claims:
-        glyph, role = (glyphs.OK, Role.OK) if claim.ok else (glyphs.BAD, Role.BAD)
-        text = wrap(claim.claim, claimed) or [BLANK]
-        row = line(
-            Span(f"{glyph} ", role),
-            left(text[0], claimed),
-            "  ",
-            right(line(claim.expected), expected),
-            "  ",
-            right(line(Span(claim.found, Role.STRONG if claim.ok else Role.BAD)), found),
-        )
-        lines.append(row)
-        lines.extend(line("  ", more) for more in text[1:])
-    return lines

@@ -1,8 +1,11 @@
 """Tables: one verdict each (can it be read, can it be written, rows at risk) and the next safe step."""
 
+from dataclasses import dataclass
+
 from rich.cells import cell_len
 
 from console.diagnosis.model import DatabaseReport, Finding, Severity, TableReport, Verdict
+from console.recovery.model import FirstStep
 from console.widgets import figures, glyphs
 from console.widgets.line import BLANK, Line, Role, Span, bounded, crop, hanging, left, line, plain, right, spread, wrap
 from console.widgets.pane import Content, Room
@@ -19,7 +22,6 @@ _SEVERITIES = {
     Severity.RISK: (glyphs.WARN, "risk", Role.WARN),
     Severity.NOTE: (glyphs.BUSY, "note", Role.DIM),
 }
-_WORST_FIRST = [Verdict.BROKEN, Verdict.UNKNOWN, Verdict.AT_RISK, Verdict.HEALTHY]
 _INDENT = 10
 
 
@@ -37,11 +39,20 @@ def finding_mark(finding: Finding) -> Line:
 
 def worst_first(report: DatabaseReport) -> list[TableReport]:
     """Return the tables in the order in which they need the operator."""
-    return sorted(report.tables, key=lambda table: (_WORST_FIRST.index(table.verdict), table.table))
+    return report.worst_first()
 
 
-def build(source: Source[DatabaseReport], room: Room) -> Content:
+@dataclass(frozen=True, slots=True)
+class TablesView:
+    """The tables, and the one step that comes next on the station."""
+
+    source: Source[DatabaseReport]
+    first: FirstStep | None = None
+
+
+def build(view: TablesView, room: Room) -> Content:
     """Return the tables pane. Every table keeps its verdict; details fill the lines that are left, fairly shared."""
+    source = view.source
     report = source.data
     title = "tables"
     if report is None:
@@ -57,6 +68,8 @@ def build(source: Source[DatabaseReport], room: Room) -> Content:
     for finding in report.findings:
         lines.extend(hanging(line(finding_mark(finding), " "), finding.message, room.width))
     said = "disk" if report.left_out else "disk + SQL"
+    if view.first is not None:
+        title = f"{title} {glyphs.ARROW} next: {view.first.action}"
     return Content(title, tuple(lines), note(source, said), alert(source, "tables"), source.stale)
 
 
@@ -109,7 +122,7 @@ def _brief(table: TableReport, names: int, width: int) -> list[Line]:
     head = _head(table, names, width)
     if table.verdict is Verdict.HEALTHY:
         return [head]
-    action = f"{table.next_step.action}: " if table.next_step.action else ""
+    action = f"needs {table.next_step.action}: " if table.next_step.action else ""
     text = wrap(action + (table.next_step.reason or _first_message(table)), width - _INDENT)
     rows = [line(" " * _INDENT, row) for row in text[:2]]
     if text:
@@ -142,7 +155,7 @@ def _open(table: TableReport, names: int, width: int) -> list[Line]:
     if table.verdict is Verdict.HEALTHY:
         return lines
     if table.next_step.reason:
-        label = line(indent, Span(f"next  {table.next_step.action or 'decide'}  ", Role.KEY))
+        label = line(indent, Span(f"needs  {table.next_step.action or 'a decision'}  ", Role.KEY))
         lines.extend(hanging(label, table.next_step.reason, width))
     for finding in table.findings:
         said = f"{finding.message} ({finding.evidence})" if finding.evidence else finding.message

@@ -98,15 +98,24 @@ def test_a_start_killed_before_it_is_proven_is_finished(engine: Engine) -> None:
     _watched(running, until="sweep")
     attached = attach(engine)
     assert attached is not None
-    assert attached.pid == running.pid
+    assert attached.running.pid == running.pid
+    assert {p.stage for p in attached.running.poll()} >= {"verify", "sweep"}
+    assert attached.running.result() is None
+    assert "walmedic run start-server" in attached.entry.worker.data["command"]
     os.kill(running.pid, signal.SIGKILL)
     _watched(running)
     cut_off = running.result()
     assert cut_off is not None
     assert cut_off.outcome is Outcome.UNFINISHED
     assert [entry.action for entry in engine.unfinished()] == ["start-server"]
-    result = _do(engine, "start-server")
-    assert result.entry == cut_off.entry
+    assert attach(engine) is None
+    finishing = _launched(engine, "start-server")
+    told = _watched(finishing)
+    result = finishing.result()
+    assert result is not None
+    assert (result.entry, result.outcome) == (cut_off.entry, Outcome.DONE), result
+    assert told[-1].state == "done"
+    assert engine.journal.entry(result.entry).worker.kind == "resumed"
     assert {"market_orderbook: rows of each partition", "market_trades: after a purge sweep"} <= {
         claim.claim for claim in result.verification
     }
@@ -129,9 +138,24 @@ def test_the_thaw_drains_the_backlog_and_no_table_is_left_behind(engine: Engine)
     assert engine.unfinished() == ()
 
 
-def test_what_a_server_has_written_is_not_undone(engine: Engine) -> None:
-    repairs = [e for e in engine.journal.entries() if e.table == "market_orderbook"]
-    plan = engine.plan_undo(repairs[-1].id)
-    assert "moved-on" in {refusal.code for refusal in plan.refused}
+def test_what_a_server_has_built_on_goes_back_to_the_evidence(engine: Engine) -> None:
+    repair = next(e for e in engine.journal.entries() if e.action == "rebuild-sequencer")
+    assert "server-alive" in {refusal.code for refusal in engine.plan_undo(repair.id).refused}
     start = next(e for e in engine.journal.entries() if e.action == "start-server")
     assert {r.instead for r in engine.plan_undo(start.id).refused} >= {"nothing is left to do"}
+    _do(engine, "freeze-writer")
+    server = Server(engine.settings.questdb)
+    while (row := server.wal_table("market_orderbook")) is None or row["writerTxn"] < row["sequencerTxn"]:
+        time.sleep(0.1)
+    since = _rows(engine, "market_orderbook") - 412_445
+    _do(engine, "stop-server")
+    plan = engine.plan_undo(repair.id)
+    assert plan.refused == ()
+    assert plan.confirmation == f"market_orderbook lose {since}"
+    result = engine.undo(repair.id, plan.confirmation)
+    assert result.outcome is Outcome.DONE, result
+    assert [claim.ok for claim in result.verification] == [True]
+    assert not engine.database.table("market_orderbook").sequencer.exists()
+    _do(engine, "rebuild-sequencer", "market_orderbook")  # on the evidence of then, which is as true as it was
+    _do(engine, "start-server")
+    assert _rows(engine, "market_orderbook") == 412_445

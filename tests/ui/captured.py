@@ -63,7 +63,7 @@ INCIDENT_TABLES = DatabaseReport(
                 Finding(
                     code=Code.IN_TABLE_BACKUP_AT_RISK,
                     severity=Severity.RISK,
-                    message="1 copy of the sequencer lie inside the table's own directory: DROP TABLE would erase them with it, even where it answers that there is no such table",
+                    message="1 copy of the sequencer inside the table's own directory: DROP TABLE would erase them with it, even where it answers that there is no such table",
                     file="market_orderbook~19/txn_seq.backup.20251110_032600",
                 ),
                 Finding(
@@ -122,7 +122,7 @@ INCIDENT_TABLES = DatabaseReport(
                 Finding(
                     code=Code.IN_TABLE_BACKUP_AT_RISK,
                     severity=Severity.RISK,
-                    message="2 copies of the sequencer lie inside the table's own directory: DROP TABLE would erase them with it, even where it answers that there is no such table",
+                    message="2 copies of the sequencer inside the table's own directory: DROP TABLE would erase them with it, even where it answers that there is no such table",
                     file="market_trades~8/txn_seq.backup.20251110_032030",
                 ),
                 Finding(

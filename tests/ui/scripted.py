@@ -1,13 +1,17 @@
 """An engine that answers from values: what the screens do with an answer is tested here, the engine elsewhere."""
 
+import threading
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from console.diagnosis.model import DatabaseReport
 from console.errors import WalmedicError
 from console.recovery.journal import Entry
-from console.recovery.model import Availability, Plan, Progress, Refusal, RunResult
+from console.recovery.model import Availability, FirstStep, Plan, Progress, Refusal, RunResult
 from console.recovery.registry import action_ids, spec_of
+from console.recovery.rehearsal.model import Rehearsal, RehearsalOutcome
 from tests.ui import captured
+from tests.ui.captured_flows import ENTRY, REHEARSAL_TOLD, REHEARSED, UNDO, UNDONE
 
 SPECS = tuple(spec_of(action) for action in action_ids())
 PLAN = captured.RESTORE_PLAN
@@ -46,6 +50,40 @@ class ScriptedRun:
         return None if self._told else self._result
 
 
+class ScriptedRehearsal:
+    """Tells its stages, then how it ended."""
+
+    def __init__(self, told: Sequence[Progress], ended: Rehearsal | None) -> None:
+        self._told = list(told)
+        self._ended = ended
+        self.cancelled = False
+
+    def poll(self) -> Sequence[Progress]:
+        """Return what was told since the last call."""
+        told, self._told = self._told, []
+        return told
+
+    def result(self) -> Rehearsal | None:
+        """Return how it ended, None while it works."""
+        if self.cancelled:
+            refused = RehearsalOutcome.REFUSED
+            return replace(REHEARSED, id="", outcome=refused, message="it was cancelled", verification=())
+        return self._ended
+
+    def cancel(self) -> None:
+        """End it."""
+        self.cancelled = True
+
+
+@dataclass
+class ScriptedAttached:
+    """An action that runs already."""
+
+    running: ScriptedRun
+    plan: Plan
+    entry: Entry
+
+
 class ScriptedEngine:
     """Answers from values; notes what was launched."""
 
@@ -54,12 +92,22 @@ class ScriptedEngine:
         self.alive = alive
         self.outcome = result
         self.launched: list[tuple[Plan, str]] = []
+        self.undone: list[str] = []
         self.planned: list[tuple[str, str | None]] = []
         self.error = ""
         self.hold_after: int | None = None  # a run stands still after so many stages
+        self.answer = threading.Event()  # what is possible is answered once this is set
+        self.answer.set()
+        self.first: FirstStep | None = None
+        self.ended: Rehearsal | None = REHEARSED  # how a rehearsal ends, None while it goes on
+        self.rehearsals: list[Plan] = []
+        self.running: ScriptedRehearsal | None = None
+        self.attached: ScriptedAttached | None = None
+        self.cut_off: tuple[Entry, ...] = ()
 
     def availability(self, table: str | None) -> Sequence[Availability]:
         """Return all actions; those that need the server down are refused while it is alive."""
+        assert self.answer.wait(60)
         if self.error:
             raise WalmedicError(self.error)
         return tuple(
@@ -67,18 +115,57 @@ class ScriptedEngine:
             for spec in SPECS
         )
 
+    def first_step(self, report: DatabaseReport | None = None) -> FirstStep | None:
+        """Return the step that was set."""
+        return self.first
+
     def plan(self, action: str, table: str | None = None) -> Plan:
         """Return the plan, for whatever action and table."""
         self.planned.append((action, table))
         if self.error:
             raise WalmedicError(self.error)
-        return replace(self.made, refused=(ALIVE,)) if self.alive else self.made
+        made = replace(self.made, rehearsed=self.made.rehearsed or self._passed())
+        return replace(made, refused=(ALIVE,)) if self.alive else made
 
-    def launch(self, plan: Plan, phrase: str) -> ScriptedRun:
+    def plan_undo(self, entry: str) -> Plan:
+        """Return the way back of the plan."""
+        self.planned.append(("undo", entry))
+        return replace(UNDO, refused=(ALIVE,)) if self.alive else UNDO
+
+    def launch(self, plan: Plan, phrase: str, undoes: str = "") -> ScriptedRun:
         """Note it and tell the stages."""
+        if undoes:
+            self.undone.append(undoes)
         self.launched.append((plan, phrase))
-        return ScriptedRun(plan, self.outcome, self.hold_after)
+        return ScriptedRun(plan, UNDONE if undoes else self.outcome, self.hold_after)
+
+    def attach(self) -> ScriptedAttached | None:
+        """Return what runs already."""
+        return self.attached
 
     def unfinished(self) -> Sequence[Entry]:
-        """Nothing was cut off."""
-        return ()
+        """Return what was cut off."""
+        return self.cut_off
+
+    def entry(self, entry: str) -> Entry:
+        """Return an entry of the journal."""
+        return replace(ENTRY, id=entry)
+
+    def entry_plan(self, entry: str) -> Plan:
+        """Return the plan of an entry."""
+        return self.made
+
+    def rehearse(self, plan: Plan) -> ScriptedRehearsal:
+        """Note it and tell the stages."""
+        self.rehearsals.append(plan)
+        told = REHEARSAL_TOLD if self.ended is not None else REHEARSAL_TOLD[:9]
+        self.running = ScriptedRehearsal(told, self.ended)
+        return self.running
+
+    def rehearsal(self, plan: Plan) -> ScriptedRehearsal | None:
+        """Return the rehearsal that was begun."""
+        return self.running
+
+    def _passed(self) -> bool:
+        ended = self.running.result() if self.running is not None else None
+        return ended is not None and ended.outcome is RehearsalOutcome.PASSED

@@ -31,7 +31,7 @@ async def settled(pilot: Pilot[Any]) -> None:
         # A key goes from the application to the screen, to what has the focus, and back up again.
         for pump in (app, screen, app.focused or screen, app):
             await _worked_off(pump)
-        waits = isinstance(screen, FramedScreen) and screen.waits
+        waits = (isinstance(screen, FramedScreen) and screen.waits) or getattr(app, "guiding", False)
         quiet = 0 if waits or screen is not app.screen else quiet + 1
         if waits:
             await asyncio.sleep(0.01)

@@ -123,7 +123,8 @@ async def test_the_right_phrase_starts_the_plan_once_and_shows_the_proof(
         assert isinstance(app.screen, Execution)
         text = shown(app)
         assert "the header's maxTxn" in text
-        assert "walmedic undo 20261123-112104-65d6e8" in text
+        assert "entry 20261123-112104-65d6e8" in text
+        assert "undo  u  The sequencer as it was is put back by rename" in text
         await pilot.press("escape")
         await settled(pilot)
         assert isinstance(app.screen, Palette)

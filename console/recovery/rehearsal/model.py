@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from console.recovery import plans
-from console.recovery.model import Claim, ExitCode, Plan
+from console.recovery.model import Claim, Danger, ExitCode, Plan
+from console.recovery.registry import action_ids, spec_of
 
 
 class RehearsalOutcome(enum.StrEnum):
@@ -86,3 +87,11 @@ class Rehearsal:
             "clone": self.clone.to_json() if self.clone is not None else None,
             "left_out": list(self.left_out),
         }
+
+
+def can_be_rehearsed(plan: Plan) -> bool:
+    """Return whether a rehearsal of `plan` makes sense: it changes a table's files while no server lives."""
+    if plan.action not in action_ids() or not plan.needed or plan.table is None:
+        return False
+    spec = spec_of(plan.action)
+    return spec.danger is Danger.DATA and spec.offline

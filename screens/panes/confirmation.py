@@ -1,0 +1,66 @@
+"""The confirmation below a plan: what to type, or why nothing can be typed."""
+
+from dataclasses import dataclass
+
+from console.recovery.model import Plan
+from console.recovery.rehearsal.model import RehearsalOutcome, can_be_rehearsed
+from console.text import plural
+from console.widgets.line import BLANK, Line, Role, Span, line, wrap
+from console.widgets.pane import Content, Room
+from screens.panes.plan import PlanView
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmView:
+    """The plan to confirm, whether operate mode is armed, and what was said to what was typed."""
+
+    view: PlanView | None
+    armed: bool
+    said: Line = BLANK
+
+
+def confirmation(confirm: ConfirmView, room: Room) -> Content:
+    """Return what to type to have the plan carried out."""
+    view, said = confirm.view, confirm.said
+    if view is None:
+        return Content("confirmation", (said,))
+    plan = view.plan
+    if plan.refused:
+        text = "It is refused now, for the reasons above; nothing can be confirmed."
+        return Content("confirmation", (*wrap(text, room.width, Role.WARN), said))
+    if not plan.needed:
+        return Content("confirmation", (line(Span("There is nothing to do.", Role.OK)), said))
+    if not confirm.armed:
+        closed = line(Span("Closed: this is observe mode. ", Role.WARN), Span("o", Role.KEY), " arms operate mode.")
+        phrase = line(Span("It would ask for  ", Role.DIM), Span(plan.confirmation, Role.STRONG))
+        return Content("confirmation", (closed, said or _urge(view) or phrase))
+    asked = line(
+        "Type  ", Span(plan.confirmation, Role.STRONG), "  and Enter to do it", Span("   Esc goes back", Role.DIM)
+    )
+    return Content("confirmation", (asked, said or _urge(view)))
+
+
+def _urge(view: PlanView) -> Line:
+    """Return the sentence that urges a rehearsal where rows hang on the plan and none has passed."""
+    plan = view.plan
+    if plan.rehearsed or not can_be_rehearsed(plan):
+        return BLANK
+    key = Span("F3", Role.KEY)
+    if view.rehearsing:
+        return line(Span("it is being rehearsed now: ", Role.ACCENT), key, " shows it")
+    if view.rehearsal is not None and view.rehearsal.outcome is RehearsalOutcome.FAILED:
+        return line(Span("! its rehearsal FAILED: ", Role.BAD), key, " shows what was not as expected")
+    rows = at_stake(plan)
+    if rows is None:
+        return line(Span("! how many rows it loses is not known: ", Role.WARN), key, " rehearses it on a clone first")
+    if rows:
+        said = f"! {plural(rows, 'row')} hang on it: " if rows != 1 else "! 1 row hangs on it: "
+        return line(Span(said, Role.WARN), key, " rehearses it on a clone first")
+    return line(key, Span(" rehearses it on a clone first", Role.DIM))
+
+
+def at_stake(plan: Plan) -> int | None:
+    """Return the rows that hang on a plan: that come back, are lost or may come twice; None for an unknown loss."""
+    if plan.rows_lost.kind == "unknown" or plan.rows_lost.value is None:
+        return None
+    return max(plan.rows_back, plan.rows_lost.value, plan.rows_maybe_twice)

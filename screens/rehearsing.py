@@ -1,0 +1,54 @@
+"""A rehearsal as it is watched: the plan carried out on a clone, a real server started on it, the result proven."""
+
+from dataclasses import replace
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+
+from console.recovery.model import Plan
+from screens.panes.run import RunView
+from screens.port import RunningRehearsal
+from screens.watching import Watching
+
+
+class Rehearsing(Watching):
+    """Begins the rehearsal of a plan, or shows the one that there is. It goes on when the screen is left."""
+
+    TITLE_WORD = "rehearsal"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "app.back", "Back to the plan", id="back", tooltip="leave this screen; it goes on"),
+        Binding("c", "cancel", "Cancel", id="cancel", tooltip="end the rehearsal; its server and its clone go"),
+        Binding("r", "again", "Rehearse again", id="again", tooltip="once more from the beginning, when it is over"),
+    ]
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self._plan = plan
+        self._again = False
+        self._rehearsal: RunningRehearsal | None = None
+
+    def begin(self) -> RunningRehearsal:
+        """Find the rehearsal of this plan, or begin it."""
+        engine = self.console.engine()
+        found = None if self._again else engine.rehearsal(self._plan)
+        self._rehearsal = running = found if found is not None else engine.rehearse(self._plan)
+        return running
+
+    def first_view(self) -> RunView:
+        """Return a view without stages: they are known as they begin."""
+        view = RunView.of(self._plan, self.console.monotonic())
+        return replace(view, stages=(), rehearses=True)
+
+    def action_cancel(self) -> None:
+        """Ask the rehearsal to end."""
+        running = self._rehearsal
+        if running is not None and self.view is not None and not self.view.over:
+            self.view = replace(self.view, cancelled=True)
+            self._draw()
+            self.ask("cancel", running.cancel)
+
+    def action_again(self) -> None:
+        """Begin anew."""
+        if self.view is not None and self.view.over:
+            self._again = True
+            self.watch_anew()

@@ -1,0 +1,63 @@
+"""The recovery engine behind the screens; what it starts runs in a process of its own and outlives the console."""
+
+from collections.abc import Sequence
+
+from console.diagnosis.model import DatabaseReport
+from console.recovery.engine import Engine
+from console.recovery.execution import read_entry_plan
+from console.recovery.journal import Entry
+from console.recovery.launch import Attached, RunningAction, attach, launch
+from console.recovery.model import Availability, FirstStep, Plan
+from console.recovery.rehearsal.launching import RunningRehearsal, launch_rehearsal, rehearsal_of
+from console.settings import Settings
+
+
+class StationEngine:
+    """What `EnginePort` promises, on a real database. Imports the whole engine: not before the first paint."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._engine = Engine(settings)
+
+    def availability(self, table: str | None) -> Sequence[Availability]:
+        """Return each action with what stands against it now."""
+        return self._engine.availability(table)
+
+    def first_step(self, report: DatabaseReport | None = None) -> FirstStep | None:
+        """Return the one step to take now."""
+        return self._engine.first_step(report)
+
+    def plan(self, action: str, table: str | None = None) -> Plan:
+        """Return what would be done."""
+        return self._engine.plan(action, table)
+
+    def plan_undo(self, entry: str) -> Plan:
+        """Return the way back of an entry."""
+        return self._engine.plan_undo(entry)
+
+    def launch(self, plan: Plan, phrase: str, undoes: str = "") -> RunningAction:
+        """Start a confirmed plan."""
+        return launch(self._engine, plan, phrase, undoes=undoes)
+
+    def attach(self) -> Attached | None:
+        """Return the action that runs now."""
+        return attach(self._engine)
+
+    def unfinished(self) -> Sequence[Entry]:
+        """Return what was cut off."""
+        return self._engine.unfinished()
+
+    def entry(self, entry: str) -> Entry:
+        """Return an entry of the journal."""
+        return self._engine.journal.entry(entry)
+
+    def entry_plan(self, entry: str) -> Plan:
+        """Return the plan of an entry."""
+        return read_entry_plan(self._engine.state, entry)
+
+    def rehearse(self, plan: Plan) -> RunningRehearsal:
+        """Begin to rehearse a plan."""
+        return launch_rehearsal(self._engine, plan)
+
+    def rehearsal(self, plan: Plan) -> RunningRehearsal | None:
+        """Return the rehearsal of a plan."""
+        return rehearsal_of(self._engine, plan)

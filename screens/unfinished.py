@@ -1,0 +1,87 @@
+"""What was cut off: by whom, when, how far it came, and the two ways on: finish it, or take it back."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.widget import Widget
+
+from console.recovery.journal import Entry
+from console.widgets.frames import Box
+from console.widgets.pane import Framed, Pane
+from screens.frame import Answer, FramedScreen
+from screens.panes import entry as text
+from screens.panes.entry import EntryView
+from screens.plan import PlanScreen
+
+
+class Unfinished(FramedScreen):
+    """Shows the oldest entry that was cut off; what it left half done comes before anything else."""
+
+    TITLE_WORD = "unfinished work"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "app.back", "Later", id="back", tooltip="leave it as it is; it still comes first"),
+        Binding("f,enter", "finish", "Finish it", id="finish", tooltip="the plan as it was confirmed, to finish it"),
+        Binding("u", "undo", "Take it back", id="undo", tooltip="the plan of the way back"),
+        Binding("j", "app.journal", "Journal", id="journal", tooltip="what was done, by whom, and how it ended"),
+        Binding("up", "scroll(-1)", "Up", id="up", show=False, tooltip="move up"),
+        Binding("down", "scroll(1)", "Down", id="down", show=False, tooltip="move down"),
+        Binding("pageup", "scroll(-8)", "Page up", id="page-up", show=False, tooltip="move up by a page"),
+        Binding("pagedown", "scroll(8)", "Scroll", id="page-down", show=False, tooltip="read the rest"),
+    ]
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        super().__init__()
+        # An undo that was cut off comes before the entry that it takes back.
+        self._entry = next((entry for entry in entries if entry.action == "undo"), entries[0])
+
+    def body(self) -> list[Widget]:
+        """Return one pane."""
+        return [Framed(Pane(text.cut_off, id="entry"), arrange=_arrange, is_open=lambda size: True, id="unfinished")]
+
+    def on_mount(self) -> None:
+        """Ask for the plan of the entry: it names the stages."""
+        super().on_mount()
+        console, entry = self.console, self._entry.id
+        undone = str(self._entry.intent.get("undoes") or "")
+        self.ask("plan", lambda: console.engine().entry_plan(undone or entry))
+        self._show(EntryView(self._entry))
+
+    def on_screen_resume(self) -> None:
+        """Leave once nothing is left half done."""
+        super().on_screen_resume()
+        console = self.console
+        self.ask("left", lambda: console.engine().unfinished())
+
+    def on_answer(self, answer: Answer) -> None:
+        """Show the stages, or leave."""
+        if answer.asked == "left":
+            gone = not answer.error and all(entry.id != self._entry.id for entry in answer.value)
+            if gone and self.is_current:
+                self.app.pop_screen()
+        else:
+            self._show(EntryView(self._entry, answer.value, error=answer.error))
+
+    def action_finish(self) -> None:
+        """Open the plan as it was confirmed."""
+        undone = str(self._entry.intent.get("undoes") or "")
+        if undone:
+            self.app.push_screen(PlanScreen.of_undo(undone))
+        else:
+            self.app.push_screen(PlanScreen(self._entry.action, self._entry.table))
+
+    def action_undo(self) -> None:
+        """Open the plan of the way back."""
+        self.app.push_screen(PlanScreen.of_undo(str(self._entry.intent.get("undoes") or self._entry.id)))
+
+    def action_scroll(self, lines: int) -> None:
+        """Move the text."""
+        self.query_one("#entry", Pane).move_text(lines)
+
+    def _show(self, view: EntryView) -> None:
+        self.query_one("#entry", Pane).show(view)
+
+
+def _arrange(size: Size) -> list[Box]:
+    return [Box("entry", 0, 0, size.width, size.height)]

@@ -1,0 +1,141 @@
+"""What watching has in common, be it an action or a rehearsal: stages as they finish above, how it ended below."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar, Protocol
+
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.message import Message
+from textual.widget import Widget
+
+from console.errors import WalmedicError
+from console.probes.worker import Worker
+from console.recovery.model import Progress, RunResult
+from console.recovery.rehearsal.model import Rehearsal
+from console.widgets.frames import Box
+from console.widgets.pane import Framed, Pane
+from screens.frame import FramedScreen
+from screens.panes import proof, run
+from screens.panes.run import RunView
+
+_POLL = 0.2  # seconds
+
+
+class Watched(Protocol):
+    """What runs in a process of its own."""
+
+    def poll(self) -> Sequence[Progress]:
+        """Return what it has told since the last call."""
+        ...
+
+    def result(self) -> RunResult | Rehearsal | None:
+        """Return how it ended, None while it works."""
+        ...
+
+
+class Told(Message):
+    """What was told, and how it ended once it has. `error` is what kept it from being started or watched."""
+
+    def __init__(
+        self, progress: tuple[Progress, ...], result: RunResult | Rehearsal | None = None, error: str = ""
+    ) -> None:
+        super().__init__()
+        self.progress = progress
+        self.result = result
+        self.error = error
+
+
+class Watching(FramedScreen):
+    """Begins something in a process of its own, or finds it, and watches it. Leaving the screen stops nothing."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "scroll(-1)", "Up", id="up", show=False, tooltip="move up"),
+        Binding("down", "scroll(1)", "Down", id="down", show=False, tooltip="move down"),
+        Binding("pageup", "scroll(-8)", "Page up", id="page-up", show=False, tooltip="move up by a page"),
+        Binding("pagedown", "scroll(8)", "Scroll", id="page-down", tooltip="read the rest"),
+        Binding("y", "app.copy_screen", "Copy", id="copy", show=False, tooltip="copy the screen as text"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.view: RunView | None = None
+
+    def begin(self) -> Watched:
+        """Start it, or find what runs already; called in a thread."""
+        raise NotImplementedError
+
+    def first_view(self) -> RunView:
+        """Return what is shown before anything is told."""
+        raise NotImplementedError
+
+    def ended(self) -> None:
+        """Do what is to be done when it is over."""
+
+    def body(self) -> list[Widget]:
+        """Return stages and proof."""
+        self._stages, self._proof = Pane(run.stages, id="stages"), Pane(proof.proof, id="proof")
+        return [Framed(self._stages, self._proof, arrange=self._arrange, is_open=lambda size: True, id="run")]
+
+    def on_mount(self) -> None:
+        """Begin."""
+        super().on_mount()
+        self.watch_anew()
+
+    def watch_anew(self) -> None:
+        """Begin, and show it from its start."""
+        self.view = self.first_view()
+        self._draw()
+        self.run_worker(self._follow(), exit_on_error=False, group="run", name="run", exclusive=True)
+
+    async def _follow(self) -> None:
+        """Pass on what is told; widgets are changed by the messages only."""
+        try:
+            running = await Worker("begin").call(self.begin)
+            while True:
+                # The result is asked for first: what was told before it is then complete.
+                result = await Worker("result").call(running.result)
+                told = tuple(await Worker("poll").call(running.poll))
+                if told or result is not None:
+                    self.post_message(Told(told, result))
+                if result is not None:
+                    return
+                await asyncio.sleep(_POLL)
+        except WalmedicError as refused:
+            self.post_message(Told((), None, str(refused)))
+
+    def on_told(self, message: Told) -> None:
+        """Show what was told."""
+        if self.view is None:
+            return
+        view = self.view.taking(message.progress, self.console.monotonic(), self.console.wall_clock())
+        self.view = replace(view, result=message.result, error=message.error)
+        if self.view.over:
+            self.ended()
+        self._draw()
+
+    def tick(self) -> None:
+        """Let the time of the stage at work go on."""
+        super().tick()
+        if self.view is not None and not self.view.over:
+            self.view = replace(self.view, now=self.console.monotonic())
+            self._draw()
+
+    def action_scroll(self, lines: int) -> None:
+        """Scroll the proof, or the stages while there is none."""
+        if not self._proof.move_text(lines):
+            self._stages.move_text(lines)
+
+    def _draw(self) -> None:
+        self._stages.show(self.view)
+        self._proof.show(self.view)
+        self.query_one("#run", Framed).rearrange()
+
+    def _arrange(self, size: Size) -> list[Box]:
+        inner = size.width - 2
+        wanted = self._stages.wanted(inner, open=True) + 1
+        below = self._proof.wanted(inner, open=True) + 1
+        # The proof comes whole into sight first; the stages take the rest, at least a few lines.
+        tall = min(wanted, max(5, size.height - below))
+        return [Box("stages", 0, 0, size.width, tall), Box("proof", 0, tall, size.width, size.height - tall)]
