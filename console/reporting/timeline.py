@@ -40,7 +40,7 @@ def timeline(
 def _crash_events(crashes: CrashReport) -> Iterator[Event]:
     for group in crashes.groups:
         for at in group.times:
-            yield Event(at, Kind.CRASH, f"crash: {group.title}", group.file)
+            yield Event(at, Kind.CRASH, group.title, group.file)
 
 
 def _copy_events(database: DatabaseRoot, crashes: list[float]) -> Iterator[Event]:

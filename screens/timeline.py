@@ -1,0 +1,99 @@
+"""The incident in time order: what happened, what was done, what is left; saved or copied as a report."""
+
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.widget import Widget
+
+from console.reporting.incident import Incident
+from console.widgets.frames import Box
+from console.widgets.pane import Framed, Pane
+from screens.desk import Desk
+from screens.frame import Answer, FramedScreen
+from screens.panes import timeline
+from screens.panes.timeline import IncidentView
+
+_LEAST = 8  # lines that the timeline keeps, rule included
+_ROOMY = 30  # lines from which on what is left to do is said in full
+
+
+class Timeline(FramedScreen):
+    """Reads the incident once, in a thread; `r` reads it again."""
+
+    TITLE_WORD = "timeline"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,t", "app.back", "Back", id="back", tooltip="leave the timeline"),
+        Binding("s", "save", "Save report", id="save", tooltip="write the report (Markdown) into the state directory"),
+        Binding("y", "copy", "Copy report", id="copy", tooltip="copy the report as Markdown"),
+        Binding("r", "read", "Read again", id="read", tooltip="read files, services and the journal again"),
+        Binding("up", "scroll(-1)", "Up", id="up", show=False, tooltip="move up"),
+        Binding("down", "scroll(1)", "Down", id="down", show=False, tooltip="move down"),
+        Binding("pageup", "scroll(-10)", "Page up", id="page-up", show=False, tooltip="move up by a page"),
+        Binding("pagedown", "scroll(10)", "Scroll", id="page-down", tooltip="read what came later"),
+    ]
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__()
+        self._desk = desk
+        self._incident: Incident | None = None
+
+    def body(self) -> list[Widget]:
+        """Return the two panes."""
+        panes = (Pane(timeline.summary, id="incident"), Pane(timeline.events, id="events"))
+        return [Framed(*panes, arrange=self._arrange, is_open=_roomy, id="timeline")]
+
+    def on_mount(self) -> None:
+        """Say that it reads, and read."""
+        super().on_mount()
+        self._show()
+        self.action_read()
+
+    def action_read(self) -> None:
+        """Read everything anew."""
+        self.ask("incident", self._desk.incident)
+
+    def action_save(self) -> None:
+        """Write the report."""
+        incident = self._incident
+        if incident is not None:
+            self.ask("save", lambda: self._desk.save_report(incident))
+
+    def action_copy(self) -> None:
+        """Copy the report."""
+        incident = self._incident
+        if incident is not None:
+            self.ask("copy", lambda: self._desk.report(incident))
+
+    def action_scroll(self, lines: int) -> None:
+        """Move the timeline."""
+        self.query_one("#events", Pane).move_text(lines)
+
+    def on_answer(self, answer: Answer) -> None:
+        """Show what was read, or where the report is."""
+        if answer.error:
+            self._show(error=answer.error)
+        elif answer.asked == "incident":
+            self._incident = answer.value
+            self._show()
+        elif answer.asked == "copy":
+            self.console.copy_text(answer.value)
+        else:
+            self._show(said=f"the report is in {answer.value}")
+
+    def _show(self, said: str = "", error: str = "") -> None:
+        for pane in self.query(Pane):
+            pane.show(IncidentView(self._incident, said, error))
+        self.query_one("#timeline", Framed).rearrange()
+
+    def _arrange(self, size: Size) -> list[Box]:
+        wanted = self.query_one("#incident", Pane).wanted(size.width - 2, open=_roomy(size)) + 1
+        height = max(2, min(wanted, size.height - _LEAST))
+        return [
+            Box("incident", 0, 0, size.width, height),
+            Box("events", 0, height, size.width, size.height - height),
+        ]
+
+
+def _roomy(size: Size) -> bool:
+    return size.height >= _ROOMY
