@@ -350,6 +350,20 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
         self.push_screen(UnitLog(unit))
 
+    def action_timeline(self) -> None:
+        """Open the incident in time order."""
+        from screens.desk import StationDesk
+        from screens.timeline import Timeline
+
+        self.push_screen(Timeline(StationDesk(self.settings)))
+
+    def action_bundle(self) -> None:
+        """Open the support bundle: a preview first."""
+        from screens.bundle import BundleScreen
+        from screens.desk import StationDesk
+
+        self.push_screen(BundleScreen(StationDesk(self.settings)))
+
     def action_operate(self) -> None:
         """Ask for operate mode, or end it at once."""
         from screens.arm import Arm
