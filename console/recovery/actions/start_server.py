@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from console.questdb.layout import TableDirectory
 from console.questdb.txn_log import read_log
+from console.recovery import service_steps  # noqa: F401 - registers the steps
 from console.recovery.expectation import Expectation, ExpectationError, expectation_of
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Fact, Outcome, Plan, Requirement, Stage
 from console.recovery.plans import digest_of, make_plan
