@@ -25,8 +25,8 @@ def build(source: Source[BacklogSample], room: Room) -> Content:
     lines: list[Line] = []
     for stream in sample.streams:
         lines.append(_stream(stream, names, room.width))
-        lines.extend(_lost(stream, room.width))
         if room.open and not stream.error:
+            lines.extend(_lost(stream, room.width))
             lines.extend(_details(stream, source.now, room.width))
     if room.open:
         lines.extend(_memory(sample, room.width))
@@ -55,7 +55,7 @@ def _stream(stream: StreamSample, names: int, width: int) -> Line:
 
 
 def _lost(stream: StreamSample, width: int) -> list[Line]:
-    """Return what is gone for good: that is said at every size."""
+    """Return what is gone for good; where there is no room for it the flow pane says how much that is."""
     said = []
     if stream.lost:
         said.append(f"LOST {plural(stream.lost, 'entry', 'entries')}: trimmed before {stream.group} read them")
@@ -80,6 +80,9 @@ def _horizon(stream: StreamSample) -> Line:
         return line(Span("empty in ", Role.DIM), Span(figures.duration(stream.seconds_to_drain), Role.OK))
     if stream.waiting is None:
         return line(Span("not known", Role.WARN))
+    if stream.lost or stream.lost_pending:
+        lost = figures.short((stream.lost or 0) + stream.lost_pending)
+        return line(Span(f"{glyphs.BAD} {lost} LOST", Role.BAD))
     if not stream.waiting and stream.lag_known:
         return line(Span(f"{glyphs.OK} drained", Role.OK))
     return ()

@@ -5,19 +5,22 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from textual.pilot import Pilot
 
+from console.app import ConsoleApp, make_app
 from console.probes.log_tail import LogLine
 from console.probes.unit_log import journal, unit_log
 from console.services.model import ServiceError
 from console.services.supervisor import SupervisorControl
-from console.settings import ServicesSettings, Settings
+from console.settings import Role, ServicesSettings, Settings, Unit
 from tests.real.supervisord import Supervisord
 from tests.real.systemd_user import SystemdUser
+from tests.ui.showing import shown
 
 SAYS = (
     "for i in 1 2 3; do echo line $i; done; printf 'red \\033[31mnot\\377\\n'; while read x; do echo \"said $x\"; done"
@@ -34,6 +37,10 @@ def systemd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemdUser]:
     script.write_text(SAYS)
     os.mkfifo(pipe)
     manager.write(manager.units, "says.service", f"ExecStart=/bin/bash -c 'exec bash {script} <>{pipe}'")
+    deadline = time.monotonic() + 60
+    while not list((folder / "journal").rglob("*.journal")):  # journalctl does not see a directory that comes later
+        assert time.monotonic() < deadline, "journald wrote nothing"
+        time.sleep(0.05)
     yield manager
     manager.stop()
 
@@ -73,6 +80,37 @@ async def test_the_journal_from_its_last_lines_on(systemd: SystemdUser) -> None:
     await last.aclose()
 
 
+async def on_screen(app: ConsoleApp, pilot: Pilot[int], *wanted: str) -> None:
+    deadline = time.monotonic() + 30
+    while not all(text in shown(app) for text in wanted):
+        assert time.monotonic() < deadline, shown(app)
+        await pilot.pause(0.05)
+
+
+async def test_the_screen_follows_a_real_journal(systemd: SystemdUser) -> None:
+    units = (Unit("says.service", Role.FEED),)
+    settings = Settings(services=ServicesSettings("systemd-user", units=units))
+
+    def follow(settings: Settings, unit: str) -> AsyncGenerator[LogLine, None]:
+        return journal(unit, 200, directory=systemd.journal)
+
+    assert systemd.systemctl("restart", "says.service").returncode == 0
+    app = make_app(settings, sources=None, logs=follow)
+    async with app.run_test() as pilot:
+        await pilot.pause()
+        await pilot.press("l")
+        await on_screen(app, pilot, "log of says.service", "line 3", "red not")
+        (systemd.home.parent / "pipe").write_text("an ERROR: flush\nhello again\n")
+        await on_screen(app, pilot, "✗ said an ERROR: flush", "said hello again")
+        assert followers()
+        await pilot.press("e")
+        await on_screen(app, pilot, "trouble: ")
+        assert "said hello again" not in shown(app)
+        await pilot.press("escape")
+        await pilot.pause(0.2)
+        assert not followers()
+
+
 async def test_a_journal_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(ServiceError, match=r"`journalctl --unit=says\.service` ended: .*[Nn]o such file"):
         await take(journal("says.service", directory=tmp_path / "none"), 1)
@@ -110,6 +148,17 @@ async def test_a_supervised_program_through_rotation(tmp_path: Path) -> None:
         (tmp_path / "pipe").write_text("two\n")
         assert [line.text for line in await take(lines, 1)] == ["said two"]
         await lines.aclose()
+        units = tuple(Unit(name, Role.FEED) for name in ("says", "silent"))
+        services = ServicesSettings("supervisor", str(running.socket), units)
+        app = make_app(Settings(services=services), sources=None)
+        async with app.run_test(size=(120, 30)) as pilot:
+            await pilot.pause()
+            await pilot.press("l")
+            await on_screen(app, pilot, "log of says", "said two")
+            (tmp_path / "pipe").write_text("three\n")
+            await on_screen(app, pilot, "said three")
+            await pilot.press("right")
+            await on_screen(app, pilot, "log of silent", "keeps no log of silent")
         with pytest.raises(ServiceError, match="keeps no log of silent"):
             await take(unit_log(settings, "silent"), 1)
         with pytest.raises(ServiceError, match="knows no service nothing"):
