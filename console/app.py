@@ -130,6 +130,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
         ticking: bool = True,
     ) -> None:
         styles = paths.styles_dir()
+        if settings.keys:
+            from screens.keymap import checked
+
+            settings = replace(settings, keys=checked(settings.keys, settings.file or "settings"))
         # Native ANSI is said before the theme is: only then are no colour codes sent at all where none are wanted.
         super().__init__(css_path=[styles / name for name in _STYLES], ansi_color=colors is not Colors.FULL)
         if colors is Colors.NONE:
@@ -395,13 +399,39 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.copy_text(self.screen_text())
 
     def copy_text(self, text: str) -> None:
-        """Copy `text` by OSC 52 and, inside tmux, into its buffer; say what happened."""
-        self.copy_to_clipboard(text)
-        self.notify(copy(text, os.environ), timeout=4, markup=False)
+        """Copy `text` by OSC 52 or, inside tmux, into its buffer; say what happened."""
+        self.notify(copy(text, os.environ, self._write_raw), timeout=4, markup=False)
+
+    def _write_raw(self, codes: str) -> None:
+        if self._driver is not None:
+            self._driver.write(codes)
+
+    def screen_text(self) -> str:
+        """Return the screen as text, one line per row."""
+        rows = [strip.text.rstrip() for strip in self.screen._compositor.render_strips()]
+        return "\n".join(rows) + "\n"
+
+    def action_export(self) -> None:
+        """Keep the screen as a picture and as text, and the samples behind it, in the state directory."""
+        from screens.export import export
+
+        try:
+            made = export(
+                self.settings.state_path, self.wall_clock(), self.export_screenshot(), self.screen_text(), self.state
+            )
+        except WalmedicError as refused:
+            self.notify(str(refused), severity="error", timeout=8, markup=False)
+        else:
+            self.notify(f"screen.svg, screen.txt and samples.json are in {made}", timeout=8, markup=False)
+
+    def key(self, name: str, usual: str) -> str:
+        """Return the label of the key that a binding has by the settings, or usually."""
+        return key_label(self.settings.keys.get(name, usual).split(",")[0])
 
     def action_hint_quit(self) -> None:
         """Say which key quits: an interrupt meant for something else must not end the console."""
-        self.notify("q quits from the dashboard; Esc goes back one screen", timeout=4, markup=False)
+        quits, back = self.key("quit", "q"), self.key("back", "escape")
+        self.notify(f"{quits} quits from the dashboard; {back} goes back one screen", timeout=4, markup=False)
 
 
 def make_app(settings: Settings, **parts: Any) -> ConsoleApp:

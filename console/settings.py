@@ -113,6 +113,9 @@ class Settings:
     salvage: SalvageSettings = field(default_factory=SalvageSettings)
     file: str = ""
     bare: bool = False  # a directory that belongs to no configured station: no services, no SQL
+    keys: Mapping[str, str] = field(
+        default_factory=dict, hash=False
+    )  # name of a key's binding -> keys, parted by commas
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
@@ -191,6 +194,12 @@ def _merge(base: S, values: Mapping[str, Any], where: str, sources: dict[str, st
             known = ", ".join(sorted(set(hints) - _NOT_SET))
             raise SettingsError(f"{where}: there is no setting {key!r}; known here: {known}")
         current = getattr(base, name)
+        if name == "keys":
+            if not isinstance(value, Mapping) or not all(isinstance(each, str) for each in value.values()):
+                raise SettingsError(f'{where}: keys must be a table of names and keys, such as journal = "J"')
+            changed[name] = {**current, **value}
+            sources[key] = where
+            continue
         if is_dataclass(current):
             if not isinstance(value, Mapping):
                 raise SettingsError(f"{where}: {key} must be a table")

@@ -2,8 +2,10 @@
 
 import functools
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
+from textual import on
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.widget import Widget
@@ -11,8 +13,10 @@ from textual.widget import Widget
 from console.probes.flow import flow as flow_of
 from console.settings import Settings
 from console.widgets.frames import Box
-from console.widgets.pane import Builder, Framed, Pane
+from console.widgets.pane import Bar, Builder, Framed, Pane
+from console.widgets.phrase import PhraseField
 from screens.dashboard_boxes import OPEN_HEIGHT, PANES, dashboard_boxes, whole
+from screens.dashboard_filter import filtered
 from screens.frame import FramedScreen
 from screens.panes import backlog, crashes, flow, journal, services, tables
 from screens.panes.reading import Source
@@ -67,15 +71,21 @@ class Dashboard(FramedScreen):
         self._alone = ""
         self._boxes: list[Box] = []
         self._service = ""
+        self._at = ""  # the pane that Tab went to
+        self._filtered = ""
 
     def body(self) -> list[Widget]:
-        """Return the panes."""
-        return [Framed(*self._panes.values(), arrange=self._arrange, is_open=self._is_open, id="panes")]
+        """Return the panes, and the field for a filter."""
+        self._field = PhraseField(id="filter", paste=True)
+        self._field.display = False
+        panes = Framed(*self._panes.values(), arrange=self._arrange, is_open=self._is_open, id="panes")
+        return [panes, self._field]
 
     def tick(self) -> None:
         """Draw header, ages and whatever a new sample brought."""
-        super().tick()
-        if self.console.paused:
+        title = f"/{self._filtered}" if self._filtered else ""
+        self.query_one("#header", Bar).show(self.console.header(title, self.size.width))
+        if self.console.paused and not self._field.display:
             return
         for name, view in self._views().items():
             self._panes[name].show(view)
@@ -84,27 +94,63 @@ class Dashboard(FramedScreen):
         if framed.size and self._arrange(framed.size) != shown:
             framed.rearrange()
 
-    def action_whole(self, name: str) -> None:
-        """Give one pane the whole screen, or take it back."""
-        self._alone = "" if self._alone == name else name
-        self._service = services.worst(self.console.state.services.data) if self._alone == "services" else ""
+    @property
+    def _here(self) -> str:
+        """The pane that the keys go to: the one that has the whole screen, else the one that Tab went to."""
+        return self._alone or self._at
+
+    def action_whole(self, name: str = "") -> None:
+        """Give a pane the whole screen, or take it back; the one with the cursor where none is named."""
+        wanted = name or self._here or PANES[0]
+        self._alone = "" if self._alone == wanted else wanted
+        self._go_to_pane(self._alone)
+
+    def action_pane(self, steps: int) -> None:
+        """Go to the next pane, or to the one before; it keeps the whole screen if there was one that had it."""
+        at = (PANES.index(self._here) + steps) % len(PANES) if self._here else (0 if steps > 0 else -1)
+        self._alone = PANES[at] if self._alone else ""
+        self._go_to_pane(PANES[at])
+
+    def _go_to_pane(self, name: str) -> None:
+        self._at = name
+        self._service = services.worst(self.console.state.services.data) if self._here == "services" else ""
+        for each, pane in self._panes.items():
+            pane.highlight(each == name)
         self._relayout()
         self.tick()
 
     def action_narrow(self) -> None:
-        """Show all panes again."""
-        if self._alone:
+        """From the field to the panes, from one pane to all, from a pane to none, from a filter to everything."""
+        if self._field.display:
+            self._field.leave()
+            self._filtered = ""
+        elif self._alone or self._at:
             self._alone = ""
-            self._service = ""
-            self._relayout()
+            self._go_to_pane("")
+        else:
+            self._filtered = ""
+        self.tick()
 
     def action_scroll(self, lines: int) -> None:
-        """Move the cursor over the services, or the text of whatever other pane has the whole screen."""
-        if self._alone == "services":
+        """Move the cursor over the services, or the text of whatever other pane the keys go to."""
+        if self._here == "services":
             self._service = services.next_to(self.console.state.services.data, self._service, lines)
             self.tick()
-        elif self._alone:
-            self._panes[self._alone].move_text(lines)
+        elif self._here:
+            self._panes[self._here].move_text(lines)
+
+    def action_filter(self) -> None:
+        """Ask for words that names must have."""
+        self._field.ask("show names with:", self._filtered)
+
+    @on(PhraseField.Typed)
+    def _filter_typed(self, event: PhraseField.Typed) -> None:
+        self._filtered = event.text if self._field.display else self._filtered
+        self.tick()
+
+    @on(PhraseField.Submitted)
+    def _filter_done(self, event: PhraseField.Submitted) -> None:
+        self._field.leave()
 
     def action_log(self) -> None:
         """Open the log of the service under the cursor, else of the one that needs the operator most."""
@@ -137,7 +183,8 @@ class Dashboard(FramedScreen):
         now, monotonic = self.console.wall_clock(), self.console.monotonic()
 
         def source(name: str, asked: bool = True) -> Source[Any]:
-            return Source.of(state.reading(name), now=now, monotonic=monotonic, asked=asked)
+            found: Source[Any] = Source.of(state.reading(name), now=now, monotonic=monotonic, asked=asked)
+            return replace(found, data=filtered(name, found.data, self._filtered))
 
         return {
             "tables": tables.TablesView(source("tables"), self.console.first_step),

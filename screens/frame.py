@@ -1,11 +1,13 @@
 """What every full screen has: the header, the keys, and the page that says when the terminal is too small."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import Binding, BindingsMap, BindingType
+from textual.keys import key_to_character
 from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
@@ -26,8 +28,21 @@ _LABELS = {"question_mark": "?", "escape": "Esc", "space": "Space", "enter": "En
 
 
 def key_label(key: str) -> str:
-    """Return a key as the operator knows it."""
-    return _LABELS.get(key, key.upper() if len(key) > 1 else key)
+    """Return a key as the operator knows it, e.g. `?`, `PgDn`, `F2`, `Ctrl+R`."""
+    if len(key) > 1 and key not in _LABELS and (character := key_to_character(key)) and character.isprintable():
+        return character
+    return _LABELS.get(key) or (key if len(key) == 1 else "+".join(part.capitalize() for part in key.split("+")))
+
+
+def remapped(bindings: BindingsMap, keys: Mapping[str, str]) -> BindingsMap:
+    """Return the bindings with the keys that the settings give them, name of a binding to keys parted by commas."""
+    made: dict[str, list[Binding]] = {}
+    for key, group in bindings.key_to_bindings.items():
+        for binding in group:
+            for each in keys.get(binding.id or "", key).split(","):
+                if all(other.id != binding.id for other in made.get(each, [])):
+                    made.setdefault(each, []).append(replace(binding, key=each))
+    return BindingsMap.from_keys(made)
 
 
 class Answer(Message):
@@ -79,6 +94,7 @@ class FramedScreen(Screen[None], inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Draw header and keys at once."""
+        self._bindings = remapped(self._bindings, self.console.settings.keys)
         self.tick()
         self.draw_keys()
         self._drawn = True
