@@ -16,18 +16,21 @@ _TOUCHES = {
 _NAMES = 19
 
 
-def matches(action: Availability, typed: str) -> bool:
-    """Return whether the letters of `typed` come in this order in the action's id or title."""
-    for text in (action.spec.id, action.spec.title.lower()):
-        letters = iter(text)
-        if all(letter in letters for letter in typed.lower().replace(" ", "")):
-            return True
-    return False
+def matching(actions: Sequence[Availability], typed: str) -> list[Availability]:
+    """Return the actions that hold `typed` in id or title; where none does, those that hold its letters in order."""
+    wanted = typed.lower().strip()
+    whole = [a for a in actions if wanted in a.spec.id or wanted in a.spec.title.lower()]
+    return whole or [a for a in actions if _in_order(wanted, a.spec.id) or _in_order(wanted, a.spec.title.lower())]
+
+
+def _in_order(typed: str, text: str) -> bool:
+    letters = iter(text)
+    return all(letter in letters for letter in typed.replace(" ", ""))
 
 
 def items(actions: Sequence[Availability], typed: str, width: int) -> list[Item]:
     """Return the list of the palette: the recommended step, then what is open, then what is blocked."""
-    shown = [action for action in actions if matches(action, typed)]
+    shown = matching(actions, typed)
     groups = (
         ("recommended now", [a for a in shown if a.recommended]),
         ("open now", [a for a in shown if a.open and not a.recommended]),

@@ -55,10 +55,11 @@ async def typed(pilot: Pilot[Any], text: str) -> None:
     await settled(pilot)
 
 
-async def until(pilot: Pilot[Any], condition: Callable[[], bool]) -> None:
-    """Wait for messages until `condition` holds."""
+async def until(pilot: Pilot[Any], condition: Callable[[], bool], *, still: bool = True) -> None:
+    """Wait for messages until `condition` holds; with `still` also until nothing is waited for."""
     deadline = time.monotonic() + _PATIENCE
     while not condition():
         assert time.monotonic() < deadline, f"it did not come to that; the screen shows:\n{shown(pilot.app)}"
-        await settled(pilot)
+        if still:
+            await settled(pilot)
         await asyncio.sleep(0.02)

@@ -2,16 +2,13 @@
 
 import random
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from textual import events
-from textual.pilot import Pilot
 
-from console.app import ConsoleApp
 from console.recovery.model import Fact, Outcome, RunResult
 from console.widgets.phrase import PhraseField
 from screens.arm import Arm
@@ -23,27 +20,9 @@ from screens.plan import PlanScreen
 from screens.why_not import WhyNot
 from tests.ui import samples
 from tests.ui.conftest import MakeApp
+from tests.ui.driving import at_plan, running
 from tests.ui.scripted import PLAN, ScriptedEngine
 from tests.ui.showing import settled, shown, typed, until
-
-
-@asynccontextmanager
-async def running(app: ConsoleApp, size: tuple[int, int] = (80, 24)) -> AsyncIterator[Pilot[int]]:
-    async with app.run_test(size=size) as pilot:
-        app.take(*samples.incident())
-        await settled(pilot)
-        yield pilot
-
-
-async def at_plan(pilot: Pilot[int]) -> PlanScreen:
-    """Go to the plan of the recommended action."""
-    await pilot.press("a")
-    await settled(pilot)
-    await pilot.press("enter")
-    await settled(pilot)
-    screen = pilot.app.screen
-    assert isinstance(screen, PlanScreen)
-    return screen
 
 
 async def test_the_first_screen_says_one_verdict_per_table(console: MakeApp) -> None:

@@ -1,0 +1,84 @@
+"""The palette asks the engine: what is typed before the answer is there counts, and nothing old is offered as new."""
+
+from console.recovery.model import FirstStep
+from screens.palette import Palette
+from screens.plan import PlanScreen
+from tests.ui.conftest import MakeApp
+from tests.ui.driving import at_plan, confirmed, pressed, running
+from tests.ui.scripted import PLAN, ScriptedEngine
+from tests.ui.showing import settled, shown, until
+
+
+async def test_letters_and_enter_before_the_answer_are_kept_said_and_applied(
+    console: MakeApp, engine: ScriptedEngine
+) -> None:
+    app = console()
+    async with running(app) as pilot:
+        engine.answer.clear()
+        await pilot.press("a", *"stop", "enter")
+        await until(pilot, lambda: "Enter opens its plan then" in shown(app), still=False)
+        assert "> stop" in shown(app)
+        engine.answer.set()
+        await until(pilot, lambda: isinstance(app.screen, PlanScreen))
+    assert engine.planned[-1] == ("stop-server", None)
+
+
+async def test_enter_before_the_answer_is_forgotten_when_more_is_typed(
+    console: MakeApp, engine: ScriptedEngine
+) -> None:
+    app = console()
+    async with running(app) as pilot:
+        engine.answer.clear()
+        await pilot.press("a", "enter", "x")
+        await until(pilot, lambda: "> x" in shown(app), still=False)
+        engine.answer.set()
+        await settled(pilot)
+        assert isinstance(app.screen, Palette)
+    assert engine.planned == []
+
+
+async def test_the_filter_is_empty_and_the_list_is_new_after_an_action(
+    console: MakeApp, engine: ScriptedEngine
+) -> None:
+    app = console()
+    async with running(app) as pilot:
+        app.arm()
+        await pressed(pilot, "a", *"resto", "enter")
+        await confirmed(pilot, PLAN.confirmation)
+        await until(pilot, lambda: "DONE AND VERIFIED" in shown(app))
+        await pressed(pilot, "escape")
+        assert isinstance(app.screen, Palette)
+        assert "> resto" not in shown(app)
+        assert "type to filter" in shown(app)
+        assert "freeze-writer" in shown(app)
+
+
+async def test_a_letter_of_a_phrase_never_ends_operate_mode_where_nothing_can_be_confirmed(
+    console: MakeApp, engine: ScriptedEngine
+) -> None:
+    engine.alive = True
+    app = console()
+    async with running(app) as pilot:
+        app.arm()
+        await at_plan(pilot)
+        await pilot.press("o", "o")
+        await settled(pilot)
+        assert app.armed_for > 0
+        assert isinstance(app.screen, PlanScreen)
+        await pressed(pilot, "f2")
+        assert app.armed_for == 0
+
+
+async def test_dashboard_and_palette_name_the_same_next_step(console: MakeApp, engine: ScriptedEngine) -> None:
+    engine.first = FirstStep("freeze-writer", None, "the writer goes on retrying")
+    app = console()
+    async with running(app) as pilot:
+        assert "next: freeze-writer" in shown(app).splitlines()[1]
+        assert "needs restore-sequencer" in shown(app)
+        engine.first = FirstStep("stop-server", None, "a server lives")
+        await until(pilot, lambda: not app.guiding)
+        app.arm()
+        await at_plan(pilot)
+        await confirmed(pilot, PLAN.confirmation)
+        await until(pilot, lambda: "next  stop-server" in shown(app))
+        assert "a server lives" in shown(app)
