@@ -1,11 +1,13 @@
 """What was done here: the journal's entries with their plans, as a report tells them."""
 
 import datetime
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from console.errors import WalmedicError
+from console.questdb.layout import SEQUENCER
 from console.recovery.execution import read_entry_plan
 from console.recovery.journal import Entry, Journal
 from console.recovery.model import Claim, Outcome, Plan
@@ -33,6 +35,7 @@ class Deed:
     claims: tuple[Claim, ...]
     plan: Plan | None
     undoes: str = ""
+    captured: str = ""  # of evidence: how much, and which table had no sequencer then
 
     @property
     def stands(self) -> bool:
@@ -108,7 +111,7 @@ def events_of(deeds: Sequence[Deed]) -> list[Event]:
     for deed in deeds:
         proof = f"{plural(len(deed.claims), 'claim')} proven" if deed.claims and deed.stands else ""
         said = deed.message if deed.outcome not in (Outcome.DONE, "undone") else ""
-        detail = "; ".join(each for each in (said, deed.rows, proof) if each)
+        detail = "; ".join(each for each in (said, deed.rows, deed.captured, proof) if each)
         told.append(Event(deed.at, Kind.ACTION, f"{deed.title}: {deed.outcome}", detail, deed.ended_at))
     return told
 
@@ -136,7 +139,24 @@ def _deed(state: StateDir, entry: Entry, undone: set[str]) -> Deed:
         claims=tuple(_claim(each) for each in outcome.get("verification", ()) if isinstance(each, dict)),
         plan=plan,
         undoes=undoes,
+        captured=_captured(state, entry.id) if entry.action == "capture-evidence" else "",
     )
+
+
+def _captured(state: StateDir, entry: str) -> str:
+    """Return what a capture's manifest says, empty where there is none: it tells of damage that is repaired since."""
+    try:
+        manifest = json.loads((state.evidence / entry / "manifest.json").read_bytes())
+        said = f"{plural(len(manifest['files']), 'file')}, {int(manifest['bytes']):,} bytes"
+        sequencers: dict[str, Any] = manifest["sequencers"]
+        for directory, found in sorted(sequencers.items()):
+            if SEQUENCER not in found["sets"]:
+                said += (
+                    f"; {clean_line(directory)} had no {SEQUENCER}, only {', '.join(map(clean_line, found['sets']))}"
+                )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ""
+    return said
 
 
 def _claim(said: dict[str, Any]) -> Claim:

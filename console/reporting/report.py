@@ -180,6 +180,10 @@ def deed_table(incident: Incident) -> list[str]:
 
 def _what_was_done(incident: Incident) -> list[str]:
     lines = deed_table(incident)
+    reasons = [deed for deed in incident.deeds if deed.stands and deed.table and deed.plan]
+    if reasons:
+        lines += ["", "Why each repair was chosen:", ""]
+        lines += [f"- {code(deed.title)}: {plain(deed.plan.why, 1_000)}" for deed in reasons if deed.plan]
     proven = [deed for deed in incident.deeds if deed.stands and deed.action in ("start-server", "thaw-writer")]
     for deed in proven[-2:]:
         lines += ["", f"Proven by {code(deed.title)} on the station itself:", ""]
