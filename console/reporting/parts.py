@@ -178,9 +178,15 @@ class Collector:
 
     def _samples(self) -> dict[str, Any]:
         told = self._told
+        queue = None if told.backlog is None else dataclasses.asdict(told.backlog)
+        for stream in queue["streams"] if queue else ():
+            # Entries of a stream are rows to be: counts and times are enough, whatever else a sample comes to hold.
+            for key in [key for key, value in stream.items() if isinstance(value, dict)]:
+                del stream[key]
         return {
-            name: None if sample is None else dataclasses.asdict(sample)
-            for name, sample in (("server", told.server), ("services", told.services), ("queue", told.backlog))
+            "server": told.server and dataclasses.asdict(told.server),
+            "services": told.services and dataclasses.asdict(told.services),
+            "queue": queue,
         }
 
     def _plans(self) -> None:

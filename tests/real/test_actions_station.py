@@ -1,5 +1,6 @@
 """The station of the incident brought back by the engine: detached processes, a start not proven, a kill between."""
 
+import json
 import os
 import signal
 import time
@@ -15,6 +16,11 @@ from console.recovery.launch import RunningAction, attach, launch
 from console.recovery.locks import server_is_down
 from console.recovery.model import Outcome, Progress, RunResult
 from console.recovery.server_sql import Server
+from console.reporting.accounts import accounts
+from console.reporting.bundle import prepare
+from console.reporting.incident import left_to_do, read_incident
+from console.reporting.private import redactor_for
+from console.reporting.report import report
 from console.station.build import Station
 
 
@@ -136,6 +142,47 @@ def test_the_thaw_drains_the_backlog_and_no_table_is_left_behind(engine: Engine)
     assert engine.plan("start-server").stages == ()
     assert engine.journal.verify() == ()
     assert engine.unfinished() == ()
+
+
+def test_the_report_tells_the_whole_recovery(incident_station: Station) -> None:
+    incident = read_incident(incident_station.settings())
+    assert left_to_do(incident) == ()
+    assert incident.missing == ()
+    assert [group.file for group in incident.crashes.groups] == ["market_orderbook~19/txn_seq/_txnlog"]
+    told = {account.table: account for account in accounts(incident)}
+    book, trades = told["market_orderbook"], told["market_trades"]
+    assert (book.back, book.lost.value, book.proven, book.at_risk) == (6_359, 0, 412_445, 0)
+    assert (trades.back, trades.lost.value, trades.proven, trades.at_risk) == (0, 0, 160_594, 0)
+    assert [deed.title for deed in incident.deeds if deed.stands] == [
+        "freeze-writer", "stop-server", "capture-evidence", "rebuild-sequencer market_orderbook",
+        "restore-sequencer market_trades", "start-server", "thaw-writer",
+    ]  # fmt: skip
+    assert [deed.outcome for deed in incident.deeds if not deed.stands] == ["rolled-back"]
+    told_at = [event.at for event in incident.events]
+    assert told_at == sorted(told_at)
+    assert {"questdb ended: exit 1", "questdb stopped", "batch-writer started"} <= {e.what for e in incident.events}
+    assert any("market_orderbook~19 had no txn_seq" in event.detail for event in incident.events)
+    text = report(incident, redactor_for(incident, private=False))
+    for part in (
+        f"**{incident.crashes.total} crashes, one cause**",
+        "Repairs brought **6,359 rows back** and lost **0**",
+        "- **Nothing is left to do.**",
+        "- market_orderbook: rows: 412,445",
+    ):
+        assert part in text
+    assert text.count("othing is left to do.") == 2
+
+
+def test_the_bundle_after_the_recovery_names_no_path_of_this_machine(incident_station: Station) -> None:
+    made = prepare(incident_station.settings())
+    texts = {part.name: part.content.decode() for part in made.parts}
+    here = str(incident_station.layout.directory)
+    assert [name for name, text in texts.items() if here in text] == []
+    assert made.missing == ()
+    assert {"logs/supervisor.questdb.txt", "crashes/cause-1.log", "sequencers/market_trades~8.txt"} <= set(texts)
+    assert "bid_price=" not in "".join(texts.values())
+    assert "SIGSEGV" in texts["logs/supervisor.questdb.txt"]  # the crash is not pushed out by what came after
+    assert len(json.loads(texts["journal.json"])) == 8
 
 
 def test_what_a_server_has_built_on_goes_back_to_the_evidence(engine: Engine) -> None:
