@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,13 @@ import psycopg
 
 from console.errors import WalmedicError
 
+# Runs a command that dies with its parent: prctl(PR_SET_PDEATHSIG, SIGKILL) is kept over exec. A parent that is gone
+# before it took effect is seen by the number given.
+_TIED = (
+    "import ctypes,os,sys\n"
+    "ctypes.CDLL(None).prctl(1, 9)\n"
+    "os.getppid() == int(sys.argv[1]) and os.execv(sys.argv[2], sys.argv[2:])\n"
+)
 _JVM_FLAGS = ("-XX:+UseParallelGC", "-XX:TieredStopAtLevel=1")
 _OPENS = ("--add-exports", "java.base/jdk.internal.math=io.questdb")
 
@@ -49,7 +57,8 @@ def free_ports(count: int) -> list[int]:
 class PrivateServer:
     """One QuestDB process on `root` (the directory that holds `db/`). Use as a context manager or start and stop it.
 
-    `settings` go over the loopback defaults in its own server.conf. `heap` is the JVM's -Xmx.
+    `settings` go over the loopback defaults in its own server.conf. `heap` is the JVM's -Xmx. `owner` (user and group
+    id) is whom it runs as, where walmedic runs as root; `tied`: it dies with this process, however that ends.
     """
 
     def __init__(
@@ -61,6 +70,8 @@ class PrivateServer:
         heap: str = "512m",
         nice: int = 0,
         jvm_flags: Sequence[str] = (),
+        owner: tuple[int, int] | None = None,
+        tied: bool = False,
     ) -> None:
         self.root = root
         self.binary = binary
@@ -70,6 +81,8 @@ class PrivateServer:
         self._heap = heap
         self._nice = nice
         self._jvm_flags = tuple(jvm_flags)
+        self._owner = owner if os.geteuid() == 0 else None
+        self._tied = tied
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "PrivateServer":
@@ -100,6 +113,9 @@ class PrivateServer:
         environment = {
             k: v for k, v in os.environ.items() if not k.startswith(("QDB_", "JAVA_TOOL", "JDK_JAVA", "_JAVA"))
         }
+        if self._tied:
+            command = [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid()), *command]
+        user, group = self._owner or (None, None)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
@@ -109,6 +125,9 @@ class PrivateServer:
                 cwd=self.root,
                 env=environment,
                 start_new_session=True,
+                user=user,
+                group=group,
+                extra_groups=[] if user is not None else None,
             )
         if self._nice:
             with contextlib.suppress(psutil.Error):

@@ -27,6 +27,8 @@ _MODULES = {
     "repair-log": "repair_log",
     "raise-wal-index": "raise_wal_index",
     "resume-wal": "resume_wal",
+    "convert-table": "convert_table",
+    "copy-table": "copy_table",
     "start-server": "start_server",
     "thaw-writer": "thaw_writer",
 }

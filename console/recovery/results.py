@@ -33,8 +33,15 @@ def _refusals(plan: Plan, table: TableDirectory) -> Iterator[Refusal]:
 
 
 def _log(spec: Mapping[str, Any], plan: Plan, table: TableDirectory) -> Iterator[Refusal]:
+    from console.recovery.conversions import half_done
     from console.recovery.expectation import applied_of
 
+    if half := half_done(table):
+        yield Refusal(
+            "conversion-half-done",
+            f"{half}: with any log that names them the server applies its rows once more",
+            "convert-table, which ends the conversion",
+        )
     content = _first_bytes(spec, 24, plan, table)
     if len(content) < 24:
         yield Refusal("fresh-log", "the log would have no header", "plan again")

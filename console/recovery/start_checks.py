@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from console.diagnosis.model import Code, Severity, TableReport
 from console.questdb.layout import TableDirectory
 from console.questdb.txn_log import read_log
+from console.recovery.conversions import half_done, waiting_marker
 from console.recovery.expectation import applied_of
 from console.recovery.model import Refusal
-from console.recovery.registry import PlanContext
+from console.recovery.registry import PlanContext, action_module
 
 # Findings that mean: the purge would delete rows, or the server crash, soon after a start.
 _DEADLY = (
@@ -19,18 +20,38 @@ _DEADLY = (
     Code.WAL_INDEX_LOW,
 )
 
+_FORGOTTEN = (Code.WAL_AT_RISK_OF_PURGE, Code.LOG_TAIL_UNLOGGED)
+
 
 def start_refusals(context: PlanContext) -> tuple[Refusal, ...]:
     """Return why the server must not be started on what is on disk now."""
     found: list[Refusal] = []
     for table in context.database.tables():
         if table.wal is not False:
+            found += _conversion_refusals(table)
             found += _log_refusals(table)
             report = context.report(table.raw_name)
             if report is not None:
+                told = _finding_refusals(report, only_torn=_whole_but_for_torn(context, table, report))
                 known = {refusal.code for refusal in found if refusal.reason.startswith(f"{table.name}:")}
-                found += [r for r in _finding_refusals(report) if r.code not in known]
+                found += [r for r in told if r.code not in known]
     return tuple(found)
+
+
+def _conversion_refusals(table: TableDirectory) -> Iterator[Refusal]:
+    """Judge what the start itself would do to the table, before anything is applied."""
+    if half := half_done(table):
+        yield Refusal(
+            "conversion-half-done",
+            f"{table.name}: {half}; a start applies it all once more, and every row comes twice",
+            "convert-table for that table first",
+        )
+    elif waiting_marker(table):
+        yield Refusal(
+            "conversion-pending",
+            f"{table.name}: its marker _convert tells the start to make it a plain table, which deletes its WAL",
+            "convert-table for that table first, which keeps the WAL; or remove the marker yourself",
+        )
 
 
 def _log_refusals(table: TableDirectory) -> Iterator[Refusal]:
@@ -57,8 +78,21 @@ def _log_refusals(table: TableDirectory) -> Iterator[Refusal]:
         )
 
 
-def _finding_refusals(report: TableReport) -> Iterator[Refusal]:
+def _whole_but_for_torn(context: PlanContext, table: TableDirectory, report: TableReport) -> bool:
+    """Return whether what no record names is not whole in its segment either, so that there is nothing to save of it.
+
+    A repair leaves such transactions out, and says what they cost. Only the reconstruction reads the columns for it.
+    """
+    if not any(f.code in _FORGOTTEN and f.severity is not Severity.NOTE for f in report.findings):
+        return False
+    plan = action_module("repair-log").plan(context, table.raw_name)
+    return not plan.stages and not plan.refused
+
+
+def _finding_refusals(report: TableReport, *, only_torn: bool) -> Iterator[Refusal]:
     for finding in report.findings:
+        if only_torn and finding.code in _FORGOTTEN:
+            continue
         if finding.code in _DEADLY and finding.severity is not Severity.NOTE:
             code = {
                 Code.LOG_MAX_TXN_PAST_END: "header-past-end",

@@ -12,7 +12,7 @@ from console.recovery.journal import Entry, Journal, new_entry_id
 from console.recovery.model import Change, Danger, Outcome, Plan, Refusal, RunResult, Stage
 from console.recovery.plans import digest_of
 from console.recovery.policy import Door, root_key
-from console.recovery.registry import PlanContext, spec_of
+from console.recovery.registry import PlanContext, action_module, spec_of
 from console.recovery.steps import RunContext
 from console.text import plural
 
@@ -20,7 +20,13 @@ _WORLD = ("_txn", "_meta", "_cv")
 
 
 def world_stamps(database: DatabaseRoot, plan: Plan) -> str:
-    """Return a stamp of what no repair of a sequencer touches: unchanged means that no server has written since."""
+    """Return a stamp of what no repair of a sequencer touches: unchanged means that no server has written since.
+
+    An action whose own stages do change that says itself what only others change (`world`).
+    """
+    own = getattr(action_module(plan.action), "world", None) if plan.stages else None
+    if own is not None:
+        return str(own(database, plan))
     if plan.directory is None:
         return ""
     table = database.db / plan.directory
@@ -73,7 +79,7 @@ def plan_undo(context: PlanContext, entry: Entry, *, lock_held: bool) -> Plan:
         )
     plan = read_entry_plan(context.state, entry.id)
     spec = spec_of(entry.action)
-    table = context.database.table(plan.table) if plan.table is not None else None
+    table = _table(context, plan)
     refusals = [
         r
         for r in Door(context, spec, table, lock_held=lock_held, own_entry=entry.id).refusals(None)
@@ -151,10 +157,15 @@ def plan_finish(context: PlanContext, entry: Entry) -> Plan:
     return replace(with_refusals(plan, refused), warnings=(said, *plan.warnings))
 
 
+def _table(context: PlanContext, plan: Plan) -> TableDirectory | None:
+    """Return the plan's table, by its directory where there is one: an action may have given its name to another."""
+    return context.database.table(plan.directory or plan.table) if plan.table is not None else None
+
+
 def finish_refusals(context: PlanContext, entry: Entry, plan: Plan, *, lock_held: bool) -> tuple[Refusal, ...]:
     """Return what stands against finishing an entry that was cut off."""
     spec = spec_of(plan.action)
-    table = context.database.table(plan.table) if plan.table is not None else None
+    table = _table(context, plan)
     door = Door(context, spec, table, lock_held=lock_held, own_entry=entry.id)
     # Evidence was fresh when it began; what changed since are its own stages, which `world` does not cover.
     refusals = [r for r in door.refusals(None) if r.code != "no-evidence"]
@@ -188,6 +199,9 @@ def _own_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusa
         ]
     if spec.danger is not Danger.DATA or plan.directory is None:
         return []
+    judge = getattr(action_module(entry.action), "undo_refusals", None)
+    if judge is not None:  # what works through the server knows better than stamps of files that the server writes
+        return list(judge(context, entry, plan))
     if outcome is None:
         return [] if world_stamps(context.database, plan) == entry.intent.get("world") else [moved_on(entry.id)]
     now = table_stamp(context.database.db / plan.directory)

@@ -58,13 +58,14 @@ def table_claims(
     ]
     grew = at_least or (sequencer > expected.logged_txn and not stops)
     try:
-        claims += _row_claims(server, expected, grew)
+        claims += row_claims(server, expected, grew=grew)
     except SqlError as error:
         claims.append(Claim(f"{name} can be read", "its rows", clean_line(str(error)), ok=False))
     return tuple(claims)
 
 
-def _row_claims(server: Server, expected: Expectation, grew: bool) -> list[Claim]:
+def row_claims(server: Server, expected: Expectation, *, grew: bool = False) -> list[Claim]:
+    """Return what is claimed of a table's rows; `grew`: there may be more by now. Raises SqlError."""
     name = clean_line(expected.table)
     columns = "count() AS n"
     if expected.timestamp:

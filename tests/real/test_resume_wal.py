@@ -19,6 +19,7 @@ from console.recovery.private_server import PrivateServer, ServerBinary
 from console.settings import QuestDBSettings, Settings
 from tests.faults.interposed import count, killed_in_child
 from tests.real.generated_tables import SERVER, Batch, Recipe, applied_txn, build, log_records, wait_until_applied
+from tests.real.plain_recipes import plain
 from tests.real.sequencer_damage import _zero_records as zero_records
 
 _KILLS = int(os.environ.get("WALMEDIC_FAULT_KILLS", "10")) // 2
@@ -26,11 +27,8 @@ Rows = Counter[str]
 Strike = Callable[[Path, random.Random], None]
 
 
-def _recipe(seed: int, name: str, *, version: int = 1, writers: int = 2, dedup: bool = False) -> Recipe:
-    return Recipe(
-        seed=seed, name=name, version=version, writers=writers, applied_rounds=3, pending_rounds=6,
-        altered=seed % 2 == 0, altered_late=False, dedup=dedup, purged="none", late_first=True, updates=False,
-    )  # fmt: skip
+def _recipe(seed: int, name: str, **named: int | bool) -> Recipe:
+    return plain(seed, name, **{"pending_rounds": 6, "altered": seed % 2 == 0, "late_first": True, **named})
 
 
 def _zero(first: int, count: int = 1) -> Strike:

@@ -1,0 +1,335 @@
+"""convert-table: a fresh sequencer by the server's own conversion, to a plain table and back, its WAL kept."""
+
+from collections.abc import Iterator
+
+from console.diagnosis.model import Verdict
+from console.diagnosis.table import TableDiagnosis, examine_table
+from console.errors import WalmedicError
+from console.questdb.conversion import MARKER, read_conversion
+from console.questdb.layout import SEQUENCER, DatabaseRoot, TableDirectory
+from console.questdb.table_metadata import TableMetadata, read_table_metadata
+from console.questdb.table_txn import TxnArea, read_table_txn
+from console.questdb.txn_log import read_log
+from console.recovery import conversion_steps
+from console.recovery.conversion_steps import is_converted, registry_files
+from console.recovery.conversions import Cost, cost_of, half_done, other_markers, views_on
+from console.recovery.evidence_index import table_stamp
+from console.recovery.expectation import Expectation
+from console.recovery.model import ActionSpec, Change, Claim, Danger, Fact, Plan, Refusal, Requirement, Stage
+from console.recovery.partitioning import Partitioning
+from console.recovery.plans import digest_of, make_plan, mark_of
+from console.recovery.registry import PlanContext, action_module
+from console.recovery.rehearsal.binary import NoBinaryError, server_binary
+from console.recovery.salvage import steps as salvage_steps
+from console.recovery.sequencer import planning
+from console.recovery.steps import RunContext
+from console.text import plural
+
+SPEC = ActionSpec(
+    id="convert-table",
+    title="Convert the table and back",
+    danger=Danger.DATA,
+    needs_table=True,
+    summary=(
+        "Gives a table a fresh sequencer by the server's own conversion, to a plain table and back: it keeps what is "
+        "applied, and what is not goes to files first."
+    ),
+    undo=(
+        "Sequencer, WAL, _txn, _meta and registry are put back byte for byte, until the station's server has started "
+        "on the result."
+    ),
+    offline=True,
+    needs_evidence=True,
+)
+_CONF = (
+    "server.conf needs no change: cairo.wal.enabled.default only says what CREATE TABLE makes; what a table is lies in "
+    "its own _meta and in tables.d"
+)
+_BETTER = ("restore-sequencer", "rebuild-sequencer", "repair-log")
+_DISK = 16 << 20
+
+
+def plan(context: PlanContext, table: str | None) -> Plan:
+    """Return the plan; empty for a table that is well, refused where a conversion cannot be made or taken back."""
+    directory = context.database.table(table or "")
+    if directory.wal is False:
+        reason = f"{directory.name} is no WAL table; ALTER TABLE … SET TYPE WAL and a restart make it one"
+        return _refused(context, directory, Refusal("not-wal", reason, "nothing: there is no sequencer to be repaired"))
+    if directory.is_view:
+        reason = f"{directory.name} is a materialised view: what it holds is made from its base table"
+        instead = "rebuild-sequencer; or refresh it in full once its base table is well"
+        return _refused(context, directory, Refusal("is-view", reason, instead))
+    diagnosis = examine_table(directory)
+    area, metadata = diagnosis.facts.txn.current, diagnosis.facts.metadata
+    if area is None or not isinstance(metadata, TableMetadata):
+        reason = f"_txn or _meta of {directory.name} cannot be read: the server's conversion writes both"
+        return _refused(context, directory, Refusal("table-unreadable", reason, "restore them from a backup first"))
+    half = half_done(directory)
+    report = context.report(directory.raw_name)
+    if not half and report is not None and report.verdict is not Verdict.BROKEN:
+        return make_plan(
+            SPEC, station=context.settings.station_name, table=directory.name, directory=directory.directory,
+            why=f"Nothing to do: {directory.name} is {report.verdict.value}.", stages=(), facts=_facts(directory),
+        )  # fmt: skip
+    return _planned(context, directory, diagnosis, _expected(directory, area, metadata), half)
+
+
+def _planned(
+    context: PlanContext, directory: TableDirectory, diagnosis: TableDiagnosis, expected: Expectation, half: str
+) -> Plan:
+    cost = cost_of(diagnosis, lambda: _rows_by_rebuild(context, directory))
+    told, found = _binary(context)
+    refused = [] if found else [Refusal("no-binary", told, "name the station's jar: questdb.jar, or --jar")]
+    if others := other_markers(context.database, directory):
+        refused.append(
+            Refusal(
+                "conversion-pending",
+                f"{', '.join(others[:5])} has a marker _convert too: a start for {directory.name} would convert it as "
+                "well, and delete its WAL",
+                f"convert-table for {others[0]} first, or remove its marker yourself",
+            )
+        )
+    facts = _facts(directory)
+    names = _aside(directory)
+    begins = f"{half[0].upper()}{half[1:]}. A start would apply it all once more. " if half else ""
+    lost = (
+        f"{plural(cost.transactions, 'transaction')} that wait are written to files and kept as WAL, and are not in "
+        "the table any more"
+        if cost.any
+        else "nothing waits, so nothing is lost"
+    )
+    return make_plan(
+        SPEC,
+        station=context.settings.station_name,
+        table=directory.name,
+        directory=directory.directory,
+        why=(
+            f"{begins}The table keeps its {plural(expected.rows, 'applied row')} and begins anew at transaction 0; "
+            f"{lost}."
+        ),
+        stages=_stages(directory, cost, expected, names, mark_of(facts)),
+        facts=facts,
+        rows_lost=cost.rows,
+        refused=refused,
+        requirements=(
+            Requirement("the station's QuestDB can be started here", found, told),
+            Requirement("how many rows wait is known exactly", cost.rows.kind == "exact", cost.why or "from the WAL"),
+        ),
+        warnings=tuple(_warnings(context, directory, cost, half)),
+        disk_needed=_DISK,
+    )
+
+
+def _warnings(context: PlanContext, directory: TableDirectory, cost: Cost, half: str) -> Iterator[str]:
+    if better := _better(context, directory, cost, half):
+        yield better
+    if cost.lag_rows:
+        yield f"{plural(cost.lag_rows, 'row')} of them are in the table's lag, which salvage-wal does not read"
+    if cost.others:
+        yield f"{plural(cost.others, 'transaction')} without rows (UPDATE, TRUNCATE, …) will not be made either"
+    views = views_on(context.database, directory)
+    if views:
+        yield (
+            f"materialised views on it: {', '.join(views)}; its transaction numbers begin anew, so that each needs "
+            "REFRESH MATERIALIZED VIEW … FULL after the first start"
+        )
+    yield _CONF
+    yield "the first start of the station's server proves the table (start-server); keep the writer frozen until then"
+
+
+def _rows_by_rebuild(context: PlanContext, directory: TableDirectory) -> int | None:
+    """Return the rows that wait by all the evidence that a rebuild of the sequencer has, None where it is not sure."""
+    case = planning.open_case(context, SPEC, directory.raw_name)
+    if isinstance(case, Plan):
+        return None
+    target = planning.target_of(case, None, case.sources)
+    return None if target.refusals else target.rows_back
+
+
+def _better(context: PlanContext, directory: TableDirectory, cost: Cost, half: str) -> str:
+    """Return which other repair loses less, empty where none does."""
+    if not cost.any or half:
+        return ""
+    for action in _BETTER:
+        try:
+            other = action_module(action).plan(context, directory.raw_name)
+        except WalmedicError:
+            continue
+        if other.needed and not other.refused and other.rows_lost.kind == "exact":
+            return (
+                f"{action} is better here: it loses {other.rows_lost.value:,} rows and brings back "
+                f"{other.rows_back:,}; a conversion is for a table of which neither backup nor WAL tells enough"
+            )
+    return ""
+
+
+def _binary(context: PlanContext) -> tuple[str, bool]:
+    try:
+        binary, told = server_binary(context.settings, context.database, context.state)
+    except NoBinaryError as error:
+        return str(error), False
+    return f"{binary.jar} ({told})", True
+
+
+def _facts(directory: TableDirectory) -> tuple[Fact, ...]:
+    registry = directory.path.parent
+    stamps = []
+    for name in registry_files(sorted(path.name for path in registry.iterdir())):
+        status = (registry / name).lstat()
+        stamps.append([name, status.st_size, status.st_mtime_ns])
+    return (
+        Fact(directory.directory, table_stamp(directory.path)),
+        Fact(f"{directory.directory}/{MARKER}", digest_of(read_conversion(directory.path).present)),
+        Fact("tables.d", digest_of(stamps)),
+    )
+
+
+def _aside(directory: TableDirectory) -> list[str]:
+    """Return the names that the conversion would delete: the sequencer, and all that begins like a WAL."""
+    names = [f"wal{wal.id}" for wal in directory.wals()]
+    names += [path.name for path in directory.path.glob("wal*[0-9].lock") if path.is_file()]
+    return sorted([*names, *([SEQUENCER] if directory.sequencer.exists() else [])])
+
+
+def _expected(directory: TableDirectory, area: TxnArea, metadata: TableMetadata) -> Expectation:
+    """Return what the table holds now, which is what it must hold then: no log is read for it."""
+    partitioning = Partitioning.of(metadata)
+    rows = {partitioning.name(int(p["timestamp"])): int(p["rows"]) for p in area.partitions if int(p["rows"])}
+    return Expectation(
+        table=directory.raw_name,
+        directory=directory.directory,
+        rows=area.rows,
+        min_ts=area.min_ts if area.rows else None,
+        max_ts=area.max_ts if area.rows else None,
+        partitions=rows,
+        applied_txn=0,
+        logged_txn=0,
+        exact=True,
+        why="",
+        nanos=partitioning.nanos,
+        timestamp=metadata.timestamp.raw_name if metadata.timestamp is not None else "",
+    )
+
+
+def _stages(
+    directory: TableDirectory, cost: Cost, expected: Expectation, names: list[str], mark: str
+) -> tuple[Stage, ...]:
+    table = directory.directory
+    aside = f"{table}/convert.walmedic-{mark}.old"
+    convert = {"directory": table, "expected": expected.to_json(), "names": names, "aside": aside}
+    salvage = Stage(
+        "salvage",
+        f"write the rows of {plural(cost.transactions, 'waiting transaction')} to files and read them back",
+        "salvage-before",
+        {"directory": table},
+        (Change("create", "salvage in the state directory, as CSV with a manifest"),),
+    )
+    renames = tuple(Change("rename", f"{table}/{name}", f"{table}/{name}", f"{aside}/{name}") for name in names)
+    changed = (
+        Change("overwrite", f"{table}/_meta", "WAL", "no WAL"),
+        Change("overwrite", f"{table}/_txn", "its sequencer transaction", "0"),
+        Change("overwrite", "tables.d.*", "lists it", "made anew by the server"),
+    )
+    back = (
+        Change("create", f"{table}/{SEQUENCER}", after="a new log at transaction 0, made by the server"),
+        Change("overwrite", f"{table}/_meta", "no WAL", "WAL"),
+        Change("overwrite", "tables.d.*", "does not list it", "lists it"),
+    )
+    return (
+        *((salvage,) if cost.transactions else ()),
+        Stage("keep", "keep _txn, _meta, _cv and the registry as they are", "keep-state", {"directory": table}),
+        Stage(
+            "aside",
+            f"set {', '.join(names[:4])}{' …' if len(names) > 4 else ''} aside: a conversion deletes them",
+            "set-wal-aside",
+            {"directory": table, "aside": aside, "names": names},
+            renames,
+        ),
+        Stage(
+            "to-plain",
+            "convert to a plain table: marker 0, a start on loopback that applies and purges nothing",
+            "convert-by-server",
+            {**convert, "wal": False},
+            (Change("create", f"{table}/{MARKER}", after="byte 0"), *changed),
+        ),
+        _clear(table, "between-starts", "after the first conversion"),
+        Stage(
+            "to-wal",
+            "convert back to a WAL table: marker 1, another such start",
+            "convert-by-server",
+            {**convert, "wal": True},
+            (Change("create", f"{table}/{MARKER}", after="byte 1"), *back),
+        ),
+        _clear(table, "before-writes", "after the second, before any write"),
+    )
+
+
+def _clear(table: str, name: str, when: str) -> Stage:
+    return Stage(
+        name,
+        f"check the lag's transaction count {when}: at -1 the first write would be lost in silence",
+        "clear-lag",
+        {"directory": table, "when": when},
+        (Change("overwrite", f"{table}/_txn", "lag transactions -1, where 9.1.0 left that", "0"),),
+    )
+
+
+def _refused(context: PlanContext, directory: TableDirectory, refusal: Refusal) -> Plan:
+    return make_plan(
+        SPEC,
+        station=context.settings.station_name,
+        table=directory.name,
+        directory=directory.directory,
+        why=refusal.reason,
+        stages=(),
+        facts=(),
+        refused=(refusal,),
+    )
+
+
+def world(database: DatabaseRoot, plan: Plan) -> str:
+    """Return a stamp of what only another server, or a writer, changes while the stages of `plan` are under way.
+
+    The conversion itself writes `_txn`, `_meta` and the registry; rows, transactions of the table's own and WAL are
+    changed by nothing of it.
+    """
+    directory = plan.directory or ""
+    path = database.db / directory
+    stage = next(stage for stage in plan.stages if stage.step == "set-wal-aside")
+    aside, names = database.db / str(stage.parameters["aside"]), stage.parameters["names"]
+    area = read_table_txn(path).current
+    held = None if area is None else [area.txn, area.rows, area.min_ts, area.max_ts, area.partitions.tobytes().hex()]
+    wals = sorted({p.name for folder in (path, aside) for p in folder.glob("wal*[0-9]")})
+    new = SEQUENCER not in names or (aside / SEQUENCER).exists()
+    log = read_log(path / SEQUENCER).max_txn if new else 0
+    columns = path / "_cv"
+    status = columns.lstat() if columns.exists() else None
+    return digest_of(held, wals, log or 0, [] if status is None else [status.st_size, status.st_ino])
+
+
+def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
+    """What is on disk now, read without a server: the conversion is whole, the lag is empty, the rows are there."""
+    directory = plan.directory or ""
+    path = run.database.db / directory
+    area = read_table_txn(path).current
+    stage = next(stage for stage in plan.stages if stage.step == "convert-by-server")
+    expected = Expectation.from_json(stage.parameters["expected"])
+    log = read_log(path / SEQUENCER)
+    lag = None if area is None else [area.lag_txn_raw, area.lag_rows]
+    rows = None if area is None else area.rows
+    applied = None if area is None else area.applied_txn
+    whole = is_converted(run.database, directory, wal=True)
+    claims = [
+        Claim("table, registry and sequencer agree that it is a WAL table", "agree", "agree" if whole else "no", whole),
+        Claim("the lag is empty: no write will be skipped", "0 transactions, 0 rows", str(lag), lag == [0, 0]),
+        Claim("rows in the table", f"{expected.rows:,}", str(rows), rows == expected.rows),
+        Claim("log and table begin at the same transaction", "0 and 0", f"{log.max_txn} and {applied}",
+              log.max_txn == applied == 0),
+    ]  # fmt: skip
+    metadata = read_table_metadata(path)
+    names = len(metadata.columns) if isinstance(metadata, TableMetadata) else 0
+    claims.append(Claim("_meta can be read", "its columns", f"{names:,} columns", names > 0))
+    return tuple(claims)
+
+
+__all__ = ["SPEC", "conversion_steps", "plan", "salvage_steps", "verify", "world"]
