@@ -187,7 +187,9 @@ class Dashboard(FramedScreen):
             return replace(found, data=filtered(name, found.data, self._filtered))
 
         return {
-            "tables": tables.TablesView(source("tables"), self.console.first_step),
+            "tables": tables.TablesView(
+                source("tables"), self.console.first_step, source("wal"), source("server", not settings.bare)
+            ),
             "crashes": source("crashes"),
             "services": services.ServicesView(source("services", _has_services(settings)), self._service),
             "backlog": source("backlog", bool(settings.redis.streams)),

@@ -178,8 +178,8 @@ async def _server(settings: Settings) -> list[Check]:
         found.append(Check("QuestDB", Level.NOTE, said))
     if sample.error:
         found.append(Check("QuestDB", Level.NOTE, sample.error))
-    if not data.read_only_user:
-        said = "observed with a user who may write; a read-only one is safer (pg.readonly.user.enabled)"
+    if not data.read_only_user and dict(data.parameters).get("pg.readonly.user.enabled") != "true":
+        said = "observed with a user who may write; a read-only one is safer (server.conf: pg.readonly.user.enabled)"
         found.append(Check("QuestDB", Level.NOTE, said))
     found += [Check("QuestDB", Level.NOTE, warning) for warning in data.warnings]
     return [*found, await _clock(settings)]

@@ -8,8 +8,9 @@ from typing import Generic, Protocol, TypeVar
 from console.services.model import UnitSample, UnitState
 
 __all__ = [  # UnitSample and UnitState are of the layer below and belong to what samples hold
-    "BacklogSample", "CrashCause", "CrashesSample", "JournalLine", "JournalSample", "Probe", "Sample", "ServerSample",
-    "ServerTable", "ServicesSample", "Status", "StreamEntry", "StreamSample", "UnitSample", "UnitState",
+    "BacklogSample", "CrashCause", "CrashesSample", "DiskSample", "JournalLine", "JournalSample", "Probe", "Sample",
+    "ServerSample", "ServerTable", "ServicesSample", "Status", "StreamEntry", "StreamSample", "UnitSample", "UnitState",
+    "WalSample", "WalTable",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -34,6 +35,7 @@ class Sample(Generic[T]):
     error: str = ""  # one sentence for the operator: what, where, what to do
     taken_at: float = field(default_factory=time.time)
     monotonic: float = field(default_factory=time.monotonic)
+    again_at: float | None = None  # of time.monotonic(): when the source is read next, as the scheduler plans it
 
 
 class Probe(Protocol[T]):
@@ -116,6 +118,53 @@ class ServerTable:
     sequencer_txn: int
     error: str = ""
     apply_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WalTable:
+    """How far one table is behind its sequencer, as its files say. Rates are transactions per second, None: not known.
+
+    `seconds_behind` is the age of the oldest transaction that is logged and not applied, 0 where all are.
+    """
+
+    table: str
+    logged: int | None
+    applied: int | None
+    seconds_behind: float | None
+    rate_in: float | None = None
+    rate_out: float | None = None
+
+    @property
+    def behind(self) -> int | None:
+        """Return the transactions that are logged and not applied; negative where the log is behind the table."""
+        return None if self.logged is None or self.applied is None else self.logged - self.applied
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSample:
+    """The file system of the data, in bytes; `free` is what is left for this user.
+
+    `seconds_left` at the growth seen in the last `watched` seconds: None where it does not grow, or where it was not
+    watched long enough to tell (`known` is False).
+    """
+
+    total: int
+    free: int
+    watched: float
+    known: bool
+    seconds_left: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class WalSample:
+    """All WAL tables and the disk that they lie on."""
+
+    tables: tuple[WalTable, ...]
+    disk: DiskSample | None
+
+    def of(self, table: str) -> WalTable | None:
+        """Return the table of that name."""
+        return next((each for each in self.tables if each.table == table), None)
 
 
 @dataclass(frozen=True, slots=True)

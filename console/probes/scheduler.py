@@ -5,6 +5,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from console.errors import WalmedicError
@@ -82,10 +83,10 @@ class Scheduler:
             self._next.pop(probe.name, None)
             self._wake[probe.name].clear()
             sample = await read_once(probe)
-            self._deliver(sample)
             failures = failures + 1 if sample.status is Status.DOWN else 0
             wait = self._wait(probe, failures)
-            self._next[probe.name] = time.monotonic() + wait
+            self._next[probe.name] = again = time.monotonic() + wait
+            self._deliver(replace(sample, again_at=again))
             try:
                 await asyncio.wait_for(self._wake[probe.name].wait(), wait)
             except TimeoutError:

@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import re
 import time
-from collections import deque
 from pathlib import Path
 from typing import Any
 
 from console.diagnosis.server_facts import ServerFacts, ServerTableFacts, served_root
 from console.errors import WalmedicError
 from console.probes.pgwire import PgWire, ServerUnreachable
+from console.probes.rates import Slope
 from console.probes.sample import Sample, ServerSample, ServerTable, Status
 from console.settings import Settings
 from console.text import clean_line
@@ -18,7 +18,6 @@ from console.text import clean_line
 _ANSWER = 3.0  # seconds for one statement
 _HEALTH = 1.0  # seconds for the second opinion
 _RATE_WINDOW = 30.0  # seconds over which apply rates are taken
-_SAMPLES_KEPT = 64
 
 # What an operator may want to see, and what the probe judges by. None of them is a secret.
 _SHOWN = (
@@ -44,7 +43,7 @@ class ServerProbe:
         self._version = ""
         self._parameters: dict[str, str] = {}
         self._root = ""
-        self._applied: dict[str, deque[tuple[float, int]]] = {}
+        self._applied: dict[str, Slope] = {}
         self._facts: tuple[float, ServerFacts] | None = None
 
     def facts(self, not_older: float) -> ServerFacts | None:
@@ -92,7 +91,7 @@ class ServerProbe:
             parameters=tuple(self._parameters.items()),
             root=self._root,
             ours=ours,
-            warnings=_warnings(self._parameters),
+            warnings=_warnings(self._parameters, self._read_only()),
         )
         doubt = "" if ours else f"whether the server at {self._wire.address} is this station's cannot be proven"
         return Sample(self.name, Status.OK if ours else Status.DEGRADED, data, doubt)
@@ -132,18 +131,8 @@ class ServerProbe:
             writer_txn=writer,
             sequencer_txn=int(row["sequencerTxn"]),
             error=_error(row),
-            apply_rate=self._apply_rate(name, writer, now),
+            apply_rate=self._applied.setdefault(name, Slope(_RATE_WINDOW)).rate(now, writer),
         )
-
-    def _apply_rate(self, name: str, writer: int, now: float) -> float | None:
-        seen = self._applied.setdefault(name, deque(maxlen=_SAMPLES_KEPT))
-        if seen and writer < seen[-1][1]:
-            seen.clear()  # counted anew: a conversion, or another table of the same name
-        seen.append((now, writer))
-        while now - seen[0][0] > _RATE_WINDOW:
-            seen.popleft()
-        elapsed = now - seen[0][0]
-        return (writer - seen[0][1]) / elapsed if elapsed >= 1.0 else None
 
     async def _second_opinion(self) -> str:
         """Return the clause that says whether the HTTP health port answers where PGWire does not."""
@@ -192,7 +181,7 @@ def serves(root: str, configured: str) -> bool | None:
     return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
 
 
-def _warnings(parameters: dict[str, str]) -> tuple[str, ...]:
+def _warnings(parameters: dict[str, str], read_only: bool) -> tuple[str, ...]:
     found = []
     if parameters.get("cairo.commit.mode") == "nosync":
         found.append(
@@ -200,6 +189,9 @@ def _warnings(parameters: dict[str, str]) -> tuple[str, ...]:
         )
     if parameters.get("cairo.wal.enabled.default") == "false":
         found.append("cairo.wal.enabled.default is false: new tables are made without WAL")
+    if parameters.get("pg.readonly.user.enabled") == "true" and not read_only:
+        name = parameters.get("pg.readonly.user", "")
+        found.append(f"the server has a read-only user {name!r}: observe with it (questdb.readonly_user)")
     return tuple(found)
 
 

@@ -2,15 +2,15 @@
 
 import dataclasses
 import time
-from collections import deque
 
+from console.probes.rates import Slope
 from console.probes.sample import Sample, ServicesSample, Status, UnitSample, UnitState
 from console.probes.worker import Worker
 from console.services.control import ServiceControl, control_for
 from console.services.model import ServiceError
 from console.settings import ServicesSettings, Settings
 
-_RATE_WINDOW = 600.0  # seconds over which the restart rate is counted
+_RATE_WINDOW = 600.0  # seconds over which restarts are counted to a rate
 _SAMPLES_KEPT = 300
 
 
@@ -25,7 +25,8 @@ class ServicesProbe:
         self._settings = settings
         self._control: ServiceControl | None = None
         self._worker = Worker(self.name)
-        self._restarts: dict[str, deque[tuple[float, int]]] = {}
+        self._restarts: dict[str, Slope] = {}
+        self._ended: dict[str, str] = {}
 
     async def read(self) -> Sample[ServicesSample]:
         """Take one sample."""
@@ -40,7 +41,7 @@ class ServicesProbe:
         except ServiceError as error:
             return Sample(self.name, Status.DOWN, None, str(error))
         now = time.monotonic()
-        rated = tuple(self._rated(unit, now) for unit in units)
+        rated = tuple(self._followed(unit, now) for unit in units)
         well = all(unit.state is not UnitState.UNKNOWN for unit in rated)
         return Sample(
             self.name,
@@ -52,20 +53,19 @@ class ServicesProbe:
     async def close(self) -> None:
         """Nothing is held open between readings."""
 
-    def _rated(self, unit: UnitSample, now: float) -> UnitSample:
-        """Return `unit` with its restarts per minute, counted over the last ten minutes that were watched."""
-        if unit.restarts is None:
-            return unit
-        seen = self._restarts.setdefault(unit.name, deque(maxlen=_SAMPLES_KEPT))
-        if seen and unit.restarts < seen[-1][1]:
-            seen.clear()  # the count began anew
-        seen.append((now, unit.restarts))
-        while now - seen[0][0] > _RATE_WINDOW:
-            seen.popleft()
-        (since, before), elapsed = seen[0], now - seen[0][0]
-        if elapsed < 1.0:
-            return unit
-        return dataclasses.replace(unit, restart_rate=(unit.restarts - before) / (now - since) * 60)
+    def _followed(self, unit: UnitSample, now: float) -> UnitSample:
+        """Return `unit` with its restarts per minute, and with how its last run ended where only we still know it.
+
+        A service that runs again has forgotten that: systemd tells the end of a run until the next one begins.
+        """
+        if unit.result and unit.state is not UnitState.UP:
+            self._ended[unit.name] = unit.result
+        rate = self._restarts.setdefault(unit.name, Slope(_RATE_WINDOW, _SAMPLES_KEPT)).rate(now, unit.restarts)
+        return dataclasses.replace(
+            unit,
+            result=unit.result or self._ended.get(unit.name, ""),
+            restart_rate=None if rate is None else rate * 60,
+        )
 
 
 def _unknown(units: tuple[UnitSample, ...]) -> list[str]:

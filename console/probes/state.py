@@ -15,6 +15,7 @@ from console.probes.sample import (
     ServerSample,
     ServicesSample,
     Status,
+    WalSample,
 )
 
 T = TypeVar("T")
@@ -98,6 +99,11 @@ class StationState:
     def tables(self) -> Reading[DatabaseReport]:
         """The tables, diagnosed from disk and from SQL."""
         return self.reading("tables")
+
+    @property
+    def wal(self) -> Reading[WalSample]:
+        """How far the tables are behind, and the disk."""
+        return self.reading("wal")
 
     @property
     def backlog(self) -> Reading[BacklogSample]:

@@ -9,6 +9,7 @@ from console.probes.sample import Probe
 from console.probes.server import ServerProbe
 from console.probes.services import ServicesProbe
 from console.probes.tables import TablesProbe
+from console.probes.wal import WalProbe
 from console.settings import Settings
 
 
@@ -18,6 +19,7 @@ def station_probes(settings: Settings) -> tuple[Probe[Any], ...]:
     return (
         server,
         TablesProbe(settings, server),
+        WalProbe(settings),
         CrashesProbe(settings),
         ServicesProbe(settings),
         BacklogProbe(settings),

@@ -1,7 +1,8 @@
 """What a pane is given: the last good data of a source, how old it is, and what is wrong with the source now."""
 
+import math
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from console.probes.sample import Status
 from console.probes.state import Reading
@@ -22,6 +23,7 @@ class Source(Generic[T]):
     now: float = 0.0
     asked: bool = True  # whether the source is configured at all
     outdated: bool = False  # whether a newer try brought no data
+    again: float | None = None  # seconds until a source that is down is tried again
 
     @classmethod
     def of(cls, reading: Reading[T], *, now: float, monotonic: float, asked: bool = True) -> "Source[T]":
@@ -29,7 +31,9 @@ class Source(Generic[T]):
         error = reading.error
         if not error and reading.status is Status.DOWN:
             error = "does not answer"
-        return cls(reading.data, reading.age(monotonic), error, now, asked, reading.stale)
+        again = reading.latest.again_at if reading.latest is not None and reading.status is Status.DOWN else None
+        wait = None if again is None else max(0.0, again - monotonic)
+        return cls(reading.data, reading.age(monotonic), error, now, asked, reading.stale, wait)
 
     @property
     def stale(self) -> bool:
@@ -37,14 +41,25 @@ class Source(Generic[T]):
         return self.outdated or (self.age is not None and self.age >= _FRESH)
 
 
+UNREAD: Source[Any] = Source()
+
+
 def note(source: Source[T], said: str = "") -> Line:
     """Return the age for the right end of a pane's rule, and STALE in words where it is; `said` names the origin."""
     if source.data is None:
-        return line(Span("NO DATA", Role.WARN)) if source.error else line(Span("reading…", Role.DIM))
+        said = f"NO DATA{_countdown(source)}"
+        return line(Span(said, Role.WARN)) if source.error else line(Span("reading…", Role.DIM))
     age = figures.ago(source.age or 0.0)
     if source.stale:
-        return line(Span(f"STALE {age.removesuffix(' ago')}", Role.WARN))
+        return line(Span(f"STALE {age.removesuffix(' ago')}{_countdown(source)}", Role.WARN))
     return line(Span(f"{said}, {age}" if said else age, Role.DIM))
+
+
+def _countdown(source: Source[T]) -> str:
+    """Return when a source that is down is tried again."""
+    if source.again is None:
+        return ""
+    return f", tried again in {math.ceil(source.again)}s" if source.again > 0 else ", trying now"
 
 
 def alert(source: Source[T], name: str) -> Line:

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 
 from console.diagnosis.model import DatabaseReport, Finding, Severity, TableReport, Verdict
+from console.probes.sample import ServerSample, WalSample
 from console.recovery.model import FirstStep
 from console.widgets import figures, glyphs
 from console.widgets.line import BLANK, Line, Role, Span, bounded, crop, hanging, left, line, plain, right, spread, wrap
 from console.widgets.pane import Content, Room
-from screens.panes.reading import Source, alert, note
+from screens.panes import server
+from screens.panes.reading import UNREAD, Source, alert, note
 
 _VERDICTS = {
     Verdict.HEALTHY: (glyphs.OK, "healthy", Role.OK),
@@ -44,10 +46,12 @@ def worst_first(report: DatabaseReport) -> list[TableReport]:
 
 @dataclass(frozen=True, slots=True)
 class TablesView:
-    """The tables, and the one step that comes next on the station."""
+    """The tables, the one step that comes next on the station, how far they are behind, and the server itself."""
 
     source: Source[DatabaseReport]
     first: FirstStep | None = None
+    wal: Source[WalSample] = UNREAD
+    server: Source[ServerSample] = UNREAD
 
 
 def build(view: TablesView, room: Room) -> Content:
@@ -60,7 +64,9 @@ def build(view: TablesView, room: Room) -> Content:
     tables = worst_first(report)
     names = min(max((cell_len(table.table) for table in tables), default=0), 34 if room.open else 24)
     if room.open:
-        lines = _shared([_open(table, names, room.width) for table in tables], room.height - bool(source.error))
+        blocks = [_open(table, view.wal.data, names, room.width) for table in tables]
+        about = server.lines(view.server, view.wal, room.width)
+        lines = _shared([*blocks, about] if about else blocks, room.height - bool(source.error))
     else:
         lines = [row for table in tables for row in _brief(table, names, room.width)]
     if not tables:
@@ -136,7 +142,7 @@ def _first_message(table: TableReport) -> str:
     return table.findings[0].message if table.findings else ""
 
 
-def _open(table: TableReport, names: int, width: int) -> list[Line]:
+def _open(table: TableReport, wal: WalSample | None, names: int, width: int) -> list[Line]:
     lines = [_head(table, names, width)]
     indent = " " * _INDENT
     lines.append(
@@ -152,6 +158,9 @@ def _open(table: TableReport, names: int, width: int) -> list[Line]:
             right(line(figures.count(table.rows_unapplied)), 9),
         )
     )
+    behind = wal.of(table.table) if wal is not None else None
+    if behind is not None and (said := server.behind(behind, table.rows_unapplied)):
+        lines.extend(line(indent, row) for row in wrap(said, width - _INDENT))
     if table.verdict is Verdict.HEALTHY:
         return lines
     if table.next_step.reason:

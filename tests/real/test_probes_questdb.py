@@ -17,9 +17,10 @@ from console.errors import WalmedicError
 from console.probes.backlog import BacklogProbe
 from console.probes.crashes import CrashesProbe
 from console.probes.pgwire import PgWire, ServerUnreachable
-from console.probes.sample import Sample, ServerSample, Status
+from console.probes.sample import Sample, ServerSample, Status, WalTable
 from console.probes.server import ServerProbe
 from console.probes.tables import TablesProbe
+from console.probes.wal import WalProbe
 from console.recovery.private_server import PrivateServer, ServerBinary
 from console.settings import QuestDBSettings, RedisSettings, Settings, Stream
 
@@ -57,6 +58,16 @@ async def table_of(probe: TablesProbe, name: str = "trades") -> TableReport:
     return next(table for table in sample.data.tables if table.table == name)
 
 
+async def wal_of(probe: WalProbe, name: str = "trades") -> WalTable:
+    sample = await probe.read()
+    assert sample.data is not None, sample.error
+    assert sample.data.disk is not None
+    assert 0 < sample.data.disk.free < sample.data.disk.total
+    found = sample.data.of(name)
+    assert found is not None
+    return found
+
+
 async def test_what_the_server_says(server: PrivateServer) -> None:
     probe = ServerProbe(settings_of(server))
     first = await probe.read()
@@ -67,6 +78,7 @@ async def test_what_the_server_says(server: PrivateServer) -> None:
     assert Path(data.root) == server.root / "db"
     assert not data.read_only_user
     assert data.warnings[0].startswith("cairo.commit.mode is nosync")
+    assert "the server has a read-only user 'user'" in data.warnings[1]
     assert 0 < data.round_trip < 2
     before = next(table for table in data.wal_tables if table.name == "trades")
     assert before.apply_rate is None
@@ -84,7 +96,9 @@ async def test_what_the_server_says(server: PrivateServer) -> None:
 async def test_the_read_only_user_is_held_to_it_by_the_server(server: PrivateServer) -> None:
     settings = settings_of(server, readonly_user="user", readonly_password="quest")
     probe = ServerProbe(settings)
-    assert data_of(await probe.read()).read_only_user
+    data = data_of(await probe.read())
+    assert data.read_only_user
+    assert not any("read-only user" in warning for warning in data.warnings)
     await probe.close()
     wire = PgWire(settings.questdb, "user", "quest")
     with pytest.raises(WalmedicError, match="denied"):
@@ -191,7 +205,8 @@ async def test_tables_are_followed_though_no_file_time_moves(server: PrivateServ
     await probe.close()
 
 
-async def test_killed_and_back_while_watched(server: PrivateServer) -> None:
+async def test_killed_and_back_while_watched(server: PrivateServer, questdb: ServerBinary) -> None:
+    """In between a server that applies nothing: what is logged and not applied is told in transactions and in time."""
     settings = settings_of(server)
     probe = ServerProbe(settings)
     tables = TablesProbe(settings, probe)
@@ -202,10 +217,33 @@ async def test_killed_and_back_while_watched(server: PrivateServer) -> None:
     assert {sample.status for sample in gone} == {Status.DOWN}
     assert "nothing listens there" in gone[-1].error
     assert (await tables.read()).data.left_out[0].startswith("SQL:")  # type: ignore[union-attr]
+    wal = WalProbe(settings)
+    level = await wal_of(wal)
+    assert (level.behind, level.seconds_behind) == (0, 0.0)
+    rows = (await table_of(tables)).rows_applied or 0
+    with PrivateServer(server.root, questdb, settings={"cairo.wal.apply.enabled": "false"}) as idle:
+        for _ in range(3):
+            insert(idle, 100)
+        behind = await wal_of(wal)
+        assert (behind.behind, (behind.logged or 0) - (level.logged or 0)) == (3, 3)
+        assert behind.seconds_behind is not None
+        assert 0 < behind.seconds_behind < 60
+        assert (await table_of(tables)).rows_unapplied == 300
+        later = await wal_of(wal)
+        assert later.rate_in is not None
+        assert later.rate_in > 0
+        assert later.rate_out == 0
     await asyncio.to_thread(server.start)
     back = await probe.read()
     assert back.status is Status.OK
     assert data_of(back).ours is True
+    deadline = time.monotonic() + 20
+    while (now := await wal_of(wal)).behind:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.1)
+    assert now.rate_out is not None
+    assert now.rate_out > 0
+    assert (await table_of(tables)).rows_applied == rows + 300
     await probe.close()
 
 

@@ -1,0 +1,79 @@
+"""QuestDB itself: does it answer, how fast, how safe are its commits, how long does its disk last."""
+
+from console.probes.sample import DiskSample, ServerSample, WalSample, WalTable
+from console.text import plural
+from console.widgets import figures, glyphs
+from console.widgets.line import Line, Role, Span, hanging, line
+from screens.panes.reading import Source, note
+
+_LABEL = 10
+_SCARCE = 3 * 86_400.0  # seconds of disk left that deserve the alarming colour
+_SHOWN = (
+    ("cairo.commit.mode", "commit mode"),
+    ("cairo.wal.enabled.default", "WAL by default"),
+    ("cairo.default.sequencer.part.txn.count", "log part size"),
+)
+
+
+def lines(server: Source[ServerSample], wal: Source[WalSample], width: int) -> list[Line]:
+    """Return what is known of the server and of its disk, a few lines."""
+    found: list[Line] = []
+    if server.asked and (server.data is not None or server.error):
+        found.extend(_server(server, width))
+    if wal.data is not None and wal.data.disk is not None:
+        found.extend(hanging(_label("disk"), _disk(wal.data.disk), width, _disk_role(wal.data.disk)))
+    return found
+
+
+def behind(wal: WalTable, rows: int | None) -> str:
+    """Return how far a table is behind in transactions, rows and time, and how fast it applies."""
+    if wal.behind is None:
+        return ""
+    if wal.behind < 0:
+        return f"the log is {plural(-wal.behind, 'transaction')} BEHIND the table: new ones are never applied"
+    said = "nothing waits"
+    if wal.behind:
+        waiting = "an unknown number of rows" if rows is None else plural(rows, "row")
+        since = "since ?" if wal.seconds_behind is None else f"the oldest for {figures.duration(wal.seconds_behind)}"
+        said = f"behind by {plural(wal.behind, 'transaction')}, {waiting}, {since}"
+    rates = [
+        f"{figures.short(rate)}/s {what}"
+        for rate, what in ((wal.rate_in, "come"), (wal.rate_out, "are applied"))
+        if rate is not None
+    ]
+    return f"{said}; {', '.join(rates)}" if rates else said
+
+
+def _label(word: str) -> Line:
+    return line(Span(f"{word:<{_LABEL}}", Role.DIM))
+
+
+def _server(server: Source[ServerSample], width: int) -> list[Line]:
+    sample = server.data
+    if sample is None or server.stale:
+        label = line(Span(f"{glyphs.BAD} {'server':<{_LABEL - 2}}", Role.BAD))
+        return [
+            *hanging(label, server.error or "does not answer", width, Role.STRONG),
+            line(" " * _LABEL, note(server)),
+        ]
+    who = "read-only user" if sample.read_only_user else "user who may write"
+    known = dict(sample.parameters)
+    set_to = [f"{label} {known[key]}" for key, label in _SHOWN if key in known]
+    parts = [f"QuestDB {sample.version}", f"{sample.round_trip * 1000:.0f} ms", who, *set_to]
+    found = hanging(_label("server"), " · ".join(parts), width)
+    for warning in (*sample.warnings, *([server.error] if server.error else [])):
+        found.extend(hanging(line(Span(f"{glyphs.WARN:<{_LABEL}}", Role.WARN)), warning, width, Role.WARN))
+    return found
+
+
+def _disk(disk: DiskSample) -> str:
+    free = f"{figures.size(disk.free)} of {figures.size(disk.total)} free"
+    if not disk.known:
+        return f"{free}; when it is full is not known yet (watched for {figures.duration(disk.watched)})"
+    if disk.seconds_left is None:
+        return f"{free}; it did not grow in the last {figures.duration(disk.watched)}"
+    return f"{free}; full in {figures.duration(disk.seconds_left)} at the growth of {figures.duration(disk.watched)}"
+
+
+def _disk_role(disk: DiskSample) -> Role:
+    return Role.BAD if disk.seconds_left is not None and disk.seconds_left < _SCARCE else Role.PLAIN
