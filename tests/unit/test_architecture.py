@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ENGINE = ("questdb", "diagnosis", "services", "probes", "recovery", "station")
+ENGINE = ("questdb", "diagnosis", "services", "probes", "recovery", "reporting", "station")
 ROOT = Path(__file__).parents[2]
 CAPTURED = {"tests/ui/captured.py"}  # samples from a real station, written by a program: data, not a subject
 
