@@ -53,6 +53,8 @@ class Recipe:
     purged: str  # `none`; `closed`: applied segments that no writer held; `all`: as after a restart and a sweep
     late_first: bool  # rows of later rounds may be older than earlier ones (out of order)
     updates: bool  # an UPDATE among the applied transactions
+    torn: bool = False  # one transaction that waits is not whole in its segment, as after a power loss
+    viewed: bool = False  # a materialised view on it, refreshed before all was applied
 
     @classmethod
     def drawn(cls, seed: int) -> "Recipe":
@@ -73,7 +75,14 @@ class Recipe:
             purged=rng.choice(("none", "none", "closed", "all")),
             late_first=rng.random() < 0.4,
             updates=rng.random() < 0.15,
+            torn=rng.random() < 0.25,
+            viewed=rng.random() < 0.2,
         )
+
+    @property
+    def view(self) -> str:
+        """Name of the view on the table."""
+        return f"v{self.seed}"
 
 
 @dataclass(slots=True)
@@ -127,6 +136,12 @@ class _Table:
         self._run(
             f"CREATE TABLE {self.recipe.name} (ts TIMESTAMP, sym SYMBOL, px DOUBLE, qty LONG, n INT, note VARCHAR, "
             f"txt STRING, flag BOOLEAN) TIMESTAMP(ts) PARTITION BY DAY WAL{dedup}"
+        )
+
+    def create_view(self) -> None:
+        self._run(
+            f"CREATE MATERIALIZED VIEW {self.recipe.view} WITH BASE {self.recipe.name} REFRESH MANUAL AS "
+            f"(SELECT ts, count() n FROM {self.recipe.name} SAMPLE BY 1h) PARTITION BY DAY"
         )
 
     def round(self) -> None:
@@ -211,6 +226,9 @@ def build(root: Path, recipes: Iterable[Recipe], binary: ServerBinary) -> Batch:
                 server.stop()
                 continue
             tables = [_Table(r, connections) for r in batch.recipes]
+            for table in tables:
+                if table.recipe.viewed:
+                    table.create_view()
             _fill(tables, server)
             batch.inserted = {t.recipe.name: t.inserted for t in tables}
             rows = server.query("SELECT table_name, directoryName FROM tables()")
@@ -222,6 +240,13 @@ def build(root: Path, recipes: Iterable[Recipe], binary: ServerBinary) -> Batch:
 
 
 def _fill(tables: Sequence[_Table], server: PrivateServer) -> None:
+    """Fill the tables: a first round that views have seen, what is applied, what is not."""
+    for table in tables:
+        table.round()
+    wait_until_applied(server)
+    for table in tables:
+        if table.recipe.viewed:
+            refresh(server, table.recipe)
     for table in tables:
         for number in range(table.recipe.applied_rounds):
             table.round()
@@ -237,6 +262,19 @@ def _fill(tables: Sequence[_Table], server: PrivateServer) -> None:
             if table.recipe.altered_late and number == 1:
                 table.alter(late=True)
             table.round()
+
+
+def refresh(server: PrivateServer, recipe: Recipe, timeout: float = 20) -> bool:
+    """Refresh the view of a table; return whether it then shows what its query does."""
+    server.query(f"REFRESH MATERIALIZED VIEW {recipe.view} INCREMENTAL")
+    wanted = server.query(f"SELECT ts, count() n FROM {recipe.name} SAMPLE BY 1h ORDER BY ts")
+    deadline = time.monotonic() + timeout
+    while server.query(f"SELECT ts, n FROM {recipe.view} ORDER BY ts") != wanted:
+        status = server.query(f"SELECT view_status FROM materialized_views() WHERE view_name = '{recipe.view}'")
+        if status == [("invalid",)] or time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def wait_until_applied(server: PrivateServer, timeout: float = 120) -> None:

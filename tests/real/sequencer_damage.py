@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from console.questdb.segment import EventType, read_segment
 from tests.real.generated_tables import applied_txn, log_records
 
 BACKUP = "txn_seq.backup.20251110_032030"
@@ -20,6 +23,29 @@ class Damage:
     name: str
     action: str
     strike: Callable[[Path, random.Random], None]
+
+
+def tear(table: Path, rng: random.Random) -> list[int]:
+    """Zero the timestamps of one transaction that waits, as pages that never reached the disk.
+
+    Return the timestamps (µs) that it had; nothing where no transaction with rows waits.
+    """
+    waiting = log_records(table)[1][applied_txn(table) :]
+    rng.shuffle(waiting)
+    for _, wal, segment_id, txn in waiting:
+        if wal < 1:
+            continue
+        segment = table / f"wal{wal}" / str(segment_id)
+        event = read_segment(segment).events[txn]
+        start, stop = int(event["start_row"]), int(event["end_row"])
+        if event["type"] == EventType.DATA and stop > start:
+            with (segment / "ts.d").open("r+b") as stream:
+                stream.seek(16 * start)
+                had = np.frombuffer(stream.read(16 * (stop - start)), "<i8")[::2].tolist()
+                stream.seek(16 * start)
+                stream.write(bytes(16 * (stop - start)))
+            return [int(ts) for ts in had]
+    return []
 
 
 def _log(table: Path) -> Path:

@@ -9,13 +9,17 @@ from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem
 from console.recovery.model import Claim, Stage
 from console.recovery.sequencer.disk import TableOnDisk, read_source, read_table
+from console.recovery.sequencer.inventory import Index, Inventory, Mask
 from console.recovery.sequencer.target import SequencerTarget
 from console.recovery.steps import RunContext, StepError, register
 
 
-def stage(directory: str, table: str, target: SequencerTarget) -> Stage:
+def stage(directory: str, table: TableOnDisk, target: SequencerTarget) -> Stage:
     """Return the stage that checks the built `directory` (relative to the db directory) of `table`."""
-    parameters = {"directory": directory, "table": table, "max_txn": target.max_txn, "torn": int(target.torn.sum())}
+    named = target.unapplied[target.unapplied >= 0]
+    left_out = int((target.torn & ~_accounted(table.inventory, named)).sum())
+    name = table.directory.directory
+    parameters = {"directory": directory, "table": name, "max_txn": target.max_txn, "torn": left_out}
     return Stage("check", "read it back and check every rule of the format", "check-sequencer", parameters)
 
 
@@ -43,7 +47,7 @@ def _claims(table: TableOnDisk, path: Path, max_txn: int, torn: int) -> Iterator
     yield _equal("records naming segments that are not on disk", 0, int(scan.lost.sum()))
     named = scan.tail_event[scan.tail_event >= 0]
     yield _equal("segment transactions named twice", 0, len(named) - len(np.unique(named)))
-    unnamed = int((~_applied(table, scan.seq, named)).sum())
+    unnamed = int((~_accounted(table.inventory, named)).sum())
     yield _equal("segment transactions behind the applied ones that no record names", torn, unnamed)
     highest = max(table.inventory.wals, default=0)
     index = source.wal_index.highest
@@ -68,19 +72,19 @@ def _claims(table: TableOnDisk, path: Path, max_txn: int, torn: int) -> Iterator
     yield _equal("table id", table.metadata.table_id, source.metadata.table_id)
 
 
-def _applied(table: TableOnDisk, seq: np.ndarray, named: np.ndarray) -> np.ndarray:
-    """Return which events are named, or stand before a named one or before no unnamed one that counts as unapplied.
+def _accounted(inventory: Inventory, named: Index) -> Mask:
+    """Return which events the tail names (indices `named`) or counts as applied.
 
     Per WAL everything before the first event that the tail names is applied; a WAL that the tail does not name is too.
     """
-    covered = np.ones(len(table.inventory), np.bool_)
-    is_named = np.zeros(len(table.inventory), np.bool_)
+    accounted = np.ones(len(inventory), np.bool_)
+    is_named = np.zeros(len(inventory), np.bool_)
     is_named[named] = True
-    for _, first, stop in table.inventory.slices():
+    for _, first, stop in inventory.slices():
         mine = np.flatnonzero(is_named[first:stop])
         if len(mine):
-            covered[first + int(mine[0]) : stop] = is_named[first + int(mine[0]) : stop]
-    return covered
+            accounted[first + int(mine[0]) : stop] = is_named[first + int(mine[0]) : stop]
+    return accounted
 
 
 def _equal(claim: str, expected: int, found: int) -> Claim:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem
 from console.recovery.evidence_index import table_stamp
@@ -81,6 +83,7 @@ def whole(case: Case, target: SequencerTarget) -> str:
         live.log.header.version in (0, 1)
         and live.log.header.reserved_zero
         and scan.max_txn == target.max_txn
+        and np.array_equal(np.sort(scan.tail_event), np.sort(target.unapplied))
         and not scan.bad
         and not scan.beyond
         and not scan.lost.any()
@@ -128,7 +131,7 @@ def make(
         build_directory(
             new, table.directory, files.specs, title=f"build the sequencer beside, as {new}", changes=files.changes
         ),
-        checking.stage(new, table.directory, target),
+        checking.stage(new, case.table, target),
         swap_directory(
             path,
             mark,

@@ -118,7 +118,7 @@ def compute(
     base = _base(sources.base, table.applied)
     filler = FillerRule.of(views, base.runs if base else (), table.applied, max([*inventory.wals, highest or 0]))
     tail_first, tail = _tail(table, known, decided.applied, arranged, sources, filler)
-    loss, lost_told = _loss(inventory, known, torn, arranged.empty, scan, table.applied, len(arranged.event))
+    loss, lost_told = _loss(inventory, known, torn, arranged.empty, scan, table, len(arranged.event))
     twice = _maybe_twice(inventory, known, decided.applied | torn, scan, table.applied, len(arranged.event))
     rows = inventory.rows
     model = _model(sources)
@@ -230,10 +230,10 @@ def _loss(
     torn: Mask,
     empty: int,
     scan: LogScan | None,
-    applied: int,
+    table: TableOnDisk,
     kept: int,
 ) -> tuple[RowsLost, list[str]]:
-    """Return the rows lost: torn ones exactly; those of transactions that nothing on disk holds, so far as known."""
+    """Return the rows lost: torn ones, and those of transactions that nothing on disk holds, so far as known."""
     told: list[str] = []
     rows = int(inventory.rows[torn].sum())
     if rows or torn.any():
@@ -244,7 +244,7 @@ def _loss(
     unnamed = int((torn & (known.seq == 0)).sum())  # a torn one without a record has its place among the empty ones
     gone = max(0, empty - unnamed) + len(known.lost_seq)
     left_out = int(torn.sum()) + len(known.lost_seq)
-    beyond = max(0, scan.max_txn - applied - kept - left_out - max(0, empty - unnamed)) if scan is not None else 0
+    beyond = max(0, scan.max_txn - table.applied - kept - left_out - max(0, empty - unnamed)) if scan is not None else 0
     if beyond:
         told.append(
             f"the header counts {plural(beyond, 'transaction')} more than records and segments hold: it is wrong, or "
@@ -255,7 +255,9 @@ def _loss(
     sure = len(known.lost_rows) == gone and not (known.lost_rows < 0).any()
     if gone and not sure:
         return RowsLost("unknown", None), told
-    return RowsLost.exact(rows + (int(known.lost_rows.sum()) if gone else 0)), told
+    lost = rows + (int(known.lost_rows.sum()) if gone else 0)
+    # With dedup keys a row may have replaced another, or been replaced: then losing it costs no row, or changes one.
+    return (RowsLost("bound", lost) if table.metadata.has_dedup and lost else RowsLost.exact(lost)), told
 
 
 def _maybe_twice(
