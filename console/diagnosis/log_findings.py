@@ -6,17 +6,15 @@ from typing import Final
 import numpy as np
 
 from console.diagnosis.log_lengths import missing_bytes, shortfall
+from console.diagnosis.log_order import misplaced
 from console.diagnosis.model import Code, Finding, Severity
-from console.diagnosis.server_lock import server_lives
+from console.diagnosis.opening import first_read, past_mapping
 from console.diagnosis.table_facts import Sequencer, TableFacts
-from console.questdb.sequencer_metadata import SequencerMetadata
-from console.questdb.structure_log import StructureLog
-from console.questdb.txn_log import HEADER_SIZE, MAX_TXN_OFFSET, RECORD_SIZE, STRUCTURE_CHANGE, LogState
+from console.diagnosis.version_findings import version_findings
+from console.questdb.txn_log import HEADER_SIZE, MAX_TXN_OFFSET, RECORD_SIZE, LogState
 from console.text import plural
 
 _MOST_RUNS: Final = 20
-_ENTRY: Final = 8
-_PAGE: Final = 4096
 
 
 def log_findings(facts: TableFacts) -> Iterator[Finding]:
@@ -29,7 +27,7 @@ def log_findings(facts: TableFacts) -> Iterator[Finding]:
     yield from _header(facts, sequencer)
     if sequencer.scan is not None:
         yield from _records(facts, sequencer)
-        yield from _versions(facts, sequencer)
+        yield from version_findings(facts)
 
 
 def _absent(facts: TableFacts, state: LogState) -> Finding:
@@ -75,31 +73,68 @@ def _header(facts: TableFacts, sequencer: Sequencer) -> Iterator[Finding]:
         yield Finding(Code.LOG_HEADER_ZEROED, Severity.DAMAGE, message, file, 0, evidence=_applied_words(applied))
         return
     if not log.v2 and header.max_txn > 0 and missing_bytes(header.max_txn, log.file_size):
-        yield _past_end(file, header.max_txn, log.file_size, log.whole_records)
+        yield _past_end(facts, header.max_txn, log.file_size, log.whole_records)
     current = facts.txn.current
     if current is not None and current.lag_rows == 0:
         applied = current.seq_txn  # a lag count without rows is a fault of its own
-    if applied is not None and header.max_txn < applied:
-        message = (
-            f"its header counts {plural(header.max_txn, 'transaction')} and the table has {applied:,} applied: writes "
-            "are acknowledged and never applied, and the next purge sweep deletes WAL that is still needed"
-        )
-        yield Finding(
-            Code.LOG_MAX_TXN_BELOW_APPLIED, Severity.DAMAGE, message, file, MAX_TXN_OFFSET, header.max_txn,
-            _applied_words(applied),
-        )  # fmt: skip
+    if header.max_txn < 0 or (applied is not None and header.max_txn < applied):
+        yield _below_applied(file, header.max_txn, applied, crashes=past_mapping(header.max_txn, log.file_size))
     yield from _missing_parts(facts, sequencer)
 
 
-def _past_end(file: str, max_txn: int, size: int, whole: int) -> Finding:
-    missing = missing_bytes(max_txn, size)
-    at = HEADER_SIZE + RECORD_SIZE * (max_txn - 1)
-    message = (
-        f"its header counts {plural(max_txn, 'transaction')} and the file is {shortfall(missing)}: it holds {whole:,}, "
-        "and the server reads past its end when it opens it, which can crash it at every start"
+def _below_applied(file: str, max_txn: int, applied: int | None, *, crashes: bool) -> Finding:
+    if max_txn < 0:
+        message = f"its header counts {max_txn:,} transactions, which cannot be: "
+        message += (
+            "the server reads before the file's beginning when it opens it, which can crash it at every start"
+            if crashes
+            else "writes are acknowledged and never applied"
+        )
+    else:
+        message = (
+            f"its header counts {plural(max_txn, 'transaction')} and the table has {applied or 0:,} applied: writes "
+            "are acknowledged and never applied, and the next purge sweep deletes WAL that is still needed"
+        )
+    return Finding(
+        Code.LOG_MAX_TXN_BELOW_APPLIED, Severity.DAMAGE, message, file, MAX_TXN_OFFSET, max_txn, _applied_words(applied)
     )
+
+
+def _past_end(facts: TableFacts, max_txn: int, size: int, whole: int) -> Finding:
+    """A header that counts more than the file holds: by pages it crashes the server, within the last page it does not.
+
+    What is missing there reads as zeros, which stops applying, or means nothing where all of it is applied.
+    """
+    file, applied = facts.relative(facts.sequencer.log.path), facts.applied
+    missing = missing_bytes(max_txn, size)
+    at = first_read(max_txn)
+    crashes = past_mapping(max_txn, size)
+    severity = Severity.DAMAGE
+    message = f"its header counts {plural(max_txn, 'transaction')} and the file is "
+    if crashes:
+        message += (
+            f"{shortfall(missing)}: it holds {whole:,}, and the server reads past its end when it opens it, which can "
+            "crash it at every start"
+        )
+    elif applied is not None and applied >= max_txn:
+        severity = Severity.RISK
+        message += (
+            f"{plural(missing, 'byte')} short: what is missing is applied, and the server fills it with zeros"
+            f"{_forgets_structure(facts)}"
+        )
+    else:
+        message += (
+            f"{plural(missing, 'byte')} short: it holds {whole:,}, the server takes the rest for zeros, and applying "
+            f"stops at seqTxn {max(whole, applied or 0) + 1:,}"
+        )
     evidence = f"file {size:,} bytes, header needs {HEADER_SIZE + RECORD_SIZE * max_txn:,}; first read at {at:#x}"
-    return Finding(Code.LOG_MAX_TXN_PAST_END, Severity.DAMAGE, message, file, at, max_txn, evidence)
+    return Finding(Code.LOG_MAX_TXN_PAST_END, severity, message, file, at, max_txn, evidence)
+
+
+def _forgets_structure(facts: TableFacts) -> str:
+    """Return what it means that the last record becomes zeros: nothing for a table that was never altered."""
+    current = facts.txn.current
+    return ", after which every ALTER fails" if current is not None and current.structure_version else ""
 
 
 def _applied_words(applied: int | None) -> str:
@@ -112,6 +147,14 @@ def _missing_parts(facts: TableFacts, sequencer: Sequencer) -> Iterator[Finding]
         return
     # The part of the last transaction is read at every opening, also where all is applied.
     first = min(header.max_txn, (applied or 0) + 1)
+    if applied is not None and applied >= header.max_txn and log.parts and log.missing_parts(first, header.max_txn):
+        path, at = log.offset_of(header.max_txn)
+        message = (
+            f"{facts.relative(path)} is missing or cut: all that was in it is applied, and the server makes it again "
+            f"with zeros{_forgets_structure(facts)}"
+        )
+        yield Finding(Code.LOG_PART_MISSING, Severity.RISK, message, facts.relative(path), at, header.max_txn)
+        return
     for low, high in log.missing_parts(first, header.max_txn)[:_MOST_RUNS]:
         path, at = log.offset_of(low)
         message = (
@@ -138,25 +181,31 @@ def _records(facts: TableFacts, sequencer: Sequencer) -> Iterator[Finding]:
             facts, sequencer, Code.LOG_RECORD_ZEROED, low, high,
             "zeroed (walId 0): applying stops there, and what is committed after it is acknowledged and not applied",
         )  # fmt: skip
-    for ranges in (check.invalid, check.repeated, check.order):
-        reason = {
-            id(check.invalid): "invalid: no server writes such a walId, segment and transaction",
-            id(check.repeated): "a repeat of the one before it: its rows would be applied twice",
-            id(check.order): "out of order: it names an earlier transaction of its WAL",
-        }[id(ranges)]
-        for low, high in list(ranges.after(scan.applied))[:_MOST_RUNS]:
-            yield _run(facts, sequencer, Code.LOG_RECORD_INVALID, low, high, reason)
+    for low, high in list(check.invalid.after(scan.applied))[:_MOST_RUNS]:
+        reason = "invalid: no server writes such a walId, segment and transaction"
+        yield _run(facts, sequencer, Code.LOG_RECORD_INVALID, low, high, reason)
+    for severity, reason, runs in misplaced(scan):
+        for low, high in list(runs)[:_MOST_RUNS]:
+            yield _run(facts, sequencer, Code.LOG_RECORD_INVALID, low, high, reason, severity)
     yield from _unknown_segments(facts, sequencer)
 
 
-def _run(facts: TableFacts, sequencer: Sequencer, code: Code, low: int, high: int, reason: str) -> Finding:
+def _run(
+    facts: TableFacts,
+    sequencer: Sequencer,
+    code: Code,
+    low: int,
+    high: int,
+    reason: str,
+    severity: Severity = Severity.DAMAGE,
+) -> Finding:
     path, at = sequencer.log.offset_of(low)
     if high == low:
         message = f"the record of seqTxn {low:,} is {reason}"
     else:
         message = f"the records of seqTxn {low:,} to {high:,} are {reason}"
     evidence = f"{plural(high - low + 1, 'record')} from offset {at:#x}"
-    return Finding(code, Severity.DAMAGE, message, facts.relative(path), at, low, evidence)
+    return Finding(code, severity, message, facts.relative(path), at, low, evidence)
 
 
 def _unknown_segments(facts: TableFacts, sequencer: Sequencer) -> Iterator[Finding]:
@@ -196,86 +245,3 @@ def _unknown_segments(facts: TableFacts, sequencer: Sequencer) -> Iterator[Findi
             yield Finding(Code.SEGMENT_MISSING, Severity.DAMAGE, message,
                           facts.relative(facts.directory.path / f"wal{wal}" / str(segment)), None, first,
                           f"named at offset {at:#x} of the log")  # fmt: skip
-
-
-def _versions(facts: TableFacts, sequencer: Sequencer) -> Iterator[Finding]:
-    """Structure versions: of the last record, which the server looks up at every opening, and of those that wait."""
-    scan = sequencer.scan
-    if scan is None or scan.max_txn < 1:
-        return
-    path, at = sequencer.log.offset_of(scan.max_txn)
-    file, last = facts.relative(path), scan.last_version
-    known = _known_versions(sequencer.structure)
-    if last is not None and last > known and _ENTRY * (last + 1) > max(_PAGE, known * _ENTRY):
-        message = (
-            f"the record of seqTxn {scan.max_txn:,} has structure version {last:,}, for which _txnlog.meta.i has no "
-            "room: the server looks it up past that file's end at every start, which can crash it"
-        )
-        yield Finding(Code.LOG_RECORD_INVALID, Severity.DAMAGE, message, file, at, scan.max_txn)
-        return
-    if last is not None and last < 0:
-        message = f"the record of seqTxn {scan.max_txn:,} has structure version {last:,}, which is never negative"
-        yield Finding(Code.LOG_RECORD_INVALID, Severity.DAMAGE, message, file, at, scan.max_txn)
-        return
-    for low, high in list(scan.check.structure_regress)[:_MOST_RUNS]:
-        matters = high >= scan.max_txn or high > scan.applied
-        where, place = sequencer.log.offset_of(low)
-        message = f"the structure version goes back at seqTxn {low:,}"
-        message += ": ALTER fails from then on" if high >= scan.max_txn else ", which the server does not read any more"
-        severity = Severity.DAMAGE if matters else Severity.NOTE
-        yield Finding(Code.LOG_STRUCTURE_VERSION_REGRESS, severity, message, facts.relative(where), place, low)
-    yield from _last_version(facts, sequencer, file, at)
-
-
-def _last_version(facts: TableFacts, sequencer: Sequencer, file: str, at: int) -> Iterator[Finding]:
-    """The last record's structure version must be the sequencer's; filler records of a repair may have forgotten it."""
-    scan, metadata = sequencer.scan, sequencer.metadata
-    if scan is None or scan.last_version is None or not isinstance(metadata, SequencerMetadata):
-        return
-    expected = metadata.structure_version
-    zeroed = any(low <= scan.max_txn <= high for low, high in scan.zeroed)
-    regressed = any(low <= scan.max_txn <= high for low, high in scan.check.structure_regress)
-    if expected < 0 or scan.last_version == expected or regressed:
-        return
-    if expected == scan.last_version + 1 and _on_its_way(facts, sequencer, expected):
-        return
-    if (zeroed and scan.max_txn > scan.applied) or scan.max_txn < scan.applied or scan.beyond:
-        return  # told as a zeroed record, or as a header that is too low, already
-    message = (
-        f"the last record, seqTxn {scan.max_txn:,}, has structure version {scan.last_version:,} and the sequencer's "
-        f"_meta {expected:,}: inserts work, every ALTER fails"
-    )
-    yield Finding(Code.LOG_STRUCTURE_VERSION_REGRESS, Severity.RISK, message, file, at, scan.max_txn)
-
-
-def _on_its_way(facts: TableFacts, sequencer: Sequencer, version: int) -> bool:
-    """Return whether a live server is making this change: record and `_meta` first, then the disk, maxTxn last."""
-    if server_lives(facts.directory.path.parent) is False:
-        return False
-    at = (sequencer.max_txn or 0) + 1
-    try:
-        records = sequencer.log.records(at, at)
-    except OSError:
-        return False
-    return bool(len(records)) and (int(records["wal_id"][0]), int(records["structure_version"][0])) == (
-        STRUCTURE_CHANGE,
-        version,
-    )
-
-
-def can_crash(facts: TableFacts) -> bool:
-    """Return whether opening the log can crash the server: its header or its last record sends it past a file's end."""
-    sequencer, header = facts.sequencer, facts.sequencer.log.header
-    if header is None or not header.known or sequencer.log.v2:
-        return False
-    if header.max_txn < 0 or missing_bytes(header.max_txn, sequencer.log.file_size):
-        return True
-    version = sequencer.scan.last_version if sequencer.scan else None
-    known = _known_versions(sequencer.structure)
-    return version is not None and (
-        version < 0 or (version > known and _ENTRY * (version + 1) > max(_PAGE, known * _ENTRY))
-    )
-
-
-def _known_versions(structure: StructureLog) -> int:
-    return max(0, len(structure.ends) - 1)

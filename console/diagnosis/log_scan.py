@@ -22,6 +22,8 @@ from console.questdb.txn_log import (
 )
 
 _CHUNK: Final = 1 << 14
+LOOK_AHEAD: Final = 200
+"""Transactions whose events the server loads before it applies the first (cairo.wal.apply.look.ahead.txn.count)."""
 MAX_PENDING: Final = 4_000_000
 """Valid records above the applied transaction that are kept."""
 
@@ -36,7 +38,8 @@ class LogScan:
     leaves valid records behind its end: those that name transactions on disk are in it too (`pending_txn` > `max_txn`).
     `below` and `last` have the last reference to each WAL (segment, transaction), up to the applied transaction and up
     to the end. `below_missing` records up to the applied transaction are lost or zero: `below` does not tell all then.
-    `zeroed` are the runs (first, last) of records whose walId is 0.
+    `proper` masks the pending ones that the header counts and that are a structure change, or the first to name a
+    segment transaction that is on disk. `zeroed` are the runs (first, last) of records whose walId is 0.
     """
 
     max_txn: int
@@ -50,6 +53,7 @@ class LogScan:
     pending_txn: Index
     pending: NDArray[Any]
     pending_event: Index
+    proper: Mask
     last_version: int | None
 
     @property
@@ -68,13 +72,25 @@ class LogScan:
         return int(self.pending_txn[-1]) if self.beyond else self.max_txn
 
     @property
+    def reach(self) -> int:
+        """The transaction that applying can get to at most: the last before the first that has no proper record.
+
+        A record that names what is not there, or names it again, stops the server already when it looks ahead.
+        """
+        first = max(self.applied, 0) + 1
+        numbers = self.pending_txn[self.proper]
+        gaps = np.flatnonzero(numbers != np.arange(first, first + len(numbers)))
+        end = first + (int(gaps[0]) if len(gaps) else len(numbers))
+        seen_ahead = end in self.pending_txn[self.within] and end - first < LOOK_AHEAD
+        return first - 1 if seen_ahead else end - 1
+
+    @property
     def unnamed(self) -> int:
         """How many of the transactions above the applied one, that the header counts, nothing on disk belongs to.
 
         Their record is lost, or it names a segment transaction that is not there.
         """
-        found = self.within & ((self.pending_event >= 0) | (self.pending["wal_id"] < 0))
-        return max(0, self.max_txn - max(self.applied, 0)) - int(found.sum())
+        return max(0, self.max_txn - max(self.applied, 0)) - int(self.proper.sum())
 
 
 def valid_records(records: NDArray[Any]) -> Mask:
@@ -143,6 +159,7 @@ def _scan(log: TxnLog, top: int, applied: int, inventory: SegmentInventory) -> L
         pending_txn=pending_txn[keep],
         pending=pending[keep],
         pending_event=events[keep],
+        proper=_proper(pending_txn[keep] <= top, pending[keep], events[keep]),
         last_version=_last_version(log, top),
     )
 
@@ -178,6 +195,12 @@ def _trailing(pending: NDArray[Any], events: Index, past: Mask, last: dict[int, 
     changes = past & (pending["wal_id"] == STRUCTURE_CHANGE)
     changes[believed_to + 1 :] = False
     return np.asarray(found | changes)
+
+
+def _proper(within: Mask, pending: NDArray[Any], events: Index) -> Mask:
+    first = np.zeros(len(events), np.bool_)
+    first[np.unique(events, return_index=True)[1]] = True
+    return np.asarray(within & ((first & (events >= 0)) | (pending["wal_id"] < 0)))
 
 
 def _lost(check: LogCheck) -> int:

@@ -2,7 +2,9 @@
 
 The sweep keeps a `walN` that some record above the purge point names, and of its segments those from the first named
 one on; everything else that no lock holds is removed. The purge point is `_txn` seqTxn (not counting the lag), or less
-where a materialised view is behind. A sequencer that cannot be opened stops the sweep of its table.
+where a materialised view is behind. A server applies what it can before it sweeps, so that counted is from where its
+applying stops: what is behind that and that no record names goes. A sequencer that cannot be opened stops the sweep of
+its table.
 """
 
 from dataclasses import dataclass
@@ -18,8 +20,9 @@ from console.diagnosis.unapplied import Unapplied
 class PurgeClock:
     """What the next sweep would remove. `stopped` says why it would fail for this table, empty where it would run.
 
-    `wals` go as a whole, `segments` (wal, segment) alone. `rows` and `transactions` are those that wait, or may wait,
-    to be applied and would be destroyed; unnamed last ones of a writer do not count.
+    `wals` go as a whole, `segments` (wal, segment) alone: those with something in them that is needed. `rows` and
+    `transactions` are those that wait, or may wait (`sure` is False then), to be applied and would be destroyed;
+    unnamed last ones of a writer do not count.
     """
 
     stopped: str
@@ -27,6 +30,7 @@ class PurgeClock:
     segments: tuple[tuple[int, int], ...] = ()
     transactions: int = 0
     rows: int = 0
+    sure: bool = True
 
     @property
     def runs(self) -> bool:
@@ -35,14 +39,24 @@ class PurgeClock:
 
 
 def purge_clock(
-    inventory: SegmentInventory, scan: LogScan | None, purge_point: int | None, stopped: str, unapplied: Unapplied
+    inventory: SegmentInventory,
+    scan: LogScan | None,
+    purge_point: int | None,
+    stopped: str,
+    unapplied: Unapplied,
+    *,
+    dropped: bool = False,
 ) -> PurgeClock:
-    """Return what the sweep would remove. `stopped` is why it would fail, empty where the sequencer can be opened."""
+    """Return what the sweep would remove. `stopped` is why it would fail, empty where the sequencer can be opened.
+
+    `dropped` says that the sequencer's `_meta` calls the table dropped: the sweep then keeps none of its WAL.
+    """
     if stopped or scan is None or purge_point is None:
         return PurgeClock(stopped or "its log or _txn cannot be read")
     first: dict[int, int] = {}
     # The server's cursor starts after the purge point and ends at the header's maxTxn; it takes any record's walId.
-    ahead = scan.within & (scan.pending_txn > purge_point) & (scan.pending["wal_id"] >= 1)
+    point = max(purge_point, scan.reach)
+    ahead = scan.within & (scan.pending_txn > point) & (scan.pending["wal_id"] >= 1) & (not dropped)
     for wal, segment in zip(
         scan.pending["wal_id"][ahead].tolist(), scan.pending["segment_id"][ahead].tolist(), strict=True
     ):
@@ -56,13 +70,17 @@ def purge_clock(
         if segment < first[wal.id]
     ]
     doomed = _events_of(inventory, {wal.id for wal in wals}, segments)
-    needed = doomed & (unapplied.waiting | unapplied.unsure)
+    behind = (unapplied.seq_txn == 0) | (unapplied.seq_txn > point)
+    needed = doomed & ((unapplied.waiting & (behind | dropped)) | unapplied.unsure)
+    losing = {int(wal) for wal in np.unique(inventory.events["wal"][needed])}
+    keys = set(np.unique(segment_key(inventory.events["wal"][needed], inventory.events["segment"][needed])).tolist())
     return PurgeClock(
         "",
-        tuple(wal.id for wal in wals),
-        tuple(segments),
+        tuple(wal.id for wal in wals if wal.id in losing),
+        tuple(place for place in segments if int(segment_key(*place)) in keys),
         int(needed.sum()),
         int(inventory.rows[needed].sum()),
+        sure=not bool((needed & unapplied.unsure).any()),
     )
 
 

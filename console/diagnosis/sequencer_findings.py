@@ -58,7 +58,7 @@ def _metadata(facts: TableFacts) -> Iterator[Finding]:
             yield Finding(Code.SEQUENCER_METADATA_INVALID, Severity.DAMAGE, message, file, metadata.offset)
         return
     if metadata.dropped:
-        message = "the sequencer's _meta says that the table was dropped: the server deletes it"
+        message = "the sequencer's _meta says that the table was dropped: writes fail, and the sweep deletes its WAL"
         yield Finding(Code.SEQUENCER_METADATA_INVALID, Severity.DAMAGE, message, file, 8)
     table_id = facts.metadata.table_id if isinstance(facts.metadata, TableMetadata) else facts.directory.table_id
     if table_id is not None and metadata.table_id != table_id:
@@ -66,11 +66,18 @@ def _metadata(facts: TableFacts) -> Iterator[Finding]:
         yield Finding(Code.SEQUENCER_METADATA_INVALID, Severity.RISK, message, file, 24)
     current = facts.txn.current
     if current is not None and not metadata.dropped and metadata.structure_version < current.structure_version:
+        same = isinstance(facts.metadata, TableMetadata) and _columns(metadata) == _columns(facts.metadata)
         message = (
             f"the sequencer's _meta is of structure version {metadata.structure_version:,} and the table is at "
-            f"{current.structure_version:,}: writers work with columns that the table no longer has so"
+            f"{current.structure_version:,}: "
         )
-        yield Finding(Code.SEQUENCER_METADATA_INVALID, Severity.DAMAGE, message, file, 8)
+        message += "every ALTER fails" if same else "writers work with columns that the table no longer has so"
+        yield Finding(Code.SEQUENCER_METADATA_INVALID, Severity.RISK if same else Severity.DAMAGE, message, file, 8)
+
+
+def _columns(metadata: SequencerMetadata | TableMetadata) -> list[tuple[str, int]]:
+    """Return name and type of each column that is not dropped."""
+    return [(column.name, column.type_code) for column in metadata.columns if not column.dropped]
 
 
 def _changes(facts: TableFacts) -> Iterator[Finding]:

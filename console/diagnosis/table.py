@@ -4,9 +4,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from console.diagnosis.log_findings import can_crash, log_findings
+from console.diagnosis.log_findings import log_findings
 from console.diagnosis.log_scan import LogScan
 from console.diagnosis.model import Code, Finding, Severity, TableReport
+from console.diagnosis.opening import can_crash
 from console.diagnosis.purge_clock import PurgeClock, purge_clock
 from console.diagnosis.sequencer_findings import backup_findings, best_backup, loadable, sequencer_findings
 from console.diagnosis.server_lock import server_lives
@@ -22,9 +23,11 @@ from console.diagnosis.verdict import (
     verdict_of,
 )
 from console.diagnosis.waiting import Wholeness, check_waiting_data, torn_findings, waiting_segments
-from console.diagnosis.wal_findings import purge_findings, wal_findings
+from console.diagnosis.wal_findings import conversion_findings, purge_findings, wal_findings
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem
+from console.questdb.registry import TableKind
+from console.questdb.sequencer_metadata import SequencerMetadata
 from console.questdb.txn_log import LogState
 
 _READINGS = 4
@@ -53,6 +56,8 @@ class TableDiagnosis:
             waiting=int((self.unapplied.waiting | self.unapplied.unsure).sum()),
             backup=self.backup.name if self.backup else "",
             crashes=can_crash(self.facts),
+            converting=self.facts.conversion.target is TableKind.NON_WAL,
+            stops=self.wholeness.stops,
             suspended=suspended,
         )
         current = self.facts.txn.current
@@ -69,7 +74,7 @@ class TableDiagnosis:
             rows_applied=current.rows if current else None,
             rows_unapplied=rows,
             # What waits and will not be applied as things are; a table that is well applies it by itself.
-            rows_at_risk=rows if writes is False else max(self.clock.rows, self._rows_torn()),
+            rows_at_risk=rows if writes is False or situation.converting else max(self.clock.rows, self._rows_torn()),
             findings=findings,
             next_step=next_step(situation),
             blocked_steps=blocked_steps(situation),
@@ -129,7 +134,9 @@ def judge(facts: TableFacts) -> TableDiagnosis:
     ]
     structure = facts.txn.current.structure_version if facts.txn.current else 0
     unapplied = decide(facts.inventory, facts.applied, _trusted(sources, facts), structure)
-    clock = purge_clock(facts.inventory, facts.sequencer.scan, facts.seq_txn, _sweep_stopped(facts), unapplied)
+    clock = purge_clock(
+        facts.inventory, facts.sequencer.scan, facts.seq_txn, _sweep_stopped(facts), unapplied, dropped=_dropped(facts)
+    )
     wholeness = check_waiting_data(facts, unapplied)
     findings = [
         *_listing(facts),
@@ -139,6 +146,7 @@ def judge(facts: TableFacts) -> TableDiagnosis:
         *wal_findings(facts, unapplied),
         *torn_findings(facts, wholeness),
         *purge_findings(facts, clock),
+        *conversion_findings(facts, unapplied),
     ]
     broken = any(finding.severity is Severity.DAMAGE for finding in findings)
     findings += backup_findings(facts, broken)
@@ -151,11 +159,17 @@ def _trusted(sources: list[tuple[str, LogScan]], facts: TableFacts) -> tuple[tup
     return tuple(sorted(sources, key=lambda source: source[1].believed < applied))
 
 
+def _dropped(facts: TableFacts) -> bool:
+    return isinstance(facts.sequencer.metadata, SequencerMetadata) and facts.sequencer.metadata.dropped
+
+
 def _sweep_stopped(facts: TableFacts) -> str:
     """Return why the purge cannot open this table's sequencer, empty where it can."""
     log = facts.sequencer.log
     if log.state is not LogState.PRESENT:
         return "the sequencer cannot be opened, so the sweep of this table fails and keeps its WAL"
+    if log.v2 and not log.parts and not (log.path.parent / "_txn_parts").is_dir():
+        return "the directory of the log's parts is gone, so the sweep of this table fails and keeps its WAL"
     if not log.readable or (log.max_txn or 0) < 0 or not loadable(facts.sequencer.metadata):
         return "the server refuses this sequencer, so the sweep of this table fails and keeps its WAL"
     return ""

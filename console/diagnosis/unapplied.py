@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from console.diagnosis.log_scan import LogScan, positions
 from console.diagnosis.segment_inventory import Index, Mask, SegmentInventory, segment_key
 from console.questdb.segment import EventType
-from console.questdb.txn_log import STRUCTURE_CHANGE
 
 
 class State(IntEnum):
@@ -85,9 +84,8 @@ def decide(
     for name, scan in sources:
         if scan.believed >= applied:
             return _from_log(inventory, name, scan)
-    if sources:
-        return _from_old_log(inventory, *sources[0], applied)
-    return _from_count(inventory, applied, structure_version)
+    counted = _from_count(inventory, applied, structure_version)
+    return _from_old_log(inventory, *sources[0], applied) if sources and not counted.exact else counted
 
 
 def _from_log(inventory: SegmentInventory, name: str, scan: LogScan) -> Unapplied:
@@ -154,8 +152,7 @@ def _number_single(scan: LogScan, seq: Index, loose: Mask) -> None:
     places = np.flatnonzero(loose)
     if len(places) != 1 or scan.unnamed != 1 or scan.max_txn - scan.applied > 1_000_000:
         return
-    there = scan.within & ((scan.pending_event >= 0) | (scan.pending["wal_id"] < 0))
-    numbers = np.setdiff1d(np.arange(scan.applied + 1, scan.max_txn + 1), scan.pending_txn[there])
+    numbers = np.setdiff1d(np.arange(scan.applied + 1, scan.max_txn + 1), scan.pending_txn[scan.proper])
     seq[places] = numbers
 
 
@@ -186,7 +183,7 @@ def _from_old_log(inventory: SegmentInventory, name: str, scan: LogScan, applied
 
 
 def _from_count(inventory: SegmentInventory, applied: int, structure_version: int) -> Unapplied:
-    """No log at all: where no WAL was ever purged and there is one WAL, the number applied says where it is split."""
+    """No log to go by: where no WAL was ever purged and there is one WAL, the number applied says where it is split."""
     count = len(inventory)
     seq = np.zeros(count, np.int64)
     wals = sorted({wal.id for wal in inventory.wals})
@@ -230,8 +227,3 @@ def by_segment(inventory: SegmentInventory, mask: Mask) -> list[tuple[int, int, 
         (int(events["wal"][start]), int(events["segment"][start]), part)
         for start, part in zip(starts.tolist(), np.split(places, starts[1:]), strict=True)
     ]
-
-
-def structure_changes(scan: LogScan) -> int:
-    """Return how many structure changes wait to be applied."""
-    return int((scan.pending["wal_id"] == STRUCTURE_CHANGE).sum())

@@ -27,6 +27,8 @@ class Situation:
     backup: str  # name of the copy to restore from, empty where none can be used
     crashes: bool = False  # opening the log can crash the server
     suspended: bool = False
+    converting: bool = False  # the next start makes it a table without WAL
+    stops: bool = False  # what waits cannot be applied: a column of its segment is missing or too short
 
     def damaged(self, *codes: Code) -> bool:
         """Return whether one of `codes` was found as more than a note."""
@@ -56,7 +58,7 @@ def can_read(situation: Situation) -> bool | None:
 def can_write(situation: Situation) -> bool | None:
     """Return whether what is written arrives in the table; acknowledged and never applied is no."""
     damage = [finding.code for finding in situation.findings if finding.severity is Severity.DAMAGE]
-    if any(code in _STOPS_WRITES for code in damage) or situation.suspended:
+    if any(code in _STOPS_WRITES for code in damage) or situation.suspended or situation.stops:
         return False
     return None if situation.damaged(Code.UNREADABLE) else True
 
@@ -97,6 +99,8 @@ def next_step(situation: Situation) -> NextStep:
         return NextStep(
             "capture-evidence", "rows that wait are not whole in their segment: copy them before they are applied"
         )
+    if situation.converting and situation.waiting:
+        return NextStep(None, "take _convert out of the table (keep a copy) before any start, or what waits is deleted")
     if situation.damaged(Code.OWNERSHIP_DIFFERS):
         return NextStep(None, "give the named files back to the owner of _txn (chown), with the server stopped")
     if situation.suspended or situation.damaged(Code.TABLE_SUSPENDED):
@@ -130,6 +134,9 @@ def blocked_steps(situation: Situation) -> tuple[BlockedStep, ...]:
         blocked.append(
             BlockedStep("start-server", f"its purge would delete {wals} with {situation.clock.rows:,} unapplied rows")
         )
+    elif situation.converting and situation.waiting:
+        reason = "it converts the table first, and deletes every walN with what is not applied in it"
+        blocked.append(BlockedStep("start-server", reason))
     elif situation.crashes:
         blocked.append(BlockedStep("start-server", "it can crash as it opens the log, and changes files as it does"))
     if situation.damaged(Code.LOG_RECORD_ZEROED, Code.LOG_RECORD_INVALID, Code.LOG_UNKNOWN_SEGMENT):

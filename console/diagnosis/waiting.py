@@ -12,7 +12,7 @@ from console.diagnosis.table_facts import TableFacts
 from console.diagnosis.unapplied import Unapplied, by_segment
 from console.questdb.column_types import ColumnTag, tag_of
 from console.questdb.segment import EventType, Segment
-from console.questdb.segment_data import TornRows, check_segment_data
+from console.questdb.segment_data import Tear, TornRows, check_segment_data
 from console.text import plural
 
 _LISTED: Final = 2000
@@ -29,12 +29,24 @@ _NEVER_ZERO_FOR_LONG: Final = (ColumnTag.DOUBLE, ColumnTag.FLOAT, ColumnTag.TIME
 """Types whose zero is no default of a writer: a page of them between other values is worth a word."""
 
 
+_APPLIED: Final = {
+    False: "the server would apply it without complaint",
+    True: "the server cannot apply it whole and suspends the table",
+}
+_STOPPING: Final = (Tear.UNREADABLE, Tear.SHORT)
+
+
 @dataclass(frozen=True, slots=True)
 class Wholeness:
     """Which transactions are torn (mask over the inventory's events), and what was seen, suspects included."""
 
     torn: Mask
     seen: tuple[tuple[int, int, TornRows], ...]
+
+    @property
+    def stops(self) -> bool:
+        """Whether the server cannot apply it at all: a column's file is missing, or ends before the rows do."""
+        return any(rows.tear in _STOPPING for _, _, rows in self.seen)
 
 
 def check_waiting_data(facts: TableFacts, unapplied: Unapplied) -> Wholeness:
@@ -71,7 +83,7 @@ def torn_findings(facts: TableFacts, wholeness: Wholeness) -> Iterator[Finding]:
             severity = Severity.DAMAGE
             message = (
                 f"wal{wal}/{segment}, column {column} does not hold what its events say: {first.what} "
-                f"({plural(count, 'row')} in {events}); the server would apply it without complaint"
+                f"({plural(count, 'row')} in {events}); {_APPLIED[first.tear in _STOPPING]}"
             )
         evidence = f"first in segment transaction {first.event:,}, row {first.first_row:,}"
         yield Finding(

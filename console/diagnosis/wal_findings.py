@@ -11,6 +11,7 @@ from console.diagnosis.segment_inventory import carries_rows
 from console.diagnosis.table_facts import TableFacts
 from console.diagnosis.unapplied import State, Unapplied, by_segment
 from console.questdb.reading import ProblemKind
+from console.questdb.registry import TableKind
 from console.questdb.segment import EventType
 from console.text import plural
 
@@ -56,6 +57,9 @@ def _truncated(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
         what = f"; {plural(unreadable, 'transaction')} of it cannot be decoded" if unreadable else ""
         message = f"the events of wal{wal}/{segment} are damaged: {broken[0].what}{what}"
         severity = Severity.DAMAGE if matters and not facts.gone else Severity.RISK if matters else Severity.NOTE
+        if severity is Severity.DAMAGE and read.whole and all(problem.file.name == "_event.i" for problem in broken):
+            severity = Severity.RISK  # the server looks up the first of what it applies, and reads on from there
+            what = "; applying stops where it has to begin with that one"
         yield Finding(Code.SEGMENT_EVENT_TRUNCATED, severity, message, facts.relative(broken[0].file), broken[0].offset)
 
 
@@ -99,6 +103,26 @@ def _unlogged(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
         yield Finding(Code.LOG_TAIL_UNLOGGED, severity, message, place, int(event), evidence=f"log: {log}")
 
 
+def conversion_findings(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
+    """Yield what a conversion that was asked for (TableConverter) does at the next start."""
+    if not facts.conversion.present:
+        return
+    file = facts.relative(facts.conversion.path)
+    if facts.conversion.target is not TableKind.NON_WAL:
+        message = "a conversion marker lies in the table, which changes nothing: it is a WAL table already"
+        yield Finding(Code.WAL_AT_RISK_OF_PURGE, Severity.NOTE, message, file, 0)
+        return
+    waiting = unapplied.waiting | unapplied.unsure
+    message = (
+        "a conversion marker lies in the table: the next start makes it a table without WAL and deletes every walN"
+    )
+    count = int(waiting.sum())
+    if count:
+        message += f"; {plural(count, 'transaction')} with {plural(unapplied.bound(facts.inventory), 'row')} in them "
+        message += "are not applied" if unapplied.exact else "may not be applied"
+    yield Finding(Code.WAL_AT_RISK_OF_PURGE, Severity.DAMAGE if count else Severity.NOTE, message, file, 0)
+
+
 def purge_findings(facts: TableFacts, clock: PurgeClock) -> Iterator[Finding]:
     """Yield what the server's next purge sweep would destroy."""
     if not clock.runs:
@@ -107,7 +131,8 @@ def purge_findings(facts: TableFacts, clock: PurgeClock) -> Iterator[Finding]:
     shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
     message = (
         f"the server's next purge sweep deletes {shown}: {plural(clock.transactions, 'transaction')} with "
-        f"{plural(clock.rows, 'row')} in it are not applied"
+        f"{plural(clock.rows, 'row')} in {'it' if len(names) == 1 else 'them'} "
+        f"{'are' if clock.sure else 'may'} not {'' if clock.sure else 'be '}applied"
     )
     where = facts.relative(
         facts.directory.path / (f"wal{clock.wals[0]}" if clock.wals else f"wal{clock.segments[0][0]}")

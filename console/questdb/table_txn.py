@@ -160,6 +160,11 @@ def parse_txn_area(data: bytes, base: int) -> TxnArea:
     metadata_version = _signed32(versions & 0xFFFFFFFF)
     coded = versions >> 32 & 0xFFFFFFFF
     structure = {0: metadata_version, 0x80000000: 0}.get(coded, _signed32(coded))
+    for at, what in ((8, "rows in its last partition"), (16, "rows in its other partitions"), (80, "transactions")):
+        if fields.i64(at) < 0:
+            raise DamageError(f"{fields.i64(at):,} {what}", base + at)
+    if fields.i32(96) < 0:
+        raise DamageError(f"{fields.i32(96):,} rows of lag", base + 96)
     symbol_count = fields.i32(128)
     if not 0 <= symbol_count <= _MAX_SECTION // 8:
         raise DamageError(f"symbol column count {symbol_count:,}", base + 128)

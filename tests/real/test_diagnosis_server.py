@@ -17,7 +17,7 @@ from console.diagnosis.server_sql import server_of
 from console.questdb.layout import DatabaseRoot
 from console.recovery.private_server import PrivateServer, ServerBinary
 from console.settings import QuestDBSettings
-from tests.real.damage_matrix import put
+from tests.real.damage_strikes import put
 from tests.real.generated_tables import wait_until_applied
 
 ROWS = 2000

@@ -209,8 +209,11 @@ def test_a_wild_structure_version_would_crash_the_start(altered: TableDirectory,
 def test_a_structure_version_that_goes_back(altered: TableDirectory, diagnosed: Diagnose) -> None:
     path, offset, _ = record_place(altered, 9)
     put(path, offset, "<q", 1)
-    found = next(f for f in diagnosed().findings if f.code is Code.LOG_STRUCTURE_VERSION_REGRESS)
-    assert (found.offset, found.seq_txn, found.severity) == (offset, 9, Severity.DAMAGE)
+    report = diagnosed()
+    found = next(f for f in report.findings if f.code is Code.LOG_STRUCTURE_VERSION_REGRESS)
+    assert (found.offset, found.seq_txn, found.severity) == (offset, 9, Severity.RISK)
+    assert "every ALTER fails" in found.message
+    assert report.can_write is True
 
 
 def test_the_wal_index(altered: TableDirectory, diagnosed: Diagnose) -> None:

@@ -1,0 +1,70 @@
+"""Records above the applied transaction that name a segment transaction out of its turn: again, or too early.
+
+Compared are only records whose transaction is on disk: one that names nothing says nothing about those around it.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from console.diagnosis.log_scan import LogScan
+from console.diagnosis.model import Severity
+from console.diagnosis.segment_inventory import Index, Mask, segment_key
+from console.questdb.ranges import RangeCollector, Ranges
+
+_NONE = -1
+
+
+def misplaced(scan: LogScan) -> Iterator[tuple[Severity, str, Ranges]]:
+    """Yield (how bad, what it is, which transactions): each of the records that the header counts is in one at most."""
+    there = scan.within & (scan.pending_event >= 0)
+    txns, events, records = scan.pending_txn[there], scan.pending_event[there], scan.pending[there]
+    wal = records["wal_id"].astype(np.int64)
+    segment, txn = np.asarray(segment_key(wal, records["segment_id"])), records["segment_txn"].astype(np.int64)
+    again = np.ones(len(events), np.bool_)
+    again[np.unique(events, return_index=True)[1]] = False
+    applied = ~again & _applied_before(scan, wal, segment, txn)
+    early = ~again & ~applied & _earlier_than_the_one_before(wal, segment, txn)
+    yield (
+        Severity.DAMAGE,
+        "a repeat of another one: the server stops there, or applies its rows twice",
+        _runs(txns[again]),
+    )
+    yield (
+        Severity.DAMAGE,
+        "of a transaction that is applied already: its rows come twice, unless its WAL was made anew",
+        _runs(txns[applied]),
+    )
+    yield Severity.RISK, "out of order in its WAL: the server applies it in the order of the log", _runs(txns[early])
+
+
+def _applied_before(scan: LogScan, wal: Index, segment: Index, txn: Index) -> Mask:
+    """Return which records name a transaction at or before the last that is applied of their WAL."""
+    wals = np.unique(wal)
+    last = [scan.below.get(int(each), (_NONE, _NONE)) for each in wals.tolist()]
+    place = np.searchsorted(wals, wal)
+    last_segment = np.array([int(segment_key(w, s)) for w, (s, _) in zip(wals.tolist(), last, strict=True)], np.int64)
+    last_txn = np.array([t for _, t in last], np.int64)
+    known = np.array([t >= 0 for _, t in last], np.bool_)
+    if not len(wals):
+        return np.zeros(0, np.bool_)
+    same = segment == last_segment[place]
+    return np.asarray(known[place] & ((segment < last_segment[place]) | (same & (txn <= last_txn[place]))))
+
+
+def _earlier_than_the_one_before(wal: Index, segment: Index, txn: Index) -> Mask:
+    """Return which records name an earlier transaction than the record of the same WAL before them."""
+    found = np.zeros(len(wal), np.bool_)
+    order = np.argsort(wal, kind="stable")
+    if len(order) < 2:
+        return found
+    wal, segment, txn = wal[order], segment[order], txn[order]
+    back = (segment[1:] < segment[:-1]) | ((segment[1:] == segment[:-1]) & (txn[1:] < txn[:-1]))
+    found[order[1:]] = (wal[1:] == wal[:-1]) & back
+    return found
+
+
+def _runs(txns: Index) -> Ranges:
+    collector = RangeCollector()
+    collector.add(txns)
+    return collector.ranges()
