@@ -1,23 +1,32 @@
 """Option 3 on real servers: converted and back, no row lost but those that were said, none to the lag of 9.1.0."""
 
+import os
+import random
 import shutil
 import struct
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from console.questdb.table_txn import read_table_txn
 from console.recovery.engine import Engine
+from console.recovery.evidence_index import table_stamp
+from console.recovery.locks import server_is_down
 from console.recovery.model import Outcome, Plan, RunResult
 from console.recovery.private_server import PrivateServer, ServerBinary
+from console.recovery.rehearsal.model import RehearsalOutcome
+from console.recovery.rehearsal.rehearsing import rehearse
 from console.settings import QuestDBSettings, Settings
 from tests.faults.broken_database import tree_of
+from tests.faults.interposed import count, killed_in_child
 from tests.real.generated_tables import SERVER, Batch, build, wait_until_applied
 from tests.real.plain_recipes import plain
 
+_KILLS = max(2, int(os.environ.get("WALMEDIC_FAULT_KILLS", "10")) // 5)
 Rows = Counter[str]
 
 
@@ -210,6 +219,95 @@ def test_without_the_check_the_first_row_is_lost(built: Built, questdb: ServerBi
                     server.query(f"INSERT INTO lagging (ts, px) VALUES ('2030-01-0{at + 1}', {at})")
                 _until(server, "SELECT writerTxn FROM wal_tables() WHERE name = 'lagging'", [(3,)])
                 assert server.query("SELECT px FROM lagging WHERE ts >= '2030' ORDER BY ts") == [(1.0,), (2.0,)]
+
+
+@dataclass
+class Fresh:
+    """A copy of its own of the damaged tables, with evidence of the one that is converted."""
+
+    batch: Batch
+    engine: Engine
+
+    def tree(self) -> dict[str, object]:
+        """Return the table and the registry, byte for byte; names that walmedic marks are made alike."""
+        files = tree_of(self.batch.root / "db")
+        directory = self.batch.directories["removed"]
+        return {
+            path: said
+            for path, said in files.items()
+            if (path.startswith((f"{directory}/", "tables.d.")) and not path.endswith(".lock"))
+        }
+
+
+def _fresh(built: Built, place: Path, binary: ServerBinary) -> Fresh:
+    batch = built.batch.copy(place / "root")
+    (batch.table("halfway") / "_convert").unlink()
+    engine = engine_of(batch.root, place / "state", binary)
+    _done(engine, "capture-evidence", "removed")
+    return Fresh(batch, engine)
+
+
+def test_it_is_taken_back_byte_for_byte(built: Built, questdb: ServerBinary, tmp_path: Path) -> None:
+    fresh = _fresh(built, tmp_path, questdb)
+    before, stamp = fresh.tree(), table_stamp(fresh.batch.table("removed"))
+    _, result = _done(fresh.engine, "convert-table", "removed")
+    assert fresh.tree() != before
+    assert fresh.engine.plan("convert-table", "removed").stages == ()
+    back = fresh.engine.plan_undo(result.entry)
+    assert back.refused == ()
+    assert fresh.engine.undo(result.entry, back.confirmation).outcome is Outcome.DONE
+    assert fresh.tree() == before
+    assert table_stamp(fresh.batch.table("removed")) != stamp  # written anew: other inodes, the same bytes
+    again = fresh.engine.plan("rebuild-sequencer", "removed")
+    assert again.needed
+
+
+def test_it_is_rehearsed_on_a_clone(built: Built, questdb: ServerBinary, tmp_path: Path) -> None:
+    fresh = _fresh(built, tmp_path, questdb)
+    before = fresh.tree()
+    rehearsal = rehearse(fresh.engine, "convert-table", "removed")
+    assert rehearsal.outcome is RehearsalOutcome.PASSED, rehearsal.message
+    assert fresh.tree() == before
+    assert fresh.engine.plan("convert-table", "removed").rehearsed
+
+
+def test_killed_at_any_writing_call_it_is_finished_or_taken_back(
+    built: Built, questdb: ServerBinary, tmp_path: Path
+) -> None:
+    seed = random.randrange(1 << 30)
+    rng = random.Random(seed)
+    first = _fresh(built, tmp_path / "first", questdb)
+    calls = count(lambda: _done(first.engine, "convert-table", "removed"))
+    whole = first.tree()
+    for number in range(_KILLS):
+        fresh = _fresh(built, tmp_path / str(number), questdb)
+        before = fresh.tree()
+        at, done = rng.randrange(calls), rng.random() < 0.5
+        killed_in_child(partial(_done, fresh.engine, "convert-table", "removed"), at, done=done)
+        told = f"seed {seed}: {at} of {calls}, {done}"
+        _until_free(fresh.engine)
+        cut_off = fresh.engine.unfinished()
+        if cut_off and number % 2:
+            back = fresh.engine.plan_undo(cut_off[0].id)
+            assert back.refused == (), told
+            assert fresh.engine.undo(cut_off[0].id, back.confirmation).outcome is Outcome.DONE, told
+            assert fresh.tree() == before, told
+        else:
+            plan = fresh.engine.plan("convert-table", "removed")
+            assert plan.refused == (), (told, plan.refused)
+            result = fresh.engine.run(plan, plan.confirmation)
+            assert result.outcome in (Outcome.DONE, Outcome.NOT_NEEDED), (told, result)
+            assert fresh.tree().keys() == whole.keys(), told
+        assert fresh.engine.unfinished() == (), told
+        assert fresh.engine.journal.verify() == (), told
+
+
+def _until_free(engine: Engine) -> None:
+    """Wait until the server of a killed run is gone: it dies with it, and not before the kernel has told it."""
+    deadline = time.monotonic() + 20
+    while server_is_down(engine.database.db) is not True:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def _until(server: PrivateServer, sql: str, wanted: list[tuple[int]]) -> None:

@@ -119,7 +119,7 @@ class _Rehearsing:
     def run(self, binary: ServerBinary) -> Rehearsal:
         """Clone, plan, carry out, prove; note in the state directory that it passed."""
         facts = self._clone()
-        clone = Engine(self._clone_settings())
+        clone = Engine(self._clone_settings(binary))
         table = clone.database.table(self.table.directory)
         before = Before.of(table)
         self._allow_unknown_loss(clone)
@@ -230,13 +230,19 @@ class _Rehearsing:
 
     # ---- the plan on the clone -------------------------------------------------------------------------------------
 
-    def _clone_settings(self) -> Settings:
-        # Station name and server log are part of what a plan is made from; nothing here reaches the station.
+    def _clone_settings(self, binary: ServerBinary) -> Settings:
+        # Station name and server log are part of what a plan is made from; nothing here reaches the station. An action
+        # that starts a server of its own takes the same one.
         settings = self.engine.settings
         return Settings(
             station=settings.station_name,
             state_dir=str(self.folder.state),
-            questdb=QuestDBSettings(db_root=str(self.folder.root), log=settings.questdb.log),
+            questdb=QuestDBSettings(
+                db_root=str(self.folder.root),
+                log=settings.questdb.log,
+                jar=str(binary.jar),
+                java=str(binary.java),
+            ),
             bare=True,
         )
 
