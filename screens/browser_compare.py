@@ -168,10 +168,6 @@ class Compare(FramedScreen):
         except OSError as error:
             self._said = f"cannot be read: {error.strerror}"
             records = [None, None]
-        field = records[0].field_at(self._offset) if records[0] is not None else None
-        if field is not None:
-            self._left.mark_field(field.offset, field.end)
-            self._right.mark_field(field.offset, field.end)
         self._pair.show(PairView(records[0], records[1], self._offset))
         self._draw()
 

@@ -68,6 +68,15 @@ class OpenFile:
         """Return the record of a transaction, None where this file has none."""
         return self._inspector.record_of(txn)
 
+    def span(self, offset: int) -> tuple[int, int]:
+        """Return the bytes of the field at `offset`, from and to; that byte alone where no field is known."""
+        try:
+            record = self.record_at(offset)
+        except OSError:
+            return offset, offset + 1
+        found = record.field_at(offset) if record is not None else None
+        return (found.offset, found.end) if found is not None else (offset, offset + 1)
+
     def field_beside(self, offset: int, steps: int) -> int | None:
         """Return where the field `steps` fields from that at `offset` begins, in this record or the one beside it."""
         record = self.record_at(offset)
@@ -92,6 +101,7 @@ class OpenFile:
             description.record_base,
             description.record_size,
             self._facts,
+            self.span,
             self._tail(),
             _LABEL if labelled else 0,
             self._borders(),

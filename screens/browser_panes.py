@@ -184,9 +184,6 @@ class BrowserPanes(FramedScreen):
             found, said = file.record_at(event.offset), ""
         except OSError as error:
             found, said = None, f"cannot be read: {error.strerror}"
-        field = found.field_at(event.offset) if found is not None else None
-        if field is not None:
-            self._hex.mark_field(field.offset, field.end)
         self._record.show(RecordAt(found, event.offset, said or "this byte belongs to no record that is known"))
 
     # ---- lines -------------------------------------------------------------------------------------------------------

@@ -87,17 +87,12 @@ class HexView(Pane):
         self._lay_out()
         self.go(self.cursor)
 
-    def mark_field(self, start: int, end: int) -> None:
-        """Mark the bytes of the field under the cursor."""
-        self._field = (start, end)
-        self._show()
-
     # ---- the cursor --------------------------------------------------------------------------------------------------
 
     def go(self, offset: int) -> None:
         """Put the cursor on the byte at `offset`, as far as there is one, and bring it into sight."""
         self.cursor = min(max(0, offset), max(0, self._rows.size - 1))
-        self._field = (self.cursor, self.cursor + 1)
+        self._field = self._file.span(self.cursor) if self._file is not None else (0, 0)
         self._open_at_cursor()
         at = self._folds.line_of(self._rows.row_of(self.cursor))
         if not self._top <= at < self._top + self._height:

@@ -24,11 +24,21 @@ class LineWidget(Widget):
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
         self.rows: list[Line] = []
+        self._role_styles: dict[Role, Style] = {}
 
     def role_style(self, role: Role) -> Style:
         """Return the style of a role on this widget's background."""
-        style: Style = self.rich_style + self.get_component_rich_style(f"line--{role.value}", partial=True)
+        style = self._role_styles.get(role)
+        if style is None:
+            # Reckoned from the styles of all parents: kept, since it is most of the cost of a paint.
+            style = self.rich_style + self.get_component_rich_style(f"line--{role.value}", partial=True)
+            self._role_styles[role] = style
         return style
+
+    def notify_style_update(self) -> None:
+        """Forget the styles of roles: a theme or a class has changed."""
+        self._role_styles.clear()
+        super().notify_style_update()
 
     def strip(self, content: Line, width: int) -> Strip:
         """Return `content` as exactly `width` cells; blanks are styled too, else they would lose the background."""
@@ -146,7 +156,7 @@ class Pane(LineWidget):
 
     def _draw(self) -> None:
         box = self._frame.box
-        if self._view is None or not box.width:
+        if self._view is None or box.width <= 0:
             return
         height = box.inner_height
         content = self._builder(self._view, Room(box.inner_width, height + self.scroll_line, self._open))
@@ -201,7 +211,7 @@ class FramedLayout(Layout):
         placements = []
         for child in children:
             frame = placed.get(child.id or "")
-            if frame is None:
+            if frame is None or frame.box.width <= 0 or frame.box.height <= 0:  # a terminal of a few cells
                 continue
             if isinstance(child, Pane):
                 child.place(frame, open=self._is_open(size))

@@ -1,0 +1,92 @@
+"""What no operator does on purpose: hundreds of sizes, hundreds of keys at random. Nothing breaks or is started."""
+
+import os
+import random
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from textual.pilot import Pilot
+
+from console.app import ConsoleApp
+from console.settings import QuestDBSettings, Settings
+from screens.dashboard import Dashboard
+from screens.too_small import MIN_HEIGHT, MIN_WIDTH
+from tests.ui import samples
+from tests.ui.conftest import MakeApp
+from tests.ui.database import damaged
+from tests.ui.scripted import ScriptedEngine
+from tests.ui.showing import settled, shown
+
+KEYS: Sequence[str] = (
+    *"abcefghjklnoprstvwxyzGNY0123456789/?",
+    *("up", "down", "left", "right", "pageup", "pagedown", "home", "end", "enter", "escape", "tab", "shift+tab"),
+    *("backspace", "space", "f1", "q"),
+)
+
+
+def chance() -> random.Random:
+    """Return a source of chance whose seed is printed; WALMEDIC_SEED repeats a run."""
+    seed = int(os.environ.get("WALMEDIC_SEED", "0")) or random.randrange(1 << 30)
+    sys.stderr.write(f"seed {seed}\n")
+    return random.Random(seed)
+
+
+async def press_at_random(pilot: Pilot[int], source: random.Random, count: int) -> list[str]:
+    """Press `count` keys, none that would end the console; return the screens that were seen."""
+    seen: dict[str, None] = {}
+    for number in range(count):
+        key = source.choice(KEYS)
+        if key == "q" and isinstance(pilot.app.screen, Dashboard):
+            continue
+        await pilot.press(key)
+        seen[type(pilot.app.screen).__name__] = None
+        if number % 100 == 99:
+            await settled(pilot)
+            while len(pilot.app.screen_stack) > 4:
+                await pilot.app.pop_screen()
+    await settled(pilot)
+    return list(seen)
+
+
+@pytest.mark.parametrize("keys", [(), ("b", "n"), ("b", "n", "c"), ("a",), ("a", "enter")], ids=str)
+async def test_a_storm_of_sizes(console: MakeApp, settings: Settings, tmp_path: Path, keys: tuple[str, ...]) -> None:
+    database, report = damaged(tmp_path)
+    source = chance()
+    app = console(settings=replace(settings, questdb=QuestDBSettings(db_root=str(database.root))))
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.take(*samples.incident(), samples.sample("tables", report))
+        for key in keys:
+            await pilot.press(key)
+            await settled(pilot)
+        for _ in range(40):
+            width, height = source.choice([(source.randint(1, 250), source.randint(1, 70)), (80, 24), (200, 50)])
+            await pilot.resize_terminal(width, height)
+            await pilot.pause()
+            rows = shown(app).splitlines()
+            assert len(rows) <= height
+            assert all(cell_len(row) <= width for row in rows), (width, height)
+            if width < MIN_WIDTH or height < MIN_HEIGHT:
+                assert not any("BROKEN" in row or "bytes a r" in row for row in rows), (width, height)
+        await pilot.resize_terminal(80, 24)
+        await settled(pilot)
+        assert "? Help" in shown(app)
+
+
+async def test_keys_at_random_start_nothing(
+    console: MakeApp, settings: Settings, engine: ScriptedEngine, tmp_path: Path
+) -> None:
+    database, report = damaged(tmp_path)
+    app: ConsoleApp = console(
+        settings=replace(settings, questdb=QuestDBSettings(db_root=str(database.root)), state_dir=str(tmp_path / "s"))
+    )
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.arm()  # armed, so that nothing but the typed phrase stands between a key and an action
+        app.take(*samples.incident(), samples.sample("tables", report))
+        seen = await press_at_random(pilot, chance(), 250)
+        assert app.is_running
+    assert len(seen) >= 4, seen
+    assert engine.launched == []
