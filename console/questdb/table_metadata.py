@@ -33,6 +33,7 @@ class TableColumn:
     dedup_key: bool
     symbol_capacity: int
     replaces: int | None
+    index_capacity: int = 0  # values of one block of the index
 
     @property
     def tag(self) -> ColumnTag | None:
@@ -143,6 +144,7 @@ def parse_table_metadata(data: bytes, file: Path) -> TableMetadata:
                 dedup_key=bool(flags & _FLAG_DEDUP_KEY),
                 symbol_capacity=fields.i32(base + 16),
                 replaces=replaced - 1 if 0 < replaced <= count else None,
+                index_capacity=fields.i32(base + 12),
             )
         )
     metadata = TableMetadata(

@@ -80,9 +80,13 @@ class Engine:
     def plan(self, action: str, table: str | None = None) -> Plan:
         """Return what would be done. An action that was cut off is shown as confirmed: running it finishes it."""
         spec_of(action)
+        cut_off = [entry for entry in self.unfinished() if entry.action == action]
+        for entry in cut_off:  # by the name it had: it may have none just now
+            if table is not None and table in (entry.table, entry.intent.get("directory")):
+                return undoing.plan_finish(self._context(), entry)
         found = self._table(table)
-        for entry in self.unfinished():
-            if entry.action == action and entry.table == (found.name if found is not None else None):
+        for entry in cut_off:
+            if entry.table == (found.name if found is not None else None):
                 return undoing.plan_finish(self._context(), entry)
         return self._plan(action, table, self._context(), lock_held=False)
 

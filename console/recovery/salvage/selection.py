@@ -4,7 +4,7 @@ The choice is a JSON value, so that a salvage that was cut off goes on with just
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -78,6 +78,7 @@ class Selection:
     skipped: tuple[tuple[int, int, str], ...]
     others: tuple[str, ...]  # unapplied transactions without rows (UPDATE, TRUNCATE …), which are not carried out
     note: str  # how sure it is which rows are unapplied
+    gone: int = 0  # unapplied transactions that the log counts and of which nothing is on disk
 
     @property
     def rows(self) -> int:
@@ -96,6 +97,7 @@ class Selection:
             "skipped": [list(each) for each in self.skipped],
             "others": list(self.others),
             "note": self.note,
+            "gone": self.gone,
         }
 
     @classmethod
@@ -103,7 +105,7 @@ class Selection:
         """Return the selection of a JSON value."""
         skipped = tuple((int(wal), int(segment), str(why)) for wal, segment, why in said["skipped"])
         choices = tuple(Choice.from_json(each) for each in said["choices"])
-        return cls(choices, skipped, tuple(said["others"]), said["note"])
+        return cls(choices, skipped, tuple(said["others"]), said["note"], said["gone"])
 
 
 def select_rows(table: TableDirectory, which: str, settings: Settings) -> Selection:
@@ -119,7 +121,7 @@ def select_rows(table: TableDirectory, which: str, settings: Settings) -> Select
     elif diagnosis.unapplied.unsure.any():
         states, note = decided_states(table, inventory, states, settings)
     wanted = np.ones(len(inventory), np.bool_) if which == ALL else states != State.APPLIED
-    return _selected(inventory, states, wanted, note)
+    return replace(_selected(inventory, states, wanted, note), gone=diagnosis.unapplied.lost)
 
 
 def select_directory(directory: Path) -> Selection:

@@ -111,6 +111,7 @@ def finish(target: Target, selection: Selection, about: dict[str, Any]) -> dict[
         "files": kept,
         "skipped": [*({"wal": w, "segment": s, "why": why} for w, s, why in selection.skipped), *gone],
         "not_rows": list(selection.others),
+        "transactions_gone": selection.gone,
     }
     sync_tree(target.folder)
     write_private(target.folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())

@@ -1,0 +1,318 @@
+"""copy-table: a new table with the original's rows and definition, and its name where it can be freed.
+
+The right form of "export, drop, recreate": nothing is exported through a client, and nothing is dropped.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from console.errors import WalmedicError
+from console.questdb.layout import TableDirectory
+from console.questdb.partition_rows import TableRows
+from console.questdb.reading import DamageError, Problem
+from console.questdb.sequencer_metadata import read_sequencer_metadata
+from console.questdb.txn_log import read_log
+from console.recovery.journal import Entry
+from console.recovery.model import (
+    ActionSpec,
+    Change,
+    Claim,
+    Danger,
+    Fact,
+    Plan,
+    Refusal,
+    Requirement,
+    RowsLost,
+    Stage,
+)  # fmt: skip
+from console.recovery.plans import digest_of, make_plan
+from console.recovery.registry import PlanContext
+from console.recovery.salvage.selection import UNAPPLIED, Selection, select_rows
+from console.recovery.salvage.steps import folder_of
+from console.recovery.server_sql import Server, SqlError, literal
+from console.recovery.steps import RunContext
+from console.recovery.table_copy.ranges import Stretch, stretches
+from console.recovery.table_copy.statements import copy_statement, create_statement, finish_statements
+from console.recovery.table_copy.steps import COPY_DIRECTORY, NOT_FREED, SETTLED, names_of
+from console.services.model import ServiceError, UnitState
+from console.settings import Role
+from console.text import clean_line, plural
+
+SPEC = ActionSpec(
+    id="copy-table",
+    title="Copy the table to a new one",
+    danger=Danger.DATA,
+    needs_table=True,
+    summary=(
+        "Copies what is applied into a new table, compares every value, and gives it the old name where that can be "
+        "freed; the old directory stays."
+    ),
+    undo="The names go back and the copy is dropped, as long as nothing was written to it; the old table is as it was.",
+)
+_EXTRA = 0.10
+_BETTER = (
+    "restore-sequencer or rebuild-sequencer bring back the rows that are not applied, too, and copy nothing: better "
+    "where they are open"
+)
+
+
+def plan(context: PlanContext, table: str | None) -> Plan:
+    """Return the plan; refused where the table cannot be read, moves, or needs no copy."""
+    directory = context.database.table(table or "")
+    server = Server(context.settings.questdb)
+    refused = list(_refusals(context, directory, server))
+    if refused:
+        return _refused_plan(context, directory, refused)
+    try:
+        rows = TableRows(directory.path)
+        parts = stretches(rows)
+        names = names_of(server)
+        views = _views(server, directory.raw_name)
+    except DamageError as damage:
+        return _refused_plan(context, directory, [_unreadable(directory, damage.what)])
+    except SqlError as error:
+        return _refused_plan(context, directory, [Refusal("server-down", str(error), "start-server")])
+    return _made(context, directory, rows, parts, set(names.values()), views)
+
+
+def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
+    """Say which table the writer goes to, and prove that both tables are there as they are to be."""
+    said = next(stage.parameters for stage in plan.stages if stage.step == "create-copy")
+    server = Server(run.settings.questdb)
+    names = names_of(server)
+    ours, table, copy = str(run.recall(COPY_DIRECTORY)), str(said["table"]), str(said["copy"])
+    swap = any(stage.step == "swap-names" for stage in plan.stages) and run.recall(NOT_FREED) is None
+    expected = table if swap else copy
+    row = server.wal_table(names.get(ours, copy))
+    writes = row is not None and not row["suspended"] and int(row["sequencerTxn"]) >= int(row["writerTxn"])
+    found, there = names.get(ours, "none"), (run.database.db / str(plan.directory) / "_txn").is_file()
+    claims = [
+        Claim("the writer's table", clean_line(expected), clean_line(found), found == expected),
+        Claim("it takes rows and applies them", "yes", "yes" if writes else "no", writes),
+        Claim(f"the old directory {plan.directory}", "there", "there" if there else "gone", there),
+    ]
+    if (why := run.recall(NOT_FREED)) is not None:
+        claims.append(
+            Claim("the old name", "freed where the server can", f"not freed: {clean_line(str(why), 160)}", ok=True)
+        )
+    for stage in plan.stages:
+        if stage.step == "salvage-rows":
+            claims.append(Claim("rows that were not applied", "salvaged", str(folder_of(stage, run)), ok=True))
+    return tuple(claims)
+
+
+def undo_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusal]:
+    """Return what stands against taking a copy back: rows written to it since, or no server to tell."""
+    del plan
+    try:
+        noted: dict[str, Any] = json.loads((context.state.entry(entry.id) / "noted.json").read_bytes())
+    except (OSError, ValueError):
+        return []
+    server = Server(context.settings.questdb)
+    try:
+        server.prove_ours(context.database.db)
+        name = names_of(server).get(str(noted.get(COPY_DIRECTORY)))
+        row = server.wal_table(name) if name is not None else None
+    except WalmedicError as error:
+        return [Refusal("server-down", str(error), "start-server")]
+    settled = noted.get(SETTLED)
+    if row is None or settled is None or int(row["sequencerTxn"]) == int(settled):
+        return []
+    since = plural(int(row["sequencerTxn"]) - int(settled), "transaction")
+    reason = f"{clean_line(str(name))} took {since} since entry {entry.id}; to take it back would put them out of reach"
+    return [Refusal("moved-on", reason, "go on with the copy; the old table is still there under its other name")]
+
+
+def _refusals(context: PlanContext, directory: TableDirectory, server: Server) -> Iterator[Refusal]:
+    if context.settings.bare:
+        yield Refusal(
+            "no-station",
+            "this directory belongs to no configured station: a copy is made by its server",
+            "name the station's settings with --config",
+        )
+        return
+    if directory.wal is not True or directory.is_view:
+        what = "a view, made again from its table by REFRESH" if directory.is_view else "no WAL table"
+        yield Refusal("not-wal", f"{directory.name} is {what}", "nothing to do")
+        return
+    try:
+        server.prove_ours(context.database.db)
+    except SqlError as error:
+        yield Refusal("server-down", str(error), "start-server")
+        return
+    report = context.report(directory.directory)
+    if report is not None and report.can_read is False:
+        yield Refusal(
+            "unreadable-table", f"{directory.name} cannot be read as it is", report.next_step.action or "check"
+        )
+    row = server.wal_table(directory.raw_name)
+    suspended = row is not None and bool(row["suspended"])
+    if report is not None and report.can_write and not suspended:
+        yield Refusal(
+            "takes-writes",
+            f"{directory.name} takes rows and applies them: a copy would be behind at once, and brings nothing",
+            "nothing: the table is well",
+        )
+    yield from _writers(context)
+
+
+def _writers(context: PlanContext) -> Iterator[Refusal]:
+    units = [unit for unit in context.settings.services.units if unit.role is Role.WRITER]
+    if context.services is None or not units:
+        return
+    try:
+        running = [sample.name for sample in context.services.states(units) if sample.state is UnitState.UP]
+    except ServiceError:
+        return
+    if running:
+        yield Refusal(
+            "writer-running",
+            f"{', '.join(running)} writes: what it sends meanwhile would be in neither table",
+            "freeze-writer",
+        )
+
+
+def _made(
+    context: PlanContext,
+    directory: TableDirectory,
+    rows: TableRows,
+    parts: list[Stretch],
+    taken: set[str],
+    views: list[str],
+) -> Plan:
+    selection = select_rows(directory, UNAPPLIED, context.settings)
+    lost = _lost(selection)
+    copy, old = _free(f"{directory.raw_name}_copy", taken), _free(f"{directory.raw_name}_old", taken)
+    blocked = _sequencer_blocks(directory)
+    largest = max((part.rows for part in parts), default=0) / max(1, rows.txn.rows)
+    stages = tuple(_stages(context, directory, rows, parts, selection, copy, "" if blocked else old))
+    warnings = [_BETTER]
+    if lost.value:
+        warnings.append(f"{plural(lost.value, 'row')} not applied are in no SELECT: salvaged, for you to load")
+    if selection.gone:
+        warnings.append(
+            f"of {plural(selection.gone, 'transaction')} that the log counts as not applied nothing is left on disk"
+        )
+    if rows.txn.lag_rows:
+        warnings.append(f"{plural(rows.txn.lag_rows, 'row')} lie in the table's lag, which no SELECT shows")
+    if blocked:
+        warnings.append(
+            f"the name cannot be freed now ({blocked}): the writer's new target is {clean_line(copy)}; once the "
+            f"sequencer opens again, RENAME TABLE gives it the name {directory.name}"
+        )
+    if views and not blocked:
+        warnings.append(f"materialised views on it become invalid by the rename: {', '.join(views)}")
+    facts = (Fact(directory.directory, digest_of([rows.txn.txn, rows.txn.rows, rows.txn.applied_txn])),)
+    return make_plan(
+        SPEC,
+        station=context.settings.station_name,
+        table=directory.name,
+        directory=directory.directory,
+        why=(
+            f"Copies {plural(rows.txn.rows, 'row')} of {plural(len(rows.partitions), 'partition')} to "
+            f"{clean_line(copy)} and compares every value; {directory.directory} is left as it is."
+        ),
+        stages=stages,
+        facts=facts,
+        rows_lost=lost,
+        requirements=(
+            Requirement("the table can be read", True, f"{plural(rows.txn.rows, 'row')} applied"),
+            Requirement("nothing is unapplied", lost.value == 0, f"{lost.value or 0:,} rows wait in its WAL"),
+            Requirement("its name can be freed", not blocked, blocked or "the sequencer opens"),
+        ),
+        warnings=warnings,
+        disk_needed=int(_size(directory) * (1 + _EXTRA + 2 * largest)) + (selection.bound if selection.choices else 0),
+    )  # fmt: skip
+
+
+def _stages(
+    context: PlanContext, directory: TableDirectory, rows: TableRows, parts: Sequence[Stretch], selection: Selection,
+    copy: str, old: str,
+) -> Iterator[Stage]:  # fmt: skip
+    name, nanos = directory.raw_name, rows.partitioning.nanos
+    said = {"table": name, "directory": directory.directory, "copy": copy, "version": rows.txn.txn}
+    if selection.choices:
+        parameters = {
+            "name": directory.directory, "directory": directory.directory, "source": "", "rows": UNAPPLIED,
+            "to": str(context.state.root / "salvage"), "format": context.settings.salvage.format,
+        }  # fmt: skip
+        title = f"salvage {plural(selection.rows, 'row')} that are not applied"
+        yield Stage("salvage", title, "salvage-rows", parameters, (Change("create", str(parameters["to"])),))
+    create = create_statement(copy, rows.metadata)
+    yield Stage("create", f"make {clean_line(copy)}, empty", "create-copy", said, (Change("sql", clean_line(create)),))
+    columns = [column.raw_name for column in rows.columns]
+    copied = {
+        **said, "columns": columns, "timestamp": rows.timestamp.raw_name, "nanos": nanos,
+        "stretches": [part.to_json() for part in parts],
+    }  # fmt: skip
+    shown = tuple(
+        Change("sql", clean_line(copy_statement(name, copy, columns, rows.timestamp.raw_name, nanos, part)), size=None)
+        for part in (*parts[:1], *parts[-1:])[: len(parts)]
+    )
+    yield Stage(
+        "copy", f"copy {plural(len(parts), 'stretch', 'stretches')}, one after another", "copy-stretches", copied, shown
+    )
+    yield Stage("compare", "compare every partition and column with the original", "compare-tables", said)
+    finish = tuple(Change("sql", clean_line(statement)) for statement in finish_statements(copy, rows.metadata))
+    yield Stage("finish", "give it TTL and DEDUP of the original", "finish-copy", said, finish)
+    if old:
+        title = f"{directory.name} becomes {clean_line(old)}, {clean_line(copy)} becomes {directory.name}"
+        renames = (Change("rename", name, name, old), Change("rename", copy, copy, name))
+        yield Stage("swap", title, "swap-names", {**said, "old": old}, renames)
+
+
+def _lost(selection: Selection) -> RowsLost:
+    unsure = any(events.state == "unsure" for choice in selection.choices for events in choice.events)
+    unread = any("nothing in it" not in why and "no transactions" not in why for _, _, why in selection.skipped)
+    if unread:
+        return RowsLost("unknown", None)
+    return RowsLost("bound" if unsure else "exact", selection.rows)
+
+
+def _sequencer_blocks(directory: TableDirectory) -> str:
+    """Return why the server could not rename the table: it writes that into the sequencer."""
+    log = read_log(directory.sequencer)
+    if not log.readable:
+        return "there is no log that opens" if directory.sequencer.is_dir() else "there is no txn_seq"
+    metadata = read_sequencer_metadata(directory.sequencer)
+    return f"txn_seq/_meta: {metadata.what}" if isinstance(metadata, Problem) else ""
+
+
+def _views(server: Server, table: str) -> list[str]:
+    rows = server.rows(f"SELECT view_name FROM materialized_views() WHERE base_table_name = {literal(table)}")  # noqa: S608
+    return [clean_line(str(row["view_name"])) for row in rows]
+
+
+def _free(name: str, taken: set[str]) -> str:
+    lower = {each.lower() for each in taken}
+    found, number = name, 1
+    while found.lower() in lower:
+        number += 1
+        found = f"{name}{number}"
+    return found
+
+
+def _size(directory: TableDirectory) -> int:
+    """Return the bytes of the partitions."""
+    folders = [p for p in directory.path.iterdir() if p.is_dir() and not p.name.startswith(("wal", "txn_seq"))]
+    return sum(file.lstat().st_size for folder in folders for file in folder.iterdir())
+
+
+def _unreadable(directory: TableDirectory, what: str) -> Refusal:
+    return Refusal(
+        "unreadable-table", f"{directory.name}: {clean_line(what)}", "capture-evidence, then repair it first"
+    )
+
+
+def _refused_plan(context: PlanContext, directory: TableDirectory, refused: Sequence[Refusal]) -> Plan:
+    return make_plan(
+        SPEC,
+        station=context.settings.station_name,
+        table=directory.name,
+        directory=directory.directory,
+        why=refused[0].reason,
+        stages=(),
+        facts=(),
+        refused=refused,
+    )

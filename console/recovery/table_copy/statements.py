@@ -1,0 +1,69 @@
+"""The statements of a copy: the original's definition as its `_meta` has it, and the copying of a stretch.
+
+`_meta` and not SHOW CREATE TABLE, which leaves names unquoted and needs a server that knows the table; that the two
+tables are shown alike is proven afterwards. TTL and DEDUP come last: with them a table that is being filled could drop
+what is not yet compared, or rearrange equal timestamps.
+"""
+
+from console.questdb.column_types import ColumnTag
+from console.questdb.table_metadata import TableColumn, TableMetadata
+from console.recovery.server_sql import Server, quoted
+from console.recovery.table_copy.ranges import Stretch
+
+
+def create_statement(name: str, metadata: TableMetadata) -> str:
+    """Return the statement that makes an empty table like the original, without TTL and DEDUP."""
+    timestamp = metadata.timestamp
+    columns = ", ".join(_column(column) for column in metadata.columns if not column.dropped)
+    return (
+        f"CREATE TABLE {quoted(name)} ({columns}) timestamp({quoted(timestamp.raw_name if timestamp else '')}) "
+        f"PARTITION BY {metadata.partition_unit} WAL "
+        f"WITH maxUncommittedRows={metadata.max_uncommitted_rows}, o3MaxLag={metadata.o3_max_lag_us}us"
+    )
+
+
+def finish_statements(name: str, metadata: TableMetadata) -> list[str]:
+    """Return the statements that give the filled table the original's TTL and DEDUP."""
+    found = []
+    if metadata.ttl:
+        found.append(
+            f"ALTER TABLE {quoted(name)} SET TTL {abs(metadata.ttl)} {'HOUR' if metadata.ttl > 0 else 'MONTH'}S"
+        )
+    keys = [column for column in metadata.columns if column.dedup_key and not column.dropped]
+    if keys:
+        listed = ", ".join(quoted(column.raw_name) for column in keys)
+        found.append(f"ALTER TABLE {quoted(name)} DEDUP ENABLE UPSERT KEYS({listed})")
+    return found
+
+
+def shown_definition(server: Server, name: str) -> str:
+    """Return what the server shows of a table's definition, without its name. Raises SqlError."""
+    (row,) = server.rows(f"SHOW CREATE TABLE {quoted(name)}")
+    return str(row["ddl"]).removeprefix(f"CREATE TABLE '{name}'")
+
+
+def _column(column: TableColumn) -> str:
+    said = f"{quoted(column.raw_name)} {column.type_name}"
+    if column.tag is ColumnTag.SYMBOL:
+        said += f" CAPACITY {max(2, column.symbol_capacity)} {'CACHE' if column.cached else 'NOCACHE'}"
+        if column.indexed:
+            said += f" INDEX CAPACITY {column.index_capacity}"
+    return said
+
+
+def copy_statement(source: str, target: str, columns: list[str], timestamp: str, nanos: bool, part: Stretch) -> str:
+    """Return the statement that copies a stretch."""
+    names = ", ".join(quoted(column) for column in columns)
+    rows = f"SELECT {names} FROM {quoted(source)} {_where(timestamp, nanos, part)}"  # noqa: S608 - quoted
+    return f"INSERT INTO {quoted(target)} ({names}) {rows}"
+
+
+def count_statement(table: str, timestamp: str, nanos: bool, part: Stretch) -> str:
+    """Return the statement that counts the rows of a stretch."""
+    return f"SELECT count() AS n FROM {quoted(table)} {_where(timestamp, nanos, part)}"  # noqa: S608 - quoted
+
+
+def _where(timestamp: str, nanos: bool, part: Stretch) -> str:
+    kind = "timestamp_ns" if nanos else "timestamp"
+    at = quoted(timestamp)
+    return f"WHERE {at} >= cast({part.low} AS {kind}) AND {at} < cast({part.high} AS {kind})"

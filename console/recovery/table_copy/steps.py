@@ -1,0 +1,292 @@
+"""Steps of copy-table: an empty copy, filled stretch by stretch, compared, given the original's name where it is free.
+
+All of it goes through the server. What is ours is known by its directory, which no rename changes; the original's
+directory is never touched, and only the copy is ever dropped, while nothing was written to it but by us.
+"""
+
+import time
+from typing import Any
+
+from console.questdb.partition_rows import TableRows
+from console.questdb.reading import DamageError
+from console.questdb.table_metadata import TableMetadata, read_table_metadata
+from console.recovery.model import Claim, Stage
+from console.recovery.server_sql import Server, SqlError, quoted
+from console.recovery.steps import RunContext, StepError, register
+from console.recovery.table_copy.equality import different
+from console.recovery.table_copy.ranges import Stretch
+from console.recovery.table_copy.statements import (
+    copy_statement,
+    count_statement,
+    create_statement,
+    finish_statements,
+    shown_definition,
+)  # fmt: skip
+from console.text import clean_line, plural
+
+_INSERT = 3600.0  # seconds for one statement: the server's own limit for a query is below
+_PAUSE = 0.05
+_STALLED = 120.0  # seconds without progress after which waiting for the server is given up
+COPY_DIRECTORY = "copy directory"
+SETTLED = "settled transaction"
+NOT_FREED = "name not freed"
+
+
+class CreateCopy:
+    """Make the empty copy. Reversed: drop it, unless something else was written to it."""
+
+    name = "create-copy"
+    repeat = False
+
+    def perform(self, stage: Stage, run: RunContext) -> None:
+        """Create it and note its directory; one that a killed attempt made is taken up where it is empty."""
+        server, copy = _server(run), str(stage.parameters["copy"])
+        if run.recall(COPY_DIRECTORY) is not None:
+            return
+        if directory_of(server, copy) is None:
+            server.rows(create_statement(copy, _metadata(run, stage)))
+        directory = directory_of(server, copy)
+        if directory is None or _count(server, copy):
+            raise StepError(
+                f"{clean_line(copy)} is there and not empty, so it is not ours; plan again for another name"
+            )
+        run.remember(COPY_DIRECTORY, directory)
+
+    def reverse(self, stage: Stage, run: RunContext) -> None:
+        """Drop the copy."""
+        server, copy = _server(run), str(stage.parameters["copy"])
+        directory = directory_of(server, copy)
+        noted = run.recall(COPY_DIRECTORY)
+        if directory is None or directory == str(stage.parameters["directory"]):
+            return
+        if directory != noted and (noted is not None or _count(server, copy)):
+            raise StepError(f"{clean_line(copy)} is not the table that entry {run.entry} made; nothing was dropped")
+        refuse_moved_on(run, server, copy)
+        await_quiet(run, server, copy)
+        server.rows(f"DROP TABLE {quoted(copy)}")
+
+
+class CopyStretches:
+    """Copy every stretch that the copy does not have yet. A stretch is there whole or not at all."""
+
+    name = "copy-stretches"
+    repeat = False
+
+    def perform(self, stage: Stage, run: RunContext) -> None:
+        """Copy; raises StepError where the original changed, or a stretch is there in part."""
+        server, said = _server(run), stage.parameters
+        copy = str(said["copy"])
+        await_quiet(run, server, copy)
+        await_applied(run, server, copy)
+        stretches = [Stretch.from_json(each) for each in said["stretches"]]
+        total, done = sum(each.rows for each in stretches), 0
+        timestamp, nanos = str(said["timestamp"]), bool(said["nanos"])
+        columns = [str(column) for column in said["columns"]]
+        for each in stretches:
+            run.progress(f"{each.partition}: {plural(each.rows, 'row')}", done, total)
+            count = count_statement(copy, timestamp, nanos, each)
+            found = int(server.rows(count)[0]["n"])
+            if not found:
+                refuse_changed(run, stage)
+                server.rows(copy_statement(str(said["table"]), copy, columns, timestamp, nanos, each), (), _INSERT)
+                await_applied(run, server, copy)
+                found = int(server.rows(count)[0]["n"])
+            if found != each.rows:
+                raise StepError(f"{each.partition} has {found:,} of {each.rows:,} rows in {clean_line(copy)}")
+            done += each.rows
+        run.progress("every partition copied", done, total)
+
+    def reverse(self, stage: Stage, run: RunContext) -> None:
+        """Nothing of its own: the copy is dropped as a whole."""
+
+
+class CompareTables:
+    """Compare both tables, partition by partition and column by column, from the files of both."""
+
+    name = "compare-tables"
+    repeat = True
+
+    def perform(self, stage: Stage, run: RunContext) -> None:
+        """Add the claims; raises StepError where a value differs."""
+        server, said = _server(run), stage.parameters
+        if run.recall(SETTLED) is not None:
+            return  # compared before it was finished; its name may be another by now
+        refuse_changed(run, stage)
+        await_applied(run, server, str(said["copy"]))
+        try:
+            original = TableRows(run.database.db / str(said["directory"]))
+            copied = TableRows(run.database.db / str(run.recall(COPY_DIRECTORY)))
+            total, done = original.txn.rows, 0
+
+            def on_rows(partition: str, rows: int) -> None:
+                nonlocal done
+                done += rows
+                run.progress(f"{partition}: every column compared", done, total)
+
+            wrong = different(original, copied, on_rows)
+        except DamageError as damage:
+            raise StepError(f"the tables cannot be compared: {clean_line(damage.what)}") from damage
+        names = f"{plural(len(original.partitions), 'partition')} of {plural(len(original.columns), 'column')}"
+        found = clean_line("; ".join(wrong[:5])) if wrong else "equal"
+        run.claims.append(Claim(f"{names}, value by value", "equal", found, not wrong))
+        run.claims.append(
+            Claim("rows copied", f"{original.txn.rows:,}", f"{copied.txn.rows:,}", original.txn.rows == copied.txn.rows)
+        )
+        if wrong:
+            raise StepError(f"the copy differs: {found}")
+
+    def reverse(self, stage: Stage, run: RunContext) -> None:
+        """Nothing was changed."""
+
+
+class FinishCopy:
+    """Give the copy the original's TTL and DEDUP, and prove that both are shown alike."""
+
+    name = "finish-copy"
+    repeat = False
+
+    def perform(self, stage: Stage, run: RunContext) -> None:
+        """Both statements may be repeated."""
+        server, copy = _server(run), str(stage.parameters["copy"])
+        if run.recall(SETTLED) is not None:
+            return
+        for statement in finish_statements(copy, _metadata(run, stage)):
+            server.rows(statement)
+        await_applied(run, server, copy)
+        alike = shown_definition(server, copy) == shown_definition(server, str(stage.parameters["table"]))
+        run.claims.append(
+            Claim("definition as SHOW CREATE TABLE has it", "alike", "alike" if alike else "differs", alike)
+        )
+        if not alike:
+            raise StepError(f"{clean_line(copy)} is not shown as the original is")
+        settle(run, server, copy)
+
+    def reverse(self, stage: Stage, run: RunContext) -> None:
+        """Nothing of its own."""
+
+
+class SwapNames:
+    """Rename the original away and the copy to its name. Reversed: both back."""
+
+    name = "swap-names"
+    repeat = False
+
+    def perform(self, stage: Stage, run: RunContext) -> None:
+        """Where the server cannot rename the original, nothing is renamed, and that is told."""
+        server = _server(run)
+        table, old, copy = (str(stage.parameters[key]) for key in ("table", "old", "copy"))
+        ours = str(run.recall(COPY_DIRECTORY))
+        names = names_of(server)
+        if names.get(str(stage.parameters["directory"])) == table:
+            refuse_changed(run, stage)
+            try:
+                server.rows(f"RENAME TABLE {quoted(table)} TO {quoted(old)}")
+            except SqlError as error:
+                if names_of(server).get(str(stage.parameters["directory"])) == table:
+                    run.remember(NOT_FREED, str(error))
+                    return
+        if names.get(ours) == copy:
+            server.rows(f"RENAME TABLE {quoted(copy)} TO {quoted(table)}")
+        await_applied(run, server, table)
+        settle(run, server, table)
+
+    def reverse(self, stage: Stage, run: RunContext) -> None:
+        """Raises StepError where the copy took rows under the old name: they would be out of reach."""
+        server = _server(run)
+        table, old, copy = (str(stage.parameters[key]) for key in ("table", "old", "copy"))
+        ours = run.recall(COPY_DIRECTORY)
+        names = names_of(server)
+        if ours is not None and names.get(str(ours)) == table:
+            refuse_moved_on(run, server, table)
+            run.remember(SETTLED, None)  # from here on its transactions are ours
+            server.rows(f"RENAME TABLE {quoted(table)} TO {quoted(copy)}")
+            await_applied(run, server, copy)
+            settle(run, server, copy)
+        if names.get(str(stage.parameters["directory"])) == old:
+            server.rows(f"RENAME TABLE {quoted(old)} TO {quoted(table)}")
+
+
+def names_of(server: Server) -> dict[str, str]:
+    """Return the name of each table by its directory."""
+    return {str(row["directoryName"]): str(row["table_name"]) for row in server.rows("SELECT * FROM tables()")}
+
+
+def directory_of(server: Server, table: str) -> str | None:
+    """Return the directory of the table of that name, None where there is none."""
+    return next((directory for directory, name in names_of(server).items() if name == table), None)
+
+
+def settle(run: RunContext, server: Server, table: str) -> None:
+    """Note the last transaction that is ours: one more is somebody else's."""
+    row = server.wal_table(table)
+    run.remember(SETTLED, None if row is None else int(row["sequencerTxn"]))
+
+
+def refuse_moved_on(run: RunContext, server: Server, table: str) -> None:
+    """Raise StepError where something was written to the copy that is not ours."""
+    settled, row = run.recall(SETTLED), server.wal_table(table)
+    if settled is not None and row is not None and int(row["sequencerTxn"]) != int(settled):
+        raise StepError(
+            f"{clean_line(table)} took {plural(int(row['sequencerTxn']) - int(settled), 'transaction')} since: to take "
+            "it back would put their rows out of reach"
+        )
+
+
+def refuse_changed(run: RunContext, stage: Stage) -> None:
+    """Raise StepError where the original is not as the plan saw it."""
+    try:
+        now = TableRows(run.database.db / str(stage.parameters["directory"])).txn.txn
+    except DamageError as damage:
+        raise StepError(f"the table cannot be read any more: {clean_line(damage.what)}") from damage
+    if now != int(stage.parameters["version"]):
+        raise StepError("the table changed while it was copied; freeze-writer first, then copy it again")
+
+
+def await_quiet(run: RunContext, server: Server, copy: str) -> None:
+    """Wait until no statement of an earlier, killed attempt works on the copy any more."""
+    since = time.monotonic()
+    while any(
+        f"INTO {quoted(copy)} " in str(row["query"]) for row in server.rows("SELECT query FROM query_activity()")
+    ):
+        run.progress("waiting for a statement of the attempt before")
+        if time.monotonic() - since > _INSERT:
+            raise StepError(f"a statement on {clean_line(copy)} does not end; CANCEL QUERY ends it")
+        time.sleep(_PAUSE)
+
+
+def await_applied(run: RunContext, server: Server, table: str) -> None:
+    """Wait until the server has applied all that was logged for the copy. Raises StepError where it is suspended."""
+    last, since = -1, time.monotonic()
+    while True:
+        row = server.wal_table(table)
+        if row is not None and row["suspended"]:
+            raise StepError(f"{clean_line(table)} is suspended: the server cannot apply to it; its log says why")
+        if row is not None and int(row["writerTxn"]) >= int(row["sequencerTxn"]):
+            return
+        applied = -1 if row is None else int(row["writerTxn"])
+        if applied != last:
+            last, since = applied, time.monotonic()
+        elif time.monotonic() - since > _STALLED:
+            raise StepError(f"the server has applied nothing to {clean_line(table)} for {_STALLED:.0f} s")
+        time.sleep(_PAUSE)
+
+
+def _server(run: RunContext) -> Server:
+    server = Server(run.settings.questdb)
+    server.prove_ours(run.database.db)
+    return server
+
+
+def _count(server: Server, table: str) -> int:
+    return int(server.rows(f"SELECT count() AS n FROM {quoted(table)}")[0]["n"])  # noqa: S608 - quoted
+
+
+def _metadata(run: RunContext, stage: Stage) -> TableMetadata:
+    metadata: Any = read_table_metadata(run.database.db / str(stage.parameters["directory"]))
+    if not isinstance(metadata, TableMetadata):
+        raise StepError(f"the table's _meta cannot be read: {metadata.what}")
+    return metadata
+
+
+for _step in (CreateCopy(), CopyStretches(), CompareTables(), FinishCopy(), SwapNames()):
+    register(_step)
