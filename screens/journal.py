@@ -60,7 +60,9 @@ class JournalScreen(FramedScreen):
         if source.data is not None and not source.data.chain_ok:
             note = line(Span(f"{glyphs.BAD} the chain is broken: changed by another hand", Role.BAD))
         before = self._list.key
-        self._list.offer(journal.items(source.data, self.size.width - 3), note=note)
+        wide = self.size.width >= _TWO_COLUMNS
+        width = self.size.width // 2 if wide else self.size.width
+        self._list.offer(journal.items(source.data, width - 3), note=note)
         if before == self._list.key and before:
             self._look()
 

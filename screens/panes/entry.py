@@ -37,17 +37,17 @@ def cut_off(view: EntryView, room: Room) -> Content:
         Role.STRONG,
     )
     lines.append(BLANK)
-    lines.extend(facts(view, room.width))
-    lines.append(BLANK)
-    lines.extend(stages(view, room.width))
-    lines.append(BLANK)
     if undone:
         lines.extend(_way(f"f  or  u {glyphs.ARROW} ", "go on taking it back; done twice it does the same", room.width))
     else:
-        finish = "the plan as it was confirmed; its phrase is asked for again, what is done is not done twice"
+        finish = "the plan as it was confirmed, its phrase asked for again; what is done is not done twice"
         back = view.plan.undo if view.plan is not None else "every stage is taken back, last first"
-        lines.extend(_way(f"f  finish it {glyphs.ARROW} ", finish, room.width))
+        lines.extend(_way(f"f  finish it    {glyphs.ARROW} ", finish, room.width))
         lines.extend(_way(f"u  take it back {glyphs.ARROW} ", back, room.width))
+    lines.append(BLANK)
+    lines.extend(stages(view, room.width))
+    lines.append(BLANK)
+    lines.extend(facts(view, room.width))
     return Content("unfinished work", tuple(lines), line(Span(f"entry {entry.id}", Role.DIM)), more="more lines (PgDn)")
 
 

@@ -75,7 +75,9 @@ def _change(change: Change, base: str, width: int) -> list[Line]:
     role = Role.WARN if sign in "~-" else Role.ACCENT
     size = line(Span(f" {figures.count(change.size)} bytes", Role.DIM)) if change.size is not None else BLANK
     target = change.target.removeprefix("db/").removeprefix(base)
-    text = f"{change.before} {glyphs.ARROW} {change.after}" if change.before else change.after
+    before, after = change.before.replace(base, "") if base else change.before, change.after
+    after = after.replace(base, "") if base else after
+    text = f"{before} {glyphs.ARROW} {after}" if before else after
     head = line("  ", Span(f"{sign} ", role), target)
     if text and cells(head) + cells(size) + len(text) + 3 <= width:
         return [spread(line(head, "  ", Span(text, Role.DIM)), size, width)]
@@ -83,14 +85,13 @@ def _change(change: Change, base: str, width: int) -> list[Line]:
 
 
 def must_hold(view: PlanView, room: Room) -> Content:
-    """Return what must hold, whether it does, and the evidence."""
-    lines: list[Line] = []
+    """Return what must hold, whether it does, and the evidence; what a rehearsal showed first."""
+    lines: list[Line] = _rehearsal(view, room.width)
     for requirement in view.plan.requirements:
         glyph, role = (glyphs.OK, Role.OK) if requirement.holds else (glyphs.BAD, Role.BAD)
         word = "" if requirement.holds else "NO "
         text = f"{requirement.claim}: {requirement.evidence}" if requirement.evidence else requirement.claim
         lines.extend(hanging(line(Span(f"{glyph} {word}", role)), text, room.width))
-    lines.extend(_rehearsal(view, room.width))
     return Content("must hold", tuple(lines) or (line(Span("nothing", Role.DIM)),), more="more lines")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from console.recovery.model import FirstStep, Plan, Progress, RunResult
 from console.recovery.rehearsal.model import Rehearsal
 from console.widgets import figures, glyphs
-from console.widgets.line import BLANK, Line, Role, Span, left, line, right, spread, wrap
+from console.widgets.line import BLANK, Line, Role, Span, cells, left, line, right, spread, wrap
 from console.widgets.pane import Content, Room
 
 _STATES = {
@@ -112,8 +112,8 @@ def _stage(stage: StageView, view: RunView, width: int) -> list[Line]:
         took = f"{stage.ended - stage.began:.1f}s"
     elif stage.began is not None and not view.over:
         took = figures.duration(view.now - stage.began)
-    rows = wrap(stage.title, width - 10 - 26) or [BLANK]
     end = line(Span(_share(stage), Role.DIM), right(line(Span(took, Role.DIM)), 7))
+    rows = wrap(stage.title, width - 10 - max(10, cells(end) + 2)) or [BLANK]
     lines = [spread(line(left(line(Span(f"{glyph} {word}", role)), 10), rows[0]), end, width)]
     lines.extend(line(" " * 10, row) for row in rows[1:])
     if stage.message and stage.state in {"goes on", "begins", "failed"}:

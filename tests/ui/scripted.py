@@ -7,17 +7,20 @@ from dataclasses import dataclass, replace
 from console.diagnosis.model import DatabaseReport
 from console.errors import WalmedicError
 from console.recovery.journal import Entry
-from console.recovery.model import Availability, FirstStep, Plan, Progress, Refusal, RunResult
+from console.recovery.model import Availability, FirstStep, Outcome, Plan, Progress, Refusal, RunResult
 from console.recovery.registry import action_ids, spec_of
 from console.recovery.rehearsal.model import Rehearsal, RehearsalOutcome
 from tests.ui import captured
-from tests.ui.captured_flows import ENTRY, REHEARSAL_TOLD, REHEARSED, UNDO, UNDONE
+from tests.ui.captured_flows import DONE_ENTRY, ENTRY, REHEARSAL_TOLD, REHEARSED, UNDO, UNDONE
 
 SPECS = tuple(spec_of(action) for action in action_ids())
 PLAN = captured.RESTORE_PLAN
 DONE = replace(
     captured.RESTORE_RESULT, next_step="the sequencer is whole again: start-server applies the 6,359 rows that wait"
 )
+FREEZE = FirstStep("freeze-writer", None, "the writer goes on retrying against it; the feeds and the queue keep all")
+RESTORE = FirstStep(PLAN.action, PLAN.table, "a copy in the table can be put back")
+THEN = FirstStep("start-server", None, "it applies the 6,359 rows that wait, while every WAL is held")
 ALIVE = Refusal("server-alive", "a QuestDB server lives on this database (pid 4711)", "stop-server")
 
 
@@ -98,7 +101,8 @@ class ScriptedEngine:
         self.hold_after: int | None = None  # a run stands still after so many stages
         self.answer = threading.Event()  # what is possible is answered once this is set
         self.answer.set()
-        self.first: FirstStep | None = None
+        self.first: FirstStep | None = FREEZE  # by the dashboard's report
+        self.then: FirstStep | None = RESTORE  # by what the disk says after an action
         self.ended: Rehearsal | None = REHEARSED  # how a rehearsal ends, None while it goes on
         self.rehearsals: list[Plan] = []
         self.running: ScriptedRehearsal | None = None
@@ -107,21 +111,25 @@ class ScriptedEngine:
 
     def availability(self, table: str | None) -> Sequence[Availability]:
         """Return all actions; those that need the server down are refused while it is alive."""
+        first = "stop-server" if self.alive else PLAN.action
         assert self.answer.wait(60)
         if self.error:
             raise WalmedicError(self.error)
         return tuple(
-            Availability(spec, table, (ALIVE,) if spec.offline and self.alive else (), spec.id == PLAN.action)
+            Availability(spec, table, (ALIVE,) if spec.offline and self.alive else (), spec.id == first)
             for spec in SPECS
         )
 
     def first_step(self, report: DatabaseReport | None = None) -> FirstStep | None:
-        """Return the step that was set."""
-        return self.first
+        """Return the step that was set; none where nothing is wrong."""
+        if report is None:
+            return self.then
+        return None if report.healthy else self.first
 
     def plan(self, action: str, table: str | None = None) -> Plan:
         """Return the plan, for whatever action and table."""
         self.planned.append((action, table))
+        assert self.answer.wait(60)
         if self.error:
             raise WalmedicError(self.error)
         made = replace(self.made, rehearsed=self.made.rehearsed or self._passed())
@@ -136,6 +144,8 @@ class ScriptedEngine:
         """Note it and tell the stages."""
         if undoes:
             self.undone.append(undoes)
+        elif self.outcome.outcome is Outcome.DONE:
+            self.then = THEN
         self.launched.append((plan, phrase))
         return ScriptedRun(plan, UNDONE if undoes else self.outcome, self.hold_after)
 
@@ -149,7 +159,7 @@ class ScriptedEngine:
 
     def entry(self, entry: str) -> Entry:
         """Return an entry of the journal."""
-        return replace(ENTRY, id=entry)
+        return next((each for each in (ENTRY, DONE_ENTRY) if each.id == entry), DONE_ENTRY)
 
     def entry_plan(self, entry: str) -> Plan:
         """Return the plan of an entry."""

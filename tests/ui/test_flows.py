@@ -197,6 +197,7 @@ async def test_a_blocked_action_says_why_and_what_first_and_takes_no_phrase(
         app.arm()
         await pilot.press("a")
         await settled(pilot)
+        await typed(pilot, "restore")
         assert "a QuestDB server lives on this database" in shown(app)
         assert "first → stop-server" in shown(app)
         await pilot.press("enter")
@@ -267,7 +268,7 @@ async def test_escape_and_the_keys_of_the_bar_lead_there_and_back(
 
 async def test_help_names_every_key_and_every_action(console: MakeApp) -> None:
     app = console()
-    async with running(app, (120, 60)) as pilot:
+    async with running(app, (120, 90)) as pilot:
         await pilot.press("question_mark")
         await until(pilot, lambda: "thaw-writer" in shown(app))
         text = shown(app)
