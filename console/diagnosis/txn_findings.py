@@ -18,6 +18,8 @@ def txn_findings(facts: TableFacts) -> Iterator[Finding]:
         code = Code.UNREADABLE if unreadable else Code.TABLE_TXN_INVALID
         severity = Severity.RISK if unreadable else Severity.DAMAGE
         message = f"_txn cannot be used, so that nothing says what is applied: {what}"
+        if txn.problems and txn.problems[0].kind is ProblemKind.MISSING:
+            message = "_txn is gone: to the server this directory is no table, and nothing says what is applied"
         yield Finding(code, severity, message, file, txn.problems[0].offset if txn.problems else None)
         return
     area = txn.current

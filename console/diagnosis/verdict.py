@@ -74,7 +74,9 @@ def next_step(situation: Situation) -> NextStep:
             "_txn is set back: what of the log is applied is not certain, so copy everything before anything else",
         )
     if situation.damaged(Code.TABLE_TXN_INVALID):
-        return NextStep("capture-evidence", "_txn is damaged: copy everything; its other area may still be whole")
+        return NextStep(
+            "capture-evidence", "_txn is damaged or gone, nothing says what is applied: copy everything first"
+        )
     if situation.damaged(*_NO_LOG, *_METADATA):
         if situation.backup:
             return NextStep(
@@ -102,7 +104,9 @@ def next_step(situation: Situation) -> NextStep:
     if situation.converting and situation.waiting:
         return NextStep(None, "take _convert out of the table (keep a copy) before any start, or what waits is deleted")
     if situation.damaged(Code.OWNERSHIP_DIFFERS):
-        return NextStep(None, "give the named files back to the owner of _txn (chown), with the server stopped")
+        return NextStep(
+            None, "give the named files back to the owner of _txn (chown, chmod u+w), with the server stopped"
+        )
     if situation.suspended or situation.damaged(Code.TABLE_SUSPENDED):
         return NextStep("resume-wal", "the files are whole: let the server apply what waits")
     if situation.damaged(Code.VIEW_BEHIND):

@@ -20,7 +20,8 @@ the server's own behaviour is asserted beside. Where each damage of the document
 | V2 part removed, of what waits or of what is applied; all parts removed | part_removed, applied_part_removed, parts_removed |
 | segment removed; its events or their index cut; a column removed, cut, torn | segment_removed, events_cut, event_index_cut, column_*, data_torn |
 | lag count without lag rows, healed by a start, under a live server | lag_overflow, lag_overflow_under_a_live_server |
-| `_txn` set back to its other area, WAL purged; the log gone as well; zeroed | txn_set_back, txn_set_back_without_log; test_diagnosis_special |
+| `_txn` set back to its other area, WAL purged; the log gone as well | txn_set_back, txn_set_back_without_log |
+| `_txn` gone (its areas damaged: tests/unit/diagnosis) | test_diagnosis_special |
 | conversion marker | convert_marker |
 | view behind over filler; files of another owner | test_diagnosis_special |
 | zero pages in a column of a partition; disk against server | test_diagnosis_server |
