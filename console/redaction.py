@@ -14,7 +14,8 @@ HIDDEN: Final = "***"
 
 _NAME: Final = (
     r"(?:password|passwd|passphrase|passcode|requirepass|masterauth|(?<![a-z])pass(?![a-z])|pwd|secret|token|"
-    r"credential|(?:api|private|access|encryption|signing)[-_.]?key|authorization|(?<![a-z])auth(?![a-z]))"
+    r"credential|(?:api|private|access|account|shared|storage|encryption|signing)[-_.]?key|authorization|"
+    r"(?<![a-z])auth(?![a-z]))"
 )
 _SECRET_NAME = re.compile(_NAME, re.I)
 _PROSE = (
@@ -23,15 +24,20 @@ _PROSE = (
     r"store|that|the|to|type|was|were|will|with|wrong)\b"
 )
 
+# No run is scanned twice or without bound: a hostile line of a megabyte must cost no more than an honest one.
 # `name = value` to the end of the line, with the name's neighbours: `pg.password=…`, `"api_key": …`, `REDIS_PASS=…`.
-_ASSIGNED = re.compile(rf"({_NAME}[\w.-]*[\"'\]`]*[ \t]*(?:=>|[:=])[ \t]*)(\S[^\r\n]*)", re.I)
+_ASSIGNED = re.compile(rf"({_NAME}[\w.-]{{0,80}}+[\"'\]`]{{0,3}}[ \t]{{0,80}}+(?:=>|[:=])[ \t]*)(\S[^\r\n]*)", re.I)
 # `requirepass value` of a configuration file: the name begins the line.
-_DIRECTIVE = re.compile(rf"^([ \t]*[\w.-]*{_NAME}[\w.-]*[ \t]+)(?![:=])(\S[^\r\n]*)", re.I | re.M)
+_DIRECTIVE = re.compile(
+    rf"^([ \t]{{0,80}}+[\w.-]{{0,80}}{_NAME}[\w.-]{{0,80}}+[ \t]{{1,80}}+)(?![:=])(\S[^\r\n]*)", re.I | re.M
+)
 # `… with password value …` of a log.
 _SPOKEN = re.compile(
     rf"\b((?:password|passphrase|passwd|secret|api key)[ \t]+(?:is[ \t]+)?)(?!{_PROSE})([^\s,;]+)", re.I
 )
-_URL = re.compile(r"\b([a-z][a-z0-9+.-]*://)([^\s/\"'<>@]*(?:/[^\s\"'<>@]*)?)@", re.I)
+_URL = re.compile(r"(?<![a-z0-9+.-])([a-z][a-z0-9+.-]{0,40}://)([^\s/\"'<>@]{0,500}(?:/[^\s\"'<>@]{0,500})?)@", re.I)
+# `user:value@host` without a scheme.
+_LOGIN = re.compile(r"(?<![\w/.+:-])([a-z][\w.+-]{0,60}:)([^\s:/@\"'<>()\[\]]{3,200})@(?=[a-z0-9])", re.I)
 _KEY_BLOCK = re.compile(r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?(?:-----END \1-----|\Z)", re.S)
 _TOKENS = re.compile(
     r"\b(?:(?:Bearer|Basic)\s+[A-Za-z0-9+/=._~-]{8,}|xox[a-z]-[\w-]{8,}|gh[pousr]_\w{16,}|github_pat_\w{16,}|"
@@ -41,16 +47,20 @@ _CONTINUED = re.compile(r"\\\r?\n[ \t]*")
 _ENVIRONMENT = re.compile(r"^([ \t]*Environment[ \t]*=[ \t]*)([^\r\n]*)", re.M)
 _ASSIGNMENT = re.compile(r"""("[^"]*"|'[^']*'|\S+)""")
 _COMMAND = re.compile(
-    r"^([ \t]*(?:Exec\w+=|command=|Command Line:|java_command:|jvm_args:|\w*JAVA_\w+=)[ \t]*)([^\r\n]*)", re.M
+    r"^([ \t]*(?:Exec\w+=|command=|Command Line:|java_command:|jvm_args:|\w{0,40}JAVA_\w{1,80}=)[ \t]*)([^\r\n]*)", re.M
 )
 _HARMLESS_VARIABLE = re.compile(
     r"JAVA_HOME|JAVA_VERSION|JDK_HOME|LANG|LC_\w+|TZ|PATH|LD_LIBRARY_PATH|QDB_\w+|SHELL|DISPLAY"
 )
-_OPTIONS_VARIABLE = re.compile(r"\w*JAVA_\w*OPT\w*|JVM_OPTS|JDK_JAVA_OPTIONS|CLASSPATH")
+_OPTIONS_VARIABLE = re.compile(r"\w{0,40}JAVA_\w{0,40}OPT\w{0,40}|JVM_OPTS|JDK_JAVA_OPTIONS|CLASSPATH")
 _HOME = re.compile(r"/(home|Users|media|run/media)/(?!<)[^/\s:\"'\[\]<>,;]+")
-_MAIL = re.compile(r"\b[\w.+-]+@(?:[\w-]+\.)+(?!service\b|slice\b|socket\b|timer\b|scope\b|target\b)[a-z]{2,}\b", re.I)
+_MAIL = re.compile(
+    r"(?<![\w.+-])[\w.+-]{1,80}+@(?:[\w-]{1,80}+\.){1,10}(?!service\b|slice\b|socket\b|timer\b|scope\b|target\b)[a-z]{2,20}\b",
+    re.I,
+)
 _BYTE = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
 _ADDRESS = re.compile(rf"(?<![\w.])(?!127\.|0\.0\.0\.0)(?:{_BYTE}\.){{3}}{_BYTE}(?![\w.])")
+_ADDRESS_6 = re.compile(r"(?<![\w:.])(?:[23][0-9a-f]{3}|f[cd][0-9a-f]{2}|fe80):[0-9a-f:]{2,34}(?![\w:])", re.I)
 
 _LEAST_LEARNED = 4  # characters: shorter values would take half of every other word
 _WORDS = "admin daemon default demo false group guest host localhost nobody none null questdb quest qdb redis root"
@@ -99,6 +109,7 @@ class Redactor:
         text = _KEY_BLOCK.sub(lambda _: self._hid("secret"), text)
         text = _COMMAND.sub(lambda found: found[1] + self.command(found[2]), text)
         text = _URL.sub(self._url, text)
+        text = _LOGIN.sub(lambda found: f"{found[1]}{self._took(found[2])}@", text)
         text = _ASSIGNED.sub(self._assigned, text)
         text = _SPOKEN.sub(lambda found: found[1] + self._took(found[2]), text)
         text = _TOKENS.sub(lambda found: self._took(found[0]), text)
@@ -116,15 +127,21 @@ class Redactor:
         """Return a command line without the values of options that look like secrets."""
         shown: list[str] = []
         hide_next = False
+        login = False
         for word in _URL.sub(self._url, words).split():
             name, equals, value = word.partition("=")
             if hide_next and not word.startswith("-"):
                 shown.append(self._took(word))
                 hide_next = False
                 continue
+            if login and ":" in word:
+                shown.append(f"{word.partition(':')[0]}:{self._took(word.partition(':')[2])}")
+                login = False
+                continue
             secret = _SECRET_NAME.search(name) is not None
-            # `-a` is how redis-cli takes a password.
+            # `-a` is how redis-cli takes a password, `-u user:password` how curl does.
             hide_next = not equals and ((secret and name.startswith("-")) or (word == "-a" and "redis" in words))
+            login = word in ("-u", "--user")
             shown.append(f"{name}={self._took(value)}" if secret and equals and value else word)
         return " ".join(shown)
 
@@ -150,7 +167,8 @@ class Redactor:
                 text = pattern.sub(lambda _, p=path: self._instead(self._places[p], "path"), text)  # type: ignore[misc]
         text = _HOME.sub(lambda found: self._instead(f"/{found[1]}/<user>", "path"), text)
         text = _MAIL.sub(lambda _: self._instead("<mail>", "name"), text)
-        text = _ADDRESS.sub(lambda _: self._instead("<address>", "name"), text)
+        for address in (_ADDRESS, _ADDRESS_6):
+            text = address.sub(lambda _: self._instead("<address>", "name"), text)
         if self._named is not None:
             text = self._named.sub(lambda found: self._instead(self._people[found[0]], "name"), text)
         return text

@@ -3,24 +3,28 @@
 import datetime
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from console.errors import WalmedicError
-from console.questdb.layout import SEQUENCER
+from console.questdb.layout import SEQUENCER, DatabaseRoot
 from console.recovery.execution import read_entry_plan
 from console.recovery.journal import Entry, Journal
+from console.recovery.locks import StationLock
 from console.recovery.model import Claim, Outcome, Plan
+from console.recovery.policy import root_key
 from console.recovery.state import StateDir
 from console.reporting.events import Event, Kind
 from console.text import clean_line, plural
+
+RUNNING: Final = "running"
 
 
 @dataclass(frozen=True, slots=True)
 class Deed:
     """One entry of the journal; times in epoch seconds. `plan` is None where its folder is gone.
 
-    `outcome` is a word of Outcome, `running` and `undone` added; `claims` are the proof, as it was journalled.
+    `outcome` is a word of Outcome, `undone` and RUNNING added; `claims` are the proof, as it was journalled.
     """
 
     entry: str
@@ -46,6 +50,11 @@ class Deed:
     def title(self) -> str:
         """Return e.g. `rebuild-sequencer market_orderbook`."""
         return f"{self.action} {self.undoes or self.table or ''}".rstrip()
+
+    @property
+    def command(self) -> str:
+        """Return the command that does it, or goes on with it where it was cut off."""
+        return f"walmedic {'' if self.undoes else 'run '}{self.title}"
 
     @property
     def rows(self) -> str:
@@ -83,15 +92,19 @@ class Deed:
         }
 
 
-def deeds_of(state: StateDir, journal: Journal, root: tuple[int, int]) -> tuple[Deed, ...]:
-    """Return what was done on the database with that device and inode, oldest first. Raises JournalError."""
+def deeds_of(state: StateDir, journal: Journal, database: DatabaseRoot) -> tuple[Deed, ...]:
+    """Return what was done on this very database, by device and inode, oldest first. Raises JournalError, OSError."""
+    root = root_key(database.db)
     entries = [entry for entry in journal.entries() if entry.root == root]
     undone = {
         str(entry.intent.get("undoes"))
         for entry in entries
         if entry.outcome is not None and entry.outcome.get("outcome") == Outcome.DONE
     }
-    return tuple(_deed(state, entry, undone) for entry in entries)
+    deeds = [_deed(state, entry, undone) for entry in entries]
+    if deeds and deeds[-1].outcome == Outcome.UNFINISHED and StationLock(state, database.db).holder() is not None:
+        deeds[-1] = replace(deeds[-1], outcome=RUNNING)
+    return tuple(deeds)
 
 
 def rows_proven(deeds: Sequence[Deed], table: str) -> int | None:

@@ -21,9 +21,8 @@ from console.probes.services import ServicesProbe
 from console.questdb.layout import DatabaseRoot
 from console.recovery.journal import Journal
 from console.recovery.model import Outcome
-from console.recovery.policy import root_key
 from console.recovery.state import StateDir
-from console.reporting.deeds import Deed, deeds_of
+from console.reporting.deeds import RUNNING, Deed, deeds_of
 from console.reporting.events import Event
 from console.reporting.service_logs import ServiceLogs, service_logs
 from console.reporting.timeline import timeline
@@ -79,7 +78,7 @@ def read_incident(settings: Settings, *, journal_directory: Path | None = None) 
     state = StateDir(settings.state_path)
     journal = Journal(state)
     nothing: tuple[Deed, ...] = ()
-    deeds = _or(missing, "the journal", nothing, lambda: deeds_of(state, journal, root_key(database.db)))
+    deeds = _or(missing, "the journal", nothing, lambda: deeds_of(state, journal, database))
     logs = ServiceLogs()
     samples: tuple[Sample[Any], ...] = ()
     if settings.bare:
@@ -109,8 +108,9 @@ def read_incident(settings: Settings, *, journal_directory: Path | None = None) 
 
 def left_to_do(incident: Incident) -> tuple[str, ...]:
     """Return what is still to be done, the most pressing first; nothing where the incident is over."""
-    left = [
-        f"finish what was cut off: {deed.title} (walmedic run {deed.title}, entry {deed.entry})"
+    left = [f"wait for {deed.title}, which runs now" for deed in incident.deeds if deed.outcome == RUNNING]
+    left += [
+        f"finish what was cut off: {deed.command} (entry {deed.entry})"
         for deed in incident.deeds
         if deed.outcome == Outcome.UNFINISHED
     ]

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ from console.text import clean, clean_line, plural
 
 MOST: Final = 2 << 20
 """Bytes of one part; a document that is longer is left out, a text is cut."""
-_MOST_CAUSES, _MOST_TABLES, _LAST_ENTRIES = 12, 40, 60
+_MOST_CAUSES, _MOST_TABLES, _MOST_UNITS, _LAST_ENTRIES = 12, 40, 40, 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ class Collector:
 
     def _configuration(self) -> None:
         files = [(path, f"configuration/{path.name}") for path in configuration_files(self._incident.database)]
-        for path in unit_files(self._incident):
+        for path in islice(unit_files(self._incident), _MOST_UNITS):
             folder = f"{path.parent.name}/" if path.parent.name.endswith(".d") else ""
             files.append((path, f"units/{folder}{path.name}"))
         for path, name in files:
@@ -190,10 +191,9 @@ class Collector:
         }
 
     def _plans(self) -> None:
-        for table in self._incident.tables.tables:
-            action = table.next_step.action
-            if action is None:
-                continue
+        waiting = [table for table in self._incident.tables.tables if table.next_step.action is not None]
+        for table in waiting[:_MOST_TABLES]:
+            action = str(table.next_step.action)
             name = f"plans/{action}-{_file_name(table.directory)}.json"
             self._document(name, f"walmedic plan {action}", partial(self._plan, action, table.table))
 

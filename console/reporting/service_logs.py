@@ -70,33 +70,38 @@ def _from_journal(settings: Settings, since: float | None, directory: Path | Non
     excerpts: list[Excerpt] = []
     missing: list[str] = []
     user = settings.services.backend == "systemd-user"
-    base = ["journalctl", "--no-pager", "--quiet", *([f"--directory={directory}"] if directory else [])]
+    base = ["journalctl", "--no-pager", *([f"--directory={directory}"] if directory else [])]
+    hidden = ""
     for unit in settings.services.units:
         name = unit.name if "." in unit.name else f"{unit.name}.service"
         asked = [*base, "--output=json", f"--lines={_MOST_EVENTS}", *([f"--since=@{int(since)}"] if since else [])]
         try:
-            said = _output([*asked, f"{'USER_UNIT' if user else 'UNIT'}={name}"])
+            said, complaint = _output([*asked, f"{'USER_UNIT' if user else 'UNIT'}={name}"])
+            hidden = hidden or complaint
             events += _manager_events(said, clean_line(unit.name))
             if unit.role is Role.DATABASE:
                 # What an expert asks for, in the words of the command that the operator would type.
                 lines = [f"--lines={_MOST_LINES}", "--output=short-iso", "--no-hostname"]
                 which = f"--user-unit={name}" if user else f"--unit={name}"
-                text = _output([*base, "--boot", *lines, which])
+                text, _ = _output([*base, "--boot", *lines, which])
                 shown = f"journalctl {'--user-unit ' if user else '-u '}{clean_line(unit.name)} -b"
                 excerpts.append(
                     Excerpt(f"journal.{clean_line(unit.name)}", shown, text[-MOST_OF_A_LOG:], len(text) > MOST_OF_A_LOG)
                 )
         except ServiceError as error:
             missing.append(f"the journal of {clean_line(unit.name)}: {error}")
+    missing += [f"a part of the journal: {hidden}"] if hidden else []
     return ServiceLogs(tuple(events), tuple(excerpts), tuple(missing))
 
 
-def _output(argv: list[str]) -> str:
+def _output(argv: list[str]) -> tuple[str, str]:
+    """Return what journalctl wrote, and what it said of messages that this user may not see."""
     finished = run(argv, _ASKED)
     if finished.status:
         said = clean_line(finished.error, 200) or f"exit {finished.status}"
         raise ServiceError(f"journalctl failed: {said}")
-    return finished.output
+    hint = "not seeing messages" in finished.error
+    return finished.output, "this user may not see all of it; the group systemd-journal may" if hint else ""
 
 
 def _manager_events(output: str, unit: str) -> Iterator[Event]:
