@@ -11,7 +11,7 @@ from console.recovery.steps import RunContext, StepError, register
 from console.recovery.verification import purge_interval, table_claims, wait_until_applied
 from console.recovery.wal_locks import WalLocks
 from console.services.control import ServiceControl
-from console.services.model import ServiceError, UnitState
+from console.services.model import ServiceError
 from console.settings import Unit
 from console.text import plural
 
@@ -178,10 +178,7 @@ def down_claims(run: RunContext, names: list[str]) -> tuple[Claim, ...]:
         samples = control(run).states([unit for unit in run.settings.services.units if unit.name in names])
     except ServiceError as error:
         return (Claim(f"{', '.join(names)} stopped", "stopped", str(error), ok=False),)
-    return tuple(
-        Claim(f"{s.name} is stopped", "stopped", s.state.value, s.state in (UnitState.DOWN, UnitState.FAILED))
-        for s in samples
-    )
+    return tuple(Claim(f"{s.name} is stopped", "stopped", s.state.value, s.stopped) for s in samples)
 
 
 for _step in (StopUnits(), HoldWal(), StartServer(), VerifyTables(), AwaitSweep()):

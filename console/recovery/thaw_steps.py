@@ -9,7 +9,6 @@ from console.recovery.queue import Queue, Waiting
 from console.recovery.server_sql import Server, SqlError, quoted
 from console.recovery.service_steps import control, units_named
 from console.recovery.steps import RunContext, StepError, register
-from console.services.model import UnitState
 from console.text import clean_line, plural
 
 _PAUSE = 0.5
@@ -133,7 +132,7 @@ class WatchBacklog:
 
     def _alive(self, stage: Stage, run: RunContext) -> None:
         for sample in control(run).states(units_named(run, stage)):
-            if sample.state in (UnitState.DOWN, UnitState.FAILED):
+            if sample.stopped:
                 raise StepError(f"{sample.name} ended ({sample.result or sample.state}); its log says why")
 
     def _tables_well(self, run: RunContext) -> None:

@@ -22,6 +22,7 @@ from console.settings import Unit
 from console.text import clean, clean_line
 
 _ANSWER = 5.0  # seconds for anything that only asks
+_RESTARTED_BY = 2.5  # seconds after which supervisord, which looks once per second, will not restart what has ended
 _SHUTTING_DOWN, _BAD_NAME, _ABNORMAL, _SPAWN_ERROR, _ALREADY_STARTED, _NOT_RUNNING = 6, 10, 40, 50, 60, 70
 _STOPPED, _EXITED, _BACKOFF, _FATAL = 0, 100, 30, 200  # process states of supervisor/states.py
 _STATES = {
@@ -85,13 +86,23 @@ class SupervisorControl:
             return clean(str(server.call("readLog", -most, 0)))
 
     def stop(self, unit: str, timeout: float = 60.0) -> None:
-        """Stop `unit`; supervisord answers once its process is gone."""
+        """Stop `unit`; supervisord answers once its process is gone.
+
+        Of one that has just ended by itself it says NOT_RUNNING, and starts it again a moment later where autorestart
+        is set: so what is not stopped by us is watched for longer than that takes.
+        """
+        deadline = time.monotonic() + timeout
         with self._connect(timeout) as server:
-            try:
-                server.call("stopProcess", unit)
-            except _Fault as fault:
-                if fault.code != _NOT_RUNNING:
-                    raise self._refusal("stop", unit, fault) from None
+            while True:
+                try:
+                    server.call("stopProcess", unit)
+                except _Fault as fault:
+                    if fault.code != _NOT_RUNNING:
+                        raise self._refusal("stop", unit, fault) from None
+                if self._stays_down(server, unit):
+                    return
+                if time.monotonic() > deadline:
+                    raise ServiceError(f"supervisord starts {unit} again and again; set autorestart=false for it")
 
     def start(self, unit: str, timeout: float = 60.0) -> None:
         """Start `unit`; supervisord answers once it has stayed up for its `startsecs`."""
@@ -114,6 +125,15 @@ class SupervisorControl:
         if verb in ("mask", "unmask"):
             return ""
         return shlex.join(["supervisorctl", "-s", f"unix://{self.path}", verb, unit])
+
+    def _stays_down(self, server: "_Server", unit: str) -> bool:
+        """Return whether `unit` is down and supervisord will not start it again by itself."""
+        until = time.monotonic() + _RESTARTED_BY
+        while (state := server.call("getProcessInfo", unit)["state"]) == _EXITED:
+            if time.monotonic() > until:
+                return True
+            time.sleep(0.1)
+        return state in (_STOPPED, _FATAL)
 
     def _until_up(self, server: "_Server", unit: str, timeout: float) -> None:
         """Wait for a process that supervisord had begun to start already."""

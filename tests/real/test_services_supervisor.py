@@ -1,5 +1,6 @@
 """Services under a real supervisord: every state, restarts counted from its log, start and stop, gone and back."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -31,6 +32,11 @@ autostart=false
 [program:quick]
 command=sh -c 'exit 3'
 startretries=1
+autostart=false
+[program:looping]
+command=false
+startsecs=0
+autorestart=true
 autostart=false
 [program:once]
 command=sh -c 'sleep 1.1; exit 4'
@@ -109,6 +115,19 @@ def test_one_that_ended_badly_and_is_not_restarted(control: SupervisorControl) -
     control.start("once")
     sample = wait_for(control, "once", UnitState.FAILED)
     assert (sample.result, sample.loop) == ("exit 4", "")
+
+
+def test_one_that_loops_without_a_pause_is_stopped_for_good(control: SupervisorControl) -> None:
+    """With startsecs=0 there is no BACKOFF: between two runs it is EXITED, where supervisord refuses to stop it."""
+    for number in range(8):
+        with contextlib.suppress(ServiceError):  # "started and ended again": it goes on all the same
+            control.start("looping")
+        time.sleep(0.05 * number)
+        control.stop("looping")
+        until = time.monotonic() + 0.3
+        while time.monotonic() < until:
+            assert state_of(control, "looping").stopped
+            time.sleep(0.02)
 
 
 def test_killed_from_outside(control: SupervisorControl) -> None:

@@ -5,7 +5,6 @@ from console.recovery.plans import make_plan
 from console.recovery.registry import PlanContext
 from console.recovery.service_steps import down_claims
 from console.recovery.steps import RunContext
-from console.services.model import UnitState
 from console.settings import Role
 
 SPEC = ActionSpec(
@@ -24,7 +23,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     del table
     units = [unit for unit in context.settings.services.units if unit.role is Role.WRITER]
     samples = context.services.states(units) if context.services is not None else ()
-    running = [s.name for s in samples if s.state is not UnitState.DOWN]
+    running = [s.name for s in samples if not s.stopped]
     feeds = ", ".join(context.settings.services.named(Role.FEED))
     services = context.services
     stages = (

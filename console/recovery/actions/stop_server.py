@@ -6,7 +6,6 @@ from console.recovery.plans import make_plan
 from console.recovery.registry import PlanContext
 from console.recovery.service_steps import down_claims
 from console.recovery.steps import RunContext
-from console.services.model import UnitState
 from console.settings import Role, Unit
 
 SPEC = ActionSpec(
@@ -25,7 +24,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     del table
     units = [unit for unit in context.settings.services.units if unit.role is Role.DATABASE]
     samples = context.services.states(units) if context.services is not None else ()
-    held = all(s.state is UnitState.DOWN and (s.masked or not _can_mask(context)) for s in samples)
+    held = all(s.stopped and (s.masked or not _can_mask(context)) for s in samples)
     stages = () if samples and held and context.server_down else (_stage(context, units),)
     stated = ", ".join(f"{s.name} is {s.state}{' (held)' if s.masked else ''}" for s in samples)
     return make_plan(
