@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.widget import Widget
 
+from console.probes.aftermath import aftermath
 from console.probes.flow import flow as flow_of
 from console.settings import Settings
 from console.widgets.frames import Box
@@ -190,7 +191,7 @@ class Dashboard(FramedScreen):
             "tables": tables.TablesView(
                 source("tables"), self.console.first_step, source("wal"), source("server", not settings.bare)
             ),
-            "crashes": source("crashes"),
+            "crashes": crashes.CrashesView(source("crashes"), aftermath(state)),
             "services": services.ServicesView(source("services", _has_services(settings)), self._service),
             "backlog": source("backlog", bool(settings.redis.streams)),
             "flow": flow_of(state, settings, now) if state.readings else None,

@@ -13,7 +13,7 @@ from textual.worker import Worker
 from console.errors import WalmedicError
 from console.probes.log_tail import LogTail
 from console.widgets.frames import Box
-from console.widgets.line import Line, Role, Span, line
+from console.widgets.line import Line, Role, Span, cells, line
 from console.widgets.pane import Bar, Framed, Pane
 from console.widgets.phrase import PhraseField
 from screens.frame import FramedScreen
@@ -156,7 +156,12 @@ class UnitLog(FramedScreen):
             role = Role.CURSOR if name == self._unit else Role.DIM
             mark = services.mark(states[name]) if name in states else ()
             parts.append(line(Span(f" {name} ", role), " ", mark, "  "))
-        return line(" ", *parts) if parts else line(" ", Span("no service is configured here", Role.DIM))
+        if not parts:
+            return line(" ", Span("no service is configured here", Role.DIM))
+        names = self._names()
+        if sum(map(cells, parts)) >= self.size.width and self._unit in names:
+            parts = parts[max(0, names.index(self._unit) - 1) :]  # the one that is shown must be in sight
+        return line(" ", *parts)
 
     def _draw_changes(self) -> None:
         if self._changed and not self.console.paused:

@@ -1,5 +1,6 @@
 """The crash probe: the hs_err logs of the data root, counted, grouped by cause, and since when they come."""
 
+import re
 from pathlib import Path
 
 from console.diagnosis.crashes import CrashGroup, CrashReport, CrashWatch, crash_logs_in
@@ -10,6 +11,7 @@ from console.questdb.layout import DatabaseRoot
 from console.settings import Settings
 
 _BUCKETS = 24
+_PID = re.compile(r"hs_err_pid([0-9]{1,9})\.log$")
 
 
 class CrashesProbe:
@@ -41,7 +43,13 @@ class CrashesProbe:
         return Sample(
             self.name,
             Status.DEGRADED if unusable else Status.OK,
-            CrashesSample(report.total, tuple(map(_cause, report.groups)), report.last_at, _all_buckets(report)),
+            CrashesSample(
+                report.total,
+                tuple(map(_cause, report.groups)),
+                report.last_at,
+                _all_buckets(report),
+                _last_pid(report),
+            ),
             unusable[0] if unusable else "",
         )
 
@@ -68,6 +76,13 @@ def _cause(group: CrashGroup) -> CrashCause:
         explanation=group.explanation,
         per_bucket=buckets(group.times, _BUCKETS),
     )
+
+
+def _last_pid(report: CrashReport) -> int | None:
+    """Return the process that the newest log is of, as the JVM names the file; None under another -XX:ErrorFile."""
+    newest = max(report.groups, key=lambda group: group.last_at, default=None)
+    found = _PID.search(newest.logs[-1]) if newest is not None and newest.logs else None
+    return int(found[1]) if found else None
 
 
 def _all_buckets(report: CrashReport) -> tuple[int, ...]:

@@ -89,6 +89,7 @@ class CrashesSample:
     causes: tuple[CrashCause, ...]
     last_at: float | None
     per_bucket: tuple[int, ...] = ()  # counts over the time from first to last, oldest first, for the sparkline
+    last_pid: int | None = None  # the process that the newest log is of
 
 
 @dataclass(frozen=True, slots=True)

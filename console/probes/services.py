@@ -27,6 +27,7 @@ class ServicesProbe:
         self._worker = Worker(self.name)
         self._restarts: dict[str, Slope] = {}
         self._ended: dict[str, str] = {}
+        self._pids: dict[str, tuple[int | None, int | None]] = {}  # the newest process, and the one before it
 
     async def read(self) -> Sample[ServicesSample]:
         """Take one sample."""
@@ -61,8 +62,13 @@ class ServicesProbe:
         if unit.result and unit.state is not UnitState.UP:
             self._ended[unit.name] = unit.result
         rate = self._restarts.setdefault(unit.name, Slope(_RATE_WINDOW, _SAMPLES_KEPT)).rate(now, unit.restarts)
+        last, before = self._pids.get(unit.name, (None, None))
+        if unit.pid is not None and unit.pid != last:
+            last, before = unit.pid, last
+            self._pids[unit.name] = last, before
         return dataclasses.replace(
             unit,
+            pid_before=last if unit.pid is None else before,
             result=unit.result or self._ended.get(unit.name, ""),
             restart_rate=None if rate is None else rate * 60,
         )

@@ -42,6 +42,7 @@ class UnitSample:
     loop: str = ""
     masked: bool = False
     restart_rate: float | None = None  # per minute, where it was watched long enough
+    pid_before: int | None = None  # of the run before, where that was watched
 
     @property
     def stopped(self) -> bool:

@@ -1,33 +1,28 @@
-"""Figures three lines high, for the one number that must be read from across the room."""
+"""Figures three lines high, for the one number that must be read from across the room.
 
-# Five rows of three or five cells, `#` where it is drawn; two of them stand on one line, the last one alone.
+Seven segments of underscores and bars: every terminal and every font has these.
+"""
+
 _SHAPES = {
-    "0": ("###", "# #", "# #", "# #", "###"),
-    "1": (" # ", "## ", " # ", " # ", "###"),
-    "2": ("###", "  #", "###", "#  ", "###"),
-    "3": ("###", "  #", "###", "  #", "###"),
-    "4": ("# #", "# #", "###", "  #", "  #"),
-    "5": ("###", "#  ", "###", "  #", "###"),
-    "6": ("###", "#  ", "###", "# #", "###"),
-    "7": ("###", "  #", "  #", "  #", "  #"),
-    "8": ("###", "# #", "###", "# #", "###"),
-    "9": ("###", "# #", "###", "  #", "###"),
-    "d": ("  #", "  #", "###", "# #", "###"),
-    "h": ("#  ", "#  ", "###", "# #", "# #"),
-    "m": ("     ", "     ", "#####", "# # #", "# # #"),
-    "s": ("   ", " ##", " # ", "  #", " ##"),
-    "?": ("###", "  #", " ##", "   ", " # "),
-    " ": ("  ", "  ", "  ", "  ", "  "),
+    "0": (" _ ", "| |", "|_|"),
+    "1": ("   ", "  |", "  |"),
+    "2": (" _ ", " _|", "|_ "),
+    "3": (" _ ", " _|", " _|"),
+    "4": ("   ", "|_|", "  |"),
+    "5": (" _ ", "|_ ", " _|"),
+    "6": (" _ ", "|_ ", "|_|"),
+    "7": (" _ ", "  |", "  |"),
+    "8": (" _ ", "|_|", "|_|"),
+    "9": (" _ ", "|_|", " _|"),
+    "d": ("   ", " _|", "|_|"),
+    "h": ("   ", "|_ ", "| |"),
+    "m": ("     ", " _ _ ", "| | |"),
+    "s": ("   ", " _ ", "_\\ "),
+    "?": (" _ ", " _|", " . "),
 }
-_HALVES = {(True, True): "█", (True, False): "▀", (False, True): "▄", (False, False): " "}
 
 
 def large(text: str) -> tuple[str, str, str]:
     """Return `text` (digits and the letters of a duration) as three lines of equal width."""
-    rows = [" ".join(_SHAPES.get(character, _SHAPES["?"])[row] for character in text) for row in range(5)]
-    rows.append(" " * len(rows[0]))
-    first, second, third = (
-        "".join(_HALVES[upper == "#", lower == "#"] for upper, lower in zip(rows[at], rows[at + 1], strict=True))
-        for at in (0, 2, 4)
-    )
+    first, second, third = (" ".join(_SHAPES.get(each, _SHAPES["?"])[row] for each in text) for row in range(3))
     return first, second, third

@@ -148,6 +148,13 @@ def hanging(label: Line, text: str, width: int, role: Role = Role.PLAIN) -> list
     return [line(label, rest[0]), *(line(" " * start, more) for more in rest[1:])]
 
 
+def fold(content: Line, width: int) -> list[Line]:
+    """Return a line that is too long as several: its last span is wrapped beside those before it."""
+    if cells(content) <= width or not content:
+        return [content]
+    return hanging(content[:-1], content[-1].text, width, content[-1].role)
+
+
 def join(parts: Iterable[Line], between: Line) -> Line:
     """Return the non-empty `parts` in one line with `between` between them."""
     joined: Line = ()

@@ -13,7 +13,7 @@ from textual.widget import Widget
 
 from console.widgets import glyphs
 from console.widgets.frames import Box, Frame, frames
-from console.widgets.line import BLANK, Line, Role, Span, bounded, cells, crop, left, line, recast
+from console.widgets.line import BLANK, Line, Role, Span, bounded, cells, crop, fold, left, line, recast
 
 
 class LineWidget(Widget):
@@ -58,23 +58,27 @@ class LineWidget(Widget):
             before = old[y] if y < len(old) else BLANK
             after = rows[y] if y < len(rows) else BLANK
             if before != after:
-                self.refresh(_difference(before, after, y, self.size.width))
+                self.refresh(*_differences(before, after, y, self.size.width))
 
 
-def _difference(before: Line, after: Line, y: int, width: int) -> Region:
+_APART = 8  # equal cells that are worth an interruption of a paint
+
+
+def _differences(before: Line, after: Line, y: int, width: int) -> list[Region]:
     """Return the cells of row `y` in which two lines differ; the whole row where a wide character is in it."""
     old = [(character, span.role) for span in before for character in span.text]
     new = [(character, span.role) for span in after for character in span.text]
     if len(old) != cells(before) or len(new) != cells(after):
-        return Region(0, y, width, 1)
-    start = 0
-    while start < min(len(old), len(new)) and old[start] == new[start]:
-        start += 1
-    end = max(len(old), len(new))
-    if len(old) == len(new):
-        while end > start and old[end - 1] == new[end - 1]:
-            end -= 1
-    return Region(start, y, max(1, end - start), 1)
+        return [Region(0, y, width, 1)]
+    runs: list[tuple[int, int]] = []
+    for x in range(max(len(old), len(new))):
+        if x < len(old) and x < len(new) and old[x] == new[x]:
+            continue
+        if runs and x - runs[-1][1] < _APART:
+            runs[-1] = (runs[-1][0], x + 1)
+        else:
+            runs.append((x, x + 1))
+    return [Region(first, y, end - first, 1) for first, end in runs]
 
 
 class Bar(LineWidget):
@@ -106,6 +110,11 @@ class Content:
     more: str = "more"
 
 
+def _alert(content: Content, width: int) -> list[Line]:
+    """Return what is wrong as lines, none where nothing is."""
+    return fold(content.alert, width) if content.alert else []
+
+
 Builder = Callable[[Any, Room], Content]
 _UNBOUNDED = 10_000
 
@@ -127,7 +136,7 @@ class Pane(LineWidget):
         if self._view is None:
             return 1
         content = self._builder(self._view, Room(width, _UNBOUNDED, open))
-        return len(content.lines) + bool(content.alert)
+        return len(content.lines) + len(_alert(content, width))
 
     def place(self, frame: Frame, *, open: bool) -> None:
         """Take a place on the screen and draw the text for it."""
@@ -161,12 +170,15 @@ class Pane(LineWidget):
         height = box.inner_height
         content = self._builder(self._view, Room(box.inner_width, height + self.scroll_line, self._open))
         text = list(content.lines)[self.scroll_line :]
-        if content.alert:
-            # What was last known stays in sight as far as it can: no line is spent on saying that there is more.
-            text = [*text[: height - 1], content.alert] if height > 1 else [content.alert]
-        text = bounded(text, height, content.more)
+        alert = _alert(content, box.inner_width)
+        if len(text) + len(alert) > height and len(alert) > 1:
+            alert = [crop(content.alert, box.inner_width)]
         if content.faded:
-            text = [recast(row, Role.DIM) if row is not content.alert else row for row in text]
+            text = [recast(row, Role.DIM) for row in text]
+        if alert:
+            # What was last known stays in sight as far as it can: no line is spent on saying that there is more.
+            text = [*text[: max(0, height - len(alert))], *alert]
+        text = bounded(text, height, content.more)
         rows = [self._rule(content)] if box.rule else []
         for y in range(box.rule, box.height):
             row = text[y - box.rule] if y - box.rule < len(text) else BLANK

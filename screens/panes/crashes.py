@@ -1,41 +1,104 @@
 """Crashes: how many, of how many causes, whether it still bleeds, and what each is tied to."""
 
+from dataclasses import dataclass
+
+from console.probes.aftermath import Aftermath
 from console.probes.sample import CrashCause, CrashesSample
 from console.text import plural
 from console.widgets import figures, glyphs
-from console.widgets.line import BLANK, Line, Role, Span, hanging, line, spread, wrap
+from console.widgets.large import large
+from console.widgets.line import Line, Role, Span, crop, hanging, line, spread, wrap
 from console.widgets.pane import Content, Room
 from screens.panes.reading import Source, alert, note
 
 _BLEEDING = 45.0  # seconds since the last crash below which the loop is taken to go on
+_LARGE_WIDTH, _LARGE_HEIGHT = 44, 9  # cells and lines from which on the time since the last crash is drawn large
 
 
-def build(source: Source[CrashesSample], room: Room) -> Content:
+@dataclass(frozen=True, slots=True)
+class CrashesView:
+    """The crashes, and what followed the last one."""
+
+    source: Source[CrashesSample]
+    after: Aftermath | None = None
+
+
+def build(view: CrashesView, room: Room) -> Content:
     """Return the crashes pane."""
+    source = view.source
     sample = source.data
     if sample is None:
         return Content("crashes", (), note(source), alert(source, "crashes"))
     if not sample.total:
         lines: tuple[Line, ...] = (line(Span(f"{glyphs.OK} none", Role.OK), Span("  no hs_err log", Role.DIM)),)
         return Content("crashes", lines, note(source), alert(source, "crashes"), source.stale)
-    text = _summary(sample, source.now, room.width)
-    for cause in sample.causes:
-        text.extend(_open(cause, room.width) if room.open else _brief(cause, room.width, room.height - len(text)))
+    if room.open and room.width >= _LARGE_WIDTH and room.height >= _LARGE_HEIGHT:
+        text = _large(sample, source.now, room.width)
+    else:
+        text = _summary(sample, source.now, room.width)
+    if room.open:
+        for cause in sample.causes:
+            text.extend(_open(cause, room.width, alone=len(sample.causes) == 1))
+        text.extend(_after(view.after, room.width))
+    else:
+        for cause in sample.causes:
+            text.extend(_brief(cause, room.width, room.height - len(text)))
     return Content("crashes", tuple(text), note(source), alert(source, "crashes"), source.stale)
 
 
-def _summary(sample: CrashesSample, now: float, width: int) -> list[Line]:
-    since = now - sample.last_at if sample.last_at is not None else None
-    bleeding = since is not None and since < _BLEEDING
+def _head(sample: CrashesSample, width: int) -> Line:
     causes = "one cause" if len(sample.causes) == 1 else plural(len(sample.causes), "cause")
     head = line(Span(f"{glyphs.BAD} {plural(sample.total, 'crash', 'crashes')}", Role.BAD))
+    return spread(head, line(Span(causes, Role.STRONG)), width)
+
+
+def _since(sample: CrashesSample, now: float) -> tuple[float | None, bool]:
+    """Return the seconds since the last crash, and whether the loop is taken to go on."""
+    since = now - sample.last_at if sample.last_at is not None else None
+    return since, since is not None and since < _BLEEDING
+
+
+def _summary(sample: CrashesSample, now: float, width: int) -> list[Line]:
+    since, bleeding = _since(sample, now)
     when = "last ?" if since is None else f"last {figures.ago(since)}"
-    last = line(Span("crashing now, " if bleeding else "", Role.BAD), Span(when, Role.BAD if bleeding else Role.DIM))
+    last = Span("CRASHING NOW", Role.BAD) if bleeding else Span(when, Role.DIM)
     bars = glyphs.spark(sample.per_bucket, max(0, min(20, width - 20)))
-    return [
-        spread(head, line(Span(causes, Role.STRONG)), width),
-        spread(last, line(Span(bars, Role.WARN)) if not bleeding else BLANK, width),
-    ]
+    return [_head(sample, width), spread(line(last), line(Span(bars, Role.WARN)), width)]
+
+
+def _large(sample: CrashesSample, now: float, width: int) -> list[Line]:
+    """Return the time since the last crash in large, beside it what it is and how the crashes came."""
+    since, bleeding = _since(sample, now)
+    figure = large(figures.duration(since))
+    first = min(cause.first_at for cause in sample.causes)
+    last = sample.last_at if sample.last_at is not None else first
+    room = width - len(figure[0]) - 3
+    bars = glyphs.spark(sample.per_bucket, max(0, min(24, room - 20)))
+    beside = (
+        line(Span("CRASHING NOW" if bleeding else "since the last crash", Role.BAD if bleeding else Role.DIM)),
+        line(
+            Span(f"{figures.clock(first)} ", Role.DIM), Span(bars, Role.WARN), Span(f" {figures.clock(last)}", Role.DIM)
+        ),
+        line(Span(_rate(sample.total, first, last), Role.DIM)),
+    )
+    role = Role.BAD if bleeding else Role.STRONG
+    rows = [line(Span(row, role), "   ", crop(said, room)) for row, said in zip(figure, beside, strict=True)]
+    return [_head(sample, width), *rows]
+
+
+def _rate(count: int, first: float, last: float) -> str:
+    """Return how fast crashes came between the first and the last of them."""
+    if count < 2 or last <= first:
+        return ""
+    per_minute = (count - 1) / (last - first) * 60
+    return f"{per_minute:.1f} a minute" if per_minute >= 0.95 else f"one every {figures.duration(60 / per_minute)}"
+
+
+def _after(after: Aftermath | None, width: int) -> list[Line]:
+    if after is None:
+        return []
+    sure = "" if after.certain or not after.up else " (by the time of its start)"
+    return hanging(line(Span("then  ", Role.DIM)), f"{after.said}{sure}", width, Role.PLAIN if after.up else Role.WARN)
 
 
 def _place(cause: CrashCause) -> str:
@@ -53,7 +116,8 @@ def _brief(cause: CrashCause, width: int, height: int) -> list[Line]:
     return [*code, *where, *what]
 
 
-def _open(cause: CrashCause, width: int) -> list[Line]:
+def _open(cause: CrashCause, width: int, *, alone: bool) -> list[Line]:
+    """Return all that is known of one cause; how it came in time is not said twice where it is the only one."""
     number = f"{figures.count(cause.count)} × "
     lines = hanging(line(Span(number, Role.STRONG)), cause.title, width)
     indent = "  "
@@ -61,10 +125,9 @@ def _open(cause: CrashCause, width: int) -> list[Line]:
     if cause.file:
         where = f"{cause.file} at {cause.offset:#010x}" if cause.offset is not None else cause.file
         lines.extend(wrap(indent + where, width))
-    if cause.seq_txn is not None:
-        lines.append(line(Span("seqTxn ", Role.DIM), figures.count(cause.seq_txn), Span(f"   {span}", Role.DIM)))
-    else:
-        lines.append(line(Span(span, Role.DIM)))
+    txn = line(Span("seqTxn ", Role.DIM), figures.count(cause.seq_txn), "   ") if cause.seq_txn is not None else ()
+    bars = "" if alone else f"   {glyphs.spark(cause.per_bucket, 24)}"
+    lines.append(crop(line(txn, Span(span, Role.DIM), Span(bars, Role.WARN)), width))
     if cause.explanation:
         lines.extend(wrap(cause.explanation, width, Role.STRONG))
     if cause.confidence:

@@ -1,5 +1,7 @@
 """QuestDB itself: does it answer, how fast, how safe are its commits, how long does its disk last."""
 
+from collections.abc import Mapping
+
 from console.probes.sample import DiskSample, ServerSample, WalSample, WalTable
 from console.text import plural
 from console.widgets import figures, glyphs
@@ -8,11 +10,6 @@ from screens.panes.reading import Source, note
 
 _LABEL = 10
 _SCARCE = 3 * 86_400.0  # seconds of disk left that deserve the alarming colour
-_SHOWN = (
-    ("cairo.commit.mode", "commit mode"),
-    ("cairo.wal.enabled.default", "WAL by default"),
-    ("cairo.default.sequencer.part.txn.count", "log part size"),
-)
 
 
 def lines(server: Source[ServerSample], wal: Source[WalSample], width: int) -> list[Line]:
@@ -57,13 +54,24 @@ def _server(server: Source[ServerSample], width: int) -> list[Line]:
             line(" " * _LABEL, note(server)),
         ]
     who = "read-only user" if sample.read_only_user else "user who may write"
-    known = dict(sample.parameters)
-    set_to = [f"{label} {known[key]}" for key, label in _SHOWN if key in known]
-    parts = [f"QuestDB {sample.version}", f"{sample.round_trip * 1000:.0f} ms", who, *set_to]
+    parts = [f"QuestDB {sample.version}", f"{sample.round_trip * 1000:.0f} ms", who, *_set_to(dict(sample.parameters))]
     found = hanging(_label("server"), " · ".join(parts), width)
     for warning in (*sample.warnings, *([server.error] if server.error else [])):
         found.extend(hanging(line(Span(f"{glyphs.WARN:<{_LABEL}}", Role.WARN)), warning, width, Role.WARN))
     return found
+
+
+def _set_to(known: Mapping[str, str]) -> list[str]:
+    """Return the parameters that decide what a power loss takes and how the log looks."""
+    said = []
+    if "cairo.commit.mode" in known:
+        said.append(f"commit mode {known['cairo.commit.mode']}")
+    if "cairo.wal.enabled.default" in known:
+        said.append("WAL by default" if known["cairo.wal.enabled.default"] == "true" else "no WAL by default")
+    part = known.get("cairo.default.sequencer.part.txn.count")
+    if part is not None:
+        said.append("new logs V1" if part == "0" else f"new logs V2, {part} transactions a part")
+    return said
 
 
 def _disk(disk: DiskSample) -> str:

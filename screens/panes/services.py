@@ -18,6 +18,7 @@ _STATES = {
     UnitState.FAILED: (glyphs.BAD, "FAIL", Role.BAD),
     UnitState.UNKNOWN: (glyphs.UNKNOWN, "?", Role.WARN),
 }
+_RESULT = 24  # cells for how a service ended, where there is room
 _NOBODY = UnitSample("", "", UnitState.UNKNOWN)
 
 
@@ -38,7 +39,9 @@ def build(view: ServicesView, room: Room) -> Content:
     if sample is None:
         return Content("services", (), note(source), alert(source, "services"))
     names = min(max((cell_len(unit.name) for unit in sample.units), default=0), room.width - 28)
-    rows = {unit.name: [_unit(unit, names, unit.name == view.chosen)] for unit in sample.units}
+    most = _RESULT if room.open else 12
+    ends = min(max((len(_since(unit)) for unit in sample.units), default=0), most)
+    rows = {unit.name: [_unit(unit, names, max(7, ends), unit.name == view.chosen)] for unit in sample.units}
     for unit in sample.units:
         rows[unit.name].extend(_details(unit, room) if room.open else _limit(unit, room.width))
     if sum(map(len, rows.values())) > room.height:
@@ -65,19 +68,24 @@ def next_to(sample: ServicesSample | None, name: str, steps: int) -> str:
 
 def mark(unit: UnitSample) -> Line:
     """Return a service's state as glyph, word and colour."""
-    glyph, word, role = (glyphs.BAD, "LOOP", Role.BAD) if unit.loop else _STATES[unit.state]
+    looping = unit.loop and unit.state is not UnitState.FAILED  # one that failed has given up
+    glyph, word, role = (glyphs.BAD, "LOOP", Role.BAD) if looping else _STATES[unit.state]
     return line(Span(f"{glyph} {word}", role))
 
 
-def _unit(unit: UnitSample, names: int, chosen: bool) -> Line:
+def _since(unit: UnitSample) -> str:
+    """Return how long a service runs, or how it ended."""
+    return figures.duration(unit.uptime) if unit.state is UnitState.UP else unit.result
+
+
+def _unit(unit: UnitSample, names: int, ends: int, chosen: bool) -> Line:
     role = mark(unit)[0].role
     running = unit.state is UnitState.UP
-    since = figures.duration(unit.uptime) if running else unit.result or ""
     restarts = "" if unit.restarts is None else figures.count(unit.restarts)
     return line(
         left(mark(unit), 7),
         left(line(Span(unit.name, Role.CURSOR if chosen else Role.PLAIN)), names + 1),
-        right(line(Span(since, Role.PLAIN if running else role)), 7 if running or len(since) <= 7 else 12),
+        right(line(Span(_since(unit), Role.PLAIN if running else role)), ends),
         Span(" restarts " if restarts else " " * 10, Role.DIM),
         right(line(Span(restarts, Role.STRONG if unit.restarts else Role.DIM)), 4),
     )
@@ -107,7 +115,7 @@ def _details(unit: UnitSample, room: Room) -> list[Line]:
         figures.size(unit.memory) if unit.memory else "",
         f"last run {unit.result}" if unit.result and up else "",
         f"{unit.sub_state}" if unit.sub_state and not up else "",
-        _rate(unit).removeprefix(", ") + " restarts" if unit.restart_rate and not unit.loop else "",
+        f"restarts{_rate(unit).removeprefix(',')}" if unit.restart_rate and not unit.loop else "",
         "held down: nothing can start it until its repair ends" if unit.masked else "",
         unit.unit_file,
     ]

@@ -256,7 +256,8 @@ async def test_crashes_are_counted_while_they_happen(server: PrivateServer) -> N
     for count in (1, 2):
         started = time.time()
         assert server.pid is not None
-        os.kill(server.pid, signal.SIGSEGV)
+        crashed = server.pid
+        os.kill(crashed, signal.SIGSEGV)
         assert server.wait_for_exit(30) is not None
         sample = await probe.read()
         assert sample.data is not None
@@ -264,6 +265,7 @@ async def test_crashes_are_counted_while_they_happen(server: PrivateServer) -> N
         assert sum(cause.count for cause in sample.data.causes) == count
         assert sum(sample.data.per_bucket) == count
         assert sample.data.last_at is not None
+        assert sample.data.last_pid == crashed
         assert started - 2 <= sample.data.last_at <= time.time() + 1
         await asyncio.to_thread(server.start)
     (server.root / "hs_err_pid1.log").write_text("not a crash\x1b[31m log\n")
