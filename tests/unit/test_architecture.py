@@ -8,7 +8,8 @@ import pytest
 
 ENGINE = ("questdb", "diagnosis", "services", "probes", "recovery", "reporting", "station")
 ROOT = Path(__file__).parents[2]
-CAPTURED = {"tests/ui/captured.py"}  # samples from a real station, written by a program: data, not a subject
+# Samples from a real station, written by a program: data, not a subject.
+CAPTURED = {"tests/ui/captured.py", "tests/ui/captured_flows.py"}
 
 
 def modules_of(package: str) -> list[str]:
