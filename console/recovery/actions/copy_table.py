@@ -34,7 +34,7 @@ from console.recovery.server_sql import Server, SqlError, literal
 from console.recovery.steps import RunContext
 from console.recovery.table_copy.ranges import Stretch, stretches
 from console.recovery.table_copy.statements import copy_statement, create_statement, finish_statements
-from console.recovery.table_copy.steps import COPY_DIRECTORY, NOT_FREED, SETTLED, names_of
+from console.recovery.table_copy.steps import COPY_DIRECTORY, NOT_FREED, names_of, written_since
 from console.services.model import ServiceError, UnitState
 from console.settings import Role
 from console.text import clean_line, plural
@@ -113,14 +113,13 @@ def undo_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusa
     try:
         server.prove_ours(context.database.db)
         name = names_of(server).get(str(noted.get(COPY_DIRECTORY)))
-        row = server.wal_table(name) if name is not None else None
+        since = written_since(noted, server, name) if name is not None else 0
     except WalmedicError as error:
         return [Refusal("server-down", str(error), "start-server")]
-    settled = noted.get(SETTLED)
-    if row is None or settled is None or int(row["sequencerTxn"]) == int(settled):
+    if not since:
         return []
-    since = plural(int(row["sequencerTxn"]) - int(settled), "transaction")
-    reason = f"{clean_line(str(name))} took {since} since entry {entry.id}; to take it back would put them out of reach"
+    took = f"{clean_line(str(name))} took {plural(since, 'transaction')} since entry {entry.id}"
+    reason = f"{took}; to take it back would put them out of reach"
     return [Refusal("moved-on", reason, "go on with the copy; the old table is still there under its other name")]
 
 

@@ -5,6 +5,7 @@ directory is never touched, and only the copy is ever dropped, while nothing was
 """
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from console.questdb.partition_rows import TableRows
@@ -29,6 +30,7 @@ _PAUSE = 0.05
 _STALLED = 120.0  # seconds without progress after which waiting for the server is given up
 COPY_DIRECTORY = "copy directory"
 SETTLED = "settled transaction"
+_RENAMING = "renaming to"  # the name that the copy is being given: a rename is one more transaction of ours
 NOT_FREED = "name not freed"
 
 
@@ -186,6 +188,7 @@ class SwapNames:
                     run.remember(NOT_FREED, str(error))
                     return
         if names.get(ours) == copy:
+            run.remember(_RENAMING, table)
             server.rows(f"RENAME TABLE {quoted(copy)} TO {quoted(table)}")
         await_applied(run, server, table)
         settle(run, server, table)
@@ -220,15 +223,25 @@ def settle(run: RunContext, server: Server, table: str) -> None:
     """Note the last transaction that is ours: one more is somebody else's."""
     row = server.wal_table(table)
     run.remember(SETTLED, None if row is None else int(row["sequencerTxn"]))
+    run.remember(_RENAMING, None)
+
+
+def written_since(noted: Mapping[str, Any], server: Server, table: str) -> int:
+    """Return how many transactions the copy, now called `table`, took that are not ours, by an entry's notes."""
+    settled, row = noted.get(SETTLED), server.wal_table(table)
+    if settled is None or row is None:
+        return 0
+    ours = int(settled) + (noted.get(_RENAMING) == table)
+    return int(row["sequencerTxn"]) - ours
 
 
 def refuse_moved_on(run: RunContext, server: Server, table: str) -> None:
     """Raise StepError where something was written to the copy that is not ours."""
-    settled, row = run.recall(SETTLED), server.wal_table(table)
-    if settled is not None and row is not None and int(row["sequencerTxn"]) != int(settled):
+    noted = {key: run.recall(key) for key in (SETTLED, _RENAMING)}
+    if since := written_since(noted, server, table):
         raise StepError(
-            f"{clean_line(table)} took {plural(int(row['sequencerTxn']) - int(settled), 'transaction')} since: to take "
-            "it back would put their rows out of reach"
+            f"{clean_line(table)} took {plural(since, 'transaction')} since: to take it back would put their rows out "
+            "of reach"
         )
 
 
