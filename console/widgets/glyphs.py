@@ -35,6 +35,7 @@ _UNSAFE = dict.fromkeys(
         *range(0x2028, 0x202F),
         *range(0x2060, 0x206A),
         0xFEFF,
+        *range(0xD800, 0xE000),  # lone surrogates: the terminal's encoding has no bytes for them
     ]
 )
 DRAWN = _UNSAFE
