@@ -12,6 +12,7 @@ from screens.panes.run import RunView
 from screens.port import AttachedAction, RunningAction
 from screens.watching import Watching
 
+_ENDED_WELL = (Outcome.DONE, Outcome.ROLLED_BACK)
 _UNDOABLE = (Outcome.DONE, Outcome.FAILED, Outcome.UNFINISHED)
 
 
@@ -55,13 +56,14 @@ class Execution(Watching):
         console = self.console
         console.refresh_sources()
         result = self.view.result if self.view is not None else None
-        if isinstance(result, RunResult) and result.outcome in (Outcome.DONE, Outcome.ROLLED_BACK):
+        if self.view is not None and isinstance(result, RunResult) and result.outcome in _ENDED_WELL:
+            self.view = replace(self.view, asks=True)
             self.ask("next", lambda: console.engine().first_step())
 
     def on_answer(self, answer: Answer) -> None:
         """Show what comes next."""
-        if self.view is not None and not answer.error:
-            self.view = replace(self.view, next=answer.value)
+        if self.view is not None:
+            self.view = replace(self.view, next=answer.value, asks=False)
             self._draw()
 
     def action_undo(self) -> None:

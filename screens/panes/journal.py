@@ -32,6 +32,8 @@ def build(source: Source[JournalSample], room: Room) -> Content:
     lines.extend(entries(sample.lines, room.width))
     if not sample.lines:
         lines.append(line(Span("nothing was done from here yet", Role.DIM)))
+    if room.height == 1:
+        del lines[1:]  # the newest says more than how many there are
     return Content("journal", tuple(lines), (), alert(source, "journal"), bool(source.error), "older")
 
 

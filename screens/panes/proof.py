@@ -60,6 +60,8 @@ def _run(view: RunView, result: RunResult, room: Room) -> Content:
         step = " ".join(filter(None, (view.next.action, view.next.table)))
         lines.append(line(Span("next  ", Role.KEY), Span(step, Role.STRONG)))
         lines.extend(line(" " * 6, row) for row in wrap(view.next.reason, room.width - 6))
+    elif view.asks:
+        lines.append(line(Span("next  ", Role.KEY), Span("looking what comes next…", Role.DIM)))
     elif result.next_step:
         lines.extend(hanging(line(Span("next  ", Role.KEY)), result.next_step, room.width, Role.STRONG))
     if result.entry and result.outcome is Outcome.DONE:

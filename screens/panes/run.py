@@ -52,6 +52,7 @@ class RunView:
     rehearses: bool = False
     cancelled: bool = False
     next: FirstStep | None = None
+    asks: bool = False  # what comes next is being found out
 
     @classmethod
     def of(cls, plan: Plan, now: float) -> "RunView":
