@@ -37,7 +37,7 @@ def measure(config: Path, seconds: float) -> tuple[float, float]:
     with tempfile.TemporaryDirectory(prefix="walmedic-benchmark-") as home:
         command = [sys.executable, "-m", "console", "console", "--config", str(config.resolve())]
         with Terminal(command, XDG_STATE_HOME=home, XDG_CONFIG_HOME=home) as terminal:
-            terminal.read_until(b"BROKEN")
+            terminal.read_until(b"BROKEN", 300.0)
             terminal.read_for(_SETTLED)
             before = terminal.cpu_seconds()
             sent = len(terminal.read_for(seconds))

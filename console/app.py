@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from rich.console import RenderableType
 from textual._compositor import ChopsUpdate, LayoutUpdate
@@ -22,7 +22,6 @@ from console.probes.sample import Sample
 from console.probes.scheduler import OnSample
 from console.probes.state import StationState
 from console.probes.worker import Worker
-from console.recovery.journal import Entry
 from console.recovery.model import FirstStep
 from console.settings import Settings
 from console.widgets import figures
@@ -35,6 +34,9 @@ from screens import guidance
 from screens.dashboard import Dashboard
 from screens.frame import FramedScreen, key_label
 from screens.port import AttachedAction, EnginePort
+
+if TYPE_CHECKING:
+    from console.recovery.journal import Entry
 
 _LOG = logging.getLogger(__name__)
 _ARMED_FOR = 600.0  # seconds that operate mode lasts
@@ -75,7 +77,7 @@ class SampleArrived(Message):
 class LeftOver(Message):
     """What an earlier console left: an action that still runs, or entries that were cut off."""
 
-    def __init__(self, attached: AttachedAction | None, unfinished: Sequence[Entry]) -> None:
+    def __init__(self, attached: AttachedAction | None, unfinished: "Sequence[Entry]") -> None:
         super().__init__()
         self.attached = attached
         self.unfinished = unfinished

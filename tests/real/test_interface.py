@@ -54,7 +54,7 @@ def at_rest(incident_station: Station, tmp_path_factory: pytest.TempPathFactory)
     """The console on the station, after all sources have answered."""
     folder = str(tmp_path_factory.mktemp("operator"))
     with Terminal(console_of(incident_station), XDG_STATE_HOME=folder, XDG_CONFIG_HOME=folder) as terminal:
-        terminal.read_until(b"BROKEN")
+        terminal.read_until(b"BROKEN", 300.0)
         terminal.read_for(8.0)
         yield terminal
 

@@ -6,6 +6,7 @@ import re
 import select
 import signal
 import struct
+import subprocess
 import sys
 import termios
 import time
@@ -141,3 +142,11 @@ def test_it_is_quiet_at_rest_and_leaves_the_terminal_as_it_was(start: Callable[.
     assert "\x1b[?1049l" in terminal.output
     assert "\x1b[?1000h" not in terminal.output  # the mouse is the terminal's own
     assert "Traceback" not in terminal.output
+
+
+def test_nothing_heavy_is_imported_before_the_first_paint() -> None:
+    heavy = ("numpy", "psycopg", "redis", "hashlib", "screens.browser", "console.recovery.engine", "console.questdb")
+    code = f"import sys, console.app; sys.exit(', '.join(name for name in {heavy} if name in sys.modules))"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=False)
+    assert ended.stderr == ""
+    assert ended.returncode == 0
