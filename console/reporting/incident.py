@@ -19,8 +19,9 @@ from console.probes.scheduler import read_once
 from console.probes.server import ServerProbe
 from console.probes.services import ServicesProbe
 from console.questdb.layout import DatabaseRoot
+from console.recovery.engine import Engine
 from console.recovery.journal import Journal
-from console.recovery.model import Outcome
+from console.recovery.model import FirstStep, Outcome
 from console.recovery.state import StateDir
 from console.reporting.deeds import RUNNING, Deed, deeds_of
 from console.reporting.events import Event
@@ -50,6 +51,7 @@ class Incident:
     server: ServerSample | None
     services: ServicesSample | None
     backlog: BacklogSample | None
+    first_step: FirstStep | None  # what the engine says is to be done first
     missing: tuple[str, ...]
 
     @property
@@ -102,6 +104,7 @@ def read_incident(settings: Settings, *, journal_directory: Path | None = None) 
         server=by_name.get("server"),
         services=by_name.get("services"),
         backlog=by_name.get("backlog"),
+        first_step=_or(missing, "the next step", None, lambda: Engine(settings).first_step(tables)),
         missing=tuple(dict.fromkeys(clean_line(each) for each in missing)),
     )
 
@@ -114,6 +117,11 @@ def left_to_do(incident: Incident) -> tuple[str, ...]:
         for deed in incident.deeds
         if deed.outcome == Outcome.UNFINISHED
     ]
+    first = incident.first_step
+    steps = {(table.next_step.action, table.table) for table in incident.tables.tables}
+    if first is not None and not left and (first.action, first.table) not in steps:
+        reason = f": {first.reason}" if first.reason else ""
+        left.append(f"first of all {first.action}{f' {first.table}' if first.table else ''}{reason}")
     for table in incident.tables.tables:
         if table.verdict is not Verdict.HEALTHY:
             action = f"{table.next_step.action}: " if table.next_step.action else ""

@@ -40,7 +40,7 @@ def after(folder: Path) -> Incident:
     )
     healthy = DatabaseReport(known.database.db, tuple(map(_healthy, captured.INCIDENT_TABLES.tables)))
     events = timeline(known.database, known.tables, known.crashes, deeds, ())
-    return replace(known, tables=healthy, deeds=deeds, events=events)
+    return replace(known, tables=healthy, deeds=deeds, events=events, first_step=None)
 
 
 def _deed(entry: str, action: str, later: float, table: str | None) -> Deed:

@@ -73,7 +73,8 @@ def test_the_report_of_a_damaged_database(tmp_path: Path, capsys: pytest.Capture
     assert "**3 crashes, one cause**" in text
     assert "a copy of altered's sequencer appears: txn_seq.backup.20251110_032600" in text
     assert "Nothing was done from here." in text
-    assert "1. altered is broken: " in text
+    assert "1. first of all capture-evidence: " in text
+    assert "2. altered is broken: " in text
     assert not any(canary in text for canary in CANARIES.values())
     assert run([*arguments, "--to", str(target)]) == 8
     assert "is not overwritten" in capsys.readouterr().err
