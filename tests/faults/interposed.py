@@ -21,14 +21,20 @@ class Calls:
     names: list[str] = field(default_factory=list)
 
 
-@contextmanager
-def interposed(before: Callable[[int, str], None], after: Callable[[int, str], None] | None = None) -> Iterator[Calls]:
-    """Call `before` and `after` around every writing call, with its number from 0 and its name."""
-    calls = Calls()
-    originals = {name: getattr(os, name) for name in WRITING}
+Places = tuple[tuple[Any, str], ...]
+"""Functions by what they belong to and their name."""
 
-    def wrapped(name: str) -> Callable[..., Any]:
-        original = originals[name]
+
+@contextmanager
+def interposed(
+    before: Callable[[int, str], None], after: Callable[[int, str], None] | None = None, also: Places = ()
+) -> Iterator[Calls]:
+    """Call `before` and `after` around every writing call and those of `also`, with its number from 0 and its name."""
+    calls = Calls()
+    originals = {(place, name): getattr(place, name) for place, name in (*((os, each) for each in WRITING), *also)}
+
+    def wrapped(place: Any, name: str) -> Callable[..., Any]:
+        original = originals[place, name]
 
         def call(*arguments: Any, **named: Any) -> Any:
             number = len(calls.names)
@@ -42,23 +48,23 @@ def interposed(before: Callable[[int, str], None], after: Callable[[int, str], N
 
         return call
 
-    for name in WRITING:
-        setattr(os, name, wrapped(name))
+    for place, name in originals:
+        setattr(place, name, wrapped(place, name))
     try:
         yield calls
     finally:
-        for name, original in originals.items():
-            setattr(os, name, original)
+        for (place, name), original in originals.items():
+            setattr(place, name, original)
 
 
-def count(work: Callable[[], object]) -> int:
+def count(work: Callable[[], object], also: Places = ()) -> int:
     """Return how many writing calls `work` makes."""
-    with interposed(lambda number, name: None) as calls:
+    with interposed(lambda number, name: None, also=also) as calls:
         work()
     return len(calls.names)
 
 
-def killed_in_child(work: Callable[[], object], at: int, *, done: bool) -> bool:
+def killed_in_child(work: Callable[[], object], at: int, *, done: bool, also: Places = ()) -> bool:
     """Run `work` in a child process that is killed (SIGKILL) at its writing call `at`: before it, or with it `done`.
 
     Return whether it was killed; a child that ended by itself had fewer calls.
@@ -74,7 +80,7 @@ def killed_in_child(work: Callable[[], object], at: int, *, done: bool) -> bool:
             def pass_on(number: int, name: str) -> None:
                 return None
 
-            with interposed(pass_on if done else kill, kill if done else None):
+            with interposed(pass_on if done else kill, kill if done else None, also):
                 work()
         finally:
             os._exit(0)
