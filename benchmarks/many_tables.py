@@ -1,4 +1,4 @@
-"""A database of many healthy tables: copies of what a real QuestDB 9.1.0 wrote, with names, ids and registry that fit."""
+"""A database of many healthy tables: copies of what a real QuestDB 9.1.0 wrote; names, ids and registry fit."""
 
 import struct
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ _FIRST_ID = 100
 
 
 def write_tables(root: Path, count: int) -> None:
-    """Write `root`/db with `count` tables `copy_0`, `copy_1`, …: half of them altered, half with every kind of column."""
+    """Write `root`/db with `count` tables: half of them altered, half with all sorts of columns."""
     files = sample_files("v1")
     db = root / "db"
     db.mkdir(parents=True)

@@ -12,7 +12,7 @@ from console.diagnosis.log_scan import LogScan, scan_log
 from console.diagnosis.segment_inventory import SegmentInventory, read_inventory
 from console.questdb.conversion import Conversion, read_conversion
 from console.questdb.layout import TableDirectory
-from console.questdb.reading import Problem, ProblemKind, join_problems, list_directory
+from console.questdb.reading import Problem, join_problems
 from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer_metadata
 from console.questdb.structure_log import StructureLog, read_structure_log
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
@@ -92,7 +92,9 @@ class TableFacts:
 
 def read_facts(directory: TableDirectory) -> TableFacts:
     """Return the facts of one WAL table. Raises nothing but MemoryError: what cannot be read is told by the facts."""
-    inventory = read_inventory(directory.wals())
+    entries, problem = directory.listing()
+    wals = directory.wals(entries)
+    inventory = read_inventory(wals)
     before = read_table_txn(directory.path)
     applied = before.current.applied_txn if before.current else 0
     sequencer = read_sequencer(directory.sequencer, applied, inventory)
@@ -105,11 +107,11 @@ def read_facts(directory: TableDirectory) -> TableFacts:
         txn=txn,
         metadata=read_table_metadata(directory.path),
         sequencer=sequencer,
-        backups=tuple(read_sequencer(path, now, inventory) for path in directory.sequencer_backups()),
+        backups=tuple(read_sequencer(path, now, inventory) for path in directory.sequencer_backups(entries)),
         inventory=inventory,
         conversion=read_conversion(directory.path),
         owners=_owners(directory, inventory),
-        obstacles=_obstacles(directory, inventory),
+        obstacles=join_problems(problem, directory.listing_problems(entries)),
     )
 
 
@@ -126,31 +128,25 @@ def read_sequencer(path: Path, applied: int, inventory: SegmentInventory) -> Seq
     )
 
 
-def _obstacles(directory: TableDirectory, inventory: SegmentInventory) -> tuple[Problem, ...]:
-    """Return what keeps the table from being seen whole: symlinks, and directories that cannot be listed."""
-    entries, problem = list_directory(directory.path)
-    links = [
-        Problem(ProblemKind.UNREADABLE, "it is a symbolic link, which is never followed", entry.path)
-        for entry in entries
-        if entry.is_symlink
-    ]
-    return join_problems(problem, links, *(wal.problems for wal in inventory.wals))
-
-
 def _owners(directory: TableDirectory, inventory: SegmentInventory) -> tuple[Owner, ...]:
     """Return owners of `_txn` (first, where it exists) and of what the server writes beside it."""
-    places = [directory.path / "_txn", directory.sequencer]
+    found = [_owner(directory.path / name) for name in ("_txn", directory.sequencer.name)]
     try:
         with os.scandir(directory.sequencer) as entries:
-            places += sorted(directory.sequencer / entry.name for entry in entries)
+            found += [_owner(directory.sequencer / entry.name, entry) for entry in sorted(entries, key=_name)]
     except OSError:
         pass
-    places += [wal.path for wal in inventory.wals]
-    found = []
-    for place in places:
-        try:
-            status = place.lstat()
-        except OSError:
-            continue
-        found.append(Owner(place, status.st_uid, status.st_gid, status.st_mode))
-    return tuple(found)
+    found += [_owner(wal.path) for wal in inventory.wals]
+    return tuple(owner for owner in found if owner is not None)
+
+
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name
+
+
+def _owner(path: Path, entry: os.DirEntry[str] | None = None) -> Owner | None:
+    try:
+        status = path.lstat() if entry is None else entry.stat(follow_symlinks=False)
+    except OSError:
+        return None
+    return Owner(path, status.st_uid, status.st_gid, status.st_mode)

@@ -5,6 +5,7 @@ is reported instead.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,8 @@ from console.text import clean_line
 SEQUENCER: Final = "txn_seq"
 REGISTRY_LOCK: Final = "tables.d.lock"
 _WAL: Final = re.compile(r"wal([1-9]\d{0,9})")
+_OF_THE_TABLE: Final = re.compile(r"wal[1-9]\d{0,9}|(?:default|\d{4}(?:-W?\d\d(?:-\d\d(?:T\d\d)?)?)?)(?:\.\d+)?")
+"""WAL directories and partitions, of which there may be thousands: no place for a copy of the sequencer."""
 _SEGMENT: Final = re.compile(r"0|[1-9]\d{0,8}")
 _SEQUENCER_FILES: Final = ("_txnlog", "_txnlog.meta.i", "_wal_index.d")
 
@@ -77,24 +80,27 @@ class TableDirectory:
         """The sequencer's directory, which may not exist."""
         return self.path / SEQUENCER
 
-    def wals(self) -> tuple[WalDirectory, ...]:
+    def listing(self) -> tuple[tuple[Entry, ...], Problem | None]:
+        """Return what is in the directory, for those who ask more than one of the questions below."""
+        return list_directory(self.path)
+
+    def wals(self, listing: Sequence[Entry] | None = None) -> tuple[WalDirectory, ...]:
         """Return the WAL directories, by id."""
-        return wal_directories(self.path)
+        return wal_directories(self.path, listing)
 
-    def listing_problems(self) -> tuple[Problem, ...]:
+    def listing_problems(self, listing: Sequence[Entry] | None = None) -> tuple[Problem, ...]:
         """Return what stands in the way of seeing the table whole: symlinks, and directories that cannot be listed."""
-        entries, problem = list_directory(self.path)
-        return join_problems(problem, _symlinks(entries), *(wal.problems for wal in self.wals()))
+        entries, problem = (listing, None) if listing is not None else self.listing()
+        return join_problems(problem, _symlinks(entries), *(wal.problems for wal in self.wals(entries)))
 
-    def sequencer_backups(self) -> tuple[Path, ...]:
+    def sequencer_backups(self, listing: Sequence[Entry] | None = None) -> tuple[Path, ...]:
         """Return the directories in the table that look like copies of a sequencer, by name or by content."""
-        entries, _ = list_directory(self.path)
         return tuple(
             entry.path
-            for entry in entries
+            for entry in (self.listing()[0] if listing is None else listing)
             if entry.is_directory
             and entry.name != SEQUENCER
-            and not _WAL.fullmatch(entry.name)
+            and not _OF_THE_TABLE.fullmatch(entry.name)
             and (entry.name.startswith(SEQUENCER) or _holds_sequencer_files(entry.path))
         )
 
@@ -228,9 +234,9 @@ def _table(path: Path, entry: RegistryEntry | None, *, dropped: bool) -> TableDi
     )
 
 
-def wal_directories(directory: Path) -> tuple[WalDirectory, ...]:
+def wal_directories(directory: Path, listing: Sequence[Entry] | None = None) -> tuple[WalDirectory, ...]:
     """Return the WAL directories in `directory`, by id; a table, or wherever they were copied to."""
-    entries, _ = list_directory(directory)
+    entries = list_directory(directory)[0] if listing is None else listing
     found = [
         _wal_directory(int(match[1]), entry.path)
         for entry in entries
@@ -245,7 +251,7 @@ def _wal_directory(wal_id: int, path: Path) -> WalDirectory:
     return WalDirectory(wal_id, path, tuple(segments), join_problems(problem, _symlinks(entries)))
 
 
-def _symlinks(entries: tuple[Entry, ...]) -> tuple[Problem, ...]:
+def _symlinks(entries: Sequence[Entry]) -> tuple[Problem, ...]:
     return tuple(
         Problem(ProblemKind.UNREADABLE, "it is a symbolic link, which is never followed", entry.path)
         for entry in entries

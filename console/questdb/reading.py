@@ -80,15 +80,17 @@ def open_for_reading(path: Path) -> int:
     No component may be a symlink: the last is refused by O_NOFOLLOW, the others by comparing the path that the kernel
     resolved. Raises OSError: ENOENT, EACCES, ELOOP for symlinks, EINVAL for what is no regular file.
     """
+    name = os.fspath(path)
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except ValueError as error:  # a NUL, or what no encoding of file names has: such a name came from damaged bytes
         raise OSError(errno.EINVAL, "no file can have that name", repr(str(path))) from error
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
         resolved = _resolved_path(fd)
-        if resolved is not None and resolved != os.path.abspath(path):  # noqa: PTH100 (Path.resolve would follow)
+        # The name is compared before it is made absolute, which costs more than all the rest of the opening.
+        if resolved not in (None, name) and resolved != os.path.abspath(name):  # noqa: PTH100 (resolve would follow)
             raise OSError(errno.ELOOP, "reached through a symbolic link", str(path))
     except OSError:
         os.close(fd)
@@ -236,10 +238,15 @@ class Entry:
     """One name in a directory, as lstat sees it."""
 
     name: str
-    path: Path
+    parent: Path
     is_directory: bool
     is_file: bool
     is_symlink: bool
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self.parent / self.name
 
 
 def list_directory(path: Path, limit: int = 1_000_000) -> tuple[tuple[Entry, ...], Problem | None]:
@@ -257,7 +264,7 @@ def list_directory(path: Path, limit: int = 1_000_000) -> tuple[tuple[Entry, ...
                 entries.append(
                     Entry(
                         each.name,
-                        path / each.name,
+                        path,
                         each.is_dir(follow_symlinks=False),
                         each.is_file(follow_symlinks=False),
                         each.is_symlink(),
