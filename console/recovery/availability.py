@@ -7,10 +7,12 @@ from console.diagnosis.model import DatabaseReport, NextStep
 from console.diagnosis.verdict import EVIDENCE_FIRST
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
+from console.recovery.execution import read_entry_plan
 from console.recovery.journal import Entry
 from console.recovery.model import ActionSpec, Availability, FirstStep, Refusal
 from console.recovery.policy import Door, unfinished_entries
 from console.recovery.registry import PlanContext, action_ids, action_module, spec_of
+from console.recovery.undoing import finish_refusals
 
 _BEFORE_ALL = "freeze-writer"
 _BRING_UP = ("start-server", "thaw-writer")
@@ -79,10 +81,12 @@ class _Judge:
         if spec.needs_table and table is None:
             return (Refusal("no-table", "it works on one table", "choose a table first"),)
         own = self._own(spec)
-        refusals = Door(context, spec, table, lock_held=False, own_entry=own.id if own else "").refusals(None)
-        if refusals or own is not None:
+        refusals = Door(context, spec, table, lock_held=False).refusals(None) if own is None else ()
+        if refusals:
             return refusals
         try:
+            if own is not None:
+                return finish_refusals(context, own, read_entry_plan(context.state, own.id), lock_held=False)
             plan = action_module(spec.id).plan(context, table.raw_name if table and spec.needs_table else None)
         except WalmedicError as error:
             return (Refusal("cannot-be-planned", str(error), "walmedic check says what is there"),)
