@@ -57,6 +57,7 @@ class Code(StrEnum):
     WAL_AT_RISK_OF_PURGE = "wal-at-risk-of-purge"
     LAG_OVERFLOW = "lag-overflow"
     VIEW_BEHIND = "view-behind"
+    CONVERSION_HALF_DONE = "conversion-half-done"
     UNREADABLE = "unreadable"  # a file that could not be read: permission, I/O error, no such format
     CRASH_LOG_INVALID = "crash-log-invalid"  # an hs_err log that is empty, cut or not one at all
 

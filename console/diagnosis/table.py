@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from console.diagnosis.half_conversion import half_done_findings
 from console.diagnosis.log_findings import log_findings
 from console.diagnosis.log_scan import LogScan
 from console.diagnosis.model import Code, Finding, Severity, TableReport
@@ -141,6 +142,7 @@ def judge(facts: TableFacts) -> TableDiagnosis:
     findings = [
         *_listing(facts),
         *txn_findings(facts),
+        *half_done_findings(facts),
         *log_findings(facts),
         *sequencer_findings(facts),
         *wal_findings(facts, unapplied),

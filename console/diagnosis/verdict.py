@@ -77,6 +77,8 @@ def next_step(situation: Situation) -> NextStep:
         return NextStep(
             "capture-evidence", "_txn is damaged or gone, nothing says what is applied: copy everything first"
         )
+    if situation.damaged(Code.CONVERSION_HALF_DONE):
+        return NextStep("convert-table", f"it ends what was begun, and keeps the WAL{EVIDENCE_FIRST}")
     if situation.damaged(*_NO_LOG, *_METADATA):
         if situation.backup:
             return NextStep(
@@ -132,8 +134,13 @@ def blocked_steps(situation: Situation) -> tuple[BlockedStep, ...]:
     ]
     if situation.waiting:
         blocked.append(BlockedStep("remove-wal", "the walN directories hold what is not applied"))
-        blocked.append(BlockedStep("convert-table", "a conversion deletes every walN with what is not applied in it"))
-    if situation.clock.runs:
+        if not situation.damaged(Code.CONVERSION_HALF_DONE):
+            blocked.append(
+                BlockedStep("convert-table", "a conversion by hand deletes every walN with what is not applied in it")
+            )
+    if situation.damaged(Code.CONVERSION_HALF_DONE):
+        blocked.append(BlockedStep("start-server", "it would delete what is not applied, or apply every row once more"))
+    elif situation.clock.runs:
         wals = _named(situation.clock)
         blocked.append(
             BlockedStep("start-server", f"its purge would delete {wals} with {situation.clock.rows:,} unapplied rows")

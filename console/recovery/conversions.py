@@ -1,19 +1,17 @@
-"""What a conversion of a table would cost, and how one that failed half-way is known. Read-only."""
+"""What a conversion of a table would cost, in rows, and what else it would touch. Read-only."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from console.diagnosis.half_conversion import half_done
 from console.diagnosis.table import TableDiagnosis
 from console.diagnosis.unapplied import State
 from console.questdb.conversion import read_conversion
 from console.questdb.layout import DatabaseRoot, TableDirectory
-from console.questdb.registry import TableKind
 from console.questdb.segment import EventType
 from console.questdb.table_metadata import TableMetadata
-from console.questdb.table_txn import read_table_txn
-from console.questdb.txn_log import STRUCTURE_CHANGE, read_log
 from console.questdb.view_state import read_view
 from console.recovery.model import RowsLost
 from console.text import plural
@@ -78,34 +76,6 @@ def _cost_of_half_done(diagnosis: TableDiagnosis) -> Cost:
     others = int((open_ & (inventory.rows == 0)).sum())
     why = f"the conversion set seqTxn to 0; only that {floor:,} transactions or more are applied can still be seen"
     return Cost(RowsLost("bound", rows), int(open_.sum()), 0, others, why)
-
-
-def half_done(table: TableDirectory) -> str:
-    """Return why the table looks like one whose conversion failed half-way, empty where it does not.
-
-    TableConverter sets `_txn` to transaction 0 first, then deletes the sequencer, and removes its marker last: in
-    between a start replays the whole log, and every row that was applied comes twice.
-    """
-    area = read_table_txn(table.path).current
-    log = read_log(table.sequencer)
-    if area is None or area.seq_txn or not area.rows or not log.max_txn or not log.readable:
-        return ""
-    said = f"_txn says transaction 0 and holds {plural(area.rows, 'row')}, and the log still has {log.max_txn:,}"
-    if read_conversion(table.path).present:
-        return f"{said}: a conversion began (its marker _convert is there) and did not end"
-    first = log.records(1, 1)
-    if len(first) and int(first["wal_id"][0]) >= 1:
-        segment = table.path / f"wal{int(first['wal_id'][0])}" / str(int(first["segment_id"][0]))
-        if not segment.exists():
-            return f"{said}, of which the first is purged, so that it was applied once: a conversion did not end"
-    elif not len(first) or int(first["wal_id"][0]) != STRUCTURE_CHANGE:
-        return f"{said}, of which the first is no longer there, so that it was applied once: a conversion did not end"
-    return ""
-
-
-def waiting_marker(table: TableDirectory) -> bool:
-    """Return whether the next start would convert this WAL table to a plain one, and delete its WAL."""
-    return table.wal is True and read_conversion(table.path).target is TableKind.NON_WAL
 
 
 def other_markers(database: DatabaseRoot, table: TableDirectory) -> tuple[str, ...]:

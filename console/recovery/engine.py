@@ -114,7 +114,7 @@ class Engine:
                 if entry.action == plan.action and entry.table == plan.table:
                     return self._finish(entry, server_lock, on_progress)
             context = self._context(server_lock)
-            again = self._plan(plan.action, plan.table, context, lock_held=server_lock.held)
+            again = self._plan(plan.action, plan.directory or plan.table, context, lock_held=server_lock.held)
             if again.refused:
                 return _refused(again.refused)
             if again.plan_id != plan.plan_id:
@@ -238,7 +238,7 @@ class Engine:
         )  # fmt: skip
         following = ""
         if plan.table is not None and outcome is Outcome.DONE:
-            report = self._context().report(plan.table)
+            report = self._context().report(plan.directory or plan.table)
             following = report.next_step.reason if report is not None else ""
         return RunResult(entry, outcome, message, claims, following)
 
@@ -262,9 +262,9 @@ class Engine:
         module = action_module(action)
         if module.SPEC.needs_table and found is None:
             raise WalmedicError(f"{action} works on one table; name it")
-        plan = module.plan(context, found.name if found is not None else None)
+        plan = module.plan(context, found.raw_name if found is not None else None)
         plan = replace(plan, rehearsed=Records(self.state, self._root).passed(plan) is not None)
-        if self.settings.bare and module.SPEC.danger is Danger.DATA:
+        if self.settings.bare and module.SPEC.offline and not module.SPEC.proves:
             plan = replace(plan, left_out=(*plan.left_out, _NO_SERVER))
         door = Door(context, module.SPEC, found, lock_held=lock_held)
         plan = undoing.with_refusals(plan, door.refusals(plan))
@@ -307,7 +307,7 @@ class Engine:
 
 
 def _check_phrase(plan: Plan, phrase: str) -> None:
-    if " ".join(phrase.split()) != plan.confirmation:
+    if phrase.split() != plan.confirmation.split():
         raise WrongPhraseError(f"the phrase is not the plan's; to do this, type exactly: {plan.confirmation}")
 
 

@@ -37,6 +37,7 @@ class ActionSpec:
     undo: str  # one sentence: the way back
     offline: bool = False  # the server must be down, and its lock is held while the action works
     needs_evidence: bool = False  # refused while no fresh evidence of the table is captured
+    proves: bool = False  # its own stages start a server, and prove the result by it
     final: str = ""  # why there is no way back once it ended; one sentence
     opposite: str = ""  # the action that is the way back, where undoing needs checks of its own
 

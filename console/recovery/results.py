@@ -4,6 +4,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from console.diagnosis.half_conversion import half_done
 from console.questdb.layout import TableDirectory
 from console.recovery.model import Plan, Refusal
 
@@ -33,7 +34,6 @@ def _refusals(plan: Plan, table: TableDirectory) -> Iterator[Refusal]:
 
 
 def _log(spec: Mapping[str, Any], plan: Plan, table: TableDirectory) -> Iterator[Refusal]:
-    from console.recovery.conversions import half_done
     from console.recovery.expectation import applied_of
 
     if half := half_done(table):

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from console.diagnosis.half_conversion import half_done, waiting_marker
 from console.diagnosis.model import Code, Severity, TableReport
 from console.questdb.layout import TableDirectory
 from console.questdb.txn_log import read_log
-from console.recovery.conversions import half_done, waiting_marker
 from console.recovery.expectation import applied_of
 from console.recovery.model import Refusal
 from console.recovery.registry import PlanContext, action_module
@@ -43,7 +43,7 @@ def _conversion_refusals(table: TableDirectory) -> Iterator[Refusal]:
     if half := half_done(table):
         yield Refusal(
             "conversion-half-done",
-            f"{table.name}: {half}; a start applies it all once more, and every row comes twice",
+            f"{table.name}: {half}; a start deletes its WAL, or applies every row once more",
             "convert-table for that table first",
         )
     elif waiting_marker(table):

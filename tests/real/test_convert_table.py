@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from console.diagnosis.database import diagnose_table
+from console.diagnosis.model import Code
 from console.questdb.table_txn import read_table_txn
 from console.recovery.engine import Engine
 from console.recovery.evidence_index import table_stamp
@@ -140,6 +142,9 @@ def converted(built: Built, questdb: ServerBinary, tmp_path_factory: pytest.Temp
     engine = engine_of(batch.root, work / "state", questdb)
     _done(engine, "capture-evidence")
     before = {recipe.name: tree_of(batch.table(recipe.name)) for recipe in RECIPES}
+    report = diagnose_table(engine.database, engine.database.table("halfway"))
+    assert report.has(Code.CONVERSION_HALF_DONE)
+    assert report.next_step.action == "convert-table"
     other = engine.plan("convert-table", "removed")
     assert [refusal.code for refusal in other.refused] == ["conversion-pending"]
     assert "conversion-half-done" in {refusal.code for refusal in engine.plan("repair-log", "halfway").refused}
@@ -271,6 +276,7 @@ def test_it_is_rehearsed_on_a_clone(built: Built, questdb: ServerBinary, tmp_pat
     assert fresh.engine.plan("convert-table", "removed").rehearsed
 
 
+@pytest.mark.timeout(60 + 40 * _KILLS)
 def test_killed_at_any_writing_call_it_is_finished_or_taken_back(
     built: Built, questdb: ServerBinary, tmp_path: Path
 ) -> None:

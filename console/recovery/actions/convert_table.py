@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from console.diagnosis.half_conversion import half_done
 from console.diagnosis.model import Verdict
 from console.diagnosis.table import TableDiagnosis, examine_table
 from console.errors import WalmedicError
@@ -12,7 +13,7 @@ from console.questdb.table_txn import TxnArea, read_table_txn
 from console.questdb.txn_log import read_log
 from console.recovery import conversion_steps
 from console.recovery.conversion_steps import is_converted, registry_files
-from console.recovery.conversions import Cost, cost_of, half_done, other_markers, views_on
+from console.recovery.conversions import Cost, cost_of, other_markers, views_on
 from console.recovery.evidence_index import table_stamp
 from console.recovery.expectation import Expectation
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Fact, Plan, Refusal, Requirement, Stage
@@ -40,12 +41,14 @@ SPEC = ActionSpec(
     ),
     offline=True,
     needs_evidence=True,
+    proves=True,
 )
 _CONF = (
     "server.conf needs no change: cairo.wal.enabled.default only says what CREATE TABLE makes; what a table is lies in "
     "its own _meta and in tables.d"
 )
 _BETTER = ("restore-sequencer", "rebuild-sequencer", "repair-log")
+_NO_LAG = "0 transactions, 0 rows"
 _DISK = 16 << 20
 
 
@@ -91,7 +94,7 @@ def _planned(
         )
     facts = _facts(directory)
     names = _aside(directory)
-    begins = f"{half[0].upper()}{half[1:]}. A start would apply it all once more. " if half else ""
+    begins = f"{half[0].upper()}{half[1:]}. A start would delete its WAL, or apply it all again. " if half else ""
     lost = (
         f"{plural(cost.transactions, 'transaction')} that wait are written to files and kept as WAL, and are not in "
         "the table any more"
@@ -315,16 +318,16 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     stage = next(stage for stage in plan.stages if stage.step == "convert-by-server")
     expected = Expectation.from_json(stage.parameters["expected"])
     log = read_log(path / SEQUENCER)
-    lag = None if area is None else [area.lag_txn_raw, area.lag_rows]
-    rows = None if area is None else area.rows
-    applied = None if area is None else area.applied_txn
+    if area is None:
+        return (Claim("_txn can be read", "its record", "it cannot", ok=False),)
+    lag = f"{area.lag_txns} transactions, {area.lag_rows} rows"
     whole = is_converted(run.database, directory, wal=True)
     claims = [
         Claim("table, registry and sequencer agree that it is a WAL table", "agree", "agree" if whole else "no", whole),
-        Claim("the lag is empty: no write will be skipped", "0 transactions, 0 rows", str(lag), lag == [0, 0]),
-        Claim("rows in the table", f"{expected.rows:,}", str(rows), rows == expected.rows),
-        Claim("log and table begin at the same transaction", "0 and 0", f"{log.max_txn} and {applied}",
-              log.max_txn == applied == 0),
+        Claim("the lag is empty: no write will be skipped", _NO_LAG, lag, lag == _NO_LAG),
+        Claim("rows in the table", f"{expected.rows:,}", f"{area.rows:,}", area.rows == expected.rows),
+        Claim("log and table begin at the same transaction", "0 and 0", f"{log.max_txn} and {area.applied_txn}",
+              log.max_txn == area.applied_txn == 0),
     ]  # fmt: skip
     metadata = read_table_metadata(path)
     names = len(metadata.columns) if isinstance(metadata, TableMetadata) else 0
