@@ -1,8 +1,10 @@
-"""Values as text: one cell a row, without a Python object for each. The forms are those that QuestDB's import reads.
+"""Values as text: one cell a row, without a Python object for each.
 
 Null is nothing at all, an empty text is `""`. Timestamps and dates are ISO 8601 in UTC with all their digits; floats
 have the shortest form that reads back to the same bits; UUID, LONG256, IPV4, geohash and arrays look as the server
 shows them; BINARY is base64, which the server shows nothing of. Texts are quoted, quotes in them doubled (RFC 4180).
+
+QuestDB's own import (`/imp`) reads all of it but what `importable` says.
 """
 
 import base64
@@ -82,6 +84,17 @@ def rows_of(columns: list[Cells]) -> bytes:
             cells.data[int(cells.offsets[0]) : int(cells.offsets[-1])]
         )
     return out.tobytes()
+
+
+def importable(type_code: int) -> bool:
+    """Return whether QuestDB 9.1.0 reads the cells of a type back as they were (measured; Parquet has all types).
+
+    It takes no BINARY, arrays or LONG128, and reads a geohash of bits, not of whole characters, as base 32.
+    """
+    tag = tag_of(type_code)
+    if tag in (ColumnTag.GEOBYTE, ColumnTag.GEOSHORT, ColumnTag.GEOINT, ColumnTag.GEOLONG):
+        return (type_code >> 8 & 0xFF) % 5 == 0
+    return tag not in (ColumnTag.BINARY, ColumnTag.ARRAY, ColumnTag.LONG128)
 
 
 def header_of(names: list[str]) -> bytes:

@@ -1,4 +1,4 @@
-"""CSV as QuestDB's import reads it (`/imp`, `COPY`): UTF-8, a line of names, RFC 4180; null is an empty cell."""
+"""CSV as QuestDB's import (`/imp`) reads it: UTF-8, a line of names, RFC 4180; null is an empty cell."""
 
 import csv
 import io

@@ -20,6 +20,7 @@ from console.questdb.segment import Segment, read_segment
 from console.questdb.segment_data import TornRows
 from console.questdb.segment_rows import Column, Rows, SegmentRows, Span
 from console.recovery.copying import sync_tree
+from console.recovery.salvage.cells import importable
 from console.recovery.salvage.csv_file import CsvFormat
 from console.recovery.salvage.output import Extent, RowFormat, SalvageError, sha256_of
 from console.recovery.salvage.parquet_file import ParquetFormat
@@ -189,6 +190,7 @@ class _Salvaged:
             "min_ts": extent.min_ts,
             "max_ts": extent.max_ts,
             "columns": [_column(column) for column in rows.columns],
+            "not_for_import": [column.name for column in rows.columns if not importable(column.type_code)],
             "torn": [_torn(each) for each in torn[:_MAX_TORN]],
             "torn_in_all": len(torn),
             "symbols_not_named": rows.unresolved,
