@@ -1,6 +1,5 @@
 """What the screens of timeline and bundle ask for; the station's own answers, from `console.reporting`."""
 
-import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -10,7 +9,7 @@ from console.reporting.bundle import Bundle, Written, place_for, prepare, write
 from console.reporting.incident import Incident, read_incident
 from console.reporting.output import write_new
 from console.reporting.private import redacted, redactor_for
-from console.reporting.report import report
+from console.reporting.report import file_name, report
 from console.settings import Settings
 
 
@@ -57,10 +56,9 @@ class StationDesk:
 
     def save_report(self, incident: Incident) -> Path:
         """Write the report into the state directory, under the time it tells of."""
-        stamp = datetime.datetime.fromtimestamp(incident.made_at, datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
         state = StateDir(self._settings.state_path)
         folder = state.made(state.root / "reports")
-        return write_new(folder / f"incident-{stamp}.md", self.report(incident).encode(), incident.database)
+        return write_new(folder / file_name(incident), self.report(incident).encode(), incident.database)
 
     def bundle(self) -> Bundle:
         """Return the bundle as it would be written."""

@@ -1,5 +1,6 @@
 """The incident's report in Markdown: what happened, what was done, what was lost, what is left to do."""
 
+import datetime
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,6 +47,12 @@ def report(incident: Incident, redactor: Redactor) -> str:
         *_section("What could not be read", incident.missing),
     ]
     return redactor.text("\n".join(lines) + "\n")
+
+
+def file_name(incident: Incident) -> str:
+    """Return the name of the report's file: the time that it tells of."""
+    stamp = datetime.datetime.fromtimestamp(incident.made_at, datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+    return f"incident-{stamp}.md"
 
 
 def to_json(incident: Incident, redactor: Redactor) -> dict[str, Any]:

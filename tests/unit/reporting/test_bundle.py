@@ -5,10 +5,13 @@ import hashlib
 import io
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
 import tarfile
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,7 @@ from console.cli import run
 from console.questdb.layout import DatabaseRoot
 from console.reporting.bundle import archive, place_for, prepare, write
 from console.reporting.output import OutputError
-from console.settings import Settings
+from console.settings import RedisSettings, Settings, Stream
 from tests.unit.reporting.place import CANARIES, ROW, build
 
 _LETTERS = bytes(b"abcdefghijklmnopqrstuvwxyzABCDEF"[n % 32] for n in range(256))
@@ -68,6 +71,7 @@ def test_what_an_expert_asks_for_is_in_it(place: tuple[Settings, DatabaseRoot]) 
     assert json.loads(text["crashes.json"])["total"] == 3
     assert "siginfo: si_signo: 11" in text["crashes/cause-1.log"]
     assert "-Xmx80g" in text["crashes/cause-1.log"]
+    assert "/data/hot" not in text["crashes/cause-1.log"]  # where the log was written, not where it lies
     assert text["configuration/server.conf"] == (
         "shared.worker.count=2\npg.password=***\nacl.url=https://svc:***@idp.example.org/x\nhttp.min.enabled=true\n"
     )
@@ -144,6 +148,21 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_there(tmp_path: Path) -> N
     assert "no regular file" in missing["logs/questdb.txt"]
     names = {part.name for part in made.parts}
     assert {"report.md", "findings.json", "sequencers/altered~5.txt", "crashes.json"} <= names
+
+
+def test_what_never_answers_is_given_up_and_named(place: tuple[Settings, DatabaseRoot]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as never:  # the kernel accepts, nobody ever says a word
+        port = never.getsockname()[1]
+        quest = replace(place[0].questdb, pg_port=port, http_port=port, health_port=port)
+        queue = RedisSettings(port=port, streams=(Stream("market_trades_stream"),))
+        started = time.monotonic()
+        made = prepare(replace(place[0], questdb=quest, redis=queue))
+    assert time.monotonic() - started < 60
+    missing = {each.what: each.why for each in made.missing}
+    assert "does not answer within" in missing["server"]
+    assert "does not answer within" in missing["backlog"]
+    assert "timeout" in missing["SQL"]
+    assert "report.md" in {part.name for part in made.parts}
 
 
 def test_a_copy_on_another_machine_needs_only_its_root(place: tuple[Settings, DatabaseRoot], tmp_path: Path) -> None:

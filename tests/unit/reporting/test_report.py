@@ -2,6 +2,7 @@
 
 import datetime
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.cli import run
+from console.recovery.journal import Journal
+from console.recovery.locks import StationLock
+from console.recovery.model import RowsLost
+from console.recovery.policy import root_key
+from console.recovery.state import StateDir
 from console.reporting import markdown
+from console.reporting.accounts import accounts
+from console.reporting.deeds import deeds_of
 from console.reporting.events import Event, Kind, folded
 from console.reporting.incident import left_to_do, read_incident
 from console.reporting.timeline import time_in_name
+from tests.ui import reporting
 from tests.unit.reporting.place import CANARIES, build
 
 
@@ -78,9 +87,62 @@ def test_the_report_of_a_damaged_database(tmp_path: Path, capsys: pytest.Capture
     assert not any(canary in text for canary in CANARIES.values())
     assert run([*arguments, "--to", str(target)]) == 8
     assert "is not overwritten" in capsys.readouterr().err
+    assert run([*arguments, "--to", str(tmp_path)]) == 0
+    assert len(list(tmp_path.glob("incident-*.md"))) == 1
+    capsys.readouterr()
     assert run([*arguments, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["schema"], document["over"]) == (1, False)
     assert [event["kind"] for event in document["events"]][:1] == ["crash"]
     assert document["events"] == sorted(document["events"], key=lambda event: event["at"])
     assert document["left_to_do"] == list(left_to_do(read_incident(settings)))
+
+
+def test_what_runs_what_was_cut_off_and_what_was_taken_back(tmp_path: Path) -> None:
+    settings, database = build(tmp_path.resolve())
+    state = StateDir(settings.state_path)
+    journal = Journal(state)
+    device, inode = root_key(database.db)
+    whose = {"device": device, "inode": inode, "station": "night-station", "table": None}
+
+    def told() -> dict[str, str]:
+        return {deed.title: deed.outcome for deed in deeds_of(state, journal, database)}
+
+    journal.begin("20251110-030000-aaaaaa", {**whose, "action": "freeze-writer"})
+    journal.append("20251110-030000-aaaaaa", "outcome", {"outcome": "done", "message": "", "verification": []})
+    journal.begin("20251110-030100-bbbbbb", {**whose, "action": "undo", "undoes": "20251110-030000-aaaaaa"})
+    journal.append("20251110-030100-bbbbbb", "outcome", {"outcome": "done", "message": "", "verification": []})
+    journal.begin("20251110-030200-cccccc", {**whose, "inode": inode + 1, "action": "stop-server"})  # another database
+    assert told() == {"freeze-writer": "undone", "undo 20251110-030000-aaaaaa": "done"}
+    journal.begin("20251110-030300-dddddd", {**whose, "action": "start-server"})
+    lock = StationLock(state, database.db)
+    lock.acquire("start-server")
+    assert told()["start-server"] == "running"
+    assert left_to_do(read_incident(settings))[0] == "wait for start-server, which runs now"
+    lock.release()
+    left = left_to_do(read_incident(settings))
+    assert left[0] == "finish what was cut off: walmedic run start-server (entry 20251110-030300-dddddd)"
+    assert not any("first of all" in each for each in left)
+    journal.path.write_bytes(journal.path.read_bytes().replace(b"freeze", b"thaw"))
+    assert any("find out who changed the journal" in each for each in left_to_do(read_incident(settings)))
+
+
+def test_rows_lost_add_up_and_what_is_not_known_stays_unknown(tmp_path: Path) -> None:
+    known = reporting.after(tmp_path)
+    restore = next(deed for deed in known.deeds if deed.table)
+    assert restore.plan is not None
+
+    def lost(*losses: RowsLost) -> tuple[str, int]:
+        made = []
+        for loss in losses:
+            assert restore.plan is not None
+            plan = replace(restore.plan, rows_lost=loss, confirmation=f"{restore.table} lose {loss.phrase}")
+            made.append(replace(restore, plan=plan))
+        account = next(a for a in accounts(replace(known, deeds=tuple(made))) if a.table == restore.table)
+        return account.lost_in_words, account.back
+
+    assert lost(RowsLost("exact", 0), RowsLost("exact", 1_200)) == ("1,200", 6_359)
+    assert lost(RowsLost("exact", 5), RowsLost("bound", 1_000)) == ("up to 1,005", 6_359)
+    assert lost(RowsLost("unknown", None), RowsLost("exact", 5)) == ("unknown", 6_359)
+    undone = replace(known, deeds=tuple(replace(deed, outcome="undone") for deed in known.deeds))
+    assert not any(account.repaired for account in accounts(undone))
