@@ -15,7 +15,7 @@ from textual.widget import Widget
 from console.errors import WalmedicError
 from console.probes.worker import Worker
 from console.widgets.line import Line, Role, Span, line
-from console.widgets.pane import Bar
+from console.widgets.pane import ROLE_CLASSES, Bar
 from screens.port import ConsolePort
 from screens.too_small import MIN_HEIGHT, MIN_WIDTH, TooSmall
 
@@ -59,6 +59,7 @@ class Answer(Message):
 class FramedScreen(Screen[None], inherit_bindings=False):
     """A screen of the console: header, body, keys. Subclasses give the body, its bindings and its message handlers."""
 
+    COMPONENT_CLASSES: ClassVar[set[str]] = set(ROLE_CLASSES)
     AUTO_FOCUS = ""  # a field that is hidden must not take the keys
     HORIZONTAL_BREAKPOINTS = _WIDTHS
     VERTICAL_BREAKPOINTS = _HEIGHTS

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from rich.segment import Segment
 from rich.style import Style
@@ -15,11 +15,12 @@ from console.widgets import glyphs
 from console.widgets.frames import Box, Frame, frames
 from console.widgets.line import BLANK, Line, Role, Span, bounded, cells, crop, fold, left, line, recast
 
+ROLE_CLASSES = frozenset(f"line--{role.value}" for role in Role)
+"""The component classes that a screen with line widgets has: once a screen, since each costs at every start."""
+
 
 class LineWidget(Widget):
     """A widget whose rows are lines of spans; the base of all that the console draws itself."""
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{role.value}" for role in Role}
 
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
@@ -31,7 +32,7 @@ class LineWidget(Widget):
         style = self._role_styles.get(role)
         if style is None:
             # Reckoned from the styles of all parents: kept, since it is most of the cost of a paint.
-            style = self.rich_style + self.get_component_rich_style(f"line--{role.value}", partial=True)
+            style = self.rich_style + self.screen.get_component_rich_style(f"line--{role.value}", partial=True)
             self._role_styles[role] = style
         return style
 
