@@ -16,7 +16,7 @@ from console.recovery.model import (
     RowsLost,
     Stage,
 )
-from console.text import clean_line
+from console.text import clean, clean_line
 
 
 def canonical(value: Any) -> bytes:
@@ -63,8 +63,13 @@ def make_plan(
     disk_needed: int = 0,
     attachments: Mapping[str, bytes] | None = None,
 ) -> Plan:
-    """Return a plan with its id and confirmation phrase. The id covers what is done and all that it rests on."""
+    """Return a plan with its id and confirmation phrase. The id covers what is done and all that it rests on.
+
+    Names of files and tables get into its sentences: what is shown is cleaned here, what is done (a stage's parameters,
+    the directory) stays as it is.
+    """
     attached = dict(attachments or {})
+    stages = tuple(_shown(stage) for stage in stages)
     plan_id = digest_of(
         spec.id,
         station,
@@ -80,22 +85,30 @@ def make_plan(
         table=table,
         station=station,
         confirmation=confirmation(spec, station, table, rows_lost),
-        why=why,
+        why=clean(why),
         rows_lost=rows_lost,
         rows_back=rows_back,
         rows_maybe_twice=rows_maybe_twice,
         refused=tuple(refused),
         requirements=tuple(requirements),
-        stages=tuple(stages),
+        stages=stages,
         facts=tuple(facts),
         undo=spec.undo,
         rehearsed=False,
-        left_out=tuple(left_out),
-        warnings=tuple(warnings),
+        left_out=tuple(clean(each) for each in left_out),
+        warnings=tuple(clean(each) for each in warnings),
         directory=directory,
         disk_needed=disk_needed,
         attachments=attached,
     )
+
+
+def _shown(stage: Stage) -> Stage:
+    changes = (
+        Change(each.kind, clean(each.target), clean(each.before), clean(each.after), each.size)
+        for each in stage.changes
+    )
+    return Stage(stage.id, clean(stage.title), stage.step, stage.parameters, tuple(changes))
 
 
 def _stage_json(stage: Stage) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def plan_restoring(
 
     `then` is what `promise_of` said of the table when the entry ended, None where its outcome does not have it.
     """
-    table = database.table(plan.table or "")
+    table = database.table(plan.directory or "")
     manifest = read_manifest(capture)
     found = difference(table.path, table.directory, manifest, ignored=frozenset())
     facts = (

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from console.recovery.model import Claim, Stage
 from console.recovery.queue import Queue, Waiting
-from console.recovery.server_sql import Server, SqlError, quoted
+from console.recovery.server_sql import Server, SqlError, literal, quoted
 from console.recovery.service_steps import control, units_named
 from console.recovery.steps import RunContext, StepError, register
 from console.text import clean_line, plural
@@ -158,7 +158,8 @@ def _fresh(run: RunContext, waiting: Waiting) -> bool:
         return waiting.total == 0
     server = Server(run.settings.questdb)
     try:
-        columns = server.rows(f"SELECT \"column\" FROM table_columns('{waiting.table}') WHERE designated")  # noqa: S608
+        named = literal(waiting.table)
+        columns = server.rows(f'SELECT "column" FROM table_columns({named}) WHERE designated')  # noqa: S608 - quoted
         at = quoted(str(columns[0]["column"]))
         found = server.rows(f"SELECT cast(max({at}) AS long) AS newest FROM {quoted(waiting.table)}")[0]["newest"]  # noqa: S608
     except (SqlError, IndexError, KeyError):

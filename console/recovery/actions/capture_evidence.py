@@ -44,7 +44,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     return make_plan(
         SPEC,
         station=context.settings.station_name,
-        table=table,
+        table=chosen[0].name if table is not None else None,
         directory=chosen[0].directory if table is not None else None,
         why=(
             f"Copies {size:,} bytes of {plural(len(chosen), 'table')} to {context.state.evidence}; "

@@ -78,6 +78,6 @@ def highest_wal(table: TableDirectory) -> int:
 
 def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     """The index is there and not below the highest WAL."""
-    table = run.database.table(plan.table or "")
+    table = run.database.table(plan.directory or "")
     index, highest = read_wal_index(table.sequencer).highest, highest_wal(table)
     return (Claim("the wal index", f">= {highest}", str(index), index is not None and index >= highest),)

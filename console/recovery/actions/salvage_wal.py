@@ -54,7 +54,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     return make_plan(
         SPEC,
         station=context.settings.station_name,
-        table=table,
+        table=clean_line(table) if table is not None else None,
         directory=chosen[0][1] or None if table is not None and chosen else None,
         why=(
             f"Writes {which} of {plural(sum(len(s.choices) for _, _, s in chosen), 'WAL segment')}, {rows:,} as things "
