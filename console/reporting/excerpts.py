@@ -20,12 +20,13 @@ _QUOTED = re.compile(r'"[^"\n]*"')
 _ENVIRONMENT = re.compile(r"^Environment Variables:\n(?:[^\n]+\n)*", re.M)
 _KEPT_VARIABLES = re.compile(r"^(?:JAVA_HOME|JRE_HOME|LANG|LC_\w+|TZ|LD_LIBRARY_PATH)=", re.M)
 
-# What the server logs of a line or a statement that it could not take: rows, and literals of SQL.
-_ROWS = re.compile(r"((?:mangledLine|line)=)`[^`\n]*`?")
-_SQL = re.compile(r"((?:sql|q|query)=)(`[^`\n]*`?|\"[^\"\n]*\"?)")
-_LITERAL = re.compile(r"'(?:[^'\n]|'')*'")
-_VALUES = re.compile(r"\b(values\s*)\(.*", re.I | re.S)
-
+# What 9.1.0 logs of lines and statements (LineHttpProcessorState, LineTcpConnectionContext, LineProtocolException,
+# QueryProgress): rows, and literals of SQL. A row may hold the mark that ends it, so the last one in the line counts.
+_ROWS = re.compile(r"(mangledLine=)(?:`[^\n]*`|`[^\n]*)")
+_MANGLED = re.compile(r"(line \(may be mangled[^:\n]*\): |; line protocol value: |cast error \[value=)[^\n]*")
+_SQL = re.compile(r"(\b(?:sql|q|query)=)([^\n]*)")
+_LITERAL = re.compile(r"'(?:[^'\n]|'')*'?")
+_VALUES = re.compile(r"\b(values\s*)\([^\n]*|\b(set\s+)(?=\w+\s*=)[^\n]*", re.I)
 
 _NUMBERS = re.compile(r"\b0x[0-9a-fA-F]+\b|\b[0-9a-f]{8,}\b|\d+")
 _REPEATS: Final = 20
@@ -42,6 +43,7 @@ def crash_log(text: str) -> str:
 def server_log(text: str) -> str:
     """Return lines of a log without the rows and the literals that stand in them."""
     text = _ROWS.sub(r"\1`…`", text)
+    text = _MANGLED.sub(r"\1…", text)
     return _SQL.sub(lambda found: found[1] + _statement(found[2]), text)
 
 
@@ -67,8 +69,8 @@ def thinned(text: str) -> str:
 
 
 def _statement(sql: str) -> str:
-    quote = sql[0]
-    return quote + _VALUES.sub(r"\1(…)", _LITERAL.sub("'…'", sql.strip(quote))) + quote
+    """Return a statement, and what follows it in the line, without literals, inserted values and assignments."""
+    return _VALUES.sub(lambda found: f"{found[1] or found[2]}(…)", _LITERAL.sub("'…'", sql))
 
 
 def _variables(found: re.Match[str]) -> str:
