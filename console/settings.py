@@ -1,6 +1,7 @@
 """Settings: one frozen value from defaults, a TOML file, the environment and flags, each stronger than the last.
 
-Secrets come only from the environment or from a file of mode 0600; they are kept out of `repr`, logs and `doctor`.
+Secrets come only from the environment, a file of mode 0600 or a systemd credential; they are kept out of `repr`, logs
+and `doctor`.
 """
 
 import os
@@ -133,6 +134,7 @@ class Settings:
 
 
 _SECRETS = {"questdb.password", "questdb.readonly_password", "redis.password"}
+_LONGEST_SECRET = 4_096  # bytes
 _SECRET_KEYS = [tuple(key.split(".")) for key in _SECRETS]
 _BACKENDS = {"systemd", "systemd-user", "supervisor", "none"}
 _NOT_SET = {"file", "bare", "sources"}
@@ -237,6 +239,27 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
+def _from_credentials(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the secrets that systemd gave the unit (LoadCredential=walmedic.redis.password:…), nested as in the file.
+
+    systemd.exec(5): each is a file of $CREDENTIALS_DIRECTORY that only the unit may read. Raises SettingsError where
+    one cannot be read.
+    """
+    folder = environment.get("CREDENTIALS_DIRECTORY", "")
+    found: dict[str, Any] = {}
+    for section, name in _SECRET_KEYS if folder else ():
+        file = Path(folder) / f"walmedic.{section}.{name}"
+        try:
+            value = file.read_bytes()[:_LONGEST_SECRET].decode().removesuffix("\n")
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeDecodeError) as error:
+            why = "is no text" if isinstance(error, UnicodeDecodeError) else f"cannot be read ({error.strerror})"
+            raise SettingsError(f"the credential {file} {why}; see LoadCredential= of the unit") from None
+        found.setdefault(section, {})[name] = value
+    return found
+
+
 def _holds_secret(values: Mapping[str, Any]) -> bool:
     return any(isinstance(values.get(section), dict) and name in values[section] for section, name in _SECRET_KEYS)
 
@@ -264,6 +287,7 @@ def load(
         if _holds_secret(values) and path.stat().st_mode & 0o077:
             raise SettingsError(f"{path}: holds a password and can be read by others; make it yours alone (chmod 600)")
         settings = replace(_merge(settings, values, str(path), sources), file=str(path))
+    settings = _merge(settings, _from_credentials(env), "systemd credential", sources)
     settings = _merge(settings, _from_environment(env), "environment", sources)
     if flags:
         settings = _merge(settings, flags, "command line", sources)

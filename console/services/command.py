@@ -22,8 +22,9 @@ class Finished:
 
 
 def plain_environment() -> dict[str, str]:
-    """Return this process's environment with English messages, no pager and no colours."""
-    return {**os.environ, "LC_ALL": "C", "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0", "SYSTEMD_URLIFY": "0"}
+    """Return this process's environment with English messages, no pager, no colours, and none of our secrets."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("WALMEDIC_")}
+    return {**ours, "LC_ALL": "C", "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0", "SYSTEMD_URLIFY": "0"}
 
 
 def run(argv: Sequence[str], timeout: float, environment: Mapping[str, str] | None = None) -> Finished:

@@ -170,6 +170,23 @@ def test_a_secret_of_the_wrong_kind_is_not_shown(tmp_path: Path) -> None:
     assert str(refused.value).endswith("redis.password must be text")
 
 
+def test_secrets_by_systemd_credential(tmp_path: Path) -> None:
+    """Stronger than a file, weaker than the environment; what cannot be read is said, and never what it held."""
+    for section, name in module._SECRET_KEYS:
+        (tmp_path / f"walmedic.{section}.{name}").write_text(f"canary-{name}\n")
+    found = load(environment={**NOWHERE, "CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert (found.redis.password, found.questdb.readonly_password) == ("canary-password", "canary-readonly_password")
+    assert found.sources["redis.password"] == "systemd credential"
+    assert "canary" not in repr(found)
+    stronger = {**NOWHERE, "CREDENTIALS_DIRECTORY": str(tmp_path), "WALMEDIC_REDIS_PASSWORD": "other"}
+    assert load(environment=stronger).redis.password == "other"
+    (tmp_path / "walmedic.redis.password").write_bytes(b"canary\xff")
+    with pytest.raises(SettingsError, match=r"walmedic\.redis\.password is no text") as refused:
+        load(environment={**NOWHERE, "CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert "canary" not in str(refused.value)
+    assert refused.value.__cause__ is None
+
+
 def test_secrets_never_show() -> None:
     environment = {"WALMEDIC_QUESTDB_PASSWORD": "canary-1", "WALMEDIC_REDIS_PASSWORD": "canary-2"}
     found = load(environment={**environment, "WALMEDIC_QUESTDB_READONLY_PASSWORD": "canary-3"})
