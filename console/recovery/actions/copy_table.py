@@ -32,11 +32,12 @@ from console.recovery.salvage.selection import UNAPPLIED, Selection, select_rows
 from console.recovery.salvage.steps import folder_of
 from console.recovery.server_sql import Server, SqlError, literal
 from console.recovery.steps import RunContext
+from console.recovery.table_copy import steps  # noqa: F401 - registers the steps
 from console.recovery.table_copy.ranges import Stretch, stretches
+from console.recovery.table_copy.refusals import refusals_of
+from console.recovery.table_copy.server_state import COPY_DIRECTORY, names_of, written_since
 from console.recovery.table_copy.statements import copy_statement, create_statement, finish_statements
-from console.recovery.table_copy.steps import COPY_DIRECTORY, NOT_FREED, names_of, written_since
-from console.services.model import ServiceError, UnitState
-from console.settings import Role
+from console.recovery.table_copy.steps import NOT_FREED
 from console.text import clean_line, plural
 
 SPEC = ActionSpec(
@@ -61,7 +62,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     """Return the plan; refused where the table cannot be read, moves, or needs no copy."""
     directory = context.database.table(table or "")
     server = Server(context.settings.questdb)
-    refused = list(_refusals(context, directory, server))
+    refused = list(refusals_of(context, directory, server))
     if refused:
         return _refused_plan(context, directory, refused)
     try:
@@ -123,55 +124,6 @@ def undo_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusa
     return [Refusal("moved-on", reason, "go on with the copy; the old table is still there under its other name")]
 
 
-def _refusals(context: PlanContext, directory: TableDirectory, server: Server) -> Iterator[Refusal]:
-    if context.settings.bare:
-        yield Refusal(
-            "no-station",
-            "this directory belongs to no configured station: a copy is made by its server",
-            "name the station's settings with --config",
-        )
-        return
-    if directory.wal is not True or directory.is_view:
-        what = "a view, made again from its table by REFRESH" if directory.is_view else "no WAL table"
-        yield Refusal("not-wal", f"{directory.name} is {what}", "nothing to do")
-        return
-    try:
-        server.prove_ours(context.database.db)
-    except SqlError as error:
-        yield Refusal("server-down", str(error), "start-server")
-        return
-    report = context.report(directory.directory)
-    if report is not None and report.can_read is False:
-        yield Refusal(
-            "unreadable-table", f"{directory.name} cannot be read as it is", report.next_step.action or "check"
-        )
-    row = server.wal_table(directory.raw_name)
-    suspended = row is not None and bool(row["suspended"])
-    if report is not None and report.can_write and not suspended:
-        yield Refusal(
-            "takes-writes",
-            f"{directory.name} takes rows and applies them: a copy would be behind at once, and brings nothing",
-            "nothing: the table is well",
-        )
-    yield from _writers(context)
-
-
-def _writers(context: PlanContext) -> Iterator[Refusal]:
-    units = [unit for unit in context.settings.services.units if unit.role is Role.WRITER]
-    if context.services is None or not units:
-        return
-    try:
-        running = [sample.name for sample in context.services.states(units) if sample.state is UnitState.UP]
-    except ServiceError:
-        return
-    if running:
-        yield Refusal(
-            "writer-running",
-            f"{', '.join(running)} writes: what it sends meanwhile would be in neither table",
-            "freeze-writer",
-        )
-
-
 def _made(
     context: PlanContext,
     directory: TableDirectory,
@@ -181,20 +133,26 @@ def _made(
     views: list[str],
 ) -> Plan:
     selection = select_rows(directory, UNAPPLIED, context.settings)
-    lost = _lost(selection)
+    lost = _lost(selection, rows.txn.lag_rows)
     copy, old = _free(f"{directory.raw_name}_copy", taken), _free(f"{directory.raw_name}_old", taken)
     blocked = _sequencer_blocks(directory)
     largest = max((part.rows for part in parts), default=0) / max(1, rows.txn.rows)
     stages = tuple(_stages(context, directory, rows, parts, selection, copy, "" if blocked else old))
     warnings = [_BETTER]
-    if lost.value:
-        warnings.append(f"{plural(lost.value, 'row')} not applied are in no SELECT: salvaged, for you to load")
+    if selection.rows:
+        warnings.append(f"{plural(selection.rows, 'row')} not applied are in no SELECT: salvaged, for you to load")
     if selection.gone:
         warnings.append(
             f"of {plural(selection.gone, 'transaction')} that the log counts as not applied nothing is left on disk"
         )
     if rows.txn.lag_rows:
-        warnings.append(f"{plural(rows.txn.lag_rows, 'row')} lie in the table's lag, which no SELECT shows")
+        warnings.append(
+            f"{plural(rows.txn.lag_rows, 'row')} lie in the table's lag: applied, yet in no SELECT; salvage-wal --rows "
+            "all writes them with the rest"
+        )
+    earlier = [name for name in taken if name.lower().startswith(f"{directory.raw_name.lower()}_copy")]
+    if earlier:
+        warnings.append(f"there is {clean_line(', '.join(sorted(earlier)))} already, perhaps from an earlier copy")
     if blocked:
         warnings.append(
             f"the name cannot be freed now ({blocked}): the writer's new target is {clean_line(copy)}; once the "
@@ -261,12 +219,13 @@ def _stages(
         yield Stage("swap", title, "swap-names", {**said, "old": old}, renames)
 
 
-def _lost(selection: Selection) -> RowsLost:
+def _lost(selection: Selection, lag_rows: int) -> RowsLost:
+    """Return the rows that the copy will not have: in the WAL, or in the table's lag."""
     unsure = any(events.state == "unsure" for choice in selection.choices for events in choice.events)
     unread = any("nothing in it" not in why and "no transactions" not in why for _, _, why in selection.skipped)
     if unread:
         return RowsLost("unknown", None)
-    return RowsLost("bound" if unsure else "exact", selection.rows)
+    return RowsLost("bound" if unsure else "exact", selection.rows + lag_rows)
 
 
 def _sequencer_blocks(directory: TableDirectory) -> str:

@@ -4,8 +4,6 @@ All of it goes through the server. What is ours is known by its directory, which
 directory is never touched, and only the copy is ever dropped, while nothing was written to it but by us.
 """
 
-import time
-from collections.abc import Mapping
 from typing import Any
 
 from console.questdb.partition_rows import TableRows
@@ -16,21 +14,28 @@ from console.recovery.server_sql import Server, SqlError, quoted
 from console.recovery.steps import RunContext, StepError, register
 from console.recovery.table_copy.equality import different
 from console.recovery.table_copy.ranges import Stretch
+from console.recovery.table_copy.server_state import (
+    COPY_DIRECTORY,
+    RENAMING,
+    SETTLED,
+    STATEMENT,
+    await_applied,
+    await_quiet,
+    directory_of,
+    names_of,
+    refuse_changed,
+    refuse_moved_on,
+    settle,
+)
 from console.recovery.table_copy.statements import (
     copy_statement,
     count_statement,
     create_statement,
     finish_statements,
     shown_definition,
-)  # fmt: skip
+)
 from console.text import clean_line, plural
 
-_INSERT = 3600.0  # seconds for one statement: the server's own limit for a query is below
-_PAUSE = 0.05
-_STALLED = 120.0  # seconds without progress after which waiting for the server is given up
-COPY_DIRECTORY = "copy directory"
-SETTLED = "settled transaction"
-_RENAMING = "renaming to"  # the name that the copy is being given: a rename is one more transaction of ours
 NOT_FREED = "name not freed"
 
 
@@ -90,7 +95,7 @@ class CopyStretches:
             found = int(server.rows(count)[0]["n"])
             if not found:
                 refuse_changed(run, stage)
-                server.rows(copy_statement(str(said["table"]), copy, columns, timestamp, nanos, each), (), _INSERT)
+                server.rows(copy_statement(str(said["table"]), copy, columns, timestamp, nanos, each), (), STATEMENT)
                 await_applied(run, server, copy)
                 found = int(server.rows(count)[0]["n"])
             if found != each.rows:
@@ -188,7 +193,7 @@ class SwapNames:
                     run.remember(NOT_FREED, str(error))
                     return
         if names.get(ours) == copy:
-            run.remember(_RENAMING, table)
+            run.remember(RENAMING, table)
             server.rows(f"RENAME TABLE {quoted(copy)} TO {quoted(table)}")
         await_applied(run, server, table)
         settle(run, server, table)
@@ -207,81 +212,6 @@ class SwapNames:
             settle(run, server, copy)
         if names.get(str(stage.parameters["directory"])) == old:
             server.rows(f"RENAME TABLE {quoted(old)} TO {quoted(table)}")
-
-
-def names_of(server: Server) -> dict[str, str]:
-    """Return the name of each table by its directory."""
-    return {str(row["directoryName"]): str(row["table_name"]) for row in server.rows("SELECT * FROM tables()")}
-
-
-def directory_of(server: Server, table: str) -> str | None:
-    """Return the directory of the table of that name, None where there is none."""
-    return next((directory for directory, name in names_of(server).items() if name == table), None)
-
-
-def settle(run: RunContext, server: Server, table: str) -> None:
-    """Note the last transaction that is ours: one more is somebody else's."""
-    row = server.wal_table(table)
-    run.remember(SETTLED, None if row is None else int(row["sequencerTxn"]))
-    run.remember(_RENAMING, None)
-
-
-def written_since(noted: Mapping[str, Any], server: Server, table: str) -> int:
-    """Return how many transactions the copy, now called `table`, took that are not ours, by an entry's notes."""
-    settled, row = noted.get(SETTLED), server.wal_table(table)
-    if settled is None or row is None:
-        return 0
-    ours = int(settled) + (noted.get(_RENAMING) == table)
-    return int(row["sequencerTxn"]) - ours
-
-
-def refuse_moved_on(run: RunContext, server: Server, table: str) -> None:
-    """Raise StepError where something was written to the copy that is not ours."""
-    noted = {key: run.recall(key) for key in (SETTLED, _RENAMING)}
-    if since := written_since(noted, server, table):
-        raise StepError(
-            f"{clean_line(table)} took {plural(since, 'transaction')} since: to take it back would put their rows out "
-            "of reach"
-        )
-
-
-def refuse_changed(run: RunContext, stage: Stage) -> None:
-    """Raise StepError where the original is not as the plan saw it."""
-    try:
-        now = TableRows(run.database.db / str(stage.parameters["directory"])).txn.txn
-    except DamageError as damage:
-        raise StepError(f"the table cannot be read any more: {clean_line(damage.what)}") from damage
-    if now != int(stage.parameters["version"]):
-        raise StepError("the table changed while it was copied; freeze-writer first, then copy it again")
-
-
-def await_quiet(run: RunContext, server: Server, copy: str) -> None:
-    """Wait until no statement of an earlier, killed attempt works on the copy any more."""
-    since = time.monotonic()
-    while any(
-        f"INTO {quoted(copy)} " in str(row["query"]) for row in server.rows("SELECT query FROM query_activity()")
-    ):
-        run.progress("waiting for a statement of the attempt before")
-        if time.monotonic() - since > _INSERT:
-            raise StepError(f"a statement on {clean_line(copy)} does not end; CANCEL QUERY ends it")
-        time.sleep(_PAUSE)
-
-
-def await_applied(run: RunContext, server: Server, table: str) -> None:
-    """Wait until the server has applied all that was logged for the copy. Raises StepError where it is suspended."""
-    last, since = -1, time.monotonic()
-    while True:
-        row = server.wal_table(table)
-        if row is not None and row["suspended"]:
-            raise StepError(f"{clean_line(table)} is suspended: the server cannot apply to it; its log says why")
-        if row is not None and int(row["writerTxn"]) >= int(row["sequencerTxn"]):
-            return
-        applied = -1 if row is None else int(row["writerTxn"])
-        if applied != last:
-            last, since = applied, time.monotonic()
-        elif time.monotonic() - since > _STALLED:
-            raise StepError(f"the server has applied nothing to {clean_line(table)} for {_STALLED:.0f} s")
-        time.sleep(_PAUSE)
 
 
 def _server(run: RunContext) -> Server:

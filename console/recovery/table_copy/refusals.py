@@ -1,0 +1,60 @@
+"""What stands against copying a table: no server to do it, a table that cannot be read, or one that takes rows."""
+
+from collections.abc import Iterator
+
+from console.questdb.layout import TableDirectory
+from console.recovery.model import Refusal
+from console.recovery.registry import PlanContext
+from console.recovery.server_sql import Server, SqlError
+from console.services.model import ServiceError, UnitState
+from console.settings import Role
+
+
+def refusals_of(context: PlanContext, directory: TableDirectory, server: Server) -> Iterator[Refusal]:
+    """Yield them, the first one the reason to be told; nothing is asked of a server that is not ours."""
+    if context.settings.bare:
+        yield Refusal(
+            "no-station",
+            "this directory belongs to no configured station: a copy is made by its server",
+            "name the station's settings with --config",
+        )
+        return
+    if directory.wal is not True or directory.is_view:
+        what = "a view, made again from its table by REFRESH" if directory.is_view else "no WAL table"
+        yield Refusal("not-wal", f"{directory.name} is {what}", "nothing to do")
+        return
+    try:
+        server.prove_ours(context.database.db)
+    except SqlError as error:
+        yield Refusal("server-down", str(error), "start-server")
+        return
+    report = context.report(directory.directory)
+    if report is not None and report.can_read is False:
+        yield Refusal(
+            "unreadable-table", f"{directory.name} cannot be read as it is", report.next_step.action or "check"
+        )
+    row = server.wal_table(directory.raw_name)
+    suspended = row is not None and bool(row["suspended"])
+    if report is not None and report.can_write and not suspended:
+        yield Refusal(
+            "takes-writes",
+            f"{directory.name} takes rows and applies them: a copy would be behind at once, and brings nothing",
+            "nothing: the table is well",
+        )
+    yield from _writers(context)
+
+
+def _writers(context: PlanContext) -> Iterator[Refusal]:
+    units = [unit for unit in context.settings.services.units if unit.role is Role.WRITER]
+    if context.services is None or not units:
+        return
+    try:
+        running = [sample.name for sample in context.services.states(units) if sample.state is UnitState.UP]
+    except ServiceError:
+        return
+    if running:
+        yield Refusal(
+            "writer-running",
+            f"{', '.join(running)} writes: what it sends meanwhile would be in neither table",
+            "freeze-writer",
+        )

@@ -1,0 +1,97 @@
+"""Where a copy stands, as server and disk say: names by directory, whose the last transaction is, what still runs."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from console.questdb.partition_rows import TableRows
+from console.questdb.reading import DamageError
+from console.recovery.model import Stage
+from console.recovery.server_sql import Server, quoted
+from console.recovery.steps import RunContext, StepError
+from console.text import clean_line, plural
+
+STATEMENT: Final = 3600.0
+"""Seconds for one statement: the server's own limit for a query is below."""
+COPY_DIRECTORY: Final = "copy directory"
+SETTLED: Final = "settled transaction"
+RENAMING: Final = "renaming to"
+"""Notes of an entry: the copy's directory, the last transaction that is ours, and the name that the copy is being
+given: a rename is one more transaction of ours."""
+_PAUSE: Final = 0.05
+_STALLED: Final = 120.0  # seconds without progress after which waiting for the server is given up
+
+
+def names_of(server: Server) -> dict[str, str]:
+    """Return the name of each table by its directory."""
+    return {str(row["directoryName"]): str(row["table_name"]) for row in server.rows("SELECT * FROM tables()")}
+
+
+def directory_of(server: Server, table: str) -> str | None:
+    """Return the directory of the table of that name, None where there is none."""
+    return next((directory for directory, name in names_of(server).items() if name == table), None)
+
+
+def settle(run: RunContext, server: Server, table: str) -> None:
+    """Note the last transaction that is ours: one more is somebody else's."""
+    row = server.wal_table(table)
+    run.remember(SETTLED, None if row is None else int(row["sequencerTxn"]))
+    run.remember(RENAMING, None)
+
+
+def written_since(noted: Mapping[str, Any], server: Server, table: str) -> int:
+    """Return how many transactions the copy, now called `table`, took that are not ours, by an entry's notes."""
+    settled, row = noted.get(SETTLED), server.wal_table(table)
+    if settled is None or row is None:
+        return 0
+    ours = int(settled) + (noted.get(RENAMING) == table)
+    return int(row["sequencerTxn"]) - ours
+
+
+def refuse_moved_on(run: RunContext, server: Server, table: str) -> None:
+    """Raise StepError where something was written to the copy that is not ours."""
+    noted = {key: run.recall(key) for key in (SETTLED, RENAMING)}
+    if since := written_since(noted, server, table):
+        raise StepError(
+            f"{clean_line(table)} took {plural(since, 'transaction')} since: to take it back would put their rows out "
+            "of reach"
+        )
+
+
+def refuse_changed(run: RunContext, stage: Stage) -> None:
+    """Raise StepError where the original is not as the plan saw it."""
+    try:
+        now = TableRows(run.database.db / str(stage.parameters["directory"])).txn.txn
+    except DamageError as damage:
+        raise StepError(f"the table cannot be read any more: {clean_line(damage.what)}") from damage
+    if now != int(stage.parameters["version"]):
+        raise StepError("the table changed while it was copied; freeze-writer first, then copy it again")
+
+
+def await_quiet(run: RunContext, server: Server, copy: str) -> None:
+    """Wait until no statement of an earlier, killed attempt works on the copy any more."""
+    since = time.monotonic()
+    while any(
+        f"INTO {quoted(copy)} " in str(row["query"]) for row in server.rows("SELECT query FROM query_activity()")
+    ):
+        run.progress("waiting for a statement of the attempt before")
+        if time.monotonic() - since > STATEMENT:
+            raise StepError(f"a statement on {clean_line(copy)} does not end; CANCEL QUERY ends it")
+        time.sleep(_PAUSE)
+
+
+def await_applied(run: RunContext, server: Server, table: str) -> None:
+    """Wait until the server has applied all that was logged for the copy. Raises StepError where it is suspended."""
+    last, since = -1, time.monotonic()
+    while True:
+        row = server.wal_table(table)
+        if row is not None and row["suspended"]:
+            raise StepError(f"{clean_line(table)} is suspended: the server cannot apply to it; its log says why")
+        if row is not None and int(row["writerTxn"]) >= int(row["sequencerTxn"]):
+            return
+        applied = -1 if row is None else int(row["writerTxn"])
+        if applied != last:
+            last, since = applied, time.monotonic()
+        elif time.monotonic() - since > _STALLED:
+            raise StepError(f"the server has applied nothing to {clean_line(table)} for {_STALLED:.0f} s")
+        time.sleep(_PAUSE)
