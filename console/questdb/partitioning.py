@@ -74,6 +74,10 @@ class Partitioning:
             return str(at.astype(f"datetime64[{_CALENDAR[self.unit]}]"))
         return f"{at.astype('datetime64[D]')}{self._time(start % (86_400 * self.per_second))}"
 
+    def unit_name(self, start: int) -> str:
+        """Return the name of the whole unit that `start` is in: a partition and those split off it share it."""
+        return self.name(int(self.floors(np.array([start], np.int64))[0]))
+
     def directory(self, start: int, name_txn: int) -> str:
         """Return the directory of the partition that begins at `start`; `name_txn` -1 means no suffix."""
         return self.name(start) + (f".{name_txn}" if name_txn > -1 else "")

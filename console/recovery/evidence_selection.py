@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from console.questdb.layout import TableDirectory
+from console.questdb.partitioning import Partitioning
 from console.questdb.segment import read_segment
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.questdb.table_txn import TxnArea, read_table_txn
-from console.recovery.partitioning import Partitioning
 
 _TABLE_FILES = ("_txn", "_meta", "_cv", "_name", "_todo_", "_convert", "_mv", "_mv.s")
 _SYMBOL_SUFFIXES = (".k", ".v", ".c", ".o")
@@ -87,9 +87,7 @@ def touched_partitions(table: TableDirectory) -> frozenset[str]:
 def partition_directory(area: TxnArea, metadata: TableMetadata, index: int) -> str:
     """Return the directory name of a partition; `.nameTxn` where it was rewritten."""
     partition = area.partitions[index]
-    name = Partitioning.of(metadata).name(int(partition["timestamp"]))
-    suffix = int(partition["name_txn"])
-    return f"{name}.{suffix}" if suffix > -1 else name
+    return Partitioning.of(metadata).directory(int(partition["timestamp"]), int(partition["name_txn"]))
 
 
 def _event_ranges(table: TableDirectory) -> Iterator[tuple[int, int]]:

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
+from console.questdb.partitioning import Partitioning
 from console.questdb.reading import DbFile
 from console.questdb.segment import DedupMode, EventType, Segment, read_segment
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.questdb.table_txn import TxnArea, read_table_txn
 from console.questdb.txn_log import STRUCTURE_CHANGE, read_log
-from console.recovery.partitioning import Partitioning
 
 _I64_MAX, _I64_MIN = (1 << 63) - 1, -(1 << 63)
 
@@ -33,7 +33,8 @@ class Expectation:
     """What a table will hold. Timestamps in the unit of the designated column, None for an empty table.
 
     `exact` is False where an update, truncate, replace range, dedup or structure change is among what is not applied:
-    then `rows` is an upper bound and `why` says so. `partitions` maps a partition's name to its rows.
+    then `rows` is an upper bound and `why` says so. `partitions` maps a partition's name to its rows,
+    with those of the partitions split off it.
     """
 
     table: str
@@ -124,7 +125,8 @@ def _now(area: TxnArea, partitioning: Partitioning) -> dict[str, int]:
     counts: dict[str, int] = {}
     for partition in area.partitions:
         if int(partition["rows"]):
-            counts[partitioning.name(int(partition["timestamp"]))] = int(partition["rows"])
+            name = partitioning.unit_name(int(partition["timestamp"]))
+            counts[name] = counts.get(name, 0) + int(partition["rows"])
     return counts
 
 

@@ -31,6 +31,7 @@ SERVER = {
     "cairo.writer.data.index.key.append.page.size": "16384",
     "cairo.writer.data.index.value.append.page.size": "65536",
     "cairo.o3.column.memory.size": "16384",
+    "cairo.o3.partition.split.min.size": "2000",
     "cairo.wal.apply.worker.sleep.timeout": "5",
 }
 PART_SIZE = 7

@@ -18,9 +18,12 @@ from console.diagnosis.database import diagnose_table
 from console.diagnosis.model import Code, Severity
 from console.recovery.engine import Engine
 from console.recovery.evidence_index import table_stamp
-from console.recovery.model import Outcome, Plan, RowsLost
+from console.recovery.expectation import Expectation, expectation_of
+from console.recovery.model import Claim, Outcome, Plan, RowsLost
 from console.recovery.private_server import PrivateServer, ServerBinary
+from console.recovery.server_sql import Server
 from console.recovery.start_checks import start_refusals
+from console.recovery.verification import row_claims
 from console.settings import QuestDBSettings, Settings
 from tests.real.generated_tables import SERVER, Batch, Recipe, build, log_records, refresh, wait_until_applied
 from tests.real.sequencer_damage import DAMAGES, Damage, removed_bare, tear
@@ -48,6 +51,9 @@ class Case:
     torn: list[int]  # the timestamps (µs) of the transaction that was torn
     found: Rows = field(default_factory=Counter)
     partitions: tuple[list[object], list[object]] = ([], [])
+    expected: Expectation | None = None  # what the disk said after the repair
+    split: bool = False  # the server had split a partition
+    wrong: list[Claim] = field(default_factory=list)  # what the server then said otherwise
     view: tuple[bool, bool] = (False, False)  # whether its view could show its query's rows: undamaged, repaired
 
     @property
@@ -99,7 +105,9 @@ def repaired(
     left_out = {Code.LOG_TAIL_UNLOGGED, Code.WAL_AT_RISK_OF_PURGE} if torn else set()
     said = [f for f in report.findings if f.severity is not Severity.NOTE and f.code not in left_out]
     assert not said, f"{damage.name}, {recipe}: {said}"
-    return Case(recipe, damage, plan, result.outcome, truth, torn or [])
+    split = any("T" in path.name for path in batch.table(recipe.name).glob("20*"))
+    expected = expectation_of(engine.database.table(recipe.name))
+    return Case(recipe, damage, plan, result.outcome, truth, torn or [], expected=expected, split=split)
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +147,9 @@ def cases(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> li
         for case in whole:
             name = case.recipe.name
             case.found, case.partitions = _rows(server, name), (partitions[name], _partitions(server, name))
+            if case.expected is not None:
+                ours = Server(QuestDBSettings(pg_port=server.pg_port))
+                case.wrong = [claim for claim in row_claims(ours, case.expected) if not claim.ok]
             case.view = views[name], views[name] and refresh(server, case.recipe)
             server.query(f"INSERT INTO {name} (ts, px) VALUES ('2030-01-01T00:00:00.000000Z', 1.5)")
             server.query(f"ALTER TABLE {name} ADD COLUMN after_repair INT")
@@ -210,6 +221,12 @@ def test_minimum_maximum_and_partitions_are_those_of_the_truth(cases: list[Case]
             assert case.partitions[0] == case.partitions[1], case
 
 
+def test_what_the_disk_predicts_is_what_the_server_serves(cases: list[Case]) -> None:
+    """Count, oldest, newest and rows of each partition, with those that were split off: what start-server proves."""
+    assert [str(case) for case in cases if case.wrong] == [], [case.wrong for case in cases if case.wrong]
+    assert sum(case.expected is not None and case.expected.exact for case in cases) > len(cases) // 3
+
+
 def test_views_show_every_row(cases: list[Case]) -> None:
     """Records below what a view has seen may be filler; above it they must be real, or it misses rows in silence."""
     for case in cases:
@@ -220,6 +237,7 @@ def test_views_show_every_row(cases: list[Case]) -> None:
 def test_what_the_run_was_made_of(cases: list[Case]) -> None:
     """The seeds have all that matters in them; the figures, for `-rP`."""
     done = [case for case in cases if case.outcome is not None]
+    splits = sum(case.split for case in done)
     figures = {
         "tables": len(cases),
         "repaired": len(done),
@@ -230,6 +248,7 @@ def test_what_the_run_was_made_of(cases: list[Case]) -> None:
         "dedup": sum(case.recipe.dedup for case in done),
         "viewed": sum(case.view[0] for case in done),
         "torn": sum(bool(case.torn) for case in done),
+        "split": splits,
         "rows": sum(sum(case.found.values()) for case in done),
         "rows lost, announced": sum(case.plan.rows_lost.value or 0 for case in done),
         "rows lost, measured": sum(sum(case.truth.values()) - sum(case.found.values()) for case in done),

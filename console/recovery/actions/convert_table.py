@@ -8,6 +8,7 @@ from console.diagnosis.table import TableDiagnosis, examine_table
 from console.errors import WalmedicError
 from console.questdb.conversion import MARKER, read_conversion
 from console.questdb.layout import SEQUENCER, DatabaseRoot, TableDirectory
+from console.questdb.partitioning import Partitioning
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.questdb.table_txn import TxnArea, read_table_txn
 from console.questdb.txn_log import read_log
@@ -17,7 +18,6 @@ from console.recovery.conversions import Cost, cost_of, other_markers, views_on
 from console.recovery.evidence_index import table_stamp
 from console.recovery.expectation import Expectation
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Fact, Plan, Refusal, Requirement, Stage
-from console.recovery.partitioning import Partitioning
 from console.recovery.plans import digest_of, make_plan, mark_of
 from console.recovery.registry import PlanContext, action_module
 from console.recovery.rehearsal.binary import NoBinaryError, server_binary
@@ -197,7 +197,10 @@ def _aside(directory: TableDirectory) -> list[str]:
 def _expected(directory: TableDirectory, area: TxnArea, metadata: TableMetadata) -> Expectation:
     """Return what the table holds now, which is what it must hold then: no log is read for it."""
     partitioning = Partitioning.of(metadata)
-    rows = {partitioning.name(int(p["timestamp"])): int(p["rows"]) for p in area.partitions if int(p["rows"])}
+    rows: dict[str, int] = {}
+    for partition in area.partitions[area.partitions["rows"] > 0]:
+        name = partitioning.unit_name(int(partition["timestamp"]))
+        rows[name] = rows.get(name, 0) + int(partition["rows"])
     return Expectation(
         table=directory.raw_name,
         directory=directory.directory,

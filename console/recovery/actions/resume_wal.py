@@ -9,6 +9,7 @@ import numpy as np
 from console.diagnosis.table import examine_table
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
+from console.questdb.partitioning import Partitioning
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.recovery import resume_steps
 from console.recovery.expectation import ExpectationError, expectation_of
@@ -25,7 +26,6 @@ from console.recovery.model import (
     RowsLost,
     Stage,
 )
-from console.recovery.partitioning import Partitioning
 from console.recovery.plans import digest_of, make_plan
 from console.recovery.policy import root_key
 from console.recovery.registry import PlanContext
