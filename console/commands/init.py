@@ -12,7 +12,7 @@ from console.commands.options import Invocation, station_options
 from console.errors import WalmedicError
 from console.settings import Settings, load
 
-_SHOWN = ("db_root", "pg_port", "http_port", "health_port", "jar", "java")
+_SHOWN = ("db_root", "pg_port", "http_port", "health_port", "jar", "java", "log")
 
 
 @click.command()

@@ -8,7 +8,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ from console.probes.journal import JournalProbe
 from console.probes.pgwire import PgWire
 from console.probes.sample import Probe, Sample, ServerSample, Status, UnitState
 from console.probes.scheduler import read_once
-from console.probes.server import ServerProbe
+from console.probes.server import ServerProbe, http_status
 from console.probes.services import ServicesProbe
 from console.questdb.layout import DatabaseRoot
 from console.recovery.locks import holders_of
 from console.recovery.policy import free_space
+from console.recovery.rehearsal.binary import running as running_server
 from console.settings import Settings, is_secret
 from console.text import clean_line, plural
 
@@ -77,7 +78,10 @@ def _settings_of(settings: Settings, value: Any, prefix: str) -> Iterator[KnownS
             continue
         source = settings.sources.get(key, "default")
         if is_secret(key):
-            shown = "set, not shown" if content else "not set"
+            usual = content and source == "default"
+            shown = ("set, not shown" if not usual else "QuestDB's usual one") if content else "not set"
+        elif isinstance(content, Mapping):
+            shown = ", ".join(f"{name} = {value}" for name, value in content.items()) or "the usual ones"
         elif isinstance(content, tuple):
             shown = ", ".join(each.name for each in content) or "none"
         else:
@@ -136,7 +140,22 @@ def _data_root(settings: Settings) -> list[Check]:
     holders = holders_of(database.lock)
     lives = f"a server lives on it (pid {', '.join(map(str, holders))})" if holders else "no server holds its lock"
     found.append(Check("server lock", Level.OK, lives))
-    return [*found, _disk("disk of the data", database.db)]
+    return [*found, _disk("disk of the data", database.db), _rehearsal(settings, database)]
+
+
+def _rehearsal(settings: Settings, database: DatabaseRoot) -> Check:
+    """Check whether there is a server binary to rehearse with; nothing is noted."""
+    line = running_server(database)
+    jar = settings.questdb.jar or (line.jar if line is not None else "")
+    if not jar:
+        said = "it is not known which QuestDB to rehearse with: start the server once, or set questdb.jar"
+        return Check("rehearsal", Level.NOTE, said)
+    if not os.access(jar, os.R_OK):
+        return Check("rehearsal", Level.PROBLEM, f"{clean_line(jar)} cannot be read: set questdb.jar")
+    java = settings.questdb.java or (line.java if line is not None else "") or shutil.which("java") or ""
+    if not (java and (shutil.which(java) or os.access(java, os.X_OK))):
+        return Check("rehearsal", Level.PROBLEM, "no Java was found to rehearse with: set questdb.java")
+    return Check("rehearsal", Level.OK, f"with {clean_line(Path(jar).name)} and {clean_line(java)}")
 
 
 def _state_dir(settings: Settings) -> list[Check]:
@@ -182,6 +201,13 @@ async def _server(settings: Settings) -> list[Check]:
         said = "observed with a user who may write; a read-only one is safer (server.conf: pg.readonly.user.enabled)"
         found.append(Check("QuestDB", Level.NOTE, said))
     found += [Check("QuestDB", Level.NOTE, warning) for warning in data.warnings]
+    health = await http_status(settings.questdb.host, settings.questdb.health_port, 2.0)
+    if health is None:
+        said = f"its health port {settings.questdb.health_port} does not answer: there is no second opinion"
+        found.append(Check("QuestDB", Level.NOTE, said))
+    else:
+        said = f"its health port {settings.questdb.health_port} answers ({health}); it says so of a broken table too"
+        found.append(Check("QuestDB", Level.OK, said))
     return [*found, await _clock(settings)]
 
 
@@ -224,7 +250,8 @@ async def _services(settings: Settings) -> list[Check]:
         return [_failed("services", sample)]
     found = []
     for unit in sample.data.units:
-        level = Level.PROBLEM if unit.state is UnitState.UNKNOWN else Level.OK
+        well = unit.state is UnitState.UP and not unit.loop
+        level = Level.PROBLEM if unit.state is UnitState.UNKNOWN else Level.OK if well else Level.NOTE
         ended = "" if unit.state is UnitState.UP else unit.result
         how = ", ".join(word for word in (unit.state, ended, unit.loop) if word)
         found.append(Check("services", level, f"{unit.name} ({unit.role}): {how}"))

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import re
+import socket
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -16,12 +18,14 @@ from console.errors import WalmedicError
 from console.probes import running
 from console.probes.running import Manager, Owner, ServerProcess
 from console.questdb.layout import DatabaseRoot
+from console.services.supervisor import SupervisorControl
 from console.settings import QuestDBSettings, RedisSettings, Role, ServicesSettings, Settings, Stream, Unit
 from console.text import clean_line
 
 _KEYS = 20_000  # looked at in Redis for streams
 _LARGEST_CONF = 1 << 20  # bytes
 _LOOKS, _LOOK = 8, 0.4  # how often clients are looked at, and the seconds between two looks
+_CONTAINER = re.compile(r"[0-9a-f]{12}|[0-9a-f]{64}")  # how Docker names one that nobody named
 _READS = ("xreadgroup", "xack", "xautoclaim", "xclaim", "xgroup|create", "xpending")  # what a consumer of a group does
 _ADDS = ("xadd",)
 # Settings of server.conf, newest spelling first, and the port where none is there (QuestDB 9.1).
@@ -53,8 +57,31 @@ def discover(db_root: str = "", redis_password: str = "") -> Discovery:
     queue_pid, queue = _queue(owner, redis_password, database, sources, doubts)
     services = _services(server, queue_pid, queue, owner, redis_password, sources, doubts)
     settings = Settings(questdb=questdb, redis=queue, services=services, sources=sources)
-    sources["station"] = "the data root's directory"
-    return Discovery(replace(settings, station=settings.station_name), tuple(doubts))
+    log = _log(server, owner)
+    if log:
+        sources["questdb.log"] = "where its output goes"
+        settings = replace(settings, questdb=replace(questdb, log=log))
+    name, sources["station"] = _name(settings)
+    return Discovery(replace(settings, station=name), tuple(doubts))
+
+
+def _name(settings: Settings) -> tuple[str, str]:
+    """Return what a person would call the station, and from where: the machine's name, unless that is a container's."""
+    host = socket.gethostname().partition(".")[0]
+    if host and host != "localhost" and not _CONTAINER.fullmatch(host):
+        return clean_line(host), "the machine's name"
+    return settings.station_name, "the data root's directory"
+
+
+def _log(server: ServerProcess | None, owner: Owner | None) -> str:
+    """Return the file that the server's output goes to, empty where it goes to the journal or is not known."""
+    if server is None:
+        return ""
+    if owner is not None and owner.manager.backend == "supervisor":
+        with contextlib.suppress(WalmedicError):
+            return SupervisorControl(owner.manager.socket).log_file(owner.unit)
+        return ""
+    return running.output_file(server.pid)
 
 
 def _database(db_root: str) -> tuple[ServerProcess | None, DatabaseRoot]:

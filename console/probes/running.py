@@ -74,6 +74,15 @@ def listening(pid: int) -> frozenset[int]:
     return frozenset(each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN)
 
 
+def output_file(pid: int) -> str:
+    """Return the regular file that the standard output of `pid` goes to, empty where it is none or may not be seen."""
+    try:
+        place = Path(f"/proc/{pid}/fd/1").readlink()
+        return str(place) if place.is_file() and not place.is_symlink() else ""
+    except OSError:
+        return ""
+
+
 def pids_by_port() -> dict[int, int]:
     """Return which process holds each local TCP port of an open connection, as far as this user may see."""
     found = {}

@@ -1,6 +1,7 @@
 """`init` on a real station: everything that a person would have written is found by itself."""
 
 import os
+import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,8 @@ def test_the_station_is_found_as_its_builder_described_it(running: Settings) -> 
         wanted.db_root, wanted.pg_port, wanted.http_port, wanted.health_port, wanted.jar,
     )  # fmt: skip
     assert Path(quest.java).samefile(wanted.java)
+    assert (quest.log, found.sources["questdb.log"]) == (wanted.log, "where its output goes")
+    assert found.station in (socket.gethostname().partition(".")[0], running.station_name, Path(quest.db_root).name)
     assert found.redis.port == running.redis.port
     assert {(s.name, s.group, s.table) for s in found.redis.streams} == {
         (s.name, s.group, s.table) for s in running.redis.streams
@@ -56,6 +59,10 @@ async def test_what_is_written_can_be_worked_with(running: Settings, tmp_path: P
     settings = load(written, environment={"WALMEDIC_STATE_DIR": str(tmp_path / "state")})
     checks = await checkup(settings)
     assert [check for check in checks if check.level is Level.PROBLEM] == []
+    said = {check.subject: check.said for check in checks if check.subject in ("rehearsal", "clock")}
+    assert said["rehearsal"].startswith(f"with {Path(running.questdb.jar).name} and ")
+    assert "agree" in said["clock"]
+    assert any(check.said.startswith(f"its health port {running.questdb.health_port} answers") for check in checks)
     before = written.read_bytes()
     again = CliRunner().invoke(init, arguments, standalone_mode=False)
     assert isinstance(again.exception, WalmedicError)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,18 @@ def test_a_bare_directory_is_no_problem_and_says_what_is_left_out(tmp_path: Path
     assert set(levels.values()) <= {"ok", "note"}
     sources = {each["key"]: each["source"] for each in document["settings"]}
     assert sources["questdb.db_root"] == "command line"
+
+
+def test_what_to_rehearse_with_is_named_or_missed(tmp_path: Path) -> None:
+    root = str(database(tmp_path))
+    said = {}
+    for jar in ("", str(tmp_path / "none.jar"), __file__):
+        file = tmp_path / "walmedic.toml"
+        file.write_text(f'[questdb]\ndb_root = "{root}"\njar = "{jar}"\njava = "{sys.executable}"\n')
+        document = json.loads(run("--config", str(file), "--json").output)
+        said[jar] = next((c["level"], c["said"]) for c in document["checks"] if c["subject"] == "rehearsal")
+    assert [level for level, _ in said.values()] == ["note", "problem", "ok"]
+    assert "set questdb.jar" in said[""][1]
 
 
 def test_what_is_configured_and_cannot_be_reached_is_a_problem(tmp_path: Path) -> None:
