@@ -1,11 +1,12 @@
 """The full-screen console: theme, screens, sources and engine wired together; no domain logic."""
 
+import functools
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from rich.console import RenderableType
 from textual._compositor import ChopsUpdate, LayoutUpdate
@@ -15,13 +16,11 @@ from textual.message import Message
 from textual.screen import Screen
 
 from console import paths
-from console.diagnosis.model import DatabaseReport
 from console.errors import WalmedicError
 from console.probes.log_tail import LogLine
 from console.probes.sample import Sample
 from console.probes.scheduler import OnSample
 from console.probes.state import StationState
-from console.probes.worker import Worker
 from console.recovery.model import FirstStep
 from console.settings import Settings
 from console.widgets import figures
@@ -30,13 +29,10 @@ from console.widgets.line import Line, Role, Span, line, spread
 from console.widgets.picture import without_edge_blanks
 from console.widgets.theme import Colors, Uncolored, choose, make_theme
 from console.widgets.wire import LeanUpdate
-from screens import guidance
 from screens.dashboard import Dashboard
 from screens.frame import FramedScreen, key_label
-from screens.port import AttachedAction, EnginePort
-
-if TYPE_CHECKING:
-    from console.recovery.journal import Entry
+from screens.guidance import Guide, Guided, LeftOver
+from screens.port import EnginePort
 
 _LOG = logging.getLogger(__name__)
 _ARMED_FOR = 600.0  # seconds that operate mode lasts
@@ -72,23 +68,6 @@ class SampleArrived(Message):
     def can_replace(self, message: Message) -> bool:
         """Return whether `message` is an older sample of the same probe."""
         return isinstance(message, SampleArrived) and message.sample.probe == self.sample.probe
-
-
-class LeftOver(Message):
-    """What an earlier console left: an action that still runs, or entries that were cut off."""
-
-    def __init__(self, attached: AttachedAction | None, unfinished: "Sequence[Entry]") -> None:
-        super().__init__()
-        self.attached = attached
-        self.unfinished = unfinished
-
-
-class Guided(Message):
-    """The engine said which step comes next; None for none."""
-
-    def __init__(self, step: FirstStep | None) -> None:
-        super().__init__()
-        self.step = step
 
 
 def station_sources(settings: Settings, on_sample: OnSample) -> Sources:
@@ -163,9 +142,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._engine: EnginePort | None = None
         self._ticking = ticking
         self._armed_until = 0.0
-        self._guided: Hashable | None = None  # what the first step was last asked for
-        self.guiding = False
-        self._looked_back = False
+        self.guide = Guide(self.engine, functools.partial(self.run_worker, exit_on_error=False), self.post_message)
 
     # ---- life --------------------------------------------------------------------------------------------------------
 
@@ -207,66 +184,33 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Take samples into the state and show them."""
         for sample in samples:
             self.state = self.state.taking(sample)
-        self._guide()
-        self._look_back()
+        self.guide.look(self.state)
         self._tick()
 
     def on_sample_arrived(self, message: SampleArrived) -> None:
         """Take a sample that a probe brought."""
         self.take(message.sample)
 
-    def _guide(self) -> None:
-        """Ask for the next step anew where what it rests on has changed; one question at a time."""
-        rests_on = guidance.rests_on(self.state)
-        if rests_on is None or rests_on == self._guided or self.guiding:
-            return
-        self._guided, self.guiding = rests_on, True
-        self.run_worker(self._find_first_step(self.state.tables.data), exit_on_error=False, group="guide")
-
-    async def _find_first_step(self, report: DatabaseReport | None) -> None:
-        step = None
-        try:
-            step = await Worker("first-step").call(lambda: self.engine().first_step(report))
-        except WalmedicError as refused:
-            _LOG.info("no next step: %s", refused)
-        except Exception:
-            _LOG.exception("the next step could not be found")
-        self.post_message(Guided(step))
-
     def on_guided(self, message: Guided) -> None:
         """Show which step comes next."""
-        self.first_step, self.guiding = message.step, False
-        self._guide()
+        self.first_step = message.step
+        self.guide.look(self.state)
         self._tick()
-
-    def _look_back(self) -> None:
-        """Once, as soon as the journal is read: is there something that runs or was cut off?"""
-        journal = self.state.journal.data
-        if journal is None or self._looked_back:
-            return
-        self._looked_back = True
-        if any(entry.outcome in {"running", "unfinished"} for entry in journal.lines):
-            self.run_worker(self._find_left_over(), exit_on_error=False, group="look-back")
-
-    async def _find_left_over(self) -> None:
-        try:
-            attached = await Worker("attach").call(lambda: self.engine().attach())
-            unfinished = () if attached else await Worker("unfinished").call(lambda: self.engine().unfinished())
-        except WalmedicError as refused:
-            self.notify(str(refused), severity="warning", timeout=30, markup=False)
-        else:
-            self.post_message(LeftOver(attached, tuple(unfinished)))
 
     def on_left_over(self, message: LeftOver) -> None:
         """Show what runs, or offer to finish what was cut off; never over a screen that the operator has opened."""
         from screens.execution import Execution
         from screens.unfinished import Unfinished
 
-        if not isinstance(self.screen, Dashboard):
+        if message.error:
+            self.notify(message.error, severity="warning", timeout=30, markup=False)
+        elif not (message.attached or message.unfinished):
+            return
+        elif not isinstance(self.screen, Dashboard):
             self.notify("unfinished work: the journal (j) has it", severity="warning", timeout=15, markup=False)
         elif message.attached is not None:
             self.push_screen(Execution.watching(message.attached))
-        elif message.unfinished:
+        else:
             self.push_screen(Unfinished(message.unfinished))
 
     # ---- what screens ask for ----------------------------------------------------------------------------------------

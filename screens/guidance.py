@@ -1,16 +1,99 @@
-"""The one recommended next step of the station: asked of the engine whenever something that it rests on has changed."""
+"""What the console finds out by itself: the one recommended next step, and what an earlier console left behind."""
 
-from collections.abc import Hashable
+import logging
+from collections.abc import Callable, Coroutine, Hashable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from textual.message import Message
 
 from console.diagnosis.model import DatabaseReport
+from console.errors import WalmedicError
 from console.probes.state import StationState
+from console.probes.worker import Worker
+from console.recovery.model import FirstStep
+from screens.port import AttachedAction, EnginePort
+
+if TYPE_CHECKING:
+    from console.recovery.journal import Entry
+
+_LOG = logging.getLogger(__name__)
 
 
-def rests_on(state: StationState) -> Hashable | None:
-    """Return what the recommendation rests on; None while too little is known to ask for one."""
-    report: DatabaseReport | None = state.tables.data
-    if report is None:
-        return None
+class Guided(Message):
+    """The engine said which step comes next; None for none."""
+
+    def __init__(self, step: FirstStep | None) -> None:
+        super().__init__()
+        self.step = step
+
+
+class LeftOver(Message):
+    """What an earlier console left: an action that still runs, entries that were cut off, or why that is not known."""
+
+    def __init__(self, attached: AttachedAction | None, unfinished: "Sequence[Entry]" = (), error: str = "") -> None:
+        super().__init__()
+        self.attached = attached
+        self.unfinished = unfinished
+        self.error = error
+
+
+class Guide:
+    """Asks the engine, in a thread and one question at a time; what it finds out is posted as a message.
+
+    Nothing is asked before the tables (for the next step) and the journal (for what was left) are known: the engine is
+    not imported before the first paint.
+    """
+
+    def __init__(
+        self,
+        engine: Callable[[], EnginePort],
+        run: Callable[[Coroutine[Any, Any, None]], object],
+        post: Callable[[Message], object],
+    ) -> None:
+        self._engine = engine
+        self._run = run
+        self._post = post
+        self._known: Hashable | None = None  # what the next step was last asked for
+        self._looked_back = False
+        self.asking = False
+
+    def look(self, state: StationState) -> None:
+        """Ask what is not known yet, or not any more."""
+        report: DatabaseReport | None = state.tables.data
+        now = None if report is None else _rests_on(state, report)
+        if now is not None and now != self._known and not self.asking:
+            self._known, self.asking = now, True
+            self._run(self._find_next(report))
+        journal = state.journal.data
+        if journal is not None and not self._looked_back:
+            self._looked_back = True
+            if any(entry.outcome in {"running", "unfinished"} for entry in journal.lines):
+                self._run(self._find_left_over())
+
+    async def _find_next(self, report: DatabaseReport | None) -> None:
+        step = None
+        try:
+            step = await Worker("first-step").call(lambda: self._engine().first_step(report))
+        except WalmedicError as refused:
+            _LOG.info("no next step: %s", refused)
+        except Exception:
+            _LOG.exception("the next step could not be found")
+        self.asking = False
+        self._post(Guided(step))
+
+    async def _find_left_over(self) -> None:
+        try:
+            attached = await Worker("attach").call(lambda: self._engine().attach())
+            unfinished = () if attached else await Worker("unfinished").call(lambda: self._engine().unfinished())
+            self._post(LeftOver(attached, tuple(unfinished)))
+        except WalmedicError as refused:
+            self._post(LeftOver(None, (), str(refused)))
+        except Exception:
+            _LOG.exception("what was left could not be found out")
+
+
+def _rests_on(state: StationState, report: DatabaseReport) -> Hashable:
+    """Return what the next step rests on: what is wrong with the tables, what runs, what was done last."""
     services, journal = state.services.data, state.journal.data
     return (
         tuple((t.table, t.verdict, t.next_step.action, tuple(f.code for f in t.findings)) for t in report.tables),

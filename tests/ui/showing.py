@@ -11,6 +11,7 @@ from textual.events import Key
 from textual.message_pump import MessagePump
 from textual.pilot import Pilot
 
+from console.app import ConsoleApp
 from screens.frame import FramedScreen
 
 _PATIENCE = 60.0  # seconds; a machine that builds other things at the same time is slow
@@ -31,7 +32,8 @@ async def settled(pilot: Pilot[Any]) -> None:
         # A key goes from the application to the screen, to what has the focus, and back up again.
         for pump in (app, screen, app.focused or screen, app):
             await _worked_off(pump)
-        waits = (isinstance(screen, FramedScreen) and screen.waits) or getattr(app, "guiding", False)
+        asks = isinstance(app, ConsoleApp) and app.guide.asking
+        waits = asks or (isinstance(screen, FramedScreen) and screen.waits)
         quiet = 0 if waits or screen is not app.screen else quiet + 1
         if waits:
             await asyncio.sleep(0.01)
