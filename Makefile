@@ -69,6 +69,10 @@ faults: setup-dev ## kill -9 and I/O errors at every writing call of every repai
 fuzz: setup-dev ## damaged input for every reader, a million of them (FUZZ_ARGS: number, seed)
 	nice -n 15 $(BIN)/python -m tests.property.fuzz $(FUZZ_ARGS)
 
+bench: setup-dev ## the figures of the interface and of the readers, against their limits (some minutes; a quiet machine)
+	@failed=0; for each in txn_log hex_keys first_paint at_rest; do \
+	  echo "== $$each"; $(BIN)/python -m benchmarks.$$each || failed=1; done; exit $$failed
+
 snapshots: setup-dev ## draw the snapshots anew (look at each before you commit it)
 	$(BIN)/python -m pytest tests/ui --snapshot-update $(TEST_ARGS)
 

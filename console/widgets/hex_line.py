@@ -108,7 +108,7 @@ def fold_line(offset: int, end: int, rows: int, begins: RowFacts, ends: RowFacts
     here = offset <= look.cursor < end
     role = Role.CURSOR if here else Role.BAD if bad else Role.DIM
     size = end - offset
-    what = f"zeros, {figures.count(size)} bytes in {figures.count(rows)} rows, up to {end - 1:#x}"
+    what = f"zeros: {figures.count(size)} bytes, {figures.count(rows)} rows, to {end - 1:#x}"
     labels = " to ".join(label for label in dict.fromkeys((begins.label, ends.label)) if label)
     return left(
         line(

@@ -11,7 +11,7 @@ from console.widgets import figures
 from console.widgets.hex_folds import Folds
 from console.widgets.hex_line import GAP, Bytes, HexFile, Look, Row, RowFacts, fold_line, row_line
 from console.widgets.hex_rows import HexRows
-from console.widgets.line import Line, Role, Span, line
+from console.widgets.line import Line, Role, Span, hanging, line
 from console.widgets.pane import Content, Pane, Room
 
 _NARROW = 44  # cells up to which the rule says less
@@ -223,7 +223,8 @@ class HexView(Pane):
         )  # fmt: skip
         lines = [self._line(file, number, look) for number in range(self._top, last)]
         if file.tail and not self._extent and len(lines) < self._height:
-            lines.append(line(Span("end of file  ", Role.DIM), Span(file.tail, Role.BAD)))
+            label = line(Span("end of file  ", Role.DIM))
+            lines.extend(hanging(label, file.tail, room.width, Role.BAD)[: self._height - len(lines)])
         if not self._rows.size:
             lines = [line(Span("the file is empty", Role.WARN))]
         what = f"{self._rows.record} bytes a record" if self._rows.record else f"{self._rows.per_row} bytes a row"

@@ -132,8 +132,8 @@ def pair(view: PairView, room: Room) -> Content:
     here = named.field_at(view.offset)
     lines = []
     for name in fields:
-        first, second = _value(one, name), _value(other, name)
-        differs = first != second
+        first, second = (_end(_value(each, name), values) for each in (one, other))
+        differs = _value(one, name) != _value(other, name)
         mark = Span(glyphs.DIFFERS if differs else glyphs.HERE if here and here.name == name else " ",
                     Role.DIFF if differs else Role.ACCENT)  # fmt: skip
         role = Role.DIFF if differs else Role.STRONG
@@ -156,3 +156,8 @@ def pair(view: PairView, room: Room) -> Content:
 def _value(record: RecordView | None, name: str) -> str:
     found = next((field for field in record.fields if field.name == name), None) if record is not None else None
     return "—" if found is None or found.missing else found.value
+
+
+def _end(value: str, width: int) -> str:
+    """Return the end of a value that has no room: times and offsets differ there."""
+    return value if len(value) <= width else f"…{value[1 - width :]}"

@@ -7,6 +7,9 @@ from console.widgets import glyphs
 from console.widgets.line import Line, Role, Span, cells, crop, left, line, right, wrap
 from console.widgets.pane import Content, Room
 
+_VALUE = 14  # cells for values where there is little room
+_ROOMY = 100  # cells from which on there is enough
+
 
 @dataclass(frozen=True, slots=True)
 class RecordAt:
@@ -24,7 +27,9 @@ def build(view: RecordAt, room: Room) -> Content:
         return Content("record", tuple(wrap(view.said or "no record lies here", room.width, Role.DIM)))
     here = record.field_at(view.offset)
     names = max((len(field.name) for field in record.fields), default=0)
-    values = min(max((len(field.value) for field in record.fields), default=0), max(27, room.width // 3))
+    most = _VALUE if room.width < _ROOMY else max(27, room.width // 3)
+    # Where there is little room a long value moves the text behind it, so that short ones do not stand far off.
+    values = max((len(field.value) for field in record.fields if len(field.value) <= most), default=0)
     lines = [_field(field, field is here, names, values, room.width) for field in record.fields]
     in_full: list[Line] = []
     if here is not None and any(cells(row) >= room.width for row in lines):
@@ -45,13 +50,14 @@ def _bad(field: Field) -> bool:
 
 def _field(field: Field, here: bool, names: int, values: int, width: int) -> Line:
     bad = _bad(field)
+    shown = max(values, min(len(field.value), width // 2))
     mark = Span(glyphs.BAD if bad else glyphs.HERE if here else " ", Role.BAD if bad else Role.ACCENT)
     return crop(
         line(
             mark,
             " ",
             left(line(Span(field.name, Role.PLAIN if here else Role.DIM)), names + 2),
-            right(line(Span(field.value, Role.CURSOR if here else Role.MARK if bad else Role.STRONG)), values),
+            right(line(Span(field.value, Role.CURSOR if here else Role.MARK if bad else Role.STRONG)), shown),
             "  ",
             Span(field.meaning, Role.BAD if bad else Role.PLAIN if here else Role.DIM),
         ),

@@ -288,21 +288,21 @@ async def test_runs_of_zeros_take_one_line_and_open_where_one_goes_into_them(
 ) -> None:
     async with browsing(console, settings, database) as (pilot, app):
         await to_log(pilot)
-        assert "zeros, 3,752 bytes in 268 rows" in shown(app)
+        assert "zeros: 3,752 bytes, 268 rows" in shown(app)
         await pilot.press("g")
         await typed(pilot, "t 100")
         await pilot.press("enter")
         await settled(pilot)
-        assert "zeros, " not in shown(app)
+        assert "zeros: " not in shown(app)
         assert "seqTxn 100" in shown(app)
         await pilot.press("g")
         await typed(pilot, "t9")
         await pilot.press("enter", "down", "down")
         await settled(pilot)
-        assert "zeros, " in shown(app)
+        assert "zeros: " in shown(app)
         await pilot.press("z")
         await settled(pilot)
-        assert "zeros, " not in shown(app)
+        assert "zeros: " not in shown(app)
 
 
 async def test_a_selection_is_copied_as_hex_and_a_record_as_json(

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +9,9 @@ from textual.pilot import Pilot
 
 from console.app import ConsoleApp
 from console.recovery.model import Claim, Outcome, RunResult
-from console.settings import QuestDBSettings, Settings
 from console.widgets.theme import Colors
 from tests.ui import captured, samples
 from tests.ui.conftest import MakeApp
-from tests.ui.database import damaged
 from tests.ui.scripted import PLAN, ScriptedEngine
 from tests.ui.showing import settled, typed, until
 
@@ -234,17 +231,6 @@ def test_help(snap_compare: Snap, console: MakeApp) -> None:
 def test_why_not(snap_compare: Snap, console: MakeApp) -> None:
     """The steps that would destroy data now."""
     assert snap_compare(console(), run_before=with_samples("w"))
-
-
-@pytest.mark.parametrize("size", [(80, 24), (200, 50)], ids=["80x24", "200x50"])
-def test_browser(
-    snap_compare: Snap, console: MakeApp, settings: Settings, tmp_path: Path, size: tuple[int, int]
-) -> None:
-    """The log that is one page short: tree, bytes, the record that would be past the end of the file."""
-    database, report = damaged(tmp_path)
-    app = console(settings=replace(settings, questdb=QuestDBSettings(db_root=str(database.root))))
-    made = [samples.sample("tables", report)]
-    assert snap_compare(app, terminal_size=size, run_before=with_samples("b", "n", "up", "up", made=made))
 
 
 def test_journal(snap_compare: Snap, console: MakeApp) -> None:
