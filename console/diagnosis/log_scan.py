@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from console.diagnosis.memory import TableMemory
 from console.diagnosis.segment_inventory import Index, Mask, SegmentInventory, segment_key
 from console.questdb.log_check import LogCheck, LogChecker
 from console.questdb.ranges import RangeCollector
@@ -102,21 +103,28 @@ def valid_records(records: NDArray[Any]) -> Mask:
     return np.asarray((rows | change) & (records["structure_version"] >= 0) | dropped)
 
 
-def scan_log(log: TxnLog, applied: int, inventory: SegmentInventory) -> LogScan | None:
-    """Return what `log` says, None where its records cannot be located or read."""
+def scan_log(
+    log: TxnLog, applied: int, inventory: SegmentInventory, memory: TableMemory | None = None
+) -> LogScan | None:
+    """Return what `log` says, None where its records cannot be located or read.
+
+    Applied records that `memory` has seen are not read again; it learns the others.
+    """
     if not log.readable or log.header is None:
         return None
     try:
-        return _scan(log, max(0, log.header.max_txn), applied, inventory)
+        return _scan(log, max(0, log.header.max_txn), applied, inventory, memory)
     except OSError:
         return None
 
 
-def _scan(log: TxnLog, top: int, applied: int, inventory: SegmentInventory) -> LogScan:
-    checker = LogChecker()
+def _scan(log: TxnLog, top: int, applied: int, inventory: SegmentInventory, memory: TableMemory | None) -> LogScan:
     split = max(0, min(applied, log.whole_records))
-    for at, records in log.chunks(_CHUNK, first=1, last=split):
+    checker, start = memory.resume(log, split) if memory is not None else (LogChecker(), 1)
+    for at, records in log.chunks(_CHUNK, first=start, last=split):
         checker.feed(at, records)
+    if memory is not None:
+        memory.keep(log, split, checker)
     below_check = checker.finish(split, log.missing_parts(1, applied))
     below = _references(below_check)
     numbers: list[Index] = []

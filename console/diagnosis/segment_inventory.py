@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from console.diagnosis.memory import TableMemory
 from console.questdb.layout import WalDirectory
 from console.questdb.segment import EventType, Segment, read_segment
 
@@ -84,19 +86,36 @@ def segment_key(wal: Any, segment: Any) -> Any:
     return np.asarray(wal, np.int64) << 30 | np.asarray(segment, np.int64) & 0x3FFFFFFF
 
 
-def read_inventory(wals: Sequence[WalDirectory]) -> SegmentInventory:
-    """Return the transactions of every segment of `wals`; what cannot be read is in each Segment's problems."""
+def read_inventory(wals: Sequence[WalDirectory], memory: TableMemory | None = None) -> SegmentInventory:
+    """Return the transactions of every segment of `wals`; what cannot be read is in each Segment's problems.
+
+    Closed segments that `memory` has read and whose files are unchanged are not read again.
+    """
     segments: dict[tuple[int, int], Segment] = {}
     parts: list[NDArray[Any]] = []
     for wal in sorted(wals, key=lambda wal: wal.id):
         for segment_id in wal.segments:
-            segment = read_segment(wal.segment(segment_id))
+            segment = _read(wal.segment(segment_id), memory)
             segments[wal.id, segment_id] = segment
             parts.append(_addressed(segment, wal.id, segment_id))
     events = np.concatenate(parts) if parts else np.empty(0, ADDRESSED)
+    if memory is not None:
+        memory.forget_all_but({segment.path for segment in segments.values()})
     counts = np.array([len(part) for part in parts], np.int64)
     keys = np.array([int(segment_key(wal, segment_id)) for wal, segment_id in segments], np.int64)
     return SegmentInventory(events, segments, tuple(wals), keys, np.cumsum(counts) - counts, counts)
+
+
+def _read(directory: Path, memory: TableMemory | None) -> Segment:
+    if memory is None:
+        return read_segment(directory)
+    known = memory.segment(directory)
+    if known is not None:
+        return known
+    stamp = memory.stamp_of(directory)
+    segment = read_segment(directory)
+    memory.keep_segment(directory, stamp, segment)
+    return segment
 
 
 def _addressed(segment: Segment, wal: int, segment_id: int) -> NDArray[Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from console.diagnosis.half_conversion import half_done_findings
 from console.diagnosis.log_findings import log_findings
 from console.diagnosis.log_scan import LogScan
+from console.diagnosis.memory import TableMemory
 from console.diagnosis.model import Code, Finding, Severity, TableReport
 from console.diagnosis.opening import can_crash
 from console.diagnosis.purge_clock import PurgeClock, purge_clock
@@ -93,18 +94,19 @@ class TableDiagnosis:
         return None if waiting is None else waiting + current.lag_rows
 
 
-def examine_table(directory: TableDirectory) -> TableDiagnosis:
+def examine_table(directory: TableDirectory, memory: TableMemory | None = None) -> TableDiagnosis:
     """Return the diagnosis of one WAL table; under a live server only what several readings found at the same place.
 
+    `memory` is what an earlier look left: what it has seen is not read again.
     The files of a busy table are read one after another and need not belong together; a structure change is on its way
     between them for as long as the disk takes to write it.
     """
-    readings = [judge(read_facts(directory))]
+    readings = [judge(read_facts(directory, memory), memory)]
     if not _grave(readings[0]) or server_lives(directory.path.parent) is False:
         return readings[0]
     while _grave(readings[-1]) and len(readings) < _READINGS:
         time.sleep(_PAUSE)
-        readings.append(judge(read_facts(directory)))
+        readings.append(judge(read_facts(directory, memory), memory))
     return _lasting(readings)
 
 
@@ -127,7 +129,7 @@ def _lasting(readings: list[TableDiagnosis]) -> TableDiagnosis:
     return replace(last, findings=kept, clock=clock)
 
 
-def judge(facts: TableFacts) -> TableDiagnosis:
+def judge(facts: TableFacts, memory: TableMemory | None = None) -> TableDiagnosis:
     """Return what the facts mean. Of the files only the columns and structure changes that wait are read here."""
     backup = best_backup(facts)
     sources = [
@@ -138,7 +140,7 @@ def judge(facts: TableFacts) -> TableDiagnosis:
     clock = purge_clock(
         facts.inventory, facts.sequencer.scan, facts.seq_txn, _sweep_stopped(facts), unapplied, dropped=_dropped(facts)
     )
-    wholeness = check_waiting_data(facts, unapplied)
+    wholeness = check_waiting_data(facts, unapplied, memory)
     findings = [
         *_listing(facts),
         *txn_findings(facts),

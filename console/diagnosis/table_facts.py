@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from console.diagnosis.log_scan import LogScan, scan_log
+from console.diagnosis.memory import TableMemory
 from console.diagnosis.segment_inventory import SegmentInventory, read_inventory
 from console.questdb.conversion import Conversion, read_conversion
 from console.questdb.layout import TableDirectory
@@ -90,24 +91,27 @@ class TableFacts:
             return str(path)
 
 
-def read_facts(directory: TableDirectory) -> TableFacts:
-    """Return the facts of one WAL table. Raises nothing but MemoryError: what cannot be read is told by the facts."""
+def read_facts(directory: TableDirectory, memory: TableMemory | None = None) -> TableFacts:
+    """Return the facts of one WAL table; what `memory` has seen of it is not read again, and what is read it learns.
+
+    Raises nothing but MemoryError: what cannot be read is told by the facts.
+    """
     entries, problem = directory.listing()
     wals = directory.wals(entries)
-    inventory = read_inventory(wals)
+    inventory = read_inventory(wals, memory)
     before = read_table_txn(directory.path)
     applied = before.current.applied_txn if before.current else 0
-    sequencer = read_sequencer(directory.sequencer, applied, inventory)
+    sequencer = read_sequencer(directory.sequencer, applied, inventory, memory)
     txn = read_table_txn(directory.path)
     if sequencer.scan is not None and txn.current is not None and txn.current.applied_txn != applied:
-        sequencer = read_sequencer(directory.sequencer, txn.current.applied_txn, inventory)
+        sequencer = read_sequencer(directory.sequencer, txn.current.applied_txn, inventory, memory)
     now = txn.current.applied_txn if txn.current else 0
     return TableFacts(
         directory=directory,
         txn=txn,
         metadata=read_table_metadata(directory.path),
         sequencer=sequencer,
-        backups=tuple(read_sequencer(path, now, inventory) for path in directory.sequencer_backups(entries)),
+        backups=tuple(read_sequencer(path, now, inventory, memory) for path in directory.sequencer_backups(entries)),
         inventory=inventory,
         conversion=read_conversion(directory.path),
         owners=_owners(directory, inventory),
@@ -115,13 +119,15 @@ def read_facts(directory: TableDirectory) -> TableFacts:
     )
 
 
-def read_sequencer(path: Path, applied: int, inventory: SegmentInventory) -> Sequencer:
+def read_sequencer(
+    path: Path, applied: int, inventory: SegmentInventory, memory: TableMemory | None = None
+) -> Sequencer:
     """Return the sequencer, or a copy of one, in `path`; its records are judged from `applied` on."""
     log = read_log(path)
     return Sequencer(
         path=path,
         log=log,
-        scan=scan_log(log, applied, inventory),
+        scan=scan_log(log, applied, inventory, memory),
         wal_index=read_wal_index(path),
         metadata=read_sequencer_metadata(path),
         structure=read_structure_log(path),

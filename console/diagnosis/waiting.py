@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from console.diagnosis.memory import TableMemory
 from console.diagnosis.model import Code, Finding, Severity, WaitingSegment, WaitingTxn
 from console.diagnosis.segment_inventory import Mask, SegmentInventory, carries_rows
 from console.diagnosis.table_facts import TableFacts
@@ -49,8 +50,11 @@ class Wholeness:
         return any(rows.tear in _STOPPING for _, _, rows in self.seen)
 
 
-def check_waiting_data(facts: TableFacts, unapplied: Unapplied) -> Wholeness:
-    """Read the columns of what waits, or may wait, and return what is not whole."""
+def check_waiting_data(facts: TableFacts, unapplied: Unapplied, memory: TableMemory | None = None) -> Wholeness:
+    """Read the columns of what waits, or may wait, and return what is not whole.
+
+    Transactions that `memory` has found whole are not read again.
+    """
     inventory = facts.inventory
     torn = np.zeros(len(inventory), np.bool_)
     seen: list[tuple[int, int, TornRows]] = []
@@ -58,10 +62,17 @@ def check_waiting_data(facts: TableFacts, unapplied: Unapplied) -> Wholeness:
     firsts = {(wal, segment): low for wal, segment, low, _ in inventory.slices()}
     for wal, segment, places in by_segment(inventory, mask):
         read = inventory.segments[wal, segment]
-        for rows in check_segment_data(read, inventory.events["txn"][places].tolist()):
+        txns = inventory.events["txn"][places].tolist()
+        if memory is not None:
+            txns = memory.unchecked(read, txns)
+        found = check_segment_data(read, txns) if txns else ()
+        for rows in found:
             seen.append((wal, segment, rows))
             if not rows.suspect:
                 torn[firsts[wal, segment] + rows.event] = True
+        if memory is not None and read.metadata is not None:
+            bad = {rows.event for rows in found}
+            memory.keep_rows(read, [txn for txn in txns if txn not in bad])
     return Wholeness(torn, tuple(seen))
 
 

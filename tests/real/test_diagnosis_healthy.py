@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from console.diagnosis.database import diagnose
+from console.diagnosis.live import LiveDiagnosis
 from console.diagnosis.model import DatabaseReport, Severity, Verdict
 from console.questdb.layout import DatabaseRoot
 from console.recovery.expectation import Expectation, expectation_of
@@ -83,7 +84,8 @@ def test_grown_tables_are_healthy_and_what_they_will_hold_is_known(grown: Grown,
     report = diagnose(database)
     assert grave(report) == []
     reports = {table.table: table for table in report.tables}
-    assert len(reports) == len(SEEDS)
+    assert {recipe.name for recipe in batch.recipes} <= set(reports)
+    assert len(batch.recipes) == len(SEEDS)
     assert all(table.verdict is Verdict.HEALTHY and table.rows_at_risk == 0 for table in reports.values())
     expected = {recipe.name: expectation_of(database.table(recipe.name)) for recipe in batch.recipes}
     with PrivateServer(batch.root, questdb) as server:
@@ -178,16 +180,19 @@ def test_tables_read_while_the_server_writes_purges_and_dies(lively: Path, quest
                 for statement in LIVELY:
                     server.query(statement)
             database = DatabaseRoot.locate(lively)
+            live = LiveDiagnosis(again=0.0)
             with Load(server) as load:
                 until = time.monotonic() + 3
                 while time.monotonic() < until:
                     assert grave(diagnose(database)) == []
+                    assert grave(live.look(database)) == []
                     looks += 1
                 assert load.commits > 20
                 server.kill()
         report = diagnose(database)
         assert grave(report) == []
         assert all(table.rows_unapplied is not None for table in report.tables if table.wal)
+        assert live.look(database).to_json()["tables"] == report.to_json()["tables"]
     assert looks > 4
     with PrivateServer(lively, questdb, settings=settings) as server:
         wait_until_applied(server)
