@@ -6,6 +6,7 @@ import shutil
 import struct
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -36,7 +37,7 @@ RECIPES = (
     plain(206, "halfway", purged="closed"),  # first: its marker keeps the others from being converted
     plain(201, "removed"),
     plain(202, "altered", altered=True, writers=1),
-    plain(203, "applied", pending_rounds=0),
+    plain(203, "applied", pending_rounds=0, viewed=True),
     plain(204, "deduped", dedup=True),
     plain(205, "lagging", pending_rounds=0),
 )
@@ -163,6 +164,9 @@ def test_the_plan_says_what_it_costs_and_what_is_better(converted: Converted) ->
         assert better == (recipe.name in ("removed", "altered", "deduped"))
     assert [converted.plans[name].rows_lost.kind for name in ("removed", "altered", "applied")] == ["exact"] * 3
     assert "a conversion began" in converted.plans["halfway"].why
+    views = [warning for warning in converted.plans["applied"].warnings if "materialised views on it" in warning]
+    assert len(views) == 1
+    assert "v203" in views[0]
 
 
 def test_no_row_is_lost_but_those_that_were_said(built: Built, converted: Converted, questdb: ServerBinary) -> None:
@@ -185,6 +189,9 @@ def test_no_row_is_lost_but_those_that_were_said(built: Built, converted: Conver
             server.query(f"ALTER TABLE {recipe.name} ADD COLUMN afterwards INT")
             server.query(f"INSERT INTO {recipe.name} (ts, afterwards) VALUES ('2030-02-01', 7)")
         wait_until_applied(server)
+        server.query("REFRESH MATERIALIZED VIEW v203 FULL")  # as the plan said
+        shown = server.query("SELECT ts, count() n FROM applied SAMPLE BY 1h ORDER BY ts")
+        _until(server, "SELECT ts, n FROM v203 ORDER BY ts", shown)
         assert [server.query(f"SELECT count() FROM {r.name} WHERE afterwards = 7")[0][0] for r in RECIPES] == [1] * 6
 
 
@@ -316,7 +323,7 @@ def _until_free(engine: Engine) -> None:
         time.sleep(0.05)
 
 
-def _until(server: PrivateServer, sql: str, wanted: list[tuple[int]]) -> None:
+def _until(server: PrivateServer, sql: str, wanted: Sequence[object]) -> None:
     deadline = time.monotonic() + 30
     while server.query(sql) != wanted:
         assert time.monotonic() < deadline, server.query(sql)

@@ -6,7 +6,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from console.questdb.layout import DatabaseRoot
 from console.recovery.engine import Engine
 from console.recovery.model import Outcome, Plan, RunResult
 from console.recovery.private_server import PrivateServer, ServerBinary
+from console.recovery.rehearsal.model import RehearsalOutcome
+from console.recovery.rehearsal.rehearsing import rehearse
 from console.settings import QuestDBSettings, Settings
 from tests.faults.interposed import count, killed_in_child
 from tests.real.generated_tables import SERVER, Batch, Recipe, applied_txn, build, log_records, wait_until_applied
@@ -256,6 +258,19 @@ def test_killed_at_any_writing_call_it_is_finished(shown: Shown) -> None:
         assert shown.engine.unfinished() == (), f"seed {seed}: {at} {done}"
         assert shown.server.query(f"SELECT count() FROM {name}") == [(rows,)], f"seed {seed}: {at} {done}"
         assert shown.engine.journal.verify() == ()
+
+
+def test_a_skip_is_rehearsed_on_a_clone(shown: Shown, questdb: ServerBinary) -> None:
+    _suspended_live(shown, "rehearsed", zero=True)
+    settings = shown.engine.settings
+    known = replace(settings.questdb, jar=str(questdb.jar), java=str(questdb.java))
+    engine = Engine(replace(settings, questdb=known))
+    rehearsal = rehearse(engine, "resume-wal", "rehearsed")
+    assert rehearsal.outcome is RehearsalOutcome.PASSED, rehearsal.message
+    plan = engine.plan("resume-wal", "rehearsed")
+    assert plan.rehearsed
+    assert plan.confirmation == "rehearsed lose 2"
+    assert shown.server.query("SELECT count() FROM rehearsed") == [(1,)]
 
 
 def test_torn_rows_are_skipped_alone_once_the_server_applies_one_by_one(shown: Shown, questdb: ServerBinary) -> None:
