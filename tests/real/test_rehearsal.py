@@ -29,6 +29,7 @@ from console.recovery.private_server import PrivateServer, ServerBinary
 from console.recovery.registry import PlanContext
 from console.recovery.rehearsal import cloning, rehearsing
 from console.recovery.rehearsal.folder import remove_leftovers
+from console.recovery.rehearsal.launching import launch_rehearsal, rehearsal_of
 from console.recovery.rehearsal.model import Rehearsal, RehearsalOutcome
 from console.recovery.rehearsal.rehearsing import rehearse
 from console.settings import QuestDBSettings, Settings
@@ -93,6 +94,9 @@ def tree(root: Path) -> dict[str, tuple[int, int, int, int, int, str]]:
             content,
         )  # fmt: skip
     return found
+
+
+NO_BINARY = ServerBinary(Path("/nonexistent/questdb.jar"), Path("/nonexistent/java"))
 
 
 def engine_of(root: Path, state: Path, binary: ServerBinary) -> Engine:
@@ -343,14 +347,30 @@ def test_an_original_that_changes_meanwhile_ends_it(
     assert not list((tmp_path / "state/rehearsals").iterdir())
 
 
-def test_ctrl_c_leaves_nothing(engine: Engine) -> None:
-    def interrupt(progress: Progress) -> None:
-        if (progress.stage, progress.state) == ("sweeps", "begins"):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        rehearse(engine, ACTION, "trades", on_progress=interrupt)
-    assert not list((engine.state.root / "rehearsals").iterdir())
+def test_one_in_its_own_process_is_found_by_another_console_and_cancelled(engine: Engine, tmp_path: Path) -> None:
+    plan = engine.plan(ACTION, "trades")
+    assert rehearsal_of(engine, plan) is None
+    begun = launch_rehearsal(engine, plan)
+    found = rehearsal_of(engine_of(engine.database.root, engine.state.root, NO_BINARY), plan)
+    assert found is not None
+    told: list[Progress] = []
+    deadline = time.monotonic() + 120
+    while not any((p.stage, p.state) == ("sweeps", "begins") for p in told):
+        assert time.monotonic() < deadline, told
+        assert found.result() is None
+        told += found.poll()
+        time.sleep(0.05)
+    assert [p.stage for p in told if p.state == "done"][:2] == ["clone", "evidence"]
+    assert all(p.at is not None for p in told)
+    assert servers_below(tmp_path)
+    assert launch_rehearsal(engine, plan).alive  # not a second one
+    found.cancel()
+    while (ended := begun.result()) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert ended.message == "it was cancelled; its server is stopped and the clone is gone"
+    assert [path.name for path in (engine.state.root / "rehearsals").iterdir()] == [f"plan-{plan.plan_id}"]
+    assert engine.plan(ACTION, "trades").rehearsed is False
 
 
 def test_a_killed_one_is_found_with_its_server(engine: Engine, questdb: ServerBinary, tmp_path: Path) -> None:

@@ -90,7 +90,9 @@ def launch_rehearsal(engine: Engine, plan: Plan) -> RunningRehearsal:
     folder = engine.state.root / "rehearsals" / f"plan-{plan.plan_id}"
     shutil.rmtree(folder, ignore_errors=True)
     engine.state.made(folder)
-    child = Child.start(folder, ["rehearse", plan.action, plan.table, "--json", *place_of(engine)])
+    questdb = engine.settings.questdb
+    binary = [*(["--jar", questdb.jar] if questdb.jar else []), *(["--java", questdb.java] if questdb.java else [])]
+    child = Child.start(folder, ["rehearse", plan.action, plan.table, "--json", *binary, *place_of(engine)])
     write_private(folder / "pid", str(child.pid).encode())
     return RunningRehearsal(engine, plan, child)
 

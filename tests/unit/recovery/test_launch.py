@@ -1,5 +1,6 @@
 """Actions in a process of their own: launched, watched, taken back, found again by who works on the database."""
 
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,9 @@ import pytest
 from console.questdb.layout import DatabaseRoot
 from console.recovery.engine import Engine
 from console.recovery.launch import RunningAction, attach, launch
-from console.recovery.model import Outcome, Plan, Progress, RunResult
+from console.recovery.model import Claim, Outcome, Plan, Progress, RunResult
+from console.recovery.rehearsal.launching import rehearsal_of
+from console.recovery.rehearsal.model import Rehearsal, RehearsalOutcome
 from console.settings import Settings, for_db_root
 from tests.data.samples import sample_database
 
@@ -172,6 +175,29 @@ def test_a_cut_off_run_is_finished_in_a_process_and_says_how(engine: Engine) -> 
     assert (result.outcome, result.entry) == (Outcome.DONE, killed), result
     assert [p.stage for p in told if p.state == "done"][-1] == plan.stages[-1].id
     assert engine.journal.entry(killed).worker.kind == "resumed"
+
+
+def test_a_rehearsal_that_ended_is_read_by_a_later_console(engine: Engine) -> None:
+    plan = _restore(engine)
+    proven = (Claim("rows", "8", "8", ok=True), Claim("newest row", "5", "4", ok=False))
+    ended = Rehearsal("20261123-1", plan, RehearsalOutcome.FAILED, "rows differ", proven, 27.5, None, ("a view",))
+    assert rehearsal_of(engine, plan) is None
+    folder = engine.state.made(engine.state.root / "rehearsals" / f"plan-{plan.plan_id}")
+    (folder / "pid").write_text("999999999")
+    (folder / "stdout").write_text(json.dumps(ended.to_json()))
+    (folder / "stderr").write_text("")
+    found = rehearsal_of(engine, plan)
+    assert found is not None
+    assert not found.alive
+    result = found.result()
+    assert result is not None
+    assert (result.outcome, result.message, result.verification) == (ended.outcome, "rows differ", proven)
+    # What could not be done at all leaves its last words.
+    (folder / "stdout").write_text("")
+    (folder / "stderr").write_text('{"entry": "x"}\nwalmedic: there is no Java on PATH\n')
+    refused = found.result()
+    assert refused is not None
+    assert (refused.outcome, refused.message) == (RehearsalOutcome.REFUSED, "there is no Java on PATH")
 
 
 def _killed_in_a_stage(engine: Engine, plan: Plan) -> str:
