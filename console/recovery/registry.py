@@ -55,7 +55,7 @@ class PlanContext:
 class ActionModule(Protocol):
     """What a module in `console.recovery.actions` offers. Its stages name steps that it, or `file_steps`, registers.
 
-    An action through the server may also have `undo_refusals(context, entry, plan)`: what stands against taking it back.
+    One that works through the server may also have `undo_refusals(context, entry, plan)`: what stands against its undo.
     """
 
     SPEC: ActionSpec

@@ -96,6 +96,17 @@ def copies(
         yield Copies(engine.database.root, tmp_path_factory.mktemp("options"), questdb)
 
 
+def test_option_4_waits_for_the_writer_and_rows_are_salvaged_meanwhile(incident_station: Station) -> None:
+    engine = Engine(incident_station.settings())
+    refused = engine.plan("copy-table", "market_orderbook").refused
+    assert {refusal.code for refusal in refused} == {"writer-running"}
+    assert refused[0].instead == "freeze-writer"
+    plan = engine.plan("salvage-wal")
+    result = engine.run(plan, plan.confirmation)
+    assert result.outcome is Outcome.DONE, result
+    assert "6,359 written and read back" in {claim.found for claim in result.verification}
+
+
 def test_option_1_restore_the_backup_and_repair_it(copies: Copies) -> None:
     copy = copies.copy("restore")
     same_as_documented("option-1-plan", copy.walmedic("plan", "restore-sequencer", "market_trades", exits=0))
