@@ -4,6 +4,7 @@ It needs root for the namespaces. Its directories lie in the test's own folder, 
 from outside by XDG_RUNTIME_DIR alone.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -23,6 +24,13 @@ if [ -n "$JOURNAL" ]; then
   while [ ! -S /run/systemd/journal/stdout ]; do sleep 0.05; done
 fi
 exec /lib/systemd/systemd --user --log-target=$TARGET
+"""
+_BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig><type>system</type><listen>unix:tmpdir=/tmp</listen><auth>EXTERNAL</auth><policy context="default">
+<allow user="*"/><allow own="*"/><allow send_destination="*"/><allow receive_sender="*"/>
+<allow send_type="method_call"/>
+</policy></busconfig>
 """
 
 
@@ -45,6 +53,8 @@ class SystemdUser:
             each.mkdir(parents=True)
         self.run.chmod(0o700)
         self._process: subprocess.Popen[bytes] | None = None
+        self._bus: Path | None = None
+        self._daemon = 0
 
     @property
     def environment(self) -> dict[str, str]:
@@ -77,6 +87,29 @@ class SystemdUser:
             ["systemctl", "--user", *arguments], env=self.environment, capture_output=True, text=True, check=False
         )
 
+    def open_bus(self, place: Path) -> None:
+        """Give it a real message bus at `place` that any user may connect to, as the system's own is."""
+        conf = self.home / "bus.conf"
+        conf.write_text(_BUS)
+        daemon = f"dbus-daemon --config-file={conf} --address=systemd: --nofork --nopidfile"
+        (self.units / "dbus.socket").write_text("[Socket]\nListenStream=%t/bus\n")
+        (self.units / "dbus.service").write_text(
+            f"[Unit]\nRequires=dbus.socket\n[Service]\nType=notify\nExecStart={daemon}\n"
+        )
+        assert self.systemctl("daemon-reload").returncode == 0
+        started = self.systemctl("start", "dbus.socket", "dbus.service")
+        assert started.returncode == 0, started.stderr
+        os.link(self.run / "bus", place)  # the way to its own place is closed to others
+        self._bus = place
+        self._daemon = int(self.systemctl("show", "--property=MainPID", "--value", "dbus.service").stdout)
+
+    def as_system_of(self, user: int) -> list[str]:
+        """Return what comes before a command so that `user` runs it on a machine whose system's systemd this is."""
+        assert self._process is not None
+        bus = f"DBUS_SYSTEM_BUS_ADDRESS=unix:path={self._bus}"
+        inside = ["nsenter", "--target", str(self._process.pid), "--mount"]
+        return [*inside, "setpriv", "--reuid", str(user), "--clear-groups", "env", "-u", "XDG_RUNTIME_DIR", bus]
+
     def kill(self) -> None:
         """Kill the manager itself, at once; its services live on."""
         if self._process is not None:
@@ -93,5 +126,8 @@ class SystemdUser:
             self._process.wait(15)
         except subprocess.TimeoutExpired:
             self.kill()
+        if self._daemon:  # the manager does not end the bus that it speaks over
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._daemon, signal.SIGTERM)
         if self.journal is not None:
             os.kill(int(Path(f"{self.journal}.pid").read_text()), signal.SIGTERM)

@@ -1,7 +1,10 @@
 """Services under a real systemd: every state, start, stop, mask, and the manager gone while it is watched."""
 
 import os
+import shlex
+import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +44,14 @@ def control(systemd: SystemdUser, monkeypatch: pytest.MonkeyPatch) -> SystemdCon
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(systemd.run))
     monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
     return SystemdControl(user=True)
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """Return a folder that every user can reach into, which pytest's own are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 def state_of(control: SystemdControl, name: str) -> UnitSample:
@@ -173,6 +184,43 @@ def test_the_commands_are_those_that_an_operator_types(control: SystemdControl) 
     assert control.command_line("stop", "questdb") == "systemctl --user stop questdb.service"
     assert control.command_line("mask", "questdb").endswith("&& systemctl --user daemon-reload")
     assert SystemdControl(user=False).command_line("start", "questdb") == "systemctl start questdb.service"
+
+
+def test_without_permission_the_command_that_would_work_is_said(
+    control: SystemdControl, systemd: SystemdUser, public: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real systemctl of a real unprivileged user on a real bus: looking is allowed, commanding is denied."""
+    control.start("questdb")
+    systemd.open_bus(public / "bus")
+    shim = tmp_path / "systemctl"
+    real = shutil.which("systemctl")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    system = SystemdControl(user=False)
+
+    def become(user: int) -> None:
+        shim.write_text(f'#!/bin/sh\nexec {shlex.join(systemd.as_system_of(user))} {real} "$@"\n')
+        shim.chmod(0o755)
+
+    become(65_534)
+    assert state_of(system, "questdb").state is UnitState.UP
+    before = state_of(system, "questdb").pid
+    for verb, act in (("stop", system.stop), ("start", system.start)):
+        with pytest.raises(ServiceError) as refused:
+            act("questdb")
+        wanted = (
+            f"no permission to {verb} questdb; the command that would work is: sudo systemctl {verb} questdb.service"
+        )
+        assert str(refused.value) == wanted
+    assert state_of(system, "questdb").pid == before
+    become(0)  # as `sudo` would
+    system.stop("questdb")
+    assert state_of(system, "questdb").state is UnitState.DOWN
+
+
+@pytest.mark.skipif(Path("/run/systemd/system").exists(), reason="this machine runs systemd: its bus can be reached")
+def test_a_machine_without_systemd_says_so() -> None:
+    with pytest.raises(ServiceError, match=r"systemd cannot be reached \(.*\); is services\.backend right\?"):
+        SystemdControl(user=False).states([GOOD])
 
 
 async def test_the_probe_says_so_when_the_manager_is_gone_and_sees_it_back(
