@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from console.cli import run
 from console.recovery.journal import Journal
@@ -15,14 +16,23 @@ from console.recovery.locks import StationLock
 from console.recovery.model import RowsLost
 from console.recovery.policy import root_key
 from console.recovery.state import StateDir
+from console.redaction import Redactor
 from console.reporting import markdown
 from console.reporting.accounts import accounts
 from console.reporting.deeds import deeds_of
 from console.reporting.events import Event, Kind, folded
-from console.reporting.incident import left_to_do, read_incident
+from console.reporting.incident import Incident, left_to_do, read_incident
+from console.reporting.posting import posting
+from console.reporting.report import report
 from console.reporting.timeline import time_in_name
 from tests.ui import reporting
 from tests.unit.reporting.place import CANARIES, build
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Incident:
+    """A recovered incident; nothing here changes it."""
+    return reporting.after(tmp_path_factory.mktemp("known"))
 
 
 def test_a_crash_loop_is_one_line_until_something_is_done() -> None:
@@ -127,8 +137,7 @@ def test_what_runs_what_was_cut_off_and_what_was_taken_back(tmp_path: Path) -> N
     assert any("find out who changed the journal" in each for each in left_to_do(read_incident(settings)))
 
 
-def test_rows_lost_add_up_and_what_is_not_known_stays_unknown(tmp_path: Path) -> None:
-    known = reporting.after(tmp_path)
+def test_rows_lost_add_up_and_what_is_not_known_stays_unknown(known: Incident) -> None:
     restore = next(deed for deed in known.deeds if deed.table)
     assert restore.plan is not None
 
@@ -146,3 +155,48 @@ def test_rows_lost_add_up_and_what_is_not_known_stays_unknown(tmp_path: Path) ->
     assert lost(RowsLost("unknown", None), RowsLost("exact", 5)) == ("unknown", 6_359)
     undone = replace(known, deeds=tuple(replace(deed, outcome="undone") for deed in known.deeds))
     assert not any(account.repaired for account in accounts(undone))
+
+
+HOSTILE = (
+    "a|b", "`x` ``", "](http://evil) ![p](q)", "<script>alert(1)</script>", "_em_ *b* ~~s~~", "line\nbreak\n# Heading",
+    "| --- |",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("foreign", HOSTILE)
+def test_hostile_names_change_nothing_of_the_report(known: Incident, foreign: str) -> None:
+    """A Markdown parser finds the headings, tables and cells that are ours, and no link, picture or tag."""
+    tables = tuple(replace(table, table=foreign) for table in known.tables.tables)
+    events = tuple(replace(event, what=foreign, detail=foreign) for event in known.events)
+    groups = tuple(replace(group, title=foreign, why=foreign, file=foreign) for group in known.crashes.groups)
+    deeds = tuple(replace(deed, message=foreign, operator=foreign, entry=foreign) for deed in known.deeds)
+    hostile = replace(
+        known,
+        tables=replace(known.tables, tables=tables),
+        crashes=replace(known.crashes, groups=groups),
+        events=events,
+        deeds=deeds,
+        missing=(foreign,),
+    )
+    for made in (report(hostile, Redactor()), posting(hostile, Redactor(), [foreign])):
+        tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(made)
+        kinds = [token.type for token in tokens]
+        assert "html_block" not in kinds
+        levels = [token.tag for token in tokens if token.type == "heading_open"]
+        assert levels == ["h1", *["h2"] * (len(levels) - 1)]
+        assert len(levels) <= 9
+        inline = {child.type for token in tokens for child in token.children or ()}
+        assert not inline & {"link_open", "image", "html_inline", "em_open", "s_open"}
+        rows = [len(row) for row in _rows(kinds)]
+        assert set(rows) <= {3, 5, 6, 7}  # as many cells as our tables have columns
+
+
+def _rows(kinds: list[str]) -> list[list[str]]:
+    """Return the cells of every row of every table."""
+    rows: list[list[str]] = []
+    for kind in kinds:
+        if kind == "tr_open":
+            rows.append([])
+        elif kind in ("td_open", "th_open"):
+            rows[-1].append(kind)
+    return rows
