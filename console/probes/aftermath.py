@@ -8,6 +8,7 @@ from console.probes.state import StationState
 from console.settings import Role
 
 _CLOCK = 2.0  # seconds by which the time in a crash log may be later than the start of the next process
+_NEXT = 300.0  # seconds after which a start is not taken for the one that followed
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,10 @@ def _follow(crashes: CrashesSample, crashed_at: float, unit: UnitSample, seen_at
         if started < crashed_at - _CLOCK:
             return Aftermath(f"{unit.name} (pid {unit.pid}) ran before {who} crashed and runs on", True, False)
         gap = max(0.0, started - crashed_at)
+        if not certain and (unit.pid_before is not None or gap > _NEXT):
+            return Aftermath(
+                f"{who} crashed; {unit.name} was started again since, now it is pid {unit.pid}", True, True
+            )
         said = f"{who} crashed; {unit.name} started again after {_span(gap)} as pid {unit.pid}{count}"
         return Aftermath(said, True, certain)
     if unit.state is UnitState.STARTING:

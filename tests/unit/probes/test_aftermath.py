@@ -32,9 +32,15 @@ def test_the_restart_that_followed() -> None:
     assert (found.up, found.certain) == (True, True)
 
 
-@pytest.mark.parametrize("before", [None, 10])
-def test_without_the_process_before_it_rests_on_times(before: int | None) -> None:
-    assert not told(pid_before=before).certain
+def test_without_the_process_before_it_rests_on_times() -> None:
+    found = told()
+    assert "started again after 3 s as pid 12" in found.said
+    assert not found.certain
+
+
+@pytest.mark.parametrize("unit", [{"pid_before": 10}, {"uptime": 57.0 - 500.0}], ids=["another process", "long after"])
+def test_a_later_start_is_not_the_one_that_followed(unit: dict[str, Any]) -> None:
+    assert told(**unit).said == "pid 11 crashed; questdb was started again since, now it is pid 12"
 
 
 def test_a_service_that_ran_before_the_crash_is_not_what_followed() -> None:
