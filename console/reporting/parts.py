@@ -18,6 +18,7 @@ from console.probes.checkup import known_settings
 from console.questdb import hs_err
 from console.questdb.layout import TableDirectory
 from console.recovery.engine import Engine
+from console.recovery.model import Plan
 from console.recovery.plans import to_json as plan_json
 from console.redaction import Redactor
 from console.reporting import excerpts
@@ -202,10 +203,7 @@ class Collector:
         return plan_json(Engine(self._incident.settings).plan(action, table if on_table else None))
 
     def _journal(self) -> list[dict[str, Any]]:
-        return [
-            {**deed.to_json(), "plan": None if deed.plan is None else deed.plan.plan_id}
-            for deed in self._told.deeds[-_LAST_ENTRIES:]
-        ]
+        return [{**deed.to_json(), "plan": _in_short(deed.plan)} for deed in self._told.deeds[-_LAST_ENTRIES:]]
 
     # ---- what all of them use ------------------------------------------------------------------------------------
 
@@ -232,6 +230,13 @@ class Collector:
             content, cut = content[:MOST].rpartition(b"\n")[0] + b"\n", True
         removed = self._redactor.removed - before
         self.parts.append(Part(name, content, self._redactor.text(source), dict(sorted(removed.items())), cut))
+
+
+def _in_short(plan: Plan | None) -> dict[str, Any] | None:
+    """Return what a plan that was carried out was about: why, and each stage in a line."""
+    if plan is None:
+        return None
+    return {"id": plan.plan_id, "why": plan.why, "stages": [stage.title for stage in plan.stages], "undo": plan.undo}
 
 
 def _without_lists(document: dict[str, Any]) -> dict[str, Any]:
