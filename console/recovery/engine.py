@@ -16,11 +16,11 @@ from console.recovery import evidence_undo, undoing
 from console.recovery.availability import availability, first_step
 from console.recovery.diagnosing import DiskReports
 from console.recovery.evidence_index import EvidenceIndex, table_stamp
-from console.recovery.execution import Executor, OnProgress, read_entry_plan, sentence, write_entry
+from console.recovery.execution import Ended, OnProgress, carry_out, read_entry_plan, write_entry
 from console.recovery.files import Tree
 from console.recovery.journal import Entry, Journal, new_entry_id
 from console.recovery.locks import RunLocks, ServerLock, StationLock, server_is_down
-from console.recovery.model import ActionSpec, Availability, Claim, Danger, FirstStep, Outcome, Plan, Refusal, RunResult
+from console.recovery.model import ActionSpec, Availability, Danger, FirstStep, Outcome, Plan, Refusal, RunResult
 from console.recovery.policy import Door, root_key, unfinished_entries
 from console.recovery.registry import PlanContext, action_ids, action_module, spec_of
 from console.recovery.rehearsal.records import Records
@@ -29,7 +29,6 @@ from console.recovery.state import StateDir
 from console.recovery.steps import RunContext
 from console.services.control import ServiceControl, control_for
 from console.settings import Settings
-from console.text import plural
 
 _NO_SERVER = "the proof by a server: this directory belongs to no station, so the result is proven from disk alone"
 
@@ -197,42 +196,17 @@ class Engine:
     ) -> RunResult:
         with Tree(self.database.db) as tree:
             run = self._run_context(plan, entry, folder, tree, server_lock)
-            executor = Executor(self.journal, run, on_progress)
-            with run.keep:
-                claims: tuple[Claim, ...] = ()
-                try:
-                    executor.perform(done)
-                    claims = executor.verify()
-                    failed = next((c for c in claims if not c.ok), None)
-                    problem = (
-                        f"not proven: {failed.claim} (expected {failed.expected}, found {failed.found})"
-                        if failed
-                        else ""
-                    )
-                except (WalmedicError, OSError) as error:
-                    problem, claims = sentence(error), tuple(run.claims)
-                except KeyboardInterrupt:
-                    problem, claims = "it was interrupted", tuple(run.claims)
-                if not problem:
-                    return self._end(
-                        plan, entry, Outcome.DONE, f"{plural(len(claims), 'claim')} proven", claims, before
-                    )
-                try:
-                    executor.reverse()
-                except (WalmedicError, OSError) as error:
-                    message = f"{problem}; taking it back failed too: {sentence(error)}"
-                    return self._end(plan, entry, Outcome.FAILED, message, claims, before)
-                return self._end(plan, entry, Outcome.ROLLED_BACK, problem, claims, before)
+            with run.keep:  # what is held is let go when the outcome is written
+                return self._end(plan, entry, carry_out(self.journal, run, done, on_progress), before)
 
-    def _end(
-        self, plan: Plan, entry: str, outcome: Outcome, message: str, claims: tuple[Claim, ...], before: dict[str, str]
-    ) -> RunResult:
-        said = [{"claim": c.claim, "expected": c.expected, "found": c.found, "ok": c.ok} for c in claims]
+    def _end(self, plan: Plan, entry: str, ended: Ended, before: dict[str, str]) -> RunResult:
+        said = [{"claim": c.claim, "expected": c.expected, "found": c.found, "ok": c.ok} for c in ended.claims]
+        outcome = ended.outcome
         self.journal.append(
             entry,
             "outcome",
             {
-                "outcome": outcome.value, "message": message, "verification": said,
+                "outcome": outcome.value, "message": ended.message, "verification": said,
                 "stamps_before": before, "stamps_after": self._stamps(plan), "promise": self._promise(plan, outcome),
             },
         )  # fmt: skip
@@ -240,7 +214,7 @@ class Engine:
         if plan.table is not None and outcome is Outcome.DONE:
             report = self._context().report(plan.directory or plan.table)
             following = report.next_step.reason if report is not None else ""
-        return RunResult(entry, outcome, message, claims, following)
+        return RunResult(entry, outcome, ended.message, ended.claims, following)
 
     def _run_context(self, plan: Plan, entry: str, folder: Path, tree: Tree, server_lock: ServerLock) -> RunContext:
         return RunContext(

@@ -5,6 +5,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from console.errors import WalmedicError
@@ -14,7 +15,7 @@ from console.recovery.model import Claim, Outcome, Plan, Progress, Stage
 from console.recovery.registry import action_module
 from console.recovery.state import StateDir, sync_directory, write_private
 from console.recovery.steps import RunContext, step_named
-from console.text import clean_line
+from console.text import clean_line, plural
 
 OnProgress = Callable[[Progress], None]
 _LEAST_PAUSE = 0.1  # seconds between two progress lines of one stage
@@ -133,6 +134,41 @@ class Executor:
     def _event(self, kind: str, stage: Stage, state: str, message: str = "") -> None:
         data = {"id": stage.id, "title": stage.title, "step": stage.step, "state": state}
         self._journal.append(self._run.entry, kind, {**data, "message": message} if message else data)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How the stages of an entry ended, in one sentence, and what was proven."""
+
+    outcome: Outcome
+    message: str
+    claims: tuple[Claim, ...]
+
+
+def carry_out(journal: Journal, run: RunContext, done: frozenset[str], on_progress: OnProgress | None) -> Ended:
+    """Carry out what is not `done` yet and prove it; where either fails, take everything back.
+
+    The caller closes `run.keep`.
+    """
+    executor = Executor(journal, run, on_progress)
+    claims: tuple[Claim, ...] = ()
+    try:
+        executor.perform(done)
+        claims = executor.verify()
+        failed = next((claim for claim in claims if not claim.ok), None)
+        if failed is None:
+            return Ended(Outcome.DONE, f"{plural(len(claims), 'claim')} proven", claims)
+        problem = f"not proven: {failed.claim} (expected {failed.expected}, found {failed.found})"
+    except (WalmedicError, OSError) as error:
+        problem, claims = sentence(error), tuple(run.claims)
+    except KeyboardInterrupt:
+        problem, claims = "it was interrupted", tuple(run.claims)
+    try:
+        executor.reverse()
+    except (WalmedicError, OSError) as error:
+        message = f"{problem}; taking it back failed too: {sentence(error)}"
+        return Ended(Outcome.FAILED, message, claims)
+    return Ended(Outcome.ROLLED_BACK, problem, claims)
 
 
 def sentence(error: Exception) -> str:

@@ -148,11 +148,12 @@ def test_each_repair_is_taken_back_byte_for_byte(action: str, root: Path, tmp_pa
     assert engine.run(again, again.confirmation).outcome is Outcome.DONE
 
 
-def test_an_undo_is_refused_once_the_world_has_moved_on(engine: Engine) -> None:
+def test_an_undo_is_refused_once_the_world_has_moved_on_and_no_evidence_is_left(engine: Engine) -> None:
     plan = engine.plan("rebuild-sequencer", "gone")
     result = engine.run(plan, plan.confirmation)
     with (engine.database.table("gone").path / "_txn").open("r+b") as stream:
         stream.write(stream.read(1))
+    shutil.rmtree(engine.state.evidence)
     before = tree_of(engine.database.root)
     refused = engine.undo(result.entry, "gone lose 0")
     assert refused.outcome is Outcome.REFUSED
