@@ -154,14 +154,18 @@ class Browser(BrowserPanes):
         """Go to the next finding that names a file there is, whatever file that is."""
         if self._database is None:
             return
-        found = browser_places.located(self._database.root, self._database.db, self.console.state.tables.data)
+        report = self.console.state.tables.data
+        found = browser_places.located(self._database.root, self._database.db, report)
+        if self._file is not None:
+            known = {finding for _, finding in found}
+            found += [(self._file.path, finding) for finding in self._file.findings if finding not in known]
         if not found:
-            self._refuse("no finding names a file that can be opened")
+            self._refuse("no finding names a file that can be opened" if report else "the tables are not diagnosed yet")
             return
         at = (self._finding[0] + steps) % len(found) if self._finding is not None else (0 if steps > 0 else -1)
         at %= len(found)
         path, finding = found[at]
-        self._finding = (at, len(found), finding)
+        self._finding = (at, len(found), finding, path)
         self._jump(path, finding.offset or 0)
 
     def action_segment(self) -> None:

@@ -51,6 +51,11 @@ class OpenFile:
         self.description: FileDescription = self._inspector.describe(self.findings)
         self._records = functools.lru_cache(maxsize=512)(self._inspector.record_at)
 
+    def learn(self, findings: Iterable[Finding]) -> None:
+        """Take what a diagnosis of this very file found."""
+        self.findings = tuple(dict.fromkeys((*self.findings, *findings)))
+        self.description = self._inspector.describe(self.findings)
+
     @property
     def size(self) -> int:
         """Length in bytes when it was opened."""

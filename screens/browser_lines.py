@@ -8,7 +8,7 @@ from console.widgets import figures, glyphs
 from console.widgets.line import Line, Role, Span, crop, line, spread
 from screens.browser_file import OpenFile
 
-Numbered = tuple[int, int, Finding]  # which finding of how many
+Numbered = tuple[int, int, Finding, Path]  # which finding of how many, and the file that it led to
 
 
 def shown_path(path: Path, base: Path | None) -> str:
@@ -41,8 +41,8 @@ def _said(file: OpenFile | None, error: str, changed: str, finding: Numbered | N
         return line(Span("! ", Role.WARN), changed, Span(f"; read at {when}, r reads again", Role.DIM))
     if file is None:
         return ()
-    if finding is not None and finding[2] in file.findings:
-        at, count, found = finding
+    if finding is not None and finding[3] == file.path:
+        at, count, found, _ = finding
         return line(
             Span(f"finding {at + 1} of {count}  ", Role.WARN),
             Span(f"{found.code.value} ", Role.STRONG),

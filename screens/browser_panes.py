@@ -3,15 +3,14 @@
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from textual import on
 from textual.geometry import Size
 from textual.widget import Widget
 
-from console.diagnosis.model import Finding
+from console.diagnosis.file_findings import findings_of
+from console.diagnosis.model import DatabaseReport, Finding
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.widgets.choice import ChoiceList
 from console.widgets.frames import Box
@@ -19,7 +18,7 @@ from console.widgets.hex_view import HexView
 from console.widgets.line import Role, Span, line
 from console.widgets.pane import Bar, Framed, Pane
 from console.widgets.phrase import PhraseField
-from screens import browser_lines, browser_tree
+from screens import browser_lines, browser_places, browser_tree
 from screens.browser_file import OpenFile, Stamp, zeros_of
 from screens.frame import Answer, FramedScreen
 from screens.panes import record
@@ -44,12 +43,13 @@ class BrowserPanes(FramedScreen):
         self._file: OpenFile | None = None
         self._wanted = 0
         self._changed = ""
-        self._finding: tuple[int, int, Finding] | None = None
+        self._finding: browser_lines.Numbered | None = None
         self._error = ""
         self._at: Area = "tree"
         self._alone = False
         self._follow = True
         self._trail: list[tuple[Path, int]] = []
+        self._marked: DatabaseReport | None = None  # the diagnosis that the tree's marks are from
 
     def body(self) -> list[Widget]:
         """Return the two lines about the file, the panes, and the field to go somewhere."""
@@ -84,12 +84,14 @@ class BrowserPanes(FramedScreen):
             if changed != self._changed:
                 self._changed = changed
                 self._draw()
+        if self.console.state.tables.data is not self._marked:
+            self._show_tree()
 
     def on_answer(self, answer: Answer) -> None:
         """Take what a thread brought: the tables, the tree, a file, its runs of zeros, a place in another file."""
-        if answer.asked == "zeros":
-            if not answer.error:
-                self._fold(*answer.value)
+        if answer.asked in {"zeros", "findings"}:
+            if not answer.error and answer.value[0] is self._file:
+                self._learn(answer.asked, *answer.value)
             return
         # The tree is often listed beside the opening of a file: that it could be says nothing of the file.
         if answer.error or answer.asked != "nodes":
@@ -129,7 +131,8 @@ class BrowserPanes(FramedScreen):
             self._listed = {node.key: node for node in nodes}
         if self._database is None:
             return
-        marks = browser_tree.Marks.of(self._database, self.console.state.tables.data)
+        self._marked = self.console.state.tables.data
+        marks = browser_tree.Marks.of(self._database, self._marked)
         make = functools.partial(browser_tree.item, unfolded=self._unfolded, marks=marks)
         note = line(Span(browser_tree.said_of(self._tables, len(self._listed), self._filtered), Role.DIM))
         self._tree.title = f"tree /{self._filtered}" if self._filtered else "tree"
@@ -170,10 +173,22 @@ class BrowserPanes(FramedScreen):
         self._tree.choose(str(file.path))
         self._hex.open(file.hex_file(), self._wanted)
         self.ask("zeros", lambda: (file, zeros_of(file.path)))
+        tables = self._tables
 
-    def _fold(self, file: OpenFile, runs: NDArray[np.int64]) -> None:
-        if file is self._file and len(runs):
-            self._hex.fold(runs)
+        def own_findings() -> tuple[OpenFile, tuple[Finding, ...]]:
+            copied = browser_places.is_copied_log(browser_places.table_of(tables, file.path), file.path)
+            return file, findings_of(file.path) if copied else ()
+
+        self.ask("findings", own_findings)
+
+    def _learn(self, asked: str, file: OpenFile, value: Any) -> None:
+        """Take what was found out about the open file since it was opened."""
+        if asked == "zeros":
+            self._hex.fold(value)
+            return
+        file.learn(value)
+        self._hex.renew(file.hex_file())
+        self._draw()
 
     @on(HexView.Moved)
     def _moved(self, event: HexView.Moved) -> None:

@@ -13,6 +13,7 @@ from console.questdb.reading import DbFile
 
 _GO = re.compile(r"(?P<txn>t(?:xn)?\s*)?(?P<number>0x[0-9a-f]+|\d+)", re.IGNORECASE)
 _STRUCTURE_CHANGE = -1
+_LOG = "_txnlog"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +34,23 @@ def asked_for(text: str) -> Asked:
 
 
 def located(root: Path, db: Path, report: DatabaseReport | None) -> list[tuple[Path, Finding]]:
-    """Return all findings that point at a file there is, with its path, in the order of the report."""
+    """Return all findings that point at a file there is, with its path, in the order of the report.
+
+    One about a sequencer's directory, or a copy of it, points at the log in it.
+    """
     found = []
     for table in report.tables if report is not None else ():
         for finding in table.findings:
-            bases = (db, root) if finding.file else ()
-            path = next((base / str(finding.file) for base in bases if (base / str(finding.file)).is_file()), None)
+            named = [base / str(finding.file) for base in (db, root)] if finding.file else []
+            path = next((each for base in named for each in (base, base / _LOG) if each.is_file()), None)
             if path is not None:
                 found.append((path, finding))
     return found
+
+
+def is_copied_log(table: TableDirectory | None, path: Path) -> bool:
+    """Return whether a file is the log of a copy of the sequencer, which the table's diagnosis says little about."""
+    return table is not None and path.name == _LOG and path.parent in table.sequencer_backups()
 
 
 def table_of(tables: Sequence[TableDirectory], path: Path) -> TableDirectory | None:

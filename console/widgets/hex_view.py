@@ -62,6 +62,12 @@ class HexView(Pane):
         self._lay_out()
         self.go(offset)
 
+    def renew(self, file: HexFile) -> None:
+        """Show the same file with other facts about it; the cursor stays."""
+        self._file = file
+        self._refold()
+        self.go(self.cursor)
+
     def against(self, other: Bytes, spare: int = 0) -> None:
         """Hold the file against `other`; `spare` cells at the right stay free, so that rows of both break alike."""
         self._other, self._spare = other, spare

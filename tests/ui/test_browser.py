@@ -427,3 +427,19 @@ async def test_a_file_without_a_copy_says_how_to_choose_another(
         await pilot.press("c")
         await settled(pilot)
         assert "choose the other file in the tree" in shown(app).splitlines()[2]
+
+
+async def test_a_copy_of_a_log_is_judged_by_itself_when_it_is_opened(
+    console: MakeApp, settings: Settings, database: DatabaseRoot
+) -> None:
+    backup = database.db / TABLE / "txn_seq.backup.20251110_032600" / "_txnlog"
+    with backup.open("r+b") as stream:
+        stream.seek(4)
+        stream.write((162).to_bytes(8, "little"))
+    async with browsing(console, settings, database) as (pilot, app):
+        assert isinstance(app.screen, Browser)
+        app.screen.read(backup)
+        await settled(pilot)
+        await pilot.press("end")
+        await settled(pilot)
+        assert "end of file  its header counts 162 transactions" in shown(app)
