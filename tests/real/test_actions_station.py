@@ -42,7 +42,8 @@ _QUERY = re.compile(r"(?:SELECT|SHOW)\b|\(SHOW PARAMETERS\)$|(?:wal_)?tables\(\)
 
 _READING = {
     "hello", "auth", "select", "ping", "info", "type", "xinfo stream", "xinfo groups", "xinfo consumers", "xpending",
-    "xrange", "xrevrange", "xlen", "client setinfo", "client setname", "client maint_notifications", "config get", "memory usage", "multi", "exec",
+    "xrange", "xrevrange", "xlen", "client setinfo", "client setname", "client maint_notifications", "config get",
+    "memory usage", "multi", "exec",
 }  # fmt: skip
 """What an observer may say to Redis: nothing in it changes a key."""
 
