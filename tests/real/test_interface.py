@@ -84,6 +84,7 @@ def fingerprint(station: Station) -> str:
     return digest.hexdigest()
 
 
+@pytest.mark.timeout(1200)
 async def test_keys_at_random_start_nothing(incident_station: Station) -> None:
     settings = incident_station.settings()
     before = fingerprint(incident_station)
