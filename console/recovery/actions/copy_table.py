@@ -69,12 +69,14 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         rows = TableRows(directory.path)
         parts = stretches(rows)
         names = names_of(server)
-        views = _views(server, directory.raw_name)
+        return _made(context, directory, rows, parts, set(names.values()), _views(server, directory.raw_name))
     except DamageError as damage:
         return _refused_plan(context, directory, [_unreadable(directory, damage.what)])
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}"
+        return _refused_plan(context, directory, [_unreadable(directory, what)])
     except SqlError as error:
         return _refused_plan(context, directory, [Refusal("server-down", str(error), "start-server")])
-    return _made(context, directory, rows, parts, set(names.values()), views)
 
 
 def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
@@ -221,11 +223,10 @@ def _stages(
 
 def _lost(selection: Selection, lag_rows: int) -> RowsLost:
     """Return the rows that the copy will not have: in the WAL, or in the table's lag."""
-    unsure = any(events.state == "unsure" for choice in selection.choices for events in choice.events)
     unread = any("nothing in it" not in why and "no transactions" not in why for _, _, why in selection.skipped)
     if unread:
         return RowsLost("unknown", None)
-    return RowsLost("bound" if unsure else "exact", selection.rows + lag_rows)
+    return RowsLost("bound" if selection.unsure else "exact", selection.rows + lag_rows)
 
 
 def _sequencer_blocks(directory: TableDirectory) -> str:
@@ -234,7 +235,13 @@ def _sequencer_blocks(directory: TableDirectory) -> str:
     if not log.readable:
         return "there is no log that opens" if directory.sequencer.is_dir() else "there is no txn_seq"
     metadata = read_sequencer_metadata(directory.sequencer)
-    return f"txn_seq/_meta: {metadata.what}" if isinstance(metadata, Problem) else ""
+    if isinstance(metadata, Problem):
+        return f"txn_seq/_meta: {metadata.what}"
+    last = log.records(max(1, log.max_txn or 0), log.max_txn or 0)
+    version = int(last["structure_version"][0]) if len(last) else 0
+    # the server takes a change only where both agree, else it speaks of corruption
+    same = version == metadata.structure_version
+    return "" if same else f"_meta has structure version {metadata.structure_version}, the last record {version}"
 
 
 def _views(server: Server, table: str) -> list[str]:

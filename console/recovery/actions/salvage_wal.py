@@ -39,7 +39,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     notes = [f"{clean_line(name)}: {selection.note}" for name, _, selection in chosen if selection.note]
     others = sum(len(selection.others) for _, _, selection in chosen)
     skipped = [each for _, _, selection in chosen for each in selection.skipped]
-    unsure = any(events.state == "unsure" for _, _, s in chosen for choice in s.choices for events in choice.events)
+    unsure = any(selection.unsure for _, _, selection in chosen)
     warnings = [
         *notes,
         *(
@@ -49,6 +49,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         ),
         *(["some of the rows may be in the table already: compare before you load them"] if unsure else []),
     ]
+    segments = sum(len(selection.choices) for _, _, selection in chosen)
     refused = list(_refusals(context, wanted, to, bound))
     which = "all rows" if wanted.rows == ALL else "the unapplied rows"
     return make_plan(
@@ -57,8 +58,8 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         table=clean_line(table) if table is not None else None,
         directory=chosen[0][1] or None if table is not None and chosen else None,
         why=(
-            f"Writes {which} of {plural(sum(len(s.choices) for _, _, s in chosen), 'WAL segment')}, {rows:,} as things "
-            f"are, as {wanted.format.upper()} below {clean_line(str(to))}; the database is only read."
+            f"Writes {which} of {plural(segments, 'WAL segment')}, {_rows(rows, unsure)} as things are, as "
+            f"{wanted.format.upper()} below {clean_line(str(to))}; the database is only read."
         ),
         stages=stages,
         facts=(),
@@ -98,7 +99,7 @@ def _chosen(context: PlanContext, wanted: SalvageSettings, table: str | None) ->
             yield directory or source.name, directory, selection
         return
     for each in [context.database.table(table)] if table is not None else _all(context):
-        selection = select_rows(each, wanted.rows, context.settings)
+        selection = select_rows(each, wanted.rows, None)
         if selection.choices:
             yield each.directory, each.directory, selection
 
@@ -111,7 +112,7 @@ def _stage(name: str, directory: str, selection: Selection, wanted: SalvageSetti
     source = str(Path(wanted.wal).resolve()) if wanted.wal else ""
     return Stage(
         f"salvage-{name}",
-        f"write {plural(selection.rows, 'row')} of {clean_line(name)}, read them back",
+        f"write {_rows(selection.rows, selection.unsure)} of {clean_line(name)}, read them back",
         "salvage-rows",
         {
             "name": name, "directory": directory, "source": source, "to": str(to), "format": wanted.format,
@@ -141,6 +142,10 @@ def _refusals(context: PlanContext, wanted: SalvageSettings, to: Path, bound: in
                 f"{clean_line(str(to))} has {free:,} bytes free; up to {bound:,} are needed and {reserve:,} stay free",
                 "make room, or name a directory on another disk (--to)",
             )
+
+
+def _rows(count: int, unsure: bool) -> str:
+    return f"{'up to ' if unsure else ''}{plural(count, 'row')}"
 
 
 def _said(skipped: list[tuple[int, int, str]]) -> str:

@@ -86,6 +86,11 @@ class Selection:
         return sum(choice.rows for choice in self.choices)
 
     @property
+    def unsure(self) -> bool:
+        """Whether some of the rows may be in the table already."""
+        return any(events.state == "unsure" for choice in self.choices for events in choice.events)
+
+    @property
     def bound(self) -> int:
         """About the bytes that all of it takes at most."""
         return sum(choice.bound for choice in self.choices)
@@ -108,8 +113,11 @@ class Selection:
         return cls(choices, skipped, tuple(said["others"]), said["note"], said["gone"])
 
 
-def select_rows(table: TableDirectory, which: str, settings: Settings) -> Selection:
-    """Return what to write of a table: the rows that are not applied, or may not be; with `all` every row there is."""
+def select_rows(table: TableDirectory, which: str, settings: Settings | None) -> Selection:
+    """Return what to write of a table: the rows that are not applied, or may not be; with `all` every row there is.
+
+    What logs leave open is settled by rows, which takes a while; without `settings` it stays open.
+    """
     wals = table.wals()
     if not wals:
         return Selection((), (), (), "there are no WAL directories")
@@ -118,7 +126,7 @@ def select_rows(table: TableDirectory, which: str, settings: Settings) -> Select
     states, note = diagnosis.unapplied.state, diagnosis.unapplied.why
     if diagnosis.facts.applied is None:
         note = "_txn cannot be read, so nothing says what is applied"
-    elif diagnosis.unapplied.unsure.any():
+    elif settings is not None and diagnosis.unapplied.unsure.any():
         states, note = decided_states(table, inventory, states, settings)
     wanted = np.ones(len(inventory), np.bool_) if which == ALL else states != State.APPLIED
     return replace(_selected(inventory, states, wanted, note), gone=diagnosis.unapplied.lost)
