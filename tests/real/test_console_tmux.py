@@ -112,7 +112,7 @@ def _do(pane: Pane, action: str, phrase: str) -> None:
     pane.press("Escape")
     pane.until(lambda s: _title(s, "actions"))
     pane.press("Escape")
-    pane.until(lambda s: "── tables ──" in s)
+    pane.until(lambda s: "── tables " in s)
 
 
 def _title(screen: str, word: str) -> bool:
