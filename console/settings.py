@@ -5,6 +5,7 @@ and `doctor`.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -136,6 +137,8 @@ class Settings:
 _SECRETS = {"questdb.password", "questdb.readonly_password", "redis.password"}
 _LONGEST_SECRET = 4_096  # bytes
 _SECRET_KEYS = [tuple(key.split(".")) for key in _SECRETS]
+# systemd.unit(5), and what supervisord takes as well: no path, no option, nothing that a terminal obeys.
+_UNIT_NAME = re.compile(r"[A-Za-z0-9_@:][A-Za-z0-9_.@:\\-]{0,254}")
 _BACKENDS = {"systemd", "systemd-user", "supervisor", "none"}
 _NOT_SET = {"file", "bare", "sources"}
 
@@ -211,6 +214,11 @@ def _merge(base: S, values: Mapping[str, Any], where: str, sources: dict[str, st
             changed[name] = _entries(key, value, Stream, where)
         elif name == "units":
             changed[name] = _entries(key, value, Unit, where)
+            for unit in changed[name]:
+                if not _UNIT_NAME.fullmatch(unit.name):
+                    raise SettingsError(
+                        f"{where}: {unit.name!a} is no name of a unit: letters, digits and any of :_.@\\- only"
+                    )
         else:
             changed[name] = _coerce(key, value, hints[name], where)
         if key == "services.backend" and changed[name] not in _BACKENDS:

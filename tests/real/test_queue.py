@@ -78,6 +78,20 @@ def test_deleted_entries_are_counted_as_gone(server: RedisServer, client: "redis
     assert (_waiting(server).lag, _waiting(server).exact) == (12, True)
 
 
+def test_hostile_names_are_asked_for_as_they_are_and_shown_harmlessly(
+    server: RedisServer, client: "redis.Redis"
+) -> None:
+    name, group = "[/b]\x1b[2J\n'\"; FLUSHALL", "g\u202er\x07"
+    settings = RedisSettings(port=server.port, streams=(Stream(name, group, "trades"),))
+    client.xadd(name, {"n": 1})
+    with contextlib.closing(Queue(settings)) as queue:
+        with pytest.raises(QueueError) as refused:
+            queue.waiting()
+        assert not {letter for letter in str(refused.value) if ord(letter) < 32 or letter == "\u202e"}
+        client.xgroup_create(name, group, id="0")
+        assert queue.waiting()[0].lag == 1
+
+
 def test_nothing_was_ever_written(server: RedisServer, client: "redis.Redis") -> None:
     assert _waiting(server).total == 0
     client.xgroup_destroy(_STREAM, _GROUP)

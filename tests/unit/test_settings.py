@@ -1,6 +1,7 @@
 """Settings: which source wins, what is refused and how it is said, and that secrets stay secret."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,21 @@ def test_the_default_file_is_read_where_none_is_named(tmp_path: Path, monkeypatc
         ("[services]\nbackend = 'docker'", "services.backend must be one of none, supervisor, systemd, systemd-user"),
         ("[[services.units]]\nname = 'x'\nrole = 'king'", "role must be one of database, writer, feed, queue"),
         ("[[services.units]]\nrole = 'feed'", "every entry of services.units needs a name"),
+        *(
+            (f"[[services.units]]\nname = {json.dumps(name)}\nrole = 'feed'", f"{name!a} is no name of a unit")
+            for name in (
+                "../../etc/x",
+                "--force",
+                "a b",
+                "[/b]",
+                "\x1b[2J",
+                "x\ny",
+                "q'uote",
+                "",
+                "qu\u0435stdb",
+                "x" * 256,
+            )
+        ),
         ("[[redis.streams]]\nname = 'x'\nmaxlen = 3", "redis.streams has no key 'maxlen'"),
         ("[redis]\nstreams = 'x'", "redis.streams must be a list of tables such as [[redis.streams]]"),
         ("bare = true", "there is no setting 'bare'"),

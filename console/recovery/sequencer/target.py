@@ -13,7 +13,7 @@ from console.recovery.model import Refusal, RowsLost
 from console.recovery.sequencer import cuts, names, order, structure
 from console.recovery.sequencer.below import CREATED, records_below
 from console.recovery.sequencer.disk import LogSource, TableOnDisk
-from console.recovery.sequencer.inventory import Index, Inventory, Mask, is_data, is_plain
+from console.recovery.sequencer.inventory import Index, Inventory, Mask, is_data
 from console.recovery.sequencer.log_scan import LogScan, Runs
 from console.recovery.sequencer.torn import FindTorn
 from console.recovery.sequencer.views import FillerRule, views_of
@@ -296,8 +296,3 @@ def _lag_told(table: TableOnDisk) -> list[str]:
 
 def _broken_told(inventory: Inventory) -> list[str]:
     return [f"wal{wal}/{segment}/_event: {why}" for wal, segment, why in inventory.broken]
-
-
-def plain(inventory: Inventory, events: Index) -> bool:
-    """Return whether every one of `events` only adds rows."""
-    return bool(is_plain(inventory.events[events]).all())
