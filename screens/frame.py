@@ -84,10 +84,13 @@ class FramedScreen(Screen[None], inherit_bindings=False):
 
     def compose(self) -> ComposeResult:
         """Lay out header, body, keys and the page for small terminals."""
+        self._bindings = remapped(self._bindings, self.console.settings.keys)
         yield Bar(id="header", classes="-top")
         yield from self.body()
         yield Bar(id="keys", classes="-bottom")
-        yield TooSmall()
+        groups = self._bindings.key_to_bindings.values()
+        ways_out = [binding for group in groups for binding in group if binding.id in {"back", "quit"}]
+        yield TooSmall(key_label(ways_out[0].key), ways_out[0].description)
 
     def body(self) -> list[Widget]:
         """Return the widgets between header and keys."""
@@ -95,7 +98,6 @@ class FramedScreen(Screen[None], inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Draw header and keys at once."""
-        self._bindings = remapped(self._bindings, self.console.settings.keys)
         self.tick()
         self.draw_keys()
         self._drawn = True

@@ -11,6 +11,10 @@ MIN_WIDTH, MIN_HEIGHT = 80, 24
 class TooSmall(LineWidget):
     """Covers a screen while the terminal is too small for it; the style sheet shows and hides it."""
 
+    def __init__(self, key: str, does: str) -> None:
+        super().__init__()
+        self._way_out = line(Span(key, Role.KEY), Span(f" {does}", Role.DIM))
+
     def on_resize(self, event: Resize) -> None:
         """Say the size there is now."""
         have = self.app.size
@@ -18,7 +22,7 @@ class TooSmall(LineWidget):
             line(Span("This terminal is too small.", Role.STRONG)),
             line(Span(f"have {have.width}x{have.height}, need {MIN_WIDTH}x{MIN_HEIGHT}", Role.BAD)),
             line(Span("Make it larger; a running action goes on.", Role.DIM)),
-            line(Span("q", Role.KEY), Span(" quits", Role.DIM)),
+            self._way_out,
         ]
         top = max(0, (have.height - len(rows)) // 2)
         self.put([BLANK] * top + [line("  ", row) for row in rows])
