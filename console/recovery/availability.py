@@ -33,11 +33,12 @@ def availability(
 
 def first_step(context: PlanContext, report: DatabaseReport) -> FirstStep | None:
     """Return the one step to take now on the station of `report`; None where there is none that walmedic can take."""
-    needs = (t for t in report.worst_first() if t.next_step.action in action_ids())
-    worst = next(needs, None)
-    if worst is None:
-        return _Judge(context, None).first(NextStep(None, ""))
-    return _Judge(context, context.database.table(worst.directory)).first(worst.next_step)
+    for each in report.worst_first():
+        if each.next_step.action in action_ids():
+            judge = _Judge(context, context.database.table(each.directory))
+            if not judge.settled(each.next_step):
+                return judge.first(each.next_step)
+    return _Judge(context, None).first(NextStep(None, ""))
 
 
 @dataclass(slots=True)
@@ -62,7 +63,7 @@ class _Judge:
                 cut_off.action, cut_off.table, f"entry {cut_off.id} was cut off: finish it or take it back"
             )
         wanted = needed.action
-        if wanted is None or wanted not in action_ids():
+        if wanted is None or wanted not in action_ids() or self.settled(needed):
             action = next((action for action in _BRING_UP if not self.against(action)), None)
             return None if action is None else FirstStep(action, None, spec_of(action).summary)
         against = self.against(wanted)
@@ -74,6 +75,15 @@ class _Judge:
             reasons.setdefault(refusal.instead, refusal.reason)
         action = next((each for each in reasons if each in action_ids() and not self.against(each)), None)
         return None if action is None else self._step(action, reasons[action])
+
+    def settled(self, needed: NextStep) -> bool:
+        """Return whether the action's own plan finds nothing to do where the diagnosis, which reads less, asks for it.
+
+        So it is with a torn transaction that a repair left out: no record names it, and none may.
+        """
+        if needed.action is None or needed.action not in action_ids():
+            return False
+        return {refusal.code for refusal in self.against(needed.action)} == {"not-needed"}
 
     def _judged(self, spec: ActionSpec) -> tuple[Refusal, ...]:
         """Return what stands against an action: the policy first, since a plan may cost more to make."""

@@ -135,6 +135,8 @@ def cases(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> li
     against = [r.reason for r in start_refusals(engine._context())]
     names = tuple(f"{case.recipe.name}:" for case in made if case.outcome is not None)
     assert not [reason for reason in against if reason.startswith(names)], against
+    torn_one = next(case for case in made if case.torn and case.outcome is not None)
+    assert not [a.spec.id for a in engine.availability(torn_one.recipe.name) if a.recommended], torn_one
     # A table that nothing could be done for must not meet a server: it would destroy what is left of it.
     hidden = work / "refused"
     hidden.mkdir()
