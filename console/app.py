@@ -1,12 +1,14 @@
 """The full-screen console: theme, screens, sources and engine wired together; no domain logic."""
 
+from __future__ import annotations
+
 import functools
 import logging
 import os
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from rich.console import RenderableType
 from textual._compositor import ChopsUpdate, LayoutUpdate
@@ -17,11 +19,8 @@ from textual.screen import Screen
 
 from console import paths
 from console.errors import WalmedicError
-from console.probes.log_tail import LogLine
 from console.probes.sample import Sample
-from console.probes.scheduler import OnSample
 from console.probes.state import StationState
-from console.recovery.model import FirstStep
 from console.settings import Settings
 from console.widgets import figures
 from console.widgets.clipboard import copy
@@ -34,12 +33,17 @@ from screens.frame import FramedScreen, key_label
 from screens.guidance import Guide, Guided, LeftOver
 from screens.port import EnginePort
 
+if TYPE_CHECKING:  # what is imported before the first paint delays it
+    from console.probes.log_tail import LogLine
+    from console.probes.scheduler import OnSample
+    from console.recovery.model import FirstStep
+
 _LOG = logging.getLogger(__name__)
 _ARMED_FOR = 600.0  # seconds that operate mode lasts
 _STYLES = ("base.tcss", "too_small.tcss", "palette.tcss", "plan.tcss", "browser.tcss")
 
 Clock = Callable[[], float]
-FollowUnit = Callable[[Settings, str], AsyncGenerator[LogLine, None]]
+FollowUnit = Callable[[Settings, str], AsyncGenerator["LogLine", None]]
 
 
 class Sources(Protocol):

@@ -1,20 +1,22 @@
 """What the console finds out by itself: the one recommended next step, and what an earlier console left behind."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable, Coroutine, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from textual.message import Message
 
-from console.diagnosis.model import DatabaseReport
 from console.errors import WalmedicError
 from console.probes.state import StationState
 from console.probes.worker import Worker
-from console.recovery.model import FirstStep
 from screens.port import AttachedAction, EnginePort
 
 if TYPE_CHECKING:
+    from console.diagnosis.model import DatabaseReport
     from console.recovery.journal import Entry
+    from console.recovery.model import FirstStep
 
 _LOG = logging.getLogger(__name__)
 
@@ -30,7 +32,7 @@ class Guided(Message):
 class LeftOver(Message):
     """What an earlier console left: an action that still runs, entries that were cut off, or why that is not known."""
 
-    def __init__(self, attached: AttachedAction | None, unfinished: "Sequence[Entry]" = (), error: str = "") -> None:
+    def __init__(self, attached: AttachedAction | None, unfinished: Sequence[Entry] = (), error: str = "") -> None:
         super().__init__()
         self.attached = attached
         self.unfinished = unfinished

@@ -1,17 +1,19 @@
 """What a screen may ask of the application and of the engine behind it. Screens know these, never the wiring."""
 
+from __future__ import annotations
+
 from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from console.diagnosis.model import DatabaseReport
-from console.probes.log_tail import LogLine
 from console.probes.state import StationState
-from console.recovery.model import Availability, FirstStep, Plan, Progress, RunResult
 from console.settings import Settings
 from console.widgets.line import Line
 
-if TYPE_CHECKING:  # they import the readers and numpy: not before the first paint
+if TYPE_CHECKING:  # what is imported before the first paint delays it
+    from console.diagnosis.model import DatabaseReport
+    from console.probes.log_tail import LogLine
     from console.recovery.journal import Entry
+    from console.recovery.model import Availability, FirstStep, Plan, Progress, RunResult
     from console.recovery.rehearsal.model import Rehearsal
 
 
@@ -34,7 +36,7 @@ class RunningRehearsal(Protocol):
         """Return what it has told since the last call."""
         ...
 
-    def result(self) -> "Rehearsal | None":
+    def result(self) -> Rehearsal | None:
         """Return how it ended, None while it works."""
         ...
 
@@ -57,7 +59,7 @@ class AttachedAction(Protocol):
         ...
 
     @property
-    def entry(self) -> "Entry":
+    def entry(self) -> Entry:
         """Return its entry in the journal, which says by whom and from where."""
         ...
 
@@ -89,11 +91,11 @@ class EnginePort(Protocol):
         """Return the action that runs on this database now, None where there is none."""
         ...
 
-    def unfinished(self) -> "Sequence[Entry]":
+    def unfinished(self) -> Sequence[Entry]:
         """Return what was cut off and does not run now."""
         ...
 
-    def entry(self, entry: str) -> "Entry":
+    def entry(self, entry: str) -> Entry:
         """Return an entry of the journal. Raises WalmedicError where there is none."""
         ...
 

@@ -1,17 +1,22 @@
 """Tables: one verdict each (can it be read, can it be written, rows at risk) and the next safe step."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
 from console.diagnosis.model import DatabaseReport, Finding, Severity, TableReport, Verdict
 from console.probes.sample import ServerSample, WalSample
-from console.recovery.model import FirstStep
 from console.widgets import figures, glyphs
 from console.widgets.line import BLANK, Line, Role, Span, bounded, crop, hanging, left, line, plain, right, spread, wrap
 from console.widgets.pane import Content, Room
 from screens.panes import server
 from screens.panes.reading import UNREAD, Source, alert, note
+
+if TYPE_CHECKING:  # what is imported before the first paint delays it
+    from console.recovery.model import FirstStep
 
 _VERDICTS = {
     Verdict.HEALTHY: (glyphs.OK, "healthy", Role.OK),
