@@ -104,16 +104,18 @@ def valid_records(records: NDArray[Any]) -> Mask:
 
 
 def scan_log(
-    log: TxnLog, applied: int, inventory: SegmentInventory, memory: TableMemory | None = None
+    log: TxnLog, applied: int | None, inventory: SegmentInventory, memory: TableMemory | None = None
 ) -> LogScan | None:
     """Return what `log` says, None where its records cannot be located or read.
 
-    Applied records that `memory` has seen are not read again; it learns the others.
+    Where it is not known what is `applied`, no record is taken for one that waits. Applied records that `memory` has
+    seen are not read again; it learns the others.
     """
     if not log.readable or log.header is None:
         return None
     try:
-        return _scan(log, max(0, log.header.max_txn), applied, inventory, memory)
+        top = max(0, log.header.max_txn)
+        return _scan(log, top, top if applied is None else applied, inventory, memory)
     except OSError:
         return None
 

@@ -27,7 +27,7 @@ def _wal_index(facts: TableFacts) -> Iterator[Finding]:
     file = facts.relative(index.path)
     needed = max((wal.id for wal in facts.inventory.wals), default=0)
     if not index.present and index.problems and index.problems[0].kind is ProblemKind.UNREADABLE:
-        message = f"it cannot be judged: {index.problems[0].what}"
+        message = f"_wal_index.d cannot be judged: {index.problems[0].what}"
         yield Finding(Code.UNREADABLE, Severity.RISK, message, file)
     elif index.highest is None:
         severity = Severity.RISK if needed else Severity.NOTE
@@ -53,6 +53,9 @@ def _metadata(facts: TableFacts) -> Iterator[Finding]:
         if metadata.kind is ProblemKind.MISSING:
             message = "the sequencer's _meta is gone: reads work, every write fails"
             yield Finding(Code.SEQUENCER_METADATA_MISSING, Severity.DAMAGE, message, file)
+        elif metadata.kind is ProblemKind.UNREADABLE:
+            message = f"the sequencer's _meta cannot be judged: {metadata.what}"
+            yield Finding(Code.UNREADABLE, Severity.RISK, message, file)
         else:
             message = f"the sequencer's _meta cannot be loaded, so every write fails: {metadata.what}"
             yield Finding(Code.SEQUENCER_METADATA_INVALID, Severity.DAMAGE, message, file, metadata.offset)
@@ -105,10 +108,10 @@ def _owners(facts: TableFacts) -> Iterator[Finding]:
     model = facts.owners[0]
     differing = [owner for owner in facts.owners[1:] if owner.uid != model.uid or owner.gid != model.gid]
     if differing:
-        first = differing[0]
+        first, alone = differing[0], len(differing) == 1
         message = (
-            f"{plural(len(differing), 'file')} of the table belong to another owner than its _txn: the server may not "
-            "be able to write them"
+            f"{plural(len(differing), 'file')} of the table {'belongs' if alone else 'belong'} to another owner than "
+            f"its _txn: the server may not be able to write {'it' if alone else 'them'}"
         )
         evidence = f"{first.path.name}: {first.uid}:{first.gid}, _txn: {model.uid}:{model.gid}"
         yield Finding(Code.OWNERSHIP_DIFFERS, Severity.RISK, message, facts.relative(first.path), evidence=evidence)
@@ -127,9 +130,11 @@ def backup_findings(facts: TableFacts, broken: bool) -> Iterator[Finding]:
         message = f"a copy of the sequencer lies in the table: {clean_line(backup.name)}"
         yield Finding(Code.BACKUP_FOUND, Severity.NOTE, message, facts.relative(backup.path), evidence=words)
     if broken and facts.backups:
+        alone = len(facts.backups) == 1
         message = (
-            f"{plural(len(facts.backups), 'copy', 'copies')} of the sequencer inside the table's own directory: DROP "
-            "TABLE would erase them with it, even where it answers that there is no such table"
+            f"{plural(len(facts.backups), 'copy', 'copies')} of the sequencer {'lies' if alone else 'lie'} inside the "
+            f"table's own directory: DROP TABLE would erase {'it' if alone else 'them'} too, even where it answers "
+            "that there is no such table"
         )
         yield Finding(Code.IN_TABLE_BACKUP_AT_RISK, Severity.RISK, message, facts.relative(facts.backups[0].path))
 

@@ -100,12 +100,12 @@ def read_facts(directory: TableDirectory, memory: TableMemory | None = None) -> 
     wals = directory.wals(entries)
     inventory = read_inventory(wals, memory)
     before = read_table_txn(directory.path)
-    applied = before.current.applied_txn if before.current else 0
+    applied = before.current.applied_txn if before.current else None
     sequencer = read_sequencer(directory.sequencer, applied, inventory, memory)
     txn = read_table_txn(directory.path)
     if sequencer.scan is not None and txn.current is not None and txn.current.applied_txn != applied:
         sequencer = read_sequencer(directory.sequencer, txn.current.applied_txn, inventory, memory)
-    now = txn.current.applied_txn if txn.current else 0
+    now = txn.current.applied_txn if txn.current else None
     return TableFacts(
         directory=directory,
         txn=txn,
@@ -120,7 +120,7 @@ def read_facts(directory: TableDirectory, memory: TableMemory | None = None) -> 
 
 
 def read_sequencer(
-    path: Path, applied: int, inventory: SegmentInventory, memory: TableMemory | None = None
+    path: Path, applied: int | None, inventory: SegmentInventory, memory: TableMemory | None = None
 ) -> Sequencer:
     """Return the sequencer, or a copy of one, in `path`; its records are judged from `applied` on."""
     log = read_log(path)

@@ -4,9 +4,11 @@ What is predicted of them from disk is what the server shows once it has applied
 """
 
 import contextlib
+import os
 import random
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +24,8 @@ from console.recovery.private_server import PrivateServer, ServerBinary
 from tests.real.generated_tables import Batch, Recipe, build, wait_until_applied
 from tests.real.sequencer_damage import DAMAGES
 
-SEEDS = range(9000, 9048)
+SEEDS = range(9000, 9000 + int(os.environ.get("WALMEDIC_FAULT_TABLES", "48")))
+"""48 tables in every run; as many as wanted (a hundred and more) with the variable of `make faults`."""
 WRITERS = 4
 LIVELY = (
     "create table ticks (ts timestamp, sym symbol index, px double, note varchar) timestamp(ts) partition by hour wal",
@@ -107,7 +110,10 @@ def _compare(server: PrivateServer, recipe: Recipe, expected: Expectation, unapp
         return
     assert (low, high) == (expected.min_ts, expected.max_ts), recipe
     partitions = server.query(f"select name, numRows from table_partitions('{recipe.name}')")
-    assert {str(name): int(rows) for name, rows in partitions} == dict(expected.partitions), recipe
+    by_day: Counter[str] = Counter()
+    for name, rows in partitions:
+        by_day[str(name)[:10]] += int(rows)  # one that the server has split goes by its first timestamp
+    assert by_day == Counter(dict(expected.partitions)), recipe
 
 
 class Load:
