@@ -83,6 +83,7 @@ class TableRows:
 
     def chunks(self, partition: Partition, column: TableColumn) -> Iterator[tuple[int, Values]]:
         """Yield (first row, values) over a partition's column. Raises DamageError, OSError where it cannot be read."""
+        self._refuse_short(partition)
         at = 0
         while at < partition.rows:
             end = min(at + CHUNK, partition.rows)
@@ -107,6 +108,14 @@ class TableRows:
         values = self.values(partition, self.timestamp, first, end)
         assert isinstance(values, FixedValues)  # noqa: S101 (a timestamp has fixed width)
         return values.values
+
+    def _refuse_short(self, partition: Partition) -> None:
+        """Raise DamageError where `_txn` counts more rows than there are timestamps: a column may be absent, so that it
+        bounds nothing."""
+        for part in partition.parts:
+            with self._file(part, self.timestamp, "d") as file:
+                if file.size < 8 * part.rows:
+                    raise DamageError(f"a partition has {file.size // 8:,} of {part.rows:,} timestamps")
 
     def _partitions(self) -> Iterator[Partition]:
         records = self.txn.partitions

@@ -171,16 +171,22 @@ class SegmentRows:
             raise DamageError(f"column {column.name} ends before row {end:,}")
         clean = self._dictionaries[column.index]
         parts: list[Values] = []
+        at = first
         for low, high, count, own_keys, own in self._naming(column):
-            low, high = max(low, first), min(high, end)
+            low, high = max(low, at), min(high, end)
             if low >= high:
                 continue
+            if low > at:  # rows of no event: damaged records leave such
+                parts.append(nulls(column.type_code, low - at))
             mine = keys[low - first : high - first]
             texts, unknown = symbol_texts(column.type_code, mine, clean, count, own_keys, own)
             if len(unknown):
                 self.unresolved[column.name] = self.unresolved.get(column.name, 0) + len(unknown)
             parts.append(texts)
-        return joined(parts) if parts else nulls(column.type_code, end - first)
+            at = high
+        if at < end:
+            parts.append(nulls(column.type_code, end - at))
+        return joined(parts)
 
     def _naming(self, column: Column) -> list[tuple[int, int, int, Numbers, Dictionary]]:
         """Return (first row, row after the last, clean count, own keys, own values) of spans whose keys mean the same.
@@ -203,7 +209,8 @@ class SegmentRows:
             every = [diff for each in mine for diff in each]
             spans.append((0, int(events["end_row"].max()), counts.pop(), *diff_dictionary(every)))
         else:
-            for event, each in zip(events, mine, strict=True):
+            order = np.argsort(events["start_row"], kind="stable").tolist()
+            for event, each in ((events[at], mine[at]) for at in order):
                 count = max((diff.clean_count for diff in each), default=0)
                 spans.append((int(event["start_row"]), int(event["end_row"]), count, *diff_dictionary(each)))
         self._named[column.index] = spans

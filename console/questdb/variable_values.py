@@ -109,7 +109,8 @@ def _array(type_code: int, aux: DbFile, data: DbFile, first: int, end: int) -> A
     counts: Numbers = np.where(null, 0, shapes.prod(axis=1))
     # the values are aligned to their own size within the file
     begin = (offsets + shape_size + _F8 - 1) // _F8 * _F8
-    if (shapes < 0).any() or (begin + _F8 * counts > offsets + sizes)[~null].any():
+    wrong = (shapes < 0).any() or (shapes > _MAX_SPAN).any() or (counts < 0).any() or (counts > _MAX_SPAN).any()
+    if wrong or (begin + _F8 * counts > offsets + sizes)[~null].any():
         raise DamageError("arrays whose shape does not fit their size", 16 * first)
     packed = gather(block, np.where(null, 0, begin - base), _F8 * counts)
     return ArrayValues(type_code, shapes, packed.view("<f8"), offsets_of(counts), null)

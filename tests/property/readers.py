@@ -8,6 +8,7 @@ from typing import Final
 
 from console.diagnosis.crashes import crash_logs_in, examine
 from console.diagnosis.database import diagnose
+from console.errors import WalmedicError
 from console.questdb import hs_err
 from console.questdb.column_files import partition_values, segment_timestamps, segment_values
 from console.questdb.column_types import storage_size
@@ -15,12 +16,14 @@ from console.questdb.column_versions import read_column_versions
 from console.questdb.conversion import read_conversion
 from console.questdb.layout import DatabaseRoot
 from console.questdb.log_check import check_log
+from console.questdb.partition_rows import TableRows
 from console.questdb.partitioning import Partitioning
 from console.questdb.reading import DamageError, Problem
 from console.questdb.registry import read_registry
 from console.questdb.segment import read_segment
 from console.questdb.segment_data import check_segment_data
 from console.questdb.segment_details import read_details
+from console.questdb.segment_rows import SegmentRows
 from console.questdb.sequencer_metadata import encode_sequencer_metadata, read_sequencer_metadata
 from console.questdb.structure_log import read_structure_log
 from console.questdb.table_metadata import read_table_metadata
@@ -29,6 +32,8 @@ from console.questdb.table_txn import read_table_txn
 from console.questdb.txn_log import read_log
 from console.questdb.view_state import read_view
 from console.questdb.wal_index import read_wal_index
+from console.recovery.salvage.cells import csv_cells, rows_of
+from console.recovery.salvage.selection import rows_to_write, select_directory
 from tests.unit.crash_text import INDEX, INDEX_OPEN, LOG, Mapped, crash_text
 
 ALTERED, KINDS, HOURLY = "altered~5", "kinds~6", "hourly~7"
@@ -95,6 +100,39 @@ def _segment_data(db: Path) -> None:
                     segment_values(segment, index, 0, 1 << 62)
         except (DamageError, OSError):
             continue
+
+
+def _segment_rows(db: Path) -> None:
+    for table in (KINDS, ALTERED):
+        try:
+            selection = select_directory(db / table)
+        except WalmedicError:
+            continue
+        for choice in selection.choices[:2]:
+            segment = read_segment(db / table / f"wal{choice.wal}" / str(choice.segment))
+            try:
+                spans, holes, _ = rows_to_write(segment, choice)
+                with SegmentRows(segment, db / table, holes) as rows:
+                    for chunk in rows.chunks(spans):
+                        lines = rows_of([csv_cells(values) for values in chunk.values])
+                        assert lines.count(b"\n") >= len(chunk)
+            except (DamageError, OSError):
+                continue
+
+
+def _table_rows(db: Path) -> None:
+    for name in (KINDS, ALTERED):
+        try:
+            table = TableRows(db / name)
+        except DamageError:
+            continue
+        for partition in table.partitions[:3]:
+            for column in table.columns[:_SOME]:
+                try:
+                    for first, values in table.chunks(partition, column):
+                        assert len(values) <= partition.rows - first
+                except (DamageError, OSError):
+                    continue
 
 
 def _partitions(db: Path) -> None:
@@ -193,6 +231,10 @@ READERS: Final = (
     Reader("log", _log, (f"{ALTERED}/txn_seq/_txnlog", f"{ALTERED}/txn_seq/_txn_parts/*")),
     Reader("segments", _segments, (f"{ALTERED}/wal1/[01]/_*", f"{HOURLY}/wal1/0/_*")),
     Reader("segment-data", _segment_data, (f"{KINDS}/wal1/0/*", f"{ALTERED}/wal1/0/*")),
+    Reader("segment-rows", _segment_rows, (f"{KINDS}/wal1/*", f"{ALTERED}/wal1/*")),
+    Reader(
+        "table-rows", _table_rows, (f"{KINDS}/*", f"{ALTERED}/_[mtc]*", f"{ALTERED}/2024-01-01/*", f"{ALTERED}/*.[co]*")
+    ),
     Reader("partitions", _partitions, (f"{ALTERED}/_[mtc]*", f"{ALTERED}/2024-01-01/*.d*")),
     Reader("table-txn", _table_txn, (f"{ALTERED}/_txn",)),
     Reader("metadata", _metadata, (f"{ALTERED}/_meta", f"{ALTERED}/txn_seq/_meta", f"{ALTERED}/wal1/1/_meta")),
