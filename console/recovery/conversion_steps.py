@@ -23,7 +23,8 @@ from console.recovery.files import parts_of
 from console.recovery.locks import SERVER_LOCK_NAME
 from console.recovery.model import Claim, Stage
 from console.recovery.new_files import Owner, Piece
-from console.recovery.own_start import started_on
+from console.recovery.own_start import LOG, remove_leftover, started_on
+from console.recovery.private_server import ServerError
 from console.recovery.server_sql import Server, literal
 from console.recovery.state import sync_directory, write_private
 from console.recovery.steps import RunContext, StepError, register, step_named
@@ -161,22 +162,32 @@ class ConvertByServer:
         owner = run.tree.owner_of_table(directory)
         marker = f"{directory}/{MARKER}"
         run.remember(_BEGUN, True)
-        for _ in range(_ATTEMPTS):
+        for attempt in range(1, _ATTEMPTS + 1):
             _write_marker(run, marker, owner, wal=wal)
             run.progress("starting QuestDB on loopback, applying and purging nothing")
-            with started_on(run, (owner.uid, owner.gid)) as server:
-                claims = _wal_claims(server, expected) if wal else _plain_claims(server, expected)
-            if is_converted(run.database, directory, wal=wal):
+            claims: tuple[Claim, ...] = ()
+            try:
+                with started_on(run, (owner.uid, owner.gid)) as server:
+                    claims = _wal_claims(server, expected) if wal else _plain_claims(server, expected)
+            except ServerError as error:
+                # A port may have been taken between choosing and using it; other ports are tried.
+                if attempt == _ATTEMPTS:
+                    raise StepError(f"QuestDB does not start; the end of its log is {run.folder / LOG}") from error
+            if claims and is_converted(run.database, directory, wal=wal):
                 run.claims.extend(claims)
                 failed = next((claim for claim in claims if not claim.ok), None)
                 if failed is not None:
                     raise StepError(f"not proven: {failed.claim} (expected {failed.expected}, found {failed.found})")
                 return
-        raise StepError(f"QuestDB did not convert {clean_line(directory)}; its log says why, and nothing of it is lost")
+        raise StepError(
+            f"QuestDB did not convert {clean_line(directory)}; the end of its log is {run.folder / LOG}, and nothing "
+            "of the table is lost"
+        )
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Take away the sequencer that the conversion made; the rest is written back by keep-state."""
         directory, aside = str(stage.parameters["directory"]), str(stage.parameters["aside"])
+        remove_leftover(run)
         run.tree.remove_file(f"{directory}/{_NEW_MARKER}")
         made = f"{aside.removesuffix('.old')}.new"
         # Only what the conversion made: the old one is set aside, or there was none.

@@ -17,6 +17,7 @@ from console.recovery.locks import LockedError
 from console.recovery.private_server import PrivateServer
 from console.recovery.rehearsal.binary import server_binary
 from console.recovery.server_sql import Server
+from console.recovery.state import write_private
 from console.recovery.steps import RunContext, StepError
 from console.settings import QuestDBSettings
 
@@ -27,6 +28,9 @@ _SETTINGS = {
     "cairo.repeat.migration.from.version": "-1",  # else every table's lag is checked, and `_txn` written
     "http.enabled": "false",
 }
+LOG = "server.log"
+"""What the last such server said, in the entry's folder."""
+_LOG_TAIL = 256 << 10
 _PLACE = "place of our start"
 _START = 180.0
 _GONE = 30.0
@@ -42,7 +46,7 @@ def started_on(run: RunContext, owner: tuple[int, int]) -> Iterator[Server]:
         raise StepError("a start of our own needs the lock of the database; plan again")
     binary, _ = server_binary(run.settings, run.database, run.state)
     place = _made(run, owner)
-    server = PrivateServer(place, binary, settings=_SETTINGS, owner=owner, tied=True)
+    server = PrivateServer(place, binary, settings=_SETTINGS, owner=owner)
     run.release_server_lock()
     try:
         server.start(_START)
@@ -52,13 +56,19 @@ def started_on(run: RunContext, owner: tuple[int, int]) -> Iterator[Server]:
     finally:
         server.stop()
         _win(run)
+        _keep_log(run, server.log)
         _removed(place)
 
 
-def _made(run: RunContext, owner: tuple[int, int]) -> Path:
+def remove_leftover(run: RunContext) -> None:
+    """Remove the directory of a start that was killed; its server died with it."""
     before = run.recall(_PLACE)
     if isinstance(before, str):
-        _removed(Path(before))  # of a run that was killed; its server died with it
+        _removed(Path(before))
+
+
+def _made(run: RunContext, owner: tuple[int, int]) -> Path:
+    remove_leftover(run)
     place = Path(tempfile.mkdtemp(prefix="walmedic-start-"))
     run.remember(_PLACE, str(place))
     (place / "db").symlink_to(run.database.db)
@@ -73,6 +83,12 @@ def _removed(place: Path) -> None:
     if place.name.startswith("walmedic-start-") and place.is_dir() and not place.is_symlink():
         (place / "db").unlink(missing_ok=True)  # the link goes first: nothing below it is ever reached
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _keep_log(run: RunContext, log: Path) -> None:
+    with contextlib.suppress(OSError), log.open("rb") as stream:
+        stream.seek(max(0, log.stat().st_size - _LOG_TAIL))
+        write_private(run.folder / LOG, stream.read())
 
 
 def _win(run: RunContext) -> None:

@@ -22,12 +22,15 @@ import psycopg
 
 from console.errors import WalmedicError
 
-# Runs a command that dies with its parent: prctl(PR_SET_PDEATHSIG, SIGKILL) is kept over exec. A parent that is gone
-# before it took effect is seen by the number given.
+# Runs a command that dies with its parent: prctl(PR_SET_PDEATHSIG, SIGKILL) is kept over exec, and not over a change of
+# user, which therefore comes first (and here, because another user may not be able to reach our Python). A parent that
+# is gone before it took effect is seen by the number given.
 _TIED = (
     "import ctypes,os,sys\n"
+    "parent,user,group=map(int,sys.argv[1:4])\n"
+    "user >= 0 and (os.setgroups([]), os.setgid(group), os.setuid(user))\n"
     "ctypes.CDLL(None).prctl(1, 9)\n"
-    "os.getppid() == int(sys.argv[1]) and os.execv(sys.argv[2], sys.argv[2:])\n"
+    "os.getppid() == parent and os.execv(sys.argv[4], sys.argv[4:])\n"
 )
 _JVM_FLAGS = ("-XX:+UseParallelGC", "-XX:TieredStopAtLevel=1")
 _OPENS = ("--add-exports", "java.base/jdk.internal.math=io.questdb")
@@ -58,7 +61,7 @@ class PrivateServer:
     """One QuestDB process on `root` (the directory that holds `db/`). Use as a context manager or start and stop it.
 
     `settings` go over the loopback defaults in its own server.conf. `heap` is the JVM's -Xmx. `owner` (user and group
-    id) is whom it runs as, where walmedic runs as root; `tied`: it dies with this process, however that ends.
+    id) is whom it runs as where walmedic runs as root; a server that has one dies with this process, however that ends.
     """
 
     def __init__(
@@ -71,7 +74,6 @@ class PrivateServer:
         nice: int = 0,
         jvm_flags: Sequence[str] = (),
         owner: tuple[int, int] | None = None,
-        tied: bool = False,
     ) -> None:
         self.root = root
         self.binary = binary
@@ -82,7 +84,7 @@ class PrivateServer:
         self._nice = nice
         self._jvm_flags = tuple(jvm_flags)
         self._owner = owner if os.geteuid() == 0 else None
-        self._tied = tied
+        self._dies_with_us = owner is not None
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "PrivateServer":
@@ -113,9 +115,10 @@ class PrivateServer:
         environment = {
             k: v for k, v in os.environ.items() if not k.startswith(("QDB_", "JAVA_TOOL", "JDK_JAVA", "_JAVA"))
         }
-        if self._tied:
-            command = [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid()), *command]
-        user, group = self._owner or (None, None)
+        user, group = self._owner or (-1, -1)
+        if self._dies_with_us:
+            shim = [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid()), str(user), str(group)]
+            command = [*shim, *command]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
@@ -125,9 +128,6 @@ class PrivateServer:
                 cwd=self.root,
                 env=environment,
                 start_new_session=True,
-                user=user,
-                group=group,
-                extra_groups=[] if user is not None else None,
             )
         if self._nice:
             with contextlib.suppress(psutil.Error):
@@ -217,4 +217,7 @@ class PrivateServer:
         }
         conf = self.root / "conf"
         conf.mkdir(parents=True, exist_ok=True)
-        (conf / "server.conf").write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+        path = conf / "server.conf"
+        path.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+        if self._owner is not None:
+            os.chown(path, *self._owner)

@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import struct
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -279,6 +280,24 @@ def test_it_is_rehearsed_on_a_clone(built: Built, questdb: ServerBinary, tmp_pat
     assert rehearsal.outcome is RehearsalOutcome.PASSED, rehearsal.message
     assert fresh.tree() == before
     assert fresh.engine.plan("convert-table", "removed").rehearsed
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be several users")
+def test_root_converts_for_the_owner(built: Built, questdb: ServerBinary) -> None:
+    """The server that walmedic starts runs as the owner of the table: it writes no file of root's."""
+    with tempfile.TemporaryDirectory() as name:  # pytest's own directories are closed to others, again and again
+        place = Path(name)
+        place.chmod(0o755)
+        jar = place / questdb.jar.name
+        shutil.copy(questdb.jar, jar)
+        jar.chmod(0o644)
+        fresh = _fresh(built, place, replace(questdb, jar=jar))
+        for path in [fresh.batch.root, *fresh.batch.root.rglob("*")]:
+            os.chown(path, 12_345, 12_345, follow_symlinks=False)
+        _done(fresh.engine, "capture-evidence", "removed")
+        _done(fresh.engine, "convert-table", "removed")
+        table = fresh.batch.table("removed")
+        assert {path.lstat().st_uid for path in [*table.rglob("*"), *table.parent.glob("tables.d.*")]} == {12_345}
 
 
 @pytest.mark.timeout(60 + 40 * _KILLS)
