@@ -225,11 +225,9 @@ def _outlook(state: StationState, settings: Settings, hops: tuple[Hop, ...]) -> 
     if losing:
         names = ", ".join(stream.stream for stream in losing)
         lost = round(sum(max(0.0, _growth(stream)) for stream in losing) * AHEAD)
-        gone = f" {_lost(losing):,} are LOST already." if _lost(losing) else ""
-        said = (
-            f"Unread entries of {names} are being LOST now: MAXLEN trims them. Raise it, or get the writer going.{gone}"
-        )
-        return True, lost, said
+        gone = f"{_lost(losing):,} LOST" if _lost(losing) else "being LOST now"
+        said = f"MAXLEN trims unread entries of {names}: {gone}, {lost:,} more in ten minutes."
+        return True, lost, f"{said} Raise it, or get the writer going."
     if _full(backlog):
         return True, soon, "Redis is full: what the feeds add is refused. Raise maxmemory first (CONFIG SET maxmemory)."
     return False, *_ahead(backlog, rate_in)

@@ -28,9 +28,19 @@ def build(flow: Flow | None, room: Room) -> Content:
         detail = line("  ", Span(stuck.detail, Role.WARN))
         if cells(way) + cells(detail) <= room.width:
             way = line(way, detail)
-    outlook = wrap(flow.outlook, room.width, Role.BAD if flow.losing else Role.STRONG)
+    role = Role.BAD if flow.losing else Role.STRONG
+    outlook = wrap(f"{flow.outlook}{_soon(flow)}", room.width, role)
+    if len(outlook) >= room.height:
+        outlook = wrap(flow.outlook, room.width, role)
     note = line(Span(f"since {figures.clock(flow.since)}", Role.WARN)) if stuck and flow.since else BLANK
     lines = [way, *outlook]
     if stuck is not None and stuck.detail and stuck.detail not in plain(way) and len(lines) < room.height:
         lines.extend(wrap(f"{stuck.name}: {stuck.detail}", room.width, Role.WARN)[: 2 if room.open else 1])
     return Content("flow", tuple(lines), note)
+
+
+def _soon(flow: Flow) -> str:
+    """Return what the next ten minutes cost where the outlook does not say it itself."""
+    if not flow.lost_soon or "in ten minutes" in flow.outlook:
+        return ""
+    return f" If nothing is done: {flow.lost_soon:,} lost in ten minutes."

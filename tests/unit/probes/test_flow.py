@@ -181,8 +181,7 @@ def test_what_was_trimmed_unread_is_called_lost_and_does_not_wait() -> None:
     assert (found.losing, found.waiting, found.stuck_at) == (False, 0, None)
     assert "nothing waits. Before that 42 entries were trimmed unread: LOST." in found.outlook
     now = verdict(lag=900, lost=40, losing=True, rate_out=0.0)
-    assert "LOST now" in now.outlook
-    assert "40 are LOST already" in now.outlook
+    assert "40 LOST, 12,000 more in ten minutes" in now.outlook
     assert now.hops[1].detail == "LOSES unread entries"
 
 
