@@ -20,6 +20,7 @@ from console.questdb.txn_log import (
     STRUCTURE_CHANGE,
     TABLE_DROPPED,
     TxnLog,
+    as_v2,
 )
 
 _CHUNK: Final = 1 << 14
@@ -145,7 +146,7 @@ def _scan(log: TxnLog, top: int, applied: int, inventory: SegmentInventory, memo
         good = good[at + good > applied]
         if len(good) and held < MAX_PENDING:
             numbers.append(at + good)
-            kept.append(_wide(records[good]))
+            kept.append(as_v2(records[good]))
             held += len(good)
     check = checker.finish(top, log.missing_parts(1, top))
     pending_txn = np.concatenate(numbers) if numbers else np.empty(0, np.int64)
@@ -228,15 +229,6 @@ def _last_version(log: TxnLog, top: int) -> int | None:
     """Return the structure version of the last record that the header counts, whatever it is; None where not there."""
     records = log.records(top, top) if top else np.empty(0, RECORD_V2)
     return int(records["structure_version"][0]) if len(records) else None
-
-
-def _wide(records: NDArray[Any]) -> NDArray[Any]:
-    if records.dtype == RECORD_V2:
-        return records.copy()
-    wide = np.zeros(len(records), RECORD_V2)
-    for name in records.dtype.names or ():
-        wide[name] = records[name]
-    return wide
 
 
 def positions(inventory: SegmentInventory, references: dict[int, tuple[int, int]]) -> Mask:

@@ -58,9 +58,7 @@ _CHUNK: Final = 1 << 14
 class LogState(StrEnum):
     """What there is of a `_txnlog`."""
 
-    PRESENT = (
-        "present"  # there is a header (what a file shorter than 76 bytes lacks counts as zeros, as for the server)
-    )
+    PRESENT = "present"  # there is a header; what a file shorter than 76 bytes lacks counts as zeros, as for the server
     NO_SEQUENCER = "no-sequencer"  # the directory txn_seq does not exist
     MISSING = "missing"  # the directory has no _txnlog
     EMPTY = "empty"  # fewer than the 12 bytes of version and maxTxn, mostly 0
@@ -144,11 +142,6 @@ class TxnLog:
             (p.index * self.part_size + min(self.part_size, p.size // RECORD_V2_SIZE) for p in self.parts), default=0
         )
 
-    @property
-    def first_available(self) -> int:
-        """The lowest txn id on disk: above 1 in V2 once the purge removed applied parts."""
-        return self.parts[0].index * self.part_size + 1 if self.v2 and self.parts else 1
-
     def expected_size(self, max_txn: int | None = None, page: int = PAGE) -> int:
         """Return the length of a healthy `_txnlog` for `max_txn` (default: the header's): pages in V1, 76 in V2."""
         last = self.max_txn or 0 if max_txn is None else max_txn
@@ -191,7 +184,7 @@ class TxnLog:
             if at != expected:
                 break
             expected += len(chunk)
-            found.append(chunk.copy() if self.v2 else _as_v2(chunk))
+            found.append(as_v2(chunk))
         return np.concatenate(found) if found else np.empty(0, RECORD_V2)
 
     def chunks(
@@ -296,7 +289,10 @@ def _list_parts(directory: Path) -> tuple[tuple[LogPart, ...], tuple[Problem, ..
     return tuple(sorted(parts, key=lambda part: part.index)), join_problems(problems)
 
 
-def _as_v2(records: NDArray[np.void]) -> NDArray[Any]:
+def as_v2(records: NDArray[np.void]) -> NDArray[Any]:
+    """Return a copy of `records` (RECORD or RECORD_V2) as RECORD_V2; of V1 the last four fields are 0."""
+    if records.dtype == RECORD_V2:
+        return records.copy()
     wide = np.zeros(len(records), RECORD_V2)
     for name in RECORD.names or ():
         wide[name] = records[name]
