@@ -8,16 +8,16 @@ from console.diagnosis.table import TableDiagnosis, examine_table
 from console.errors import WalmedicError
 from console.questdb.conversion import MARKER, read_conversion
 from console.questdb.layout import SEQUENCER, DatabaseRoot, TableDirectory
-from console.questdb.partitioning import Partitioning
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
-from console.questdb.table_txn import TxnArea, read_table_txn
+from console.questdb.table_txn import read_table_txn
 from console.questdb.txn_log import read_log
 from console.recovery import conversion_steps
+from console.recovery.conversion_stages import conversion_stages, held_now, names_aside
 from console.recovery.conversion_steps import is_converted, registry_files
 from console.recovery.conversions import Cost, cost_of, other_markers, views_on
 from console.recovery.evidence_index import table_stamp
 from console.recovery.expectation import Expectation
-from console.recovery.model import ActionSpec, Change, Claim, Danger, Fact, Plan, Refusal, Requirement, Stage
+from console.recovery.model import ActionSpec, Claim, Danger, Fact, Plan, Refusal, Requirement
 from console.recovery.plans import digest_of, make_plan, mark_of
 from console.recovery.registry import PlanContext, action_module
 from console.recovery.rehearsal.binary import NoBinaryError, server_binary
@@ -74,7 +74,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
             SPEC, station=context.settings.station_name, table=directory.name, directory=directory.directory,
             why=f"Nothing to do: {directory.name} is {report.verdict.value}.", stages=(), facts=_facts(directory),
         )  # fmt: skip
-    return _planned(context, directory, diagnosis, _expected(directory, area, metadata), half)
+    return _planned(context, directory, diagnosis, held_now(directory, area, metadata), half)
 
 
 def _planned(
@@ -93,7 +93,7 @@ def _planned(
             )
         )
     facts = _facts(directory)
-    names = _aside(directory)
+    names = names_aside(directory)
     begins = f"{half[0].upper()}{half[1:]}. A start would delete its WAL, or apply it all again. " if half else ""
     lost = (
         f"{plural(cost.transactions, 'transaction')} that wait are written to files and kept as WAL, and are not in "
@@ -110,7 +110,7 @@ def _planned(
             f"{begins}The table keeps its {plural(expected.rows, 'applied row')} and begins anew at transaction 0; "
             f"{lost}."
         ),
-        stages=_stages(directory, cost, expected, names, mark_of(facts)),
+        stages=conversion_stages(directory, cost, expected, names, mark_of(facts)),
         facts=facts,
         rows_lost=cost.rows,
         refused=refused,
@@ -184,99 +184,6 @@ def _facts(directory: TableDirectory) -> tuple[Fact, ...]:
         Fact(directory.directory, table_stamp(directory.path)),
         Fact(f"{directory.directory}/{MARKER}", digest_of(read_conversion(directory.path).present)),
         Fact("tables.d", digest_of(stamps)),
-    )
-
-
-def _aside(directory: TableDirectory) -> list[str]:
-    """Return the names that the conversion would delete: the sequencer, and all that begins like a WAL."""
-    names = [f"wal{wal.id}" for wal in directory.wals()]
-    names += [path.name for path in directory.path.glob("wal*[0-9].lock") if path.is_file()]
-    return sorted([*names, *([SEQUENCER] if directory.sequencer.exists() else [])])
-
-
-def _expected(directory: TableDirectory, area: TxnArea, metadata: TableMetadata) -> Expectation:
-    """Return what the table holds now, which is what it must hold then: no log is read for it."""
-    partitioning = Partitioning.of(metadata)
-    rows: dict[str, int] = {}
-    for partition in area.partitions[area.partitions["rows"] > 0]:
-        name = partitioning.unit_name(int(partition["timestamp"]))
-        rows[name] = rows.get(name, 0) + int(partition["rows"])
-    return Expectation(
-        table=directory.raw_name,
-        directory=directory.directory,
-        rows=area.rows,
-        min_ts=area.min_ts if area.rows else None,
-        max_ts=area.max_ts if area.rows else None,
-        partitions=rows,
-        applied_txn=0,
-        logged_txn=0,
-        exact=True,
-        why="",
-        nanos=partitioning.nanos,
-        timestamp=metadata.timestamp.raw_name if metadata.timestamp is not None else "",
-    )
-
-
-def _stages(
-    directory: TableDirectory, cost: Cost, expected: Expectation, names: list[str], mark: str
-) -> tuple[Stage, ...]:
-    table = directory.directory
-    aside = f"{table}/convert.walmedic-{mark}.old"
-    convert = {"directory": table, "expected": expected.to_json(), "names": names, "aside": aside}
-    salvage = Stage(
-        "salvage",
-        f"write the rows of {plural(cost.transactions, 'waiting transaction')} to files and read them back",
-        "salvage-before",
-        {"directory": table},
-        (Change("create", "salvage in the state directory, as CSV with a manifest"),),
-    )
-    renames = tuple(Change("rename", f"{table}/{name}", f"{table}/{name}", f"{aside}/{name}") for name in names)
-    changed = (
-        Change("overwrite", f"{table}/_meta", "WAL", "no WAL"),
-        Change("overwrite", f"{table}/_txn", "its sequencer transaction", "0"),
-        Change("overwrite", "tables.d.*", "lists it", "made anew by the server"),
-    )
-    back = (
-        Change("create", f"{table}/{SEQUENCER}", after="a new log at transaction 0, made by the server"),
-        Change("overwrite", f"{table}/_meta", "no WAL", "WAL"),
-        Change("overwrite", "tables.d.*", "does not list it", "lists it"),
-    )
-    return (
-        *((salvage,) if cost.transactions else ()),
-        Stage("keep", "keep _txn, _meta, _cv and the registry as they are", "keep-state", {"directory": table}),
-        Stage(
-            "aside",
-            f"set {', '.join(names[:4])}{' …' if len(names) > 4 else ''} aside: a conversion deletes them",
-            "set-wal-aside",
-            {"directory": table, "aside": aside, "names": names},
-            renames,
-        ),
-        Stage(
-            "to-plain",
-            "convert to a plain table: marker 0, a start on loopback that applies and purges nothing",
-            "convert-by-server",
-            {**convert, "wal": False},
-            (Change("create", f"{table}/{MARKER}", after="byte 0"), *changed),
-        ),
-        _clear(table, "between-starts", "after the first conversion"),
-        Stage(
-            "to-wal",
-            "convert back to a WAL table: marker 1, another such start",
-            "convert-by-server",
-            {**convert, "wal": True},
-            (Change("create", f"{table}/{MARKER}", after="byte 1"), *back),
-        ),
-        _clear(table, "before-writes", "after the second, before any write"),
-    )
-
-
-def _clear(table: str, name: str, when: str) -> Stage:
-    return Stage(
-        name,
-        f"check the lag's transaction count {when}: at -1 the first write would be lost in silence",
-        "clear-lag",
-        {"directory": table, "when": when},
-        (Change("overwrite", f"{table}/_txn", "lag transactions -1, where 9.1.0 left that", "0"),),
     )
 
 
