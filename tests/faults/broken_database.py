@@ -31,6 +31,9 @@ _SMALL = {
     "cairo.wal.writer.event.append.page.size": "16384",
     "cairo.writer.data.append.page.size": "16384",
     "cairo.o3.column.memory.size": "16384",
+    "cairo.writer.data.index.key.append.page.size": "16384",
+    "cairo.writer.data.index.value.append.page.size": "65536",
+    "cairo.system.writer.data.append.page.size": "16384",
 }
 
 
@@ -50,6 +53,7 @@ def build(root: Path, binary: ServerBinary) -> None:
             for start in range(ROWS // 2, ROWS, 5):
                 server.query(_insert(table, start))
         server.kill()
+    shutil.rmtree(root / "public")  # the web console: every case copies all of the root
     database = DatabaseRoot.locate(root)
     shutil.rmtree(database.table("gone").sequencer)
     saved = database.table("saved").sequencer
