@@ -3,7 +3,11 @@
     python -m benchmarks.first_paint [--config FILE] [--runs 7]
 
 Both are started in turn in a pseudo terminal of 80x24; the first paint is the moment at which the last row of it
-has been sent. The bare app is a screen of labels, nothing else. Prints the medians and their ratio; exits 1 above 1.3.
+has been sent. The bare app is a screen of labels, nothing else. What stands between the two is mostly imports: nothing
+that only annotations name, no numpy and no driver is imported before the first paint. Prints the medians and their
+ratio; exits 1 above 1.3.
+
+By processor time the ratio was 1.27 to 1.36 on 2 cores that other work kept busy; the limit wants a quiet machine.
 """
 
 import argparse
