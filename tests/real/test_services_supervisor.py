@@ -174,8 +174,8 @@ def test_what_is_in_the_way_is_one_sentence(tmp_path: Path, monkeypatch: pytest.
     left_over.close()
     with pytest.raises(ServiceError, match="does not answer"):
         SupervisorControl(str(tmp_path / "dead.sock")).states(wanted)
-    monkeypatch.setattr(module, "_ANSWER", 0.5)
-    with socket.socket(socket.AF_UNIX) as deaf:
+    with socket.socket(socket.AF_UNIX) as deaf, monkeypatch.context() as patch:
+        patch.setattr(module, "_ANSWER", 0.5)
         deaf.bind(str(tmp_path / "deaf.sock"))
         deaf.listen()
         started = time.monotonic()
