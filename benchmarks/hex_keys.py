@@ -47,7 +47,8 @@ def measure(root: Path, records: int, presses: int) -> dict[str, list[float]]:
     command = [sys.executable, "-m", "console", "console", "--db-root", str(root)]
     with Terminal(command, XDG_STATE_HOME=str(root), XDG_CONFIG_HOME=str(root)) as terminal:
         terminal.read_until(b"Operate")
-        terminal.read_for(4.0)  # the tables are diagnosed: the whole log is read once
+        terminal.read_until(b"reads", 300.0)  # the tables are diagnosed: the whole log is read once
+        terminal.read_for(5.0)
         terminal.send("b")
         terminal.read_until(b"Compare")
         terminal.send("/")
@@ -59,14 +60,18 @@ def measure(root: Path, records: int, presses: int) -> dict[str, list[float]]:
         terminal.send("\r")
         terminal.read_until(b"28 bytes a record")
         terminal.read_for(2.0)
-        terminal.send(f"gt{records // 2}\r")
+        terminal.send("g")
+        terminal.read_for(0.5)
+        terminal.send(f"t{records // 2}\r")
         terminal.read_for(1.0)
         at = "middle"
         spent = terminal.cpu_seconds()
         for _ in range(presses):
             name = chance.choice(_FROM[at])
             if name == "jump":
-                terminal.send(f"gt{chance.randrange(records // 4, records * 3 // 4)}")
+                terminal.send("g")
+                terminal.read_for(0.2)
+                terminal.send(f"t{chance.randrange(records // 4, records * 3 // 4)}")
                 terminal.read_for(0.3)
             times.setdefault(name, []).append(terminal.painted_after(_KEYS[name]))
             at = name if name in _FROM else "middle" if name == "jump" else at

@@ -1,5 +1,7 @@
 """`walmedic` without a command: the full-screen console."""
 
+import os
+
 import click
 
 from console.commands.options import Invocation, station_options
@@ -11,6 +13,8 @@ from console.commands.options import Invocation, station_options
 @station_options
 def console(invocation: Invocation, mouse: bool, colors: str) -> int:
     """Open the console in observe mode."""
+    # Read when Textual is imported: a paint waits for the next of so many moments a second, at rest there is none.
+    os.environ.setdefault("TEXTUAL_FPS", "120")
     from console.app import run_console
 
     return run_console(invocation.settings, mouse=mouse, colors=colors)

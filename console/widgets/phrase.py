@@ -50,7 +50,7 @@ class PhraseField(LineWidget, can_focus=True):
         self.text = text
         self.display = True
         self._draw()
-        self.focus()
+        self.screen.set_focus(self)  # at once: what is typed next is for this field
 
     def leave(self) -> None:
         """Go out of sight; the keys are the screen's again."""
