@@ -176,9 +176,10 @@ class LogChecker:
     def _feed_times(self, first: int, at: NDArray[np.int64] | None, commit_us: NDArray[np.int64]) -> None:
         if not len(commit_us):
             return
-        if int(commit_us.min()) <= 0:
+        falls = commit_us[0] < self._commit_us or (commit_us[1:] < commit_us[:-1]).any()
+        if (commit_us[0] <= 0 or falls) and int(commit_us.min()) <= 0:
             self._add("time_missing", first, at, commit_us <= 0)
-        if commit_us[0] < self._commit_us or (commit_us[1:] < commit_us[:-1]).any():
+        if falls:
             before = np.concatenate([[self._commit_us], commit_us[:-1]])
             self._add("time_backwards", first, at, (commit_us < before) & (commit_us > 0))
         self._commit_us = int(commit_us[-1])
