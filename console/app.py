@@ -264,8 +264,23 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         """Send a paint leanly: what Textual would send is three to four times as much."""
+        if self._terminal_is_gone():
+            return
         lean: Any = LeanUpdate(renderable) if isinstance(renderable, ChopsUpdate | LayoutUpdate) else renderable
         super()._display(screen, lean)
+
+    def _terminal_is_gone(self) -> bool:
+        """Return whether nobody takes what is drawn, and end then.
+
+        Textual's writer ends with the terminal's first error. What is queued for it after that is never taken, and the
+        console would wait for room in a full queue for ever.
+        """
+        writer = getattr(self._driver, "_writer_thread", None)
+        if writer is None or writer.is_alive():
+            return False
+        _LOG.warning("the terminal is gone; what runs goes on, and the next console finds it")
+        self.exit(return_code=0)
+        return True
 
     # ---- actions -----------------------------------------------------------------------------------------------------
 

@@ -24,10 +24,12 @@ _PATIENCE = 60.0
 class Terminal:
     """A console in a pty of 80x24, without a station: nothing is asked of any network."""
 
-    def __init__(self, tmp_path: Path, *arguments: str, **environment: str) -> None:
+    def __init__(self, tmp_path: Path, *arguments: str, hangup_ignored: bool = False, **environment: str) -> None:
         self.output = ""
         self.pid, self._terminal = pty.fork()
         if self.pid == 0:
+            if hangup_ignored:
+                signal.signal(signal.SIGHUP, signal.SIG_IGN)
             os.chdir(_ROOT)
             os.environ.pop("NO_COLOR", None)
             os.environ.update(TERM="xterm-256color", XDG_CONFIG_HOME=str(tmp_path), XDG_STATE_HOME=str(tmp_path))
@@ -62,21 +64,34 @@ class Terminal:
         """Type q and return the exit code."""
         self.send("q")
         self.read_until(lambda text: "\x1b[?1049l" in text)
+        return self.exit_code()
+
+    def hang_up(self) -> None:
+        """Close the terminal under the console."""
+        os.close(self._terminal)
+        self._terminal = -1
+
+    def exit_code(self) -> int:
+        """Wait until the console ends, and return its exit code."""
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
-            self.read_for(0.1)
+            if self._terminal >= 0:
+                self.read_for(0.1)
+            else:
+                time.sleep(0.1)
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 self.pid = 0
                 return os.waitstatus_to_exitcode(status)
-        raise AssertionError(f"it goes on after q:\n{self.output[-2000:]}")
+        raise AssertionError(f"it goes on:\n{self.output[-2000:]}")
 
     def close(self) -> None:
         """End what has not ended by itself."""
         if self.pid:
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
-        os.close(self._terminal)
+        if self._terminal >= 0:
+            self.hang_up()
 
 
 @pytest.fixture
@@ -84,8 +99,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
     """Open terminals that end with the test, however it ends."""
     opened: list[Terminal] = []
 
-    def opening(*arguments: str, **environment: str) -> Terminal:
-        opened.append(Terminal(tmp_path, *arguments, **environment))
+    def opening(*arguments: str, hangup_ignored: bool = False, **environment: str) -> Terminal:
+        opened.append(Terminal(tmp_path, *arguments, hangup_ignored=hangup_ignored, **environment))
         return opened[-1]
 
     yield opening
@@ -150,3 +165,11 @@ def test_nothing_heavy_is_imported_before_the_first_paint() -> None:
     ended = subprocess.run([sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=False)
     assert ended.stderr.strip() == ""
     assert ended.returncode == 0
+
+
+def test_it_ends_when_its_terminal_goes_even_where_no_signal_says_so(start: Callable[..., Terminal]) -> None:
+    """Under nohup, sudo or a tracer the signal of a lost line never comes; a console that nobody sees must not stay."""
+    terminal = start(hangup_ignored=True)
+    terminal.read_until(painted)
+    terminal.hang_up()
+    assert terminal.exit_code() == 0
