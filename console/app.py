@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 import os
 import time
@@ -161,6 +162,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.call_after_refresh(self._start_sources)
 
     def _start_sources(self) -> None:
+        if not gc.isenabled():
+            # Held back for a quick first paint; what is there now stays, and is not looked through again.
+            gc.freeze()
+            gc.enable()
         if self._make_sources is None:
             return
         try:

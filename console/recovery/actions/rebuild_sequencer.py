@@ -4,6 +4,7 @@ from console.recovery.model import ActionSpec, Claim, Danger, Plan
 from console.recovery.registry import PlanContext
 from console.recovery.sequencer import checking, planning
 from console.recovery.steps import RunContext
+from console.text import plural
 
 SPEC = ActionSpec(
     id="rebuild-sequencer",
@@ -28,7 +29,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     target = planning.target_of(case, None, case.sources)
     logs = sum(source.usable for source in case.sources)
     why = (
-        f"Every record is made from the segments; the {logs} logs found only tell what is applied."
+        f"Every record is made from the segments; {plural(logs, 'log')} that can be read only told what is applied."
         if logs
         else "No log is left: every record is made from the segments."
     )
