@@ -34,6 +34,9 @@ _TIED = (
 )
 _JVM_FLAGS = ("-XX:+UseParallelGC", "-XX:TieredStopAtLevel=1")
 _OPENS = ("--add-exports", "java.base/jdk.internal.math=io.questdb")
+_PORT_TRIES = 3
+_PORT_TAKEN = b"could not bind socket"  # io.questdb.network.NetworkError
+_LOG_TAIL = 1 << 20  # bytes
 
 
 class ServerError(WalmedicError):
@@ -105,7 +108,29 @@ class PrivateServer:
         return self._process.poll() if self._process else None
 
     def start(self, timeout: float = 60.0) -> None:
-        """Start and wait until PGWire answers. Raises ServerError where it dies, hangs, or the port is another's."""
+        """Start and wait until PGWire answers. Raises ServerError where it dies, hangs, or the port is another's.
+
+        A port may be taken by another between choosing and using it: other ports are tried then.
+        """
+        for _ in range(_PORT_TRIES):
+            before = self.log.stat().st_size if self.log.exists() else 0
+            try:
+                self._start(timeout)
+                return
+            except ServerError:
+                if self.pid is not None or _PORT_TAKEN not in self._said_since(before):
+                    raise
+                self.http_port, self.pg_port = free_ports(2)
+        raise ServerError(f"the server on {self.root} found no free port in {_PORT_TRIES} tries; its log is {self.log}")
+
+    def _said_since(self, offset: int) -> bytes:
+        """Return the end of what its log has held since it was `offset` bytes long."""
+        with self.log.open("rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            log.seek(max(offset, size - _LOG_TAIL))
+            return log.read()
+
+    def _start(self, timeout: float) -> None:
         self._write_configuration()
         command = [
             str(self.binary.java), f"-Xmx{self._heap}", *_JVM_FLAGS, *self._jvm_flags, *_OPENS,

@@ -11,18 +11,21 @@ from console.commands.init import render
 from console.settings import QuestDBSettings, RedisSettings, Role, ServicesSettings, Settings, Stream, Unit, load
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
+UNITS = st.from_regex(r"[A-Za-z0-9_@:][A-Za-z0-9_.@:\\-]{0,30}", fullmatch=True)
 
 
-@given(names=st.lists(NAMES, min_size=4, max_size=4), role=st.sampled_from(Role), port=st.integers(1, 65_535))
+@given(
+    names=st.lists(NAMES, min_size=4, max_size=4), unit=UNITS, role=st.sampled_from(Role), port=st.integers(1, 65_535)
+)
 def test_it_is_read_back_as_it_was_meant(
-    tmp_path_factory: pytest.TempPathFactory, names: list[str], role: Role, port: int
+    tmp_path_factory: pytest.TempPathFactory, names: list[str], unit: str, role: Role, port: int
 ) -> None:
-    root, stream, group, unit = names
+    root, stream, group, socket = names
     settings = Settings(
         station=root,
         questdb=QuestDBSettings(db_root=f"/{root}", pg_port=port),
         redis=RedisSettings(streams=(Stream(stream, group, stream), Stream(group, stream))),
-        services=ServicesSettings("supervisor", f"/{unit}", (Unit(unit, role),)),
+        services=ServicesSettings("supervisor", f"/{socket}", (Unit(unit, role),)),
     )
     file: Path = tmp_path_factory.getbasetemp() / "written.toml"
     file.write_bytes(render(settings).encode())
