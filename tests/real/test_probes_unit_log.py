@@ -42,6 +42,7 @@ def systemd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemdUser]:
         assert time.monotonic() < deadline, "journald wrote nothing"
         time.sleep(0.05)
     yield manager
+    manager.systemctl("stop", "says.service")
     manager.stop()
 
 
@@ -130,7 +131,7 @@ async def test_a_supervised_program_through_rotation(tmp_path: Path) -> None:
     script.write_text(SAYS)
     running = Supervisord(
         tmp_path,
-        f"[program:says]\ncommand=bash -c 'bash {script} <>{tmp_path}/pipe'\nstartsecs=0\n"
+        f"[program:says]\ncommand=bash -c 'exec bash {script} <>{tmp_path}/pipe'\nstartsecs=0\n"
         f"stdout_logfile={tmp_path}/says.log\nredirect_stderr=true\n"
         "[program:silent]\ncommand=sleep 1000\nstdout_logfile=NONE\n",
     )
