@@ -64,7 +64,9 @@ def _insert(server: PrivateServer, table: str, number: int) -> None:
 @pytest.fixture(scope="module")
 def special(questdb: ServerBinary) -> Iterator[Special]:
     """Everything applied; a view that is some transactions behind; then the damages."""
-    # Not below pytest's own directory, which nobody else may enter.
+    # Not below pytest's own directory, which nobody else may enter; the server's user must be able to read what is made
+    # here, whatever umask the tests are run with.
+    before = os.umask(0o022)
     with tempfile.TemporaryDirectory(prefix="walmedic-special-") as name:
         folder = Path(name).resolve()
         folder.chmod(0o755)
@@ -74,6 +76,7 @@ def special(questdb: ServerBinary) -> Iterator[Special]:
             if _ROOT:
                 os.chown(place, _USER, _USER)
         yield from _damaged(root, _as_user(questdb, folder))
+    os.umask(before)
 
 
 def _damaged(root: Path, binary: ServerBinary) -> Iterator[Special]:
