@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from console.questdb.layout import TableDirectory
 from console.recovery.model import (
     ActionSpec,
     Change,
@@ -100,6 +101,22 @@ def make_plan(
         directory=directory,
         disk_needed=disk_needed,
         attachments=attached,
+    )
+
+
+def refused_plan(
+    spec: ActionSpec, station: str, table: TableDirectory, *refusals: Refusal, facts: Sequence[Fact] = ()
+) -> Plan:
+    """Return a plan for `table` that does nothing and says why."""
+    return make_plan(
+        spec,
+        station=station,
+        table=table.name,
+        directory=table.directory,
+        why=refusals[0].reason,
+        stages=(),
+        facts=facts,
+        refused=refusals,
     )
 
 

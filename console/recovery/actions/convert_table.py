@@ -18,7 +18,7 @@ from console.recovery.conversions import Cost, cost_of, other_markers, views_on
 from console.recovery.evidence_index import table_stamp
 from console.recovery.expectation import Expectation
 from console.recovery.model import ActionSpec, Claim, Danger, Fact, Plan, Refusal, Requirement
-from console.recovery.plans import digest_of, make_plan, mark_of
+from console.recovery.plans import digest_of, make_plan, mark_of, refused_plan
 from console.recovery.registry import PlanContext, action_module
 from console.recovery.rehearsal.binary import NoBinaryError, server_binary
 from console.recovery.salvage import steps as salvage_steps
@@ -54,19 +54,24 @@ _DISK = 16 << 20
 
 def plan(context: PlanContext, table: str | None) -> Plan:
     """Return the plan; empty for a table that is well, refused where a conversion cannot be made or taken back."""
+    station = context.settings.station_name
     directory = context.database.table(table or "")
     if directory.wal is False:
         reason = f"{directory.name} is no WAL table; ALTER TABLE … SET TYPE WAL and a restart make it one"
-        return _refused(context, directory, Refusal("not-wal", reason, "nothing: there is no sequencer to be repaired"))
+        return refused_plan(
+            SPEC, station, directory, Refusal("not-wal", reason, "nothing: there is no sequencer to be repaired")
+        )
     if directory.is_view:
         reason = f"{directory.name} is a materialised view: what it holds is made from its base table"
         instead = "rebuild-sequencer; or refresh it in full once its base table is well"
-        return _refused(context, directory, Refusal("is-view", reason, instead))
+        return refused_plan(SPEC, station, directory, Refusal("is-view", reason, instead))
     diagnosis = examine_table(directory)
     area, metadata = diagnosis.facts.txn.current, diagnosis.facts.metadata
     if area is None or not isinstance(metadata, TableMetadata):
         reason = f"_txn or _meta of {directory.name} cannot be read: the server's conversion writes both"
-        return _refused(context, directory, Refusal("table-unreadable", reason, "restore them from a backup first"))
+        return refused_plan(
+            SPEC, station, directory, Refusal("table-unreadable", reason, "restore them from a backup first")
+        )
     half = half_done(directory)
     report = context.report(directory.raw_name)
     if not half and report is not None and report.verdict is not Verdict.BROKEN:
@@ -184,19 +189,6 @@ def _facts(directory: TableDirectory) -> tuple[Fact, ...]:
         Fact(directory.directory, table_stamp(directory.path)),
         Fact(f"{directory.directory}/{MARKER}", digest_of(read_conversion(directory.path).present)),
         Fact("tables.d", digest_of(stamps)),
-    )
-
-
-def _refused(context: PlanContext, directory: TableDirectory, refusal: Refusal) -> Plan:
-    return make_plan(
-        SPEC,
-        station=context.settings.station_name,
-        table=directory.name,
-        directory=directory.directory,
-        why=refusal.reason,
-        stages=(),
-        facts=(),
-        refused=(refusal,),
     )
 
 

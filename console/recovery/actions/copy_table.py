@@ -26,7 +26,7 @@ from console.recovery.model import (
     RowsLost,
     Stage,
 )  # fmt: skip
-from console.recovery.plans import digest_of, make_plan
+from console.recovery.plans import digest_of, make_plan, refused_plan
 from console.recovery.registry import PlanContext
 from console.recovery.salvage.selection import UNAPPLIED, Selection, select_rows
 from console.recovery.salvage.steps import folder_of
@@ -60,23 +60,24 @@ _BETTER = (
 
 def plan(context: PlanContext, table: str | None) -> Plan:
     """Return the plan; refused where the table cannot be read, moves, or needs no copy."""
+    station = context.settings.station_name
     directory = context.database.table(table or "")
     server = Server(context.settings.questdb)
     refused = list(refusals_of(context, directory, server))
     if refused:
-        return _refused_plan(context, directory, refused)
+        return refused_plan(SPEC, station, directory, *refused)
     try:
         rows = TableRows(directory.path)
         parts = stretches(rows)
         names = names_of(server)
         return _made(context, directory, rows, parts, set(names.values()), _views(server, directory.raw_name))
     except DamageError as damage:
-        return _refused_plan(context, directory, [_unreadable(directory, damage.what)])
+        return refused_plan(SPEC, station, directory, _unreadable(directory, damage.what))
     except OSError as error:
         what = f"{error.filename}: {error.strerror}"
-        return _refused_plan(context, directory, [_unreadable(directory, what)])
+        return refused_plan(SPEC, station, directory, _unreadable(directory, what))
     except SqlError as error:
-        return _refused_plan(context, directory, [Refusal("server-down", str(error), "start-server")])
+        return refused_plan(SPEC, station, directory, Refusal("server-down", str(error), "start-server"))
 
 
 def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
@@ -267,17 +268,4 @@ def _size(directory: TableDirectory) -> int:
 def _unreadable(directory: TableDirectory, what: str) -> Refusal:
     return Refusal(
         "unreadable-table", f"{directory.name}: {clean_line(what)}", "capture-evidence, then repair it first"
-    )
-
-
-def _refused_plan(context: PlanContext, directory: TableDirectory, refused: Sequence[Refusal]) -> Plan:
-    return make_plan(
-        SPEC,
-        station=context.settings.station_name,
-        table=directory.name,
-        directory=directory.directory,
-        why=refused[0].reason,
-        stages=(),
-        facts=(),
-        refused=refused,
     )

@@ -26,7 +26,7 @@ from console.recovery.model import (
     RowsLost,
     Stage,
 )
-from console.recovery.plans import digest_of, make_plan
+from console.recovery.plans import digest_of, make_plan, refused_plan
 from console.recovery.policy import root_key
 from console.recovery.registry import PlanContext
 from console.recovery.resume_steps import KEPT, statement, stopped_at
@@ -54,21 +54,27 @@ _ONE_BY_ONE = "cairo.wal.max.lag.size=1 and cairo.wal.apply.look.ahead.txn.count
 
 def plan(context: PlanContext, table: str | None) -> Plan:
     """Return the plan; empty where the table is not suspended, refused where another step loses less."""
+    station = context.settings.station_name
     directory = context.database.table(table or "")
     server = Server(context.settings.questdb)
     try:
         server.prove_ours(context.database.db)
         row = server.wal_table(directory.raw_name)
     except SqlError as error:
-        return _refused(context, directory, Refusal("server-down", str(error), "start-server"))
+        return refused_plan(SPEC, station, directory, Refusal("server-down", str(error), "start-server"))
     if directory.wal is False:
-        return _refused(
-            context, directory, Refusal("not-wal", f"{directory.name} is no WAL table: it has none", "nothing to do")
+        return refused_plan(
+            SPEC,
+            station,
+            directory,
+            Refusal("not-wal", f"{directory.name} is no WAL table: it has none", "nothing to do"),
         )
     queue = queue_of(examine_table(directory))
     if row is None or queue is None:
         reason = f"the server does not list {directory.name}, or its log cannot be read: it has no sequencer to resume"
-        return _refused(context, directory, Refusal("no-sequencer", reason, "restore-sequencer, or rebuild-sequencer"))
+        return refused_plan(
+            SPEC, station, directory, Refusal("no-sequencer", reason, "restore-sequencer, or rebuild-sequencer")
+        )
     suspended = bool(row["suspended"])
     stated = Requirement(
         "the server has suspended the table",
@@ -263,19 +269,6 @@ def _stages(
         {"last_txn": last, "at_least": found is not None and found.next_ahead},
     )
     return (*((keep,) if segments else ()), resume, verify)
-
-
-def _refused(context: PlanContext, directory: TableDirectory, refusal: Refusal) -> Plan:
-    return make_plan(
-        SPEC,
-        station=context.settings.station_name,
-        table=directory.name,
-        directory=directory.directory,
-        why=refusal.reason,
-        stages=(),
-        facts=(),
-        refused=(refusal,),
-    )
 
 
 def _made(

@@ -10,7 +10,7 @@ from console.questdb.reading import Problem
 from console.recovery.evidence_index import table_stamp
 from console.recovery.file_steps import build_directory, new_name, old_name, swap_directory
 from console.recovery.model import ActionSpec, Fact, Plan, Refusal, Requirement, RowsLost, Stage
-from console.recovery.plans import make_plan, mark_of
+from console.recovery.plans import make_plan, mark_of, refused_plan
 from console.recovery.registry import PlanContext
 from console.recovery.sequencer import checking, rows, server_log, torn
 from console.recovery.sequencer.candidates import ordered
@@ -155,16 +155,8 @@ def facts_of(case: Case) -> tuple[Fact, ...]:
 
 def refused(context: PlanContext, spec: ActionSpec, table: TableDirectory, *refusals: Refusal) -> Plan:
     """Return a plan that does nothing and says why."""
-    return make_plan(
-        spec,
-        station=context.settings.station_name,
-        table=table.name,
-        directory=table.directory,
-        why=refusals[0].reason,
-        stages=(),
-        facts=(Fact(table.directory, table_stamp(table.path)),),
-        refused=refusals,
-    )
+    facts = (Fact(table.directory, table_stamp(table.path)),)
+    return refused_plan(spec, context.settings.station_name, table, *refusals, facts=facts)
 
 
 def _plan(
