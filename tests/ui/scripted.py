@@ -11,7 +11,7 @@ from console.recovery.model import Availability, FirstStep, Outcome, Plan, Progr
 from console.recovery.registry import action_ids, spec_of
 from console.recovery.rehearsal.model import Rehearsal, RehearsalOutcome
 from tests.ui import captured
-from tests.ui.captured_flows import DONE_ENTRY, ENTRY, REHEARSAL_TOLD, REHEARSED, UNDO, UNDONE
+from tests.ui.captured import DONE_ENTRY, ENTRY, REHEARSAL_TOLD, REHEARSED, UNDO, UNDONE
 
 SPECS = tuple(spec_of(action) for action in action_ids())
 PLAN = captured.RESTORE_PLAN

@@ -8,7 +8,7 @@ from console.recovery.model import Claim, RowsLost
 from console.recovery.rehearsal.model import RehearsalOutcome
 from screens.plan import PlanScreen
 from screens.rehearsing import Rehearsing
-from tests.ui.captured_flows import REHEARSED
+from tests.ui.captured import REHEARSED
 from tests.ui.conftest import MakeApp
 from tests.ui.driving import at_plan, confirmed, pressed, running
 from tests.ui.scripted import PLAN, ScriptedEngine

@@ -4,7 +4,7 @@ from screens.execution import Execution
 from screens.journal import JournalScreen
 from screens.plan import PlanScreen
 from tests.ui import captured, samples
-from tests.ui.captured_flows import ENTRY, UNDO
+from tests.ui.captured import ENTRY, UNDO
 from tests.ui.conftest import MakeApp
 from tests.ui.driving import at_plan, confirmed, pressed, running
 from tests.ui.scripted import DONE, PLAN, ScriptedEngine

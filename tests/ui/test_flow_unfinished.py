@@ -11,7 +11,7 @@ from screens.journal import JournalScreen
 from screens.plan import PlanScreen
 from screens.unfinished import Unfinished
 from tests.ui import captured, samples
-from tests.ui.captured_flows import ENTRY
+from tests.ui.captured import ENTRY
 from tests.ui.conftest import MakeApp
 from tests.ui.driving import confirmed, pressed
 from tests.ui.scripted import DONE, PLAN, ScriptedAttached, ScriptedEngine, ScriptedRun

@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 from console.probes.sample import JournalLine, JournalSample
 from screens.unfinished import Unfinished
 from tests.ui import captured, samples
-from tests.ui.captured_flows import ENTRY
+from tests.ui.captured import ENTRY
 from tests.ui.conftest import MakeApp
 from tests.ui.driving import confirmed, pressed
 from tests.ui.scripted import PLAN, ScriptedAttached, ScriptedEngine, ScriptedRun
