@@ -186,7 +186,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
     def _tick(self) -> None:
         if self._armed_until and not self.armed_for:
             self.disarm()
-        if isinstance(self.screen, FramedScreen):
+        if isinstance(self.screen, FramedScreen) and self.screen.stands:
             self.screen.tick()
 
     def take(self, *samples: Sample[Any]) -> None:

@@ -68,6 +68,15 @@ class QuestDBSettings:
     java: str = ""
     log: str = ""  # the server's own log file, where it has one
 
+    def observing(self) -> "QuestDBSettings":
+        """Return these settings for whoever only looks: the read-only user, where one is set, in the operator's place.
+
+        The password of the one who may write is not among them then.
+        """
+        if not self.readonly_user:
+            return self
+        return replace(self, user=self.readonly_user, password=self.readonly_password)
+
 
 @dataclass(frozen=True, slots=True)
 class RedisSettings:
@@ -119,6 +128,10 @@ class Settings:
         default_factory=dict, hash=False
     )  # name of a key's binding -> keys, parted by commas
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    def observing(self) -> "Settings":
+        """Return these settings for whoever only looks; see QuestDBSettings."""
+        return replace(self, questdb=self.questdb.observing())
 
     @property
     def state_path(self) -> Path:

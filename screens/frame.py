@@ -103,6 +103,11 @@ class FramedScreen(Screen[None], inherit_bindings=False):
         self._drawn = True
 
     @property
+    def stands(self) -> bool:
+        """Return whether its widgets are there to be drawn on: not before its mount, not while the console closes."""
+        return self._drawn and self.is_attached and bool(self.query("#header"))
+
+    @property
     def waits(self) -> bool:
         """Return whether the screen is not drawn yet, or waits for what it asked of a thread."""
         return not self._drawn or bool(self._unanswered)

@@ -1,8 +1,10 @@
 """One PGWire connection for reading, believed only where the server provably serves the directory that is diagnosed."""
 
+import os
+import socket
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 DEADLINE: Final = 2.0
 """Seconds for the connection, and as many for a statement that names no other bound."""
+_CANCEL: Final = 2.0  # seconds that a server gets to end a statement that it was told to
 
 
 class NoAnswer(WalmedicError):
@@ -32,18 +35,48 @@ class ServerSql:
         """Return the rows of one statement by column name. Raises NoAnswer."""
         import psycopg  # a dead copy on another machine is diagnosed without it
 
-        timer = threading.Timer(deadline, self._connection.cancel)
-        timer.daemon = True
-        timer.start()
-        try:
-            cursor = psycopg.ClientCursor(self._connection)
-            cursor.execute(sql.encode())
-            names = [column.name for column in cursor.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()] if names else []
-        except psycopg.Error as error:
-            raise NoAnswer(_reason(error)) from error
-        finally:
-            timer.cancel()
+        with ended_after(self._connection, deadline) as over:
+            try:
+                cursor = psycopg.ClientCursor(self._connection)
+                cursor.execute(sql.encode())
+                names = [column.name for column in cursor.description or ()]
+                return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()] if names else []
+            except psycopg.Error as error:
+                raise NoAnswer(f"no answer within {deadline:g} s" if over.is_set() else _reason(error)) from error
+
+
+@contextmanager
+def ended_after(connection: "psycopg.Connection[Any]", seconds: float) -> Iterator[threading.Event]:
+    """End what runs on `connection` within the block after `seconds`; the event says that it came to that.
+
+    QuestDB ignores statement_timeout, so the deadline is ours: the statement is cancelled on the server, and where that
+    is not heard either (a process that is stopped, a host that is gone) the connection is cut.
+    """
+    over, left = threading.Event(), threading.Event()
+
+    def end() -> None:
+        if left.wait(seconds):
+            return
+        over.set()
+        with suppress(Exception):  # whatever is wrong with the cancel, the cut follows
+            connection.cancel_safe(timeout=_CANCEL)
+        if not left.wait(_CANCEL):
+            _cut(connection)
+
+    thread = threading.Thread(target=end, name="deadline of a statement", daemon=True)
+    thread.start()
+    try:
+        yield over
+    finally:
+        left.set()
+
+
+def _cut(connection: "psycopg.Connection[Any]") -> None:
+    """Shut the socket: whoever waits on the connection is told so at once, in whatever thread."""
+    import psycopg
+
+    with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as ours:
+        ours.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
@@ -52,10 +85,10 @@ def server_of(settings: QuestDBSettings, database: DatabaseRoot) -> Iterator[Ser
     import psycopg
 
     where = f"SQL at {settings.host}:{settings.pg_port}"
-    password = settings.readonly_password if settings.readonly_user else settings.password
+    settings = settings.observing()
     try:
         connection = psycopg.connect(
-            host=settings.host, port=settings.pg_port, user=settings.readonly_user or settings.user, password=password,
+            host=settings.host, port=settings.pg_port, user=settings.user, password=settings.password,
             dbname=settings.database, autocommit=True, connect_timeout=int(DEADLINE), prepare_threshold=None,
             tcp_user_timeout=int(DEADLINE * 1000),
         )  # fmt: skip

@@ -26,6 +26,7 @@ from console.questdb.layout import DatabaseRoot
 from console.recovery.locks import holders_of
 from console.recovery.policy import free_space
 from console.recovery.rehearsal.binary import running as running_server
+from console.recovery.server_sql import Server
 from console.settings import Settings, is_secret
 from console.text import clean_line, plural
 
@@ -208,13 +209,28 @@ async def _server(settings: Settings) -> list[Check]:
     else:
         said = f"its health port {settings.questdb.health_port} answers ({health}); it says so of a broken table too"
         found.append(Check("QuestDB", Level.OK, said))
-    return [*found, await _clock(settings)]
+    return [*found, *await _operator(settings, dict(data.parameters)), await _clock(settings)]
+
+
+async def _operator(settings: Settings, parameters: Mapping[str, str]) -> list[Check]:
+    """Check the login that a run would use, where it is another than the one that looks: not first in an emergency."""
+    quest = settings.questdb
+    held = parameters.get("pg.security.readonly") == "true" or parameters.get("readonly") == "true"
+    if held or quest.user == quest.readonly_user:
+        return [Check("QuestDB", Level.NOTE, f"operate as {quest.user!r} cannot work: this user may only read")]
+    if not quest.readonly_user:
+        return []
+    try:
+        await asyncio.to_thread(Server(quest).rows, "select 1", (), 2.0)
+    except WalmedicError as error:
+        return [Check("QuestDB", Level.PROBLEM, f"operate as {quest.user!r} cannot work: {error}")]
+    return [Check("QuestDB", Level.OK, f"observe as {quest.readonly_user!r}, operate as {quest.user!r}: both let in")]
 
 
 async def _clock(settings: Settings) -> Check:
     """Compare the server's clock with ours: times in findings and reports rest on both."""
     quest = settings.questdb
-    wire = PgWire(quest, quest.readonly_user or quest.user, quest.readonly_password or quest.password)
+    wire = PgWire(quest)
     try:
         before = time.time()
         rows = await wire.query("select systimestamp() now", 2.0)

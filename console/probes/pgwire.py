@@ -24,12 +24,10 @@ class ServerUnreachable(WalmedicError):
 
 
 class PgWire:
-    """A connection for one kind of user. Not for use by two tasks at once."""
+    """A connection of one who only looks. Not for use by two tasks at once."""
 
-    def __init__(self, settings: QuestDBSettings, user: str, password: str) -> None:
-        self._settings = settings
-        self._user = user
-        self._password = password
+    def __init__(self, settings: QuestDBSettings) -> None:
+        self._settings = settings.observing()
         self._connection: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
         self.address = f"{settings.host}:{settings.pg_port}"
 
@@ -60,7 +58,7 @@ class PgWire:
             raise
         except psycopg.OperationalError as error:
             await self.close()
-            raise ServerUnreachable(f"QuestDB at {self.address} {_why(error, self._user)}") from error
+            raise ServerUnreachable(f"QuestDB at {self.address} {_why(error, self._settings.user)}") from error
         except psycopg.Error as error:
             if connection.closed:
                 await self.close()
@@ -81,8 +79,8 @@ class PgWire:
                 self._connection = await psycopg.AsyncConnection.connect(
                     host=self._settings.host,
                     port=self._settings.pg_port,
-                    user=self._user,
-                    password=self._password,
+                    user=self._settings.user,
+                    password=self._settings.password,
                     dbname=self._settings.database,
                     application_name="walmedic",
                     autocommit=True,
@@ -94,7 +92,7 @@ class PgWire:
                 f"QuestDB at {self.address} accepts connections and does not answer within {_CONNECT:g} s"
             ) from None
         except psycopg.Error as error:
-            raise ServerUnreachable(f"QuestDB at {self.address} {_why(error, self._user)}") from error
+            raise ServerUnreachable(f"QuestDB at {self.address} {_why(error, self._settings.user)}") from error
         return self._connection
 
     async def _give_up(self, connection: psycopg.AsyncConnection[Any], task: "asyncio.Task[Any]") -> None:

@@ -36,10 +36,8 @@ class ServerProbe:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        quest = settings.questdb
-        self._user = quest.readonly_user or quest.user
-        password = quest.readonly_password if quest.readonly_user else quest.password
-        self._wire = PgWire(quest, self._user, password)
+        self._user = settings.questdb.observing().user
+        self._wire = PgWire(settings.questdb)
         self._version = ""
         self._parameters: dict[str, str] = {}
         self._root = ""

@@ -14,7 +14,11 @@ from console.settings import Settings
 
 
 def station_probes(settings: Settings) -> tuple[Probe[Any], ...]:
-    """Return a probe for every source. One that is not configured says so in its sample."""
+    """Return a probe for every source. One that is not configured says so in its sample.
+
+    None of them is given the password of the one who may write, where a read-only user is set.
+    """
+    settings = settings.observing()
     server = ServerProbe(settings)
     return (
         server,

@@ -250,7 +250,7 @@ class Engine:
     def _context(self, server_lock: ServerLock | None = None) -> PlanContext:
         held = server_lock is not None and server_lock.held
         return PlanContext(
-            settings=self.settings,
+            settings=self.settings.observing(),
             database=self.database,
             state=self.state,
             journal=self.journal,

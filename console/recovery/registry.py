@@ -38,6 +38,8 @@ _MODULES = {
 class PlanContext:
     """What a plan may look at. Everything is read-only; `report` diagnoses a table from disk, once per context.
 
+    `settings` name the user who observes: only a run connects as the one who may write.
+
     `server_down` says whether the server's lock could be won; None where that cannot be known (no such file).
     """
 

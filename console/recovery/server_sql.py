@@ -1,16 +1,14 @@
 """Asking the station's QuestDB over PGWire: short-lived connections, own deadlines, reads only, our own server only."""
 
 import contextlib
-import os
-import socket
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
+from console.diagnosis.server_sql import ended_after
 from console.errors import WalmedicError
 from console.recovery.locks import server_is_down
 from console.settings import QuestDBSettings
@@ -35,7 +33,10 @@ def literal(text: str) -> str:
 
 
 class Server:
-    """The configured server. Every call connects anew: a server that was just started answers as soon as it can."""
+    """The configured server. Every call connects anew: a server that was just started answers as soon as it can.
+
+    It connects as the user of its settings: for a plan the one who observes, for a run the one who may write.
+    """
 
     def __init__(self, settings: QuestDBSettings) -> None:
         self._settings = settings
@@ -44,17 +45,27 @@ class Server:
     def rows(self, sql: str, parameters: Sequence[object] = (), deadline: float = _ANSWER) -> list[dict[str, Any]]:
         """Run one statement. Raises SqlError without an answer in time, or for a refusal."""
         try:
-            with self._connected(deadline) as connection:
-                cursor = psycopg.ClientCursor(connection)
-                cursor.execute(sql.encode(), tuple(parameters) or None)
-                if cursor.description is None:
-                    return []
-                names = [column.name for column in cursor.description]
-                return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+            with contextlib.closing(self._connected()) as connection:
+                return self._answer(connection, sql, tuple(parameters) or None, deadline)
         except psycopg.OperationalError as error:
             raise SqlError(f"QuestDB at {self.address} does not answer ({clean_line(str(error), 200)})") from error
         except psycopg.Error as error:
             raise SqlError(f"QuestDB refused `{clean_line(sql, 200)}`: {clean_line(str(error), 300)}") from error
+
+    def _answer(
+        self, connection: psycopg.Connection[Any], sql: str, parameters: tuple[object, ...] | None, deadline: float
+    ) -> list[dict[str, Any]]:
+        with ended_after(connection, deadline) as over:
+            try:
+                cursor = psycopg.ClientCursor(connection)
+                cursor.execute(sql.encode(), parameters)
+                names = [column.name for column in cursor.description or ()]
+                return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()] if names else []
+            except psycopg.Error as error:
+                if not over.is_set():
+                    raise
+                said = f"did not answer `{clean_line(sql, 200)}` within {deadline:g} s"
+                raise SqlError(f"QuestDB at {self.address} {said}") from error
 
     def wait_until_up(self, db: Path, timeout: float) -> float:
         """Wait until the server answers and prove that it is the one on `db`; return the seconds it took.
@@ -108,9 +119,8 @@ class Server:
         found = self.rows("SELECT * FROM wal_tables() WHERE name = %s", (table,))
         return found[0] if found else None
 
-    @contextlib.contextmanager
-    def _connected(self, deadline: float) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-        connection = psycopg.connect(
+    def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
+        return psycopg.connect(
             host=self._settings.host,
             port=self._settings.pg_port,
             user=self._settings.user,
@@ -120,19 +130,3 @@ class Server:
             connect_timeout=_CONNECT,
             prepare_threshold=None,
         )
-        with contextlib.closing(connection):
-            # The server ignores statement_timeout, and a hanging one never answers: the deadline is ours.
-            ending = threading.Timer(deadline, _shut, (connection,))
-            ending.daemon = True
-            ending.start()
-            try:
-                yield connection
-            finally:
-                ending.cancel()
-
-
-def _shut(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
-    with contextlib.suppress(psycopg.Error, OSError):
-        duplicate = socket.socket(fileno=os.dup(connection.fileno()))
-        with duplicate:
-            duplicate.shutdown(socket.SHUT_RDWR)

@@ -159,7 +159,7 @@ async def test_no_secret_in_the_traceback_of_a_refusal(tmp_path: Path) -> None:
     redis.start()
     try:
         with endpoints(tmp_path, listening=False) as settings:
-            wire = PgWire(settings.questdb, "admin", settings.questdb.password)
+            wire = PgWire(settings.questdb)
             with pytest.raises(ServerUnreachable) as refused:
                 await wire.query("select 1", 1.0)
             wrong = replace(settings, redis=replace(settings.redis, port=redis.port))
