@@ -166,6 +166,26 @@ def test_option_4_copy_the_table_beside(copies: Copies) -> None:
         newest = server.query("SELECT max(timestamp) FROM market_orderbook_copy")[0][0]
         lines[-1] += f"; a row written now is read back: {newest}"
         same_as_documented("option-4-rows", "\n".join(lines))
+    # later, with the sequencer made again: the same command, and the names are swapped
+    copy.walmedic("run", "capture-evidence", "--confirm", "capture-evidence hot", exits=2)
+    phrase = "market_orderbook lose 0"
+    copy.walmedic("run", "rebuild-sequencer", "market_orderbook", "--confirm", phrase, exits=2)
+    with PrivateServer(copy.root, copy.binary, settings=_SWEEPING) as server:
+        config.write_text(
+            f'station = "hot"\n[questdb]\ndb_root = "{copy.root}"\npg_port = {server.pg_port}\n', encoding="utf-8"
+        )
+        _wait_until_applied(server, "market_orderbook")
+        same_as_documented(
+            "option-4-swap-plan", copy.walmedic("plan", "copy-table", "market_orderbook", *station, exits=0)
+        )
+        done = copy.walmedic("run", "copy-table", "market_orderbook", "--confirm", phrase, *station, exits=2)
+        same_as_documented("option-4-swap-run", done)
+        server.query("INSERT INTO market_orderbook (timestamp) VALUES ('2030-01-02')")
+        _wait_until_applied(server, "market_orderbook")
+        lines = [_counted(server, name) for name in ("market_orderbook", "market_orderbook_old")]
+        newest = server.query("SELECT max(timestamp) FROM market_orderbook")[0][0]
+        lines[0] += f"; a row written now is read back: {newest}"
+        same_as_documented("option-4-swap-rows", "\n".join(lines))
 
 
 def _counted(server: PrivateServer, table: str) -> str:

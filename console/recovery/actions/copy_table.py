@@ -3,16 +3,12 @@
 The right form of "export, drop, recreate": nothing is exported through a client, and nothing is dropped.
 """
 
-import json
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_rows import TableRows
-from console.questdb.reading import DamageError, Problem
-from console.questdb.sequencer_metadata import read_sequencer_metadata
-from console.questdb.txn_log import read_log
+from console.questdb.reading import DamageError
 from console.recovery.journal import Entry
 from console.recovery.model import (
     ActionSpec,
@@ -20,6 +16,7 @@ from console.recovery.model import (
     Claim,
     Danger,
     Fact,
+    Outcome,
     Plan,
     Refusal,
     Requirement,
@@ -30,14 +27,24 @@ from console.recovery.plans import digest_of, make_plan, refused_plan
 from console.recovery.registry import PlanContext
 from console.recovery.salvage.selection import UNAPPLIED, Selection, select_rows
 from console.recovery.salvage.steps import folder_of
-from console.recovery.server_sql import Server, SqlError, literal
+from console.recovery.server_sql import Server, SqlError
 from console.recovery.steps import RunContext
 from console.recovery.table_copy import steps  # noqa: F401 - registers the steps
+from console.recovery.table_copy.earlier import (
+    EarlierCopy,
+    earlier_copy,
+    later_entries,
+    notes_of,
+    written_by_others,
+)
+from console.recovery.table_copy.naming import free_name, sequencer_blocks, views_of
 from console.recovery.table_copy.ranges import Stretch, stretches
-from console.recovery.table_copy.refusals import refusals_of
-from console.recovery.table_copy.server_state import COPY_DIRECTORY, names_of, written_since
+from console.recovery.table_copy.refusals import NO_SERVER, TAKES_WRITES, refusals_of
+from console.recovery.table_copy.server_state import COPY_DIRECTORY, EXPECTED, names_of, rows_of
 from console.recovery.table_copy.statements import copy_statement, create_statement, finish_statements
 from console.recovery.table_copy.steps import NOT_FREED
+from console.recovery.table_copy.swapping import Swap, swap_plan
+from console.recovery.undoing import undone_entries
 from console.text import clean_line, plural
 
 SPEC = ActionSpec(
@@ -63,14 +70,21 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     station = context.settings.station_name
     directory = context.database.table(table or "")
     server = Server(context.settings.questdb)
-    refused = list(refusals_of(context, directory, server))
-    if refused:
-        return refused_plan(SPEC, station, directory, *refused)
     try:
+        refused = list(refusals_of(context, directory, server))
+        names = {} if any(each.code in NO_SERVER for each in refused) else names_of(server)
+        earlier = earlier_copy(context, directory.directory, names)
+        if earlier is not None:
+            refused = [each for each in refused if each.code != TAKES_WRITES]
+            if earlier.swapped:
+                refused.append(_swapped(directory, earlier))
+        if refused:
+            return refused_plan(SPEC, station, directory, *refused)
         rows = TableRows(directory.path)
-        parts = stretches(rows)
-        names = names_of(server)
-        return _made(context, directory, rows, parts, set(names.values()), _views(server, directory.raw_name))
+        views = views_of(server, directory.raw_name)
+        if earlier is not None:
+            return _swap(context, directory, rows, earlier, set(names.values()), views)
+        return _made(context, directory, rows, stretches(rows), set(names.values()), views)
     except DamageError as damage:
         return refused_plan(SPEC, station, directory, _unreadable(directory, damage.what))
     except OSError as error:
@@ -82,7 +96,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
 
 def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     """Say which table the writer goes to, and prove that both tables are there as they are to be."""
-    said = next(stage.parameters for stage in plan.stages if stage.step == "create-copy")
+    said = next(stage.parameters for stage in plan.stages if "copy" in stage.parameters)
     server = Server(run.settings.questdb)
     names = names_of(server)
     ours, table, copy = str(run.recall(COPY_DIRECTORY)), str(said["table"]), str(said["copy"])
@@ -91,9 +105,11 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     row = server.wal_table(names.get(ours, copy))
     writes = row is not None and not row["suspended"] and int(row["sequencerTxn"]) >= int(row["writerTxn"])
     found, there = names.get(ours, "none"), (run.database.db / str(plan.directory) / "_txn").is_file()
+    wanted, counted = int(run.recall(EXPECTED, 0)), rows_of(server, expected) if found == expected else 0
     claims = [
         Claim("the writer's table", clean_line(expected), clean_line(found), found == expected),
         Claim("it takes rows and applies them", "yes", "yes" if writes else "no", writes),
+        Claim(f"rows under the name {clean_line(expected)}", f"{wanted:,}", f"{counted:,}", counted == wanted),
         Claim(f"the old directory {plan.directory}", "there", "there" if there else "gone", there),
     ]
     if (why := run.recall(NOT_FREED)) is not None:
@@ -109,15 +125,19 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
 def undo_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusal]:
     """Return what stands against taking a copy back: rows written to it since, or no server to tell."""
     del plan
-    try:
-        noted: dict[str, Any] = json.loads((context.state.entry(entry.id) / "noted.json").read_bytes())
-    except (OSError, ValueError):
+    noted = notes_of(context.state, entry.id)
+    if not noted:
         return []
+    undone = undone_entries(context)
+    for later, _ in later_entries(context.journal, context.state, entry.id):
+        if later.id not in undone and later.outcome is not None and later.outcome.get("outcome") == Outcome.DONE.value:
+            reason = f"entry {later.id} went on with the copy: it gave it the old name"
+            return [Refusal("later-entry", reason, f"walmedic undo {later.id} first")]
     server = Server(context.settings.questdb)
     try:
         server.prove_ours(context.database.db)
         name = names_of(server).get(str(noted.get(COPY_DIRECTORY)))
-        since = written_since(noted, server, name) if name is not None else 0
+        since = written_by_others(context.journal, context.state, entry.id, server, name) if name is not None else 0
     except WalmedicError as error:
         return [Refusal("server-down", str(error), "start-server")]
     if not since:
@@ -125,6 +145,25 @@ def undo_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusa
     took = f"{clean_line(str(name))} took {plural(since, 'transaction')} since entry {entry.id}"
     reason = f"{took}; to take it back would put them out of reach"
     return [Refusal("moved-on", reason, "go on with the copy; the old table is still there under its other name")]
+
+
+def _swapped(directory: TableDirectory, earlier: EarlierCopy) -> Refusal:
+    reason = (
+        f"its copy is called {clean_line(earlier.name)} and has every row of {directory.name} (entry {earlier.entry})"
+    )
+    return Refusal("copied-already", reason, f"nothing: the writer goes on with {clean_line(earlier.name)}")
+
+
+def _swap(
+    context: PlanContext, directory: TableDirectory, rows: TableRows, earlier: EarlierCopy, taken: set[str],
+    views: list[str],
+) -> Plan:  # fmt: skip
+    selection = select_rows(directory, UNAPPLIED, context.settings)
+    swap = Swap(
+        directory, rows, earlier, free_name(f"{directory.raw_name}_old", taken), sequencer_blocks(directory), selection,
+        _lost(selection, rows.txn.lag_rows), views,
+    )  # fmt: skip
+    return swap_plan(context, SPEC, swap, tuple(_salvage(context, directory, selection)))
 
 
 def _made(
@@ -137,8 +176,8 @@ def _made(
 ) -> Plan:
     selection = select_rows(directory, UNAPPLIED, context.settings)
     lost = _lost(selection, rows.txn.lag_rows)
-    copy, old = _free(f"{directory.raw_name}_copy", taken), _free(f"{directory.raw_name}_old", taken)
-    blocked = _sequencer_blocks(directory)
+    copy, old = free_name(f"{directory.raw_name}_copy", taken), free_name(f"{directory.raw_name}_old", taken)
+    blocked = sequencer_blocks(directory)
     largest = max((part.rows for part in parts), default=0) / max(1, rows.txn.rows)
     stages = tuple(_stages(context, directory, rows, parts, selection, copy, "" if blocked else old))
     warnings = [_BETTER]
@@ -159,7 +198,7 @@ def _made(
     if blocked:
         warnings.append(
             f"the name cannot be freed now ({blocked}): the writer's new target is {clean_line(copy)}; once the "
-            f"sequencer opens again, RENAME TABLE gives it the name {directory.name}"
+            f"sequencer opens again, copy-table gives it the name {directory.name}"
         )
     if views and not blocked:
         warnings.append(f"materialised views on it become invalid by the rename: {', '.join(views)}")
@@ -191,14 +230,10 @@ def _stages(
     copy: str, old: str,
 ) -> Iterator[Stage]:  # fmt: skip
     name, nanos = directory.raw_name, rows.partitioning.nanos
-    said = {"table": name, "directory": directory.directory, "copy": copy, "version": rows.txn.txn}
-    if selection.choices:
-        parameters = {
-            "name": directory.directory, "directory": directory.directory, "source": "", "rows": UNAPPLIED,
-            "to": str(context.state.root / "salvage"), "format": context.settings.salvage.format,
-        }  # fmt: skip
-        title = f"salvage {plural(selection.rows, 'row')} that are not applied"
-        yield Stage("salvage", title, "salvage-rows", parameters, (Change("create", str(parameters["to"])),))
+    said = {
+        "table": name, "directory": directory.directory, "copy": copy, "version": rows.txn.txn, "rows": rows.txn.rows,
+    }  # fmt: skip
+    yield from _salvage(context, directory, selection)
     create = create_statement(copy, rows.metadata)
     yield Stage("create", f"make {clean_line(copy)}, empty", "create-copy", said, (Change("sql", clean_line(create)),))
     columns = [column.raw_name for column in rows.columns]
@@ -222,41 +257,23 @@ def _stages(
         yield Stage("swap", title, "swap-names", {**said, "old": old}, renames)
 
 
+def _salvage(context: PlanContext, directory: TableDirectory, selection: Selection) -> Iterator[Stage]:
+    if not selection.choices:
+        return
+    parameters = {
+        "name": directory.directory, "directory": directory.directory, "source": "", "rows": UNAPPLIED,
+        "to": str(context.state.root / "salvage"), "format": context.settings.salvage.format,
+    }  # fmt: skip
+    title = f"salvage {plural(selection.rows, 'row')} that are not applied"
+    yield Stage("salvage", title, "salvage-rows", parameters, (Change("create", str(parameters["to"])),))
+
+
 def _lost(selection: Selection, lag_rows: int) -> RowsLost:
     """Return the rows that the copy will not have: in the WAL, or in the table's lag."""
     unread = any("nothing in it" not in why and "no transactions" not in why for _, _, why in selection.skipped)
     if unread:
         return RowsLost("unknown", None)
     return RowsLost("bound" if selection.unsure else "exact", selection.rows + lag_rows)
-
-
-def _sequencer_blocks(directory: TableDirectory) -> str:
-    """Return why the server could not rename the table: it writes that into the sequencer."""
-    log = read_log(directory.sequencer)
-    if not log.readable:
-        return "there is no log that opens" if directory.sequencer.is_dir() else "there is no txn_seq"
-    metadata = read_sequencer_metadata(directory.sequencer)
-    if isinstance(metadata, Problem):
-        return f"txn_seq/_meta: {metadata.what}"
-    last = log.records(max(1, log.max_txn or 0), log.max_txn or 0)
-    version = int(last["structure_version"][0]) if len(last) else 0
-    # the server takes a change only where both agree, else it speaks of corruption
-    same = version == metadata.structure_version
-    return "" if same else f"_meta has structure version {metadata.structure_version}, the last record {version}"
-
-
-def _views(server: Server, table: str) -> list[str]:
-    rows = server.rows(f"SELECT view_name FROM materialized_views() WHERE base_table_name = {literal(table)}")  # noqa: S608
-    return [clean_line(str(row["view_name"])) for row in rows]
-
-
-def _free(name: str, taken: set[str]) -> str:
-    lower = {each.lower() for each in taken}
-    found, number = name, 1
-    while found.lower() in lower:
-        number += 1
-        found = f"{name}{number}"
-    return found
 
 
 def _size(directory: TableDirectory) -> int:

@@ -33,14 +33,19 @@ def different(original: TableRows, copy: TableRows, on_rows: OnRows | None = Non
             found.append(f"{name}: {one.rows if one else 0:,} rows, {other.rows if other else 0:,} in the copy")
             continue
         if not one.parquet:
-            found += [
-                f"{name}: column {original.columns[at].name} differs{where}"
-                for at in range(len(names))
-                if (where := _column(original, one, copy, other, at)) is not None
-            ]
+            found += [f"{name}: {each}" for each in different_columns(original, one, copy, other)]
         if on_rows is not None:
             on_rows(name, one.rows)
     return found
+
+
+def different_columns(original: TableRows, one: Partition, copy: TableRows, other: Partition) -> list[str]:
+    """Return which columns of two partitions of as many rows differ, in words."""
+    return [
+        f"column {original.columns[at].name} differs{where}"
+        for at in range(len(original.columns))
+        if (where := _column(original, one, copy, other, at)) is not None
+    ]
 
 
 def _column(original: TableRows, one: Partition, copy: TableRows, other: Partition, at: int) -> str | None:

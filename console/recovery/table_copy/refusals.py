@@ -1,6 +1,7 @@
 """What stands against copying a table: no server to do it, a table that cannot be read, or one that takes rows."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from console.questdb.layout import TableDirectory
 from console.recovery.model import Refusal
@@ -8,6 +9,9 @@ from console.recovery.registry import PlanContext
 from console.recovery.server_sql import Server, SqlError
 from console.services.model import ServiceError, UnitState
 from console.settings import Role
+
+TAKES_WRITES: Final = "takes-writes"
+NO_SERVER: Final = ("no-station", "server-down")
 
 
 def refusals_of(context: PlanContext, directory: TableDirectory, server: Server) -> Iterator[Refusal]:
@@ -37,7 +41,7 @@ def refusals_of(context: PlanContext, directory: TableDirectory, server: Server)
     suspended = row is not None and bool(row["suspended"])
     if report is not None and report.can_write and not suspended:
         yield Refusal(
-            "takes-writes",
+            TAKES_WRITES,
             f"{directory.name} takes rows and applies them: a copy would be behind at once, and brings nothing",
             "nothing: the table is well",
         )

@@ -16,10 +16,21 @@ STATEMENT: Final = 3600.0
 COPY_DIRECTORY: Final = "copy directory"
 SETTLED: Final = "settled transaction"
 RENAMING: Final = "renaming to"
-"""Notes of an entry: the copy's directory, the last transaction that is ours, and the name that the copy is being
-given: a rename is one more transaction of ours."""
+ORIGINAL: Final = "original name"
+FOREIGN: Final = "transactions of others"
+EXPECTED: Final = "rows expected"
+"""Notes of an entry: the copy's directory, the last transaction that is ours, the name that the copy is being given (a
+rename is one more transaction of ours), the name that its original had, how many transactions of others the copy had
+when the entry took it up, and the rows that it must have in the end."""
 _PAUSE: Final = 0.05
 _STALLED: Final = 120.0  # seconds without progress after which waiting for the server is given up
+
+
+def our_server(run: RunContext) -> Server:
+    """Return the station's server. Raises SqlError where it does not answer, or is another database's."""
+    server = Server(run.settings.questdb)
+    server.prove_ours(run.database.db)
+    return server
 
 
 def names_of(server: Server) -> dict[str, str]:
@@ -30,6 +41,11 @@ def names_of(server: Server) -> dict[str, str]:
 def directory_of(server: Server, table: str) -> str | None:
     """Return the directory of the table of that name, None where there is none."""
     return next((directory for directory, name in names_of(server).items() if name == table), None)
+
+
+def rows_of(server: Server, table: str) -> int:
+    """Return how many rows the server counts in a table."""
+    return int(server.rows(f"SELECT count() AS n FROM {quoted(table)}")[0]["n"])  # noqa: S608 - quoted
 
 
 def settle(run: RunContext, server: Server, table: str) -> None:
@@ -52,10 +68,15 @@ def refuse_moved_on(run: RunContext, server: Server, table: str) -> None:
     """Raise StepError where something was written to the copy that is not ours."""
     noted = {key: run.recall(key) for key in (SETTLED, RENAMING)}
     if since := written_since(noted, server, table):
-        raise StepError(
-            f"{clean_line(table)} took {plural(since, 'transaction')} since: to take it back would put their rows out "
-            "of reach"
-        )
+        raise StepError(moved_on(table, since))
+
+
+def moved_on(table: str, since: int) -> str:
+    """Return why a copy that others wrote to is not taken back."""
+    return (
+        f"{clean_line(table)} took {plural(since, 'transaction')} since: to take it back would put their rows out of "
+        "reach"
+    )
 
 
 def refuse_changed(run: RunContext, stage: Stage) -> None:

@@ -8,6 +8,7 @@ what is not yet compared, or rearrange equal timestamps.
 from console.questdb.column_types import ColumnTag
 from console.questdb.table_metadata import TableColumn, TableMetadata
 from console.recovery.server_sql import Server, quoted
+from console.recovery.table_copy.missing import Gap
 from console.recovery.table_copy.ranges import Stretch
 
 
@@ -56,6 +57,12 @@ def copy_statement(source: str, target: str, columns: list[str], timestamp: str,
     names = ", ".join(quoted(column) for column in columns)
     rows = f"SELECT {names} FROM {quoted(source)} {_where(timestamp, nanos, part)}"  # noqa: S608 - quoted
     return f"INSERT INTO {quoted(target)} ({names}) {rows}"
+
+
+def gap_statement(source: str, target: str, columns: list[str], timestamp: str, nanos: bool, gap: Gap) -> str:
+    """Return the statement that copies the missing rows of a stretch, which come one after another in it."""
+    statement = copy_statement(source, target, columns, timestamp, nanos, gap.stretch)
+    return statement if gap.whole else f"{statement} LIMIT {gap.first}, {gap.first + gap.missing}"
 
 
 def count_statement(table: str, timestamp: str, nanos: bool, part: Stretch) -> str:

@@ -10,21 +10,28 @@ from console.questdb.partition_rows import TableRows
 from console.questdb.reading import DamageError
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.recovery.model import Claim, Stage
-from console.recovery.server_sql import Server, SqlError, quoted
+from console.recovery.server_sql import SqlError, quoted
 from console.recovery.steps import RunContext, StepError, register
+from console.recovery.table_copy.catch_up import bring_rows
+from console.recovery.table_copy.earlier import written_by_others
 from console.recovery.table_copy.equality import different
 from console.recovery.table_copy.ranges import Stretch
 from console.recovery.table_copy.server_state import (
     COPY_DIRECTORY,
+    EXPECTED,
+    ORIGINAL,
     RENAMING,
     SETTLED,
     STATEMENT,
     await_applied,
     await_quiet,
     directory_of,
+    moved_on,
     names_of,
+    our_server,
     refuse_changed,
     refuse_moved_on,
+    rows_of,
     settle,
 )
 from console.recovery.table_copy.statements import (
@@ -47,28 +54,30 @@ class CreateCopy:
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Create it and note its directory; one that a killed attempt made is taken up where it is empty."""
-        server, copy = _server(run), str(stage.parameters["copy"])
+        server, copy = our_server(run), str(stage.parameters["copy"])
         if run.recall(COPY_DIRECTORY) is not None:
             return
         if directory_of(server, copy) is None:
             server.rows(create_statement(copy, _metadata(run, stage)))
         directory = directory_of(server, copy)
-        if directory is None or _count(server, copy):
+        if directory is None or rows_of(server, copy):
             raise StepError(
                 f"{clean_line(copy)} is there and not empty, so it is not ours; plan again for another name"
             )
+        run.remember(ORIGINAL, str(stage.parameters["table"]))
         run.remember(COPY_DIRECTORY, directory)
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Drop the copy."""
-        server, copy = _server(run), str(stage.parameters["copy"])
+        server, copy = our_server(run), str(stage.parameters["copy"])
         directory = directory_of(server, copy)
         noted = run.recall(COPY_DIRECTORY)
         if directory is None or directory == str(stage.parameters["directory"]):
             return
-        if directory != noted and (noted is not None or _count(server, copy)):
+        if directory != noted and (noted is not None or rows_of(server, copy)):
             raise StepError(f"{clean_line(copy)} is not the table that entry {run.entry} made; nothing was dropped")
-        refuse_moved_on(run, server, copy)
+        if since := written_by_others(run.journal, run.state, run.entry, server, copy):
+            raise StepError(moved_on(copy, since))
         await_quiet(run, server, copy)
         server.rows(f"DROP TABLE {quoted(copy)}")
 
@@ -81,7 +90,7 @@ class CopyStretches:
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Copy; raises StepError where the original changed, or a stretch is there in part."""
-        server, said = _server(run), stage.parameters
+        server, said = our_server(run), stage.parameters
         copy = str(said["copy"])
         await_quiet(run, server, copy)
         await_applied(run, server, copy)
@@ -115,7 +124,7 @@ class CompareTables:
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Add the claims; raises StepError where a value differs."""
-        server, said = _server(run), stage.parameters
+        server, said = our_server(run), stage.parameters
         if run.recall(SETTLED) is not None:
             return  # compared before it was finished; its name may be another by now
         refuse_changed(run, stage)
@@ -141,6 +150,7 @@ class CompareTables:
         )
         if wrong:
             raise StepError(f"the copy differs: {found}")
+        run.remember(EXPECTED, copied.txn.rows)
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Nothing was changed."""
@@ -154,7 +164,7 @@ class FinishCopy:
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Both statements may be repeated."""
-        server, copy = _server(run), str(stage.parameters["copy"])
+        server, copy = our_server(run), str(stage.parameters["copy"])
         if run.recall(SETTLED) is not None:
             return
         for statement in finish_statements(copy, _metadata(run, stage)):
@@ -180,7 +190,7 @@ class SwapNames:
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Where the server cannot rename the original, nothing is renamed, and that is told."""
-        server = _server(run)
+        server = our_server(run)
         table, old, copy = (str(stage.parameters[key]) for key in ("table", "old", "copy"))
         ours = str(run.recall(COPY_DIRECTORY))
         names = names_of(server)
@@ -193,6 +203,12 @@ class SwapNames:
                     run.remember(NOT_FREED, str(error))
                     return
         if names.get(ours) == copy:
+            if _rows(run, stage) != int(stage.parameters["rows"]):
+                late = bring_rows(run, stage, server, old, copy)
+                run.remember(EXPECTED, int(run.recall(EXPECTED)) + late)
+                settle(run, server, copy)
+                claim = "rows that came until the name was free"
+                run.claims.append(Claim(claim, f"{late:,} copied", f"{late:,} copied", ok=True))
             run.remember(RENAMING, table)
             server.rows(f"RENAME TABLE {quoted(copy)} TO {quoted(table)}")
         await_applied(run, server, table)
@@ -200,7 +216,7 @@ class SwapNames:
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Raises StepError where the copy took rows under the old name: they would be out of reach."""
-        server = _server(run)
+        server = our_server(run)
         table, old, copy = (str(stage.parameters[key]) for key in ("table", "old", "copy"))
         ours = run.recall(COPY_DIRECTORY)
         names = names_of(server)
@@ -214,14 +230,8 @@ class SwapNames:
             server.rows(f"RENAME TABLE {quoted(old)} TO {quoted(table)}")
 
 
-def _server(run: RunContext) -> Server:
-    server = Server(run.settings.questdb)
-    server.prove_ours(run.database.db)
-    return server
-
-
-def _count(server: Server, table: str) -> int:
-    return int(server.rows(f"SELECT count() AS n FROM {quoted(table)}")[0]["n"])  # noqa: S608 - quoted
+def _rows(run: RunContext, stage: Stage) -> int:
+    return TableRows(run.database.db / str(stage.parameters["directory"])).txn.rows
 
 
 def _metadata(run: RunContext, stage: Stage) -> TableMetadata:

@@ -1,0 +1,139 @@
+"""Steps on a copy that an earlier run made: rows that its original took since are copied, then both are compared.
+
+What is missing is found anew from the files of both whenever it is asked, so that a killed attempt is gone on with by
+doing it again: rows that came are no longer missing.
+"""
+
+from console.questdb.partition_rows import TableRows
+from console.questdb.reading import DamageError
+from console.recovery.model import Claim, Stage
+from console.recovery.server_sql import Server
+from console.recovery.steps import RunContext, StepError, register
+from console.recovery.table_copy.earlier import others_before
+from console.recovery.table_copy.missing import Compared, compared
+from console.recovery.table_copy.server_state import (
+    COPY_DIRECTORY,
+    EXPECTED,
+    FOREIGN,
+    ORIGINAL,
+    STATEMENT,
+    await_applied,
+    await_quiet,
+    names_of,
+    our_server,
+    refuse_changed,
+    settle,
+)
+from console.recovery.table_copy.statements import gap_statement
+from console.text import clean_line, plural
+
+_ROUNDS = 3
+
+
+def differences(run: RunContext, stage: Stage) -> Compared:
+    """Return what original and copy have apart. Raises StepError where either cannot be read."""
+    try:
+        original = TableRows(run.database.db / str(stage.parameters["directory"]))
+        copy = TableRows(run.database.db / str(run.recall(COPY_DIRECTORY)))
+        total, done = original.txn.rows, 0
+
+        def on_rows(partition: str, rows: int) -> None:
+            nonlocal done
+            done += rows
+            run.progress(f"{partition}: compared", done, total)
+
+        return compared(original, copy, on_rows)
+    except DamageError as damage:
+        raise StepError(f"the tables cannot be compared: {clean_line(damage.what)}") from damage
+
+
+def bring_rows(run: RunContext, stage: Stage, server: Server, source: str, copy: str) -> int:
+    """Copy every row of `source` (the original's name now) that the copy lacks; return how many there were."""
+    original = TableRows(run.database.db / str(stage.parameters["directory"]))
+    columns = [column.raw_name for column in original.columns]
+    timestamp, nanos = original.timestamp.raw_name, original.partitioning.nanos
+    brought = 0
+    for _ in range(_ROUNDS):  # a row that comes while others are copied is found by the next comparison
+        found = differences(run, stage)
+        if not found.missing:
+            return brought
+        for gap in found.gaps:
+            run.progress(f"{gap.stretch.partition}: {plural(gap.missing, 'row')}", brought, found.missing)
+            statement = gap_statement(source, copy, columns, timestamp, nanos, gap)
+            server.rows(statement, (), STATEMENT)
+            brought += gap.missing
+        await_applied(run, server, copy)
+    if left := differences(run, stage).missing:
+        raise StepError(
+            f"{plural(left, 'row')} of the original are still not in {clean_line(copy)}: something writes to the "
+            "original; freeze-writer first"
+        )
+    return brought
+
+
+class CatchUp:
+    """Copy what the original took since the copy was made. Reversed: the rows stay, as ours."""
+
+    name = "catch-up-copy"
+    repeat = False
+
+    def perform(self, stage: Stage, run: RunContext) -> None:
+        """Take the copy up and fill its gaps; raises StepError where the original is not as the plan saw it."""
+        server, said = our_server(run), stage.parameters
+        copy = str(said["copy"])
+        if run.recall(COPY_DIRECTORY) is None:
+            run.remember(FOREIGN, others_before(run, str(said["ours"]), server, copy))
+            run.remember(ORIGINAL, str(said["table"]))
+            run.remember(COPY_DIRECTORY, str(said["ours"]))
+        refuse_changed(run, stage)
+        await_quiet(run, server, copy)
+        await_applied(run, server, copy)
+        brought = bring_rows(run, stage, server, str(said["table"]), copy)
+        settle(run, server, copy)
+        wanted = int(said["missing"])
+        claim = "rows that the table took since it was copied"
+        run.claims.append(Claim(claim, f"{wanted:,} copied", f"{max(brought, wanted):,} copied", ok=True))
+
+    def reverse(self, stage: Stage, run: RunContext) -> None:
+        """Note that what the copy has got is ours."""
+        ours = run.recall(COPY_DIRECTORY)
+        if ours is None:
+            return
+        server = our_server(run)
+        name = names_of(server).get(str(ours))
+        if name is not None:
+            await_quiet(run, server, name)
+            await_applied(run, server, name)
+            settle(run, server, name)
+
+
+class CompareContained:
+    """Compare once more: the copy must have every row of the original, and just those more that the plan counted."""
+
+    name = "compare-contained"
+    repeat = True
+
+    def perform(self, stage: Stage, run: RunContext) -> None:
+        """Add the claims; raises StepError where a row is missing."""
+        server, said = our_server(run), stage.parameters
+        copy = names_of(server).get(str(run.recall(COPY_DIRECTORY)), str(said["copy"]))
+        if copy == str(said["table"]):
+            return  # compared before the names were swapped
+        refuse_changed(run, stage)
+        await_applied(run, server, copy)
+        found, more = differences(run, stage), int(said["only_in_copy"])
+        claims = (
+            Claim("rows of the table that its copy lacks", "0", f"{found.missing:,}", found.missing == 0),
+            Claim("rows that the copy alone has", f"{more:,}", f"{found.only_in_copy:,}", found.only_in_copy == more),
+        )
+        run.claims.extend(claims)
+        if failed := next((claim for claim in claims if not claim.ok), None):
+            raise StepError(f"not proven: {failed.claim} (expected {failed.expected}, found {failed.found})")
+        run.remember(EXPECTED, TableRows(run.database.db / str(run.recall(COPY_DIRECTORY))).txn.rows)
+
+    def reverse(self, stage: Stage, run: RunContext) -> None:
+        """Nothing was changed."""
+
+
+for _step in (CatchUp(), CompareContained()):
+    register(_step)
