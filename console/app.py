@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -15,6 +16,7 @@ from rich.console import RenderableType
 from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.events import Event, Key, Paste
 from textual.message import Message
 from textual.screen import Screen
 
@@ -30,7 +32,7 @@ from console.widgets.picture import without_edge_blanks
 from console.widgets.theme import Colors, Uncolored, choose, make_theme
 from console.widgets.wire import LeanUpdate
 from screens.dashboard import Dashboard
-from screens.frame import FramedScreen, key_label
+from screens.frame import FramedScreen, KeysGoOn, key_label
 from screens.guidance import Guide, Guided, LeftOver
 from screens.port import EnginePort
 
@@ -147,6 +149,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._engine: EnginePort | None = None
         self._ticking = ticking
         self._armed_until = 0.0
+        self._held: deque[Key | Paste] = deque()
         self.guide = Guide(self.engine, functools.partial(self.run_worker, exit_on_error=False), self.post_message)
 
     # ---- life --------------------------------------------------------------------------------------------------------
@@ -182,6 +185,38 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Release what the sources hold; a running action is a process of its own and goes on."""
         if self._sources is not None:
             await self._sources.close()
+
+    # ---- keys --------------------------------------------------------------------------------------------------------
+
+    async def on_event(self, event: Event) -> None:
+        """Take keys one after the other.
+
+        Textual queues each for a screen and then for the application: of keys that come in one burst, the second would
+        be on its way to the screen before the first has opened the field, or the screen, that it is meant for.
+        """
+        if not (isinstance(event, Key | Paste) and self._screen_stack and isinstance(self.screen, FramedScreen)):
+            await super().on_event(event)
+            return
+        self.app_focus = True
+        if isinstance(event, Key) and event.key == "escape":
+            self._held.clear()  # the way out is always open
+            await self._take(event)
+            return
+        self._held.append(event)
+        await self._take_held()
+
+    async def on_keys_go_on(self, message: KeysGoOn) -> None:
+        """Take the keys that came too early."""
+        await self._take_held()
+
+    async def _take_held(self) -> None:
+        while self._held and not (isinstance(self.screen, FramedScreen) and self.screen.holds()):
+            await self._take(self._held.popleft())
+
+    async def _take(self, event: Key | Paste) -> None:
+        screen = self.screen
+        if not (isinstance(screen, FramedScreen) and screen.takes(event)) and isinstance(event, Key):
+            await self._check_bindings(event.key)
 
     def _tick(self) -> None:
         if self._armed_until and not self.armed_for:

@@ -2,8 +2,8 @@
 
 from typing import ClassVar
 
-from textual import on
 from textual.binding import Binding, BindingType
+from textual.events import Key, Paste
 from textual.geometry import Size
 from textual.widget import Widget
 
@@ -25,32 +25,42 @@ class Arm(FramedScreen):
         Binding("escape", "app.back", "Back, stay in observe mode", id="back", tooltip="stay in observe mode")
     ]
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._field = PhraseField(self._entered, refused=self._refused)
+
     def body(self) -> list[Widget]:
         """Return the text and the field."""
         return [
             Framed(Pane(_explain, id="explain"), arrange=_arrange, is_open=lambda size: True, id="arm"),
-            PhraseField(id="phrase"),
+            self._field,
         ]
 
     def on_mount(self) -> None:
         """Draw, and take the keys."""
         super().on_mount()
         self._show(BLANK)
-        self.query_one(PhraseField).focus()
+        self._field.open(True)
 
-    @on(PhraseField.PasteRefused)
-    def _pasted(self) -> None:
-        self._show(line(Span(f"{glyphs.BAD} pasting is refused: ", Role.BAD), "type the word"))
+    @property
+    def waits(self) -> bool:
+        """Return whether the field is not in sight yet."""
+        return super().waits or not self._field.painted
 
-    @on(PhraseField.Submitted)
-    def _submitted(self, event: PhraseField.Submitted) -> None:
-        if event.text.strip() == WORD:
+    def takes(self, event: Key | Paste) -> bool:
+        """Take what is typed: nothing else has letters here."""
+        return self._field.take(event)
+
+    def _refused(self, why: str) -> None:
+        self._show(line(Span(f"{glyphs.BAD} {why}: ", Role.BAD), "type the word"))
+
+    def _entered(self, text: str) -> None:
+        if text.strip() == WORD:
             self.console.arm()
             self.app.pop_screen()
         else:
-            self._show(
-                line(Span(f"{glyphs.BAD} not armed: ", Role.BAD), f"the word is {WORD}; Esc stays in observe mode")
-            )
+            said = f"the word is {WORD}; Esc stays in observe mode"
+            self._show(line(Span(f"{glyphs.BAD} not armed: ", Role.BAD), said))
 
     def _show(self, said: Line) -> None:
         self.query_one("#explain", Pane).show(said)

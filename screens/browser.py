@@ -3,11 +3,9 @@
 import json
 from typing import ClassVar
 
-from textual import on
 from textual.binding import Binding, BindingType
 
 from console.errors import WalmedicError
-from console.widgets.phrase import PhraseField
 from screens import browser_places
 from screens.browser_panes import Area, BrowserPanes
 from screens.hex_keys import moving_keys
@@ -52,10 +50,10 @@ class Browser(BrowserPanes):
 
     async def action_leave(self) -> None:
         """From the field to the panes, from one pane to all, from the bytes to the tree, from the tree back."""
-        if self._field.display:
-            self._filtered = "" if self._at == "tree" else self._filtered
-            self._field.leave()
-            self._list()
+        if self.prompt.asks:
+            self.prompt.leave()
+            if self._at == "tree":
+                self._filter("")
         elif self._hex.selecting:
             self._hex.select()
         elif self._alone:
@@ -72,7 +70,8 @@ class Browser(BrowserPanes):
         """Go to a pane."""
         self._at = area if self._file is not None else "tree"
         self._draw()
-        self._rearrange()
+        if self._alone:
+            self._rearrange()
 
     def action_switch(self) -> None:
         """Change between tree and bytes."""
@@ -153,6 +152,7 @@ class Browser(BrowserPanes):
     def action_finding(self, steps: int) -> None:
         """Go to the next finding that names a file there is, whatever file that is."""
         if self._database is None:
+            self._refuse("the tables are not listed yet")
             return
         report = self.console.state.tables.data
         found = browser_places.located(self._database.root, self._database.db, report)
@@ -208,30 +208,22 @@ class Browser(BrowserPanes):
 
     def action_goto(self) -> None:
         """Ask where to go."""
-        if self._file is not None:
-            self._at = "hex"
-            self._field.ask(_GOTO)
+        self.action_area("hex")
+        self.prompt.ask(_GOTO, self._go_where)
 
     def action_filter(self) -> None:
         """Ask for words that the paths of files must have."""
-        self._at = "tree"
-        self._field.ask(_FILTER, self._filtered)
-        self._draw()
+        self.action_area("tree")
+        self.prompt.ask(_FILTER, lambda text: None, typed=self._filter, text=self._filtered)
 
-    @on(PhraseField.Typed)
-    def _typed(self, event: PhraseField.Typed) -> None:
-        if self._at == "tree":
-            self._filtered = event.text
-            self._list()
+    def _filter(self, text: str) -> None:
+        self._filtered = text
+        self._list()
 
-    @on(PhraseField.Submitted)
-    def _submitted(self, event: PhraseField.Submitted) -> None:
-        self._field.leave()
-        if self._at == "tree":
-            return
+    def _go_where(self, text: str) -> None:
         try:
             self._error = ""
-            self._go_to(browser_places.asked_for(event.text))
+            self._go_to(browser_places.asked_for(text))
         except WalmedicError as refused:
             self._error = str(refused)
         self._draw()
@@ -239,7 +231,7 @@ class Browser(BrowserPanes):
     def _go_to(self, asked: browser_places.Asked) -> None:
         file = self._file
         if file is None:
-            return
+            raise WalmedicError("open a file first: Enter in the tree")
         offset = asked.number
         if asked.transaction:
             found = file.record_of(asked.number)

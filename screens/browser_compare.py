@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from textual import on
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.widget import Widget
@@ -19,7 +18,6 @@ from console.widgets.frames import Box
 from console.widgets.hex_view import HexView
 from console.widgets.line import Line, Role, Span, line, spread
 from console.widgets.pane import Bar, Framed, Pane
-from console.widgets.phrase import PhraseField
 from screens import browser_places
 from screens.browser_file import OpenFile, Stamp, canonical
 from screens.browser_lines import shown_path
@@ -35,6 +33,7 @@ class Compare(FramedScreen):
     """The left file stays; `c` takes the next of the `others` at the right. Nothing is written."""
 
     TITLE_WORD = "compare"
+    KEYS_AWAIT = frozenset({"files"})
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Back", id="back", tooltip="back to the browser"),
         Binding("n", "difference(1)", "Difference", id="difference", tooltip="go to the next difference"),
@@ -64,16 +63,14 @@ class Compare(FramedScreen):
         self._follow = True
 
     def body(self) -> list[Widget]:
-        """Return the names of both files, their bytes, the summary, the record in both, and the field."""
-        self._left, self._right = HexView(id="left"), HexView(id="right")
+        """Return the names of both files, their bytes, the summary, and the record in both."""
+        self._left, self._right = HexView(self._moved, id="left"), HexView(id="right")
         self._summary = Pane(comparison.summary, id="summary")
         self._pair = Pane(comparison.pair, id="pair")
         panes = Framed(
             self._left, self._right, self._summary, self._pair, arrange=_arrange, is_open=_is_open, id="browser"
         )
-        self._field = PhraseField(id="goto", paste=True)
-        self._field.display = False
-        return [Bar(id="path"), Bar(id="said"), panes, self._field]
+        return [Bar(id="path"), Bar(id="said"), panes]
 
     def on_mount(self) -> None:
         """Open both files in a thread."""
@@ -156,12 +153,10 @@ class Compare(FramedScreen):
         self._said = f"{'; '.join(changed)}; r reads again" if changed else self._said
         self._draw()
 
-    @on(HexView.Moved)
-    def _moved(self, event: HexView.Moved) -> None:
-        event.stop()
+    def _moved(self, offset: int) -> None:
         if self._files is None:
             return
-        self._offset = self._left.cursor
+        self._offset = offset
         self._right.follow(self._left)
         try:
             records = [file.record_at(self._offset) if self._offset < file.size else None for file in self._files]
@@ -175,8 +170,8 @@ class Compare(FramedScreen):
 
     def action_leave(self) -> None:
         """From the field to the files, from the files back."""
-        if self._field.display:
-            self._field.leave()
+        if self.prompt.asks:
+            self.prompt.leave()
         else:
             self.app.pop_screen()
 
@@ -231,14 +226,11 @@ class Compare(FramedScreen):
 
     def action_goto(self) -> None:
         """Ask where to go."""
-        if self._files is not None:
-            self._field.ask(_GOTO)
+        self.prompt.ask(_GOTO, self._go_where)
 
-    @on(PhraseField.Submitted)
-    def _submitted(self, event: PhraseField.Submitted) -> None:
-        self._field.leave()
+    def _go_where(self, text: str) -> None:
         try:
-            asked = browser_places.asked_for(event.text)
+            asked = browser_places.asked_for(text)
             if asked.transaction and self._units.first is None:
                 raise WalmedicError("these files have no records of transactions")
             number = asked.number - (self._units.first or 0)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from textual import on
 from textual.geometry import Size
 from textual.widget import Widget
 
@@ -17,7 +16,6 @@ from console.widgets.frames import Box
 from console.widgets.hex_view import HexView
 from console.widgets.line import Role, Span, line
 from console.widgets.pane import Bar, Framed, Pane
-from console.widgets.phrase import PhraseField
 from screens import browser_lines, browser_places, browser_tree
 from screens.browser_file import OpenFile, Stamp, zeros_of
 from screens.frame import Answer, FramedScreen
@@ -32,6 +30,7 @@ class BrowserPanes(FramedScreen):
     """Tree, bytes and record, and what threads bring to them. Its keys are the browser's."""
 
     TITLE_WORD = "browser"
+    KEYS_AWAIT = frozenset({"tables", "nodes", "file", "place"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,14 +51,12 @@ class BrowserPanes(FramedScreen):
         self._marked: DatabaseReport | None = None  # the diagnosis that the tree's marks are from
 
     def body(self) -> list[Widget]:
-        """Return the two lines about the file, the panes, and the field to go somewhere."""
+        """Return the two lines about the file, and the panes."""
         self._tree = ChoiceList(id="tree", title="tree")
-        self._hex = HexView(id="hex")
+        self._hex = HexView(self._moved, id="hex")
         self._record = Pane(record.build, id="record")
         panes = Framed(self._tree, self._hex, self._record, arrange=self._arrange, is_open=_is_open, id="browser")
-        self._field = PhraseField(id="goto", paste=True)
-        self._field.display = False
-        return [Bar(id="path"), Bar(id="said"), panes, self._field]
+        return [Bar(id="path"), Bar(id="said"), panes]
 
     def on_mount(self) -> None:
         """List the tables in a thread."""
@@ -190,16 +187,15 @@ class BrowserPanes(FramedScreen):
         self._hex.renew(file.hex_file())
         self._draw()
 
-    @on(HexView.Moved)
-    def _moved(self, event: HexView.Moved) -> None:
+    def _moved(self, offset: int) -> None:
         file = self._file
         if file is None:
             return
         try:
-            found, said = file.record_at(event.offset), ""
+            found, said = file.record_at(offset), ""
         except OSError as error:
             found, said = None, f"cannot be read: {error.strerror}"
-        self._record.show(RecordAt(found, event.offset, said or "this byte belongs to no record that is known"))
+        self._record.show(RecordAt(found, offset, said or "this byte belongs to no record that is known"))
 
     # ---- lines -------------------------------------------------------------------------------------------------------
 

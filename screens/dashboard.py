@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from textual import on
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.widget import Widget
@@ -15,7 +14,6 @@ from console.probes.flow import flow as flow_of
 from console.settings import Settings
 from console.widgets.frames import Box
 from console.widgets.pane import Bar, Builder, Framed, Pane
-from console.widgets.phrase import PhraseField
 from screens.dashboard_boxes import OPEN_HEIGHT, PANES, dashboard_boxes, whole
 from screens.dashboard_filter import filtered
 from screens.frame import FramedScreen
@@ -76,17 +74,14 @@ class Dashboard(FramedScreen):
         self._filtered = ""
 
     def body(self) -> list[Widget]:
-        """Return the panes, and the field for a filter."""
-        self._field = PhraseField(id="filter", paste=True)
-        self._field.display = False
-        panes = Framed(*self._panes.values(), arrange=self._arrange, is_open=self._is_open, id="panes")
-        return [panes, self._field]
+        """Return the panes."""
+        return [Framed(*self._panes.values(), arrange=self._arrange, is_open=self._is_open, id="panes")]
 
     def tick(self) -> None:
         """Draw header, ages and whatever a new sample brought."""
         title = f"/{self._filtered}" if self._filtered else ""
         self.query_one("#header", Bar).show(self.console.header(title, self.size.width))
-        if self.console.paused and not self._field.display:
+        if self.console.paused and not self.prompt.asks:
             return
         for name, view in self._views().items():
             self._panes[name].show(view)
@@ -122,8 +117,8 @@ class Dashboard(FramedScreen):
 
     def action_narrow(self) -> None:
         """From the field to the panes, from one pane to all, from a pane to none, from a filter to everything."""
-        if self._field.display:
-            self._field.leave()
+        if self.prompt.asks:
+            self.prompt.leave()
             self._filtered = ""
         elif self._alone or self._at:
             self._alone = ""
@@ -142,16 +137,11 @@ class Dashboard(FramedScreen):
 
     def action_filter(self) -> None:
         """Ask for words that names must have."""
-        self._field.ask("show names with:", self._filtered)
+        self.prompt.ask("show names with:", self._filter, typed=self._filter, text=self._filtered)
 
-    @on(PhraseField.Typed)
-    def _filter_typed(self, event: PhraseField.Typed) -> None:
-        self._filtered = event.text if self._field.display else self._filtered
+    def _filter(self, text: str) -> None:
+        self._filtered = text
         self.tick()
-
-    @on(PhraseField.Submitted)
-    def _filter_done(self, event: PhraseField.Submitted) -> None:
-        self._field.leave()
 
     def action_log(self) -> None:
         """Open the log of the service under the cursor, else of the one that needs the operator most."""

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingsMap, BindingType
+from textual.events import Key, Paste
 from textual.keys import key_to_character
 from textual.message import Message
 from textual.screen import Screen
@@ -16,6 +17,7 @@ from console.errors import WalmedicError
 from console.probes.worker import Worker
 from console.widgets.line import Line, Role, Span, line
 from console.widgets.pane import ROLE_CLASSES, Bar
+from console.widgets.phrase import PromptBar
 from screens.port import ConsolePort
 from screens.too_small import MIN_HEIGHT, MIN_WIDTH, TooSmall
 
@@ -56,8 +58,15 @@ class Answer(Message):
         self.error = error
 
 
+class KeysGoOn(Message):
+    """A screen has what it waited for: keys that were held back for it may come."""
+
+
 class FramedScreen(Screen[None], inherit_bindings=False):
-    """A screen of the console: header, body, keys. Subclasses give the body, its bindings and its message handlers."""
+    """A screen of the console: header, body, keys. Subclasses give the body, its bindings and its message handlers.
+
+    The application hands it one key after the other (`holds`, `takes`); nothing on it has the focus.
+    """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = set(ROLE_CLASSES)
     AUTO_FOCUS = ""  # a field that is hidden must not take the keys
@@ -68,12 +77,15 @@ class FramedScreen(Screen[None], inherit_bindings=False):
         Binding("escape,q", "app.back", "Back", id="back", tooltip="leave this screen; nothing is done"),
     ]
     TITLE_WORD = ""
+    KEYS_AWAIT: ClassVar[frozenset[str]] = frozenset()
+    """What was asked of a thread that keys act upon: until it is answered they wait."""
 
     def __init__(self) -> None:
         super().__init__()
         self._asked: dict[str, int] = {}
         self._unanswered: set[str] = set()
         self._drawn = False
+        self.prompt = PromptBar(id="keys", classes="-bottom")
 
     @property
     def console(self) -> ConsolePort:
@@ -87,7 +99,7 @@ class FramedScreen(Screen[None], inherit_bindings=False):
         self._bindings = remapped(self._bindings, self.console.settings.keys)
         yield Bar(id="header", classes="-top")
         yield from self.body()
-        yield Bar(id="keys", classes="-bottom")
+        yield self.prompt
         groups = self._bindings.key_to_bindings.values()
         ways_out = [binding for group in groups for binding in group if binding.id in {"back", "quit"}]
         yield TooSmall(key_label(ways_out[0].key), ways_out[0].description)
@@ -101,6 +113,7 @@ class FramedScreen(Screen[None], inherit_bindings=False):
         self.tick()
         self.draw_keys()
         self._drawn = True
+        self.app.post_message(KeysGoOn())
 
     @property
     def stands(self) -> bool:
@@ -112,10 +125,19 @@ class FramedScreen(Screen[None], inherit_bindings=False):
         """Return whether the screen is not drawn yet, or waits for what it asked of a thread."""
         return not self._drawn or bool(self._unanswered)
 
+    def holds(self) -> bool:
+        """Return whether keys have to wait, since what they would act on is not there yet."""
+        return not self._drawn or (not self.prompt.asks and not self._unanswered.isdisjoint(self.KEYS_AWAIT))
+
+    def takes(self, event: Key | Paste) -> bool:
+        """Take what is typed into a line; return False for a key that the bindings are for."""
+        return self.prompt.asks and self.prompt.take(event)
+
     def on_answer(self, answer: Answer) -> None:
         """Note that an answer came; subclasses have a handler of their own, which is called first."""
         if self._asked.get(answer.asked) == answer.number:
             self._unanswered.discard(answer.asked)
+            self.app.post_message(KeysGoOn())
 
     def on_screen_resume(self) -> None:
         """Draw what may have changed while another screen was on top."""
@@ -135,7 +157,7 @@ class FramedScreen(Screen[None], inherit_bindings=False):
             )
         parts = list(seen.values())[:_KEYS_SHOWN]
         keys = line(" ", *(line(part, "  ") for part in parts))
-        self.query_one("#keys", Bar).show(keys)
+        self.prompt.show(keys)
 
     def ask(self, asked: str, call: Callable[[], Any]) -> None:
         """Run a slow call in a thread; its Answer comes as a message. A newer call of the same name supersedes it."""

@@ -5,11 +5,12 @@ from typing import ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
-from textual.events import Key
+from textual.events import Key, Paste
 from textual.geometry import Size
 from textual.widget import Widget
 
 from console.recovery.model import Availability
+from console.text import clean_line
 from console.widgets.choice import ChoiceList
 from console.widgets.frames import Box
 from console.widgets.line import Line, Role, Span, line
@@ -63,20 +64,24 @@ class Palette(FramedScreen):
     def on_screen_resume(self) -> None:
         """Ask what is open, at first and after a plan or an action; the cursor goes to what is recommended next."""
         super().on_screen_resume()
-        self._typed = ""
         self._ask()
 
-    def on_key(self, event: Key) -> None:
+    def holds(self) -> bool:
+        """Hold keys between Enter and the plan that it opens as soon as it is known which one."""
+        return super().holds() or self._entered
+
+    def takes(self, event: Key | Paste) -> bool:
         """Filter by what is typed."""
-        if event.key == "backspace":
+        if isinstance(event, Paste):
+            self._typed += clean_line(event.text)
+        elif event.key == "backspace":
             self._typed = self._typed[:-1]
         elif event.character is not None and event.is_printable and event.character != "?":
             self._typed += event.character
         else:
-            return
-        event.stop()
-        self._entered = False
+            return False
         self._show()
+        return True
 
     def action_move(self, steps: int) -> None:
         """Move the cursor."""
@@ -95,6 +100,7 @@ class Palette(FramedScreen):
         chosen = self._chosen()
         if chosen is not None:
             table = self._table if chosen.spec.needs_table else None
+            self._typed = ""
             self.app.push_screen(PlanScreen(chosen.spec.id, table))
         elif self._asking:
             self._entered = True

@@ -1,10 +1,11 @@
 """One plan: why, what will change, what must hold, what it costs, and the typed confirmation. Esc leaves it undone."""
 
+import time
 from dataclasses import replace
 from typing import ClassVar
 
-from textual import on
 from textual.binding import Binding, BindingType
+from textual.events import Key, Paste
 from textual.geometry import Size
 from textual.widget import Widget
 
@@ -57,6 +58,20 @@ class PlanScreen(FramedScreen):
         self._view: PlanView | None = None
         self._said: Line = BLANK
         self._submitted = ""
+        self._seen_since: float | None = None  # since when there is something to answer to, on the clock of events
+        self._field = PhraseField(self._confirm, refused=self._refused, changed=lambda: self._say(BLANK))
+
+    @property
+    def waits(self) -> bool:
+        """Return whether something was asked, or what was answered is about to come into sight."""
+        return super().waits or self._seen_since is None or (self._field.display and not self._field.painted)
+
+    def takes(self, event: Key | Paste) -> bool:
+        """Take what is typed for the phrase while one can be; a letter that was typed before the plan does nothing."""
+        if self._field.asks:
+            return self._field.take(event)
+        early = self._seen_since is None or event.time < self._seen_since
+        return early and isinstance(event, Key) and event.is_printable and event.key != "question_mark"
 
     @classmethod
     def of_undo(cls, entry: str) -> "PlanScreen":
@@ -75,7 +90,7 @@ class PlanScreen(FramedScreen):
         return [
             Framed(*panes, arrange=self._arrange, is_open=lambda size: True, id="plan"),
             Framed(Pane(confirmation, id="confirm"), arrange=_bottom, is_open=lambda size: True, id="below"),
-            PhraseField(id="phrase"),
+            self._field,
         ]
 
     def on_mount(self) -> None:
@@ -137,6 +152,8 @@ class PlanScreen(FramedScreen):
         if answer.asked == "rehearsal":
             self._take_rehearsal(answer)
             return
+        if self._seen_since is None:
+            self.call_after_refresh(self._seen)
         if answer.error:
             self._submitted = ""
             self._say(line(Span(f"{glyphs.BAD} ", Role.BAD), answer.error))
@@ -145,6 +162,9 @@ class PlanScreen(FramedScreen):
         if answer.asked == "again":
             self._pass_the_door()
         self._look_for_rehearsal()
+
+    def _seen(self) -> None:
+        self._seen_since = time.monotonic()
 
     def _take_plan(self, plan: Plan) -> None:
         view = self._view
@@ -156,7 +176,7 @@ class PlanScreen(FramedScreen):
         else:
             self._show(PlanView(plan, text.changed_facts(view.plan, plan) or ("the plan itself",)))
             self._submitted = ""
-            self.query_one(PhraseField).clear()
+            self._field.renew()
             self._say(line(Span(f"{glyphs.BAD} void: ", Role.BAD), "the world has changed; read the new plan above"))
 
     def _pass_the_door(self) -> None:
@@ -166,7 +186,7 @@ class PlanScreen(FramedScreen):
         if plan is None or not phrase:
             return
         if plan.refused:
-            self.query_one(PhraseField).clear()
+            self._field.renew()
             self._say(line(Span(f"{glyphs.BAD} void: ", Role.BAD), "it is refused by now; the reason stands above"))
         elif phrase == plan.confirmation and self._is_open():
             self.app.switch_screen(Execution(plan, phrase, self._undoes))
@@ -180,20 +200,14 @@ class PlanScreen(FramedScreen):
         if before.rehearsing and not works:
             self.action_replan()  # the plan says by itself that it was rehearsed
 
-    @on(PhraseField.Typed)
-    def _typed(self, event: PhraseField.Typed) -> None:
-        self._say(BLANK)
+    def _refused(self, why: str) -> None:
+        self._say(line(Span(f"{glyphs.BAD} {why}: ", Role.BAD), "type the phrase, letter by letter"))
 
-    @on(PhraseField.PasteRefused)
-    def _pasted(self) -> None:
-        self._say(line(Span(f"{glyphs.BAD} pasting is refused: ", Role.BAD), "type the phrase, letter by letter"))
-
-    @on(PhraseField.Submitted)
-    def _confirm(self, event: PhraseField.Submitted) -> None:
+    def _confirm(self, typed: str) -> None:
         view = self._view
         if view is None or not self._is_open():
             return
-        if " ".join(event.text.split()) != view.plan.confirmation:
+        if " ".join(typed.split()) != view.plan.confirmation:
             self._say(
                 line(Span(f"{glyphs.BAD} wrong phrase, nothing was done: ", Role.BAD), "type exactly what stands above")
             )
@@ -221,11 +235,7 @@ class PlanScreen(FramedScreen):
     def _draw(self) -> None:
         if not self.is_mounted:
             return
-        field = self.query_one(PhraseField)
-        is_open = self._is_open()
-        field.display = is_open
-        if is_open and not field.has_focus:
-            field.focus()
+        self._field.open(self._is_open())
         self.query_one("#confirm", Pane).show(ConfirmView(self._view, self.console.armed_for > 0, self._said))
 
     def _arrange(self, size: Size) -> list[Box]:

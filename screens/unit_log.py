@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from typing import ClassVar
 
-from textual import on
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.widget import Widget
@@ -15,7 +14,6 @@ from console.probes.log_tail import LogTail
 from console.widgets.frames import Box
 from console.widgets.line import Line, Role, Span, cells, line
 from console.widgets.pane import Bar, Framed, Pane
-from console.widgets.phrase import PhraseField
 from screens.frame import FramedScreen
 from screens.panes import services, unit_log
 from screens.panes.unit_log import LogView
@@ -55,15 +53,9 @@ class UnitLog(FramedScreen):
         self._changed = False
 
     def body(self) -> list[Widget]:
-        """Return the services, the log, and the field of the filter."""
-        field = PhraseField(id="filter", prompt="show only lines that hold:", paste=True)
-        field.display = False
+        """Return the services and the log."""
         self._pane = Pane(unit_log.build, id="lines")
-        return [
-            Bar(id="units"),
-            Framed(self._pane, arrange=_arrange, is_open=lambda size: True, id="log"),
-            field,
-        ]
+        return [Bar(id="units"), Framed(self._pane, arrange=_arrange, is_open=lambda size: True, id="log")]
 
     def on_mount(self) -> None:
         """Begin to read."""
@@ -83,8 +75,9 @@ class UnitLog(FramedScreen):
 
     def action_leave(self) -> None:
         """Close the filter and show all, or leave."""
-        if self._field.display:
-            self._close_field("")
+        if self.prompt.asks:
+            self.prompt.leave()
+            self._narrow("")
         elif self._tail.wanted:
             self._narrow("")
         else:
@@ -92,9 +85,7 @@ class UnitLog(FramedScreen):
 
     def action_filter(self) -> None:
         """Ask for the text that lines must hold."""
-        self._field.clear()
-        self._field.display = True
-        self._field.focus()
+        self.prompt.ask("show only lines that hold:", self._narrow, typed=self._narrow)
 
     def action_follow(self) -> None:
         """Keep the newest line in sight, or hold still."""
@@ -122,28 +113,11 @@ class UnitLog(FramedScreen):
             self._read()
             self.tick()
 
-    @on(PhraseField.Typed)
-    def _typed(self, event: PhraseField.Typed) -> None:
-        self._narrow(event.text)
-
-    @on(PhraseField.Submitted)
-    def _submitted(self, event: PhraseField.Submitted) -> None:
-        self._close_field(event.text)
-
     # ---- what is shown -----------------------------------------------------------------------------------------------
-
-    @property
-    def _field(self) -> PhraseField:
-        return self.query_one("#filter", PhraseField)
 
     def _narrow(self, wanted: str) -> None:
         self._tail.narrow(wanted.strip(), only_trouble=self._tail.only_trouble)
         self._draw()
-
-    def _close_field(self, wanted: str) -> None:
-        self.set_focus(None)
-        self._field.display = False
-        self._narrow(wanted)
 
     def _names(self) -> list[str]:
         return [unit.name for unit in self.console.settings.services.units]

@@ -1,7 +1,8 @@
 """One row of bytes drawn as a line: offset, hexadecimal digits, label, text; what is special by glyph and by role."""
 
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from console.widgets import figures, glyphs
@@ -72,7 +73,18 @@ class Row:
 
 
 def row_line(row: Row, facts: RowFacts, look: Look) -> Line:
-    """Return the line of a row, exactly `look.width` cells wide."""
+    """Return the line of a row, exactly `look.width` cells wide. A row that looks as before is not drawn again."""
+    begins, ends = row.offset, row.offset + row.count
+    field = look.field if look.field[0] < ends and look.field[1] > begins else (0, 0)
+    chosen = look.chosen if look.chosen[0] < ends and look.chosen[1] > begins else (0, 0)
+    if look.chosen[1] > look.chosen[0]:
+        field = (0, 0)  # what is selected is marked in its stead
+    cursor = look.cursor if begins <= look.cursor < ends else -1
+    return _row_line(row, facts, replace(look, cursor=cursor, field=field, chosen=chosen))
+
+
+@functools.lru_cache(maxsize=1024)
+def _row_line(row: Row, facts: RowFacts, look: Look) -> Line:
     differs = row.other is not None and row.data != row.other
     spans = [
         Span(f"{row.offset:0{look.digits}x}", Role.ACCENT if row.begins_record else Role.DIM),

@@ -1,11 +1,10 @@
 """A file of any size as hexadecimal rows. Only what is in sight is read, by offset; nothing is kept of the rest."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 from textual.events import MouseScrollDown, MouseScrollUp
-from textual.message import Message
 
 from console.widgets import figures
 from console.widgets.hex_folds import Folds
@@ -25,14 +24,9 @@ class HexView(Pane):
     marked, and the rows go on as far as the longer of the two does.
     """
 
-    @dataclass
-    class Moved(Message):
-        """The cursor stands on another byte."""
-
-        offset: int
-
-    def __init__(self, *, id: str) -> None:
+    def __init__(self, moved: Callable[[int], object] = lambda offset: None, *, id: str) -> None:
         super().__init__(self._content, id=id)
+        self._moved = moved  # told at once, so that the record beside the bytes is painted with them
         self._file: HexFile | None = None
         self._other: Bytes | None = None
         self._spare = 0
@@ -105,10 +99,10 @@ class HexView(Pane):
             self._top = at - self._height // 3
         self._bound_top()
         self._show()
-        self.post_message(self.Moved(self.cursor))
+        self._moved(self.cursor)
 
     def follow(self, leader: "HexView") -> None:
-        """Show the same rows as `leader`, its cursor on the same byte; nothing is posted."""
+        """Show the same rows as `leader`, its cursor on the same byte; nobody is told."""
         self.cursor, self._field, self._top = leader.cursor, leader._field, leader._top
         self._show()
 

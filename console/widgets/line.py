@@ -91,6 +91,17 @@ def crop(content: Line, width: int) -> Line:
     return tuple(kept)
 
 
+def tail(content: Line, width: int) -> Line:
+    """Return the last `width` cells of a line at most; a cut begins with `…`."""
+    size = cells(content)
+    if size <= width:
+        return content
+    text, role = plain(content), content[-1].role
+    while text and cell_len(text) > width - 1:
+        text = text[1:]
+    return line(Span(f"…{text}", role)) if width > 0 else BLANK
+
+
 def left(content: Line, width: int) -> Line:
     """Return the line cropped or filled to exactly `width` cells, at the left."""
     cut = crop(content, width)

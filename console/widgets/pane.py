@@ -1,7 +1,8 @@
 """Widgets that draw lines of spans: a bar of one line, and a pane under a rule. Only what changed is drawn again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain, repeat, zip_longest
 from typing import Any
 
 from rich.segment import Segment
@@ -13,7 +14,7 @@ from textual.widget import Widget
 
 from console.widgets import glyphs
 from console.widgets.frames import Box, Frame, frames
-from console.widgets.line import BLANK, Line, Role, Span, bounded, cells, crop, fold, left, line, recast
+from console.widgets.line import BLANK, Line, Role, Span, bounded, cells, crop, fold, left, line, plain, recast
 
 ROLE_CLASSES = frozenset(f"line--{role.value}" for role in Role)
 """The component classes that a screen with line widgets has: once a screen, since each costs at every start."""
@@ -67,19 +68,24 @@ _APART = 8  # equal cells that are worth an interruption of a paint
 
 def _differences(before: Line, after: Line, y: int, width: int) -> list[Region]:
     """Return the cells of row `y` in which two lines differ; the whole row where a wide character is in it."""
-    old = [(character, span.role) for span in before for character in span.text]
-    new = [(character, span.role) for span in after for character in span.text]
+    old, new = plain(before), plain(after)
     if len(old) != cells(before) or len(new) != cells(after):
         return [Region(0, y, width, 1)]
+    cell_pairs = zip_longest(old, new, _roles(before), _roles(after))
     runs: list[tuple[int, int]] = []
-    for x in range(max(len(old), len(new))):
-        if x < len(old) and x < len(new) and old[x] == new[x]:
+    for x, (was, now, role, role_now) in enumerate(cell_pairs):
+        if was == now and role is role_now:
             continue
         if runs and x - runs[-1][1] < _APART:
             runs[-1] = (runs[-1][0], x + 1)
         else:
             runs.append((x, x + 1))
     return [Region(first, y, end - first, 1) for first, end in runs]
+
+
+def _roles(content: Line) -> Iterator[Role]:
+    """Yield the role of each cell of a line without wide characters."""
+    return chain.from_iterable(repeat(span.role, len(span.text)) for span in content)
 
 
 class Bar(LineWidget):

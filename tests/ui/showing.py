@@ -29,8 +29,8 @@ async def settled(pilot: Pilot[Any]) -> None:
     while quiet < 3:
         assert time.monotonic() < deadline, f"{pilot.app.screen} still waits"
         app, screen = pilot.app, pilot.app.screen
-        # A key goes from the application to the screen, to what has the focus, and back up again.
-        for pump in (app, screen, app.focused or screen, app):
+        # A key is the application's; what it asks comes back to the screen, and that lets held keys go on.
+        for pump in (app, screen, app):
             await _worked_off(pump)
         asks = isinstance(app, ConsoleApp) and app.guide.asking
         waits = asks or (isinstance(screen, FramedScreen) and screen.waits)
@@ -52,8 +52,7 @@ async def typed(pilot: Pilot[Any], text: str) -> None:
     """Type `text`, as the driver would bring it."""
     for character in text:
         name = {" ": "space", "_": "underscore", "~": "tilde"}.get(character, character)
-        target = pilot.app.focused or pilot.app.screen
-        target.post_message(Key(name, character))
+        pilot.app.post_message(Key(name, character))
     await settled(pilot)
 
 

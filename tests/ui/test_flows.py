@@ -132,7 +132,7 @@ async def test_a_pasted_phrase_is_refused(console: MakeApp, engine: ScriptedEngi
         app.arm()
         screen = await at_plan(pilot)
         field = screen.query_one(PhraseField)
-        field.post_message(events.Paste(PLAN.confirmation))
+        app.post_message(events.Paste(PLAN.confirmation))
         await settled(pilot)
         assert field.text == ""
         assert "pasting is refused" in shown(app)
@@ -244,9 +244,8 @@ async def test_hostile_table_names_are_text_and_their_phrase_can_be_typed(
         await at_plan(pilot)
         assert f"Type  {name} lose 0  and Enter" in shown(app)
         assert f"{name} is [/b] broken" in shown(app)
-        field = app.screen.query_one(PhraseField)
         for character in f"{name} lose 0":
-            field.post_message(events.Key(character, character))
+            app.post_message(events.Key(character, character))
         await pilot.press("enter")
         await until(pilot, lambda: bool(engine.launched))
     assert engine.launched[0][1] == f"{name} lose 0"

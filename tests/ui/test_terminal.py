@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.ui.database import damaged
+
 _ROOT = Path(__file__).resolve().parents[2]
 _SGR = re.compile(r"\x1b\[([0-9;]*)m")
 _PATIENCE = 60.0
@@ -157,6 +159,23 @@ def test_it_is_quiet_at_rest_and_leaves_the_terminal_as_it_was(start: Callable[.
     assert "\x1b[?1049l" in terminal.output
     assert "\x1b[?1000h" not in terminal.output  # the mouse is the terminal's own
     assert "Traceback" not in terminal.output
+
+
+def test_keys_that_come_in_one_write_reach_what_they_are_for(start: Callable[..., Terminal], tmp_path: Path) -> None:
+    """As tmux send-keys writes them: into the browser, through its filter, into a file, to an offset, to an export."""
+    database, _ = damaged(tmp_path / "station")
+    terminal = start("console", "--db-root", str(database.root))
+    terminal.read_until(painted)
+    terminal.send("b/txn_seq txnlog\r\rg0x20\re")
+    terminal.read_until(lambda text: "samples.json" in text)
+    (screen,) = tmp_path.glob("walmedic/exports/*/screen.txt")
+    rows = screen.read_text(encoding="utf-8").splitlines()
+    assert "txn_seq/_txnlog" in rows[1]
+    assert "bytes a record" in rows[3]
+    assert "0x20 = 32" in rows[3]
+    terminal.send("q")
+    terminal.read_until(painted)
+    assert terminal.end() == 0
 
 
 def test_nothing_heavy_is_imported_before_the_first_paint() -> None:
