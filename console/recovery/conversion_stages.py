@@ -48,9 +48,10 @@ def conversion_stages(
     table = directory.directory
     aside = f"{table}/convert.walmedic-{mark}.old"
     convert = {"directory": table, "expected": expected.to_json(), "names": names, "aside": aside}
+    waiting = plural(cost.transactions, "waiting transaction")
     salvage = Stage(
         "salvage",
-        f"write the rows of {plural(cost.transactions, 'waiting transaction')} to files and read them back",
+        f"write the rows of {waiting}{' and of the lag' if cost.lag_rows else ''} to files and read them back",
         "salvage-before",
         {"directory": table},
         (Change("create", "salvage in the state directory, as CSV with a manifest"),),
@@ -67,7 +68,7 @@ def conversion_stages(
         Change("overwrite", "tables.d.*", "does not list it", "lists it"),
     )
     return (
-        *((salvage,) if cost.transactions else ()),
+        *((salvage,) if cost.any else ()),
         Stage("keep", "keep _txn, _meta, _cv and the registry as they are", "keep-state", {"directory": table}),
         Stage(
             "aside",

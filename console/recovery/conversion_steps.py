@@ -25,6 +25,8 @@ from console.recovery.model import Claim, Stage
 from console.recovery.new_files import Owner, Piece
 from console.recovery.own_start import LOG, remove_leftover, started_on
 from console.recovery.private_server import ServerError
+from console.recovery.salvage.steps import folder_of, partial_claim
+from console.recovery.salvage.writing import read_manifest
 from console.recovery.server_sql import Server, literal
 from console.recovery.state import sync_directory, write_private
 from console.recovery.steps import RunContext, StepError, register, step_named
@@ -138,6 +140,14 @@ class SalvageFirst:
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Remove what was not finished."""
         step_named("salvage-rows").reverse(_salvaging(stage, run), run)
+
+
+def salvaged_claim(stage: Stage, run: RunContext) -> Claim:
+    """Return the claim about the rows that were written to files and read back, and where they are."""
+    folder = folder_of(_salvaging(stage, run), run)
+    manifest = read_manifest(folder)
+    found = partial_claim(str(stage.parameters["directory"]), manifest)
+    return Claim(found.claim, found.expected, f"{found.found}, in {clean_line(str(folder))}", found.ok)
 
 
 def _salvaging(stage: Stage, run: RunContext) -> Stage:

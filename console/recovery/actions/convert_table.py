@@ -132,7 +132,10 @@ def _warnings(context: PlanContext, directory: TableDirectory, cost: Cost, half:
     if better := _better(context, directory, cost, half):
         yield better
     if cost.lag_rows:
-        yield f"{plural(cost.lag_rows, 'row')} of them are in the table's lag, which salvage-wal does not read"
+        yield (
+            f"{plural(cost.lag_rows, 'row')} of them lie in the table's lag: applied by count, yet in no SELECT; a "
+            "conversion drops the lag, so they are written to files with the rest"
+        )
     if cost.others:
         yield f"{plural(cost.others, 'transaction')} without rows (UPDATE, TRUNCATE, …) will not be made either"
     views = views_on(context.database, directory)
@@ -234,6 +237,7 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     metadata = read_table_metadata(path)
     names = len(metadata.columns) if isinstance(metadata, TableMetadata) else 0
     claims.append(Claim("_meta can be read", "its columns", f"{names:,} columns", names > 0))
+    claims += [conversion_steps.salvaged_claim(stage, run) for stage in plan.stages if stage.step == "salvage-before"]
     return tuple(claims)
 
 

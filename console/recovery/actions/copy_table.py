@@ -189,8 +189,8 @@ def _made(
         )
     if rows.txn.lag_rows:
         warnings.append(
-            f"{plural(rows.txn.lag_rows, 'row')} lie in the table's lag: applied, yet in no SELECT; salvage-wal --rows "
-            "all writes them with the rest"
+            f"{plural(rows.txn.lag_rows, 'row')} lie in the table's lag: applied by count, yet in no SELECT; "
+            f"{selection.lag_rows:,} of them are salvaged with the rest"
         )
     earlier = [name for name in taken if name.lower().startswith(f"{directory.raw_name.lower()}_copy")]
     if earlier:
@@ -273,7 +273,8 @@ def _lost(selection: Selection, lag_rows: int) -> RowsLost:
     unread = any("nothing in it" not in why and "no transactions" not in why for _, _, why in selection.skipped)
     if unread:
         return RowsLost("unknown", None)
-    return RowsLost("bound" if selection.unsure else "exact", selection.rows + lag_rows)
+    gone = max(0, lag_rows - selection.lag_rows)  # of the lag, where its WAL is not there
+    return RowsLost("bound" if selection.unsure else "exact", selection.rows + gone)
 
 
 def _size(directory: TableDirectory) -> int:

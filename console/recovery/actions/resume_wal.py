@@ -133,8 +133,9 @@ def _refusals(directory: TableDirectory, queue: Queue, stuck: int | None, error:
         yield Refusal(
             "lag-not-zero",
             f"{plural(queue.lag_txns, 'transaction')} with {plural(queue.lag_rows, 'row')} wait in the table's lag: "
-            "RESUME WAL FROM TXN adds them to the number it is given, and skips that many more",
-            "stop-server and start-server: a start commits the lag or applies it again; then plan anew",
+            "RESUME WAL FROM TXN adds them to the number it is given, and skips that many good ones (QuestDB #5422)",
+            "repair-log, with the server stopped: it makes the record again or takes it out, and the lag is committed "
+            "with what follows; a start alone leaves it",
         )
 
 

@@ -39,12 +39,18 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     notes = [f"{clean_line(name)}: {selection.note}" for name, _, selection in chosen if selection.note]
     others = sum(len(selection.others) for _, _, selection in chosen)
     skipped = [each for _, _, selection in chosen for each in selection.skipped]
+    lag = sum(selection.lag_rows for _, _, selection in chosen)
     unsure = any(selection.unsure for _, _, selection in chosen)
     warnings = [
         *notes,
         *(
             [f"{plural(others, 'unapplied transaction')} without rows (UPDATE, TRUNCATE …) not carried out"]
             if others
+            else []
+        ),
+        *(
+            [f"{plural(lag, 'row')} of them lie in a table's lag: applied by count, yet in no SELECT, and lost with it"]
+            if lag
             else []
         ),
         *(["some of the rows may be in the table already: compare before you load them"] if unsure else []),

@@ -22,12 +22,16 @@ from console.questdb.segment_data import LIMIT, Tear, TornRows, check_segment_da
 from console.questdb.segment_details import SqlDetails, read_details
 from console.questdb.segment_rows import Span
 from console.recovery.salvage.deciding import decided_states
+from console.recovery.salvage.lag import with_lag
 from console.settings import Settings
 from console.text import clean_line, plural
 
 UNAPPLIED: Final = "unapplied"
 ALL: Final = "all"
-_STATES: Final = {State.APPLIED: "applied", State.WAITING: "waiting", State.UNNAMED: "unnamed", State.UNSURE: "unsure"}
+_STATES: Final = {
+    State.APPLIED: "applied", State.WAITING: "waiting", State.UNNAMED: "unnamed", State.UNSURE: "unsure",
+    State.IN_LAG: "lag",
+}  # fmt: skip
 _NO_TIME: Final = (Tear.TIMESTAMP, Tear.ROW_ID)
 _TEXT_WIDTH: Final = 48  # bytes that the text of a value of fixed width takes at most, but for LONG256
 _MAX_OTHERS: Final = 1000
@@ -86,6 +90,12 @@ class Selection:
         return sum(choice.rows for choice in self.choices)
 
     @property
+    def lag_rows(self) -> int:
+        """Rows of them that lie in the table's lag."""
+        events = [each for choice in self.choices for each in choice.events]
+        return sum(each.end_row - each.first_row for each in events if each.state == "lag")
+
+    @property
     def unsure(self) -> bool:
         """Whether some of the rows may be in the table already."""
         return any(events.state == "unsure" for choice in self.choices for events in choice.events)
@@ -114,7 +124,7 @@ class Selection:
 
 
 def select_rows(table: TableDirectory, which: str, settings: Settings | None) -> Selection:
-    """Return what to write of a table: the rows that are not applied, or may not be; with `all` every row there is.
+    """Return what to write of a table: the rows that are not applied, or may not be, or lie in its lag; with `all` all.
 
     What logs leave open is settled by rows, which takes a while; without `settings` it stays open.
     """
@@ -128,6 +138,7 @@ def select_rows(table: TableDirectory, which: str, settings: Settings | None) ->
         note = "_txn cannot be read, so nothing says what is applied"
     elif settings is not None and diagnosis.unapplied.unsure.any():
         states, note = decided_states(table, inventory, states, settings)
+    states = with_lag(diagnosis, states)
     wanted = np.ones(len(inventory), np.bool_) if which == ALL else states != State.APPLIED
     return replace(_selected(inventory, states, wanted, note), gone=diagnosis.unapplied.lost)
 

@@ -290,7 +290,7 @@ def _lag_told(table: TableOnDisk) -> list[str]:
         ]
     return [
         f"{plural(txn.lag_txns, 'transaction')} with {plural(txn.lag_rows, 'row')} lie in the table's lag: they count "
-        "as applied, as for the server"
+        "as applied, as for the server, and show with the next commit"
     ]
 
 
