@@ -36,7 +36,7 @@ def dashboard_boxes(width: int, height: int, need: Need) -> list[Box]:
             _row(need, (("backlog", split, width - split),), least=2, most=12),
         ]
         # What is left over goes where more can come: the journal at the left, the crashes at the right.
-        return [*_stack(first, height, (0, 1), grow=2), *_stack(second, height, (0, 2), grow=1, edge_from=split)]
+        return [*_stack(first, height, (1, 0), grow=2), *_stack(second, height, (0, 2), grow=1, edge_from=split)]
     split = width * 3 // 8
     tall = height >= OPEN_HEIGHT
     rows = [

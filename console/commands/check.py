@@ -1,5 +1,6 @@
 """`walmedic check`: diagnose the tables from disk, and from SQL where it is reachable."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,11 @@ def check(invocation: Invocation, tables: tuple[str, ...], deep: bool) -> int:
     if deep and server is None:
         left_out.append("the deep sweep: it needs SQL")
     report = diagnose(database, tables, server, swept)
+    opinion = _second_opinion(invocation, server, report)
     if invocation.as_json:
-        invocation.emit({**report.to_json(), "left_out": left_out})
+        invocation.emit({**report.to_json(), "left_out": left_out, "second_opinion": opinion})
     else:
-        show(Console(highlight=False, soft_wrap=True), report, left_out)
+        show(Console(highlight=False, soft_wrap=True), report, left_out, opinion)
     return 0 if report.healthy else 1
 
 
@@ -71,6 +73,21 @@ def _sweep(
     return found, left_out
 
 
+def _second_opinion(
+    invocation: Invocation, server: ServerFacts | None, report: DatabaseReport
+) -> dict[str, Any] | None:
+    """Return what the health port of the server says, and where SQL or the disk say something else."""
+    if server is None:
+        return None
+    import asyncio  # a dead copy is diagnosed without it
+
+    from console.probes.second_opinion import HealthPort, contradictions
+
+    opinion = asyncio.run(HealthPort(invocation.settings.questdb).read())
+    suspended = sum(table.suspended for table in server.wal_tables.values())
+    return {**dataclasses.asdict(opinion), "contradictions": list(contradictions(opinion, suspended, report))}
+
+
 def located(invocation: Invocation) -> DatabaseRoot:
     """Return the database that the settings name. Raises WalmedicError where none is named, or it is none."""
     root = invocation.settings.questdb.db_root
@@ -87,7 +104,7 @@ def ask_server(invocation: Invocation, database: DatabaseRoot) -> tuple[ServerFa
     return (None, facts) if isinstance(facts, str) else (facts, "")
 
 
-def show(out: Console, report: DatabaseReport, left_out: list[str]) -> None:
+def show(out: Console, report: DatabaseReport, left_out: list[str], opinion: dict[str, Any] | None = None) -> None:
     """Print the report for people; foreign text never as markup."""
     width = max((len(table.table) for table in report.tables), default=0)
     for table in sorted(report.tables, key=lambda table: (_ORDER[table.verdict], table.table)):
@@ -95,6 +112,8 @@ def show(out: Console, report: DatabaseReport, left_out: list[str]) -> None:
         _details(out, table)
     for finding in report.findings:
         out.print(Text(f"  {_MARKS[finding.severity]} {finding.code.value}  {finding.message}"))
+    for each in (opinion or {}).get("contradictions", ()):
+        out.print(Text(f"  ! {each}"))
     for each in left_out:
         out.print(Text(f"left out: {clean_line(each)}", style="dim"))
     out.print(Text(f"{plural(len(report.tables), 'table')} checked in {report.seconds:.2f} s"))

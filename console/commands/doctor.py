@@ -17,7 +17,8 @@ def doctor(invocation: Invocation) -> int:
 
     Nothing is changed. Exits 8 where something that is configured cannot be reached or done.
     """
-    from console.probes.checkup import Level, checkup, known_settings
+    from console.probes.checks import Level
+    from console.probes.checkup import checkup, known_settings
 
     settings = known_settings(invocation.settings)
     checks = asyncio.run(checkup(invocation.settings))

@@ -2,12 +2,9 @@
 
 import asyncio
 import dataclasses
-import datetime
-import enum
 import os
 import platform
 import shutil
-import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,43 +13,18 @@ from typing import Any
 from console import __version__
 from console.errors import WalmedicError
 from console.probes.backlog import BacklogProbe
+from console.probes.checks import Check, Level
+from console.probes.checkup_server import check_server
 from console.probes.journal import JournalProbe
-from console.probes.pgwire import PgWire
-from console.probes.sample import Probe, Sample, ServerSample, Status, UnitState
+from console.probes.sample import Probe, Sample, Status, UnitState
 from console.probes.scheduler import read_once
-from console.probes.server import ServerProbe, http_status
 from console.probes.services import ServicesProbe
 from console.questdb.layout import DatabaseRoot
 from console.recovery.locks import holders_of
 from console.recovery.policy import free_space
 from console.recovery.rehearsal.binary import running as running_server
-from console.recovery.server_sql import Server
 from console.settings import Settings, is_secret
 from console.text import clean_line, plural
-
-KNOWN_VERSION = "9.1."  # of QuestDB: what formats and repairs were measured on
-_SKEW = 2.0  # seconds between two clocks that nobody minds
-
-
-class Level(enum.StrEnum):
-    """What a check found: `OK`, `NOTE` (left out, or worth knowing), `PROBLEM` (what was configured cannot be done)."""
-
-    OK = "ok"
-    NOTE = "note"
-    PROBLEM = "problem"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line of the check-up; `said` is one sentence."""
-
-    subject: str
-    level: Level
-    said: str
-
-    def to_json(self) -> dict[str, str]:
-        """Return the check in the form of `doctor --json`."""
-        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +65,7 @@ def _settings_of(settings: Settings, value: Any, prefix: str) -> Iterator[KnownS
 async def checkup(settings: Settings) -> tuple[Check, ...]:
     """Return what can be reached and done here. Takes as long as the slowest source's deadline; never raises."""
     gathered = await asyncio.gather(
-        _guarded("QuestDB", lambda: _server(settings)),
+        _guarded("QuestDB", lambda: check_server(settings)),
         _guarded("Redis", lambda: _queue(settings)),
         _guarded("services", lambda: _services(settings)),
         _guarded("journal", lambda: _journal(settings)),
@@ -183,63 +155,6 @@ def _disk(subject: str, place: Path) -> Check:
     if free < reserve:
         return Check(subject, Level.PROBLEM, f"{said}: too little for any repair, make room first")
     return Check(subject, Level.OK, said)
-
-
-async def _server(settings: Settings) -> list[Check]:
-    sample, probe = await _read(ServerProbe(settings)), f"{settings.questdb.host}:{settings.questdb.pg_port}"
-    if sample.data is None:
-        return [_failed("QuestDB", sample)]
-    data: ServerSample = sample.data
-    found = [Check("QuestDB", Level.OK, f"{data.version} at {probe} answered in {data.round_trip * 1000:.0f} ms")]
-    if not data.version.startswith(KNOWN_VERSION):
-        said = (
-            f"{data.version} is not {KNOWN_VERSION}x, which formats and repairs were measured on: rehearse everything"
-        )
-        found.append(Check("QuestDB", Level.NOTE, said))
-    if sample.error:
-        found.append(Check("QuestDB", Level.NOTE, sample.error))
-    if not data.read_only_user and dict(data.parameters).get("pg.readonly.user.enabled") != "true":
-        said = "observed with a user who may write; a read-only one is safer (server.conf: pg.readonly.user.enabled)"
-        found.append(Check("QuestDB", Level.NOTE, said))
-    found += [Check("QuestDB", Level.NOTE, warning) for warning in data.warnings]
-    health = await http_status(settings.questdb.host, settings.questdb.health_port, 2.0)
-    if health is None:
-        said = f"its health port {settings.questdb.health_port} does not answer: there is no second opinion"
-        found.append(Check("QuestDB", Level.NOTE, said))
-    else:
-        said = f"its health port {settings.questdb.health_port} answers ({health}); it says so of a broken table too"
-        found.append(Check("QuestDB", Level.OK, said))
-    return [*found, *await _operator(settings, dict(data.parameters)), await _clock(settings)]
-
-
-async def _operator(settings: Settings, parameters: Mapping[str, str]) -> list[Check]:
-    """Check the login that a run would use, where it is another than the one that looks: not first in an emergency."""
-    quest = settings.questdb
-    held = parameters.get("pg.security.readonly") == "true" or parameters.get("readonly") == "true"
-    if held or quest.user == quest.readonly_user:
-        return [Check("QuestDB", Level.NOTE, f"operate as {quest.user!r} cannot work: this user may only read")]
-    if not quest.readonly_user:
-        return []
-    try:
-        await asyncio.to_thread(Server(quest).rows, "select 1", (), 2.0)
-    except WalmedicError as error:
-        return [Check("QuestDB", Level.PROBLEM, f"operate as {quest.user!r} cannot work: {error}")]
-    return [Check("QuestDB", Level.OK, f"observe as {quest.readonly_user!r}, operate as {quest.user!r}: both let in")]
-
-
-async def _clock(settings: Settings) -> Check:
-    """Compare the server's clock with ours: times in findings and reports rest on both."""
-    quest = settings.questdb
-    wire = PgWire(quest)
-    try:
-        before = time.time()
-        rows = await wire.query("select systimestamp() now", 2.0)
-        skew = rows[0]["now"].replace(tzinfo=datetime.UTC).timestamp() - (before + time.time()) / 2
-    finally:
-        await wire.close()
-    if abs(skew) > _SKEW:
-        return Check("clock", Level.NOTE, f"QuestDB's clock and this one differ by {skew:+.0f} s")
-    return Check("clock", Level.OK, f"QuestDB's clock and this one agree ({skew * 1000:+.0f} ms)")
 
 
 async def _queue(settings: Settings) -> list[Check]:

@@ -9,8 +9,8 @@ from console.services.model import UnitSample, UnitState
 
 __all__ = [  # UnitSample and UnitState are of the layer below and belong to what samples hold
     "BacklogSample", "CrashCause", "CrashesSample", "DiskSample", "JournalLine", "JournalSample", "Probe", "Sample",
-    "ServerSample", "ServerTable", "ServicesSample", "Status", "StreamEntry", "StreamSample", "UnitSample", "UnitState",
-    "WalSample", "WalTable",
+    "SecondOpinion", "ServerSample", "ServerTable", "ServicesSample", "Status", "StreamEntry", "StreamSample",
+    "UnitSample", "UnitState", "WalSample", "WalTable",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -93,6 +93,26 @@ class CrashesSample:
 
 
 @dataclass(frozen=True, slots=True)
+class SecondOpinion:
+    """What the server's HTTP health port says; `healthy` is None where it does not answer.
+
+    Numbers are there only with `metrics`: counted since the server's start, rates in rows a second, sizes in bytes.
+    """
+
+    health: str = ""
+    healthy: bool | None = None
+    metrics: bool = False
+    suspended: int | None = None  # tables
+    unhandled_errors: int | None = None
+    failed_queries: int | None = None
+    rows_written: float | None = None  # into WAL
+    rows_applied: float | None = None  # out of it into tables
+    resident: int | None = None
+    heap_used: int | None = None
+    heap_limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ServerSample:
     """QuestDB over PGWire. `wal_tables` is what the function of that name says: a table it does not list is missing.
 
@@ -107,6 +127,7 @@ class ServerSample:
     root: str = ""  # the data root as the server names it
     ours: bool | None = None
     warnings: tuple[str, ...] = ()  # one sentence each, e.g. that commits are not flushed
+    opinion: SecondOpinion = SecondOpinion()
 
 
 @dataclass(frozen=True, slots=True)

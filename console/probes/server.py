@@ -1,7 +1,6 @@
 """The QuestDB probe: what the server itself says, over one long-lived PGWire connection."""
 
 import asyncio
-import contextlib
 import re
 import time
 from pathlib import Path
@@ -11,12 +10,12 @@ from console.diagnosis.server_facts import ServerFacts, ServerTableFacts, served
 from console.errors import WalmedicError
 from console.probes.pgwire import PgWire, ServerUnreachable
 from console.probes.rates import Slope
-from console.probes.sample import Sample, ServerSample, ServerTable, Status
+from console.probes.sample import Sample, SecondOpinion, ServerSample, ServerTable, Status
+from console.probes.second_opinion import HealthPort
 from console.settings import Settings
 from console.text import clean_line
 
 _ANSWER = 3.0  # seconds for one statement
-_HEALTH = 1.0  # seconds for the second opinion
 _RATE_WINDOW = 30.0  # seconds over which apply rates are taken
 
 # What an operator may want to see, and what the probe judges by. None of them is a secret.
@@ -38,6 +37,7 @@ class ServerProbe:
         self._settings = settings
         self._user = settings.questdb.observing().user
         self._wire = PgWire(settings.questdb)
+        self._health = HealthPort(settings.questdb)
         self._version = ""
         self._parameters: dict[str, str] = {}
         self._root = ""
@@ -55,18 +55,10 @@ class ServerProbe:
         self._facts = None
         if self._settings.bare:
             return Sample(self.name, Status.UNKNOWN, None, "a bare directory: no server belongs to it")
-        reused = self._wire.connected
-        try:
-            try:
-                answer = await self._ask()
-            except ServerUnreachable:
-                if not reused or self._wire.connected:
-                    raise
-                answer = await self._ask()  # the server may have been restarted since: a new connection tells
-        except ServerUnreachable as error:
-            return Sample(self.name, Status.DOWN, None, f"{error}{await self._second_opinion()}")
-        except WalmedicError as error:
-            return Sample(self.name, Status.DOWN, None, str(error))
+        opinion, answer = await asyncio.gather(self._health.read(), self._answer())
+        if isinstance(answer, WalmedicError):
+            yet = self._yet(opinion) if isinstance(answer, ServerUnreachable) else ""
+            return Sample(self.name, Status.DOWN, None, f"{answer}{yet}")
         started, round_trip, rows, listed = answer
         self._applied = {name: seen for name, seen in self._applied.items() if any(r["name"] == name for r in rows)}
         ours = serves(self._root, self._settings.questdb.db_root)
@@ -90,6 +82,7 @@ class ServerProbe:
             root=self._root,
             ours=ours,
             warnings=_warnings(self._parameters, self._read_only()),
+            opinion=opinion,
         )
         doubt = "" if ours else f"whether the server at {self._wire.address} is this station's cannot be proven"
         return Sample(self.name, Status.OK if ours else Status.DEGRADED, data, doubt)
@@ -97,6 +90,19 @@ class ServerProbe:
     async def close(self) -> None:
         """Close the connection."""
         await self._wire.close()
+
+    async def _answer(self) -> tuple[float, float, list[dict[str, Any]], list[dict[str, Any]]] | WalmedicError:
+        """Ask, once more on a new connection where an old one broke: the server may have been restarted since."""
+        reused = self._wire.connected
+        try:
+            try:
+                return await self._ask()
+            except ServerUnreachable:
+                if not reused or self._wire.connected:
+                    raise
+            return await self._ask()
+        except WalmedicError as error:
+            return error
 
     async def _ask(self) -> tuple[float, float, list[dict[str, Any]], list[dict[str, Any]]]:
         """Return (asked at, round trip, rows of wal_tables(), rows of tables())."""
@@ -132,13 +138,11 @@ class ServerProbe:
             apply_rate=self._applied.setdefault(name, Slope(_RATE_WINDOW)).rate(now, writer),
         )
 
-    async def _second_opinion(self) -> str:
+    def _yet(self, opinion: SecondOpinion) -> str:
         """Return the clause that says whether the HTTP health port answers where PGWire does not."""
-        quest = self._settings.questdb
-        answer = await http_status(quest.host, quest.health_port, _HEALTH)
-        if answer is None:
+        if opinion.healthy is None:
             return ""
-        return f"; its health port {quest.health_port} does answer ({answer})"
+        return f"; its health port {self._settings.questdb.health_port} does answer ({opinion.health})"
 
 
 def _as_facts(rows: list[dict[str, Any]], listed: list[dict[str, Any]]) -> ServerFacts:
@@ -191,23 +195,3 @@ def _warnings(parameters: dict[str, str], read_only: bool) -> tuple[str, ...]:
         name = parameters.get("pg.readonly.user", "")
         found.append(f"the server has a read-only user {name!r}: observe with it (questdb.readonly_user)")
     return tuple(found)
-
-
-async def http_status(host: str, port: int, deadline: float) -> str | None:
-    """Return the body of `GET /status` in one line, None where nothing answers within `deadline` seconds."""
-    writer: asyncio.StreamWriter | None = None
-    try:
-        async with asyncio.timeout(deadline):
-            reader, writer = await asyncio.open_connection(host, port)
-            writer.write(f"GET /status HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-            await writer.drain()
-            answer = (await reader.read(4096)).decode(errors="replace")
-    except (OSError, TimeoutError, ValueError):
-        return None
-    finally:
-        if writer is not None:
-            writer.close()
-    head, _, body = answer.partition("\r\n\r\n")
-    with contextlib.suppress(IndexError):
-        return clean_line(re.sub(r"(?m)^[0-9a-fA-F]+\r?$", "", body), 80) or clean_line(head.splitlines()[0], 80)
-    return None

@@ -22,6 +22,7 @@ def write_server_conf(layout: Layout) -> None:
         "http.net.bind.to": f"127.0.0.1:{layout.http_port}",
         "http.min.bind.to": f"127.0.0.1:{layout.health_port}",
         "http.min.net.bind.to": f"127.0.0.1:{layout.health_port}",
+        "metrics.enabled": "true",
         "pg.net.bind.to": f"127.0.0.1:{layout.pg_port}",
         "line.tcp.enabled": "false",
         "telemetry.enabled": "false",

@@ -1,8 +1,10 @@
 """QuestDB itself: does it answer, how fast, how safe are its commits, how long does its disk last."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from console.probes.sample import DiskSample, ServerSample, WalSample, WalTable
+from console.diagnosis.model import DatabaseReport
+from console.probes.sample import DiskSample, SecondOpinion, ServerSample, WalSample, WalTable
+from console.probes.second_opinion import contradictions
 from console.text import plural
 from console.widgets import figures, glyphs
 from console.widgets.line import Line, Role, Span, hanging, line
@@ -12,13 +14,17 @@ _LABEL = 10
 _SCARCE = 3 * 86_400.0  # seconds of disk left that deserve the alarming colour
 
 
-def lines(server: Source[ServerSample], wal: Source[WalSample], width: int) -> list[Line]:
+def lines(
+    server: Source[ServerSample], wal: Source[WalSample], report: DatabaseReport | None, width: int
+) -> list[Line]:
     """Return what is known of the server and of its disk, a few lines."""
     found: list[Line] = []
     if server.asked and (server.data is not None or server.error):
         found.extend(_server(server, width))
     if wal.data is not None and wal.data.disk is not None:
         found.extend(hanging(_label("disk"), _disk(wal.data.disk), width, _disk_role(wal.data.disk)))
+    if server.asked and server.data is not None and not server.stale:
+        found.extend(_second_opinion(server.data, report, width))
     return found
 
 
@@ -59,6 +65,33 @@ def _server(server: Source[ServerSample], width: int) -> list[Line]:
     for warning in (*sample.warnings, *([server.error] if server.error else [])):
         found.extend(hanging(line(Span(f"{glyphs.WARN:<{_LABEL}}", Role.WARN)), warning, width, Role.WARN))
     return found
+
+
+def _second_opinion(sample: ServerSample, report: DatabaseReport | None, width: int) -> list[Line]:
+    """Return where the health port says something else than SQL or the disk do, and what else it says."""
+    if sample.opinion.healthy is None:
+        return []
+    found: list[Line] = []
+    for each in contradictions(sample.opinion, sum(table.suspended for table in sample.wal_tables), report):
+        found.extend(hanging(line(Span(f"{glyphs.WARN:<{_LABEL}}", Role.WARN)), each, width, Role.WARN))
+    return [*found, *hanging(_label("health"), " · ".join(_health(sample.opinion)), width, Role.DIM)]
+
+
+def _health(opinion: SecondOpinion) -> Iterator[str]:
+    yield opinion.health
+    if not opinion.metrics:
+        yield "no metrics (server.conf: metrics.enabled=true)"
+        return
+    if opinion.rows_written is not None and opinion.rows_applied is not None:
+        yield f"rows: {figures.short(opinion.rows_written)}/s written, {figures.short(opinion.rows_applied)}/s applied"
+    if opinion.unhandled_errors is not None:
+        yield plural(opinion.unhandled_errors, "unhandled error")
+    if opinion.failed_queries is not None:
+        yield plural(opinion.failed_queries, "failed query", "failed queries")
+    if opinion.resident is not None:
+        yield f"memory {figures.size(opinion.resident)}"
+    if opinion.heap_used is not None and opinion.heap_limit is not None:
+        yield f"heap {figures.size(opinion.heap_used)} of {figures.size(opinion.heap_limit)}"
 
 
 def _set_to(known: Mapping[str, str]) -> list[str]:

@@ -70,7 +70,7 @@ def build(view: TablesView, room: Room) -> Content:
     names = min(max((cell_len(table.table) for table in tables), default=0), 34 if room.open else 24)
     if room.open:
         blocks = [_open(table, view.wal.data, names, room.width) for table in tables]
-        about = server.lines(view.server, view.wal, room.width)
+        about = server.lines(view.server, view.wal, report, room.width)
         lines = _shared([*blocks, about] if about else blocks, room.height - bool(source.error))
     else:
         lines = [row for table in tables for row in _brief(table, names, room.width)]

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 from console.commands.init import init
 from console.errors import WalmedicError
-from console.probes.checkup import Level, checkup
+from console.probes.checks import Level
+from console.probes.checkup import checkup
 from console.probes.discovery import discover
 from console.services.supervisor import SupervisorControl
 from console.settings import Role, Settings, load

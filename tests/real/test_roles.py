@@ -15,7 +15,8 @@ import pytest
 from console.diagnosis import server_sql
 from console.diagnosis.server_facts import ServerFacts, read_server_facts
 from console.diagnosis.server_sql import NoAnswer, server_of
-from console.probes.checkup import Level, checkup
+from console.probes.checks import Level
+from console.probes.checkup import checkup
 from console.probes.sample import Status
 from console.probes.scheduler import read_once
 from console.probes.server import ServerProbe

@@ -28,6 +28,7 @@ from console.probes.sample import (
     CrashesSample,
     JournalLine,
     JournalSample,
+    SecondOpinion,
     ServerSample,
     ServicesSample,
     StreamEntry,
@@ -92,7 +93,15 @@ def views(words: Iterator[str]) -> Iterator[tuple[Builder, Any]]:
     found = TableReport(
         word(), word(), True, Verdict.BROKEN, None, False, 1, 2, 3, 4, 5, findings, NextStep(word(), word())
     )
-    server = ServerSample(word(), False, 0.1, (), (("cairo.commit.mode", word()),), warnings=(word(),))
+    server = ServerSample(
+        word(),
+        False,
+        0.1,
+        (),
+        (("cairo.commit.mode", word()),),
+        warnings=(word(),),
+        opinion=SecondOpinion(word(), True),
+    )
     report = DatabaseReport(Path("/srv/db"), (found,), findings, (word(),), 1.0)
     yield tables.build, tables.TablesView(source(report), None, source(WalSample((), None)), source(server))
     hop = Hop(Role.WRITER, word(), HopState.STUCK, word())

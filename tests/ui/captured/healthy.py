@@ -8,6 +8,7 @@ from console.probes.sample import (
     BacklogSample,
     CrashesSample,
     JournalSample,
+    SecondOpinion,
     ServerSample,
     ServerTable,
     ServicesSample,
@@ -29,6 +30,19 @@ HEALTHY_SERVER = ServerSample(
     ours=True,
     warnings=(
         "cairo.commit.mode is nosync: commits are not flushed, so a power loss can take rows that were acknowledged",
+    ),
+    opinion=SecondOpinion(
+        health="Status: Healthy",
+        healthy=True,
+        metrics=True,
+        suspended=0,
+        unhandled_errors=0,
+        failed_queries=0,
+        rows_written=412.0,
+        rows_applied=408.5,
+        resident=372_981_760,
+        heap_used=108_199_256,
+        heap_limit=477_626_368,
     ),
 )
 HEALTHY_TABLES = DatabaseReport(

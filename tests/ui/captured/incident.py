@@ -10,6 +10,7 @@ from console.probes.sample import (
     CrashCause,
     CrashesSample,
     JournalSample,
+    SecondOpinion,
     ServerSample,
     ServicesSample,
     StreamSample,
@@ -27,6 +28,19 @@ INCIDENT_SERVER = ServerSample(
     ours=True,
     warnings=(
         "cairo.commit.mode is nosync: commits are not flushed, so a power loss can take rows that were acknowledged",
+    ),
+    opinion=SecondOpinion(
+        health="Status: Healthy",
+        healthy=True,
+        metrics=True,
+        suspended=2,
+        unhandled_errors=0,
+        failed_queries=38,
+        rows_written=0.0,
+        rows_applied=0.0,
+        resident=372_981_760,
+        heap_used=108_199_256,
+        heap_limit=477_626_368,
     ),
 )
 INCIDENT_TABLES = DatabaseReport(
