@@ -15,6 +15,8 @@ _SEQUENCE = re.compile("(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\\][^\x07\x1b]*(?:
 
 def clean(text: str) -> str:
     """Return `text` without control characters and escape sequences; newlines and tabs stay."""
+    if text.isascii() and text.isprintable():
+        return text
     return _UNSAFE.sub("", _SEQUENCE.sub("", text))
 
 

@@ -6,6 +6,7 @@ the kernel's list of mappings. Only what says where the crash was is taken; secr
 """
 
 import datetime
+import errno
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -51,6 +52,8 @@ _MAPPING = re.compile(
 _LIBRARIES = b"Dynamic libraries:"
 _SEQUENCER = b"/txn_seq"
 _END = b"END."
+_BLANK = b"\0\r\n\t "
+_MONTHS: Final = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
 
 # Zone abbreviations as the JVM's strftime prints them; an unknown one makes the time unknown, never wrong by hours.
 _ZONES: Final = {
@@ -132,17 +135,26 @@ def read(path: Path, *, every_mapping: bool = False) -> CrashLog:
     Mappings of sequencer files only, unless `every_mapping`: there may be thousands of columns, and logs.
     """
     try:
-        # The folder may be reached through links (it is the operator's word); the log itself may be none.
-        with DbFile(path.parent.resolve() / path.name) as file:
+        with _opened(path) as file:
             data = file.read(0, MOST_BYTES)
             return parse(data, path, file.stamp.mtime_ns / 1e9, every_mapping=every_mapping)
     except OSError as error:
         return CrashLog(path, 0.0, problems=(problem_of(error, path),))
 
 
+def _opened(path: Path) -> DbFile:
+    """Open a log. Its folder may be reached through links (it is the operator's word); the log itself may be none."""
+    try:
+        return DbFile(path)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+    return DbFile(path.parent.resolve() / path.name)
+
+
 def parse(data: bytes, path: Path, modified: float = 0.0, *, every_mapping: bool = False) -> CrashLog:
     """Return what the bytes of a log say; `path` and `modified` (epoch seconds) are only noted. See `read`."""
-    if not data.strip(b"\0\r\n\t "):
+    if not data[:_TOP].strip(_BLANK) and not data.strip(_BLANK):
         what = "it is empty" if not data else "it holds nothing but zeros and blanks"
         return CrashLog(path, modified, problems=(Problem(ProblemKind.SHORT, what, path, 0),))
     head = data[:_HEAD]
@@ -157,10 +169,10 @@ def parse(data: bytes, path: Path, modified: float = 0.0, *, every_mapping: bool
     registers = _registers(data, siginfo.end() if siginfo else 0)
     if signal is not None and siginfo is None:
         problems.append(Problem(ProblemKind.SHORT, "it ends before the fault address", path, len(data)))
-    libraries = data.find(_LIBRARIES, siginfo.end() if siginfo else 0)
+    libraries = data.rfind(_LIBRARIES, siginfo.end() if siginfo else 0)  # from the end, which is nearer
     if libraries < 0:
         problems.append(Problem(ProblemKind.SHORT, "it ends before the list of mapped files", path, len(data)))
-    elif len(data) < MOST_BYTES and not data.rstrip().endswith(_END):
+    elif len(data) < MOST_BYTES and not data[-_TOP:].rstrip().endswith(_END):
         problems.append(Problem(ProblemKind.SHORT, "it is cut: it has no end mark", path, len(data)))
     mappings: tuple[MappedFile, ...] = ()
     if libraries >= 0:
@@ -240,14 +252,15 @@ def _time(head: bytes) -> tuple[float | None, float | None]:
         return None, None
     elapsed = float(found[3]) if found[3].count(b".") <= 1 and found[3] != b"." else None
     hours = _ZONES.get(_text(found[2] or b"").upper())
-    try:
-        moment = datetime.datetime.strptime(_text(found[1]), "%a %b %d %H:%M:%S %Y")  # noqa: DTZ007
-    except ValueError:
-        return None, elapsed
-    if hours is None:
+    month, day, hour, minute, second, year = found[1][4:7], *map(int, re.findall(rb"\d+", found[1][8:]))
+    if hours is None or month not in _MONTHS:
         return None, elapsed
     zone = datetime.timezone(datetime.timedelta(hours=hours))
-    return moment.replace(tzinfo=zone).timestamp(), elapsed
+    try:
+        moment = datetime.datetime(year, _MONTHS.index(month) + 1, day, hour, minute, second, tzinfo=zone)
+    except ValueError:
+        return None, elapsed
+    return moment.timestamp(), elapsed
 
 
 def _sequencer_mappings(data: bytes, start: int) -> tuple[MappedFile, ...]:

@@ -39,6 +39,13 @@ def test_a_zone_that_is_not_known_leaves_the_file_s_own_time(tmp_path: Path) -> 
     assert log.time == pytest.approx(path.stat().st_mtime)
 
 
+@pytest.mark.parametrize("wrong", ["Sun Feb 31 21:27:03 2025", "Sun 9v1  9 21:27:03 2025", "Sun Nov  9 25:27:03 2025"])
+def test_a_time_that_no_clock_shows_is_none(wrong: str) -> None:
+    log = hs_err.parse(TEXT.replace("Sun Nov  9 21:27:03 2025", wrong).encode(), Path("x"), 5.0)
+    assert (log.at, log.time) == (None, 5.0)
+    assert log.elapsed == pytest.approx(1.959252)
+
+
 def test_every_mapping_only_where_it_is_asked_for() -> None:
     column = Mapped("/data/hot/db/t~1/2025-01-01/price.d", BASE + 0x10000, 4096)
     data = crash_text((Mapped(LOG, BASE, 4096), column), fault=1, rdx=1).encode()
@@ -67,6 +74,14 @@ def test_what_is_no_crash_log_is_a_problem(tmp_path: Path, data: bytes) -> None:
     log = hs_err.read(path)
     assert not log.is_crash
     assert len(log.problems) == 1
+
+
+def test_a_folder_reached_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    path = write_log(tmp_path / "real", TEXT)
+    (tmp_path / "link").symlink_to("real")
+    log = hs_err.read(tmp_path / "link" / path.name)
+    assert (log.path, log.pid, log.problems) == (tmp_path / "link" / path.name, 4711, ())
 
 
 def test_a_log_that_is_gone_or_a_link(tmp_path: Path) -> None:
