@@ -156,6 +156,11 @@ _BACKENDS = {"systemd", "systemd-user", "supervisor", "none"}
 _NOT_SET = {"file", "bare", "sources"}
 
 
+def is_unit_name(name: str) -> bool:
+    """Return whether a service of this name can be set: no path, no option, nothing that a terminal obeys."""
+    return _UNIT_NAME.fullmatch(name) is not None
+
+
 def is_secret(key: str) -> bool:
     """Return whether the setting `key` (dotted) must never be shown."""
     return key in _SECRETS
@@ -228,7 +233,7 @@ def _merge(base: S, values: Mapping[str, Any], where: str, sources: dict[str, st
         elif name == "units":
             changed[name] = _entries(key, value, Unit, where)
             for unit in changed[name]:
-                if not _UNIT_NAME.fullmatch(unit.name):
+                if not is_unit_name(unit.name):
                     raise SettingsError(
                         f"{where}: {unit.name!a} is no name of a unit: letters, digits and any of :_.@\\- only"
                     )

@@ -78,7 +78,10 @@ def _lines(settings: Settings) -> Iterator[str]:
         yield _pair("group", stream.group)
         if stream.table:
             yield _pair("table", stream.table)
-        yield "# max_length = 0  # the feed's MAXLEN, where it has one: then it is told when unread entries go"
+        if stream.max_length:
+            yield _pair("max_length", stream.max_length, settings, f"redis.streams.{stream.name}.max_length")
+        else:
+            yield "# max_length = 0  # the feed's MAXLEN, where it has one: then it is told when unread entries go"
     yield "\n[services]"
     yield _pair("backend", services.backend, settings, "services.backend")
     if services.socket:

@@ -15,11 +15,20 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from console.errors import WalmedicError
-from console.probes import running
+from console.probes import running, trimming
 from console.probes.running import Manager, Owner, ServerProcess
 from console.questdb.layout import DatabaseRoot
 from console.services.supervisor import SupervisorControl
-from console.settings import QuestDBSettings, RedisSettings, Role, ServicesSettings, Settings, Stream, Unit
+from console.settings import (
+    QuestDBSettings,
+    RedisSettings,
+    Role,
+    ServicesSettings,
+    Settings,
+    Stream,
+    Unit,
+    is_unit_name,
+)  # fmt: skip
 from console.text import clean_line
 
 _KEYS = 20_000  # looked at in Redis for streams
@@ -146,7 +155,7 @@ def _queue(
     tables = {table.name for table in database.tables()}
     try:
         with _client(found) as client:
-            streams = tuple(_streams(client, tables, doubts))
+            streams = _trimmed(client, tuple(_streams(client, tables, doubts)), sources, doubts)
     except (RedisError, OSError) as error:
         doubts.append(f"Redis on port {port} does not let itself be asked ({clean_line(str(error), 120)})")
         return pid, found
@@ -171,6 +180,21 @@ def _streams(client: "redis.Redis", tables: set[str], doubts: list[str]) -> Iter
             doubts.append(f"{len(groups)} groups read {clean_line(str(name))}: {clean_line(groups[0])} was taken")
         table = next((each for each in (str(name), str(name).removesuffix("_stream")) if each in tables), "")
         yield Stream(str(name), groups[0], table)
+
+
+def _trimmed(
+    client: "redis.Redis", streams: tuple[Stream, ...], sources: dict[str, str], doubts: list[str]
+) -> tuple[Stream, ...]:
+    """Return the streams, each with the length that it is trimmed at where that was seen."""
+    found = trimming.watch(client, [stream.name for stream in streams])
+    for name, seen in found.items():
+        if seen.length:
+            sources[f"redis.streams.{name}.max_length"] = seen.said
+        else:
+            doubts.append(f"max_length of {clean_line(name)} is not known: {seen.said}")
+    return tuple(
+        replace(stream, max_length=found[stream.name].length) if stream.name in found else stream for stream in streams
+    )
 
 
 def _services(
@@ -201,6 +225,8 @@ def _services(
     sources["services.units"] = "the processes that serve, add and read, seen at work"
     if owner.manager.socket:
         sources["services.socket"] = "supervisord's own configuration"
+    for name in [name for name in roles if not is_unit_name(name)]:
+        doubts.append(f"the {roles.pop(name)} runs as {name!a}, which is no name for settings: rename it there")
     ordered = sorted(roles.items(), key=lambda item: (list(Role).index(item[1]), item[0]))
     units = tuple(Unit(name, role) for name, role in ordered)
     return ServicesSettings(owner.manager.backend, owner.manager.socket, units)

@@ -1,5 +1,6 @@
 """A real supervisord for tests, in a folder of its own."""
 
+import socket
 import subprocess
 import sys
 import time
@@ -29,7 +30,7 @@ class Supervisord:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it and wait for its socket."""
+        """Start it and wait until it answers."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.folder / "s.conf")],
             cwd=self.folder,
@@ -37,10 +38,19 @@ class Supervisord:
             stderr=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + 15
-        while not self.socket.exists():
+        while not self._listens():
             assert self._process.poll() is None, "supervisord ended"
             assert time.monotonic() < deadline, "supervisord did not start"
             time.sleep(0.05)
+
+    def _listens(self) -> bool:
+        """Return whether its socket takes connections; the file is there a moment earlier."""
+        with socket.socket(socket.AF_UNIX) as client:
+            try:
+                client.connect(str(self.socket))
+            except OSError:
+                return False
+        return True
 
     def stop(self) -> None:
         """Stop it with all its programs."""

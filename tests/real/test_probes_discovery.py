@@ -3,20 +3,23 @@
 import os
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from console.commands.init import init
+from console.commands.init import init, render
 from console.errors import WalmedicError
 from console.probes.checks import Level
 from console.probes.checkup import checkup
-from console.probes.discovery import discover
+from console.probes.discovery import _services, discover
+from console.probes.running import ServerProcess, owner_of
 from console.services.supervisor import SupervisorControl
-from console.settings import Role, Settings, load
+from console.settings import RedisSettings, Role, Settings, load
 from console.station.build import Scenario, station
+from tests.real.supervisord import Supervisord
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +48,7 @@ def test_the_station_is_found_as_its_builder_described_it(running: Settings) -> 
     assert {(s.name, s.group, s.table) for s in found.redis.streams} == {
         (s.name, s.group, s.table) for s in running.redis.streams
     }
+    assert all(s.max_length == 0 for s in found.redis.streams)  # what was never trimmed shows no MAXLEN
     assert (found.services.backend, found.services.socket) == (running.services.backend, running.services.socket)
     assert set(found.services.units) == set(running.services.units)
     assert all(found.sources[key] for key in ("questdb.db_root", "questdb.pg_port", "redis.port", "services.units"))
@@ -102,3 +106,29 @@ def test_a_directory_without_a_server_gives_what_its_configuration_says(tmp_path
     assert any("no server that this user may see runs on it" in doubt for doubt in found.doubts)
     with pytest.raises(WalmedicError):
         discover(str(tmp_path / "nothing"))
+
+
+def test_a_name_that_settings_refuse_is_not_written(tmp_path: Path) -> None:
+    """supervisord itself refuses a space in a name, and takes what systemd does not: `init` leaves that out."""
+    supervised = Supervisord(tmp_path, "[program:my+fééd]\ncommand=sleep 1000\n")
+    supervised.start()
+    try:
+        control = SupervisorControl(str(supervised.socket))
+        deadline = time.monotonic() + 15
+        while not (pids := control.names_by_pid()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        ((pid, name),) = pids.items()
+        owner = owner_of(pid)
+        assert owner is not None
+        assert (owner.unit, name) == ("my+fééd", "my+fééd")
+        server = ServerProcess(pid, tmp_path, "java", "questdb.jar", frozenset())
+        doubts: list[str] = []
+        found = _services(server, None, RedisSettings(), owner, "", {}, doubts)
+        assert found.units == ()
+        assert r"the database runs as 'my+f\xe9\xe9d', which is no name for settings: rename it there" in doubts
+        file = tmp_path / "walmedic.toml"
+        file.write_text(render(Settings(services=found)))
+        assert load(file, environment={}).services == found
+    finally:
+        supervised.stop()

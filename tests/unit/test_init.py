@@ -24,7 +24,7 @@ def test_it_is_read_back_as_it_was_meant(
     settings = Settings(
         station=root,
         questdb=QuestDBSettings(db_root=f"/{root}", pg_port=port),
-        redis=RedisSettings(streams=(Stream(stream, group, stream), Stream(group, stream))),
+        redis=RedisSettings(streams=(Stream(stream, group, stream, port), Stream(group, stream))),
         services=ServicesSettings("supervisor", f"/{socket}", (Unit(unit, role),)),
     )
     file: Path = tmp_path_factory.getbasetemp() / "written.toml"
