@@ -23,7 +23,7 @@ from console.questdb.txn_log import (
     as_v2,
 )
 
-_CHUNK: Final = 1 << 14
+_CHUNK: Final = 1 << 15
 LOOK_AHEAD: Final = 200
 """Transactions whose events the server loads before it applies the first (cairo.wal.apply.look.ahead.txn.count)."""
 MAX_PENDING: Final = 4_000_000

@@ -14,6 +14,8 @@ _MAX_WALS: Final = 1 << 20
 _STATE: Final = np.dtype([("wal_id", "<i4"), ("place", "<i8"), ("breaks", "<i8")])
 _PLACE_OFFSET: Final = 12
 _NEXT: Final = 1 << 32
+_FEW: Final = 6
+"""Wals that are picked out one by one; with more, sorting costs less."""
 
 WAL_REFERENCE: Final = np.dtype([("wal_id", "<i4"), ("segment_id", "<i4"), ("segment_txn", "<i4")])
 """A reference to a segment transaction."""
@@ -54,6 +56,9 @@ class WalOrder:
         """
         if not len(wal):
             return
+        if isinstance(breaks, int) and int(wal.max()) - int(wal.min()) < _FEW:
+            self._feed_few(first, at, wal, place, breaks)
+            return
         order, starts = _group(wal)
         ids = wal[starts] if order is None else wal[order[starts]]
         if order is not None:
@@ -76,6 +81,39 @@ class WalOrder:
         state["breaks"] = breaks if isinstance(breaks, int) else breaks[ends]
         self._keep(state)
 
+    def _feed_few(
+        self, first: int, at: NDArray[np.int64] | None, wal: NDArray[np.int32], place: NDArray[np.int64], breaks: int
+    ) -> None:
+        """Take references to few wals, which a log has at a time: picking out each wal's costs less than sorting."""
+        low, high = int(wal.min()), int(wal.max())
+        keys = wal.astype(np.uint8)  # so few of them differ in their lowest byte too
+        state, odd = [], []
+        for each in range(low, high + 1):
+            of_it = None if low == high else keys == (each & 0xFF)
+            mine = place if of_it is None else place.compress(of_it)
+            if not len(mine):
+                continue
+            last, then = self._last(each)
+            unusual = np.flatnonzero(mine[1:] - mine[:-1] != _NEXT) + 1
+            if int(mine[0]) - last != _NEXT:
+                unusual = np.concatenate([[0], unusual])
+            if len(unusual):
+                before = np.where(unusual > 0, mine[unusual - 1], last)
+                where = unusual if of_it is None else np.flatnonzero(of_it)[unusual]
+                odd.append((where, mine[unusual], before, (unusual > 0) | (then == breaks)))
+            state.append((each, int(mine[-1]), breaks))
+        if odd:
+            where, now, before, certain = (np.concatenate(column) for column in zip(*odd, strict=True))
+            self._judge(first, where if at is None else at[where], now, before, certain)
+        self._keep(np.array(state, _STATE))
+
+    def _last(self, wal: int) -> tuple[int, int]:
+        """Return place and breaks of the last reference to a wal."""
+        at = int(self._wals["wal_id"].searchsorted(wal))
+        if at == len(self._wals) or self._wals["wal_id"][at] != wal:
+            return -1, self._unseen
+        return int(self._wals["place"][at]), int(self._wals["breaks"][at])
+
     def _judge(
         self,
         first: int,
@@ -88,6 +126,8 @@ class WalOrder:
         segment, txn = segment_of(place), txn_of(place)
         last_segment, last_txn = segment_of(before), txn_of(before)
         same, newer = segment == last_segment, segment > last_segment
+        if (newer & (txn == 0)).all():
+            return  # each begins its wal's next segment
         for collector, mask in (
             (self.repeated, same & (txn == last_txn)),
             (self.order, (same & (txn < last_txn)) | (segment < last_segment)),
@@ -106,6 +146,9 @@ class WalOrder:
         return carried
 
     def _keep(self, state: NDArray[np.void]) -> None:
+        if np.array_equal(state["wal_id"], self._wals["wal_id"]):
+            self._wals = state
+            return
         at = np.searchsorted(self._wals["wal_id"], state["wal_id"])
         known = at < len(self._wals)
         known[known] = self._wals["wal_id"][at[known]] == state["wal_id"][known]
