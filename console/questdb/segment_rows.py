@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from console.questdb.column_files import TIMESTAMP_ROW, column_path
-from console.questdb.column_types import ColumnTag, is_variable, value_dtype
+from console.questdb.column_types import ColumnTag, is_variable, tag_of, value_dtype
 from console.questdb.column_versions import read_column_versions
 from console.questdb.reading import DamageError, DbFile, Problem, problem_of
 from console.questdb.row_values import FixedValues, Numbers, Values, fixed_values, joined, nulls
@@ -97,7 +97,7 @@ class SegmentRows:
         else:
             self._diffs = diffs
         for column in self.columns:
-            if column.type_code == ColumnTag.SYMBOL:
+            if tag_of(column.type_code) is ColumnTag.SYMBOL:
                 self._dictionaries[column.index] = self._dictionary(column)
         return self
 
@@ -145,7 +145,7 @@ class SegmentRows:
         data = self._files.get((column.index, "d"))
         if data is None:
             return nulls(column.type_code, end - first)
-        if column.type_code == ColumnTag.SYMBOL:
+        if tag_of(column.type_code) is ColumnTag.SYMBOL:
             return self._symbols(column, first, end)
         if not is_variable(column.type_code):
             return self._fixed(column, first, end)
