@@ -11,7 +11,7 @@ from typing import Any
 import redis
 
 from console.errors import WalmedicError
-from console.services.stream_lag import StreamLag, counted, stream_lag
+from console.services.stream_lag import StreamLag, counted, order_of, stream_lag
 from console.settings import RedisSettings, Stream
 from console.text import clean_line
 
@@ -28,6 +28,7 @@ class Waiting:
     """What waits in one stream for one group; `lag` is a lower bound unless `exact`, `newest` is in epoch seconds.
 
     `trimmed` counts entries that went before the group read them, over its whole life; None where that is not known.
+    `last_id` is the newest entry's.
     """
 
     stream: str
@@ -38,6 +39,7 @@ class Waiting:
     length: int
     newest: float | None
     trimmed: int | None = None
+    last_id: str = "0-0"
 
     @property
     def total(self) -> int:
@@ -78,7 +80,52 @@ class Queue:
         return Waiting(
             stream.name, stream.table, lag.least, lag.exact, int(group["pending"]), int(info["length"]),
             int(newest) / 1000 if newest.isdigit() and int(newest) else None, lag.trimmed,
+            str(info["last-generated-id"]),
         )  # fmt: skip
+
+    def unread_to(self, stream: Stream, last_id: str) -> int:
+        """Return how many entries up to `last_id` the group has not acknowledged, a page at most; 0 for none."""
+        try:
+            groups: Iterable[dict[str, Any]] = self._redis.xinfo_groups(stream.name)
+            delivered = next((str(g["last-delivered-id"]) for g in groups if g["name"] == stream.group), "0-0")
+            pending: list[Any] = self._redis.xpending_range(stream.name, stream.group, "-", last_id, _PAGE)
+            behind = order_of(delivered) < order_of(last_id)
+            unread: list[Any] = (
+                (self._redis.xrange(stream.name, f"({delivered}", last_id, _PAGE) or []) if behind else []
+            )
+        except (redis.RedisError, OSError) as error:
+            raise QueueError(f"Redis does not answer ({clean_line(str(error), 200)})") from error
+        return len(pending) + len(unread)
+
+    def pending_span(self, stream: Stream) -> tuple[float, float] | None:
+        """Return when the oldest and the newest entry were added that are delivered and not acknowledged."""
+        try:
+            said: dict[str, Any] = self._redis.xpending(stream.name, stream.group)
+        except (redis.RedisError, OSError) as error:
+            raise QueueError(f"Redis does not answer ({clean_line(str(error), 200)})") from error
+        if not said.get("pending"):
+            return None
+        return order_of(str(said["min"]))[0] / 1000, order_of(str(said["max"]))[0] / 1000
+
+    def rate(self, name: str, window: float, most: int) -> float:
+        """Return the entries that come in per second, over the last `window` seconds or `most` entries."""
+        seconds, micros = self._redis.time()
+        now = float(seconds) + float(micros) / 1e6
+        since = int((now - window) * 1000)
+        found: list[Any] = self._redis.xrevrange(name, "+", str(since), most) or []
+        if not found:
+            return 0.0
+        oldest = order_of(str(found[-1][0]))[0] / 1000
+        return len(found) / max(1.0, now - oldest if len(found) == most else window)
+
+    def bytes_of(self, name: str) -> int:
+        """Return the memory that a stream takes, in bytes."""
+        return int(self._redis.memory_usage(name) or 0)
+
+    def information(self) -> dict[str, Any]:
+        """Return what INFO says."""
+        found: dict[str, Any] = self._redis.info()
+        return found
 
     def _lag(self, name: str, info: dict[str, Any], group: dict[str, Any]) -> StreamLag:
         first, reported = info.get("first-entry"), group.get("lag")

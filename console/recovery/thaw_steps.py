@@ -3,7 +3,11 @@
 import contextlib
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
+from console.errors import WalmedicError
+from console.questdb.table_metadata import TableMetadata, read_table_metadata
+from console.recovery.doubles import Doubles, counted
 from console.recovery.model import Claim, Stage
 from console.recovery.queue import Queue, Waiting
 from console.recovery.server_sql import Server, SqlError, literal, quoted
@@ -18,6 +22,9 @@ _NEAR = 3.0  # the backlog counts as drained where it holds no more than these s
 _FRESH = 15.0  # seconds that the newest row may be behind the newest entry of its stream
 
 
+TWICE = "rows there twice before"
+
+
 class StartWriter:
     """Start the writer. Reversed: stop it."""
 
@@ -25,11 +32,19 @@ class StartWriter:
     repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
-        """Note where the tables stand, then start."""
+        """Note where the tables stand and what waits, then start."""
+        if run.recall("waited") is None:
+            with contextlib.closing(Queue(run.settings.redis)) as queue:
+                run.remember("waited", {each.stream: [each.last_id, each.total] for each in queue.waiting()})
         if run.recall("before") is None:
             run.remember(
                 "before", {table: _sequencer_txn(Server(run.settings.questdb), table) for table in _tables(run)}
             )
+        if run.recall(TWICE) is None:
+            stages = [each for each in run.plan.stages if each.step == CountDoubles.name]
+            every = [Doubles.from_json(said) for each in stages for said in each.parameters["doubles"]]
+            server = Server(run.settings.questdb)
+            run.remember(TWICE, {each.stream: _counted(run, server, each) for each in every})
         for unit in units_named(run, stage):
             run.progress(f"starting {unit.name}")
             control(run).start(unit.name)
@@ -86,7 +101,7 @@ class WatchBacklog:
                 self._tables_well(run)
                 total = sum(each.total for each in waiting)
                 near = total <= max(10.0, _NEAR * drain.incoming(waiting))
-                if near and all(_fresh(run, each) for each in waiting):
+                if near and not self._unread(run, queue) and all(_fresh(run, each) for each in waiting):
                     break
                 rate = drain.rate(total)
                 left = f", about {total / rate:.0f} s left" if rate > 0 else ""
@@ -95,18 +110,32 @@ class WatchBacklog:
                 )
                 if time.monotonic() - drain.least_at > _STALLED:
                     raise StepError(
-                        f"the backlog of {plural(total, 'entry', 'entries')} has not shrunk for {_STALLED:.0f} s"
+                        f"the backlog of {plural(total, 'entry', 'entries')} has not shrunk for {_STALLED:.0f} s; "
+                        "pending ones that no living consumer takes wait for XAUTOCLAIM"
                     )
                 time.sleep(_PAUSE)
+            waited: dict[str, list[Any]] = run.recall("waited", {})
             for each in waiting:
-                run.claims.append(
-                    Claim(
-                        f"{clean_line(each.stream)}: backlog drained", "near zero", f"{each.total:,} waiting", ok=True
-                    )
-                )
+                name, (_, total) = clean_line(each.stream), waited.get(each.stream, ["", 0])
+                claim = f"{name}: entries of {total:,} that waited at the start, not acknowledged"
+                run.claims.append(Claim(claim, "0", "0", ok=True))
+                now = f"{each.lag:,} unread, {each.pending:,} pending"
+                run.claims.append(Claim(f"{name}: backlog drained", "what came just now", now, ok=True))
+                if (behind := _behind(run, each)) is not None:
+                    claim = f"{clean_line(each.table)}: seconds that its newest row is behind the newest entry"
+                    run.claims.append(Claim(claim, f"below {_FRESH:.0f}", f"{max(0.0, behind):.1f}", ok=True))
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Nothing of its own to take back."""
+
+    def _unread(self, run: RunContext, queue: Queue) -> bool:
+        """Return whether an entry that waited at the start is not acknowledged yet."""
+        waited: dict[str, list[Any]] = run.recall("waited", {})
+        return any(
+            queue.unread_to(stream, str(waited[stream.name][0]))
+            for stream in run.settings.redis.streams
+            if stream.name in waited
+        )
 
     def _first_batches(self, stage: Stage, run: RunContext, queue: Queue) -> None:
         server = Server(run.settings.questdb)
@@ -152,10 +181,47 @@ def _sequencer_txn(server: Server, table: str) -> int:
     return int(row["sequencerTxn"]) if row is not None else 0
 
 
+class CountDoubles:
+    """Count the rows that came twice; what was there twice before does not count."""
+
+    name = "count-doubles"
+    repeat = False
+
+    def perform(self, stage: Stage, run: RunContext) -> None:
+        """Add a claim for each table. A count that takes too long is no error of the thaw."""
+        server = Server(run.settings.questdb)
+        before: dict[str, int | None] = run.recall(TWICE, {})
+        for said in stage.parameters["doubles"]:
+            doubles = Doubles.from_json(said)
+            run.progress(f"counting rows of {clean_line(doubles.table)} that came twice")
+            now, then = _counted(run, server, doubles), before.get(doubles.stream)
+            found = "not counted" if now is None or then is None else f"{max(0, now - then):,}"
+            claim = f"{clean_line(doubles.table)}: rows that came twice"
+            run.claims.append(Claim(claim, f"at most {doubles.most:,}", found, ok=True))
+
+    def reverse(self, stage: Stage, run: RunContext) -> None:
+        """Nothing was changed."""
+
+
+def _counted(run: RunContext, server: Server, doubles: Doubles) -> int | None:
+    try:
+        table = run.database.table(doubles.table)
+        metadata = read_table_metadata(table.path)
+        return counted(server, metadata, table.raw_name, doubles) if isinstance(metadata, TableMetadata) else None
+    except WalmedicError:
+        return None
+
+
 def _fresh(run: RunContext, waiting: Waiting) -> bool:
     """Return whether the newest row of the stream's table is about as new as the stream's newest entry."""
+    behind = _behind(run, waiting)
+    return waiting.total == 0 if not waiting.table or waiting.newest is None else behind is not None and behind < _FRESH
+
+
+def _behind(run: RunContext, waiting: Waiting) -> float | None:
+    """Return by how many seconds the newest row is behind the newest entry, None where that cannot be told."""
     if not waiting.table or waiting.newest is None:
-        return waiting.total == 0
+        return None
     server = Server(run.settings.questdb)
     try:
         named = literal(waiting.table)
@@ -163,12 +229,13 @@ def _fresh(run: RunContext, waiting: Waiting) -> bool:
         at = quoted(str(columns[0]["column"]))
         found = server.rows(f"SELECT cast(max({at}) AS long) AS newest FROM {quoted(waiting.table)}")[0]["newest"]  # noqa: S608
     except (SqlError, IndexError, KeyError):
-        return False
+        return None
     if found is None:
-        return False
+        return None
     per_second = 1_000_000_000 if found > 10**17 else 1_000_000
-    return bool(waiting.newest - found / per_second < _FRESH)
+    return waiting.newest - float(found) / per_second
 
 
 register(StartWriter())
 register(WatchBacklog())
+register(CountDoubles())

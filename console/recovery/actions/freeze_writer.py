@@ -1,5 +1,8 @@
 """freeze-writer: stop what writes to the database; the feeds run on, so that the queue keeps the market data."""
 
+from collections.abc import Iterator
+
+from console.recovery.headroom import Headroom, headroom_of
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Requirement, Stage
 from console.recovery.plans import make_plan
 from console.recovery.registry import PlanContext
@@ -25,6 +28,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     samples = context.services.states(units) if context.services is not None else ()
     running = [s.name for s in samples if not s.stopped]
     feeds = ", ".join(context.settings.services.named(Role.FEED))
+    room = headroom_of(context.settings.redis) if running else Headroom(None, "the writer is down already")
     services = context.services
     stages = (
         Stage(
@@ -39,7 +43,11 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         SPEC,
         station=context.settings.station_name,
         table=None,
-        why=f"A writer that retries against a broken table only adds load; {feeds or 'the feeds'} keep running.",
+        why=(
+            "Stops the writer and not the collectors: no exchange sends again what a collector misses, and the queue "
+            f"keeps what the writer does not take ({feeds or 'the feeds'} keep running). A writer that retries against "
+            f"a broken table only adds load. How long that can go on Redis decides: {room.said}."
+        ),
         stages=stages if running else (),
         facts=(),
         requirements=(
@@ -48,9 +56,19 @@ def plan(context: PlanContext, table: str | None) -> Plan:
                 bool(units),
                 ", ".join(f"{s.name} is {s.state}" for s in samples) or "none",
             ),
+            Requirement("the queue has room for ten minutes or more", not room.short, room.said),
         ),
-        warnings=("the queue grows until thaw-writer: watch its memory",) if running else (),
+        warnings=tuple(_warnings(room, feeds)) if running else (),
     )
+
+
+def _warnings(room: Headroom, feeds: str) -> Iterator[str]:
+    yield "the queue grows until thaw-writer: watch its memory, and set no new MAXLEN"
+    if room.short:
+        yield (
+            f"{room.said}: raise maxmemory or the feeds' MAXLEN now; stop {feeds or 'the feeds'} only when the room is "
+            "nearly gone, since what they miss is lost for good"
+        )
 
 
 def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:

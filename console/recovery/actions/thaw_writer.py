@@ -1,14 +1,19 @@
 """thaw-writer: start the batch writer, see its first batch applied in each table, watch the backlog drain."""
 
+import contextlib
+from collections.abc import Iterator
+
 from console.errors import WalmedicError
 from console.recovery import thaw_steps  # noqa: F401 - registers the steps
+from console.recovery.doubles import Doubles, doubles_of
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Refusal, Requirement, Stage
 from console.recovery.plans import make_plan
+from console.recovery.queue import Queue
 from console.recovery.registry import PlanContext
 from console.recovery.server_sql import Server, SqlError
 from console.recovery.steps import RunContext
 from console.services.model import UnitState
-from console.settings import Role
+from console.settings import Role, Stream
 from console.text import clean_line
 
 SPEC = ActionSpec(
@@ -33,6 +38,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     down = [s.name for s in samples if s.state is not UnitState.UP]
     streams = context.settings.redis.streams
     services = context.services
+    doubles, unknown = _doubles(context) if down else ((), "")
     stages = (
         Stage(
             "thaw",
@@ -42,6 +48,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
             tuple(Change("command", services.command_line("start", name)) for name in down if services is not None),
         ),
         Stage("drain", "see the first batch applied, watch the backlog drain", "watch-backlog", {"units": down}),
+        *((_counting(doubles),) if doubles else ()),
     )
     return make_plan(
         SPEC,
@@ -58,9 +65,40 @@ def plan(context: PlanContext, table: str | None) -> Plan:
             Requirement(
                 "streams are configured", bool(streams), ", ".join(clean_line(s.name) for s in streams) or "none"
             ),
+            *(Requirement("no row comes twice", not each.most, each.said) for each in doubles),
         ),
-        warnings=() if streams else ("no streams are configured: only the start of the writer can be watched",),
+        rows_maybe_twice=sum(each.most for each in doubles),
+        warnings=tuple(_warnings(streams, doubles, unknown)),
     )
+
+
+def _counting(doubles: tuple[Doubles, ...]) -> Stage:
+    said = {"doubles": [each.to_json() for each in doubles]}
+    return Stage("doubles", "count the rows that came twice", "count-doubles", said)
+
+
+def _warnings(streams: tuple[Stream, ...], doubles: tuple[Doubles, ...], unknown: str) -> Iterator[str]:
+    if not streams:
+        yield "no streams are configured: only the start of the writer can be watched"
+    if unknown:
+        yield f"what may come twice is not known: {unknown}"
+    if any(each.most for each in doubles):
+        yield (
+            "a pending entry is sent again whether or not its row is there: what came twice is counted at the end, and "
+            "no row is removed"
+        )
+
+
+def _doubles(context: PlanContext) -> tuple[tuple[Doubles, ...], str]:
+    """Return what may come twice, and why it cannot be told where it cannot."""
+    streams = context.settings.redis.streams
+    if not streams or context.settings.bare:
+        return (), ""
+    try:
+        with contextlib.closing(Queue(context.settings.redis)) as queue:
+            return tuple(doubles_of(context, queue, streams)), ""
+    except WalmedicError as error:
+        return (), str(error)
 
 
 def _refusals(context: PlanContext) -> list[Refusal]:

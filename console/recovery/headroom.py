@@ -1,0 +1,105 @@
+"""How long the queue can take what comes while the writer is frozen: until unread entries go, or memory is full.
+
+Rates come from the entries' own ids, which are the milliseconds at which they were added. Reads only.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psutil
+import redis
+
+from console.recovery.queue import Queue, QueueError, Waiting
+from console.settings import RedisSettings
+from console.text import clean_line, plural
+
+ENOUGH: Final = 600.0
+"""Seconds below which the room is called short."""
+_WINDOW: Final = 60.0  # seconds over which the rate is taken
+_MOST: Final = 5_000  # entries that are looked at for it
+_LOCAL: Final = ("127.0.0.1", "localhost", "::1", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Headroom:
+    """Seconds until the first loss, None where nothing grows or it cannot be told; `said` says which, in words."""
+
+    seconds: float | None
+    said: str
+
+    @property
+    def short(self) -> bool:
+        """Whether it is too short to work in peace."""
+        return self.seconds is not None and self.seconds < ENOUGH
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    seconds: float
+    why: str
+
+
+def headroom_of(settings: RedisSettings) -> Headroom:
+    """Return the room that is left at the present rates. A Redis that does not answer is an answer: unknown."""
+    if not settings.streams:
+        return Headroom(None, "no streams are configured, so the room in the queue is not known")
+    queue = Queue(settings)
+    try:
+        waiting = queue.waiting()
+        rates = {each.stream: queue.rate(each.stream, _WINDOW, _MOST) for each in waiting}
+        ends = [*_trims(settings, waiting, rates), *_memory(settings, queue, waiting, rates)]
+    except (QueueError, redis.RedisError, OSError, KeyError, ValueError) as error:
+        return Headroom(None, f"the room in the queue is not known: {clean_line(str(error), 200)}")
+    finally:
+        queue.close()
+    total = sum(rates.values())
+    coming = f"{sum(each.total for each in waiting):,} entries wait, {total:,.1f} come in a second"
+    if not total:
+        return Headroom(None, f"nothing comes in just now, so nothing fills up ({coming})")
+    if not ends:
+        return Headroom(None, f"no stream has a MAXLEN that is known, and no limit of memory ({coming})")
+    first = min(ends, key=lambda end: end.seconds)
+    return Headroom(first.seconds, f"room for about {_span(first.seconds)}: then {first.why} ({coming})")
+
+
+def _trims(settings: RedisSettings, waiting: tuple[Waiting, ...], rates: dict[str, float]) -> Iterator[_End]:
+    lengths = {stream.name: stream.max_length for stream in settings.streams}
+    for each in waiting:
+        most, rate = lengths.get(each.stream, 0), rates[each.stream]
+        if most and rate:
+            why = f"{clean_line(each.stream)} reaches its MAXLEN of {most:,} and loses its oldest unread entries"
+            yield _End(max(0.0, (most - each.total) / rate), why)
+
+
+def _memory(
+    settings: RedisSettings, queue: Queue, waiting: tuple[Waiting, ...], rates: dict[str, float]
+) -> Iterator[_End]:
+    lengths = {stream.name: stream.max_length for stream in settings.streams}
+    growth = sum(
+        rates[each.stream] * queue.bytes_of(each.stream) / each.length
+        for each in waiting
+        if each.length and rates[each.stream] and (not lengths.get(each.stream) or each.length < lengths[each.stream])
+    )
+    if not growth:
+        return
+    info: dict[str, Any] = queue.information()
+    used, limit = int(info["used_memory"]), int(info.get("maxmemory", 0))
+    if limit:
+        policy = clean_line(str(info.get("maxmemory_policy", "")))
+        refuses = policy == "noeviction"
+        what = "refuses what the feeds add" if refuses else f"evicts keys ({policy})"
+        yield _End(max(0.0, (limit - used) / growth), f"Redis has used its maxmemory of {limit >> 20:,} MiB and {what}")
+    elif settings.host in _LOCAL:
+        free = psutil.virtual_memory().available
+        yield _End(
+            free / growth, f"the host's free memory ({free >> 20:,} MiB) is used up: Redis has no limit of its own"
+        )
+
+
+def _span(seconds: float) -> str:
+    if seconds < 120:
+        return plural(int(seconds), "second")
+    if seconds < 600 * 60:
+        return plural(int(seconds // 60), "minute")
+    return plural(int(seconds // 3600), "hour")
