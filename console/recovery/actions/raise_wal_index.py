@@ -1,5 +1,6 @@
-"""raise-wal-index: the next writer gets a WAL id that no directory on disk has."""
+"""raise-wal-index: the next writer gets a WAL id that no directory on disk has, and that no record names."""
 
+from console.diagnosis.table_facts import read_facts
 from console.questdb.layout import TableDirectory
 from console.questdb.wal_index import read_wal_index
 from console.recovery.evidence_index import table_stamp
@@ -15,7 +16,7 @@ SPEC = ActionSpec(
     title="Raise the WAL index",
     danger=Danger.DATA,
     needs_table=True,
-    summary="Writes the highest WAL id on disk into _wal_index.d; below it the next writer overwrites a segment.",
+    summary="Writes the highest WAL id, on disk or in a record, into _wal_index.d; below it a segment is overwritten.",
     undo="The old file is put back, byte for byte, until a server has started on the result.",
     offline=True,
     needs_evidence=True,
@@ -25,12 +26,12 @@ SPEC = ActionSpec(
 def plan(context: PlanContext, table: str | None) -> Plan:
     """Return the plan; refused where there is no sequencer directory, empty where the index is high enough."""
     directory = context.database.table(table or "")
-    highest, index = highest_wal(directory), read_wal_index(directory.sequencer)
+    (highest, named), index = highest_wals(directory), read_wal_index(directory.sequencer)
     facts = (Fact(directory.directory, table_stamp(directory.path)),)
     enough = Requirement(
         "the index is below the highest WAL on disk",
         index.highest is None or index.highest < highest,
-        f"index {'missing' if index.highest is None else index.highest}, highest WAL {highest}",
+        f"index {'missing' if index.highest is None else index.highest}, highest WAL {highest}, in a record {named}",
     )
     refused: tuple[Refusal, ...] = ()
     if not directory.sequencer.is_dir():
@@ -42,7 +43,8 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     stages: tuple[Stage, ...] = ()
     attachments: dict[str, bytes] = {}
     if enough.holds and not refused:
-        spec, attachments = wal_index_spec(highest)
+        value = max(highest, named, index.highest or 0)
+        spec, attachments = wal_index_spec(value)
         path = f"{directory.directory}/txn_seq/_wal_index.d"
         before = "missing" if not index.present else str(index.highest)
         stages = (
@@ -52,8 +54,8 @@ def plan(context: PlanContext, table: str | None) -> Plan:
                 mark_of(facts),
                 spec,
                 existed=index.present,
-                title=f"write {highest} into _wal_index.d",
-                change=Change("overwrite", path, before=before, after=str(highest), size=int(spec["size"])),
+                title=f"write {value} into _wal_index.d",
+                change=Change("overwrite", path, before=before, after=str(value), size=int(spec["size"])),
             ),
         )
     return make_plan(
@@ -71,13 +73,16 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     )
 
 
-def highest_wal(table: TableDirectory) -> int:
-    """Return the highest WAL id that has a directory, 0 where there is none."""
-    return max((wal.id for wal in table.wals()), default=0)
+def highest_wals(table: TableDirectory) -> tuple[int, int]:
+    """Return the highest WAL id that has a directory, and the highest that a valid record names; 0 for none."""
+    facts = read_facts(table)
+    scan = facts.sequencer.scan
+    on_disk = max((wal.id for wal in facts.inventory.wals), default=0)
+    return on_disk, scan.check.highest_wal if scan is not None else 0
 
 
 def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
-    """The index is there and not below the highest WAL."""
+    """The index is there and not below the highest WAL, on disk or in a record."""
     table = run.database.table(plan.directory or "")
-    index, highest = read_wal_index(table.sequencer).highest, highest_wal(table)
+    index, highest = read_wal_index(table.sequencer).highest, max(highest_wals(table))
     return (Claim("the wal index", f">= {highest}", str(index), index is not None and index >= highest),)
