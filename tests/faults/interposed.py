@@ -2,10 +2,15 @@
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+from console.recovery.execution import OnProgress
+from console.recovery.model import Progress
 
 WRITING = (
     "write", "pwrite", "rename", "replace", "mkdir", "unlink", "rmdir", "fsync", "posix_fallocate", "ftruncate",
@@ -82,6 +87,42 @@ def killed_in_child(work: Callable[[], object], at: int, *, done: bool, also: Pl
 
             with interposed(pass_on if done else kill, kill if done else None, also):
                 work()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+
+
+def stage_times(work: Callable[[OnProgress], object]) -> dict[str, float]:
+    """Run `work` and return how many seconds each of its stages took, in order; the last one's end is the run's."""
+    begun: list[tuple[str, float]] = []
+
+    def note(progress: Progress) -> None:
+        if progress.state == "begins":
+            begun.append((progress.stage, time.monotonic()))
+
+    work(note)
+    ends = [*(at for _, at in begun[1:]), time.monotonic()]
+    return {stage: end - at for (stage, at), end in zip(begun, ends, strict=True)}
+
+
+def killed_in_stage(work: Callable[[OnProgress], object], stage: str, seconds: float) -> bool:
+    """Run `work` in a child process that is killed so many seconds after the stage began, whatever it does then.
+
+    Return whether it was killed; a child that ended by itself was faster.
+    """
+    child = os.fork()
+    if child == 0:
+        try:
+
+            def kill(progress: Progress) -> None:
+                if (progress.stage, progress.state) != (stage, "begins"):
+                    return
+                if not seconds:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL)).start()
+
+            work(kill)
         finally:
             os._exit(0)
     _, status = os.waitpid(child, 0)

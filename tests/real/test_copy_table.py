@@ -21,6 +21,7 @@ import pytest
 from console.questdb.layout import DatabaseRoot
 from console.questdb.partition_rows import TableRows
 from console.recovery.engine import Engine
+from console.recovery.execution import OnProgress
 from console.recovery.model import Outcome, Plan, RunResult
 from console.recovery.private_server import PrivateServer, ServerBinary
 from console.recovery.salvage.steps import folder_of
@@ -29,6 +30,7 @@ from console.recovery.server_sql import Server
 from console.recovery.table_copy import ranges
 from console.recovery.table_copy.equality import different
 from console.settings import QuestDBSettings, Settings
+from tests.faults.interposed import killed_in_stage, stage_times
 from tests.real.generated_tables import SERVER, Recipe, applied_txn, build
 
 _KILLS = int(os.environ.get("WALMEDIC_FAULT_KILLS", "5"))
@@ -249,6 +251,43 @@ def test_a_copy_killed_at_any_statement_goes_on_without_doubles(world: World, mo
         assert world.engine.unfinished() == ()
         assert world.names() == names, told
         assert world.rows("killed") == rows
+    assert world.engine.journal.verify() == ()
+
+
+def test_a_copy_killed_in_each_stage_at_any_moment_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At random moments of each stage, by the clock: between statements, while one runs, while rows are compared."""
+    seed = random.randrange(1 << 30)
+    rng = random.Random(seed)
+    monkeypatch.setattr(ranges.stretches, "__defaults__", (12,))
+    rows, names = world.rows("killed"), world.names()
+    original = _partitions(world.engine.database.table("killed").path)
+
+    def work(on_progress: OnProgress) -> RunResult:
+        plan = world.engine.plan("copy-table", "killed")
+        return world.engine.run(plan, plan.confirmation, on_progress)
+
+    times = stage_times(work)
+    assert list(times) == ["salvage", "create", "copy", "compare", "finish", "swap"]
+    for number, (stage, seconds) in enumerate([("", 0.0), *times.items()]):
+        told = f"seed {seed}: {stage} of {seconds:.3f} s"
+        if number:
+            killed_in_stage(work, stage, rng.uniform(0, seconds))
+        cut_off = world.engine.unfinished()
+        if cut_off and rng.random() < 0.5:
+            undo = world.engine.plan_undo(cut_off[0].id)
+            assert undo.refused == (), told
+            assert world.engine.undo(cut_off[0].id, undo.confirmation).outcome is Outcome.DONE, told
+        else:
+            if cut_off:
+                result = work(lambda progress: None)
+                assert (result.entry, result.outcome) == (cut_off[0].id, Outcome.DONE), f"{told}: {result}"
+            assert world.rows("killed") == world.rows("killed_old") == rows, told
+            last = world.engine.journal.entries()[-1].id
+            undo = world.engine.plan_undo(last)
+            assert world.engine.undo(last, undo.confirmation).outcome is Outcome.DONE, told
+        assert world.engine.unfinished() == (), told
+        assert world.names() == names, told
+        assert _partitions(world.engine.database.table("killed").path) == original, told
     assert world.engine.journal.verify() == ()
 
 

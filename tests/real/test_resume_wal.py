@@ -14,12 +14,14 @@ import pytest
 
 from console.questdb.layout import DatabaseRoot
 from console.recovery.engine import Engine
+from console.recovery.execution import OnProgress
 from console.recovery.model import Outcome, Plan, RunResult
 from console.recovery.private_server import PrivateServer, ServerBinary
 from console.recovery.rehearsal.model import RehearsalOutcome
 from console.recovery.rehearsal.rehearsing import rehearse
+from console.recovery.resume_steps import KEPT
 from console.settings import QuestDBSettings, Settings
-from tests.faults.interposed import count, killed_in_child
+from tests.faults.interposed import count, killed_in_child, killed_in_stage, stage_times
 from tests.real.generated_tables import SERVER, Batch, Recipe, applied_txn, build, log_records, wait_until_applied
 from tests.real.plain_recipes import plain
 from tests.real.sequencer_damage import _zero_records as zero_records
@@ -258,6 +260,34 @@ def test_killed_at_any_writing_call_it_is_finished(shown: Shown) -> None:
         assert shown.engine.unfinished() == (), f"seed {seed}: {at} {done}"
         assert shown.server.query(f"SELECT count() FROM {name}") == [(rows,)], f"seed {seed}: {at} {done}"
         assert shown.engine.journal.verify() == ()
+
+
+def test_killed_in_each_stage_at_any_moment_it_is_finished(shown: Shown) -> None:
+    """A killed run may have told the server already: whatever it had done, finished it has skipped the one alone."""
+    seed = random.randrange(1 << 30)
+    rng = random.Random(seed)
+
+    def resume(name: str, on_progress: OnProgress) -> None:
+        plan = shown.engine.plan("resume-wal", name)
+        result = shown.engine.run(plan, plan.confirmation, on_progress)
+        assert result.outcome in (Outcome.DONE, Outcome.NOT_NEEDED), result
+
+    _suspended_live(shown, "timed", zero=True)
+    times = stage_times(partial(resume, "timed"))
+    assert list(times) == ["keep", "resume", "verify"]
+    instants = [*times.items(), *rng.choices(list(times.items()), k=3)]
+    for number, (stage, seconds) in enumerate(instants):
+        name, after = f"moment{number}", rng.uniform(0, seconds)
+        told = f"seed {seed}: {stage} after {after:.4f} of {seconds:.4f} s"
+        rows = _suspended_live(shown, name, zero=True)
+        killed_in_stage(partial(resume, name), stage, after)
+        resume(name, lambda progress: None)
+        assert shown.engine.unfinished() == (), told
+        assert shown.server.query(f"SELECT count() FROM {name}") == [(rows,)], told
+        kept = [entry for entry in shown.engine.journal.entries() if entry.table == name]
+        assert kept, told
+        assert (shown.engine.state.entry(kept[0].id) / KEPT).is_dir(), told  # the segment, for salvage-wal
+        assert shown.engine.journal.verify() == (), told
 
 
 def test_a_skip_is_rehearsed_on_a_clone(shown: Shown, questdb: ServerBinary) -> None:
