@@ -19,6 +19,7 @@ from console.diagnosis.model import Code
 from console.questdb.table_txn import read_table_txn
 from console.recovery.engine import Engine
 from console.recovery.evidence_index import table_stamp
+from console.recovery.execution import OnProgress
 from console.recovery.locks import server_is_down
 from console.recovery.model import Outcome, Plan, RunResult
 from console.recovery.private_server import PrivateServer, ServerBinary
@@ -26,7 +27,7 @@ from console.recovery.rehearsal.model import RehearsalOutcome
 from console.recovery.rehearsal.rehearsing import rehearse
 from console.settings import QuestDBSettings, Settings
 from tests.faults.broken_database import tree_of
-from tests.faults.interposed import count, killed_in_child
+from tests.faults.interposed import count, killed_in_child, killed_in_stage, stage_times
 from tests.real.generated_tables import SERVER, Batch, build, wait_until_applied
 from tests.real.plain_recipes import plain
 
@@ -330,6 +331,54 @@ def test_killed_at_any_writing_call_it_is_finished_or_taken_back(
             assert fresh.tree().keys() == whole.keys(), told
         assert fresh.engine.unfinished() == (), told
         assert fresh.engine.journal.verify() == (), told
+
+
+@pytest.mark.timeout(900)
+def test_killed_in_each_stage_at_any_moment_it_is_finished_or_taken_back(
+    built: Built, questdb: ServerBinary, tmp_path: Path
+) -> None:
+    """Also while the server that walmedic started applies the marker: it dies with the run that started it."""
+    seed = random.randrange(1 << 30)
+    rng = random.Random(seed)
+
+    def work(engine: Engine, on_progress: OnProgress) -> RunResult:
+        plan = engine.plan("convert-table", "removed")
+        return engine.run(plan, plan.confirmation, on_progress)
+
+    first = _fresh(built, tmp_path / "first", questdb)
+    times = stage_times(partial(work, first.engine))
+    whole = first.tree().keys()
+    assert len(times) == 7, times
+    served = rng.choice(("to-plain", "to-wal"))
+    for stage, seconds in times.items():
+        fresh = _fresh(built, tmp_path / stage, questdb)
+        before, evidence = fresh.tree(), tree_of(tmp_path / stage / "state" / "evidence")
+        after = rng.uniform(0, seconds)
+        told = f"seed {seed}: {stage} after {after:.3f} of {seconds:.3f} s"
+        killed = killed_in_stage(partial(work, fresh.engine), stage, after)
+        _until_free(fresh.engine)
+        cut_off = fresh.engine.unfinished()
+        if cut_off and stage != served:
+            back = fresh.engine.plan_undo(cut_off[0].id)
+            assert back.refused == (), told
+            assert fresh.engine.undo(cut_off[0].id, back.confirmation).outcome is Outcome.DONE, told
+            assert fresh.tree() == before, told
+        else:
+            plan = fresh.engine.plan("convert-table", "removed")
+            assert plan.refused == (), (told, plan.refused)
+            result = fresh.engine.run(plan, plan.confirmation)
+            assert result.outcome in (Outcome.DONE, Outcome.NOT_NEEDED), (told, result)
+            assert not killed or not cut_off or result.entry == cut_off[0].id, told
+            assert fresh.tree().keys() == whole, told
+        assert fresh.engine.unfinished() == (), told
+        assert fresh.engine.journal.verify() == (), told
+        assert tree_of(tmp_path / stage / "state" / "evidence") == evidence, told
+        if stage == served:
+            with PrivateServer(fresh.batch.root, questdb, settings=SERVER) as server:
+                assert _rows(server, "removed") == built.applied["removed"], told
+                server.query("INSERT INTO removed (ts, px) VALUES ('2030-01-01', 1)")
+                _until(server, "SELECT count() FROM removed WHERE ts >= '2030'", [(1,)])
+        shutil.rmtree(tmp_path / stage)
 
 
 def _until_free(engine: Engine) -> None:
