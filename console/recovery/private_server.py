@@ -1,7 +1,8 @@
 """A QuestDB of our own, on loopback and free ports, never to be mistaken for the station's.
 
 Used by rehearsals (on a clone), by the demo station's preparation and by the tests. It takes nothing from the
-environment that could point elsewhere (`QDB_*`), and proves that the sockets it talks to belong to its own process.
+environment that could point elsewhere (`QDB_*`) or is secret, and proves that the sockets it talks to belong to its own
+process.
 """
 
 import contextlib
@@ -32,6 +33,8 @@ _TIED = (
     "ctypes.CDLL(None).prctl(1, 9)\n"
     "os.getppid() == parent and os.execv(sys.argv[4], sys.argv[4:])\n"
 )
+NOT_FOR_JAVA = ("QDB_", "WALMEDIC_", "JAVA_TOOL", "JDK_JAVA", "_JAVA")
+"""Variables that a Java of ours is not given: settings of the station's server, our secrets, options for a JVM."""
 _JVM_FLAGS = ("-XX:+UseParallelGC", "-XX:TieredStopAtLevel=1")
 _OPENS = ("--add-exports", "java.base/jdk.internal.math=io.questdb")
 _PORT_TRIES = 3
@@ -137,9 +140,7 @@ class PrivateServer:
             f"-XX:ErrorFile={self.root}/hs_err_pid%p.log",
             "-p", str(self.binary.jar), "-m", "io.questdb/io.questdb.ServerMain", "-d", str(self.root),
         ]  # fmt: skip
-        environment = {
-            k: v for k, v in os.environ.items() if not k.startswith(("QDB_", "JAVA_TOOL", "JDK_JAVA", "_JAVA"))
-        }
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(NOT_FOR_JAVA)}
         user, group = self._owner or (-1, -1)
         if self._dies_with_us:
             shim = [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid()), str(user), str(group)]

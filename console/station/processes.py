@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from console.recovery.private_server import NOT_FOR_JAVA
 from console.services.model import ServiceError, UnitState
 from console.services.supervisor import SupervisorControl
 from console.station.configuration import MARK
@@ -33,9 +34,7 @@ class Processes:
     def start_supervisord(self) -> None:
         """Start supervisord with nothing under it yet. Raises StationError where it does not answer."""
         environment = {
-            key: value
-            for key, value in os.environ.items()
-            if not key.startswith(("QDB_", "JAVA_TOOL", "JDK_JAVA", "_JAVA", "SUPERVISOR_"))
+            key: value for key, value in os.environ.items() if not key.startswith((*NOT_FOR_JAVA, "SUPERVISOR_"))
         }
         environment[MARK] = str(self._layout.directory)
         output = self._layout.log_dir / "supervisord.out"

@@ -21,7 +21,7 @@ import psutil
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
 from console.recovery.policy import root_key
-from console.recovery.private_server import ServerBinary
+from console.recovery.private_server import NOT_FOR_JAVA, ServerBinary
 from console.recovery.state import StateDir, write_private
 from console.settings import Role, Settings
 from console.text import clean_line
@@ -191,7 +191,7 @@ def _java(named: str) -> Path:
 def java_version(java: Path) -> int | None:
     """Return the feature release of a Java (17, 21, …; 8 for 1.8), None where it does not tell."""
     # Options in the environment could keep it from starting; the server is started without them too.
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("JAVA_TOOL", "JDK_JAVA", "_JAVA"))}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(NOT_FOR_JAVA)}
     try:
         said = subprocess.run(
             [str(java), "-version"],
