@@ -10,6 +10,7 @@ from console.widgets.pane import Content, Room
 from screens.panes.reading import Source, alert, note
 
 _SOON = 3600.0  # seconds to full that deserve the alarming colour
+_COLUMNS, _NARROW, _WAITING = (13, 9, 16), (11, 8, 14), 8  # cells for count, rate and what comes next; for a word
 _SILENT = 60.0  # seconds without a question after which no consumer is taken to live
 
 
@@ -42,13 +43,17 @@ def _stream(stream: StreamSample, names: int, width: int) -> Line:
     if stream.rate_in is not None and stream.rate_out is not None:
         rate = stream.rate_in - stream.rate_out
     growing = rate is not None and rate >= 0.5
-    bars = max(0, width - names - 47)
+    columns = _COLUMNS if width >= names + sum(_COLUMNS) + _WAITING else _NARROW
+    names = min(names, max(8, width - sum(columns) - _WAITING))  # a name is cut before a figure is
+    bars = max(0, width - names - sum(columns) - _WAITING - 1)
     return line(
         left(line(stream.stream), names),
-        right(line(bound, Span(figures.count(number), Role.STRONG)), 13),
+        right(line(bound, Span(figures.count(number), Role.STRONG)), columns[0]),
         Span(" waiting", Role.DIM),
-        right(line(Span(figures.signed(rate) if rate is not None else "", Role.WARN if growing else Role.OK)), 9),
-        right(_horizon(stream), 16),
+        right(
+            line(Span(figures.signed(rate) if rate is not None else "", Role.WARN if growing else Role.OK)), columns[1]
+        ),
+        right(_horizon(stream), columns[2]),
         " ",
         right(line(Span(glyphs.spark(stream.history, min(bars, 40)), Role.ACCENT)), bars),
     )

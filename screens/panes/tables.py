@@ -150,19 +150,7 @@ def _first_message(table: TableReport) -> str:
 def _open(table: TableReport, wal: WalSample | None, names: int, width: int) -> list[Line]:
     lines = [_head(table, names, width)]
     indent = " " * _INDENT
-    lines.append(
-        line(
-            indent,
-            Span("applied ", Role.DIM),
-            right(line(figures.count(table.applied_txn)), 11),
-            Span("   logged ", Role.DIM),
-            right(line(figures.count(table.logged_txn)), 11),
-            Span("   rows ", Role.DIM),
-            right(line(figures.count(table.rows_applied)), 13),
-            Span("   wait in WAL ", Role.DIM),
-            right(line(figures.count(table.rows_unapplied)), 9),
-        )
-    )
+    lines.extend(_counts(table, width))
     behind = wal.of(table.table) if wal is not None else None
     if behind is not None and (said := server.behind(behind, table.rows_unapplied)):
         lines.extend(line(indent, row) for row in wrap(said, width - _INDENT))
@@ -178,6 +166,22 @@ def _open(table: TableReport, wal: WalSample | None, names: int, width: int) -> 
         label = line(indent, Span(f"{glyphs.BAD} not now  ", Role.WARN), Span(f"{step.action}: ", Role.STRONG))
         lines.extend(hanging(label, step.reason, width, Role.DIM))
     return lines
+
+
+def _counts(table: TableReport, width: int) -> list[Line]:
+    """Return transactions and rows, in columns where there is room for them: a figure is never cut."""
+    counts = (
+        ("applied", table.applied_txn, 11), ("   logged", table.logged_txn, 11),
+        ("   rows", table.rows_applied, 13), ("   wait in WAL", table.rows_unapplied, 9),
+    )  # fmt: skip
+    indent = " " * _INDENT
+    columns = [(Span(f"{word} ", Role.DIM), right(line(figures.count(count)), cells)) for word, count, cells in counts]
+    row = line(indent, *(part for column in columns for part in column))
+    if sum(cell_len(span.text) for span in row) <= width:
+        return [row]
+    return hanging(
+        line(indent), " · ".join(f"{word.strip()} {figures.count(count)}" for word, count, _ in counts), width
+    )
 
 
 def _tone(finding: Finding) -> Role:

@@ -1,6 +1,7 @@
 """Placing: every pane has its cells, no two share one, numbers keep their column, rules join."""
 
 import random
+import re
 import sys
 from itertools import product
 from typing import Any
@@ -15,6 +16,7 @@ from console.widgets import figures, glyphs
 from console.widgets.frames import Box, frames
 from console.widgets.hex_rows import HexRows
 from console.widgets.line import Role, Span, cells, crop, left, line, plain, right, spread, wrap
+from console.widgets.pane import Room
 from console.widgets.theme import Colors, choose
 from screens.arm import Arm
 from screens.browser import Browser
@@ -25,6 +27,8 @@ from screens.frame import key_label
 from screens.help import Help
 from screens.journal import JournalScreen
 from screens.palette import Palette
+from screens.panes import backlog, tables
+from screens.panes.reading import Source
 from screens.plan import PlanScreen
 from screens.too_small import MIN_HEIGHT, MIN_WIDTH
 from screens.why_not import WhyNot
@@ -194,3 +198,16 @@ async def test_what_could_move_the_cursor_is_never_drawn(console: MakeApp, name:
         rows = [strip.text for strip in app.screen._compositor.render_strips()]
         assert not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or c == "\u202e" for row in rows for c in row)
         assert all(cell_len(row) == 80 for row in rows)
+
+
+@pytest.mark.parametrize("width", range(56, 170, 2))
+def test_a_figure_is_never_cut(width: int) -> None:
+    """Names give way: what waits, what is lost when, and how many rows wait stand there whole at every width."""
+    room = Room(width, 200, True)
+    queue = backlog.build(Source(samples.BACKLOG, 1.0, now=samples.NOW), room)
+    drawn = "\n".join(plain(row) for row in queue.lines)
+    for words in ("429,233 waiting", "500,548 waiting", "loses in 5m", "LOSING NOW", "+205/s"):
+        assert words in drawn
+    found = tables.build(tables.TablesView(Source(samples.INCIDENT, 1.0, now=samples.NOW)), room)
+    drawn = " ".join("\n".join(plain(row) for row in found.lines).split())
+    assert re.search(r"applied 150,665 (· )?logged \? (· )?rows 406,086 (· )?wait in WAL 6,359", drawn), drawn
