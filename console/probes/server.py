@@ -10,12 +10,13 @@ from console.diagnosis.server_facts import ServerFacts, ServerTableFacts, served
 from console.errors import WalmedicError
 from console.probes.pgwire import PgWire, ServerUnreachable
 from console.probes.rates import Slope
-from console.probes.sample import Sample, SecondOpinion, ServerSample, ServerTable, Status
+from console.probes.sample import Sample, ServerSample, ServerTable, Status
 from console.probes.second_opinion import HealthPort
 from console.settings import Settings
 from console.text import clean_line
 
 _ANSWER = 3.0  # seconds for one statement
+_OPINION = 10.0  # seconds for which the second opinion stays as it was, unless it is in doubt
 _RATE_WINDOW = 30.0  # seconds over which apply rates are taken
 
 # What an operator may want to see, and what the probe judges by. None of them is a secret.
@@ -55,9 +56,9 @@ class ServerProbe:
         self._facts = None
         if self._settings.bare:
             return Sample(self.name, Status.UNKNOWN, None, "a bare directory: no server belongs to it")
-        opinion, answer = await asyncio.gather(self._health.read(), self._answer())
+        opinion, answer = await asyncio.gather(self._health.read(not_older=_OPINION), self._answer())
         if isinstance(answer, WalmedicError):
-            yet = self._yet(opinion) if isinstance(answer, ServerUnreachable) else ""
+            yet = await self._yet() if isinstance(answer, ServerUnreachable) else ""
             return Sample(self.name, Status.DOWN, None, f"{answer}{yet}")
         started, round_trip, rows, listed = answer
         self._applied = {name: seen for name, seen in self._applied.items() if any(r["name"] == name for r in rows)}
@@ -71,6 +72,8 @@ class ServerProbe:
                 f"the server at {self._wire.address} serves {self._root}, not {self._settings.questdb.db_root}; "
                 "check questdb.pg_port and questdb.db_root",
             )
+        if opinion.suspended not in (None, sum(bool(row["suspended"]) for row in rows)):
+            opinion = await self._health.read(not_older=_ANSWER)  # a contradiction must be of one moment
         if ours:
             self._facts = started, _as_facts(rows, listed)
         data = ServerSample(
@@ -138,8 +141,9 @@ class ServerProbe:
             apply_rate=self._applied.setdefault(name, Slope(_RATE_WINDOW)).rate(now, writer),
         )
 
-    def _yet(self, opinion: SecondOpinion) -> str:
+    async def _yet(self) -> str:
         """Return the clause that says whether the HTTP health port answers where PGWire does not."""
+        opinion = await self._health.read(not_older=self.interval / 2)
         if opinion.healthy is None:
             return ""
         return f"; its health port {self._settings.questdb.health_port} does answer ({opinion.health})"
