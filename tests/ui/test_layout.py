@@ -211,3 +211,18 @@ def test_a_figure_is_never_cut(width: int) -> None:
     found = tables.build(tables.TablesView(Source(samples.INCIDENT, 1.0, now=samples.NOW)), room)
     drawn = " ".join("\n".join(plain(row) for row in found.lines).split())
     assert re.search(r"applied 150,665 (· )?logged \? (· )?rows 406,086 (· )?wait in WAL 6,359", drawn), drawn
+
+
+async def test_a_sample_that_comes_before_a_screen_is_laid_out_waits_for_it(console: MakeApp) -> None:
+    """On a busy machine a screen is on top a moment before it has widgets to draw on."""
+    app = console()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        screen = JournalScreen()
+        laid_out = app.push_screen(screen)
+        assert app.screen is screen
+        assert not screen.stands
+        app.take(*samples.incident())
+        await laid_out
+        await settled(pilot)
+        assert screen.stands
