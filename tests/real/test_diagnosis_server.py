@@ -29,6 +29,8 @@ TABLES = (
     "create table flat (ts timestamp, v double) timestamp(ts) partition by none bypass wal",
     "create table zeroed (ts timestamp, price double) timestamp(ts) partition by day wal",
     "create table headless (ts timestamp, v long) timestamp(ts) partition by day wal",
+    "create table halted (ts timestamp, v long) timestamp(ts) partition by day wal",
+    "create table behind (ts timestamp, v long) timestamp(ts) partition by day wal",
 )
 FILL = (
     f"insert into whole select timestamp_sequence('2025-01-01', 86400000), rnd_boolean(), rnd_byte(), rnd_short(), "
@@ -40,6 +42,8 @@ FILL = (
     f"insert into flat select timestamp_sequence('2025-01-01', 86400000), x * 0.5 from long_sequence({ROWS})",
     f"insert into zeroed select timestamp_sequence('2025-01-01', 86400000), x * 0.5 from long_sequence({ROWS})",
     "insert into headless values ('2025-01-01', 1)",
+    "insert into halted values ('2025-01-01', 1)",
+    *(f"insert into behind values ('2025-01-01', {n})" for n in range(3)),
 )
 
 
@@ -78,7 +82,9 @@ def test_the_server_s_word_beside_the_disk(
     price = next(database.table("zeroed").path.glob("2025-01-02*/price.d*"))
     put(price, 4096, "<4096b", *[0] * 4096)
     shutil.rmtree(database.table("headless").sequencer)
-    with PrivateServer(root, questdb) as server:
+    put(database.table("behind").sequencer / "_txnlog", 4, "<q", 1)  # a log that counts fewer than are applied
+    with PrivateServer(root, questdb, settings={"dev.mode.enabled": "true"}) as server:
+        server.query("alter table halted suspend wal")
         monkeypatch.setenv("WALMEDIC_QUESTDB_DB_ROOT", str(root))
         monkeypatch.setenv("WALMEDIC_QUESTDB_PG_PORT", str(server.pg_port))
         assert run(["check", "--deep", "--json"]) == 1
@@ -91,6 +97,9 @@ def test_the_server_s_word_beside_the_disk(
     assert (zeros["code"], "price: 488 of 1,000 values are 0" in zeros["message"]) == (Code.SEGMENT_DATA_TORN, True)
     codes = {f["code"] for f in tables["headless"]["findings"] if f["severity"] != Severity.NOTE}
     assert codes == {Code.SEQUENCER_MISSING, Code.UNLISTED_BY_SERVER}
+    assert [f["code"] for f in tables["halted"]["findings"]] == [Code.TABLE_SUSPENDED]
+    disagrees = [f for f in tables["behind"]["findings"] if f["code"] == Code.SERVER_DISAGREES]
+    assert [f["evidence"] for f in disagrees] == ["wal_tables(): writerTxn 3, sequencerTxn 1"]
 
 
 def _another_directory_is_not_believed(server: PrivateServer, tmp_path: Path) -> None:
