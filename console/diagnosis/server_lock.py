@@ -1,6 +1,7 @@
 """Whether a server holds a database, read off the kernel's list of locks: nothing is locked, not for a moment.
 
-(Trying the lock could make a server that starts just then fail; whoever is about to change files must win it instead.)
+(Trying the lock could make a server that starts just then fail; whoever is about to change files must win it instead:
+a lock of this very process is such a one, and no server's.)
 """
 
 import os
@@ -13,7 +14,7 @@ _LOCKS: Final = Path("/proc/locks")
 
 
 def server_lives(db: Path) -> bool | None:
-    """Return whether a process holds the exclusive flock on `db`/tables.d.lock; None where that cannot be known.
+    """Return whether another process holds the exclusive flock on `db`/tables.d.lock; None where that cannot be known.
 
     The device is not compared: overlay and btrfs show another one here than there.
     """
@@ -33,5 +34,7 @@ def server_lives(db: Path) -> bool | None:
 def _holds(fields: list[str], inode: int) -> bool:
     """Return whether a line such as `1: FLOCK ADVISORY WRITE 4711 fe:00:9995255 0 EOF` is the lock."""
     if len(fields) < 6 or fields[1:4:2] != ["FLOCK", "WRITE"]:
+        return False
+    if fields[4] == str(os.getpid()):
         return False
     return fields[5].rpartition(":")[2] == str(inode)

@@ -15,6 +15,7 @@ from console.recovery.state import StateDir, StateError
 from console.text import clean_line
 
 SERVER_LOCK_NAME = "tables.d.lock"
+_NOTE = 0.5  # seconds that a new holder has to write down who it is
 
 
 class LockedError(WalmedicError):
@@ -77,7 +78,7 @@ class StationLock:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = _read_holder(descriptor)
+            holder = self._told(descriptor)
             os.close(descriptor)
             raise LockedError(
                 f"another walmedic works on this database: {holder or 'it has not said who it is'}; "
@@ -94,6 +95,15 @@ class StationLock:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(holder_now).encode(), 0)
 
+    def _told(self, descriptor: int) -> Holder | None:
+        """Return who holds the lock by its note, which comes an instant later: until then an older one may be there."""
+        deadline = time.monotonic() + _NOTE
+        while True:
+            said, pids = _read_holder(descriptor), holders_of(self.path)
+            if (said is not None and (not pids or said.pid in pids)) or time.monotonic() > deadline:
+                return said
+            time.sleep(0.005)
+
     def holder(self) -> Holder | None:
         """Return who holds the lock now, None where nobody does."""
         try:
@@ -103,7 +113,7 @@ class StationLock:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return _read_holder(descriptor) or Holder(0, "someone", "", "", "", "starting")
+            return self._told(descriptor) or Holder(0, "someone", "", "", "", "starting")
         finally:
             os.close(descriptor)
         return None

@@ -186,8 +186,19 @@ def _own_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusa
     if entry.id in undone_entries(context):
         return [Refusal("already-undone", f"entry {entry.id} was taken back before", "nothing is left to do")]
     outcome = entry.outcome
-    if outcome is not None and outcome.get("outcome") == Outcome.ROLLED_BACK.value:
-        return [Refusal("already-undone", f"entry {entry.id} was rolled back when it failed", "nothing is left to do")]
+    # A cut-off undo of this very entry may go on: what it changed is its own.
+    half = any(
+        other.action == "undo" and other.outcome is None and other.intent.get("undoes") == entry.id
+        for other in context.journal.entries()
+    )
+    if _rolled_back(entry):
+        return (
+            []
+            if half
+            else [
+                Refusal("already-undone", f"entry {entry.id} was rolled back when it failed", "nothing is left to do")
+            ]
+        )
     spec = spec_of(entry.action)
     if spec.opposite and outcome is not None:
         return [Refusal("use-opposite", f"the way back of {spec.id} needs its own checks", spec.opposite)]
@@ -207,14 +218,13 @@ def _own_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusa
     now = table_stamp(context.database.db / plan.directory)
     if outcome.get("stamps_after", {}).get(plan.directory) == now:
         return []
-    # A cut-off undo of this very entry may go on: what it changed is its own.
-    half = any(
-        other.action == "undo" and other.outcome is None and other.intent.get("undoes") == entry.id
-        for other in context.journal.entries()
-    )
     if half and world_stamps(context.database, plan) == entry.intent.get("world"):
         return []
     return [moved_on(entry.id)]
+
+
+def _rolled_back(entry: Entry) -> bool:
+    return entry.outcome is not None and entry.outcome.get("outcome") == Outcome.ROLLED_BACK.value
 
 
 def undo(
@@ -238,11 +248,14 @@ def undo(
     message, outcome = f"entry {entry.id} is taken back", Outcome.DONE
     with run.keep:
         try:
-            Executor(journal, run, on_progress).reverse()
+            if not _rolled_back(entry):  # else it was cut off between its last two lines in the journal
+                Executor(journal, run, on_progress).reverse()
         except (WalmedicError, OSError) as error:
             message, outcome = sentence(error), Outcome.FAILED
     after = {directory: table_stamp(run.database.db / directory)} if directory is not None else {}
     ended = {"outcome": outcome.value, "message": message, "stamps_before": stamps, "stamps_after": after}
+    if outcome is Outcome.DONE:  # the table is what it was before the entry: its evidence counts again
+        ended["restored"] = dict(entry.intent.get("stamps", {}))
     if entry.outcome is None and outcome is Outcome.DONE:
         journal.append(entry.id, "outcome", {"outcome": Outcome.ROLLED_BACK.value, "message": message})
     journal.append(name, "outcome", ended)

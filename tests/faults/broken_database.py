@@ -95,6 +95,14 @@ def captured(root: Path, state: Path, table: str | None = None) -> Engine:
     return engine
 
 
+def take_back(engine: Engine) -> None:
+    """Take back what was cut off, the undo that was itself cut off included."""
+    while cut_off := engine.unfinished():
+        name = str(cut_off[0].intent.get("undoes", cut_off[0].id))
+        result = engine.undo(name, engine.plan_undo(name).confirmation)
+        assert result.outcome is Outcome.DONE, result
+
+
 def tree_of(root: Path) -> dict[str, tuple[str, int, int, int]]:
     """Return every file and directory under `root`: SHA-256, mode, owner, group. Locks of WAL are empty: left out."""
     found: dict[str, tuple[str, int, int, int]] = {}

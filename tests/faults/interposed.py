@@ -1,6 +1,7 @@
 """Faults at the border to the kernel: every call that writes is counted, and one of them kills, or fails."""
 
 import os
+import random
 import signal
 import threading
 import time
@@ -9,9 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from console.recovery.execution import OnProgress
+from console.recovery.journal import Journal
 from console.recovery.model import Progress
 
+KILLS = int(os.environ.get("WALMEDIC_FAULT_KILLS", "10"))
+"""So many kills of each action: of those at the stages' boundaries all, and every other call if there are so few."""
 WRITING = (
     "write", "pwrite", "rename", "replace", "mkdir", "unlink", "rmdir", "fsync", "posix_fallocate", "ftruncate",
     "fchmod", "fchown", "utime",
@@ -60,6 +66,26 @@ def interposed(
     finally:
         for (place, name), original in originals.items():
             setattr(place, name, original)
+
+
+def boundaries(work: Callable[[], object], also: Places = ()) -> tuple[int, list[int]]:
+    """Return how many writing calls `work` makes, and the last call of each event that it journals.
+
+    An event is journalled as an entry begins and ends and before and after each of its stages.
+    """
+    ends: list[int] = []
+    original = Journal.append
+    with interposed(lambda number, name: None, also=also) as calls:
+
+        def append(journal: Journal, *said: Any) -> Any:
+            event = original(journal, *said)
+            ends.append(len(calls.names) - 1)
+            return event
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Journal, "append", append)
+            work()
+    return len(calls.names), ends
 
 
 def count(work: Callable[[], object], also: Places = ()) -> int:
@@ -127,3 +153,81 @@ def killed_in_stage(work: Callable[[OnProgress], object], stage: str, seconds: f
             os._exit(0)
     _, status = os.waitpid(child, 0)
     return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+
+
+def killed_after_event(work: Callable[[], object], at: int) -> bool:
+    """Run `work` in a child process that is killed (SIGKILL) when it has journalled its event `at`, from 0."""
+    child = os.fork()
+    if child == 0:
+        original, events = Journal.append, 0
+
+        def append(journal: Journal, *said: Any) -> Any:
+            nonlocal events
+            event = original(journal, *said)
+            if events == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            events += 1
+            return event
+
+        try:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Journal, "append", append)
+                work()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+def killed_after(work: Callable[[], object], seconds: float) -> bool:
+    """Run `work` in a child process that is killed (SIGKILL) from outside so many seconds later, wherever it is then.
+
+    Return whether it was killed; else it had ended before.
+    """
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+class Kills:
+    """Kills of `work`, which is done once to its end first: `next` after each event that it journals, at calls, at any
+    time; `enough` when there were all of the first, some of the others, and KILLS in all.
+    """
+
+    def __init__(self, work: Callable[[], object], rng: random.Random) -> None:
+        began = time.monotonic()
+        self.calls, ends = boundaries(work)
+        self.seconds = time.monotonic() - began
+        at_boundaries = [(at, True) for at in ends]
+        others = [(at, done) for at in range(self.calls) for done in (False, True) if (at, done) not in at_boundaries]
+        some = max(3, KILLS - len(at_boundaries) - KILLS // 5)
+        self._instants = rng.sample(others, min(some, len(others))) + at_boundaries[::-1]
+        self._rng = rng
+        self.done = self.at_any_time = 0
+        self.told = ""
+
+    @property
+    def enough(self) -> bool:
+        """Whether no more are needed."""
+        return not self._instants and self.done >= KILLS and self.at_any_time >= 2
+
+    def next(self, work: Callable[[], object]) -> None:
+        """Do `work` and kill it; at any time it may have ended before."""
+        if self._instants:
+            at, done = self._instants.pop()
+            self.told = f"{'after' if done else 'before'} call {at} of {self.calls}"
+            assert killed_in_child(work, at, done=done), self.told
+            self.done += 1
+        else:
+            when = self._rng.uniform(0, self.seconds)
+            self.told = f"after {when:.4f} s"
+            killed = killed_after(work, when)
+            self.done += killed
+            self.at_any_time += killed

@@ -14,8 +14,8 @@ from console.recovery.engine import Engine
 from console.recovery.evidence import verify_capture
 from console.recovery.evidence_selection import select, touched_partitions
 from console.recovery.model import Outcome
-from tests.faults.broken_database import ACTIONS, captured, settings_of, tree_of
-from tests.faults.interposed import killed_in_child
+from tests.faults.broken_database import ACTIONS, captured, settings_of, take_back, tree_of
+from tests.faults.interposed import Kills, killed_in_child
 
 
 def _capture(engine: Engine) -> None:
@@ -96,6 +96,48 @@ def test_a_killed_capture_goes_on_where_it_stopped(root: Path, tmp_path: Path) -
     kept = sum(p.stat().st_ino == inode for p, inode in copied.items() if p.exists())
     assert kept >= noted - 1
     assert tree_of(root) == before
+
+
+def _of_one_table(engine: Engine) -> None:
+    plan = engine.plan("capture-evidence", "outrun")
+    assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file of a finished capture; the manifest and the list that it is made of left out."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert verify_capture(folder).ok
+    there = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+    said: dict[str, str] = {item["path"]: item["sha256"] for item in manifest["files"]}
+    assert there == {*said, "manifest.json", "copied.jsonl"}
+    return said
+
+
+def test_a_capture_killed_at_any_instant_is_finished_or_taken_back(root: Path, tmp_path: Path) -> None:
+    seed = random.randrange(1 << 30)
+    rng = random.Random(seed)
+    before = tree_of(root)
+    first = Engine(settings_of(root, tmp_path / "undisturbed"))
+    kills = Kills(partial(_of_one_table, first), rng)
+    whole = _contents(next(first.state.evidence.iterdir()))
+    while not kills.enough:
+        engine = Engine(settings_of(root, tmp_path / "state"))
+        kills.next(partial(_of_one_table, engine))
+        told = f"seed {seed}: {kills.told}"
+        if (cut_off := engine.unfinished()) and rng.random() < 0.5:
+            undo = partial(engine.undo, cut_off[0].id, engine.plan_undo(cut_off[0].id).confirmation)
+            killed_in_child(undo, rng.randrange(60), done=False)
+            take_back(engine)
+            folder = engine.state.evidence / cut_off[0].id  # gone, unless it was whole
+            assert not folder.exists() or _contents(folder) == whole, told
+        else:
+            _of_one_table(engine)
+            for folder in engine.state.evidence.iterdir():
+                assert _contents(folder) == whole, told
+        assert engine.unfinished() == (), told
+        assert engine.journal.verify() == (), told
+        shutil.rmtree(tmp_path / "state")
+    assert tree_of(root) == before, f"seed {seed}"
 
 
 def test_what_changes_while_it_is_copied_is_not_evidence(tmp_path: Path) -> None:

@@ -12,9 +12,8 @@ from console.errors import WalmedicError
 from console.recovery.engine import Engine
 from console.recovery.model import Outcome
 from tests.faults.broken_database import ACTIONS, ROWS, settings_of, tree_of
-from tests.faults.interposed import count, interposed, killed_in_child
+from tests.faults.interposed import KILLS, count, interposed, killed_in_child
 
-_KILLS = int(os.environ.get("WALMEDIC_FAULT_KILLS", "10"))
 _ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES)
 
 
@@ -45,7 +44,7 @@ def test_a_salvage_that_was_killed_goes_on_or_is_taken_back(master: Path, tmp_pa
     whole = _rows(tmp_path / "undisturbed")
     assert sum(content.count(b"\n") - 1 for content in whole.values()) == len(ACTIONS) * ROWS // 2
     instants = [(at, done) for at in range(calls) for done in (False, True)]
-    for at, done in instants if len(instants) <= _KILLS else rng.sample(instants, _KILLS):
+    for at, done in instants if len(instants) <= KILLS else rng.sample(instants, KILLS):
         state = tmp_path / f"{at}-{done}"
         engine = Engine(settings_of(master, state))
         assert killed_in_child(partial(_run, engine), at, done=done), f"seed {seed}: {at} {done}"

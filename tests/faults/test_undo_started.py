@@ -15,10 +15,10 @@ from console.recovery.engine import Engine, PlanChangedError, WrongPhraseError
 from console.recovery.model import Outcome
 from console.recovery.private_server import PrivateServer, ServerBinary
 from tests.faults.broken_database import ACTIONS, ROWS, captured, tree_of, wait_until_rows
-from tests.faults.interposed import count, interposed, killed_in_child
+from tests.faults.interposed import KILLS, count, interposed, killed_in_child
 
 # Of the kills of each repair (test_kill.py), so many more for its undo.
-_KILLS = max(3, int(os.environ.get("WALMEDIC_FAULT_KILLS", "10")) // 4)
+_KILLS = max(3, KILLS // 4)
 _SINCE = 3  # rows that the server takes in each table after the repair
 
 

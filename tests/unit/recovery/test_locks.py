@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from console.diagnosis.server_lock import server_lives
 from console.recovery.locks import LockedError, ServerLock, StationLock, server_is_down
 from console.recovery.state import StateDir
 
@@ -39,13 +40,18 @@ def test_the_same_database_under_two_names_has_one_lock(tmp_path: Path) -> None:
 
 def _race(folder: str, rounds: int, barrier: Barrier) -> None:
     root = Path(folder)
+    with (root / "racers").open("a") as racers:
+        racers.write(f"{os.getpid()}\n")
+    barrier.wait()
+    (other,) = {int(line) for line in (root / "racers").read_text().split()} - {os.getpid()}
     lock = StationLock(StateDir(root / "state"), root)
     for _ in range(rounds):
         barrier.wait()
         try:
             lock.acquire("race")
-        except LockedError:
-            pass
+        except LockedError as error:
+            if f"(pid {other}, " not in str(error):
+                raise RuntimeError("the wrong one is named, or none") from error
         else:
             owner = os.open(root / "owner", os.O_CREAT | os.O_EXCL)  # fails where there are two owners
             os.close(owner)
@@ -58,14 +64,14 @@ def _race(folder: str, rounds: int, barrier: Barrier) -> None:
         barrier.wait()
 
 
-def test_a_thousand_races_never_have_two_owners(tmp_path: Path) -> None:
+def test_a_thousand_races_never_have_two_owners_and_name_the_one(tmp_path: Path) -> None:
     rounds = 1000
     barrier = _FORK.Barrier(2)
     racers = [_FORK.Process(target=_race, args=(str(tmp_path), rounds, barrier)) for _ in range(2)]
     for racer in racers:
         racer.start()
     for racer in racers:
-        racer.join(120)
+        racer.join(200)
         assert racer.exitcode == 0
     assert rounds * 0.95 < len((tmp_path / "grants").read_text()) <= 2 * rounds
 
@@ -118,3 +124,25 @@ def test_the_server_lock_is_won_only_while_nobody_holds_it(tmp_path: Path) -> No
     assert lock.held
     assert server_is_down(tmp_path) is False
     lock.release()
+
+
+def _hold_server_lock(path: str, ready: Barrier) -> None:
+    ServerLock(Path(path)).acquire()
+    ready.wait()
+    time.sleep(60)
+
+
+def test_a_lock_of_our_own_is_no_server(tmp_path: Path) -> None:
+    (tmp_path / "tables.d.lock").touch()
+    ready = _FORK.Barrier(2)
+    own = ServerLock(tmp_path)
+    own.acquire()
+    assert server_lives(tmp_path) is False
+    own.release()
+    other = _FORK.Process(target=_hold_server_lock, args=(str(tmp_path), ready))
+    other.start()
+    ready.wait()
+    assert server_lives(tmp_path) is True
+    other.kill()
+    other.join()
+    assert server_lives(tmp_path) is False
