@@ -63,7 +63,7 @@ ui: setup-dev ## pilot tests and snapshots
 	$(BIN)/python -m pytest tests/ui $(TEST_ARGS)
 
 faults: setup-dev ## kill -9 and I/O errors at every writing call of every repair; 200 damaged tables
-	WALMEDIC_FAULT_KILLS=500 WALMEDIC_FAULT_ERRORS=60 WALMEDIC_FAULT_TABLES=200 $(BIN)/python -m pytest \
+	WALMEDIC_FAULT_KILLS=500 WALMEDIC_FAULT_ERRORS=500 WALMEDIC_FAULT_TABLES=200 $(BIN)/python -m pytest \
 	  tests/faults tests/real/test_sequencer_repairs.py tests/real/test_diagnosis_healthy.py --timeout 7200 $(TEST_ARGS)
 
 fuzz: setup-dev ## damaged input for every reader, a million of them (FUZZ_ARGS: number, seed)

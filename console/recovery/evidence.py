@@ -138,8 +138,12 @@ class Capturer:
     def _note(self, copied: Copied) -> None:
         self._done[copied.path] = copied
         descriptor = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "ab") as stream:
-            stream.write(json.dumps(asdict(copied)).encode() + b"\n")
+        try:
+            view = memoryview(json.dumps(asdict(copied)).encode() + b"\n")
+            while view:
+                view = view[os.write(descriptor, view) :]
+        finally:
+            os.close(descriptor)
 
     def _on_bytes(self, name: str) -> Any:
         def tell(count: int) -> None:
