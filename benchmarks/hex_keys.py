@@ -48,7 +48,7 @@ def measure(root: Path, records: int, presses: int) -> dict[str, list[float]]:
     chance = random.Random(seed)
     times: dict[str, list[float]] = {}
     command = [sys.executable, "-m", "console", "console", "--db-root", str(root)]
-    with Terminal(command, XDG_STATE_HOME=str(root), XDG_CONFIG_HOME=str(root)) as terminal:
+    with Terminal(command, XDG_STATE_HOME=f"{root}-home", XDG_CONFIG_HOME=f"{root}-home") as terminal:
         terminal.read_until(b"Operate")
         terminal.read_until(b"reads", 300.0)  # the tables are diagnosed: the whole log is read once
         terminal.read_for(5.0)

@@ -29,6 +29,7 @@ from console.recovery.state import StateDir
 from console.recovery.steps import RunContext
 from console.services.control import ServiceControl, control_for
 from console.settings import Settings
+from console.text import clean_line
 
 _NO_SERVER = "the proof by a server: this directory belongs to no station, so the result is proven from disk alone"
 
@@ -59,8 +60,18 @@ class Engine:
         self.settings = settings
         self.database = DatabaseRoot.locate(Path(settings.questdb.db_root))
         self.state = StateDir(settings.state_path)
+        self._keep_apart(Path(settings.questdb.db_root))
         self.journal = Journal(self.state)
         self._root = root_key(self.database.db)
+
+    def _keep_apart(self, named: Path) -> None:
+        """Raise WalmedicError where journal and evidence would lie in the database that they are evidence of."""
+        ours = self.state.root.resolve()
+        if any(ours.is_relative_to(place) for place in (named.resolve(), self.database.db.resolve())):
+            raise WalmedicError(
+                f"the state directory {clean_line(str(ours))} lies inside the database root: evidence is kept outside "
+                "of what it is of; name another with --state-dir"
+            )
 
     # ---- looking ---------------------------------------------------------------------------------------------------
 

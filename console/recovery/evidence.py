@@ -22,7 +22,7 @@ from console.recovery.evidence_index import table_stamp
 from console.recovery.evidence_selection import select
 from console.recovery.locks import LockedError, ServerLock
 from console.recovery.model import Claim
-from console.recovery.policy import root_key
+from console.recovery.policy import free_space, root_key
 from console.recovery.state import write_private
 from console.recovery.steps import RunContext
 from console.redaction import configuration_without_secrets, without_secrets
@@ -43,8 +43,9 @@ class Capturer:
         self._log = self.folder / "copied.jsonl"
         self._done: dict[str, Copied] = {}
         self._made: set[Path] = set()
+        self._shares = False  # the copies share the blocks of the originals
         self._started = time.monotonic()
-        self._bytes = 0
+        self._bytes = self._copied = 0
         self.total = 0
 
     def begin(self) -> None:
@@ -130,13 +131,24 @@ class Capturer:
             return
         if target.parent not in self._made:
             self._made.add(self._run.state.made(target.parent))
+        self._keep_room(status.st_size)
         self._note(copy_out(source, target, name, self._on_bytes(name)))
+
+    def _keep_room(self, size: int) -> None:
+        """Raise WalmedicError where a copy would take what must stay free: others write to that disk meanwhile."""
+        free, reserve = free_space(self.folder)
+        if not self._shares and free - size < reserve:
+            raise WalmedicError(
+                f"{self.folder} has {free:,} bytes free, {size:,} more are to be copied and {reserve:,} stay free; "
+                "make room, or name a state directory on another disk (--state-dir)"
+            )
 
     def _write(self, target: Path, content: bytes) -> None:
         self._note(write_out(target, content, f"server/{target.name}"))
 
     def _note(self, copied: Copied) -> None:
         self._done[copied.path] = copied
+        self._shares |= copied.reflinked
         descriptor = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             view = memoryview(json.dumps(asdict(copied)).encode() + b"\n")
@@ -148,8 +160,9 @@ class Capturer:
     def _on_bytes(self, name: str) -> Any:
         def tell(count: int) -> None:
             self._bytes += count
+            self._copied += count  # what an earlier attempt copied says nothing of how fast this one is
             seconds = time.monotonic() - self._started
-            left = (self.total - self._bytes) * seconds / self._bytes if self._bytes and self.total else 0
+            left = (self.total - self._bytes) * seconds / self._copied if self._copied and self.total else 0
             self._run.progress(f"{clean_line(name)}, about {max(0, left):.0f} s left", self._bytes, self.total or None)
 
         return tell

@@ -3,17 +3,20 @@
 import fcntl
 import json
 import random
+import re
 import shutil
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from console.errors import WalmedicError
+from console.recovery import evidence, execution
 from console.recovery.copying import CopyError, copy_out
 from console.recovery.engine import Engine
 from console.recovery.evidence import verify_capture
 from console.recovery.evidence_selection import select, touched_partitions
-from console.recovery.model import Outcome
+from console.recovery.model import Outcome, Progress
 from tests.faults.broken_database import ACTIONS, captured, settings_of, take_back, tree_of
 from tests.faults.interposed import Kills, killed_in_child
 
@@ -138,6 +141,45 @@ def test_a_capture_killed_at_any_instant_is_finished_or_taken_back(root: Path, t
         assert engine.journal.verify() == (), told
         shutil.rmtree(tmp_path / "state")
     assert tree_of(root) == before, f"seed {seed}"
+
+
+def test_a_capture_stops_before_it_takes_the_room_of_others(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was free when the plan was made is not, some files later: the backlog grows meanwhile."""
+    engine = Engine(settings_of(root, tmp_path / "state"))
+    plan = engine.plan("capture-evidence")
+    left = iter(range(40, -1, -1))
+    monkeypatch.setattr(evidence, "free_space", lambda path: (next(left) << 20, 20 << 20))
+    result = engine.run(plan, plan.confirmation)
+    assert result.outcome is Outcome.ROLLED_BACK
+    assert "20,971,520 bytes free" in result.message
+    assert "20,971,520 stay free" in result.message
+    assert list(engine.state.evidence.iterdir()) == []
+
+
+def test_bytes_and_the_time_left_are_told(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "_LEAST_PAUSE", 0.0)
+    engine = Engine(settings_of(root, tmp_path / "state"))
+    assert killed_in_child(partial(_of_one_table, engine), 250, done=False)
+    said: list[Progress] = []
+    plan = engine.plan("capture-evidence", "outrun")
+    assert engine.run(plan, plan.confirmation, said.append).outcome is Outcome.DONE
+    copying = [each for each in said if each.total is not None]
+    assert (copying[0].done or 0) > (copying[0].total or 0) / 3  # what the killed attempt copied is done
+    assert [each.done for each in copying] == sorted(each.done or 0 for each in copying)
+    assert copying[-1].done == copying[-1].total
+    assert all(re.search(r", about \d+ s left$", each.message) for each in copying)
+
+
+def test_a_state_directory_inside_the_database_is_refused(root: Path, tmp_path: Path) -> None:
+    before = tree_of(root)
+    (tmp_path / "link").symlink_to(root / "db")
+    for place in (root / "state", root / "db" / "state", tmp_path / "link" / "deep" / "state"):
+        with pytest.raises(WalmedicError, match="lies inside the database root"):
+            Engine(settings_of(root, place))
+    Engine(settings_of(root / "db", root / "state"))  # beside db, which is what was named
+    assert tree_of(root) == before
 
 
 def test_what_changes_while_it_is_copied_is_not_evidence(tmp_path: Path) -> None:
