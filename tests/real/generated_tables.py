@@ -23,7 +23,7 @@ DAY = 86_400_000_000
 
 SERVER = {
     "dev.mode.enabled": "true",
-    "cairo.wal.purge.interval": "600000",
+    "cairo.wal.purge.interval": "3600000",
     "cairo.wal.segment.rollover.row.count": "60",
     "cairo.wal.writer.data.append.page.size": "16384",
     "cairo.wal.writer.event.append.page.size": "16384",
@@ -297,8 +297,14 @@ def log_records(table: Path) -> tuple[int, list[tuple[int, int, int, int]]]:
     if version == 0:
         return 1, [struct.unpack_from("<qiii", header, 76 + 28 * i) for i in range(top)]
     (size,) = struct.unpack_from("<i", header, 20)
-    parts = [(table / "txn_seq" / "_txn_parts" / str(p)).read_bytes() for p in range((top + size - 1) // size)]
+    parts = [_part(table, number, size) for number in range((top + size - 1) // size)]
     return 2, [struct.unpack_from("<qiii", parts[i // size], 60 * (i % size)) for i in range(top)]
+
+
+def _part(table: Path, number: int, size: int) -> bytes:
+    """Return a part of a V2 log; zeros where it is purged, as the server does with parts below the applied record."""
+    path = table / "txn_seq" / "_txn_parts" / str(number)
+    return path.read_bytes() if path.exists() else bytes(60 * size)
 
 
 def applied_txn(table: Path) -> int:
@@ -332,3 +338,6 @@ def _purge(table: Path, how: str) -> None:
         if how == "all" and wal not in waiting:
             shutil.rmtree(folder)
             (table / f"{folder.name}.lock").unlink(missing_ok=True)
+    if how == "all":
+        for number in range((applied_txn(table) - 1) // PART_SIZE):
+            (table / "txn_seq" / "_txn_parts" / str(number)).unlink(missing_ok=True)

@@ -75,6 +75,8 @@ def _record_place(sequencer: Path, txn: int) -> tuple[Path, int, int]:
 def _zero_records(sequencer: Path, first: int, last: int) -> None:
     for txn in range(first, last + 1):
         path, offset, size = _record_place(sequencer, txn)
+        if not path.exists():  # its part is purged
+            continue
         data = bytearray(path.read_bytes())
         data[offset : offset + size] = bytes(size)
         path.write_bytes(data)
