@@ -83,8 +83,8 @@ class Queue:
             str(info["last-generated-id"]),
         )  # fmt: skip
 
-    def unread_to(self, stream: Stream, last_id: str) -> int:
-        """Return how many entries up to `last_id` the group has not acknowledged, a page at most; 0 for none."""
+    def unread_to(self, stream: Stream, last_id: str) -> tuple[int, int]:
+        """Return how many entries up to `last_id` are not acknowledged: (unread, pending), a page of each at most."""
         try:
             groups: Iterable[dict[str, Any]] = self._redis.xinfo_groups(stream.name)
             delivered = next((str(g["last-delivered-id"]) for g in groups if g["name"] == stream.group), "0-0")
@@ -95,7 +95,7 @@ class Queue:
             )
         except (redis.RedisError, OSError) as error:
             raise QueueError(f"Redis does not answer ({clean_line(str(error), 200)})") from error
-        return len(pending) + len(unread)
+        return len(unread), len(pending)
 
     def pending_span(self, stream: Stream) -> tuple[float, float] | None:
         """Return when the oldest and the newest entry were added that are delivered and not acknowledged."""

@@ -144,15 +144,15 @@ def test_what_waited_at_a_time_is_known_to_be_acknowledged(server: RedisServer, 
     with contextlib.closing(Queue(RedisSettings(port=server.port, streams=(stream,)))) as queue:
         last = queue.waiting()[0].last_id
         _add(client, 5)
-        assert queue.unread_to(stream, last) == 10
+        assert queue.unread_to(stream, last) == (10, 0)
         entries: Any = client.xreadgroup(_GROUP, "one", {_STREAM: ">"}, count=12)
         ids = [entry for entry, _ in entries[0][1]]
-        assert queue.unread_to(stream, last) == 10
+        assert queue.unread_to(stream, last) == (0, 10)
         assert queue.pending_span(stream) == (int(ids[0].split("-")[0]) / 1000, int(ids[-1].split("-")[0]) / 1000)
         client.xack(_STREAM, _GROUP, *ids[:9])
-        assert queue.unread_to(stream, last) == 1
+        assert queue.unread_to(stream, last) == (0, 1)
         client.xack(_STREAM, _GROUP, ids[9])
-        assert queue.unread_to(stream, last) == 0
+        assert queue.unread_to(stream, last) == (0, 0)
         assert queue.waiting()[0].total == 5
         client.xack(_STREAM, _GROUP, *ids)
         assert queue.pending_span(stream) is None
