@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from console.diagnosis.model import BlockedStep, Code, Finding, NextStep, Severity, Verdict
 from console.diagnosis.purge_clock import PurgeClock
+from console.text import clean_line
 
 _NO_LOG = (Code.SEQUENCER_MISSING, Code.LOG_MISSING, Code.LOG_EMPTY)
 _LOG_REPAIR = (
@@ -83,7 +84,7 @@ def next_step(situation: Situation) -> NextStep:
         if situation.backup:
             return NextStep(
                 "restore-sequencer",
-                f"{situation.backup} in the table can be put back, its tail repaired from the WAL segments"
+                f"{clean_line(situation.backup)} in the table can be put back, its tail repaired from the WAL segments"
                 f"{EVIDENCE_FIRST}",
             )
         return NextStep(

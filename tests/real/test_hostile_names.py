@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from console.cli import run as command_line
 from console.questdb.layout import DatabaseRoot
 from console.recovery.engine import Engine
 from console.recovery.model import Outcome, Plan
@@ -29,22 +30,26 @@ _NAMES = (
     "x" * 119,
     "表" * 40,
 )
+_COLUMNS = ("[red]n[b]", "n\u202em", "$HOME;`rm`", "列")
+_BACKUP = "txn_seq.[bold]\x1b[2J\n'\u202e\"; rm -rf .."
+_FILES = ("[bold]", "\x1b]0;title\x07", "a\nb", "'quoted\"", "\u202egpj", "x" * 200, "_txnl\u043eg", "..hidden")
 _ROWS = 30
 
 
 def _insert(name: str, after: int) -> str:
     rows = f"((x + {after}) * 1000000)::timestamp, x FROM long_sequence({_ROWS // 2})"
-    return f"INSERT INTO {quoted(name)} SELECT {rows}"
+    return f"INSERT INTO {quoted(name)} (ts, {quoted(_COLUMNS[0])}) SELECT {rows}"
 
 
 @pytest.fixture(scope="module")
 def root(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One table of each name, some rows not applied, every sequencer gone."""
+    """One table of each name, some rows not applied, every sequencer gone but for a copy of as hostile a name."""
     root = tmp_path_factory.mktemp("hostile") / "root"
     root.mkdir()
     with PrivateServer(root, questdb, settings=SERVER) as server:
+        columns = ", ".join(f"{quoted(column)} LONG" for column in _COLUMNS)
         for name in _NAMES:
-            server.query(f"CREATE TABLE {quoted(name)} (ts TIMESTAMP, n LONG) TIMESTAMP(ts) PARTITION BY DAY WAL")
+            server.query(f"CREATE TABLE {quoted(name)} (ts TIMESTAMP, {columns}) TIMESTAMP(ts) PARTITION BY DAY WAL")
             server.query(_insert(name, _ROWS // 2))
         wait_until_applied(server)
         for name in _NAMES:
@@ -53,6 +58,9 @@ def root(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> Pat
         server.kill()
     for table in DatabaseRoot.locate(root).tables():
         if table.raw_name in _NAMES:
+            shutil.copytree(table.sequencer, table.path / _BACKUP)
+            for name in _FILES:
+                (table.path / _BACKUP / name).write_bytes(b"?")
             shutil.rmtree(table.sequencer)
     return root
 
@@ -81,6 +89,29 @@ def test_the_plan_is_of_that_table_and_shows_nothing_that_a_screen_obeys(
         said += [text for stage in plan.stages for change in stage.changes for text in (change.before, change.after)]
         bad = {unicodedata.category(letter) for text in said for letter in text} & {"Cc", "Cf", "Zl", "Zp", "Cs"}
         assert bad == set(), (name, said)
+
+
+@pytest.mark.parametrize("command", ["check", "plan restore-sequencer [red]bold[b]", "journal"])
+def test_commands_show_names_of_files_as_one_harmless_line(
+    command: str, engine: Engine, root: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = command.split(" ")
+    where = ["--db-root", str(root), "--state-dir", str(engine.state.root)]
+    assert command_line([*words, *where]) in (0, 1, 8)
+    said = capfd.readouterr().out
+    assert said.count("\n") > 0
+    bad = {unicodedata.category(letter) for letter in said if letter != "\n"} & {"Cc", "Cf", "Zl", "Zp", "Cs"}
+    assert bad == set(), said
+    if command != "journal":
+        assert "txn_seq.[bold]" in said  # as it is, not taken for markup
+
+
+def test_evidence_holds_files_of_any_name(engine: Engine) -> None:
+    (folder,) = engine.state.evidence.iterdir()
+    for table in engine.database.tables():
+        if table.raw_name in _NAMES:
+            kept = folder / "db" / table.directory / _BACKUP
+            assert {path.name for path in kept.iterdir()} >= set(_FILES)
 
 
 def test_names_that_look_alike_are_told_apart(engine: Engine, plans: dict[str, Plan]) -> None:

@@ -15,6 +15,7 @@ from console.questdb.table_metadata import TableColumn, TableMetadata
 from console.recovery.model import Refusal
 from console.recovery.sequencer.disk import LogSource, TableOnDisk
 from console.recovery.sequencer.names import Names
+from console.text import clean_line
 
 PAGE: Final = 4096
 
@@ -87,7 +88,7 @@ def _metadata(table: TableOnDisk, sources: Sequence[LogSource], version: int) ->
             continue
         if made is not None and _columns(found.columns) != _columns(_table_columns(own)):
             continue  # the table itself says otherwise, and it is the one that is applied
-        return _encode(found, version), f"{source.name}/_meta"
+        return _encode(found, version), f"{clean_line(source.name)}/_meta"
     if made is not None:
         return made, "the table's own _meta"
     for (wal, segment), each in sorted(table.segments.items(), reverse=True):
