@@ -196,3 +196,30 @@ DAMAGES = (
     Damage("tail cut", "repair-log", tail_cut),
     Damage("wal index lost", "raise-wal-index", wal_index_lost),
 )
+
+
+def applied_records_zeroed(table: Path, rng: random.Random) -> None:
+    """Records that were applied long ago are zero: nothing reads them any more."""
+    last = applied_txn(table) - 1
+    first = rng.randint(1, last)
+    _zero_records(table / "txn_seq", first, min(last, first + rng.randint(0, 3)))
+
+
+def header_counts_fewer(table: Path, rng: random.Random) -> None:
+    """The header counts all that is applied, and not all that waits: the server shows what it counts."""
+    _set_max(_log(table), rng.randint(applied_txn(table), _top(table / "txn_seq")))
+
+
+def values_zeroed(table: Path, rng: random.Random) -> None:
+    """The prices of a transaction that waits never reached the disk: its rows are there, with zeros."""
+    for _, wal, segment_id, txn in rng.sample(waiting := log_records(table)[1][applied_txn(table) :], len(waiting)):
+        segment = table / f"wal{wal}" / str(segment_id)
+        if wal >= 1 and (event := read_segment(segment).events[txn])["type"] == EventType.DATA:
+            with (segment / "px.d").open("r+b") as stream:
+                stream.seek(8 * int(event["start_row"]))
+                stream.write(bytes(8 * int(event["end_row"] - event["start_row"])))
+            return
+
+
+READABLE = (applied_records_zeroed, header_counts_fewer, wal_index_lost, values_zeroed)
+"""Damages under which the server reads and applies what it counts, as if nothing were wrong."""

@@ -9,6 +9,7 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +23,10 @@ from console.questdb.layout import DatabaseRoot
 from console.recovery.expectation import Expectation, expectation_of
 from console.recovery.private_server import PrivateServer, ServerBinary
 from tests.real.generated_tables import Batch, Recipe, build, wait_until_applied
-from tests.real.sequencer_damage import DAMAGES
+from tests.real.sequencer_damage import DAMAGES, READABLE
 
 SEEDS = range(9000, 9000 + int(os.environ.get("WALMEDIC_FAULT_TABLES", "48")))
-"""48 tables in every run; as many as wanted (a hundred and more) with the variable of `make faults`."""
+"""48 tables in every run; `make faults` has 200, so that what more than a hundred will hold is known exactly."""
 WRITERS = 4
 LIVELY = (
     "create table ticks (ts timestamp, sym symbol index, px double, note varchar) timestamp(ts) partition by hour wal",
@@ -37,9 +38,9 @@ LIVELY = (
 )
 
 
-def grave(report: DatabaseReport) -> list[str]:
-    """Return every finding that is more than a note, in words."""
-    found = [finding for table in report.tables for finding in table.findings]
+def grave(report: DatabaseReport, *, without: Container[str] = ()) -> list[str]:
+    """Return every finding that is more than a note, in words, but those of the tables named."""
+    found = [finding for table in report.tables if table.table not in without for finding in table.findings]
     return [
         f"{finding.code} {finding.file}: {finding.message} ({finding.evidence})"
         for finding in (*found, *report.findings)
@@ -82,6 +83,7 @@ def test_what_waits_is_counted_right_or_not_at_all_however_the_log_was_lost(grow
 
 
 def test_grown_tables_are_healthy_and_what_they_will_hold_is_known(grown: Grown, questdb: ServerBinary) -> None:
+    """Applied to the end, waiting, and a third of all damaged in ways that the server does not notice."""
     batch = grown.batch
     database = DatabaseRoot.locate(batch.root)
     report = diagnose(database)
@@ -90,30 +92,38 @@ def test_grown_tables_are_healthy_and_what_they_will_hold_is_known(grown: Grown,
     assert {recipe.name for recipe in batch.recipes} <= set(reports)
     assert len(batch.recipes) == len(SEEDS)
     assert all(table.verdict is Verdict.HEALTHY and table.rows_at_risk == 0 for table in reports.values())
+    struck = {recipe.name: READABLE[index % len(READABLE)] for index, recipe in enumerate(batch.recipes[::3])}
+    for recipe in batch.recipes[::3]:
+        struck[recipe.name](batch.table(recipe.name), random.Random(recipe.seed))
     expected = {recipe.name: expectation_of(database.table(recipe.name)) for recipe in batch.recipes}
+    known: Counter[str] = Counter()
     with PrivateServer(batch.root, questdb) as server:
         wait_until_applied(server)
         for recipe in batch.recipes:
-            _compare(server, recipe, expected[recipe.name], reports[recipe.name].rows_unapplied)
-        assert [f for f in grave(diagnose(database)) if "server" not in f] == []
-    assert sum(1 for each in expected.values() if each.exact) >= len(SEEDS) // 2
+            said = expected[recipe.name]
+            if recipe.name not in struck:
+                assert reports[recipe.name].rows_unapplied is not None
+            kind = "damaged" if recipe.name in struck else "waits" if said.logged_txn > said.applied_txn else "applied"
+            known[kind] += _is_as_said(server, recipe, said)
+        apart = {*struck, *(recipe.view for recipe in batch.recipes[::3])}  # a view may need what is gone from the log
+        assert [f for f in grave(diagnose(database), without=apart) if "server" not in f] == []
+    assert known.total() >= 3 * len(SEEDS) // 4, known
+    assert min(known[kind] for kind in ("applied", "waits", "damaged")) >= len(SEEDS) // 12, known
 
 
-def _compare(server: PrivateServer, recipe: Recipe, expected: Expectation, unapplied: int | None) -> None:
+def _is_as_said(server: PrivateServer, recipe: Recipe, expected: Expectation) -> bool:
+    """Assert that the server shows what was expected; return whether all of it could be known."""
     count, low, high = server.query(f"select count(), min(ts)::long, max(ts)::long from {recipe.name}")[0]
-    assert unapplied is not None
-    if recipe.dedup:
-        assert count <= expected.rows
-        return
-    assert count == expected.rows, recipe
-    if not expected.exact:
-        return
-    assert (low, high) == (expected.min_ts, expected.max_ts), recipe
     partitions = server.query(f"select name, numRows from table_partitions('{recipe.name}')")
     by_day: Counter[str] = Counter()
     for name, rows in partitions:
         by_day[str(name)[:10]] += int(rows)  # one that the server has split goes by its first timestamp
+    if not expected.exact and "structure change" not in expected.why:  # a column that is added moves no row
+        assert count <= expected.rows if recipe.dedup else count == expected.rows, recipe
+        return False
+    assert (count, low, high) == (expected.rows, expected.min_ts, expected.max_ts), recipe
     assert by_day == Counter(dict(expected.partitions)), recipe
+    return True
 
 
 class Load:
