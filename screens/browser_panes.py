@@ -158,6 +158,13 @@ class BrowserPanes(FramedScreen):
         self._show_place(path, offset)
 
     def _show_place(self, path: Path, offset: int) -> None:
+        file = self._file
+        if file is not None and file.path == path and not file.change(Stamp.of(path)):
+            self._at = "hex"
+            self._tree.choose(str(path))
+            self._hex.go(offset)
+            self._draw()
+            return
         self._unfolded |= {str(folder) for folder in path.parents}
         self._list()
         self.read(path, offset)

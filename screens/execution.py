@@ -66,13 +66,25 @@ class Execution(Watching):
             self.view = replace(self.view, next=answer.value, asks=False)
             self._draw()
 
+    def offers(self, name: str) -> bool:
+        """Offer the way back where there is one, the next step once this one is over."""
+        if name == "undo":
+            return bool(self._way_back())
+        return name != "next" or (self.view is not None and self.view.over)
+
+    def _way_back(self) -> str:
+        """Return the entry that can be taken back, empty where none can be."""
+        result = self.view.result if self.view is not None else None
+        if isinstance(result, RunResult) and result.outcome in _UNDOABLE and not self._undoes:
+            return result.entry
+        return ""
+
     def action_undo(self) -> None:
         """Open the plan of the way back."""
         from screens.plan import PlanScreen
 
-        result = self.view.result if self.view is not None else None
-        if isinstance(result, RunResult) and result.outcome in _UNDOABLE and result.entry and not self._undoes:
-            self.app.push_screen(PlanScreen.of_undo(result.entry))
+        if entry := self._way_back():
+            self.app.push_screen(PlanScreen.of_undo(entry))
 
     def action_next(self) -> None:
         """Go on with the recommended step."""

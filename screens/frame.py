@@ -148,8 +148,9 @@ class FramedScreen(Screen[None], inherit_bindings=False):
         self.query_one("#header", Bar).show(self.console.header(self.TITLE_WORD, self.size.width))
 
     def draw_keys(self) -> None:
-        """Draw at most six keys, help and the way out first."""
-        shown = [item for group in self._bindings.key_to_bindings.values() for item in group if item.show]
+        """Draw at most six keys that do something now, help and the way out first."""
+        groups = self._bindings.key_to_bindings.values()
+        shown = [item for group in groups for item in group if item.show and self.offers(item.id or "")]
         seen: dict[str, Line] = {}
         for binding in sorted(shown, key=lambda item: (item.id != "help", item.id not in {"back", "quit"})):
             seen.setdefault(
@@ -158,6 +159,10 @@ class FramedScreen(Screen[None], inherit_bindings=False):
         parts = list(seen.values())[:_KEYS_SHOWN]
         keys = line(" ", *(line(part, "  ") for part in parts))
         self.prompt.show(keys)
+
+    def offers(self, name: str) -> bool:
+        """Return whether the key of a binding does something now; the line of keys leaves the others out."""
+        return True
 
     def ask(self, asked: str, call: Callable[[], Any]) -> None:
         """Run a slow call in a thread; its Answer comes as a message. A newer call of the same name supersedes it."""

@@ -74,6 +74,13 @@ class JournalScreen(FramedScreen):
         """Move the details."""
         self._detail.move_text(lines)
 
+    def offers(self, name: str) -> bool:
+        """Offer the way back of an entry there is, and to go on with one that has not ended."""
+        entry = self._shown.entry if self._shown is not None else None
+        if name == "open":
+            return entry is not None and entry.outcome is None
+        return name != "undo" or entry is not None
+
     def action_undo(self) -> None:
         """Open the plan of the way back."""
         if self._list.key:
@@ -104,6 +111,7 @@ class JournalScreen(FramedScreen):
         elif answer.asked == "entry":
             self._shown = EntryView(*answer.value)
             self._detail.show(self._shown)
+            self.draw_keys()
         elif answer.value is not None:
             self.app.push_screen(answer.value)
 

@@ -58,7 +58,7 @@ class PlanScreen(FramedScreen):
         self._view: PlanView | None = None
         self._said: Line = BLANK
         self._submitted = ""
-        self._seen_since: float | None = None  # since when there is something to answer to, on the clock of events
+        self._seen_since: float | None = None  # since when there is a plan, on the clock of events
         self._field = PhraseField(self._confirm, refused=self._refused, changed=lambda: self._say(BLANK))
 
     @property
@@ -131,6 +131,11 @@ class PlanScreen(FramedScreen):
             said = "there is nothing to rehearse: this changes no table's files while the server is down"
             self._say(line(Span(said, Role.DIM)))
 
+    def offers(self, name: str) -> bool:
+        """Offer a rehearsal where the plan can be rehearsed."""
+        plan = self._view.plan if self._view is not None else None
+        return name != "rehearse" or (plan is not None and not plan.refused and can_be_rehearsed(plan))
+
     def _planned(self) -> Plan:
         engine = self.console.engine()
         return engine.plan_undo(self._undoes) if self._undoes else engine.plan(self._action, self._table)
@@ -153,7 +158,7 @@ class PlanScreen(FramedScreen):
             self._take_rehearsal(answer)
             return
         if self._seen_since is None:
-            self.call_after_refresh(self._seen)
+            self._seen_since = time.monotonic()
         if answer.error:
             self._submitted = ""
             self._say(line(Span(f"{glyphs.BAD} ", Role.BAD), answer.error))
@@ -162,9 +167,6 @@ class PlanScreen(FramedScreen):
         if answer.asked == "again":
             self._pass_the_door()
         self._look_for_rehearsal()
-
-    def _seen(self) -> None:
-        self._seen_since = time.monotonic()
 
     def _take_plan(self, plan: Plan) -> None:
         view = self._view
@@ -226,6 +228,7 @@ class PlanScreen(FramedScreen):
         for pane in self._sections.values():
             pane.show(view)
         self.query_one("#plan", Framed).rearrange()
+        self.draw_keys()
         self._draw()
 
     def _say(self, said: Line) -> None:

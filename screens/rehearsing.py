@@ -39,6 +39,11 @@ class Rehearsing(Watching):
         view = RunView.of(self._plan, self.console.monotonic())
         return replace(view, stages=(), rehearses=True)
 
+    def offers(self, name: str) -> bool:
+        """Offer to cancel what works, and to repeat what is over."""
+        over = self.view is not None and self.view.over
+        return name not in {"cancel", "again"} or over == (name == "again")
+
     def action_cancel(self) -> None:
         """Ask the rehearsal to end."""
         running = self._rehearsal

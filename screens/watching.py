@@ -130,6 +130,7 @@ class Watching(FramedScreen):
     def _draw(self) -> None:
         self._stages.show(self.view)
         self._proof.show(self.view)
+        self.draw_keys()
         self.query_one("#run", Framed).rearrange()
 
     def _arrange(self, size: Size) -> list[Box]:

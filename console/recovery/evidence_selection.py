@@ -100,9 +100,12 @@ def _event_ranges(table: TableDirectory) -> Iterator[tuple[int, int]]:
 
 
 def _files(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    status = path.lstat()
+    try:
+        status = path.lstat()
+        names = sorted(os.listdir(path)) if stat.S_ISDIR(status.st_mode) else []  # noqa: PTH208 - names only
+    except FileNotFoundError:  # a server that lives purges an applied WAL while it is looked at
+        return
     if not stat.S_ISDIR(status.st_mode):
         yield path, status
-        return
-    for name in sorted(os.listdir(path)):  # noqa: PTH208 - names only
+    for name in names:
         yield from _files(path / name)

@@ -137,7 +137,7 @@ class Door:
         if users.unreadable:
             pids = ", ".join(map(str, users.unreadable[:5])) + (", …" if len(users.unreadable) > 5 else "")
             many = plural(len(users.unreadable), "process", "processes")
-            self.notes.append(f"which files {many} have open could not be seen (pid {pids})")
+            self.notes.append(f"the open files of {many} could not be seen (pid {pids})")
         for user in users.processes:
             yield Refusal(
                 "files-open",

@@ -107,7 +107,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a pane shows. `note` stands at the right end of the rule, `alert` takes the last line, `faded` dims all."""
+    """What a pane shows. `note` (or `brief`) stands at the right end of the rule, `alert` last; `faded` dims all."""
 
     title: str
     lines: tuple[Line, ...] = ()
@@ -115,6 +115,7 @@ class Content:
     alert: Line = BLANK
     faded: bool = False
     more: str = "more"
+    brief: Line = BLANK  # in place of a note that has no room: half a number would be another number
 
 
 def _alert(content: Content, width: int) -> list[Line]:
@@ -202,9 +203,11 @@ class Pane(LineWidget):
             if content.title
             else BLANK
         )
-        note = line(" ", content.note, " ", Span("──", Role.RULE)) if content.note else BLANK
         title = crop(title, max(0, width - 2))
-        note = crop(note, max(0, width - cells(title) - 4))
+        room = max(0, width - cells(title) - 6)
+        note = content.brief if content.brief and cells(content.note) > room else content.note
+        note = crop(note, room)
+        note = line(" ", note, " ", Span("──", Role.RULE)) if note else BLANK
         gap = width - cells(title) - cells(note)
         characters = ["─"] * width
         for x, joint in self._frame.in_rule.items():

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from textual.events import Key, Paste
+from textual.strip import Strip
 
 from console.text import clean_line
 from console.widgets.line import BLANK, Line, Role, Span, cells, line, tail
@@ -158,11 +159,13 @@ class PhraseField(TypingLine):
         self._since = None
         self._set("")
         self._draw()
-        if self.display:
-            self.call_after_refresh(self._shown)
+        self.refresh()
 
-    def _shown(self) -> None:
-        self._since = time.monotonic()
+    def render_line(self, y: int) -> Strip:
+        """Return the field, which is painted with this, together with what stands above it."""
+        if self._since is None:
+            self._since = time.monotonic()
+        return super().render_line(y)
 
     def take(self, event: Key | Paste) -> bool:
         """Take a key that was typed by somebody who could see what it confirms; drop an earlier one."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from console.recovery.model import Change, Plan
 from console.recovery.rehearsal.model import Rehearsal, RehearsalOutcome, can_be_rehearsed
 from console.widgets import figures, glyphs
-from console.widgets.line import BLANK, Line, Role, Span, cells, crop, hanging, line, spread, wrap
+from console.widgets.line import BLANK, Line, Role, Span, cells, crop, hanging, line, spread, tail, wrap
 from console.widgets.pane import Content, Room
 
 _SIGNS = {
@@ -47,7 +47,8 @@ def why(view: PlanView, room: Room) -> Content:
         lines.extend(hanging(line(Span("• left out: ", Role.DIM)), left_out, room.width, Role.DIM))
     target = f" on {plan.table}" if plan.table else ""
     what = "the way back" if plan.action == "undo" else f"why {plan.action}"
-    return Content(f"{what}{target}", tuple(lines), line(Span(f"plan {plan.plan_id[:8]}", Role.DIM)), more="more lines")
+    note, brief = (line(Span(text, Role.DIM)) for text in (f"plan {plan.plan_id[:8]}", plan.plan_id[:8]))
+    return Content(f"{what}{target}", tuple(lines), note, more="more lines", brief=brief)
 
 
 def changes(view: PlanView, room: Room) -> Content:
@@ -65,8 +66,8 @@ def changes(view: PlanView, room: Room) -> Content:
     needed = view.plan.disk_needed
     said = [f"in {directory}"] if directory else []
     said += [f"writes {figures.size(needed)}"] if needed else []
-    note = line(Span(", ".join(said), Role.DIM)) if said else BLANK
-    return Content("what will change", tuple(lines), note, more="more lines")
+    note, brief = (line(Span(text, Role.DIM)) for text in (", ".join(said), said[-1] if said else ""))
+    return Content("what will change", tuple(lines), note, more="more lines", brief=brief)
 
 
 def _change(change: Change, base: str, width: int) -> list[Line]:
@@ -81,6 +82,8 @@ def _change(change: Change, base: str, width: int) -> list[Line]:
     head = line("  ", Span(f"{sign} ", role), target)
     if text and cells(head) + cells(size) + len(text) + 3 <= width:
         return [spread(line(head, "  ", Span(text, Role.DIM)), size, width)]
+    room = width - cells(size) - 5
+    head = line("  ", Span(f"{sign} ", role), tail(line(target), room))  # the name at the end tells files apart
     return [spread(head, size, width), *(line("    ", row) for row in wrap(text, width - 4, Role.DIM))]
 
 

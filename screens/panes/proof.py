@@ -79,7 +79,7 @@ def _rehearsal(ended: Rehearsal, room: Room) -> Content:
     lines = hanging(line(Span(f"{glyph} {word}  ", role)), ended.message, room.width)
     differ = [claim for claim in ended.verification if not claim.ok]
     if ended.verification:
-        counted = f"{plural(len(ended.verification), 'claim')}, {len(differ) or 'none'} not as expected"
+        counted = f"{plural(len(ended.verification), 'claim')}, {f'{len(differ)} not' if differ else 'all'} as expected"
         lines.append(line(Span(counted, Role.BAD if differ else Role.STRONG)))
     if ended.outcome is RehearsalOutcome.PASSED:
         lines.extend(

@@ -49,7 +49,8 @@ async def _worked_off(pump: MessagePump) -> None:
 
 
 async def typed(pilot: Pilot[Any], text: str) -> None:
-    """Type `text`, as the driver would bring it."""
+    """Type `text`, as the driver would bring it, by somebody who waits until the screen stands still."""
+    await settled(pilot)
     for character in text:
         name = {" ": "space", "_": "underscore", "~": "tilde"}.get(character, character)
         pilot.app.post_message(Key(name, character))

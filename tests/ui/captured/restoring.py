@@ -97,7 +97,7 @@ RESTORE_PLAN = Plan(
     ),
     undo="The sequencer as it was is put back by rename, byte for byte, until a server has started on the result.",
     rehearsed=False,
-    warnings=("which files 1 process have open could not be seen (pid 1)",),
+    warnings=("the open files of 1 process could not be seen (pid 1)",),
     directory="market_orderbook~19",
     disk_needed=4248048,
 )
