@@ -144,7 +144,11 @@ def test_a_table_that_vanishes_while_it_is_repaired_is_a_sentence(action: str, r
     take_back(engine)
     last = engine.journal.entries()[-1]
     if last.action == action and last.outcome is not None and last.outcome["outcome"] in ("done", "failed"):
-        assert engine.undo(last.id, engine.plan_undo(last.id).confirmation).outcome is Outcome.DONE, f"seed {seed}"
+        back = engine.plan_undo(last.id)
+        if back.refused:  # it vanished under the last look at it: what it was then is not known, and nothing is guessed
+            assert "\n" not in back.refused[0].reason
+            return
+        assert engine.undo(last.id, back.confirmation).outcome is Outcome.DONE, f"seed {seed}"
     assert tree_of(root) == original, f"seed {seed}: at call {at}"
 
 
