@@ -101,7 +101,7 @@ def plain_check(records: list[Record]) -> dict[str, list[int]]:
     return found
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(_logs(), st.integers(1, 50))
 def test_chunks_and_vectors_change_nothing(records: list[Record], chunk: int) -> None:
     """Whatever the log and however it is cut: the same positions as the plain check."""
@@ -117,7 +117,7 @@ def test_chunks_and_vectors_change_nothing(records: list[Record], chunk: int) ->
     assert check.checked == len(records)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(records=_logs(), part=st.integers(1, 6), claimed=st.integers(-3, 60))
 def test_a_file_gives_back_what_was_encoded(records: list[Record], part: int, claimed: int, tmp_path: Path) -> None:
     """V1 and V2 logs of any records, with a header that may claim too much or too little."""

@@ -41,7 +41,7 @@ def harmless(text: str, *, allowed: str = "\n\t") -> bool:
     )
 
 
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=2_000)
 @given(FOREIGN)
 @example("\x1b" * 50)
 def test_no_control_survives(text: str) -> None:
@@ -63,7 +63,7 @@ def test_a_hundred_thousand_hostile_strings() -> None:
         )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(FOREIGN, st.integers(1, 60))
 def test_one_line_of_at_most_so_many_characters(text: str, limit: int) -> None:
     line = clean_line(text, limit)
