@@ -2,10 +2,13 @@
 
 import gc
 import os
+import sys
 
 import click
 
 from console.commands.options import Invocation, station_options
+from console.errors import WalmedicError
+from console.settings import Settings
 
 
 @click.command()
@@ -14,10 +17,22 @@ from console.commands.options import Invocation, station_options
 @station_options
 def console(invocation: Invocation, mouse: bool, colors: str) -> int:
     """Open the console in observe mode."""
+    return open_console(invocation.settings, mouse=mouse, colors=colors)
+
+
+def open_console(settings: Settings, *, mouse: bool = False, colors: str = "auto") -> int:
+    """Run the console until the operator leaves it; return the exit code. Raises WalmedicError without a terminal."""
+    # Textual takes keys from standard input and draws on standard error, whatever standard output is.
+    for stream, name in ((sys.stdin, "standard input"), (sys.stderr, "standard error")):
+        if not stream.isatty():
+            raise WalmedicError(
+                f"the console needs a terminal, and {name} is none; open it without redirection, "
+                "or use the commands that need none: walmedic check, plan, run, journal"
+            )
     # Read when Textual is imported: a paint waits for the next of so many moments a second, at rest there is none.
     os.environ.setdefault("TEXTUAL_FPS", "120")
     # What is imported stays: to look for garbage among it costs a tenth of the time to the first paint.
     gc.disable()
     from console.app import run_console
 
-    return run_console(invocation.settings, mouse=mouse, colors=colors)
+    return run_console(settings, mouse=mouse, colors=colors)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from console.commands.console import open_console
 from console.station.build import SCALES, Scenario, Station, station
 from console.station.processes import ENDING_SIGNALS, marked
 
@@ -50,13 +51,11 @@ def demo(scenario: str, scale: int, true_size: bool, directory: Path | None, hea
         say(f"the station is ready in {built.layout.directory}")
         if serve:
             return _serve(built)
-        if headless or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        if headless or not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
             from console.station.story import tell
 
             return _RECOVERED if tell(built, say) else _NOT_RECOVERED
-        from console.app import run_console
-
-        left = run_console(built.settings())
+        left = open_console(built.settings())
         say("stopping the station's processes")
         return left
 

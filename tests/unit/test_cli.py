@@ -141,3 +141,28 @@ def test_wrong_settings_are_refused_before_anything_is_done(tmp_path: Path, caps
     assert "questdb.pg_port must be a whole number" in capsys.readouterr().err
     assert cli.run(["doctor", "--config", str(tmp_path / "missing.toml")]) == 8
     assert "cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("lost", ["standard input", "standard error"])
+def test_without_a_terminal_there_is_no_console_but_a_sentence(lost: str, tmp_path: Path) -> None:
+    """Textual would draw into the file, or wait for keys that never come."""
+    controller, terminal = os.openpty()
+    try:
+        with (tmp_path / "file").open("w+b") as file:
+            ended = subprocess.run(
+                [sys.executable, "-m", "console", "--db-root", str(tmp_path)],
+                stdin=file if lost == "standard input" else terminal,
+                stdout=terminal,
+                stderr=file if lost == "standard error" else subprocess.PIPE,
+                check=False,
+                timeout=60,
+            )
+            file.seek(0)
+            said = (ended.stderr if ended.stderr is not None else file.read()).decode()
+    finally:
+        os.close(controller)
+        os.close(terminal)
+    assert ended.returncode == 8
+    assert f"the console needs a terminal, and {lost} is none" in said
+    assert "Traceback" not in said
+    assert "\x1b" not in said
