@@ -10,9 +10,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from console.diagnosis.segment_inventory import Index, Mask, carries_rows
 from console.questdb.txn_log import RECORD_V2, STRUCTURE_CHANGE
 from console.recovery.sequencer.disk import LogSource, TableOnDisk
-from console.recovery.sequencer.inventory import DATA, Index, Inventory, Mask, is_data
+from console.recovery.sequencer.inventory import DATA, Inventory
 from console.recovery.sequencer.names import Names
 from console.recovery.sequencer.views import FillerRule
 
@@ -131,7 +132,7 @@ def _of_events(inventory: Inventory, names: Names, index: Index) -> NDArray[Any]
         records[name] = events[source]
     told = names.commit_us[index]
     records["commit_us"] = np.maximum(CREATED, np.where(told > 0, told, events["written_us"]))
-    data = is_data(events)
+    data = carries_rows(events)
     records["min_ts"] = np.where(data, events["min_ts"], np.iinfo(np.int64).max)
     records["max_ts"] = np.where(data, events["max_ts"], -1)
     records["row_count"] = np.where(data, events["end"] - events["start"], 0)

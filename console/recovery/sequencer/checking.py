@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from console.diagnosis.segment_inventory import Index, Mask
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem
 from console.recovery.model import Claim, Stage
 from console.recovery.sequencer.disk import TableOnDisk, read_source, read_table
-from console.recovery.sequencer.inventory import Index, Inventory, Mask
+from console.recovery.sequencer.inventory import Inventory
 from console.recovery.sequencer.target import SequencerTarget
 from console.recovery.steps import RunContext, StepError, register
 

@@ -12,8 +12,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from console.diagnosis.segment_inventory import Index, Mask
 from console.recovery.model import Refusal
-from console.recovery.sequencer.inventory import Index, Inventory, Mask
+from console.recovery.sequencer.inventory import Inventory
 from console.recovery.sequencer.names import Names
 from console.text import plural
 

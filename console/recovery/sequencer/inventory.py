@@ -11,6 +11,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from console.diagnosis.segment_inventory import Index, Mask, carries_rows, segment_key
+
 DATA: Final = 0
 SQL: Final = 1
 TRUNCATE: Final = 2
@@ -37,9 +39,6 @@ EVENT: Final = np.dtype(
 )
 """One event: rows `start`..`end` (exclusive) of its segment; `structure` is the version in the segment's `_meta`;
 `written_us` is when its `_event` file last changed (µs, UTC); `torn`: the columns do not hold what it says."""
-
-Index = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ class Inventory:
     @property
     def rows(self) -> Index:
         """Rows of each event; 0 where it is not data."""
-        return np.where(is_data(self.events), self.events["end"] - self.events["start"], 0)
+        return np.where(carries_rows(self.events), self.events["end"] - self.events["start"], 0)
 
     def locate(self, wal: NDArray[Any], segment: NDArray[Any], txn: NDArray[Any]) -> Index:
         """Return the index of the event at each address, -1 where there is none."""
@@ -121,19 +120,9 @@ class Inventory:
         return True
 
 
-def segment_key(wal: Any, segment: Any) -> Any:
-    """Return wal << 30 | segment (segments go up to 0x1FFFFFFE)."""
-    return np.asarray(wal, np.int64) << 30 | np.asarray(segment, np.int64) & 0x3FFFFFFF
-
-
 def segment_keys(events: NDArray[Any]) -> Index:
     """Return the segment key of each event."""
     return np.asarray(segment_key(events["wal"], events["segment"]), np.int64)
-
-
-def is_data(events: NDArray[Any]) -> Mask:
-    """Return which events carry rows."""
-    return np.asarray((events["type"] == DATA) | (events["type"] == VIEW_DATA))
 
 
 def is_plain(events: NDArray[Any]) -> Mask:

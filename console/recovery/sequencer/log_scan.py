@@ -11,8 +11,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from console.questdb.txn_log import MAX_SEGMENT_ID, RECORD_V2, STRUCTURE_CHANGE, TABLE_DROPPED, TxnLog
-from console.recovery.sequencer.inventory import Index, Inventory, Mask
+from console.diagnosis.log_scan import valid_records
+from console.diagnosis.segment_inventory import Index, Mask
+from console.questdb.txn_log import RECORD_V2, STRUCTURE_CHANGE, TABLE_DROPPED, TxnLog, as_v2
+from console.recovery.sequencer.inventory import Inventory
 
 MAX_PENDING: Final = 50_000_000
 """Records above the applied transaction that are looked at; a header that claims more is not believed."""
@@ -60,14 +62,10 @@ class LogScan:
 
 
 def believable(records: NDArray[Any]) -> Mask:
-    """Return which records have the shape of a record: data, structure change, or the table's drop (FORMATS 2.2)."""
-    wal, segment, txn = records["wal_id"], records["segment_id"], records["segment_txn"]
+    """Return which records are valid and count structure changes as a table can have them (FORMATS 2.2)."""
     version = records["structure_version"]
-    sane = (version >= 0) & (version < _MAX_STRUCTURE)
-    data = (wal >= 1) & (segment >= 0) & (segment <= MAX_SEGMENT_ID) & (txn >= 0)
-    change = (wal == STRUCTURE_CHANGE) & (segment == -1) & (txn == -1) & (version > 0)
-    dropped = (wal == TABLE_DROPPED) & (segment == 0) & (txn == 0)
-    return np.asarray(sane & (data | change | dropped))
+    counted = (version >= 0) & (version < _MAX_STRUCTURE)
+    return np.asarray(valid_records(records) & counted & ((records["wal_id"] != STRUCTURE_CHANGE) | (version > 0)))
 
 
 def scan_log(log: TxnLog, inventory: Inventory, applied: int) -> LogScan | None:
@@ -97,7 +95,7 @@ def scan_log(log: TxnLog, inventory: Inventory, applied: int) -> LogScan | None:
                 version = max(version, int(part["structure_version"][ok].max()))
         if below < len(chunk):
             rest = np.flatnonzero(good[below:]) + below
-            kept.append((at + rest, _wide(chunk[rest])))
+            kept.append((at + rest, as_v2(chunk[rest])))
     numbers = np.concatenate([k[0] for k in kept]) if kept else np.empty(0, np.int64)
     records = np.concatenate([k[1] for k in kept]) if kept else np.empty(0, RECORD_V2)
     return _judge(inventory, applied, top, seq, numbers, records, tuple(good_runs), named, changes, version)
@@ -225,12 +223,3 @@ def _gaps(present: Index, first: int, last: int) -> Runs:
     edges = np.concatenate(([first - 1], present, [last + 1]))
     wide = np.flatnonzero(np.diff(edges) > 1)
     return tuple((int(edges[i]) + 1, int(edges[i + 1]) - 1) for i in wide.tolist())
-
-
-def _wide(records: NDArray[Any]) -> NDArray[Any]:
-    if records.dtype == RECORD_V2:
-        return records.copy()
-    wide = np.zeros(len(records), RECORD_V2)
-    for name in records.dtype.names or ():
-        wide[name] = records[name]
-    return wide

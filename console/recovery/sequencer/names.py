@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from console.recovery.sequencer.inventory import Index, Inventory
+from console.diagnosis.segment_inventory import Index
+from console.recovery.sequencer.inventory import Inventory
 from console.recovery.sequencer.log_scan import LogScan, Runs
 
 

@@ -12,8 +12,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from console.diagnosis.segment_inventory import Index
 from console.recovery.model import Refusal
-from console.recovery.sequencer.inventory import DATA, SQL, TRUNCATE, VIEW_INVALIDATE, Index, Inventory, is_plain
+from console.recovery.sequencer.inventory import DATA, SQL, TRUNCATE, VIEW_INVALIDATE, Inventory, is_plain
 from console.recovery.sequencer.names import Names
 from console.text import plural
 

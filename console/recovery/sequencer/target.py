@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from console.diagnosis.segment_inventory import Index, Mask, carries_rows
 from console.questdb.txn_log import RECORD_V2, STRUCTURE_CHANGE
 from console.recovery.model import Refusal, RowsLost
 from console.recovery.sequencer import cuts, names, order, structure
 from console.recovery.sequencer.below import CREATED, records_below
 from console.recovery.sequencer.disk import LogSource, TableOnDisk
-from console.recovery.sequencer.inventory import Index, Inventory, Mask, is_data
+from console.recovery.sequencer.inventory import Inventory
 from console.recovery.sequencer.log_scan import LogScan, Runs
 from console.recovery.sequencer.torn import FindTorn
 from console.recovery.sequencer.views import FillerRule, views_of
@@ -216,7 +217,7 @@ def _tail(
         match = np.flatnonzero(known.changes.version == arranged.version[at])
         commit[at] = known.changes.commit_us[match[-1]] if len(match) else 0
     tail["commit_us"] = np.maximum.accumulate(np.maximum(commit, CREATED))
-    data = is_event & is_data(rows)
+    data = is_event & carries_rows(rows)
     tail["min_ts"] = np.where(data, rows["min_ts"], np.where(is_event, np.iinfo(np.int64).max, 0))
     tail["max_ts"] = np.where(data, rows["max_ts"], np.where(is_event, -1, 0))
     tail["row_count"] = np.where(data, rows["end"] - rows["start"], 0)

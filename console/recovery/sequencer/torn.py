@@ -10,10 +10,10 @@ from typing import Final
 
 import numpy as np
 
+from console.diagnosis.segment_inventory import Index, Mask, carries_rows
 from console.questdb.segment import Segment
 from console.questdb.segment_data import TornRows, check_segment_data
 from console.recovery.sequencer.disk import TableOnDisk
-from console.recovery.sequencer.inventory import Index, Mask, is_data
 from console.text import clean_line, plural
 
 _TOLD: Final = 20
@@ -41,7 +41,7 @@ def finder(table: TableOnDisk) -> FindTorn:
         mask = np.zeros(len(inventory), np.bool_)
         suspects: list[str] = []
         rows = inventory.events[events]
-        carrying = events[is_data(rows) & (rows["end"] > rows["start"])]
+        carrying = events[carries_rows(rows) & (rows["end"] > rows["start"])]
         keys = inventory.events[carrying][["wal", "segment"]]
         for wal, number in np.unique(keys).tolist():
             mine = carrying[(keys["wal"] == wal) & (keys["segment"] == number)]

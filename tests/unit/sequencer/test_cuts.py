@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from console.diagnosis.segment_inventory import Index
 from console.recovery.sequencer.cuts import Cuts, Look, Seen, decide
-from console.recovery.sequencer.inventory import SQL, Index, Inventory
+from console.recovery.sequencer.inventory import SQL, Inventory
 from tests.unit.sequencer.made import inventory, named, record, scanned, written_log
 
 ONE_WAL = tuple((1, 0, txn) for txn in range(5))
