@@ -90,7 +90,9 @@ class BuildDirectory:
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Remove it."""
-        run.tree.remove_directory(str(stage.parameters["directory"]))
+        directory = str(stage.parameters["directory"])
+        _refuse_vanished(run, directory)
+        run.tree.remove_directory(directory)
 
 
 class SwapDirectory:
@@ -115,6 +117,7 @@ class SwapDirectory:
         """`path` → `new` where it is ours, then `old` → `path`."""
         path, new, old = (str(stage.parameters[key]) for key in ("path", "new", "old"))
         tree = run.tree
+        _refuse_vanished(run, path)
         ours_in_place = not tree.exists(new) and tree.exists(path)
         if stage.parameters["existed"]:
             if not tree.exists(old):
@@ -149,6 +152,7 @@ class ReplaceFile:
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Write the old bytes with their owner and times, or remove the file where there was none."""
         path, new = str(stage.parameters["path"]), str(stage.parameters["new"])
+        _refuse_vanished(run, path)
         run.tree.remove_file(new)
         kept = self._kept(stage, run)
         if stage.parameters["existed"]:
@@ -186,6 +190,14 @@ def check_digest(run: RunContext, relative: str, expected: object) -> None:
         raise StepError(
             f"{clean_line(relative)} does not hold what the plan says after writing; nothing was put in place"
         )
+
+
+def _refuse_vanished(run: RunContext, path: str) -> None:
+    """Raise StepError where the directory of `path` is away: what lies in it would be taken for never made."""
+    parent = "/".join(parts_of(path)[:-1])
+    if parent and not run.tree.exists(parent):
+        where = clean_line(parent)
+        raise StepError(f"{where} is not there, so what was begun in it stays; put {where} back, then undo the entry")
 
 
 def _keep(run: RunContext, path: str, kept: Path) -> None:
