@@ -23,7 +23,7 @@ _VOLATILE = (
     (re.compile(r"expected \d+:\d+, found it"), "expected 1000:1000, found it"),  # the owner
     (re.compile(r"maybe twice: [1-9]\d*"), "maybe twice: 40"),  # 20 rows for each writer that the power loss cut off
     (re.compile(r"sha256 [0-9a-f]{12}"), "sha256 0123456789ab"),
-    (re.compile(r"^warning: which files .* process.* could not be seen.*\n", re.MULTILINE), ""),
+    (re.compile(r"^warning: the open files of .* could not be seen.*\n", re.MULTILINE), ""),
 )
 
 
