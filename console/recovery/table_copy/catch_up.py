@@ -116,9 +116,10 @@ class CompareContained:
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Add the claims; raises StepError where a row is missing."""
         server, said = our_server(run), stage.parameters
-        copy = names_of(server).get(str(run.recall(COPY_DIRECTORY)), str(said["copy"]))
-        if copy == str(said["table"]):
-            return  # compared before the names were swapped
+        names = names_of(server)
+        if names.get(str(said["directory"])) != str(said["table"]):
+            return  # compared before the names were swapped: the first of the two renames changed the original too
+        copy = names.get(str(run.recall(COPY_DIRECTORY)), str(said["copy"]))
         refuse_changed(run, stage)
         await_applied(run, server, copy)
         found, more = differences(run, stage), int(said["only_in_copy"])
