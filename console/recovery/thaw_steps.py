@@ -86,6 +86,13 @@ class _Drain:
         """Entries per second by which the backlog shrinks."""
         return ((self.first or 0) - total) / max(0.5, time.monotonic() - self.started)
 
+    def told(self, total: int) -> str:
+        """Return how many entries wait, how fast they become fewer or more, and how long that takes."""
+        rate = self.rate(total)
+        left = f", about {total / rate:.0f} s left" if rate > 0 else ""
+        which = "more" if rate < 0 else "fewer"
+        return f"{plural(total, 'entry', 'entries')} wait, {abs(rate):,.0f} {which} per second{left}"
+
     def incoming(self, waiting: tuple[Waiting, ...]) -> float:
         """Entries per second that come in, where the streams are not trimmed meanwhile."""
         grown = sum(each.length for each in waiting) - self.length_first
@@ -101,8 +108,10 @@ class WatchBacklog:
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Raises StepError where the writer ends, a table is suspended, or nothing moves any more."""
         with contextlib.closing(Queue(run.settings.redis)) as queue:
-            self._first_batches(stage, run, queue)
             drain = _Drain()
+            drain.note(queue.waiting())  # before the first batch: a fast writer is through before it is applied
+            self._first_batches(stage, run, queue)
+            drain.least_at = time.monotonic()  # that one was applied is a move
             while True:
                 waiting = queue.waiting()
                 drain.note(waiting)
@@ -112,13 +121,9 @@ class WatchBacklog:
                 unread, held = self._left(run, queue)
                 near = total - sum(held.values()) <= max(10.0, _NEAR * drain.incoming(waiting))
                 taken = not any(held.values()) or drain.still(held) > _HELD
+                run.progress(drain.told(total), None, None)
                 if near and not unread and taken and all(_fresh(run, each) for each in waiting):
                     break
-                rate = drain.rate(total)
-                left = f", about {total / rate:.0f} s left" if rate > 0 else ""
-                run.progress(
-                    f"{plural(total, 'entry', 'entries')} wait, {rate:,.0f} fewer per second{left}", None, None
-                )
                 if time.monotonic() - drain.least_at > _STALLED:
                     raise StepError(
                         f"the backlog of {plural(total, 'entry', 'entries')} has not shrunk for {_STALLED:.0f} s"

@@ -222,13 +222,19 @@ async def test_the_probe_sees_it_go_and_come_back(tmp_path: Path) -> None:
 
 
 def test_a_supervisord_that_shuts_down_is_said_to(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
     slow = (
-        "[program:slow]\ncommand=bash -c 'trap \"\" TERM; while :; do sleep 0.1; done'\nstopwaitsecs=3\nstartsecs=0\n"
+        f"[program:slow]\ncommand=bash -c 'trap \"\" TERM; touch {ready}; while :; do sleep 0.1; done'\n"
+        "stopwaitsecs=8\nstartsecs=0\n"
     )
     running = Supervisord(tmp_path, slow)
     running.start()
     control = SupervisorControl(str(running.socket))
     wait_for(control, "slow", UnitState.UP)
+    deadline = time.monotonic() + 15
+    while not ready.exists():  # before that the signal would end it at once
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     stopping = threading.Thread(target=running.stop)
     stopping.start()
     time.sleep(0.5)
