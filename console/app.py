@@ -226,14 +226,20 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     def take(self, *samples: Sample[Any]) -> None:
         """Take samples into the state and show them."""
+        self._take_in(*samples)
+        self._tick()
+
+    def _take_in(self, *samples: Sample[Any]) -> None:
         for sample in samples:
             self.state = self.state.taking(sample)
         self.guide.look(self.state)
-        self._tick()
 
     def on_sample_arrived(self, message: SampleArrived) -> None:
-        """Take a sample that a probe brought."""
-        self.take(message.sample)
+        """Take a sample that a probe brought; one that only brings new figures is drawn with the next tick."""
+        sample, before = message.sample, self.state.reading(message.sample.probe)
+        self._take_in(sample)
+        if before.latest is None or before.status is not sample.status or not self._ticking:
+            self._tick()
 
     def on_guided(self, message: Guided) -> None:
         """Show which step comes next."""

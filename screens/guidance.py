@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Coroutine, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from console.recovery.model import FirstStep
 
 _LOG = logging.getLogger(__name__)
+_UNITS_AGAIN = 15.0  # seconds: in a crash loop a unit is up and down all the time, and an answer reads disk and queue
 
 
 class Guided(Message):
@@ -56,16 +58,19 @@ class Guide:
         self._run = run
         self._post = post
         self._known: Hashable | None = None  # what the next step was last asked for
+        self._units: Hashable = ()  # what ran then
+        self._asked = 0.0
         self._looked_back = False
         self.asking = False
 
     def look(self, state: StationState) -> None:
         """Ask what is not known yet, or not any more."""
         report: DatabaseReport | None = state.tables.data
-        now = None if report is None else _rests_on(state, report)
-        if now is not None and now != self._known and not self.asking:
-            self._known, self.asking = now, True
-            self._run(self._find_next(report))
+        if report is not None and not self.asking:
+            known, units, now = _rests_on(state, report), _running(state), time.monotonic()
+            if known != self._known or (units != self._units and now - self._asked >= _UNITS_AGAIN):
+                self._known, self._units, self._asked, self.asking = known, units, now, True
+                self._run(self._find_next(report))
         journal = state.journal.data
         if journal is not None and not self._looked_back:
             self._looked_back = True
@@ -95,10 +100,15 @@ class Guide:
 
 
 def _rests_on(state: StationState, report: DatabaseReport) -> Hashable:
-    """Return what the next step rests on: what is wrong with the tables, what runs, what was done last."""
-    services, journal = state.services.data, state.journal.data
+    """Return what the next step rests on: what is wrong with the tables, what was done last."""
+    journal = state.journal.data
     return (
         tuple((t.table, t.verdict, t.next_step.action, tuple(f.code for f in t.findings)) for t in report.tables),
-        tuple((unit.name, unit.state) for unit in services.units) if services is not None else (),
         tuple((entry.entry, entry.outcome) for entry in journal.lines[:3]) if journal is not None else (),
     )
+
+
+def _running(state: StationState) -> Hashable:
+    """Return what runs."""
+    services = state.services.data
+    return tuple((unit.name, unit.state) for unit in services.units) if services is not None else ()

@@ -8,7 +8,7 @@ from console.diagnosis.half_conversion import half_done_findings
 from console.diagnosis.log_findings import log_findings
 from console.diagnosis.log_scan import LogScan
 from console.diagnosis.memory import TableMemory
-from console.diagnosis.model import Code, Finding, Severity, TableReport
+from console.diagnosis.model import Code, Finding, Severity, TableReport, WaitingSegment
 from console.diagnosis.opening import can_crash
 from console.diagnosis.purge_clock import PurgeClock, purge_clock
 from console.diagnosis.sequencer_findings import backup_findings, best_backup, loadable, sequencer_findings
@@ -47,6 +47,7 @@ class TableDiagnosis:
     wholeness: Wholeness
     findings: tuple[Finding, ...]
     backup: Sequencer | None
+    waiting: tuple[WaitingSegment, ...]
 
     def report(self, more: Sequence[Finding] = (), *, suspended: bool = False) -> TableReport:
         """Return the report, with findings that others (the server) add."""
@@ -80,7 +81,7 @@ class TableDiagnosis:
             findings=findings,
             next_step=next_step(situation),
             blocked_steps=blocked_steps(situation),
-            waiting=waiting_segments(self.facts.inventory, self.unapplied, self.wholeness),
+            waiting=self.waiting,
         )
 
     def _rows_torn(self) -> int:
@@ -154,7 +155,8 @@ def judge(facts: TableFacts, memory: TableMemory | None = None) -> TableDiagnosi
     ]
     broken = any(finding.severity is Severity.DAMAGE for finding in findings)
     findings += backup_findings(facts, broken)
-    return TableDiagnosis(facts, unapplied, clock, wholeness, tuple(findings), backup)
+    waiting = waiting_segments(facts.inventory, unapplied, wholeness)
+    return TableDiagnosis(facts, unapplied, clock, wholeness, tuple(findings), backup, waiting)
 
 
 def _trusted(sources: list[tuple[str, LogScan]], facts: TableFacts) -> tuple[tuple[str, LogScan], ...]:
