@@ -1,5 +1,6 @@
-"""The second opinion beside the server's lock: which processes have files of a directory open or mapped.
+"""The second opinion beside the server's lock: which processes have files of a directory mapped, or open for writing.
 
+A descriptor that can only read is none of them: so consoles look at a table, whose server maps what it has open.
 Compared by device and inode, so that bind mounts, containers and other names hide nothing. Processes of other users may
 not be readable; they are named, and prove nothing either way.
 """
@@ -17,7 +18,7 @@ _MOST_FILES = 500_000
 
 @dataclass(frozen=True, slots=True)
 class FileUser:
-    """One process with files of the directory: `how` is `open`, `mapped`, or both."""
+    """One process with files of the directory: `how` is `open for writing`, `mapped`, or both."""
 
     pid: int
     name: str
@@ -33,7 +34,7 @@ class FileUsers:
 
 
 def users_of(directory: Path) -> FileUsers:
-    """Return which other processes have files below `directory` open or mapped."""
+    """Return which other processes have files below `directory` mapped, or open for writing."""
     wanted = set(_identities(directory))
     users, unreadable = [], []
     for name in os.listdir("/proc"):  # noqa: PTH208 - names only
@@ -41,7 +42,8 @@ def users_of(directory: Path) -> FileUsers:
             continue
         pid = int(name)
         try:
-            how = [word for word, found in (("open", _open(pid)), ("mapped", _mapped(pid))) if wanted & set(found)]
+            seen = (("open for writing", _written(pid, wanted)), ("mapped", not wanted.isdisjoint(_mapped(pid))))
+            how = [word for word, found in seen if found]
         except PermissionError:
             unreadable.append(pid)
             continue
@@ -64,11 +66,23 @@ def _identities(directory: Path) -> Iterator[tuple[int, int]]:
                 return
 
 
-def _open(pid: int) -> Iterator[tuple[int, int]]:
+def _written(pid: int, wanted: set[tuple[int, int]]) -> bool:
+    """Return whether the process has one of `wanted` open for writing."""
     for name in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208 - hot
         with contextlib.suppress(OSError):
             status = os.stat(f"/proc/{pid}/fd/{name}")  # noqa: PTH116 - hot
-            yield status.st_dev, status.st_ino
+            if (status.st_dev, status.st_ino) in wanted and _mode(pid, name) != os.O_RDONLY:
+                return True
+    return False
+
+
+def _mode(pid: int, descriptor: str) -> int:
+    """Return how a descriptor was opened: O_RDONLY, O_WRONLY or O_RDWR. Raises OSError."""
+    with open(f"/proc/{pid}/fdinfo/{descriptor}", "rb") as lines:  # noqa: PTH123
+        for line in lines:
+            if line.startswith(b"flags:"):
+                return int(line.split()[1], 8) & os.O_ACCMODE
+    return os.O_RDWR
 
 
 def _mapped(pid: int) -> Iterator[tuple[int, int]]:

@@ -115,15 +115,15 @@ def test_no_lock_to_prove_anything_by(walmedic: Callable[..., Outcome], root: Pa
 
 def test_a_process_with_files_open(walmedic: Callable[..., Outcome], root: Path, engine: Engine) -> None:
     before = tree_of(root)
-    with (engine.database.table("gone").path / "_txn").open() as opened:
-        reader = subprocess.Popen(["sleep", "60"], stdin=opened)
+    with (engine.database.table("gone").path / "_txn").open("r+") as opened:
+        writer = subprocess.Popen(["sleep", "60"], stdin=opened)
         try:
             refused = walmedic(*_RUN)
         finally:
-            reader.kill()
-            reader.wait()
+            writer.kill()
+            writer.wait()
     assert (refused.code, _codes(refused)) == (8, {"files-open"})
-    assert f"sleep (pid {reader.pid})" in refused.out
+    assert f"sleep (pid {writer.pid}) has files of gone open for writing" in refused.out
     assert tree_of(root) == before
 
 
