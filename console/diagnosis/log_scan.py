@@ -124,8 +124,7 @@ def scan_log(
 def _scan(log: TxnLog, top: int, applied: int, inventory: SegmentInventory, memory: TableMemory | None) -> LogScan:
     split = max(0, min(applied, log.whole_records))
     checker, start = memory.resume(log, split) if memory is not None else (LogChecker(), 1)
-    for at, records in log.chunks(_CHUNK, first=start, last=split):
-        checker.feed(at, records)
+    checker.feed_from(log, start, split)
     if memory is not None:
         memory.keep(log, split, checker)
     below_check = checker.finish(split, log.missing_parts(1, applied))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from console.questdb import log_check
 from console.questdb.log_check import LogChecker, check_log
 from console.questdb.log_encoding import encode_log_header, encode_records, v1_log_chunks
 from console.questdb.ranges import RangeCollector
@@ -143,6 +145,19 @@ def test_a_file_gives_back_what_was_encoded(records: list[Record], part: int, cl
     assert log.records(1, len(array))[list(RECORD.names or ())].tolist() == array.tolist()[: len(array)]
     assert check_log(log).checked == within
     assert log.missing_parts(1, 100) == (() if log.whole_records >= 100 else ((log.whole_records + 1, 100),))
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(records=_logs(), chunk=st.integers(1, 7))
+def test_two_threads_find_what_one_finds(records: list[Record], chunk: int, tmp_path: Path) -> None:
+    """A long log, which here begins with the first record: what is read next does not overwrite what is compared."""
+    array = _as_array(records)
+    (tmp_path / "_txnlog").write_bytes(b"".join(v1_log_chunks(len(array), 5, iter([array]))))
+    with patch.multiple(log_check, _LONG=0, _CHUNK=chunk):
+        check = check_log(read_log(tmp_path))
+    for name, expected in plain_check(records).items():
+        assert [txn for first, last in getattr(check, name) for txn in range(first, last + 1)] == expected, name
+    assert check.checked == len(records)
 
 
 @given(st.sets(st.integers(1, 200)), st.integers(1, 7), st.integers(0, 200))
