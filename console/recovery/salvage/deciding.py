@@ -34,7 +34,7 @@ def decided_states(
         table,
         Sources(None, evidence, lines, name),
         look=compare.look if compare.possible else None,
-        why_no_look=compare.why_not,
+        why_no_look=lambda: compare.why_not,
         find_torn=torn.finder(table),
         shared_keys=compare.shared_keys,
         db=directory.path.parent,

@@ -35,6 +35,14 @@ class Seen(enum.IntEnum):
 Look = Callable[[Index], NDArray[Any]]
 """Given indices of events, returns a `Seen` value for each."""
 
+Why = Callable[[], str]
+"""Why looking did not decide, asked after the look; empty where there is nothing to say."""
+
+
+def no_reason() -> str:
+    """Say nothing."""
+    return ""
+
 
 @dataclass(frozen=True, slots=True)
 class Cuts:
@@ -66,11 +74,12 @@ def decide(
     applied: int,
     structure_applied: int,
     look: Look | None,
-    why_no_look: str = "",
+    why_no_look: Why = no_reason,
     highest_wal: int | None = None,
 ) -> Cuts:
     """Return the cuts. `structure_applied` is the table's column structure version; `look` compares rows.
 
+    `why_no_look` tells why that did not decide.
     `highest_wal` is the highest WAL id ever handed out, where a `_wal_index.d` tells it: without it the newest WALs may
     have been purged unseen, and the count is only an upper bound.
     """
@@ -109,7 +118,7 @@ def decide(
             )
     left = [r for r in ranges if r.open]
     if left:
-        refusals.append(_ambiguous(inventory, left, why_no_look))
+        refusals.append(_ambiguous(inventory, left, why_no_look()))
     return Cuts(_mask(inventory, ranges), tuple(evidence), tuple(refusals))
 
 
@@ -197,13 +206,13 @@ def _by_count(ranges: list[_Range], most: int, exact: bool) -> str | None:
     return f"the count: {plural(most, 'segment transaction')} on disk {'must' if exact else 'at most can'} be applied"
 
 
-def _ambiguous(inventory: Inventory, left: list[_Range], why_no_look: str) -> Refusal:
+def _ambiguous(inventory: Inventory, left: list[_Range], why: str) -> Refusal:
     parts = []
     for each in left[:5]:
         first = inventory.events[each.first + each.low]
         parts.append(f"wal{each.wal}: {plural(each.high - each.low, 'transaction')} from {_address(first)} on")
     more = f" and {len(left) - 5} more" if len(left) > 5 else ""
-    because = f" ({why_no_look})" if why_no_look else ""
+    because = f" ({why})" if why else ""
     return Refusal(
         "applied-ambiguous",
         f"it cannot be told which transactions are in the table already{because}: {'; '.join(parts)}{more}; one too "

@@ -66,7 +66,7 @@ def target_of(case: Case, base: LogSource | None, evidence: Sequence[LogSource])
         table,
         Sources(base, strongest, lines, lines_name),
         look=compare.look if compare.possible else None,
-        why_no_look=compare.why_not,
+        why_no_look=lambda: compare.why_not,
         find_torn=torn.finder(table),
         shared_keys=compare.shared_keys,
         db=case.context.database.db,

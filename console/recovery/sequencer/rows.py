@@ -1,8 +1,8 @@
 """Whether the rows of a segment transaction are in the table: compared value by value, as multisets of row hashes.
 
 Compared are the designated timestamp and every fixed-width column that nothing but inserts ever wrote. A row counts as
-absent only where it would be there had it been applied: its partition exists, or lies behind all others, and the table
-was never truncated.
+absent only where it would be there had it been applied: its partition exists, lies behind all others, or no partition
+was ever removed; and the table was never truncated.
 """
 
 from typing import Any, Final
@@ -82,7 +82,10 @@ class RowComparison:
         floors = self._partitioning.floors(stamps)
         found = self._table_rows(stamps, floors, [designated, *columns], versions)
         behind = stamps > table.txn.max_ts
-        strong = (np.isin(floors, found.floors) | behind) & (table.txn.rows > 0) & (table.txn.truncate_version == 0)
+        # TxWriter raises the version with every partition that is removed (and some that are not): 0 means none was.
+        never_removed = table.txn.partition_table_version == 0
+        somewhere = np.isin(floors, found.floors) | behind | never_removed
+        strong = somewhere & (table.txn.rows > 0) & (table.txn.truncate_version == 0)
         known = ~np.isin(floors, found.unreadable)
         by_time, by_row = _lookup(stamps, found.stamps), _lookup(hashes, found.hashes)
         only_time = table.metadata.has_dedup or not columns  # a row with the same keys may have replaced it since
@@ -92,6 +95,10 @@ class RowComparison:
         some_missing = np.bincount(owner, missing, len(events)) > 0
         all_there = (np.bincount(owner, there, len(events)) == count) & (count > 0)
         comparable = self._is_comparable(events)
+        if not somewhere.all():
+            self.why_not = (
+                "rows of them belong to partitions that the table does not have: not applied yet, or dropped since"
+            )
         seen[comparable & all_there] = Seen.PRESENT
         seen[comparable & some_missing] = Seen.ABSENT
         return seen

@@ -77,7 +77,7 @@ def compute(
     sources: Sources,
     *,
     look: cuts.Look | None,
-    why_no_look: str = "",
+    why_no_look: cuts.Why = cuts.no_reason,
     find_torn: FindTorn | None = None,
     shared_keys: Callable[[Index], bool] = lambda events: True,
     db: Path,

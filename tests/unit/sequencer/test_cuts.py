@@ -18,7 +18,7 @@ TWO_WALS = (*((1, 0, txn) for txn in range(3)), *((2, 0, txn) for txn in range(3
 def _without_names(
     of: Inventory, applied: int, look: Look | None = None, structure: int = 0, highest: int | None = None
 ) -> Cuts:
-    return decide(of, named(of, applied), applied, structure, look, "", highest)
+    return decide(of, named(of, applied), applied, structure, look, highest_wal=highest)
 
 
 def _seeing(*values: Seen) -> Look:
@@ -119,6 +119,6 @@ def test_holes_bound_how_much_can_be_applied(tmp_path: Path) -> None:
     of = inventory(*ONE_WAL)
     records = [record((1, 0, 0)), record((1, 0, 1))]
     names = named(of, 3, scanned(written_log(tmp_path / "a", records, max_txn=5), of, 3))
-    cuts = decide(of, names, 3, 0, _seeing(P, P, U, U, U), "", None)
+    cuts = decide(of, names, 3, 0, _seeing(P, P, U, U, U))
     assert [r.code for r in cuts.refusals] == ["applied-ambiguous"]
     assert "1 transaction from segment 0 transaction 2" in cuts.refusals[0].reason  # one hole, so at most one of three
