@@ -62,7 +62,7 @@ class BacklogProbe:
             await self._drop()
             return Sample(
                 self.name,
-                Status.DOWN,
+                Status.REFUSED if _refused(error) else Status.DOWN,
                 None,
                 f"Redis at {self.address} {_why(error, given=bool(self._settings.password))}",
             )
@@ -163,13 +163,19 @@ async def _gone_while_pending(client: "redis.Redis", stream: Stream, facts: stre
     return len(gone)
 
 
+def _refused(error: Exception) -> bool:
+    """Return whether Redis lives and does not let this user look."""
+    known = isinstance(error, NoPermissionError | AuthorizationError | AuthenticationError)
+    return known or str(error).lower().startswith(("noauth", "wrongpass"))
+
+
 def _why(error: Exception, *, given: bool) -> str:
     """Return the rest of the sentence `Redis at HOST:PORT …`."""
     said = clean_line(str(error), 200)
     low = said.lower()
     if isinstance(error, NoPermissionError):
         return f"does not let this user look: {said}"
-    if isinstance(error, AuthorizationError | AuthenticationError) or low.startswith(("noauth", "wrongpass")):
+    if _refused(error):
         if given:
             return "refuses the password: check redis.password"
         return "asks for a password: set WALMEDIC_REDIS_PASSWORD"

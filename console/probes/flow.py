@@ -98,7 +98,7 @@ def _queue(state: StationState) -> Hop:
     reading = state.backlog
     if reading.status is Status.DOWN:
         return Hop(Role.QUEUE, "redis", HopState.DOWN, "down")
-    if reading.latest is None or reading.status is Status.UNKNOWN:
+    if reading.latest is None or reading.status in (Status.REFUSED, Status.UNKNOWN):
         return Hop(Role.QUEUE, "redis", HopState.UNKNOWN)
     backlog = reading.latest.data
     if backlog is None:
@@ -158,7 +158,7 @@ def _database(state: StationState, settings: Settings) -> Hop:
         return Hop(Role.DATABASE, name, HopState.STUCK, f"reads only, no writes into {', '.join(refusing)}")
     if silent := _silent(state, settings):
         return Hop(Role.DATABASE, name, HopState.STUCK, f"acknowledges and does not apply: {', '.join(silent)}")
-    if state.server.latest is None or state.server.status is Status.UNKNOWN:
+    if state.server.latest is None or state.server.status in (Status.REFUSED, Status.UNKNOWN):
         return Hop(Role.DATABASE, name, HopState.UNKNOWN)
     return Hop(Role.DATABASE, name, HopState.OK)
 
@@ -220,7 +220,7 @@ def _outlook(state: StationState, settings: Settings, hops: tuple[Hop, ...]) -> 
     if queue.state is HopState.DOWN:
         return True, soon or None, "Redis is down: what the feeds receive now goes nowhere. Bring Redis back first."
     if backlog is None:
-        return False, None, "What waits is not known: Redis was not read yet."
+        return False, None, f"What waits is not known: {state.backlog.error or 'Redis was not read yet'}."
     losing = [stream for stream in backlog.streams if stream.losing]
     if losing:
         names = ", ".join(stream.stream for stream in losing)

@@ -23,6 +23,10 @@ class ServerUnreachable(WalmedicError):
     """QuestDB did not answer; the message says what was tried and what came back."""
 
 
+class UserRefused(ServerUnreachable):
+    """QuestDB lives and does not let this user in."""
+
+
 class PgWire:
     """A connection of one who only looks. Not for use by two tasks at once."""
 
@@ -92,7 +96,8 @@ class PgWire:
                 f"QuestDB at {self.address} accepts connections and does not answer within {_CONNECT:g} s"
             ) from None
         except psycopg.Error as error:
-            raise ServerUnreachable(f"QuestDB at {self.address} {_why(error, self._settings.user)}") from error
+            kind = UserRefused if _refused(error) else ServerUnreachable
+            raise kind(f"QuestDB at {self.address} {_why(error, self._settings.user)}") from error
         return self._connection
 
     async def _give_up(self, connection: psycopg.AsyncConnection[Any], task: "asyncio.Task[Any]") -> None:
@@ -117,13 +122,18 @@ async def _rows(connection: psycopg.AsyncConnection[Any], sql: str) -> list[dict
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
+def _refused(error: psycopg.Error) -> bool:
+    low = str(error).lower()
+    return "invalid username/password" in low or "authentication" in low
+
+
 def _why(error: psycopg.Error, user: str) -> str:
     """Return the rest of the sentence `QuestDB at HOST:PORT …`."""
     said = str(error)
     low = said.lower()
     if "connection refused" in low:
         return "refuses connections: nothing listens there"
-    if "invalid username/password" in low or "authentication" in low:
+    if _refused(error):
         return f"refuses the user {user!r}: check name and password in the settings"
     if "timeout" in low:
         return f"does not answer within {_CONNECT:g} s"

@@ -17,12 +17,22 @@ T = TypeVar("T")
 
 
 class Status(enum.StrEnum):
-    """How the source answered: `OK`, `DEGRADED` (in part), `DOWN` (not at all), `UNKNOWN` (not configured or asked)."""
+    """How the source answered.
+
+    `OK`, `DEGRADED` (in part), `DOWN` (not at all), `REFUSED` (it lives and does not let us look: others it may serve),
+    `UNKNOWN` (not configured or asked).
+    """
 
     OK = "ok"
     DEGRADED = "degraded"
     DOWN = "down"
+    REFUSED = "refused"
     UNKNOWN = "unknown"
+
+    @property
+    def failed(self) -> bool:
+        """Return whether it was asked and brought nothing."""
+        return self in (Status.DOWN, Status.REFUSED)
 
 
 @dataclass(frozen=True, slots=True)

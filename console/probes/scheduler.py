@@ -83,7 +83,7 @@ class Scheduler:
             self._next.pop(probe.name, None)
             self._wake[probe.name].clear()
             sample = await read_once(probe)
-            failures = failures + 1 if sample.status is Status.DOWN else 0
+            failures = failures + 1 if sample.status.failed else 0
             wait = self._wait(probe, failures)
             self._next[probe.name] = again = time.monotonic() + wait
             self._deliver(replace(sample, again_at=again))

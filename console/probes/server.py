@@ -8,7 +8,7 @@ from typing import Any
 
 from console.diagnosis.server_facts import ServerFacts, ServerTableFacts, served_root
 from console.errors import WalmedicError
-from console.probes.pgwire import PgWire, ServerUnreachable
+from console.probes.pgwire import PgWire, ServerUnreachable, UserRefused
 from console.probes.rates import Slope
 from console.probes.sample import Sample, ServerSample, ServerTable, Status
 from console.probes.second_opinion import HealthPort
@@ -59,7 +59,8 @@ class ServerProbe:
         opinion, answer = await asyncio.gather(self._health.read(not_older=_OPINION), self._answer())
         if isinstance(answer, WalmedicError):
             yet = await self._yet() if isinstance(answer, ServerUnreachable) else ""
-            return Sample(self.name, Status.DOWN, None, f"{answer}{yet}")
+            status = Status.REFUSED if isinstance(answer, UserRefused) else Status.DOWN
+            return Sample(self.name, status, None, f"{answer}{yet}")
         started, round_trip, rows, listed = answer
         self._applied = {name: seen for name, seen in self._applied.items() if any(r["name"] == name for r in rows)}
         ours = serves(self._root, self._settings.questdb.db_root)

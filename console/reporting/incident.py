@@ -14,7 +14,7 @@ from console.diagnosis.server_facts import ServerFacts, read_server_facts
 from console.diagnosis.server_lock import server_lives
 from console.errors import WalmedicError
 from console.probes.backlog import BacklogProbe
-from console.probes.sample import BacklogSample, Probe, Sample, ServerSample, ServicesSample, Status, UnitState
+from console.probes.sample import BacklogSample, Probe, Sample, ServerSample, ServicesSample, UnitState
 from console.probes.scheduler import read_once
 from console.probes.server import ServerProbe
 from console.probes.services import ServicesProbe
@@ -89,7 +89,7 @@ def read_incident(settings: Settings, *, journal_directory: Path | None = None) 
         logs = service_logs(settings, _since(crashes, deeds), journal_directory)
         samples = asyncio.run(_read_samples(settings))
     missing += logs.missing
-    missing += [f"{sample.probe}: {sample.error}" for sample in samples if sample.status is Status.DOWN]
+    missing += [f"{sample.probe}: {sample.error}" for sample in samples if sample.status.failed]
     by_name = {sample.probe: sample.data for sample in samples}
     return Incident(
         settings=settings,

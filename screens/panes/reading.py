@@ -31,7 +31,7 @@ class Source(Generic[T]):
         error = reading.error
         if not error and reading.status is Status.DOWN:
             error = "does not answer"
-        again = reading.latest.again_at if reading.latest is not None and reading.status is Status.DOWN else None
+        again = reading.latest.again_at if reading.latest is not None and reading.status.failed else None
         wait = None if again is None else max(0.0, again - monotonic)
         return cls(reading.data, reading.age(monotonic), error, now, asked, reading.stale, wait)
 

@@ -311,7 +311,7 @@ async def test_password(binary: Path, tmp_path: Path) -> None:
         for password, said in (("", "asks for a password"), ("canary-wrong", "refuses the password")):
             probe = probe_of(server, password=password)
             sample = await probe.read()
-            assert sample.status is Status.DOWN
+            assert sample.status is Status.REFUSED
             assert said in sample.error
             assert "canary" not in sample.error
             await probe.close()

@@ -172,7 +172,7 @@ def test_backlog_in_every_state(snap_compare: Snap, console: MakeApp) -> None:
     ("status", "error"),
     [
         (Status.DOWN, "Redis at 127.0.0.1:6379 refuses connections: nothing listens there"),
-        (Status.DOWN, "Redis at 127.0.0.1:6379 refuses the password: check redis.password"),
+        (Status.REFUSED, "Redis at 127.0.0.1:6379 refuses the password: check redis.password"),
         (Status.DEGRADED, "Redis at 127.0.0.1:6379 is loading its data (41 % done); feeds and writer wait for it"),
     ],
     ids=["gone", "password", "loading"],
