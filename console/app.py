@@ -12,13 +12,9 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from rich.console import RenderableType
-from textual._compositor import ChopsUpdate, LayoutUpdate
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.events import Event, Key, Paste
 from textual.message import Message
-from textual.screen import Screen
 
 from console import paths
 from console.errors import WalmedicError
@@ -26,14 +22,13 @@ from console.probes.sample import Sample
 from console.probes.state import StationState
 from console.settings import Settings
 from console.widgets import figures
-from console.widgets.clipboard import copy
 from console.widgets.line import Line, Role, Span, line, spread
-from console.widgets.picture import without_edge_blanks
+from console.widgets.terminal_app import TerminalApp
 from console.widgets.theme import Colors, Uncolored, choose, make_theme
-from console.widgets.wire import LeanUpdate
 from screens.dashboard import Dashboard
 from screens.frame import FramedScreen, KeysGoOn, key_label
 from screens.guidance import Guide, Guided, LeftOver
+from screens.openings import OpensScreens
 from screens.port import EnginePort
 
 if TYPE_CHECKING:  # what is imported before the first paint delays it
@@ -99,7 +94,7 @@ def station_engine(settings: Settings) -> EnginePort:
     return StationEngine(settings)
 
 
-class ConsoleApp(App[int], inherit_bindings=False):
+class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
     """Wiring of the console. Screens reach it through `screens.port.ConsolePort`."""
 
     TITLE = "walmedic"
@@ -308,26 +303,6 @@ class ConsoleApp(App[int], inherit_bindings=False):
         )  # fmt: skip
         return spread(start, line(Span(figures.clock(self.wall_clock()), Role.DIM), " "), width)
 
-    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
-        """Send a paint leanly: what Textual would send is three to four times as much."""
-        if self._terminal_is_gone():
-            return
-        lean: Any = LeanUpdate(renderable) if isinstance(renderable, ChopsUpdate | LayoutUpdate) else renderable
-        super()._display(screen, lean)
-
-    def _terminal_is_gone(self) -> bool:
-        """Return whether nobody takes what is drawn, and end then.
-
-        Textual's writer ends with the terminal's first error. What is queued for it after that is never taken, and the
-        console would wait for room in a full queue for ever.
-        """
-        writer = getattr(self._driver, "_writer_thread", None)
-        if writer is None or writer.is_alive():
-            return False
-        _LOG.warning("the terminal is gone; what runs goes on, and the next console finds it")
-        self.exit(return_code=0)
-        return True
-
     # ---- actions -----------------------------------------------------------------------------------------------------
 
     async def action_back(self) -> None:
@@ -344,50 +319,6 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Read all sources again now."""
         self.refresh_sources()
 
-    def action_actions(self) -> None:
-        """Open the action palette."""
-        from screens.palette import Palette
-
-        self.push_screen(Palette())
-
-    def action_why_not(self) -> None:
-        """Explain the steps that would destroy data now."""
-        from screens.why_not import WhyNot
-
-        self.push_screen(WhyNot())
-
-    def action_browser(self) -> None:
-        """Open the browser."""
-        from screens.browser import Browser
-
-        self.push_screen(Browser())
-
-    def action_journal(self) -> None:
-        """Open the journal."""
-        from screens.journal import JournalScreen
-
-        self.push_screen(JournalScreen())
-
-    def action_unit_log(self, unit: str = "") -> None:
-        """Open the log of a service, the first one where none is named."""
-        from screens.unit_log import UnitLog
-
-        self.push_screen(UnitLog(unit))
-
-    def action_timeline(self) -> None:
-        """Open the incident in time order."""
-        from screens.desk import StationDesk
-        from screens.timeline import Timeline
-
-        self.push_screen(Timeline(StationDesk(self.settings)))
-
-    def action_bundle(self) -> None:
-        """Open the support bundle: a preview first."""
-        from screens.bundle import BundleScreen
-        from screens.desk import StationDesk
-
-        self.push_screen(BundleScreen(StationDesk(self.settings)))
-
     def action_operate(self) -> None:
         """Ask for operate mode, or end it at once."""
         from screens.arm import Arm
@@ -397,39 +328,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
         else:
             self.push_screen(Arm())
 
-    def action_help(self) -> None:
-        """Open the help of the screen on top."""
-        from screens.help import Help, keys_of
-
-        bindings = [binding for _, binding, _, _ in self.screen.active_bindings.values()]
-        places = (
-            ("settings", self.settings.file or "none; walmedic init writes one"),
-            ("database", self.settings.questdb.db_root or "not known"),
-            ("state", str(self.settings.state_path)),
-            ("log", str(paths.default_state_dir() / "walmedic.log")),
-        )
-        self.push_screen(Help(keys_of(bindings), places))
-
-    def export_screenshot(self, *, title: str | None = None, simplify: bool = False) -> str:
-        """Return the screen as SVG that every renderer draws alike."""
-        return without_edge_blanks(super().export_screenshot(title=title, simplify=simplify))
-
     def action_copy_screen(self) -> None:
         """Copy the screen as text."""
         self.copy_text(self.screen_text())
-
-    def copy_text(self, text: str) -> None:
-        """Copy `text` by OSC 52 or, inside tmux, into its buffer; say what happened."""
-        self.notify(copy(text, os.environ, self._write_raw), timeout=4, markup=False)
-
-    def _write_raw(self, codes: str) -> None:
-        if self._driver is not None:
-            self._driver.write(codes)
-
-    def screen_text(self) -> str:
-        """Return the screen as text, one line per row."""
-        rows = [strip.text.rstrip() for strip in self.screen._compositor.render_strips()]
-        return "\n".join(rows) + "\n"
 
     def action_export(self) -> None:
         """Keep the screen as a picture and as text, and the samples behind it, in the state directory."""

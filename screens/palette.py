@@ -19,8 +19,6 @@ from screens.frame import Answer, FramedScreen
 from screens.panes import actions, tables
 from screens.plan import PlanScreen
 
-_DETAIL = 9  # lines for the action under the cursor
-
 
 class Palette(FramedScreen):
     """Choose a table by ← →, an action by ↑ ↓ or by typing, see its plan by Enter."""

@@ -98,11 +98,15 @@ class Bar(LineWidget):
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The space for a pane's text, and whether there is enough of it to open the details."""
+    """The space for a pane's text, whether there is enough of it to open the details, whether all of it is this pane's.
+
+    A pane that has the whole screen can be scrolled: it gives all it has.
+    """
 
     width: int
     height: int
     open: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,7 @@ class Pane(LineWidget):
         self._view: Any = None
         self._frame = Frame(Box(id, 0, 0, 0, 0))
         self._open = False
+        self._whole = False
         self._active = False
         self.scroll_line = 0
 
@@ -146,10 +151,10 @@ class Pane(LineWidget):
         content = self._builder(self._view, Room(width, _UNBOUNDED, open))
         return len(content.lines) + len(_alert(content, width))
 
-    def place(self, frame: Frame, *, open: bool) -> None:
-        """Take a place on the screen and draw the text for it."""
-        if (frame, open) != (self._frame, self._open):
-            self._frame, self._open = frame, open
+    def place(self, frame: Frame, *, open: bool, whole: bool = False) -> None:
+        """Take a place on the screen, `whole` where no other pane has one, and draw the text for it."""
+        if (frame, open, whole) != (self._frame, self._open, self._whole):
+            self._frame, self._open, self._whole = frame, open, whole
             self._draw()
 
     def show(self, view: Any) -> None:
@@ -176,7 +181,7 @@ class Pane(LineWidget):
         if self._view is None or box.width <= 0:
             return
         height = box.inner_height
-        content = self._builder(self._view, Room(box.inner_width, height + self.scroll_line, self._open))
+        content = self._builder(self._view, Room(box.inner_width, height + self.scroll_line, self._open, self._whole))
         text = list(content.lines)[self.scroll_line :]
         alert = _alert(content, box.inner_width)
         if len(text) + len(alert) > height and len(alert) > 1:
@@ -236,7 +241,7 @@ class FramedLayout(Layout):
             if frame is None or frame.box.width <= 0 or frame.box.height <= 0:  # a terminal of a few cells
                 continue
             if isinstance(child, Pane):
-                child.place(frame, open=self._is_open(size))
+                child.place(frame, open=self._is_open(size), whole=len(placed) == 1)
             box = frame.box
             region = Region(box.x, box.y, box.width, box.height)
             placements.append(WidgetPlacement(region, NULL_OFFSET, NULL_SPACING, child))

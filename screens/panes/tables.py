@@ -30,6 +30,7 @@ _SEVERITIES = {
     Severity.NOTE: (glyphs.BUSY, "note", Role.DIM),
 }
 _INDENT = 10
+_ALL = 10_000  # lines, more than there are
 
 
 def verdict(report: TableReport) -> Line:
@@ -71,7 +72,7 @@ def build(view: TablesView, room: Room) -> Content:
     if room.open:
         blocks = [_open(table, view.wal.data, names, room.width) for table in tables]
         about = server.lines(view.server, view.wal, report, room.width)
-        lines = _shared([*blocks, about] if about else blocks, room.height - bool(source.error))
+        lines = _shared([*blocks, about] if about else blocks, _ALL if room.whole else room.height - bool(source.error))
     else:
         lines = [row for table in tables for row in _brief(table, names, room.width)]
     if not tables:
@@ -81,7 +82,14 @@ def build(view: TablesView, room: Room) -> Content:
     said = "disk" if report.left_out else "disk + SQL"
     if view.first is not None:
         title = f"{title} {glyphs.ARROW} next: {view.first.action}"
-    return Content(title, tuple(lines), note(source, said), alert(source, "tables"), source.stale)
+    return Content(
+        title,
+        tuple(lines),
+        note(source, said),
+        alert(source, "tables"),
+        source.stale,
+        "more lines (PgDn)" if room.whole else "more",
+    )
 
 
 def _shared(blocks: list[list[Line]], height: int) -> list[Line]:

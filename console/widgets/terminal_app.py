@@ -1,0 +1,57 @@
+"""An application and its terminal: lean paints, a terminal that goes, the screen as a picture and as text."""
+
+import logging
+import os
+from typing import Any
+
+from rich.console import RenderableType
+from textual._compositor import ChopsUpdate, LayoutUpdate
+from textual.app import App
+from textual.screen import Screen
+
+from console.widgets.clipboard import copy
+from console.widgets.picture import without_edge_blanks
+from console.widgets.wire import LeanUpdate
+
+_LOG = logging.getLogger(__name__)
+
+
+class TerminalApp(App[int], inherit_bindings=False):
+    """An application that spares the wire and survives its terminal by seconds only."""
+
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        """Send a paint leanly: what Textual would send is three to four times as much."""
+        if self._terminal_is_gone():
+            return
+        lean: Any = LeanUpdate(renderable) if isinstance(renderable, ChopsUpdate | LayoutUpdate) else renderable
+        super()._display(screen, lean)
+
+    def _terminal_is_gone(self) -> bool:
+        """Return whether nobody takes what is drawn, and end then.
+
+        Textual's writer ends with the terminal's first error. What is queued for it after that is never taken, and the
+        console would wait for room in a full queue for ever.
+        """
+        writer = getattr(self._driver, "_writer_thread", None)
+        if writer is None or writer.is_alive():
+            return False
+        _LOG.warning("the terminal is gone; what runs goes on, and the next console finds it")
+        self.exit(return_code=0)
+        return True
+
+    def export_screenshot(self, *, title: str | None = None, simplify: bool = False) -> str:
+        """Return the screen as SVG that every renderer draws alike."""
+        return without_edge_blanks(super().export_screenshot(title=title, simplify=simplify))
+
+    def copy_text(self, text: str) -> None:
+        """Copy `text` by OSC 52 or, inside tmux, into its buffer; say what happened."""
+        self.notify(copy(text, os.environ, self._write_raw), timeout=4, markup=False)
+
+    def _write_raw(self, codes: str) -> None:
+        if self._driver is not None:
+            self._driver.write(codes)
+
+    def screen_text(self) -> str:
+        """Return the screen as text, one line per row."""
+        rows = [strip.text.rstrip() for strip in self.screen._compositor.render_strips()]
+        return "\n".join(rows) + "\n"
