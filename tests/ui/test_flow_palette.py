@@ -5,7 +5,7 @@ from screens.plan import PlanScreen
 from tests.ui.conftest import MakeApp
 from tests.ui.driving import at_plan, confirmed, pressed, running
 from tests.ui.scripted import PLAN, ScriptedEngine
-from tests.ui.showing import settled, shown, until
+from tests.ui.showing import settled, shown, typed, until
 
 
 async def test_letters_and_enter_before_the_answer_are_kept_said_and_applied(
@@ -22,18 +22,22 @@ async def test_letters_and_enter_before_the_answer_are_kept_said_and_applied(
     assert engine.planned[-1] == ("stop-server", None)
 
 
-async def test_enter_before_the_answer_is_forgotten_when_more_is_typed(
+async def test_what_is_typed_after_an_early_enter_neither_filters_nor_confirms(
     console: MakeApp, engine: ScriptedEngine
 ) -> None:
+    """It was meant for a plan that nobody had read yet."""
     app = console()
     async with running(app) as pilot:
+        app.arm()
         engine.answer.clear()
-        await pilot.press("a", "enter", "x")
-        await until(pilot, lambda: "> x" in shown(app), still=False)
+        await pilot.press("a", *"resto", "enter", *"mark")
+        await until(pilot, lambda: "Enter opens its plan then" in shown(app), still=False)
+        assert "> resto " in shown(app)
         engine.answer.set()
-        await settled(pilot)
-        assert isinstance(app.screen, Palette)
-    assert engine.planned == []
+        await until(pilot, lambda: isinstance(app.screen, PlanScreen) and PLAN.confirmation in shown(app))
+        await typed(pilot, "mar")
+        assert "> mar\n" in shown(app)
+    assert engine.planned == [("restore-sequencer", "market_orderbook")]
 
 
 async def test_the_filter_is_empty_and_the_list_is_new_after_an_action(
