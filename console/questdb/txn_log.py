@@ -200,7 +200,8 @@ class TxnLog:
         last = self.header.max_txn if last is None else last
         dtype = RECORD_V2 if self.v2 else RECORD
         buffer = np.empty(max(1, size), dtype)
-        view = buffer.view(np.uint8).data
+        raw = buffer.view(np.uint8)
+        view = raw.data
         for path, low, high in self._files():
             start, stop = max(low, first, 1), min(high, last)
             if start > stop:
@@ -210,7 +211,13 @@ class TxnLog:
                 for at in range(start, stop + 1, len(buffer)):
                     wanted = min(len(buffer), stop + 1 - at)
                     offset = base + (at - low) * dtype.itemsize
-                    got = file.read_into(offset, view[: wanted * dtype.itemsize]) // dtype.itemsize
+                    end = offset + wanted * dtype.itemsize
+                    if end <= file.next_data(offset):
+                        # A hole: to read one costs ten times as much as data, and a wild header makes gigabytes of it.
+                        raw[: wanted * dtype.itemsize] = 0
+                        got = wanted
+                    else:
+                        got = file.read_into(offset, view[: wanted * dtype.itemsize]) // dtype.itemsize
                     if got:
                         yield at, buffer[:got]
                     if got < wanted:

@@ -29,15 +29,20 @@ async def settled(pilot: Pilot[Any]) -> None:
     while quiet < 3:
         assert time.monotonic() < deadline, f"{pilot.app.screen} still waits"
         app, screen = pilot.app, pilot.app.screen
-        # A key is the application's; what it asks comes back to the screen, and that lets held keys go on.
-        for pump in (app, screen, app):
-            await _worked_off(pump)
+        await handled(pilot)
         asks = isinstance(app, ConsoleApp) and app.guide.asking
         waits = asks or (isinstance(screen, FramedScreen) and screen.waits)
         quiet = 0 if waits or screen is not app.screen else quiet + 1
         if waits:
             await asyncio.sleep(0.01)
     await pilot.pause()
+
+
+async def handled(pilot: Pilot[Any]) -> None:
+    """Wait until the keys so far are worked off, not for what they asked of threads."""
+    # A key is the application's; what it asks comes back to the screen, and that lets held keys go on.
+    for pump in (pilot.app, pilot.app.screen, pilot.app):
+        await _worked_off(pump)
 
 
 async def _worked_off(pump: MessagePump) -> None:

@@ -1,8 +1,5 @@
 """What keys do: arming, planning, confirming, watching, backing out. State is asserted, not looks."""
 
-import random
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -327,24 +324,3 @@ async def test_a_digit_gives_a_pane_the_whole_screen_and_takes_it_back(console: 
         await pilot.press("escape")
         await settled(pilot)
         assert "redis backlog" in shown(app)
-
-
-async def test_a_resize_storm_and_random_keys_start_nothing_and_break_nothing(
-    console: MakeApp, engine: ScriptedEngine, record_property: Callable[[str, object], None]
-) -> None:
-    seed = random.randrange(1 << 30)
-    record_property("seed", seed)
-    sys.stderr.write(f"seed {seed}\n")
-    chance = random.Random(seed)
-    keys = [*"abcdefghijklmnoprstuvwxyz0123456789?/", "escape", "enter", "up", "down", "left", "right", "tab", "space",
-            "pageup", "pagedown", "backspace", "f1", "f2", "f5"]  # fmt: skip
-    app = console()
-    async with running(app) as pilot:
-        app.arm()
-        for number in range(300):
-            await pilot.press(chance.choice(keys))
-            if number % 20 == 0:
-                await pilot.resize_terminal(chance.randint(20, 220), chance.randint(5, 60))
-        await pilot.resize_terminal(80, 24)
-        await settled(pilot)
-    assert engine.launched == []

@@ -6,10 +6,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
+from textual.events import Key
 from textual.pilot import Pilot
+from textual.screen import Screen
 
 from console.app import ConsoleApp
 from console.settings import QuestDBSettings, Settings
@@ -20,13 +23,17 @@ from tests.ui import samples
 from tests.ui.conftest import MakeApp
 from tests.ui.database import damaged
 from tests.ui.scripted import ScriptedEngine
-from tests.ui.showing import settled, shown
+from tests.ui.showing import handled, settled, shown
 
 KEYS: Sequence[str] = (
     *"abcefghjklnoprstvwxyzGNY0123456789/?",
     *("up", "down", "left", "right", "pageup", "pagedown", "home", "end", "enter", "escape", "tab", "shift+tab"),
     *("backspace", "space", "f1", "q"),
 )
+NAMES = {"/": "slash", "?": "question_mark"}
+CHARACTERS = {"space": " "}
+ALONE: dict[str, type[Screen[Any]]] = {"q": Dashboard, "h": PlanScreen}
+"""Keys that are not pressed on a screen: the one ends the console, the other starts a rehearsal with its own server."""
 
 
 def chance() -> random.Random:
@@ -37,16 +44,21 @@ def chance() -> random.Random:
 
 
 async def press_at_random(pilot: Pilot[int], source: random.Random, count: int) -> list[str]:
-    """Press `count` keys, none that would end the console; return the screens that were seen."""
+    """Press `count` keys in bursts, none that would end the console; return the screens that were seen."""
     seen: dict[str, None] = {}
-    for number in range(count):
-        key = source.choice(KEYS)
-        screen = pilot.app.screen
-        if (key == "q" and isinstance(screen, Dashboard)) or (key == "h" and isinstance(screen, PlanScreen)):
-            continue  # the one ends the console, the other starts a rehearsal, with a server of its own
-        await pilot.press(key)
+    pressed = 0
+    while pressed < count:
+        for key in source.choices(KEYS, k=source.randint(1, 8)):
+            if key in ALONE:
+                await handled(pilot)
+                screen = pilot.app.screen
+                if isinstance(screen, ALONE[key]):
+                    continue
+            pilot.app.post_message(Key(NAMES.get(key, key), key if len(key) == 1 else CHARACTERS.get(key)))
+            pressed += 1
+        await handled(pilot)
         seen[type(pilot.app.screen).__name__] = None
-        if number % 100 == 99:
+        if source.random() < 0.05:
             await settled(pilot)
             while len(pilot.app.screen_stack) > 4:
                 await pilot.app.pop_screen()
@@ -88,7 +100,7 @@ async def test_keys_at_random_start_nothing(
     async with app.run_test(size=(80, 24)) as pilot:
         app.arm()  # armed, so that nothing but the typed phrase stands between a key and an action
         app.take(*samples.incident(), samples.sample("tables", report))
-        seen = await press_at_random(pilot, chance(), 250)
+        seen = await press_at_random(pilot, chance(), 1000)
         assert app.is_running
     assert len(seen) >= 4, seen
     assert engine.launched == []

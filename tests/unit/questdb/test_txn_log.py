@@ -52,6 +52,20 @@ def test_what_there_is_of_a_log_is_told_apart(v1: DatabaseRoot) -> None:
     assert read_log(sequencer.with_name("none")).problems[0].kind is ProblemKind.MISSING
 
 
+def test_a_hole_is_zeros_and_what_lies_behind_it_is_read(v1: DatabaseRoot) -> None:
+    """A wild header makes the server grow the file: what no block holds is not read, and is zeros all the same."""
+    sequencer = v1.table("altered").sequencer
+    path = sequencer / "_txnlog"
+    os.truncate(path, 30 << 20)
+    with path.open("r+b") as file:
+        file.seek(20_000_003)
+        file.write(b"behind the hole")
+    log = read_log(sequencer)
+    for size in (1 << 10, 1 << 15, 1 << 17):
+        got = b"".join(records.tobytes() for _, records in log.chunks(size, last=log.whole_records))
+        assert got == path.read_bytes()[76 : 76 + 28 * log.whole_records]
+
+
 def test_the_incident_s_offset_is_the_start_of_a_record(v1: DatabaseRoot) -> None:
     """0x0cb261f4 is where seqTxn 7,607,751 begins, in a log that is 213,020,672 bytes when whole."""
     log = read_log(v1.table("altered").sequencer)
