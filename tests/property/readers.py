@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -113,7 +114,8 @@ def _segment_rows(db: Path) -> None:
             try:
                 spans, holes, _ = rows_to_write(segment, choice)
                 with SegmentRows(segment, db / table, holes) as rows:
-                    for chunk in rows.chunks(spans):
+                    # Millions of rows where an event claims them and the file is grown: chunk after chunk of one kind.
+                    for chunk in islice(rows.chunks(spans), 4):
                         lines = rows_of([csv_cells(values) for values in chunk.values])
                         assert lines.count(b"\n") >= len(chunk)
             except (DamageError, OSError):
