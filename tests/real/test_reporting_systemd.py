@@ -1,6 +1,10 @@
-"""Timeline and bundle from a real journald: how services ended, the boot's excerpt, no secret of unit or journal."""
+"""Timeline, bundle and evidence from a real journald: how services ended, the boot's excerpt, no secret anywhere."""
 
 import gzip
+import os
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from console.questdb.layout import DatabaseRoot
+from console.recovery.engine import Engine
+from console.recovery.model import Outcome
 from console.reporting.bundle import archive, prepare
 from console.reporting.events import Event
 from console.reporting.service_logs import service_logs
@@ -117,6 +123,68 @@ def test_no_secret_of_a_unit_is_in_the_bundle(settings: Settings, systemd: Syste
     assert parts["units/questdb.service.d/more.conf"] == "[Service]\nEnvironment=MORE=***\n"
     assert "Started" in parts["logs/journal.questdb.txt"]
     assert "feed is failed" in parts["report.md"] or "feed gave up" in parts["report.md"]
+
+
+def test_the_evidence_holds_unit_file_and_journal_of_the_server(
+    settings: Settings, systemd: SystemdUser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they are, without their secrets. journalctl is the real one, told where this manager's journal lies."""
+    real = shutil.which("journalctl")
+    assert real is not None
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    # To journald the manager's services are the system's: see above.
+    wrapper = '#!/bin/bash\nwords=()\nfor each; do [ "$each" = --user ] || words+=("$each"); done\n'
+    (folder / "journalctl").write_text(f'{wrapper}exec {real} -D {systemd.journal} "${{words[@]}}"\n')
+    (folder / "journalctl").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+    engine = Engine(settings)
+    plan = engine.plan("capture-evidence")
+    result = engine.run(plan, plan.confirmation)
+    assert result.outcome is Outcome.DONE, result
+    kept = {path.name: path.read_text() for path in settings.state_path.rglob("server/*") if path.is_file()}
+    unit, journal = kept["unit.questdb.service"], kept["journal.questdb.txt"]
+    assert "ExecStart=/bin/bash" in unit
+    assert "Server is ready to be started" in journal
+    assert "errno=2" in journal
+    assert not [canary for canary in CANARIES for text in kept.values() if canary in text]
+
+
+_ASKED = """
+import dataclasses, pathlib, sys
+from console.reporting.service_logs import service_logs
+from console.services.systemd import SystemdControl
+from console.settings import Role, ServicesSettings, Unit
+from tests.unit.reporting.place import settings_of
+unit = Unit("questdb", Role.DATABASE)
+print(SystemdControl(user=True).states([unit])[0].state)
+asked = ServicesSettings("systemd-user", units=(unit,))
+made = dataclasses.replace(settings_of(pathlib.Path(sys.argv[1])), services=asked)
+print(len(service_logs(made, directory=pathlib.Path(sys.argv[2])).events))
+"""
+
+
+def test_systemctl_and_journalctl_are_told_no_password(
+    settings: Settings, systemd: SystemdUser, tmp_path: Path
+) -> None:
+    """Every execve() is traced: neither the arguments nor the environment of either has one."""
+    trace = tmp_path / "trace"
+    secret = {f"WALMEDIC_{name}_PASSWORD": f"canary-{name}" for name in ("QUESTDB", "QUESTDB_READONLY", "REDIS")}
+    strace = ["strace", "-f", "-qq", "-v", "-s", "1000000", "-e", "trace=execve", "-o", str(trace)]
+    done = subprocess.run(
+        [*strace, sys.executable, "-c", _ASKED, str(tmp_path), str(systemd.journal)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **secret},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout.startswith("up\n"), done
+    calls = [line for line in trace.read_text(errors="replace").splitlines() if "execve(" in line]
+    python, *others = calls
+    assert "canary-REDIS" in python  # they were there to be handed on
+    assert any("systemctl" in call for call in others)
+    assert any("journalctl" in call for call in others)
+    assert not [call for call in others if "canary" in call]
 
 
 def test_a_journal_that_cannot_be_read_is_missing(settings: Settings, tmp_path: Path) -> None:
