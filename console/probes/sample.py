@@ -104,7 +104,7 @@ class CrashesSample:
 
 @dataclass(frozen=True, slots=True)
 class SecondOpinion:
-    """What the server's HTTP health port says; `healthy` is None where it does not answer.
+    """What the server's HTTP health port says; `healthy` is None where it does not answer, and `health` says so.
 
     Numbers are there only with `metrics`: counted since the server's start, rates in rows a second, sizes in bytes.
     """

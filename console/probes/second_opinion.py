@@ -47,7 +47,7 @@ class HealthPort:
             get(*self._where, "/status", deadline), get(*self._where, "/metrics", deadline)
         )
         if health is None:
-            return SecondOpinion()
+            return SecondOpinion(f"its health port {self._where[1]} does not answer")
         status, body = health
         said = clean_line(body.decode(errors="replace"), 80) or f"HTTP {status}"
         known = dict(_GAUGE.findall(metrics[1])) if metrics is not None and metrics[0] == 200 else {}

@@ -70,7 +70,7 @@ def _server(server: Source[ServerSample], width: int) -> list[Line]:
 def _second_opinion(sample: ServerSample, report: DatabaseReport | None, width: int) -> list[Line]:
     """Return where the health port says something else than SQL or the disk do, and what else it says."""
     if sample.opinion.healthy is None:
-        return []
+        return hanging(_label("health"), sample.opinion.health, width, Role.DIM) if sample.opinion.health else []
     found: list[Line] = []
     for each in contradictions(sample.opinion, sum(table.suspended for table in sample.wal_tables), report):
         found.extend(hanging(line(Span(f"{glyphs.WARN:<{_LABEL}}", Role.WARN)), each, width, Role.WARN))

@@ -15,6 +15,7 @@ from console.probes.sample import (
     CrashesSample,
     DiskSample,
     Sample,
+    SecondOpinion,
     ServicesSample,
     Status,
     StreamEntry,
@@ -209,6 +210,10 @@ WAL = WalSample(
 )
 PARAMETERS = (("cairo.commit.mode", "nosync"), ("cairo.wal.enabled.default", "true"),
               ("cairo.default.sequencer.part.txn.count", "0"))  # fmt: skip
+LEVEL = WalSample(
+    tuple(replace(t, logged=t.applied, seconds_behind=0.0, rate_out=38.0, rate_in=38.0) for t in WAL.tables),
+    DiskSample(2 << 40, 900 << 30, 130.0, False, None),
+)
 
 
 def test_tables_behind_and_a_disk_that_fills(snap_compare: Snap, console: MakeApp) -> None:
@@ -220,32 +225,44 @@ def test_tables_behind_and_a_disk_that_fills(snap_compare: Snap, console: MakeAp
 
 def test_tables_healthy_and_a_disk_not_watched_long_enough(snap_compare: Snap, console: MakeApp) -> None:
     """Nothing waits; the end of the disk is not foretold from a glance."""
-    level = tuple(replace(t, logged=t.applied, seconds_behind=0.0, rate_out=38.0, rate_in=38.0) for t in WAL.tables)
-    disk = DiskSample(2 << 40, 900 << 30, 130.0, False, None)
-    made = samples.sample("tables", samples.HEALTHY), samples.sample("wal", WalSample(level, disk))
+    made = samples.sample("tables", samples.HEALTHY), samples.sample("wal", LEVEL)
+    assert snap_compare(console(), terminal_size=SIZE, run_before=alone(TABLES, *made))
+
+
+@pytest.mark.parametrize(
+    "opinion",
+    [SecondOpinion("Status: Healthy", True), SecondOpinion("its health port 9003 does not answer")],
+    ids=["without-metrics", "silent"],
+)
+def test_tables_and_a_health_port_that_tells_little(
+    snap_compare: Snap, console: MakeApp, opinion: SecondOpinion
+) -> None:
+    """Metrics are off by default: the pane says how to have them; a port that is closed is no trouble of the server."""
+    server = samples.sample("server", replace(captured.HEALTHY_SERVER, opinion=opinion))
+    made = samples.sample("tables", samples.HEALTHY), server, samples.sample("wal", LEVEL)
     assert snap_compare(console(), terminal_size=SIZE, run_before=alone(TABLES, *made))
 
 
 def test_tables_with_the_server_down(snap_compare: Snap, console: MakeApp) -> None:
     """The disk still tells each verdict; the server's line says why SQL is missing and when it is tried again."""
     said = "QuestDB at 127.0.0.1:8812 accepts connections and does not answer within 3 s; its health port 9003 does"
-    made = samples.sample("tables", samples.HEALTHY), down("server", said), samples.sample("wal", WAL)
+    made = samples.sample("tables", samples.HEALTHY), down("server", said), samples.sample("wal", LEVEL)
     assert snap_compare(console(), terminal_size=SIZE, run_before=alone(TABLES, *made))
 
 
-@pytest.mark.parametrize("state", ["losing", "lost before", "stuck", "flowing"])
+@pytest.mark.parametrize("state", ["losing", "lost-before", "stuck", "flowing"])
 def test_flow(snap_compare: Snap, console: MakeApp, state: str) -> None:
     """The way of the data in one line, where it is stuck, since when, what it costs."""
     healthy = samples.sample("tables", samples.HEALTHY)
     flowing = stream("market_trades_stream", lag=0, pending=0, rate_out=212.0, held_since=None)
     streams = {
         "losing": STREAMS[1:2],
-        "lost before": (replace(flowing, lost=40),),
+        "lost-before": (replace(flowing, lost=40),),
         "stuck": (stream("market_trades_stream"),),
         "flowing": (flowing,),
     }[state]
     backlog = samples.sample("backlog", replace(samples.BACKLOG, streams=streams))
-    made = [backlog, healthy] if state in ("lost before", "flowing") else [backlog]
+    made = [backlog, healthy] if state in ("lost-before", "flowing") else [backlog]
     assert snap_compare(console(), run_before=alone(FLOW, *made))
 
 
