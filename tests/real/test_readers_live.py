@@ -139,5 +139,5 @@ def test_nothing_is_said_against_a_busy_server_nor_one_killed(part: int, questdb
         server.kill()
     looks.look(root.table("busy"))
     assert not looks.said, "\n".join(looks.said[:20])
-    assert looks.rounds > 10
-    assert len(looks.transactions) > 10
+    assert looks.rounds > 5
+    assert len(looks.transactions) > 5
