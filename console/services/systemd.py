@@ -74,14 +74,16 @@ class SystemdControl:
             raise ServiceError(f"{unit} is {state.sub_state or state.state} after `{self.command_line('stop', unit)}`")
 
     def start(self, unit: str, timeout: float = 60.0) -> None:
-        """Start `unit` and wait until systemd calls it active."""
+        """Start `unit` and wait until systemd calls it active in two looks: what ends at once may be alive in one."""
         deadline = time.monotonic() + timeout
+        alive = 0
         if self._state(unit).state is UnitState.FAILED:
             run([*self._base, "--no-ask-password", "reset-failed", "--", _full_name(unit)], _ANSWER)
         self._command("start", unit, timeout)
         while True:
             sample = self._state(unit)
-            if sample.state is UnitState.UP:
+            alive = alive + 1 if sample.state is UnitState.UP else 0
+            if alive == 2:
                 return
             if sample.state in (UnitState.FAILED, UnitState.DOWN) or sample.sub_state == "auto-restart":
                 how = f" ({sample.result})" if sample.result else ""
