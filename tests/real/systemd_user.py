@@ -121,6 +121,10 @@ class SystemdUser:
         if self._process is None:
             return
         if self._process.poll() is None:
+            # By `exit --force` it ends at once, and its services go on.
+            listed = self.systemctl("list-units", "--type=service", "--plain", "--no-legend").stdout.splitlines()
+            names = [row.split()[0] for row in listed]
+            self.systemctl("stop", *(name for name in names if name != "dbus.service"))
             self.systemctl("exit", "--force")
         try:
             self._process.wait(15)
