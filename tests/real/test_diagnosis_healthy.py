@@ -190,6 +190,7 @@ def lively(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_tables_read_while_the_server_writes_purges_and_dies(lively: Path, questdb: ServerBinary) -> None:
     settings = {"cairo.wal.purge.interval": "300", "cairo.wal.segment.rollover.row.count": "400"}
     looks = 0
+    apart: set[str] = set()  # the table whose ALTER the kill cut off half-way: no such table is healthy
     for round_number in range(2):
         with PrivateServer(lively, questdb, settings=settings) as server:
             if not round_number:
@@ -200,13 +201,15 @@ def test_tables_read_while_the_server_writes_purges_and_dies(lively: Path, quest
             with Load(server) as load:
                 until = time.monotonic() + 3
                 while time.monotonic() < until:
-                    assert grave(diagnose(database)) == []
-                    assert grave(live.look(database)) == []
+                    assert grave(diagnose(database), without=apart) == []
+                    assert grave(live.look(database), without=apart) == []
                     looks += 1
                 assert load.commits > 20
                 server.kill()
         report = diagnose(database)
-        assert grave(report) == []
+        if any("changing" in found and "every ALTER fails" in found for found in grave(report)):
+            apart.add("changing")
+        assert grave(report, without=apart) == []
         assert all(table.rows_unapplied is not None for table in report.tables if table.wal)
         assert live.look(database).to_json()["tables"] == report.to_json()["tables"]
     assert looks > 4
@@ -214,11 +217,14 @@ def test_tables_read_while_the_server_writes_purges_and_dies(lively: Path, quest
         wait_until_applied(server)
         server.query("rename table emptied to renamed")
         server.query("insert into renamed values ('2025-02-01', 1)")
+        if apart:
+            with pytest.raises(psycopg.Error):
+                server.query("alter table changing add column never int")
         time.sleep(1)
         report = diagnose(database)
-        assert grave(report) == []
+        assert grave(report, without=apart) == []
         assert {table.table for table in report.tables} >= {"renamed", "ticks", "book", "changing", "hourly"}
         counts = {name: server.query(f"select count() from {name}")[0][0] for name in ("ticks", "changing")}
     after = {table.table: table for table in diagnose(database).tables}
-    assert grave(diagnose(database)) == []
+    assert grave(diagnose(database), without=apart) == []
     assert {name: after[name].rows_applied for name in counts} == counts

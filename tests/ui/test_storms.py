@@ -50,12 +50,14 @@ async def press_at_random(pilot: Pilot[int], source: random.Random, count: int) 
     while pressed < count:
         for key in source.choices(KEYS, k=source.randint(1, 8)):
             if key in ALONE:
-                await handled(pilot)
+                await settled(pilot)  # an answer that is still to come may bring another screen
                 screen = pilot.app.screen
                 if isinstance(screen, ALONE[key]):
                     continue
             pilot.app.post_message(Key(NAMES.get(key, key), key if len(key) == 1 else CHARACTERS.get(key)))
             pressed += 1
+            if key in ALONE:
+                await handled(pilot)
         await handled(pilot)
         seen[type(pilot.app.screen).__name__] = None
         if source.random() < 0.05:

@@ -182,6 +182,8 @@ def _addresses(values: NDArray[Any]) -> NDArray[np.bytes_]:
 
 def _geohashes(values: Numbers, bits: int) -> NDArray[np.bytes_]:
     """Base 32 where the bits are whole digits, else bits (GeoHashes.append)."""
+    if bits <= 0:  # no server makes it; a damaged _meta may say it
+        return np.zeros(len(values), "S1")
     step = 5 if bits % 5 == 0 else 1
     shifts = np.arange(bits - step, -1, -step)
     digits = values[:, None] >> shifts[None, :] & (1 << step) - 1
