@@ -104,12 +104,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="walmedic-benchmark-") as name:
         root = database(Path(name), arguments.records)
         times = measure(root, arguments.records, arguments.presses)
-    for key, all_taken in sorted(times.items()):
-        taken = [each for each in all_taken if each] or [0.0]
+    nothing = sum(taken.count(0.0) for taken in times.values())
+    painted = {key: [each for each in taken if each] for key, taken in times.items()}
+    for key, taken in sorted(painted.items()):
+        if not taken:
+            continue
         middle = statistics.median(taken) * 1e3
         print(f"{key:12} {len(taken):4} times: median {middle:5.1f} ms, 95th percentile {p95(taken) * 1e3:5.1f} ms")
-    every = [each for taken in times.values() for each in taken if each]
-    nothing = sum(not each for taken in times.values() for each in taken)
+    every = [each for taken in painted.values() for each in taken]
     worst = p95(every)
     print(f"key to paint: median {statistics.median(every) * 1e3:.1f} ms, 95th percentile {worst * 1e3:.1f} ms "
           f"(limit {LIMIT * 1e3:.0f} ms), the longest {max(every) * 1e3:.1f} ms, {len(every)} keys; "

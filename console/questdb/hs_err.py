@@ -20,6 +20,7 @@ from console.text import clean_line
 MOST_BYTES: Final = 8 << 20
 """Most that is read of one log; the largest real ones are some 300 KB."""
 MOST_MAPPINGS: Final = 50_000
+_PATH_MAX: Final = 4096  # of Linux
 _HEAD: Final = 64 << 10
 _TOP: Final = 4 << 10
 _STACK_LIMIT: Final = 64
@@ -284,7 +285,8 @@ def _mappings(data: bytes, start: int, end: int) -> tuple[MappedFile, ...]:
             continue
         name = line[7].rstrip(b"\r")
         deleted = name.endswith(b" (deleted)")
-        path = clean_line((name.removesuffix(b" (deleted)")).decode("utf-8", "replace"), 4096)
+        name = name.removesuffix(b" (deleted)")[: 4 * _PATH_MAX]  # a damaged log's line may be megabytes
+        path = clean_line(name.decode("utf-8", "replace"), _PATH_MAX)
         found.append(MappedFile(low, high, _address(line[5]), path, deleted))
         if len(found) == MOST_MAPPINGS:
             break

@@ -128,7 +128,7 @@ def _alert(content: Content, width: int) -> list[Line]:
 
 
 Builder = Callable[[Any, Room], Content]
-_UNBOUNDED = 10_000
+UNBOUNDED = 10_000  # lines, more than any pane has
 
 
 class Pane(LineWidget):
@@ -148,10 +148,10 @@ class Pane(LineWidget):
         """Return how many lines of text the pane would like at `width` cells of text."""
         if self._view is None:
             return 1
-        content = self._builder(self._view, Room(width, _UNBOUNDED, open))
+        content = self._builder(self._view, Room(width, UNBOUNDED, open))
         return len(content.lines) + len(_alert(content, width))
 
-    def place(self, frame: Frame, *, open: bool, whole: bool = False) -> None:
+    def place(self, frame: Frame, *, open: bool, whole: bool) -> None:
         """Take a place on the screen, `whole` where no other pane has one, and draw the text for it."""
         if (frame, open, whole) != (self._frame, self._open, self._whole):
             self._frame, self._open, self._whole = frame, open, whole

@@ -11,7 +11,7 @@ from console.diagnosis.model import DatabaseReport, Finding, Severity, TableRepo
 from console.probes.sample import ServerSample, WalSample
 from console.widgets import figures, glyphs
 from console.widgets.line import BLANK, Line, Role, Span, bounded, crop, hanging, left, line, plain, right, spread, wrap
-from console.widgets.pane import Content, Room
+from console.widgets.pane import UNBOUNDED, Content, Room
 from screens.panes import server
 from screens.panes.reading import UNREAD, Source, alert, note
 
@@ -30,7 +30,6 @@ _SEVERITIES = {
     Severity.NOTE: (glyphs.BUSY, "note", Role.DIM),
 }
 _INDENT = 10
-_ALL = 10_000  # lines, more than there are
 
 
 def verdict(report: TableReport) -> Line:
@@ -72,7 +71,9 @@ def build(view: TablesView, room: Room) -> Content:
     if room.open:
         blocks = [_open(table, view.wal.data, names, room.width) for table in tables]
         about = server.lines(view.server, view.wal, report, room.width)
-        lines = _shared([*blocks, about] if about else blocks, _ALL if room.whole else room.height - bool(source.error))
+        lines = _shared(
+            [*blocks, about] if about else blocks, UNBOUNDED if room.whole else room.height - bool(source.error)
+        )
     else:
         lines = [row for table in tables for row in _brief(table, names, room.width)]
     if not tables:

@@ -12,8 +12,8 @@ from tests.property.readers import CRASHES, READERS, Reader
 
 INPUTS = 1000
 """Per reader and format of the log: 2,000 in all."""
-SLOWEST = 8.0
-"""CPU seconds for one input, the largest being 96 MiB: some four times what a slow machine takes."""
+SLOWEST = 2.0
+"""CPU seconds for one input, the largest being 96 MiB."""
 MOST_MEMORY = 200.0
 
 

@@ -88,13 +88,18 @@ def test_nothing_is_said_against_a_busy_server_nor_one_killed(part: int, questdb
             "create table busy (ts timestamp, sy symbol, d double, vc varchar, st string, bi binary, l long) "
             "timestamp(ts) partition by day wal"
         )
+        looks, root = Looks(), DatabaseRoot.locate(tmp_path)
         until = time.monotonic() + SECONDS
+
+        def goes_on() -> bool:
+            """Return whether there is time left, or a busy machine has not looked often enough yet."""
+            return time.monotonic() < until or (looks.rounds <= 10 and time.monotonic() < until + 60)
 
         def write(number: int) -> None:
             try:
                 with server.connect() as connection:
                     turn = 0
-                    while time.monotonic() < until:
+                    while goes_on():
                         connection.execute(INSERT.format(rows=1 + turn * 37 % 400).encode())
                         turn += 1
                         if number == 0 and turn % 60 == 0:
@@ -108,7 +113,7 @@ def test_nothing_is_said_against_a_busy_server_nor_one_killed(part: int, questdb
             try:
                 dice = random.Random(7)
                 with Sender.from_conf(f"http::addr=127.0.0.1:{server.http_port};auto_flush=off;") as sender:
-                    while time.monotonic() < until:
+                    while goes_on():
                         for _ in range(dice.randrange(1, 300)):
                             at = 1_704_067_200_000_000_000 + dice.randrange(200_000) * 1_000_000_000
                             sender.row(
@@ -129,7 +134,6 @@ def test_nothing_is_said_against_a_busy_server_nor_one_killed(part: int, questdb
         writers.append(threading.Thread(target=stream))
         for writer in writers:
             writer.start()
-        looks, root = Looks(), DatabaseRoot.locate(tmp_path)
         while any(writer.is_alive() for writer in writers):
             looks.look(root.table("busy"))
         for writer in writers:
@@ -139,5 +143,5 @@ def test_nothing_is_said_against_a_busy_server_nor_one_killed(part: int, questdb
         server.kill()
     looks.look(root.table("busy"))
     assert not looks.said, "\n".join(looks.said[:20])
-    assert looks.rounds > 5
-    assert len(looks.transactions) > 5
+    assert looks.rounds > 10
+    assert len(looks.transactions) > 10

@@ -92,6 +92,21 @@ async def test_a_storm_of_sizes(console: MakeApp, settings: Settings, tmp_path: 
         assert "? Help" in shown(app)
 
 
+async def test_keys_at_random_while_the_size_changes(console: MakeApp, engine: ScriptedEngine) -> None:
+    source = chance()
+    app = console()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.arm()
+        app.take(*samples.incident())
+        for _ in range(15):
+            await press_at_random(pilot, source, 20)
+            await pilot.resize_terminal(source.randint(20, 220), source.randint(5, 60))
+        await pilot.resize_terminal(80, 24)
+        await settled(pilot)
+        assert app.is_running
+    assert engine.launched == []
+
+
 async def test_keys_at_random_start_nothing(
     console: MakeApp, settings: Settings, engine: ScriptedEngine, tmp_path: Path
 ) -> None:
