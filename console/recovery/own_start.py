@@ -26,7 +26,6 @@ _SETTINGS = {
     "cairo.wal.purge.interval": "86400000",
     "cairo.mat.view.enabled": "false",  # views are loaded, and neither refreshed nor judged
     "cairo.repeat.migration.from.version": "-1",  # else every table's lag is checked, and `_txn` written
-    "http.enabled": "false",
 }
 LOG = "server.log"
 """What the last such server said, in the entry's folder."""

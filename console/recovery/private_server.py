@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,6 +21,7 @@ import psutil
 import psycopg
 
 from console.errors import WalmedicError
+from console.recovery.jvm import RESTFUL, ServerBinary, java_environment, server_command
 
 # Runs a command that dies with its parent: prctl(PR_SET_PDEATHSIG, SIGKILL) is kept over exec, and not over a change of
 # user, which therefore comes first (and here, because another user may not be able to reach our Python). A parent that
@@ -33,10 +33,7 @@ _TIED = (
     "ctypes.CDLL(None).prctl(1, 9)\n"
     "os.getppid() == parent and os.execv(sys.argv[4], sys.argv[4:])\n"
 )
-NOT_FOR_JAVA = ("QDB_", "WALMEDIC_", "JAVA_TOOL", "JDK_JAVA", "_JAVA")
-"""Variables that a Java of ours is not given: settings of the station's server, our secrets, options for a JVM."""
-_JVM_FLAGS = ("-XX:+UseParallelGC", "-XX:TieredStopAtLevel=1")
-_OPENS = ("--add-exports", "java.base/jdk.internal.math=io.questdb")
+_HEAP = 512 << 20  # bytes
 _PORT_TRIES = 3
 _PORT_TAKEN = b"could not bind socket"  # io.questdb.network.NetworkError
 _LOG_TAIL = 1 << 20  # bytes
@@ -44,14 +41,6 @@ _LOG_TAIL = 1 << 20  # bytes
 
 class ServerError(WalmedicError):
     """The private server did not start, or died; the message is for the operator."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServerBinary:
-    """What to run: QuestDB's jar and a Java 17 or later."""
-
-    jar: Path
-    java: Path
 
 
 def free_ports(count: int) -> list[int]:
@@ -66,8 +55,9 @@ def free_ports(count: int) -> list[int]:
 class PrivateServer:
     """One QuestDB process on `root` (the directory that holds `db/`). Use as a context manager or start and stop it.
 
-    `settings` go over the loopback defaults in its own server.conf. `heap` is the JVM's -Xmx. `owner` (user and group
-    id) is whom it runs as where walmedic runs as root; a server that has one dies with this process, however that ends.
+    `settings` go over the loopback defaults in its own server.conf; without `http` it speaks PGWire alone. `heap` is
+    the JVM's, in bytes. `owner` (user and group id) is whom it runs as where walmedic runs as root; a server that has
+    one dies with this process, however that ends.
     """
 
     def __init__(
@@ -76,7 +66,8 @@ class PrivateServer:
         binary: ServerBinary,
         *,
         settings: Mapping[str, str] | None = None,
-        heap: str = "512m",
+        http: bool = False,
+        heap: int = _HEAP,
         nice: int = 0,
         jvm_flags: Sequence[str] = (),
         owner: tuple[int, int] | None = None,
@@ -85,7 +76,7 @@ class PrivateServer:
         self.binary = binary
         self.http_port, self.pg_port = free_ports(2)
         self.log = root / "questdb.log"
-        self._settings = dict(settings or {})
+        self._settings = {"http.enabled": str(http).lower(), **(settings or {})}
         self._heap = heap
         self._nice = nice
         self._jvm_flags = tuple(jvm_flags)
@@ -135,12 +126,7 @@ class PrivateServer:
 
     def _start(self, timeout: float) -> None:
         self._write_configuration()
-        command = [
-            str(self.binary.java), f"-Xmx{self._heap}", *_JVM_FLAGS, *self._jvm_flags, *_OPENS,
-            f"-XX:ErrorFile={self.root}/hs_err_pid%p.log",
-            "-p", str(self.binary.jar), "-m", "io.questdb/io.questdb.ServerMain", "-d", str(self.root),
-        ]  # fmt: skip
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(NOT_FOR_JAVA)}
+        command = server_command(self.binary, self.root, heap=self._heap, options=self._jvm_flags)
         user, group = self._owner or (-1, -1)
         if self._dies_with_us:
             shim = [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid()), str(user), str(group)]
@@ -152,7 +138,7 @@ class PrivateServer:
                 stdout=log,
                 stderr=log,
                 cwd=self.root,
-                env=environment,
+                env=java_environment(),
                 start_new_session=True,
             )
         if self._nice:
@@ -239,6 +225,7 @@ class PrivateServer:
             "line.udp.enabled": "false",
             "telemetry.enabled": "false",
             "shared.worker.count": "2",
+            **RESTFUL,
             **self._settings,
         }
         conf = self.root / "conf"

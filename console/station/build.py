@@ -13,7 +13,8 @@ import psycopg
 import redis
 
 from console import settings
-from console.recovery.private_server import PrivateServer, ServerBinary
+from console.recovery.jvm import ServerBinary
+from console.recovery.private_server import PrivateServer
 from console.settings import Settings
 from console.station import answers, downloads, incident, sequencer, tables
 from console.station.configuration import write_server_conf, write_settings, write_supervisor_conf
@@ -164,7 +165,7 @@ def _fill(
     for table, transactions in applied.items():
         sequencer.give_past(layout.table_dir(table), transactions)
     server.log.unlink()
-    with PrivateServer(root, binary, settings={**prepared, "cairo.wal.apply.enabled": "false"}) as server:
+    with PrivateServer(root, binary, settings={**prepared, "cairo.wal.apply.enabled": "false"}, http=True) as server:
         tables.write_unapplied(server, counts, say)
         _wait_for_purge(layout)
         server.kill()

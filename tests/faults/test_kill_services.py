@@ -5,6 +5,7 @@ again while it is finished: at a writing call, or before or after a command to t
 """
 
 import random
+import shlex
 import shutil
 import time
 from collections.abc import Iterator
@@ -14,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from console.recovery.engine import Engine
+from console.recovery.jvm import RESTFUL, ServerBinary, server_command
 from console.recovery.locks import server_is_down
 from console.recovery.model import Outcome
-from console.recovery.private_server import ServerBinary, free_ports
+from console.recovery.private_server import free_ports
 from console.recovery.server_sql import Server
 from console.services.model import UnitState
 from console.services.supervisor import SupervisorControl
@@ -46,12 +48,12 @@ def engine(master: Path, questdb: ServerBinary, tmp_path_factory: pytest.TempPat
     (root / "conf" / "server.conf").write_text(
         f"http.enabled=false\nhttp.min.enabled=false\nline.tcp.enabled=false\ntelemetry.enabled=false\n"
         f"pg.net.bind.to=127.0.0.1:{port}\ncairo.wal.purge.interval=300\nshared.worker.count=2\n"
+        + "".join(f"{key}={value}\n" for key, value in RESTFUL.items())
     )
-    java = f"{questdb.java} -Xmx256m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-    exports = "--add-exports java.base/jdk.internal.math=io.questdb"
+    command = shlex.join(server_command(questdb, root, heap=256 << 20)).replace("%", "%%")
     supervisord = Supervisord(
         folder,
-        f"[program:questdb]\ncommand={java} {exports} -p {questdb.jar} -m io.questdb/io.questdb.ServerMain -d {root}\n"
+        f"[program:questdb]\ncommand={command}\n"
         "autostart=false\nstartsecs=1\nstopwaitsecs=30\n"
         "[program:batch-writer]\ncommand=sleep 10000\nautostart=false\nstartsecs=0\n",
     )

@@ -46,15 +46,18 @@ CRASHES: Final = {
 }
 """Crash logs beside the sample's files."""
 _SOME: Final = 50
+_WHOLE: Final = 200
+"""Inputs of what calls all readers for a whole table or database, ten times as long as one: the rest by `make fuzz`."""
 
 
 @dataclass(frozen=True)
 class Reader:
-    """A name, what to call with the db directory, and patterns of the files that it reads."""
+    """A name, what to call with the db directory, patterns of the files that it reads, and inputs in `make test`."""
 
     name: str
     read: Callable[[Path], None]
     patterns: tuple[str, ...]
+    inputs: int = 1000  # for each format of the log: 2,000 in all
 
     def files(self, names: list[str]) -> list[str]:
         """Return those of `names` that the reader reads."""
@@ -233,7 +236,7 @@ READERS: Final = (
     Reader("log", _log, (f"{ALTERED}/txn_seq/_txnlog", f"{ALTERED}/txn_seq/_txn_parts/*")),
     Reader("segments", _segments, (f"{ALTERED}/wal1/[01]/_*", f"{HOURLY}/wal1/0/_*")),
     Reader("segment-data", _segment_data, (f"{KINDS}/wal1/0/*", f"{ALTERED}/wal1/0/*")),
-    Reader("segment-rows", _segment_rows, (f"{KINDS}/wal1/*", f"{ALTERED}/wal1/*")),
+    Reader("segment-rows", _segment_rows, (f"{KINDS}/wal1/*", f"{ALTERED}/wal1/*"), _WHOLE),
     Reader(
         "table-rows", _table_rows, (f"{KINDS}/*", f"{ALTERED}/_[mtc]*", f"{ALTERED}/2024-01-01/*", f"{ALTERED}/*.[co]*")
     ),
@@ -245,5 +248,5 @@ READERS: Final = (
     Reader("views", _views, (f"{HOURLY}/_mv", f"{HOURLY}/_mv.s")),
     Reader("column-versions", _versions, (f"{ALTERED}/_cv",)),
     Reader("crashes", _crashes, ("hs_err_pid*.log",)),
-    Reader("diagnosis", _diagnosis, ("tables.d.0", "*/_*", "*/wal1/*/*")),
+    Reader("diagnosis", _diagnosis, ("tables.d.0", "*/_*", "*/wal1/*/*"), _WHOLE),
 )

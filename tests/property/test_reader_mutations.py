@@ -10,8 +10,6 @@ from tests.data.samples import KINDS, Kind, sample_files
 from tests.property.mutation import Folder, peak_mib, watched
 from tests.property.readers import CRASHES, READERS, Reader
 
-INPUTS = 1000
-"""Per reader and format of the log: 2,000 in all."""
 SLOWEST = 2.0
 """CPU seconds for one input, the largest being 96 MiB."""
 MOST_MEMORY = 200.0
@@ -20,8 +18,8 @@ MOST_MEMORY = 200.0
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
 def test_no_damage_breaks_a_reader(reader: Reader, kind: Kind, tmp_path: Path) -> None:
-    """A thousand mutations of the files that it reads; a failure names seed and number, which repeat it."""
-    run_mutations(reader, kind, tmp_path, INPUTS, seed=random.randrange(1 << 32))
+    """Mutations of the files that it reads; a failure names seed and number, which repeat it."""
+    run_mutations(reader, kind, tmp_path, reader.inputs, seed=random.randrange(1 << 32))
 
 
 def run_mutations(reader: Reader, kind: Kind, folder: Path, count: int, seed: int) -> None:

@@ -1,5 +1,6 @@
 """A server under a real systemd with Restart=always: stopped for good, repaired in peace, started under the locks."""
 
+import shlex
 import shutil
 import time
 from collections.abc import Iterator
@@ -9,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from console.recovery.engine import Engine
+from console.recovery.jvm import RESTFUL, ServerBinary, server_command
 from console.recovery.locks import server_is_down
 from console.recovery.model import Outcome, RunResult
-from console.recovery.private_server import ServerBinary, free_ports
+from console.recovery.private_server import free_ports
 from console.recovery.server_sql import Server
 from console.settings import Role, ServicesSettings, Unit
 from tests.faults.broken_database import ACTIONS, ROWS, build, settings_of
@@ -35,17 +37,16 @@ def systemd(questdb: ServerBinary, pg_port: int, tmp_path_factory: pytest.TempPa
     (root / "conf" / "server.conf").write_text(
         f"http.enabled=false\nhttp.min.enabled=false\nline.tcp.enabled=false\ntelemetry.enabled=false\n"
         f"pg.net.bind.to=127.0.0.1:{pg_port}\ncairo.wal.purge.interval=1000\nshared.worker.count=2\n"
+        + "".join(f"{key}={value}\n" for key, value in RESTFUL.items())
     )
     manager = SystemdUser(folder)
     manager.start()
-    command = f"{questdb.java} -Xmx256m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ErrorFile={root}/hs_err_pid%%p.log"
     # The namespace's own cgroup tree is none that the JVM of 17 understands.
-    exports = "-XX:-UseContainerSupport --add-exports java.base/jdk.internal.math=io.questdb"
-    main = f"-p {questdb.jar} -m io.questdb/io.questdb.ServerMain -d {root}"
+    command = server_command(questdb, root, heap=256 << 20, options=("-XX:-UseContainerSupport",))
     manager.write(
         manager.units,
         "questdb.service",
-        f"ExecStart={command} {exports} {main}\nRestart=always\nRestartSec=50ms\nSuccessExitStatus=143",
+        f"ExecStart={shlex.join(command).replace('%', '%%')}\nRestart=always\nRestartSec=50ms\nSuccessExitStatus=143",
         "StartLimitIntervalSec=0",
     )
     yield manager

@@ -20,9 +20,10 @@ from console.questdb.table_txn import read_table_txn
 from console.recovery.engine import Engine
 from console.recovery.evidence_index import table_stamp
 from console.recovery.execution import OnProgress
+from console.recovery.jvm import ServerBinary
 from console.recovery.locks import server_is_down
 from console.recovery.model import Outcome, Plan, RunResult
-from console.recovery.private_server import PrivateServer, ServerBinary
+from console.recovery.private_server import PrivateServer
 from console.recovery.rehearsal.model import RehearsalOutcome
 from console.recovery.rehearsal.rehearsing import rehearse
 from console.settings import QuestDBSettings, Settings

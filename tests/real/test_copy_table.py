@@ -22,8 +22,9 @@ from console.questdb.layout import DatabaseRoot
 from console.questdb.partition_rows import TableRows
 from console.recovery.engine import Engine
 from console.recovery.execution import OnProgress
+from console.recovery.jvm import ServerBinary
 from console.recovery.model import Outcome, Plan, RunResult
-from console.recovery.private_server import PrivateServer, ServerBinary
+from console.recovery.private_server import PrivateServer
 from console.recovery.salvage.steps import folder_of
 from console.recovery.salvage.writing import read_manifest
 from console.recovery.server_sql import Server

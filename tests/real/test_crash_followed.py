@@ -3,6 +3,7 @@ start that followed are one story."""
 
 import asyncio
 import os
+import shlex
 import signal
 import time
 from collections.abc import Iterator
@@ -16,7 +17,8 @@ from console.probes.sample import UnitSample, UnitState
 from console.probes.scheduler import read_once
 from console.probes.services import ServicesProbe
 from console.probes.state import StationState
-from console.recovery.private_server import ServerBinary, free_ports
+from console.recovery.jvm import ServerBinary, server_command
+from console.recovery.private_server import free_ports
 from console.settings import QuestDBSettings, Role, ServicesSettings, Settings, Unit
 from tests.real.supervisord import Supervisord
 from tests.real.systemd_user import SystemdUser
@@ -33,11 +35,9 @@ def prepared(root: Path, binary: ServerBinary) -> str:
         f"pg.net.bind.to=127.0.0.1:{pg}\nline.tcp.enabled=false\ntelemetry.enabled=false\n"
     )
     (root / "db").mkdir()
-    return (  # without container support: Java 17 looks for its control group where the test's own namespace hides it
-        f"{binary.java} -Xmx256m -XX:TieredStopAtLevel=1 -XX:-UseContainerSupport "
-        f"--add-exports java.base/jdk.internal.math=io.questdb "
-        f"-XX:ErrorFile={root}/hs_err_pid%%p.log -p {binary.jar} -m io.questdb/io.questdb.ServerMain -d {root}"
-    )
+    # without container support: Java 17 looks for its control group where the test's own namespace hides it
+    command = server_command(binary, root, heap=256 << 20, options=("-XX:-UseContainerSupport",))
+    return shlex.join(command).replace("%", "%%")
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from console.questdb.layout import DatabaseRoot
 from console.questdb.log_encoding import v1_log_chunks
 from console.questdb.table_txn import read_table_txn
 from console.questdb.txn_log import RECORD_V2, read_log
-from console.recovery.private_server import PrivateServer, ServerBinary, ServerError
+from console.recovery.jvm import ServerBinary
+from console.recovery.private_server import PrivateServer, ServerError
 from tests.real.generated_tables import wait_until_applied
 
 APPLIED, PENDING = 20, 20

@@ -21,7 +21,8 @@ from console.diagnosis.live import LiveDiagnosis
 from console.diagnosis.model import DatabaseReport, Severity, Verdict
 from console.questdb.layout import DatabaseRoot
 from console.recovery.expectation import Expectation, expectation_of
-from console.recovery.private_server import PrivateServer, ServerBinary
+from console.recovery.jvm import ServerBinary
+from console.recovery.private_server import PrivateServer
 from tests.real.generated_tables import Batch, Recipe, build, wait_until_applied
 from tests.real.sequencer_damage import DAMAGES, READABLE
 

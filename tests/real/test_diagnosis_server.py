@@ -15,7 +15,8 @@ from console.diagnosis.server_facts import ServerFacts, read_server_facts
 from console.diagnosis.server_lock import server_lives
 from console.diagnosis.server_sql import server_of
 from console.questdb.layout import DatabaseRoot
-from console.recovery.private_server import PrivateServer, ServerBinary
+from console.recovery.jvm import ServerBinary
+from console.recovery.private_server import PrivateServer
 from console.settings import QuestDBSettings
 from tests.real.damage_strikes import put
 from tests.real.generated_tables import wait_until_applied

@@ -9,8 +9,9 @@ import pytest
 from console.cli import run as command_line
 from console.questdb.layout import DatabaseRoot
 from console.recovery.engine import Engine
+from console.recovery.jvm import ServerBinary
 from console.recovery.model import Outcome, Plan
-from console.recovery.private_server import PrivateServer, ServerBinary
+from console.recovery.private_server import PrivateServer
 from console.recovery.server_sql import Server, quoted
 from console.settings import QuestDBSettings
 from tests.real.generated_tables import SERVER, wait_until_applied

@@ -20,8 +20,9 @@ from console.questdb.layout import DatabaseRoot
 from console.questdb.table_txn import read_table_txn
 from console.recovery.engine import Engine
 from console.recovery.expectation import expectation_of
+from console.recovery.jvm import ServerBinary
 from console.recovery.model import Outcome, Plan, RunResult
-from console.recovery.private_server import PrivateServer, ServerBinary
+from console.recovery.private_server import PrivateServer
 from console.recovery.rehearsal.model import RehearsalOutcome
 from console.recovery.rehearsal.rehearsing import rehearse
 from console.recovery.server_sql import Server

@@ -13,8 +13,9 @@ import pytest
 
 from console.questdb.layout import DatabaseRoot
 from console.recovery.engine import Engine
+from console.recovery.jvm import ServerBinary
 from console.recovery.model import Outcome
-from console.recovery.private_server import PrivateServer, ServerBinary
+from console.recovery.private_server import PrivateServer
 from console.station.build import Station
 from tests.real.generated_tables import wait_until_applied
 from tests.real.options_document import Told, same_as_documented
@@ -146,7 +147,7 @@ def test_option_3_convert_the_table_and_back(copies: Copies) -> None:
 
 def test_option_4_copy_the_table_beside(copies: Copies) -> None:
     copy = copies.copy("beside")
-    with PrivateServer(copy.root, copy.binary, settings=_SWEEPING) as server:
+    with PrivateServer(copy.root, copy.binary, settings=_SWEEPING, http=True) as server:
         config = copy.place / "station.toml"
         config.write_text(
             f'station = "hot"\n[questdb]\ndb_root = "{copy.root}"\npg_port = {server.pg_port}\n', encoding="utf-8"

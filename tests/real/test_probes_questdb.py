@@ -22,7 +22,8 @@ from console.probes.sample import Sample, ServerSample, Status, WalTable
 from console.probes.server import ServerProbe
 from console.probes.tables import TablesProbe
 from console.probes.wal import WalProbe
-from console.recovery.private_server import PrivateServer, ServerBinary
+from console.recovery.jvm import ServerBinary
+from console.recovery.private_server import PrivateServer
 from console.settings import QuestDBSettings, RedisSettings, Settings, Stream
 
 
@@ -30,7 +31,7 @@ from console.settings import QuestDBSettings, RedisSettings, Settings, Stream
 def server(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateServer]:
     root = tmp_path_factory.mktemp("questdb")
     settings = {"pg.readonly.user.enabled": "true", "cairo.wal.purge.interval": "1000"}
-    running = PrivateServer(root, questdb, settings=settings)
+    running = PrivateServer(root, questdb, settings=settings, http=True)
     running.start()
     running.query("create table trades (ts timestamp, price double) timestamp(ts) partition by day wal")
     yield running

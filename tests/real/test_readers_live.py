@@ -21,7 +21,8 @@ from console.questdb.structure_log import read_structure_log
 from console.questdb.table_metadata import read_table_metadata
 from console.questdb.table_txn import read_table_txn
 from console.questdb.txn_log import LogState, read_log
-from console.recovery.private_server import PrivateServer, ServerBinary
+from console.recovery.jvm import ServerBinary
+from console.recovery.private_server import PrivateServer
 
 SECONDS = 4.0
 WRITERS = 2
@@ -83,7 +84,7 @@ def test_nothing_is_said_against_a_busy_server_nor_one_killed(part: int, questdb
         "cairo.wal.purge.interval": "1000000",
     }
     failures: list[BaseException] = []
-    with PrivateServer(tmp_path, questdb, settings=settings) as server:
+    with PrivateServer(tmp_path, questdb, settings=settings, http=True) as server:
         server.query(
             "create table busy (ts timestamp, sy symbol, d double, vc varchar, st string, bi binary, l long) "
             "timestamp(ts) partition by day wal"
@@ -93,7 +94,7 @@ def test_nothing_is_said_against_a_busy_server_nor_one_killed(part: int, questdb
 
         def goes_on() -> bool:
             """Return whether there is time left, or a busy machine has not looked often enough yet."""
-            return time.monotonic() < until or (looks.rounds <= 10 and time.monotonic() < until + 60)
+            return time.monotonic() < until or (len(looks.transactions) <= 10 and time.monotonic() < until + 60)
 
         def write(number: int) -> None:
             try:

@@ -22,10 +22,11 @@ from console.commands.rehearse import rehearse as command
 from console.errors import WalmedicError
 from console.recovery.actions import rebuild_sequencer
 from console.recovery.engine import Engine
+from console.recovery.jvm import ServerBinary
 from console.recovery.locks import ServerLock
 from console.recovery.model import Outcome, Plan, Progress
 from console.recovery.plans import make_plan
-from console.recovery.private_server import PrivateServer, ServerBinary
+from console.recovery.private_server import PrivateServer
 from console.recovery.registry import PlanContext
 from console.recovery.rehearsal import cloning, rehearsing
 from console.recovery.rehearsal.folder import remove_leftovers

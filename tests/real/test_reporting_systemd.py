@@ -170,7 +170,7 @@ def test_systemctl_and_journalctl_are_told_no_password(
     """Every execve() is traced: neither the arguments nor the environment of either has one."""
     trace = tmp_path / "trace"
     secret = {f"WALMEDIC_{name}_PASSWORD": f"canary-{name}" for name in ("QUESTDB", "QUESTDB_READONLY", "REDIS")}
-    strace = ["strace", "-f", "-qq", "-v", "-s", "1000000", "-e", "trace=execve", "-o", str(trace)]
+    strace = ["strace", "-f", "--seccomp-bpf", "-qq", "-v", "-s", "1000000", "-e", "trace=execve", "-o", str(trace)]
     done = subprocess.run(
         [*strace, sys.executable, "-c", _ASKED, str(tmp_path), str(systemd.journal)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **secret},

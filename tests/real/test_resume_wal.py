@@ -15,8 +15,9 @@ import pytest
 from console.questdb.layout import DatabaseRoot
 from console.recovery.engine import Engine
 from console.recovery.execution import OnProgress
+from console.recovery.jvm import ServerBinary
 from console.recovery.model import Outcome, Plan, RunResult
-from console.recovery.private_server import PrivateServer, ServerBinary
+from console.recovery.private_server import PrivateServer
 from console.recovery.rehearsal.model import RehearsalOutcome
 from console.recovery.rehearsal.rehearsing import rehearse
 from console.recovery.resume_steps import KEPT

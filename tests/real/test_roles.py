@@ -10,6 +10,7 @@ import types
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from console.diagnosis import server_sql
@@ -23,7 +24,8 @@ from console.probes.server import ServerProbe
 from console.probes.station import station_probes
 from console.questdb.layout import DatabaseRoot
 from console.recovery.engine import Engine
-from console.recovery.private_server import PrivateServer, ServerBinary
+from console.recovery.jvm import ServerBinary
+from console.recovery.private_server import PrivateServer
 from console.recovery.server_sql import Server, SqlError
 from console.settings import QuestDBSettings, Settings
 
@@ -34,7 +36,7 @@ SLOW = "select count() from long_sequence(100000000000) where rnd_int() > 200000
 @pytest.fixture(scope="module")
 def server(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateServer]:
     settings = {"pg.readonly.user.enabled": "true", "pg.readonly.user": "watch", "pg.readonly.password": "looking"}
-    with PrivateServer(tmp_path_factory.mktemp("roles"), questdb, settings=settings) as running:
+    with PrivateServer(tmp_path_factory.mktemp("roles"), questdb, settings=settings, http=True) as running:
         running.query("create table trades (ts timestamp, price double) timestamp(ts) partition by day wal")
         running.query("insert into trades values ('2025-01-01', 1)")
         yield running
@@ -128,10 +130,17 @@ def stopped(server: PrivateServer) -> Iterator[None]:
     """A process that hangs: its kernel goes on to take what is sent to it."""
     assert server.pid is not None
     os.kill(server.pid, signal.SIGSTOP)
+    threads = psutil.Process(server.pid).threads()
+    while any(_state(server.pid, thread.id) != "T" for thread in threads):
+        time.sleep(0.01)  # one that runs at this moment stops a little later
     try:
         yield
     finally:
         os.kill(server.pid, signal.SIGCONT)
+
+
+def _state(process: int, thread: int) -> str:
+    return Path(f"/proc/{process}/task/{thread}/stat").read_text().rsplit(")", 1)[1].split()[0]
 
 
 def test_a_statement_ends_at_its_deadline(

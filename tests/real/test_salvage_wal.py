@@ -25,8 +25,9 @@ from console.questdb.column_types import ColumnTag
 from console.questdb.layout import DatabaseRoot
 from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer_metadata
 from console.recovery.engine import Engine
+from console.recovery.jvm import ServerBinary
 from console.recovery.model import Outcome, RunResult
-from console.recovery.private_server import PrivateServer, ServerBinary
+from console.recovery.private_server import PrivateServer
 from console.recovery.salvage.selection import Selection, select_directory
 from console.settings import QuestDBSettings, SalvageSettings, Settings
 from tests.faults.broken_database import tree_of
@@ -135,10 +136,12 @@ def world(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> It
     results = _salvaged(engine, None)[1]
     assert tree_of(batch.root) == unchanged
     names = list(batch.directories)
-    with PrivateServer(batch.root, questdb, settings={**SERVER, "cairo.wal.apply.enabled": "false"}) as server:
+    with PrivateServer(
+        batch.root, questdb, settings={**SERVER, "cairo.wal.apply.enabled": "false"}, http=True
+    ) as server:
         applied = {name: _rows_of_server(server, name) for name in names}
         live = _salvaged(engine, None)[1]
-    with PrivateServer(batch.root, questdb, settings=SERVER) as server:
+    with PrivateServer(batch.root, questdb, settings=SERVER, http=True) as server:
         for name in names:
             server.query(f"alter table {name} resume wal")
         wait_until_applied(server)

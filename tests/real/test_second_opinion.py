@@ -17,7 +17,8 @@ from console.probes.scheduler import read_once
 from console.probes.second_opinion import HealthPort, contradictions, get
 from console.probes.server import ServerProbe
 from console.probes.tables import TablesProbe
-from console.recovery.private_server import PrivateServer, ServerBinary, free_ports
+from console.recovery.jvm import ServerBinary
+from console.recovery.private_server import PrivateServer, free_ports
 from console.settings import QuestDBSettings, Settings
 from console.widgets.line import plain
 from screens.panes import server as pane
@@ -29,7 +30,7 @@ WITH = {"metrics.enabled": "true", "dev.mode.enabled": "true"}
 def make(root: Path, binary: ServerBinary, **settings: str) -> tuple[PrivateServer, Settings]:
     (port,) = free_ports(1)
     own = {"http.min.enabled": "true", "http.min.net.bind.to": f"127.0.0.1:{port}"}
-    server = PrivateServer(root, binary, settings={**own, **settings})
+    server = PrivateServer(root, binary, settings={**own, **settings}, http=True)
     server.start()
     quest = QuestDBSettings(str(root), pg_port=server.pg_port, http_port=server.http_port, health_port=port)
     return server, Settings(state_dir=str(root.parent / "state"), questdb=quest)

@@ -18,7 +18,7 @@ from console.settings import QuestDBSettings
 from console.station.build import Station
 
 WRITES, LOOKS, QUEUE = "canary-may-write-5b1f", "canary-may-look-77c0", "canary-of-the-queue-a93e"
-STRACE = ["strace", "-f", "-qq", "-v", "-s", "1000000", "-e", "trace=execve"]
+STRACE = ["strace", "-f", "--seccomp-bpf", "-qq", "-v", "-s", "1000000", "-e", "trace=execve"]
 _UNEXPECTED = """
 import sys, psycopg
 from console.cli import run

@@ -19,8 +19,9 @@ from console.diagnosis.model import Code, Severity
 from console.recovery.engine import Engine
 from console.recovery.evidence_index import table_stamp
 from console.recovery.expectation import Expectation, expectation_of
+from console.recovery.jvm import ServerBinary
 from console.recovery.model import Claim, Outcome, Plan, RowsLost
-from console.recovery.private_server import PrivateServer, ServerBinary
+from console.recovery.private_server import PrivateServer
 from console.recovery.server_sql import Server
 from console.recovery.start_checks import start_refusals
 from console.recovery.verification import row_claims

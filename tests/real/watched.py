@@ -19,7 +19,7 @@ _FOR_WRITING = re.compile(r"O_(?:WRONLY|RDWR|CREAT|TRUNC|APPEND)")
 def strace(output: Path) -> list[str]:
     """Return the beginning of a command line whose every process is traced; descriptors come with their paths."""
     calls = ",".join(f"?{name}" for name in (*_CHANGING, *_OPENING))
-    return ["strace", "-f", "-qq", "-y", "-s", "4096", "-o", str(output), "-e", f"trace={calls}"]
+    return ["strace", "-f", "--seccomp-bpf", "-qq", "-y", "-s", "4096", "-o", str(output), "-e", f"trace={calls}"]
 
 
 def writes_under(trace: Path, root: Path) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from console.questdb.layout import DatabaseRoot
-from console.recovery.private_server import ServerBinary
+from console.recovery.jvm import ServerBinary
 from console.recovery.rehearsal.proof import started
 from console.recovery.server_sql import Server
 from console.recovery.wal_locks import WalLocks

@@ -6,11 +6,9 @@ there, the unit file of the station's database. Nothing is downloaded.
 
 import contextlib
 import json
-import os
 import re
 import shlex
 import shutil
-import subprocess
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +18,8 @@ import psutil
 
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
+from console.recovery.jvm import ServerBinary, java_version
 from console.recovery.policy import root_key
-from console.recovery.private_server import NOT_FOR_JAVA, ServerBinary
 from console.recovery.state import StateDir, write_private
 from console.settings import Role, Settings
 from console.text import clean_line
@@ -186,18 +184,3 @@ def _java(named: str) -> Path:
             f"Java {_LEAST_JAVA} or later: name one with questdb.java in the settings file, or --java"
         )
     return Path(path)
-
-
-def java_version(java: Path) -> int | None:
-    """Return the feature release of a Java (17, 21, …; 8 for 1.8), None where it does not tell."""
-    # Options in the environment could keep it from starting; the server is started without them too.
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(NOT_FOR_JAVA)}
-    try:
-        said = subprocess.run(
-            [str(java), "-version"],
-            capture_output=True, text=True, errors="replace", timeout=20, check=False, env=environment,
-        ).stderr  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    found = re.search(r'version "(?:1\.)?(\d+)', said)
-    return int(found[1]) if found else None

@@ -11,8 +11,9 @@ from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.table_txn import read_table_txn
 from console.recovery.expectation import Expectation, expectation_of
+from console.recovery.jvm import ServerBinary
 from console.recovery.model import Claim, Plan
-from console.recovery.private_server import PrivateServer, ServerBinary, ServerError
+from console.recovery.private_server import PrivateServer, ServerError
 from console.recovery.rehearsal.canary import Shape, canary_claim, column_claim
 from console.recovery.rehearsal.sweeps import Sweeps
 from console.recovery.rehearsal.telling import Teller
@@ -77,11 +78,10 @@ def started(root: Path, binary: ServerBinary) -> Iterator[PrivateServer]:
     heap = heap_bytes(available)
     settings = {
         "cairo.wal.purge.interval": str(_PURGE_INTERVAL_MS),
-        "http.enabled": "false",
         # Beyond the heap QuestDB maps and allocates by itself: half of what is free stays with the station.
         "ram.usage.limit.bytes": str(available // 2),
     }
-    server = PrivateServer(root, binary, settings=settings, heap=f"{heap >> 20}m", nice=_NICE)
+    server = PrivateServer(root, binary, settings=settings, heap=heap, nice=_NICE)
     try:
         server.start(_START)
         with contextlib.suppress(OSError):

@@ -17,10 +17,10 @@ from console.questdb.layout import TableDirectory
 from console.recovery import plans
 from console.recovery.engine import Engine
 from console.recovery.execution import sentence
+from console.recovery.jvm import ServerBinary
 from console.recovery.locks import LockedError, ServerLock, StationLock
 from console.recovery.model import Claim, Danger, Outcome, Plan, Refusal, RowsLost
 from console.recovery.policy import root_key
-from console.recovery.private_server import ServerBinary
 from console.recovery.registry import spec_of
 from console.recovery.rehearsal.answering import BY_SQL, answering
 from console.recovery.rehearsal.binary import server_binary

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from console.questdb.layout import DatabaseRoot
+from console.recovery.jvm import java_version
 from console.recovery.rehearsal import binary
 from console.recovery.rehearsal.binary import (
     CommandLine,
     NoBinaryError,
-    java_version,
     note_running,
     parse,
     running,

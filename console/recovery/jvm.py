@@ -1,0 +1,108 @@
+"""How a QuestDB of ours is started: a Java of few threads that starts quickly, and server settings that let it rest.
+
+As shipped, a start costs 3.6 CPU-seconds and an idle server a seventh of a core. Half of a start is the loading of
+classes, which a class archive holds ready (JEP 350), and garbage collections of a heap that is small at first; what an
+idle server costs are its workers, each of which looks for work thousands of times before it sleeps.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from console import paths
+
+NOT_FOR_JAVA = ("QDB_", "WALMEDIC_", "JAVA_TOOL", "JDK_JAVA", "_JAVA")
+"""Variables that a Java of ours is not given: settings of the station's server, our secrets, options for a JVM."""
+
+_MIB = 1 << 20
+_HEAP_AT_START = 512  # MiB; what a start allocates (127 MiB) fits into its young half, and nothing is collected
+_FLAGS = (
+    # One thread collects: ours never takes cores from the station. QuestDB asks for two full collections at its start.
+    "-XX:+UseSerialGC", "-XX:+DisableExplicitGC", "-XX:NewRatio=1", "-XX:MetaspaceSize=128m",
+    "-XX:TieredStopAtLevel=1",
+)  # fmt: skip
+_OPENS = ("--add-exports", "java.base/jdk.internal.math=io.questdb")
+_MAIN = ("-m", "io.questdb/io.questdb.ServerMain")
+
+RESTFUL = {
+    f"{pool}.{setting}.threshold": value
+    for pool in ("shared.worker", "wal.apply.worker", "mat.view.refresh.worker")
+    for setting, value in (("nap", "100"), ("sleep", "1000"))
+}
+"""Server settings: a worker naps (1 ms) after 100 looks in vain, not 7,000, and sleeps (10 ms) after 1,000."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerBinary:
+    """What to run: QuestDB's jar and a Java 17 or later."""
+
+    jar: Path
+    java: Path
+
+
+def server_command(binary: ServerBinary, root: Path, *, heap: int, options: Sequence[str] = ()) -> list[str]:
+    """Return the command line of a server on `root` (which holds `db/`) with a heap of `heap` bytes.
+
+    A crash writes its log into `root`. `options` are the JVM's and go over the usual ones.
+    """
+    most = heap // _MIB
+    archive = class_archive(binary)
+    return [
+        str(binary.java), f"-Xms{min(most, _HEAP_AT_START)}m", f"-Xmx{most}m", *_FLAGS,
+        *((f"-XX:SharedArchiveFile={archive}",) if _trusted(archive) else ()),
+        *options, *_OPENS, f"-XX:ErrorFile={root}/hs_err_pid%p.log",
+        "-p", str(binary.jar), *_MAIN, "-d", str(root),
+    ]  # fmt: skip
+
+
+def archive_command(binary: ServerBinary, classes: Path, archive: Path) -> list[str]:
+    """Return the command that makes `archive` of the classes listed in the file `classes` (JDK 17, `java -Xshare`)."""
+    return [
+        str(binary.java), "-Xshare:dump", f"-XX:SharedClassListFile={classes}", f"-XX:SharedArchiveFile={archive}",
+        *_FLAGS, *_OPENS, "-p", str(binary.jar), *_MAIN,
+    ]  # fmt: skip
+
+
+def class_archive(binary: ServerBinary) -> Path:
+    """Return where the class archive of exactly this Java and jar lies, if there is one.
+
+    A JVM compares jar and Java with those that the archive was made from, and starts without it where they differ.
+    """
+    key = hashlib.sha256()
+    for path in (binary.java, binary.jar):
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            key.update(f"{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\0".encode(errors="surrogateescape"))
+    return paths.cache_dir() / f"classes-{key.hexdigest()[:16]}.jsa"
+
+
+def _trusted(archive: Path) -> bool:
+    """Whether there is an archive that only we and root can have written: a JVM takes code from it."""
+    with contextlib.suppress(OSError):
+        status = archive.stat()
+        return status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022
+    return False
+
+
+def java_environment() -> dict[str, str]:
+    """Return this process' environment without what is not for a Java of ours."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(NOT_FOR_JAVA)}
+
+
+def java_version(java: Path) -> int | None:
+    """Return the feature release of a Java (17, 21, …; 8 for 1.8), None where it does not tell."""
+    # Options in the environment could keep it from starting; the server is started without them too.
+    try:
+        said = subprocess.run(
+            [str(java), "-version"],
+            capture_output=True, text=True, errors="replace", timeout=20, check=False, env=java_environment(),
+        ).stderr  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.search(r'version "(?:1\.)?(\d+)', said)
+    return int(found[1]) if found else None
