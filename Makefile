@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 TEST_ARGS ?=
 FUZZ_ARGS ?= 1_000_000
 
+# Compiled once and kept: each of the hundred processes that a run starts would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup setup-dev demo test lint unit real ui faults fuzz bench snapshots lock clean
 
 help: ## this text
@@ -22,7 +25,7 @@ $(BIN)/python:
 define install
 	@if command -v uv >/dev/null 2>&1; then UV=uv; elif [ -x $(BIN)/uv ]; then UV=$(BIN)/uv; else UV=; fi; \
 	if [ -n "$$UV" ]; then \
-	  $$UV pip install --quiet --python $(BIN)/python --require-hashes -r $(1) && \
+	  $$UV pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r $(1) && \
 	  $$UV pip install --quiet --python $(BIN)/python --no-deps -e . ; \
 	else \
 	  $(BIN)/python -m pip install --quiet --require-hashes -r $(1) && \
@@ -51,7 +54,8 @@ lint: setup-dev ## ruff, mypy strict, import-linter
 	$(BIN)/lint-imports
 
 test: lint ## everything that a change must pass
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(TEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+	  tests/real tests/faults tests/property tests/ui tests/unit $(TEST_ARGS)
 
 unit: setup-dev ## the fast tests alone
 	$(BIN)/python -m pytest tests/unit tests/property $(TEST_ARGS)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from functools import partial
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -152,7 +153,9 @@ class UnitLog(FramedScreen):
         if self._reading is not None:
             self._reading.cancel()
         self._error = ""
-        self._reading = self.run_worker(self._keep_reading(self._unit, self._tail), exit_on_error=False, group="log")
+        # Called when it begins: a coroutine made here would be left over where the screen closes before that.
+        reading = partial(self._keep_reading, self._unit, self._tail)
+        self._reading = self.run_worker(reading, exit_on_error=False, group="log")
         self._draw()
 
     async def _keep_reading(self, unit: str, tail: LogTail) -> None:

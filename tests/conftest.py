@@ -1,14 +1,32 @@
-"""What all tests share: the umask (some run servers and readers as another user), and how examples are made."""
+"""What all tests share: the umask (some run servers as another user), how examples are made, which worker runs what."""
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 # How long an example takes says how busy the machine is; what fails is printed so that it can be repeated.
 settings.register_profile("walmedic", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("walmedic")
+
+_SHARED = "tests/real/incident/"
+
+
+class StationScheduling(LoadFileScheduling):  # type: ignore[misc]
+    """A file's tests run on one worker; so do those of a folder whose modules share a station."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _SHARED if nodeid.startswith(_SHARED) else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> StationScheduling:
+    """Give xdist our scheduling, however many workers there are."""
+    return StationScheduling(config, log)
+
 
 _UMASK = 0o022
 os.umask(_UMASK)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from console.cli import run
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "options.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "options.md"
 _WIDTH = 120
 _VOLATILE = (
     (re.compile(r"\b\d{8}-\d{6}-[0-9a-f]{6}\b"), "20251110-101500-c0ffee"),  # an entry

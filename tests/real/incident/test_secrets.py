@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,16 +31,17 @@ sys.exit(run(sys.argv[1:]))
 
 
 @pytest.fixture(scope="module")
-def environment(incident_station: Station, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def environment(incident_station: Station, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The station with passwords, and the environment of an operator who knows them."""
     layout = incident_station.layout
-    with (layout.data_root / "conf/server.conf").open("a") as conf:
-        conf.write(f"\npg.password={WRITES}\npg.readonly.user.enabled=true\npg.readonly.password={LOOKS}\n")
+    conf = layout.data_root / "conf/server.conf"
+    without = conf.read_text()
+    conf.write_text(f"{without}\npg.password={WRITES}\npg.readonly.user.enabled=true\npg.readonly.password={LOOKS}\n")
     old = Server(QuestDBSettings(pg_port=layout.pg_port))
     assert old.rows("select reload_config() done") == [{"done": True}]
     redis.Redis(port=layout.redis_port).config_set("requirepass", QUEUE)
     place = tmp_path_factory.mktemp("operator")
-    return {
+    yield {
         **{key: value for key, value in os.environ.items() if not key.startswith("WALMEDIC_")},
         "XDG_STATE_HOME": str(place / "home"),
         "WALMEDIC_STATE_DIR": str(place / "state"),
@@ -49,6 +51,11 @@ def environment(incident_station: Station, tmp_path_factory: pytest.TempPathFact
         "WALMEDIC_QUESTDB_READONLY_PASSWORD": LOOKS,
         "WALMEDIC_REDIS_PASSWORD": QUEUE,
     }
+    conf.write_text(without)
+    new = Server(QuestDBSettings(pg_port=layout.pg_port, password=WRITES))
+    assert new.rows("select reload_config() done") == [{"done": True}]
+    redis.Redis(port=layout.redis_port, password=QUEUE).config_set("requirepass", "")
+    incident_station.processes.start("batch-writer")  # which a test here froze
 
 
 def called(

@@ -6,7 +6,7 @@ import struct
 import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +16,10 @@ from console.recovery.engine import Engine
 from console.recovery.jvm import ServerBinary
 from console.recovery.model import Outcome
 from console.recovery.private_server import PrivateServer
+from console.station.answers import wait_until_read
 from console.station.build import Station
 from tests.real.generated_tables import wait_until_applied
-from tests.real.options_document import Told, same_as_documented
+from tests.real.incident.options_document import Told, same_as_documented
 
 _SWEEPING = {"cairo.wal.purge.interval": "1000"}
 
@@ -86,19 +87,24 @@ class Copy:
 def copies(
     incident_station: Station, questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Copies]:
-    """Stop the station of the incident; what lies in its data root then is what the options begin with."""
-    engine = Engine(incident_station.settings())
-    for action in ("freeze-writer", "stop-server"):
-        plan = engine.plan(action)
-        assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE
+    """Stop the station of the incident for a moment; what lies in its data root then is what the options begin with."""
+    work, processes = tmp_path_factory.mktemp("options"), incident_station.processes
+    for name in ("batch-writer", "questdb"):
+        processes.stop(name)
+    shutil.copytree(incident_station.layout.data_root / "db", work / "original" / "db", symlinks=True)
+    processes.start("questdb")
+    wait_until_read(incident_station.layout, {facts.table: facts.rows_applied for facts in incident_station.tables})
+    processes.start("batch-writer")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WALMEDIC_QUESTDB_JAR", str(questdb.jar))
         patch.setenv("WALMEDIC_QUESTDB_JAVA", str(questdb.java))
-        yield Copies(engine.database.root, tmp_path_factory.mktemp("options"), questdb)
+        yield Copies(work / "original", work, questdb)
 
 
-def test_option_4_waits_for_the_writer_and_rows_are_salvaged_meanwhile(incident_station: Station) -> None:
-    engine = Engine(incident_station.settings())
+def test_option_4_waits_for_the_writer_and_rows_are_salvaged_meanwhile(
+    incident_station: Station, tmp_path: Path
+) -> None:
+    engine = Engine(replace(incident_station.settings(), state_dir=str(tmp_path)))
     refused = engine.plan("copy-table", "market_orderbook").refused
     assert {refusal.code for refusal in refused} == {"writer-running"}
     assert refused[0].instead == "freeze-writer"
