@@ -116,6 +116,13 @@ class ChainBreak:
     what: str
 
 
+_NOTHING = "without it nothing is done"
+_WITHOUT = {
+    "outcome": "all was done but to write how it ended; make room there and do the same again, which finds it done",
+}
+"""What it means that an event cannot be written, by its kind."""
+
+
 class Journal:
     """The journal of a state directory. Reading takes no lock; an unfinished last line is not yet an event."""
 
@@ -148,7 +155,7 @@ class Journal:
                 sync_directory(self.path.parent)
         except OSError as error:
             raise JournalError(
-                f"the journal {self.path} cannot be written ({error.strerror or error}): without it nothing is done"
+                f"the journal {self.path} cannot be written ({error.strerror or error}): {_WITHOUT.get(kind, _NOTHING)}"
             ) from error
         with contextlib.suppress(OSError):
             syslog.syslog(syslog.LOG_NOTICE, f"walmedic journal {entry} {kind} head {event['hash']}")

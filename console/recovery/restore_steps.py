@@ -67,14 +67,14 @@ class ExchangeEntries:
             if move["kind"] == "aside" and tree.exists(target):
                 continue
             if tree.exists(source):
-                self._folders(run, old, target)
+                _make_folders(run, old, target)
                 tree.rename(source, target, shared=True)
             elif not tree.exists(target):
                 raise StepError(f"{clean_line(source)} has gone meanwhile; undo what was begun and plan again")
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Do them back, last first: what was moved in goes back beside, what was moved aside to its place."""
-        tree, old = run.tree, str(stage.parameters["old"])
+        tree, old, new = run.tree, str(stage.parameters["old"]), str(stage.parameters["new"])
         moves = _attached(run, MOVES)
         displaced = {move["from"]: move["to"] for move in moves if move["kind"] == "aside"}
         for move in reversed(moves):
@@ -83,17 +83,9 @@ class ExchangeEntries:
                 continue
             if move["kind"] == "back" and target in displaced and not tree.exists(displaced[target]):
                 continue  # what stands there was never moved aside: it is not ours
+            _make_folders(run, new, source)  # the comparison removes them once they are empty
             tree.rename(target, source, shared=True)
         tree.remove_empty(old)
-
-    def _folders(self, run: RunContext, old: str, target: str) -> None:
-        """Make the folders in `old` that a single file needs which is moved out of a directory that stays."""
-        parts = parts_of(target)
-        depth = len(parts_of(old))
-        if "/".join(parts[:depth]) == old and len(parts) > depth + 1:
-            owner = run.tree.owner_of_directory(parts[0])
-            for at in range(depth + 1, len(parts)):
-                run.tree.make_directory("/".join(parts[:at]), owner)
 
 
 class CompareEvidence:
@@ -123,6 +115,15 @@ def equal_claim(table: TableDirectory, capture: Capture, *, ignored: str) -> Cla
     wrong = sorted({*found.back, *found.aside, *found.changed})
     said = "equal" if found.none else f"{clean_line(', '.join(wrong[:3]))} differ"
     return Claim(f"{table.name} is as evidence {capture.id} has it", f"{many} equal", said, ok=found.none)
+
+
+def _make_folders(run: RunContext, place: str, path: str) -> None:
+    """Make the folders above `path` from `place` on that are missing, where it is to lie in there."""
+    parts, depth = parts_of(path), len(parts_of(place))
+    if "/".join(parts[:depth]) == place:
+        for folder in ("/".join(parts[:at]) for at in range(depth, len(parts))):
+            if not run.tree.exists(folder):
+                run.tree.make_directory(folder, run.tree.owner_of_directory(parts[0]))
 
 
 def _capture(stage: Stage, run: RunContext) -> Capture:

@@ -127,8 +127,13 @@ def test_an_error_takes_the_undo_back(master: Path, started: Path, tmp_path: Pat
     seed = random.randrange(1 << 30)
     rng = random.Random(seed)
     engine, entry = _case("rebuild-sequencer", master, started, tmp_path / "whole")
-    calls = count(partial(_undo, engine, entry))
-    for at in rng.sample(range(calls), max(3, _KILLS // 5)):
+    with interposed(lambda number, call: None) as made:
+        _undo(engine, entry)
+    calls = len(made.names)
+    # The comparison removes the empty directory of what was fetched: what fails just after that needs it again.
+    removed = calls - 1 - made.names[::-1].index("rmdir")
+    chosen = range(calls) if KILLS >= 500 else rng.sample(range(calls), 3)
+    for at in {removed + 1, removed + 4, *chosen}:
         case = tmp_path / str(at)
         engine, entry = _case("rebuild-sequencer", master, started, case)
         before = tree_of(case / "root")
@@ -141,8 +146,9 @@ def test_an_error_takes_the_undo_back(master: Path, started: Path, tmp_path: Pat
         with interposed(fail):
             try:
                 outcome: Outcome | None = engine.undo(entry, plan.confirmation).outcome
-            except WalmedicError:  # the journal itself
-                outcome = None
+            except WalmedicError:  # the journal itself: what it holds may be the end all the same
+                last = engine.journal.entries()[-1]
+                outcome = Outcome(last.outcome["outcome"]) if last.id != entry and last.outcome is not None else None
         while engine.unfinished():
             outcome = _undo(engine, entry)
         told = f"seed {seed}: call {at} of {calls}: {outcome}"

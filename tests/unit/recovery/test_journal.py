@@ -1,7 +1,9 @@
 """The journal: durable, private, chained; what was tampered with is named."""
 
+import errno
 import json
 import multiprocessing
+import os
 import random
 from pathlib import Path
 
@@ -129,3 +131,12 @@ def test_an_entry_is_found_by_a_part_of_its_id_that_is_its_own(journal: Journal)
         journal.entry("2")
     with pytest.raises(JournalError, match="no entry 'none'"):
         journal.entry("none")
+
+
+def test_an_end_that_cannot_be_written_is_not_called_nothing(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(JournalError, match=r"No space left on device\): all was done but to write how it ended"):
+        journal.append(journal.entries()[1].id, "outcome", {"outcome": "done", "message": ""})
