@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -83,6 +84,7 @@ class PrivateServer:
         self._owner = owner if os.geteuid() == 0 else None
         self._dies_with_us = owner is not None
         self._process: subprocess.Popen[bytes] | None = None
+        self._kept: dict[int, psycopg.Connection[tuple[Any, ...]]] = {}
 
     def __enter__(self) -> "PrivateServer":
         self.start()
@@ -125,6 +127,7 @@ class PrivateServer:
             return log.read()
 
     def _start(self, timeout: float) -> None:
+        self._let_go()
         self._write_configuration()
         command = server_command(self.binary, self.root, heap=self._heap, options=self._jvm_flags)
         user, group = self._owner or (-1, -1)
@@ -169,6 +172,7 @@ class PrivateServer:
 
     def stop(self, timeout: float = 30.0) -> None:
         """Ask it to end (SIGTERM); kill it after `timeout` seconds. Nothing happens where it does not run."""
+        self._let_go()
         if self._process is None or self._process.poll() is not None:
             return
         self._process.terminate()
@@ -179,6 +183,7 @@ class PrivateServer:
 
     def kill(self) -> None:
         """Kill it at once (SIGKILL), as a power loss of the process would."""
+        self._let_go()
         if self._process is None or self._process.poll() is not None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -193,11 +198,21 @@ class PrivateServer:
         )  # fmt: skip
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """Run one statement on a fresh connection and return its rows (none for statements without a result)."""
-        with self.connect() as connection:
-            cursor = psycopg.ClientCursor(connection)
-            cursor.execute(sql.encode())
-            return cursor.fetchall() if cursor.description else []
+        """Run one statement and return its rows (none for statements without a result).
+
+        Each thread keeps its connection: a new one costs more than most statements.
+        """
+        connection = self._kept.get(thread := threading.get_ident())
+        if connection is None or connection.closed:
+            connection = self._kept[thread] = self.connect()
+        cursor = psycopg.ClientCursor(connection)
+        cursor.execute(sql.encode())
+        return cursor.fetchall() if cursor.description else []
+
+    def _let_go(self) -> None:
+        while self._kept:
+            with contextlib.suppress(psycopg.Error):
+                self._kept.popitem()[1].close()
 
     def _ended(self) -> str:
         status = self.exit_status
