@@ -50,11 +50,12 @@ demo: setup ## a real station, broken as in the incident, and the console on it
 lint: setup-dev ## ruff, mypy strict, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy -n 2
 	$(BIN)/lint-imports
 
+# Three workers on two cores: much of what they do is waiting for a server.
 test: lint ## everything that a change must pass
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder \
 	  tests/real tests/faults tests/property tests/ui tests/unit $(TEST_ARGS)
 
 unit: setup-dev ## the fast tests alone
@@ -66,9 +67,10 @@ real: setup-dev ## tests on a real QuestDB, Redis, supervisor
 ui: setup-dev ## pilot tests and snapshots
 	$(BIN)/python -m pytest tests/ui $(TEST_ARGS)
 
-faults: setup-dev ## kill -9 and I/O errors at every writing call of every repair; 200 damaged tables
-	WALMEDIC_FAULT_KILLS=500 WALMEDIC_FAULT_ERRORS=500 WALMEDIC_FAULT_TABLES=200 $(BIN)/python -m pytest \
-	  tests/faults tests/real/test_sequencer_repairs.py tests/real/test_diagnosis_healthy.py --timeout 7200 $(TEST_ARGS)
+faults: setup-dev ## kill -9 and I/O errors at every writing call of every repair; 200 damaged tables; 2,000 keys
+	WALMEDIC_FAULT_KILLS=500 WALMEDIC_FAULT_ERRORS=500 WALMEDIC_FAULT_TABLES=200 WALMEDIC_KEYS_AT_RANDOM=2000 \
+	  $(BIN)/python -m pytest tests/faults tests/real/test_sequencer_repairs.py tests/real/test_diagnosis_healthy.py \
+	  tests/real/incident/test_interface.py --timeout 7200 $(TEST_ARGS)
 
 fuzz: setup-dev ## damaged input for every reader, a million of them (FUZZ_ARGS: number, seed)
 	nice -n 15 $(BIN)/python -m tests.property.fuzz $(FUZZ_ARGS)

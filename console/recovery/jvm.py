@@ -32,9 +32,9 @@ _MAIN = ("-m", "io.questdb/io.questdb.ServerMain")
 RESTFUL = {
     f"{pool}.{setting}.threshold": value
     for pool in ("shared.worker", "wal.apply.worker", "mat.view.refresh.worker")
-    for setting, value in (("nap", "100"), ("sleep", "1000"))
+    for setting, value in (("nap", "100"), ("sleep", "200"))
 }
-"""Server settings: a worker naps (1 ms) after 100 looks in vain, not 7,000, and sleeps (10 ms) after 1,000."""
+"""Server settings: a worker naps (1 ms) after 100 looks in vain, not 7,000, and sleeps (10 ms) after 200, not 10,000."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from console.station.build import Station
 from tests.ui.showing import settled, shown
 from tests.ui.test_storms import press_at_random
 
-_KEYS = int(os.environ.get("WALMEDIC_KEYS_AT_RANDOM", "2000"))
+_KEYS = int(os.environ.get("WALMEDIC_KEYS_AT_RANDOM", "500"))
+"""Keys at random; `make faults` presses 2,000."""
 _SCREENS = {"Dashboard", "Browser", "Palette", "JournalScreen"}
 _QUIET = 1000  # bytes per second
 
