@@ -34,7 +34,7 @@ RESTFUL = {
     for pool in ("shared.worker", "wal.apply.worker", "mat.view.refresh.worker")
     for setting, value in (("nap", "100"), ("sleep", "200"))
 }
-"""Server settings: a worker naps (1 ms) after 100 looks in vain, not 7,000, and sleeps (10 ms) after 200, not 10,000."""
+"""Server settings: a worker naps (1 ms) after 100 looks in vain, not 7,000; it sleeps (10 ms) after 200, not 10,000."""
 
 
 @dataclass(frozen=True, slots=True)
