@@ -53,9 +53,9 @@ lint: setup-dev ## ruff, mypy strict, import-linter
 	$(BIN)/mypy -n 2
 	$(BIN)/lint-imports
 
-# Three workers on two cores: much of what they do is waiting for a server.
+# Three workers on two cores: much of what they do is waiting for a server. Twelve minutes; what is longer is in `faults`.
 test: lint ## everything that a change must pass
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder \
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not faults" \
 	  tests/real tests/faults tests/property tests/ui tests/unit $(TEST_ARGS)
 
 unit: setup-dev ## the fast tests alone
@@ -67,10 +67,11 @@ real: setup-dev ## tests on a real QuestDB, Redis, supervisor
 ui: setup-dev ## pilot tests and snapshots
 	$(BIN)/python -m pytest tests/ui $(TEST_ARGS)
 
-faults: setup-dev ## kill -9 and I/O errors at every writing call of every repair; 200 damaged tables; 2,000 keys
+faults: setup-dev ## kill -9 and I/O errors at every writing call of every repair; 200 damaged tables; what is long
+	$(BIN)/python -m pytest -m faults tests $(TEST_ARGS)
 	WALMEDIC_FAULT_KILLS=500 WALMEDIC_FAULT_ERRORS=500 WALMEDIC_FAULT_TABLES=200 WALMEDIC_KEYS_AT_RANDOM=2000 \
-	  $(BIN)/python -m pytest tests/faults tests/real/test_sequencer_repairs.py tests/real/test_diagnosis_healthy.py \
-	  tests/real/incident/test_interface.py --timeout 7200 $(TEST_ARGS)
+	  $(BIN)/python -m pytest -m "not faults" tests/faults tests/real/test_sequencer_repairs.py \
+	  tests/real/test_diagnosis_healthy.py tests/real/incident/test_interface.py --timeout 7200 $(TEST_ARGS)
 
 fuzz: setup-dev ## damaged input for every reader, a million of them (FUZZ_ARGS: number, seed)
 	nice -n 15 $(BIN)/python -m tests.property.fuzz $(FUZZ_ARGS)

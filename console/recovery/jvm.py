@@ -1,7 +1,7 @@
 """How a QuestDB of ours is started: a Java of few threads that starts quickly, and server settings that let it rest.
 
 As shipped, a start costs 3.6 CPU-seconds and an idle server a seventh of a core. Half of a start is the loading of
-classes, which a class archive holds ready (JEP 350), and garbage collections of a heap that is small at first; what an
+classes, which a class archive holds ready, and garbage collections of a heap that is small at first; what an
 idle server costs are its workers, each of which looks for work thousands of times before it sleeps.
 """
 
@@ -29,12 +29,20 @@ _FLAGS = (
 _OPENS = ("--add-exports", "java.base/jdk.internal.math=io.questdb")
 _MAIN = ("-m", "io.questdb/io.questdb.ServerMain")
 
-RESTFUL = {
-    f"{pool}.{setting}.threshold": value
-    for pool in ("shared.worker", "wal.apply.worker", "mat.view.refresh.worker")
-    for setting, value in (("nap", "100"), ("sleep", "200"))
+LEAN = {
+    # A worker naps (1 ms) after 100 looks in vain, not 7,000; it sleeps (10 ms) after 200, not 10,000.
+    **{
+        f"{pool}.{setting}.threshold": value
+        for pool in ("shared.worker", "wal.apply.worker", "mat.view.refresh.worker")
+        for setting, value in (("nap", "100"), ("sleep", "200"))
+    },
+    # As shipped, 6,144 models of queries and 49,152 of expressions are made ahead; pools grow where more are needed.
+    "cairo.model.pool.capacity": "32",
+    "cairo.expression.pool.capacity": "256",
+    "cairo.column.pool.capacity": "256",
+    "cairo.lexer.pool.capacity": "256",
 }
-"""Server settings: a worker naps (1 ms) after 100 looks in vain, not 7,000; it sleeps (10 ms) after 200, not 10,000."""
+"""Server settings that let it rest and start with little; what it does is the same."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ import psutil
 import psycopg
 
 from console.errors import WalmedicError
-from console.recovery.jvm import RESTFUL, ServerBinary, java_environment, server_command
+from console.recovery.jvm import LEAN, ServerBinary, java_environment, server_command
 
 # Runs a command that dies with its parent: prctl(PR_SET_PDEATHSIG, SIGKILL) is kept over exec, and not over a change of
 # user, which therefore comes first (and here, because another user may not be able to reach our Python). A parent that
@@ -77,6 +77,7 @@ class PrivateServer:
         self.binary = binary
         self.http_port, self.pg_port = free_ports(2)
         self.log = root / "questdb.log"
+        self._http = http
         self._settings = {"http.enabled": str(http).lower(), **(settings or {})}
         self._heap = heap
         self._nice = nice
@@ -240,12 +241,20 @@ class PrivateServer:
             "line.udp.enabled": "false",
             "telemetry.enabled": "false",
             "shared.worker.count": "2",
-            **RESTFUL,
+            **LEAN,
             **self._settings,
         }
         conf = self.root / "conf"
         conf.mkdir(parents=True, exist_ok=True)
         path = conf / "server.conf"
         path.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+        made = [path]
+        # A web console of a later build than any is there: the jar's own (4 MB in 70 files) is not unpacked.
+        newer = self.root / "public" / "version.txt"
+        if not self._http and not newer.exists():
+            newer.parent.mkdir(exist_ok=True)
+            newer.write_text(f"{(1 << 63) - 1}")
+            made += [newer.parent, newer]
         if self._owner is not None:
-            os.chown(path, *self._owner)
+            for each in made:
+                os.chown(each, *self._owner)

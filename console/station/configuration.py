@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from console.recovery.jvm import RESTFUL, ServerBinary, server_command
+from console.recovery.jvm import LEAN, ServerBinary, server_command
 from console.station.layout import STATION, STREAMS, UNITS, Layout
 
 # Every process of a station carries its directory in this variable: that is how leftovers are told from anything else.
@@ -30,7 +30,7 @@ def write_server_conf(layout: Layout) -> None:
         "shared.worker.count": "2",
         # Each recovery waits for a sweep with its own eyes; 30 s, as shipped, is long for someone who watches.
         "cairo.wal.purge.interval": "10000",
-        **RESTFUL,
+        **LEAN,
     }
     text = "".join(f"{key}={value}\n" for key, value in settings.items())
     (layout.data_root / "conf" / "server.conf").write_text(text)

@@ -89,6 +89,52 @@ def test_an_error_leaves_the_original_or_a_way_back(action: str, lasting: bool, 
     print(f"{action}: {calls} writing calls, {sum(ended.values())} of them failed: {ended}")  # noqa: T201 - figures
 
 
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("lasting", [False, True], ids=["once", "from then on"])
+def test_an_error_on_the_way_back_leaves_the_way_back(action: str, lasting: bool, master: Path, tmp_path: Path) -> None:
+    """Whatever fails while a repair is undone, the undo done again leads to the original."""
+    seed = random.randrange(1 << 30)
+    rng = random.Random(seed)
+    original = tree_of(master)
+
+    def repaired(case: Path) -> tuple[Engine, str]:
+        shutil.copytree(master, case / "root")
+        engine = captured(case / "root", case / "state", ACTIONS[action])
+        result = _attempt(engine, action, ACTIONS[action])
+        assert result.outcome is Outcome.DONE, result
+        return engine, result.entry
+
+    def undo(engine: Engine, entry: str) -> RunResult:
+        return engine.undo(entry, engine.plan_undo(entry).confirmation)
+
+    counted, done = repaired(tmp_path / "count")
+    calls = count(lambda: undo(counted, done))
+    ended: dict[str, int] = {}
+    for at, code in _chosen(calls, rng):
+        told = f"seed {seed}: {errno.errorcode[code]} at call {at}"
+        engine, done = repaired(tmp_path / str(at))
+
+        def fail(number: int, call: str, at: int = at, code: int = code) -> None:
+            if number == at or (lasting and number > at):
+                raise OSError(code, os.strerror(code))
+
+        with interposed(fail):
+            try:
+                result = undo(engine, done)
+            except WalmedicError as error:
+                result = RunResult("", Outcome.REFUSED, str(error))
+        ended[result.outcome.value] = ended.get(result.outcome.value, 0) + 1
+        assert "\n" not in result.message, told
+        if tree_of(tmp_path / str(at) / "root") != original or engine.unfinished():
+            again = undo(engine, done)
+            assert again.outcome is Outcome.DONE, f"{told}: {result}; {again}"
+        assert tree_of(tmp_path / str(at) / "root") == original, told
+        assert engine.unfinished() == (), told
+        assert engine.journal.verify() == (), told
+        shutil.rmtree(tmp_path / str(at))
+    print(f"undo of {action}: {calls} writing calls, {sum(ended.values())} of them failed: {ended}")  # noqa: T201
+
+
 @pytest.mark.parametrize("lasting", [False, True], ids=["once", "from then on"])
 def test_an_error_while_evidence_is_captured_leaves_none_or_all(lasting: bool, root: Path, tmp_path: Path) -> None:
     seed = random.randrange(1 << 30)

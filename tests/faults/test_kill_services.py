@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from console.recovery.engine import Engine
-from console.recovery.jvm import RESTFUL, ServerBinary, server_command
+from console.recovery.jvm import LEAN, ServerBinary, server_command
 from console.recovery.locks import server_is_down
 from console.recovery.model import Outcome
 from console.recovery.private_server import free_ports
@@ -48,7 +48,7 @@ def engine(master: Path, questdb: ServerBinary, tmp_path_factory: pytest.TempPat
     (root / "conf" / "server.conf").write_text(
         f"http.enabled=false\nhttp.min.enabled=false\nline.tcp.enabled=false\ntelemetry.enabled=false\n"
         f"pg.net.bind.to=127.0.0.1:{port}\ncairo.wal.purge.interval=300\nshared.worker.count=2\n"
-        + "".join(f"{key}={value}\n" for key, value in RESTFUL.items())
+        + "".join(f"{key}={value}\n" for key, value in LEAN.items())
     )
     command = shlex.join(server_command(questdb, root, heap=256 << 20)).replace("%", "%%")
     supervisord = Supervisord(

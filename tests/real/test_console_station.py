@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from textual.pilot import Pilot
 
 from console.app import ConsoleApp, make_app
@@ -19,6 +20,7 @@ from tests.real.incident_steps import STEPS, all_is_back
 from tests.ui.showing import shown, typed
 
 
+@pytest.mark.faults  # by keys in tmux, tests/real/test_console_tmux.py does the same in every run
 async def test_the_incident_is_brought_back_by_keys(incident_station: Station) -> None:
     settings = incident_station.settings()
     async with _console(settings) as (pilot, app):

@@ -255,6 +255,7 @@ def test_a_copy_killed_at_any_statement_goes_on_without_doubles(world: World, mo
     assert world.engine.journal.verify() == ()
 
 
+@pytest.mark.faults
 def test_a_copy_killed_in_each_stage_at_any_moment_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """At random moments of each stage, by the clock: between statements, while one runs, while rows are compared."""
     seed = random.randrange(1 << 30)

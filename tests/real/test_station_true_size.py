@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from console.station import incident
 from console.station.build import Scenario, station
 from console.station.layout import ORDERBOOK
@@ -13,6 +15,7 @@ _OFFSET = 0x0CB261F4  # of the report
 _SEQ_TXN = 7_607_751
 
 
+@pytest.mark.faults
 def test_the_crash_log_names_the_order_book_and_its_missing_page(tmp_path: Path) -> None:
     with station(Scenario.CRASH_LOOP, directory=tmp_path / "station", true_size=True, scale=10_000) as built:
         log = built.layout.sequencer(ORDERBOOK) / "_txnlog"

@@ -153,7 +153,7 @@ def _rows_by_rebuild(context: PlanContext, directory: TableDirectory) -> int | N
     case = planning.open_case(context, SPEC, directory.raw_name)
     if isinstance(case, Plan):
         return None
-    target = planning.target_of(case, None, case.sources)
+    target = case.target(None)
     return None if target.refusals else target.rows_back
 
 

@@ -26,7 +26,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     case = planning.open_case(context, SPEC, table or "")
     if isinstance(case, Plan):
         return case
-    target = planning.target_of(case, None, case.sources)
+    target = case.target(None)
     logs = sum(source.usable for source in case.sources)
     why = (
         f"Every record is made from the segments; {plural(logs, 'log')} that can be read only told what is applied."

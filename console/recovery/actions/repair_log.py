@@ -32,7 +32,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         instead = "restore-sequencer" if case.copies else "rebuild-sequencer"
         refusal = Refusal("no-log", f"{case.table.directory.name} has no log in place that can be read", instead)
         return planning.refused(context, SPEC, case.table.directory, refusal)
-    target = planning.target_of(case, live, case.sources)
+    target = case.target(live)
     return planning.make(case, target, why=f"The log in place is kept where it can be believed ({judged.told}).")
 
 

@@ -36,7 +36,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
             "rebuild-sequencer: it needs no backup",
         )
         return planning.refused(context, SPEC, case.table.directory, refusal)
-    target = planning.target_of(case, best.source, case.sources)
+    target = case.target(best.source)
     why = (
         f"{clean_line(best.source.name)} is the best of {plural(len(case.copies), 'backup')}: {'. '.join(told)}. What "
         "its records lack comes from the WAL segments."

@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 from console.diagnosis.segment_inventory import SegmentInventory
 from console.diagnosis.unapplied import State
 from console.questdb.layout import TableDirectory
-from console.recovery.sequencer import rows, server_log, torn
-from console.recovery.sequencer.candidates import ordered
 from console.recovery.sequencer.disk import TableUnreadableError, read_sources, read_table
-from console.recovery.sequencer.target import Sources, compute
+from console.recovery.sequencer.reconstruction import reconstruct
 from console.settings import Settings
 
 
@@ -27,18 +25,7 @@ def decided_states(
         table = read_table(directory)
     except TableUnreadableError as error:
         return states, str(error)
-    evidence = ordered(table, read_sources(table))
-    lines, name = server_log.lines_of(settings, table)
-    compare = rows.RowComparison(table)
-    target = compute(
-        table,
-        Sources(None, evidence, lines, name),
-        look=compare.look if compare.possible else None,
-        why_no_look=lambda: compare.why_not,
-        find_torn=torn.finder(table),
-        shared_keys=compare.shared_keys,
-        db=directory.path.parent,
-    )
+    target = reconstruct(table, None, read_sources(table), settings)
     if target.refusals:
         return states, target.refusals[0].reason
     waiting = np.zeros(len(table.inventory), np.bool_)

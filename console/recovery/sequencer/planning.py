@@ -12,11 +12,11 @@ from console.recovery.file_steps import build_directory, new_name, old_name, swa
 from console.recovery.model import ActionSpec, Fact, Plan, Refusal, Requirement, RowsLost, Stage
 from console.recovery.plans import make_plan, mark_of, refused_plan
 from console.recovery.registry import PlanContext
-from console.recovery.sequencer import checking, rows, server_log, torn
-from console.recovery.sequencer.candidates import ordered
+from console.recovery.sequencer import checking
 from console.recovery.sequencer.disk import LogSource, TableOnDisk, TableUnreadableError, read_sources, read_table
 from console.recovery.sequencer.files import files_of
-from console.recovery.sequencer.target import SequencerTarget, Sources, compute
+from console.recovery.sequencer.reconstruction import reconstruct
+from console.recovery.sequencer.target import SequencerTarget
 from console.text import plural
 
 
@@ -39,6 +39,10 @@ class Case:
         """The copies of it in the table's directory."""
         return tuple(source for source in self.sources if not source.live)
 
+    def target(self, base: LogSource | None) -> SequencerTarget:
+        """Return the sequencer that the table must have, on `base` (None: on filler)."""
+        return reconstruct(self.table, base, self.sources, self.context.settings)
+
 
 def open_case(context: PlanContext, spec: ActionSpec, name: str) -> Case | Plan:
     """Return the case of a table, or a refused plan where it is no WAL table or cannot be read."""
@@ -52,25 +56,6 @@ def open_case(context: PlanContext, spec: ActionSpec, name: str) -> Case | Plan:
     except TableUnreadableError as error:
         refusal = Refusal("table-unreadable", str(error), "restore _txn and _meta from a backup first")
         return refused(context, spec, directory, refusal)
-
-
-def target_of(case: Case, base: LogSource | None, evidence: Sequence[LogSource]) -> SequencerTarget:
-    """Return the sequencer that the table must have, on `base` (None: on filler) and with all the evidence there is."""
-    table = case.table
-    strongest = ordered(table, evidence)
-    if base is not None:
-        strongest = (base, *(source for source in strongest if source is not base))
-    lines, lines_name = server_log.lines_of(case.context.settings, table)
-    compare = rows.RowComparison(table)
-    return compute(
-        table,
-        Sources(base, strongest, lines, lines_name),
-        look=compare.look if compare.possible else None,
-        why_no_look=lambda: compare.why_not,
-        find_torn=torn.finder(table),
-        shared_keys=compare.shared_keys,
-        db=case.context.database.db,
-    )
 
 
 def whole(case: Case, target: SequencerTarget) -> str:

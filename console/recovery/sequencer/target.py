@@ -77,10 +77,9 @@ def compute(
     sources: Sources,
     *,
     look: cuts.Look | None,
-    why_no_look: cuts.Why = cuts.no_reason,
-    find_torn: FindTorn | None = None,
-    shared_keys: Callable[[Index], bool] = lambda events: True,
-    db: Path,
+    why_no_look: cuts.Why,
+    find_torn: FindTorn,
+    shared_keys: Callable[[Index], bool],
 ) -> SequencerTarget:
     """Return the sequencer that `table` must have. Refusals are in the result; nothing is raised for what is missing.
 
@@ -91,7 +90,7 @@ def compute(
     highest = _highest_known(sources.evidence)
     decided = cuts.decide(inventory, known, table.applied, table.structure, look, why_no_look, highest)
     refusals = list(decided.refusals)
-    found = find_torn(np.flatnonzero(~decided.applied)) if find_torn is not None and not refusals else None
+    found = find_torn(np.flatnonzero(~decided.applied)) if not refusals else None
     torn = found.mask if found is not None else np.zeros(len(inventory), np.bool_)
     suspects = found.suspects if found is not None else ()
     events = np.flatnonzero(~decided.applied & ~torn)
@@ -115,7 +114,7 @@ def compute(
         refusals.append(
             Refusal("table-dropped", "the log ends with the table's DROP", "leave it: the table was dropped on purpose")
         )
-    views = views_of(db, table.directory, table.applied)
+    views = views_of(table.path.parent, table.directory, table.applied)
     base = _base(sources.base, table.applied)
     filler = FillerRule.of(views, base.runs if base else (), table.applied, max([*inventory.wals, highest or 0]))
     tail_first, tail = _tail(table, known, decided.applied, arranged, sources, filler)

@@ -1,0 +1,28 @@
+"""The sequencer that a table must have, by all the evidence there is: copies of logs, the server's log, the rows."""
+
+from collections.abc import Sequence
+
+from console.recovery.sequencer import rows, server_log, torn
+from console.recovery.sequencer.candidates import ordered
+from console.recovery.sequencer.disk import LogSource, TableOnDisk
+from console.recovery.sequencer.target import SequencerTarget, Sources, compute
+from console.settings import Settings
+
+
+def reconstruct(
+    table: TableOnDisk, base: LogSource | None, copies: Sequence[LogSource], settings: Settings
+) -> SequencerTarget:
+    """Return it, built on `base` (None: on filler); of `copies` the better ones count first."""
+    strongest = ordered(table, copies)
+    if base is not None:
+        strongest = (base, *(source for source in strongest if source is not base))
+    lines, lines_name = server_log.lines_of(settings, table)
+    compare = rows.RowComparison(table)
+    return compute(
+        table,
+        Sources(base, strongest, lines, lines_name),
+        look=compare.look if compare.possible else None,
+        why_no_look=lambda: compare.why_not,
+        find_torn=torn.finder(table),
+        shared_keys=compare.shared_keys,
+    )
