@@ -77,7 +77,6 @@ class PrivateServer:
         self.binary = binary
         self.http_port, self.pg_port = free_ports(2)
         self.log = root / "questdb.log"
-        self._http = http
         self._settings = {"http.enabled": str(http).lower(), **(settings or {})}
         self._heap = heap
         self._nice = nice
@@ -248,13 +247,5 @@ class PrivateServer:
         conf.mkdir(parents=True, exist_ok=True)
         path = conf / "server.conf"
         path.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
-        made = [path]
-        # A web console of a later build than any is there: the jar's own (4 MB in 70 files) is not unpacked.
-        newer = self.root / "public" / "version.txt"
-        if not self._http and not newer.exists():
-            newer.parent.mkdir(exist_ok=True)
-            newer.write_text(f"{(1 << 63) - 1}")
-            made += [newer.parent, newer]
         if self._owner is not None:
-            for each in made:
-                os.chown(each, *self._owner)
+            os.chown(path, *self._owner)
