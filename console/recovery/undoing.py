@@ -186,11 +186,9 @@ def _own_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusa
     if entry.id in undone_entries(context):
         return [Refusal("already-undone", f"entry {entry.id} was taken back before", "nothing is left to do")]
     outcome = entry.outcome
-    # A cut-off undo of this very entry may go on: what it changed is its own.
-    half = any(
-        other.action == "undo" and other.outcome is None and other.intent.get("undoes") == entry.id
-        for other in context.journal.entries()
-    )
+    # An undo of this very entry that was cut off, or failed on its way, may go on: what it changed is its own.
+    begun = [o for o in context.journal.entries() if o.action == "undo" and o.intent.get("undoes") == entry.id]
+    half = any(other.outcome is None for other in begun)
     if _rolled_back(entry):
         return (
             []
@@ -216,7 +214,8 @@ def _own_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusa
     if outcome is None:
         return [] if world_stamps(context.database, plan) == entry.intent.get("world") else [moved_on(entry.id)]
     now = table_stamp(context.database.db / plan.directory)
-    if outcome.get("stamps_after", {}).get(plan.directory) == now:
+    left = (outcome, *(other.outcome for other in begun if other.outcome is not None))
+    if now in {ended.get("stamps_after", {}).get(plan.directory) for ended in left}:
         return []
     if half and world_stamps(context.database, plan) == entry.intent.get("world"):
         return []
