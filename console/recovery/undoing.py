@@ -214,12 +214,17 @@ def _own_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusa
     if outcome is None:
         return [] if world_stamps(context.database, plan) == entry.intent.get("world") else [moved_on(entry.id)]
     now = table_stamp(context.database.db / plan.directory)
-    left = (outcome, *(other.outcome for other in begun if other.outcome is not None))
+    left = (outcome, *(other.outcome for other in begun if other.outcome is not None and _stuck(other)))
     if now in {ended.get("stamps_after", {}).get(plan.directory) for ended in left}:
         return []
     if half and world_stamps(context.database, plan) == entry.intent.get("world"):
         return []
     return [moved_on(entry.id)]
+
+
+def _stuck(entry: Entry) -> bool:
+    """Whether an undo failed among the stages of what it undoes: one by evidence has others, and is planned anew."""
+    return (entry.outcome or {}).get("outcome") == Outcome.FAILED.value and not entry.intent.get("evidence")
 
 
 def _rolled_back(entry: Entry) -> bool:

@@ -157,6 +157,8 @@ def test_an_error_takes_the_undo_back(master: Path, started: Path, tmp_path: Pat
         else:
             assert outcome in (None, Outcome.ROLLED_BACK, Outcome.REFUSED), told
             assert tree_of(case / "root") == before, told
+            again = engine.plan_undo(entry)  # what the server has taken since is announced as before
+            assert (again.refused, again.confirmation) == ((), plan.confirmation), told
         shutil.rmtree(case)
 
 

@@ -113,6 +113,11 @@ def _partitions(table: Path) -> dict[str, str]:
     return {str(p.relative_to(table)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
+def _without_wal(hashes: dict[str, str]) -> dict[str, str]:
+    """Leave out the WAL: renamed for the first time a table gets a new one from the server."""
+    return {path: digest for path, digest in hashes.items() if not path.startswith("wal")}
+
+
 def test_a_table_without_sequencer_is_copied_and_the_writers_target_named(world: World) -> None:
     directory = world.engine.database.table("gone")
     before = _partitions(directory.path)
@@ -262,7 +267,8 @@ def test_a_copy_killed_in_each_stage_at_any_moment_goes_on(world: World, monkeyp
     rng = random.Random(seed)
     monkeypatch.setattr(ranges.stretches, "__defaults__", (12,))
     rows, names = world.rows("killed"), world.names()
-    original = _partitions(world.engine.database.table("killed").path)
+    applied = world.engine.database.table("killed").path
+    original = _without_wal(_partitions(applied))
 
     def work(on_progress: OnProgress) -> RunResult:
         plan = world.engine.plan("copy-table", "killed")
@@ -289,7 +295,7 @@ def test_a_copy_killed_in_each_stage_at_any_moment_goes_on(world: World, monkeyp
             assert world.engine.undo(last, undo.confirmation).outcome is Outcome.DONE, told
         assert world.engine.unfinished() == (), told
         assert world.names() == names, told
-        assert _partitions(world.engine.database.table("killed").path) == original, told
+        assert _without_wal(_partitions(applied)) == original, told
     assert world.engine.journal.verify() == ()
 
 
