@@ -116,13 +116,6 @@ class ChainBreak:
     what: str
 
 
-_NOTHING = "without it nothing is done"
-_WITHOUT = {
-    "outcome": "all was done but to write how it ended; make room there and do the same again, which finds it done",
-}
-"""What it means that an event cannot be written, by its kind."""
-
-
 class Journal:
     """The journal of a state directory. Reading takes no lock; an unfinished last line is not yet an event."""
 
@@ -154,8 +147,13 @@ class Journal:
                 os.fsync(descriptor)
                 sync_directory(self.path.parent)
         except OSError as error:
+            meaning = "without it nothing is done"
+            if kind == "outcome":
+                meaning = (
+                    "all was done but to write how it ended; make room there and do the same again, which finds it done"
+                )
             raise JournalError(
-                f"the journal {self.path} cannot be written ({error.strerror or error}): {_WITHOUT.get(kind, _NOTHING)}"
+                f"the journal {self.path} cannot be written ({error.strerror or error}): {meaning}"
             ) from error
         with contextlib.suppress(OSError):
             syslog.syslog(syslog.LOG_NOTICE, f"walmedic journal {entry} {kind} head {event['hash']}")

@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +19,9 @@ from console import paths
 NOT_FOR_JAVA = ("QDB_", "WALMEDIC_", "JAVA_TOOL", "JDK_JAVA", "_JAVA")
 """Variables that a Java of ours is not given: settings of the station's server, our secrets, options for a JVM."""
 
-_MIB = 1 << 20
-_HEAP_AT_START = 512  # MiB; what a start allocates (127 MiB) fits into its young half, and nothing is collected
+LEAST_JAVA = 17
+HEAP = 512 << 20
+"""Bytes; what a start allocates fits into the young half, so that nothing is collected."""
 _FLAGS = (
     # One thread collects: ours never takes cores from the station. QuestDB asks for two full collections at its start.
     "-XX:+UseSerialGC", "-XX:+DisableExplicitGC", "-XX:NewRatio=1", "-XX:MetaspaceSize=128m",
@@ -29,7 +30,10 @@ _FLAGS = (
 _OPENS = ("--add-exports", "java.base/jdk.internal.math=io.questdb")
 _MAIN = ("-m", "io.questdb/io.questdb.ServerMain")
 
-LEAN = {
+_LEAN = {
+    "line.tcp.enabled": "false",
+    "telemetry.enabled": "false",
+    "shared.worker.count": "2",
     # A worker naps (1 ms) after 100 looks in vain, not 7,000; it sleeps (10 ms) after 200, not 10,000.
     **{
         f"{pool}.{setting}.threshold": value
@@ -42,26 +46,30 @@ LEAN = {
     "cairo.column.pool.capacity": "256",
     "cairo.lexer.pool.capacity": "256",
 }
-"""Server settings that let it rest and start with little; what it does is the same."""
+"""Server settings that let it rest and start with little; what it does with tables is the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerBinary:
-    """What to run: QuestDB's jar and a Java 17 or later."""
+    """What to run: QuestDB's jar and a Java of `LEAST_JAVA` or later."""
 
     jar: Path
     java: Path
 
 
-def server_command(binary: ServerBinary, root: Path, *, heap: int, options: Sequence[str] = ()) -> list[str]:
+def server_conf(settings: Mapping[str, str]) -> str:
+    """Return the text of a server.conf: `settings` over those that keep a server of ours lean."""
+    return "".join(f"{key}={value}\n" for key, value in {**_LEAN, **settings}.items())
+
+
+def server_command(binary: ServerBinary, root: Path, *, heap: int = HEAP, options: Sequence[str] = ()) -> list[str]:
     """Return the command line of a server on `root` (which holds `db/`) with a heap of `heap` bytes.
 
     A crash writes its log into `root`. `options` are the JVM's and go over the usual ones.
     """
-    most = heap // _MIB
     archive = class_archive(binary)
     return [
-        str(binary.java), f"-Xms{min(most, _HEAP_AT_START)}m", f"-Xmx{most}m", *_FLAGS,
+        str(binary.java), f"-Xms{min(heap, HEAP) >> 20}m", f"-Xmx{heap >> 20}m", *_FLAGS,
         *((f"-XX:SharedArchiveFile={archive}",) if _trusted(archive) else ()),
         *options, *_OPENS, f"-XX:ErrorFile={root}/hs_err_pid%p.log",
         "-p", str(binary.jar), *_MAIN, "-d", str(root),

@@ -22,7 +22,7 @@ import psutil
 import psycopg
 
 from console.errors import WalmedicError
-from console.recovery.jvm import LEAN, ServerBinary, java_environment, server_command
+from console.recovery.jvm import HEAP, ServerBinary, java_environment, server_command, server_conf
 
 # Runs a command that dies with its parent: prctl(PR_SET_PDEATHSIG, SIGKILL) is kept over exec, and not over a change of
 # user, which therefore comes first (and here, because another user may not be able to reach our Python). A parent that
@@ -34,7 +34,6 @@ _TIED = (
     "ctypes.CDLL(None).prctl(1, 9)\n"
     "os.getppid() == parent and os.execv(sys.argv[4], sys.argv[4:])\n"
 )
-_HEAP = 512 << 20  # bytes
 _PORT_TRIES = 3
 _PORT_TAKEN = b"could not bind socket"  # io.questdb.network.NetworkError
 _LOG_TAIL = 1 << 20  # bytes
@@ -68,7 +67,7 @@ class PrivateServer:
         *,
         settings: Mapping[str, str] | None = None,
         http: bool = False,
-        heap: int = _HEAP,
+        heap: int = HEAP,
         nice: int = 0,
         jvm_flags: Sequence[str] = (),
         owner: tuple[int, int] | None = None,
@@ -236,16 +235,12 @@ class PrivateServer:
             "http.net.bind.to": f"127.0.0.1:{self.http_port}",
             "http.min.enabled": "false",
             "pg.net.bind.to": f"127.0.0.1:{self.pg_port}",
-            "line.tcp.enabled": "false",
             "line.udp.enabled": "false",
-            "telemetry.enabled": "false",
-            "shared.worker.count": "2",
-            **LEAN,
             **self._settings,
         }
         conf = self.root / "conf"
         conf.mkdir(parents=True, exist_ok=True)
         path = conf / "server.conf"
-        path.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+        path.write_text(server_conf(settings))
         if self._owner is not None:
             os.chown(path, *self._owner)

@@ -30,15 +30,10 @@ class FetchEvidence:
         owner = run.tree.owner_of_directory(table)
         run.tree.remove_directory(new)
         run.tree.make_directory(new, owner)
-        made, done, total = {new}, 0, sum(int(item["size"]) for item in files)
+        done, total = 0, sum(int(item["size"]) for item in files)
         for item in files:
             relative = f"{new}/{item['path']}"
-            parts = parts_of(relative)
-            for depth in range(len(parts_of(new)) + 1, len(parts)):
-                folder = "/".join(parts[:depth])
-                if folder not in made:
-                    run.tree.make_directory(folder, owner)
-                    made.add(folder)
+            _make_folders(run, new, relative)
             size, mode = int(item["size"]), int(item["mode"]) & 0o777
             theirs = Owner(int(item["uid"]), int(item["gid"]), mode, owner.directory_mode)
             run.tree.write_new(relative, size, [Piece(0, source.joinpath(*parts_of(item["path"])), 0, size)], theirs)

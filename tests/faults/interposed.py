@@ -70,6 +70,16 @@ def interposed(
             setattr(place, name, original)
 
 
+def failing(at: int, code: int, *, lasting: bool = False) -> Callable[[int, str], None]:
+    """Return what makes call `at` (with `lasting` every later one too) fail with the error `code`, for `interposed`."""
+
+    def fail(number: int, call: str) -> None:
+        if number == at or (lasting and number > at):
+            raise OSError(code, os.strerror(code))
+
+    return fail
+
+
 def boundaries(work: Callable[[], object], also: Places = ()) -> tuple[int, list[int]]:
     """Return how many writing calls `work` makes, and the last call of each event that it journals.
 

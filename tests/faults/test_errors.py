@@ -14,7 +14,7 @@ from console.recovery.engine import Engine
 from console.recovery.model import Outcome, RunResult
 from console.recovery.open_files import FileUsers
 from tests.faults.broken_database import ACTIONS, captured, settings_of, take_back, tree_of
-from tests.faults.interposed import count, interposed
+from tests.faults.interposed import count, failing, interposed
 
 _ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES, errno.ENOENT)
 # So many calls of each action fail; in `make faults` every one does.
@@ -64,11 +64,7 @@ def test_an_error_leaves_the_original_or_a_way_back(action: str, lasting: bool, 
         engine = captured(case / "root", case / "state", ACTIONS[action])
         evidence = tree_of(case / "state" / "evidence")
 
-        def fail(number: int, call: str, at: int = at, code: int = code) -> None:
-            if number == at or (lasting and number > at):
-                raise OSError(code, os.strerror(code))
-
-        with interposed(fail):
+        with interposed(failing(at, code, lasting=lasting)):
             outcome = _attempt(engine, action, ACTIONS[action]).outcome
         ended[outcome.value] = ended.get(outcome.value, 0) + 1
         if outcome is Outcome.DONE:
@@ -114,11 +110,7 @@ def test_an_error_on_the_way_back_leaves_the_way_back(action: str, lasting: bool
         told = f"seed {seed}: {errno.errorcode[code]} at call {at}"
         engine, done = repaired(tmp_path / str(at))
 
-        def fail(number: int, call: str, at: int = at, code: int = code) -> None:
-            if number == at or (lasting and number > at):
-                raise OSError(code, os.strerror(code))
-
-        with interposed(fail):
+        with interposed(failing(at, code, lasting=lasting)):
             try:
                 result = undo(engine, done)
             except WalmedicError as error:
@@ -147,11 +139,7 @@ def test_an_error_while_evidence_is_captured_leaves_none_or_all(lasting: bool, r
         told = f"seed {seed}: {errno.errorcode[code]} at call {at}"
         engine = Engine(settings_of(root, tmp_path / "state"))
 
-        def fail(number: int, call: str, at: int = at, code: int = code) -> None:
-            if number == at or (lasting and number > at):
-                raise OSError(code, os.strerror(code))
-
-        with interposed(fail):
+        with interposed(failing(at, code, lasting=lasting)):
             outcome = _attempt(engine, "capture-evidence", "outrun").outcome
         ended[outcome.value] = ended.get(outcome.value, 0) + 1
         take_back(engine)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from console.recovery.engine import Engine
-from console.recovery.jvm import LEAN, ServerBinary, server_command
+from console.recovery.jvm import ServerBinary, server_command, server_conf
 from console.recovery.locks import server_is_down
 from console.recovery.model import Outcome
 from console.recovery.private_server import free_ports
@@ -46,9 +46,14 @@ def engine(master: Path, questdb: ServerBinary, tmp_path_factory: pytest.TempPat
         assert bare.run(plan, plan.confirmation).outcome is Outcome.DONE
     port = free_ports(1)[0]
     (root / "conf" / "server.conf").write_text(
-        f"http.enabled=false\nhttp.min.enabled=false\nline.tcp.enabled=false\ntelemetry.enabled=false\n"
-        f"pg.net.bind.to=127.0.0.1:{port}\ncairo.wal.purge.interval=300\nshared.worker.count=2\n"
-        + "".join(f"{key}={value}\n" for key, value in LEAN.items())
+        server_conf(
+            {
+                "http.enabled": "false",
+                "http.min.enabled": "false",
+                "pg.net.bind.to": f"127.0.0.1:{port}",
+                "cairo.wal.purge.interval": "300",
+            }
+        )
     )
     command = shlex.join(server_command(questdb, root, heap=256 << 20)).replace("%", "%%")
     supervisord = Supervisord(

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import os
 import random
 import shutil
 from functools import partial
@@ -12,7 +11,7 @@ from console.errors import WalmedicError
 from console.recovery.engine import Engine
 from console.recovery.model import Outcome
 from tests.faults.broken_database import ACTIONS, ROWS, settings_of, tree_of
-from tests.faults.interposed import KILLS, count, interposed, killed_in_child
+from tests.faults.interposed import KILLS, count, failing, interposed, killed_in_child
 
 _ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES)
 
@@ -76,12 +75,8 @@ def test_an_error_of_the_disk_leaves_no_half_salvage(master: Path, tmp_path: Pat
         state, code = tmp_path / str(at), rng.choice(_ERRORS)
         engine = Engine(settings_of(master, state))
 
-        def fail(number: int, call: str, at: int = at, code: int = code) -> None:
-            if number == at:
-                raise OSError(code, os.strerror(code))
-
         plan = engine.plan("salvage-wal", None)
-        with interposed(fail):
+        with interposed(failing(at, code)):
             try:
                 result = engine.run(plan, plan.confirmation)
                 said = result.message

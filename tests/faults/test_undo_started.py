@@ -1,6 +1,6 @@
 """The way back once a server has started on a repair: the evidence, with the rows taken since as its announced cost."""
 
-import os
+import errno
 import random
 import shutil
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from console.recovery.jvm import ServerBinary
 from console.recovery.model import Outcome
 from console.recovery.private_server import PrivateServer
 from tests.faults.broken_database import ACTIONS, ROWS, captured, tree_of, wait_until_rows
-from tests.faults.interposed import KILLS, count, interposed, killed_in_child
+from tests.faults.interposed import KILLS, count, failing, interposed, killed_in_child
 
 # Of the kills of each repair (test_kill.py), so many more for its undo.
 _KILLS = max(3, KILLS // 4)
@@ -138,12 +138,8 @@ def test_an_error_takes_the_undo_back(master: Path, started: Path, tmp_path: Pat
         engine, entry = _case("rebuild-sequencer", master, started, case)
         before = tree_of(case / "root")
 
-        def fail(number: int, call: str, at: int = at) -> None:
-            if number == at:
-                raise OSError(28, os.strerror(28))
-
         plan = engine.plan_undo(entry)
-        with interposed(fail):
+        with interposed(failing(at, errno.ENOSPC)):
             try:
                 outcome: Outcome | None = engine.undo(entry, plan.confirmation).outcome
             except WalmedicError:  # the journal itself: what it holds may be the end all the same

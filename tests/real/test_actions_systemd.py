@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from console.recovery.engine import Engine
-from console.recovery.jvm import LEAN, ServerBinary, server_command
+from console.recovery.jvm import ServerBinary, server_command, server_conf
 from console.recovery.locks import server_is_down
 from console.recovery.model import Outcome, RunResult
 from console.recovery.private_server import free_ports
@@ -35,9 +35,14 @@ def systemd(questdb: ServerBinary, pg_port: int, tmp_path_factory: pytest.TempPa
     build(root, questdb)
     shutil.copytree(root / "db", folder / "as-broken")
     (root / "conf" / "server.conf").write_text(
-        f"http.enabled=false\nhttp.min.enabled=false\nline.tcp.enabled=false\ntelemetry.enabled=false\n"
-        f"pg.net.bind.to=127.0.0.1:{pg_port}\ncairo.wal.purge.interval=1000\nshared.worker.count=2\n"
-        + "".join(f"{key}={value}\n" for key, value in LEAN.items())
+        server_conf(
+            {
+                "http.enabled": "false",
+                "http.min.enabled": "false",
+                "pg.net.bind.to": f"127.0.0.1:{pg_port}",
+                "cairo.wal.purge.interval": "1000",
+            }
+        )
     )
     manager = SystemdUser(folder)
     manager.start()

@@ -17,6 +17,7 @@ from console.recovery.server_sql import Server, SqlError
 from console.recovery.verification import purge_interval, table_claims, wait_until_applied
 from console.recovery.wal_locks import WalLocks
 from console.settings import QuestDBSettings
+from tests.real.waiting import until
 
 Running = tuple[PrivateServer, WalLocks, list[Expectation], dict[str, set[str]]]
 _PURGE = {"cairo.wal.purge.interval": "1000"}
@@ -38,9 +39,7 @@ def prepared(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) ->
             rows = "timestamp_sequence('2024-01-30', 3600000000L), 'a', x FROM long_sequence(50)"
             server.query(f"INSERT INTO {table} SELECT {rows}")
         server.query("CREATE TABLE nano (ts TIMESTAMP_NS, v LONG) TIMESTAMP(ts) PARTITION BY DAY WAL")
-        _until(
-            lambda: all(r[1] == r[2] for r in server.query("SELECT name, writerTxn, sequencerTxn FROM wal_tables()"))
-        )
+        until(lambda: all(r[1] == r[2] for r in server.query("SELECT name, writerTxn, sequencerTxn FROM wal_tables()")))
     rolling = {"cairo.wal.apply.enabled": "false", "cairo.wal.segment.rollover.row.count": "30"}
     with PrivateServer(root, questdb, settings={**_PURGE, **rolling}) as server:
         for table in ("held", "loose", *(f"by_{unit.lower()}" for unit in _UNITS if unit != "NONE"), "nano"):
@@ -57,14 +56,6 @@ def prepared(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) ->
 def database(prepared: Path) -> DatabaseRoot:
     """The prepared root."""
     return DatabaseRoot.locate(prepared)
-
-
-def _until(condition: object, seconds: float = 20.0) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.05)
 
 
 def _segments(table: TableDirectory) -> set[str]:
@@ -131,15 +122,15 @@ def test_the_purge_keeps_what_is_held_and_takes_what_is_not(running: Running, da
     for each in expected:
         wait_until_applied(server, each, lambda done, total: None)
     loose, held = database.table("loose"), database.table("held")
-    _until(lambda: not _segments(loose) & before["loose"])
+    until(lambda: not _segments(loose) & before["loose"])
     time.sleep(2.5)  # two more sweeps
     assert _segments(held) == before["held"]
     assert len(before["held"]) >= 3
     process.query("INSERT INTO held VALUES ('2024-05-05', 'c', 1)")  # writes go on, into a WAL of their own
-    _until(lambda: process.query("SELECT count() FROM held WHERE s = 'c'") == [(1,)])
+    until(lambda: process.query("SELECT count() FROM held WHERE s = 'c'") == [(1,)])
     assert before["held"] <= _segments(held)
     locks.release()
-    _until(lambda: not _segments(held) & before["held"])
+    until(lambda: not _segments(held) & before["held"])
 
 
 def test_a_living_server_cannot_be_overlooked(running: Running, database: DatabaseRoot) -> None:

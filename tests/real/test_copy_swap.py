@@ -7,9 +7,8 @@ are under the old name in the end, counted row by row.
 import os
 import random
 import shutil
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,6 +23,7 @@ from console.settings import QuestDBSettings, Settings
 from tests.real.generated_tables import SERVER, build, wait_until_applied
 from tests.real.plain_recipes import plain
 from tests.real.test_copy_table import _interposed, _killed
+from tests.real.waiting import until
 
 _KILLS = max(6, int(os.environ.get("WALMEDIC_FAULT_KILLS", "6")) // 2)
 Rows = Counter[str]
@@ -134,7 +134,7 @@ def test_every_row_is_under_the_old_name_after_the_swap(world: World) -> None:
     once_more, swapped = _do(world.engine, "copy-table", "gone")
     assert any("copy 0 rows" in stage.title for stage in once_more.stages)
     world.server.query("INSERT INTO gone (ts, sym) VALUES ('2030-01-02', 'B')")
-    _until(lambda: world.rows("gone").total() == (copy + came).total() + 1)
+    until(lambda: world.rows("gone").total() == (copy + came).total() + 1)
     assert [r.code for r in world.engine.plan_undo(swapped.entry).refused] == ["moved-on"]
 
 
@@ -149,7 +149,7 @@ def test_a_row_that_comes_while_the_names_change_is_there_too(world: World, monk
         said.append(sql)
         if sql.startswith('RENAME TABLE "raced"') and not after:
             world.server.query(f"INSERT INTO raced (ts, sym, px) VALUES ('{when}', 'LATE', 7)")
-            _until(lambda: world.rows("raced").total() == held.total() + 1)
+            until(lambda: world.rows("raced").total() == held.total() + 1)
 
     _interposed(monkeypatch, late)
     result = world.engine.run(plan, plan.confirmation)
@@ -163,7 +163,7 @@ def test_a_row_that_comes_while_the_names_change_is_there_too(world: World, monk
 def test_of_a_table_with_keys_the_copys_later_values_stay_and_are_counted(world: World) -> None:
     row = world.server.query("SELECT ts, sym, px FROM keyed WHERE sym IS NOT NULL LIMIT 1")[0]
     world.server.query(f"INSERT INTO keyed_copy (ts, sym, px) VALUES ('{row[0].isoformat()}', '{row[1]}', -77)")
-    _until(lambda: world.server.query("SELECT count() FROM keyed_copy WHERE px = -77") == [(1,)])
+    until(lambda: world.server.query("SELECT count() FROM keyed_copy WHERE px = -77") == [(1,)])
     keys = {tuple(r) for r in world.server.query("SELECT ts, sym FROM keyed")}
     plan, _ = _do(world.engine, "copy-table", "keyed")
     assert plan.rows_lost.kind == "bound"
@@ -236,16 +236,9 @@ def test_a_swap_killed_at_any_statement_goes_on_or_back(world: World, monkeypatc
 
 def wait_until_settled(world: World, table: str) -> None:
     """Wait until one table is applied."""
-    _until(
+    until(
         lambda: all(
             row[0] == row[1]
             for row in world.server.query(f"SELECT writerTxn, sequencerTxn FROM wal_tables() WHERE name = '{table}'")
         )
     )
-
-
-def _until(true: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

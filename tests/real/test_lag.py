@@ -7,9 +7,8 @@ later one cannot be applied, the table is suspended with the lag on disk, also o
 import csv
 import json
 import shutil
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from console.recovery.server_sql import Server
 from console.recovery.verification import table_claims, wait_until_applied
 from console.settings import QuestDBSettings, Settings
 from tests.real.generated_tables import SERVER, _copy_tree, log_records
+from tests.real.waiting import until
 
 LAGGING = {
     **SERVER,
@@ -77,7 +77,7 @@ def _fill(server: PrivateServer, name: str, commits: int) -> Values:
         "WITH maxUncommittedRows=10"
     )
     server.query(f"INSERT INTO {name} VALUES ('2024-01-01T20', 0, 'a')")
-    _until(lambda: server.query(f"SELECT count() FROM {name}") == [(1,)])
+    until(lambda: server.query(f"SELECT count() FROM {name}") == [(1,)], seconds=30)
     server.query(f"ALTER TABLE {name} SUSPEND WAL")
     for at in range(1, commits + 1):
         server.query(
@@ -174,7 +174,10 @@ def test_the_server_skips_one_more_over_a_lag_so_that_is_refused(world: World, t
         assert engine.run(plan, plan.confirmation).outcome is Outcome.REFUSED
         assert _values(server, "skipped") == world.seen["skipped"]
         server.query(f"ALTER TABLE skipped RESUME WAL FROM TXN {BAD + 1}")  # what walmedic did not do
-        _until(lambda: server.query("SELECT writerTxn FROM wal_tables() WHERE name = 'skipped'") == [(COMMITS + 1,)])
+        until(
+            lambda: server.query("SELECT writerTxn FROM wal_tables() WHERE name = 'skipped'") == [(COMMITS + 1,)],
+            seconds=30,
+        )
         lost = world.sent["skipped"] - _values(server, "skipped")
     assert lost == _of(BAD - 1) + _of(BAD)
 
@@ -197,7 +200,7 @@ def test_a_repaired_log_brings_the_lag_back(world: World, name: str, tmp_path: P
         shown = world.seen[name] if name == "last" else world.sent[name] - _of(BAD - 1)
         assert _values(server, name) == shown
         server.query(f"INSERT INTO {name} VALUES ('2024-01-02', -1, 'z')")
-        _until(lambda: _values(server, name)[-1] == 1)
+        until(lambda: _values(server, name)[-1] == 1, seconds=30)
         assert _values(server, name) == world.sent[name] - _of(BAD - 1) + Counter([-1])
 
 
@@ -231,11 +234,4 @@ def test_a_copy_says_that_it_has_no_row_of_the_lag(world: World, tmp_path: Path)
 
 
 def _until_suspended(server: PrivateServer, name: str) -> None:
-    _until(lambda: (name,) in server.query("SELECT name FROM wal_tables() WHERE suspended"))
-
-
-def _until(true: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: (name,) in server.query("SELECT name FROM wal_tables() WHERE suspended"), seconds=30)

@@ -18,14 +18,13 @@ import psutil
 
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
-from console.recovery.jvm import ServerBinary, java_version
+from console.recovery.jvm import LEAST_JAVA, ServerBinary, java_version
 from console.recovery.policy import root_key
 from console.recovery.state import StateDir, write_private
 from console.settings import Role, Settings
 from console.text import clean_line
 
 _MAIN = "io.questdb.ServerMain"
-_LEAST_JAVA = 17
 _JAR_OPTIONS = ("-p", "--module-path", "-cp", "-classpath", "--class-path", "-jar")
 
 
@@ -174,13 +173,13 @@ def _java(named: str) -> Path:
     path = shutil.which(named) if named else shutil.which("java")
     if path is None:
         raise NoBinaryError(
-            f"there is no Java {'at ' + clean_line(named) if named else 'on PATH'}; install Java {_LEAST_JAVA} or "
+            f"there is no Java {'at ' + clean_line(named) if named else 'on PATH'}; install Java {LEAST_JAVA} or "
             "later, or name it: questdb.java in the settings file, or --java"
         )
     version = java_version(Path(path))
-    if version is None or version < _LEAST_JAVA:
+    if version is None or version < LEAST_JAVA:
         raise NoBinaryError(
             f"{clean_line(path)} is {f'Java {version}' if version else 'no Java that answers'}; QuestDB needs "
-            f"Java {_LEAST_JAVA} or later: name one with questdb.java in the settings file, or --java"
+            f"Java {LEAST_JAVA} or later: name one with questdb.java in the settings file, or --java"
         )
     return Path(path)

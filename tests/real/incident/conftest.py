@@ -1,7 +1,7 @@
 """One station of the incident for all modules here: those that leave it as it is, then the recovery.
 
-Building it costs as much as ten starts of a server. One worker runs the modules of this folder (see the scheduler in
-`tests/conftest.py`), in this order; each can be run alone too.
+Building it costs as much as fifteen starts of a server. One worker runs the modules of this folder (see the scheduler
+in `tests/conftest.py`), in this order; each can be run alone too.
 """
 
 from collections.abc import Iterator

@@ -2,7 +2,6 @@
 
 import struct
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,15 +15,9 @@ from console.station import answers, incident
 from console.station.build import Station
 from console.station.layout import ORDERBOOK, STREAMS, TRADES
 from console.station.sequencer import whole_size
+from tests.real.waiting import until
 
 _PAGE = 4096
-
-
-def _until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.1)
 
 
 def _logged(log: Path) -> int:
@@ -90,13 +83,14 @@ def test_redis_fills_while_the_writer_fails(incident_station: Station) -> None:
     client = redis.Redis(host="127.0.0.1", port=layout.redis_port)
     for stream in STREAMS:
         length = int(client.xlen(stream.name))
-        _until(lambda name=stream.name, before=length: client.xlen(name) > before, f"{stream.name} grows")  # type: ignore[misc]
-        _until(
+        until(lambda name=stream.name, before=length: client.xlen(name) > before, f"{stream.name} grows", 60)  # type: ignore[misc]
+        until(
             lambda stream=stream: client.xpending(stream.name, stream.group)["pending"] > 0,  # type: ignore[misc]
             "the writer has taken a batch that it cannot acknowledge",
+            60,
         )
     log = layout.log_dir / "batch-writer.log"
-    _until(lambda: "orderbook batch flush error" in log.read_text(), "the writer says what QuestDB refused")
+    until(lambda: "orderbook batch flush error" in log.read_text(), "the writer says what QuestDB refused", 60)
     assert f"{ORDERBOOK}~19/txn_seq/_wal_index.d" in log.read_text()
 
 
