@@ -1,12 +1,16 @@
 """What all tests share: the umask (some run servers as another user), how examples are made, which worker runs what."""
 
 import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
+
+from console.recovery.policy import free_space
 
 # How long an example takes says how busy the machine is; what fails is printed so that it can be repeated.
 settings.register_profile("walmedic", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
@@ -26,6 +30,20 @@ class StationScheduling(LoadFileScheduling):  # type: ignore[misc]
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> StationScheduling:
     """Give xdist our scheduling, however many workers there are."""
     return StationScheduling(config, log)
+
+
+_ROOM = 6 << 30  # bytes that a whole run takes at most, and what pytest keeps of the last one
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Refuse to begin where repairs would be refused: one sentence in place of hundreds of failures."""
+    place = Path(tempfile.gettempdir())
+    free, reserve = free_space(place)
+    if not hasattr(session.config, "workerinput") and free < reserve + _ROOM:
+        raise pytest.UsageError(
+            f"{place} has {free >> 20} MiB free; the tests take up to {_ROOM >> 20} MiB, and no repair begins where "
+            f"less than {reserve >> 20} MiB stay free: make room, or name a directory on another disk in TMPDIR"
+        )
 
 
 _UMASK = 0o022

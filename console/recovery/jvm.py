@@ -45,6 +45,9 @@ _LEAN = {
     "cairo.expression.pool.capacity": "256",
     "cairo.column.pool.capacity": "256",
     "cairo.lexer.pool.capacity": "256",
+    # As shipped, each column of the last partition has 16 MiB reserved on the disk, and a killed server leaves them.
+    "cairo.writer.data.append.page.size": str(1 << 20),
+    "cairo.writer.data.index.value.append.page.size": str(1 << 18),
 }
 """Server settings that let it rest and start with little; what it does with tables is the same."""
 
@@ -65,15 +68,22 @@ def server_conf(settings: Mapping[str, str]) -> str:
 def server_command(binary: ServerBinary, root: Path, *, heap: int = HEAP, options: Sequence[str] = ()) -> list[str]:
     """Return the command line of a server on `root` (which holds `db/`) with a heap of `heap` bytes.
 
-    A crash writes its log into `root`. `options` are the JVM's and go over the usual ones.
+    A crash writes its log into `root`, where its libraries are unpacked too. `options` are the JVM's and go over the
+    usual ones.
     """
     archive = class_archive(binary)
     return [
         str(binary.java), f"-Xms{min(heap, HEAP) >> 20}m", f"-Xmx{heap >> 20}m", *_FLAGS,
         *((f"-XX:SharedArchiveFile={archive}",) if _trusted(archive) else ()),
-        *options, *_OPENS, f"-XX:ErrorFile={root}/hs_err_pid%p.log",
+        *options, *_OPENS, f"-XX:ErrorFile={root}/hs_err_pid%p.log", *_libraries(root),
         "-p", str(binary.jar), *_MAIN, "-d", str(root),
     ]  # fmt: skip
+
+
+def _libraries(root: Path) -> tuple[str, ...]:
+    """A start unpacks 10 MiB of libraries, and a server that is killed leaves them: in `root` they go with it."""
+    runs_code = not os.statvfs(root).f_flag & os.ST_NOEXEC
+    return (f"-Djava.io.tmpdir={root}",) if runs_code else ()
 
 
 def archive_command(binary: ServerBinary, classes: Path, archive: Path) -> list[str]:

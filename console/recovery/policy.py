@@ -161,6 +161,8 @@ class Door:
         yield Refusal("no-evidence", reason, "capture-evidence")
 
     def _space(self, plan: Plan) -> Iterator[Refusal]:
+        if all(stage.step == "stop-units" for stage in plan.stages):
+            return  # needs no room, and a disk that fills is one more reason to stop what writes
         state = self.context.state.root
         target = self.context.database.db if self.spec.danger is Danger.DATA else existing(state)
         places = {target: plan.disk_needed}

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from console.questdb.layout import TableDirectory
-from console.recovery import expectation
+from console.recovery import expectation, policy
 from console.recovery.actions import start_server
 from console.recovery.engine import Engine
 from console.recovery.execution import read_entry_plan
@@ -177,6 +177,15 @@ def test_the_plan_to_freeze_says_why_the_writer_and_for_how_long(engine: Engine)
     assert found, plan.why
     room = next(r for r in plan.requirements if "ten minutes" in r.claim)
     assert room.holds == (found[2] == "hour" or (found[2] == "minute" and int(found[1]) >= 10))
+
+
+def test_what_writes_can_be_stopped_where_the_disk_is_full(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy, "free_space", lambda path: (2 << 20, 5 << 30))
+    refused = {
+        action: {refusal.code for refusal in engine.plan(action).refused}
+        for action in ("freeze-writer", "stop-server", "capture-evidence")
+    }
+    assert refused == {"freeze-writer": set(), "stop-server": set(), "capture-evidence": {"disk-space"}}
 
 
 def test_stopped_captured_and_repaired(engine: Engine) -> None:
