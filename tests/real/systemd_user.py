@@ -1,29 +1,45 @@
-"""A real `systemd --user` for tests, in a mount and cgroup namespace of its own; the machine's own is never touched.
+"""A real `systemd --user` for tests, in a mount namespace and a control group of its own; the machine's are untouched.
 
-It needs root for the namespaces. Its directories lie in the test's own folder, so that `systemctl --user` reaches it
-from outside by XDG_RUNTIME_DIR alone.
+A manager moves every process of its control group into its init.scope: without a group of its own that would be every
+process of the machine, another manager's too. Root is needed for the namespaces. Its directories lie in the test's own
+folder, so that `systemctl --user` reaches it from outside by XDG_RUNTIME_DIR alone.
 """
 
-import contextlib
 import os
-import signal
 import subprocess
 import time
+import uuid
 from pathlib import Path
 
+_OUTSIDE = """
+set -e
+mount -t cgroup2 none /sys/fs/cgroup
+mkdir -p "/sys/fs/cgroup/$GROUP"
+echo $$ > "/sys/fs/cgroup/$GROUP/cgroup.procs"
+exec unshare -C bash -c "$INSIDE"
+"""
 _INSIDE = """
 set -e
+umount /sys/fs/cgroup
+mount -t cgroup2 none /sys/fs/cgroup
 mount -t tmpfs none /run/systemd
 mkdir /run/systemd/system /run/systemd/journal
-mount -t cgroup2 none /sys/fs/cgroup
 if [ -n "$JOURNAL" ]; then
   mkdir -p /run/log && mount -t tmpfs none /run/log && mkdir /run/log/journal
   mount --bind "$JOURNAL" /run/log/journal
   /lib/systemd/systemd-journald &
-  echo $! > "$JOURNAL.pid"
   while [ ! -S /run/systemd/journal/stdout ]; do sleep 0.05; done
 fi
 exec /lib/systemd/systemd --user --log-target=$TARGET
+"""
+_REMOVED = """
+mount -t cgroup2 none /sys/fs/cgroup
+cd /sys/fs/cgroup
+for again in $(seq 200); do
+  find "$GROUP" -name cgroup.procs -exec cat {} + | xargs -r kill -9
+  find "$GROUP" -depth -type d -exec rmdir {} + && exit
+  sleep 0.05
+done
 """
 _BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
@@ -49,12 +65,12 @@ class SystemdUser:
         self.units = self.home / ".config/systemd/user"
         self.runtime = self.run / "systemd/user"
         self.log = folder / "systemd.log"
+        self._group = f"walmedic-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         for each in (self.units, self.runtime):
             each.mkdir(parents=True)
         self.run.chmod(0o700)
         self._process: subprocess.Popen[bytes] | None = None
         self._bus: Path | None = None
-        self._daemon = 0
 
     @property
     def environment(self) -> dict[str, str]:
@@ -66,9 +82,10 @@ class SystemdUser:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
+        environment = {**self.environment, "GROUP": self._group, "INSIDE": _INSIDE}
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                ["unshare", "-m", "-C", "bash", "-c", _INSIDE], env=self.environment, stdout=log, stderr=log
+                ["unshare", "-m", "bash", "-c", _OUTSIDE], env=environment, stdout=log, stderr=log
             )
         deadline = time.monotonic() + 20
         while self.systemctl("show", "--property=Version").returncode != 0:
@@ -101,7 +118,6 @@ class SystemdUser:
         assert started.returncode == 0, started.stderr
         os.link(self.run / "bus", place)  # the way to its own place is closed to others
         self._bus = place
-        self._daemon = int(self.systemctl("show", "--property=MainPID", "--value", "dbus.service").stdout)
 
     def as_system_of(self, user: int) -> list[str]:
         """Return what comes before a command so that `user` runs it on a machine whose system's systemd this is."""
@@ -130,8 +146,6 @@ class SystemdUser:
             self._process.wait(15)
         except subprocess.TimeoutExpired:
             self.kill()
-        if self._daemon:  # the manager does not end the bus that it speaks over
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._daemon, signal.SIGTERM)
-        if self.journal is not None:
-            os.kill(int(Path(f"{self.journal}.pid").read_text()), signal.SIGTERM)
+        # The bus, the journal and what outlived a manager that was killed end with their group.
+        environment = {**os.environ, "GROUP": self._group}
+        subprocess.run(["unshare", "-m", "bash", "-c", _REMOVED], env=environment, capture_output=True, check=True)

@@ -182,11 +182,13 @@ def test_a_hostile_line_costs_no_more_than_an_honest_one(piece: str) -> None:
 
     def cost(length: int) -> float:
         text = piece * (length // len(piece))
-        started = time.process_time()
-        Redactor().configuration(text)
-        return time.process_time() - started
+        spent = []
+        for _ in range(3):  # a busy core's other thread makes any one of them dear
+            started = time.process_time()
+            Redactor().configuration(text)
+            spent.append(time.process_time() - started)
+        return min(spent)
 
-    cost(1_000)
     assert cost(160_000) < max(64 * cost(10_000), 0.5)
 
 
