@@ -1,5 +1,6 @@
 """What all tests share: the umask (some run servers as another user), how examples are made, which worker runs what."""
 
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from console.recovery.policy import free_space
 # How long an example takes says how busy the machine is; what fails is printed so that it can be repeated.
 settings.register_profile("walmedic", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("walmedic")
+
+gc.set_threshold(100_000, 50, 100)  # a tenth of what the tests' own processes do is looking for garbage otherwise
 
 _SHARED = "tests/real/incident/"
 
@@ -32,7 +35,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> StationSched
     return StationScheduling(config, log)
 
 
-_ROOM = 6 << 30  # bytes that a whole run takes at most, and what pytest keeps of the last one
+_ROOM = 4 << 30  # bytes; a whole run takes three quarters of that
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -45,7 +45,7 @@ def started_on(run: RunContext, owner: tuple[int, int]) -> Iterator[Server]:
         raise StepError("a start of our own needs the lock of the database; plan again")
     binary, _ = server_binary(run.settings, run.database, run.state)
     place = _made(run, owner)
-    server = PrivateServer(place, binary, settings=_SETTINGS, owner=owner)
+    server = PrivateServer(place, binary, settings=_SETTINGS, owner=owner, whole_log=True)
     run.release_server_lock()
     try:
         server.start(_START)

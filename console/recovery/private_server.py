@@ -37,6 +37,10 @@ _TIED = (
 _PORT_TRIES = 3
 _PORT_TAKEN = b"could not bind socket"  # io.questdb.network.NetworkError
 _LOG_TAIL = 1 << 20  # bytes
+_ERRORS_ALONE = """writers=stdout
+w.stdout.class=io.questdb.log.LogConsoleWriter
+w.stdout.level=ERROR,CRITICAL,ADVISORY
+"""
 
 
 class ServerError(WalmedicError):
@@ -57,7 +61,8 @@ class PrivateServer:
 
     `settings` go over the loopback defaults in its own server.conf; without `http` it speaks PGWire alone. `heap` is
     the JVM's, in bytes. `owner` (user and group id) is whom it runs as where walmedic runs as root; a server that has
-    one dies with this process, however that ends.
+    one dies with this process, however that ends. Its log has errors alone, since after each line the server looks
+    thousands of times for the next one; with `whole_log` it has what a station's has.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class PrivateServer:
         nice: int = 0,
         jvm_flags: Sequence[str] = (),
         owner: tuple[int, int] | None = None,
+        whole_log: bool = False,
     ) -> None:
         self.root = root
         self.binary = binary
@@ -80,6 +86,7 @@ class PrivateServer:
         self._heap = heap
         self._nice = nice
         self._jvm_flags = tuple(jvm_flags)
+        self._whole_log = whole_log
         self._owner = owner if os.geteuid() == 0 else None
         self._dies_with_us = owner is not None
         self._process: subprocess.Popen[bytes] | None = None
@@ -240,7 +247,12 @@ class PrivateServer:
         }
         conf = self.root / "conf"
         conf.mkdir(parents=True, exist_ok=True)
-        path = conf / "server.conf"
-        path.write_text(server_conf(settings))
-        if self._owner is not None:
-            os.chown(path, *self._owner)
+        files = {"server.conf": server_conf(settings)}
+        if self._whole_log:
+            (conf / "log.conf").unlink(missing_ok=True)
+        else:
+            files["log.conf"] = _ERRORS_ALONE
+        for name, text in files.items():
+            (conf / name).write_text(text)
+            if self._owner is not None:
+                os.chown(conf / name, *self._owner)

@@ -152,7 +152,7 @@ def _fill(
     """Load both tables, and where the scenario asks for it the rows that are committed and not applied."""
     root = layout.data_root
     prepared = {"cairo.wal.purge.interval": "200"}
-    with PrivateServer(root, binary, settings=prepared) as server:
+    with PrivateServer(root, binary, settings=prepared, whole_log=True) as server:
         tables.create(server)
         tables.load_applied(server, counts, say)
     if scenario is Scenario.HEALTHY:
@@ -165,7 +165,8 @@ def _fill(
     for table, transactions in applied.items():
         sequencer.give_past(layout.table_dir(table), transactions)
     server.log.unlink()
-    with PrivateServer(root, binary, settings={**prepared, "cairo.wal.apply.enabled": "false"}, http=True) as server:
+    waiting = {**prepared, "cairo.wal.apply.enabled": "false"}
+    with PrivateServer(root, binary, settings=waiting, http=True, whole_log=True) as server:
         tables.write_unapplied(server, counts, say)
         _wait_for_purge(layout)
         server.kill()

@@ -135,12 +135,12 @@ def watched(root: Path) -> Iterator[Watch]:
 
     Nobody writes the files, so that looking again needs no pause.
     """
-    watch = Watch()
+    watch, inside = Watch(), f"{root}/"
     real_open, real_pread, real_preadv = os.open, os.pread, os.preadv
 
     def open_(path: Any, flags: int, *args: Any, **more: Any) -> int:
         watch.opened += 1
-        if not Path(path).is_relative_to(root):
+        if not os.fspath(path).startswith(inside):
             watch.wrong.append(f"{path} opened")
         if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC) or not flags & os.O_NOFOLLOW:
             watch.wrong.append(f"{path} opened with flags {flags:#x}")

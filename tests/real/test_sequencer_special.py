@@ -41,7 +41,8 @@ def _insert(server: PrivateServer, table: str, batch: int, rows: int = _ROWS) ->
 
 
 def _build(root: Path, questdb: ServerBinary) -> None:
-    with PrivateServer(root, questdb, settings={**SERVER, "cairo.wal.segment.rollover.row.count": "100000"}) as server:
+    settings = {**SERVER, "cairo.wal.segment.rollover.row.count": "100000"}
+    with PrivateServer(root, questdb, settings=settings, whole_log=True) as server:  # it tells what was applied
         for table in _TABLES:
             server.query(f"CREATE TABLE {table} (ts TIMESTAMP, n LONG, px DOUBLE) TIMESTAMP(ts) PARTITION BY DAY WAL")
         server.query(

@@ -81,7 +81,7 @@ def started(root: Path, binary: ServerBinary) -> Iterator[PrivateServer]:
         # Beyond the heap QuestDB maps and allocates by itself: half of what is free stays with the station.
         "ram.usage.limit.bytes": str(available // 2),
     }
-    server = PrivateServer(root, binary, settings=settings, heap=heap, nice=_NICE)
+    server = PrivateServer(root, binary, settings=settings, heap=heap, nice=_NICE, whole_log=True)
     try:
         server.start(_START)
         with contextlib.suppress(OSError):
