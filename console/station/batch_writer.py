@@ -22,6 +22,7 @@ from console.settings import Stream
 from console.station.layout import ORDERBOOK, STREAMS
 
 _BATCH = 500
+_GATHERING = 0.25  # seconds; while less than a batch waits. QuestDB does as much for a commit of three rows as of 500
 _LONGEST_PAUSE = 5.0  # seconds
 _SYMBOLS = frozenset({b"symbol", b"side"})
 _INTEGERS = frozenset({b"trade_id", b"update_id"})
@@ -60,18 +61,18 @@ class Worker(threading.Thread):
                     self._write(batch)
                 elif position == "0":
                     position = ">"
-                pause = 0.0
+                pause = _GATHERING if position == ">" and len(batch) < _BATCH else 0.0
             except QuestDBError as error:
                 _LOG.error("%s batch flush error: %s: %s", self._what, type(error).__name__, error)
                 self._disconnect()
-                position, pause = "0", min(_LONGEST_PAUSE, pause * 2 or 1.0)
+                position, pause = "0", min(_LONGEST_PAUSE, max(1.0, pause * 2))
             except redis.ResponseError as error:
                 _LOG.warning("%s: %s", self._what, error)
                 position, pause = "0", 1.0
                 self._make_group()
             except redis.RedisError as error:
                 _LOG.error("%s cannot read %s: %s", self._what, self._stream.name, error)
-                position, pause = "0", min(_LONGEST_PAUSE, pause * 2 or 1.0)
+                position, pause = "0", min(_LONGEST_PAUSE, max(1.0, pause * 2))
         self._disconnect()
         _LOG.info("%s stopped after %d rows", self._what, self._sent)
 
