@@ -19,7 +19,7 @@ Said = Callable[[str], object]
 
 
 class TypingLine(LineWidget):
-    """One line of typing: characters, backspace, enter. It has no history and no completion."""
+    """One line of typing: characters, backspace, enter, ctrl+u and ctrl+w as in a shell. It has no history."""
 
     def __init__(self, *, id: str, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
@@ -39,6 +39,11 @@ class TypingLine(LineWidget):
             self.entered()
         elif event.key == "backspace":
             self._set(self.text[:-1])
+        elif event.key == "ctrl+u":
+            self._set("")
+        elif event.key == "ctrl+w":
+            before, space, _ = self.text.rstrip().rpartition(" ")
+            self._set(before + space)
         elif event.character is not None and event.is_printable:
             self._set((self.text + event.character)[:_LONGEST])
         else:

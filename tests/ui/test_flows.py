@@ -54,7 +54,10 @@ async def test_operate_mode_is_armed_by_its_word_and_not_by_another(console: Mak
         await settled(pilot)
         assert app.armed_for == 0
         assert "not armed" in shown(app)
-        await pilot.press(*["backspace"] * 3)
+        await typed(pilot, " or no")
+        await pilot.press("ctrl+w")
+        assert "> yes or" in shown(app)
+        await pilot.press("ctrl+u")
         await typed(pilot, "operate")
         await pilot.press("enter")
         await settled(pilot)
