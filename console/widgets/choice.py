@@ -65,8 +65,8 @@ class ChoiceList(Pane):
         self.offer([Item(value.key, BLANK) for value in values], note=note)
 
     def choose(self, key: str) -> None:
-        """Put the cursor on the item `key`."""
-        if any(item.key == key for item in self._items):
+        """Put the cursor on the item `key`, if there is one; a heading has no key."""
+        if key and any(item.key == key for item in self._items):
             self._choose(key)
             self.show(self._items)
 

@@ -1,5 +1,9 @@
 """The palette asks the engine: what is typed before the answer is there counts, and nothing old is offered as new."""
 
+from dataclasses import replace
+
+import pytest
+
 from screens.palette import Palette
 from screens.plan import PlanScreen
 from tests.ui.conftest import MakeApp
@@ -38,6 +42,20 @@ async def test_what_is_typed_after_an_early_enter_neither_filters_nor_confirms(
         await typed(pilot, "mar")
         assert "> mar\n" in shown(app)
     assert engine.planned == [("restore-sequencer", "market_orderbook")]
+
+
+async def test_where_nothing_is_recommended_the_first_action_is_chosen(
+    console: MakeApp, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = engine.availability
+    monkeypatch.setattr(engine, "availability", lambda table: [replace(a, recommended=False) for a in real(table)])
+    app = console()
+    async with running(app) as pilot:
+        await pressed(pilot, "a")
+        assert "recommended now" not in shown(app)
+        assert "asking what is possible" not in shown(app)
+        await pressed(pilot, "enter")
+        assert isinstance(app.screen, PlanScreen)
 
 
 async def test_the_filter_is_empty_and_the_list_is_new_after_an_action(
