@@ -40,6 +40,7 @@ for again in $(seq 200); do
   find "$GROUP" -depth -type d -exec rmdir {} + && exit
   sleep 0.05
 done
+exit 1
 """
 _BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">

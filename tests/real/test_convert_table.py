@@ -5,7 +5,6 @@ import random
 import shutil
 import struct
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +30,7 @@ from tests.faults.broken_database import tree_of
 from tests.faults.interposed import count, killed_in_child, killed_in_stage, stage_times
 from tests.real.generated_tables import SERVER, Batch, build, wait_until_applied
 from tests.real.plain_recipes import plain
+from tests.real.waiting import until
 
 _KILLS = max(2, int(os.environ.get("WALMEDIC_FAULT_KILLS", "10")) // 5)
 Rows = Counter[str]
@@ -384,14 +384,8 @@ def test_killed_in_each_stage_at_any_moment_it_is_finished_or_taken_back(
 
 def _until_free(engine: Engine) -> None:
     """Wait until the server of a killed run is gone: it dies with it, and not before the kernel has told it."""
-    deadline = time.monotonic() + 20
-    while server_is_down(engine.database.db) is not True:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: server_is_down(engine.database.db) is True)
 
 
 def _until(server: PrivateServer, sql: str, wanted: Sequence[object]) -> None:
-    deadline = time.monotonic() + 30
-    while server.query(sql) != wanted:
-        assert time.monotonic() < deadline, server.query(sql)
-        time.sleep(0.05)
+    until(lambda: server.query(sql) == wanted, sql, 30)

@@ -20,6 +20,7 @@ from console.services.supervisor import SupervisorControl
 from console.settings import Role, ServicesSettings, Settings, Unit
 from tests.real.supervisord import Supervisord
 from tests.real.systemd_user import SystemdUser
+from tests.real.waiting import until
 from tests.ui.showing import shown
 
 SAYS = (
@@ -37,10 +38,8 @@ def systemd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemdUser]:
     script.write_text(SAYS)
     os.mkfifo(pipe)
     manager.write(manager.units, "says.service", f"ExecStart=/bin/bash -c 'exec bash {script} <>{pipe}'")
-    deadline = time.monotonic() + 60
-    while not list((folder / "journal").rglob("*.journal")):  # journalctl does not see a directory that comes later
-        assert time.monotonic() < deadline, "journald wrote nothing"
-        time.sleep(0.05)
+    # journalctl does not see a directory that comes later
+    until(lambda: any((folder / "journal").rglob("*.journal")), "journald writes", 60)
     yield manager
     manager.systemctl("stop", "says.service")
     manager.stop()
@@ -52,10 +51,7 @@ async def take(lines: AsyncIterator[LogLine], count: int) -> list[LogLine]:
 
 
 def wait_for_lines(log: Path, count: int) -> None:
-    deadline = time.monotonic() + 20
-    while not log.exists() or log.read_bytes().count(b"\n") < count:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: log.exists() and log.read_bytes().count(b"\n") >= count)
 
 
 def followers() -> set[int]:
