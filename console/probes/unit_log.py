@@ -41,13 +41,30 @@ def unit_log(settings: Settings, unit: str, lines: int = 200) -> AsyncGenerator[
 async def journal(
     unit: str, lines: int = 200, *, user: bool = False, directory: Path | None = None
 ) -> AsyncGenerator[LogLine, None]:
-    """Follow systemd's journal, that in `directory` where one is named. Raises ServiceError where it cannot be read."""
-    argv = ["journalctl", "--no-pager", "--quiet", "--follow", f"--lines={lines}", "--output=json"]
-    argv += [f"--{'user-unit' if user else 'unit'}={unit}", "--output-fields=MESSAGE,PRIORITY"]
-    argv += [f"--directory={directory}"] if directory else []
+    """Follow systemd's journal, that in `directory` where one is named. Raises ServiceError where it cannot be read.
+
+    What is there is read before what comes is followed: where a unit has said nothing yet, `journalctl --follow
+    --lines=N` (252) shows of its first lines the last alone.
+    """
+    command = ["journalctl", "--no-pager", "--quiet", "--output=json", "--output-fields=MESSAGE,PRIORITY"]
+    command += [f"--{'user-unit' if user else 'unit'}={unit}"]
+    command += [f"--directory={directory}"] if directory else []
+    after: list[str] = []
+    for follow in (False, True):
+        more = ["--follow", "--no-tail", *after] if follow else [f"--lines={lines}"]
+        async with contextlib.aclosing(_printed([*command, *more], unit, follow=follow)) as printed:
+            async for raw in printed:
+                if (entry := _entry(raw)) is not None:
+                    line, cursor = entry
+                    after = [f"--after-cursor={cursor}"]
+                    yield line
+
+
+async def _printed(command: list[str], unit: str, *, follow: bool) -> AsyncGenerator[bytes, None]:
+    """Run journalctl and return its lines. Raises ServiceError where it fails, or ends though it follows."""
     try:
         process = await asyncio.create_subprocess_exec(
-            *argv,
+            *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -56,7 +73,7 @@ async def journal(
             start_new_session=True,
         )
     except OSError as error:
-        raise ServiceError(f"`{shlex.join(argv[:1])}` cannot be run ({error.strerror})") from error
+        raise ServiceError(f"`{command[0]}` cannot be run ({error.strerror})") from error
     assert process.stdout is not None  # noqa: S101 - it was asked for
     assert process.stderr is not None  # noqa: S101
     complaints = asyncio.create_task(process.stderr.read(4_096))
@@ -68,33 +85,31 @@ async def journal(
                 continue
             if not raw:
                 break
-            line = _entry(raw)
-            if line is not None:
-                yield line
+            yield raw
         said = clean_line((await complaints).decode(errors="replace"), 300)
-        command = shlex.join([*argv[:1], f"--unit={unit}"])
-        raise ServiceError(f"`{command}` ended{f': {said}' if said else ''}")
+        if follow or await process.wait() != 0:
+            shown = shlex.join([command[0], f"--unit={unit}"])
+            raise ServiceError(f"`{shown}` ended{f': {said}' if said else ''}")
     finally:
         complaints.cancel()
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
 
 
-def _entry(raw: bytes) -> LogLine | None:
-    """Return one journal entry; None for what is none. A message with bytes that are no text comes as numbers."""
+def _entry(raw: bytes) -> tuple[LogLine, str] | None:
+    """Return one journal entry and its cursor; None for what is none. Bytes that are no text come as numbers."""
     try:
         parsed: dict[str, Any] = json.loads(raw)
         message = parsed.get("MESSAGE")
         if isinstance(message, list):
             message = bytes(message).decode(errors="replace")
         at, priority = parsed.get("__REALTIME_TIMESTAMP"), parsed.get("PRIORITY")
-        return LogLine(
-            clean_line(str(message or ""), _SHOWN),
-            int(at) / 1e6 if at else None,
-            int(priority) if priority else None,
-        )
-    except (ValueError, TypeError, AttributeError):
+        text = clean_line(str(message or ""), _SHOWN)
+        line = LogLine(text, int(at) / 1e6 if at else None, int(priority) if priority else None)
+        return line, str(parsed["__CURSOR"])
+    except (ValueError, TypeError, AttributeError, KeyError):
         return None
 
 

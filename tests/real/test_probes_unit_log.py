@@ -59,22 +59,37 @@ def followers() -> set[int]:
     return {child.pid for child in psutil.Process().children() if child.name() == "journalctl"}
 
 
+def follows() -> bool:
+    """Return whether one of them has read what was there."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return any("--follow" in psutil.Process(pid).cmdline() for pid in followers())
+    return False
+
+
 async def test_the_journal_from_its_last_lines_on(systemd: SystemdUser) -> None:
     """In its own control group namespace the manager's services look to journald like the system's."""
     assert systemd.journal is not None
-    assert systemd.systemctl("start", "says.service").returncode == 0
     lines = journal("says.service", 200, directory=systemd.journal)
-    first = await take(lines, 4)
+    first_lines = asyncio.create_task(take(lines, 4))  # of a unit that has said nothing yet
+    await asyncio.to_thread(until, follows)
+    assert systemd.systemctl("start", "says.service").returncode == 0
+    first = await first_lines
     assert [line.text for line in first] == ["line 1", "line 2", "line 3", "red not�"]
     assert all(line.at is not None and line.at > 1e9 and line.priority == 6 for line in first)
-    (systemd.home.parent / "pipe").write_text("hello\n")
+    say(systemd, "hello")
     assert [line.text for line in await take(lines, 1)] == ["said hello"]
     assert followers()
     await lines.aclose()
     assert not followers()
     last = journal("says.service", 2, directory=systemd.journal)
     assert [line.text for line in await take(last, 2)] == ["red not�", "said hello"]
+    say(systemd, "more")
+    assert [line.text for line in await take(last, 1)] == ["said more"]
     await last.aclose()
+
+
+def say(systemd: SystemdUser, line: str) -> None:
+    (systemd.home.parent / "pipe").write_text(f"{line}\n")
 
 
 async def on_screen(app: ConsoleApp, pilot: Pilot[int], *wanted: str) -> None:
@@ -97,7 +112,7 @@ async def test_the_screen_follows_a_real_journal(systemd: SystemdUser) -> None:
         await pilot.pause()
         await pilot.press("l")
         await on_screen(app, pilot, "log of says.service", "line 3", "red not")
-        (systemd.home.parent / "pipe").write_text("an ERROR: flush\nhello again\n")
+        say(systemd, "an ERROR: flush\nhello again")
         await on_screen(app, pilot, "✗ said an ERROR: flush", "said hello again")
         assert followers()
         await pilot.press("e")
