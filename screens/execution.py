@@ -1,7 +1,7 @@
 """A confirmed action at work: stages as they finish, then the proof, the next step and the way back."""
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 
@@ -11,6 +11,9 @@ from screens.frame import Answer
 from screens.panes.run import RunView
 from screens.port import AttachedAction, RunningAction
 from screens.watching import Watching
+
+if TYPE_CHECKING:
+    from screens.palette import Palette
 
 _ENDED_WELL = (Outcome.DONE, Outcome.ROLLED_BACK)
 _UNDOABLE = (Outcome.DONE, Outcome.FAILED, Outcome.UNFINISHED)
@@ -33,6 +36,7 @@ class Execution(Watching):
         self._phrase = phrase
         self._undoes = undoes
         self._attached = attached
+        self._goes_on = False  # the next step was asked for before it was known
 
     @classmethod
     def watching(cls, attached: AttachedAction) -> "Execution":
@@ -61,10 +65,14 @@ class Execution(Watching):
             self.ask("next", lambda: console.engine().first_step())
 
     def on_answer(self, answer: Answer) -> None:
-        """Show what comes next."""
+        """Show what comes next; a palette beneath turns to the table that it is for."""
         if self.view is not None:
             self.view = replace(self.view, next=answer.value, asks=False)
             self._draw()
+            if (palette := self._palette()) is not None:
+                palette.turn_to(self._next_table())
+            if self._goes_on and self.is_current:
+                self.action_next()
 
     def offers(self, name: str) -> bool:
         """Offer the way back where there is one, the next step once this one is over."""
@@ -87,14 +95,26 @@ class Execution(Watching):
             self.app.push_screen(PlanScreen.of_undo(entry))
 
     def action_next(self) -> None:
-        """Go on with the recommended step."""
+        """Go on with the recommended step, on the table that it is for, as soon as it is known."""
         from screens.palette import Palette
 
-        if self.view is not None and self.view.over:
-            if any(isinstance(screen, Palette) for screen in self.app.screen_stack):
-                self.app.pop_screen()
-            else:
-                self.app.switch_screen(Palette())
+        if self.view is None or not self.view.over:
+            return
+        if self.view.asks:
+            self._goes_on = True
+            return
+        if self._palette() is None:
+            self.app.switch_screen(Palette(self._next_table()))
+        else:
+            self.app.pop_screen()
+
+    def _palette(self) -> "Palette | None":
+        from screens.palette import Palette
+
+        return next((screen for screen in self.app.screen_stack if isinstance(screen, Palette)), None)
+
+    def _next_table(self) -> str | None:
+        return self.view.next.table if self.view is not None and self.view.next is not None else None
 
 
 def _by_whom(entry: Entry) -> str:

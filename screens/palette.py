@@ -54,10 +54,15 @@ class Palette(FramedScreen):
         ]
 
     def on_mount(self) -> None:
-        """Begin with the table that needs the operator most."""
+        """Begin with the table of the recommended step, else with the one that needs the operator most."""
         super().on_mount()
         if self._table is None:
-            self._table = next(iter(self._tables()), None)
+            step = self.console.first_step
+            self._table = step.table if step is not None and step.table else next(iter(self._tables()), None)
+
+    def turn_to(self, table: str | None) -> None:
+        """Turn to the table of the next step, once the screen is on top again; None for a step of the station."""
+        self._table = table or self._table
 
     def on_screen_resume(self) -> None:
         """Ask what is open, at first and after a plan or an action; the cursor goes to what is recommended next."""

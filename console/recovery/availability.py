@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from console.diagnosis.database import diagnose
 from console.diagnosis.model import DatabaseReport, NextStep
 from console.diagnosis.verdict import EVIDENCE_FIRST
 from console.errors import WalmedicError
@@ -16,29 +17,48 @@ from console.recovery.undoing import finish_refusals
 
 _BEFORE_ALL = "freeze-writer"
 _BRING_UP = ("start-server", "thaw-writer")
+_NOTHING = NextStep(None, "")
 _RETRIES = "the writer goes on retrying against it; the feeds and the queue keep what comes in"
 
 
 def availability(
     context: PlanContext, specs: Sequence[ActionSpec], table: TableDirectory | None
 ) -> tuple[Availability, ...]:
-    """Return each action with what stands against it, for `table` or for the station."""
-    report = context.report(table.raw_name) if table is not None else None
+    """Return each action with what stands against it, for `table` or for the station.
+
+    To one that needs nothing the station's step is recommended: no start while another table waits for a repair.
+    """
     judge = _Judge(context, table)
     name = table.name if table is not None else None
-    first = judge.first(report.next_step if report is not None else NextStep(None, ""))
+    report = context.report(table.raw_name) if table is not None else None
+    needed = report.next_step if report is not None else _NOTHING
+    first = _cut_off(context)
+    if first is None:
+        first = judge.towards(needed) if judge.needs(needed) else _first(context, diagnose(context.database))
     recommended = first.action if first is not None and first.table in (None, name) else ""
     return tuple(Availability(spec, name, judge.against(spec.id), spec.id == recommended) for spec in specs)
 
 
 def first_step(context: PlanContext, report: DatabaseReport) -> FirstStep | None:
     """Return the one step to take now on the station of `report`; None where there is none that walmedic can take."""
+    return _cut_off(context) or _first(context, report)
+
+
+def _cut_off(context: PlanContext) -> FirstStep | None:
+    entry = next((entry for entry in unfinished_entries(context) if entry.action in action_ids()), None)
+    if entry is None:
+        return None
+    return FirstStep(entry.action, entry.table, f"entry {entry.id} was cut off: finish it or take it back")
+
+
+def _first(context: PlanContext, report: DatabaseReport) -> FirstStep | None:
+    """Return what the worst table needs, or what comes before it; where none needs a thing, what brings all back up."""
     for each in report.worst_first():
         if each.next_step.action in action_ids():
             judge = _Judge(context, context.database.table(each.directory))
-            if not judge.settled(each.next_step):
-                return judge.first(each.next_step)
-    return _Judge(context, None).first(NextStep(None, ""))
+            if judge.needs(each.next_step):
+                return judge.towards(each.next_step)
+    return _Judge(context, None).bring_up()
 
 
 @dataclass(slots=True)
@@ -55,17 +75,18 @@ class _Judge:
             self._known[action] = self._judged(spec_of(action))
         return self._known[action]
 
-    def first(self, needed: NextStep) -> FirstStep | None:
-        """Return what was cut off, else what the table needs or what comes before it, else what brings all back up."""
-        cut_off = next((entry for entry in unfinished_entries(self.context) if entry.action in action_ids()), None)
-        if cut_off is not None:
-            return FirstStep(
-                cut_off.action, cut_off.table, f"entry {cut_off.id} was cut off: finish it or take it back"
-            )
-        wanted = needed.action
-        if wanted is None or wanted not in action_ids() or self.settled(needed):
-            action = next((action for action in _BRING_UP if not self.against(action)), None)
-            return None if action is None else FirstStep(action, None, spec_of(action).summary)
+    def needs(self, needed: NextStep) -> bool:
+        """Return whether there is an action that does what the diagnosis asks for, and it finds something to do.
+
+        It reads more than the diagnosis: a torn transaction that a repair left out is named by no record, and none may.
+        """
+        if needed.action is None or needed.action not in action_ids():
+            return False
+        return {refusal.code for refusal in self.against(needed.action)} != {"not-needed"}
+
+    def towards(self, needed: NextStep) -> FirstStep | None:
+        """Return what the table needs, or what comes before it."""
+        wanted = needed.action or ""
         against = self.against(wanted)
         if not against:
             return self._step(wanted, needed.reason.removesuffix(EVIDENCE_FIRST))
@@ -76,14 +97,10 @@ class _Judge:
         action = next((each for each in reasons if each in action_ids() and not self.against(each)), None)
         return None if action is None else self._step(action, reasons[action])
 
-    def settled(self, needed: NextStep) -> bool:
-        """Return whether the action's own plan finds nothing to do where the diagnosis, which reads less, asks for it.
-
-        So it is with a torn transaction that a repair left out: no record names it, and none may.
-        """
-        if needed.action is None or needed.action not in action_ids():
-            return False
-        return {refusal.code for refusal in self.against(needed.action)} == {"not-needed"}
+    def bring_up(self) -> FirstStep | None:
+        """Return what brings all back up."""
+        action = next((action for action in _BRING_UP if not self.against(action)), None)
+        return None if action is None else self._step(action, spec_of(action).summary)
 
     def _judged(self, spec: ActionSpec) -> tuple[Refusal, ...]:
         """Return what stands against an action: the policy first, since a plan may cost more to make."""

@@ -97,12 +97,16 @@ class ScriptedEngine:
         self.launched: list[tuple[Plan, str]] = []
         self.undone: list[str] = []
         self.planned: list[tuple[str, str | None]] = []
+        self.judged: list[str | None] = []  # the tables that it was asked for what is possible
         self.error = ""
         self.hold_after: int | None = None  # a run stands still after so many stages
         self.answer = threading.Event()  # what is possible is answered once this is set
         self.answer.set()
+        self.looks = threading.Event()  # and what comes next once this is set
+        self.looks.set()
         self.first: FirstStep | None = FREEZE  # by the dashboard's report
-        self.then: FirstStep | None = RESTORE  # by what the disk says after an action
+        self.then: FirstStep | None = RESTORE  # by what the disk says
+        self.after: FirstStep | None = THEN  # and says once the plan is done
         self.ended: Rehearsal | None = REHEARSED  # how a rehearsal ends, None while it goes on
         self.rehearsals: list[Plan] = []
         self.running: ScriptedRehearsal | None = None
@@ -112,6 +116,7 @@ class ScriptedEngine:
     def availability(self, table: str | None) -> Sequence[Availability]:
         """Return all actions; those that need the server down are refused while it is alive."""
         first = "stop-server" if self.alive else PLAN.action
+        self.judged.append(table)
         assert self.answer.wait(60)
         if self.error:
             raise WalmedicError(self.error)
@@ -123,6 +128,7 @@ class ScriptedEngine:
     def first_step(self, report: DatabaseReport | None = None) -> FirstStep | None:
         """Return the step that was set; none where nothing is wrong."""
         if report is None:
+            assert self.looks.wait(60)
             return self.then
         return None if report.healthy else self.first
 
@@ -145,7 +151,7 @@ class ScriptedEngine:
         if undoes:
             self.undone.append(undoes)
         elif self.outcome.outcome is Outcome.DONE:
-            self.then = THEN
+            self.then = self.after
         self.launched.append((plan, phrase))
         return ScriptedRun(plan, UNDONE if undoes else self.outcome, self.hold_after)
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from console.recovery.model import FirstStep
 from screens.palette import Palette
 from screens.plan import PlanScreen
 from tests.ui.conftest import MakeApp
@@ -100,3 +101,29 @@ async def test_dashboard_and_palette_name_the_same_next_step(console: MakeApp, e
         await confirmed(pilot, PLAN.confirmation)
         await until(pilot, lambda: "next  start-server" in shown(app))
         assert "it applies the 6,359 rows that wait" in shown(app)
+
+
+@pytest.mark.parametrize("way", ["next", "next at once", "back"])
+async def test_after_an_action_the_palette_stands_on_the_table_of_the_next_step(
+    console: MakeApp, engine: ScriptedEngine, way: str
+) -> None:
+    """Not on the one that was just brought back, to which a start would be recommended while the other one waits."""
+    engine.after = FirstStep("capture-evidence", "market_trades", "nothing of it has been put aside")
+    app = console()
+    async with running(app) as pilot:
+        app.arm()
+        await pressed(pilot, "a", *"resto", "enter")
+        await until(pilot, lambda: PLAN.confirmation in shown(app))
+        if way == "next at once":
+            engine.looks.clear()
+        await confirmed(pilot, PLAN.confirmation)
+        await until(pilot, lambda: "DONE AND VERIFIED" in shown(app), still=False)
+        if way == "next at once":
+            await pilot.press("a")
+            assert "looking what comes" in shown(app)
+            engine.looks.set()
+        else:
+            await until(pilot, lambda: "next  capture-evidence" in shown(app))
+            await pressed(pilot, "a" if way == "next" else "escape")
+        await until(pilot, lambda: isinstance(app.screen, Palette))
+        assert engine.judged == ["market_orderbook", "market_trades"]

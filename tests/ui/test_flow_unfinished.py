@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 from console.probes.sample import JournalLine, JournalSample
-from console.recovery.model import Progress
+from console.recovery.model import FirstStep, Progress
 from screens.dashboard import Dashboard
 from screens.execution import Execution
 from screens.help import Help
 from screens.journal import JournalScreen
+from screens.palette import Palette
 from screens.plan import PlanScreen
 from screens.unfinished import Unfinished
 from tests.ui import captured, samples
@@ -81,6 +82,7 @@ async def test_an_action_that_still_runs_is_watched_again_with_its_stages(
 ) -> None:
     run = ScriptedRun(PLAN, DONE, None)
     engine.attached = ScriptedAttached(run, PLAN, ENTRY)
+    engine.then = FirstStep("capture-evidence", "market_trades", "nothing of it has been put aside")
     app = console()
     async with app.run_test(size=(80, 24)) as pilot:
         app.take(samples.sample("journal", _journal("running")))
@@ -88,6 +90,10 @@ async def test_an_action_that_still_runs_is_watched_again_with_its_stages(
         await until(pilot, lambda: "DONE AND VERIFIED" in shown(app))
         assert "waits" not in shown(app)
         assert "✓ done    put it in place" in shown(app)
+        await until(pilot, lambda: "next  capture-evidence" in shown(app))
+        await pressed(pilot, "a")
+        assert isinstance(app.screen, Palette)
+        assert engine.judged == ["market_trades"]  # no palette was open before that it could go back to
     assert engine.launched == []
 
 

@@ -80,6 +80,10 @@ def _rows(engine: Engine, table: str) -> int:
     return int(Server(engine.settings.questdb).rows(f"SELECT count() AS n FROM {table}")[0]["n"])
 
 
+def _recommended(engine: Engine, table: str | None) -> list[str]:
+    return [each.spec.id for each in engine.availability(table) if each.recommended]
+
+
 _OBSERVING = """
 import sys
 from console.cli import run
@@ -160,8 +164,7 @@ def test_nothing_is_repaired_under_the_live_server(engine: Engine) -> None:
         plan = engine.plan(action, table)
         assert {"server-alive", "no-evidence"} <= {refusal.code for refusal in plan.refused}
         assert engine.run(plan, plan.confirmation).outcome is Outcome.REFUSED
-    first = [a.spec.id for a in engine.availability("market_orderbook") if a.recommended]
-    assert first == ["freeze-writer"]
+    assert _recommended(engine, "market_orderbook") == ["freeze-writer"]
 
 
 def test_the_plan_to_freeze_says_why_the_writer_and_for_how_long(engine: Engine) -> None:
@@ -200,8 +203,12 @@ def test_stopped_captured_and_repaired(engine: Engine) -> None:
     assert {p.state for p in told} >= {"begins", "done"}
     assert all(claim.ok for claim in result.verification)
     _do(engine, "rebuild-sequencer", "market_orderbook")
+    # No start while the other table waits for its repair: not for the one that is whole, nor for the station.
+    assert {table: _recommended(engine, table) for table in ("market_orderbook", "market_trades", None)} == {
+        "market_orderbook": [], "market_trades": ["restore-sequencer"], None: [],
+    }  # fmt: skip
     _do(engine, "restore-sequencer", "market_trades")
-    assert [a.spec.id for a in engine.availability("market_trades") if a.recommended] == ["start-server"]
+    assert _recommended(engine, "market_orderbook") == _recommended(engine, None) == ["start-server"]
 
 
 def test_a_start_that_is_not_proven_is_stopped_again(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
