@@ -31,7 +31,6 @@ from console.settings import Role, Settings
 from console.text import clean_line
 
 T = TypeVar("T")
-_ON_ITS_FEET = 10.0  # seconds up: a crash loop's rounds are shorter
 _BEFORE = 86_400.0  # seconds of service events before the first crash or action
 
 
@@ -128,8 +127,7 @@ def left_to_do(incident: Incident) -> tuple[str, ...]:
             left.append(f"{clean_line(table.table)} is {table.verdict.value}: {action}{table.next_step.reason}")
     units = incident.services.units if incident.services else ()
     for unit in units:
-        # The backend counts a loop for a while after it ended: what stands on its feet needs nothing.
-        if unit.loop and not (unit.state is UnitState.UP and (unit.uptime or 0.0) > _ON_ITS_FEET):
+        if unit.loop:
             left.append(f"{unit.name} {unit.loop}")
         elif unit.state is not UnitState.UP:
             left.append(f"{unit.name} is {unit.state.value}{_how_to_start(unit.role)}")

@@ -9,10 +9,12 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 _CHUNK = 1 << 18  # bytes asked for at once
 _CHUNKS = 256  # 64 MiB: supervisord's log is rotated at 50 MB by default
 _LOOP_WINDOW, _LOOP_COUNT = 120.0, 3  # that many unexpected ends within so many seconds are a loop
+_LOOP_OVER = 30.0  # seconds; a run that lasts so long, and twice as long as any of the loop's, has got out of it
 
 _STARTED = re.compile(r" supervisord started with pid ")
 _SPAWNED = re.compile(r" spawned: '(?P<name>.+)' with pid \d+$")
@@ -57,7 +59,11 @@ class RunHistory:
     @property
     def looping(self) -> bool:
         """Return whether it keeps ending by itself."""
-        return len(self.ends) >= _LOOP_COUNT and time.time() - self.ends[-_LOOP_COUNT] < _LOOP_WINDOW
+        ends, now = self.ends[-_LOOP_COUNT:], time.time()
+        if len(ends) < _LOOP_COUNT or now - ends[0] >= _LOOP_WINDOW:
+            return False
+        longest = max(after - before for before, after in pairwise(ends))
+        return now - ends[-1] < max(_LOOP_OVER, 2 * longest)
 
 
 class SupervisorLog:
