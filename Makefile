@@ -53,7 +53,7 @@ lint: setup-dev ## ruff, mypy strict, import-linter
 	$(BIN)/mypy -n 2
 	$(BIN)/lint-imports
 
-# Three workers on two cores, where it takes some 14 minutes: much of what they do is waiting for a server.
+# Three workers on two cores, where it takes some 12 minutes: much of what they do is waiting for a server.
 test: lint ## everything that a change must pass
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not faults" \
 	  tests/real tests/faults tests/property tests/ui tests/unit $(TEST_ARGS)

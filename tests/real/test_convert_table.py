@@ -334,6 +334,7 @@ def test_killed_at_any_writing_call_it_is_finished_or_taken_back(
         assert fresh.engine.journal.verify() == (), told
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(900)
 def test_killed_in_each_stage_at_any_moment_it_is_finished_or_taken_back(
     built: Built, questdb: ServerBinary, tmp_path: Path

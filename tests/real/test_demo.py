@@ -32,6 +32,7 @@ def test_without_java_and_redis_on_path_the_wheels_serve(tmp_path: Path, monkeyp
     assert not any(process.is_running() for process in started)
 
 
+@pytest.mark.faults
 def test_a_killed_demo_is_cleared_by_the_next_and_a_hangup_leaves_nothing(tmp_path: Path) -> None:
     place = tmp_path / "station"
     command = [sys.executable, "-m", "console", "demo", "--serve", "--scenario", "healthy", "--scale", "10000"]

@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from console.station import processes
 
 
+@pytest.mark.faults  # by keys, tests/real/test_console_tmux.py does the same in every run
 def test_the_whole_recovery_as_text_loses_nothing(tmp_path: Path) -> None:
     place = tmp_path / "station"
     environment = {**os.environ, "PATH": str(tmp_path / "nothing"), "XDG_STATE_HOME": str(tmp_path / "state")}
