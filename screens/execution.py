@@ -36,7 +36,6 @@ class Execution(Watching):
         self._phrase = phrase
         self._undoes = undoes
         self._attached = attached
-        self._goes_on = False  # the next step was asked for before it was known
 
     @classmethod
     def watching(cls, attached: AttachedAction) -> "Execution":
@@ -57,22 +56,20 @@ class Execution(Watching):
 
     def ended(self) -> None:
         """Have everything read again, and ask what comes next."""
-        console = self.console
+        console, palette = self.console, self._palette()
         console.refresh_sources()
+        if palette is not None:
+            palette.follow()
         result = self.view.result if self.view is not None else None
         if self.view is not None and isinstance(result, RunResult) and result.outcome in _ENDED_WELL:
             self.view = replace(self.view, asks=True)
             self.ask("next", lambda: console.engine().first_step())
 
     def on_answer(self, answer: Answer) -> None:
-        """Show what comes next; a palette beneath turns to the table that it is for."""
+        """Show what comes next."""
         if self.view is not None:
             self.view = replace(self.view, next=answer.value, asks=False)
             self._draw()
-            if (palette := self._palette()) is not None:
-                palette.turn_to(self._next_table())
-            if self._goes_on and self.is_current:
-                self.action_next()
 
     def offers(self, name: str) -> bool:
         """Offer the way back where there is one, the next step once this one is over."""
@@ -95,26 +92,19 @@ class Execution(Watching):
             self.app.push_screen(PlanScreen.of_undo(entry))
 
     def action_next(self) -> None:
-        """Go on with the recommended step, on the table that it is for, as soon as it is known."""
+        """Go on with the recommended step."""
         from screens.palette import Palette
 
-        if self.view is None or not self.view.over:
-            return
-        if self.view.asks:
-            self._goes_on = True
-            return
-        if self._palette() is None:
-            self.app.switch_screen(Palette(self._next_table()))
-        else:
-            self.app.pop_screen()
+        if self.view is not None and self.view.over:
+            if self._palette() is None:
+                self.app.switch_screen(Palette())
+            else:
+                self.app.pop_screen()
 
     def _palette(self) -> "Palette | None":
         from screens.palette import Palette
 
         return next((screen for screen in self.app.screen_stack if isinstance(screen, Palette)), None)
-
-    def _next_table(self) -> str | None:
-        return self.view.next.table if self.view is not None and self.view.next is not None else None
 
 
 def _by_whom(entry: Entry) -> str:

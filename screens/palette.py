@@ -18,6 +18,7 @@ from console.widgets.pane import Bar, Content, Framed, Pane, Room
 from screens.frame import Answer, FramedScreen
 from screens.panes import actions, tables
 from screens.plan import PlanScreen
+from screens.port import EnginePort
 
 
 class Palette(FramedScreen):
@@ -35,9 +36,10 @@ class Palette(FramedScreen):
         Binding("pagedown", "move(8)", "Page down", id="page-down", show=False, tooltip="move down by a page"),
     ]
 
-    def __init__(self, table: str | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._table = table
+        self._table: str | None = None
+        self._follows = True  # the table of the next step, until the operator chooses another one
         self._typed = ""
         self._actions: Sequence[Availability] = ()
         self._asking = False
@@ -54,15 +56,13 @@ class Palette(FramedScreen):
         ]
 
     def on_mount(self) -> None:
-        """Begin with the table of the recommended step, else with the one that needs the operator most."""
+        """Begin with the table that needs the operator most."""
         super().on_mount()
-        if self._table is None:
-            step = self.console.first_step
-            self._table = step.table if step is not None and step.table else next(iter(self._tables()), None)
+        self._table = next(iter(self._tables()), None)
 
-    def turn_to(self, table: str | None) -> None:
-        """Turn to the table of the next step, once the screen is on top again; None for a step of the station."""
-        self._table = table or self._table
+    def follow(self) -> None:
+        """Stand on the table of the next step again, once the screen is on top: something was done."""
+        self._follows = True
 
     def on_screen_resume(self) -> None:
         """Ask what is open, at first and after a plan or an action; the cursor goes to what is recommended next."""
@@ -95,7 +95,7 @@ class Palette(FramedScreen):
         names = self._tables()
         if names:
             at = names.index(self._table) if self._table in names else 0
-            self._table = names[(at + steps) % len(names)]
+            self._table, self._follows = names[(at + steps) % len(names)], False
             self._ask()
 
     def action_plan(self) -> None:
@@ -122,10 +122,10 @@ class Palette(FramedScreen):
         return next((action for action in self._actions if action.spec.id == key), None)
 
     def _ask(self) -> None:
-        table, console = self._table, self.console
+        table, follows, console = self._table, self._follows, self.console
         # What was possible before is not offered for what is possible now.
         self._actions, self._asking, self._entered, self._to_recommended = (), True, False, True
-        self.ask("availability", lambda: console.engine().availability(table))
+        self.ask("availability", lambda: _possible(console.engine(), table, follows=follows))
         self._show()
 
     def on_answer(self, answer: Answer) -> None:
@@ -134,7 +134,7 @@ class Palette(FramedScreen):
         if answer.error:
             self.query_one("#detail", Pane).show(answer.error)
         else:
-            self._actions = answer.value
+            self._table, self._actions = answer.value
         self._show()
         if self._entered:
             self._entered = False
@@ -168,6 +168,14 @@ class Palette(FramedScreen):
             name = Span(f" {table.table} ", Role.CURSOR) if here else Span(f" {table.table} ", Role.DIM)
             parts.append(line(name, " ", tables.verdict(table)))
         return line(" ", *parts) if parts else line(" ", Span("the station; no table is known", Role.DIM))
+
+
+def _possible(engine: EnginePort, table: str | None, *, follows: bool) -> tuple[str | None, Sequence[Availability]]:
+    """Return what is possible for `table`, or for the one of the next step, which may be known by nobody else yet."""
+    step = engine.first_step() if follows else None
+    if step is not None and step.table is not None:
+        table = step.table
+    return table, engine.availability(table)
 
 
 def _detail(view: Availability | str | None, room: Room) -> Content:

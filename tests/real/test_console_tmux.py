@@ -97,15 +97,7 @@ def _do(pane: Pane, action: str, phrase: str) -> None:
     pane.until(lambda s: _title(s, "actions") and action in s)
     pane.type(action)
     pane.press("Enter")
-    if phrase not in pane.until(lambda s: _title(s, "plan") and "Type  " in s):
-        # The plan is another table's: back, to the next table, and again.
-        pane.press("Escape")
-        pane.until(lambda s: _title(s, "actions"))
-        pane.press("Right")
-        pane.until(lambda s: action in s)
-        pane.type(action)
-        pane.press("Enter")
-        pane.until(lambda s: f"Type  {phrase}" in s)
+    pane.until(lambda s: f"Type  {phrase}" in s)
     pane.type(phrase)
     pane.press("Enter")
     pane.until(lambda s: "DONE AND VERIFIED" in s, 180)

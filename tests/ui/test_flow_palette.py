@@ -103,27 +103,45 @@ async def test_dashboard_and_palette_name_the_same_next_step(console: MakeApp, e
         assert "it applies the 6,359 rows that wait" in shown(app)
 
 
-@pytest.mark.parametrize("way", ["next", "next at once", "back"])
+@pytest.mark.parametrize("way", ["next", "next at once", "back", "back to the dashboard"])
 async def test_after_an_action_the_palette_stands_on_the_table_of_the_next_step(
     console: MakeApp, engine: ScriptedEngine, way: str
 ) -> None:
-    """Not on the one that was just brought back, to which a start would be recommended while the other one waits."""
+    """Not on the one that was just brought back, nor on the one that was chosen for it, nor where the dashboard is."""
     engine.after = FirstStep("capture-evidence", "market_trades", "nothing of it has been put aside")
     app = console()
     async with running(app) as pilot:
         app.arm()
-        await pressed(pilot, "a", *"resto", "enter")
+        await pressed(pilot, "a", "right", "right", *"resto", "enter")
         await until(pilot, lambda: PLAN.confirmation in shown(app))
         if way == "next at once":
             engine.looks.clear()
         await confirmed(pilot, PLAN.confirmation)
         await until(pilot, lambda: "DONE AND VERIFIED" in shown(app), still=False)
-        if way == "next at once":
-            await pilot.press("a")
-            assert "looking what comes" in shown(app)
-            engine.looks.set()
-        else:
-            await until(pilot, lambda: "next  capture-evidence" in shown(app))
-            await pressed(pilot, "a" if way == "next" else "escape")
-        await until(pilot, lambda: isinstance(app.screen, Palette))
-        assert engine.judged == ["market_orderbook", "market_trades"]
+        engine.judged.clear()
+        match way:
+            case "next at once":
+                await pilot.press("a")
+                await until(pilot, lambda: isinstance(app.screen, Palette), still=False)
+                engine.looks.set()
+            case "next":
+                await until(pilot, lambda: "next  capture-evidence" in shown(app))
+                await pressed(pilot, "a")
+            case "back":
+                await pressed(pilot, "escape")
+            case _:
+                await pressed(pilot, "escape", "escape", "a")
+        await until(pilot, lambda: isinstance(app.screen, Palette) and "recommended now" in shown(app))
+        assert engine.judged[-1] == "market_trades"
+
+
+async def test_a_table_that_was_chosen_stays_chosen_after_a_look_at_a_plan(
+    console: MakeApp, engine: ScriptedEngine
+) -> None:
+    app = console()
+    async with running(app) as pilot:
+        await pressed(pilot, "a")
+        assert engine.judged == ["market_orderbook"]
+        await pressed(pilot, "right", *"resto", "enter", "escape")
+        assert isinstance(app.screen, Palette)
+        assert engine.judged == ["market_orderbook", "market_trades", "market_trades"]
