@@ -11,7 +11,7 @@ from console.diagnosis.model import Code, Finding, Severity
 from console.diagnosis.opening import first_read, past_mapping
 from console.diagnosis.table_facts import Sequencer, TableFacts
 from console.diagnosis.version_findings import version_findings
-from console.questdb.txn_log import HEADER_SIZE, MAX_TXN_OFFSET, RECORD_SIZE, LogState
+from console.questdb.txn_log import HEADER_SIZE, MAX_TXN_OFFSET, RECORD_SIZE, LogState, TxnLog
 from console.text import plural
 
 _MOST_RUNS: Final = 20
@@ -78,18 +78,22 @@ def _header(facts: TableFacts, sequencer: Sequencer) -> Iterator[Finding]:
     if current is not None and current.lag_rows == 0:
         applied = current.seq_txn  # a lag count without rows is a fault of its own
     if header.max_txn < 0 or (applied is not None and header.max_txn < applied):
-        yield _below_applied(file, header.max_txn, applied, crashes=past_mapping(header.max_txn, log.file_size))
+        yield _below_applied(file, header.max_txn, applied, _when_negative(log, header.max_txn))
     yield from _missing_parts(facts, sequencer)
 
 
-def _below_applied(file: str, max_txn: int, applied: int | None, *, crashes: bool) -> Finding:
+def _when_negative(log: TxnLog, max_txn: int) -> str:
+    """Say what the server does where the header counts less than nothing (TableTransactionLogV1 and V2, `open`)."""
+    if log.v2:  # it reads no record then; a write goes to maxTxn % part size, which is below 0 too
+        return "a write puts its record before the mapped part, which crashes the server or spoils what lies there"
+    if past_mapping(max_txn, log.file_size):
+        return "the server reads before the file's beginning when it opens it, which can crash it at every start"
+    return "writes are acknowledged and never applied"
+
+
+def _below_applied(file: str, max_txn: int, applied: int | None, when_negative: str) -> Finding:
     if max_txn < 0:
-        message = f"its header counts {max_txn:,} transactions, which cannot be: "
-        message += (
-            "the server reads before the file's beginning when it opens it, which can crash it at every start"
-            if crashes
-            else "writes are acknowledged and never applied"
-        )
+        message = f"its header counts {max_txn:,} transactions, which cannot be: {when_negative}"
     else:
         message = (
             f"its header counts {plural(max_txn, 'transaction')} and the table has {applied or 0:,} applied: writes "

@@ -67,6 +67,7 @@ class Case:
     versions: tuple[int, ...] = (1, 2)
     pending: bool = True  # False: the server applied all before the damage
     unaltered_only: bool = False
+    written: bool = True  # False: a write may crash the server, or spoil the memory of another table
     late: bool = False  # only altered tables, with a structure change among what waits
     when_altered: Mapping[str, Any] = field(default_factory=dict)
     altered: bool = False
@@ -132,7 +133,9 @@ CASES = (
     Case("header_at_applied", strikes.header(APPLIED), _codes(_UNLOGGED, _PURGE),
          (_UNLOGGED, record_at(APPLIED + 1), APPLIED + 1), reaches=APPLIED, wal_kept=False, writes=False),
     Case("header_negative", strikes.header(-1), _codes(_BELOW, _UNLOGGED), (_BELOW, 4, -1), reaches=APPLIED,
-         arrives=False, wal_kept=True, **_FORGETS),
+         arrives=False, wal_kept=True, versions=(1,), **_FORGETS),
+    Case("header_negative", strikes.header(-1), _codes(_BELOW, _UNLOGGED), (_BELOW, 4, -1), reaches=APPLIED,
+         arrives=False, wal_kept=True, versions=(2,), written=False),
     Case("header_zeroed", strikes.zero_header, _codes(Code.LOG_HEADER_ZEROED, _UNLOGGED, _PURGE),
          (Code.LOG_HEADER_ZEROED, 0, None), versions=(1,), **_LOST, **_FORGETS),
     Case("header_zeroed", strikes.zero_header, _codes(Code.LOG_HEADER_ZEROED, _PURGE),

@@ -112,12 +112,14 @@ def _look(server: PrivateServer, world: World, wanted: Sequence[Case], segments:
         world.wal_tables = {row[0]: dict(zip(names, row, strict=True)) for row in rows.fetchall()}
         for case in wanted:
             world.strange[case.table] = server.query(f"select count() from {case.table} where year(ts) <> 2025")[0][0]
-            row = f"insert into {case.table} (ts, sym, price) values ('2025-01-03', 'new', 1.0)"
-            world.errors[case.table] = _error_of(connection, row)
+            if case.written:
+                row = f"insert into {case.table} (ts, sym, price) values ('2025-01-03', 'new', 1.0)"
+                world.errors[case.table] = _error_of(connection, row)
         after = {case.table: (expected[case.table] or 0) + int(case.arrives and not case.refusal) for case in wanted}
         _await(lambda: _counts(server, world.after_insert, wanted) == after, 15)
         for case in wanted:
-            world.alter_errors[case.table] = _error_of(connection, f"alter table {case.table} add column more int")
+            if case.written:
+                world.alter_errors[case.table] = _error_of(connection, f"alter table {case.table} add column more int")
 
 
 def _await(holds: Any, seconds: float) -> None:
