@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from console.probes.aftermath import Aftermath, aftermath
@@ -22,6 +23,7 @@ from console.recovery.private_server import free_ports
 from console.settings import QuestDBSettings, Role, ServicesSettings, Settings, Unit
 from tests.real.supervisord import Supervisord
 from tests.real.systemd_user import SystemdUser
+from tests.real.waiting import until
 
 _START = 120.0  # seconds for a JVM on a busy machine, to end and to start
 
@@ -104,31 +106,17 @@ class Watcher:
             await asyncio.sleep(0.1)
 
 
-async def until_it_runs_the_server(root: Path, pid: int) -> None:
-    """Wait until the JVM is so far that it has handlers for its signals: it holds the lock of the database."""
-    deadline = time.monotonic() + _START
-    while not any("tables.d" in str(link) for link in open_files(pid)):
-        assert time.monotonic() < deadline, root
-        await asyncio.sleep(0.1)
-
-
-def open_files(pid: int) -> list[Path]:
-    found = []
-    for each in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            found.append(each.readlink())
-        except OSError:
-            continue
-    return found
+async def until_it_listens(pid: int) -> None:
+    """Wait until the server listens: a crash while it makes its own tables can keep it from starting for a while."""
+    await asyncio.to_thread(until, lambda: bool(psutil.Process(pid).net_connections("tcp")), "it listens", _START)
 
 
 @pytest.mark.parametrize("manager", ["under_supervisord", "under_systemd"])
 async def test_the_crash_is_tied_to_the_start_that_followed(manager: str, request: pytest.FixtureRequest) -> None:
     settings: Settings = request.getfixturevalue(manager)
-    root = Path(settings.questdb.db_root)
     watcher = Watcher(settings)
     pid = await watcher.until_up()
-    await until_it_runs_the_server(root, pid)
+    await until_it_listens(pid)
     await watcher.look()
     assert watcher.said == []
     name = settings.services.units[0].name
@@ -146,7 +134,7 @@ async def test_the_crash_is_tied_to_the_start_that_followed(manager: str, reques
         assert (last.up, last.certain) == (True, True)
         assert (watcher.unit.restarts, watcher.unit.result) == (number, "SIGABRT")
         pid = after
-        await until_it_runs_the_server(root, pid)
+        await until_it_listens(pid)
 
 
 async def test_a_kill_without_a_crash_log_is_no_crash(under_supervisord: Settings) -> None:
