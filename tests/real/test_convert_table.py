@@ -32,7 +32,7 @@ from tests.real.generated_tables import SERVER, Batch, build, wait_until_applied
 from tests.real.plain_recipes import plain
 from tests.real.waiting import until
 
-_KILLS = max(2, int(os.environ.get("WALMEDIC_FAULT_KILLS", "10")) // 5)
+_KILLS = int(os.environ.get("WALMEDIC_FAULT_KILLS", "5")) // 5
 Rows = Counter[str]
 
 
@@ -275,6 +275,7 @@ def test_it_is_taken_back_byte_for_byte(built: Built, questdb: ServerBinary, tmp
     assert again.needed
 
 
+@pytest.mark.faults
 def test_it_is_rehearsed_on_a_clone(built: Built, questdb: ServerBinary, tmp_path: Path) -> None:
     fresh = _fresh(built, tmp_path, questdb)
     before = fresh.tree()

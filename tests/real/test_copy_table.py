@@ -216,6 +216,7 @@ def test_one_changed_value_is_found(world: World, tmp_path: Path) -> None:
     assert world.engine.undo(result.entry, undo.confirmation).outcome is Outcome.DONE
 
 
+@pytest.mark.faults
 def test_a_copy_killed_at_any_statement_goes_on_without_doubles(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     seed = random.randrange(1 << 30)
     rng = random.Random(seed)

@@ -17,6 +17,7 @@ from console.station.layout import TRADES, StationError
 from tests.real.waiting import until
 
 
+@pytest.mark.faults
 def test_without_java_and_redis_on_path_the_wheels_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     with station(Scenario.HEALTHY, directory=tmp_path / "station", scale=10_000) as built:

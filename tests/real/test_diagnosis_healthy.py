@@ -26,8 +26,8 @@ from console.recovery.private_server import PrivateServer
 from tests.real.generated_tables import Batch, Recipe, build, wait_until_applied
 from tests.real.sequencer_damage import DAMAGES, READABLE
 
-SEEDS = range(9000, 9000 + int(os.environ.get("WALMEDIC_FAULT_TABLES", "48")))
-"""48 tables in every run; `make faults` has 200, so that what more than a hundred will hold is known exactly."""
+SEEDS = range(9000, 9000 + int(os.environ.get("WALMEDIC_FAULT_TABLES", "36")))
+"""36 tables in every run; `make faults` has 200, so that what more than a hundred will hold is known exactly."""
 WRITERS = 4
 LIVELY = (
     "create table ticks (ts timestamp, sym symbol index, px double, note varchar) timestamp(ts) partition by hour wal",

@@ -291,6 +291,7 @@ def test_killed_in_each_stage_at_any_moment_it_is_finished(shown: Shown) -> None
         assert shown.engine.journal.verify() == (), told
 
 
+@pytest.mark.faults
 def test_a_skip_is_rehearsed_on_a_clone(shown: Shown, questdb: ServerBinary) -> None:
     _suspended_live(shown, "rehearsed", zero=True)
     settings = shown.engine.settings

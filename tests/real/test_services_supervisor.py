@@ -24,6 +24,7 @@ PROGRAMS = """
 command=sleep 1000
 autostart=false
 startsecs=0
+stopwaitsecs=2
 [program:batch-writer]
 command=sh -c 'sleep 1.1; kill -ABRT $$'
 startsecs=1
