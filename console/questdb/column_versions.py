@@ -95,10 +95,9 @@ def read_column_versions(table: Path) -> ColumnVersions:
     for _ in range(_ATTEMPTS):
         if not file.present:
             return ColumnVersions(path, None, none, None, join_problems(file.problem))
-        again = read_small(path, _LIMIT)
-        if again.data[:8] == file.data[:8]:
+        if read_small(path, 8).data == file.data[:8]:
             break
-        file = again
+        file = read_small(path, _LIMIT)
     if not file.data:
         return ColumnVersions(path, None, none, file.stamp, (Problem(ProblemKind.SHORT, "it is empty", path, 0),))
     try:

@@ -160,7 +160,10 @@ class TableRows:
     def _dictionary(self, column: TableColumn) -> Dictionary:
         if column.index not in self._dictionaries:
             dense = [each.index for each in self.metadata.symbols].index(column.index)
-            count = int(self.txn.symbols["count"][dense])
+            counts = self.txn.symbols["count"]
+            if dense >= len(counts):
+                raise DamageError(f"_txn counts {len(counts):,} symbol columns, and column {column.name} is one more")
+            count = int(counts[dense])
             name_txn = self._versions.symbol_name_txn(column.index)
             self._dictionaries[column.index] = read_dictionary(self.table, column.raw_name, count, name_txn)
         return self._dictionaries[column.index]
