@@ -78,7 +78,7 @@ async def test_a_storm_of_sizes(console: MakeApp, settings: Settings, tmp_path: 
         for key in keys:
             await pilot.press(key)
             await settled(pilot)
-        for _ in range(40):
+        for _ in range(30):
             width, height = source.choice([(source.randint(1, 250), source.randint(1, 70)), (80, 24), (200, 50)])
             await pilot.resize_terminal(width, height)
             await pilot.pause()
