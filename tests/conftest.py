@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,6 +48,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             f"{place} has {free >> 20} MiB free; the tests take up to {_ROOM >> 20} MiB, and no repair begins where "
             f"less than {reserve >> 20} MiB stay free: make room, or name a directory on another disk in TMPDIR"
         )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Let each worker remove what it made, gigabytes: the first process would, one after the other, at the end."""
+    if hasattr(session.config, "workerinput") and exitstatus == pytest.ExitCode.OK:
+        shutil.rmtree(session.config.option.basetemp, ignore_errors=True)
 
 
 _UMASK = 0o022
