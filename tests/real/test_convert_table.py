@@ -285,6 +285,7 @@ def test_it_is_rehearsed_on_a_clone(built: Built, questdb: ServerBinary, tmp_pat
     assert fresh.engine.plan("convert-table", "removed").rehearsed
 
 
+@pytest.mark.faults
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be several users")
 def test_root_converts_for_the_owner(built: Built, questdb: ServerBinary) -> None:
     """The server that walmedic starts runs as the owner of the table: it writes no file of root's."""

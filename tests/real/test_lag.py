@@ -182,7 +182,7 @@ def test_the_server_skips_one_more_over_a_lag_so_that_is_refused(world: World, t
     assert lost == _of(BAD - 1) + _of(BAD)
 
 
-@pytest.mark.parametrize("name", ["torn", "last"])
+@pytest.mark.parametrize("name", [pytest.param("torn", marks=pytest.mark.faults), "last"])
 def test_a_repaired_log_brings_the_lag_back(world: World, name: str, tmp_path: Path) -> None:
     root = world.copy(tmp_path)
     engine = _engine(root, tmp_path / "state", world.binary)

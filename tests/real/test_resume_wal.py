@@ -305,6 +305,7 @@ def test_a_skip_is_rehearsed_on_a_clone(shown: Shown, questdb: ServerBinary) -> 
     assert shown.server.query("SELECT count() FROM rehearsed") == [(1,)]
 
 
+@pytest.mark.faults
 def test_torn_rows_are_skipped_alone_once_the_server_applies_one_by_one(shown: Shown, questdb: ServerBinary) -> None:
     plan = shown.engine.plan("resume-wal", "torn")
     assert [refusal.code for refusal in plan.refused] == ["good-behind-bad"]

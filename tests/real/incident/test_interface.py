@@ -20,7 +20,7 @@ from screens.palette import Palette
 from tests.ui.showing import settled, shown
 from tests.ui.test_storms import press_at_random
 
-_KEYS = int(os.environ.get("WALMEDIC_KEYS_AT_RANDOM", "160"))
+_KEYS = int(os.environ.get("WALMEDIC_KEYS_AT_RANDOM", "100"))
 """Keys at random; `make faults` presses 2,000."""
 _OPENED = (Browser, Palette, JournalScreen)
 _QUIET = 1000  # bytes per second

@@ -141,6 +141,7 @@ def test_option_2_rebuild_the_sequencer_from_the_wal(copies: Copies) -> None:
     same_as_documented("option-2-rows", copy.rows("market_orderbook"))
 
 
+@pytest.mark.faults
 def test_option_3_convert_the_table_and_back(copies: Copies) -> None:
     copy = copies.copy("convert")
     plan = copy.walmedic("plan", "convert-table", "market_orderbook", exits=0)
@@ -151,6 +152,7 @@ def test_option_3_convert_the_table_and_back(copies: Copies) -> None:
     same_as_documented("option-3-rows", copy.rows("market_orderbook"))
 
 
+@pytest.mark.faults
 def test_option_4_copy_the_table_beside(copies: Copies) -> None:
     copy = copies.copy("beside")
     with PrivateServer(copy.root, copy.binary, settings=_SWEEPING, http=True) as server:
