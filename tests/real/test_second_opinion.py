@@ -69,6 +69,10 @@ async def test_with_metrics(
     server, settings = make(root, questdb, **WITH)
     try:
         data = await sampled(settings)
+        async with asyncio.timeout(30):
+            while not data.opinion.suspended:  # the server finds it missing about a second after its start
+                await asyncio.sleep(0.1)
+                data = await sampled(settings)
         told = data.opinion
         assert (told.health, told.healthy, told.metrics, told.unhandled_errors) == ("Status: Healthy", True, True, 0)
         assert told.resident is not None
