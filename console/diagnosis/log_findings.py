@@ -78,7 +78,7 @@ def _header(facts: TableFacts, sequencer: Sequencer) -> Iterator[Finding]:
     if current is not None and current.lag_rows == 0:
         applied = current.seq_txn  # a lag count without rows is a fault of its own
     if header.max_txn < 0 or (applied is not None and header.max_txn < applied):
-        yield _below_applied(file, header.max_txn, applied, _when_negative(log, header.max_txn))
+        yield _below_applied(file, log, header.max_txn, applied)
     yield from _missing_parts(facts, sequencer)
 
 
@@ -91,9 +91,9 @@ def _when_negative(log: TxnLog, max_txn: int) -> str:
     return "writes are acknowledged and never applied"
 
 
-def _below_applied(file: str, max_txn: int, applied: int | None, when_negative: str) -> Finding:
+def _below_applied(file: str, log: TxnLog, max_txn: int, applied: int | None) -> Finding:
     if max_txn < 0:
-        message = f"its header counts {max_txn:,} transactions, which cannot be: {when_negative}"
+        message = f"its header counts {max_txn:,} transactions, which cannot be: {_when_negative(log, max_txn)}"
     else:
         message = (
             f"its header counts {plural(max_txn, 'transaction')} and the table has {applied or 0:,} applied: writes "

@@ -32,7 +32,7 @@ from tests.real.generated_tables import SERVER, Batch, build, wait_until_applied
 from tests.real.plain_recipes import plain
 from tests.real.waiting import until
 
-_KILLS = int(os.environ.get("WALMEDIC_FAULT_KILLS", "5")) // 5
+_KILLS = max(1, int(os.environ.get("WALMEDIC_FAULT_KILLS", "5")) // 5)
 Rows = Counter[str]
 
 

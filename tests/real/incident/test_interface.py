@@ -104,6 +104,7 @@ async def test_keys_at_random_start_nothing(incident_station: Station) -> None:
         for screen in _OPENED:
             await app.push_screen(screen())
             await settled(pilot)
+            assert isinstance(app.screen, screen)
             await press_at_random(pilot, source, _KEYS // 4)
         assert app.is_running
         assert shown(app)
