@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from console.diagnosis.crashes import crash_logs_in, examine
+from console.diagnosis.crashes.groups import crash_logs_in, examine
 from tests.unit.crash_text import LOG, Mapped, crash_text, write_log
 
 LOGS = 10_000

@@ -28,8 +28,8 @@ from console.widgets.theme import Colors, Uncolored, choose, make_theme
 from screens.dashboard import Dashboard
 from screens.frame import FramedScreen, KeysGoOn, key_label
 from screens.guidance import Guide, Guided, LeftOver
-from screens.openings import OpensScreens
 from screens.port import EnginePort
+from screens.screen_actions import OpensScreens
 
 if TYPE_CHECKING:  # what is imported before the first paint delays it
     from console.probes.log_tail import LogLine

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from textual.geometry import Size
 from textual.widget import Widget
 
-from console.diagnosis.file_findings import findings_of
+from console.diagnosis.findings.file import findings_of
 from console.diagnosis.model import DatabaseReport, Finding
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.widgets.choice import ChoiceList

@@ -9,10 +9,10 @@ from textual.widget import Widget
 from console.reporting.bundle import Bundle, Written
 from console.widgets.frames import Box
 from console.widgets.pane import Framed, Pane
-from screens.desk import Desk
 from screens.frame import Answer, FramedScreen
 from screens.panes import bundle
 from screens.panes.bundle import BundleView
+from screens.reporting_port import Desk
 
 _LEAST = 6  # lines that the list of files keeps, rule included
 

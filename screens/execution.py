@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 
-from console.recovery.journal import Entry
 from console.recovery.model import Outcome, Plan, RunResult
+from console.recovery.store.journal import Entry
 from screens.frame import Answer
 from screens.panes.run import RunView
 from screens.port import AttachedAction, RunningAction

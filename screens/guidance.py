@@ -16,8 +16,8 @@ from screens.port import AttachedAction, EnginePort
 
 if TYPE_CHECKING:
     from console.diagnosis.model import DatabaseReport
-    from console.recovery.journal import Entry
     from console.recovery.model import FirstStep
+    from console.recovery.store.journal import Entry
 
 _LOG = logging.getLogger(__name__)
 _UNITS_AGAIN = 15.0  # seconds: in a crash loop a unit is up and down all the time, and an answer reads disk and queue

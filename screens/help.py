@@ -74,7 +74,7 @@ def keys_of(bindings: Sequence[Binding]) -> tuple[tuple[str, str], ...]:
 
 
 def _specs() -> Sequence[ActionSpec]:
-    from console.recovery.registry import action_ids, spec_of
+    from console.recovery.gate.registry import action_ids, spec_of
 
     return [spec_of(action) for action in action_ids()]
 

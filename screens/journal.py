@@ -7,8 +7,8 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.widget import Widget
 
-from console.recovery.journal import Entry
 from console.recovery.model import Plan
+from console.recovery.store.journal import Entry
 from console.widgets import glyphs
 from console.widgets.choice import ChoiceList
 from console.widgets.frames import Box

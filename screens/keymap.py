@@ -89,7 +89,7 @@ def checked(keys: Mapping[str, str], where: str) -> dict[str, str]:
 
 
 def _dangerous() -> frozenset[str]:
-    from console.recovery.registry import action_ids
+    from console.recovery.gate.registry import action_ids
 
     return frozenset(action_ids())
 

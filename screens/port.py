@@ -12,9 +12,9 @@ from console.widgets.line import Line
 if TYPE_CHECKING:  # what is imported before the first paint delays it
     from console.diagnosis.model import DatabaseReport
     from console.probes.log_tail import LogLine
-    from console.recovery.journal import Entry
     from console.recovery.model import Availability, FirstStep, Plan, Progress, RunResult
     from console.recovery.rehearsal.model import Rehearsal
+    from console.recovery.store.journal import Entry
 
 
 class RunningAction(Protocol):

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from console.diagnosis.model import DatabaseReport
 from console.recovery.engine import Engine
-from console.recovery.execution import read_entry_plan
-from console.recovery.journal import Entry
-from console.recovery.launch import Attached, RunningAction, attach, launch
 from console.recovery.model import Availability, FirstStep, Plan
+from console.recovery.process.launch import Attached, RunningAction, attach, launch
 from console.recovery.rehearsal.launching import RunningRehearsal, launch_rehearsal, rehearsal_of
+from console.recovery.store.entries import read_entry_plan
+from console.recovery.store.journal import Entry
 from console.settings import Settings
 
 

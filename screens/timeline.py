@@ -9,10 +9,10 @@ from textual.widget import Widget
 from console.reporting.incident import Incident
 from console.widgets.frames import Box
 from console.widgets.pane import Framed, Pane
-from screens.desk import Desk
 from screens.frame import Answer, FramedScreen
 from screens.panes import timeline
 from screens.panes.timeline import IncidentView
+from screens.reporting_port import Desk
 
 _LEAST = 8  # lines that the timeline keeps, rule included
 _ROOMY = 30  # lines from which on what is left to do is said in full

@@ -7,7 +7,7 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.widget import Widget
 
-from console.recovery.journal import Entry
+from console.recovery.store.journal import Entry
 from console.widgets.frames import Box
 from console.widgets.pane import Framed, Pane
 from screens.frame import Answer, FramedScreen

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
-from console.recovery.policy import free_space
+from console.recovery.store.places import free_space
 
 # How long an example takes says how busy the machine is; what fails is printed so that it can be repeated.
 settings.register_profile("walmedic", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)

@@ -12,9 +12,9 @@ from console.commands.options import Invocation, station_options
 from console.diagnosis.database import diagnose
 from console.diagnosis.deep import sweep
 from console.diagnosis.model import DatabaseReport, Finding, Severity, TableReport, Verdict
-from console.diagnosis.server_facts import ServerFacts, read_server_facts
-from console.diagnosis.server_lock import server_lives
-from console.diagnosis.server_sql import NoAnswer, server_of
+from console.diagnosis.server.facts import ServerFacts, read_server_facts
+from console.diagnosis.server.lock import server_lives
+from console.diagnosis.server.sql import NoAnswer, server_of
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
 from console.text import clean_line, plural

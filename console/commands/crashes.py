@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from console.commands.options import Invocation, station_options
-from console.diagnosis.crashes import CrashGroup, CrashReport, crash_logs_in, examine
+from console.diagnosis.crashes.groups import CrashGroup, CrashReport, crash_logs_in, examine
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
 from console.text import plural

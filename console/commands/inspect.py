@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from console.commands.options import Invocation, station_options
-from console.diagnosis.file_findings import findings_of
+from console.diagnosis.findings.file import findings_of
 from console.diagnosis.inspection import Field, FileDescription, Inspector, RecordView
 from console.errors import WalmedicError
 from console.text import clean_line, plural

@@ -12,9 +12,9 @@ from console.commands.salvage_options import salvage_options
 from console.errors import WalmedicError
 from console.recovery import plans
 from console.recovery.engine import Engine, PlanChangedError, WrongPhraseError
-from console.recovery.journal import Entry, Journal
 from console.recovery.model import ExitCode, Outcome, Plan, Progress, RunResult
-from console.recovery.state import StateDir
+from console.recovery.store.journal import Entry, Journal
+from console.recovery.store.state import StateDir
 
 _EXITS = {
     Outcome.NOT_NEEDED: ExitCode.OK,

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from console.recovery.journal import Entry
 from console.recovery.model import Claim, Outcome, Plan, Progress, RunResult
+from console.recovery.store.journal import Entry
 from console.text import clean, clean_line
 
 _OUTCOMES = {

@@ -3,12 +3,12 @@
 import time
 from collections.abc import Mapping, Sequence
 
+from console.diagnosis.findings.server import server_findings
+from console.diagnosis.findings.views import view_findings
 from console.diagnosis.model import Code, DatabaseReport, Finding, NextStep, Severity, TableReport
-from console.diagnosis.server_facts import ServerFacts
-from console.diagnosis.server_findings import server_findings
+from console.diagnosis.server.facts import ServerFacts
 from console.diagnosis.table import TableDiagnosis, examine_table
 from console.diagnosis.verdict import verdict_of
-from console.diagnosis.view_findings import view_findings
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.table_txn import read_table_txn
 

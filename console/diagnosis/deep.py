@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from console.diagnosis.model import Code, Finding, Severity
-from console.diagnosis.server_sql import NoAnswer, ServerSql
+from console.diagnosis.server.sql import NoAnswer, ServerSql
 from console.questdb.layout import TableDirectory
 from console.text import clean_line, plural
 

@@ -15,7 +15,7 @@ from typing import Final
 from console.diagnosis.database import assemble, database_findings, uses_wal
 from console.diagnosis.memory import TableMemory
 from console.diagnosis.model import DatabaseReport
-from console.diagnosis.server_facts import ServerFacts
+from console.diagnosis.server.facts import ServerFacts
 from console.diagnosis.table import TableDiagnosis, examine_table
 from console.questdb.layout import DatabaseRoot, TableDirectory
 

@@ -4,18 +4,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from console.diagnosis.half_conversion import half_done_findings
-from console.diagnosis.log_findings import log_findings
+from console.diagnosis.findings.conversion import half_done_findings
+from console.diagnosis.findings.log import log_findings
+from console.diagnosis.findings.sequencer import backup_findings, best_backup, loadable, sequencer_findings
+from console.diagnosis.findings.txn import set_back, txn_findings
+from console.diagnosis.findings.wal import conversion_findings, purge_findings, wal_findings
 from console.diagnosis.log_scan import LogScan
 from console.diagnosis.memory import TableMemory
 from console.diagnosis.model import Code, Finding, Severity, TableReport, WaitingSegment
-from console.diagnosis.opening import can_crash
 from console.diagnosis.purge_clock import PurgeClock, purge_clock
-from console.diagnosis.sequencer_findings import backup_findings, best_backup, loadable, sequencer_findings
-from console.diagnosis.server_lock import server_lives
+from console.diagnosis.read_on_open import can_crash
+from console.diagnosis.server.lock import server_lives
 from console.diagnosis.table_facts import Sequencer, TableFacts, read_facts
-from console.diagnosis.txn_findings import set_back, txn_findings
 from console.diagnosis.unapplied import Unapplied, decide
+from console.diagnosis.unapplied_data import Wholeness, check_waiting_data, torn_findings, waiting_segments
 from console.diagnosis.verdict import (
     Situation,
     blocked_steps,
@@ -24,8 +26,6 @@ from console.diagnosis.verdict import (
     next_step,
     verdict_of,
 )
-from console.diagnosis.waiting import Wholeness, check_waiting_data, torn_findings, waiting_segments
-from console.diagnosis.wal_findings import conversion_findings, purge_findings, wal_findings
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem
 from console.questdb.registry import TableKind

@@ -20,9 +20,9 @@ from console.probes.sample import Probe, Sample, Status, UnitState
 from console.probes.scheduler import read_once
 from console.probes.services import ServicesProbe
 from console.questdb.layout import DatabaseRoot
-from console.recovery.locks import holders_of
-from console.recovery.policy import free_space
-from console.recovery.rehearsal.binary import running as running_server
+from console.recovery.server.binary import running as running_server
+from console.recovery.store.locks import holders_of
+from console.recovery.store.places import free_space
 from console.settings import Settings, is_secret
 from console.text import clean_line, plural
 

@@ -11,7 +11,7 @@ from console.probes.pgwire import PgWire
 from console.probes.sample import SecondOpinion, ServerSample, Status
 from console.probes.scheduler import read_once
 from console.probes.server import ServerProbe
-from console.recovery.server_sql import Server
+from console.recovery.server.sql import Server
 from console.settings import Settings
 
 KNOWN_VERSION = "9.1."  # of QuestDB: what formats and repairs were measured on

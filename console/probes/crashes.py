@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from console.diagnosis.crashes import CrashGroup, CrashReport, CrashWatch, crash_logs_in
+from console.diagnosis.crashes.groups import CrashGroup, CrashReport, CrashWatch, crash_logs_in
 from console.errors import WalmedicError
 from console.probes.sample import CrashCause, CrashesSample, Sample, Status
 from console.probes.worker import Worker

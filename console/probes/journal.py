@@ -10,8 +10,8 @@ import psutil
 from console.errors import WalmedicError
 from console.probes.sample import JournalLine, JournalSample, Sample, Status
 from console.probes.worker import Worker
-from console.recovery.journal import Entry, Journal
-from console.recovery.state import StateDir
+from console.recovery.store.journal import Entry, Journal
+from console.recovery.store.state import StateDir
 from console.settings import Settings
 from console.text import clean_line
 

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from console.diagnosis.server_facts import ServerFacts, ServerTableFacts, served_root
+from console.diagnosis.server.facts import ServerFacts, ServerTableFacts, served_root
 from console.errors import WalmedicError
 from console.probes.pgwire import PgWire, ServerUnreachable, UserRefused
 from console.probes.rates import Slope

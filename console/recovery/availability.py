@@ -8,12 +8,12 @@ from console.diagnosis.model import DatabaseReport, NextStep
 from console.diagnosis.verdict import EVIDENCE_FIRST
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
-from console.recovery.execution import read_entry_plan
-from console.recovery.journal import Entry
+from console.recovery.gate.policy import Policy
+from console.recovery.gate.registry import PlanContext, action_ids, action_module, spec_of
 from console.recovery.model import ActionSpec, Availability, FirstStep, Refusal
-from console.recovery.policy import Door, unfinished_entries
-from console.recovery.registry import PlanContext, action_ids, action_module, spec_of
-from console.recovery.undoing import finish_refusals
+from console.recovery.store.entries import read_entry_plan
+from console.recovery.store.journal import Entry
+from console.recovery.undo.undoing import finish_refusals
 
 _BEFORE_ALL = "freeze-writer"
 _BRING_UP = ("start-server", "thaw-writer")
@@ -45,7 +45,7 @@ def first_step(context: PlanContext, report: DatabaseReport) -> FirstStep | None
 
 
 def _cut_off(context: PlanContext) -> FirstStep | None:
-    entry = next((entry for entry in unfinished_entries(context) if entry.action in action_ids()), None)
+    entry = next((entry for entry in context.unfinished() if entry.action in action_ids()), None)
     if entry is None:
         return None
     return FirstStep(entry.action, entry.table, f"entry {entry.id} was cut off: finish it or take it back")
@@ -108,7 +108,7 @@ class _Judge:
         if spec.needs_table and table is None:
             return (Refusal("no-table", "it works on one table", "choose a table first"),)
         own = self._own(spec)
-        refusals = Door(context, spec, table, lock_held=False).refusals(None) if own is None else ()
+        refusals = Policy(context, spec, table, lock_held=False).refusals(None) if own is None else ()
         if refusals:
             return refusals
         try:
@@ -124,7 +124,7 @@ class _Judge:
     def _own(self, spec: ActionSpec) -> Entry | None:
         """Return the entry of this very action and target that was cut off: running it again finishes it."""
         name = self.table.name if self.table is not None and spec.needs_table else None
-        found = unfinished_entries(self.context)
+        found = self.context.unfinished()
         return next((entry for entry in found if (entry.action, entry.table) == (spec.id, name)), None)
 
     def _step(self, action: str, reason: str) -> FirstStep:

@@ -12,21 +12,24 @@ from console.diagnosis.database import diagnose
 from console.diagnosis.model import DatabaseReport
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot, TableDirectory
-from console.recovery import evidence_undo, undoing
 from console.recovery.availability import availability, first_step
-from console.recovery.diagnosing import DiskReports
-from console.recovery.evidence_index import EvidenceIndex, table_stamp
-from console.recovery.execution import Ended, OnProgress, carry_out, read_entry_plan, write_entry
-from console.recovery.files import Tree
-from console.recovery.journal import Entry, Journal, new_entry_id
-from console.recovery.locks import RunLocks, ServerLock, StationLock, server_is_down
+from console.recovery.evidence.index import EvidenceIndex, table_stamp
+from console.recovery.execution import Ended, OnProgress, carry_out
+from console.recovery.gate.policy import Policy
+from console.recovery.gate.registry import PlanContext, action_ids, action_module, spec_of
+from console.recovery.gate.rehearsed import Records
+from console.recovery.gate.reports import DiskReports
 from console.recovery.model import ActionSpec, Availability, Danger, FirstStep, Outcome, Plan, Refusal, RunResult
-from console.recovery.policy import Door, root_key, unfinished_entries
-from console.recovery.registry import PlanContext, action_ids, action_module, spec_of
-from console.recovery.rehearsal.records import Records
-from console.recovery.restoring import promise_of
-from console.recovery.state import StateDir
-from console.recovery.steps import RunContext
+from console.recovery.plans import with_refusals
+from console.recovery.steps.steps import RunContext
+from console.recovery.store.entries import read_entry_plan, write_entry
+from console.recovery.store.journal import Entry, Journal, new_entry_id
+from console.recovery.store.locks import RunLocks, ServerLock, StationLock, server_is_down
+from console.recovery.store.places import root_key
+from console.recovery.store.state import StateDir
+from console.recovery.tree.tree import Tree
+from console.recovery.undo import by_evidence, undoing
+from console.recovery.undo.restoring import promise_of
 from console.services.control import ServiceControl, control_for
 from console.settings import Settings
 from console.text import clean_line
@@ -102,7 +105,7 @@ class Engine:
 
     def unfinished(self) -> tuple[Entry, ...]:
         """Return the entries of this database that were cut off: an intent without an outcome."""
-        return unfinished_entries(self._context())
+        return self.journal.unfinished(self._root)
 
     def busy(self) -> str:
         """Return who works on this database right now, empty where nobody does."""
@@ -170,11 +173,11 @@ class Engine:
                 return _refused(again.refused)
             if again.plan_id != plan.plan_id:
                 raise PlanChangedError(again)
-            if evidence_undo.goes_by_evidence(again):
-                name = evidence_undo.begin_restoring(context, found, again, phrase)
+            if by_evidence.goes_by_evidence(again):
+                name = by_evidence.begin_restoring(context, found, again, phrase)
                 with Tree(self.database.db) as tree:
                     run = self._run_context(again, name, self.state.entry(name), tree, server_lock)
-                    return evidence_undo.restore(context, run, on_progress)
+                    return by_evidence.restore(context, run, on_progress)
             with Tree(self.database.db) as tree:
                 undone = read_entry_plan(self.state, found.id)
                 run = self._run_context(undone, found.id, self.state.entry(found.id), tree, server_lock)
@@ -251,9 +254,9 @@ class Engine:
         plan = replace(plan, rehearsed=Records(self.state, self._root).passed(plan) is not None)
         if self.settings.bare and module.SPEC.offline and not module.SPEC.proves:
             plan = replace(plan, left_out=(*plan.left_out, _NO_SERVER))
-        door = Door(context, module.SPEC, found, lock_held=lock_held)
-        plan = undoing.with_refusals(plan, door.refusals(plan))
-        return replace(plan, warnings=(*plan.warnings, *door.notes))
+        policy = Policy(context, module.SPEC, found, lock_held=lock_held)
+        plan = with_refusals(plan, policy.refusals(plan))
+        return replace(plan, warnings=(*plan.warnings, *policy.notes))
 
     def _table(self, name: str | None) -> TableDirectory | None:
         return None if name is None else self.database.table(name)

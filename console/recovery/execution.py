@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from console.errors import WalmedicError
-from console.recovery import plans
-from console.recovery.journal import Entry, Journal, JournalError
-from console.recovery.model import Claim, Outcome, Plan, Progress, Stage
-from console.recovery.registry import action_module
-from console.recovery.state import StateDir, sync_directory, write_private
-from console.recovery.steps import RunContext, step_named
+from console.recovery.gate.registry import action_module
+from console.recovery.model import Claim, Outcome, Progress, Stage, sentence
+from console.recovery.steps.steps import RunContext, step_named
+from console.recovery.store.journal import Entry, Journal, JournalError
 from console.text import clean_line, plural
 
 OnProgress = Callable[[Progress], None]
@@ -54,35 +52,6 @@ class ProgressLog:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def write_entry(state: StateDir, entry: str, plan: Plan) -> Path:
-    """Write the plan and its attachments into the entry's folder, durably, before the intent is journalled."""
-    folder = state.made(state.entry(entry))
-    try:
-        if plan.attachments:
-            attachments = state.made(folder / "attachments")
-            for name, content in plan.attachments.items():
-                write_private(attachments / name, content)
-            sync_directory(attachments)
-        write_private(folder / "plan.json", json.dumps(plans.to_json(plan), ensure_ascii=False).encode())
-        sync_directory(folder.parent)
-    except OSError as error:
-        raise WalmedicError(
-            f"{folder} cannot be written ({error.strerror}); nothing was changed, name another --state-dir"
-        ) from error
-    return folder
-
-
-def read_entry_plan(state: StateDir, entry: str) -> Plan:
-    """Return the plan of an entry. Raises WalmedicError where its folder does not hold one."""
-    path = state.entry(entry) / "plan.json"
-    try:
-        return plans.from_json(json.loads(path.read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WalmedicError(
-            f"{path} does not hold the plan of entry {entry}: it cannot be finished or undone"
-        ) from error
 
 
 class Executor:
@@ -169,14 +138,6 @@ def carry_out(journal: Journal, run: RunContext, done: frozenset[str], on_progre
         message = f"{problem}; taking it back failed too: {sentence(error)}"
         return Ended(Outcome.FAILED, message, claims)
     return Ended(Outcome.ROLLED_BACK, problem, claims)
-
-
-def sentence(error: Exception) -> str:
-    """Return an error as one clear sentence for the operator and the journal."""
-    if isinstance(error, OSError) and not isinstance(error, WalmedicError):
-        where = clean_line(str(error.filename or "a file"))
-        return f"{where}: {(error.strerror or str(error)).lower()}"
-    return clean_line(str(error))
 
 
 def outcome_of(entry: Entry) -> Outcome | None:

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from console.errors import WalmedicError
+from console.text import clean_line
+
 
 class Danger(enum.StrEnum):
     """What an action touches: `SAFE` no data, `SERVICE` running services, `DATA` a table's files or rows."""
@@ -221,3 +224,11 @@ class RunResult:
     message: str
     verification: tuple[Claim, ...] = ()
     next_step: str = ""
+
+
+def sentence(error: Exception) -> str:
+    """Return an error as one clear sentence for the operator and the journal."""
+    if isinstance(error, OSError) and not isinstance(error, WalmedicError):
+        where = clean_line(str(error.filename or "a file"))
+        return f"{where}: {(error.strerror or str(error)).lower()}"
+    return clean_line(str(error))

@@ -1,11 +1,12 @@
 """Making plans: their identity, their confirmation phrase, their JSON, there and back."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from console.questdb.layout import TableDirectory
+from console.recovery.digests import digest_of
 from console.recovery.model import (
     ActionSpec,
     Change,
@@ -18,16 +19,6 @@ from console.recovery.model import (
     Stage,
 )
 from console.text import clean, clean_line
-
-
-def canonical(value: Any) -> bytes:
-    """Return `value` as JSON bytes that are the same for equal values: sorted keys, no spaces, ASCII."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
-
-
-def digest_of(*values: Any) -> str:
-    """Return a hex SHA-256 over JSON values."""
-    return hashlib.sha256(canonical(list(values))).hexdigest()
 
 
 def mark_of(facts: Sequence[Fact]) -> str:
@@ -199,3 +190,9 @@ def from_json(document: Mapping[str, Any]) -> Plan:
         directory=document["directory"],
         disk_needed=document["disk_needed"],
     )
+
+
+def with_refusals(plan: Plan, refusals: tuple[Refusal, ...]) -> Plan:
+    """Return `plan` with more refusals, each code and reason once."""
+    known = {(r.code, r.reason) for r in plan.refused}
+    return replace(plan, refused=(*plan.refused, *(r for r in refusals if (r.code, r.reason) not in known)))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from console.recovery.model import RowsLost
-from console.reporting.deeds import Deed, rows_proven
+from console.reporting.history import Deed, rows_proven
 from console.reporting.incident import Incident
 from console.text import clean_line
 

@@ -17,7 +17,7 @@ from typing import Any
 from console import __version__
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
-from console.recovery.state import StateDir
+from console.recovery.store.state import StateDir
 from console.reporting.incident import read_incident
 from console.reporting.output import DiskFullError, checked_place, write_new
 from console.reporting.parts import Collector, Missing, Part

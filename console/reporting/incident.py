@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from console.diagnosis.crashes import CrashReport, crash_logs_in, examine
+from console.diagnosis.crashes.groups import CrashReport, crash_logs_in, examine
 from console.diagnosis.database import diagnose
 from console.diagnosis.model import DatabaseReport, Verdict
-from console.diagnosis.server_facts import ServerFacts, read_server_facts
-from console.diagnosis.server_lock import server_lives
+from console.diagnosis.server.facts import ServerFacts, read_server_facts
+from console.diagnosis.server.lock import server_lives
 from console.errors import WalmedicError
 from console.probes.backlog import BacklogProbe
 from console.probes.sample import BacklogSample, Probe, Sample, ServerSample, ServicesSample, UnitState
@@ -20,11 +20,11 @@ from console.probes.server import ServerProbe
 from console.probes.services import ServicesProbe
 from console.questdb.layout import DatabaseRoot
 from console.recovery.engine import Engine
-from console.recovery.journal import Journal
 from console.recovery.model import FirstStep, Outcome
-from console.recovery.state import StateDir
-from console.reporting.deeds import RUNNING, Deed, deeds_of
+from console.recovery.store.journal import Journal
+from console.recovery.store.state import StateDir
 from console.reporting.events import Event
+from console.reporting.history import RUNNING, Deed, deeds_of
 from console.reporting.service_logs import ServiceLogs, service_logs
 from console.reporting.timeline import timeline
 from console.settings import Role, Settings

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
-from console.recovery.state import sync_directory
+from console.recovery.store.state import sync_directory
 from console.text import clean_line, plural
 
 

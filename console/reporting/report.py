@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from console import __version__
-from console.diagnosis.crashes import CrashGroup
+from console.diagnosis.crashes.groups import CrashGroup
 from console.diagnosis.model import Severity, TableReport, Verdict
 from console.recovery.model import Outcome
 from console.redaction import Redactor
 from console.reporting.accounts import accounts
-from console.reporting.deeds import Deed
+from console.reporting.history import Deed
 from console.reporting.incident import Incident, advice, left_to_do
 from console.reporting.markdown import code, moment, plain, span, table
 from console.text import clean_line, plural

@@ -6,11 +6,11 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from console.diagnosis.crashes import CrashReport
+from console.diagnosis.crashes.groups import CrashReport
 from console.diagnosis.model import Code, DatabaseReport, Severity
 from console.questdb.layout import SEQUENCER, DatabaseRoot, TableDirectory
-from console.reporting.deeds import Deed, events_of
 from console.reporting.events import Event, Kind, folded
+from console.reporting.history import Deed, events_of
 from console.text import clean_line
 
 _STAMP = re.compile(r"(20\d\d)[-_]?([01]\d)[-_]?([0-3]\d)[-_T.]?([0-2]\d)[-_:]?([0-5]\d)[-_:]?([0-5]\d)")

@@ -13,8 +13,8 @@ import psycopg
 import redis
 
 from console import settings
-from console.recovery.jvm import ServerBinary
-from console.recovery.private_server import PrivateServer
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
 from console.settings import Settings
 from console.station import answers, downloads, incident, sequencer, tables
 from console.station.configuration import write_server_conf, write_settings, write_supervisor_conf

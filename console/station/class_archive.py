@@ -8,8 +8,8 @@ from pathlib import Path
 
 import psycopg
 
-from console.recovery.jvm import ServerBinary, archive_command, class_archive, java_environment
-from console.recovery.private_server import PrivateServer, ServerError
+from console.recovery.server.jvm import ServerBinary, archive_command, class_archive, java_environment
+from console.recovery.server.private_server import PrivateServer, ServerError
 
 _EXERCISE = (
     "CREATE TABLE t (ts TIMESTAMP, s SYMBOL, v DOUBLE, n VARCHAR) TIMESTAMP(ts) PARTITION BY DAY WAL",

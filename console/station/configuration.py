@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from console.recovery.jvm import ServerBinary, server_command, server_conf
+from console.recovery.server.jvm import ServerBinary, server_command, server_conf
 from console.station.layout import STATION, STREAMS, UNITS, Layout
 
 # Every process of a station carries its directory in this variable: that is how leftovers are told from anything else.

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from console import paths
 from console.errors import WalmedicError
-from console.recovery.jvm import LEAST_JAVA, ServerBinary, java_version
+from console.recovery.server.jvm import LEAST_JAVA, ServerBinary, java_version
 from console.station.class_archive import make_class_archive
 
 Say = Callable[[str], None]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from console import paths
 from console.errors import WalmedicError
-from console.recovery.private_server import free_ports
+from console.recovery.server.private_server import free_ports
 from console.settings import Role, Stream, Unit
 
 STATION = "demo"

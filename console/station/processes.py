@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from console.recovery.jvm import java_environment
+from console.recovery.server.jvm import java_environment
 from console.services.model import ServiceError, UnitState
 from console.services.supervisor import SupervisorControl
 from console.station.configuration import MARK

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 import psycopg
 import redis
 
-from console.diagnosis.crashes import crash_logs_in, examine
+from console.diagnosis.crashes.groups import crash_logs_in, examine
 from console.diagnosis.model import Verdict
-from console.recovery.diagnosing import DiskReports
 from console.recovery.engine import Engine
+from console.recovery.gate.reports import DiskReports
 from console.recovery.model import Claim, Outcome, Plan, Progress
 from console.recovery.rehearsal.model import RehearsalOutcome
 from console.recovery.rehearsal.rehearsing import rehearse

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from questdb import QuestDBError, Sender, TimestampNanos
 
-from console.recovery.private_server import PrivateServer
+from console.recovery.server.private_server import PrivateServer
 from console.station.downloads import Say
 from console.station.layout import ORDERBOOK, TABLE_IDS, TRADES, StationError
 from console.station.market import LISTED_LATE, SYMBOLS, Market, Quote

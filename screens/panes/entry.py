@@ -3,8 +3,8 @@
 import datetime
 from dataclasses import dataclass
 
-from console.recovery.journal import Entry
 from console.recovery.model import Claim, Plan
+from console.recovery.store.journal import Entry
 from console.text import clean_line
 from console.widgets import figures, glyphs
 from console.widgets.line import BLANK, Line, Role, Span, hanging, left, line, right, spread, wrap

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Final
 
-from console.recovery.jvm import ServerBinary
-from console.recovery.private_server import PrivateServer
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
 from console.station import downloads
 
 ARCHIVE: Final = Path(__file__).with_name("questdb-9.1.0.tar.xz")

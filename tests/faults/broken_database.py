@@ -11,9 +11,9 @@ from pathlib import Path
 
 from console.questdb.layout import DatabaseRoot
 from console.recovery.engine import Engine
-from console.recovery.jvm import ServerBinary
 from console.recovery.model import Outcome
-from console.recovery.private_server import PrivateServer
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
 from console.settings import QuestDBSettings, Settings
 
 ACTIONS = {

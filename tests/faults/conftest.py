@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from console.recovery.engine import Engine
-from console.recovery.jvm import ServerBinary
+from console.recovery.server.jvm import ServerBinary
 from console.station import downloads
 from tests.faults.broken_database import build, captured
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from console.recovery.execution import OnProgress
-from console.recovery.journal import Journal
 from console.recovery.model import Progress
+from console.recovery.store.journal import Journal
 
 KILLS = int(os.environ.get("WALMEDIC_FAULT_KILLS", "10"))
 """So many kills of each action: of those at the stages' boundaries all, and every other call if there are so few."""

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from console.errors import WalmedicError
-from console.recovery import evidence, execution
-from console.recovery.copying import CopyError, copy_out
+from console.recovery import execution
 from console.recovery.engine import Engine
-from console.recovery.evidence import verify_capture
-from console.recovery.evidence_selection import select, touched_partitions
+from console.recovery.evidence import capture as evidence
+from console.recovery.evidence.capture import verify_capture
+from console.recovery.evidence.selection import select, touched_partitions
 from console.recovery.model import Outcome, Progress
+from console.recovery.store.copying import CopyError, copy_out
 from tests.faults.broken_database import ACTIONS, captured, settings_of, take_back, tree_of
 from tests.faults.interposed import Kills, killed_in_child
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from console.recovery.engine import Engine
-from console.recovery.jvm import ServerBinary, server_command, server_conf
-from console.recovery.locks import server_is_down
 from console.recovery.model import Outcome
-from console.recovery.private_server import free_ports
-from console.recovery.server_sql import Server
+from console.recovery.server.jvm import ServerBinary, server_command, server_conf
+from console.recovery.server.private_server import free_ports
+from console.recovery.server.sql import Server
+from console.recovery.store.locks import server_is_down
 from console.services.model import UnitState
 from console.services.supervisor import SupervisorControl
 from console.settings import QuestDBSettings, Role, ServicesSettings, Settings, Unit

@@ -14,9 +14,9 @@ from click.testing import CliRunner
 
 from console.cli import run as command_line
 from console.questdb.layout import DatabaseRoot
-from console.recovery import policy
 from console.recovery.engine import Engine
-from console.recovery.start_checks import start_refusals
+from console.recovery.gate import policy
+from console.recovery.gate.start_checks import start_refusals
 from tests.faults.broken_database import settings_of, tree_of
 
 

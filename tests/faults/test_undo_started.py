@@ -12,9 +12,9 @@ import pytest
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
 from console.recovery.engine import Engine, PlanChangedError, WrongPhraseError
-from console.recovery.jvm import ServerBinary
 from console.recovery.model import Outcome
-from console.recovery.private_server import PrivateServer
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
 from tests.faults.broken_database import ACTIONS, ROWS, captured, tree_of, wait_until_rows
 from tests.faults.interposed import KILLS, count, failing, interposed, killed_in_child
 

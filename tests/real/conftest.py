@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from console.recovery.jvm import ServerBinary
+from console.recovery.server.jvm import ServerBinary
 from console.station import downloads
 from console.station.build import Scenario, Station, station
 

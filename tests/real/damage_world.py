@@ -11,8 +11,8 @@ import psycopg
 from console.diagnosis.database import diagnose, diagnose_table
 from console.diagnosis.model import TableReport
 from console.questdb.layout import DatabaseRoot
-from console.recovery.jvm import ServerBinary
-from console.recovery.private_server import PrivateServer
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
 from tests.real.damage_matrix import Case, cases
 from tests.real.damage_strikes import APPLIED, CHANGE, LAST, LATE, PART, ROWS, lag_overflow, waiting_segment
 from tests.real.generated_tables import wait_until_applied

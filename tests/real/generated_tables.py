@@ -16,8 +16,8 @@ from typing import Any
 
 import psycopg
 
-from console.recovery.jvm import ServerBinary
-from console.recovery.private_server import PrivateServer
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
 
 EPOCH = 1_700_006_400_000_000  # 2023-11-15 00:00 UTC, µs
 DAY = 86_400_000_000

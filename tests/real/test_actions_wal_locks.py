@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from console.questdb.layout import DatabaseRoot, TableDirectory
-from console.recovery.expectation import Expectation, expectation_of
-from console.recovery.jvm import ServerBinary
-from console.recovery.locks import LockedError, ServerLock, holders_of, server_is_down
-from console.recovery.open_files import users_of
-from console.recovery.private_server import PrivateServer
-from console.recovery.server_sql import Server, SqlError
-from console.recovery.verification import purge_interval, table_claims, wait_until_applied
-from console.recovery.wal_locks import WalLocks
+from console.recovery.server.expectation import Expectation, expectation_of
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
+from console.recovery.server.sql import Server, SqlError
+from console.recovery.server.verification import purge_interval, table_claims, wait_until_applied
+from console.recovery.store.locks import LockedError, ServerLock, holders_of, server_is_down
+from console.recovery.tree.open_files import users_of
+from console.recovery.tree.wal_locks import WalLocks
 from console.settings import QuestDBSettings
 from tests.real.waiting import until
 

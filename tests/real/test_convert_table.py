@@ -17,14 +17,14 @@ from console.diagnosis.database import diagnose_table
 from console.diagnosis.model import Code
 from console.questdb.table_txn import read_table_txn
 from console.recovery.engine import Engine
-from console.recovery.evidence_index import table_stamp
+from console.recovery.evidence.index import table_stamp
 from console.recovery.execution import OnProgress
-from console.recovery.jvm import ServerBinary
-from console.recovery.locks import server_is_down
 from console.recovery.model import Outcome, Plan, RunResult
-from console.recovery.private_server import PrivateServer
 from console.recovery.rehearsal.model import RehearsalOutcome
 from console.recovery.rehearsal.rehearsing import rehearse
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
+from console.recovery.store.locks import server_is_down
 from console.settings import QuestDBSettings, Settings
 from tests.faults.broken_database import tree_of
 from tests.faults.interposed import count, killed_in_child, killed_in_stage, stage_times

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from console.recovery.engine import Engine
-from console.recovery.jvm import ServerBinary
 from console.recovery.model import Outcome, Plan, RunResult
-from console.recovery.private_server import PrivateServer
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
 from console.settings import QuestDBSettings, Settings
 from tests.real.generated_tables import SERVER, build, wait_until_applied
 from tests.real.plain_recipes import plain

@@ -21,13 +21,13 @@ from console.questdb.layout import DatabaseRoot
 from console.questdb.partition_rows import TableRows
 from console.recovery.engine import Engine
 from console.recovery.execution import OnProgress
-from console.recovery.jvm import ServerBinary
 from console.recovery.model import Outcome, Plan, RunResult
-from console.recovery.private_server import PrivateServer
 from console.recovery.salvage.steps import folder_of
 from console.recovery.salvage.writing import read_manifest
-from console.recovery.server_sql import Server
-from console.recovery.table_copy import ranges
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
+from console.recovery.server.sql import Server
+from console.recovery.table_copy import stretches
 from console.recovery.table_copy.equality import different
 from console.settings import QuestDBSettings, Settings
 from tests.faults.interposed import killed_in_stage, stage_times
@@ -220,14 +220,14 @@ def test_one_changed_value_is_found(world: World, tmp_path: Path) -> None:
 def test_a_copy_killed_at_any_statement_goes_on_without_doubles(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     seed = random.randrange(1 << 30)
     rng = random.Random(seed)
-    monkeypatch.setattr(ranges.stretches, "__defaults__", (12,))  # many stretches, ends within partitions
+    monkeypatch.setattr(stretches.stretches, "__defaults__", (12,))  # many stretches, ends within partitions
     rows, names = world.rows("killed"), world.names()
     statements: list[str] = []
     _interposed(monkeypatch, lambda number, sql, done: statements.append(sql) if not done else None)
     _, result = _do(world, "killed")
     assert world.engine.undo(result.entry, "killed lose 0").outcome is Outcome.DONE
     monkeypatch.undo()
-    monkeypatch.setattr(ranges.stretches, "__defaults__", (12,))
+    monkeypatch.setattr(stretches.stretches, "__defaults__", (12,))
     forth = 1 + max(at for at, sql in enumerate(statements) if sql.startswith("INSERT")) + 2
     assert [sql.split()[0] for sql in statements[forth - 2 :]] == ["RENAME"] * 4 + ["DROP"]
     assert forth > 8
@@ -265,7 +265,7 @@ def test_a_copy_killed_in_each_stage_at_any_moment_goes_on(world: World, monkeyp
     """At random moments of each stage, by the clock: between statements, while one runs, while rows are compared."""
     seed = random.randrange(1 << 30)
     rng = random.Random(seed)
-    monkeypatch.setattr(ranges.stretches, "__defaults__", (12,))
+    monkeypatch.setattr(stretches.stretches, "__defaults__", (12,))
     rows, names = world.rows("killed"), world.names()
     _, once = _do(world, "killed")  # a table that is renamed for the first time gets a new WAL from the server
     assert world.engine.undo(once.entry, "killed lose 0").outcome is Outcome.DONE

@@ -18,8 +18,8 @@ from console.probes.sample import UnitSample, UnitState
 from console.probes.scheduler import read_once
 from console.probes.services import ServicesProbe
 from console.probes.state import StationState
-from console.recovery.jvm import ServerBinary, server_command
-from console.recovery.private_server import free_ports
+from console.recovery.server.jvm import ServerBinary, server_command
+from console.recovery.server.private_server import free_ports
 from console.settings import QuestDBSettings, Role, ServicesSettings, Settings, Unit
 from tests.real.supervisord import Supervisord
 from tests.real.systemd_user import SystemdUser

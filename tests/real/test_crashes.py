@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from console.cli import run
-from console.diagnosis.crash_tie import Confidence
-from console.diagnosis.crashes import CrashReport, crash_logs_in, examine
+from console.diagnosis.crashes.groups import CrashReport, crash_logs_in, examine
+from console.diagnosis.crashes.tie import Confidence
 from console.diagnosis.database import diagnose
 from console.diagnosis.model import Code, Verdict
 from console.questdb.layout import DatabaseRoot
 from console.questdb.log_encoding import v1_log_chunks
 from console.questdb.table_txn import read_table_txn
 from console.questdb.txn_log import RECORD_V2, read_log
-from console.recovery.jvm import ServerBinary
-from console.recovery.private_server import PrivateServer, ServerError
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer, ServerError
 from tests.real.generated_tables import wait_until_applied
 
 APPLIED, PENDING = 20, 20

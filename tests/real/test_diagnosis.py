@@ -4,7 +4,7 @@ files, then what the server does when it is started on them, so that code, offse
 import pytest
 
 from console.diagnosis.model import Code, Severity, Verdict
-from console.recovery.jvm import ServerBinary
+from console.recovery.server.jvm import ServerBinary
 from tests.real.damage_matrix import Case, cases
 from tests.real.damage_strikes import APPLIED, LAST, ROWS
 from tests.real.damage_world import LIVE, World, build_world

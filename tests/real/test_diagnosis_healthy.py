@@ -20,9 +20,9 @@ from console.diagnosis.database import diagnose
 from console.diagnosis.live import LiveDiagnosis
 from console.diagnosis.model import DatabaseReport, Severity, Verdict
 from console.questdb.layout import DatabaseRoot
-from console.recovery.expectation import Expectation, expectation_of
-from console.recovery.jvm import ServerBinary
-from console.recovery.private_server import PrivateServer
+from console.recovery.server.expectation import Expectation, expectation_of
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
 from tests.real.generated_tables import Batch, Recipe, build, wait_until_applied
 from tests.real.sequencer_damage import DAMAGES, READABLE
 

@@ -11,12 +11,12 @@ from console.cli import run
 from console.diagnosis.database import diagnose
 from console.diagnosis.deep import sweep
 from console.diagnosis.model import Code, Severity, Verdict
-from console.diagnosis.server_facts import ServerFacts, read_server_facts
-from console.diagnosis.server_lock import server_lives
-from console.diagnosis.server_sql import server_of
+from console.diagnosis.server.facts import ServerFacts, read_server_facts
+from console.diagnosis.server.lock import server_lives
+from console.diagnosis.server.sql import server_of
 from console.questdb.layout import DatabaseRoot
-from console.recovery.jvm import ServerBinary
-from console.recovery.private_server import PrivateServer
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
 from console.settings import QuestDBSettings
 from tests.real.damage_strikes import put
 from tests.real.generated_tables import wait_until_applied

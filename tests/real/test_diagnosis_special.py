@@ -15,8 +15,8 @@ import pytest
 from console.diagnosis.database import diagnose
 from console.diagnosis.model import Code, Severity, TableReport, Verdict
 from console.questdb.layout import DatabaseRoot
-from console.recovery.jvm import ServerBinary
-from console.recovery.private_server import PrivateServer
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
 from tests.real.damage_strikes import log_version, remove, zero
 from tests.real.generated_tables import wait_until_applied
 

@@ -9,10 +9,10 @@ import pytest
 from console.cli import run as command_line
 from console.questdb.layout import DatabaseRoot
 from console.recovery.engine import Engine
-from console.recovery.jvm import ServerBinary
 from console.recovery.model import Outcome, Plan
-from console.recovery.private_server import PrivateServer
-from console.recovery.server_sql import Server, quoted
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
+from console.recovery.server.sql import Server, quoted
 from console.settings import QuestDBSettings
 from tests.real.generated_tables import SERVER, wait_until_applied
 from tests.real.test_sequencer_repairs import captured, engine_of

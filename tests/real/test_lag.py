@@ -18,14 +18,14 @@ import pytest
 from console.questdb.layout import DatabaseRoot
 from console.questdb.table_txn import read_table_txn
 from console.recovery.engine import Engine
-from console.recovery.expectation import expectation_of
-from console.recovery.jvm import ServerBinary
 from console.recovery.model import Outcome, Plan, RunResult
-from console.recovery.private_server import PrivateServer
 from console.recovery.rehearsal.model import RehearsalOutcome
 from console.recovery.rehearsal.rehearsing import rehearse
-from console.recovery.server_sql import Server
-from console.recovery.verification import table_claims, wait_until_applied
+from console.recovery.server.expectation import expectation_of
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
+from console.recovery.server.sql import Server
+from console.recovery.server.verification import table_claims, wait_until_applied
 from console.settings import QuestDBSettings, Settings
 from tests.real.generated_tables import SERVER, _copy_tree, log_records
 from tests.real.waiting import until

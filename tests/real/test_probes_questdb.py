@@ -22,8 +22,8 @@ from console.probes.sample import Sample, ServerSample, Status, WalTable
 from console.probes.server import ServerProbe
 from console.probes.tables import TablesProbe
 from console.probes.wal import WalProbe
-from console.recovery.jvm import ServerBinary
-from console.recovery.private_server import PrivateServer
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
 from console.settings import QuestDBSettings, RedisSettings, Settings, Stream
 
 

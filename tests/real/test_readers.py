@@ -31,8 +31,8 @@ from console.questdb.table_txn import TxnArea, read_table_txn
 from console.questdb.txn_log import HEADER_SIZE, LogState, TxnLog, read_log
 from console.questdb.view_state import read_view
 from console.questdb.wal_index import read_wal_index
-from console.recovery.jvm import ServerBinary
-from console.recovery.private_server import PrivateServer
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
 
 PART = 5
 

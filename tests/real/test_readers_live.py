@@ -21,8 +21,8 @@ from console.questdb.structure_log import read_structure_log
 from console.questdb.table_metadata import read_table_metadata
 from console.questdb.table_txn import read_table_txn
 from console.questdb.txn_log import LogState, read_log
-from console.recovery.jvm import ServerBinary
-from console.recovery.private_server import PrivateServer
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
 
 SECONDS = 4.0
 WRITERS = 2

@@ -22,17 +22,17 @@ from console.commands.rehearse import rehearse as command
 from console.errors import WalmedicError
 from console.recovery.actions import rebuild_sequencer
 from console.recovery.engine import Engine
-from console.recovery.jvm import ServerBinary
-from console.recovery.locks import ServerLock
+from console.recovery.gate.registry import PlanContext
 from console.recovery.model import Outcome, Plan, Progress
 from console.recovery.plans import make_plan
-from console.recovery.private_server import PrivateServer
-from console.recovery.registry import PlanContext
 from console.recovery.rehearsal import cloning, rehearsing
 from console.recovery.rehearsal.folder import remove_leftovers
 from console.recovery.rehearsal.launching import launch_rehearsal, rehearsal_of
 from console.recovery.rehearsal.model import Rehearsal, RehearsalOutcome
 from console.recovery.rehearsal.rehearsing import rehearse
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
+from console.recovery.store.locks import ServerLock
 from console.settings import QuestDBSettings, Settings
 from tests.real.generated_tables import EPOCH, SERVER, wait_until_applied
 

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from console.questdb.layout import DatabaseRoot
+from console.recovery.actions.resume_wal.steps import KEPT
 from console.recovery.engine import Engine
 from console.recovery.execution import OnProgress
-from console.recovery.jvm import ServerBinary
 from console.recovery.model import Outcome, Plan, RunResult
-from console.recovery.private_server import PrivateServer
 from console.recovery.rehearsal.model import RehearsalOutcome
 from console.recovery.rehearsal.rehearsing import rehearse
-from console.recovery.resume_steps import KEPT
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
 from console.settings import QuestDBSettings, Settings
 from tests.faults.interposed import count, killed_in_child, killed_in_stage, stage_times
 from tests.real.generated_tables import SERVER, Batch, Recipe, applied_txn, build, log_records, wait_until_applied

@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from console.diagnosis import server_sql
-from console.diagnosis.server_facts import ServerFacts, read_server_facts
-from console.diagnosis.server_sql import NoAnswer, server_of
+from console.diagnosis.server import sql as server_sql
+from console.diagnosis.server.facts import ServerFacts, read_server_facts
+from console.diagnosis.server.sql import NoAnswer, server_of
 from console.probes.checks import Level
 from console.probes.checkup import checkup
 from console.probes.sample import Status
@@ -24,9 +24,9 @@ from console.probes.server import ServerProbe
 from console.probes.station import station_probes
 from console.questdb.layout import DatabaseRoot
 from console.recovery.engine import Engine
-from console.recovery.jvm import ServerBinary
-from console.recovery.private_server import PrivateServer
-from console.recovery.server_sql import Server, SqlError
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
+from console.recovery.server.sql import Server, SqlError
 from console.settings import QuestDBSettings, Settings
 
 CANARY = "canary-of-the-one-who-may-write"

@@ -25,10 +25,10 @@ from console.questdb.column_types import ColumnTag
 from console.questdb.layout import DatabaseRoot
 from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer_metadata
 from console.recovery.engine import Engine
-from console.recovery.jvm import ServerBinary
 from console.recovery.model import Outcome, RunResult
-from console.recovery.private_server import PrivateServer
 from console.recovery.salvage.selection import Selection, select_directory
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
 from console.settings import QuestDBSettings, SalvageSettings, Settings
 from tests.faults.broken_database import tree_of
 from tests.real.generated_tables import SERVER, Batch, Recipe, build, wait_until_applied

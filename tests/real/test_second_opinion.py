@@ -17,8 +17,8 @@ from console.probes.scheduler import read_once
 from console.probes.second_opinion import HealthPort, contradictions, get
 from console.probes.server import ServerProbe
 from console.probes.tables import TablesProbe
-from console.recovery.jvm import ServerBinary
-from console.recovery.private_server import PrivateServer, free_ports
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer, free_ports
 from console.settings import QuestDBSettings, Settings
 from console.widgets.line import plain
 from screens.panes import server as pane

@@ -17,14 +17,14 @@ import pytest
 from console.diagnosis.database import diagnose_table
 from console.diagnosis.model import Code, Severity
 from console.recovery.engine import Engine
-from console.recovery.evidence_index import table_stamp
-from console.recovery.expectation import Expectation, expectation_of
-from console.recovery.jvm import ServerBinary
+from console.recovery.evidence.index import table_stamp
+from console.recovery.gate.start_checks import start_refusals
 from console.recovery.model import Claim, Outcome, Plan, RowsLost
-from console.recovery.private_server import PrivateServer
-from console.recovery.server_sql import Server
-from console.recovery.start_checks import start_refusals
-from console.recovery.verification import row_claims
+from console.recovery.server.expectation import Expectation, expectation_of
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
+from console.recovery.server.sql import Server
+from console.recovery.server.verification import row_claims
 from console.settings import QuestDBSettings, Settings
 from tests.real.generated_tables import SERVER, Batch, Recipe, build, log_records, refresh, wait_until_applied
 from tests.real.sequencer_damage import DAMAGES, Damage, removed_bare, tear

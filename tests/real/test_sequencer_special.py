@@ -10,9 +10,9 @@ import pytest
 
 from console.questdb.log_encoding import encode_log_header, encode_records
 from console.questdb.txn_log import HEADER_SIZE, RECORD, RECORD_SIZE, expected_v1_size, read_log
-from console.recovery.jvm import ServerBinary
 from console.recovery.model import Outcome, Plan
-from console.recovery.private_server import PrivateServer
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
 from tests.real.generated_tables import EPOCH, SERVER, applied_txn, log_records, wait_until_applied
 from tests.real.test_sequencer_repairs import captured, engine_of
 

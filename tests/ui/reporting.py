@@ -9,7 +9,7 @@ from console.questdb.layout import DatabaseRoot
 from console.recovery.model import Claim, Outcome
 from console.redaction import Redactor
 from console.reporting.bundle import Bundle, Written, prepare
-from console.reporting.deeds import Deed
+from console.reporting.history import Deed
 from console.reporting.incident import Incident, read_incident
 from console.reporting.parts import Missing, Part
 from console.reporting.private import redacted, redactor_for

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 from console.diagnosis.model import DatabaseReport
 from console.errors import WalmedicError
-from console.recovery.journal import Entry
+from console.recovery.gate.registry import action_ids, spec_of
 from console.recovery.model import Availability, FirstStep, Outcome, Plan, Progress, Refusal, RunResult
-from console.recovery.registry import action_ids, spec_of
 from console.recovery.rehearsal.model import Rehearsal, RehearsalOutcome
+from console.recovery.store.journal import Entry
 from tests.ui import captured
 from tests.ui.captured import DONE_ENTRY, ENTRY, REHEARSAL_TOLD, REHEARSED, UNDO, UNDONE
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from textual.binding import Binding
 
-from console.recovery.registry import action_ids
+from console.recovery.gate.registry import action_ids
 from console.settings import Settings, SettingsError, load
 from console.widgets.clipboard import copy, sequence
 from screens.dashboard import Dashboard

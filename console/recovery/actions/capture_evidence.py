@@ -1,15 +1,15 @@
 """capture-evidence: copy what a repair may touch or rest on into the state directory, before anything is changed."""
 
 from console.questdb.layout import TableDirectory
-from console.recovery import evidence_steps  # noqa: F401 - registers the steps
-from console.recovery.evidence import verify_capture
-from console.recovery.evidence_selection import Selection, select
+from console.recovery.evidence import steps as evidence_steps  # noqa: F401 - registers the steps
+from console.recovery.evidence.capture import verify_capture
+from console.recovery.evidence.selection import Selection, select
+from console.recovery.gate.registry import PlanContext
+from console.recovery.gate.rehearsed import Records
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Stage
 from console.recovery.plans import make_plan
-from console.recovery.policy import root_key
-from console.recovery.registry import PlanContext
-from console.recovery.rehearsal.records import Records
-from console.recovery.steps import RunContext
+from console.recovery.steps.steps import RunContext
+from console.recovery.store.places import root_key
 from console.text import plural
 
 SPEC = ActionSpec(

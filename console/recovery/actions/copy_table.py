@@ -9,7 +9,8 @@ from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_rows import TableRows
 from console.questdb.reading import DamageError
-from console.recovery.journal import Entry
+from console.recovery.digests import digest_of
+from console.recovery.gate.registry import PlanContext
 from console.recovery.model import (
     ActionSpec,
     Change,
@@ -23,12 +24,12 @@ from console.recovery.model import (
     RowsLost,
     Stage,
 )  # fmt: skip
-from console.recovery.plans import digest_of, make_plan, refused_plan
-from console.recovery.registry import PlanContext
+from console.recovery.plans import make_plan, refused_plan
 from console.recovery.salvage.selection import UNAPPLIED, Selection, select_rows
 from console.recovery.salvage.steps import folder_of
-from console.recovery.server_sql import Server, SqlError
-from console.recovery.steps import RunContext
+from console.recovery.server.sql import Server, SqlError
+from console.recovery.steps.steps import RunContext
+from console.recovery.store.journal import Entry
 from console.recovery.table_copy import steps  # noqa: F401 - registers the steps
 from console.recovery.table_copy.earlier import (
     EarlierCopy,
@@ -38,13 +39,12 @@ from console.recovery.table_copy.earlier import (
     written_by_others,
 )
 from console.recovery.table_copy.naming import free_name, sequencer_blocks, views_of
-from console.recovery.table_copy.ranges import Stretch, stretches
 from console.recovery.table_copy.refusals import NO_SERVER, TAKES_WRITES, refusals_of
 from console.recovery.table_copy.server_state import COPY_DIRECTORY, EXPECTED, names_of, rows_of
 from console.recovery.table_copy.statements import copy_statement, create_statement, finish_statements
 from console.recovery.table_copy.steps import NOT_FREED
+from console.recovery.table_copy.stretches import Stretch, stretches
 from console.recovery.table_copy.swapping import Swap, swap_plan
-from console.recovery.undoing import undone_entries
 from console.text import clean_line, plural
 
 SPEC = ActionSpec(
@@ -128,7 +128,7 @@ def undo_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusa
     noted = notes_of(context.state, entry.id)
     if not noted:
         return []
-    undone = undone_entries(context)
+    undone = context.journal.undone()
     for later, _ in later_entries(context.journal, context.state, entry.id):
         if later.id not in undone and later.outcome is not None and later.outcome.get("outcome") == Outcome.DONE.value:
             reason = f"entry {later.id} went on with the copy: it gave it the old name"

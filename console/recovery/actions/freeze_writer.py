@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from console.recovery.headroom import Headroom, headroom_of
+from console.recovery.actions.headroom import Headroom, headroom_of
+from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Requirement, Stage
 from console.recovery.plans import make_plan
-from console.recovery.registry import PlanContext
-from console.recovery.service_steps import down_claims
-from console.recovery.steps import RunContext
+from console.recovery.steps.services import down_claims
+from console.recovery.steps.steps import RunContext
 from console.settings import Role
 
 SPEC = ActionSpec(

@@ -3,13 +3,13 @@
 from console.diagnosis.table_facts import read_facts
 from console.questdb.layout import TableDirectory
 from console.questdb.wal_index import read_wal_index
-from console.recovery.evidence_index import table_stamp
-from console.recovery.file_steps import replace_file
+from console.recovery.evidence.index import table_stamp
+from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Fact, Plan, Refusal, Requirement, Stage
 from console.recovery.plans import make_plan, mark_of
-from console.recovery.registry import PlanContext
 from console.recovery.sequencer.files import wal_index_spec
-from console.recovery.steps import RunContext
+from console.recovery.steps.files import replace_file
+from console.recovery.steps.steps import RunContext
 
 SPEC = ActionSpec(
     id="raise-wal-index",

@@ -1,9 +1,9 @@
 """rebuild-sequencer: the sequencer made again from the WAL segments' own event files; no backup is needed."""
 
+from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Claim, Danger, Plan
-from console.recovery.registry import PlanContext
 from console.recovery.sequencer import checking, planning
-from console.recovery.steps import RunContext
+from console.recovery.steps.steps import RunContext
 from console.text import plural
 
 SPEC = ActionSpec(

@@ -1,10 +1,10 @@
 """repair-log: the sequencer's own log made whole: header, invalid records, and the tail that lost its records."""
 
+from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Claim, Danger, Plan, Refusal
-from console.recovery.registry import PlanContext
 from console.recovery.sequencer import checking, planning
 from console.recovery.sequencer.candidates import judge
-from console.recovery.steps import RunContext
+from console.recovery.steps.steps import RunContext
 
 SPEC = ActionSpec(
     id="repair-log",

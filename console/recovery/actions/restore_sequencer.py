@@ -1,10 +1,10 @@
 """restore-sequencer: the best backup of the sequencer back in place, its tail repaired from the segments on the way."""
 
+from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Claim, Danger, Plan, Refusal
-from console.recovery.registry import PlanContext
 from console.recovery.sequencer import checking, planning
 from console.recovery.sequencer.candidates import best_of
-from console.recovery.steps import RunContext
+from console.recovery.steps.steps import RunContext
 from console.text import clean_line, plural
 
 SPEC = ActionSpec(

@@ -5,16 +5,16 @@ from pathlib import Path
 
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
+from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Refusal, Requirement, Stage
 from console.recovery.plans import make_plan
-from console.recovery.policy import existing, free_space
-from console.recovery.registry import PlanContext
 from console.recovery.salvage.output import refuse_inside
 from console.recovery.salvage.parquet_file import arrow
 from console.recovery.salvage.selection import ALL, UNAPPLIED, Selection, select_directory, select_rows
 from console.recovery.salvage.steps import folder_of, partial_claim
 from console.recovery.salvage.writing import FORMATS, damaged_files, read_manifest
-from console.recovery.steps import RunContext
+from console.recovery.steps.steps import RunContext
+from console.recovery.store.places import existing, free_space
 from console.settings import SalvageSettings
 from console.text import clean_line, plural
 

@@ -4,14 +4,15 @@ from collections.abc import Iterator
 
 from console.questdb.layout import TableDirectory
 from console.questdb.txn_log import read_log
-from console.recovery import service_steps  # noqa: F401 - registers the steps
-from console.recovery.expectation import Expectation, ExpectationError, expectation_of
+from console.recovery.digests import digest_of
+from console.recovery.gate.registry import PlanContext, action_ids, spec_of
+from console.recovery.gate.start_checks import start_refusals
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Fact, Outcome, Plan, Requirement, Stage
-from console.recovery.plans import digest_of, make_plan
-from console.recovery.policy import root_key
-from console.recovery.registry import PlanContext, action_ids, spec_of
-from console.recovery.start_checks import start_refusals
-from console.recovery.steps import RunContext
+from console.recovery.plans import make_plan, with_refusals
+from console.recovery.server.expectation import Expectation, ExpectationError, expectation_of
+from console.recovery.steps import services as service_steps  # noqa: F401 - registers the steps
+from console.recovery.steps.steps import RunContext
+from console.recovery.store.places import root_key
 from console.services.model import UnitState
 from console.settings import Role
 from console.text import plural
@@ -53,8 +54,6 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     facts = tuple(_fact(each) for each in tables)
     requirement = Requirement("the server is down", context.server_down is True, stated)
     made = _made(context, stages, facts, requirement, tuple(left_out), tuple(expected))
-    from console.recovery.undoing import with_refusals
-
     return with_refusals(made, refusals)
 
 

@@ -1,11 +1,11 @@
 """stop-server: stop the database's unit, keep it down, and win its lock as the proof that it is gone."""
 
-from console.recovery.locks import LockedError, ServerLock
+from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Requirement, Stage
 from console.recovery.plans import make_plan
-from console.recovery.registry import PlanContext
-from console.recovery.service_steps import down_claims
-from console.recovery.steps import RunContext
+from console.recovery.steps.services import down_claims
+from console.recovery.steps.steps import RunContext
+from console.recovery.store.locks import LockedError, ServerLock
 from console.settings import Role, Unit
 
 SPEC = ActionSpec(

@@ -9,7 +9,7 @@ from console.questdb.column_types import ColumnTag, is_nanos
 from console.questdb.layout import TableDirectory
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.recovery.model import Claim
-from console.recovery.server_sql import Server, SqlError, literal, quoted
+from console.recovery.server.sql import Server, SqlError, literal, quoted
 from console.text import clean_line
 
 _TEXT = (ColumnTag.VARCHAR, ColumnTag.STRING, ColumnTag.SYMBOL)

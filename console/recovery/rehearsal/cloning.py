@@ -13,10 +13,10 @@ from pathlib import Path
 
 from console.questdb.layout import DatabaseRoot
 from console.questdb.reading import open_for_reading
-from console.recovery.copying import reflink
-from console.recovery.locks import SERVER_LOCK_NAME
-from console.recovery.policy import free_space
 from console.recovery.rehearsal.selection import CloneError, CloneSelection
+from console.recovery.store.copying import reflink
+from console.recovery.store.locks import SERVER_LOCK_NAME
+from console.recovery.store.places import free_space
 from console.text import clean_line
 
 OnBytes = Callable[[str, int], None]

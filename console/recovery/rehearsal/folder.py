@@ -18,7 +18,7 @@ from types import TracebackType
 import psutil
 
 from console.errors import WalmedicError
-from console.recovery.state import StateDir, write_private
+from console.recovery.store.state import StateDir, write_private
 from console.text import clean_line
 
 _PREFIX, _MARKER = "walmedic-rehearsal-", ".walmedic-rehearsal"

@@ -11,11 +11,11 @@ import signal
 
 from console.errors import WalmedicError
 from console.recovery import plans
-from console.recovery.children import Child, ProgressFile, document_in, is_walmedic, place_of, words_in
 from console.recovery.engine import Engine
 from console.recovery.model import Claim, Plan, Progress
+from console.recovery.process.child_process import Child, ProgressFile, document_in, is_walmedic, place_of, words_in
 from console.recovery.rehearsal.model import Rehearsal, RehearsalOutcome
-from console.recovery.state import write_private
+from console.recovery.store.state import write_private
 from console.text import clean_line
 
 

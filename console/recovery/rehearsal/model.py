@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from console.recovery import plans
+from console.recovery.gate.registry import action_ids, spec_of
 from console.recovery.model import Claim, Danger, ExitCode, Plan
-from console.recovery.registry import action_ids, spec_of
 
 
 class RehearsalOutcome(enum.StrEnum):

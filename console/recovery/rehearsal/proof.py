@@ -10,16 +10,16 @@ import psutil
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.table_txn import read_table_txn
-from console.recovery.expectation import Expectation, expectation_of
-from console.recovery.jvm import ServerBinary
 from console.recovery.model import Claim, Plan
-from console.recovery.private_server import PrivateServer, ServerError
 from console.recovery.rehearsal.canary import Shape, canary_claim, column_claim
+from console.recovery.rehearsal.progress import Teller
 from console.recovery.rehearsal.sweeps import Sweeps
-from console.recovery.rehearsal.telling import Teller
-from console.recovery.server_sql import Server
-from console.recovery.verification import table_claims, wait_until_applied
-from console.recovery.wal_locks import WalLocks
+from console.recovery.server.expectation import Expectation, expectation_of
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer, ServerError
+from console.recovery.server.sql import Server
+from console.recovery.server.verification import table_claims, wait_until_applied
+from console.recovery.tree.wal_locks import WalLocks
 from console.settings import QuestDBSettings
 from console.text import clean_line
 

@@ -15,23 +15,23 @@ import psutil
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
 from console.recovery import plans
+from console.recovery.digests import canonical, digest_of
 from console.recovery.engine import Engine
-from console.recovery.execution import sentence
-from console.recovery.jvm import ServerBinary
-from console.recovery.locks import LockedError, ServerLock, StationLock
-from console.recovery.model import Claim, Danger, Outcome, Plan, Refusal, RowsLost
-from console.recovery.policy import root_key
-from console.recovery.registry import spec_of
-from console.recovery.rehearsal.answering import BY_SQL, answering
-from console.recovery.rehearsal.binary import server_binary
+from console.recovery.gate.registry import spec_of
+from console.recovery.gate.rehearsed import Records
+from console.recovery.model import Claim, Danger, Outcome, Plan, Refusal, RowsLost, sentence
 from console.recovery.rehearsal.cloning import Space, make_clone, shares_blocks, space_in
 from console.recovery.rehearsal.folder import RehearsalFolder, remove_leftovers
 from console.recovery.rehearsal.model import CloneFacts, Rehearsal, RehearsalOutcome
+from console.recovery.rehearsal.progress import OnProgress, Teller
 from console.recovery.rehearsal.proof import Before, Proof, heap_bytes, log_tail
-from console.recovery.rehearsal.records import Records
 from console.recovery.rehearsal.selection import CloneSelection, find_table, select
-from console.recovery.rehearsal.telling import OnProgress, Teller
-from console.recovery.state import write_private
+from console.recovery.rehearsal.server_on_clone import BY_SQL, answering
+from console.recovery.server.binary import server_binary
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.store.locks import LockedError, ServerLock, StationLock
+from console.recovery.store.places import root_key
+from console.recovery.store.state import write_private
 from console.settings import QuestDBSettings, Settings
 from console.text import clean_line, plural
 
@@ -307,5 +307,5 @@ def _essence(plan: Plan, original: Plan) -> str:
     """Return a digest of what a plan does and promises, with its mark replaced by the original plan's."""
     document = plans.to_json(plan)
     kept = {key: document[key] for key in ("action", "table", "stages", "rows_lost", "rows_back", "rows_maybe_twice")}
-    text = plans.canonical(kept).decode().replace(plans.mark_of(plan.facts), plans.mark_of(original.facts))
-    return plans.digest_of(text, {name: plans.digest_of(content.hex()) for name, content in plan.attachments.items()})
+    text = canonical(kept).decode().replace(plans.mark_of(plan.facts), plans.mark_of(original.facts))
+    return digest_of(text, {name: digest_of(content.hex()) for name, content in plan.attachments.items()})

@@ -10,7 +10,7 @@ from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.table_name import name_of_directory
 from console.questdb.view_state import read_view
-from console.recovery.locks import SERVER_LOCK_NAME
+from console.recovery.store.locks import SERVER_LOCK_NAME
 from console.text import clean_line
 
 _REGISTRY_FILES = ("_tab_index.d", "_upgrade.d", ".data_id")

@@ -21,7 +21,7 @@ from console.questdb.segment import EventType, Segment
 from console.questdb.segment_data import LIMIT, Tear, TornRows, check_segment_data
 from console.questdb.segment_details import SqlDetails, read_details
 from console.questdb.segment_rows import Span
-from console.recovery.salvage.deciding import decided_states
+from console.recovery.salvage.decide_by_rows import decided_states
 from console.recovery.salvage.lag import with_lag
 from console.settings import Settings
 from console.text import clean_line, plural

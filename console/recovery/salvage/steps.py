@@ -6,8 +6,8 @@ from pathlib import Path
 from console.recovery.model import Claim, Stage
 from console.recovery.salvage.selection import Selection, select_directory, select_rows
 from console.recovery.salvage.writing import MANIFEST, Target, finish, summary_of, write_segments
-from console.recovery.state import sync_directory
-from console.recovery.steps import RunContext, register
+from console.recovery.steps.steps import RunContext, register
+from console.recovery.store.state import sync_directory
 from console.text import clean_line
 
 

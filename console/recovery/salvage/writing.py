@@ -19,13 +19,13 @@ from console.questdb.reading import DamageError, Problem
 from console.questdb.segment import Segment, read_segment
 from console.questdb.segment_data import TornRows
 from console.questdb.segment_rows import Column, Rows, SegmentRows, Span
-from console.recovery.copying import sync_tree
 from console.recovery.salvage.cells import importable
 from console.recovery.salvage.csv_file import CsvFormat
 from console.recovery.salvage.output import Extent, RowFormat, SalvageError, sha256_of
 from console.recovery.salvage.parquet_file import ParquetFormat
 from console.recovery.salvage.selection import Choice, Selection, rows_to_write
-from console.recovery.state import sync_directory, write_private
+from console.recovery.store.copying import sync_tree
+from console.recovery.store.state import sync_directory, write_private
 from console.text import clean_line, plural
 
 MANIFEST = "manifest.json"

@@ -12,7 +12,7 @@ from console.recovery.model import Claim, Stage
 from console.recovery.sequencer.disk import TableOnDisk, read_source, read_table
 from console.recovery.sequencer.inventory import Inventory
 from console.recovery.sequencer.target import SequencerTarget
-from console.recovery.steps import RunContext, StepError, register
+from console.recovery.steps.steps import RunContext, StepError, register
 
 
 def stage(directory: str, table: TableOnDisk, target: SequencerTarget) -> Stage:

@@ -26,7 +26,7 @@ _TAIL, _HEAD, _META, _INDEX = "tail", "header", "meta", "wal-index"
 
 @dataclass(frozen=True, slots=True)
 class NewFiles:
-    """Specs as `console.recovery.file_steps` takes them, the plan's attachments, and the changes that a plan shows."""
+    """Specs as `console.recovery.steps.files` takes them, the plan's attachments, and the changes that a plan shows."""
 
     specs: list[dict[str, Any]]
     attachments: dict[str, bytes]

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from console.diagnosis.segment_inventory import Index
 from console.recovery.model import Refusal
+from console.recovery.sequencer.attribution import Names
 from console.recovery.sequencer.inventory import DATA, SQL, TRUNCATE, VIEW_INVALIDATE, Inventory, is_plain
-from console.recovery.sequencer.names import Names
 from console.text import plural
 
 CHANGE: Final = -1

@@ -7,16 +7,16 @@ import numpy as np
 
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem
-from console.recovery.evidence_index import table_stamp
-from console.recovery.file_steps import build_directory, new_name, old_name, swap_directory
+from console.recovery.evidence.index import table_stamp
+from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Fact, Plan, Refusal, Requirement, RowsLost, Stage
 from console.recovery.plans import make_plan, mark_of, refused_plan
-from console.recovery.registry import PlanContext
 from console.recovery.sequencer import checking
 from console.recovery.sequencer.disk import LogSource, TableOnDisk, TableUnreadableError, read_sources, read_table
 from console.recovery.sequencer.files import files_of
 from console.recovery.sequencer.reconstruction import reconstruct
 from console.recovery.sequencer.target import SequencerTarget
+from console.recovery.steps.files import build_directory, new_name, old_name, swap_directory
 from console.text import plural
 
 

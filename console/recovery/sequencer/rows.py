@@ -17,7 +17,7 @@ from console.questdb.column_versions import SYMBOL_PARTITION, ColumnVersions, re
 from console.questdb.partitioning import Partitioning
 from console.questdb.reading import DamageError
 from console.questdb.table_metadata import TableColumn, TableMetadata
-from console.recovery.sequencer.cuts import Seen
+from console.recovery.sequencer.applied_prefix import Seen
 from console.recovery.sequencer.disk import TableOnDisk
 from console.recovery.sequencer.inventory import is_plain
 from console.text import clean_line

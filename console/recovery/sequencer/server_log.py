@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 
 from console.questdb.reading import DbFile
+from console.recovery.sequencer.attribution import CommitLines
 from console.recovery.sequencer.disk import TableOnDisk
-from console.recovery.sequencer.names import CommitLines
 from console.settings import Settings
 from console.text import clean_line
 

@@ -13,8 +13,8 @@ from console.questdb.sequencer_metadata import (
 )
 from console.questdb.table_metadata import TableColumn, TableMetadata
 from console.recovery.model import Refusal
+from console.recovery.sequencer.attribution import Names
 from console.recovery.sequencer.disk import LogSource, TableOnDisk
-from console.recovery.sequencer.names import Names
 from console.text import clean_line
 
 PAGE: Final = 4096

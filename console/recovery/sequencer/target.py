@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from console.diagnosis.segment_inventory import Index, Mask, carries_rows
 from console.questdb.txn_log import RECORD_V2, STRUCTURE_CHANGE
 from console.recovery.model import Refusal, RowsLost
-from console.recovery.sequencer import cuts, names, order, structure
-from console.recovery.sequencer.below import CREATED, records_below
+from console.recovery.sequencer import applied_prefix, attribution, order, structure
+from console.recovery.sequencer.applied_records import CREATED, records_below
 from console.recovery.sequencer.disk import LogSource, TableOnDisk
 from console.recovery.sequencer.inventory import Inventory
 from console.recovery.sequencer.log_scan import LogScan, Runs
@@ -68,7 +68,7 @@ class Sources:
 
     base: LogSource | None
     evidence: tuple[LogSource, ...]
-    lines: names.CommitLines | None = None
+    lines: attribution.CommitLines | None = None
     lines_name: str = ""
 
 
@@ -76,8 +76,8 @@ def compute(
     table: TableOnDisk,
     sources: Sources,
     *,
-    look: cuts.Look | None,
-    why_no_look: cuts.Why,
+    look: applied_prefix.Look | None,
+    why_no_look: applied_prefix.Why,
     find_torn: FindTorn,
     shared_keys: Callable[[Index], bool],
 ) -> SequencerTarget:
@@ -88,7 +88,7 @@ def compute(
     inventory = table.inventory
     known = _names(table, sources, look)
     highest = _highest_known(sources.evidence)
-    decided = cuts.decide(inventory, known, table.applied, table.structure, look, why_no_look, highest)
+    decided = applied_prefix.decide(inventory, known, table.applied, table.structure, look, why_no_look, highest)
     refusals = list(decided.refusals)
     found = find_torn(np.flatnonzero(~decided.applied)) if not refusals else None
     torn = found.mask if found is not None else np.zeros(len(inventory), np.bool_)
@@ -152,18 +152,18 @@ def compute(
     )
 
 
-def _names(table: TableOnDisk, sources: Sources, look: cuts.Look | None) -> names.Names:
+def _names(table: TableOnDisk, sources: Sources, look: applied_prefix.Look | None) -> attribution.Names:
     """Return what logs and the server's log lines say; lines of another time than the table's state are left out."""
     scans = [(s.name, s.scan) for s in sources.evidence if s.scan is not None]
-    without = names.put_together(table.inventory, table.applied, scans)
+    without = attribution.put_together(table.inventory, table.applied, scans)
     lines = sources.lines
     if lines is None or not len(lines.seq):
         return without
-    known = names.put_together(table.inventory, table.applied, scans, lines, sources.lines_name)
+    known = attribution.put_together(table.inventory, table.applied, scans, lines, sources.lines_name)
     reason = ""
     if int(lines.seq.max()) < table.applied:
         reason = f"{sources.lines_name} ends before the transactions that the table has applied"
-    elif look is not None and cuts.contradicted(table.inventory, known, table.applied, look):
+    elif look is not None and applied_prefix.contradicted(table.inventory, known, table.applied, look):
         reason = f"{sources.lines_name} contradicts the rows in the table"
     return replace(without, left_out=(*without.left_out, reason)) if reason else known
 
@@ -195,7 +195,7 @@ def _created(sources: Sources) -> int:
 
 def _tail(
     table: TableOnDisk,
-    known: names.Names,
+    known: attribution.Names,
     applied_events: Mask,
     arranged: order.Order,
     sources: Sources,
@@ -226,7 +226,7 @@ def _tail(
 
 def _loss(
     inventory: Inventory,
-    known: names.Names,
+    known: attribution.Names,
     torn: Mask,
     empty: int,
     scan: LogScan | None,
@@ -261,7 +261,7 @@ def _loss(
 
 
 def _maybe_twice(
-    inventory: Inventory, known: names.Names, settled: Mask, scan: LogScan | None, applied: int, kept: int
+    inventory: Inventory, known: attribution.Names, settled: Mask, scan: LogScan | None, applied: int, kept: int
 ) -> int:
     """Return the most rows that were never acknowledged: a crash between the segment and the sequencer leaves at most
     the last event of each WAL, and its sender still has those rows."""

@@ -7,8 +7,8 @@ doing it again: rows that came are no longer missing.
 from console.questdb.partition_rows import TableRows
 from console.questdb.reading import DamageError
 from console.recovery.model import Claim, Stage
-from console.recovery.server_sql import Server
-from console.recovery.steps import RunContext, StepError, register
+from console.recovery.server.sql import Server
+from console.recovery.steps.steps import RunContext, StepError, register
 from console.recovery.table_copy.earlier import others_before
 from console.recovery.table_copy.missing import Compared, compared
 from console.recovery.table_copy.server_state import (

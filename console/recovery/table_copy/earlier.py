@@ -5,15 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from console.recovery.journal import Entry, Journal
+from console.recovery.gate.registry import PlanContext
 from console.recovery.model import Outcome
-from console.recovery.policy import root_key
-from console.recovery.registry import PlanContext
-from console.recovery.server_sql import Server
-from console.recovery.state import StateDir
-from console.recovery.steps import RunContext
+from console.recovery.server.sql import Server
+from console.recovery.steps.steps import RunContext
+from console.recovery.store.journal import Entry, Journal
+from console.recovery.store.places import root_key
+from console.recovery.store.state import StateDir
 from console.recovery.table_copy.server_state import COPY_DIRECTORY, FOREIGN, ORIGINAL, SETTLED, written_since
-from console.recovery.undoing import undone_entries
 
 ACTION: Final = "copy-table"
 
@@ -36,7 +35,7 @@ class EarlierCopy:
 
 def earlier_copy(context: PlanContext, directory: str, names: Mapping[str, str]) -> EarlierCopy | None:
     """Return the copy of the table in `directory` that was compared with it and still is there, None for none."""
-    root, undone = root_key(context.database.db), undone_entries(context)
+    root, undone = root_key(context.database.db), context.journal.undone()
     for entry in reversed(context.journal.entries()):
         if entry.action != ACTION or entry.root != root or entry.intent.get("directory") != directory:
             continue

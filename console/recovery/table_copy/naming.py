@@ -4,7 +4,7 @@ from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem
 from console.questdb.sequencer_metadata import read_sequencer_metadata
 from console.questdb.txn_log import read_log
-from console.recovery.server_sql import Server, literal
+from console.recovery.server.sql import Server, literal
 from console.text import clean_line
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from console.questdb.layout import TableDirectory
+from console.recovery.gate.registry import PlanContext
 from console.recovery.model import Refusal
-from console.recovery.registry import PlanContext
-from console.recovery.server_sql import Server, SqlError
+from console.recovery.server.sql import Server, SqlError
 from console.services.model import ServiceError, UnitState
 from console.settings import Role
 

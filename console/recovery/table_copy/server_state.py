@@ -7,8 +7,8 @@ from typing import Any, Final
 from console.questdb.partition_rows import TableRows
 from console.questdb.reading import DamageError
 from console.recovery.model import Stage
-from console.recovery.server_sql import Server, quoted
-from console.recovery.steps import RunContext, StepError
+from console.recovery.server.sql import Server, quoted
+from console.recovery.steps.steps import RunContext, StepError
 from console.text import clean_line, plural
 
 STATEMENT: Final = 3600.0

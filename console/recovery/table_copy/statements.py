@@ -7,9 +7,9 @@ what is not yet compared, or rearrange equal timestamps.
 
 from console.questdb.column_types import ColumnTag
 from console.questdb.table_metadata import TableColumn, TableMetadata
-from console.recovery.server_sql import Server, quoted
+from console.recovery.server.sql import Server, quoted
 from console.recovery.table_copy.missing import Gap
-from console.recovery.table_copy.ranges import Stretch
+from console.recovery.table_copy.stretches import Stretch
 
 
 def create_statement(name: str, metadata: TableMetadata) -> str:

@@ -10,12 +10,11 @@ from console.questdb.partition_rows import TableRows
 from console.questdb.reading import DamageError
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.recovery.model import Claim, Stage
-from console.recovery.server_sql import SqlError, quoted
-from console.recovery.steps import RunContext, StepError, register
+from console.recovery.server.sql import SqlError, quoted
+from console.recovery.steps.steps import RunContext, StepError, register
 from console.recovery.table_copy.catch_up import bring_rows
 from console.recovery.table_copy.earlier import written_by_others
 from console.recovery.table_copy.equality import different
-from console.recovery.table_copy.ranges import Stretch
 from console.recovery.table_copy.server_state import (
     COPY_DIRECTORY,
     EXPECTED,
@@ -41,6 +40,7 @@ from console.recovery.table_copy.statements import (
     finish_statements,
     shown_definition,
 )
+from console.recovery.table_copy.stretches import Stretch
 from console.text import clean_line, plural
 
 NOT_FREED = "name not freed"

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_rows import TableRows
+from console.recovery.digests import digest_of
+from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Change, Fact, Plan, Refusal, Requirement, RowsLost, Stage
-from console.recovery.plans import digest_of, make_plan, refused_plan
-from console.recovery.registry import PlanContext
+from console.recovery.plans import make_plan, refused_plan
 from console.recovery.salvage.selection import Selection
 from console.recovery.table_copy import catch_up  # noqa: F401 - registers the steps
 from console.recovery.table_copy.earlier import EarlierCopy

@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks.terminal import Terminal
 from console.app import make_app
-from console.recovery.journal import Journal
-from console.recovery.state import StateDir
+from console.recovery.store.journal import Journal
+from console.recovery.store.state import StateDir
 from console.station.build import Station
 from screens.browser import Browser
 from screens.journal import JournalScreen

@@ -13,9 +13,9 @@ import pytest
 
 from console.questdb.layout import DatabaseRoot
 from console.recovery.engine import Engine
-from console.recovery.jvm import ServerBinary
 from console.recovery.model import Outcome
-from console.recovery.private_server import PrivateServer
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
 from console.station.answers import wait_until_read
 from console.station.build import Station
 from tests.real.generated_tables import wait_until_applied

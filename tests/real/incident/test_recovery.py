@@ -14,15 +14,16 @@ import pytest
 import redis
 
 from console.questdb.layout import TableDirectory
-from console.recovery import expectation, policy
 from console.recovery.actions import start_server
 from console.recovery.engine import Engine
-from console.recovery.execution import read_entry_plan
-from console.recovery.expectation import Expectation
-from console.recovery.launch import RunningAction, attach, launch
-from console.recovery.locks import server_is_down
+from console.recovery.gate import policy
 from console.recovery.model import Outcome, Progress, RunResult
-from console.recovery.server_sql import Server
+from console.recovery.process.launch import RunningAction, attach, launch
+from console.recovery.server import expectation
+from console.recovery.server.expectation import Expectation
+from console.recovery.server.sql import Server
+from console.recovery.store.entries import read_entry_plan
+from console.recovery.store.locks import server_is_down
 from console.reporting.accounts import accounts
 from console.reporting.bundle import prepare
 from console.reporting.incident import left_to_do, read_incident

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from console.recovery.server_sql import Server
+from console.recovery.server.sql import Server
 from console.settings import QuestDBSettings
 from console.station.build import Station
 

@@ -4,8 +4,8 @@
 
 from typing import Final
 
-from console.recovery.journal import Entry, Event
 from console.recovery.model import Change, Outcome, Plan, RowsLost, RunResult, Stage
+from console.recovery.store.journal import Entry, Event
 from tests.ui.captured.restoring import RESTORE_PLAN
 
 UNDO: Final = Plan(

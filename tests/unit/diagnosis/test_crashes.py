@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from console.diagnosis.crash_tie import Confidence, Tie, tie, title_of
-from console.diagnosis.crashes import CrashWatch, crash_logs_in, examine, relative_to_db
+from console.diagnosis.crashes.groups import CrashWatch, crash_logs_in, examine, relative_to_db
+from console.diagnosis.crashes.tie import Confidence, Tie, tie, title_of
 from console.diagnosis.model import Code
 from console.errors import WalmedicError
 from console.questdb import hs_err

@@ -8,8 +8,8 @@ import pytest
 
 from console.probes.journal import JournalProbe
 from console.probes.sample import JournalSample, Sample, Status
-from console.recovery.journal import Journal
-from console.recovery.state import StateDir
+from console.recovery.store.journal import Journal
+from console.recovery.store.state import StateDir
 from console.settings import Settings
 
 
@@ -63,7 +63,7 @@ async def test_entries_in_words_newest_first(state: StateDir, probe: JournalProb
 async def test_an_entry_whose_process_was_killed_is_unfinished(state: StateDir, probe: JournalProbe) -> None:
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from console.recovery.journal import Journal; from console.recovery.state import StateDir\n"
+        "from console.recovery.store.journal import Journal; from console.recovery.store.state import StateDir\n"
         "Journal(StateDir(Path(sys.argv[1]))).begin('20251110-040000-eeeeee', {'action': 'repair-log'})\n"
         "print('begun', flush=True); time.sleep(60)\n"
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from console.recovery import evidence_selection
+from console.recovery.evidence import selection as evidence_selection
 from tests.data.samples import sample_database
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from console.recovery.files import Tree, UnsafePathError, parts_of
-from console.recovery.new_files import Owner, Piece
+from console.recovery.tree.pieces import Owner, Piece
+from console.recovery.tree.tree import Tree, UnsafePathError, parts_of
 
 _OWNER = Owner(os.geteuid(), os.getegid(), 0o640, 0o750)
 

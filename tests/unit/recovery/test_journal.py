@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from console.recovery.journal import Journal, JournalError, new_entry_id
-from console.recovery.state import StateDir
+from console.recovery.store.journal import Journal, JournalError, new_entry_id
+from console.recovery.store.state import StateDir
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 
 from console.questdb.layout import DatabaseRoot
 from console.recovery.engine import Engine
-from console.recovery.launch import RunningAction, attach, launch
 from console.recovery.model import Claim, Outcome, Plan, Progress, RunResult
+from console.recovery.process.launch import RunningAction, attach, launch
 from console.recovery.rehearsal.launching import rehearsal_of
 from console.recovery.rehearsal.model import Rehearsal, RehearsalOutcome
 from console.settings import Settings, for_db_root
@@ -67,7 +67,7 @@ def _restore(engine: Engine) -> Plan:
 def test_launched_taken_back_and_done_again(
     engine: Engine, database: DatabaseRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("console.recovery.children.terminal", lambda: "/dev/pts/7")
+    monkeypatch.setattr("console.recovery.process.child_process.terminal", lambda: "/dev/pts/7")
     before = _files(database)
     plan = _restore(engine)
     done, told = _watched(launch(engine, plan, plan.confirmation))
@@ -111,7 +111,7 @@ def test_a_void_plan_and_a_wrong_phrase_come_back_as_their_sentence(engine: Engi
 _HOLDER = """
 import sys, time
 from console.recovery.engine import Engine
-from console.recovery.locks import StationLock
+from console.recovery.store.locks import StationLock
 from console.settings import Settings, for_db_root
 engine = Engine(for_db_root(Settings(state_dir=sys.argv[1]), sys.argv[2]))
 StationLock(engine.state, engine.database.db).acquire("restoring")

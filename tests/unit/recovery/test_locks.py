@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from console.diagnosis.server_lock import server_lives
-from console.recovery.locks import LockedError, ServerLock, StationLock, server_is_down
-from console.recovery.state import StateDir
+from console.diagnosis.server.lock import server_lives
+from console.recovery.store.locks import LockedError, ServerLock, StationLock, server_is_down
+from console.recovery.store.state import StateDir
 
 _FORK = multiprocessing.get_context("fork")
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from console.recovery import plans
+from console.recovery.gate.registry import UnknownActionError, action_ids, action_module, spec_of
 from console.recovery.model import ActionSpec, Change, Danger, Fact, Plan, Refusal, Requirement, RowsLost, Stage
-from console.recovery.registry import UnknownActionError, action_ids, action_module, spec_of
 
 _SPEC = ActionSpec("repair-log", "Repair", Danger.DATA, True, "…", "by rename")
 

@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from console.questdb.layout import DatabaseRoot
-from console.recovery.jvm import java_version
-from console.recovery.rehearsal import binary
-from console.recovery.rehearsal.binary import (
+from console.recovery.server import binary
+from console.recovery.server.binary import (
     CommandLine,
     NoBinaryError,
     note_running,
@@ -23,7 +22,8 @@ from console.recovery.rehearsal.binary import (
     running,
     server_binary,
 )
-from console.recovery.state import StateDir
+from console.recovery.server.jvm import java_version
+from console.recovery.store.state import StateDir
 from console.settings import QuestDBSettings, Settings
 
 MAIN = "io.questdb/io.questdb.ServerMain"

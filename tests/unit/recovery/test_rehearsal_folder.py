@@ -12,13 +12,13 @@ import pytest
 
 from console.errors import WalmedicError
 from console.recovery.rehearsal.folder import RehearsalFolder, end_servers, remove_leftovers
-from console.recovery.state import StateDir
+from console.recovery.store.state import StateDir
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 from console.recovery.rehearsal.folder import RehearsalFolder
-from console.recovery.state import StateDir
+from console.recovery.store.state import StateDir
 to = Path(sys.argv[2]) if len(sys.argv) > 2 else None
 with RehearsalFolder(StateDir(Path(sys.argv[1])), to) as folder:
     (folder.db / "t~1").mkdir(parents=True)

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from console.errors import WalmedicError
-from console.recovery.evidence_index import EvidenceIndex
-from console.recovery.journal import Journal
+from console.recovery.evidence.index import EvidenceIndex
+from console.recovery.gate.rehearsed import Records
 from console.recovery.model import ActionSpec, Danger, Fact, Plan, RowsLost, Stage
 from console.recovery.plans import make_plan
 from console.recovery.rehearsal.proof import heap_bytes
-from console.recovery.rehearsal.records import Records
-from console.recovery.state import StateDir
+from console.recovery.store.journal import Journal
+from console.recovery.store.state import StateDir
 
 SPEC = ActionSpec("rebuild-sequencer", "Rebuild", Danger.DATA, True, "", "", offline=True)
 ROOT = (65024, 7)

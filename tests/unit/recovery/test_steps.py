@@ -6,7 +6,8 @@ import sys
 
 _SAY = """
 import json, os
-from console.recovery import registry, steps
+from console.recovery.gate import registry
+from console.recovery.steps import steps
 for action in registry.action_ids():
     if not os.fork():
         registry.action_module(action)

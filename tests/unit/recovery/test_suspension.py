@@ -8,10 +8,10 @@ import pytest
 from console.diagnosis.table import examine_table
 from console.questdb.layout import TableDirectory
 from console.questdb.table_txn import read_table_txn
-from console.recovery.actions import resume_wal
+from console.recovery.actions.resume_wal import action as resume_wal
+from console.recovery.actions.resume_wal.blockage import Blockage, Queue, queue_of, told
+from console.recovery.actions.resume_wal.steps import statement
 from console.recovery.model import RowsLost
-from console.recovery.resume_steps import statement
-from console.recovery.suspension import Blockage, Queue, queue_of, told
 from tests.data.samples import KINDS, sample_database
 from tests.unit.diagnosis.conftest import put, set_applied, zero_record
 

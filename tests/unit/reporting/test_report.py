@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from console.cli import run
-from console.recovery.journal import Journal
-from console.recovery.locks import StationLock
 from console.recovery.model import RowsLost
-from console.recovery.policy import root_key
-from console.recovery.state import StateDir
+from console.recovery.store.journal import Journal
+from console.recovery.store.locks import StationLock
+from console.recovery.store.places import root_key
+from console.recovery.store.state import StateDir
 from console.redaction import Redactor
 from console.reporting import markdown
 from console.reporting.accounts import accounts
-from console.reporting.deeds import deeds_of
 from console.reporting.events import Event, Kind, folded
+from console.reporting.history import deeds_of
 from console.reporting.incident import Incident, left_to_do, read_incident
 from console.reporting.posting import posting
 from console.reporting.report import report

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from console.questdb.log_encoding import encode_log_header, encode_records
 from console.questdb.txn_log import RECORD_V2, read_log
+from console.recovery.sequencer.attribution import Names, put_together
 from console.recovery.sequencer.inventory import DATA, EVENT, Inventory
 from console.recovery.sequencer.log_scan import LogScan, scan_log
-from console.recovery.sequencer.names import Names, put_together
 
 Address = tuple[int, int, int]
 

@@ -4,10 +4,10 @@ from typing import cast
 
 import numpy as np
 
-from console.recovery.sequencer.below import records_below
+from console.recovery.sequencer.applied_records import records_below
+from console.recovery.sequencer.attribution import Names
 from console.recovery.sequencer.disk import TableOnDisk
 from console.recovery.sequencer.inventory import Inventory
-from console.recovery.sequencer.names import Names
 from console.recovery.sequencer.views import DependentView, FillerRule
 from tests.unit.sequencer.made import inventory, named
 

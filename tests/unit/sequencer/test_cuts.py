@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from console.diagnosis.segment_inventory import Index
-from console.recovery.sequencer.cuts import Cuts, Look, Seen, decide
+from console.recovery.sequencer.applied_prefix import Cuts, Look, Seen, decide
 from console.recovery.sequencer.inventory import SQL, Inventory
 from tests.unit.sequencer.made import inventory, named, record, scanned, written_log
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from console.recovery.sequencer.attribution import Names
 from console.recovery.sequencer.inventory import REPLACE_RANGE, SQL, TRUNCATE, Inventory
-from console.recovery.sequencer.names import Names
 from console.recovery.sequencer.order import CHANGE, Order, Wanted, arrange
 from tests.unit.sequencer.made import inventory, named, record, scanned, written_log
 

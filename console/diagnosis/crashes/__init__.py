@@ -1,0 +1,1 @@
+"""Crash logs: groups by cause, tied to a file, explained."""

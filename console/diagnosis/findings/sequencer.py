@@ -1,0 +1,166 @@
+"""Findings about the sequencer's other files: `_wal_index.d`, `_meta`, structure changes, owners, and its copies."""
+
+import stat
+from collections.abc import Iterator
+
+from console.diagnosis.crashes.lengths import length_of
+from console.diagnosis.model import Code, Finding, Severity
+from console.diagnosis.table_facts import Sequencer, TableFacts
+from console.questdb.reading import Problem, ProblemKind
+from console.questdb.sequencer_metadata import SequencerMetadata
+from console.questdb.table_metadata import TableMetadata
+from console.questdb.txn_log import STRUCTURE_CHANGE, LogState
+from console.text import clean_line, plural
+
+
+def sequencer_findings(facts: TableFacts) -> Iterator[Finding]:
+    """Yield what is wrong beside the log. Where the whole directory is gone there is nothing beside it."""
+    if facts.sequencer.log.state is not LogState.NO_SEQUENCER:
+        yield from _wal_index(facts)
+        yield from _metadata(facts)
+        yield from _changes(facts)
+        yield from _owners(facts)
+
+
+def _wal_index(facts: TableFacts) -> Iterator[Finding]:
+    index = facts.sequencer.wal_index
+    file = facts.relative(index.path)
+    needed = max((wal.id for wal in facts.inventory.wals), default=0)
+    if not index.present and index.problems and index.problems[0].kind is ProblemKind.UNREADABLE:
+        message = f"_wal_index.d cannot be judged: {index.problems[0].what}"
+        yield Finding(Code.UNREADABLE, Severity.RISK, message, file)
+    elif index.highest is None:
+        severity = Severity.RISK if needed else Severity.NOTE
+        state = "is gone" if not index.present else "is cut"
+        message = f"_wal_index.d {state}: the server makes it again as 0"
+        message += (
+            f", and the next writer would take wal1 again and overwrite WAL (wal{needed} exists)" if needed else ""
+        )
+        yield Finding(Code.WAL_INDEX_MISSING, severity, message, file, 0, evidence=f"highest WAL on disk: {needed}")
+    elif index.highest < needed:
+        message = (
+            f"_wal_index.d says that wal{index.highest} was the last and wal{needed} exists: the next writer would "
+            f"take wal{index.highest + 1} and can overwrite what is in it"
+        )
+        yield Finding(Code.WAL_INDEX_LOW, Severity.RISK, message, file, 0,
+                      evidence=f"index {index.highest:,}, highest WAL {needed:,}")  # fmt: skip
+
+
+def _metadata(facts: TableFacts) -> Iterator[Finding]:
+    metadata = facts.sequencer.metadata
+    file = facts.relative(facts.sequencer.path / "_meta")
+    if isinstance(metadata, Problem):
+        if metadata.kind is ProblemKind.MISSING:
+            message = "the sequencer's _meta is gone: reads work, every write fails"
+            yield Finding(Code.SEQUENCER_METADATA_MISSING, Severity.DAMAGE, message, file)
+        elif metadata.kind is ProblemKind.UNREADABLE:
+            message = f"the sequencer's _meta cannot be judged: {metadata.what}"
+            yield Finding(Code.UNREADABLE, Severity.RISK, message, file)
+        else:
+            message = f"the sequencer's _meta cannot be loaded, so every write fails: {metadata.what}"
+            yield Finding(Code.SEQUENCER_METADATA_INVALID, Severity.DAMAGE, message, file, metadata.offset)
+        return
+    if metadata.dropped:
+        message = "the sequencer's _meta says that the table was dropped: writes fail, and the sweep deletes its WAL"
+        yield Finding(Code.SEQUENCER_METADATA_INVALID, Severity.DAMAGE, message, file, 8)
+    table_id = facts.metadata.table_id if isinstance(facts.metadata, TableMetadata) else facts.directory.table_id
+    if table_id is not None and metadata.table_id != table_id:
+        message = f"the sequencer's _meta is of table id {metadata.table_id:,}, the table's is {table_id:,}"
+        yield Finding(Code.SEQUENCER_METADATA_INVALID, Severity.RISK, message, file, 24)
+    current = facts.txn.current
+    if current is not None and not metadata.dropped and metadata.structure_version < current.structure_version:
+        same = isinstance(facts.metadata, TableMetadata) and _columns(metadata) == _columns(facts.metadata)
+        message = (
+            f"the sequencer's _meta is of structure version {metadata.structure_version:,} and the table is at "
+            f"{current.structure_version:,}: "
+        )
+        message += "every ALTER fails" if same else "writers work with columns that the table no longer has so"
+        yield Finding(Code.SEQUENCER_METADATA_INVALID, Severity.RISK if same else Severity.DAMAGE, message, file, 8)
+
+
+def _columns(metadata: SequencerMetadata | TableMetadata) -> list[tuple[str, int]]:
+    """Return name and type of each column that is not dropped."""
+    return [(column.name, column.type_code) for column in metadata.columns if not column.dropped]
+
+
+def _changes(facts: TableFacts) -> Iterator[Finding]:
+    """A structure change that waits needs its content; one that is applied does not."""
+    scan, structure = facts.sequencer.scan, facts.sequencer.structure
+    if scan is None:
+        return
+    waiting = scan.pending[scan.within & (scan.pending["wal_id"] == STRUCTURE_CHANGE)]
+    numbers = scan.pending_txn[scan.within & (scan.pending["wal_id"] == STRUCTURE_CHANGE)]
+    for version, txn in zip(waiting["structure_version"].tolist(), numbers.tolist(), strict=True):
+        change = structure.change(version)
+        if isinstance(change, Problem):
+            message = (
+                f"seqTxn {txn:,} is a structure change that waits, and its content is not to be had: {change.what}"
+            )
+            yield Finding(Code.SEQUENCER_METADATA_INVALID, Severity.DAMAGE, message,
+                          facts.relative(change.file), change.offset, txn)  # fmt: skip
+            return
+
+
+def _owners(facts: TableFacts) -> Iterator[Finding]:
+    """The server must be able to write: what it made belongs to the owner of `_txn`."""
+    if not facts.owners or facts.owners[0].path.name != "_txn":
+        return
+    model = facts.owners[0]
+    differing = [owner for owner in facts.owners[1:] if owner.uid != model.uid or owner.gid != model.gid]
+    if differing:
+        first, alone = differing[0], len(differing) == 1
+        message = (
+            f"{plural(len(differing), 'file')} of the table {'belongs' if alone else 'belong'} to another owner than "
+            f"its _txn: the server may not be able to write {'it' if alone else 'them'}"
+        )
+        evidence = f"{first.path.name}: {first.uid}:{first.gid}, _txn: {model.uid}:{model.gid}"
+        yield Finding(Code.OWNERSHIP_DIFFERS, Severity.RISK, message, facts.relative(first.path), evidence=evidence)
+        return
+    locked = [owner for owner in facts.owners[1:] if not owner.mode & stat.S_IWUSR]
+    if locked:
+        message = f"{plural(len(locked), 'file')} of the table cannot be written by the owner"
+        yield Finding(Code.OWNERSHIP_DIFFERS, Severity.RISK, message, facts.relative(locked[0].path),
+                      evidence=f"mode {stat.S_IMODE(locked[0].mode):04o}")  # fmt: skip
+
+
+def backup_findings(facts: TableFacts, broken: bool) -> Iterator[Finding]:
+    """Yield the copies of the sequencer that lie in the table, and that they go with it where it is broken."""
+    for backup in facts.backups:
+        words = length_of(backup.log, backup.name).sentence if not backup.log.v2 else _v2_words(backup)
+        message = f"a copy of the sequencer lies in the table: {clean_line(backup.name)}"
+        yield Finding(Code.BACKUP_FOUND, Severity.NOTE, message, facts.relative(backup.path), evidence=words)
+    if broken and facts.backups:
+        alone = len(facts.backups) == 1
+        message = (
+            f"{plural(len(facts.backups), 'copy', 'copies')} of the sequencer {'lies' if alone else 'lie'} inside the "
+            f"table's own directory: DROP TABLE would erase {'it' if alone else 'them'} too, even where it answers "
+            "that there is no such table"
+        )
+        yield Finding(Code.IN_TABLE_BACKUP_AT_RISK, Severity.RISK, message, facts.relative(facts.backups[0].path))
+
+
+def _v2_words(backup: Sequencer) -> str:
+    return f"header {backup.log.max_txn or 0:,}, {plural(len(backup.log.parts), 'part')}"
+
+
+def best_backup(facts: TableFacts) -> Sequencer | None:
+    """Return the copy to restore from: the one whose records reach furthest, and at least to the applied transaction.
+
+    A copy of which only the header can be believed is better than none: the segments hold the rest.
+    """
+    usable = [backup for backup in facts.backups if backup.scan is not None and facts.applied is not None]
+    usable = [backup for backup in usable if backup.scan is not None and backup.scan.believed >= (facts.applied or 0)]
+    return max(usable, key=_worth, default=None)
+
+
+def _worth(backup: Sequencer) -> tuple[int, int, bool, str]:
+    """Return what to compare copies by; of equals the newest name that nobody called corrupted."""
+    scan, called_good = backup.scan, "corrupt" not in backup.name
+    if scan is None:
+        return (0, 0, called_good, backup.name)
+    return (len(scan.pending), -scan.unnamed, called_good, backup.name)
+
+
+def loadable(metadata: SequencerMetadata | Problem) -> bool:
+    """Return whether the server can load this `_meta`."""
+    return isinstance(metadata, SequencerMetadata)

@@ -1,0 +1,1 @@
+"""What a running server says of its tables, and whether one runs."""

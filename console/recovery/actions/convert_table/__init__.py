@@ -1,0 +1,1 @@
+"""convert-table: a fresh sequencer by the server's own conversion."""

@@ -1,0 +1,97 @@
+"""What a conversion of a table would cost, in rows, and what else it would touch. Read-only."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from console.diagnosis.findings.conversion import half_done
+from console.diagnosis.table import TableDiagnosis
+from console.diagnosis.unapplied import State
+from console.questdb.conversion import read_conversion
+from console.questdb.layout import DatabaseRoot, TableDirectory
+from console.questdb.segment import EventType
+from console.questdb.table_metadata import TableMetadata
+from console.questdb.view_state import read_view
+from console.recovery.model import RowsLost
+from console.text import plural
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the table will not have any more. `others` are transactions without rows; `why` says why it is a bound."""
+
+    rows: RowsLost
+    transactions: int
+    lag_rows: int
+    others: int
+    why: str
+
+    @property
+    def any(self) -> bool:
+        """Return whether anything on disk would not be applied."""
+        return bool(self.transactions or self.lag_rows)
+
+
+def cost_of(diagnosis: TableDiagnosis, known: Callable[[], int | None]) -> Cost:
+    """Return what waits in WAL and lag: a conversion sets `_txn` to transaction 0 and drops both.
+
+    `known` tells the rows that wait where stronger evidence than the logs does; it is asked only where they do not.
+    """
+    facts, unapplied = diagnosis.facts, diagnosis.unapplied
+    area, inventory = facts.txn.current, facts.inventory
+    lag = area.lag_rows if area is not None else 0
+    open_ = unapplied.waiting | unapplied.unsure
+    if half_done(facts.directory):
+        return _cost_of_half_done(diagnosis)
+    count = int(open_.sum())
+    others = int((open_ & (inventory.rows == 0)).sum())
+    rows = unapplied.rows(inventory)
+    rows = known() if rows is None else rows
+    metadata = facts.metadata
+    replacing = isinstance(metadata, TableMetadata) and metadata.has_dedup
+    if rows is None:
+        why = unapplied.why or "an event that waits cannot be decoded"
+        decoded = bool((inventory.events["type"][open_] != EventType.UNREADABLE).all())
+        bound = RowsLost("bound", unapplied.bound(inventory) + lag) if decoded else RowsLost("unknown", None)
+        return Cost(bound, count, lag, others, why)
+    if rows + lag and (replacing or others):
+        why = "dedup keys" if replacing else f"{plural(others, 'waiting transaction')} without rows"
+        return Cost(RowsLost("bound", rows + lag), count, lag, others, f"{why}: some rows might not have stayed")
+    return Cost(RowsLost.exact(rows + lag), count, lag, others, "")
+
+
+def _cost_of_half_done(diagnosis: TableDiagnosis) -> Cost:
+    """Return the most that may wait: `_txn` has lost the number, its other area (one commit older) is a lower bound."""
+    facts = diagnosis.facts
+    other, inventory = facts.txn.other, facts.inventory
+    floor = other.seq_txn if other is not None else 0
+    scan = facts.sequencer.scan
+    open_ = np.ones(len(inventory), np.bool_)
+    if scan is not None:
+        below = scan.pending_event[(scan.pending_txn <= floor) & (scan.pending_event >= 0)]
+        open_[below] = False
+    open_ &= diagnosis.unapplied.state != State.UNNAMED
+    rows = int(inventory.rows[open_].sum())
+    others = int((open_ & (inventory.rows == 0)).sum())
+    why = f"the conversion set seqTxn to 0; only that {floor:,} transactions or more are applied can still be seen"
+    return Cost(RowsLost("bound", rows), int(open_.sum()), 0, others, why)
+
+
+def other_markers(database: DatabaseRoot, table: TableDirectory) -> tuple[str, ...]:
+    """Return the names of the other tables that the next start would convert: any start does, also one for this."""
+    return tuple(
+        each.name
+        for each in database.tables()
+        if each.directory != table.directory and read_conversion(each.path).present
+    )
+
+
+def views_on(database: DatabaseRoot, table: TableDirectory) -> tuple[str, ...]:
+    """Return the names of the materialised views on `table`."""
+    found = []
+    for each in database.tables():
+        definition = read_view(each.path).definition if each.is_view else None
+        if definition is not None and definition.base_table.lower() == table.raw_name.lower():
+            found.append(each.name)
+    return tuple(found)

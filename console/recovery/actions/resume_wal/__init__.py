@@ -1,0 +1,1 @@
+"""resume-wal: a suspended table goes on."""

@@ -1,0 +1,323 @@
+"""resume-wal: let the server go on with a suspended table, past a transaction that cannot be applied where need be."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from console.diagnosis.table import examine_table
+from console.errors import WalmedicError
+from console.questdb.layout import TableDirectory
+from console.questdb.partitioning import Partitioning
+from console.questdb.table_metadata import TableMetadata, read_table_metadata
+from console.recovery.actions.resume_wal import steps as resume_steps
+from console.recovery.actions.resume_wal.blockage import Blockage, Queue, queue_of, told
+from console.recovery.actions.resume_wal.steps import KEPT, statement, stopped_at
+from console.recovery.digests import digest_of
+from console.recovery.gate.registry import PlanContext
+from console.recovery.model import (
+    ActionSpec,
+    Change,
+    Claim,
+    Danger,
+    Fact,
+    Outcome,
+    Plan,
+    Refusal,
+    Requirement,
+    RowsLost,
+    Stage,
+)
+from console.recovery.plans import make_plan, refused_plan
+from console.recovery.server.expectation import ExpectationError, expectation_of
+from console.recovery.server.sql import Server, SqlError
+from console.recovery.steps.steps import RunContext
+from console.recovery.store.places import root_key
+from console.text import clean_line, plural
+
+SPEC = ActionSpec(
+    id="resume-wal",
+    title="Resume the table's WAL",
+    danger=Danger.DATA,
+    needs_table=True,
+    summary=(
+        "Lets the server apply what waits in a suspended table; where a transaction cannot be applied, skips it and "
+        "says first which rows that loses."
+    ),
+    undo="None for a transaction that was skipped; its segments are kept, from where salvage-wal reads its rows.",
+    final="what the server has applied or skipped is not taken back",
+)
+
+
+_ONE_BY_ONE = "cairo.wal.max.lag.size=1 and cairo.wal.apply.look.ahead.txn.count=1"
+
+
+def plan(context: PlanContext, table: str | None) -> Plan:
+    """Return the plan; empty where the table is not suspended, refused where another step loses less."""
+    station = context.settings.station_name
+    directory = context.database.table(table or "")
+    server = Server(context.settings.questdb)
+    try:
+        server.prove_ours(context.database.db)
+        row = server.wal_table(directory.raw_name)
+    except SqlError as error:
+        return refused_plan(SPEC, station, directory, Refusal("server-down", str(error), "start-server"))
+    if directory.wal is False:
+        return refused_plan(
+            SPEC,
+            station,
+            directory,
+            Refusal("not-wal", f"{directory.name} is no WAL table: it has none", "nothing to do"),
+        )
+    queue = queue_of(examine_table(directory))
+    if row is None or queue is None:
+        reason = f"the server does not list {directory.name}, or its log cannot be read: it has no sequencer to resume"
+        return refused_plan(
+            SPEC, station, directory, Refusal("no-sequencer", reason, "restore-sequencer, or rebuild-sequencer")
+        )
+    suspended = bool(row["suspended"])
+    stated = Requirement(
+        "the server has suspended the table",
+        suspended,
+        f"{'suspended' if suspended else 'not suspended'}, applied {queue.applied:,} of {queue.logged:,}"
+        + (f", {_error(row)}" if _error(row) else ""),
+    )
+    if not suspended:
+        return _made(context, directory, queue, (), stated, why="The table is not suspended: there is nothing to do.")
+    refusals = tuple(_refusals(directory, queue, _stuck(context, directory), _error(row)))
+    return _planned(context, directory, queue, refusals, stated)
+
+
+def _stuck(context: PlanContext, directory: TableDirectory) -> int | None:
+    """Return the transaction at which the last attempt to resume was stopped by the server, None where none was."""
+    root = root_key(context.database.db)
+    for entry in reversed(context.journal.entries()):
+        if entry.action == SPEC.id and entry.root == root and entry.intent.get("directory") == directory.directory:
+            if entry.outcome is None or entry.outcome.get("outcome") == Outcome.DONE.value:
+                return None
+            try:
+                noted: dict[str, Any] = json.loads((context.state.entry(entry.id) / "noted.json").read_bytes())
+            except (OSError, ValueError):
+                return None
+            return stopped_at(noted)
+    return None
+
+
+def _error(row: dict[str, Any]) -> str:
+    return clean_line(" ".join(str(row.get(key) or "") for key in ("errorTag", "errorMessage")), 300).strip()
+
+
+def _refusals(directory: TableDirectory, queue: Queue, stuck: int | None, error: str) -> Iterator[Refusal]:
+    found = queue.blockage
+    if queue.logged < queue.applied:
+        yield Refusal(
+            "log-below-applied",
+            f"the log of {directory.name} ends at {queue.logged:,} and {queue.applied:,} are applied: resumed or not, "
+            "what is written is acknowledged and never applied",
+            "repair-log, with the server stopped",
+        )
+    if stuck == queue.applied + 1 and (found is None or found.first > stuck):
+        yield Refusal(
+            "stopped-again",
+            f"told to go on, the server stopped at seqTxn {stuck:,} again and nothing on disk says why ({error}); what "
+            "it could not apply may be that one, one of the next (it applies several at once), or the table itself",
+            "read the server's log; copy-table brings what is applied into a new table",
+        )
+    if found is None:
+        return
+    if found.structure:
+        yield Refusal("structure-change-lost", found.structure, "repair-log, with the server stopped")
+    if found.ahead and found.good_before:
+        yield _good_behind_bad(found)
+    if queue.lag_txns and not found.good_before:
+        yield Refusal(
+            "lag-not-zero",
+            f"{plural(queue.lag_txns, 'transaction')} with {plural(queue.lag_rows, 'row')} wait in the table's lag: "
+            "RESUME WAL FROM TXN adds them to the number it is given, and skips that many good ones (QuestDB #5422)",
+            "repair-log, with the server stopped: it makes the record again or takes it out, and the lag is committed "
+            "with what follows; a start alone leaves it",
+        )
+
+
+def _good_behind_bad(found: Blockage) -> Refusal:
+    lost = f"{plural(found.good_before, 'good transaction')} with {plural(found.rows_before, 'row')} that come first"
+    if found.torn:
+        return Refusal(
+            "good-behind-bad",
+            f"{found.reason}; the server applies several transactions at once and stops in front of {lost}, or takes "
+            "what is not there for zeros: to skip the bad one now would lose those too",
+            f"write {_ONE_BY_ONE} into server.conf, stop-server and start-server: it then applies one by one up to the "
+            f"bad one, and resume-wal skips {found.run} alone",
+        )
+    return Refusal(
+        "good-behind-bad",
+        f"{found.reason}; the server reads what is ahead before it applies anything, so it stops in front of {lost}: "
+        "to skip the bad one would lose those too, and no setting of the server keeps it from looking ahead",
+        "repair-log, with the server stopped: it takes the record out of the log and keeps every good one",
+    )
+
+
+def _planned(
+    context: PlanContext, directory: TableDirectory, queue: Queue, refusals: tuple[Refusal, ...], stated: Requirement
+) -> Plan:
+    found = queue.blockage
+    skips = found is not None and not found.good_before
+    first = found.resume_from if found is not None and skips else None
+    last = _reach(found)
+    warnings: list[str] = []
+    try:
+        expected = expectation_of(directory, first=first, last=last)
+        back = max(0, expected.rows - expectation_of(directory, last=queue.applied).rows)
+    except ExpectationError as error:
+        refusals = (*refusals, Refusal("result-unknown", str(error), "repair-log, with the server stopped"))
+        return _made(context, directory, queue, (), stated, why=str(error), refused=refusals)
+    if found is None:
+        why = (
+            f"All of seqTxn {queue.applied + 1:,} to {queue.logged:,} can be applied: the server is told to go on, and "
+            f"{plural(back, 'row')} will appear."
+            if queue.logged > queue.applied
+            else "Everything logged is applied: the server is told that the table may go on."
+        )
+    elif skips:
+        why = (
+            f"{found.reason[0].upper()}{found.reason[1:]}. The server can go on only behind it, from seqTxn "
+            f"{found.resume_from:,}; {found.run} will not be applied any more."
+        )
+        warnings += told(found, _show_time(directory))
+        if found.on_disk:
+            warnings.append(
+                f"the rows of {found.run} are still on disk, only its record is lost: repair-log (with the server "
+                "stopped) makes the record again and loses nothing"
+            )
+        if found.next_first is not None:
+            warnings.append(f"the server will stop again at seqTxn {found.next_first:,}; that is planned when it has")
+    else:
+        why = (
+            f"{plural(found.good_before, 'transaction')} with {plural(found.rows_before, 'row')} come before the first "
+            f"bad one, and are applied first. There the server stops again: {found.reason}. What skipping that "
+            "loses is planned then, by resume-wal again."
+        )
+    lost = _lost(directory, found) if found is not None and skips else RowsLost.exact(0)
+    return _made(
+        context, directory, queue, _stages(directory, found if skips else None, first, last), stated,
+        why=why, refused=refusals, lost=lost, back=back, warnings=tuple(warnings),
+        disk=_size(directory, found) if skips else 0,
+    )  # fmt: skip
+
+
+def _lost(directory: TableDirectory, found: Blockage) -> RowsLost:
+    """Return the rows that a skip loses; with dedup keys some of them would have replaced others, or been replaced."""
+    metadata = read_table_metadata(directory.path)
+    replacing = isinstance(metadata, TableMetadata) and metadata.has_dedup
+    if found.rows.kind == "exact" and found.rows.value and replacing:
+        return RowsLost("bound", found.rows.value)
+    return found.rows
+
+
+def _reach(found: Blockage | None) -> int | None:
+    """Return the transaction that the server gets to at least, None for the last logged one."""
+    if found is None:
+        return None
+    if found.good_before:
+        return found.first - 1
+    if found.next_first is None:
+        return None
+    # Looking ahead the server meets the next bad one early: no more than the skip itself is promised then.
+    return found.last if found.next_ahead else found.next_first - 1
+
+
+def _show_time(directory: TableDirectory) -> Any:
+    metadata = read_table_metadata(directory.path)
+    nanos = isinstance(metadata, TableMetadata) and Partitioning.of(metadata).nanos
+    return lambda value: f"{np.datetime64(value, 'ns' if nanos else 'us')}Z"
+
+
+def _segments(found: Blockage | None) -> list[tuple[int, int]]:
+    return sorted({(each.wal, each.segment) for each in found.skipped}) if found is not None else []
+
+
+def _size(directory: TableDirectory, found: Blockage | None) -> int:
+    folders = [directory.path / f"wal{wal}" / str(segment) for wal, segment in _segments(found)]
+    return sum(path.lstat().st_size for folder in folders for path in folder.iterdir())
+
+
+def _stages(
+    directory: TableDirectory, found: Blockage | None, first: int | None, last: int | None
+) -> tuple[Stage, ...]:
+    segments = _segments(found)
+    keep = Stage(
+        "keep",
+        f"keep a copy of {plural(len(segments), 'segment')}: the next sweep deletes what is skipped",
+        "keep-segments",
+        {"directory": directory.directory, "segments": [list(each) for each in segments]},
+        tuple(
+            Change("copy", f"{directory.directory}/wal{wal}/{segment}", after=f"the entry's folder, {KEPT}")
+            for wal, segment in segments
+        ),
+    )
+    sql = statement(directory.raw_name, first)
+    resume = Stage(
+        "resume",
+        "tell the server to go on" + (f" from seqTxn {first:,}" if first is not None else ""),
+        "resume-table",
+        {"table": directory.raw_name, "directory": directory.directory, "from_txn": first, "last_txn": last},
+        (Change("sql", clean_line(sql)),),
+    )
+    verify = Stage(
+        "verify",
+        "wait until all is applied, and prove it by rows",
+        "verify-resumed",
+        {"last_txn": last, "at_least": found is not None and found.next_ahead},
+    )
+    return (*((keep,) if segments else ()), resume, verify)
+
+
+def _made(
+    context: PlanContext,
+    directory: TableDirectory,
+    queue: Queue,
+    stages: tuple[Stage, ...],
+    stated: Requirement,
+    *,
+    why: str,
+    refused: tuple[Refusal, ...] = (),
+    lost: RowsLost = RowsLost("exact", 0),  # noqa: B008 - frozen
+    back: int = 0,
+    warnings: tuple[str, ...] = (),
+    disk: int = 0,
+) -> Plan:
+    found = queue.blockage
+    lag = Requirement(
+        "no transaction waits in the table's lag", queue.lag_txns == 0, f"{queue.lag_txns} with {queue.lag_rows} rows"
+    )
+    # New rows may be logged meanwhile: what the plan rests on is what is applied, and what stands in the way.
+    rests_on = [queue.applied, queue.lag_txns, None if found is None else [found.first, found.last, found.good_before]]
+    return make_plan(
+        SPEC,
+        station=context.settings.station_name,
+        table=directory.name,
+        directory=directory.directory,
+        why=why,
+        stages=stages,
+        facts=(Fact(directory.directory, digest_of(rests_on)),),
+        rows_lost=lost,
+        rows_back=back,
+        refused=refused,
+        requirements=(stated, lag),
+        warnings=warnings,
+        disk_needed=disk,
+    )
+
+
+def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
+    """The stages proved the rows; what is left is that the server is still the one on this database."""
+    del plan
+    try:
+        Server(run.settings.questdb).prove_ours(run.database.db)
+    except WalmedicError as error:
+        return (Claim("the server still answers", "answers", str(error), ok=False),)
+    return (Claim("the server still answers", "answers", "answers", ok=True),)
+
+
+__all__ = ["SPEC", "plan", "resume_steps", "verify"]

@@ -1,0 +1,1 @@
+"""thaw-writer: the batch writer starts and the backlog drains."""

@@ -1,0 +1,131 @@
+"""thaw-writer: start the batch writer, see its first batch applied in each table, watch the backlog drain."""
+
+import contextlib
+from collections.abc import Iterator
+
+from console.errors import WalmedicError
+from console.recovery.actions.thaw_writer import steps as thaw_steps  # noqa: F401 - registers the steps
+from console.recovery.actions.thaw_writer.duplicates import Doubles, doubles_of
+from console.recovery.gate.registry import PlanContext
+from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Refusal, Requirement, Stage
+from console.recovery.plans import make_plan
+from console.recovery.queue import Queue
+from console.recovery.server.sql import Server, SqlError
+from console.recovery.steps.steps import RunContext
+from console.services.model import UnitState
+from console.settings import Role, Stream
+from console.text import clean_line
+
+SPEC = ActionSpec(
+    id="thaw-writer",
+    title="Thaw the writer",
+    danger=Danger.SERVICE,
+    needs_table=False,
+    summary=(
+        "Starts the batch writer, proves that its first batch is applied and watches the backlog drain; "
+        "stops it at the first error."
+    ),
+    undo="freeze-writer.",
+    opposite="freeze-writer",
+)
+
+
+def plan(context: PlanContext, table: str | None) -> Plan:
+    """Return the plan; refused while the server does not answer or a table of a stream cannot take rows."""
+    del table
+    units = [unit for unit in context.settings.services.units if unit.role is Role.WRITER]
+    samples = context.services.states(units) if context.services is not None else ()
+    down = [s.name for s in samples if s.state is not UnitState.UP]
+    streams = context.settings.redis.streams
+    services = context.services
+    doubles, unknown = _doubles(context) if down else ((), "")
+    stages = (
+        Stage(
+            "thaw",
+            f"start {', '.join(down)}",
+            "start-writer",
+            {"units": down},
+            tuple(Change("command", services.command_line("start", name)) for name in down if services is not None),
+        ),
+        Stage("drain", "see the first batch applied, watch the backlog drain", "watch-backlog", {"units": down}),
+        *((_counting(doubles),) if doubles else ()),
+    )
+    return make_plan(
+        SPEC,
+        station=context.settings.station_name,
+        table=None,
+        why="The queue holds what was not written meanwhile; the writer sends it, and is stopped at the first error.",
+        stages=stages if down else (),
+        facts=(),
+        refused=tuple(_refusals(context)) if down else (),
+        requirements=(
+            Requirement(
+                "the writer is down", bool(down), ", ".join(f"{s.name} is {s.state}" for s in samples) or "none"
+            ),
+            Requirement(
+                "streams are configured", bool(streams), ", ".join(clean_line(s.name) for s in streams) or "none"
+            ),
+            *(Requirement("no row comes twice", not each.most, each.said) for each in doubles),
+        ),
+        rows_maybe_twice=sum(each.most for each in doubles),
+        warnings=tuple(_warnings(streams, doubles, unknown)),
+    )
+
+
+def _counting(doubles: tuple[Doubles, ...]) -> Stage:
+    said = {"doubles": [each.to_json() for each in doubles]}
+    return Stage("doubles", "count the rows that came twice", "count-doubles", said)
+
+
+def _warnings(streams: tuple[Stream, ...], doubles: tuple[Doubles, ...], unknown: str) -> Iterator[str]:
+    if not streams:
+        yield "no streams are configured: only the start of the writer can be watched"
+    if unknown:
+        yield f"what may come twice is not known: {unknown}"
+    if any(each.most for each in doubles):
+        yield (
+            "a pending entry is sent again whether or not its row is there: what came twice is counted at the end, and "
+            "no row is removed"
+        )
+
+
+def _doubles(context: PlanContext) -> tuple[tuple[Doubles, ...], str]:
+    """Return what may come twice, and why it cannot be told where it cannot."""
+    streams = context.settings.redis.streams
+    if not streams or context.settings.bare:
+        return (), ""
+    try:
+        with contextlib.closing(Queue(context.settings.redis)) as queue:
+            return tuple(doubles_of(context, queue, streams)), ""
+    except WalmedicError as error:
+        return (), str(error)
+
+
+def _refusals(context: PlanContext) -> list[Refusal]:
+    if context.settings.bare or context.services is None:
+        return []  # the policy says why already
+    server = Server(context.settings.questdb)
+    try:
+        server.prove_ours(context.database.db)
+        wrong = []
+        for name in sorted({stream.table for stream in context.settings.redis.streams if stream.table}):
+            row = server.wal_table(name)
+            if row is None or row["suspended"] or int(row["sequencerTxn"]) < int(row["writerTxn"]):
+                wrong.append(clean_line(name))
+    except SqlError as error:
+        return [Refusal("server-down", str(error), "start-server")]
+    except WalmedicError as error:
+        return [Refusal("server-unknown", str(error), "start-server")]
+    if wrong:
+        reason = f"{', '.join(wrong)} cannot take rows yet (suspended, unlisted, or its log below what is applied)"
+        return [Refusal("table-not-ready", reason, "repair it first: walmedic check says how")]
+    return []
+
+
+def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
+    """The stages proved the drain; what is left is that the writer still runs."""
+    names = {name for stage in plan.stages for name in stage.parameters.get("units", ())}
+    if run.services is None:
+        return ()
+    samples = run.services.states([unit for unit in run.settings.services.units if unit.name in names])
+    return tuple(Claim(f"{s.name} is up", "up", s.state.value, s.state is UnitState.UP) for s in samples)

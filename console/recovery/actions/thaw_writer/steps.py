@@ -1,0 +1,262 @@
+"""Steps of thaw-writer: start the writer, see its first batch applied in every table, watch the backlog drain."""
+
+import contextlib
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from console.errors import WalmedicError
+from console.questdb.table_metadata import TableMetadata, read_table_metadata
+from console.recovery.actions.thaw_writer.duplicates import Doubles, counted
+from console.recovery.model import Claim, Stage
+from console.recovery.queue import Queue, Waiting
+from console.recovery.server.sql import Server, SqlError, literal, quoted
+from console.recovery.steps.services import control, units_named
+from console.recovery.steps.steps import RunContext, StepError, register
+from console.text import clean_line, plural
+
+_PAUSE = 0.5
+_FIRST_BATCH = 60.0  # seconds until the first batch must be applied
+_STALLED = 120.0  # seconds without the backlog getting smaller after which the drain is given up
+_HELD = 20.0  # seconds after which old entries that stay pending count as those of a consumer that is gone
+_NEAR = 3.0  # the backlog counts as drained where it holds no more than these seconds of incoming entries
+_FRESH = 15.0  # seconds that the newest row may be behind the newest entry of its stream
+
+
+TWICE = "rows there twice before"
+
+
+class StartWriter:
+    """Start the writer. Reversed: stop it."""
+
+    name = "start-writer"
+    repeat = False
+
+    def perform(self, stage: Stage, run: RunContext) -> None:
+        """Note where the tables stand and what waits, then start."""
+        if run.recall("waited") is None:
+            with contextlib.closing(Queue(run.settings.redis)) as queue:
+                run.remember("waited", {each.stream: [each.last_id, each.total] for each in queue.waiting()})
+        if run.recall("before") is None:
+            run.remember(
+                "before", {table: _sequencer_txn(Server(run.settings.questdb), table) for table in _tables(run)}
+            )
+        if run.recall(TWICE) is None:
+            stages = [each for each in run.plan.stages if each.step == CountDoubles.name]
+            every = [Doubles.from_json(said) for each in stages for said in each.parameters["doubles"]]
+            server = Server(run.settings.questdb)
+            run.remember(TWICE, {each.stream: _counted(run, server, each) for each in every})
+        for unit in units_named(run, stage):
+            run.progress(f"starting {unit.name}")
+            control(run).start(unit.name)
+
+    def reverse(self, stage: Stage, run: RunContext) -> None:
+        """Stop it again: the queue keeps what it would have sent."""
+        for unit in units_named(run, stage):
+            control(run).stop(unit.name)
+
+
+@dataclass(slots=True)
+class _Drain:
+    """How the backlog moved since the watch began."""
+
+    started: float = field(default_factory=time.monotonic)
+    least: int | None = None
+    least_at: float = field(default_factory=time.monotonic)
+    first: int | None = None
+    length_first: int = 0
+    length_at: float = field(default_factory=time.monotonic)
+    held: dict[str, int] = field(default_factory=dict)
+    held_at: float = field(default_factory=time.monotonic)
+
+    def still(self, held: dict[str, int]) -> float:
+        """Return for how many seconds the same old entries have been pending: a living consumer begins with its own."""
+        if held != self.held:
+            self.held, self.held_at = held, time.monotonic()
+        return time.monotonic() - self.held_at
+
+    def note(self, waiting: tuple[Waiting, ...]) -> None:
+        total, now = sum(each.total for each in waiting), time.monotonic()
+        if self.first is None:
+            self.first, self.length_first = total, sum(each.length for each in waiting)
+        if self.least is None or total < self.least:
+            self.least, self.least_at = total, now
+
+    def rate(self, total: int) -> float:
+        """Entries per second by which the backlog shrinks."""
+        return ((self.first or 0) - total) / max(0.5, time.monotonic() - self.started)
+
+    def told(self, total: int) -> str:
+        """Return how many entries wait, how fast they become fewer or more, and how long that takes."""
+        rate = self.rate(total)
+        left = f", about {total / rate:.0f} s left" if rate > 0 else ""
+        which = "more" if rate < 0 else "fewer"
+        return f"{plural(total, 'entry', 'entries')} wait, {abs(rate):,.0f} {which} per second{left}"
+
+    def incoming(self, waiting: tuple[Waiting, ...]) -> float:
+        """Entries per second that come in, where the streams are not trimmed meanwhile."""
+        grown = sum(each.length for each in waiting) - self.length_first
+        return max(0.0, grown / max(0.5, time.monotonic() - self.length_at))
+
+
+class WatchBacklog:
+    """Watch until the backlog is drained and the tables are fresh. The first error ends it, and stops the writer."""
+
+    name = "watch-backlog"
+    repeat = True
+
+    def perform(self, stage: Stage, run: RunContext) -> None:
+        """Raises StepError where the writer ends, a table is suspended, or nothing moves any more."""
+        with contextlib.closing(Queue(run.settings.redis)) as queue:
+            drain = _Drain()
+            drain.note(queue.waiting())  # before the first batch: a fast writer is through before it is applied
+            self._first_batches(stage, run, queue)
+            drain.least_at = time.monotonic()  # that one was applied is a move
+            while True:
+                waiting = queue.waiting()
+                drain.note(waiting)
+                self._alive(stage, run)
+                self._tables_well(run)
+                total = sum(each.total for each in waiting)
+                unread, held = self._left(run, queue)
+                near = total - sum(held.values()) <= max(10.0, _NEAR * drain.incoming(waiting))
+                taken = not any(held.values()) or drain.still(held) > _HELD
+                run.progress(drain.told(total), None, None)
+                if near and not unread and taken and all(_fresh(run, each) for each in waiting):
+                    break
+                if time.monotonic() - drain.least_at > _STALLED:
+                    raise StepError(
+                        f"the backlog of {plural(total, 'entry', 'entries')} has not shrunk for {_STALLED:.0f} s"
+                    )
+                time.sleep(_PAUSE)
+            waited: dict[str, list[Any]] = run.recall("waited", {})
+            for each in waiting:
+                name, (_, total) = clean_line(each.stream), waited.get(each.stream, ["", 0])
+                claim = f"{name}: entries of {total:,} that waited at the start, not acknowledged"
+                left = (
+                    f"{count:,}, pending with a consumer that is gone: XAUTOCLAIM"
+                    if (count := held[each.stream])
+                    else "0"
+                )
+                run.claims.append(Claim(claim, "0, or held by a consumer that is gone", left, ok=True))
+                now = f"{each.lag:,} unread, {each.pending:,} pending"
+                run.claims.append(Claim(f"{name}: backlog drained", "what came just now", now, ok=True))
+                if (behind := _behind(run, each)) is not None:
+                    claim = f"{clean_line(each.table)}: seconds that its newest row is behind the newest entry"
+                    run.claims.append(Claim(claim, f"below {_FRESH:.0f}", f"{max(0.0, behind):.1f}", ok=True))
+
+    def reverse(self, stage: Stage, run: RunContext) -> None:
+        """Nothing of its own to take back."""
+
+    def _left(self, run: RunContext, queue: Queue) -> tuple[int, dict[str, int]]:
+        """Return how many entries that waited at the start are unread still, and by stream how many are pending."""
+        waited: dict[str, list[Any]] = run.recall("waited", {})
+        total, held = 0, dict.fromkeys((stream.name for stream in run.settings.redis.streams), 0)
+        for stream in run.settings.redis.streams:
+            if stream.name in waited:
+                unread, held[stream.name] = queue.unread_to(stream, str(waited[stream.name][0]))
+                total += unread
+        return total, held
+
+    def _first_batches(self, stage: Stage, run: RunContext, queue: Queue) -> None:
+        server = Server(run.settings.questdb)
+        before: dict[str, int] = run.recall("before", {})
+        missing = {each.table for each in queue.waiting() if each.table and each.total}
+        deadline = time.monotonic() + _FIRST_BATCH
+        while missing:
+            self._alive(stage, run)
+            self._tables_well(run)
+            for table in sorted(missing):
+                row = server.wal_table(table)
+                # Applied, not only accepted: a suspended table accepts everything and shows nothing.
+                if row is not None and int(row["writerTxn"]) > before.get(table, 0):
+                    missing.discard(table)
+                    claim = f"{clean_line(table)}: the writer's first batch is applied"
+                    found = f"transaction {int(row['writerTxn']):,}"
+                    run.claims.append(Claim(claim, f"beyond {before.get(table, 0):,}", found, ok=True))
+            if missing and time.monotonic() > deadline:
+                names = ", ".join(clean_line(table) for table in sorted(missing))
+                raise StepError(f"no batch of the writer was applied to {names} within {_FIRST_BATCH:.0f} s")
+            run.progress(f"waiting for the first batch in {plural(len(missing), 'table')}")
+            time.sleep(_PAUSE if missing else 0)
+
+    def _alive(self, stage: Stage, run: RunContext) -> None:
+        for sample in control(run).states(units_named(run, stage)):
+            if sample.stopped:
+                raise StepError(f"{sample.name} ended ({sample.result or sample.state}); its log says why")
+
+    def _tables_well(self, run: RunContext) -> None:
+        server = Server(run.settings.questdb)
+        for table in _tables(run):
+            row = server.wal_table(table)
+            if row is None or row["suspended"]:
+                raise StepError(f"{clean_line(table)} is {'suspended' if row else 'no longer listed by the server'}")
+
+
+def _tables(run: RunContext) -> list[str]:
+    return sorted({stream.table for stream in run.settings.redis.streams if stream.table})
+
+
+def _sequencer_txn(server: Server, table: str) -> int:
+    row = server.wal_table(table)
+    return int(row["sequencerTxn"]) if row is not None else 0
+
+
+class CountDoubles:
+    """Count the rows that came twice; what was there twice before does not count."""
+
+    name = "count-doubles"
+    repeat = False
+
+    def perform(self, stage: Stage, run: RunContext) -> None:
+        """Add a claim for each table. A count that takes too long is no error of the thaw."""
+        server = Server(run.settings.questdb)
+        before: dict[str, int | None] = run.recall(TWICE, {})
+        for said in stage.parameters["doubles"]:
+            doubles = Doubles.from_json(said)
+            run.progress(f"counting rows of {clean_line(doubles.table)} that came twice")
+            now, then = _counted(run, server, doubles), before.get(doubles.stream)
+            found = "not counted" if now is None or then is None else f"{max(0, now - then):,}"
+            claim = f"{clean_line(doubles.table)}: rows that came twice"
+            run.claims.append(Claim(claim, f"at most {doubles.most:,}", found, ok=True))
+
+    def reverse(self, stage: Stage, run: RunContext) -> None:
+        """Nothing was changed."""
+
+
+def _counted(run: RunContext, server: Server, doubles: Doubles) -> int | None:
+    try:
+        table = run.database.table(doubles.table)
+        metadata = read_table_metadata(table.path)
+        return counted(server, metadata, table.raw_name, doubles) if isinstance(metadata, TableMetadata) else None
+    except WalmedicError:
+        return None
+
+
+def _fresh(run: RunContext, waiting: Waiting) -> bool:
+    """Return whether the newest row of the stream's table is about as new as the stream's newest entry."""
+    behind = _behind(run, waiting)
+    return waiting.total == 0 if not waiting.table or waiting.newest is None else behind is not None and behind < _FRESH
+
+
+def _behind(run: RunContext, waiting: Waiting) -> float | None:
+    """Return by how many seconds the newest row is behind the newest entry, None where that cannot be told."""
+    if not waiting.table or waiting.newest is None:
+        return None
+    server = Server(run.settings.questdb)
+    try:
+        named = literal(waiting.table)
+        columns = server.rows(f'SELECT "column" FROM table_columns({named}) WHERE designated')  # noqa: S608 - quoted
+        at = quoted(str(columns[0]["column"]))
+        found = server.rows(f"SELECT cast(max({at}) AS long) AS newest FROM {quoted(waiting.table)}")[0]["newest"]  # noqa: S608
+    except (SqlError, IndexError, KeyError):
+        return None
+    if found is None:
+        return None
+    per_second = 1_000_000_000 if found > 10**17 else 1_000_000
+    return waiting.newest - float(found) / per_second
+
+
+register(StartWriter())
+register(WatchBacklog())
+register(CountDoubles())

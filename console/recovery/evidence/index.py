@@ -1,0 +1,133 @@
+"""What evidence there is: one manifest per capture, and whether a table is still as it was captured.
+
+A table's stamp is a digest over size, mtime_ns and inode of what a repair may touch or rest on. What walmedic itself
+changed since is no staleness: every run notes the stamp before and after in the journal, and that chain is followed.
+"""
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from console.recovery.digests import digest_of
+from console.recovery.store.journal import Journal
+from console.recovery.store.state import StateDir
+
+_SKIPPED_SUFFIX = ".lock"
+
+
+def table_stamp(path: Path) -> str:
+    """Return the stamp of a table's directory: `_txn`, `_meta`, `_cv`, sequencers, their backups, WAL directories."""
+    return digest_of(sorted(_stamps(path)))
+
+
+def _stamps(path: Path) -> Iterator[list[Any]]:
+    try:
+        entries = list(os.scandir(path))
+    except OSError as error:
+        yield ["", "unreadable", error.errno]
+        return
+    for entry in entries:
+        watched = entry.name in ("_txn", "_meta", "_cv") or entry.name.startswith(("txn_seq", "wal"))
+        if not watched or entry.name.endswith(_SKIPPED_SUFFIX):
+            continue
+        yield from _walk(entry.path, entry.name)
+
+
+def _walk(path: str, relative: str) -> Iterator[list[Any]]:
+    try:
+        status = os.lstat(path)
+        if stat.S_ISDIR(status.st_mode):
+            for name in os.listdir(path):  # noqa: PTH208 - hot
+                if not name.endswith(_SKIPPED_SUFFIX):
+                    yield from _walk(os.path.join(path, name), f"{relative}/{name}")  # noqa: PTH118 - hot
+        else:
+            yield [relative, status.st_size, status.st_mtime_ns, status.st_ino]
+    except OSError as error:
+        yield [relative, "unreadable", error.errno]
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """One finished capture: its folder, which root it is of, and the stamp of each table directory in it."""
+
+    id: str
+    folder: Path
+    root: tuple[int, int]  # device, inode
+    at: str
+    stamps: dict[str, str]
+    size: int
+    live: bool  # a server may have been writing meanwhile: no repair rests on it
+    whole: frozenset[str] = frozenset()  # table directories of which every file was copied
+
+
+class EvidenceIndex:
+    """All finished captures of one database root, newest last."""
+
+    def __init__(self, state: StateDir, root: tuple[int, int], journal: Journal) -> None:
+        self._state = state
+        self._root = root
+        self._journal = journal
+
+    def captures(self) -> tuple[Capture, ...]:
+        """Return the captures whose manifest is complete; a manifest is written last."""
+        found = []
+        try:
+            folders = sorted(self._state.evidence.iterdir())
+        except OSError:
+            return ()
+        for folder in folders:
+            capture = _read(folder)
+            if capture is not None and capture.root == self._root:
+                found.append(capture)
+        return tuple(sorted(found, key=lambda capture: capture.at))
+
+    def of_table(self, directory: str) -> Capture | None:
+        """Return the newest capture that holds a table."""
+        return next((c for c in reversed(self.captures()) if directory in c.stamps), None)
+
+    def fresh(self, directory: str, stamp: str, *, whole: bool = False) -> Capture | None:
+        """Return a capture of the table as it is now (`stamp`), or as it was before walmedic's own changes since.
+
+        With `whole` only one that holds every file of the table.
+        """
+        for capture in reversed(self.captures()):
+            if directory not in capture.stamps or capture.live or (whole and directory not in capture.whole):
+                continue
+            reached = {capture.stamps[directory]}
+            for entry in self._journal.entries():
+                outcome = entry.outcome
+                if entry.root != self._root or outcome is None:
+                    continue
+                # What an undo put back from evidence is as that evidence has it.
+                before = outcome.get("restored") or outcome.get("stamps_before", {})
+                after = outcome.get("stamps_after", {})
+                if before.get(directory) in reached and directory in after:
+                    reached.add(str(after[directory]))
+            if stamp in reached:
+                return capture
+        return None
+
+
+def _read(folder: Path) -> Capture | None:
+    try:
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+        return Capture(
+            id=folder.name,
+            folder=folder,
+            root=(int(manifest["device"]), int(manifest["inode"])),
+            at=str(manifest["at"]),
+            stamps={str(key): str(value) for key, value in manifest["stamps"].items()},
+            size=int(manifest["bytes"]),
+            live=bool(manifest["live"]),
+            whole=frozenset(
+                str(directory)
+                for directory, said in manifest["tables"].items()
+                if not said["listed"] and not said["skipped"]
+            ),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

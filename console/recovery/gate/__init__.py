@@ -1,0 +1,1 @@
+"""What decides whether an action may be taken."""

@@ -1,0 +1,201 @@
+"""The policy: whether an action may be taken now, and if not, why not and what first. No flag turns it off."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from console.errors import WalmedicError
+from console.questdb.layout import TableDirectory
+from console.recovery.evidence.index import table_stamp
+from console.recovery.gate.registry import PlanContext
+from console.recovery.gate.result_gate import result_refusals
+from console.recovery.model import ActionSpec, Danger, Plan, Refusal
+from console.recovery.store.locks import SERVER_LOCK_NAME, holders_of
+from console.recovery.store.places import existing, free_space
+from console.recovery.tree.open_files import users_of
+from console.recovery.tree.tree import Tree, UnsafePathError
+from console.text import clean_line, plural
+
+_RESERVE_SHARE, _RESERVE_MOST = 0.10, 5 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the policy judges by, for one action and one table."""
+
+    context: PlanContext
+    spec: ActionSpec
+    table: TableDirectory | None
+    lock_held: bool  # our own run holds the server's lock already
+    own_entry: str = ""  # the entry that is being finished or undone
+    notes: list[str] = field(default_factory=list)  # what could not be looked at, for the plan's warnings
+
+    def refusals(self, plan: Plan | None) -> tuple[Refusal, ...]:
+        """Return all that stands against the action; with a plan also what its result would do."""
+        found = [*self._station(), *self._services(), *self._server()]
+        if self.spec.danger is Danger.DATA:
+            found += [*self._files(plan), *self._evidence()]
+        if plan is not None:
+            found += [*self._space(plan), *self._rows(plan)]
+            if self.spec.offline and self.table is not None:
+                found += result_refusals(plan, self.table)
+        return tuple(found)
+
+    def _station(self) -> Iterator[Refusal]:
+        try:
+            self.context.state.made(self.context.state.journal.parent)
+            if self.context.state.journal.exists() and not os.access(self.context.state.journal, os.W_OK):
+                raise WalmedicError(f"the journal {self.context.state.journal} cannot be written")
+        except WalmedicError as error:
+            yield Refusal(
+                "journal-unwritable", str(error), "make the state directory yours, or name another: --state-dir"
+            )
+        for entry in self.context.unfinished():
+            if not self.own_entry or self.own_entry not in (entry.id, entry.intent.get("undoes")):
+                target = f" {entry.table}" if entry.table else ""
+                undone = entry.intent.get("undoes")
+                if undone:
+                    reason = f"taking entry {undone} back was cut off: what it left half done comes first"
+                    yield Refusal("unfinished-entry", reason, f"walmedic undo {undone}")
+                    continue
+                yield Refusal(
+                    "unfinished-entry",
+                    f"{entry.action}{target} was cut off (entry {entry.id}): what it left half done comes first",
+                    f"finish it by running {entry.action}{target} again, or take it back: walmedic undo {entry.id}",
+                )
+
+    def _services(self) -> Iterator[Refusal]:
+        if self.spec.danger is not Danger.SERVICE:
+            return
+        if self.context.settings.bare:
+            yield Refusal(
+                "no-station",
+                "this directory belongs to no configured station, so there are no services to command",
+                "start and stop the server yourself; the actions on files work here",
+            )
+        elif self.context.services is None:
+            yield Refusal(
+                "no-services",
+                "no service backend is configured (services.backend is none)",
+                "name backend and units in the settings file (walmedic init writes one)",
+            )
+
+    def _server(self) -> Iterator[Refusal]:
+        if not self.spec.offline or self.lock_held or self.context.server_down:
+            return
+        lock = self.context.database.lock
+        if self.context.server_down is None:
+            yield Refusal(
+                "server-unknown",
+                f"{lock} is missing or cannot be opened, so it cannot be proven that no server uses this database",
+                f"run as the database's owner; where a copy lost {SERVER_LOCK_NAME}, make it empty yourself",
+            )
+        else:
+            pids = ", ".join(f"pid {pid}" for pid in holders_of(lock))
+            yield Refusal(
+                "server-alive",
+                f"a QuestDB server lives on this database{f' ({pids})' if pids else ''}: it holds {SERVER_LOCK_NAME}",
+                "stop-server" if not self.context.settings.bare else "stop the server that uses this directory",
+            )
+
+    def _files(self, plan: Plan | None) -> Iterator[Refusal]:
+        if self.table is None or not self.spec.offline:
+            return  # what works through the server writes no file itself
+        database, directory = self.context.database, self.table.directory
+        try:
+            with Tree(database.db) as tree:
+                # While an undo by evidence is cut off, _txn may be on its way: the directory tells as well.
+                here = tree.exists(f"{directory}/_txn") or not self.own_entry
+                owner = tree.owner_of_table(directory) if here else tree.owner_of_directory(directory)
+                for path in _paths(plan) if plan is not None else ():
+                    tree.refuse_unsafe_target(path)
+        except UnsafePathError as error:
+            yield Refusal(
+                "unsafe-path", str(error), "put real directories and files in place first; nothing was changed"
+            )
+            return
+        except OSError as error:
+            yield Refusal(
+                "unreadable",
+                f"{clean_line(str(error.filename or directory))} cannot be used: {error.strerror}",
+                "run walmedic as the owner of the database, or make the file readable",
+            )
+            return
+        euid = os.geteuid()
+        if euid not in (0, owner.uid):
+            yield Refusal(
+                "not-owner",
+                f"{self.table.name} belongs to user id {owner.uid} and walmedic runs as {euid}",
+                "run walmedic as the owner of the database (or as root: new files get the table's owner)",
+            )
+        elif not os.access(self.table.path, os.W_OK | os.X_OK):
+            yield Refusal(
+                "permission", f"{self.table.name}'s directory cannot be written", "give its owner the right to write"
+            )
+        users = users_of(self.table.path)
+        if users.unreadable:
+            pids = ", ".join(map(str, users.unreadable[:5])) + (", …" if len(users.unreadable) > 5 else "")
+            many = plural(len(users.unreadable), "process", "processes")
+            self.notes.append(f"the open files of {many} could not be seen (pid {pids})")
+        for user in users.processes:
+            yield Refusal(
+                "files-open",
+                f"{user.name} (pid {user.pid}) has files of {self.table.name} {user.how}",
+                "end that process; a server would write behind walmedic's back",
+            )
+
+    def _evidence(self) -> Iterator[Refusal]:
+        if not self.spec.needs_evidence or self.table is None:
+            return
+        evidence, directory = self.context.evidence, self.table.directory
+        if evidence.fresh(directory, table_stamp(self.table.path)) is not None:
+            return
+        earlier = evidence.of_table(directory)
+        if earlier is None:
+            reason = f"no evidence of {self.table.name} has been captured"
+        elif earlier.live:
+            reason = f"the evidence of {self.table.name} was captured while a server lived ({earlier.at})"
+        else:
+            reason = f"{self.table.name} has changed since its evidence was captured ({earlier.at})"
+        yield Refusal("no-evidence", reason, "capture-evidence")
+
+    def _space(self, plan: Plan) -> Iterator[Refusal]:
+        if all(stage.step == "stop-units" for stage in plan.stages):
+            return  # needs no room, and a disk that fills is one more reason to stop what writes
+        state = self.context.state.root
+        target = self.context.database.db if self.spec.danger is Danger.DATA else existing(state)
+        places = {target: plan.disk_needed}
+        places.setdefault(existing(state), 1 << 20)
+        for place, needed in places.items():
+            free, reserve = free_space(place)
+            if free - needed < reserve:
+                yield Refusal(
+                    "disk-space",
+                    f"{place} has {free:,} bytes free; {needed:,} are needed and {reserve:,} stay free",
+                    "make room, or name a state directory on another disk (--state-dir)",
+                )
+
+    def _rows(self, plan: Plan) -> Iterator[Refusal]:
+        if plan.rows_lost.kind != "unknown":
+            return
+        if not plan.rehearsed:
+            yield Refusal(
+                "lose-unknown-without-rehearsal",
+                "how many rows this would lose is not known",
+                "an action with a known loss; or rehearse this one, then capture-evidence, which copies all of it",
+            )
+        elif self.table is not None:
+            stamp = table_stamp(self.table.path)
+            if self.context.evidence.fresh(self.table.directory, stamp, whole=True) is None:
+                yield Refusal(
+                    "lose-unknown-without-whole-evidence",
+                    f"how many rows this would lose is not known, and the evidence of {self.table.name} is not whole",
+                    "capture-evidence, which copies the whole table now that this was rehearsed",
+                )
+
+
+def _paths(plan: Plan) -> Iterator[str]:
+    for stage in plan.stages:
+        for key in ("path", "new", "old", "directory"):
+            if isinstance(stage.parameters.get(key), str):
+                yield str(stage.parameters[key])

@@ -1,0 +1,97 @@
+"""The actions: id to module, and what a module gets to make its plan from."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from console.diagnosis.model import TableReport
+from console.errors import WalmedicError
+from console.questdb.layout import DatabaseRoot
+from console.recovery.evidence.index import EvidenceIndex
+from console.recovery.model import ActionSpec, Claim, Plan
+from console.recovery.steps.steps import RunContext
+from console.recovery.store.journal import Entry, Journal
+from console.recovery.store.places import root_key
+from console.recovery.store.state import StateDir
+from console.services.control import ServiceControl
+from console.settings import Settings
+
+# In the order in which an incident is worked through; palette, help and docs keep it.
+_MODULES = {
+    "freeze-writer": "freeze_writer",
+    "stop-server": "stop_server",
+    "capture-evidence": "capture_evidence",
+    "salvage-wal": "salvage_wal",
+    "restore-sequencer": "restore_sequencer",
+    "rebuild-sequencer": "rebuild_sequencer",
+    "repair-log": "repair_log",
+    "raise-wal-index": "raise_wal_index",
+    "resume-wal": "resume_wal.action",
+    "convert-table": "convert_table.action",
+    "copy-table": "copy_table",
+    "start-server": "start_server",
+    "thaw-writer": "thaw_writer.action",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PlanContext:
+    """What a plan may look at. Everything is read-only; `report` diagnoses a table from disk, once per context.
+
+    `settings` name the user who observes: only a run connects as the one who may write.
+
+    `server_down` says whether the server's lock could be won; None where that cannot be known (no such file).
+    """
+
+    settings: Settings
+    database: DatabaseRoot
+    state: StateDir
+    journal: Journal
+    evidence: EvidenceIndex
+    services: ServiceControl | None
+    report: Callable[[str], TableReport | None]
+    server_down: bool | None
+    now: float
+
+    def unfinished(self) -> tuple[Entry, ...]:
+        """Return the journal's entries of this database that have no outcome, oldest first."""
+        return self.journal.unfinished(root_key(self.database.db))
+
+
+class ActionModule(Protocol):
+    """What a module in `console.recovery.actions` offers. Its stages name steps that it, or `file_steps`, registers.
+
+    One that works through the server may also have `undo_refusals(context, entry, plan)`: what stands against its undo.
+    """
+
+    SPEC: ActionSpec
+
+    def plan(self, context: PlanContext, table: str | None) -> Plan:
+        """Return what would be done; refusals that only the action itself can know are in the plan."""
+        ...
+
+    def verify(self, plan: Plan, run: RunContext) -> tuple[Claim, ...]:
+        """Prove the result on what is there now, disk or server."""
+        ...
+
+
+class UnknownActionError(WalmedicError):
+    """No action of that name."""
+
+
+def action_ids() -> tuple[str, ...]:
+    """Return the ids of all actions."""
+    return tuple(_MODULES)
+
+
+def action_module(action: str) -> ActionModule:
+    """Return the module of an action, importing it. Raises UnknownActionError naming the known ones."""
+    if action not in _MODULES:
+        raise UnknownActionError(f"there is no action {action!r}; the actions are {', '.join(_MODULES)}")
+    return cast(ActionModule, importlib.import_module(f"console.recovery.actions.{_MODULES[action]}"))
+
+
+def spec_of(action: str) -> ActionSpec:
+    """Return the spec of an action."""
+    return action_module(action).SPEC

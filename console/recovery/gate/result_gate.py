@@ -1,0 +1,97 @@
+"""What a plan's result would be, read from the plan itself: the last gate before a log that destroys rows."""
+
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from console.diagnosis.findings.conversion import half_done
+from console.questdb.layout import TableDirectory
+from console.recovery.model import Plan, Refusal
+from console.recovery.server.expectation import applied_of
+
+_HEADER, _RECORD_V1 = 76, 28  # FORMATS: header of `_txnlog`, record of version 0
+
+
+def result_refusals(plan: Plan, table: TableDirectory) -> tuple[Refusal, ...]:
+    """Return why the sequencer that `plan` would put in place must not be: below applied, past its end, index low."""
+    return tuple(_refusals(plan, table))
+
+
+def _refusals(plan: Plan, table: TableDirectory) -> Iterator[Refusal]:
+    for spec in _files(plan):
+        name = str(spec["name"]).rsplit("/", 1)[-1]
+        if name == "_wal_index.d":
+            highest = max((wal.id for wal in table.wals()), default=0)
+            content = _first_bytes(spec, 8, plan, table)
+            index = struct.unpack("<q", content)[0] if len(content) == 8 else -1
+            if index < highest:
+                yield Refusal(
+                    "wal-index-low",
+                    f"the wal index would be {index} while wal{highest} is on disk: the next writer would overwrite it",
+                    "plan again; a wal index is never below the highest wal directory",
+                )
+        elif name == "_txnlog":
+            yield from _log(spec, plan, table)
+
+
+def _log(spec: Mapping[str, Any], plan: Plan, table: TableDirectory) -> Iterator[Refusal]:
+    if half := half_done(table):
+        yield Refusal(
+            "conversion-half-done",
+            f"{half}: with any log that names them the server applies its rows once more",
+            "convert-table, which ends the conversion",
+        )
+    content = _first_bytes(spec, 24, plan, table)
+    if len(content) < 24:
+        yield Refusal("fresh-log", "the log would have no header", "plan again")
+        return
+    version, max_txn, part_size = (*struct.unpack_from("<iq", content), struct.unpack_from("<i", content, 20)[0])
+    applied = applied_of(table)
+    if applied is None:
+        yield Refusal(
+            "applied-unknown",
+            f"{table.name}'s _txn cannot be read, so it is not known how much is applied",
+            "no repair of the sequencer is safe before _txn is whole",
+        )
+    elif max_txn < applied:
+        yield Refusal(
+            "log-below-applied",
+            f"the log would end at {max_txn:,} while {applied:,} are applied: writes would vanish, WAL be purged",
+            "rebuild-sequencer or repair-log, which never end below what is applied",
+        )
+    if version == 0 and int(spec["size"]) < _HEADER + _RECORD_V1 * max_txn:
+        yield Refusal(
+            "header-past-end",
+            f"the header would name {max_txn:,} transactions and the file end before them: the server crashes on that",
+            "plan again",
+        )
+    elif version == 1 and part_size < 1:
+        yield Refusal("header-invalid", "the log would be chunked without a part size", "plan again")
+    elif version not in (0, 1):
+        yield Refusal("header-invalid", f"the log would have version {version}, which no server knows", "plan again")
+
+
+def _files(plan: Plan) -> Iterator[Mapping[str, Any]]:
+    for stage in plan.stages:
+        yield from stage.parameters.get("files", ())
+        if stage.step == "replace-file":
+            yield {**stage.parameters["file"], "name": stage.parameters["path"]}
+
+
+def _first_bytes(spec: Mapping[str, Any], count: int, plan: Plan, table: TableDirectory) -> bytes:
+    """Return the first bytes of a file that the plan would write."""
+    content = bytearray(min(count, int(spec["size"])))
+    for piece in spec["pieces"]:
+        at, length, start = int(piece["at"]), int(piece["length"]), int(piece.get("from_at", 0))
+        if at >= len(content):
+            continue
+        wanted = min(length, len(content) - at)
+        source = piece["from"]
+        if "attachment" in source:
+            taken = plan.attachments[str(source["attachment"])][start : start + wanted]
+        else:
+            with table.path.parent.joinpath(str(source["file"])).open("rb") as stream:
+                stream.seek(start)
+                taken = stream.read(wanted)
+        content[at : at + len(taken)] = taken
+    return bytes(content)

@@ -1,0 +1,1 @@
+"""An action in a process of its own, which outlives the console."""

@@ -1,0 +1,232 @@
+"""Which events are in the table already. Within one WAL they are a prefix, so the answer is one cut per WAL.
+
+Evidence, strongest first: transactions that a source names; the order within a WAL; the count, where nothing was
+purged; the rows themselves. What is left open is named and refused: nothing is guessed.
+"""
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from console.diagnosis.segment_inventory import Index, Mask
+from console.recovery.model import Refusal
+from console.recovery.sequencer.attribution import Names
+from console.recovery.sequencer.inventory import Inventory
+from console.text import plural
+
+_SETTLE: Final = (
+    "a copy of the log from any time (also a damaged one), or the server's log of those commits (settings: "
+    "questdb.log), would settle it"
+)
+
+
+class Seen(enum.IntEnum):
+    """What the table's rows say about one event."""
+
+    UNKNOWN = 0  # nothing that decides
+    PRESENT = 1  # all its rows are in the table
+    ABSENT = 2  # a row of it is not in the table, and would be had it been applied
+
+
+Look = Callable[[Index], NDArray[Any]]
+"""Given indices of events, returns a `Seen` value for each."""
+
+Why = Callable[[], str]
+"""Why looking did not decide, asked after the look; empty where there is nothing to say."""
+
+
+def no_reason() -> str:
+    """Say nothing."""
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """`applied` per event, meaningless with `refusals`: then something is left open. `evidence` names what decided."""
+
+    applied: Mask
+    evidence: tuple[str, ...]
+    refusals: tuple[Refusal, ...] = field(default=())
+
+
+@dataclass(slots=True)
+class _Range:
+    """The cut of one WAL lies within `low`..`high`: that many of its events are applied."""
+
+    wal: int
+    first: int
+    stop: int
+    low: int
+    high: int
+
+    @property
+    def open(self) -> bool:
+        return self.low < self.high
+
+
+def decide(
+    inventory: Inventory,
+    names: Names,
+    applied: int,
+    structure_applied: int,
+    look: Look | None,
+    why_no_look: Why = no_reason,
+    highest_wal: int | None = None,
+) -> Cuts:
+    """Return the cuts. `structure_applied` is the table's column structure version; `look` compares rows.
+
+    `why_no_look` tells why that did not decide.
+    `highest_wal` is the highest WAL id ever handed out, where a `_wal_index.d` tells it: without it the newest WALs may
+    have been purged unseen, and the count is only an upper bound.
+    """
+    ranges = [_named(inventory, names, applied, *each) for each in inventory.slices()]
+    evidence: list[str] = []
+    if names.used:
+        evidence.append(f"named by {', '.join(names.used)}")
+    if applied == 0:
+        evidence.append("the table has applied no transaction")
+    unsettled = [r for r in ranges if r.open]
+    if not unsettled:
+        return Cuts(_mask(inventory, ranges), tuple(evidence))
+    sure = highest_wal is not None and highest_wal == max(inventory.wals, default=0)
+    refusals: list[Refusal] = []
+    seen_any = False
+    if look is not None:
+        seen_any, refusals = _by_rows(unsettled, look, inventory)
+        if refusals:
+            return Cuts(_mask(inventory, ranges), tuple(evidence), tuple(refusals))
+        if seen_any:
+            evidence.append("rows compared with the table's partitions")
+    most = _most(names, applied, structure_applied)
+    if most is not None:
+        verdict = _by_count(ranges, most, exact=inventory.unbroken() and sure)
+        if verdict is not None:
+            evidence.append(verdict)
+        least = sum(r.low for r in ranges)
+        if least > most:
+            refusals.append(
+                Refusal(
+                    "rows-contradict",
+                    f"the rows of {plural(least, 'segment transaction')} are in the table, but only {most:,} can have "
+                    "been applied; the same rows may have been sent twice",
+                    f"restore-sequencer from a backup does not need the rows; {_SETTLE}",
+                )
+            )
+    left = [r for r in ranges if r.open]
+    if left:
+        refusals.append(_ambiguous(inventory, left, why_no_look()))
+    return Cuts(_mask(inventory, ranges), tuple(evidence), tuple(refusals))
+
+
+def _named(inventory: Inventory, names: Names, applied: int, wal: int, first: int, stop: int) -> _Range:
+    """Return the range that names leave: a transaction without a name needs a place that no source tells of."""
+    seq = names.seq[first:stop]
+    below = np.flatnonzero((seq > 0) & (seq <= applied))
+    above = np.flatnonzero(seq > applied)
+    low = int(below[-1]) + 1 if len(below) else 0
+    high = int(above[0]) if len(above) else stop - first
+    if low < high:
+        after = int(seq[below[-1]]) if len(below) else 0
+        most = low + names.holes_after(after)
+        if len(above):
+            before = int(seq[above[0]])
+            free = before - applied - 1 - int((names.told_above < before).sum())
+            low = max(low, high - free)
+        high = min(high, most)
+    return _Range(wal, first, stop, low, max(low, high))
+
+
+def contradicted(inventory: Inventory, names: Names, applied: int, look: Look) -> bool:
+    """Return whether the rows of a WAL's last event that `names` call applied are not in the table."""
+    last = []
+    for _, first, stop in inventory.slices():
+        below = np.flatnonzero((names.seq[first:stop] > 0) & (names.seq[first:stop] <= applied))
+        last += [first + int(below[-1])] if len(below) else []
+    return bool(last) and bool((np.asarray(look(np.array(last, np.int64))) == Seen.ABSENT).any())
+
+
+def _by_rows(unsettled: list[_Range], look: Look, inventory: Inventory) -> tuple[bool, list[Refusal]]:
+    wanted = np.concatenate([np.arange(r.first + r.low, r.first + r.high) for r in unsettled])
+    seen = np.asarray(look(wanted))
+    refusals = []
+    told = False
+    at = 0
+    for each in unsettled:
+        mine = seen[at : at + each.high - each.low]
+        at += each.high - each.low
+        present, absent = np.flatnonzero(mine == Seen.PRESENT), np.flatnonzero(mine == Seen.ABSENT)
+        told |= bool(len(present) or len(absent))
+        last_present = int(present[-1]) if len(present) else -1
+        first_absent = int(absent[0]) if len(absent) else len(mine)
+        if last_present > first_absent:
+            event = inventory.events[each.first + each.low + first_absent]
+            refusals.append(
+                Refusal(
+                    "rows-contradict",
+                    f"wal{each.wal}: rows of {_address(event)} are not in the table, but those of a later transaction "
+                    "of the same WAL are; rows were removed or sent twice, so rows cannot say what was applied",
+                    f"{_SETTLE}; restore-sequencer from a backup does not need it",
+                )
+            )
+            continue
+        base = each.low
+        each.low, each.high = base + last_present + 1, base + first_absent
+    return told, refusals
+
+
+def _most(names: Names, applied: int, structure_applied: int) -> int | None:
+    """Return how many events on disk are applied at most: exactly so many where nothing was purged. None: not known."""
+    if names.changes_applied is None:
+        return None
+    unnamed = names.holes_after(0) - (structure_applied - names.changes_applied)
+    named = int(((names.seq > 0) & (names.seq <= applied)).sum())
+    return named + unnamed if unnamed >= 0 else None
+
+
+def _by_count(ranges: list[_Range], most: int, exact: bool) -> str | None:
+    """Settle what the count alone settles; return how, None where it leaves a choice or cannot be met."""
+    low, high = sum(r.low for r in ranges), sum(r.high for r in ranges)
+    left = [r for r in ranges if r.open]
+    if not left or low > most or (exact and most > high):
+        return None  # something was purged after all: the highest WAL ids leave no gap when they go
+    if most == low:
+        for each in left:
+            each.high = each.low
+    elif exact and most == high:
+        for each in left:
+            each.low = each.high
+    elif exact and len(left) == 1:
+        left[0].low = left[0].high = left[0].low + most - low
+    else:
+        return None
+    return f"the count: {plural(most, 'segment transaction')} on disk {'must' if exact else 'at most can'} be applied"
+
+
+def _ambiguous(inventory: Inventory, left: list[_Range], why: str) -> Refusal:
+    parts = []
+    for each in left[:5]:
+        first = inventory.events[each.first + each.low]
+        parts.append(f"wal{each.wal}: {plural(each.high - each.low, 'transaction')} from {_address(first)} on")
+    more = f" and {len(left) - 5} more" if len(left) > 5 else ""
+    because = f" ({why})" if why else ""
+    return Refusal(
+        "applied-ambiguous",
+        f"it cannot be told which transactions are in the table already{because}: {'; '.join(parts)}{more}; one too "
+        "many would double rows, one too few would lose them",
+        f"restore-sequencer from a backup if there is one; {_SETTLE}",
+    )
+
+
+def _address(event: Any) -> str:
+    return f"segment {int(event['segment'])} transaction {int(event['txn'])}"
+
+
+def _mask(inventory: Inventory, ranges: list[_Range]) -> Mask:
+    applied = np.zeros(len(inventory), np.bool_)
+    for each in ranges:
+        applied[each.first : each.first + each.low] = True
+    return applied

@@ -1,0 +1,185 @@
+"""Which QuestDB a rehearsal starts: the station's own jar and Java, never one from elsewhere.
+
+Taken in this order: the settings, the command line of the server that runs on the database, the one last seen running
+there, the unit file of the station's database. Nothing is downloaded.
+"""
+
+import contextlib
+import json
+import re
+import shlex
+import shutil
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from console.errors import WalmedicError
+from console.questdb.layout import DatabaseRoot
+from console.recovery.server.jvm import LEAST_JAVA, ServerBinary, java_version
+from console.recovery.store.places import root_key
+from console.recovery.store.state import StateDir, write_private
+from console.settings import Role, Settings
+from console.text import clean_line
+
+_MAIN = "io.questdb.ServerMain"
+_JAR_OPTIONS = ("-p", "--module-path", "-cp", "-classpath", "--class-path", "-jar")
+
+
+class NoBinaryError(WalmedicError):
+    """It is not known which QuestDB the station runs, or it cannot be run here."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """What a server was started with: its jar, its java (empty where unknown), its data root."""
+
+    jar: str
+    java: str
+    root: str
+
+
+def server_binary(settings: Settings, database: DatabaseRoot, state: StateDir) -> tuple[ServerBinary, str]:
+    """Return what to run for `database` and from where that is known.
+
+    Raises NoBinaryError naming the setting that would say it.
+    """
+    seen = note_running(database, state)
+    known = [
+        (settings.questdb.jar, settings.questdb.java, "settings"),
+        *((line.jar, line.java, told) for line, told in _found(seen, settings, database, state)),
+    ]
+    jar, java, told = next(((jar, java, told) for jar, java, told in known if jar), ("", "", ""))
+    if not jar:
+        raise NoBinaryError(
+            f"no server runs on {database.root} and none was seen there, so it is not known which QuestDB to rehearse "
+            "with; name its jar: questdb.jar in the settings file, WALMEDIC_QUESTDB_JAR, or --jar"
+        )
+    _check_jar(Path(jar), told)
+    return ServerBinary(Path(jar), _java(settings.questdb.java or java)), told
+
+
+def note_running(database: DatabaseRoot, state: StateDir) -> CommandLine | None:
+    """Return the command line of the server that runs on `database` and remember it for when it is down."""
+    line = running(database)
+    if line is not None and line.jar:
+        path = _remembered(database, state)
+        with contextlib.suppress(OSError, WalmedicError):
+            state.made(path.parent)
+            write_private(path, json.dumps({"jar": line.jar, "java": line.java, "root": line.root}).encode())
+    return line
+
+
+def running(database: DatabaseRoot) -> CommandLine | None:
+    """Return the command line of the server on `database`, as /proc tells it; None where there is none to be seen."""
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if not any(word.endswith(_MAIN) for word in words):
+            continue
+        try:
+            folder, executable = Path(process.cwd()), process.exe()
+        except psutil.Error:
+            folder, executable = Path("/"), ""
+        line = parse(words, folder)
+        if line is not None and _same_root(line.root, database):
+            return CommandLine(line.jar, executable or line.java, line.root)
+    return None
+
+
+def parse(words: Sequence[str], folder: Path) -> CommandLine | None:
+    """Return what a server's command line names, paths made absolute from `folder`; None where it is no server's."""
+    if not any(word.endswith(_MAIN) for word in words):
+        return None
+    following = {word: words[index + 1] for index, word in reversed(list(enumerate(words[:-1])))}
+    root = following.get("-d", "")
+    if not root:
+        return None
+    paths = (part for option in _JAR_OPTIONS for part in following.get(option, "").split(":") if part.endswith(".jar"))
+    jars = sorted(paths, key=lambda path: "questdb" not in Path(path).name)
+    java = words[0] if Path(words[0]).name.startswith("java") else ""
+    return CommandLine(
+        jar=str(folder / jars[0]) if jars else "",
+        java=(java if "/" not in java else str(folder / java)) if java else "",
+        root=str(folder / root),
+    )
+
+
+def _found(
+    seen: CommandLine | None, settings: Settings, database: DatabaseRoot, state: StateDir
+) -> list[tuple[CommandLine, str]]:
+    found = [(seen, "the running server")] if seen is not None else []
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        said = json.loads(_remembered(database, state).read_bytes())
+        line = CommandLine(str(said["jar"]), str(said["java"]), str(said["root"]))
+        if Path(line.jar).is_file():
+            found.append((line, "the server last seen there"))
+    if not settings.bare:
+        found += [(line, "the unit file") for line in _unit_files(settings, database)]
+    return found
+
+
+def _unit_files(settings: Settings, database: DatabaseRoot) -> list[CommandLine]:
+    from console.services.control import control_for
+
+    units = [unit for unit in settings.services.units if unit.role is Role.DATABASE]
+    found: list[CommandLine] = []
+    with contextlib.suppress(WalmedicError, OSError):
+        services = control_for(settings)
+        for sample in services.states(units) if services is not None and units else ():
+            if sample.unit_file:
+                found += of_unit_file(Path(sample.unit_file), database)
+    return found
+
+
+def of_unit_file(path: Path, database: DatabaseRoot) -> list[CommandLine]:
+    """Return the command lines of a systemd unit file that start a server on `database`. Raises OSError."""
+    found = []
+    text = path.read_text(errors="replace").replace("\\\n", " ")
+    for command in re.findall(r"(?m)^ExecStart=[@:+!-]*(.+)$", text):
+        with contextlib.suppress(ValueError):
+            line = parse(shlex.split(command), Path("/"))
+            if line is not None and _same_root(line.root, database):
+                found.append(line)
+    return found
+
+
+def _remembered(database: DatabaseRoot, state: StateDir) -> Path:
+    device, inode = root_key(database.db)
+    return state.root / "servers" / f"{device}-{inode}.json"
+
+
+def _same_root(root: str, database: DatabaseRoot) -> bool:
+    try:
+        return root_key(Path(root) / "db") == root_key(database.db)
+    except OSError:
+        return False
+
+
+def _check_jar(jar: Path, told: str) -> None:
+    try:
+        with zipfile.ZipFile(jar) as archive:
+            archive.getinfo(f"{_MAIN.replace('.', '/')}.class")
+    except (OSError, zipfile.BadZipFile, KeyError) as error:
+        why = "it holds no QuestDB" if isinstance(error, KeyError) else clean_line(str(error), 200)
+        raise NoBinaryError(
+            f"{clean_line(str(jar))} (from {told}) cannot be used as QuestDB's jar: {why}; name the right one with "
+            "questdb.jar in the settings file, or --jar"
+        ) from error
+
+
+def _java(named: str) -> Path:
+    path = shutil.which(named) if named else shutil.which("java")
+    if path is None:
+        raise NoBinaryError(
+            f"there is no Java {'at ' + clean_line(named) if named else 'on PATH'}; install Java {LEAST_JAVA} or "
+            "later, or name it: questdb.java in the settings file, or --java"
+        )
+    version = java_version(Path(path))
+    if version is None or version < LEAST_JAVA:
+        raise NoBinaryError(
+            f"{clean_line(path)} is {f'Java {version}' if version else 'no Java that answers'}; QuestDB needs "
+            f"Java {LEAST_JAVA} or later: name one with questdb.java in the settings file, or --java"
+        )
+    return Path(path)

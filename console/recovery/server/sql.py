@@ -1,0 +1,132 @@
+"""Asking the station's QuestDB over PGWire: short-lived connections, own deadlines, reads only, our own server only."""
+
+import contextlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from console.diagnosis.server.sql import ended_after
+from console.errors import WalmedicError
+from console.recovery.store.locks import server_is_down
+from console.settings import QuestDBSettings
+from console.text import clean_line
+
+_CONNECT = 10  # seconds: a server that is busy applying answers slowly
+_ANSWER = 60.0
+
+
+class SqlError(WalmedicError):
+    """The server did not answer, or refused."""
+
+
+def quoted(identifier: str) -> str:
+    """Return an SQL identifier in double quotes."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Return an SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+class Server:
+    """The configured server. Every call connects anew: a server that was just started answers as soon as it can.
+
+    It connects as the user of its settings: for a plan the one who observes, for a run the one who may write.
+    """
+
+    def __init__(self, settings: QuestDBSettings) -> None:
+        self._settings = settings
+        self.address = f"{settings.host}:{settings.pg_port}"
+
+    def rows(self, sql: str, parameters: Sequence[object] = (), deadline: float = _ANSWER) -> list[dict[str, Any]]:
+        """Run one statement. Raises SqlError without an answer in time, or for a refusal."""
+        try:
+            with contextlib.closing(self._connected()) as connection:
+                return self._answer(connection, sql, tuple(parameters) or None, deadline)
+        except psycopg.OperationalError as error:
+            raise SqlError(f"QuestDB at {self.address} does not answer ({clean_line(str(error), 200)})") from error
+        except psycopg.Error as error:
+            raise SqlError(f"QuestDB refused `{clean_line(sql, 200)}`: {clean_line(str(error), 300)}") from error
+
+    def _answer(
+        self, connection: psycopg.Connection[Any], sql: str, parameters: tuple[object, ...] | None, deadline: float
+    ) -> list[dict[str, Any]]:
+        with ended_after(connection, deadline) as over:
+            try:
+                cursor = psycopg.ClientCursor(connection)
+                cursor.execute(sql.encode(), parameters)
+                names = [column.name for column in cursor.description or ()]
+                return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()] if names else []
+            except psycopg.Error as error:
+                if not over.is_set():
+                    raise
+                said = f"did not answer `{clean_line(sql, 200)}` within {deadline:g} s"
+                raise SqlError(f"QuestDB at {self.address} {said}") from error
+
+    def wait_until_up(self, db: Path, timeout: float) -> float:
+        """Wait until the server answers and prove that it is the one on `db`; return the seconds it took.
+
+        Raises SqlError where it does not answer in time, or another database answers on the port.
+        """
+        began = time.monotonic()
+        while True:
+            try:
+                self.prove_ours(db)
+                return time.monotonic() - began
+            except SqlError as error:
+                if "another database" in str(error) or time.monotonic() - began > timeout:
+                    raise
+            time.sleep(0.1)
+
+    def prove_ours(self, db: Path) -> None:
+        """Compare the directory that the server works on with `db`. Raises SqlError where it is another's.
+
+        `cairo.root` is relative by default (`db`); the work directory of COPY then tells the absolute one. A server in
+        a container names paths of its own, which prove nothing here: then that a server holds our lock must do.
+        """
+        root = self._directory()
+        if root is None or not root.is_dir():
+            if server_is_down(db) is False:
+                return
+            root = root or Path("unknown")
+        elif root.samefile(db):
+            return
+        raise SqlError(
+            f"the server at {self.address} works on another database ({clean_line(str(root))}); "
+            f"set questdb.pg_port to the server of {db}"
+        )
+
+    def _directory(self) -> Path | None:
+        rows = self.rows("SHOW PARAMETERS")
+        said = {str(row["property_path"]): (str(row["value"] or ""), str(row["value_source"])) for row in rows}
+        root, _ = said.get("cairo.root", ("", ""))
+        work, source = said.get("cairo.sql.copy.work.root", ("", ""))
+        if root.startswith("/"):
+            return Path(root)
+        return Path(work).parent / root if root and source == "default" and work.startswith("/") else None
+
+    def parameter(self, name: str) -> str | None:
+        """Return a configuration value as the server has it."""
+        found = self.rows("SELECT value FROM (SHOW PARAMETERS) WHERE property_path = %s", (name,))
+        return str(found[0]["value"]) if found else None
+
+    def wal_table(self, table: str) -> dict[str, Any] | None:
+        """Return the row of `wal_tables()` of a table: name, suspended, writerTxn, sequencerTxn, …"""
+        found = self.rows("SELECT * FROM wal_tables() WHERE name = %s", (table,))
+        return found[0] if found else None
+
+    def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
+        return psycopg.connect(
+            host=self._settings.host,
+            port=self._settings.pg_port,
+            user=self._settings.user,
+            password=self._settings.password,
+            dbname=self._settings.database,
+            autocommit=True,
+            connect_timeout=_CONNECT,
+            prepare_threshold=None,
+        )

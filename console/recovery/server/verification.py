@@ -1,0 +1,129 @@
+"""Proof by the server: rows, range and partitions as the events predicted, not suspended, nothing below applied."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from console.errors import WalmedicError
+from console.recovery.model import Claim
+from console.recovery.server.expectation import Expectation
+from console.recovery.server.sql import Server, SqlError, literal, quoted
+from console.text import clean_line
+
+OnApplied = Callable[[int, int], None]
+_STALLED = 60.0  # seconds without one more transaction applied after which waiting is given up
+
+
+def wait_until_applied(server: Server, expected: Expectation, on_applied: OnApplied) -> dict[str, Any] | None:
+    """Wait until the server has applied all that was logged when it started; return its row of `wal_tables()`.
+
+    Returns early where the table is suspended or not listed, or nothing moves for a minute. Raises SqlError where the
+    server stops answering.
+    """
+    last, since = -1, time.monotonic()
+    while True:
+        row = server.wal_table(expected.table)
+        if row is None or row["suspended"]:
+            if row is not None or time.monotonic() - since > 10:
+                return row
+        else:
+            applied = int(row["writerTxn"])
+            on_applied(min(applied, expected.logged_txn), expected.logged_txn)
+            if applied >= expected.logged_txn:
+                return row
+            if applied != last:
+                last, since = applied, time.monotonic()
+            elif time.monotonic() - since > _STALLED:
+                return row
+        time.sleep(0.2)
+
+
+def table_claims(
+    server: Server, expected: Expectation, row: dict[str, Any] | None, *, stops: bool = False, at_least: bool = False
+) -> tuple[Claim, ...]:
+    """Return what is claimed of one table and what the server says of each.
+
+    `stops`: the server applies no further than expected, and may suspend the table there; `at_least`: it may go on.
+    """
+    name = clean_line(expected.table)
+    if row is None:
+        return (Claim(f"{name} is listed by wal_tables()", "listed", "not listed", ok=False),)
+    writer, sequencer = int(row["writerTxn"]), int(row["sequencerTxn"])
+    state = "suspended" if row["suspended"] else "not suspended"
+    logged = expected.logged_txn
+    claims = [
+        *([] if stops else [Claim(f"{name} is not suspended", "not suspended", state, ok=not row["suspended"])]),
+        Claim(f"{name}: sequencerTxn is not below writerTxn", f"≥ {writer:,}", f"{sequencer:,}", sequencer >= writer),
+        Claim(f"{name}: everything logged is applied", f"≥ {logged:,}", f"{writer:,}", writer >= logged),
+    ]
+    grew = at_least or (sequencer > expected.logged_txn and not stops)
+    try:
+        claims += row_claims(server, expected, grew=grew)
+    except SqlError as error:
+        claims.append(Claim(f"{name} can be read", "its rows", clean_line(str(error)), ok=False))
+    return tuple(claims)
+
+
+def row_claims(server: Server, expected: Expectation, *, grew: bool = False) -> list[Claim]:
+    """Return what is claimed of a table's rows; `grew`: there may be more by now. Raises SqlError."""
+    name = clean_line(expected.table)
+    columns = "count() AS n"
+    if expected.timestamp:
+        at = quoted(expected.timestamp)
+        columns += f", cast(min({at}) AS long) AS low, cast(max({at}) AS long) AS high"
+    found = server.rows(f"SELECT {columns} FROM {quoted(expected.table)}")[0]  # noqa: S608 - quoted
+    count = int(found["n"])
+    claims = [_counted(f"{name}: rows", expected.rows, count, expected.exact, grew)]
+    if not expected.timestamp or not expected.exact:
+        return claims
+    claims += _range_claims(name, expected, found["low"], found["high"], grew)
+    partitions = server.rows(f"SELECT name, numRows FROM table_partitions({literal(expected.table)})")  # noqa: S608
+    have: dict[str, int] = {}
+    length = len(next(iter(expected.partitions), ""))
+    for row in partitions:
+        if int(row["numRows"]):
+            # A partition that was split off another begins with its name, and all names of a table are as long.
+            unit = str(row["name"]).split(".")[0][: length or None]
+            have[unit] = have.get(unit, 0) + int(row["numRows"])
+    wrong = [
+        f"{partition}: {have.get(partition, 0):,} of {rows:,}"
+        for partition, rows in expected.partitions.items()
+        if not _as_many(have.get(partition, 0), rows, grew)
+    ]
+    wrong += [f"{partition}: unexpected" for partition in have if partition not in expected.partitions and not grew]
+    told = clean_line("; ".join(wrong)) if wrong else "as predicted"
+    count_of = f"{len(expected.partitions):,} partitions as the events say"
+    claims.append(Claim(f"{name}: rows of each partition", count_of, told, not wrong))
+    return claims
+
+
+def _range_claims(name: str, expected: Expectation, low: int | None, high: int | None, grew: bool) -> list[Claim]:
+    oldest = low == expected.min_ts or (grew and low is not None)
+    newest = high == expected.max_ts or (grew and high is not None and high >= (expected.max_ts or high))
+    return [
+        Claim(f"{name}: oldest row", str(expected.min_ts), str(low), oldest),
+        Claim(f"{name}: newest row", str(expected.max_ts), str(high), newest),
+    ]
+
+
+def _as_many(found: int, expected: int, grew: bool) -> bool:
+    return found == expected or (grew and found > expected)
+
+
+def _counted(claim: str, expected: int, found: int, exact: bool, grew: bool) -> Claim:
+    if not exact:
+        return Claim(claim, f"at most {expected:,}", f"{found:,}", found <= expected or grew)
+    if grew:
+        return Claim(claim, f"at least {expected:,}", f"{found:,}", found >= expected)
+    return Claim(claim, f"{expected:,}", f"{found:,}", found == expected)
+
+
+def purge_interval(server: Server) -> float:
+    """Return the seconds between two purge sweeps of the server (30 by default)."""
+    value = server.parameter("cairo.wal.purge.interval") or "30000"
+    for suffix, factor in (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)):
+        if value.endswith(suffix) and value.removesuffix(suffix).isdigit():
+            return int(value.removesuffix(suffix)) * factor
+    if not value.isdigit():
+        raise WalmedicError(f"the server's purge interval is {clean_line(value)!r}, which is not understood")
+    return int(value) / 1000

@@ -1,0 +1,185 @@
+"""Steps on services: stop units, start the server under the WAL locks, prove its tables, wait for a purge sweep."""
+
+import time
+
+from console.recovery.model import Claim, Stage
+from console.recovery.server.binary import note_running
+from console.recovery.server.expectation import Expectation
+from console.recovery.server.sql import Server
+from console.recovery.server.verification import purge_interval, table_claims, wait_until_applied
+from console.recovery.steps.steps import RunContext, StepError, register
+from console.recovery.store.locks import LockedError, ServerLock
+from console.recovery.tree.wal_locks import WalLocks
+from console.services.control import ServiceControl
+from console.services.model import ServiceError
+from console.settings import Unit
+from console.text import plural
+
+_START = 180.0  # seconds that a server gets to answer: it may have a lot to map
+
+
+def control(run: RunContext) -> ServiceControl:
+    """Return the service control. Raises StepError where the station has none."""
+    if run.services is None:
+        raise StepError("no service backend is configured, so no service can be commanded")
+    return run.services
+
+
+def units_named(run: RunContext, stage: Stage) -> list[Unit]:
+    """Return the units that a stage names, as the settings have them."""
+    wanted = list(stage.parameters["units"])
+    return [unit for unit in run.settings.services.units if unit.name in wanted]
+
+
+class StopUnits:
+    """Stop units; where `hold` is set, also keep them from being started by anything else. Reversed: let go only."""
+
+    name = "stop-units"
+    repeat = False
+
+    def perform(self, stage: Stage, run: RunContext) -> None:
+        """Hold first, then stop: in between nothing may start it again."""
+        services = control(run)
+        if stage.parameters["hold"]:
+            note_running(run.database, run.state)  # a rehearsal starts the same binary
+        for unit in units_named(run, stage):
+            run.progress(f"stopping {unit.name}")
+            if stage.parameters["hold"]:
+                services.mask_runtime(unit.name)
+            services.stop(unit.name)
+        if stage.parameters["hold"]:
+            _await_server_gone(run)
+
+    def reverse(self, stage: Stage, run: RunContext) -> None:
+        """Let the units be started again; starting them is an action of its own, with its own checks."""
+        if stage.parameters["hold"]:
+            for unit in units_named(run, stage):
+                control(run).unmask(unit.name)
+
+
+def _await_server_gone(run: RunContext, timeout: float = 30.0) -> None:
+    lock = ServerLock(run.database.db)
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            lock.acquire()
+        except LockedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+            continue
+        lock.release()
+        return
+
+
+class HoldWal:
+    """Win the server's lock where no server lives yet, and lock the WAL of the stage's tables against the purge."""
+
+    name = "hold-wal"
+    repeat = True
+
+    def perform(self, stage: Stage, run: RunContext) -> None:
+        """Take the locks; they end with the run."""
+        if run.server_lock is not None and not run.recall("server started"):
+            run.server_lock.acquire()
+        locks = run.keep.enter_context(WalLocks(run.database.db))
+        for directory in stage.parameters["directories"]:
+            locks.hold(run.database.table(str(directory)), skip_busy=bool(run.recall("server started")))
+        run.progress(f"holding {plural(len(locks.held), 'lock')} of WAL directories and segments")
+
+    def reverse(self, stage: Stage, run: RunContext) -> None:
+        """Nothing: the locks end with the run, after the server was stopped."""
+
+
+class StartServer:
+    """Let the server's lock go, start the unit, and wait until it answers as ours. Reversed: stop and hold it."""
+
+    name = "start-server-unit"
+    repeat = False
+
+    def perform(self, stage: Stage, run: RunContext) -> None:
+        """Start it."""
+        services = control(run)
+        run.remember("server started", True)
+        run.release_server_lock()
+        for unit in units_named(run, stage):
+            services.unmask(unit.name)
+            services.start(unit.name, _START)
+        run.progress("waiting for the server to answer")
+        seconds = Server(run.settings.questdb).wait_until_up(run.database.db, _START)
+        run.progress(f"it answered after {seconds:.1f} s")
+
+    def reverse(self, stage: Stage, run: RunContext) -> None:
+        """Stop it again and keep it down: what it would do next is what failed to be proven safe."""
+        services = control(run)
+        for unit in units_named(run, stage):
+            services.mask_runtime(unit.name)
+            services.stop(unit.name)
+        _await_server_gone(run)
+        run.remember("server started", False)
+
+
+class VerifyTables:
+    """Wait until each table has applied what was logged, and prove it against what the disk predicted."""
+
+    name = "verify-tables"
+    repeat = True
+
+    def perform(self, stage: Stage, run: RunContext) -> None:
+        """Add the claims to the run. Raises StepError at the first that does not hold."""
+        server = Server(run.settings.questdb)
+        for said in stage.parameters["expected"]:
+            expected = Expectation.from_json(said)
+
+            def on_applied(done: int, total: int, name: str = expected.table) -> None:
+                run.progress(f"{name}: transactions applied", done, total)
+
+            row = wait_until_applied(server, expected, on_applied)
+            claims = table_claims(server, expected, row)
+            run.claims.extend(claims)
+            failed = next((claim for claim in claims if not claim.ok), None)
+            if failed is not None:
+                raise StepError(f"not proven: {failed.claim} (expected {failed.expected}, found {failed.found})")
+
+    def reverse(self, stage: Stage, run: RunContext) -> None:
+        """Nothing was changed."""
+
+
+class AwaitSweep:
+    """Wait, with the WAL still locked, until a purge sweep must have passed; then nothing may have become worse."""
+
+    name = "await-sweep"
+    repeat = True
+
+    def perform(self, stage: Stage, run: RunContext) -> None:
+        """Wait one interval and a margin, then look at the tables again."""
+        server = Server(run.settings.questdb)
+        interval = purge_interval(server)
+        until = time.monotonic() + interval + min(5.0, max(1.0, interval / 10))
+        while (left := until - time.monotonic()) > 0:
+            run.progress(f"a purge sweep comes every {interval:.0f} s; {left:.0f} s to wait")
+            time.sleep(min(0.5, left))
+        for said in stage.parameters["expected"]:
+            expected = Expectation.from_json(said)
+            row = server.wal_table(expected.table)
+            good = row is not None and not row["suspended"] and int(row["sequencerTxn"]) >= int(row["writerTxn"])
+            found = "as before" if good else "suspended, unlisted or behind"
+            run.claims.append(Claim(f"{expected.table}: after a purge sweep", "as before", found, good))
+            if not good:
+                raise StepError(f"{expected.table} is {found} after the purge sweep")
+
+    def reverse(self, stage: Stage, run: RunContext) -> None:
+        """Nothing was changed."""
+
+
+def down_claims(run: RunContext, names: list[str]) -> tuple[Claim, ...]:
+    """Return the claim that units are down, as the service manager says."""
+    try:
+        samples = control(run).states([unit for unit in run.settings.services.units if unit.name in names])
+    except ServiceError as error:
+        return (Claim(f"{', '.join(names)} stopped", "stopped", str(error), ok=False),)
+    return tuple(Claim(f"{s.name} is stopped", "stopped", s.state.value, s.stopped) for s in samples)
+
+
+for _step in (StopUnits(), HoldWal(), StartServer(), VerifyTables(), AwaitSweep()):
+    register(_step)

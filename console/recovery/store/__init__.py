@@ -1,0 +1,1 @@
+"""What walmedic keeps of its own: the state directory, journal, locks, copies."""

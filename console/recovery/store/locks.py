@@ -1,0 +1,230 @@
+"""Locks: one owner per station, and the proof that no server lives. All are flock(2), let go by the kernel at death."""
+
+import contextlib
+import fcntl
+import getpass
+import json
+import os
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from console.errors import WalmedicError
+from console.recovery.store.state import StateDir, StateError
+from console.text import clean_line
+
+SERVER_LOCK_NAME = "tables.d.lock"
+_NOTE = 0.5  # seconds that a new holder has to write down who it is
+
+
+class LockedError(WalmedicError):
+    """Another holds the lock; the message says who."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds the station's lock."""
+
+    pid: int
+    user: str
+    host: str
+    tty: str
+    since: str
+    doing: str
+
+    def __str__(self) -> str:
+        where = f" on {self.tty}" if self.tty else ""
+        return f"{self.user} (pid {self.pid}, host {self.host}{where}, since {self.since}, {self.doing})"
+
+
+def who() -> str:
+    """Return the operator's name: who logged in, also behind sudo."""
+    behind = os.environ.get("SUDO_USER")
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = f"uid {os.geteuid()}"
+    return clean_line(f"{behind} as {name}" if behind and behind != name else name, 100)
+
+
+def terminal() -> str:
+    """Return the terminal that this process was started from, empty where there is none.
+
+    A run that the console starts has none of its own: it is told the console's.
+    """
+    for descriptor in (0, 1, 2):
+        with contextlib.suppress(OSError):
+            return os.ttyname(descriptor)
+    return clean_line(os.environ.get("WALMEDIC_TERMINAL") or os.environ.get("SSH_TTY", ""), 100)
+
+
+class StationLock:
+    """At most one walmedic changes anything of a database root, found by the root's device and inode."""
+
+    def __init__(self, state: StateDir, root: Path) -> None:
+        status = root.stat()
+        self.path = state.locks / f"{status.st_dev}-{status.st_ino}.lock"
+        self._state = state
+        self._fd = -1
+
+    def acquire(self, doing: str) -> None:
+        """Take the lock. Raises LockedError naming the holder, StateError where the state directory is unusable."""
+        self._state.made(self.path.parent)
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StateError(f"the lock {self.path} cannot be opened ({error.strerror}); nothing was done") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = self._told(descriptor)
+            os.close(descriptor)
+            raise LockedError(
+                f"another walmedic works on this database: {holder or 'it has not said who it is'}; "
+                "wait for it, or look at its journal entry"
+            ) from None
+        self._fd = descriptor
+        now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+        holder_now = {
+            "pid": os.getpid(), "user": who(), "host": socket.gethostname(), "tty": terminal(), "since": now,
+            "doing": doing,
+        }  # fmt: skip
+        # The lock is what counts; who holds it is told as well as the disk lets us.
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(holder_now).encode(), 0)
+
+    def _told(self, descriptor: int) -> Holder | None:
+        """Return who holds the lock by its note, which comes an instant later: until then an older one may be there."""
+        deadline = time.monotonic() + _NOTE
+        while True:
+            said, pids = _read_holder(descriptor), holders_of(self.path)
+            if (said is not None and (not pids or said.pid in pids)) or time.monotonic() > deadline:
+                return said
+            time.sleep(0.005)
+
+    def holder(self) -> Holder | None:
+        """Return who holds the lock now, None where nobody does."""
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return self._told(descriptor) or Holder(0, "someone", "", "", "", "starting")
+        finally:
+            os.close(descriptor)
+        return None
+
+    def release(self) -> None:
+        """Let go; nothing happens where it is not held."""
+        if self._fd >= 0:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, 0)
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _read_holder(descriptor: int) -> Holder | None:
+    try:
+        said = json.loads(os.pread(descriptor, 4096, 0))
+        return Holder(
+            int(said["pid"]), *(clean_line(str(said[key]), 100) for key in ("user", "host", "tty", "since", "doing"))
+        )
+    except (ValueError, KeyError, TypeError, OSError):
+        return None
+
+
+class ServerLock:
+    """The lock that a running server holds on its registry. Winning it is the proof that no server lives."""
+
+    def __init__(self, root: Path) -> None:
+        self.path = root / SERVER_LOCK_NAME
+        self._fd = -1
+
+    @property
+    def held(self) -> bool:
+        """Return whether this process holds it."""
+        return self._fd >= 0
+
+    def acquire(self) -> None:
+        """Win it, without ever creating it. Raises LockedError: a server lives, or nothing can be proven."""
+        if self.held:
+            return
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise LockedError(
+                f"{self.path} is missing, so it cannot be proven that no server uses this database; if this is a copy "
+                f"that lost it, make it empty yourself (touch) after you have made sure"
+            ) from None
+        except OSError as error:
+            raise LockedError(
+                f"{self.path} cannot be opened ({error.strerror}), so it cannot be proven that no server uses this "
+                "database; run walmedic as the owner of the database"
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            pids = holders_of(self.path)
+            told = f" (pid {', '.join(map(str, pids))})" if pids else ""
+            raise LockedError(f"a QuestDB server lives on this database{told}: it holds {SERVER_LOCK_NAME}") from None
+        self._fd = descriptor
+
+    def release(self) -> None:
+        """Let go; nothing happens where it is not held."""
+        if self.held:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class RunLocks:
+    """The station's lock, and for offline actions the server's, for as long as a run takes."""
+
+    def __init__(self, station: StationLock, server: ServerLock, doing: str, offline: bool) -> None:
+        self._station, self._server, self._doing, self._offline = station, server, doing, offline
+
+    def __enter__(self) -> ServerLock:
+        self._station.acquire(self._doing)
+        if self._offline:
+            try:
+                self._server.acquire()
+            except LockedError:
+                self._station.release()
+                raise
+        return self._server
+
+    def __exit__(self, *_: object) -> None:
+        self._server.release()
+        self._station.release()
+
+
+def server_is_down(root: Path) -> bool | None:
+    """Return whether no server lives on `root`; None where that cannot be known. The lock is held for an instant."""
+    lock = ServerLock(root)
+    try:
+        lock.acquire()
+    except LockedError:
+        return False if lock.path.is_file() and os.access(lock.path, os.R_OK) else None
+    lock.release()
+    return True
+
+
+def holders_of(path: Path) -> tuple[int, ...]:
+    """Return the pids that hold an flock on `path`, as far as /proc/locks tells."""
+    try:
+        status = path.stat()
+        lines = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return ()
+    wanted = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    found = []
+    for line in lines:
+        fields = line.split()
+        if len(fields) >= 6 and "FLOCK" in fields and wanted in fields and "->" not in fields:
+            with contextlib.suppress(ValueError, IndexError):
+                found.append(int(fields[fields.index("FLOCK") + 3]))
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""Writing below a db directory: by descriptors, durable, never through a link."""

@@ -1,0 +1,1 @@
+"""Taking an action back, by its own steps or by evidence."""

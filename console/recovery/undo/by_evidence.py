@@ -1,0 +1,160 @@
+"""Undoing an entry on whose result a server has started: which evidence is its way back, and going it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from console.errors import WalmedicError
+from console.recovery.evidence.index import Capture, table_stamp
+from console.recovery.execution import Executor, OnProgress
+from console.recovery.gate.registry import PlanContext, action_ids, spec_of
+from console.recovery.model import Danger, Outcome, Plan, Refusal, RunResult, sentence
+from console.recovery.steps.steps import RunContext
+from console.recovery.store.entries import read_entry_plan, write_entry
+from console.recovery.store.journal import Entry, Journal, new_entry_id
+from console.recovery.undo import steps as restore_steps  # noqa: F401 - registers the steps
+from console.recovery.undo.restoring import plan_restoring
+
+_FIRST_STEP = "fetch-evidence"
+
+
+def goes_by_evidence(plan: Plan) -> bool:
+    """Return whether a plan of an undo puts evidence back, and does not reverse the entry's own stages."""
+    return any(stage.step == _FIRST_STEP for stage in plan.stages)
+
+
+def begun_undo(journal: Journal, entry: Entry) -> Entry | None:
+    """Return the undo of `entry` that was cut off, if there is one."""
+    return next((e for e in journal.entries() if e.intent.get("undoes") == entry.id and e.outcome is None), None)
+
+
+def plan_from_evidence(context: PlanContext, entry: Entry, plan: Plan) -> Plan | None:
+    """Return the way back of `entry` (whose plan was `plan`) by evidence; one that was cut off as it was confirmed.
+
+    None where no evidence shows the table as it was just before the entry.
+    """
+    begun = begun_undo(context.journal, entry)
+    if begun is not None and begun.intent.get("evidence"):
+        return read_entry_plan(context.state, begun.id)
+    capture = _capture_before(context, entry, plan.directory or "")
+    if capture is None:
+        return None
+    directory = plan.directory or ""
+    then = _promise(context, entry, directory)
+    made = plan_restoring(context.database, spec_of(entry.action), entry.id, plan, capture, then)
+    also = [each.id for each in _later(context, entry, directory)]
+    told = (f"taken back with it: {', '.join(also)}, done on the table since",) if also else ()
+    return replace(made, action="undo", warnings=(*told, *made.warnings), undo=f"run {entry.action} again")
+
+
+def earlier_refusal(context: PlanContext, entry: Entry, directory: str) -> Refusal | None:
+    """Return where the evidence is of before an earlier entry: that one is the way back of both."""
+    captures = [(c, _equal_stamps(context, c, directory)) for c in _captures(context, directory)]
+    for other in context.journal.entries():
+        if other.id == entry.id:
+            return None
+        stamp = other.intent.get("stamps", {}).get(directory)
+        if other.root == entry.root and other.action != "undo" and any(stamp in stamps for _, stamps in captures):
+            return Refusal(
+                "moved-on",
+                f"a server has written to the table since entry {entry.id}, and the evidence is of before {other.id}",
+                f"walmedic undo {other.id}, which takes both back",
+            )
+    return None
+
+
+def _captures(context: PlanContext, directory: str) -> list[Capture]:
+    return [c for c in reversed(context.evidence.captures()) if directory in c.stamps and not c.live]
+
+
+def _capture_before(context: PlanContext, entry: Entry, directory: str) -> Capture | None:
+    stamp = entry.intent.get("stamps", {}).get(directory)
+    return next((c for c in _captures(context, directory) if stamp in _equal_stamps(context, c, directory)), None)
+
+
+def _equal_stamps(context: PlanContext, capture: Capture, directory: str) -> set[str]:
+    """Return the stamps that the table had while it was as the capture has it: also after what was done was undone."""
+    equal = {capture.stamps[directory]}
+    before: dict[str, str] = {}
+    for entry in context.journal.entries():
+        outcome = entry.outcome or {}
+        before[entry.id] = str(entry.intent.get("stamps", {}).get(directory))
+        done = outcome.get("outcome") == Outcome.DONE.value
+        undone = entry.action == "undo" and done and before.get(str(entry.intent.get("undoes"))) in equal
+        rolled_back = outcome.get("outcome") == Outcome.ROLLED_BACK.value and before[entry.id] in equal
+        if (undone or rolled_back) and directory in outcome.get("stamps_after", {}):
+            equal.add(str(outcome["stamps_after"][directory]))
+    return equal
+
+
+def _later(context: PlanContext, entry: Entry, directory: str) -> Iterator[Entry]:
+    """Yield the actions done on the table after `entry`."""
+    passed = False
+    for each in context.journal.entries():
+        if each.id == entry.id:
+            passed = True
+        elif passed and each.root == entry.root and each.intent.get("directory") == directory:
+            done = each.outcome is not None and each.outcome.get("outcome") == Outcome.DONE.value
+            if done and each.action in action_ids() and spec_of(each.action).danger is Danger.DATA:
+                yield each
+
+
+def _promise(context: PlanContext, entry: Entry, directory: str) -> Mapping[str, Any] | None:
+    """Return what the table was to hold after `entry`, and after what was done on it before a server started."""
+    found: Mapping[str, Any] | None = (entry.outcome or {}).get("promise")
+    stamp = (entry.outcome or {}).get("stamps_after", {}).get(directory)
+    for later in _later(context, entry, directory):
+        outcome = later.outcome or {}
+        if outcome.get("stamps_before", {}).get(directory) == stamp:
+            found, stamp = outcome.get("promise"), outcome.get("stamps_after", {}).get(directory)
+    return found
+
+
+def begin_restoring(context: PlanContext, entry: Entry, plan: Plan, phrase: str) -> str:
+    """Journal the undo, or find the one that was cut off; return its id."""
+    begun = begun_undo(context.journal, entry)
+    if begun is not None:
+        context.journal.resume(begun.id)
+        return begun.id
+    name, directory = new_entry_id(), plan.directory or ""
+    write_entry(context.state, name, plan)
+    capture = str(plan.stages[0].parameters["capture"])
+    context.journal.begin(
+        name,
+        {
+            "action": "undo", "undoes": entry.id, "undone_action": entry.action, "table": plan.table,
+            "directory": directory, "station": plan.station, "db": str(context.database.db),
+            "device": entry.root[0], "inode": entry.root[1], "plan": plan.plan_id, "confirmation": phrase,
+            "stamps": {directory: table_stamp(context.database.db / directory)}, "evidence": capture,
+            "also": [each.id for each in _later(context, entry, directory)],
+        },
+    )  # fmt: skip
+    return name
+
+
+def restore(context: PlanContext, run: RunContext, on_progress: OnProgress | None) -> RunResult:
+    """Carry the undo `run.entry` out, or on; where a stage fails all is taken back. The caller holds the locks."""
+    journal, directory = context.journal, run.plan.directory or ""
+    entry = journal.entry(run.entry)
+    executor = Executor(journal, run, on_progress)
+    message, outcome = f"{run.plan.table} is as the evidence has it", Outcome.DONE
+    with run.keep:
+        try:
+            executor.perform(entry.stages_done)
+        except (WalmedicError, OSError) as error:
+            message, outcome = sentence(error), Outcome.ROLLED_BACK
+            try:
+                executor.reverse()
+            except (WalmedicError, OSError) as another:
+                message, outcome = f"{message}; taking it back failed too: {sentence(another)}", Outcome.FAILED
+    claims = tuple(run.claims)
+    after = {directory: table_stamp(run.database.db / directory)}
+    captured = next((c for c in context.evidence.captures() if c.id == entry.intent.get("evidence")), None)
+    restored = {directory: captured.stamps[directory]} if outcome is Outcome.DONE and captured is not None else {}
+    ended = {
+        "outcome": outcome.value, "message": message, "stamps_after": after,
+        "verification": [{"claim": c.claim, "expected": c.expected, "found": c.found, "ok": c.ok} for c in claims],
+        "restored": restored,
+    }  # fmt: skip
+    journal.append(run.entry, "outcome", ended)
+    return RunResult(run.entry, outcome, message, claims)

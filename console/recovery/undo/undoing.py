@@ -1,0 +1,253 @@
+"""The way back of a journal entry: byte-identical while no server has started on the result, else from evidence."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from console.errors import WalmedicError
+from console.questdb.layout import DatabaseRoot, TableDirectory
+from console.recovery.digests import digest_of
+from console.recovery.evidence.index import table_stamp
+from console.recovery.execution import Executor, OnProgress
+from console.recovery.gate.policy import Policy
+from console.recovery.gate.registry import PlanContext, action_module, spec_of
+from console.recovery.model import Change, Danger, Outcome, Plan, Refusal, RunResult, Stage, sentence
+from console.recovery.plans import with_refusals
+from console.recovery.steps.steps import RunContext
+from console.recovery.store.entries import read_entry_plan
+from console.recovery.store.journal import Entry, Journal, new_entry_id
+from console.recovery.store.places import root_key
+from console.recovery.undo import by_evidence
+from console.text import plural
+
+_WORLD = ("_txn", "_meta", "_cv")
+
+
+def world_stamps(database: DatabaseRoot, plan: Plan) -> str:
+    """Return a stamp of what no repair of a sequencer touches: unchanged means that no server has written since.
+
+    An action whose own stages do change that says itself what only others change (`world`).
+    """
+    own = getattr(action_module(plan.action), "world", None) if plan.stages else None
+    if own is not None:
+        return str(own(database, plan))
+    if plan.directory is None:
+        return ""
+    table = database.db / plan.directory
+    return digest_of([_stamp(table / name) for name in _WORLD], sorted(p.name for p in table.glob("wal*[0-9]")))
+
+
+def _stamp(path: Path) -> list[int]:
+    try:
+        status = path.lstat()
+    except OSError:
+        return []
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
+
+
+def moved_on(entry: str) -> Refusal:
+    """Return the refusal for a table that a server has written since the entry."""
+    return Refusal(
+        "moved-on",
+        f"a server has written to the table since entry {entry}, so that its old state is no longer the way back",
+        "the evidence captured before it holds every file as it was; plan the next repair from what is there now",
+    )
+
+
+def is_offline(entry: Entry) -> bool:
+    """Return whether the way back needs the server down."""
+    return spec_of(entry.action).offline
+
+
+def plan_undo(context: PlanContext, entry: Entry, *, lock_held: bool) -> Plan:
+    """Return the way back as a plan; refused where the entry has none or the world has moved on."""
+    if entry.action == "undo":
+        raise WalmedicError(
+            f"entry {entry.id} is itself an undo; run {entry.intent.get('undone_action')} again instead"
+        )
+    plan = read_entry_plan(context.state, entry.id)
+    spec = spec_of(entry.action)
+    table = _table(context, plan)
+    refusals = [
+        r
+        for r in Policy(context, spec, table, lock_held=lock_held, own_entry=entry.id).refusals(None)
+        if r.code != "no-evidence"
+    ]
+    own = _own_refusals(context, entry, plan)
+    if table is not None and spec.offline and any(r.code == "moved-on" for r in own):
+        from_evidence = _by_evidence(context, entry, plan, table, lock_held=lock_held)
+        if from_evidence is not None:
+            return from_evidence
+        earlier = by_evidence.earlier_refusal(context, entry, table.directory)
+        own = [earlier if r.code == "moved-on" and earlier is not None else r for r in own]
+    refusals += own
+    stages = tuple(
+        Stage(stage.id, f"take back: {stage.title}", stage.step, stage.parameters, _backwards(stage.changes))
+        for stage in reversed(plan.stages)
+    )
+    hidden = f"the {plural(plan.rows_back, 'row')} that it brought back are out of reach again; their files stay"
+    target = (
+        f"{plan.table} lose 0" if spec.danger is Danger.DATA and plan.table else f"undo {plan.table or plan.station}"
+    )
+    return replace(
+        plan,
+        plan_id=digest_of("undo", entry.id, plan.plan_id)[:16],
+        action="undo",
+        confirmation=target,
+        why=f"takes entry {entry.id} back: {spec.undo}",
+        rows_lost=replace(plan.rows_lost, kind="exact", value=0),
+        rows_back=0,
+        rows_maybe_twice=0,
+        refused=tuple(refusals),
+        requirements=(),
+        stages=stages,
+        warnings=(hidden,) if plan.rows_back and entry.outcome is not None else (),
+        undo=f"run {entry.action} again",
+        attachments={},
+        disk_needed=0,
+        rehearsed=False,
+    )
+
+
+def _by_evidence(
+    context: PlanContext, entry: Entry, plan: Plan, table: TableDirectory, *, lock_held: bool
+) -> Plan | None:
+    """Return the way back through the evidence with what stands against it; None where no evidence is one."""
+    if entry.outcome is None:
+        return None  # half done and started on: what it would become is not known
+    made = by_evidence.plan_from_evidence(context, entry, plan)
+    if made is None:
+        return None
+    policy = Policy(context, spec_of(entry.action), table, lock_held=lock_held, own_entry=entry.id)
+    passed = ("no-evidence", "lose-unknown-without-rehearsal", "lose-unknown-without-whole-evidence")
+    return with_refusals(made, tuple(r for r in policy.refusals(made) if r.code not in passed))
+
+
+def _backwards(changes: tuple[Change, ...]) -> tuple[Change, ...]:
+    """Return what taking `changes` back does, last first, as far as it is the same for every file."""
+    back = []
+    for change in reversed(changes):
+        if change.kind == "create":
+            back.append(Change("remove", change.target, "made by this entry", "gone"))
+        elif change.kind == "rename":
+            back.append(Change("rename", change.after, change.after, change.before))
+        elif change.kind == "overwrite":
+            back.append(Change("overwrite", change.target, change.after, change.before, change.size))
+    return tuple(back)
+
+
+def plan_finish(context: PlanContext, entry: Entry) -> Plan:
+    """Return the plan of an entry that was cut off, as it was confirmed, with what stands against finishing it now."""
+    plan = read_entry_plan(context.state, entry.id)
+    done = f"{len(entry.stages_done)} of {plural(len(plan.stages), 'stage')} done"
+    said = f"entry {entry.id} was cut off with {done}: to confirm this plan finishes it"
+    refused = finish_refusals(context, entry, plan, lock_held=False)
+    return replace(with_refusals(plan, refused), warnings=(said, *plan.warnings))
+
+
+def _table(context: PlanContext, plan: Plan) -> TableDirectory | None:
+    """Return the plan's table, by its directory where there is one: an action may have given its name to another."""
+    return context.database.table(plan.directory or plan.table) if plan.table is not None else None
+
+
+def finish_refusals(context: PlanContext, entry: Entry, plan: Plan, *, lock_held: bool) -> tuple[Refusal, ...]:
+    """Return what stands against finishing an entry that was cut off."""
+    spec = spec_of(plan.action)
+    table = _table(context, plan)
+    policy = Policy(context, spec, table, lock_held=lock_held, own_entry=entry.id)
+    # Evidence was fresh when it began; what changed since are its own stages, which `world` does not cover.
+    refusals = [r for r in policy.refusals(None) if r.code != "no-evidence"]
+    if spec.offline and world_stamps(context.database, plan) != entry.intent.get("world"):
+        refusals.append(moved_on(entry.id))
+    return tuple(refusals)
+
+
+def _own_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusal]:
+    if entry.root != root_key(context.database.db):
+        return [
+            Refusal(
+                "other-database",
+                f"entry {entry.id} belongs to the database at {entry.intent.get('db')}",
+                "name that database with --db-root",
+            )
+        ]
+    if entry.id in context.journal.undone():
+        return [Refusal("already-undone", f"entry {entry.id} was taken back before", "nothing is left to do")]
+    outcome = entry.outcome
+    # An undo of this very entry that was cut off, or failed on its way, may go on: what it changed is its own.
+    begun = [o for o in context.journal.entries() if o.action == "undo" and o.intent.get("undoes") == entry.id]
+    half = any(other.outcome is None for other in begun)
+    if _rolled_back(entry):
+        return (
+            []
+            if half
+            else [
+                Refusal("already-undone", f"entry {entry.id} was rolled back when it failed", "nothing is left to do")
+            ]
+        )
+    spec = spec_of(entry.action)
+    if spec.opposite and outcome is not None:
+        return [Refusal("use-opposite", f"the way back of {spec.id} needs its own checks", spec.opposite)]
+    if spec.final and outcome is not None:
+        return [Refusal("no-way-back", spec.final, spec.undo)]
+    if spec.danger is Danger.SAFE and outcome is not None:
+        return [
+            Refusal("nothing-to-undo", f"{spec.id} changed nothing under the database", "remove its folder yourself")
+        ]
+    if spec.danger is not Danger.DATA or plan.directory is None:
+        return []
+    judge = getattr(action_module(entry.action), "undo_refusals", None)
+    if judge is not None:  # what works through the server knows better than stamps of files that the server writes
+        return list(judge(context, entry, plan))
+    if outcome is None:
+        return [] if world_stamps(context.database, plan) == entry.intent.get("world") else [moved_on(entry.id)]
+    now = table_stamp(context.database.db / plan.directory)
+    left = (outcome, *(other.outcome for other in begun if other.outcome is not None and _stuck(other)))
+    if now in {ended.get("stamps_after", {}).get(plan.directory) for ended in left}:
+        return []
+    if half and world_stamps(context.database, plan) == entry.intent.get("world"):
+        return []
+    return [moved_on(entry.id)]
+
+
+def _stuck(entry: Entry) -> bool:
+    """Whether an undo failed among the stages of what it undoes: one by evidence has others, and is planned anew."""
+    return (entry.outcome or {}).get("outcome") == Outcome.FAILED.value and not entry.intent.get("evidence")
+
+
+def _rolled_back(entry: Entry) -> bool:
+    return entry.outcome is not None and entry.outcome.get("outcome") == Outcome.ROLLED_BACK.value
+
+
+def undo(
+    journal: Journal, entry: Entry, run: RunContext, root: tuple[int, int], phrase: str, on_progress: OnProgress | None
+) -> RunResult:
+    """Reverse the stages of `entry`, journalled as an entry of its own. The caller holds the locks."""
+    begun = next((e for e in journal.entries() if e.intent.get("undoes") == entry.id and e.outcome is None), None)
+    name = begun.id if begun is not None else new_entry_id()
+    directory = run.plan.directory
+    stamps = {directory: table_stamp(run.database.db / directory)} if directory is not None else {}
+    intent = {
+        "action": "undo", "undoes": entry.id, "undone_action": entry.action, "table": run.plan.table,
+        "directory": directory, "station": run.plan.station, "db": str(run.database.db),
+        "device": root[0], "inode": root[1], "plan": run.plan.plan_id, "confirmation": phrase, "stamps": stamps,
+    }  # fmt: skip
+    if begun is None:
+        journal.begin(name, intent)
+    else:
+        journal.resume(name)
+        stamps = dict(begun.intent.get("stamps", {}))
+    message, outcome = f"entry {entry.id} is taken back", Outcome.DONE
+    with run.keep:
+        try:
+            if not _rolled_back(entry):  # else it was cut off between its last two lines in the journal
+                Executor(journal, run, on_progress).reverse()
+        except (WalmedicError, OSError) as error:
+            message, outcome = sentence(error), Outcome.FAILED
+    after = {directory: table_stamp(run.database.db / directory)} if directory is not None else {}
+    ended = {"outcome": outcome.value, "message": message, "stamps_before": stamps, "stamps_after": after}
+    if outcome is Outcome.DONE:  # the table is what it was before the entry: its evidence counts again
+        ended["restored"] = dict(entry.intent.get("stamps", {}))
+    if entry.outcome is None and outcome is Outcome.DONE:
+        journal.append(entry.id, "outcome", {"outcome": Outcome.ROLLED_BACK.value, "message": message})
+    journal.append(name, "outcome", ended)
+    return RunResult(name, outcome, message)

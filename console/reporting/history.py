@@ -1,0 +1,184 @@
+"""What was done here: the journal's entries with their plans, as a report tells them."""
+
+import datetime
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from console.errors import WalmedicError
+from console.questdb.layout import SEQUENCER, DatabaseRoot
+from console.recovery.model import Claim, Outcome, Plan
+from console.recovery.store.entries import read_entry_plan
+from console.recovery.store.journal import Entry, Journal
+from console.recovery.store.locks import StationLock
+from console.recovery.store.places import root_key
+from console.recovery.store.state import StateDir
+from console.reporting.events import Event, Kind
+from console.text import clean_line, plural
+
+RUNNING: Final = "running"
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """One entry of the journal; times in epoch seconds. `plan` is None where its folder is gone.
+
+    `outcome` is a word of Outcome, `undone` and RUNNING added; `claims` are the proof, as it was journalled.
+    """
+
+    entry: str
+    at: float
+    ended_at: float | None
+    action: str
+    table: str | None
+    outcome: str
+    message: str
+    operator: str
+    host: str
+    claims: tuple[Claim, ...]
+    plan: Plan | None
+    undoes: str = ""
+    captured: str = ""  # of evidence: how much, and which table had no sequencer then
+
+    @property
+    def stands(self) -> bool:
+        """Return whether it was done and not taken back."""
+        return self.outcome == Outcome.DONE and not self.undoes
+
+    @property
+    def title(self) -> str:
+        """Return e.g. `rebuild-sequencer market_orderbook`."""
+        return f"{self.action} {self.undoes or self.table or ''}".rstrip()
+
+    @property
+    def command(self) -> str:
+        """Return the command that does it, or goes on with it where it was cut off."""
+        return f"walmedic {'' if self.undoes else 'run '}{self.title}"
+
+    @property
+    def rows(self) -> str:
+        """Return what it meant for rows, e.g. `6,359 rows back, 0 lost`; empty for what touches none."""
+        if self.plan is None or self.table is None:
+            return ""
+        lost = self.plan.rows_lost
+        told = [plural(self.plan.rows_back, "row") + " back"] if self.plan.rows_back else []
+        told.append(f"{'up to ' if lost.kind == 'bound' else ''}{lost.value:,} lost" if lost.value is not None else "")
+        told += ["an unknown number lost"] if lost.value is None else []
+        if self.plan.rows_maybe_twice:
+            told.append(f"{self.plan.rows_maybe_twice:,} maybe twice")
+        return ", ".join(each for each in told if each)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the deed in the form of `report --json`."""
+        return {
+            "entry": self.entry,
+            "at": self.at,
+            "ended_at": self.ended_at,
+            "action": self.action,
+            "table": self.table,
+            "outcome": self.outcome,
+            "message": self.message,
+            "operator": self.operator,
+            "undoes": self.undoes or None,
+            "rows_lost": None
+            if self.plan is None
+            else {"kind": self.plan.rows_lost.kind, "value": self.plan.rows_lost.value},
+            "rows_back": None if self.plan is None else self.plan.rows_back,
+            "rows_maybe_twice": None if self.plan is None else self.plan.rows_maybe_twice,
+            "verification": [
+                {"claim": c.claim, "expected": c.expected, "found": c.found, "ok": c.ok} for c in self.claims
+            ],
+        }
+
+
+def deeds_of(state: StateDir, journal: Journal, database: DatabaseRoot) -> tuple[Deed, ...]:
+    """Return what was done on this very database, by device and inode, oldest first. Raises JournalError, OSError."""
+    root = root_key(database.db)
+    entries = [entry for entry in journal.entries() if entry.root == root]
+    undone = {
+        str(entry.intent.get("undoes"))
+        for entry in entries
+        if entry.outcome is not None and entry.outcome.get("outcome") == Outcome.DONE
+    }
+    deeds = [_deed(state, entry, undone) for entry in entries]
+    if deeds and deeds[-1].outcome == Outcome.UNFINISHED and StationLock(state, database.db).holder() is not None:
+        deeds[-1] = replace(deeds[-1], outcome=RUNNING)
+    return tuple(deeds)
+
+
+def rows_proven(deeds: Sequence[Deed], table: str) -> int | None:
+    """Return the rows that the newest proof by the server found in `table`, None where there is none."""
+    wanted = f"{clean_line(table)}: rows"
+    for deed in reversed(deeds):
+        for claim in deed.claims:
+            digits = claim.found.replace(",", "")
+            if claim.claim == wanted and claim.ok and digits.isdigit():
+                return int(digits)
+    return None
+
+
+def events_of(deeds: Sequence[Deed]) -> list[Event]:
+    """Return one event for each deed."""
+    told = []
+    for deed in deeds:
+        proof = f"{plural(len(deed.claims), 'claim')} proven" if deed.claims and deed.stands else ""
+        said = deed.message if deed.outcome not in (Outcome.DONE, "undone") else ""
+        detail = "; ".join(each for each in (said, deed.rows, deed.captured, proof) if each)
+        told.append(Event(deed.at, Kind.ACTION, f"{deed.title}: {deed.outcome}", detail, deed.ended_at))
+    return told
+
+
+def _deed(state: StateDir, entry: Entry, undone: set[str]) -> Deed:
+    outcome = entry.outcome or {}
+    word = str(outcome.get("outcome", Outcome.UNFINISHED.value))
+    undoes = clean_line(str(entry.intent.get("undoes") or ""))
+    plan = None
+    if not undoes:
+        try:
+            plan = read_entry_plan(state, entry.id)
+        except WalmedicError:
+            plan = None
+    return Deed(
+        entry=clean_line(entry.id),
+        at=_seconds(entry.at),
+        ended_at=_seconds(entry.events[-1].at) if outcome else None,
+        action=clean_line(entry.action),
+        table=None if entry.table is None else clean_line(entry.table),
+        outcome="undone" if entry.id in undone else clean_line(word),
+        message=clean_line(str(outcome.get("message", ""))),
+        operator=clean_line(str(entry.intent.get("operator", ""))),
+        host=clean_line(str(entry.intent.get("host", ""))),
+        claims=tuple(_claim(each) for each in outcome.get("verification", ()) if isinstance(each, dict)),
+        plan=plan,
+        undoes=undoes,
+        captured=_captured(state, entry.id) if entry.action == "capture-evidence" else "",
+    )
+
+
+def _captured(state: StateDir, entry: str) -> str:
+    """Return what a capture's manifest says, empty where there is none: it tells of damage that is repaired since."""
+    try:
+        manifest = json.loads((state.evidence / entry / "manifest.json").read_bytes())
+        said = f"{plural(len(manifest['files']), 'file')}, {int(manifest['bytes']):,} bytes"
+        sequencers: dict[str, Any] = manifest["sequencers"]
+        for directory, found in sorted(sequencers.items()):
+            if SEQUENCER not in found["sets"]:
+                said += (
+                    f"; {clean_line(directory)} had no {SEQUENCER}, only {', '.join(map(clean_line, found['sets']))}"
+                )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ""
+    return said
+
+
+def _claim(said: dict[str, Any]) -> Claim:
+    claim, expected, found = (clean_line(str(said.get(key, ""))) for key in ("claim", "expected", "found"))
+    return Claim(claim, expected, found, bool(said.get("ok")))
+
+
+def _seconds(at: str) -> float:
+    try:
+        return datetime.datetime.fromisoformat(at).timestamp()
+    except ValueError:
+        return 0.0

@@ -1,0 +1,75 @@
+"""The actions that open a screen. Each is imported when it is first opened: nothing of it delays the first paint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.app import App
+
+from console import paths
+
+if TYPE_CHECKING:
+    from console.settings import Settings
+
+
+class OpensScreens(App[int], inherit_bindings=False):
+    """The part of the console that opens screens."""
+
+    settings: Settings
+
+    def action_actions(self) -> None:
+        """Open the action palette."""
+        from screens.palette import Palette
+
+        self.push_screen(Palette())
+
+    def action_why_not(self) -> None:
+        """Explain the steps that would destroy data now."""
+        from screens.why_not import WhyNot
+
+        self.push_screen(WhyNot())
+
+    def action_browser(self) -> None:
+        """Open the browser."""
+        from screens.browser import Browser
+
+        self.push_screen(Browser())
+
+    def action_journal(self) -> None:
+        """Open the journal."""
+        from screens.journal import JournalScreen
+
+        self.push_screen(JournalScreen())
+
+    def action_unit_log(self, unit: str = "") -> None:
+        """Open the log of a service, the first one where none is named."""
+        from screens.unit_log import UnitLog
+
+        self.push_screen(UnitLog(unit))
+
+    def action_timeline(self) -> None:
+        """Open the incident in time order."""
+        from screens.reporting_port import StationDesk
+        from screens.timeline import Timeline
+
+        self.push_screen(Timeline(StationDesk(self.settings)))
+
+    def action_bundle(self) -> None:
+        """Open the support bundle: a preview first."""
+        from screens.bundle import BundleScreen
+        from screens.reporting_port import StationDesk
+
+        self.push_screen(BundleScreen(StationDesk(self.settings)))
+
+    def action_help(self) -> None:
+        """Open the help of the screen on top."""
+        from screens.help import Help, keys_of
+
+        bindings = [binding for _, binding, _, _ in self.screen.active_bindings.values()]
+        places = (
+            ("settings", self.settings.file or "none; walmedic init writes one"),
+            ("database", self.settings.questdb.db_root or "not known"),
+            ("state", str(self.settings.state_path)),
+            ("log", str(paths.default_state_dir() / "walmedic.log")),
+        )
+        self.push_screen(Help(keys_of(bindings), places))
