@@ -1,4 +1,8 @@
-"""Column types of QuestDB 9.1.0 (ColumnType.java): a tag in the low byte, parameters above it."""
+"""Column types of QuestDB up to 9.3.4 (ColumnType.java): a tag in the low byte, parameters above it.
+
+A geohash has its bits above the tag. A decimal (from 9.2.0) has its precision at bit 8 and its scale at bit 18; it is
+an integer of 1 to 32 bytes, in units of 10 to the power of minus its scale.
+"""
 
 from enum import IntEnum
 from typing import Final
@@ -32,6 +36,12 @@ class ColumnTag(IntEnum):
     IPV4 = 25
     VARCHAR = 26
     ARRAY = 27
+    DECIMAL8 = 28
+    DECIMAL16 = 29
+    DECIMAL32 = 30
+    DECIMAL64 = 31
+    DECIMAL128 = 32
+    DECIMAL256 = 33
 
 
 TIMESTAMP_NANOS: Final = 1 << 18 | ColumnTag.TIMESTAMP
@@ -57,6 +67,12 @@ _SIZES: Final = {
     ColumnTag.UUID: 16,
     ColumnTag.LONG128: 16,
     ColumnTag.IPV4: 4,
+    ColumnTag.DECIMAL8: 1,
+    ColumnTag.DECIMAL16: 2,
+    ColumnTag.DECIMAL32: 4,
+    ColumnTag.DECIMAL64: 8,
+    ColumnTag.DECIMAL128: 16,
+    ColumnTag.DECIMAL256: 32,
 }
 _DTYPES: Final = {
     ColumnTag.BOOLEAN: "u1",
@@ -75,8 +91,16 @@ _DTYPES: Final = {
     ColumnTag.GEOINT: "<i4",
     ColumnTag.GEOLONG: "<i8",
     ColumnTag.IPV4: "<u4",
+    ColumnTag.DECIMAL8: "i1",
+    ColumnTag.DECIMAL16: "<i2",
+    ColumnTag.DECIMAL32: "<i4",
+    ColumnTag.DECIMAL64: "<i8",
 }
 _GEO: Final = (ColumnTag.GEOBYTE, ColumnTag.GEOSHORT, ColumnTag.GEOINT, ColumnTag.GEOLONG)
+DECIMALS: Final = (
+    ColumnTag.DECIMAL8, ColumnTag.DECIMAL16, ColumnTag.DECIMAL32, ColumnTag.DECIMAL64, ColumnTag.DECIMAL128,
+    ColumnTag.DECIMAL256,
+)  # fmt: skip
 
 
 def tag_of(code: int) -> ColumnTag | None:
@@ -112,6 +136,11 @@ def is_nanos(code: int) -> bool:
     return code == TIMESTAMP_NANOS
 
 
+def decimal_shape(code: int) -> tuple[int, int]:
+    """Return precision and scale of a decimal type."""
+    return code >> 8 & 0xFF, code >> 18 & 0xFF
+
+
 def type_name(code: int) -> str:
     """Return the name SQL uses, e.g. `SYMBOL`, `TIMESTAMP_NS`, `GEOHASH(20b)`, `DOUBLE[]`; unknown codes as numbers."""
     tag = tag_of(code)
@@ -121,6 +150,9 @@ def type_name(code: int) -> str:
         return "TIMESTAMP_NS" if is_nanos(code) else "TIMESTAMP"
     if tag in _GEO:
         return f"GEOHASH({code >> 8 & 0xFF}b)"
+    if tag in DECIMALS:
+        precision, scale = decimal_shape(code)
+        return f"DECIMAL({precision},{scale})"
     if tag is ColumnTag.ARRAY:
         element = tag_of(code >> 8 & 0x3F)
         return f"{element.name if element else 'type'}{'[]' * ((code >> 14 & 0x1F) + 1)}"

@@ -2,7 +2,8 @@
 
 What a null is, and which types have none, is ColumnType's and Numbers' of QuestDB 9.1.0: the least integer of INT,
 LONG, DATE, TIMESTAMP and SYMBOL; anything not finite of FLOAT and DOUBLE; 0 of CHAR and IPV4; -1 of a geohash; all
-parts the least i64 of UUID, LONG128 and LONG256. BOOLEAN, BYTE and SHORT have no null. 9.1.0 has no decimal type.
+parts the least i64 of UUID, LONG128 and LONG256; the least integer of a decimal (9.2.0 and later), of which the
+wide ones have the most significant 8 bytes first. BOOLEAN, BYTE and SHORT have no null.
 """
 
 from dataclasses import dataclass
@@ -31,6 +32,10 @@ _LEAST: Final = {
     ColumnTag.GEOSHORT: -1,
     ColumnTag.GEOINT: -1,
     ColumnTag.GEOLONG: -1,
+    ColumnTag.DECIMAL8: -(1 << 7),
+    ColumnTag.DECIMAL16: -(1 << 15),
+    ColumnTag.DECIMAL32: _I32_MIN,
+    ColumnTag.DECIMAL64: I64_MIN,
 }
 
 
@@ -79,14 +84,21 @@ class ArrayValues:
 Values = FixedValues | BytesValues | ArrayValues
 
 
+def words_of(values: NDArray[Any]) -> NDArray[np.uint64]:
+    """Return raw values of 16 bytes or more as rows of 64-bit words; there may be no values."""
+    return np.ascontiguousarray(values).view("<u8").reshape(len(values), values.dtype.itemsize // 8)
+
+
 def is_null(type_code: int, values: NDArray[Any]) -> Mask:
     """Return which of the raw `values` of a fixed-width type are null."""
     tag = tag_of(type_code)
     if tag in (ColumnTag.FLOAT, ColumnTag.DOUBLE):
         return np.asarray(~np.isfinite(values))
     if tag in (ColumnTag.UUID, ColumnTag.LONG128, ColumnTag.LONG256):
-        words = np.ascontiguousarray(values).view("<i8").reshape(len(values), -1)
-        return np.asarray((words == I64_MIN).all(axis=1))
+        return np.asarray((words_of(values).view("<i8") == I64_MIN).all(axis=1))
+    if tag in (ColumnTag.DECIMAL128, ColumnTag.DECIMAL256):
+        words = words_of(values).view("<i8")
+        return np.asarray((words[:, 0] == I64_MIN) & (words[:, 1:] == 0).all(axis=1))
     if tag in _LEAST:
         return np.asarray(values == _LEAST[tag])
     return np.zeros(len(values), np.bool_)

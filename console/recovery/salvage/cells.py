@@ -1,8 +1,9 @@
 """Values as text: one cell a row, without a Python object for each.
 
 Null is nothing at all, an empty text is `""`. Timestamps and dates are ISO 8601 in UTC with all their digits; floats
-have the shortest form that reads back to the same bits; UUID, LONG256, IPV4, geohash and arrays look as the server
-shows them; BINARY is base64, which the server shows nothing of. Texts are quoted, quotes in them doubled (RFC 4180).
+have the shortest form that reads back to the same bits, decimals all digits of their scale; UUID, LONG256, IPV4,
+geohash and arrays look as the server shows them; BINARY is base64, which the server shows nothing of. Texts are
+quoted, quotes in them doubled (RFC 4180).
 
 QuestDB's own import (`/imp`) reads all of it but what `importable` says.
 """
@@ -15,7 +16,8 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from console.questdb.column_types import ColumnTag, is_nanos, tag_of
+from console.questdb.column_types import DECIMALS, ColumnTag, is_nanos, tag_of
+from console.questdb.decimals import decimal_characters
 from console.questdb.row_values import (
     ArrayValues,
     Bytes,
@@ -123,6 +125,10 @@ def _fixed(column: FixedValues) -> Cells:
             text = _addresses(values)
         case ColumnTag.GEOBYTE | ColumnTag.GEOSHORT | ColumnTag.GEOINT | ColumnTag.GEOLONG:
             text = _geohashes(values.astype(np.int64), column.type_code >> 8 & 0xFF)
+        case _ if tag in DECIMALS:
+            table, used = decimal_characters(column.type_code, values)
+            used &= ~column.null[:, None]
+            return Cells(table[used], offsets_of(used.sum(axis=1)))
         case ColumnTag.FLOAT | ColumnTag.DOUBLE:
             text = np.where(column.null, 0, values).astype(values.dtype).astype("S32")
         case _:
@@ -151,8 +157,9 @@ def _instants(values: NDArray[Any], null: Mask, unit: Literal["ms", "us", "ns"])
 
 def _hex(values: NDArray[Any]) -> NDArray[np.uint8]:
     """Return the hexadecimal digits of values of raw bytes, most significant first: (rows, 2 × bytes)."""
-    raw = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), -1)[:, ::-1]
-    return np.stack([_HEX[raw >> 4], _HEX[raw & 15]], axis=2).reshape(len(values), -1)
+    size = values.dtype.itemsize
+    raw = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), size)[:, ::-1]
+    return np.stack([_HEX[raw >> 4], _HEX[raw & 15]], axis=2).reshape(len(values), 2 * size)
 
 
 def _uuids(values: NDArray[Any]) -> NDArray[np.bytes_]:

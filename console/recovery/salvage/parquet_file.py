@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from console.errors import WalmedicError
-from console.questdb.column_types import ColumnTag, is_nanos, tag_of
+from console.questdb.column_types import DECIMALS, ColumnTag, decimal_shape, is_nanos, tag_of
+from console.questdb.decimals import decimal_words
 from console.questdb.row_values import ArrayValues, BytesValues, FixedValues, Values, offsets_of
 from console.questdb.segment_rows import Column, Rows
 from console.recovery.salvage.cells import Cells, cells_of
@@ -98,6 +99,9 @@ class ParquetFormat:
                 return pa.timestamp("ms", tz="UTC")
             case ColumnTag.BINARY:
                 return pa.binary()
+            case _ if tag in DECIMALS:
+                wide = tag is ColumnTag.DECIMAL256
+                return (pa.decimal256 if wide else pa.decimal128)(*decimal_shape(code))
             case ColumnTag.ARRAY:
                 nested = pa.float64()
                 for _ in range((code >> 14 & 0x1F) + 1):
@@ -118,11 +122,22 @@ class ParquetFormat:
                     return pa.array(values.values, kind, mask=values.null)
                 if tag_of(values.type_code) in (ColumnTag.TIMESTAMP, ColumnTag.DATE):
                     return pa.array(values.values.astype(np.int64), pa.int64(), mask=values.null).cast(kind)
+                if tag_of(values.type_code) in DECIMALS:
+                    return self._decimals(values, kind)
                 return self._texts(cells_of(values), values.null, kind)
             case BytesValues():
                 return self._texts(Cells(values.data, values.offsets), values.null, kind)
             case ArrayValues():
                 return self._lists(values, kind)
+
+    def _decimals(self, values: FixedValues, kind: Any) -> Any:
+        """Return decimals as arrow holds them: 16 or 32 bytes, the least significant first."""
+        words = decimal_words(values.values)
+        missing = kind.bit_width // 64 - words.shape[1]
+        sign = np.where(words[:, -1:].view("<i8") < 0, np.uint64(0xFFFFFFFFFFFFFFFF), np.uint64(0))
+        data = np.ascontiguousarray(np.concatenate([words, np.repeat(sign, missing, axis=1)], axis=1))
+        buffers = [self._valid(values.null), self._arrow.py_buffer(data)]
+        return self._arrow.Array.from_buffers(kind, len(values), buffers)
 
     def _texts(self, cells: Cells, null: Any, kind: Any) -> Any:
         low = int(cells.offsets[0])

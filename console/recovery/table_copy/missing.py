@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from console.questdb.partition_rows import CHUNK, Partition, TableRows
+from console.questdb.row_hashes import Hashes, row_hashes
 from console.questdb.table_metadata import TableColumn
 from console.recovery.table_copy.equality import different_columns
-from console.recovery.table_copy.row_hashes import Hashes, row_hashes
 from console.recovery.table_copy.stretches import ROWS, Stretch, stretches
 
 Mask = NDArray[np.bool_]

@@ -6,9 +6,9 @@ from collections import Counter
 import numpy as np
 
 from console.questdb.column_types import ColumnTag
+from console.questdb.row_hashes import row_hashes
 from console.questdb.row_values import ArrayValues, BytesValues, FixedValues, Values
 from console.recovery.table_copy.missing import _not_among
-from console.recovery.table_copy.row_hashes import row_hashes
 
 
 def _texts(*texts: str | None) -> BytesValues:

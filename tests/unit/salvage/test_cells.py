@@ -7,6 +7,7 @@ import itertools
 import json
 import struct
 import uuid
+from decimal import Decimal, localcontext
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.questdb.column_types import TIMESTAMP_NANOS, ColumnTag
+from console.questdb.column_types import TIMESTAMP_NANOS, ColumnTag, value_dtype
 from console.questdb.row_values import ArrayValues, BytesValues, Values, fixed_values, gather, joined, nulls, offsets_of
 from console.questdb.utf16 import utf8_of
 from console.recovery.salvage.cells import cells_of, csv_cells, header_of, importable, rows_of
@@ -135,3 +136,23 @@ def test_header_and_what_the_import_does_not_take() -> None:
     assert not importable(ColumnTag.BINARY)
     assert not importable(ColumnTag.GEOBYTE | 4 << 8)
     assert importable(ColumnTag.GEOINT | 20 << 8)
+
+
+@given(st.sampled_from((1, 2, 4, 8, 16, 32)), st.integers(0, 76), st.lists(st.integers(), max_size=20))
+def test_decimals_of_all_sizes(size: int, scale: int, numbers: list[int]) -> None:
+    code = ColumnTag.DECIMAL8 + (size.bit_length() - 1) | 76 << 8 | scale << 18
+    dtype = value_dtype(code)
+    assert dtype is not None
+    least = -(1 << 8 * size - 1)
+    values = [least, least + 1, -least - 1, 0, -1, *((n - least) % -(2 * least) + least for n in numbers)]
+    raw = b"".join(value.to_bytes(size, "big", signed=True) for value in values)
+    if size <= 8:
+        stored = np.frombuffer(raw, f">i{size}").astype(dtype)
+    else:  # words of 8 bytes, the most significant first, each little-endian
+        stored = np.frombuffer(raw, ">u8").astype("<u8").view(dtype)
+    texts = _texts(fixed_values(code, stored))
+    assert texts[0] == ""
+    with localcontext() as context:
+        context.prec = 200
+        assert [Decimal(text) for text in texts[1:]] == [Decimal(value).scaleb(-scale) for value in values[1:]]
+    assert all(len(text.partition(".")[2]) == scale for text in texts[1:])

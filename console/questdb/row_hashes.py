@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from console.questdb.row_values import ArrayValues, BytesValues, FixedValues, Mask, Numbers, Values
+from console.questdb.row_values import ArrayValues, BytesValues, FixedValues, Mask, Numbers, Values, words_of
 
 Hashes = NDArray[np.uint64]
 _SEED: Final = np.uint64(0x9E3779B97F4A7C15)
@@ -44,7 +44,7 @@ def _words(raw: NDArray[Any]) -> list[Hashes]:
     size = raw.dtype.itemsize
     if size <= 8:
         return [raw.view(f"<u{size}").astype(np.uint64)]
-    words = raw.view("<u8").reshape(len(raw), -1)
+    words = words_of(raw)
     return [words[:, at] for at in range(words.shape[1])]
 
 
