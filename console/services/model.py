@@ -26,7 +26,8 @@ class UnitSample:
     """One service. Times are seconds; `restarts` counts automatic restarts where the backend tells (else None).
 
     `loop` is empty, or one clause that names a failing restart loop and what limits it. `masked` says that nothing can
-    start the service until it is unmasked; it is about the present boot only.
+    start the service until it is unmasked; it is about the present boot only. `held` says that it is down and that its
+    manager will not start it again: a unit in a restart loop is down between two starts and not held.
     """
 
     name: str
@@ -41,6 +42,7 @@ class UnitSample:
     sub_state: str = ""  # the backend's own word, e.g. `auto-restart`, `BACKOFF`
     loop: str = ""
     masked: bool = False
+    held: bool = False
     restart_rate: float | None = None  # per minute, where it was watched long enough
     pid_before: int | None = None  # of the run before, where that was watched
 

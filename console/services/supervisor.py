@@ -22,7 +22,7 @@ from console.settings import Unit
 from console.text import clean, clean_line
 
 _ANSWER = 5.0  # seconds for anything that only asks
-_RESTARTED_BY = 2.5  # seconds after which supervisord, which looks once per second, will not restart what has ended
+_RESTARTED_BY = 3  # whole seconds after which supervisord, which looks once per second, will not restart what ended
 _SHUTTING_DOWN, _BAD_NAME, _ABNORMAL, _SPAWN_ERROR, _ALREADY_STARTED, _NOT_RUNNING = 6, 10, 40, 50, 60, 70
 _STOPPED, _EXITED, _BACKOFF, _FATAL = 0, 100, 30, 200  # process states of supervisor/states.py
 _STATES = {
@@ -128,12 +128,9 @@ class SupervisorControl:
 
     def _stays_down(self, server: "_Server", unit: str) -> bool:
         """Return whether `unit` is down and supervisord will not start it again by itself."""
-        until = time.monotonic() + _RESTARTED_BY
-        while (state := server.call("getProcessInfo", unit)["state"]) == _EXITED:
-            if time.monotonic() > until:
-                return True
+        while (info := server.call("getProcessInfo", unit))["state"] == _EXITED and not _held(_EXITED, info):
             time.sleep(0.1)
-        return state in (_STOPPED, _FATAL)
+        return _held(int(info["state"]), info)
 
     def _until_up(self, server: "_Server", unit: str, timeout: float) -> None:
         """Wait for a process that supervisord had begun to start already."""
@@ -280,7 +277,14 @@ def _sample(unit: Unit, info: Mapping[str, Any] | None, history: RunHistory | No
         result=result or clean_line(str(info["spawnerr"])),
         sub_state=clean_line(str(info["statename"])),
         loop=_loop(code, history, retries),
+        held=_held(code, info),
     )
+
+
+def _held(code: int, info: Mapping[str, Any]) -> bool:
+    """Return whether supervisord will not start it again: right after its end, what is EXITED may be restarted."""
+    ended_for = int(info["now"]) - int(info["stop"])  # whole seconds
+    return code in (_STOPPED, _FATAL) or (code == _EXITED and ended_for > _RESTARTED_BY)
 
 
 def _memory(pid: int) -> int | None:

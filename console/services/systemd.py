@@ -213,12 +213,13 @@ def _sample_of(name: str, role: str, properties: Mapping[str, str]) -> UnitSampl
     if properties.get("LoadState") == "not-found":
         return UnitSample(name, role, UnitState.UNKNOWN, result="no such unit", sub_state="not-found")
     state = _STATES.get(properties.get("ActiveState", ""), UnitState.UNKNOWN)
-    held = _DROP_IN in properties.get("DropInPaths", "")
+    masked = _DROP_IN in properties.get("DropInPaths", "") or properties.get("LoadState") == "masked"
+    pid = _number(properties.get("MainPID")) or None
     return UnitSample(
         name=name,
         role=role,
         state=state,
-        pid=_number(properties.get("MainPID")) or None,
+        pid=pid,
         uptime=_uptime(properties) if state is UnitState.UP else None,
         restarts=_number(properties.get("NRestarts")),
         result=_result(properties),
@@ -226,7 +227,8 @@ def _sample_of(name: str, role: str, properties: Mapping[str, str]) -> UnitSampl
         unit_file=clean_line(properties.get("FragmentPath", "")),
         sub_state=clean_line(properties.get("SubState", "")),
         loop=_loop(properties),
-        masked=held or properties.get("LoadState") == "masked",
+        masked=masked,
+        held=masked and pid is None and state in (UnitState.DOWN, UnitState.FAILED),
     )
 
 

@@ -81,10 +81,10 @@ def test_start_stop_and_what_is_told(control: SupervisorControl) -> None:
     assert up.pid is not None
     assert up.memory is not None
     assert up.uptime is not None
-    assert up.restarts == 0
+    assert (up.restarts, up.held) == (0, False)
     control.stop("questdb:questdb")
     down = state_of(control, "questdb")
-    assert (down.state, down.pid, down.result) == (UnitState.DOWN, None, "stopped")
+    assert (down.state, down.pid, down.result, down.held) == (UnitState.DOWN, None, "stopped", True)
     control.stop("questdb")
 
 
@@ -116,6 +116,20 @@ def test_one_that_ended_badly_and_is_not_restarted(control: SupervisorControl) -
     control.start("once")
     sample = wait_for(control, "once", UnitState.FAILED)
     assert (sample.result, sample.loop) == ("exit 4", "")
+    deadline = time.monotonic() + 15
+    while not state_of(control, "once").held:  # known for certain only some seconds after its end
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_what_restarts_again_and_again_is_held_only_once_it_was_stopped(control: SupervisorControl) -> None:
+    with contextlib.suppress(ServiceError):
+        control.start("looping")
+    seen = [state_of(control, "looping") for _ in range(400)]
+    assert any(sample.stopped for sample in seen), "it was never seen between two starts: the test proves nothing"
+    assert not any(sample.held for sample in seen)
+    control.stop("looping")
+    assert all(state_of(control, "looping").held for _ in range(100))
 
 
 def test_one_that_loops_without_a_pause_is_stopped_for_good(control: SupervisorControl) -> None:
