@@ -1,6 +1,6 @@
 """Which actions are open now, what stands against the others, and which one comes first: for palette and dashboard."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from console.diagnosis.database import diagnose
@@ -16,6 +16,9 @@ from console.recovery.store.journal import Entry
 from console.recovery.undo.undoing import finish_refusals
 
 _BEFORE_ALL = "freeze-writer"
+_STOP = "stop-server"
+_EVIDENCE = "capture-evidence"
+_NOT_HELD = "QuestDB runs, or its service manager can start it at any moment"
 _BRING_UP = ("start-server", "thaw-writer")
 _NOTHING = NextStep(None, "")
 _RETRIES = "the writer goes on retrying against it; the feeds and the queue keep what comes in"
@@ -88,14 +91,27 @@ class _Judge:
         """Return what the table needs, or what comes before it."""
         wanted = needed.action or ""
         against = self.against(wanted)
-        if not against:
+        before = tuple(self._before(wanted, against))
+        if not against and not before:
             return self._step(wanted, needed.reason.removesuffix(EVIDENCE_FIRST))
-        # A writer that goes on retrying is stopped first, whatever else stands in the way.
-        reasons = {_BEFORE_ALL: _RETRIES}
+        return next(
+            (self._step(action, why) for action, why in before if action in action_ids() and not self.against(action)),
+            None,
+        )
+
+    def _before(self, wanted: str, against: tuple[Refusal, ...]) -> Iterator[tuple[str, str]]:
+        """Yield what may come before `wanted`, and why, in order.
+
+        A writer that goes on retrying is stopped first, whatever else stands in the way. A server that its manager can
+        start at any moment is stopped before evidence is captured: the next start would make the copy worthless.
+        """
+        if against:
+            yield _BEFORE_ALL, _RETRIES
+        if wanted in action_ids() and spec_of(wanted).offline and not self.against(_STOP):
+            yield _STOP, _NOT_HELD
         for refusal in against:
-            reasons.setdefault(refusal.instead, refusal.reason)
-        action = next((each for each in reasons if each in action_ids() and not self.against(each)), None)
-        return None if action is None else self._step(action, reasons[action])
+            if refusal.instead != _EVIDENCE or self.context.server_down:
+                yield refusal.instead, refusal.reason
 
     def bring_up(self) -> FirstStep | None:
         """Return what brings all back up."""

@@ -8,8 +8,8 @@ import pytest
 
 from console.diagnosis.database import diagnose
 from console.recovery.engine import Engine
+from console.recovery.gate.registry import action_ids
 from console.recovery.model import FirstStep, Outcome
-from console.recovery.registry import action_ids
 from console.services.model import UnitSample
 from console.settings import Role
 from console.station.build import Scenario, Station, station
@@ -59,12 +59,15 @@ def test_in_a_crash_loop_the_server_is_stopped_first_in_whatever_state_its_unit_
     engine = Engine(looping.settings())
     freeze = engine.plan("freeze-writer")
     assert engine.run(freeze, freeze.confirmation).outcome is Outcome.DONE
-    steps, plans, states = set(), set(), set()
+    steps: set[str | None] = set()
+    plans: set[str] = set()
+    states: set[bool] = set()
     until = time.monotonic() + 60
     while len(states) < 2 and time.monotonic() < until:
         for _ in range(4):
             states.add(bool(engine._context().server_down))
-            steps.add((step := engine.first_step()) and step.action)
+            step = engine.first_step()
+            steps.add(step.action if step is not None else None)
             plans.add(engine.plan("stop-server").plan_id)
     assert states == {True, False}, "the server was not seen both alive and between two starts"
     assert steps == {"stop-server"}

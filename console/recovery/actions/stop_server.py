@@ -20,13 +20,14 @@ SPEC = ActionSpec(
 
 
 def plan(context: PlanContext, table: str | None) -> Plan:
-    """Return the plan to stop and hold the server; empty where it is down and held already."""
+    """Return the plan to stop and hold the server; empty if it is down and held already."""
     del table
     units = [unit for unit in context.settings.services.units if unit.role is Role.DATABASE]
     samples = context.services.states(units) if context.services is not None else ()
-    held = all(s.stopped and (s.masked or not _can_mask(context)) for s in samples)
-    stages = () if samples and held and context.server_down else (_stage(context, units),)
-    stated = ", ".join(f"{s.name} is {s.state}{' (held)' if s.masked else ''}" for s in samples)
+    # Not on what the unit is at this moment: in a crash loop that changes between plan and confirmation.
+    held = bool(samples) and all(sample.held for sample in samples)
+    stages = () if held and context.server_down else (_stage(context, units),)
+    stated = ", ".join(f"{s.name} is {s.state}{' (held)' if s.held else ''}" for s in samples)
     return make_plan(
         SPEC,
         station=context.settings.station_name,
@@ -37,10 +38,6 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         requirements=(Requirement("a unit with the role database is configured", bool(units), stated or "none"),),
         warnings=("reads stop too, until start-server",) if stages else (),
     )
-
-
-def _can_mask(context: PlanContext) -> bool:
-    return context.services is not None and context.services.can_mask
 
 
 def _stage(context: PlanContext, units: list[Unit]) -> Stage:
