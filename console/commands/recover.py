@@ -15,6 +15,7 @@ from console.recovery.engine import Engine, PlanChangedError, WrongPhraseError
 from console.recovery.model import ExitCode, Outcome, Plan, Progress, RunResult
 from console.recovery.store.journal import Entry, Journal
 from console.recovery.store.state import StateDir
+from console.text import clean_line
 
 _EXITS = {
     Outcome.NOT_NEEDED: ExitCode.OK,
@@ -69,32 +70,34 @@ def undo(invocation: Invocation, entry: str, phrase: str | None) -> int:
 
 
 @click.command()
-@click.option("--verify", is_flag=True, help="Check the chain of hashes.")
+@click.option("--verify", is_flag=True, help="Say it too if the chain of hashes is whole.")
 @station_options
 def journal(invocation: Invocation, verify: bool) -> int:
-    """Show what was done, by whom, and with --verify whether the chain is whole."""
+    """Show what was done, by whom, and where the chain of hashes is broken."""
     book = Journal(StateDir(invocation.settings.state_path))
     entries = book.entries()
-    broken = book.verify() if verify else ()
+    broken = book.verify()
+    damaged = any(not each.crash for each in broken)
     if invocation.as_json:
         document: dict[str, Any] = {
             "schema": 1,
             "journal": str(book.path),
             "entries": [_entry_json(e) for e in entries],
         }
-        if verify:
-            document["chain"] = "broken" if broken else "whole"
-            document["broken"] = [{"line": b.line, "entry": b.entry, "what": b.what} for b in broken]
+        document["chain"] = "broken" if damaged else "whole"
+        document["broken"] = [{"line": b.line, "entry": b.entry, "what": b.what} for b in broken]
         invocation.emit(document)
     else:
         to = recover_text.console()
-        recover_text.show_entries(to, entries)
-        if verify:
-            for each in broken:
-                to.print(f"the chain is broken at line {each.line} (entry {each.entry}): {each.what}")
-            if not broken:
-                to.print("the chain is whole")
-    return ExitCode.PROBLEMS if broken else ExitCode.OK
+        if entries or not broken:
+            recover_text.show_entries(to, entries)
+        for each in broken:
+            to.print(f"the chain is broken at line {each.line} (entry {clean_line(each.entry)}): {each.what}")
+        if damaged:
+            to.print(f"{clean_line(str(book.path))} cannot be relied on: put it back from a copy")
+        elif verify:
+            to.print("the chain is whole")
+    return ExitCode.PROBLEMS if damaged else ExitCode.OK
 
 
 def _carry_out(invocation: Invocation, made: Plan, phrase: str | None, do: Any) -> int:

@@ -10,7 +10,8 @@ from console.recovery.evidence.index import table_stamp
 from console.recovery.gate.registry import PlanContext
 from console.recovery.gate.result_gate import result_refusals
 from console.recovery.model import ActionSpec, Danger, Plan, Refusal
-from console.recovery.store.locks import SERVER_LOCK_NAME, holders_of
+from console.recovery.store.journal import JournalError
+from console.recovery.store.locks import SERVER_LOCK_NAME, HolderKind, holder_of
 from console.recovery.store.places import existing, free_space
 from console.recovery.tree.open_files import users_of
 from console.recovery.tree.tree import Tree, UnsafePathError
@@ -50,6 +51,7 @@ class Policy:
             yield Refusal(
                 "journal-unwritable", str(error), "make the state directory yours, or name another: --state-dir"
             )
+        yield from self._journal()
         for entry in self.context.unfinished():
             if not self.own_entry or self.own_entry not in (entry.id, entry.intent.get("undoes")):
                 target = f" {entry.table}" if entry.table else ""
@@ -63,6 +65,21 @@ class Policy:
                     f"{entry.action}{target} was cut off (entry {entry.id}): what it left half done comes first",
                     f"finish it by running {entry.action}{target} again, or take it back: walmedic undo {entry.id}",
                 )
+
+    def _journal(self) -> Iterator[Refusal]:
+        journal = self.context.journal
+        try:
+            damage = journal.damage()
+        except JournalError as error:
+            yield Refusal("journal-broken", str(error), "make the journal readable; without it nothing is done")
+            return
+        if damage is not None:
+            where = f"the journal {clean_line(str(journal.path))} is damaged at line {damage.line}"
+            instead = (
+                f"put the journal back from a copy; or move it and {journal.path.stem}.head out of the way: walmedic "
+                "then cannot finish or undo earlier actions"
+            )
+            yield Refusal("journal-broken", f"{where}: {clean_line(damage.what)}", instead)
 
     def _services(self) -> Iterator[Refusal]:
         if self.spec.danger is not Danger.SERVICE:
@@ -90,11 +107,12 @@ class Policy:
                 f"{lock} is missing or cannot be opened, so it cannot be proven that no server uses this database",
                 f"run as the database's owner; where a copy lost {SERVER_LOCK_NAME}, make it empty yourself",
             )
+        elif (holder := holder_of(lock)).kind is HolderKind.WALMEDIC:
+            yield Refusal("lock-held", f"{holder}: it holds {SERVER_LOCK_NAME}", "wait until it has ended")
         else:
-            pids = ", ".join(f"pid {pid}" for pid in holders_of(lock))
             yield Refusal(
                 "server-alive",
-                f"a QuestDB server lives on this database{f' ({pids})' if pids else ''}: it holds {SERVER_LOCK_NAME}",
+                f"{holder}: it holds {SERVER_LOCK_NAME}",
                 "stop-server" if not self.context.settings.bare else "stop the server that uses this directory",
             )
 

@@ -102,15 +102,6 @@ def place_of(engine: Engine) -> list[str]:
     ]  # fmt: skip
 
 
-def is_walmedic(pid: int) -> bool:
-    """Return whether `pid` is a process of walmedic that lives; one that ended and was not yet reaped does not."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
-    return b"console" in words or b"walmedic" in words
-
-
 def _progress(line: bytes) -> Progress | None:
     try:
         said: dict[str, Any] = json.loads(line)

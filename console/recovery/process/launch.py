@@ -15,10 +15,10 @@ from typing import Any
 
 from console.recovery.engine import Engine
 from console.recovery.model import Claim, Outcome, Plan, Progress, RunResult
-from console.recovery.process.child_process import Child, ProgressFile, is_walmedic, place_of
+from console.recovery.process.child_process import Child, ProgressFile, place_of
 from console.recovery.store.entries import read_entry_plan
 from console.recovery.store.journal import Entry
-from console.recovery.store.locks import StationLock
+from console.recovery.store.locks import StationLock, runs_walmedic
 
 
 class RunningAction:
@@ -68,7 +68,7 @@ class RunningAction:
     @property
     def alive(self) -> bool:
         """Return whether its process still runs."""
-        return self._child.alive if self._child is not None else is_walmedic(self.pid)
+        return self._child.alive if self._child is not None else runs_walmedic(self.pid)
 
     def _found(self) -> str | None:
         if not self.entry:
@@ -107,7 +107,7 @@ def launch(engine: Engine, plan: Plan, phrase: str, *, undoes: str = "") -> Runn
 def attach(engine: Engine) -> Attached | None:
     """Return the action that runs on this database, started by another console or a command line; None for none."""
     holder = StationLock(engine.state, engine.database.db).holder()
-    if holder is None or not is_walmedic(holder.pid):
+    if holder is None or not runs_walmedic(holder.pid):
         return None
     for entry in reversed(engine.unfinished()):
         if entry.worker.data.get("pid") != holder.pid:

@@ -13,8 +13,9 @@ from console.errors import WalmedicError
 from console.recovery import plans
 from console.recovery.engine import Engine
 from console.recovery.model import Claim, Plan, Progress
-from console.recovery.process.child_process import Child, ProgressFile, document_in, is_walmedic, place_of, words_in
+from console.recovery.process.child_process import Child, ProgressFile, document_in, place_of, words_in
 from console.recovery.rehearsal.model import Rehearsal, RehearsalOutcome
+from console.recovery.store.locks import runs_walmedic
 from console.recovery.store.state import write_private
 from console.text import clean_line
 
@@ -36,7 +37,7 @@ class RunningRehearsal:
     @property
     def alive(self) -> bool:
         """Return whether it still works."""
-        return self._child.alive if self._child is not None else is_walmedic(self._pid())
+        return self._child.alive if self._child is not None else runs_walmedic(self._pid())
 
     def poll(self) -> list[Progress]:
         """Return what was told since the last call, oldest first."""

@@ -9,7 +9,6 @@ import contextlib
 import datetime
 import fcntl
 import hashlib
-import json
 import os
 import secrets
 import shlex
@@ -24,11 +23,19 @@ from typing import Any
 from console.errors import WalmedicError
 from console.recovery.digests import canonical
 from console.recovery.model import Outcome
+from console.recovery.store.chain import (
+    FIRST,
+    ChainBreak,
+    breaks,
+    hash_of,
+    note_head,
+    noted_head,
+    parsed_line,
+    whole_lines,
+)
 from console.recovery.store.locks import terminal, who
 from console.recovery.store.state import StateDir, sync_directory
 from console.text import clean_line
-
-_FIRST = "0" * 64
 
 
 class JournalError(WalmedicError):
@@ -78,7 +85,8 @@ class Entry:
     @property
     def root(self) -> tuple[int, int]:
         """Device and inode of the database root."""
-        return int(self.intent.get("device", 0)), int(self.intent.get("inode", 0))
+        device, inode = self.intent.get("device", 0), self.intent.get("inode", 0)
+        return (device, inode) if isinstance(device, int) and isinstance(inode, int) else (0, 0)
 
     @property
     def outcome(self) -> Mapping[str, Any] | None:
@@ -108,21 +116,14 @@ def new_entry_id() -> str:
     return f"{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
-@dataclass(frozen=True, slots=True)
-class ChainBreak:
-    """Where the chain does not hold: the line's number (from 1), the entry that it claims to belong to, and why."""
-
-    line: int
-    entry: str
-    what: str
-
-
 class Journal:
     """The journal of a state directory. Reading takes no lock; an unfinished last line is not yet an event."""
 
     def __init__(self, state: StateDir) -> None:
         self.path = state.journal
         self._state = state
+        self._head = self.path.with_suffix(".head")
+        self._verified: tuple[object, tuple[ChainBreak, ...]] | None = None
 
     def append(self, entry: str, kind: str, data: Mapping[str, Any]) -> Event:
         """Add an event and sync it. Raises JournalError: where this fails nothing may be done."""
@@ -139,7 +140,7 @@ class Journal:
                     "data": dict(data),
                     "previous": previous,
                 }
-                event["hash"] = _hash(event)
+                event["hash"] = hash_of(event)
                 line = canonical(event) + b"\n"
                 os.lseek(descriptor, 0, os.SEEK_END)
                 written = os.write(descriptor, line)
@@ -147,6 +148,7 @@ class Journal:
                     raise OSError(28, "the disk is full")
                 os.fsync(descriptor)
                 sync_directory(self.path.parent)
+                note_head(self._head, event)
         except OSError as error:
             meaning = "without it nothing is done"
             if kind == "outcome":
@@ -171,8 +173,8 @@ class Journal:
     def entries(self) -> tuple[Entry, ...]:
         """Return all entries, oldest first. Lines that make no sense are left out; `verify` names them."""
         events: dict[str, list[Event]] = {}
-        for _, raw in _lines(self._content()):
-            parsed = _parse(raw)
+        for _, raw in whole_lines(self._content()):
+            parsed = parsed_line(raw)
             if parsed is None:
                 continue
             event = _event(parsed)
@@ -201,33 +203,39 @@ class Journal:
             each for each in self.entries() if name and (each.id.startswith(name) or each.id.endswith(name))
         ]
         if len(found) != 1:
+            if (damage := self.damage()) is not None:
+                raise JournalError(
+                    f"the journal {self.path} is damaged at line {damage.line}, and entry {clean_line(name)} cannot be "
+                    "read; put the journal back from a copy"
+                )
             how = "no entry" if not found else "more than one entry"
             raise JournalError(f"the journal {self.path} has {how} {name!r}; `walmedic journal` lists them")
         return found[0]
 
     def verify(self) -> tuple[ChainBreak, ...]:
-        """Return where the chain is broken; nothing where it is whole. Raises JournalError where it cannot be read."""
-        broken: list[ChainBreak] = []
-        previous, number = _FIRST, 0
-        content = self._content()
-        for line, raw in _lines(content):
-            parsed = _parse(raw)
-            if parsed is None:
-                broken.append(ChainBreak(line, "?", "the line is not a journal event"))
-                previous = ""
-                continue
-            entry = str(parsed.get("entry", "?"))
-            if parsed.get("hash") != _hash(parsed) or canonical(parsed) != raw:
-                broken.append(ChainBreak(line, entry, "the line was changed after it was written"))
-            elif previous and parsed.get("previous") != previous:
-                broken.append(ChainBreak(line, entry, "the line before it was changed, removed or inserted"))
-            elif previous and parsed.get("number") != number + 1:
-                broken.append(ChainBreak(line, entry, f"it is number {parsed.get('number')}, {number + 1} was due"))
-            previous, number = str(parsed.get("hash", "")), int(parsed.get("number", 0) or 0)
-        if content and not content.endswith(b"\n"):
-            last = content.count(b"\n") + 1
-            broken.append(ChainBreak(last, "?", "the last line is cut short (a crash while it was written)"))
-        return tuple(broken)
+        """Return where the chain is broken; nothing if it is whole. Raises JournalError if it cannot be read."""
+        seen = self._stamps()
+        if self._verified is None or self._verified[0] != seen:
+            self._verified = seen, self._verify()
+        return self._verified[1]
+
+    def damage(self) -> ChainBreak | None:
+        """Return the first break that no crash explains; None if the journal can be relied on. Raises JournalError."""
+        return next((each for each in self.verify() if not each.crash), None)
+
+    def _verify(self) -> tuple[ChainBreak, ...]:
+        head = noted_head(self._head)  # first: lines that are appended meanwhile are no damage
+        return breaks(self._content(), head)
+
+    def _stamps(self) -> object:
+        found: list[object] = []
+        for path in (self.path, self._head):
+            try:
+                status = path.lstat()
+                found.append((status.st_ino, status.st_size, status.st_mtime_ns))
+            except OSError as error:
+                found.append(error.errno)
+        return tuple(found)
 
     def _content(self) -> bytes:
         try:
@@ -278,37 +286,20 @@ def _whole_lines(descriptor: int) -> bytes:
 
 def _head(content: bytes) -> tuple[int, str]:
     if not content:
-        return 0, _FIRST
-    last = _parse(content[:-1].rsplit(b"\n", 1)[-1])
+        return 0, FIRST
+    last = parsed_line(content[:-1].rsplit(b"\n", 1)[-1])
     if last is None:
         # The chain stays visibly broken there; what is done next is recorded all the same.
         return content.count(b"\n"), hashlib.sha256(content).hexdigest()
-    return int(last.get("number", 0) or 0), str(last.get("hash", ""))
-
-
-def _lines(content: bytes) -> Iterator[tuple[int, bytes]]:
-    whole = content[: content.rfind(b"\n") + 1]
-    yield from enumerate(whole.split(b"\n")[:-1], start=1)
-
-
-def _parse(raw: bytes) -> dict[str, Any] | None:
-    try:
-        parsed = json.loads(raw)
-    except ValueError:
-        return None
-    return parsed if isinstance(parsed, dict) and isinstance(parsed.get("data"), dict) else None
-
-
-def _hash(event: Mapping[str, Any]) -> str:
-    return hashlib.sha256(canonical({key: value for key, value in event.items() if key != "hash"})).hexdigest()
+    return last["number"], last["hash"]
 
 
 def _event(parsed: Mapping[str, Any]) -> Event:
     return Event(
-        int(parsed.get("number", 0) or 0),
-        str(parsed.get("entry", "")),
-        str(parsed.get("kind", "")),
-        str(parsed.get("at", "")),
+        parsed["number"],
+        parsed["entry"],
+        parsed["kind"],
+        parsed["at"],
         parsed["data"],
-        str(parsed.get("hash", "")),
+        parsed["hash"],
     )

@@ -1,8 +1,10 @@
 """Locks: one owner per station, and the proof that no server lives. All are flock(2), let go by the kernel at death."""
 
 import contextlib
+import enum
 import fcntl
 import getpass
+import itertools
 import json
 import os
 import socket
@@ -169,9 +171,7 @@ class ServerLock:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(descriptor)
-            pids = holders_of(self.path)
-            told = f" (pid {', '.join(map(str, pids))})" if pids else ""
-            raise LockedError(f"a QuestDB server lives on this database{told}: it holds {SERVER_LOCK_NAME}") from None
+            raise LockedError(f"{holder_of(self.path)}: it holds {SERVER_LOCK_NAME}") from None
         self._fd = descriptor
 
     def release(self) -> None:
@@ -211,6 +211,60 @@ def server_is_down(root: Path) -> bool | None:
         return False if lock.path.is_file() and os.access(lock.path, os.R_OK) else None
     lock.release()
     return True
+
+
+class HolderKind(enum.Enum):
+    """What holds the server's lock."""
+
+    SERVER = "a QuestDB server lives on this database"
+    WALMEDIC = "another walmedic works on this database"
+    OTHER = "another process works on this database"
+    UNKNOWN = "a QuestDB server or another walmedic works on this database"
+
+
+@dataclass(frozen=True, slots=True)
+class LockHolder:
+    """What holds the server's lock, and its pids as far as they can be seen. `str` is the beginning of a sentence."""
+
+    kind: HolderKind
+    pids: tuple[int, ...]
+
+    def __str__(self) -> str:
+        pids = ", ".join(f"pid {pid}" for pid in self.pids)
+        return f"{self.kind.value} ({pids})" if pids else self.kind.value
+
+
+def holder_of(path: Path) -> LockHolder:
+    """Return what holds an flock on `path`; both QuestDB and walmedic take the server's."""
+    pids = holders_of(path)
+    kinds = {_kind(pid) for pid in pids}
+    kind = next((each for each in HolderKind if each in kinds), HolderKind.UNKNOWN)
+    return LockHolder(kind, pids)
+
+
+def runs_walmedic(pid: int) -> bool:
+    """Return whether `pid` is a process of walmedic that lives; one that ended and was not yet reaped does not."""
+    words = _command_line(pid)
+    modules = [module for option, module in itertools.pairwise(words) if option == b"-m"]
+    named = any(word.rpartition(b"/")[2] == b"walmedic" for word in words[:3])
+    return named or any(module == b"console" or module.startswith(b"console.") for module in modules)
+
+
+def _kind(pid: int) -> HolderKind:
+    if runs_walmedic(pid):
+        return HolderKind.WALMEDIC
+    words = _command_line(pid)
+    if not words:
+        return HolderKind.UNKNOWN
+    java = words[0].rpartition(b"/")[2].startswith(b"java")
+    return HolderKind.SERVER if java or any(b"questdb" in word.lower() for word in words) else HolderKind.OTHER
+
+
+def _command_line(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
+    except OSError:
+        return []
 
 
 def holders_of(path: Path) -> tuple[int, ...]:

@@ -69,12 +69,54 @@ def test_a_line_taken_out_put_in_or_moved_is_named(journal: Journal) -> None:
 
 def test_a_line_cut_by_a_crash_was_never_confirmed_and_is_written_over(journal: Journal) -> None:
     whole = journal.path.read_bytes()
-    journal.path.write_bytes(whole + b'{"number": 99, "en')
+    journal.path.write_bytes(whole + whole[: whole.index(b"\n") - 9])
     assert [each.what for each in journal.verify()] == ["the last line is cut short (a crash while it was written)"]
     assert len(journal.entries()) == 3
     journal.begin(new_entry_id(), {"action": "undo"})
     assert journal.verify() == ()
     assert journal.path.read_bytes().startswith(whole)
+
+
+@pytest.mark.parametrize(
+    "tampered",
+    [
+        b"",
+        b"junk",
+        b"junk\n",
+        b"[" * 200_000,
+        b'{"data": {}}\n',
+        b'{"at":"","data":{},"entry":1,"hash":"","kind":""}\n',
+    ],
+    ids=["emptied", "junk", "junk line", "nested", "no event", "wrong types"],
+)
+def test_junk_and_an_emptied_file_are_damage_and_not_an_empty_journal(journal: Journal, tampered: bytes) -> None:
+    assert journal.damage() is None
+    journal.path.write_bytes(tampered)
+    assert journal.damage() is not None
+    assert journal.entries() == ()
+    journal.path.unlink()
+    assert journal.damage() is not None
+
+
+def test_an_end_that_was_cut_off_is_damage(journal: Journal) -> None:
+    lines = journal.path.read_bytes().splitlines(keepends=True)
+    for kept in range(len(lines)):
+        journal.path.write_bytes(b"".join(lines[:kept]))
+        assert journal.damage() is not None, kept
+    journal.path.write_bytes(b"".join(lines))
+    assert journal.damage() is None
+
+
+def test_an_older_note_of_the_end_is_no_damage(journal: Journal) -> None:
+    """The note is not synced: a power loss can leave an older one, an empty one, or none."""
+    note = journal.path.with_suffix(".head")
+    older = note.read_bytes()
+    journal.begin(new_entry_id(), {"action": "undo"})
+    for content in (older, b"", b"nonsense"):
+        note.write_bytes(content)
+        assert journal.damage() is None
+    note.unlink()
+    assert journal.damage() is None
 
 
 def test_after_a_broken_line_work_is_still_recorded_and_the_break_stays_visible(journal: Journal) -> None:

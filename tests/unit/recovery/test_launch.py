@@ -135,6 +135,7 @@ def test_what_runs_is_found_by_its_process_and_what_died_is_not(engine: Engine, 
             _HOLDER.format(journalled=journalled),
             str(engine.state.root),
             str(engine.database.root),
+            *("-m", "console"),  # what a run is known by
         ],
         stdout=subprocess.PIPE,
     )

@@ -3,6 +3,8 @@
 import fcntl
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -117,13 +119,41 @@ def test_the_server_lock_is_won_only_while_nobody_holds_it(tmp_path: Path) -> No
     with path.open() as server:
         fcntl.flock(server, fcntl.LOCK_EX)
         assert server_is_down(tmp_path) is False
-        with pytest.raises(LockedError, match=rf"a QuestDB server lives on this database \(pid {os.getpid()}\)"):
+        with pytest.raises(LockedError, match=rf"another process works on this database \(pid {os.getpid()}\)"):
             ServerLock(tmp_path).acquire()
     lock = ServerLock(tmp_path)
     lock.acquire()
     assert lock.held
     assert server_is_down(tmp_path) is False
     lock.release()
+
+
+_HOLD = "import fcntl,sys,time;f=open(sys.argv[1]);fcntl.flock(f,fcntl.LOCK_EX);print(flush=True);time.sleep(60)"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "told"),
+    [
+        ("walmedic", [], "another walmedic works"),
+        ("java", ["-p", "/opt/questdb/questdb.jar"], "a QuestDB server lives"),
+        ("gnome-console", [], "another process works"),
+    ],
+)
+def test_what_holds_the_server_lock_is_named_as_what_it_is(
+    tmp_path: Path, name: str, arguments: list[str], told: str
+) -> None:
+    path = tmp_path / "tables.d.lock"
+    path.touch()
+    home = {**os.environ, "PYTHONHOME": sys.base_prefix}  # which it would look for by its name
+    command = [f"/usr/bin/{name}", "-c", _HOLD, str(path), *arguments]
+    with subprocess.Popen(command, executable=sys.executable, stdout=subprocess.PIPE, env=home) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            with pytest.raises(LockedError, match=rf"^{told} .*\(pid {process.pid}\)"):
+                ServerLock(tmp_path).acquire()
+        finally:
+            process.kill()
 
 
 def _hold_server_lock(path: str, ready: Barrier) -> None:
