@@ -157,9 +157,7 @@ def _result_json(made: Plan, result: RunResult) -> dict[str, Any]:
         "entry": result.entry or None,
         "outcome": result.outcome.value,
         "message": result.message,
-        "verification": [
-            {"claim": c.claim, "expected": c.expected, "found": c.found, "ok": c.ok} for c in result.verification
-        ],
+        "verification": [claim.to_json() for claim in result.verification],
         "next_step": result.next_step,
     }
 
@@ -201,7 +199,7 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
         "host": entry.intent.get("host"),
         "plan": entry.intent.get("plan"),
         "confirmation": entry.intent.get("confirmation"),
-        "outcome": Outcome.UNFINISHED.value if outcome is None else outcome["outcome"],
+        "outcome": (entry.result or Outcome.UNFINISHED).value,
         "message": "" if outcome is None else outcome.get("message", ""),
         "events": [{"kind": e.kind, "at": e.at, "data": dict(e.data)} for e in entry.events[1:]],
     }

@@ -68,7 +68,10 @@ def show_result(to: Console, result: RunResult) -> None:
 def show_claims(to: Console, claims: Sequence[Claim]) -> None:
     """Write a proof line by line."""
     for claim in claims:
-        _line(to, f"  {'✓' if claim.ok else '✗'} {claim.claim}: expected {claim.expected}, found {claim.found}")
+        if claim.noted:
+            _line(to, f"  • {claim.claim}: {claim.found}")
+        else:
+            _line(to, f"  {'✓' if claim.ok else '✗'} {claim.claim}: expected {claim.expected}, found {claim.found}")
 
 
 def show_progress(to: Console, progress: Progress) -> None:
@@ -94,13 +97,13 @@ def show_entries(to: Console, entries: Sequence[Entry]) -> None:
 
 
 def _entry_row(entry: Entry) -> tuple[str, str, str, str, str, str]:
-    outcome, undoes = entry.outcome, entry.intent.get("undoes")
+    undoes = entry.intent.get("undoes")
     return (
         entry.at[:19].replace("T", " "),
         entry.id,
         f"undo of {undoes}" if undoes else entry.action,
         clean_line(entry.table or str(entry.intent.get("station", "")), 60),
-        "unfinished" if outcome is None else _OUTCOMES[Outcome(outcome["outcome"])],
+        "unfinished" if entry.result is None else _OUTCOMES[entry.result],
         clean_line(str(entry.intent.get("operator", "")), 60),
     )
 

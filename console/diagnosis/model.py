@@ -97,10 +97,14 @@ class BlockedStep:
 
 @dataclass(frozen=True, slots=True)
 class NextStep:
-    """The one step recommended now: an action id (or None where a person must decide) and a sentence."""
+    """The one step recommended now: an action id (or None where a person must decide) and a sentence.
+
+    `own` is the sentence without what comes before the step, where it says that.
+    """
 
     action: str | None
     reason: str
+    own: str = ""
 
 
 @dataclass(frozen=True, slots=True)

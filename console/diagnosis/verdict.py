@@ -64,7 +64,8 @@ def can_write(situation: Situation) -> bool | None:
     return None if situation.damaged(Code.UNREADABLE) else True
 
 
-EVIDENCE_FIRST = "; capture evidence first, with the server stopped"
+def _after_evidence(action: str, why: str) -> NextStep:
+    return NextStep(action, f"{why}; capture evidence first, with the server stopped", why)
 
 
 def next_step(situation: Situation) -> NextStep:
@@ -79,17 +80,14 @@ def next_step(situation: Situation) -> NextStep:
             "capture-evidence", "_txn is damaged or gone, nothing says what is applied: copy everything first"
         )
     if situation.damaged(Code.CONVERSION_HALF_DONE):
-        return NextStep("convert-table", f"it ends what was begun, and keeps the WAL{EVIDENCE_FIRST}")
+        return _after_evidence("convert-table", "it ends what was begun, and keeps the WAL")
     if situation.damaged(*_NO_LOG, *_METADATA):
         if situation.backup:
-            return NextStep(
+            return _after_evidence(
                 "restore-sequencer",
-                f"{clean_line(situation.backup)} in the table can be put back, its tail repaired from the WAL segments"
-                f"{EVIDENCE_FIRST}",
+                f"{clean_line(situation.backup)} in the table can be put back, its tail repaired from the WAL segments",
             )
-        return NextStep(
-            "rebuild-sequencer", f"no usable copy: make txn_seq again from the WAL segments{EVIDENCE_FIRST}"
-        )
+        return _after_evidence("rebuild-sequencer", "no usable copy: make txn_seq again from the WAL segments")
     if situation.damaged(Code.LAG_OVERFLOW):
         return NextStep(None, "restart the server before anything is written: a start checks the lag and sets it to 0")
     if situation.damaged(Code.SEGMENT_MISSING):
@@ -97,7 +95,7 @@ def next_step(situation: Situation) -> NextStep:
             "capture-evidence", "WAL that the log still needs is gone: copy everything, then skip it knowingly"
         )
     if situation.damaged(*_LOG_REPAIR):
-        return NextStep("repair-log", f"header and records can be made right from what is on disk{EVIDENCE_FIRST}")
+        return _after_evidence("repair-log", "header and records can be made right from what is on disk")
     if situation.damaged(Code.WAL_INDEX_MISSING, Code.WAL_INDEX_LOW):
         return NextStep("raise-wal-index", "the next writer would take a WAL id that is in use")
     if situation.damaged(Code.SEGMENT_EVENT_TRUNCATED, Code.SEGMENT_DATA_TORN):

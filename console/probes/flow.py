@@ -3,6 +3,7 @@
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from console.diagnosis.model import Code, DatabaseReport, TableReport
 from console.probes.sample import BacklogSample, Status, StreamSample, UnitSample, UnitState
@@ -54,6 +55,7 @@ class Flow:
     losing: bool
     lost_soon: int | None
     outlook: str
+    soon_told: bool = False  # the outlook names what is lost soon
 
 
 def flow(state: StationState, settings: Settings, now: float) -> Flow:
@@ -70,8 +72,10 @@ def flow(state: StationState, settings: Settings, now: float) -> Flow:
     stuck = next((hop for hop in reversed(hops) if hop.bad), None)
     if stuck is None:
         stuck = next((hop for hop in reversed(hops) if hop.state is HopState.SLOW), None)
-    losing, lost, outlook = _outlook(state, settings, hops)
-    return Flow(hops, stuck, _since(state, stuck), _waiting(backlog), losing, lost, outlook)
+    ahead = _outlook(state, settings, hops)
+    return Flow(
+        hops, stuck, _since(state, stuck), _waiting(backlog), ahead.losing, ahead.lost_soon, ahead.said, ahead.soon_told
+    )
 
 
 def _of_role(units: Iterable[UnitSample], role: Role) -> list[UnitSample]:
@@ -207,30 +211,46 @@ def _since(state: StationState, stuck: Hop | None) -> float | None:
     return min((proof for proof in proofs if proof is not None), default=None)
 
 
-def _outlook(state: StationState, settings: Settings, hops: tuple[Hop, ...]) -> tuple[bool, int | None, str]:
-    """Return (is something lost now, entries lost in ten minutes, the sentence)."""
+class _Outlook(NamedTuple):
+    """Whether something is lost now, entries lost in ten minutes, the sentence, and whether that names them."""
+
+    losing: bool
+    lost_soon: int | None
+    said: str
+    soon_told: bool = False
+
+
+def _outlook(state: StationState, settings: Settings, hops: tuple[Hop, ...]) -> _Outlook:
     feed, queue, _, _ = hops
     backlog = state.backlog.data
     rate_in = sum(stream.rate_in or 0.0 for stream in backlog.streams) if backlog else 0.0
     soon = round(rate_in * AHEAD)
     if _silent(state, settings):
-        return True, soon, "Rows are acknowledged now and never applied: stop the writer, keep the feeds running."
+        return _Outlook(
+            True, soon, "Rows are acknowledged now and never applied: stop the writer, keep the feeds running."
+        )
     if feed.state is HopState.DOWN:
-        return True, None, "Nothing is collected while the feeds are down: what the market does now is missed."
+        return _Outlook(
+            True, None, "Nothing is collected while the feeds are down: what the market does now is missed."
+        )
     if queue.state is HopState.DOWN:
-        return True, soon or None, "Redis is down: what the feeds receive now goes nowhere. Bring Redis back first."
+        return _Outlook(
+            True, soon or None, "Redis is down: what the feeds receive now goes nowhere. Bring Redis back first."
+        )
     if backlog is None:
-        return False, None, f"What waits is not known: {state.backlog.error or 'Redis was not read yet'}."
+        return _Outlook(False, None, f"What waits is not known: {state.backlog.error or 'Redis was not read yet'}.")
     losing = [stream for stream in backlog.streams if stream.losing]
     if losing:
         names = ", ".join(stream.stream for stream in losing)
         lost = round(sum(max(0.0, _growth(stream)) for stream in losing) * AHEAD)
         gone = f"{_lost(losing):,} LOST" if _lost(losing) else "being LOST now"
         said = f"MAXLEN trims unread entries of {names}: {gone}, {lost:,} more in ten minutes."
-        return True, lost, f"{said} Raise it, or get the writer going."
+        return _Outlook(True, lost, f"{said} Raise it, or get the writer going.", soon_told=True)
     if _full(backlog):
-        return True, soon, "Redis is full: what the feeds add is refused. Raise maxmemory first (CONFIG SET maxmemory)."
-    return False, *_ahead(backlog, rate_in)
+        return _Outlook(
+            True, soon, "Redis is full: what the feeds add is refused. Raise maxmemory first (CONFIG SET maxmemory)."
+        )
+    return _Outlook(False, *_ahead(backlog, rate_in))
 
 
 def _ahead(backlog: BacklogSample, rate_in: float) -> tuple[int | None, str]:

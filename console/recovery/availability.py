@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from console.diagnosis.database import diagnose
 from console.diagnosis.model import DatabaseReport, NextStep
-from console.diagnosis.verdict import EVIDENCE_FIRST
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
+from console.recovery.codes import RefusalCode
 from console.recovery.gate.policy import Policy
 from console.recovery.gate.registry import PlanContext, action_ids, action_module, spec_of
 from console.recovery.model import ActionSpec, Availability, FirstStep, Refusal
@@ -85,7 +85,7 @@ class _Judge:
         """
         if needed.action is None or needed.action not in action_ids():
             return False
-        return {refusal.code for refusal in self.against(needed.action)} != {"not-needed"}
+        return {refusal.code for refusal in self.against(needed.action)} != {RefusalCode.NOT_NEEDED}
 
     def towards(self, needed: NextStep) -> FirstStep | None:
         """Return what the table needs, or what comes before it."""
@@ -93,7 +93,7 @@ class _Judge:
         against = self.against(wanted)
         before = tuple(self._before(wanted, against))
         if not against and not before:
-            return self._step(wanted, needed.reason.removesuffix(EVIDENCE_FIRST))
+            return self._step(wanted, needed.own or needed.reason)
         return next(
             (self._step(action, why) for action, why in before if action in action_ids() and not self.against(action)),
             None,
@@ -110,8 +110,14 @@ class _Judge:
         if wanted in action_ids() and spec_of(wanted).offline and not self.against(_STOP):
             yield _STOP, _NOT_HELD
         for refusal in against:
-            if refusal.instead != _EVIDENCE or self.context.server_down:
-                yield refusal.instead, refusal.reason
+            # An action on another table is not the step of this one.
+            ours = refusal.table is None or (self.table is not None and refusal.table == self.table.name)
+            if (
+                refusal.action is not None
+                and ours
+                and (refusal.action != _EVIDENCE or self.context.server_down is not False)
+            ):
+                yield refusal.action, refusal.reason
 
     def bring_up(self) -> FirstStep | None:
         """Return what brings all back up."""
@@ -122,7 +128,7 @@ class _Judge:
         """Return what stands against an action: the policy first, since a plan may cost more to make."""
         context, table = self.context, self.table
         if spec.needs_table and table is None:
-            return (Refusal("no-table", "it works on one table", "choose a table first"),)
+            return (Refusal(RefusalCode.NO_TABLE, "it works on one table", "choose a table first"),)
         own = self._own(spec)
         refusals = Policy(context, spec, table, lock_held=False).refusals(None) if own is None else ()
         if refusals:
@@ -132,10 +138,10 @@ class _Judge:
                 return finish_refusals(context, own, read_entry_plan(context.state, own.id), lock_held=False)
             plan = action_module(spec.id).plan(context, table.raw_name if table and spec.needs_table else None)
         except WalmedicError as error:
-            return (Refusal("cannot-be-planned", str(error), "walmedic check says what is there"),)
+            return (Refusal(RefusalCode.CANNOT_BE_PLANNED, str(error), "walmedic check says what is there"),)
         if plan.refused or plan.needed:
             return plan.refused
-        return (Refusal("not-needed", "there is nothing for it to do", "nothing"),)
+        return (Refusal(RefusalCode.NOT_NEEDED, "there is nothing for it to do", "nothing"),)
 
     def _own(self, spec: ActionSpec) -> Entry | None:
         """Return the entry of this very action and target that was cut off: running it again finishes it."""

@@ -14,7 +14,7 @@ from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.recovery.availability import availability, first_step
 from console.recovery.evidence.index import EvidenceIndex, table_stamp
-from console.recovery.execution import Ended, OnProgress, carry_out
+from console.recovery.execution import Ended, OnProgress, carry_out, write_end
 from console.recovery.gate.policy import Policy
 from console.recovery.gate.registry import PlanContext, action_ids, action_module, spec_of
 from console.recovery.gate.rehearsed import Records
@@ -187,7 +187,7 @@ class Engine:
 
     def _finish(self, entry: Entry, server_lock: ServerLock, on_progress: OnProgress | None) -> RunResult:
         if entry.outcome is not None:
-            raise WalmedicError(f"entry {entry.id} has ended ({entry.outcome['outcome']}); there is nothing to finish")
+            raise WalmedicError(f"entry {entry.id} has ended ({entry.result}); there is nothing to finish")
         plan = read_entry_plan(self.state, entry.id)
         context = self._context(server_lock)
         refusals = undoing.finish_refusals(context, entry, plan, lock_held=server_lock.held)
@@ -214,21 +214,14 @@ class Engine:
                 return self._end(plan, entry, carry_out(self.journal, run, done, on_progress), before)
 
     def _end(self, plan: Plan, entry: str, ended: Ended, before: dict[str, str]) -> RunResult:
-        said = [{"claim": c.claim, "expected": c.expected, "found": c.found, "ok": c.ok} for c in ended.claims]
-        outcome = ended.outcome
-        self.journal.append(
-            entry,
-            "outcome",
-            {
-                "outcome": outcome.value, "message": ended.message, "verification": said,
-                "stamps_before": before, "stamps_after": self._stamps(plan), "promise": self._promise(plan, outcome),
-            },
-        )  # fmt: skip
+        done = ended.outcome is Outcome.DONE
+        after, promise = self._stamps(plan), self._promise(plan, ended.outcome)
+        result = write_end(self.journal, entry, ended, before=before, after=after, promise=promise)
         following = ""
-        if plan.table is not None and outcome is Outcome.DONE:
+        if plan.table is not None and done:
             report = self._context().report(plan.directory or plan.table)
             following = report.next_step.reason if report is not None else ""
-        return RunResult(entry, outcome, ended.message, ended.claims, following)
+        return replace(result, next_step=following)
 
     def _run_context(self, plan: Plan, entry: str, folder: Path, tree: Tree, server_lock: ServerLock) -> RunContext:
         return RunContext(

@@ -4,16 +4,18 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from console.errors import WalmedicError
+from console.recovery.claims import failed_in_words, proven_in_words
 from console.recovery.gate.registry import action_module
-from console.recovery.model import Claim, Outcome, Progress, Stage, sentence
+from console.recovery.model import Claim, Outcome, Progress, RunResult, Stage, sentence
 from console.recovery.steps.steps import RunContext, step_named
-from console.recovery.store.journal import Entry, Journal, JournalError
-from console.text import clean_line, plural
+from console.recovery.store.journal import Journal, JournalError
+from console.text import clean_line
 
 OnProgress = Callable[[Progress], None]
 _LEAST_PAUSE = 0.1  # seconds between two progress lines of one stage
@@ -111,7 +113,35 @@ class Ended:
 
     outcome: Outcome
     message: str
-    claims: tuple[Claim, ...]
+    claims: tuple[Claim, ...] = ()
+
+
+def write_end(
+    journal: Journal,
+    entry: str,
+    ended: Ended,
+    *,
+    before: Mapping[str, str],
+    after: Mapping[str, str],
+    promise: Mapping[str, Any] | None = None,
+    restored: Mapping[str, str] | None = None,
+) -> RunResult:
+    """Journal how a run, an undo or a restore ended, and return it. There is no other place that writes an outcome.
+
+    `before` and `after` are stamps of the table by directory; `promise` is what the table will hold once a server has
+    applied all; `restored` are stamps of a state whose evidence counts again.
+    """
+    data: dict[str, Any] = {
+        "outcome": ended.outcome.value, "message": ended.message,
+        "verification": [claim.to_json() for claim in ended.claims],
+        "stamps_before": dict(before), "stamps_after": dict(after),
+    }  # fmt: skip
+    if promise is not None:
+        data["promise"] = dict(promise)
+    if restored is not None:
+        data["restored"] = dict(restored)
+    journal.append(entry, "outcome", data)
+    return RunResult(entry, ended.outcome, ended.message, ended.claims)
 
 
 def carry_out(journal: Journal, run: RunContext, done: frozenset[str], on_progress: OnProgress | None) -> Ended:
@@ -124,10 +154,10 @@ def carry_out(journal: Journal, run: RunContext, done: frozenset[str], on_progre
     try:
         executor.perform(done)
         claims = executor.verify()
-        failed = next((claim for claim in claims if not claim.ok), None)
-        if failed is None:
-            return Ended(Outcome.DONE, f"{plural(len(claims), 'claim')} proven", claims)
-        problem = f"not proven: {failed.claim} (expected {failed.expected}, found {failed.found})"
+        failed = failed_in_words(claims)
+        if not failed:
+            return Ended(Outcome.DONE, proven_in_words(claims), claims)
+        problem = f"not proven: {failed}"
     except (WalmedicError, OSError) as error:
         problem, claims = sentence(error), tuple(run.claims)
     except KeyboardInterrupt:
@@ -138,9 +168,3 @@ def carry_out(journal: Journal, run: RunContext, done: frozenset[str], on_progre
         message = f"{problem}; taking it back failed too: {sentence(error)}"
         return Ended(Outcome.FAILED, message, claims)
     return Ended(Outcome.ROLLED_BACK, problem, claims)
-
-
-def outcome_of(entry: Entry) -> Outcome | None:
-    """Return the outcome of an entry, None while it is unfinished."""
-    data = entry.outcome
-    return Outcome(data["outcome"]) if data is not None else None

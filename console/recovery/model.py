@@ -2,10 +2,11 @@
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from console.errors import WalmedicError
+from console.recovery.codes import ClaimKey, RefusalCode
 from console.text import clean_line
 
 
@@ -67,15 +68,33 @@ class RowsLost:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why the policy says no, and what to do instead."""
+    """Why an action is refused. `code`, `table` and `action` decide; `reason` and `instead` are only shown.
 
-    code: str
+    `action` is the id of the action that comes first, None where a person must do it; `table` is the name of the table
+    that the refusal is about, None where it is about the station.
+    """
+
+    code: RefusalCode
     reason: str
     instead: str
+    action: str | None = None
+    table: str | None = None
 
-    def to_json(self) -> dict[str, str]:
+    def to_json(self) -> dict[str, str | None]:
         """Return the refusal in the form of `plan --json`."""
-        return {"code": self.code, "reason": self.reason, "instead": self.instead}
+        return {
+            "code": self.code.value, "reason": self.reason, "instead": self.instead, "action": self.action,
+            "table": self.table,
+        }  # fmt: skip
+
+    @classmethod
+    def of_json(cls, said: Mapping[str, Any]) -> "Refusal":
+        """Return what `to_json` made. Raises KeyError, ValueError."""
+        return cls(RefusalCode(said["code"]), said["reason"], said["instead"], said.get("action"), said.get("table"))
+
+    def about(self, table: str | None) -> "Refusal":
+        """Return the refusal with the table that it is about, where it names none yet."""
+        return self if self.table is not None else replace(self, table=table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +198,49 @@ class FirstStep:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One line of a proof: what was expected and what was found."""
+    """One line of a proof: what was expected and what was found. `key` and `table` decide, the texts are only shown.
 
+    A note (`noted`) tells what was found where nothing could be expected. It does not fail, and it proves nothing.
+    """
+
+    key: ClaimKey
     claim: str
     expected: str
     found: str
     ok: bool
+    table: str | None = None
+    noted: bool = False
+
+    @classmethod
+    def note(cls, key: ClaimKey, claim: str, found: str, *, table: str | None = None) -> "Claim":
+        """Return a note."""
+        return cls(key, claim, "", found, ok=True, table=table, noted=True)
+
+    @property
+    def proven(self) -> bool:
+        """Return whether it was compared, and holds."""
+        return self.ok and not self.noted
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the claim as journal, `run --json` and `rehearse --json` have it."""
+        return {
+            "key": self.key.value, "table": self.table, "claim": self.claim, "expected": self.expected,
+            "found": self.found, "ok": self.ok, "noted": self.noted,
+        }  # fmt: skip
+
+    @classmethod
+    def of_json(cls, said: Mapping[str, Any]) -> "Claim":
+        """Return what `to_json` made; also of a journal that has no keys. What is missing is empty, and not ok."""
+        claim, expected, found = (clean_line(str(said.get(name, ""))) for name in ("claim", "expected", "found"))
+        table = None if said.get("table") is None else clean_line(str(said["table"]))
+        key = _KEYS.get(str(said.get("key")), ClaimKey.UNKNOWN)
+        if "key" not in said and claim.endswith(_ROWS_WITHOUT_KEY):  # the one sentence that was ever asked for
+            key, table = ClaimKey.ROWS, claim.removesuffix(_ROWS_WITHOUT_KEY)
+        return cls(key, claim, expected, found, said.get("ok") is True, table, said.get("noted") is True)
+
+
+_KEYS: Final = {key.value: key for key in ClaimKey}
+_ROWS_WITHOUT_KEY: Final = ": rows"
 
 
 class Outcome(enum.StrEnum):

@@ -81,7 +81,7 @@ def make_plan(
         rows_lost=rows_lost,
         rows_back=rows_back,
         rows_maybe_twice=rows_maybe_twice,
-        refused=tuple(refused),
+        refused=tuple(refusal.about(table) for refusal in refused),
         requirements=tuple(requirements),
         stages=stages,
         facts=tuple(facts),
@@ -170,7 +170,7 @@ def from_json(document: Mapping[str, Any]) -> Plan:
         rows_lost=RowsLost(document["rows_lost"]["kind"], document["rows_lost"]["value"]),
         rows_back=document["rows_back"],
         rows_maybe_twice=document["rows_maybe_twice"],
-        refused=tuple(Refusal(**item) for item in document["refused"]),
+        refused=tuple(Refusal.of_json(item) for item in document["refused"]),
         requirements=tuple(Requirement(**item) for item in document["requirements"]),
         stages=tuple(
             Stage(

@@ -22,7 +22,8 @@ class Event:
     """One event, or `count` alike from `at` to `until`; times in epoch seconds.
 
     `what` is one clause; `detail` adds what is worth knowing of it. `sure` is False where the time is only a file's,
-    which a copy or a later change may have moved.
+    which a copy or a later change may have moved; `latest` says that it was then or before. `outcome` is the word for
+    how an action ended, empty for what is none.
     """
 
     at: float
@@ -32,6 +33,8 @@ class Event:
     until: float | None = None
     count: int = 1
     sure: bool = True
+    latest: bool = False
+    outcome: str = ""
 
     @property
     def last(self) -> float:

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from console.errors import WalmedicError
 from console.questdb.layout import SEQUENCER, DatabaseRoot
+from console.recovery.claims import claims_of, proven_in_words
+from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Outcome, Plan
 from console.recovery.store.entries import read_entry_plan
 from console.recovery.store.journal import Entry, Journal
@@ -86,9 +88,7 @@ class Deed:
             else {"kind": self.plan.rows_lost.kind, "value": self.plan.rows_lost.value},
             "rows_back": None if self.plan is None else self.plan.rows_back,
             "rows_maybe_twice": None if self.plan is None else self.plan.rows_maybe_twice,
-            "verification": [
-                {"claim": c.claim, "expected": c.expected, "found": c.found, "ok": c.ok} for c in self.claims
-            ],
+            "verification": [claim.to_json() for claim in self.claims],
         }
 
 
@@ -96,11 +96,7 @@ def deeds_of(state: StateDir, journal: Journal, database: DatabaseRoot) -> tuple
     """Return what was done on this very database, by device and inode, oldest first. Raises JournalError, OSError."""
     root = root_key(database.db)
     entries = [entry for entry in journal.entries() if entry.root == root]
-    undone = {
-        str(entry.intent.get("undoes"))
-        for entry in entries
-        if entry.outcome is not None and entry.outcome.get("outcome") == Outcome.DONE
-    }
+    undone = {str(entry.intent.get("undoes")) for entry in entries if entry.result is Outcome.DONE}
     deeds = [_deed(state, entry, undone) for entry in entries]
     if deeds and deeds[-1].outcome == Outcome.UNFINISHED and StationLock(state, database.db).holder() is not None:
         deeds[-1] = replace(deeds[-1], outcome=RUNNING)
@@ -109,11 +105,11 @@ def deeds_of(state: StateDir, journal: Journal, database: DatabaseRoot) -> tuple
 
 def rows_proven(deeds: Sequence[Deed], table: str) -> int | None:
     """Return the rows that the newest proof by the server found in `table`, None where there is none."""
-    wanted = f"{clean_line(table)}: rows"
+    name = clean_line(table)
     for deed in reversed(deeds):
         for claim in deed.claims:
             digits = claim.found.replace(",", "")
-            if claim.claim == wanted and claim.ok and digits.isdigit():
+            if (claim.key, claim.table) == (ClaimKey.ROWS, name) and claim.proven and digits.isdigit():
                 return int(digits)
     return None
 
@@ -122,10 +118,12 @@ def events_of(deeds: Sequence[Deed]) -> list[Event]:
     """Return one event for each deed."""
     told = []
     for deed in deeds:
-        proof = f"{plural(len(deed.claims), 'claim')} proven" if deed.claims and deed.stands else ""
+        proof = proven_in_words(deed.claims) if deed.claims and deed.stands else ""
         said = deed.message if deed.outcome not in (Outcome.DONE, "undone") else ""
         detail = "; ".join(each for each in (said, deed.rows, deed.captured, proof) if each)
-        told.append(Event(deed.at, Kind.ACTION, f"{deed.title}: {deed.outcome}", detail, deed.ended_at))
+        told.append(
+            Event(deed.at, Kind.ACTION, f"{deed.title}: {deed.outcome}", detail, deed.ended_at, outcome=deed.outcome)
+        )
     return told
 
 
@@ -149,7 +147,7 @@ def _deed(state: StateDir, entry: Entry, undone: set[str]) -> Deed:
         message=clean_line(str(outcome.get("message", ""))),
         operator=clean_line(str(entry.intent.get("operator", ""))),
         host=clean_line(str(entry.intent.get("host", ""))),
-        claims=tuple(_claim(each) for each in outcome.get("verification", ()) if isinstance(each, dict)),
+        claims=claims_of(outcome.get("verification")),
         plan=plan,
         undoes=undoes,
         captured=_captured(state, entry.id) if entry.action == "capture-evidence" else "",
@@ -170,11 +168,6 @@ def _captured(state: StateDir, entry: str) -> str:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return ""
     return said
-
-
-def _claim(said: dict[str, Any]) -> Claim:
-    claim, expected, found = (clean_line(str(said.get(key, ""))) for key in ("claim", "expected", "found"))
-    return Claim(claim, expected, found, bool(said.get("ok")))
 
 
 def _seconds(at: str) -> float:

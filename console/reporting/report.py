@@ -130,7 +130,7 @@ def timeline_table(incident: Incident) -> list[str]:
     rows = []
     for event in shown:
         times = f"{event.count:,} × " if event.count > 1 else ""
-        sure = "" if event.sure else "≤ " if "not later" in event.detail else "about "
+        sure = "" if event.sure else "≤ " if event.latest else "about "
         detail = f": {plain(event.detail)}" if event.detail else ""
         rows.append([f"{sure}{span(event.at, event.until)}", event.kind.value, f"{times}{plain(event.what)}{detail}"])
     left_out = len(incident.events) - len(shown)
@@ -194,15 +194,17 @@ def _what_was_done(incident: Incident) -> list[str]:
     proven = [deed for deed in incident.deeds if deed.stands and deed.action in ("start-server", "thaw-writer")]
     for deed in proven[-2:]:
         lines += ["", f"Proven by {code(deed.title)} on the station itself:", ""]
-        lines += [f"- {plain(c.claim)}: {plain(c.found)}" for c in deed.claims]
+        lines += [f"- {'note: ' if c.noted else ''}{plain(c.claim)}: {plain(c.found)}" for c in deed.claims]
     return lines
 
 
 def _proof(deed: Deed) -> str:
     if deed.outcome not in (Outcome.DONE, "undone"):
         return deed.message
-    held = sum(claim.ok for claim in deed.claims)
-    return f"{held} of {len(deed.claims)} claims" if deed.claims else ""
+    compared = [claim for claim in deed.claims if not claim.noted]
+    notes = len(deed.claims) - len(compared)
+    held = f"{sum(claim.ok for claim in compared)} of {plural(len(compared), 'claim')}"
+    return f"{held}, {plural(notes, 'note')}" if notes else held if compared else ""
 
 
 def loss_table(incident: Incident) -> list[str]:

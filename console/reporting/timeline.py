@@ -66,23 +66,24 @@ def _finding_events(database: DatabaseRoot, tables: DatabaseReport) -> Iterator[
         for finding in report.findings:
             if table is None or finding.severity is Severity.NOTE or finding.code in _NO_EVENT:
                 continue
-            at, how = _damaged_at(database, table, finding.file)
+            at, how, latest = _damaged_at(database, table, finding.file)
             if at is None or (finding.code.value, int(at)) in told:
                 continue
             told.add((finding.code.value, int(at)))
             what = f"{clean_line(report.table)}: {finding.code.value}"
-            yield Event(at, Kind.FINDING, what, f"{finding.message} ({how})", sure=False)
+            yield Event(at, Kind.FINDING, what, f"{finding.message} ({how})", sure=False, latest=latest)
 
 
-def _damaged_at(database: DatabaseRoot, table: TableDirectory, file: str | None) -> tuple[float | None, str]:
+def _damaged_at(database: DatabaseRoot, table: TableDirectory, file: str | None) -> tuple[float | None, str, bool]:
+    """Return when a file was last changed, how that is known, and whether the damage came then or before."""
     path = database.db / file if file else table.sequencer
     changed = _modified(path)
     if changed is not None:
-        return changed, "the file's last change"
+        return changed, "the file's last change", False
     above = _modified(path.parent)
     if above is not None and path.name == SEQUENCER:
-        return above, "the last change of the directory it is missing from: not later than this"
-    return above, "the last change of the directory it is missing from"
+        return above, "the last change of the directory it is missing from: not later than this", True
+    return above, "the last change of the directory it is missing from", False
 
 
 def time_in_name(name: str) -> float | None:

@@ -84,7 +84,8 @@ def _rehearsal(engine: Engine, action: str, table: str, say: Say) -> bool:
 def _claims(claims: Iterable[Claim], say: Say) -> None:
     for claim in claims:
         said = claim.expected if claim.ok else f"expected {claim.expected}, found {claim.found}"
-        say(f"    {'proven' if claim.ok else 'NOT PROVEN'}: {claim.claim}: {said}")
+        word = "noted" if claim.noted else "proven" if claim.ok else "NOT PROVEN"
+        say(f"    {word}: {claim.claim}: {claim.found if claim.noted else said}")
 
 
 def _show(plan: Plan, say: Say) -> None:

@@ -3,7 +3,8 @@
 import datetime
 from dataclasses import dataclass
 
-from console.recovery.model import Claim, Plan
+from console.recovery.claims import claims_of
+from console.recovery.model import Plan
 from console.recovery.store.journal import Entry
 from console.text import clean_line
 from console.widgets import figures, glyphs
@@ -117,9 +118,7 @@ def _way(key: str, text: str, width: int) -> list[Line]:
 
 
 def _proof(entry: Entry, width: int) -> list[Line]:
-    said = entry.outcome.get("verification", ()) if entry.outcome is not None else ()
-    proven = [Claim(c["claim"], c["expected"], c["found"], c["ok"]) for c in said]
-    return claims(sorted(proven, key=lambda claim: claim.ok), width)
+    return claims(claims_of((entry.outcome or {}).get("verification")), width)
 
 
 def _outcome(entry: Entry) -> str:

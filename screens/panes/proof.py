@@ -69,7 +69,7 @@ def _run(view: RunView, result: RunResult, room: Room) -> Content:
             Span("back  " if view.undoes else "undo  ", Role.DIM), Span("" if view.undoes else "u  ", Role.KEY)
         )
         lines.extend(hanging(label, view.plan.undo, room.width, Role.DIM))
-    lines.extend(claims(sorted(result.verification, key=lambda claim: claim.ok), room.width))
+    lines.extend(claims(result.verification, room.width))
     note = line(Span(f"entry {result.entry}", Role.DIM)) if result.entry else BLANK
     return Content("proof", tuple(lines), note, more="more lines")
 
@@ -78,8 +78,8 @@ def _rehearsal(ended: Rehearsal, room: Room) -> Content:
     glyph, word, role = REHEARSALS[ended.outcome]
     lines = hanging(line(Span(f"{glyph} {word}  ", role)), ended.message, room.width)
     differ = [claim for claim in ended.verification if not claim.ok]
-    if ended.verification:
-        counted = f"{plural(len(ended.verification), 'claim')}, {f'{len(differ)} not' if differ else 'all'} as expected"
+    if compared := [claim for claim in ended.verification if not claim.noted]:
+        counted = f"{plural(len(compared), 'claim')}, {f'{len(differ)} not' if differ else 'all'} as expected"
         lines.append(line(Span(counted, Role.BAD if differ else Role.STRONG)))
     if ended.outcome is RehearsalOutcome.PASSED:
         lines.extend(
@@ -87,15 +87,19 @@ def _rehearsal(ended: Rehearsal, room: Room) -> Content:
         )
     for left_out in ended.left_out:
         lines.extend(hanging(line(Span("• left out: ", Role.DIM)), left_out, room.width, Role.DIM))
-    lines.extend(claims(sorted(ended.verification, key=lambda claim: claim.ok), room.width))
+    lines.extend(claims(ended.verification, room.width))
     note = line(Span(f"{ended.seconds:.0f} s on a clone", Role.DIM)) if ended.id else BLANK
     return Content("proof by rehearsal", tuple(lines), note, more="more lines")
 
 
 def claims(proven: Sequence[Claim], width: int) -> list[Line]:
-    """Return each claim with what was expected and what was found, in two columns with a heading."""
+    """Return each claim with what was expected and what was found, in two columns with a heading.
+
+    What does not hold comes first, notes come last.
+    """
     if not proven:
         return []
+    proven = sorted(proven, key=lambda claim: (claim.ok, claim.noted))
     expected, found = (
         min(max(cell_len(text) for text in (heading, *texts)), width // 4)
         for heading, texts in (("expected", [c.expected for c in proven]), ("found", [c.found for c in proven]))
@@ -104,7 +108,9 @@ def claims(proven: Sequence[Claim], width: int) -> list[Line]:
     heading = (right(line(Span(text, Role.DIM)), size) for text, size in (("expected", expected), ("found", found)))
     lines = [line(" " * (claimed + 2), *(line("  ", cell) for cell in heading))]
     for claim in proven:
-        glyph, role = (glyphs.OK, Role.OK) if claim.ok else (glyphs.BAD, Role.BAD)
+        glyph, role = (glyphs.OK, Role.OK) if claim.proven else (glyphs.BAD, Role.BAD)
+        if claim.noted:
+            glyph, role = ("•", Role.DIM)
         text = wrap(claim.claim, claimed) or [BLANK]
         row = line(
             Span(f"{glyph} ", role),

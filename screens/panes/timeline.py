@@ -82,8 +82,8 @@ def events(view: IncidentView, room: Room) -> Content:
 
 def _event(event: Event, width: int) -> list[Line]:
     glyph, role = _KINDS[event.kind]
-    if event.kind is Kind.ACTION and not event.what.endswith(": done"):
-        role = Role.BAD if event.what.endswith((f": {Outcome.FAILED}", f": {Outcome.UNFINISHED}")) else Role.WARN
+    if event.kind is Kind.ACTION and event.outcome != Outcome.DONE:
+        role = Role.BAD if event.outcome in (Outcome.FAILED, Outcome.UNFINISHED) else Role.WARN
     about = " " if event.sure else "~"
     label = line(
         Span(f"{about}{figures.clock(event.at)} ", Role.DIM),

@@ -6,6 +6,7 @@ from pathlib import Path
 from console.diagnosis.model import DatabaseReport, NextStep, TableReport, Verdict
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
+from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Outcome
 from console.redaction import Redactor
 from console.reporting.bundle import Bundle, Written, prepare
@@ -45,7 +46,7 @@ def after(folder: Path) -> Incident:
 
 def _deed(entry: str, action: str, later: float, table: str | None) -> Deed:
     plan = replace(captured.RESTORE_PLAN, table=table, confirmation=f"{table} lose 0") if table else None
-    rows = Claim(f"{_TABLE}: rows", "412,445", "412,445", True)
+    rows = Claim(ClaimKey.ROWS, f"{_TABLE}: rows", "412,445", "412,445", ok=True, table=_TABLE)
     return Deed(
         entry, _AT + later, _AT + later + 12.0, action, table, Outcome.DONE, "", "operator", "host", (rows,), plan
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from console.diagnosis.model import DatabaseReport
 from console.errors import WalmedicError
+from console.recovery.codes import RefusalCode
 from console.recovery.gate.registry import action_ids, spec_of
 from console.recovery.model import Availability, FirstStep, Outcome, Plan, Progress, Refusal, RunResult
 from console.recovery.rehearsal.model import Rehearsal, RehearsalOutcome
@@ -21,7 +22,9 @@ DONE = replace(
 FREEZE = FirstStep("freeze-writer", None, "the writer goes on retrying against it; the feeds and the queue keep all")
 RESTORE = FirstStep(PLAN.action, PLAN.table, "a copy in the table can be put back")
 THEN = FirstStep("start-server", None, "it applies the 6,359 rows that wait, while every WAL is held")
-ALIVE = Refusal("server-alive", "a QuestDB server lives on this database (pid 4711)", "stop-server")
+ALIVE = Refusal(
+    RefusalCode.SERVER_ALIVE, "a QuestDB server lives on this database (pid 4711)", "stop-server", action="stop-server"
+)
 
 
 class ScriptedRun:

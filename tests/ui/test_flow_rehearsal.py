@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, RowsLost
 from console.recovery.rehearsal.model import RehearsalOutcome
 from screens.plan import PlanScreen
@@ -18,7 +19,10 @@ FAILED = replace(
     REHEARSED,
     outcome=RehearsalOutcome.FAILED,
     message="market_orderbook: rows: expected 412,445, found 412,426",
-    verification=(*REHEARSED.verification[:13], Claim("market_orderbook: rows", "412,445", "412,426", ok=False)),
+    verification=(
+        *REHEARSED.verification[:13],
+        Claim(ClaimKey.ROWS, "market_orderbook: rows", "412,445", "412,426", ok=False),
+    ),
 )
 
 

@@ -8,6 +8,7 @@ import pytest
 from textual.pilot import Pilot
 
 from console.app import ConsoleApp
+from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Outcome, RunResult
 from console.widgets.theme import Colors
 from tests.ui import captured, samples
@@ -209,7 +210,7 @@ def test_stages_at_work(snap_compare: Snap, console: MakeApp, engine: ScriptedEn
 
 def test_failed_and_rolled_back(snap_compare: Snap, console: MakeApp, engine: ScriptedEngine) -> None:
     """It failed and was taken back; the proof says what was not as expected."""
-    claims = (Claim("the header's maxTxn", "150,983", "150,982", False),)
+    claims = (Claim(ClaimKey.LOG_MAX_TXN, "the header's maxTxn", "150,983", "150,982", False),)
     said = "not proven: transactions in the log (expected 150,983, found 150,982)"
     engine.outcome = RunResult("20261123-112104-65d6e8", Outcome.ROLLED_BACK, said, claims)
     assert snap_compare(console(), run_before=_run_to("ROLLED BACK"))

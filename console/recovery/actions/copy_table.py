@@ -9,6 +9,7 @@ from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_rows import TableRows
 from console.questdb.reading import DamageError
+from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.digests import digest_of
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import (
@@ -26,7 +27,7 @@ from console.recovery.model import (
 )  # fmt: skip
 from console.recovery.plans import make_plan, refused_plan
 from console.recovery.salvage.selection import UNAPPLIED, Selection, select_rows
-from console.recovery.salvage.steps import folder_of
+from console.recovery.salvage.steps import salvage_claims
 from console.recovery.server.sql import Server, SqlError
 from console.recovery.steps.steps import RunContext
 from console.recovery.store.journal import Entry
@@ -39,7 +40,7 @@ from console.recovery.table_copy.earlier import (
     written_by_others,
 )
 from console.recovery.table_copy.naming import free_name, sequencer_blocks, views_of
-from console.recovery.table_copy.refusals import NO_SERVER, TAKES_WRITES, refusals_of
+from console.recovery.table_copy.refusals import NO_SERVER, refusals_of
 from console.recovery.table_copy.server_state import COPY_DIRECTORY, EXPECTED, names_of, rows_of
 from console.recovery.table_copy.statements import copy_statement, create_statement, finish_statements
 from console.recovery.table_copy.steps import NOT_FREED
@@ -75,7 +76,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         names = {} if any(each.code in NO_SERVER for each in refused) else names_of(server)
         earlier = earlier_copy(context, directory.directory, names)
         if earlier is not None:
-            refused = [each for each in refused if each.code != TAKES_WRITES]
+            refused = [each for each in refused if each.code is not RefusalCode.TAKES_WRITES]
             if earlier.swapped:
                 refused.append(_swapped(directory, earlier))
         if refused:
@@ -91,7 +92,12 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         what = f"{error.filename}: {error.strerror}"
         return refused_plan(SPEC, station, directory, _unreadable(directory, what))
     except SqlError as error:
-        return refused_plan(SPEC, station, directory, Refusal("server-down", str(error), "start-server"))
+        return refused_plan(
+            SPEC,
+            station,
+            directory,
+            Refusal(RefusalCode.SERVER_DOWN, str(error), "start-server", action="start-server"),
+        )
 
 
 def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
@@ -107,18 +113,25 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     found, there = names.get(ours, "none"), (run.database.db / str(plan.directory) / "_txn").is_file()
     wanted, counted = int(run.recall(EXPECTED, 0)), rows_of(server, expected) if found == expected else 0
     claims = [
-        Claim("the writer's table", clean_line(expected), clean_line(found), found == expected),
-        Claim("it takes rows and applies them", "yes", "yes" if writes else "no", writes),
-        Claim(f"rows under the name {clean_line(expected)}", f"{wanted:,}", f"{counted:,}", counted == wanted),
-        Claim(f"the old directory {plan.directory}", "there", "there" if there else "gone", there),
+        Claim(ClaimKey.COPY_NAME, "the writer's table", clean_line(expected), clean_line(found), found == expected),
+        Claim(ClaimKey.COPY_WRITES, "it takes rows and applies them", "yes", "yes" if writes else "no", writes),
+        Claim(
+            ClaimKey.COPY_ROWS,
+            f"rows under the name {clean_line(expected)}",
+            f"{wanted:,}",
+            f"{counted:,}",
+            counted == wanted,
+            table=clean_line(expected),
+        ),
+        Claim(
+            ClaimKey.OLD_DIRECTORY, f"the old directory {plan.directory}", "there", "there" if there else "gone", there
+        ),
     ]
     if (why := run.recall(NOT_FREED)) is not None:
-        claims.append(
-            Claim("the old name", "freed where the server can", f"not freed: {clean_line(str(why), 160)}", ok=True)
-        )
+        claims.append(Claim.note(ClaimKey.NAME_FREED, "the old name", f"not freed: {clean_line(str(why), 160)}"))
     for stage in plan.stages:
         if stage.step == "salvage-rows":
-            claims.append(Claim("rows that were not applied", "salvaged", str(folder_of(stage, run)), ok=True))
+            claims += salvage_claims(stage, run, whole=True)
     return tuple(claims)
 
 
@@ -130,28 +143,30 @@ def undo_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusa
         return []
     undone = context.journal.undone()
     for later, _ in later_entries(context.journal, context.state, entry.id):
-        if later.id not in undone and later.outcome is not None and later.outcome.get("outcome") == Outcome.DONE.value:
+        if later.id not in undone and later.result is Outcome.DONE:
             reason = f"entry {later.id} went on with the copy: it gave it the old name"
-            return [Refusal("later-entry", reason, f"walmedic undo {later.id} first")]
+            return [Refusal(RefusalCode.LATER_ENTRY, reason, f"walmedic undo {later.id} first")]
     server = Server(context.settings.questdb)
     try:
         server.prove_ours(context.database.db)
         name = names_of(server).get(str(noted.get(COPY_DIRECTORY)))
         since = written_by_others(context.journal, context.state, entry.id, server, name) if name is not None else 0
     except WalmedicError as error:
-        return [Refusal("server-down", str(error), "start-server")]
+        return [Refusal(RefusalCode.SERVER_DOWN, str(error), "start-server", action="start-server")]
     if not since:
         return []
     took = f"{clean_line(str(name))} took {plural(since, 'transaction')} since entry {entry.id}"
     reason = f"{took}; to take it back would put them out of reach"
-    return [Refusal("moved-on", reason, "go on with the copy; the old table is still there under its other name")]
+    return [
+        Refusal(RefusalCode.MOVED_ON, reason, "go on with the copy; the old table is still there under its other name")
+    ]
 
 
 def _swapped(directory: TableDirectory, earlier: EarlierCopy) -> Refusal:
     reason = (
         f"its copy is called {clean_line(earlier.name)} and has every row of {directory.name} (entry {earlier.entry})"
     )
-    return Refusal("copied-already", reason, f"nothing: the writer goes on with {clean_line(earlier.name)}")
+    return Refusal(RefusalCode.COPIED_ALREADY, reason, f"nothing: the writer goes on with {clean_line(earlier.name)}")
 
 
 def _swap(
@@ -270,8 +285,7 @@ def _salvage(context: PlanContext, directory: TableDirectory, selection: Selecti
 
 def _lost(selection: Selection, lag_rows: int) -> RowsLost:
     """Return the rows that the copy will not have: in the WAL, or in the table's lag."""
-    unread = any("nothing in it" not in why and "no transactions" not in why for _, _, why in selection.skipped)
-    if unread:
+    if selection.unread:
         return RowsLost("unknown", None)
     gone = max(0, lag_rows - selection.lag_rows)  # of the lag, where its WAL is not there
     return RowsLost("bound" if selection.unsure else "exact", selection.rows + gone)
@@ -285,5 +299,8 @@ def _size(directory: TableDirectory) -> int:
 
 def _unreadable(directory: TableDirectory, what: str) -> Refusal:
     return Refusal(
-        "unreadable-table", f"{directory.name}: {clean_line(what)}", "capture-evidence, then repair it first"
+        RefusalCode.TABLE_UNREADABLE,
+        f"{directory.name}: {clean_line(what)}",
+        "capture-evidence, then repair it first",
+        action="capture-evidence",
     )

@@ -3,6 +3,7 @@
 from console.diagnosis.table_facts import read_facts
 from console.questdb.layout import TableDirectory
 from console.questdb.wal_index import read_wal_index
+from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.evidence.index import table_stamp
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Fact, Plan, Refusal, Requirement, Stage
@@ -37,7 +38,10 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     if not directory.sequencer.is_dir():
         refused = (
             Refusal(
-                "no-sequencer", f"{directory.name} has no txn_seq", "restore-sequencer or rebuild-sequencer make it"
+                RefusalCode.NO_SEQUENCER,
+                f"{directory.name} has no txn_seq",
+                "restore-sequencer or rebuild-sequencer make it",
+                action="restore-sequencer",
             ),
         )
     stages: tuple[Stage, ...] = ()
@@ -85,4 +89,6 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     """The index is there and not below the highest WAL, on disk or in a record."""
     table = run.database.table(plan.directory or "")
     index, highest = read_wal_index(table.sequencer).highest, max(highest_wals(table))
-    return (Claim("the wal index", f">= {highest}", str(index), index is not None and index >= highest),)
+    return (
+        Claim(ClaimKey.WAL_INDEX, "the wal index", f">= {highest}", str(index), index is not None and index >= highest),
+    )

@@ -1,5 +1,6 @@
 """repair-log: the sequencer's own log made whole: header, invalid records, and the tail that lost its records."""
 
+from console.recovery.codes import RefusalCode
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Claim, Danger, Plan, Refusal
 from console.recovery.sequencer import checking, planning
@@ -30,7 +31,9 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     judged = judge(case.table, live) if live is not None else None
     if live is None or judged is None or not judged.usable:
         instead = "restore-sequencer" if case.copies else "rebuild-sequencer"
-        refusal = Refusal("no-log", f"{case.table.directory.name} has no log in place that can be read", instead)
+        refusal = Refusal(
+            RefusalCode.NO_LOG, f"{case.table.directory.name} has no log in place that can be read", instead
+        )
         return planning.refused(context, SPEC, case.table.directory, refusal)
     target = case.target(live)
     return planning.make(case, target, why=f"The log in place is kept where it can be believed ({judged.told}).")

@@ -1,5 +1,6 @@
 """restore-sequencer: the best backup of the sequencer back in place, its tail repaired from the segments on the way."""
 
+from console.recovery.codes import RefusalCode
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Claim, Danger, Plan, Refusal
 from console.recovery.sequencer import checking, planning
@@ -31,9 +32,10 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     if best is None:
         seen = f" ({'; '.join(told)})" if told else ""
         refusal = Refusal(
-            "no-backup",
+            RefusalCode.NO_BACKUP,
             f"{case.table.directory.name} has no backup of its sequencer that can be read{seen}",
             "rebuild-sequencer: it needs no backup",
+            action="rebuild-sequencer",
         )
         return planning.refused(context, SPEC, case.table.directory, refusal)
     target = case.target(best.source)

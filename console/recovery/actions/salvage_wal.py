@@ -5,14 +5,15 @@ from pathlib import Path
 
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
+from console.recovery.codes import RefusalCode
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Refusal, Requirement, Stage
 from console.recovery.plans import make_plan
 from console.recovery.salvage.output import refuse_inside
 from console.recovery.salvage.parquet_file import arrow
 from console.recovery.salvage.selection import ALL, UNAPPLIED, Selection, select_directory, select_rows
-from console.recovery.salvage.steps import folder_of, partial_claim
-from console.recovery.salvage.writing import FORMATS, damaged_files, read_manifest
+from console.recovery.salvage.steps import salvage_claims
+from console.recovery.salvage.writing import FORMATS
 from console.recovery.steps.steps import RunContext
 from console.recovery.store.places import existing, free_space
 from console.settings import SalvageSettings
@@ -72,7 +73,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         refused=refused,
         requirements=(
             Requirement("the rows go to a place outside the database", not any(
-                r.code == "inside-database" for r in refused), clean_line(str(to))),
+                r.code is RefusalCode.INSIDE_DATABASE for r in refused), clean_line(str(to))),
             Requirement("segments that can be read", not skipped, _said(skipped)),
         ),
         warnings=warnings,
@@ -82,17 +83,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
 
 def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     """Hash every file once more and compare it with the manifest; say what is in it."""
-    claims: list[Claim] = []
-    for stage in plan.stages:
-        folder = folder_of(stage, run)
-        manifest = read_manifest(folder)
-        bad = damaged_files(folder, manifest)
-        name = str(stage.parameters["name"])
-        claims.append(partial_claim(name, manifest))
-        files = len(manifest["files"])
-        found = f"{files - len(bad)} of {files}" + (f"; {', '.join(bad[:3])} differ" if bad else "")
-        claims.append(Claim(f"{clean_line(name)}: files as hashed in {folder}", f"{files} of {files}", found, not bad))
-    return tuple(claims)
+    return tuple(claim for stage in plan.stages for claim in salvage_claims(stage, run, whole=False))
 
 
 def _chosen(context: PlanContext, wanted: SalvageSettings, table: str | None) -> Iterator[tuple[str, str, Selection]]:
@@ -130,21 +121,23 @@ def _stage(name: str, directory: str, selection: Selection, wanted: SalvageSetti
 
 def _refusals(context: PlanContext, wanted: SalvageSettings, to: Path, bound: int) -> Iterator[Refusal]:
     if wanted.format not in FORMATS:
-        yield Refusal("no-such-format", f"there is no format {clean_line(wanted.format)!r}", " or ".join(FORMATS))
+        yield Refusal(
+            RefusalCode.NO_SUCH_FORMAT, f"there is no format {clean_line(wanted.format)!r}", " or ".join(FORMATS)
+        )
     elif wanted.format == "parquet":
         try:
             arrow()
         except WalmedicError as error:
-            yield Refusal("no-pyarrow", str(error), "salvage-wal with --format csv, which needs nothing more")
+            yield Refusal(RefusalCode.NO_PYARROW, str(error), "salvage-wal with --format csv, which needs nothing more")
     if wanted.rows not in (UNAPPLIED, ALL):
-        yield Refusal("no-such-rows", f"{clean_line(wanted.rows)!r} says no rows", f"{UNAPPLIED} or {ALL}")
+        yield Refusal(RefusalCode.NO_SUCH_ROWS, f"{clean_line(wanted.rows)!r} says no rows", f"{UNAPPLIED} or {ALL}")
     if inside := refuse_inside(to, context.database.db):
-        yield Refusal("inside-database", inside, "name a directory elsewhere (--to), best on another disk")
+        yield Refusal(RefusalCode.INSIDE_DATABASE, inside, "name a directory elsewhere (--to), best on another disk")
     elif wanted.to:
         free, reserve = free_space(existing(to))
         if free - bound < reserve:
             yield Refusal(
-                "disk-space",
+                RefusalCode.DISK_SPACE,
                 f"{clean_line(str(to))} has {free:,} bytes free; up to {bound:,} are needed and {reserve:,} stay free",
                 "make room, or name a directory on another disk (--to)",
             )

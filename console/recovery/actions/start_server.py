@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from console.questdb.layout import TableDirectory
 from console.questdb.txn_log import read_log
+from console.recovery.codes import ClaimKey
 from console.recovery.digests import digest_of
 from console.recovery.gate.registry import PlanContext, action_ids, spec_of
 from console.recovery.gate.start_checks import start_refusals
@@ -121,8 +122,7 @@ def repaired_directories(context: PlanContext) -> frozenset[str]:
     root = root_key(context.database.db)
     found: set[str] = set()
     for entry in context.journal.entries():
-        outcome = entry.outcome
-        if entry.root != root or outcome is None or outcome.get("outcome") != Outcome.DONE.value:
+        if entry.root != root or entry.result is not Outcome.DONE:
             continue
         if entry.action == SPEC.id:
             found.clear()
@@ -139,4 +139,6 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     if run.services is None:
         return ()
     samples = run.services.states([unit for unit in run.settings.services.units if unit.name in names])
-    return tuple(Claim(f"{s.name} is up", "up", s.state.value, s.state is UnitState.UP) for s in samples)
+    return tuple(
+        Claim(ClaimKey.UNIT_UP, f"{s.name} is up", "up", s.state.value, s.state is UnitState.UP) for s in samples
+    )

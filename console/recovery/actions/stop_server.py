@@ -1,5 +1,6 @@
 """stop-server: stop the database's unit, keep it down, and win its lock as the proof that it is gone."""
 
+from console.recovery.codes import ClaimKey
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Requirement, Stage
 from console.recovery.plans import make_plan
@@ -63,8 +64,8 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     try:
         lock.acquire()
     except LockedError as error:
-        won = Claim("no server lives: its lock can be won", "won", str(error), ok=False)
+        won = Claim(ClaimKey.SERVER_GONE, "no server lives: its lock can be won", "won", str(error), ok=False)
     else:
         lock.release()
-        won = Claim("no server lives: its lock can be won", "won", "won", ok=True)
+        won = Claim(ClaimKey.SERVER_GONE, "no server lives: its lock can be won", "won", "won", ok=True)
     return (*down_claims(run, names), won)

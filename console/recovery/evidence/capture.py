@@ -17,6 +17,7 @@ from typing import Any
 
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
+from console.recovery.codes import ClaimKey
 from console.recovery.evidence.index import table_stamp
 from console.recovery.evidence.selection import select
 from console.recovery.model import Claim
@@ -215,4 +216,10 @@ def verify_capture(folder: Path) -> Claim:
     found = f"{len(files) - len(wrong):,} of {len(files):,}" + (
         f", first different: {clean_line(wrong[0])}" if wrong else ""
     )
-    return Claim("every captured file reads back as it was copied", f"{len(files):,} files", found, not wrong)
+    return Claim(
+        ClaimKey.EVIDENCE_WHOLE,
+        "every captured file reads back as it was copied",
+        f"{len(files):,} files",
+        found,
+        not wrong,
+    )

@@ -1,11 +1,12 @@
 """The policy: whether an action may be taken now, and if not, why not and what first. No flag turns it off."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
+from console.recovery.codes import RefusalCode
 from console.recovery.evidence.index import table_stamp
 from console.recovery.gate.registry import PlanContext
 from console.recovery.gate.result_gate import result_refusals
@@ -35,12 +36,16 @@ class Policy:
         """Return all that stands against the action; with a plan also what its result would do."""
         found = [*self._station(), *self._services(), *self._server()]
         if self.spec.danger is Danger.DATA:
-            found += [*self._files(plan), *self._evidence()]
+            found += self._about_table([*self._files(plan), *self._evidence()])
         if plan is not None:
-            found += [*self._space(plan), *self._rows(plan)]
+            found += [*self._space(plan), *self._about_table(self._rows(plan))]
             if self.spec.offline and self.table is not None:
-                found += result_refusals(plan, self.table)
+                found += self._about_table(result_refusals(plan, self.table))
         return tuple(found)
+
+    def _about_table(self, refusals: Iterable[Refusal]) -> list[Refusal]:
+        name = self.table.name if self.table is not None else None
+        return [refusal.about(name) for refusal in refusals]
 
     def _station(self) -> Iterator[Refusal]:
         try:
@@ -49,7 +54,9 @@ class Policy:
                 raise WalmedicError(f"the journal {self.context.state.journal} cannot be written")
         except WalmedicError as error:
             yield Refusal(
-                "journal-unwritable", str(error), "make the state directory yours, or name another: --state-dir"
+                RefusalCode.JOURNAL_UNWRITABLE,
+                str(error),
+                "make the state directory yours, or name another: --state-dir",
             )
         yield from self._journal()
         for entry in self.context.unfinished():
@@ -58,12 +65,14 @@ class Policy:
                 undone = entry.intent.get("undoes")
                 if undone:
                     reason = f"taking entry {undone} back was cut off: what it left half done comes first"
-                    yield Refusal("unfinished-entry", reason, f"walmedic undo {undone}")
+                    yield Refusal(RefusalCode.UNFINISHED_ENTRY, reason, f"walmedic undo {undone}")
                     continue
                 yield Refusal(
-                    "unfinished-entry",
+                    RefusalCode.UNFINISHED_ENTRY,
                     f"{entry.action}{target} was cut off (entry {entry.id}): what it left half done comes first",
                     f"finish it by running {entry.action}{target} again, or take it back: walmedic undo {entry.id}",
+                    action=entry.action,
+                    table=entry.table,
                 )
 
     def _journal(self) -> Iterator[Refusal]:
@@ -71,7 +80,9 @@ class Policy:
         try:
             damage = journal.damage()
         except JournalError as error:
-            yield Refusal("journal-broken", str(error), "make the journal readable; without it nothing is done")
+            yield Refusal(
+                RefusalCode.JOURNAL_BROKEN, str(error), "make the journal readable; without it nothing is done"
+            )
             return
         if damage is not None:
             where = f"the journal {clean_line(str(journal.path))} is damaged at line {damage.line}"
@@ -79,20 +90,20 @@ class Policy:
                 f"put the journal back from a copy; or move it and {journal.path.stem}.head out of the way: walmedic "
                 "then cannot finish or undo earlier actions"
             )
-            yield Refusal("journal-broken", f"{where}: {clean_line(damage.what)}", instead)
+            yield Refusal(RefusalCode.JOURNAL_BROKEN, f"{where}: {clean_line(damage.what)}", instead)
 
     def _services(self) -> Iterator[Refusal]:
         if self.spec.danger is not Danger.SERVICE:
             return
         if self.context.settings.bare:
             yield Refusal(
-                "no-station",
+                RefusalCode.NO_STATION,
                 "this directory belongs to no configured station, so there are no services to command",
                 "start and stop the server yourself; the actions on files work here",
             )
         elif self.context.services is None:
             yield Refusal(
-                "no-services",
+                RefusalCode.NO_SERVICES,
                 "no service backend is configured (services.backend is none)",
                 "name backend and units in the settings file (walmedic init writes one)",
             )
@@ -103,17 +114,19 @@ class Policy:
         lock = self.context.database.lock
         if self.context.server_down is None:
             yield Refusal(
-                "server-unknown",
+                RefusalCode.SERVER_UNKNOWN,
                 f"{lock} is missing or cannot be opened, so it cannot be proven that no server uses this database",
                 f"run as the database's owner; where a copy lost {SERVER_LOCK_NAME}, make it empty yourself",
             )
         elif (holder := holder_of(lock)).kind is HolderKind.WALMEDIC:
-            yield Refusal("lock-held", f"{holder}: it holds {SERVER_LOCK_NAME}", "wait until it has ended")
+            yield Refusal(RefusalCode.LOCK_HELD, f"{holder}: it holds {SERVER_LOCK_NAME}", "wait until it has ended")
         else:
+            bare = self.context.settings.bare
             yield Refusal(
-                "server-alive",
+                RefusalCode.SERVER_ALIVE,
                 f"{holder}: it holds {SERVER_LOCK_NAME}",
-                "stop-server" if not self.context.settings.bare else "stop the server that uses this directory",
+                "stop the server that uses this directory" if bare else "stop-server",
+                action=None if bare else "stop-server",
             )
 
     def _files(self, plan: Plan | None) -> Iterator[Refusal]:
@@ -129,12 +142,14 @@ class Policy:
                     tree.refuse_unsafe_target(path)
         except UnsafePathError as error:
             yield Refusal(
-                "unsafe-path", str(error), "put real directories and files in place first; nothing was changed"
+                RefusalCode.UNSAFE_PATH,
+                str(error),
+                "put real directories and files in place first; nothing was changed",
             )
             return
         except OSError as error:
             yield Refusal(
-                "unreadable",
+                RefusalCode.TABLE_UNREADABLE,
                 f"{clean_line(str(error.filename or directory))} cannot be used: {error.strerror}",
                 "run walmedic as the owner of the database, or make the file readable",
             )
@@ -142,13 +157,15 @@ class Policy:
         euid = os.geteuid()
         if euid not in (0, owner.uid):
             yield Refusal(
-                "not-owner",
+                RefusalCode.NOT_OWNER,
                 f"{self.table.name} belongs to user id {owner.uid} and walmedic runs as {euid}",
                 "run walmedic as the owner of the database (or as root: new files get the table's owner)",
             )
         elif not os.access(self.table.path, os.W_OK | os.X_OK):
             yield Refusal(
-                "permission", f"{self.table.name}'s directory cannot be written", "give its owner the right to write"
+                RefusalCode.PERMISSION,
+                f"{self.table.name}'s directory cannot be written",
+                "give its owner the right to write",
             )
         users = users_of(self.table.path)
         if users.unreadable:
@@ -157,7 +174,7 @@ class Policy:
             self.notes.append(f"the open files of {many} could not be seen (pid {pids})")
         for user in users.processes:
             yield Refusal(
-                "files-open",
+                RefusalCode.FILES_OPEN,
                 f"{user.name} (pid {user.pid}) has files of {self.table.name} {user.how}",
                 "end that process; a server would write behind walmedic's back",
             )
@@ -175,7 +192,7 @@ class Policy:
             reason = f"the evidence of {self.table.name} was captured while a server lived ({earlier.at})"
         else:
             reason = f"{self.table.name} has changed since its evidence was captured ({earlier.at})"
-        yield Refusal("no-evidence", reason, "capture-evidence")
+        yield Refusal(RefusalCode.NO_EVIDENCE, reason, "capture-evidence", action="capture-evidence")
 
     def _space(self, plan: Plan) -> Iterator[Refusal]:
         if all(stage.step == "stop-units" for stage in plan.stages):
@@ -188,7 +205,7 @@ class Policy:
             free, reserve = free_space(place)
             if free - needed < reserve:
                 yield Refusal(
-                    "disk-space",
+                    RefusalCode.DISK_SPACE,
                     f"{place} has {free:,} bytes free; {needed:,} are needed and {reserve:,} stay free",
                     "make room, or name a state directory on another disk (--state-dir)",
                 )
@@ -198,7 +215,7 @@ class Policy:
             return
         if not plan.rehearsed:
             yield Refusal(
-                "lose-unknown-without-rehearsal",
+                RefusalCode.LOSE_UNKNOWN_WITHOUT_REHEARSAL,
                 "how many rows this would lose is not known",
                 "an action with a known loss; or rehearse this one, then capture-evidence, which copies all of it",
             )
@@ -206,9 +223,10 @@ class Policy:
             stamp = table_stamp(self.table.path)
             if self.context.evidence.fresh(self.table.directory, stamp, whole=True) is None:
                 yield Refusal(
-                    "lose-unknown-without-whole-evidence",
+                    RefusalCode.LOSE_UNKNOWN_WITHOUT_WHOLE_EVIDENCE,
                     f"how many rows this would lose is not known, and the evidence of {self.table.name} is not whole",
                     "capture-evidence, which copies the whole table now that this was rehearsed",
+                    action="capture-evidence",
                 )
 
 

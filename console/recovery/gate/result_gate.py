@@ -6,6 +6,7 @@ from typing import Any
 
 from console.diagnosis.findings.conversion import half_done
 from console.questdb.layout import TableDirectory
+from console.recovery.codes import RefusalCode
 from console.recovery.model import Plan, Refusal
 from console.recovery.server.expectation import applied_of
 
@@ -26,7 +27,7 @@ def _refusals(plan: Plan, table: TableDirectory) -> Iterator[Refusal]:
             index = struct.unpack("<q", content)[0] if len(content) == 8 else -1
             if index < highest:
                 yield Refusal(
-                    "wal-index-low",
+                    RefusalCode.WAL_INDEX_LOW,
                     f"the wal index would be {index} while wal{highest} is on disk: the next writer would overwrite it",
                     "plan again; a wal index is never below the highest wal directory",
                 )
@@ -37,38 +38,42 @@ def _refusals(plan: Plan, table: TableDirectory) -> Iterator[Refusal]:
 def _log(spec: Mapping[str, Any], plan: Plan, table: TableDirectory) -> Iterator[Refusal]:
     if half := half_done(table):
         yield Refusal(
-            "conversion-half-done",
+            RefusalCode.CONVERSION_HALF_DONE,
             f"{half}: with any log that names them the server applies its rows once more",
             "convert-table, which ends the conversion",
+            action="convert-table",
         )
     content = _first_bytes(spec, 24, plan, table)
     if len(content) < 24:
-        yield Refusal("fresh-log", "the log would have no header", "plan again")
+        yield Refusal(RefusalCode.FRESH_LOG, "the log would have no header", "plan again")
         return
     version, max_txn, part_size = (*struct.unpack_from("<iq", content), struct.unpack_from("<i", content, 20)[0])
     applied = applied_of(table)
     if applied is None:
         yield Refusal(
-            "applied-unknown",
+            RefusalCode.APPLIED_UNKNOWN,
             f"{table.name}'s _txn cannot be read, so it is not known how much is applied",
             "no repair of the sequencer is safe before _txn is whole",
         )
     elif max_txn < applied:
         yield Refusal(
-            "log-below-applied",
+            RefusalCode.LOG_BELOW_APPLIED,
             f"the log would end at {max_txn:,} while {applied:,} are applied: writes would vanish, WAL be purged",
             "rebuild-sequencer or repair-log, which never end below what is applied",
+            action="rebuild-sequencer",
         )
     if version == 0 and int(spec["size"]) < _HEADER + _RECORD_V1 * max_txn:
         yield Refusal(
-            "header-past-end",
+            RefusalCode.HEADER_PAST_END,
             f"the header would name {max_txn:,} transactions and the file end before them: the server crashes on that",
             "plan again",
         )
     elif version == 1 and part_size < 1:
-        yield Refusal("header-invalid", "the log would be chunked without a part size", "plan again")
+        yield Refusal(RefusalCode.HEADER_INVALID, "the log would be chunked without a part size", "plan again")
     elif version not in (0, 1):
-        yield Refusal("header-invalid", f"the log would have version {version}, which no server knows", "plan again")
+        yield Refusal(
+            RefusalCode.HEADER_INVALID, f"the log would have version {version}, which no server knows", "plan again"
+        )
 
 
 def _files(plan: Plan) -> Iterator[Mapping[str, Any]]:

@@ -6,51 +6,60 @@ from console.diagnosis.findings.conversion import half_done, waiting_marker
 from console.diagnosis.model import Code, Severity, TableReport
 from console.questdb.layout import TableDirectory
 from console.questdb.txn_log import read_log
+from console.recovery.codes import RefusalCode
 from console.recovery.gate.registry import PlanContext, action_module
 from console.recovery.model import Refusal
 from console.recovery.server.expectation import applied_of
 
 # Findings that mean: the purge would delete rows, or the server crash, soon after a start.
-_DEADLY = (
-    Code.LOG_MAX_TXN_PAST_END,
-    Code.LOG_MAX_TXN_BELOW_APPLIED,
-    Code.LOG_HEADER_ZEROED,
-    Code.WAL_AT_RISK_OF_PURGE,
-    Code.LOG_TAIL_UNLOGGED,  # kept only until what is before it is applied: a start sets that going
-    Code.WAL_INDEX_LOW,
-)
+_DEADLY = {
+    Code.LOG_MAX_TXN_PAST_END: RefusalCode.HEADER_PAST_END,
+    Code.LOG_MAX_TXN_BELOW_APPLIED: RefusalCode.LOG_BELOW_APPLIED,
+    Code.LOG_HEADER_ZEROED: RefusalCode.LOG_HEADER_ZEROED,
+    Code.WAL_AT_RISK_OF_PURGE: RefusalCode.PURGE_CLOCK_NOT_EMPTY,
+    # Kept only until what is before it is applied: a start sets that going.
+    Code.LOG_TAIL_UNLOGGED: RefusalCode.PURGE_CLOCK_NOT_EMPTY,
+    Code.WAL_INDEX_LOW: RefusalCode.WAL_INDEX_LOW,
+}
 
 _FORGOTTEN = (Code.WAL_AT_RISK_OF_PURGE, Code.LOG_TAIL_UNLOGGED)
 
 
 def start_refusals(context: PlanContext) -> tuple[Refusal, ...]:
     """Return why the server must not be started on what is on disk now."""
-    found: list[Refusal] = []
-    for table in context.database.tables():
-        if table.wal is not False:
-            found += _conversion_refusals(table)
-            found += _log_refusals(table)
-            report = context.report(table.raw_name)
-            if report is not None:
-                told = _finding_refusals(report, only_torn=_whole_but_for_torn(context, table, report))
-                known = {refusal.code for refusal in found if refusal.reason.startswith(f"{table.name}:")}
-                found += [r for r in told if r.code not in known]
-    return tuple(found)
+    return tuple(
+        refusal.about(table.name)
+        for table in context.database.tables()
+        if table.wal is not False
+        for refusal in _refusals(context, table)
+    )
+
+
+def _refusals(context: PlanContext, table: TableDirectory) -> Iterator[Refusal]:
+    found = [*_conversion_refusals(table), *_log_refusals(table)]
+    yield from found
+    known = {refusal.code for refusal in found}
+    report = context.report(table.raw_name)
+    if report is not None:
+        told = _finding_refusals(report, only_torn=_whole_but_for_torn(context, table, report))
+        yield from (refusal for refusal in told if refusal.code not in known)
 
 
 def _conversion_refusals(table: TableDirectory) -> Iterator[Refusal]:
     """Judge what the start itself would do to the table, before anything is applied."""
     if half := half_done(table):
         yield Refusal(
-            "conversion-half-done",
+            RefusalCode.CONVERSION_HALF_DONE,
             f"{table.name}: {half}; a start deletes its WAL, or applies every row once more",
             "convert-table for that table first",
+            action="convert-table",
         )
     elif waiting_marker(table):
         yield Refusal(
-            "conversion-pending",
+            RefusalCode.CONVERSION_PENDING,
             f"{table.name}: its marker _convert tells the start to make it a plain table, which deletes its WAL",
             "convert-table for that table first, which keeps the WAL; or remove the marker yourself",
+            action="convert-table",
         )
 
 
@@ -65,16 +74,18 @@ def _log_refusals(table: TableDirectory) -> Iterator[Refusal]:
     if gaps:
         first, last = gaps[0]
         yield Refusal(
-            "header-past-end",
+            RefusalCode.HEADER_PAST_END,
             f"{table.name}: the log's header names {max_txn:,} transactions and the file ends before "
             f"{first:,} to {last:,}: the server crashes on that, or takes them for zeros",
             instead,
+            action="repair-log",
         )
     if applied is not None and max_txn < applied:
         yield Refusal(
-            "log-below-applied",
+            RefusalCode.LOG_BELOW_APPLIED,
             f"{table.name}: the log ends at {max_txn:,} and {applied:,} are applied: the first sweep would delete WAL",
             instead,
+            action="repair-log",
         )
 
 
@@ -94,14 +105,10 @@ def _finding_refusals(report: TableReport, *, only_torn: bool) -> Iterator[Refus
         if only_torn and finding.code in _FORGOTTEN:
             continue
         if finding.code in _DEADLY and finding.severity is not Severity.NOTE:
-            code = {
-                Code.LOG_MAX_TXN_PAST_END: "header-past-end",
-                Code.LOG_MAX_TXN_BELOW_APPLIED: "log-below-applied",
-                Code.WAL_AT_RISK_OF_PURGE: "purge-clock-not-empty",
-                Code.LOG_TAIL_UNLOGGED: "purge-clock-not-empty",
-            }.get(finding.code, finding.code.value)
+            action = report.next_step.action or "repair-log"
             yield Refusal(
-                code,
+                _DEADLY[finding.code],
                 f"{report.table}: {finding.message}",
-                f"{report.next_step.action or 'repair-log'} for {report.table} first",
+                f"{action} for {report.table} first",
+                action=action,
             )

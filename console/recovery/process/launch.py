@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from console.recovery.claims import claims_of
 from console.recovery.engine import Engine
-from console.recovery.model import Claim, Outcome, Plan, Progress, RunResult
+from console.recovery.model import Outcome, Plan, Progress, RunResult
 from console.recovery.process.child_process import Child, ProgressFile, place_of
 from console.recovery.store.entries import read_entry_plan
 from console.recovery.store.journal import Entry
@@ -138,7 +139,7 @@ def _result_of(said: dict[str, Any]) -> RunResult | None:
             str(said["entry"] or ""),
             Outcome(said["outcome"]),
             str(said["message"]),
-            tuple(Claim(c["claim"], c["expected"], c["found"], c["ok"]) for c in said.get("verification") or ()),
+            claims_of(said.get("verification")),
             str(said.get("next_step") or ""),
         )
     except (KeyError, ValueError, TypeError):

@@ -8,6 +8,7 @@ from console.errors import WalmedicError
 from console.questdb.column_types import ColumnTag, is_nanos
 from console.questdb.layout import TableDirectory
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
+from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim
 from console.recovery.server.sql import Server, SqlError, literal, quoted
 from console.text import clean_line
@@ -61,8 +62,17 @@ def canary_claim(server: Server, shape: Shape, mark: str, alive: Callable[[], No
         marked = f" AND {quoted(shape.text)} = {literal(mark)}" if shape.text else ""
         found = _visible(server, shape, f"{quoted(shape.timestamp)} = cast({at} AS {shape.unit}){marked}", alive)
     except SqlError as error:
-        return Claim(f"{name}: a marked row is written and read back", "1 row", str(error), ok=False)
-    return Claim(f"{name}: a marked row is written and read back", "1 row", _rows(found), ok=found == 1)
+        return Claim(
+            ClaimKey.CANARY, f"{name}: a marked row is written and read back", "1 row", str(error), ok=False, table=name
+        )
+    return Claim(
+        ClaimKey.CANARY,
+        f"{name}: a marked row is written and read back",
+        "1 row",
+        _rows(found),
+        ok=found == 1,
+        table=name,
+    )
 
 
 def column_claim(server: Server, shape: Shape, mark: str, alive: Callable[[], None]) -> Claim:
@@ -78,8 +88,8 @@ def column_claim(server: Server, shape: Shape, mark: str, alive: Callable[[], No
         )
         found = _visible(server, shape, f"{column} = {at}", alive)
     except SqlError as error:
-        return Claim(claim, "1 row", str(error), ok=False)
-    return Claim(claim, "1 row", _rows(found), ok=found == 1)
+        return Claim(ClaimKey.NEW_COLUMN, claim, "1 row", str(error), ok=False, table=clean_line(shape.table))
+    return Claim(ClaimKey.NEW_COLUMN, claim, "1 row", _rows(found), ok=found == 1, table=clean_line(shape.table))
 
 
 def _visible(server: Server, shape: Shape, condition: str, alive: Callable[[], None]) -> int:

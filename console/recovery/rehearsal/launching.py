@@ -11,8 +11,9 @@ import signal
 
 from console.errors import WalmedicError
 from console.recovery import plans
+from console.recovery.claims import claims_of
 from console.recovery.engine import Engine
-from console.recovery.model import Claim, Plan, Progress
+from console.recovery.model import Plan, Progress
 from console.recovery.process.child_process import Child, ProgressFile, document_in, place_of, words_in
 from console.recovery.rehearsal.model import Rehearsal, RehearsalOutcome
 from console.recovery.store.locks import runs_walmedic
@@ -56,7 +57,7 @@ class RunningRehearsal:
                 plans.from_json(said["plan"]),
                 RehearsalOutcome(said["outcome"]),
                 clean_line(str(said["message"])),
-                tuple(Claim(c["claim"], c["expected"], c["found"], c["ok"]) for c in said["verification"]),
+                claims_of(said["verification"]),
                 float(said["seconds"]),
                 None,
                 tuple(said["left_out"]),

@@ -80,9 +80,7 @@ class Rehearsal:
             "plan": plans.to_json(self.plan),
             "outcome": self.outcome.value,
             "message": self.message,
-            "verification": [
-                {"claim": c.claim, "expected": c.expected, "found": c.found, "ok": c.ok} for c in self.verification
-            ],
+            "verification": [claim.to_json() for claim in self.verification],
             "seconds": round(self.seconds, 3),
             "clone": self.clone.to_json() if self.clone is not None else None,
             "left_out": list(self.left_out),

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -10,6 +10,7 @@ import psutil
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.table_txn import read_table_txn
+from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Plan
 from console.recovery.rehearsal.canary import Shape, canary_claim, column_claim
 from console.recovery.rehearsal.progress import Teller
@@ -110,7 +111,9 @@ class Proof:
         try:
             expected = expectation_of(table)
         except WalmedicError as error:
-            self._add(Claim("what the table will hold is known from disk", "known", str(error), ok=False))
+            self._add(
+                Claim(ClaimKey.KNOWN, "what the table will hold is known from disk", "known", str(error), ok=False)
+            )
             raise
         self._predicted(expected)
         with WalLocks(self._database.db) as locks:
@@ -134,9 +137,27 @@ class Proof:
         if expected.exact:
             # A plan that leaves the log alone brings nothing back; what the log held before is still to be applied.
             untouched = promised == 0 and expected.rows == self._before.logged_rows
-            self._add(Claim(claim, f"{promised:,}", f"{back:,}", ok=back == promised or untouched))
+            self._add(
+                Claim(
+                    ClaimKey.ROWS_BACK,
+                    claim,
+                    f"{promised:,}",
+                    f"{back:,}",
+                    ok=back == promised or untouched,
+                    table=clean_line(expected.table),
+                )
+            )
         else:
-            self._add(Claim(claim, f"at most {promised:,}", f"at most {back:,} ({expected.why})", ok=back <= promised))
+            self._add(
+                Claim(
+                    ClaimKey.ROWS_BACK,
+                    claim,
+                    f"at most {promised:,}",
+                    f"at most {back:,} ({expected.why})",
+                    ok=back <= promised,
+                    table=clean_line(expected.table),
+                )
+            )
 
     @contextlib.contextmanager
     def _running(self, binary: ServerBinary) -> Iterator[PrivateServer]:
@@ -151,11 +172,11 @@ class Proof:
                 except WalmedicError:
                     # A server that dies closes its connections first: the reason for an error shows a moment later.
                     if died := self._death(wait=_DEATH):
-                        self._add(Claim(claim, "it lives", died, ok=False))
+                        self._add(Claim(ClaimKey.SERVER_LIVES, claim, "it lives", died, ok=False))
                     raise
-                self._add(Claim(claim, "it lives", "it lived to the end", ok=True))
+                self._add(Claim(ClaimKey.SERVER_LIVES, claim, "it lives", "it lived to the end", ok=True))
         except ServerError as error:
-            self._add(Claim(claim, "it lives", str(error), ok=False))
+            self._add(Claim(ClaimKey.SERVER_LIVES, claim, "it lives", str(error), ok=False))
 
     def _sql(self, server: PrivateServer) -> Server:
         sql = Server(QuestDBSettings(host="127.0.0.1", pg_port=server.pg_port))
@@ -193,14 +214,21 @@ class Proof:
         lost = [f"wal{wal}" for wal in self._before.wals if wal not in left and f"wal{wal}" not in aside]
         name = clean_line(expected.table)
         self._add(
-            Claim(f"{name}: a purge sweep takes no locked WAL", "all kept", ", ".join(lost) or "all kept", ok=not lost)
+            Claim(
+                ClaimKey.WAL_KEPT,
+                f"{name}: a purge sweep takes no locked WAL",
+                "all kept",
+                ", ".join(lost) or "all kept",
+                ok=not lost,
+                table=name,
+            )
         )
         locks.release()
         for _ in range(_SWEEPS):
             sweeps.wait()
             self._teller.goes_on("sweeps", "purge sweeps seen", sweeps.passed, _SWEEPS + 1)
         for claim in table_claims(sql, expected, sql.wal_table(expected.table)):
-            self._add(Claim(f"{claim.claim}, after two purge sweeps", claim.expected, claim.found, claim.ok))
+            self._add(replace(claim, claim=f"{claim.claim}, after two purge sweeps"))
         self._teller.done("sweeps", f"{sweeps.passed} sweeps seen")
 
     def _writes(self, sql: Server) -> None:
@@ -214,7 +242,14 @@ class Proof:
         row = sql.wal_table(table.raw_name)
         said = "not listed" if row is None else "suspended" if row["suspended"] else "not suspended"
         self._add(
-            Claim(f"{table.name} is not suspended after the writes", "not suspended", said, said == "not suspended")
+            Claim(
+                ClaimKey.TAKES_WRITES,
+                f"{table.name} is not suspended after the writes",
+                "not suspended",
+                said,
+                said == "not suspended",
+                table=table.name,
+            )
         )
         self._teller.done("canary", "read back")
 

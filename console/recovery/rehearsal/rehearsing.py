@@ -15,6 +15,7 @@ import psutil
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
 from console.recovery import plans
+from console.recovery.codes import ClaimKey
 from console.recovery.digests import canonical, digest_of
 from console.recovery.engine import Engine
 from console.recovery.gate.registry import spec_of
@@ -136,7 +137,7 @@ class _Rehearsing:
             records.drop(self.plan)
             message = str(error) + self._keep_log()
             return self._end(RehearsalOutcome.FAILED, message, proof, facts)
-        rows = next((c.found for c in reversed(proof.claims) if c.claim.startswith(f"{table.name}: rows,")), "")
+        rows = next((c.found for c in reversed(proof.claims) if c.key is ClaimKey.ROWS), "")
         message = f"passed on a clone: {rows} rows, 3 purge sweeps seen" + (
             "" if table.is_view else ", a marked row read back, a column added"
         )
@@ -150,7 +151,10 @@ class _Rehearsing:
             return plan.refused
         if not plan.needed and self.plan.rows_lost == RowsLost.exact(0) and not spec_of(self.plan.action).offline:
             # What a server is asked for without loss it does by itself when it starts.
-            self.claims.append(Claim("a start of the server does what the plan asks for", "does", "does", ok=True))
+            told = "nothing is left to do once it has started"
+            self.claims.append(
+                Claim.note(ClaimKey.START_DOES_IT, "a start of the server does what the plan asks for", told)
+            )
             return ()
         self._same_plan(plan)
         self._carry_out(clone, plan)
@@ -281,7 +285,9 @@ class _Rehearsing:
     def _same_plan(self, on_clone: Plan) -> None:
         """What is carried out on the clone must be what would be done to the original, but for the marks in names."""
         ours, theirs = _essence(self.plan, self.plan), _essence(on_clone, self.plan)
-        claim = Claim("the plan on the clone is the plan", ours[:16], theirs[:16], ok=ours == theirs)
+        claim = Claim(
+            ClaimKey.SAME_PLAN, "the plan on the clone is the plan", ours[:16], theirs[:16], ok=ours == theirs
+        )
         self.claims.append(claim)
         if not claim.ok:
             raise WalmedicError("on the clone another plan was made than on the original: they are not the same data")
@@ -290,7 +296,11 @@ class _Rehearsing:
         result = clone.run(plan, plan.confirmation, self.teller.forward)
         self.claims.extend(result.verification)
         done = result.outcome is Outcome.DONE
-        self.claims.append(Claim("the plan is carried out", "done", f"{result.outcome}: {result.message}", ok=done))
+        self.claims.append(
+            Claim(
+                ClaimKey.CARRIED_OUT, "the plan is carried out", "done", f"{result.outcome}: {result.message}", ok=done
+            )
+        )
         if not done:
             raise WalmedicError(f"the plan could not be carried out on the clone: {result.message}")
 

@@ -76,13 +76,17 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The choices, and segments of which nothing is written: (wal, segment, why)."""
+    """The choices, and segments of which nothing is written: (wal, segment, why).
+
+    `unread` counts those of them that may hold rows: the others have nothing that is not applied.
+    """
 
     choices: tuple[Choice, ...]
     skipped: tuple[tuple[int, int, str], ...]
     others: tuple[str, ...]  # unapplied transactions without rows (UPDATE, TRUNCATE …), which are not carried out
     note: str  # how sure it is which rows are unapplied
     gone: int = 0  # unapplied transactions that the log counts and of which nothing is on disk
+    unread: int = 0
 
     @property
     def rows(self) -> int:
@@ -113,6 +117,7 @@ class Selection:
             "others": list(self.others),
             "note": self.note,
             "gone": self.gone,
+            "unread": self.unread,
         }
 
     @classmethod
@@ -120,7 +125,7 @@ class Selection:
         """Return the selection of a JSON value."""
         skipped = tuple((int(wal), int(segment), str(why)) for wal, segment, why in said["skipped"])
         choices = tuple(Choice.from_json(each) for each in said["choices"])
-        return cls(choices, skipped, tuple(said["others"]), said["note"], said["gone"])
+        return cls(choices, skipped, tuple(said["others"]), said["note"], said["gone"], said.get("unread", 0))
 
 
 def select_rows(table: TableDirectory, which: str, settings: Settings | None) -> Selection:
@@ -210,6 +215,7 @@ def _selected(inventory: SegmentInventory, states: Any, wanted: Any, note: str) 
     choices: list[Choice] = []
     skipped: list[tuple[int, int, str]] = []
     others: list[str] = []
+    unread = 0
     for (wal, number), (_, _, low, high) in zip(inventory.segments, inventory.slices(), strict=True):
         segment = inventory.segments[wal, number]
         events = inventory.events[low:high]
@@ -217,13 +223,15 @@ def _selected(inventory: SegmentInventory, states: Any, wanted: Any, note: str) 
         others += _others(segment, wal, number, np.flatnonzero(wanted[low:high] & (inventory.rows[low:high] == 0)))
         if segment.problems and not mine.any():
             skipped.append((wal, number, _why(segment.problems)))
+            unread += 1
         elif not mine.any():
             skipped.append((wal, number, "nothing in it is unapplied" if high > low else "it has no transactions"))
         elif segment.metadata is None:
             skipped.append((wal, number, _why(segment.problems) or "its _meta does not say what its columns are"))
+            unread += 1
         else:
             choices.append(_choice(segment, wal, number, events, states[low:high], np.flatnonzero(mine)))
-    return Selection(tuple(choices), tuple(skipped), tuple(others[:_MAX_OTHERS]), note)
+    return Selection(tuple(choices), tuple(skipped), tuple(others[:_MAX_OTHERS]), note, unread=unread)
 
 
 def _choice(segment: Segment, wal: int, number: int, events: Any, states: Any, places: Any) -> Choice:

@@ -3,9 +3,18 @@
 import shutil
 from pathlib import Path
 
+from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Stage
 from console.recovery.salvage.selection import Selection, select_directory, select_rows
-from console.recovery.salvage.writing import MANIFEST, Target, finish, summary_of, write_segments
+from console.recovery.salvage.writing import (
+    MANIFEST,
+    Target,
+    damaged_files,
+    finish,
+    read_manifest,
+    summary_of,
+    write_segments,
+)
 from console.recovery.steps.steps import RunContext, register
 from console.recovery.store.state import sync_directory
 from console.text import clean_line
@@ -67,11 +76,29 @@ def _select(stage: Stage, run: RunContext) -> Selection:
     return select_rows(run.database.table(str(said["directory"])), str(said["rows"]), run.settings)
 
 
-def partial_claim(name: str, manifest: dict[str, object]) -> Claim:
-    """Return the claim about the rows of one table."""
-    rows, left = int(str(manifest["rows"])), int(str(manifest["rows_left_out"]))
-    found = f"{rows:,} written and read back" + (f", {left:,} left out (the manifest says why)" if left else "")
-    return Claim(f"{clean_line(name)}: rows salvaged", f"{rows + left:,}", found, ok=True)
+def salvage_claims(stage: Stage, run: RunContext, *, whole: bool) -> tuple[Claim, ...]:
+    """Return what is claimed of the files of a stage, hashed once more, and what its manifest says of the rows.
+
+    `whole`: the table will not have these rows any more, so that no segment may be left out of the files as a whole.
+    """
+    folder = folder_of(stage, run)
+    manifest = read_manifest(folder)
+    name, files = clean_line(str(stage.parameters["name"])), manifest["files"]
+    bad = damaged_files(folder, manifest)
+    found = f"{len(files) - len(bad)} of {len(files)}" + (f"; {', '.join(bad[:3])} differ" if bad else "")
+    where, due = clean_line(str(folder)), f"{len(files)} of {len(files)}"
+    rows, left = int(manifest["rows"]), int(manifest["rows_left_out"])
+    told = f"{rows:,} written and read back" + (f", {left:,} left out (the manifest says why)" if left else "")
+    gone = left - sum(int(said["rows_left_out"]) for said in files)
+    missing = Claim(
+        ClaimKey.SALVAGE_LEFT_OUT, f"{name}: rows of segments that could not be written", "0", f"{gone:,}", gone == 0,
+        table=name,
+    )  # fmt: skip
+    return (
+        Claim.note(ClaimKey.SALVAGED, f"{name}: rows salvaged", f"{told}, in {where}", table=name),
+        Claim(ClaimKey.SALVAGE_FILES, f"{name}: files as hashed in {where}", due, found, not bad, table=name),
+        *((missing,) if whole else ()),
+    )
 
 
 register(SalvageRows())

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from console.diagnosis.segment_inventory import Index, Mask
+from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
 from console.recovery.sequencer.attribution import Names
 from console.recovery.sequencer.inventory import Inventory
@@ -110,10 +111,11 @@ def decide(
         if least > most:
             refusals.append(
                 Refusal(
-                    "rows-contradict",
+                    RefusalCode.ROWS_CONTRADICT,
                     f"the rows of {plural(least, 'segment transaction')} are in the table, but only {most:,} can have "
                     "been applied; the same rows may have been sent twice",
                     f"restore-sequencer from a backup does not need the rows; {_SETTLE}",
+                    action="restore-sequencer",
                 )
             )
     left = [r for r in ranges if r.open]
@@ -166,7 +168,7 @@ def _by_rows(unsettled: list[_Range], look: Look, inventory: Inventory) -> tuple
             event = inventory.events[each.first + each.low + first_absent]
             refusals.append(
                 Refusal(
-                    "rows-contradict",
+                    RefusalCode.ROWS_CONTRADICT,
                     f"wal{each.wal}: rows of {_address(event)} are not in the table, but those of a later transaction "
                     "of the same WAL are; rows were removed or sent twice, so rows cannot say what was applied",
                     f"{_SETTLE}; restore-sequencer from a backup does not need it",
@@ -214,10 +216,11 @@ def _ambiguous(inventory: Inventory, left: list[_Range], why: str) -> Refusal:
     more = f" and {len(left) - 5} more" if len(left) > 5 else ""
     because = f" ({why})" if why else ""
     return Refusal(
-        "applied-ambiguous",
+        RefusalCode.APPLIED_AMBIGUOUS,
         f"it cannot be told which transactions are in the table already{because}: {'; '.join(parts)}{more}; one too "
         "many would double rows, one too few would lose them",
         f"restore-sequencer from a backup if there is one; {_SETTLE}",
+        action="restore-sequencer",
     )
 
 

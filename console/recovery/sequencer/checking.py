@@ -8,6 +8,7 @@ import numpy as np
 from console.diagnosis.segment_inventory import Index, Mask
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem
+from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Stage
 from console.recovery.sequencer.disk import TableOnDisk, read_source, read_table
 from console.recovery.sequencer.inventory import Inventory
@@ -33,44 +34,56 @@ def _claims(table: TableOnDisk, path: Path, max_txn: int, torn: int) -> Iterator
     source = read_source(table, path)
     scan, header = source.scan, source.log.header
     if scan is None or header is None:
-        yield Claim("the log can be opened", "a header of a known version", source.log.state.value, ok=False)
+        yield Claim(
+            ClaimKey.LOG_OPENS, "the log can be opened", "a header of a known version", source.log.state.value, ok=False
+        )
         return
-    yield _equal("the header's maxTxn", max_txn, header.max_txn)
+    yield _equal(ClaimKey.LOG_MAX_TXN, "the header's maxTxn", max_txn, header.max_txn)
     yield Claim(
+        ClaimKey.LOG_NOT_BELOW_APPLIED,
         "the log is not below the applied transaction",
         f">= {table.applied:,}",
         f"{header.max_txn:,}",
         header.max_txn >= table.applied,
     )
     size = source.log.expected_size()
-    yield _equal("the log's length", size, source.log.file_size)
-    yield _equal("unapplied records missing or invalid", 0, sum(b - a + 1 for a, b in scan.bad))
-    yield _equal("records naming segments that are not on disk", 0, int(scan.lost.sum()))
+    yield _equal(ClaimKey.LOG_LENGTH, "the log's length", size, source.log.file_size)
+    yield _equal(ClaimKey.LOG_RECORDS, "unapplied records missing or invalid", 0, sum(b - a + 1 for a, b in scan.bad))
+    yield _equal(ClaimKey.LOG_SEGMENTS, "records naming segments that are not on disk", 0, int(scan.lost.sum()))
     named = scan.tail_event[scan.tail_event >= 0]
-    yield _equal("segment transactions named twice", 0, len(named) - len(np.unique(named)))
+    yield _equal(ClaimKey.LOG_NAMED_ONCE, "segment transactions named twice", 0, len(named) - len(np.unique(named)))
     unnamed = int((~_accounted(table.inventory, named)).sum())
-    yield _equal("segment transactions behind the applied ones that no record names", torn, unnamed)
+    yield _equal(
+        ClaimKey.LOG_UNNAMED, "segment transactions behind the applied ones that no record names", torn, unnamed
+    )
     highest = max(table.inventory.wals, default=0)
     index = source.wal_index.highest
     yield Claim(
+        ClaimKey.WAL_INDEX,
         "the wal index is not below the highest WAL",
         f">= {highest}",
         str(index),
         index is not None and index >= highest,
     )
     if isinstance(source.metadata, Problem):
-        yield Claim("its _meta can be read", "yes", source.metadata.what, ok=False)
+        yield Claim(ClaimKey.LOG_META, "its _meta can be read", "yes", source.metadata.what, ok=False)
         return
     last = source.log.records(max_txn, max_txn)
     reached = int(last["structure_version"][0]) if len(last) else 0
-    yield _equal("structure version of _meta and of the last record", source.metadata.structure_version, reached)
+    yield _equal(
+        ClaimKey.LOG_STRUCTURE,
+        "structure version of _meta and of the last record",
+        source.metadata.structure_version,
+        reached,
+    )
     yield Claim(
+        ClaimKey.STRUCTURE_NOT_BEHIND,
         "the structure is not behind the table's",
         f">= {table.structure}",
         str(source.metadata.structure_version),
         source.metadata.structure_version >= table.structure,
     )
-    yield _equal("table id", table.metadata.table_id, source.metadata.table_id)
+    yield _equal(ClaimKey.TABLE_ID, "table id", table.metadata.table_id, source.metadata.table_id)
 
 
 def _accounted(inventory: Inventory, named: Index) -> Mask:
@@ -88,8 +101,8 @@ def _accounted(inventory: Inventory, named: Index) -> Mask:
     return accounted
 
 
-def _equal(claim: str, expected: int, found: int) -> Claim:
-    return Claim(claim, f"{expected:,}", f"{found:,}", expected == found)
+def _equal(key: ClaimKey, claim: str, expected: int, found: int) -> Claim:
+    return Claim(key, claim, f"{expected:,}", f"{found:,}", expected == found)
 
 
 class CheckSequencer:
@@ -135,5 +148,11 @@ def verify_in_place(run: RunContext) -> tuple[Claim, ...]:
     ours = status is not None and (status.st_uid, status.st_gid) == (owner.uid, owner.gid)
     return (
         *claims,
-        Claim("its files belong to the table's owner", f"{owner.uid}:{owner.gid}", "it" if ours else "not", ours),
+        Claim(
+            ClaimKey.OWNER,
+            "its files belong to the table's owner",
+            f"{owner.uid}:{owner.gid}",
+            "no file" if status is None else f"{status.st_uid}:{status.st_gid}",
+            ours,
+        ),
     )

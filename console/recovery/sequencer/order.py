@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from console.diagnosis.segment_inventory import Index
+from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
 from console.recovery.sequencer.attribution import Names
 from console.recovery.sequencer.inventory import DATA, SQL, TRUNCATE, VIEW_INVALIDATE, Inventory, is_plain
@@ -211,9 +212,10 @@ def _later_room(capacity: Index, gap: int, high: int, last: int) -> bool:
 def _crowded(items: _Items, item: int) -> Refusal:
     what = f"a transaction of wal{int(items.wal[item])}" if items.event[item] >= 0 else "a structure change"
     return Refusal(
-        "order-contradicts",
+        RefusalCode.ORDER_CONTRADICTS,
         f"the log has no place for {what} between the records around it, so its records and the segments contradict",
         "restore-sequencer from another backup, or rebuild-sequencer, which does not rest on these records",
+        action="restore-sequencer",
     )
 
 
@@ -239,10 +241,11 @@ def _check_choice(inventory: Inventory, events: Index, items: _Items, wanted: Wa
 
 def _unordered(why: str) -> Refusal:
     return Refusal(
-        "order-ambiguous",
+        RefusalCode.ORDER_AMBIGUOUS,
         f"the order between several writers' transactions is lost, and it matters: {why}",
         "restore-sequencer from a backup that has these records; the server's log of the commits (settings: "
         "questdb.log) would settle it",
+        action="restore-sequencer",
     )
 
 
@@ -266,11 +269,12 @@ def _check_versions(inventory: Inventory, event: Index, reached: Index) -> list[
     need = int(rows["structure"][wrong].max())
     return [
         Refusal(
-            "structure-change-lost",
+            RefusalCode.STRUCTURE_CHANGE_LOST,
             f"{plural(len(wrong), 'transaction')} were written under structure version {need}, but the change that led "
             f"to it is neither in the table nor in a _txnlog.meta.d that was found",
             "restore-sequencer from a backup whose _txnlog.meta.d has the change; else copy the table and salvage the "
             "segments (copy-table, salvage-wal)",
+            action="restore-sequencer",
         )
     ]
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem
+from console.recovery.codes import RefusalCode
 from console.recovery.evidence.index import table_stamp
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Fact, Plan, Refusal, Requirement, RowsLost, Stage
@@ -48,13 +49,15 @@ def open_case(context: PlanContext, spec: ActionSpec, name: str) -> Case | Plan:
     """Return the case of a table, or a refused plan where it is no WAL table or cannot be read."""
     directory = context.database.table(name)
     if directory.wal is False:
-        refusal = Refusal("not-wal", f"{directory.name} is no WAL table, so it has no sequencer", "nothing to do")
+        refusal = Refusal(
+            RefusalCode.NOT_WAL, f"{directory.name} is no WAL table, so it has no sequencer", "nothing to do"
+        )
         return refused(context, spec, directory, refusal)
     try:
         table = read_table(directory)
         return Case(context, spec, table, read_sources(table))
     except TableUnreadableError as error:
-        refusal = Refusal("table-unreadable", str(error), "restore _txn and _meta from a backup first")
+        refusal = Refusal(RefusalCode.TABLE_UNREADABLE, str(error), "restore _txn and _meta from a backup first")
         return refused(context, spec, directory, refusal)
 
 

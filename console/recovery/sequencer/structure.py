@@ -12,6 +12,7 @@ from console.questdb.sequencer_metadata import (
     encode_sequencer_metadata,
 )
 from console.questdb.table_metadata import TableColumn, TableMetadata
+from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
 from console.recovery.sequencer.attribution import Names
 from console.recovery.sequencer.disk import LogSource, TableOnDisk
@@ -55,9 +56,10 @@ def settle(table: TableOnDisk, names: Names, sources: Sequence[LogSource], heade
     refusal = None
     if metadata is None:
         refusal = Refusal(
-            "structure-unknown",
+            RefusalCode.STRUCTURE_UNKNOWN,
             f"no copy of the columns at structure version {version} was found, in the table, a segment or a backup",
             "restore-sequencer from a backup whose _meta has that version",
+            action="restore-sequencer",
         )
     return Structure(version, metadata or b"", chosen, sizes, told, refusal)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from console.diagnosis.segment_inventory import Index, Mask, carries_rows
 from console.questdb.txn_log import RECORD_V2, STRUCTURE_CHANGE
+from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal, RowsLost
 from console.recovery.sequencer import applied_prefix, attribution, order, structure
 from console.recovery.sequencer.applied_records import CREATED, records_below
@@ -112,7 +113,11 @@ def compute(
         refusals.append(shape.refusal)
     if scan is not None and scan.dropped:
         refusals.append(
-            Refusal("table-dropped", "the log ends with the table's DROP", "leave it: the table was dropped on purpose")
+            Refusal(
+                RefusalCode.TABLE_DROPPED,
+                "the log ends with the table's DROP",
+                "leave it: the table was dropped on purpose",
+            )
         )
     views = views_of(table.path.parent, table.directory, table.applied)
     base = _base(sources.base, table.applied)

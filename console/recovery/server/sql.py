@@ -22,6 +22,10 @@ class SqlError(WalmedicError):
     """The server did not answer, or refused."""
 
 
+class OtherDatabaseError(SqlError):
+    """The server that answers works on another database."""
+
+
 def quoted(identifier: str) -> str:
     """Return an SQL identifier in double quotes."""
     return '"' + identifier.replace('"', '""') + '"'
@@ -77,8 +81,10 @@ class Server:
             try:
                 self.prove_ours(db)
                 return time.monotonic() - began
-            except SqlError as error:
-                if "another database" in str(error) or time.monotonic() - began > timeout:
+            except OtherDatabaseError:
+                raise
+            except SqlError:
+                if time.monotonic() - began > timeout:
                     raise
             time.sleep(0.1)
 
@@ -95,7 +101,7 @@ class Server:
             root = root or Path("unknown")
         elif root.samefile(db):
             return
-        raise SqlError(
+        raise OtherDatabaseError(
             f"the server at {self.address} works on another database ({clean_line(str(root))}); "
             f"set questdb.pg_port to the server of {db}"
         )

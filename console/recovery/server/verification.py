@@ -1,10 +1,12 @@
 """Proof by the server: rows, range and partitions as the events predicted, not suspended, nothing below applied."""
 
+import datetime
 import time
 from collections.abc import Callable
 from typing import Any
 
 from console.errors import WalmedicError
+from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim
 from console.recovery.server.expectation import Expectation
 from console.recovery.server.sql import Server, SqlError, literal, quoted
@@ -47,20 +49,51 @@ def table_claims(
     """
     name = clean_line(expected.table)
     if row is None:
-        return (Claim(f"{name} is listed by wal_tables()", "listed", "not listed", ok=False),)
+        return (
+            Claim(ClaimKey.LISTED, f"{name} is listed by wal_tables()", "listed", "not listed", ok=False, table=name),
+        )
     writer, sequencer = int(row["writerTxn"]), int(row["sequencerTxn"])
     state = "suspended" if row["suspended"] else "not suspended"
     logged = expected.logged_txn
     claims = [
-        *([] if stops else [Claim(f"{name} is not suspended", "not suspended", state, ok=not row["suspended"])]),
-        Claim(f"{name}: sequencerTxn is not below writerTxn", f"≥ {writer:,}", f"{sequencer:,}", sequencer >= writer),
-        Claim(f"{name}: everything logged is applied", f"≥ {logged:,}", f"{writer:,}", writer >= logged),
+        *(
+            []
+            if stops
+            else [
+                Claim(
+                    ClaimKey.SUSPENDED,
+                    f"{name} is not suspended",
+                    "not suspended",
+                    state,
+                    ok=not row["suspended"],
+                    table=name,
+                )
+            ]
+        ),
+        Claim(
+            ClaimKey.SEQUENCER,
+            f"{name}: sequencerTxn is not below writerTxn",
+            f"≥ {writer:,}",
+            f"{sequencer:,}",
+            sequencer >= writer,
+            table=name,
+        ),
+        Claim(
+            ClaimKey.APPLIED,
+            f"{name}: everything logged is applied",
+            f"≥ {logged:,}",
+            f"{writer:,}",
+            writer >= logged,
+            table=name,
+        ),
     ]
     grew = at_least or (sequencer > expected.logged_txn and not stops)
     try:
         claims += row_claims(server, expected, grew=grew)
     except SqlError as error:
-        claims.append(Claim(f"{name} can be read", "its rows", clean_line(str(error)), ok=False))
+        claims.append(
+            Claim(ClaimKey.READABLE, f"{name} can be read", "its rows", clean_line(str(error)), ok=False, table=name)
+        )
     return tuple(claims)
 
 
@@ -73,7 +106,7 @@ def row_claims(server: Server, expected: Expectation, *, grew: bool = False) -> 
         columns += f", cast(min({at}) AS long) AS low, cast(max({at}) AS long) AS high"
     found = server.rows(f"SELECT {columns} FROM {quoted(expected.table)}")[0]  # noqa: S608 - quoted
     count = int(found["n"])
-    claims = [_counted(f"{name}: rows", expected.rows, count, expected.exact, grew)]
+    claims = [_counted(name, expected, count, grew=grew)]
     if not expected.timestamp or not expected.exact:
         return claims
     claims += _range_claims(name, expected, found["low"], found["high"], grew)
@@ -93,29 +126,50 @@ def row_claims(server: Server, expected: Expectation, *, grew: bool = False) -> 
     wrong += [f"{partition}: unexpected" for partition in have if partition not in expected.partitions and not grew]
     told = clean_line("; ".join(wrong)) if wrong else "as predicted"
     count_of = f"{len(expected.partitions):,} partitions as the events say"
-    claims.append(Claim(f"{name}: rows of each partition", count_of, told, not wrong))
+    claims.append(Claim(ClaimKey.PARTITIONS, f"{name}: rows of each partition", count_of, told, not wrong, table=name))
     return claims
 
 
 def _range_claims(name: str, expected: Expectation, low: int | None, high: int | None, grew: bool) -> list[Claim]:
-    oldest = low == expected.min_ts or (grew and low is not None)
-    newest = high == expected.max_ts or (grew and high is not None and high >= (expected.max_ts or high))
+    # What was written since may lie before the oldest row as well as behind the newest.
+    oldest, newest = low == expected.min_ts, high == expected.max_ts
+    if grew and low is not None and high is not None:
+        oldest = expected.min_ts is None or low <= expected.min_ts
+        newest = expected.max_ts is None or high >= expected.max_ts
+    first, last = (moment(each, nanos=expected.nanos) for each in (expected.min_ts, expected.max_ts))
+    found = [moment(each, nanos=expected.nanos) for each in (low, high)]
     return [
-        Claim(f"{name}: oldest row", str(expected.min_ts), str(low), oldest),
-        Claim(f"{name}: newest row", str(expected.max_ts), str(high), newest),
+        Claim(ClaimKey.MIN, f"{name}: oldest row", first, found[0], oldest, table=name),
+        Claim(ClaimKey.MAX, f"{name}: newest row", last, found[1], newest, table=name),
     ]
+
+
+def moment(value: int | None, *, nanos: bool) -> str:
+    """Return a timestamp of a table as `2025-11-07 00:00:00.664650Z`, to its own unit; the number for no calendar."""
+    if value is None:
+        return "none"
+    unit, digits = (1_000_000_000, 9) if nanos else (1_000_000, 6)
+    try:
+        second = datetime.datetime.fromtimestamp(value // unit, datetime.UTC)
+    except (OverflowError, ValueError, OSError):
+        return f"{value:,}"
+    return f"{second:%Y-%m-%d %H:%M:%S}.{value % unit:0{digits}d}Z"
 
 
 def _as_many(found: int, expected: int, grew: bool) -> bool:
     return found == expected or (grew and found > expected)
 
 
-def _counted(claim: str, expected: int, found: int, exact: bool, grew: bool) -> Claim:
-    if not exact:
-        return Claim(claim, f"at most {expected:,}", f"{found:,}", found <= expected or grew)
+def _counted(name: str, expected: Expectation, found: int, *, grew: bool) -> Claim:
+    claim, rows = f"{name}: rows", expected.rows
+    if not expected.exact and grew:
+        told = f"{found:,}, with what was written since (at most {rows:,} without it)"
+        return Claim.note(ClaimKey.ROWS, claim, told, table=name)
+    if not expected.exact:
+        return Claim(ClaimKey.ROWS, claim, f"at most {rows:,}", f"{found:,}", found <= rows, table=name)
     if grew:
-        return Claim(claim, f"at least {expected:,}", f"{found:,}", found >= expected)
-    return Claim(claim, f"{expected:,}", f"{found:,}", found == expected)
+        return Claim(ClaimKey.ROWS, claim, f"at least {rows:,}", f"{found:,}", found >= rows, table=name)
+    return Claim(ClaimKey.ROWS, claim, f"{rows:,}", f"{found:,}", found == rows, table=name)
 
 
 def purge_interval(server: Server) -> float:

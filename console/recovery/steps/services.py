@@ -2,6 +2,8 @@
 
 import time
 
+from console.recovery.claims import failed_in_words
+from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Stage
 from console.recovery.server.binary import note_running
 from console.recovery.server.expectation import Expectation
@@ -137,9 +139,8 @@ class VerifyTables:
             row = wait_until_applied(server, expected, on_applied)
             claims = table_claims(server, expected, row)
             run.claims.extend(claims)
-            failed = next((claim for claim in claims if not claim.ok), None)
-            if failed is not None:
-                raise StepError(f"not proven: {failed.claim} (expected {failed.expected}, found {failed.found})")
+            if failed := failed_in_words(claims):
+                raise StepError(f"not proven: {failed}")
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Nothing was changed."""
@@ -164,7 +165,16 @@ class AwaitSweep:
             row = server.wal_table(expected.table)
             good = row is not None and not row["suspended"] and int(row["sequencerTxn"]) >= int(row["writerTxn"])
             found = "as before" if good else "suspended, unlisted or behind"
-            run.claims.append(Claim(f"{expected.table}: after a purge sweep", "as before", found, good))
+            run.claims.append(
+                Claim(
+                    ClaimKey.SWEEP,
+                    f"{expected.table}: after a purge sweep",
+                    "as before",
+                    found,
+                    good,
+                    table=expected.table,
+                )
+            )
             if not good:
                 raise StepError(f"{expected.table} is {found} after the purge sweep")
 
@@ -177,8 +187,10 @@ def down_claims(run: RunContext, names: list[str]) -> tuple[Claim, ...]:
     try:
         samples = control(run).states([unit for unit in run.settings.services.units if unit.name in names])
     except ServiceError as error:
-        return (Claim(f"{', '.join(names)} stopped", "stopped", str(error), ok=False),)
-    return tuple(Claim(f"{s.name} is stopped", "stopped", s.state.value, s.stopped) for s in samples)
+        return (Claim(ClaimKey.UNIT_DOWN, f"{', '.join(names)} stopped", "stopped", str(error), ok=False),)
+    return tuple(
+        Claim(ClaimKey.UNIT_DOWN, f"{s.name} is stopped", "stopped", s.state.value, s.stopped) for s in samples
+    )
 
 
 for _step in (StopUnits(), HoldWal(), StartServer(), VerifyTables(), AwaitSweep()):

@@ -7,6 +7,7 @@ it takes back. The hash of each head also goes to syslog, since a chain alone do
 
 import contextlib
 import datetime
+import errno
 import fcntl
 import hashlib
 import os
@@ -95,6 +96,17 @@ class Entry:
         return last.data if last.kind == "outcome" else None
 
     @property
+    def result(self) -> Outcome | None:
+        """How it ended, None while it is unfinished. A word that this version does not know counts as failed."""
+        data = self.outcome
+        if data is None:
+            return None
+        try:
+            return Outcome(str(data.get("outcome")))
+        except ValueError:
+            return Outcome.FAILED
+
+    @property
     def worker(self) -> Event:
         """The event that says who works, or worked last, on it: operator, terminal, host, pid, command."""
         return next(event for event in reversed(self.events) if event.kind in {"intent", "resumed"})
@@ -145,7 +157,7 @@ class Journal:
                 os.lseek(descriptor, 0, os.SEEK_END)
                 written = os.write(descriptor, line)
                 if written != len(line):
-                    raise OSError(28, "the disk is full")
+                    raise OSError(errno.ENOSPC, "the disk is full")
                 os.fsync(descriptor)
                 sync_directory(self.path.parent)
                 note_head(self._head, event)
@@ -188,13 +200,7 @@ class Journal:
 
     def undone(self) -> frozenset[str]:
         """Return the entries that were taken back, with those that an undo by evidence took back as well."""
-        done = (
-            entry
-            for entry in self.entries()
-            if entry.action == "undo"
-            and entry.outcome is not None
-            and entry.outcome.get("outcome") == Outcome.DONE.value
-        )
+        done = (entry for entry in self.entries() if entry.action == "undo" and entry.result is Outcome.DONE)
         return frozenset(str(name) for e in done for name in (e.intent.get("undoes"), *e.intent.get("also", ())))
 
     def entry(self, name: str) -> Entry:

@@ -6,6 +6,8 @@ doing it again: rows that came are no longer missing.
 
 from console.questdb.partition_rows import TableRows
 from console.questdb.reading import DamageError
+from console.recovery.claims import failed_in_words
+from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Stage
 from console.recovery.server.sql import Server
 from console.recovery.steps.steps import RunContext, StepError, register
@@ -91,8 +93,8 @@ class CatchUp:
         brought = bring_rows(run, stage, server, str(said["table"]), copy)
         settle(run, server, copy)
         wanted = int(said["missing"])
-        claim = "rows that the table took since it was copied"
-        run.claims.append(Claim(claim, f"{wanted:,} copied", f"{max(brought, wanted):,} copied", ok=True))
+        told = f"{brought:,} of {wanted:,} copied" if brought < wanted else f"{brought:,} copied"
+        run.claims.append(Claim.note(ClaimKey.COPY_CAUGHT_UP, "rows that the table took since it was copied", told))
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Note that what the copy has got is ours."""
@@ -124,12 +126,24 @@ class CompareContained:
         await_applied(run, server, copy)
         found, more = differences(run, stage), int(said["only_in_copy"])
         claims = (
-            Claim("rows of the table that its copy lacks", "0", f"{found.missing:,}", found.missing == 0),
-            Claim("rows that the copy alone has", f"{more:,}", f"{found.only_in_copy:,}", found.only_in_copy == more),
+            Claim(
+                ClaimKey.COPY_LACKS,
+                "rows of the table that its copy lacks",
+                "0",
+                f"{found.missing:,}",
+                found.missing == 0,
+            ),
+            Claim(
+                ClaimKey.COPY_ONLY,
+                "rows that the copy alone has",
+                f"{more:,}",
+                f"{found.only_in_copy:,}",
+                found.only_in_copy == more,
+            ),
         )
         run.claims.extend(claims)
-        if failed := next((claim for claim in claims if not claim.ok), None):
-            raise StepError(f"not proven: {failed.claim} (expected {failed.expected}, found {failed.found})")
+        if failed := failed_in_words(claims):
+            raise StepError(f"not proven: {failed}")
         run.remember(EXPECTED, TableRows(run.database.db / str(run.recall(COPY_DIRECTORY))).txn.rows)
 
     def reverse(self, stage: Stage, run: RunContext) -> None:

@@ -39,8 +39,7 @@ def earlier_copy(context: PlanContext, directory: str, names: Mapping[str, str])
     for entry in reversed(context.journal.entries()):
         if entry.action != ACTION or entry.root != root or entry.intent.get("directory") != directory:
             continue
-        done = entry.outcome is not None and entry.outcome.get("outcome") == Outcome.DONE.value
-        if not done or entry.id in undone:
+        if entry.result is not Outcome.DONE or entry.id in undone:
             continue
         noted = notes_of(context.state, entry.id)
         ours = str(noted.get(COPY_DIRECTORY))

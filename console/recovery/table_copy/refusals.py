@@ -4,44 +4,47 @@ from collections.abc import Iterator
 from typing import Final
 
 from console.questdb.layout import TableDirectory
+from console.recovery.codes import RefusalCode
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import Refusal
 from console.recovery.server.sql import Server, SqlError
 from console.services.model import ServiceError, UnitState
 from console.settings import Role
 
-TAKES_WRITES: Final = "takes-writes"
-NO_SERVER: Final = ("no-station", "server-down")
+NO_SERVER: Final = (RefusalCode.NO_STATION, RefusalCode.SERVER_DOWN)
 
 
 def refusals_of(context: PlanContext, directory: TableDirectory, server: Server) -> Iterator[Refusal]:
     """Yield them, the first one the reason to be told; nothing is asked of a server that is not ours."""
     if context.settings.bare:
         yield Refusal(
-            "no-station",
+            RefusalCode.NO_STATION,
             "this directory belongs to no configured station: a copy is made by its server",
             "name the station's settings with --config",
         )
         return
     if directory.wal is not True or directory.is_view:
         what = "a view, made again from its table by REFRESH" if directory.is_view else "no WAL table"
-        yield Refusal("not-wal", f"{directory.name} is {what}", "nothing to do")
+        yield Refusal(RefusalCode.NOT_WAL, f"{directory.name} is {what}", "nothing to do")
         return
     try:
         server.prove_ours(context.database.db)
     except SqlError as error:
-        yield Refusal("server-down", str(error), "start-server")
+        yield Refusal(RefusalCode.SERVER_DOWN, str(error), "start-server", action="start-server")
         return
     report = context.report(directory.directory)
     if report is not None and report.can_read is False:
         yield Refusal(
-            "unreadable-table", f"{directory.name} cannot be read as it is", report.next_step.action or "check"
+            RefusalCode.TABLE_UNREADABLE,
+            f"{directory.name} cannot be read as it is",
+            report.next_step.action or "check",
+            action=report.next_step.action,
         )
     row = server.wal_table(directory.raw_name)
     suspended = row is not None and bool(row["suspended"])
     if report is not None and report.can_write and not suspended:
         yield Refusal(
-            TAKES_WRITES,
+            RefusalCode.TAKES_WRITES,
             f"{directory.name} takes rows and applies them: a copy would be behind at once, and brings nothing",
             "nothing: the table is well",
         )
@@ -58,7 +61,8 @@ def _writers(context: PlanContext) -> Iterator[Refusal]:
         return
     if running:
         yield Refusal(
-            "writer-running",
+            RefusalCode.WRITER_RUNNING,
             f"{', '.join(running)} writes: what it sends meanwhile would be in neither table",
             "freeze-writer",
+            action="freeze-writer",
         )

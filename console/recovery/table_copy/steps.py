@@ -9,6 +9,7 @@ from typing import Any
 from console.questdb.partition_rows import TableRows
 from console.questdb.reading import DamageError
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
+from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Stage
 from console.recovery.server.sql import SqlError, quoted
 from console.recovery.steps.steps import RunContext, StepError, register
@@ -144,9 +145,15 @@ class CompareTables:
             raise StepError(f"the tables cannot be compared: {clean_line(damage.what)}") from damage
         names = f"{plural(len(original.partitions), 'partition')} of {plural(len(original.columns), 'column')}"
         found = clean_line("; ".join(wrong[:5])) if wrong else "equal"
-        run.claims.append(Claim(f"{names}, value by value", "equal", found, not wrong))
+        run.claims.append(Claim(ClaimKey.COPY_VALUES, f"{names}, value by value", "equal", found, not wrong))
         run.claims.append(
-            Claim("rows copied", f"{original.txn.rows:,}", f"{copied.txn.rows:,}", original.txn.rows == copied.txn.rows)
+            Claim(
+                ClaimKey.ROWS_COPIED,
+                "rows copied",
+                f"{original.txn.rows:,}",
+                f"{copied.txn.rows:,}",
+                original.txn.rows == copied.txn.rows,
+            )
         )
         if wrong:
             raise StepError(f"the copy differs: {found}")
@@ -172,7 +179,13 @@ class FinishCopy:
         await_applied(run, server, copy)
         alike = shown_definition(server, copy) == shown_definition(server, str(stage.parameters["table"]))
         run.claims.append(
-            Claim("definition as SHOW CREATE TABLE has it", "alike", "alike" if alike else "differs", alike)
+            Claim(
+                ClaimKey.COPY_DEFINITION,
+                "definition as SHOW CREATE TABLE has it",
+                "alike",
+                "alike" if alike else "differs",
+                alike,
+            )
         )
         if not alike:
             raise StepError(f"{clean_line(copy)} is not shown as the original is")
@@ -208,7 +221,7 @@ class SwapNames:
                 run.remember(EXPECTED, int(run.recall(EXPECTED)) + late)
                 settle(run, server, copy)
                 claim = "rows that came until the name was free"
-                run.claims.append(Claim(claim, f"{late:,} copied", f"{late:,} copied", ok=True))
+                run.claims.append(Claim.note(ClaimKey.COPY_LATE, claim, f"{late:,} copied"))
             run.remember(RENAMING, table)
             server.rows(f"RENAME TABLE {quoted(copy)} TO {quoted(table)}")
         await_applied(run, server, table)

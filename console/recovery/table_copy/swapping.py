@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_rows import TableRows
+from console.recovery.codes import RefusalCode
 from console.recovery.digests import digest_of
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Change, Fact, Plan, Refusal, Requirement, RowsLost, Stage
@@ -54,7 +55,7 @@ def swap_plan(context: PlanContext, spec: ActionSpec, swap: Swap, salvage: Seque
     if _columns(copy) != _columns(swap.rows):
         reason = f"the columns of {directory.name} and of its copy {swap.copy} are not the same any more"
         instead = "give both the same columns (ALTER TABLE), then plan again"
-        return refused_plan(spec, station, directory, Refusal("columns-differ", reason, instead))
+        return refused_plan(spec, station, directory, Refusal(RefusalCode.COLUMNS_DIFFER, reason, instead))
     found = compared(swap.rows, copy)
     refused = list(_refusals(swap, found, copy))
     lost = _lost(swap.lost, found)
@@ -99,7 +100,7 @@ def _not_yet(swap: Swap) -> Refusal:
         f"let the writer write to {swap.copy}; rebuild-sequencer or restore-sequencer frees the name, then copy-table "
         "swaps the two"
     )
-    return Refusal("name-not-free", reason, instead)
+    return Refusal(RefusalCode.NAME_NOT_FREE, reason, instead)
 
 
 def _columns(table: TableRows) -> list[tuple[str, int]]:
@@ -112,18 +113,18 @@ def _refusals(swap: Swap, found: Compared, copy: TableRows) -> Iterator[Refusal]
     parquet = [gap for gap in found.gaps if gap.missing and gap.stretch.low == gap.stretch.high]
     if parquet:
         reason = f"{parquet[0].stretch.partition} is in Parquet in one of {names}, and they have not as many rows there"
-        yield Refusal("cannot-compare", reason, "convert the partition to native in both, then plan again")
+        yield Refusal(RefusalCode.CANNOT_COMPARE, reason, "convert the partition to native in both, then plan again")
     if not copy.metadata.has_dedup and found.only_in_copy > written:
         reason = (
             f"{swap.copy} has {plural(found.only_in_copy, 'row')} that {swap.directory.name} has not, and only "
             f"{written:,} were added to it: rows of {swap.directory.name} were changed or removed since the copy"
         )
         instead = f"take entry {swap.earlier.entry} back (walmedic undo), then copy-table copies it as it is now"
-        yield Refusal("changed-since", reason, instead)
+        yield Refusal(RefusalCode.CHANGED_SINCE, reason, instead)
     if len(found.gaps) > _MOST_GAPS:
         reason = f"the rows that {swap.copy} lacks lie in {len(found.gaps):,} places, more than are copied one by one"
         instead = f"take entry {swap.earlier.entry} back (walmedic undo), then copy-table copies all of it"
-        yield Refusal("too-scattered", reason, instead)
+        yield Refusal(RefusalCode.TOO_SCATTERED, reason, instead)
 
 
 def _lost(lost: RowsLost, found: Compared) -> RowsLost:

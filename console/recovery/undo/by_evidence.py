@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from console.errors import WalmedicError
+from console.recovery.codes import RefusalCode
 from console.recovery.evidence.index import Capture, table_stamp
-from console.recovery.execution import Executor, OnProgress
+from console.recovery.execution import Ended, Executor, OnProgress, write_end
 from console.recovery.gate.registry import PlanContext, action_ids, spec_of
 from console.recovery.model import Danger, Outcome, Plan, Refusal, RunResult, sentence
 from console.recovery.steps.steps import RunContext
@@ -56,7 +57,7 @@ def earlier_refusal(context: PlanContext, entry: Entry, directory: str) -> Refus
         stamp = other.intent.get("stamps", {}).get(directory)
         if other.root == entry.root and other.action != "undo" and any(stamp in stamps for _, stamps in captures):
             return Refusal(
-                "moved-on",
+                RefusalCode.MOVED_ON,
                 f"a server has written to the table since entry {entry.id}, and the evidence is of before {other.id}",
                 f"walmedic undo {other.id}, which takes both back",
             )
@@ -79,9 +80,12 @@ def _equal_stamps(context: PlanContext, capture: Capture, directory: str) -> set
     for entry in context.journal.entries():
         outcome = entry.outcome or {}
         before[entry.id] = str(entry.intent.get("stamps", {}).get(directory))
-        done = outcome.get("outcome") == Outcome.DONE.value
-        undone = entry.action == "undo" and done and before.get(str(entry.intent.get("undoes"))) in equal
-        rolled_back = outcome.get("outcome") == Outcome.ROLLED_BACK.value and before[entry.id] in equal
+        undone = (
+            entry.action == "undo"
+            and entry.result is Outcome.DONE
+            and before.get(str(entry.intent.get("undoes"))) in equal
+        )
+        rolled_back = entry.result is Outcome.ROLLED_BACK and before[entry.id] in equal
         if (undone or rolled_back) and directory in outcome.get("stamps_after", {}):
             equal.add(str(outcome["stamps_after"][directory]))
     return equal
@@ -94,7 +98,7 @@ def _later(context: PlanContext, entry: Entry, directory: str) -> Iterator[Entry
         if each.id == entry.id:
             passed = True
         elif passed and each.root == entry.root and each.intent.get("directory") == directory:
-            done = each.outcome is not None and each.outcome.get("outcome") == Outcome.DONE.value
+            done = each.result is Outcome.DONE
             if done and each.action in action_ids() and spec_of(each.action).danger is Danger.DATA:
                 yield each
 
@@ -147,14 +151,13 @@ def restore(context: PlanContext, run: RunContext, on_progress: OnProgress | Non
                 executor.reverse()
             except (WalmedicError, OSError) as another:
                 message, outcome = f"{message}; taking it back failed too: {sentence(another)}", Outcome.FAILED
-    claims = tuple(run.claims)
-    after = {directory: table_stamp(run.database.db / directory)}
     captured = next((c for c in context.evidence.captures() if c.id == entry.intent.get("evidence")), None)
     restored = {directory: captured.stamps[directory]} if outcome is Outcome.DONE and captured is not None else {}
-    ended = {
-        "outcome": outcome.value, "message": message, "stamps_after": after,
-        "verification": [{"claim": c.claim, "expected": c.expected, "found": c.found, "ok": c.ok} for c in claims],
-        "restored": restored,
-    }  # fmt: skip
-    journal.append(run.entry, "outcome", ended)
-    return RunResult(run.entry, outcome, message, claims)
+    return write_end(
+        journal,
+        run.entry,
+        Ended(outcome, message, tuple(run.claims)),
+        before={},
+        after={directory: table_stamp(run.database.db / directory)},
+        restored=restored,
+    )

@@ -18,6 +18,7 @@ import numpy as np
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.segment import read_segment
 from console.questdb.txn_log import read_log
+from console.recovery.codes import RefusalCode
 from console.recovery.digests import canonical, digest_of
 from console.recovery.evidence.index import Capture, table_stamp
 from console.recovery.model import ActionSpec, Change, Fact, Plan, Refusal, RowsLost, Stage
@@ -202,7 +203,7 @@ def _incomplete(
     if found.changed or skipped:
         first = clean_line((list(found.changed) + [str(path) for path in skipped])[0])
         yield Refusal(
-            "evidence-incomplete",
+            RefusalCode.EVIDENCE_INCOMPLETE,
             f"the server has changed {plural(len(found.changed) + len(skipped), 'file')} that evidence {capture.id} "
             f"only lists and does not hold, first {first}",
             "leave the result as it is, and plan the next repair from what is there now",
@@ -244,7 +245,7 @@ def _accepted(entry: str, table: TableDirectory, then: Mapping[str, Any] | None)
         return RowsLost("bound", _rows_logged(table, logged + 1, now.logged_txn)), transactions, []
     except ExpectationError as error:
         refusal = Refusal(
-            "accepted-unknown",
+            RefusalCode.ACCEPTED_UNKNOWN,
             f"how many rows the server has taken since entry {entry} cannot be counted: {error}",
             "leave the result as it is, and plan the next repair from what is there now",
         )

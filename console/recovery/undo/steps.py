@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from console.questdb.layout import TableDirectory
+from console.recovery.codes import ClaimKey
 from console.recovery.evidence.index import Capture, EvidenceIndex
 from console.recovery.model import Claim, Stage
 from console.recovery.steps.files import check_digest
@@ -109,7 +110,14 @@ def equal_claim(table: TableDirectory, capture: Capture, *, ignored: str) -> Cla
     many = plural(sum(item["path"].startswith(f"db/{table.directory}/") for item in manifest["files"]), "file")
     wrong = sorted({*found.back, *found.aside, *found.changed})
     said = "equal" if found.none else f"{clean_line(', '.join(wrong[:3]))} differ"
-    return Claim(f"{table.name} is as evidence {capture.id} has it", f"{many} equal", said, ok=found.none)
+    return Claim(
+        ClaimKey.RESTORED,
+        f"{table.name} is as evidence {capture.id} has it",
+        f"{many} equal",
+        said,
+        ok=found.none,
+        table=table.name,
+    )
 
 
 def _make_folders(run: RunContext, place: str, path: str) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot, TableDirectory
+from console.recovery.codes import RefusalCode
 from console.recovery.digests import digest_of
 from console.recovery.evidence.index import table_stamp
-from console.recovery.execution import Executor, OnProgress
+from console.recovery.execution import Ended, Executor, OnProgress, write_end
 from console.recovery.gate.policy import Policy
 from console.recovery.gate.registry import PlanContext, action_module, spec_of
 from console.recovery.model import Change, Danger, Outcome, Plan, Refusal, RunResult, Stage, sentence
@@ -47,7 +48,7 @@ def _stamp(path: Path) -> list[int]:
 def moved_on(entry: str) -> Refusal:
     """Return the refusal for a table that a server has written since the entry."""
     return Refusal(
-        "moved-on",
+        RefusalCode.MOVED_ON,
         f"a server has written to the table since entry {entry}, so that its old state is no longer the way back",
         "the evidence captured before it holds every file as it was; plan the next repair from what is there now",
     )
@@ -165,13 +166,13 @@ def _own_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusa
     if entry.root != root_key(context.database.db):
         return [
             Refusal(
-                "other-database",
+                RefusalCode.OTHER_DATABASE,
                 f"entry {entry.id} belongs to the database at {entry.intent.get('db')}",
                 "name that database with --db-root",
             )
         ]
     if entry.id in context.journal.undone():
-        return [Refusal("already-undone", f"entry {entry.id} was taken back before", "nothing is left to do")]
+        return [Refusal(RefusalCode.ALREADY_UNDONE, f"entry {entry.id} was taken back before", "nothing is left to do")]
     outcome = entry.outcome
     # An undo of this very entry that was cut off, or failed on its way, may go on: what it changed is its own.
     begun = [o for o in context.journal.entries() if o.action == "undo" and o.intent.get("undoes") == entry.id]
@@ -181,17 +182,32 @@ def _own_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusa
             []
             if half
             else [
-                Refusal("already-undone", f"entry {entry.id} was rolled back when it failed", "nothing is left to do")
+                Refusal(
+                    RefusalCode.ALREADY_UNDONE,
+                    f"entry {entry.id} was rolled back when it failed",
+                    "nothing is left to do",
+                )
             ]
         )
     spec = spec_of(entry.action)
     if spec.opposite and outcome is not None:
-        return [Refusal("use-opposite", f"the way back of {spec.id} needs its own checks", spec.opposite)]
+        return [
+            Refusal(
+                RefusalCode.USE_OPPOSITE,
+                f"the way back of {spec.id} needs its own checks",
+                spec.opposite,
+                action=spec.opposite,
+            )
+        ]
     if spec.final and outcome is not None:
-        return [Refusal("no-way-back", spec.final, spec.undo)]
+        return [Refusal(RefusalCode.NO_WAY_BACK, spec.final, spec.undo)]
     if spec.danger is Danger.SAFE and outcome is not None:
         return [
-            Refusal("nothing-to-undo", f"{spec.id} changed nothing under the database", "remove its folder yourself")
+            Refusal(
+                RefusalCode.NOTHING_TO_UNDO,
+                f"{spec.id} changed nothing under the database",
+                "remove its folder yourself",
+            )
         ]
     if spec.danger is not Danger.DATA or plan.directory is None:
         return []
@@ -211,11 +227,11 @@ def _own_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusa
 
 def _stuck(entry: Entry) -> bool:
     """Whether an undo failed among the stages of what it undoes: one by evidence has others, and is planned anew."""
-    return (entry.outcome or {}).get("outcome") == Outcome.FAILED.value and not entry.intent.get("evidence")
+    return entry.result is Outcome.FAILED and not entry.intent.get("evidence")
 
 
 def _rolled_back(entry: Entry) -> bool:
-    return entry.outcome is not None and entry.outcome.get("outcome") == Outcome.ROLLED_BACK.value
+    return entry.result is Outcome.ROLLED_BACK
 
 
 def undo(
@@ -244,10 +260,15 @@ def undo(
         except (WalmedicError, OSError) as error:
             message, outcome = sentence(error), Outcome.FAILED
     after = {directory: table_stamp(run.database.db / directory)} if directory is not None else {}
-    ended = {"outcome": outcome.value, "message": message, "stamps_before": stamps, "stamps_after": after}
-    if outcome is Outcome.DONE:  # the table is what it was before the entry: its evidence counts again
-        ended["restored"] = dict(entry.intent.get("stamps", {}))
-    if entry.outcome is None and outcome is Outcome.DONE:
-        journal.append(entry.id, "outcome", {"outcome": Outcome.ROLLED_BACK.value, "message": message})
-    journal.append(name, "outcome", ended)
-    return RunResult(name, outcome, message)
+    done = outcome is Outcome.DONE
+    if entry.outcome is None and done:
+        write_end(journal, entry.id, Ended(Outcome.ROLLED_BACK, message), before={}, after={})
+    return write_end(
+        journal,
+        name,
+        Ended(outcome, message),
+        before=stamps,
+        after=after,
+        # The table is what it was before the entry: its evidence counts again.
+        restored=dict(entry.intent.get("stamps", {})) if done else None,
+    )

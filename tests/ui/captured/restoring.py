@@ -6,6 +6,7 @@ from console.probes.sample import (
     JournalLine,
     JournalSample,
 )
+from console.recovery.codes import ClaimKey
 from console.recovery.model import Change, Claim, Fact, Outcome, Plan, Requirement, RowsLost, RunResult, Stage
 
 RESTORE_PLAN = Plan(
@@ -106,20 +107,54 @@ RESTORE_RESULT = RunResult(
     outcome=Outcome.DONE,
     message="12 claims proven",
     verification=(
-        Claim(claim="the header's maxTxn", expected="150,983", found="150,983", ok=True),
-        Claim(claim="the log is not below the applied transaction", expected=">= 150,665", found="150,983", ok=True),
-        Claim(claim="the log's length", expected="4,231,168", found="4,231,168", ok=True),
-        Claim(claim="unapplied records missing or invalid", expected="0", found="0", ok=True),
-        Claim(claim="records naming segments that are not on disk", expected="0", found="0", ok=True),
-        Claim(claim="segment transactions named twice", expected="0", found="0", ok=True),
+        Claim(key=ClaimKey.LOG_MAX_TXN, claim="the header's maxTxn", expected="150,983", found="150,983", ok=True),
         Claim(
-            claim="segment transactions behind the applied ones that no record names", expected="0", found="0", ok=True
+            key=ClaimKey.LOG_NOT_BELOW_APPLIED,
+            claim="the log is not below the applied transaction",
+            expected=">= 150,665",
+            found="150,983",
+            ok=True,
         ),
-        Claim(claim="the wal index is not below the highest WAL", expected=">= 39", found="39", ok=True),
-        Claim(claim="structure version of _meta and of the last record", expected="0", found="0", ok=True),
-        Claim(claim="the structure is not behind the table's", expected=">= 0", found="0", ok=True),
-        Claim(claim="table id", expected="19", found="19", ok=True),
-        Claim(claim="its files belong to the table's owner", expected="0:0", found="it", ok=True),
+        Claim(key=ClaimKey.LOG_LENGTH, claim="the log's length", expected="4,231,168", found="4,231,168", ok=True),
+        Claim(key=ClaimKey.LOG_RECORDS, claim="unapplied records missing or invalid", expected="0", found="0", ok=True),
+        Claim(
+            key=ClaimKey.LOG_SEGMENTS,
+            claim="records naming segments that are not on disk",
+            expected="0",
+            found="0",
+            ok=True,
+        ),
+        Claim(key=ClaimKey.LOG_NAMED_ONCE, claim="segment transactions named twice", expected="0", found="0", ok=True),
+        Claim(
+            key=ClaimKey.LOG_UNNAMED,
+            claim="segment transactions behind the applied ones that no record names",
+            expected="0",
+            found="0",
+            ok=True,
+        ),
+        Claim(
+            key=ClaimKey.WAL_INDEX,
+            claim="the wal index is not below the highest WAL",
+            expected=">= 39",
+            found="39",
+            ok=True,
+        ),
+        Claim(
+            key=ClaimKey.LOG_STRUCTURE,
+            claim="structure version of _meta and of the last record",
+            expected="0",
+            found="0",
+            ok=True,
+        ),
+        Claim(
+            key=ClaimKey.STRUCTURE_NOT_BEHIND,
+            claim="the structure is not behind the table's",
+            expected=">= 0",
+            found="0",
+            ok=True,
+        ),
+        Claim(key=ClaimKey.TABLE_ID, claim="table id", expected="19", found="19", ok=True),
+        Claim(key=ClaimKey.OWNER, claim="its files belong to the table's owner", expected="0:0", found="0:0", ok=True),
     ),
 )
 RECOVERED_JOURNAL = JournalSample(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from console.questdb.layout import DatabaseRoot
+from console.recovery.codes import ClaimKey
 from console.recovery.engine import Engine
 from console.recovery.model import Claim, Outcome, Plan, Progress, RunResult
 from console.recovery.process.launch import RunningAction, attach, launch
@@ -180,7 +181,7 @@ def test_a_cut_off_run_is_finished_in_a_process_and_says_how(engine: Engine) -> 
 
 def test_a_rehearsal_that_ended_is_read_by_a_later_console(engine: Engine) -> None:
     plan = _restore(engine)
-    proven = (Claim("rows", "8", "8", ok=True), Claim("newest row", "5", "4", ok=False))
+    proven = (Claim(ClaimKey.ROWS, "rows", "8", "8", ok=True), Claim(ClaimKey.MAX, "newest row", "5", "4", ok=False))
     ended = Rehearsal("20261123-1", plan, RehearsalOutcome.FAILED, "rows differ", proven, 27.5, None, ("a view",))
     assert rehearsal_of(engine, plan) is None
     folder = engine.state.made(engine.state.root / "rehearsals" / f"plan-{plan.plan_id}")

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from console.recovery import plans
+from console.recovery.codes import RefusalCode
 from console.recovery.gate.registry import UnknownActionError, action_ids, action_module, spec_of
 from console.recovery.model import ActionSpec, Change, Danger, Fact, Plan, Refusal, Requirement, RowsLost, Stage
 
@@ -20,7 +21,7 @@ def _plan(**changed: object) -> Plan:
         "stages": (Stage("build", "build", "build-directory", {"n": 1}, (Change("create", "t", size=3),)),),
         "facts": (Fact("t/_txn", "abc"),),
         "rows_lost": RowsLost.exact(0),
-        "refused": (Refusal("code", "reason", "instead"),),
+        "refused": (Refusal(RefusalCode.NO_EVIDENCE, "reason", "instead", action="capture-evidence", table="orders"),),
         "requirements": (Requirement("claim", True, "evidence"),),
         "attachments": {"head": b"123"},
     }

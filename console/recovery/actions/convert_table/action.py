@@ -15,6 +15,7 @@ from console.recovery.actions.convert_table import steps as conversion_steps
 from console.recovery.actions.convert_table.cost import Cost, cost_of, other_markers, views_on
 from console.recovery.actions.convert_table.stages import conversion_stages, held_now, names_aside
 from console.recovery.actions.convert_table.steps import is_converted, registry_files
+from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.digests import digest_of
 from console.recovery.evidence.index import table_stamp
 from console.recovery.gate.registry import PlanContext, action_module
@@ -60,18 +61,21 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     if directory.wal is False:
         reason = f"{directory.name} is no WAL table; ALTER TABLE … SET TYPE WAL and a restart make it one"
         return refused_plan(
-            SPEC, station, directory, Refusal("not-wal", reason, "nothing: there is no sequencer to be repaired")
+            SPEC,
+            station,
+            directory,
+            Refusal(RefusalCode.NOT_WAL, reason, "nothing: there is no sequencer to be repaired"),
         )
     if directory.is_view:
         reason = f"{directory.name} is a materialised view: what it holds is made from its base table"
         instead = "rebuild-sequencer; or refresh it in full once its base table is well"
-        return refused_plan(SPEC, station, directory, Refusal("is-view", reason, instead))
+        return refused_plan(SPEC, station, directory, Refusal(RefusalCode.IS_VIEW, reason, instead))
     diagnosis = examine_table(directory)
     area, metadata = diagnosis.facts.txn.current, diagnosis.facts.metadata
     if area is None or not isinstance(metadata, TableMetadata):
         reason = f"_txn or _meta of {directory.name} cannot be read: the server's conversion writes both"
         return refused_plan(
-            SPEC, station, directory, Refusal("table-unreadable", reason, "restore them from a backup first")
+            SPEC, station, directory, Refusal(RefusalCode.TABLE_UNREADABLE, reason, "restore them from a backup first")
         )
     half = half_done(directory)
     report = context.report(directory.raw_name)
@@ -88,14 +92,15 @@ def _planned(
 ) -> Plan:
     cost = cost_of(diagnosis, lambda: _rows_by_rebuild(context, directory))
     told, found = _binary(context)
-    refused = [] if found else [Refusal("no-binary", told, "name the station's jar: questdb.jar, or --jar")]
+    refused = [] if found else [Refusal(RefusalCode.NO_BINARY, told, "name the station's jar: questdb.jar, or --jar")]
     if others := other_markers(context.database, directory):
         refused.append(
             Refusal(
-                "conversion-pending",
+                RefusalCode.CONVERSION_PENDING,
                 f"{', '.join(others[:5])} has a marker _convert too: a start for {directory.name} would convert it as "
                 "well, and delete its WAL",
                 f"convert-table for {others[0]} first, or remove its marker yourself",
+                action="convert-table",
             )
         )
     facts = _facts(directory)
@@ -225,20 +230,39 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     expected = Expectation.from_json(stage.parameters["expected"])
     log = read_log(path / SEQUENCER)
     if area is None:
-        return (Claim("_txn can be read", "its record", "it cannot", ok=False),)
+        return (Claim(ClaimKey.TXN_READABLE, "_txn can be read", "its record", "it cannot", ok=False),)
     lag = f"{area.lag_txns} transactions, {area.lag_rows} rows"
     whole = is_converted(run.database, directory, wal=True)
     claims = [
-        Claim("table, registry and sequencer agree that it is a WAL table", "agree", "agree" if whole else "no", whole),
-        Claim("the lag is empty: no write will be skipped", _NO_LAG, lag, lag == _NO_LAG),
-        Claim("rows in the table", f"{expected.rows:,}", f"{area.rows:,}", area.rows == expected.rows),
-        Claim("log and table begin at the same transaction", "0 and 0", f"{log.max_txn} and {area.applied_txn}",
-              log.max_txn == area.applied_txn == 0),
-    ]  # fmt: skip
+        Claim(
+            ClaimKey.CONVERTED,
+            "table, registry and sequencer agree that it is a WAL table",
+            "agree",
+            "agree" if whole else "no",
+            whole,
+        ),
+        Claim(ClaimKey.LAG_EMPTY, "the lag is empty: no write will be skipped", _NO_LAG, lag, lag == _NO_LAG),
+        Claim(
+            ClaimKey.ROWS_ON_DISK,
+            "rows in the table",
+            f"{expected.rows:,}",
+            f"{area.rows:,}",
+            area.rows == expected.rows,
+        ),
+        Claim(
+            ClaimKey.LOG_BEGINS,
+            "log and table begin at the same transaction",
+            "0 and 0",
+            f"{log.max_txn} and {area.applied_txn}",
+            log.max_txn == area.applied_txn == 0,
+        ),
+    ]
     metadata = read_table_metadata(path)
     names = len(metadata.columns) if isinstance(metadata, TableMetadata) else 0
-    claims.append(Claim("_meta can be read", "its columns", f"{names:,} columns", names > 0))
-    claims += [conversion_steps.salvaged_claim(stage, run) for stage in plan.stages if stage.step == "salvage-before"]
+    claims.append(Claim(ClaimKey.META_READABLE, "_meta can be read", "its columns", f"{names:,} columns", names > 0))
+    for stage in plan.stages:
+        if stage.step == "salvage-before":
+            claims += conversion_steps.salvaged_claims(stage, run)
     return tuple(claims)
 
 

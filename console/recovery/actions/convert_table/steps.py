@@ -18,9 +18,10 @@ from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.questdb.table_txn import read_table_txn
 from console.questdb.txn_log import read_log
 from console.recovery.actions.convert_table.own_start import LOG, remove_leftover, started_on
+from console.recovery.claims import failed_in_words
+from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Stage
-from console.recovery.salvage.steps import folder_of, partial_claim
-from console.recovery.salvage.writing import read_manifest
+from console.recovery.salvage.steps import salvage_claims
 from console.recovery.server.expectation import Expectation
 from console.recovery.server.private_server import ServerError
 from console.recovery.server.sql import Server, literal
@@ -142,12 +143,9 @@ class SalvageFirst:
         step_named("salvage-rows").reverse(_salvaging(stage, run), run)
 
 
-def salvaged_claim(stage: Stage, run: RunContext) -> Claim:
-    """Return the claim about the rows that were written to files and read back, and where they are."""
-    folder = folder_of(_salvaging(stage, run), run)
-    manifest = read_manifest(folder)
-    found = partial_claim(str(stage.parameters["directory"]), manifest)
-    return Claim(found.claim, found.expected, f"{found.found}, in {clean_line(str(folder))}", found.ok)
+def salvaged_claims(stage: Stage, run: RunContext) -> tuple[Claim, ...]:
+    """Return what is claimed of the rows that were written to files, and where they are."""
+    return salvage_claims(_salvaging(stage, run), run, whole=True)
 
 
 def _salvaging(stage: Stage, run: RunContext) -> Stage:
@@ -185,9 +183,8 @@ class ConvertByServer:
                     raise StepError(f"QuestDB does not start; the end of its log is {run.folder / LOG}") from error
             if claims and is_converted(run.database, directory, wal=wal):
                 run.claims.extend(claims)
-                failed = next((claim for claim in claims if not claim.ok), None)
-                if failed is not None:
-                    raise StepError(f"not proven: {failed.claim} (expected {failed.expected}, found {failed.found})")
+                if failed := failed_in_words(claims):
+                    raise StepError(f"not proven: {failed}")
                 return
         raise StepError(
             f"QuestDB did not convert {clean_line(directory)}; the end of its log is {run.folder / LOG}, and nothing "
@@ -237,7 +234,10 @@ def _plain_claims(server: Server, expected: Expectation) -> tuple[Claim, ...]:
     found = server.rows(f"SELECT walEnabled FROM tables() WHERE table_name = {literal(expected.table)}")  # noqa: S608
     said = "not listed" if not found else "WAL" if found[0]["walEnabled"] else "no WAL"
     claims = row_claims(server, expected)
-    return (Claim(f"{name} is no WAL table for now", "no WAL", said, said == "no WAL"), *claims)
+    return (
+        Claim(ClaimKey.PLAIN, f"{name} is no WAL table for now", "no WAL", said, said == "no WAL", table=name),
+        *claims,
+    )
 
 
 def _wal_claims(server: Server, expected: Expectation) -> tuple[Claim, ...]:
@@ -263,7 +263,7 @@ class ClearLag:
             raise StepError(f"{clean_line(directory)}/_txn cannot be read after the conversion; take the entry back")
         claim = f"{clean_line(directory)}: transactions in the lag {stage.parameters['when']}"
         if area.lag_txn_raw == 0 or area.lag_rows:
-            run.claims.append(Claim(claim, "0", str(area.lag_txn_raw), area.lag_txn_raw == 0))
+            run.claims.append(Claim(ClaimKey.LAG, claim, "0", str(area.lag_txn_raw), area.lag_txn_raw == 0))
             return
         path = f"{directory}/_txn"
         content = bytearray(run.tree.read(path, txn.file_size))
@@ -278,7 +278,7 @@ class ClearLag:
         again = read_table_txn(run.database.db / directory).current
         found = f"{area.lag_txn_raw}, cleared to {again.lag_txn_raw if again is not None else 'unknown'}"
         ok = again is not None and again.lag_txn_raw == 0 and again.lag_checksum == again.lag_checksum_expected()
-        run.claims.append(Claim(claim, "0", found, ok))
+        run.claims.append(Claim(ClaimKey.LAG, claim, "0", found, ok))
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Nothing but a leftover: `_txn` is written back by keep-state."""

@@ -14,6 +14,7 @@ from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.recovery.actions.resume_wal import steps as resume_steps
 from console.recovery.actions.resume_wal.blockage import Blockage, Queue, queue_of, told
 from console.recovery.actions.resume_wal.steps import KEPT, statement, stopped_at
+from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.digests import digest_of
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import (
@@ -62,19 +63,29 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         server.prove_ours(context.database.db)
         row = server.wal_table(directory.raw_name)
     except SqlError as error:
-        return refused_plan(SPEC, station, directory, Refusal("server-down", str(error), "start-server"))
+        return refused_plan(
+            SPEC,
+            station,
+            directory,
+            Refusal(RefusalCode.SERVER_DOWN, str(error), "start-server", action="start-server"),
+        )
     if directory.wal is False:
         return refused_plan(
             SPEC,
             station,
             directory,
-            Refusal("not-wal", f"{directory.name} is no WAL table: it has none", "nothing to do"),
+            Refusal(RefusalCode.NOT_WAL, f"{directory.name} is no WAL table: it has none", "nothing to do"),
         )
     queue = queue_of(examine_table(directory))
     if row is None or queue is None:
         reason = f"the server does not list {directory.name}, or its log cannot be read: it has no sequencer to resume"
         return refused_plan(
-            SPEC, station, directory, Refusal("no-sequencer", reason, "restore-sequencer, or rebuild-sequencer")
+            SPEC,
+            station,
+            directory,
+            Refusal(
+                RefusalCode.NO_SEQUENCER, reason, "restore-sequencer, or rebuild-sequencer", action="restore-sequencer"
+            ),
         )
     suspended = bool(row["suspended"])
     stated = Requirement(
@@ -94,7 +105,7 @@ def _stuck(context: PlanContext, directory: TableDirectory) -> int | None:
     root = root_key(context.database.db)
     for entry in reversed(context.journal.entries()):
         if entry.action == SPEC.id and entry.root == root and entry.intent.get("directory") == directory.directory:
-            if entry.outcome is None or entry.outcome.get("outcome") == Outcome.DONE.value:
+            if entry.result in (None, Outcome.DONE):
                 return None
             try:
                 noted: dict[str, Any] = json.loads((context.state.entry(entry.id) / "noted.json").read_bytes())
@@ -112,14 +123,15 @@ def _refusals(directory: TableDirectory, queue: Queue, stuck: int | None, error:
     found = queue.blockage
     if queue.logged < queue.applied:
         yield Refusal(
-            "log-below-applied",
+            RefusalCode.LOG_BELOW_APPLIED,
             f"the log of {directory.name} ends at {queue.logged:,} and {queue.applied:,} are applied: resumed or not, "
             "what is written is acknowledged and never applied",
             "repair-log, with the server stopped",
+            action="repair-log",
         )
     if stuck == queue.applied + 1 and (found is None or found.first > stuck):
         yield Refusal(
-            "stopped-again",
+            RefusalCode.STOPPED_AGAIN,
             f"told to go on, the server stopped at seqTxn {stuck:,} again and nothing on disk says why ({error}); what "
             "it could not apply may be that one, one of the next (it applies several at once), or the table itself",
             "read the server's log; copy-table brings what is applied into a new table",
@@ -127,16 +139,22 @@ def _refusals(directory: TableDirectory, queue: Queue, stuck: int | None, error:
     if found is None:
         return
     if found.structure:
-        yield Refusal("structure-change-lost", found.structure, "repair-log, with the server stopped")
+        yield Refusal(
+            RefusalCode.STRUCTURE_CHANGE_LOST,
+            found.structure,
+            "repair-log, with the server stopped",
+            action="repair-log",
+        )
     if found.ahead and found.good_before:
         yield _good_behind_bad(found)
     if queue.lag_txns and not found.good_before:
         yield Refusal(
-            "lag-not-zero",
+            RefusalCode.LAG_NOT_ZERO,
             f"{plural(queue.lag_txns, 'transaction')} with {plural(queue.lag_rows, 'row')} wait in the table's lag: "
             "RESUME WAL FROM TXN adds them to the number it is given, and skips that many good ones (QuestDB #5422)",
             "repair-log, with the server stopped: it makes the record again or takes it out, and the lag is committed "
             "with what follows; a start alone leaves it",
+            action="repair-log",
         )
 
 
@@ -144,17 +162,18 @@ def _good_behind_bad(found: Blockage) -> Refusal:
     lost = f"{plural(found.good_before, 'good transaction')} with {plural(found.rows_before, 'row')} that come first"
     if found.torn:
         return Refusal(
-            "good-behind-bad",
+            RefusalCode.GOOD_BEHIND_BAD,
             f"{found.reason}; the server applies several transactions at once and stops in front of {lost}, or takes "
             "what is not there for zeros: to skip the bad one now would lose those too",
             f"write {_ONE_BY_ONE} into server.conf, stop-server and start-server: it then applies one by one up to the "
             f"bad one, and resume-wal skips {found.run} alone",
         )
     return Refusal(
-        "good-behind-bad",
+        RefusalCode.GOOD_BEHIND_BAD,
         f"{found.reason}; the server reads what is ahead before it applies anything, so it stops in front of {lost}: "
         "to skip the bad one would lose those too, and no setting of the server keeps it from looking ahead",
         "repair-log, with the server stopped: it takes the record out of the log and keeps every good one",
+        action="repair-log",
     )
 
 
@@ -170,7 +189,10 @@ def _planned(
         expected = expectation_of(directory, first=first, last=last)
         back = max(0, expected.rows - expectation_of(directory, last=queue.applied).rows)
     except ExpectationError as error:
-        refusals = (*refusals, Refusal("result-unknown", str(error), "repair-log, with the server stopped"))
+        refusals = (
+            *refusals,
+            Refusal(RefusalCode.RESULT_UNKNOWN, str(error), "repair-log, with the server stopped", action="repair-log"),
+        )
         return _made(context, directory, queue, (), stated, why=str(error), refused=refusals)
     if found is None:
         why = (
@@ -316,8 +338,8 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     try:
         Server(run.settings.questdb).prove_ours(run.database.db)
     except WalmedicError as error:
-        return (Claim("the server still answers", "answers", str(error), ok=False),)
-    return (Claim("the server still answers", "answers", "answers", ok=True),)
+        return (Claim(ClaimKey.ANSWERS, "the server still answers", "answers", str(error), ok=False),)
+    return (Claim(ClaimKey.ANSWERS, "the server still answers", "answers", "answers", ok=True),)
 
 
 __all__ = ["SPEC", "plan", "resume_steps", "verify"]

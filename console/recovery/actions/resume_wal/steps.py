@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from console.recovery.claims import failed_in_words
 from console.recovery.model import Stage
 from console.recovery.server.expectation import Expectation, expectation_of
 from console.recovery.server.sql import Server, quoted
@@ -105,8 +106,8 @@ class VerifyResumed:
         stops, at_least = stage.parameters["last_txn"] is not None, bool(stage.parameters["at_least"])
         claims = table_claims(server, expected, row, stops=stops, at_least=at_least)
         run.claims.extend(claims)
-        failed = next((claim for claim in claims if not claim.ok), None)
-        if failed is None:
+        failed = failed_in_words(claims)
+        if not failed:
             return
         why = ""
         if row is not None and row["suspended"]:
@@ -114,7 +115,7 @@ class VerifyResumed:
             run.remember(STOPPED_AT, stuck)
             said_why = clean_line(" ".join(str(row.get(key) or "") for key in ("errorTag", "errorMessage")), 300)
             why = f"; the server stopped at seqTxn {stuck:,}" + (f" ({said_why})" if said_why.strip() else "")
-        raise StepError(f"not proven: {failed.claim} (expected {failed.expected}, found {failed.found}){why}")
+        raise StepError(f"not proven: {failed}{why}")
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Nothing was changed."""

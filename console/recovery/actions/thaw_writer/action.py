@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from console.errors import WalmedicError
 from console.recovery.actions.thaw_writer import steps as thaw_steps  # noqa: F401 - registers the steps
 from console.recovery.actions.thaw_writer.duplicates import Doubles, doubles_of
+from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Refusal, Requirement, Stage
 from console.recovery.plans import make_plan
@@ -113,12 +114,12 @@ def _refusals(context: PlanContext) -> list[Refusal]:
             if row is None or row["suspended"] or int(row["sequencerTxn"]) < int(row["writerTxn"]):
                 wrong.append(clean_line(name))
     except SqlError as error:
-        return [Refusal("server-down", str(error), "start-server")]
+        return [Refusal(RefusalCode.SERVER_DOWN, str(error), "start-server", action="start-server")]
     except WalmedicError as error:
-        return [Refusal("server-unknown", str(error), "start-server")]
+        return [Refusal(RefusalCode.SERVER_UNKNOWN, str(error), "start-server", action="start-server")]
     if wrong:
         reason = f"{', '.join(wrong)} cannot take rows yet (suspended, unlisted, or its log below what is applied)"
-        return [Refusal("table-not-ready", reason, "repair it first: walmedic check says how")]
+        return [Refusal(RefusalCode.TABLE_NOT_READY, reason, "repair it first: walmedic check says how")]
     return []
 
 
@@ -128,4 +129,6 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     if run.services is None:
         return ()
     samples = run.services.states([unit for unit in run.settings.services.units if unit.name in names])
-    return tuple(Claim(f"{s.name} is up", "up", s.state.value, s.state is UnitState.UP) for s in samples)
+    return tuple(
+        Claim(ClaimKey.UNIT_UP, f"{s.name} is up", "up", s.state.value, s.state is UnitState.UP) for s in samples
+    )

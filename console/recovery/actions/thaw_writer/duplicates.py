@@ -84,8 +84,12 @@ def _repaired(context: PlanContext) -> dict[str, int]:
     root, undone = root_key(context.database.db), context.journal.undone()
     found: dict[str, int] = {}
     for entry in context.journal.entries():
-        done = entry.outcome is not None and entry.outcome.get("outcome") == Outcome.DONE.value
-        if entry.root == root and done and entry.id not in undone and entry.intent.get("directory"):
+        if (
+            entry.root == root
+            and entry.result is Outcome.DONE
+            and entry.id not in undone
+            and entry.intent.get("directory")
+        ):
             plan = read_entry_plan(context.state, entry.id)
             if plan.rows_maybe_twice:
                 found[str(entry.intent["directory"])] = plan.rows_maybe_twice

@@ -2,12 +2,14 @@
 
 import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from console.errors import WalmedicError
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.recovery.actions.thaw_writer.duplicates import Doubles, counted
+from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Stage
 from console.recovery.queue import Queue, Waiting
 from console.recovery.server.sql import Server, SqlError, literal, quoted
@@ -24,6 +26,7 @@ _FRESH = 15.0  # seconds that the newest row may be behind the newest entry of i
 
 
 TWICE = "rows there twice before"
+_BATCHES = "tables with a first batch"
 
 
 class StartWriter:
@@ -122,46 +125,61 @@ class WatchBacklog:
                 near = total - sum(held.values()) <= max(10.0, _NEAR * drain.incoming(waiting))
                 taken = not any(held.values()) or drain.still(held) > _HELD
                 run.progress(drain.told(total), None, None)
-                if near and not unread and taken and all(_fresh(run, each) for each in waiting):
+                if near and not any(unread.values()) and taken and all(_fresh(run, each) for each in waiting):
                     break
                 if time.monotonic() - drain.least_at > _STALLED:
                     raise StepError(
                         f"the backlog of {plural(total, 'entry', 'entries')} has not shrunk for {_STALLED:.0f} s"
                     )
                 time.sleep(_PAUSE)
-            waited: dict[str, list[Any]] = run.recall("waited", {})
-            for each in waiting:
-                name, (_, total) = clean_line(each.stream), waited.get(each.stream, ["", 0])
-                claim = f"{name}: entries of {total:,} that waited at the start, not acknowledged"
-                left = (
-                    f"{count:,}, pending with a consumer that is gone: XAUTOCLAIM"
-                    if (count := held[each.stream])
-                    else "0"
-                )
-                run.claims.append(Claim(claim, "0, or held by a consumer that is gone", left, ok=True))
-                now = f"{each.lag:,} unread, {each.pending:,} pending"
-                run.claims.append(Claim(f"{name}: backlog drained", "what came just now", now, ok=True))
-                if (behind := _behind(run, each)) is not None:
-                    claim = f"{clean_line(each.table)}: seconds that its newest row is behind the newest entry"
-                    run.claims.append(Claim(claim, f"below {_FRESH:.0f}", f"{max(0.0, behind):.1f}", ok=True))
+            run.claims.extend(self._proof(run, queue, waiting))
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Nothing of its own to take back."""
 
-    def _left(self, run: RunContext, queue: Queue) -> tuple[int, dict[str, int]]:
-        """Return how many entries that waited at the start are unread still, and by stream how many are pending."""
+    def _proof(self, run: RunContext, queue: Queue, waiting: tuple[Waiting, ...]) -> Iterator[Claim]:
+        """Yield what is claimed once the backlog is drained: measured anew, not what the loop above saw."""
         waited: dict[str, list[Any]] = run.recall("waited", {})
-        total, held = 0, dict.fromkeys((stream.name for stream in run.settings.redis.streams), 0)
+        before: dict[str, int] = run.recall("before", {})
+        unread, held = self._left(run, queue)
+        for table in run.recall(_BATCHES, []):
+            row = Server(run.settings.questdb).wal_table(table)
+            applied, name = int(row["writerTxn"]) if row is not None else 0, clean_line(table)
+            claim, found = f"{name}: the writer's first batch is applied", f"transaction {applied:,}"
+            earlier = before.get(table, 0)
+            yield Claim(ClaimKey.FIRST_BATCH, claim, f"beyond {earlier:,}", found, applied > earlier, table=name)
+        for each in waiting:
+            name, table = clean_line(each.stream), clean_line(each.table) or None
+            if each.stream in unread:
+                claim = f"{name}: entries of {waited[each.stream][1]:,} that waited at the start, unread still"
+                left = unread[each.stream]
+                yield Claim(ClaimKey.ACKNOWLEDGED, claim, "0", f"{left:,}", left == 0, table=table)
+            if count := held[each.stream]:
+                told = f"{count:,}, pending with a consumer that is gone: XAUTOCLAIM"
+                claim = f"{name}: entries that waited at the start, not acknowledged"
+                yield Claim.note(ClaimKey.PENDING, claim, told, table=table)
+            now = f"{each.lag:,} unread, {each.pending:,} pending"
+            yield Claim.note(ClaimKey.DRAINED, f"{name}: what came just now", now, table=table)
+            if (behind := _behind(run, each)) is not None:
+                claim = f"{table}: seconds that its newest row is behind the newest entry"
+                found = f"{max(0.0, behind):.1f}"
+                yield Claim(ClaimKey.FRESH, claim, f"below {_FRESH:.0f}", found, behind < _FRESH, table=table)
+
+    def _left(self, run: RunContext, queue: Queue) -> tuple[dict[str, int], dict[str, int]]:
+        """Return by stream how many entries that waited at the start are unread still, and how many are pending."""
+        waited: dict[str, list[Any]] = run.recall("waited", {})
+        unread: dict[str, int] = {}
+        held = dict.fromkeys((stream.name for stream in run.settings.redis.streams), 0)
         for stream in run.settings.redis.streams:
             if stream.name in waited:
-                unread, held[stream.name] = queue.unread_to(stream, str(waited[stream.name][0]))
-                total += unread
-        return total, held
+                unread[stream.name], held[stream.name] = queue.unread_to(stream, str(waited[stream.name][0]))
+        return unread, held
 
     def _first_batches(self, stage: Stage, run: RunContext, queue: Queue) -> None:
         server = Server(run.settings.questdb)
         before: dict[str, int] = run.recall("before", {})
         missing = {each.table for each in queue.waiting() if each.table and each.total}
+        run.remember(_BATCHES, sorted({*missing, *run.recall(_BATCHES, [])}))
         deadline = time.monotonic() + _FIRST_BATCH
         while missing:
             self._alive(stage, run)
@@ -171,9 +189,6 @@ class WatchBacklog:
                 # Applied, not only accepted: a suspended table accepts everything and shows nothing.
                 if row is not None and int(row["writerTxn"]) > before.get(table, 0):
                     missing.discard(table)
-                    claim = f"{clean_line(table)}: the writer's first batch is applied"
-                    found = f"transaction {int(row['writerTxn']):,}"
-                    run.claims.append(Claim(claim, f"beyond {before.get(table, 0):,}", found, ok=True))
             if missing and time.monotonic() > deadline:
                 names = ", ".join(clean_line(table) for table in sorted(missing))
                 raise StepError(f"no batch of the writer was applied to {names} within {_FIRST_BATCH:.0f} s")
@@ -217,8 +232,9 @@ class CountDoubles:
             run.progress(f"counting rows of {clean_line(doubles.table)} that came twice")
             now, then = _counted(run, server, doubles), before.get(doubles.stream)
             found = "not counted" if now is None or then is None else f"{max(0, now - then):,}"
-            claim = f"{clean_line(doubles.table)}: rows that came twice"
-            run.claims.append(Claim(claim, f"at most {doubles.most:,}", found, ok=True))
+            name = clean_line(doubles.table)
+            told = f"{found} (at most {doubles.most:,} from what was pending)"
+            run.claims.append(Claim.note(ClaimKey.DUPLICATES, f"{name}: rows that came twice", told, table=name))
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Nothing was changed."""
