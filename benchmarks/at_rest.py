@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.terminal import Terminal
-from console.station.build import Scenario, station
+from console.station.build import station
+from console.station.scenario import Scenario
 
 MOST_BYTES = 1000.0
 MOST_CPU = 0.03

@@ -1,19 +1,25 @@
 """The command line: which command lives where, and how errors end. Commands are imported only when they are called."""
 
-import contextlib
+import difflib
 import importlib
+import json
 import logging
 import logging.handlers
 import os
-import sys
+import signal
+import stat
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from console import __version__, paths
 from console.errors import WalmedicError
+from console.standard_streams import Streams
 
 _USAGE, _REFUSED = 16, 8
+_WIDEST = 100_000  # columns; what is wider is no terminal
 
 # name -> (module:attribute, summary). Text, so that `walmedic --help` and `check` never import Textual.
 COMMANDS = {
@@ -36,6 +42,8 @@ COMMANDS = {
     "console": ("console.commands.console:console", "Open the console (the same as no command at all)."),
 }
 
+_WITH_VALUE = ("--config", "--db-root", "--state-dir")  # of console.commands.options
+
 
 class LazyGroup(click.Group):
     """A group that imports a command's module when the command is called."""
@@ -51,6 +59,12 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)  # noqa: S101 - the table above is ours
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the first word from the table: no command is imported for it."""
+        names = [name for name in COMMANDS if name.startswith(incomplete)]
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [*(CompletionItem(name, help=COMMANDS[name][1]) for name in names), *options]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
@@ -58,10 +72,21 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        # Options without a command are the console's: `walmedic --config FILE`.
+        # Options without a command are the console's: `walmedic --config FILE`. Before a command they are that one's.
         if args and args[0].startswith("-"):
-            args = ["console", *args]
+            at = _first_word(args)
+            args = [args[at], *args[:at], *args[at + 1 :]] if at is not None else ["console", *args]
+        if args[0] not in COMMANDS and (near := difflib.get_close_matches(args[0], COMMANDS, 1)):
+            raise click.UsageError(f"there is no command {args[0]!r}; did you mean {near[0]}?")
         return super().resolve_command(ctx, args)
+
+
+def _first_word(args: Sequence[str]) -> int | None:
+    """Return where the command stands behind options that belong to it; None where there is none."""
+    at = 0
+    while at < len(args) and args[at].startswith("-"):
+        at += 2 if args[at] in _WITH_VALUE else 1
+    return at if at < len(args) and args[at] in COMMANDS else None
 
 
 @click.group(
@@ -69,7 +94,7 @@ class LazyGroup(click.Group):
     invoke_without_command=True,
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": ["-h", "--help"]},
 )
-@click.version_option(__version__)
+@click.version_option(__version__, "-V", "--version")
 @click.pass_context
 def walmedic(ctx: click.Context) -> None:
     """Bring a QuestDB station back after its WAL sequencer was damaged. Without a command: the console."""
@@ -86,6 +111,7 @@ def _start_log() -> None:
     try:
         folder = paths.make_private(paths.default_state_dir())
         os.umask(0o077)
+        _must_be_a_file(folder / "walmedic.log")
         handler: logging.Handler = logging.handlers.RotatingFileHandler(
             folder / "walmedic.log", maxBytes=2_000_000, backupCount=3, encoding="utf-8", delay=True
         )
@@ -95,41 +121,65 @@ def _start_log() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 
+def _must_be_a_file(place: Path) -> None:
+    """Raise OSError if the log is a pipe, whose opening would wait for a reader, or anything else that is no file."""
+    if place.exists() and not stat.S_ISREG(place.stat().st_mode):
+        raise OSError(f"{place} is no file")
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code: its own, 8 for any operational error, 16 for any wrong usage."""
     _start_log()
+    as_json = "--json" in arguments
     try:
         result = walmedic.main(args=list(arguments), prog_name="walmedic", standalone_mode=False)
     except click.exceptions.Exit as end:
         return end.exit_code
-    except click.Abort:
-        click.echo("stopped; nothing more is done", err=True)
-        return _REFUSED
+    except (click.Abort, KeyboardInterrupt):
+        return _ended("stopped; nothing more is done", "stopped", _REFUSED, as_json)
     except click.ClickException as error:
-        click.echo(f"walmedic: {error.format_message()}", err=True)
-        return _USAGE
-    except (BrokenPipeError, SystemExit):
-        # SystemExit: in this mode click raises it for a broken pipe alone, with 1, which is `problems found` here.
-        return _reader_went_away()
+        return _ended(f"walmedic: {error.format_message()}", "usage", _USAGE, as_json)
+    except SystemExit as end:  # of click's own completion
+        return end.code if isinstance(end.code, int) else 0
     except WalmedicError as error:
         logging.getLogger("walmedic").info("refused: %s", error)
-        click.echo(f"walmedic: {error}", err=True)
-        return _REFUSED
+        return _ended(f"walmedic: {error}", "refused", _REFUSED, as_json)
     except Exception as error:
         logging.getLogger("walmedic").exception("unexpected error")
         place = paths.default_state_dir() / "walmedic.log"
-        click.echo(f"walmedic: an unexpected {type(error).__name__}; nothing is assumed done. See {place}", err=True)
-        return _REFUSED
+        said = f"walmedic: an unexpected {type(error).__name__}; nothing is assumed done. See {place}"
+        return _ended(said, "unexpected", _REFUSED, as_json)
     return result if isinstance(result, int) else 0
 
 
-def _reader_went_away() -> int:
-    """Return 0: what there was to do is done. Python must not flush into the closed pipe at exit."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+def _ended(said: str, code: str, exit_code: int, as_json: bool) -> int:
+    """Say why there is no result: on standard error, and where JSON was asked for also as that command's document."""
+    if as_json:
+        click.echo(json.dumps({"schema": 1, "error": {"code": code, "message": said.removeprefix("walmedic: ")}}))
+    click.echo(said, err=True)
+    return exit_code
 
 
-def main() -> None:
-    """Entry point of the `walmedic` command."""
-    sys.exit(run(sys.argv[1:]))
+def _usable_environment() -> None:
+    """Forget a width that is none: COLUMNS=0 would lay out every line in no columns at all."""
+    for name in ("COLUMNS", "LINES"):
+        value = os.environ.get(name, "")
+        if value and not (value.isascii() and value.isdigit() and 0 < int(value[:9]) < _WIDEST):
+            del os.environ[name]
+
+
+def main(arguments: Sequence[str], *, answers_interrupt: bool = True) -> int:
+    """Run one command in a process of its own and return its exit code.
+
+    What happens to standard output changes nothing of what is done. It changes the exit code only where that would
+    have said that all is well, and nobody can have read why.
+    """
+    streams = Streams()
+    if answers_interrupt:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    _usable_environment()
+    code = run(arguments)
+    failure = streams.failure
+    if failure is not None:
+        click.echo(f"walmedic: standard output cannot be written ({failure.strerror}); its reader has less", err=True)
+    return code if failure is None or code else _REFUSED

@@ -1,6 +1,8 @@
 """Where walmedic keeps its own files, and where its style sheets are."""
 
+import errno
 import os
+import stat
 from pathlib import Path
 
 import platformdirs
@@ -41,3 +43,23 @@ def make_private(folder: Path) -> Path:
     elif status.st_mode & 0o022:
         raise PermissionError(f"{folder} can be written by others; make it yours alone (chmod 700)")
     return folder
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """Return the content of the file at `path`, links followed.
+
+    Raises OSError for a pipe, which would be waited for, for a directory, a device, and what is longer than `most`.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as stream:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):  # a directory is refused by fdopen
+            kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
+            raise OSError(errno.EINVAL, f"it is {kind} and not a file", str(path))
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it is longer than {most:,} bytes", str(path))
+    return content
+
+
+_KINDS = ((stat.S_ISFIFO, "a pipe"), (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"))

@@ -6,6 +6,7 @@ and `doctor`.
 
 import os
 import re
+import reprlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -149,6 +150,7 @@ class Settings:
 
 _SECRETS = {"questdb.password", "questdb.readonly_password", "redis.password"}
 _LONGEST_SECRET = 4_096  # bytes
+_LONGEST_FILE = 1 << 20  # bytes
 _SECRET_KEYS = [tuple(key.split(".")) for key in _SECRETS]
 # systemd.unit(5), and what supervisord takes as well: no path, no option, nothing that a terminal obeys.
 _UNIT_NAME = re.compile(r"[A-Za-z0-9_@:][A-Za-z0-9_.@:\\-]{0,254}")
@@ -170,15 +172,15 @@ def _coerce(key: str, value: object, kind: Any, where: str) -> object:
     """Return `value` as `kind`. Raises SettingsError naming `where` and `key`, never a secret."""
     if kind is int:
         try:
-            number = int(str(value))
+            number = int(str(value if isinstance(value, int | str) else ""))
         except ValueError:
-            raise SettingsError(f"{where}: {key} must be a whole number, not {value!r}") from None
+            raise SettingsError(f"{where}: {key} must be a whole number, not {reprlib.repr(value)}") from None
         if key.endswith("port") and not 0 < number < 65_536:
             raise SettingsError(f"{where}: {key} must be a port from 1 to 65535, not {number}")
         return number
     if kind is str and isinstance(value, str):
         return value
-    shown = "" if key in _SECRETS else f", not {value!r}"
+    shown = "" if key in _SECRETS else f", not {reprlib.repr(value)}"
     raise SettingsError(f"{where}: {key} must be text{shown}")
 
 
@@ -276,7 +278,7 @@ def _from_credentials(environment: Mapping[str, str]) -> dict[str, Any]:
     for section, name in _SECRET_KEYS if folder else ():
         file = Path(folder) / f"walmedic.{section}.{name}"
         try:
-            value = file.read_bytes()[:_LONGEST_SECRET].decode().removesuffix("\n")
+            value = paths.read_file(file, _LONGEST_SECRET).decode().removesuffix("\n")
         except FileNotFoundError:
             continue
         except (OSError, UnicodeDecodeError) as error:
@@ -288,6 +290,29 @@ def _from_credentials(environment: Mapping[str, str]) -> dict[str, Any]:
 
 def _holds_secret(values: Mapping[str, Any]) -> bool:
     return any(isinstance(values.get(section), dict) and name in values[section] for section, name in _SECRET_KEYS)
+
+
+def _there(path: Path) -> bool:
+    """Return whether there is a settings file; one in a folder that may not be entered is no settings file missing."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    """Return what the TOML file holds. Raises SettingsError in one sentence."""
+    try:
+        return tomllib.loads(paths.read_file(path, _LONGEST_FILE).decode())
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror}); name another with --config") from error
+    except ValueError as error:  # also of a number with thousands of digits
+        raise SettingsError(f"{path}: is not valid TOML: {error}") from error
+    except RecursionError:
+        raise SettingsError(f"{path}: is not valid TOML: it is nested too deeply") from None
 
 
 def load(
@@ -302,14 +327,8 @@ def load(
     path = named or paths.default_settings_file()
     sources: dict[str, str] = {}
     settings = Settings()
-    if named or path.is_file():
-        try:
-            with path.open("rb") as stream:
-                values = tomllib.load(stream)
-        except OSError as error:
-            raise SettingsError(f"{path}: cannot be read ({error.strerror}); name another with --config") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{path}: is not valid TOML: {error}") from error
+    if named or _there(path):
+        values = _from_file(path)
         if _holds_secret(values) and path.stat().st_mode & 0o077:
             raise SettingsError(f"{path}: holds a password and can be read by others; make it yours alone (chmod 600)")
         settings = replace(_merge(settings, values, str(path), sources), file=str(path))

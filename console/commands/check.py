@@ -31,7 +31,7 @@ _MARKS = {Severity.DAMAGE: "✗", Severity.RISK: "!", Severity.NOTE: "·"}
 def check(invocation: Invocation, tables: tuple[str, ...], deep: bool) -> int:
     """Diagnose the tables from disk, server up or down, and from SQL where it is reachable.
 
-    Exit 0: healthy, 1: problems found.
+    Exit 0: healthy, 1: problems found, or no table to look at.
     """
     database = located(invocation)
     server, reason = ask_server(invocation, database)
@@ -41,12 +41,14 @@ def check(invocation: Invocation, tables: tuple[str, ...], deep: bool) -> int:
     if deep and server is None:
         left_out.append("the deep sweep: it needs SQL")
     report = diagnose(database, tables, server, swept)
+    if not report.tables:
+        left_out.append(f"everything: {database.db} holds no table of yours; is it the right one, is its disk mounted?")
     opinion = _second_opinion(invocation, server, report)
     if invocation.as_json:
         invocation.emit({**report.to_json(), "left_out": left_out, "second_opinion": opinion})
     else:
         show(Console(highlight=False, soft_wrap=True), report, left_out, opinion)
-    return 0 if report.healthy else 1
+    return 0 if report.healthy and report.tables else 1
 
 
 def _sweep(

@@ -6,12 +6,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from console.commands.console import open_console
-from console.station.build import SCALES, Scenario, Station, station
-from console.station.processes import ENDING_SIGNALS, marked
+from console.station.scenario import ENDING_SIGNALS, SCALES, Scenario
+
+if TYPE_CHECKING:
+    from console.station.build import Station
 
 _RECOVERED, _NOT_RECOVERED = 0, 8
 
@@ -41,6 +44,12 @@ def demo(scenario: str, scale: int, true_size: bool, directory: Path | None, hea
     Leaving stops every process that it started and nothing else. Without a terminal it recovers the station by itself,
     tells what it does, and exits 0 only if every row came back.
     """
+    from console.station.downloads import require_packages
+
+    require_packages()
+    from console.station.build import station
+    from console.station.processes import marked
+
     say = _teller()
     say(f"building a station: QuestDB, Redis, two collectors, a batch writer; scenario {scenario}")
     with (
@@ -60,7 +69,7 @@ def demo(scenario: str, scale: int, true_size: bool, directory: Path | None, hea
         return left
 
 
-def _serve(built: Station) -> int:
+def _serve(built: "Station") -> int:
     click.echo(f"settings: {built.layout.settings_file}; Ctrl-C ends it")
     while True:
         signal.pause()

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from console.commands.options import Invocation, station_options
 from console.diagnosis.findings.file import findings_of
-from console.diagnosis.inspection import Field, FileDescription, Inspector, RecordView
+from console.diagnosis.inspection import Field, FileDescription, FileKind, Inspector, RecordView
 from console.errors import WalmedicError
 from console.text import clean_line, plural
 
@@ -38,7 +38,7 @@ def _offset(ctx: click.Context, param: click.Parameter, value: str | None) -> in
 def inspect(invocation: Invocation, file: Path, txn: int | None, offset: int | None, around: int) -> int:
     """Decode one file of the family: header, summary, findings, and any record.
 
-    Exit 0: nothing found wrong, 1: findings, or the byte or record asked for is not right.
+    Exit 0: nothing found wrong, 1: findings, the byte or record asked for is not right, or not a file of the family.
     """
     if txn is not None and offset is not None:
         raise click.UsageError("name --txn or --offset, not both")
@@ -53,7 +53,7 @@ def inspect(invocation: Invocation, file: Path, txn: int | None, offset: int | N
         show(Console(highlight=False, soft_wrap=True), description, views, asked, field, offset)
     wrong = asked is not None and not all(each.is_normal for each in asked.fields)
     problems = [finding for finding in description.findings if finding.severity != "note"]
-    return 1 if problems or wrong else 0
+    return 1 if problems or wrong or description.kind is FileKind.OTHER else 0
 
 
 def _asked(inspector: Inspector, txn: int | None, offset: int | None) -> RecordView | None:

@@ -25,7 +25,8 @@ class Invocation:
 
     def emit(self, document: dict[str, Any]) -> None:
         """Write the one JSON document of a command to standard output."""
-        json.dump(document, sys.stdout, ensure_ascii=False, indent=2)
+        readable = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+        json.dump(document, sys.stdout, ensure_ascii=not readable, indent=2)
         sys.stdout.write("\n")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from console.commands import recover_text
+from console.commands.action_argument import ACTIONS, ActionName
 from console.commands.options import Invocation, station_options
 from console.commands.salvage_options import salvage_options
 from console.errors import WalmedicError
@@ -27,8 +28,8 @@ _EXITS = {
 }
 
 
-@click.command()
-@click.argument("action")
+@click.command(epilog=ACTIONS)
+@click.argument("action", type=ActionName())
 @click.argument("table", required=False)
 @station_options
 @salvage_options
@@ -42,8 +43,8 @@ def plan(invocation: Invocation, action: str, table: str | None) -> int:
     return ExitCode.REFUSED if made.refused else ExitCode.OK
 
 
-@click.command()
-@click.argument("action")
+@click.command(epilog=ACTIONS)
+@click.argument("action", type=ActionName())
 @click.argument("table", required=False)
 @click.option("--confirm", "phrase", help="The confirmation phrase of the plan.")
 @click.option("--plan", "plan_id", help="Only if the plan is still this one.")

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from console.commands import recover_text
+from console.commands.action_argument import ACTIONS, ActionName
 from console.commands.options import Invocation, station_options
 from console.recovery.engine import Engine
 from console.recovery.model import Progress
@@ -23,8 +24,8 @@ _ENDING = (signal.SIGTERM, signal.SIGHUP)
 _LEAST_PAUSE = 0.1  # seconds between two progress lines of one stage
 
 
-@click.command()
-@click.argument("action")
+@click.command(epilog=ACTIONS)
+@click.argument("action", type=ActionName())
 @click.argument("table")
 @click.option("--to", type=click.Path(path_type=Path), help="Where to put the clone (default: the state directory).")
 @click.option("--keep", is_flag=True, help="Keep the clone afterwards.")

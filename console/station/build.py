@@ -1,7 +1,6 @@
 """Builds a station: loads it, breaks it as far as the scenario says, and leaves its processes running."""
 
 import contextlib
-import enum
 import shutil
 import time
 from collections.abc import Iterator
@@ -22,22 +21,13 @@ from console.station.downloads import Say
 from console.station.layout import ORDERBOOK, STREAMS, TRADES, Layout, StationError, lay_out
 from console.station.place import a_place, write_record
 from console.station.processes import Processes, marked, undisturbed
+from console.station.scenario import Scenario
 from console.station.tables import RowCounts
 from console.text import clean_line
 
 _TRUE_LOGS = {TRADES: 15_300_000, ORDERBOOK: 7_607_751}
 _LEAST_LOG = 4 << 20  # bytes: smaller logs crash the server only sometimes
 _PER_PAGES = 1024  # records in seven pages: the same remainder loses the same number of records with the last page
-SCALES = (1, 10_000)
-
-
-class Scenario(enum.StrEnum):
-    """How far the station is broken."""
-
-    HEALTHY = "healthy"
-    CRASH_LOOP = "crash-loop"
-    LOG_REMOVED = "log-removed"
-    INCIDENT = "incident"
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,10 +74,11 @@ def redis_server(say: Say = lambda _: None) -> Path:
 
 def require_packages() -> None:
     """Raise DownloadError where a Python package of the extra `demo` is missing."""
-    missing = [name for name in ("supervisor", "questdb", "redis") if importlib.util.find_spec(name) is None]
+    missing = [name for name in ("supervisor", "questdb", "jgo") if importlib.util.find_spec(name) is None]
     if missing:
         raise DownloadError(
-            f"the demo needs the package {missing[0]}, which is not installed; install walmedic with its extra `demo`"
+            f"the demo needs packages that are not installed ({', '.join(missing)}): "
+            "uv tool install 'walmedic[demo]', or pip install 'walmedic[demo]'"
         )
 
 

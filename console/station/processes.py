@@ -17,8 +17,8 @@ from console.services.model import ServiceError, UnitState
 from console.services.supervisor import SupervisorControl
 from console.station.configuration import MARK
 from console.station.layout import UNITS, Layout, StationError
+from console.station.scenario import ENDING_SIGNALS
 
-ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _STARTS_WITHIN = 60.0
 _ENDS_WITHIN = 30.0
 

@@ -19,9 +19,10 @@ from console.recovery.model import Claim, Outcome, Plan, Progress
 from console.recovery.rehearsal.model import RehearsalOutcome
 from console.recovery.rehearsal.rehearsing import rehearse
 from console.station import answers, backlog
-from console.station.build import Scenario, Station
+from console.station.build import Station
 from console.station.downloads import Say
 from console.station.layout import ORDERBOOK, TRADES
+from console.station.scenario import Scenario
 from console.station.tables import POWER_LOSS, UNAPPLIED_FROM
 from console.text import clean_line, plural
 

@@ -7,7 +7,8 @@ import pytest
 
 from console.recovery.server.jvm import ServerBinary
 from console.station import downloads
-from console.station.build import Scenario, Station, station
+from console.station.build import Station, station
+from console.station.scenario import Scenario
 
 
 @pytest.fixture(scope="session")

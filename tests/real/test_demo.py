@@ -12,8 +12,9 @@ import pytest
 import redis
 
 from console.station import answers, processes
-from console.station.build import Scenario, station
+from console.station.build import station
 from console.station.layout import TRADES, StationError
+from console.station.scenario import Scenario
 from tests.real.waiting import until
 
 

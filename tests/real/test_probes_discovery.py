@@ -18,7 +18,8 @@ from console.probes.discovery import _services, discover
 from console.probes.running import ServerProcess, owner_of
 from console.services.supervisor import SupervisorControl
 from console.settings import RedisSettings, Role, Settings, load
-from console.station.build import Scenario, station
+from console.station.build import station
+from console.station.scenario import Scenario
 from tests.real.supervisord import Supervisord
 
 

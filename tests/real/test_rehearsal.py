@@ -378,7 +378,7 @@ def test_a_killed_one_is_found_with_its_server(engine: Engine, questdb: ServerBi
     arguments = ["rehearse", ACTION, "trades", "--db-root", str(engine.database.root)]
     arguments += ["--state-dir", str(engine.state.root), "--jar", str(questdb.jar), "--java", str(questdb.java)]
     child = subprocess.Popen(
-        [sys.executable, "-c", "from console.cli import main; main()", *arguments],
+        [sys.executable, "-c", "from console.__main__ import main; main()", *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env={**os.environ, "XDG_STATE_HOME": str(tmp_path / "xdg")},

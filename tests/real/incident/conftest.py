@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from console.station.build import Scenario, Station, station
+from console.station.build import Station, station
+from console.station.scenario import Scenario
 
 _ORDER = ("test_station.py", "test_interface.py", "test_secrets.py", "test_options.py", "test_recovery.py")
 

@@ -140,3 +140,24 @@ def test_crashes(database: DatabaseRoot, tmp_path: Path, capsys: pytest.CaptureF
     assert "7,607,751" in capsys.readouterr().out
     assert run(["crashes", str(tmp_path / "none")]) == 8
     capsys.readouterr()
+
+
+def test_a_root_without_tables_is_not_healthy(
+    tmp_path: Path, database: DatabaseRoot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where the disk is not mounted, or only the server's own tables are there."""
+    for table in database.tables():
+        shutil.rmtree(table.path)
+    for words in ([], ["--deep"]):
+        code, document = answer(capsys, "check", *words, "--db-root", str(database.root))
+        assert (code, document["tables"]) == (1, [])
+        assert any("holds no table of yours" in each for each in document["left_out"])
+
+
+def test_a_file_that_is_not_of_the_family_is_not_found_right(
+    database: DatabaseRoot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = database.root / "notes.txt"
+    other.write_text("hello")
+    assert run(["inspect", str(other)]) == 1
+    assert "not one of the files that walmedic decodes" in capsys.readouterr().out

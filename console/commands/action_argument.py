@@ -1,0 +1,34 @@
+"""The argument ACTION: its names are in the help, completed by the shell, and told where one is missing or wrong."""
+
+from typing import TYPE_CHECKING
+
+import click
+from click.shell_completion import CompletionItem
+
+from console.recovery.gate.registry import action_ids, action_module
+
+if TYPE_CHECKING:
+    _Text = click.ParamType[str]
+else:
+    _Text = click.ParamType  # older versions of click cannot be told of what
+
+ACTIONS = f"ACTION is one of: {', '.join(action_ids())}."
+
+
+class ActionName(_Text):
+    """The id of an action."""
+
+    name = "action"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the id. Raises UnknownActionError naming the known ones."""
+        action_module(value)
+        return value
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        """Return what is said where no action is named."""
+        return ACTIONS
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Complete the name of an action."""
+        return [CompletionItem(name) for name in action_ids() if name.startswith(incomplete)]

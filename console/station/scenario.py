@@ -1,0 +1,16 @@
+"""What a demo can be asked for: light, so that its help needs none of the packages that build a station."""
+
+import enum
+import signal
+
+SCALES = (1, 10_000)
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Scenario(enum.StrEnum):
+    """How far the station is broken."""
+
+    HEALTHY = "healthy"
+    CRASH_LOOP = "crash-loop"
+    LOG_REMOVED = "log-removed"
+    INCIDENT = "incident"
