@@ -12,7 +12,8 @@ from console.recovery.gate.registry import action_ids
 from console.recovery.model import FirstStep, Outcome
 from console.services.model import UnitSample
 from console.settings import Role
-from console.station.build import Scenario, Station, station
+from console.station.build import Station, station
+from console.station.scenario import Scenario
 from tests.real.incident_steps import all_is_back
 
 MOST = 9
