@@ -21,6 +21,7 @@ class RefusalCode(enum.StrEnum):
     CONVERSION_PENDING = "conversion-pending"
     COPIED_ALREADY = "copied-already"
     DISK_SPACE = "disk-space"
+    EVIDENCE_DAMAGED = "evidence-damaged"
     EVIDENCE_INCOMPLETE = "evidence-incomplete"
     FILES_OPEN = "files-open"
     FRESH_LOG = "fresh-log"

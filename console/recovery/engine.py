@@ -14,8 +14,9 @@ from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.recovery.availability import availability, first_step
 from console.recovery.evidence.index import EvidenceIndex, table_stamp
-from console.recovery.execution import Ended, OnProgress, carry_out, write_end
-from console.recovery.gate.policy import Policy
+from console.recovery.evidence.verification import manifest_digest
+from console.recovery.execution import Ended, OnProgress, carry_out, verification_progress, write_end
+from console.recovery.gate.policy import Policy, evidence_refusal
 from console.recovery.gate.registry import PlanContext, action_ids, action_module, spec_of
 from console.recovery.gate.rehearsed import Records
 from console.recovery.gate.reports import DiskReports
@@ -132,6 +133,9 @@ class Engine:
                 return _refused(again.refused)
             if again.plan_id != plan.plan_id:
                 raise PlanChangedError(again)
+            damaged = self._evidence_refusal(again, context, on_progress)
+            if damaged is not None:
+                return _refused((damaged,))
             entry_id = new_entry_id()
             folder = write_entry(self.state, entry_id, again)
             before = self._stamps(again)
@@ -174,6 +178,9 @@ class Engine:
             if again.plan_id != plan.plan_id:
                 raise PlanChangedError(again)
             if by_evidence.goes_by_evidence(again):
+                damaged = by_evidence.damage(context, again, verification_progress(on_progress))
+                if damaged is not None:
+                    return _refused((damaged,))
                 name = by_evidence.begin_restoring(context, found, again, phrase)
                 with Tree(self.database.db) as tree:
                     run = self._run_context(again, name, self.state.entry(name), tree, server_lock)
@@ -216,12 +223,26 @@ class Engine:
     def _end(self, plan: Plan, entry: str, ended: Ended, before: dict[str, str]) -> RunResult:
         done = ended.outcome is Outcome.DONE
         after, promise = self._stamps(plan), self._promise(plan, ended.outcome)
-        result = write_end(self.journal, entry, ended, before=before, after=after, promise=promise)
+        manifest = manifest_digest(self.state.evidence / entry)
+        result = write_end(self.journal, entry, ended, before=before, after=after, promise=promise, manifest=manifest)
         following = ""
         if plan.table is not None and done:
             report = self._context().report(plan.directory or plan.table)
             following = report.next_step.reason if report is not None else ""
         return replace(result, next_step=following)
+
+    def _evidence_refusal(self, plan: Plan, context: PlanContext, on_progress: OnProgress | None) -> Refusal | None:
+        """Return why the evidence that a run rests on cannot be relied on; all of it is read. None if it can."""
+        if not spec_of(plan.action).needs_evidence or plan.directory is None:
+            return None
+        stamp = table_stamp(self.database.db / plan.directory)
+        capture = context.evidence.fresh(plan.directory, stamp, whole=plan.rows_lost.kind == "unknown")
+        if capture is None:  # the policy has looked an instant ago
+            return Refusal(
+                RefusalCode.NO_EVIDENCE, f"the evidence of {plan.table} has gone meanwhile", "capture-evidence"
+            )
+        problem = capture.damage(plan.directory, verification_progress(on_progress))
+        return evidence_refusal(capture, problem) if problem else None
 
     def _run_context(self, plan: Plan, entry: str, folder: Path, tree: Tree, server_lock: ServerLock) -> RunContext:
         return RunContext(

@@ -52,6 +52,23 @@ class ProgressLog:
             self._on_progress(progress)
 
 
+def verification_progress(on_progress: OnProgress | None) -> Callable[[int, int], None]:
+    """Return what tells how much of the evidence has been read before a run rests on it."""
+    last = 0.0
+
+    def tell(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if on_progress is not None and (done >= total or now - last >= _LEAST_PAUSE):
+            last = now
+            state = "done" if done >= total else "goes on"
+            on_progress(
+                Progress("", "evidence", "verify the evidence", state, f"{done:,} of {total:,} bytes", done, total)
+            )
+
+    return tell
+
+
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
@@ -125,11 +142,13 @@ def write_end(
     after: Mapping[str, str],
     promise: Mapping[str, Any] | None = None,
     restored: Mapping[str, str] | None = None,
+    manifest: str = "",
 ) -> RunResult:
     """Journal how a run, an undo or a restore ended, and return it. There is no other place that writes an outcome.
 
     `before` and `after` are stamps of the table by directory; `promise` is what the table will hold once a server has
-    applied all; `restored` are stamps of a state whose evidence counts again.
+    applied all; `restored` are stamps of a state whose evidence counts again; `manifest` is the hash
+    of the manifest that a capture wrote: evidence is known by it from then on.
     """
     data: dict[str, Any] = {
         "outcome": ended.outcome.value, "message": ended.message,
@@ -140,6 +159,8 @@ def write_end(
         data["promise"] = dict(promise)
     if restored is not None:
         data["restored"] = dict(restored)
+    if manifest:
+        data["manifest"] = manifest
     journal.append(entry, "outcome", data)
     return RunResult(entry, ended.outcome, ended.message, ended.claims)
 

@@ -14,8 +14,8 @@ from console.errors import WalmedicError
 from console.recovery import execution
 from console.recovery.engine import Engine
 from console.recovery.evidence import capture as evidence
-from console.recovery.evidence.capture import verify_capture
 from console.recovery.evidence.selection import select, touched_partitions
+from console.recovery.evidence.verification import verify_capture
 from console.recovery.model import Outcome, Progress
 from console.recovery.store.copying import CopyError, copy_out
 from tests.faults.broken_database import ACTIONS, captured, settings_of, take_back, tree_of

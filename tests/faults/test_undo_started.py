@@ -96,6 +96,27 @@ def test_the_table_is_as_the_evidence_has_it(action: str, master: Path, started:
     assert engine.run(again, again.confirmation).outcome is Outcome.DONE
 
 
+def test_evidence_that_was_edited_or_partly_removed_is_not_put_back(
+    master: Path, started: Path, tmp_path: Path
+) -> None:
+    engine, entry = _case("rebuild-sequencer", master, started, tmp_path)
+    plan = engine.plan_undo(entry)
+    assert not plan.refused
+    before = tree_of(tmp_path / "root")
+    inside = engine.database.table(ACTIONS["rebuild-sequencer"]).directory
+    victim = next((engine.state.evidence).glob(f"*/db/{inside}/wal*/0/_event"))
+    whole = victim.read_bytes()
+    victim.write_bytes(whole[:-1] + b"\1")
+    assert not engine.plan_undo(entry).refused  # its size is right, and a plan reads no content
+    assert engine.undo(entry, plan.confirmation).outcome is Outcome.REFUSED
+    victim.unlink()
+    assert {refusal.code for refusal in engine.plan_undo(entry).refused} == {"evidence-damaged"}
+    assert engine.unfinished() == ()
+    assert tree_of(tmp_path / "root") == before
+    victim.write_bytes(whole)
+    assert engine.undo(entry, plan.confirmation).outcome is Outcome.DONE
+
+
 @pytest.mark.parametrize("action", ACTIONS)
 def test_an_undo_killed_anywhere_is_finished(action: str, master: Path, started: Path, tmp_path: Path) -> None:
     seed = random.randrange(1 << 30)

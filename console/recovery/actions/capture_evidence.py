@@ -2,8 +2,8 @@
 
 from console.questdb.layout import TableDirectory
 from console.recovery.evidence import steps as evidence_steps  # noqa: F401 - registers the steps
-from console.recovery.evidence.capture import verify_capture
 from console.recovery.evidence.selection import Selection, select
+from console.recovery.evidence.verification import verify_capture
 from console.recovery.gate.registry import PlanContext
 from console.recovery.gate.rehearsed import Records
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Stage

@@ -17,12 +17,10 @@ from typing import Any
 
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
-from console.recovery.codes import ClaimKey
 from console.recovery.evidence.index import table_stamp
 from console.recovery.evidence.selection import select
-from console.recovery.model import Claim
 from console.recovery.steps.steps import RunContext
-from console.recovery.store.copying import Copied, copy_out, digest_of_file, sync_tree, write_out
+from console.recovery.store.copying import Copied, copy_out, sync_tree, write_out
 from console.recovery.store.locks import LockedError, ServerLock
 from console.recovery.store.places import free_space, root_key
 from console.recovery.store.state import write_private
@@ -206,20 +204,3 @@ def side_by_side(files: Iterable[Copied]) -> dict[str, Any]:
         same = {file: [names for names in groups.values() if len(names) > 1] for file, groups in alike.items()}
         found[table] = {"sets": sets, "same": {file: groups for file, groups in same.items() if groups}}
     return found
-
-
-def verify_capture(folder: Path) -> Claim:
-    """Return whether every file of a capture still hashes as its manifest says."""
-    manifest = json.loads((folder / "manifest.json").read_bytes())
-    files = manifest["files"]
-    wrong = [item["path"] for item in files if digest_of_file(folder / item["path"]) != item["sha256"]]
-    found = f"{len(files) - len(wrong):,} of {len(files):,}" + (
-        f", first different: {clean_line(wrong[0])}" if wrong else ""
-    )
-    return Claim(
-        ClaimKey.EVIDENCE_WHOLE,
-        "every captured file reads back as it was copied",
-        f"{len(files):,} files",
-        found,
-        not wrong,
-    )

@@ -7,12 +7,13 @@ changed since is no staleness: every run notes the stamp before and after in the
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from console.recovery.digests import digest_of
+from console.recovery.evidence.verification import OnBytes, files_for, listed_damage, manifest_digest, read_damage
 from console.recovery.store.journal import Journal
 from console.recovery.store.state import StateDir
 
@@ -62,6 +63,25 @@ class Capture:
     size: int
     live: bool  # a server may have been writing meanwhile: no repair rests on it
     whole: frozenset[str] = frozenset()  # table directories of which every file was copied
+    changed: bool = False  # the manifest is not the one that was journalled when the capture ended
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """The manifest. Raises OSError, ValueError."""
+        found: dict[str, Any] = json.loads((self.folder / "manifest.json").read_bytes())
+        return found
+
+    def damage(self, directory: str, on_bytes: OnBytes | None = None) -> str:
+        """Return what is wrong with the evidence of a table, empty if nothing is. With `on_bytes` all of it is read."""
+        if self.changed:
+            return "its manifest.json was changed"
+        try:
+            files = files_for(self.manifest, directory)
+        except (OSError, ValueError, KeyError, TypeError):
+            return "its manifest.json cannot be read"
+        if on_bytes is None:
+            return listed_damage(self.folder, files)
+        return read_damage(self.folder, files, on_bytes)
 
 
 class EvidenceIndex:
@@ -74,16 +94,14 @@ class EvidenceIndex:
 
     def captures(self) -> tuple[Capture, ...]:
         """Return the captures whose manifest is complete; a manifest is written last."""
-        found = []
         try:
             folders = sorted(self._state.evidence.iterdir())
         except OSError:
             return ()
-        for folder in folders:
-            capture = _read(folder)
-            if capture is not None and capture.root == self._root:
-                found.append(capture)
-        return tuple(sorted(found, key=lambda capture: capture.at))
+        journalled = {entry.id: (entry.outcome or {}).get("manifest") for entry in self._journal.entries()}
+        found = [_read(folder, journalled.get(folder.name)) for folder in folders]
+        mine = (capture for capture in found if capture is not None and capture.root == self._root)
+        return tuple(sorted(mine, key=lambda capture: capture.at))
 
     def of_table(self, directory: str) -> Capture | None:
         """Return the newest capture that holds a table."""
@@ -92,8 +110,19 @@ class EvidenceIndex:
     def fresh(self, directory: str, stamp: str, *, whole: bool = False) -> Capture | None:
         """Return a capture of the table as it is now (`stamp`), or as it was before walmedic's own changes since.
 
-        With `whole` only one that holds every file of the table.
+        One whose files are all there. With `whole` only one that holds every file of the table.
         """
+        matching = self._matching(directory, stamp, whole)
+        return next((capture for capture in matching if not capture.damage(directory)), None)
+
+    def damaged(self, directory: str, stamp: str) -> tuple[Capture, str] | None:
+        """Return the newest capture that would be fresh, with what is wrong with it; None if nothing is."""
+        for capture in self._matching(directory, stamp, whole=False):
+            problem = capture.damage(directory)
+            return (capture, problem) if problem else None
+        return None
+
+    def _matching(self, directory: str, stamp: str, whole: bool) -> Iterator[Capture]:
         for capture in reversed(self.captures()):
             if directory not in capture.stamps or capture.live or (whole and directory not in capture.whole):
                 continue
@@ -108,11 +137,11 @@ class EvidenceIndex:
                 if before.get(directory) in reached and directory in after:
                     reached.add(str(after[directory]))
             if stamp in reached:
-                return capture
-        return None
+                yield capture
 
 
-def _read(folder: Path) -> Capture | None:
+def _read(folder: Path, digest: object) -> Capture | None:
+    """Return the capture in `folder`; `digest` is the manifest's hash as journalled, None if the journal has none."""
     try:
         manifest = json.loads((folder / "manifest.json").read_bytes())
         return Capture(
@@ -128,6 +157,7 @@ def _read(folder: Path) -> Capture | None:
                 for directory, said in manifest["tables"].items()
                 if not said["listed"] and not said["skipped"]
             ),
+            changed=digest is not None and digest != manifest_digest(folder),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
 from console.recovery.codes import RefusalCode
-from console.recovery.evidence.index import table_stamp
+from console.recovery.evidence.index import Capture, table_stamp
 from console.recovery.gate.registry import PlanContext
 from console.recovery.gate.result_gate import result_refusals
 from console.recovery.model import ActionSpec, Danger, Plan, Refusal
@@ -183,7 +183,12 @@ class Policy:
         if not self.spec.needs_evidence or self.table is None:
             return
         evidence, directory = self.context.evidence, self.table.directory
-        if evidence.fresh(directory, table_stamp(self.table.path)) is not None:
+        stamp = table_stamp(self.table.path)
+        if evidence.fresh(directory, stamp) is not None:
+            return
+        damaged = evidence.damaged(directory, stamp)
+        if damaged is not None:
+            yield evidence_refusal(*damaged)
             return
         earlier = evidence.of_table(directory)
         if earlier is None:
@@ -228,6 +233,15 @@ class Policy:
                     "capture-evidence, which copies the whole table now that this was rehearsed",
                     action="capture-evidence",
                 )
+
+
+def evidence_refusal(capture: Capture, problem: str) -> Refusal:
+    """Return the refusal to rest on evidence that is not as it was captured."""
+    return Refusal(
+        RefusalCode.EVIDENCE_DAMAGED,
+        f"the evidence {clean_line(str(capture.folder))} is not as it was captured: {problem}",
+        "capture-evidence",
+    )
 
 
 def _paths(plan: Plan) -> Iterator[str]:

@@ -40,7 +40,8 @@ _EVIDENCE = "capture-evidence"
 # Refusals about the state of the station, not about the plan: a rehearsal touches nothing there.
 _CIRCUMSTANCES = frozenset(
     {
-        "no-evidence", "server-alive", "server-unknown", "files-open", "disk-space", "not-owner", "permission",
+        "no-evidence", "evidence-damaged", "server-alive", "server-unknown", "files-open", "disk-space", "not-owner",
+        "permission",
         "lose-unknown-without-rehearsal", "lose-unknown-without-whole-evidence",
     }
 )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 from console.errors import WalmedicError
 from console.recovery.codes import RefusalCode
 from console.recovery.evidence.index import Capture, table_stamp
+from console.recovery.evidence.verification import OnBytes
 from console.recovery.execution import Ended, Executor, OnProgress, write_end
 from console.recovery.gate.registry import PlanContext, action_ids, spec_of
 from console.recovery.model import Danger, Outcome, Plan, Refusal, RunResult, sentence
@@ -14,7 +15,7 @@ from console.recovery.steps.steps import RunContext
 from console.recovery.store.entries import read_entry_plan, write_entry
 from console.recovery.store.journal import Entry, Journal, new_entry_id
 from console.recovery.undo import steps as restore_steps  # noqa: F401 - registers the steps
-from console.recovery.undo.restoring import plan_restoring
+from console.recovery.undo.restoring import damaged_evidence, plan_restoring
 
 _FIRST_STEP = "fetch-evidence"
 
@@ -46,6 +47,16 @@ def plan_from_evidence(context: PlanContext, entry: Entry, plan: Plan) -> Plan |
     also = [each.id for each in _later(context, entry, directory)]
     told = (f"taken back with it: {', '.join(also)}, done on the table since",) if also else ()
     return replace(made, action="undo", warnings=(*told, *made.warnings), undo=f"run {entry.action} again")
+
+
+def damage(context: PlanContext, plan: Plan, on_bytes: OnBytes) -> Refusal | None:
+    """Return why the evidence that `plan` puts back cannot be relied on; all of it is read. None if it can."""
+    name = str(plan.stages[0].parameters["capture"])
+    capture = next((each for each in context.evidence.captures() if each.id == name), None)
+    if capture is None:
+        raise WalmedicError(f"the evidence {name} is gone; leave the result of the action as it is")
+    problem = capture.damage(plan.directory or "", on_bytes)
+    return damaged_evidence(capture, problem) if problem else None
 
 
 def earlier_refusal(context: PlanContext, entry: Entry, directory: str) -> Refusal | None:

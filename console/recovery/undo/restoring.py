@@ -5,7 +5,6 @@ listed, as no row that waited could touch it). What was copied and differs now i
 with all that the server has taken since; what was only listed must be unchanged, else there is no way back to it.
 """
 
-import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -118,7 +117,7 @@ def plan_restoring(
     `then` is what `promise_of` said of the table when the entry ended, None where its outcome does not have it.
     """
     table = database.table(plan.directory or "")
-    manifest = read_manifest(capture)
+    manifest = capture.manifest
     found = difference(table.path, table.directory, manifest, ignored=frozenset())
     facts = (
         Fact(table.directory, table_stamp(table.path)),
@@ -199,6 +198,9 @@ def _moves(directory: str, found: Difference, new: str, old: str) -> list[dict[s
 def _incomplete(
     manifest: Mapping[str, Any], table: TableDirectory, found: Difference, capture: Capture
 ) -> Iterator[Refusal]:
+    damage = capture.damage(table.directory)
+    if damage:
+        yield damaged_evidence(capture, damage)
     skipped = manifest["tables"][table.directory]["skipped"]
     if found.changed or skipped:
         first = clean_line((list(found.changed) + [str(path) for path in skipped])[0])
@@ -270,7 +272,10 @@ def _rows_logged(table: TableDirectory, first: int, last: int) -> int:
     return rows
 
 
-def read_manifest(capture: Capture) -> dict[str, Any]:
-    """Return the manifest of a finished capture. Raises OSError, ValueError."""
-    manifest: dict[str, Any] = json.loads((capture.folder / "manifest.json").read_bytes())
-    return manifest
+def damaged_evidence(capture: Capture, problem: str) -> Refusal:
+    """Return the refusal to put back evidence that is not as it was captured."""
+    return Refusal(
+        RefusalCode.EVIDENCE_DAMAGED,
+        f"the evidence {clean_line(str(capture.folder))} is not as it was captured: {problem}",
+        "put its files back from a copy of the evidence; else leave the result of the action as it is",
+    )

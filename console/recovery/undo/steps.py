@@ -13,7 +13,7 @@ from console.recovery.steps.steps import RunContext, StepError, register
 from console.recovery.store.places import root_key
 from console.recovery.tree.pieces import Owner, Piece
 from console.recovery.tree.tree import parts_of
-from console.recovery.undo.restoring import FILES, MOVES, difference, read_manifest
+from console.recovery.undo.restoring import FILES, MOVES, difference
 from console.text import clean_line, plural
 
 
@@ -105,7 +105,7 @@ class CompareEvidence:
 
 def equal_claim(table: TableDirectory, capture: Capture, *, ignored: str) -> Claim:
     """Return whether the table is, file by file, as the capture has it, but for the directory `ignored`."""
-    manifest = read_manifest(capture)
+    manifest = capture.manifest
     found = difference(table.path, table.directory, manifest, ignored=frozenset({ignored}))
     many = plural(sum(item["path"].startswith(f"db/{table.directory}/") for item in manifest["files"]), "file")
     wrong = sorted({*found.back, *found.aside, *found.changed})

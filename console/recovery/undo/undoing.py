@@ -22,6 +22,9 @@ from console.text import plural
 
 _WORLD = ("_txn", "_meta", "_cv")
 
+_EVIDENCE = (RefusalCode.NO_EVIDENCE, RefusalCode.EVIDENCE_DAMAGED)
+"""Refusals that do not stand against a way back, nor against finishing what was begun with evidence."""
+
 
 def world_stamps(database: DatabaseRoot, plan: Plan) -> str:
     """Return a stamp of what no repair of a sequencer touches: unchanged means that no server has written since.
@@ -71,7 +74,7 @@ def plan_undo(context: PlanContext, entry: Entry, *, lock_held: bool) -> Plan:
     refusals = [
         r
         for r in Policy(context, spec, table, lock_held=lock_held, own_entry=entry.id).refusals(None)
-        if r.code != "no-evidence"
+        if r.code not in _EVIDENCE
     ]
     own = _own_refusals(context, entry, plan)
     if table is not None and spec.offline and any(r.code == "moved-on" for r in own):
@@ -119,7 +122,11 @@ def _by_evidence(
     if made is None:
         return None
     policy = Policy(context, spec_of(entry.action), table, lock_held=lock_held, own_entry=entry.id)
-    passed = ("no-evidence", "lose-unknown-without-rehearsal", "lose-unknown-without-whole-evidence")
+    passed = (
+        *_EVIDENCE,
+        "lose-unknown-without-rehearsal",
+        "lose-unknown-without-whole-evidence",
+    )
     return with_refusals(made, tuple(r for r in policy.refusals(made) if r.code not in passed))
 
 
@@ -156,7 +163,7 @@ def finish_refusals(context: PlanContext, entry: Entry, plan: Plan, *, lock_held
     table = _table(context, plan)
     policy = Policy(context, spec, table, lock_held=lock_held, own_entry=entry.id)
     # Evidence was fresh when it began; what changed since are its own stages, which `world` does not cover.
-    refusals = [r for r in policy.refusals(None) if r.code != "no-evidence"]
+    refusals = [r for r in policy.refusals(None) if r.code not in _EVIDENCE]
     if spec.offline and world_stamps(context.database, plan) != entry.intent.get("world"):
         refusals.append(moved_on(entry.id))
     return tuple(refusals)
