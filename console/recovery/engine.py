@@ -13,6 +13,7 @@ from console.diagnosis.model import DatabaseReport
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.recovery.availability import availability, first_step
+from console.recovery.codes import RefusalCode
 from console.recovery.evidence.index import EvidenceIndex, table_stamp
 from console.recovery.evidence.verification import manifest_digest
 from console.recovery.execution import Ended, OnProgress, carry_out, verification_progress, write_end
@@ -238,9 +239,8 @@ class Engine:
         stamp = table_stamp(self.database.db / plan.directory)
         capture = context.evidence.fresh(plan.directory, stamp, whole=plan.rows_lost.kind == "unknown")
         if capture is None:  # the policy has looked an instant ago
-            return Refusal(
-                RefusalCode.NO_EVIDENCE, f"the evidence of {plan.table} has gone meanwhile", "capture-evidence"
-            )
+            reason = f"the evidence of {plan.table} has gone meanwhile"
+            return Refusal(RefusalCode.NO_EVIDENCE, reason, "capture-evidence", action="capture-evidence")
         problem = capture.damage(plan.directory, verification_progress(on_progress))
         return evidence_refusal(capture, problem) if problem else None
 

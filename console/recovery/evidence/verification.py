@@ -79,13 +79,8 @@ def verify_capture(folder: Path, on_bytes: OnBytes | None = None) -> Claim:
     files = json.loads((folder / "manifest.json").read_bytes())["files"]
     problem = read_damage(folder, files, on_bytes)
     expected = f"{len(files):,} files"
-    return Claim(
-        ClaimKey.EVIDENCE_WHOLE,
-        "every captured file reads back as it was copied",
-        expected,
-        problem or expected,
-        not problem,
-    )
+    what = "every captured file reads back as it was copied"
+    return Claim(ClaimKey.EVIDENCE_WHOLE, what, expected, problem or expected, not problem)
 
 
 def _digest(path: Path) -> str:

@@ -241,6 +241,7 @@ def evidence_refusal(capture: Capture, problem: str) -> Refusal:
         RefusalCode.EVIDENCE_DAMAGED,
         f"the evidence {clean_line(str(capture.folder))} is not as it was captured: {problem}",
         "capture-evidence",
+        action="capture-evidence",
     )
 
 
