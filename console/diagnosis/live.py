@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Final
 
 from console.diagnosis.database import assemble, database_findings, uses_wal
-from console.diagnosis.memory import TableMemory
 from console.diagnosis.model import DatabaseReport
 from console.diagnosis.server.facts import ServerFacts
 from console.diagnosis.table import TableDiagnosis, examine_table
 from console.questdb.layout import DatabaseRoot, TableDirectory
+from console.table.memory import TableMemory
 
 _AGAIN: Final = 120.0
 """Seconds after which a table is looked at though nothing seems to have moved: not all shows from outside."""

@@ -10,8 +10,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from console.diagnosis.memory import TableMemory
-from console.diagnosis.segment_inventory import Index, Mask, SegmentInventory, segment_key
 from console.questdb.log_check import LogCheck, LogChecker
 from console.questdb.ranges import RangeCollector
 from console.questdb.txn_log import (
@@ -22,6 +20,8 @@ from console.questdb.txn_log import (
     TxnLog,
     as_v2,
 )
+from console.table.inventory import Index, Inventory, Mask, segment_key
+from console.table.memory import TableMemory
 
 _CHUNK: Final = 1 << 15
 LOOK_AHEAD: Final = 200
@@ -62,6 +62,11 @@ class LogScan:
     def within(self) -> Mask:
         """Mask over the pending records: those that the header counts."""
         return np.asarray(self.pending_txn <= self.max_txn)
+
+    @property
+    def gone(self) -> Index:
+        """The transactions above the applied one whose record names an event that is not on disk."""
+        return self.pending_txn[(self.pending_event < 0) & (self.pending["wal_id"] >= 1)]
 
     @property
     def beyond(self) -> int:
@@ -105,7 +110,7 @@ def valid_records(records: NDArray[Any]) -> Mask:
 
 
 def scan_log(
-    log: TxnLog, applied: int | None, inventory: SegmentInventory, memory: TableMemory | None = None
+    log: TxnLog, applied: int | None, inventory: Inventory, memory: TableMemory | None = None
 ) -> LogScan | None:
     """Return what `log` says, None where its records cannot be located or read.
 
@@ -121,7 +126,7 @@ def scan_log(
         return None
 
 
-def _scan(log: TxnLog, top: int, applied: int, inventory: SegmentInventory, memory: TableMemory | None) -> LogScan:
+def _scan(log: TxnLog, top: int, applied: int, inventory: Inventory, memory: TableMemory | None) -> LogScan:
     split = max(0, min(applied, log.whole_records))
     checker, start = memory.resume(log, split) if memory is not None else (LogChecker(), 1)
     checker.feed_from(log, start, split)
@@ -230,7 +235,7 @@ def _last_version(log: TxnLog, top: int) -> int | None:
     return int(records["structure_version"][0]) if len(records) else None
 
 
-def positions(inventory: SegmentInventory, references: dict[int, tuple[int, int]]) -> Mask:
+def positions(inventory: Inventory, references: dict[int, tuple[int, int]]) -> Mask:
     """Return which transactions on disk lie at or before the given last reference of their WAL."""
     if not len(inventory):
         return np.zeros(0, np.bool_)

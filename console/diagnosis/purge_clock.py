@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from console.diagnosis.log_scan import LogScan
-from console.diagnosis.segment_inventory import Mask, SegmentInventory, segment_key
 from console.diagnosis.unapplied import Unapplied
+from console.table.inventory import Inventory, Mask, segment_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class PurgeClock:
 
 
 def purge_clock(
-    inventory: SegmentInventory,
+    inventory: Inventory,
     scan: LogScan | None,
     purge_point: int | None,
     stopped: str,
@@ -61,10 +61,10 @@ def purge_clock(
         scan.pending["wal_id"][ahead].tolist(), scan.pending["segment_id"][ahead].tolist(), strict=True
     ):
         first.setdefault(wal, segment)
-    wals = [wal for wal in inventory.wals if wal.id not in first]
+    wals = [wal for wal in inventory.directories if wal.id not in first]
     segments = [
         (wal.id, segment)
-        for wal in inventory.wals
+        for wal in inventory.directories
         if wal.id in first
         for segment in wal.segments
         if segment < first[wal.id]
@@ -84,7 +84,7 @@ def purge_clock(
     )
 
 
-def _events_of(inventory: SegmentInventory, wals: set[int], segments: list[tuple[int, int]]) -> Mask:
+def _events_of(inventory: Inventory, wals: set[int], segments: list[tuple[int, int]]) -> Mask:
     events = inventory.events
     keys = np.array([int(segment_key(wal, segment)) for wal, segment in segments], np.int64)
     whole = np.isin(events["wal"], np.array(sorted(wals), np.int64))

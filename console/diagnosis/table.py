@@ -7,17 +7,16 @@ from dataclasses import dataclass, replace
 from console.diagnosis.findings.conversion import half_done_findings
 from console.diagnosis.findings.log import log_findings
 from console.diagnosis.findings.sequencer import backup_findings, best_backup, loadable, sequencer_findings
-from console.diagnosis.findings.txn import set_back, txn_findings
+from console.diagnosis.findings.txn import txn_findings, txn_set_back
 from console.diagnosis.findings.wal import conversion_findings, purge_findings, wal_findings
 from console.diagnosis.log_scan import LogScan
-from console.diagnosis.memory import TableMemory
 from console.diagnosis.model import Code, Finding, Severity, TableReport, WaitingSegment
 from console.diagnosis.purge_clock import PurgeClock, purge_clock
 from console.diagnosis.read_on_open import can_crash
 from console.diagnosis.server.lock import server_lives
 from console.diagnosis.table_facts import Sequencer, TableFacts, read_facts
 from console.diagnosis.unapplied import Unapplied, decide
-from console.diagnosis.unapplied_data import Wholeness, check_waiting_data, torn_findings, waiting_segments
+from console.diagnosis.unapplied_data import check_waiting_data, torn_findings, waiting_segments
 from console.diagnosis.verdict import (
     Situation,
     blocked_steps,
@@ -31,6 +30,8 @@ from console.questdb.reading import Problem
 from console.questdb.registry import TableKind
 from console.questdb.sequencer_metadata import SequencerMetadata
 from console.questdb.txn_log import LogState
+from console.table.memory import TableMemory
+from console.table.torn import Wholeness
 
 _READINGS = 4
 _PAUSE = 0.05  # seconds between two readings
@@ -89,7 +90,7 @@ class TableDiagnosis:
 
     def _rows_waiting(self) -> int | None:
         current = self.facts.txn.current
-        if current is None or set_back(self.facts):
+        if current is None or self.facts.unseen or txn_set_back(self.facts):
             return None
         waiting = self.unapplied.rows(self.facts.inventory)
         return None if waiting is None else waiting + current.lag_rows

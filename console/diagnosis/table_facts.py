@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from console.diagnosis.log_scan import LogScan, scan_log
-from console.diagnosis.memory import TableMemory
-from console.diagnosis.segment_inventory import SegmentInventory, read_inventory
 from console.questdb.conversion import Conversion, read_conversion
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem, join_problems
@@ -20,6 +18,9 @@ from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.questdb.table_txn import TableTxn, read_table_txn
 from console.questdb.txn_log import LogState, TxnLog, read_log
 from console.questdb.wal_index import WalIndex, read_wal_index
+from console.table.inventory import Inventory, read_inventory
+from console.table.memory import TableMemory
+from console.table.unseen import Unseen, unseen_wal
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +64,11 @@ class TableFacts:
     metadata: TableMetadata | Problem
     sequencer: Sequencer
     backups: tuple[Sequencer, ...]
-    inventory: SegmentInventory
+    inventory: Inventory
     conversion: Conversion
     owners: tuple[Owner, ...]
     obstacles: tuple[Problem, ...]
+    unseen: tuple[Unseen, ...]
 
     @property
     def applied(self) -> int | None:
@@ -103,6 +105,7 @@ def read_facts(directory: TableDirectory, memory: TableMemory | None = None) -> 
     applied = before.current.applied_txn if before.current else None
     sequencer = read_sequencer(directory.sequencer, applied, inventory, memory)
     txn = read_table_txn(directory.path)
+    obstacles = join_problems(problem, directory.listing_problems(entries))
     if sequencer.scan is not None and txn.current is not None and txn.current.applied_txn != applied:
         sequencer = read_sequencer(directory.sequencer, txn.current.applied_txn, inventory, memory)
     now = txn.current.applied_txn if txn.current else None
@@ -115,12 +118,13 @@ def read_facts(directory: TableDirectory, memory: TableMemory | None = None) -> 
         inventory=inventory,
         conversion=read_conversion(directory.path),
         owners=_owners(directory, inventory),
-        obstacles=join_problems(problem, directory.listing_problems(entries)),
+        obstacles=obstacles,
+        unseen=unseen_wal(directory.path, inventory, obstacles),
     )
 
 
 def read_sequencer(
-    path: Path, applied: int | None, inventory: SegmentInventory, memory: TableMemory | None = None
+    path: Path, applied: int | None, inventory: Inventory, memory: TableMemory | None = None
 ) -> Sequencer:
     """Return the sequencer, or a copy of one, in `path`; its records are judged from `applied` on."""
     log = read_log(path)
@@ -134,7 +138,7 @@ def read_sequencer(
     )
 
 
-def _owners(directory: TableDirectory, inventory: SegmentInventory) -> tuple[Owner, ...]:
+def _owners(directory: TableDirectory, inventory: Inventory) -> tuple[Owner, ...]:
     """Return owners of `_txn` (first, where it exists) and of what the server writes beside it."""
     found = [_owner(directory.path / name) for name in ("_txn", directory.sequencer.name)]
     try:
@@ -142,7 +146,7 @@ def _owners(directory: TableDirectory, inventory: SegmentInventory) -> tuple[Own
             found += [_owner(directory.sequencer / entry.name, entry) for entry in sorted(entries, key=_name)]
     except OSError:
         pass
-    found += [_owner(wal.path) for wal in inventory.wals]
+    found += [_owner(wal.path) for wal in inventory.directories]
     return tuple(owner for owner in found if owner is not None)
 
 

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from console.diagnosis.log_scan import LogScan, positions
-from console.diagnosis.segment_inventory import Index, Mask, SegmentInventory, segment_key
+from console.questdb.layout import SEQUENCER
 from console.questdb.segment import EventType
+from console.table.inventory import Index, Inventory, Mask, segment_key
 
 
 class State(IntEnum):
@@ -54,7 +55,7 @@ class Unapplied:
         """Mask of those that may or may not be applied."""
         return np.asarray(self.state == State.UNSURE)
 
-    def rows(self, inventory: SegmentInventory) -> int | None:
+    def rows(self, inventory: Inventory) -> int | None:
         """Return the rows that wait; None where that cannot be known."""
         if not self.exact and self.unsure.any():
             return None
@@ -62,13 +63,13 @@ class Unapplied:
             return None
         return int(inventory.rows[self.waiting].sum())
 
-    def bound(self, inventory: SegmentInventory) -> int:
+    def bound(self, inventory: Inventory) -> int:
         """Return the most rows that can wait."""
         return int(inventory.rows[self.waiting | self.unsure].sum())
 
 
 def decide(
-    inventory: SegmentInventory, applied: int | None, sources: tuple[tuple[str, LogScan], ...], structure_version: int
+    inventory: Inventory, applied: int | None, sources: tuple[tuple[str, LogScan], ...], structure_version: int
 ) -> Unapplied:
     """Return the decision. `sources` are logs by directory name, the most trusted first; `applied` is `_txn`'s.
 
@@ -89,7 +90,7 @@ def decide(
     return _from_old_log(inventory, *sources[0], applied) if sources and not counted.exact else counted
 
 
-def _from_log(inventory: SegmentInventory, name: str, scan: LogScan) -> Unapplied:
+def _from_log(inventory: Inventory, name: str, scan: LogScan) -> Unapplied:
     """A log that reaches the applied transaction: its records above it name what waits."""
     state = np.full(len(inventory), State.APPLIED, np.int8)
     seq = np.zeros(len(inventory), np.int64)
@@ -104,13 +105,15 @@ def _from_log(inventory: SegmentInventory, name: str, scan: LogScan) -> Unapplie
 
 
 def _with_loose(
-    inventory: SegmentInventory, name: str, scan: LogScan, state: NDArray[np.int8], seq: Index, loose: Mask
+    inventory: Inventory, name: str, scan: LogScan, state: NDArray[np.int8], seq: Index, loose: Mask
 ) -> Unapplied:
     """Say what the transactions are that no record names, given how many records above and below are lost."""
     missing = scan.unnamed
     if not missing:
         # Records that are lost below the applied transaction (filler of a repair, purged parts) were theirs; else no
         # record ever was: the last of a writer that died, or a hole that no commit of the server leaves.
+        if name != SEQUENCER:
+            return _behind_copy(name, scan, state, seq, loose)
         theirs = int(loose.sum()) <= scan.below_missing
         state[loose] = State.APPLIED if theirs else State.UNNAMED
         return Unapplied(state, seq, name, True, "", maybe_extra=int(scan.beyond == 1))
@@ -136,7 +139,19 @@ def _with_loose(
     return Unapplied(state, seq, name, True, why, maybe_extra=extra, lost=max(0, missing - int(waiting.sum())))
 
 
-def _after_waiting(inventory: SegmentInventory, scan: LogScan) -> Mask:
+def _behind_copy(name: str, scan: LogScan, state: NDArray[np.int8], seq: Index, loose: Mask) -> Unapplied:
+    """Say what the transactions are that a whole copy of a log does not name: they came after it was made.
+
+    Where records of what is applied are lost in the copy, some may be theirs.
+    """
+    state[loose] = State.UNSURE if scan.below_missing else State.WAITING
+    if not scan.below_missing or not loose.any():
+        return Unapplied(state, seq, name, True, "")
+    why = f"the copy in {name} has lost records of applied transactions, and does not name {int(loose.sum()):,}"
+    return Unapplied(state, seq, name, False, why)
+
+
+def _after_waiting(inventory: Inventory, scan: LogScan) -> Mask:
     """Return which transactions lie behind one in their WAL that a record names as waiting."""
     rows = scan.pending[scan.pending["wal_id"] >= 1]
     first: dict[int, tuple[int, int]] = {}
@@ -157,7 +172,7 @@ def _number_single(scan: LogScan, seq: Index, loose: Mask) -> None:
     seq[places] = numbers
 
 
-def _before_first(inventory: SegmentInventory, scan: LogScan) -> Mask:
+def _before_first(inventory: Inventory, scan: LogScan) -> Mask:
     """Return what lies before the first waiting transaction of its WAL: applied, and the records of it lost.
 
     Only where no record above the applied transaction is lost, since that may have been its.
@@ -170,7 +185,7 @@ def _before_first(inventory: SegmentInventory, scan: LogScan) -> Mask:
     return np.asarray(waiting & ~_after_waiting(inventory, scan) & ~named)
 
 
-def _from_old_log(inventory: SegmentInventory, name: str, scan: LogScan, applied: int) -> Unapplied:
+def _from_old_log(inventory: Inventory, name: str, scan: LogScan, applied: int) -> Unapplied:
     """A log that ends below the applied transaction: what it names is applied, what follows may be."""
     state = np.full(len(inventory), State.UNSURE, np.int8)
     state[positions(inventory, scan.last)] = State.APPLIED
@@ -183,18 +198,17 @@ def _from_old_log(inventory: SegmentInventory, name: str, scan: LogScan, applied
     return Unapplied(state, np.zeros(len(inventory), np.int64), name, exact, "" if exact else why)
 
 
-def _from_count(inventory: SegmentInventory, applied: int, structure_version: int) -> Unapplied:
+def _from_count(inventory: Inventory, applied: int, structure_version: int) -> Unapplied:
     """No log to go by: where no WAL was ever purged and there is one WAL, the number applied says where it is split."""
     count = len(inventory)
     seq = np.zeros(count, np.int64)
-    wals = sorted({wal.id for wal in inventory.wals})
     data_applied = applied - structure_version
-    whole = _never_purged(inventory)
+    whole = inventory.unbroken()
     if whole and data_applied <= 0:
         return Unapplied(np.full(count, State.WAITING, np.int8), seq, "", True, "")
     if whole and data_applied == count:
         return Unapplied(np.zeros(count, np.int8), seq, "", True, "")
-    if whole and len(wals) == 1 and 0 < data_applied <= count:
+    if whole and len(inventory.wals) == 1 and 0 < data_applied <= count:
         state = np.full(count, State.WAITING, np.int8)
         state[:data_applied] = State.APPLIED
         return Unapplied(state, seq, "", True, "")
@@ -206,17 +220,7 @@ def _from_count(inventory: SegmentInventory, applied: int, structure_version: in
     return Unapplied(state, seq, "", False, why)
 
 
-def _never_purged(inventory: SegmentInventory) -> bool:
-    """Return whether WAL ids run from 1 and segments of each from 0 without a gap, and all of them can be read."""
-    ids = [wal.id for wal in inventory.wals]
-    return (
-        ids == list(range(1, len(ids) + 1))
-        and all(wal.segments == tuple(range(len(wal.segments))) for wal in inventory.wals)
-        and all(segment.whole for segment in inventory.segments.values())
-    )
-
-
-def by_segment(inventory: SegmentInventory, mask: Mask) -> list[tuple[int, int, Index]]:
+def by_segment(inventory: Inventory, mask: Mask) -> list[tuple[int, int, Index]]:
     """Return (wal, segment, indices) of the masked transactions, ascending."""
     places = np.flatnonzero(mask)
     if not len(places):

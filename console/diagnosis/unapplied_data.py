@@ -1,19 +1,19 @@
 """The transactions that wait, one by one: where each is, its rows and time span, and whether its data is whole."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from console.diagnosis.memory import TableMemory
 from console.diagnosis.model import Code, Finding, Severity, WaitingSegment, WaitingTxn
-from console.diagnosis.segment_inventory import Mask, SegmentInventory, carries_rows
 from console.diagnosis.table_facts import TableFacts
 from console.diagnosis.unapplied import Unapplied, by_segment
 from console.questdb.column_types import ColumnTag, tag_of
 from console.questdb.segment import EventType, Segment
-from console.questdb.segment_data import Tear, TornRows, check_segment_data
+from console.questdb.segment_data import Tear, TornRows
+from console.table.inventory import Inventory, carries_rows
+from console.table.memory import TableMemory
+from console.table.torn import Wholeness, check_rows
 from console.text import plural
 
 _LISTED: Final = 2000
@@ -37,43 +37,9 @@ _APPLIED: Final = {
 _STOPPING: Final = (Tear.UNREADABLE, Tear.SHORT)
 
 
-@dataclass(frozen=True, slots=True)
-class Wholeness:
-    """Which transactions are torn (mask over the inventory's events), and what was seen, suspects included."""
-
-    torn: Mask
-    seen: tuple[tuple[int, int, TornRows], ...]
-
-    @property
-    def stops(self) -> bool:
-        """Whether the server cannot apply it at all: a column's file is missing, or ends before the rows do."""
-        return any(rows.tear in _STOPPING for _, _, rows in self.seen)
-
-
 def check_waiting_data(facts: TableFacts, unapplied: Unapplied, memory: TableMemory | None = None) -> Wholeness:
-    """Read the columns of what waits, or may wait, and return what is not whole.
-
-    Transactions that `memory` has found whole are not read again.
-    """
-    inventory = facts.inventory
-    torn = np.zeros(len(inventory), np.bool_)
-    seen: list[tuple[int, int, TornRows]] = []
-    mask = (unapplied.waiting | unapplied.unsure) & carries_rows(inventory.events)
-    firsts = {(wal, segment): low for wal, segment, low, _ in inventory.slices()}
-    for wal, segment, places in by_segment(inventory, mask):
-        read = inventory.segments[wal, segment]
-        txns = inventory.events["txn"][places].tolist()
-        if memory is not None:
-            txns = memory.unchecked(read, txns)
-        found = check_segment_data(read, txns) if txns else ()
-        for rows in found:
-            seen.append((wal, segment, rows))
-            if not rows.suspect:
-                torn[firsts[wal, segment] + rows.event] = True
-        if memory is not None and read.metadata is not None:
-            bad = {rows.event for rows in found}
-            memory.keep_rows(read, [txn for txn in txns if txn not in bad])
-    return Wholeness(torn, tuple(seen))
+    """Read the columns of what waits, or may wait, and return what is not whole."""
+    return check_rows(facts.inventory, np.flatnonzero(unapplied.waiting | unapplied.unsure), memory)
 
 
 def torn_findings(facts: TableFacts, wholeness: Wholeness) -> Iterator[Finding]:
@@ -108,15 +74,13 @@ def _severity_of_zeros(segment: Segment, column: str) -> Severity:
     return Severity.RISK if tag in _NEVER_ZERO_FOR_LONG else Severity.NOTE
 
 
-def waiting_segments(
-    inventory: SegmentInventory, unapplied: Unapplied, wholeness: Wholeness
-) -> tuple[WaitingSegment, ...]:
+def waiting_segments(inventory: Inventory, unapplied: Unapplied, wholeness: Wholeness) -> tuple[WaitingSegment, ...]:
     """Return what waits, by segment; of very many transactions only the first are listed one by one."""
     found: list[WaitingSegment] = []
     room = _LISTED
     for wal, segment, places in by_segment(inventory, unapplied.waiting | unapplied.unsure):
         events = inventory.events[places]
-        rows = carries_rows(events) & (events["end_row"] > events["start_row"])
+        rows = carries_rows(events) & (events["end"] > events["start"])
         listed = tuple(_transaction(inventory, unapplied, wholeness, int(at)) for at in places[:room])
         room -= len(listed)
         found.append(
@@ -134,7 +98,7 @@ def waiting_segments(
     return tuple(found)
 
 
-def _transaction(inventory: SegmentInventory, unapplied: Unapplied, wholeness: Wholeness, at: int) -> WaitingTxn:
+def _transaction(inventory: Inventory, unapplied: Unapplied, wholeness: Wholeness, at: int) -> WaitingTxn:
     event = inventory.events[at]
     kind = EventType(int(event["type"]))
     rows = int(inventory.rows[at])

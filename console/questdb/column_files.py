@@ -25,6 +25,8 @@ TIMESTAMP_ROW: Final = np.dtype([("timestamp", "<i8"), ("row", "<i8")])
 """One row of a segment's designated timestamp; `row` is its number in the segment."""
 _LONE: Final = re.compile("[\ud800-\udfff]")
 _CHUNK: Final = 1 << 16
+_MAX_ROWS: Final = 1 << 27
+"""Rows of a segment that are looked at: a segment rolls over long before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,19 @@ def segment_timestamps(
             if not len(rows):
                 return
             yield at, rows
+
+
+def written_rows(segment: Segment) -> int:
+    """Return how many rows a writer has put into the designated timestamp, whether they were committed or not.
+
+    Each row's id is its number, and the room behind the last one is zeros. Raises as `segment_timestamps`.
+    """
+    end = 0
+    for at, rows in segment_timestamps(segment, 0, _MAX_ROWS):
+        own = (rows["row"] == np.arange(at, at + len(rows))) & ((rows["row"] > 0) | (rows["timestamp"] != 0))
+        if own.any():
+            end = at + int(np.flatnonzero(own)[-1]) + 1
+    return end
 
 
 def segment_values(segment: Segment, column: int, first: int, end: int) -> NDArray[Any]:

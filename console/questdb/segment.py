@@ -30,13 +30,23 @@ from console.questdb.segment_chain import (
     HEADER_SIZE,
     MAX_EVENT_FILE,
     MAX_EVENTS,
-    count_beyond,
+    count_indexed,
+    end_marked,
     index_mismatch,
     is_blank,
     last_txn,
     locate,
+    offsets_beyond,
 )
-from console.questdb.segment_events import EVENT, DedupMode, EventType, decode_events, is_data, row_problems
+from console.questdb.segment_events import (
+    EVENT,
+    DedupMode,
+    EventType,
+    add_named_rows,
+    decode_events,
+    is_data,
+    row_problems,
+)
 from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer_metadata
 
 __all__ = ["EVENT", "DedupMode", "EventType", "Segment", "is_data", "read_segment"]
@@ -49,10 +59,12 @@ class Segment:
     """A segment as found on disk.
 
     `max_txn` is the header's last segment transaction: -1 where there is none yet, None where there is none to believe.
-    `events` has dtype EVENT and one row per transaction 0..max_txn, so far as the file can hold them: the row index is
-    the segment transaction; a record that cannot be decoded has type UNREADABLE and its place in `problems` (at the end
-    of the file the first 4,096 such). `beyond` counts further whole records behind the last one: written, and not (or
-    no longer) counted by the header.
+    `events` has dtype EVENT and one row per transaction 0..max_txn, so far as the file can hold them, and then one for
+    each of `beyond` further whole records, which the header does not count: written, and perhaps not committed. The row
+    index is the segment transaction; a record that cannot be decoded has type UNREADABLE and its place in `problems`
+    (at the end of the file the first 4,096 such). `uncounted` is how many more transactions
+    header or index count behind the last record that can be decoded, unless the end mark and the other of the two say
+    that there are none.
     """
 
     path: Path
@@ -63,6 +75,7 @@ class Segment:
     format: int | None
     events: NDArray[np.void]
     beyond: int
+    uncounted: int
     closed: bool
     event_size: int
     index_size: int
@@ -85,7 +98,7 @@ class Segment:
         """Whether every transaction that the header counts can be decoded."""
         return (
             self.max_txn is not None
-            and len(self.events) == self.max_txn + 1
+            and len(self.events) == self.max_txn + 1 + self.beyond
             and not (self.events["type"] == EventType.UNREADABLE).any()
         )
 
@@ -128,6 +141,7 @@ def _read_once(directory: Path) -> Segment:
         format=head.i16(4) if len(head) == HEADER_SIZE else None,
         events=events,
         beyond=beyond,
+        uncounted=_uncounted(raw, max_txn, events),
         closed=max_txn is not None and raw.event_size == end + 4 and raw.index_size == 8 * (max_txn + 2),
         event_size=raw.event_size,
         index_size=raw.index_size,
@@ -146,6 +160,7 @@ def _unborn(directory: Path, metadata: SequencerMetadata | Problem, raw: "_Files
         format=None,
         events=np.empty(0, EVENT),
         beyond=0,
+        uncounted=0,
         closed=False,
         event_size=raw.event_size,
         index_size=raw.index_size,
@@ -194,6 +209,18 @@ def _array(file: DbFile, dtype: str, limit: int) -> NDArray[Any]:
     return file.array(0, dtype, min(file.size, limit) // np.dtype(dtype).itemsize)
 
 
+def _uncounted(raw: _Files, max_txn: int | None, events: NDArray[Any]) -> int:
+    """Return how many transactions there are behind the last of `events` that can be decoded, as far as is known."""
+    decoded = np.flatnonzero(events["type"] != EventType.UNREADABLE)
+    last = events[decoded[-1]] if len(decoded) else None
+    known = int(last["txn"]) + 1 if last is not None else 0
+    header, index = -1 if max_txn is None else max_txn + 1, count_indexed(raw.index)
+    at, length = (int(last["offset"]), int(last["length"])) if last is not None else (HEADER_SIZE, 0)
+    if end_marked(raw.event, at, length) and (header <= known or index <= known):
+        return 0
+    return max(header, index) - known if max(header, index) > known else 0
+
+
 def _decode(raw: _Files, file: Path, index_file: Path) -> tuple[NDArray[Any], int, tuple[Problem, ...]]:
     none = np.empty(0, EVENT)
     if raw.stamp is None:
@@ -226,9 +253,11 @@ def _decode(raw: _Files, file: Path, index_file: Path) -> tuple[NDArray[Any], in
     if mismatched is not None and not any(each.file == index_file for each in raw.problems):
         what = f"its entry {mismatched:,} does not say where that transaction is"
         problems.append(Problem(ProblemKind.INVALID, what, index_file, 8 * mismatched))
-    events = decode_events(raw.event, offsets)
+    later = offsets_beyond(raw.event, end, last + 1)
+    events = decode_events(raw.event, np.concatenate((offsets, later)))
+    add_named_rows(raw.event, raw.index, events)
     problems += row_problems(events, file)
-    return events, count_beyond(raw.event, end, last + 1), tuple(problems)
+    return events, len(later), tuple(problems)
 
 
 def _number(text: str) -> int:

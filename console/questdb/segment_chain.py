@@ -141,12 +141,26 @@ def index_mismatch(index: NDArray[np.int64], offsets: NDArray[np.int64], end: in
     return int(differs[0]) if len(differs) else None
 
 
-def count_beyond(event: NDArray[np.uint8], end: int | None, txn: int) -> int:
-    """Return how many whole records follow at `end`, the first of them of transaction `txn`."""
-    if end is None:
-        return 0
-    beyond = 0
-    while beyond < MAX_EVENTS and (length := _record_length(event, end, txn + beyond)) is not None:
+def offsets_beyond(event: NDArray[np.uint8], end: int | None, txn: int) -> NDArray[np.int64]:
+    """Return the offsets of the whole records that follow at `end`, the first of them of transaction `txn`."""
+    found: list[int] = []
+    while end is not None and len(found) < MAX_EVENTS:
+        length = _record_length(event, end, txn + len(found))
+        if length is None:
+            break
+        found.append(end)
         end += length
-        beyond += 1
-    return beyond
+    return np.array(found, np.int64)
+
+
+def end_marked(event: NDArray[np.uint8], offset: int, length: int) -> bool:
+    """Return whether the end mark, i32 -1, follows the record at `offset`."""
+    return bytes(event[offset + length : offset + length + 4]) == b"\xff" * 4
+
+
+def count_indexed(index: NDArray[np.int64]) -> int:
+    """Return how many transactions the index counts: its offsets rise from the header's size to the end's."""
+    if len(index) < 2 or int(index[0]) != HEADER_SIZE:
+        return 0
+    rising = np.diff(index) >= COMMON_SIZE
+    return len(rising) if rising.all() else int(np.argmin(rising))

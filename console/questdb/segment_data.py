@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from console.questdb.column_files import TIMESTAMP_ROW, column_path
 from console.questdb.column_types import ColumnTag, storage_size
-from console.questdb.reading import DamageError, DbFile, Problem, later_looks, problem_of
+from console.questdb.reading import DamageError, DbFile, Problem, ProblemKind, later_looks, problem_of
 from console.questdb.segment import Segment, read_segment
 from console.questdb.segment_details import SymbolDiff, read_symbols
 from console.questdb.sequencer_metadata import SequencerColumn
@@ -35,7 +35,8 @@ LIMIT: Final = 1000
 class Tear(StrEnum):
     """What is wrong with rows of a column."""
 
-    UNREADABLE = "unreadable"  # the column's file is missing or cannot be read
+    UNREADABLE = "unreadable"  # the column's file is missing, or is no such file
+    HIDDEN = "hidden"  # the column's file is there and may not be read: permission, device, a symlink
     SHORT = "short"  # the file ends before the rows do
     TIMESTAMP = "timestamp"  # a timestamp outside the event's span
     ROW_ID = "row-id"  # a timestamp's row id is not its row
@@ -106,7 +107,8 @@ def _check(segment: Segment, txns: Iterable[int] | None) -> tuple[TornRows, ...]
             found += _whole(rows, Tear.UNREADABLE, column, segment.path / "_meta", damage.what)
         except OSError as error:
             problem = problem_of(error, segment.path / f"{column.name}.d")
-            found += _whole(rows, Tear.UNREADABLE, column, problem.file, problem.what)
+            tear = Tear.HIDDEN if problem.kind is ProblemKind.UNREADABLE else Tear.UNREADABLE
+            found += _whole(rows, tear, column, problem.file, problem.what)
     return tuple(found[:LIMIT])
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from console.questdb.reading import Problem, ProblemKind
-from console.questdb.segment_chain import COMMON_SIZE, prefixes
+from console.questdb.segment_chain import COMMON_SIZE, HEADER_SIZE, prefixes
 
 
 class EventType(IntEnum):
@@ -55,9 +55,12 @@ EVENT: Final = np.dtype(
     ]
 )
 """One segment transaction. Rows are start_row..end_row - 1 of the segment's columns; timestamps are in the unit of the
-designated column; only data events have rows, timestamps and dedup fields, only MAT_VIEW_DATA the last two."""
+designated column; only data events have rows, timestamps and dedup fields, only MAT_VIEW_DATA the last two. An
+UNREADABLE one has the rows that its bytes name if these follow on the rows before it, -1 where they name others, and 0
+where nothing is left of it (`add_named_rows`)."""
 
 _DATA_SIZE: Final = 46
+_MOST_NAMED: Final = 10_000
 _FOOTER: Final = np.dtype(
     [("end_of_symbols", "<i4"), ("extra", "<i8"), ("low", "<i8"), ("high", "<i8"), ("mode", "i1")]
 )
@@ -107,6 +110,26 @@ def _add_footers(event: NDArray[np.uint8], events: NDArray[Any], rows: NDArray[n
     events["dedup_mode"][rows[there]] = footer["mode"][there]
     events["replace_low"][rows[there]] = footer["low"][there]
     events["replace_high"][rows[there]] = footer["high"][there]
+
+
+def add_named_rows(event: NDArray[np.uint8], index: NDArray[np.int64], events: NDArray[Any]) -> None:
+    """Give each UNREADABLE one of `events` the rows that its bytes name, where the index says that it begins.
+
+    A type or a length that is damaged leaves the body: rows that begin where those before it end are no accident.
+    """
+    for at in np.flatnonzero(events["type"] == EventType.UNREADABLE)[:_MOST_NAMED].tolist():
+        offset = int(index[at]) if at < len(index) else 0
+        if not HEADER_SIZE <= offset <= len(event) - COMMON_SIZE:
+            continue
+        body = prefixes(event, np.array([offset]))[0]
+        before = events[:at]
+        rows = before[before["end_row"] > 0]["end_row"]
+        start = int(rows[-1]) if len(rows) else 0
+        named = body["txn"] == at and body["start_row"] == start < body["end_row"] and body["min_ts"] <= body["max_ts"]
+        if named:
+            events["start_row"][at], events["end_row"][at] = body["start_row"], body["end_row"]
+        elif event[offset : offset + _DATA_SIZE].any():
+            events["start_row"][at] = events["end_row"][at] = -1
 
 
 def row_problems(events: NDArray[Any], file: Path) -> list[Problem]:

@@ -75,10 +75,13 @@ class RefusalCode(enum.StrEnum):
     TABLE_UNREADABLE = "table-unreadable"
     TAKES_WRITES = "takes-writes"
     TOO_SCATTERED = "too-scattered"
+    TXN_SET_BACK = "txn-set-back"
     UNFINISHED_ENTRY = "unfinished-entry"
     UNSAFE_PATH = "unsafe-path"
     USE_OPPOSITE = "use-opposite"
     WAL_INDEX_LOW = "wal-index-low"
+    WAL_NOT_FOLLOWED = "wal-not-followed"
+    WAL_NOT_READ = "wal-not-read"
     WRITER_RUNNING = "writer-running"
 
 

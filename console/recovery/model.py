@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from console.errors import WalmedicError
 from console.recovery.codes import ClaimKey, RefusalCode
+from console.table.ledger import Ledger
+from console.table.ledger import RowsLost as RowsLost
 from console.text import clean_line
 
 
@@ -44,26 +46,6 @@ class ActionSpec:
     proves: bool = False  # its own stages start a server, and prove the result by it
     final: str = ""  # why there is no way back once it ended; one sentence
     opposite: str = ""  # the action that is the way back, where undoing needs checks of its own
-
-
-@dataclass(frozen=True, slots=True)
-class RowsLost:
-    """Rows that the action will lose: exact, an upper bound, or unknown."""
-
-    kind: str  # `exact`, `bound`, `unknown`
-    value: int | None
-
-    @classmethod
-    def exact(cls, value: int) -> "RowsLost":
-        """Return a count that is exact."""
-        return cls("exact", value)
-
-    @property
-    def phrase(self) -> str:
-        """Return the word of the confirmation phrase: `0`, `1000`, `up-to-1000`, `unknown`."""
-        if self.kind == "exact":
-            return str(self.value)
-        return f"up-to-{self.value}" if self.kind == "bound" else "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +146,7 @@ class Plan:
     warnings: tuple[str, ...] = ()
     directory: str | None = None  # the table's directory, relative to the db root
     disk_needed: int = 0  # bytes that the action writes, in the db root or the state directory
+    ledger: Ledger = ()  # what becomes of each segment transaction, where the action decides that
     attachments: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
     @property

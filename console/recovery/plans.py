@@ -18,6 +18,7 @@ from console.recovery.model import (
     RowsLost,
     Stage,
 )
+from console.table.ledger import Entry, Ledger
 from console.text import clean, clean_line
 
 
@@ -53,6 +54,7 @@ def make_plan(
     left_out: Sequence[str] = (),
     warnings: Sequence[str] = (),
     disk_needed: int = 0,
+    ledger: Ledger = (),
     attachments: Mapping[str, bytes] | None = None,
 ) -> Plan:
     """Return a plan with its id and confirmation phrase. The id covers what is done and all that it rests on.
@@ -91,6 +93,7 @@ def make_plan(
         warnings=tuple(clean(each) for each in warnings),
         directory=directory,
         disk_needed=disk_needed,
+        ledger=tuple(replace(entry, why=clean(entry.why)) for entry in ledger),
         attachments=attached,
     )
 
@@ -155,6 +158,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
         "left_out": list(plan.left_out),
         "warnings": list(plan.warnings),
         "disk_needed": plan.disk_needed,
+        "ledger": [entry.to_json() for entry in plan.ledger],
     }
 
 
@@ -189,6 +193,7 @@ def from_json(document: Mapping[str, Any]) -> Plan:
         warnings=tuple(document["warnings"]),
         directory=document["directory"],
         disk_needed=document["disk_needed"],
+        ledger=tuple(Entry.from_json(entry) for entry in document.get("ledger", ())),
     )
 
 

@@ -222,7 +222,7 @@ def _unknown_segments(facts: TableFacts, sequencer: Sequencer) -> Iterator[Findi
     for index in lost.tolist():
         place = (int(scan.pending["wal_id"][index]), int(scan.pending["segment_id"][index]))
         seen.setdefault(place, []).append(index)
-    on_disk = {wal.id for wal in facts.inventory.wals}
+    on_disk = set(facts.inventory.wals)
     highest = sequencer.wal_index.highest
     for (wal, segment), indices in list(seen.items())[:_MOST_RUNS]:
         first = int(scan.pending_txn[indices[0]])

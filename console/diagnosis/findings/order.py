@@ -9,8 +9,8 @@ import numpy as np
 
 from console.diagnosis.log_scan import LogScan
 from console.diagnosis.model import Severity
-from console.diagnosis.segment_inventory import Index, Mask, segment_key
 from console.questdb.ranges import RangeCollector, Ranges
+from console.table.inventory import Index, Mask, segment_key
 
 _NONE = -1
 

@@ -25,7 +25,7 @@ def sequencer_findings(facts: TableFacts) -> Iterator[Finding]:
 def _wal_index(facts: TableFacts) -> Iterator[Finding]:
     index = facts.sequencer.wal_index
     file = facts.relative(index.path)
-    needed = max((wal.id for wal in facts.inventory.wals), default=0)
+    needed = max(facts.inventory.wals, default=0)
     if not index.present and index.problems and index.problems[0].kind is ProblemKind.UNREADABLE:
         message = f"_wal_index.d cannot be judged: {index.problems[0].what}"
         yield Finding(Code.UNREADABLE, Severity.RISK, message, file)

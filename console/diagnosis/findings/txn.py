@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from console.diagnosis.model import Code, Finding, Severity
 from console.diagnosis.table_facts import TableFacts
 from console.questdb.reading import ProblemKind
+from console.table.txn_state import set_back
 from console.text import plural
 
 
@@ -32,32 +33,20 @@ def txn_findings(facts: TableFacts) -> Iterator[Finding]:
         message += "; the next start sees by the checksum that it is wrong and sets it to 0" if healed else ""
         yield Finding(Code.LAG_OVERFLOW, Severity.DAMAGE, message, file, area.offset_lag_txns, area.seq_txn + 1,
                       f"lag transactions {area.lag_txn_raw}, lag rows 0")  # fmt: skip
-    if set_back(facts):
+    if txn_set_back(facts):
         yield _behind(facts, file)
 
 
-def set_back(facts: TableFacts) -> bool:
-    """Return whether `_txn` is older than what the table has: its other area is newer, and that was in force before.
-
-    In force it was where WAL that only the newer state allows to be purged is gone; or, with the log gone, nothing
-    tells and the newer area is evidence enough not to promise anything. A server that died while it wrote the other
-    area leaves all WAL in place, and just applies it again.
-    """
-    current, other = facts.txn.current, facts.txn.other
-    if current is None or other is None or other.applied_txn <= current.applied_txn or other.txn <= current.txn:
-        return False
-    scan = facts.sequencer.scan
-    if scan is None or scan.max_txn < current.applied_txn:
-        return True
-    upto = scan.pending_txn <= other.applied_txn
-    gone = upto & (scan.pending_event < 0) & (scan.pending["wal_id"] >= 1)
-    return bool(gone.any())
+def txn_set_back(facts: TableFacts) -> bool:
+    """Return whether `_txn` is set back, by its other area and the logs there are."""
+    logs = [each.scan for each in (facts.sequencer, *facts.backups) if each.scan is not None]
+    return set_back(facts.txn, ((scan.max_txn, scan.gone) for scan in logs))
 
 
 def _behind(facts: TableFacts, file: str) -> Finding:
     current, other = facts.txn.current, facts.txn.other
     if current is None or other is None:
-        raise AssertionError("set_back holds for two areas only")
+        raise AssertionError("txn_set_back holds for two areas only")
     message = (
         f"_txn is set back: it says seqTxn {current.seq_txn:,} with {current.rows:,} rows, its other area is newer, "
         f"seqTxn {other.seq_txn:,} with {other.rows:,} rows; what lies between may be in the table's files already"

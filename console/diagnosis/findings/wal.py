@@ -7,12 +7,12 @@ import numpy as np
 
 from console.diagnosis.model import Code, Finding, Severity
 from console.diagnosis.purge_clock import PurgeClock
-from console.diagnosis.segment_inventory import carries_rows
 from console.diagnosis.table_facts import TableFacts
 from console.diagnosis.unapplied import State, Unapplied, by_segment
 from console.questdb.reading import ProblemKind
 from console.questdb.registry import TableKind
 from console.questdb.segment import EventType
+from console.table.inventory import carries_rows
 from console.text import plural
 
 _MOST: Final = 20
@@ -21,6 +21,7 @@ _MOST: Final = 20
 def wal_findings(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
     """Yield what the segments show."""
     yield from _truncated(facts, unapplied)
+    yield from _not_counted(facts, unapplied)
     yield from _unlogged(facts, unapplied)
     if not unapplied.exact:
         bound = unapplied.bound(facts.inventory)
@@ -63,6 +64,19 @@ def _truncated(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
         yield Finding(Code.SEGMENT_EVENT_TRUNCATED, severity, message, facts.relative(broken[0].file), broken[0].offset)
 
 
+def _not_counted(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
+    """Events that a record of the log names, and that the header of their file does not count."""
+    behind = unapplied.waiting & (unapplied.seq_txn > 0) & facts.inventory.events["beyond"]
+    for wal, segment, places in by_segment(facts.inventory, behind)[:_MOST]:
+        read = facts.inventory.segments[wal, segment]
+        message = (
+            f"the header of wal{wal}/{segment}/_event ends at transaction {read.max_txn}, and the log names "
+            f"{plural(len(places), 'transaction')} behind it: the server cannot open the segment there"
+        )
+        file, number = facts.relative(read.path / "_event"), int(unapplied.seq_txn[places[0]])
+        yield Finding(Code.SEGMENT_EVENT_TRUNCATED, Severity.DAMAGE, message, file, 0, number)
+
+
 def _slices(facts: TableFacts) -> Iterator[tuple[tuple[int, int], int, int]]:
     for wal, segment, low, high in facts.inventory.slices():
         yield (wal, segment), low, high
@@ -90,7 +104,7 @@ def _unlogged(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
     unnamed = unapplied.state == State.UNNAMED
     for wal, segment, places in by_segment(inventory, missing | unnamed)[:_MOST]:
         events = inventory.events[places]
-        rows = int((events["end_row"] - events["start_row"])[carries_rows(events)].sum())
+        rows = int((events["end"] - events["start"])[carries_rows(events)].sum())
         low, high = int(events["txn"][0]), int(events["txn"][-1])
         which = f"transaction {low:,}" if low == high else f"transactions {low:,} to {high:,}"
         many = len(places) > 1 or not bool(unnamed[places].all())
@@ -99,8 +113,9 @@ def _unlogged(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
         if severity is Severity.NOTE:
             message += ": the last of its writer, perhaps never acknowledged, so that the sender still has it"
         place = facts.relative(facts.directory.path / f"wal{wal}" / str(segment) / "_event")
-        event = facts.inventory.segments[wal, segment].events["offset"][low]
-        yield Finding(Code.LOG_TAIL_UNLOGGED, severity, message, place, int(event), evidence=f"log: {log}")
+        read = facts.inventory.segments[wal, segment].events
+        offset = int(read["offset"][low]) if low < len(read) else None
+        yield Finding(Code.LOG_TAIL_UNLOGGED, severity, message, place, offset, evidence=f"log: {log}")
 
 
 def conversion_findings(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:

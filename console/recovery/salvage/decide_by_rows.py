@@ -6,16 +6,16 @@ The rows themselves are then compared with the table's, which takes a while: ask
 import numpy as np
 from numpy.typing import NDArray
 
-from console.diagnosis.segment_inventory import SegmentInventory
 from console.diagnosis.unapplied import State
 from console.questdb.layout import TableDirectory
 from console.recovery.sequencer.disk import TableUnreadableError, read_sources, read_table
 from console.recovery.sequencer.reconstruction import reconstruct
 from console.settings import Settings
+from console.table.inventory import Inventory
 
 
 def decided_states(
-    directory: TableDirectory, inventory: SegmentInventory, states: NDArray[np.int8], settings: Settings
+    directory: TableDirectory, inventory: Inventory, states: NDArray[np.int8], settings: Settings
 ) -> tuple[NDArray[np.int8], str]:
     """Return `states` with every UNSURE one settled, and what settled it; as they were, and why not, where nothing can.
 
@@ -30,7 +30,7 @@ def decided_states(
         return states, target.refusals[0].reason
     waiting = np.zeros(len(table.inventory), np.bool_)
     waiting[target.unapplied[target.unapplied >= 0]] = True
-    waiting |= target.torn
+    waiting |= target.left_out
     events = table.inventory.events[waiting]
     places = inventory.locate(events["wal"], events["segment"], events["txn"])
     unsure = states == State.UNSURE

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from console.diagnosis.segment_inventory import SegmentInventory, read_inventory
 from console.diagnosis.table import examine_table
 from console.diagnosis.unapplied import State
 from console.errors import WalmedicError
@@ -18,12 +17,14 @@ from console.questdb.column_types import storage_size
 from console.questdb.layout import TableDirectory, WalDirectory, wal_directories
 from console.questdb.reading import Problem
 from console.questdb.segment import EventType, Segment
-from console.questdb.segment_data import LIMIT, Tear, TornRows, check_segment_data
+from console.questdb.segment_data import Tear, TornRows
 from console.questdb.segment_details import SqlDetails, read_details
 from console.questdb.segment_rows import Span
 from console.recovery.salvage.decide_by_rows import decided_states
 from console.recovery.salvage.lag import with_lag
 from console.settings import Settings
+from console.table.inventory import Inventory, read_inventory
+from console.table.torn import check_events
 from console.text import clean_line, plural
 
 UNAPPLIED: Final = "unapplied"
@@ -171,7 +172,7 @@ def rows_to_write(segment: Segment, choice: Choice) -> tuple[list[Span], dict[in
     A row without a trustworthy timestamp is not written; where another column is torn, its value alone is null.
     """
     wanted = [txn for events in choice.events for txn in range(events.first, events.last + 1)]
-    torn = _torn(segment, wanted)
+    torn = check_events(segment, wanted)
     certain = [each for each in torn if not each.suspect]
     columns = segment.metadata.columns if segment.metadata is not None else ()
     index = {column.name: at for at, column in enumerate(columns) if not column.dropped}
@@ -190,15 +191,6 @@ def rows_to_write(segment: Segment, choice: Choice) -> tuple[list[Span], dict[in
     return spans, holes, torn
 
 
-def _torn(segment: Segment, txns: list[int]) -> list[TornRows]:
-    """Return all that is torn: one look tells of a limited number, then each half is looked at by itself."""
-    torn = list(check_segment_data(segment, txns))
-    if len(torn) < LIMIT or len(txns) == 1:
-        return torn
-    middle = len(txns) // 2
-    return _torn(segment, txns[:middle]) + _torn(segment, txns[middle:])
-
-
 def _without(span: Span, out: Sequence[Span]) -> list[Span]:
     kept: list[Span] = []
     at, end = span
@@ -211,16 +203,16 @@ def _without(span: Span, out: Sequence[Span]) -> list[Span]:
     return [*kept, (at, end)] if at < end else kept
 
 
-def _selected(inventory: SegmentInventory, states: Any, wanted: Any, note: str) -> Selection:
+def _selected(inventory: Inventory, states: Any, wanted: Any, note: str) -> Selection:
     choices: list[Choice] = []
     skipped: list[tuple[int, int, str]] = []
     others: list[str] = []
     unread = 0
-    for (wal, number), (_, _, low, high) in zip(inventory.segments, inventory.slices(), strict=True):
+    for wal, number, low, high in inventory.slices():
         segment = inventory.segments[wal, number]
         events = inventory.events[low:high]
         mine = wanted[low:high] & (inventory.rows[low:high] > 0)
-        others += _others(segment, wal, number, np.flatnonzero(wanted[low:high] & (inventory.rows[low:high] == 0)))
+        others += _others(segment, events[wanted[low:high] & (inventory.rows[low:high] == 0)])
         if segment.problems and not mine.any():
             skipped.append((wal, number, _why(segment.problems)))
             unread += 1
@@ -240,18 +232,18 @@ def _choice(segment: Segment, wal: int, number: int, events: Any, states: Any, p
         np.flatnonzero(
             (np.diff(places) != 1)
             | (states[places][1:] != states[places][:-1])
-            | (events["start_row"][places][1:] != events["end_row"][places][:-1])
+            | (events["start"][places][1:] != events["end"][places][:-1])
         )
         + 1,
     )
     made = tuple(
         Events(
             int(events["txn"][run[0]]), int(events["txn"][run[-1]]), _STATES[State(int(states[run[0]]))],
-            int(events["start_row"][run[0]]), int(events["end_row"][run[-1]]),
+            int(events["start"][run[0]]), int(events["end"][run[-1]]),
         )
         for run in runs
     )  # fmt: skip
-    rows = int((events["end_row"] - events["start_row"])[places].sum())
+    rows = int((events["end"] - events["start"])[places].sum())
     share = rows / max(1, segment.rows)
     return Choice(wal, number, made, rows, _bound(segment, rows, share))
 
@@ -270,11 +262,11 @@ def _bound(segment: Segment, rows: int, share: float) -> int:
     return total
 
 
-def _others(segment: Segment, wal: int, number: int, places: Any) -> list[str]:
+def _others(segment: Segment, events: Any) -> list[str]:
     found = []
-    for txn in places.tolist()[:_MAX_OTHERS]:
-        kind = int(segment.events["type"][txn])
-        where = f"wal{wal}/{number} transaction {txn:,}"
+    for event in events[:_MAX_OTHERS]:
+        kind, txn = int(event["type"]), int(event["txn"])
+        where = f"wal{event['wal']}/{event['segment']} transaction {txn:,}"
         if kind == EventType.SQL:
             details = read_details(segment, txn)
             said = clean_line(details.sql, 200) if isinstance(details, SqlDetails) else "a statement"

@@ -12,11 +12,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from console.diagnosis.segment_inventory import Index, Mask
+from console.questdb.segment import EventType
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
 from console.recovery.sequencer.attribution import Names
-from console.recovery.sequencer.inventory import Inventory
+from console.table.inventory import Index, Inventory, Mask
 from console.text import plural
 
 _SETTLE: Final = (
@@ -47,11 +47,13 @@ def no_reason() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Cuts:
-    """`applied` per event, meaningless with `refusals`: then something is left open. `evidence` names what decided."""
+    """`applied` per event, meaningless with `refusals`: then something is left open. `evidence` names what decided;
+    `undecided` are events that are left out of a repaired log, applied or not."""
 
     applied: Mask
     evidence: tuple[str, ...]
     refusals: tuple[Refusal, ...] = field(default=())
+    undecided: Mask = field(default_factory=lambda: np.zeros(0, np.bool_))
 
 
 @dataclass(slots=True)
@@ -84,7 +86,7 @@ def decide(
     `highest_wal` is the highest WAL id ever handed out, where a `_wal_index.d` tells it: without it the newest WALs may
     have been purged unseen, and the count is only an upper bound.
     """
-    ranges = [_named(inventory, names, applied, *each) for each in inventory.slices()]
+    ranges = [_named(inventory, names, applied, *each) for each in inventory.by_wal()]
     evidence: list[str] = []
     if names.used:
         evidence.append(f"named by {', '.join(names.used)}")
@@ -92,14 +94,14 @@ def decide(
         evidence.append("the table has applied no transaction")
     unsettled = [r for r in ranges if r.open]
     if not unsettled:
-        return Cuts(_mask(inventory, ranges), tuple(evidence))
+        return Cuts(_mask(inventory, ranges), tuple(evidence), undecided=np.zeros(len(inventory), np.bool_))
     sure = highest_wal is not None and highest_wal == max(inventory.wals, default=0)
     refusals: list[Refusal] = []
     seen_any = False
     if look is not None:
         seen_any, refusals = _by_rows(unsettled, look, inventory)
         if refusals:
-            return Cuts(_mask(inventory, ranges), tuple(evidence), tuple(refusals))
+            return Cuts(_mask(inventory, ranges), tuple(evidence), tuple(refusals), np.zeros(len(inventory), np.bool_))
         if seen_any:
             evidence.append("rows compared with the table's partitions")
     most = _most(names, applied, structure_applied)
@@ -118,10 +120,11 @@ def decide(
                     action="restore-sequencer",
                 )
             )
+    undecided = _left_out_anyway(inventory, ranges)
     left = [r for r in ranges if r.open]
     if left:
         refusals.append(_ambiguous(inventory, left, why_no_look()))
-    return Cuts(_mask(inventory, ranges), tuple(evidence), tuple(refusals))
+    return Cuts(_mask(inventory, ranges), tuple(evidence), tuple(refusals), undecided)
 
 
 def _named(inventory: Inventory, names: Names, applied: int, wal: int, first: int, stop: int) -> _Range:
@@ -145,7 +148,7 @@ def _named(inventory: Inventory, names: Names, applied: int, wal: int, first: in
 def contradicted(inventory: Inventory, names: Names, applied: int, look: Look) -> bool:
     """Return whether the rows of a WAL's last event that `names` call applied are not in the table."""
     last = []
-    for _, first, stop in inventory.slices():
+    for _, first, stop in inventory.by_wal():
         below = np.flatnonzero((names.seq[first:stop] > 0) & (names.seq[first:stop] <= applied))
         last += [first + int(below[-1])] if len(below) else []
     return bool(last) and bool((np.asarray(look(np.array(last, np.int64))) == Seen.ABSENT).any())
@@ -226,6 +229,21 @@ def _ambiguous(inventory: Inventory, left: list[_Range], why: str) -> Refusal:
 
 def _address(event: Any) -> str:
     return f"segment {int(event['segment'])} transaction {int(event['txn'])}"
+
+
+def _left_out_anyway(inventory: Inventory, ranges: list[_Range]) -> Mask:
+    """Close the ranges of nothing but events that no repaired log may name, and return these events.
+
+    Such an event is left out whether it is applied or not: it costs its rows at most, and can double none.
+    """
+    undecided = np.zeros(len(inventory), np.bool_)
+    out = inventory.events["beyond"] | (inventory.events["type"] == EventType.UNREADABLE)
+    for each in ranges:
+        places = slice(each.first + each.low, each.first + each.high)
+        if each.open and out[places].all():
+            undecided[places] = True
+            each.high = each.low
+    return undecided
 
 
 def _mask(inventory: Inventory, ranges: list[_Range]) -> Mask:

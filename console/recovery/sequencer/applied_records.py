@@ -10,12 +10,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from console.diagnosis.segment_inventory import Index, Mask, carries_rows
+from console.questdb.segment import EventType
 from console.questdb.txn_log import RECORD_V2, STRUCTURE_CHANGE
 from console.recovery.sequencer.attribution import Names
 from console.recovery.sequencer.disk import LogSource, TableOnDisk
-from console.recovery.sequencer.inventory import DATA, Inventory
 from console.recovery.sequencer.views import FillerRule
+from console.table.inventory import Index, Inventory, Mask, carries_rows
 
 REACH: Final = 100_000
 """How far below the applied transaction records are made anew: it bounds what a plan carries along."""
@@ -104,7 +104,7 @@ def _placed(inventory: Inventory, names: Names, applied_events: Mask, holes: Ind
 def _queues(inventory: Inventory, names: Names, applied_events: Mask) -> list[list[tuple[int, int, int]]]:
     """Return per WAL its applied events without a name, ascending, each with the names around it."""
     queues = []
-    for _, first, stop in inventory.slices():
+    for _, first, stop in inventory.by_wal():
         seq = names.seq[first:stop]
         before = np.maximum.accumulate(np.concatenate(([0], seq)))[:-1]
         following = np.where(seq > 0, seq, np.iinfo(np.int64).max)
@@ -120,7 +120,7 @@ def _push(
 ) -> None:
     if queue:
         event = inventory.events[queue[-1][0]]
-        time = int(event["max_ts"]) if event["type"] == DATA else 0
+        time = int(event["max_ts"]) if event["type"] == EventType.DATA else 0
         heapq.heappush(waiting, (-int(event["structure"]), -time, number))
 
 

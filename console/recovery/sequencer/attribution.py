@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from console.diagnosis.segment_inventory import Index
-from console.recovery.sequencer.inventory import Inventory
 from console.recovery.sequencer.log_scan import LogScan, Runs
+from console.table.inventory import Index, Inventory
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +194,7 @@ def _agrees(inventory: Inventory, seq: Index, other: Index) -> bool:
     numbers = joined[joined > 0]
     if len(np.unique(numbers)) != len(numbers):
         return False
-    for _, first, stop in inventory.slices():
+    for _, first, stop in inventory.by_wal():
         mine = joined[first:stop]
         if (np.diff(mine[mine > 0]) <= 0).any():
             return False

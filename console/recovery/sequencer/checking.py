@@ -5,21 +5,20 @@ from pathlib import Path
 
 import numpy as np
 
-from console.diagnosis.segment_inventory import Index, Mask
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem
 from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Stage
 from console.recovery.sequencer.disk import TableOnDisk, read_source, read_table
-from console.recovery.sequencer.inventory import Inventory
 from console.recovery.sequencer.target import SequencerTarget
 from console.recovery.steps.steps import RunContext, StepError, register
+from console.table.inventory import Index, Inventory, Mask
 
 
 def stage(directory: str, table: TableOnDisk, target: SequencerTarget) -> Stage:
     """Return the stage that checks the built `directory` (relative to the db directory) of `table`."""
     named = target.unapplied[target.unapplied >= 0]
-    left_out = int((target.torn & ~_accounted(table.inventory, named)).sum())
+    left_out = int((target.left_out & ~_accounted(table.inventory, named)).sum())
     name = table.directory.directory
     parameters = {"directory": directory, "table": name, "max_txn": target.max_txn, "torn": left_out}
     return Stage("check", "read it back and check every rule of the format", "check-sequencer", parameters)
@@ -94,7 +93,7 @@ def _accounted(inventory: Inventory, named: Index) -> Mask:
     accounted = np.ones(len(inventory), np.bool_)
     is_named = np.zeros(len(inventory), np.bool_)
     is_named[named] = True
-    for _, first, stop in inventory.slices():
+    for _, first, stop in inventory.by_wal():
         mine = np.flatnonzero(is_named[first:stop])
         if len(mine):
             accounted[first + int(mine[0]) : stop] = is_named[first + int(mine[0]) : stop]

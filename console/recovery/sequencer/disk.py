@@ -1,26 +1,25 @@
 """Reading a table as the reconstruction needs it: applied state, inventory of WAL segments, every copy of the log."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Final
 
 from console.errors import WalmedicError
 from console.questdb.layout import SEQUENCER, TableDirectory
 from console.questdb.reading import Problem, list_directory
-from console.questdb.segment import Segment, is_data, read_segment
+from console.questdb.segment import Segment
 from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer_metadata
 from console.questdb.structure_log import StructureLog, read_structure_log
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
-from console.questdb.table_txn import TxnArea, read_table_txn
+from console.questdb.table_txn import TableTxn, TxnArea, read_table_txn
 from console.questdb.txn_log import RECORD_V2_SIZE, LogHeader, LogPart, LogState, TxnLog, read_log
 from console.questdb.wal_index import WalIndex, read_wal_index
-from console.recovery.sequencer.inventory import EVENT, Inventory
 from console.recovery.sequencer.log_scan import LogScan, scan_log
+from console.table.inventory import Inventory, read_inventory
+from console.table.unseen import Unseen, unseen_wal
 
 LIVE: Final = SEQUENCER
 
@@ -31,13 +30,25 @@ class TableUnreadableError(WalmedicError):
 
 @dataclass(frozen=True)
 class TableOnDisk:
-    """One table: what is applied (`txn`), its columns, and its WAL segments. `segments` by (wal, segment)."""
+    """One table: what is applied, its columns, its WAL segments, and what of these was not read."""
 
     directory: TableDirectory
-    txn: TxnArea
+    txn_file: TableTxn
     metadata: TableMetadata
-    segments: dict[tuple[int, int], Segment]
     inventory: Inventory
+    unseen: tuple[Unseen, ...]
+
+    @property
+    def txn(self) -> TxnArea:
+        """The state of the table that is in force."""
+        if self.txn_file.current is None:
+            raise TableUnreadableError(f"{self.directory.directory}/_txn holds no state")
+        return self.txn_file.current
+
+    @property
+    def segments(self) -> Mapping[tuple[int, int], Segment]:
+        """The segments by (wal, segment)."""
+        return self.inventory.segments
 
     @property
     def path(self) -> Path:
@@ -99,10 +110,10 @@ def read_table(directory: TableDirectory) -> TableOnDisk:
     metadata = read_table_metadata(directory.path)
     if isinstance(metadata, Problem):
         raise TableUnreadableError(f"{directory.directory}/_meta cannot be read ({metadata.what})")
-    segments = {
-        (wal.id, number): read_segment(wal.segment(number)) for wal in directory.wals() for number in wal.segments
-    }
-    return TableOnDisk(directory, txn.current, metadata, segments, _inventory(directory, segments))
+    entries, _ = directory.listing()
+    inventory = read_inventory(directory.wals(entries))
+    unseen = unseen_wal(directory.path, inventory, directory.listing_problems(entries))
+    return TableOnDisk(directory, txn, metadata, inventory, unseen)
 
 
 def read_sources(table: TableOnDisk) -> tuple[LogSource, ...]:
@@ -130,33 +141,6 @@ def read_source(table: TableOnDisk, path: Path) -> LogSource:
         changes=read_structure_log(path),
         entries=tuple(entry.name for entry in entries if entry.is_file),
     )
-
-
-def _inventory(directory: TableDirectory, segments: dict[tuple[int, int], Segment]) -> Inventory:
-    parts = []
-    broken = []
-    for (wal, number), segment in segments.items():
-        if segment.max_txn is None or not segment.whole:
-            reason = segment.problems[0].what if segment.problems else "its records do not reach its last transaction"
-            broken.append((wal, number, reason))
-        parts.append(_events(segment, wal, number))
-    events = np.concatenate(parts) if parts else np.empty(0, EVENT)
-    return Inventory.of(events, segments=tuple(segments), wals=[wal.id for wal in directory.wals()], broken=broken)
-
-
-def _events(segment: Segment, wal: int, number: int) -> NDArray[Any]:
-    """Return the segment's transactions up to the first that cannot be decoded: behind it nothing can be applied."""
-    bad = np.flatnonzero(segment.events["type"] < 0)
-    raw = segment.events[: int(bad[0])] if len(bad) else segment.events
-    events = np.zeros(len(raw), EVENT)
-    events["wal"], events["segment"] = wal, number
-    events["txn"], events["type"], events["mode"] = raw["txn"], raw["type"], raw["dedup_mode"]
-    data = is_data(raw)
-    for name, source in (("start", "start_row"), ("end", "end_row"), ("min_ts", "min_ts"), ("max_ts", "max_ts")):
-        events[name] = np.where(data, raw[source], 0)
-    events["structure"] = segment.metadata.structure_version if segment.metadata else 0
-    events["written_us"] = segment.stamp.mtime_ns // 1000 if segment.stamp else 0
-    return events
 
 
 def _with_parts(log: TxnLog, path: Path) -> TxnLog:

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from console.diagnosis.log_scan import valid_records
-from console.diagnosis.segment_inventory import Index, Mask
 from console.questdb.txn_log import RECORD_V2, STRUCTURE_CHANGE, TABLE_DROPPED, TxnLog, as_v2
-from console.recovery.sequencer.inventory import Inventory
+from console.table.inventory import Index, Inventory, Mask
 
 MAX_PENDING: Final = 50_000_000
 """Records above the applied transaction that are looked at; a header that claims more is not believed."""

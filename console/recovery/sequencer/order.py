@@ -12,16 +12,21 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from console.diagnosis.segment_inventory import Index
+from console.questdb.segment import EventType
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
 from console.recovery.sequencer.attribution import Names
-from console.recovery.sequencer.inventory import DATA, SQL, TRUNCATE, VIEW_INVALIDATE, Inventory, is_plain
+from console.table.inventory import Index, Inventory, is_plain
 from console.text import plural
 
 CHANGE: Final = -1
 """In `Order.event`: a structure change, not an event."""
 _NEVER: Final = 1 << 60
+_OTHERS: Final = {
+    EventType.SQL: "an SQL statement",
+    EventType.TRUNCATE: "a TRUNCATE",
+    EventType.MAT_VIEW_INVALIDATE: "an invalidation",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +128,14 @@ def _loose(inventory: Inventory, events: Index, versions: Index, fixed_event: In
         low[mine] = np.concatenate(([0], position + 1))[place]
         high[mine] = np.append(position, gaps)[place]
     change_at = np.flatnonzero(fixed_event == CHANGE)
-    data = rows["type"][events] == DATA
+    data = rows["type"][events] == EventType.DATA
     level = rows["structure"][events]
     for at in change_at.tolist():
         version = int(fixed_version[at])
         low[data & (level >= version)] = np.maximum(low[data & (level >= version)], at + 1)
         high[data & (level < version)] = np.minimum(high[data & (level < version)], at)
     change_low, change_high = np.zeros(len(versions), np.int64), np.full(len(versions), gaps, np.int64)
-    fixed_data = known[rows["type"][known_event] == DATA]
+    fixed_data = known[rows["type"][known_event] == EventType.DATA]
     fixed_level = rows["structure"][fixed_event[fixed_data]]
     for index, version in enumerate(versions.tolist()):
         after = np.concatenate((fixed_data[fixed_level < version], change_at[fixed_version[change_at] < version]))
@@ -152,7 +157,7 @@ def _sorted(inventory: Inventory, items: _Items) -> _Items:
     is_event = items.event >= 0
     rows = inventory.events[np.maximum(items.event, 0)]
     level = np.where(is_event, rows["structure"], items.version)
-    time = np.where(is_event & (rows["type"] == DATA), rows["max_ts"], np.iinfo(np.int64).min)
+    time = np.where(is_event & (rows["type"] == EventType.DATA), rows["max_ts"], np.iinfo(np.int64).min)
     for wal in np.unique(items.wal[is_event]):
         mine = np.flatnonzero(items.wal == wal)
         level[mine] = np.maximum.accumulate(level[mine])
@@ -186,9 +191,7 @@ def _place(items: _Items, capacity: Index) -> tuple[Index, int, bool, Refusal | 
         if gap == last:
             break
         room = int(capacity[gap])
-        forced &= len(waiting) <= room or waiting[0][0] > gap or room == 0
-        if len(waiting) > room:
-            forced = False
+        forced &= len(waiting) <= room
         while waiting and room:
             high, item = heapq.heappop(waiting)
             if high < gap:
@@ -230,9 +233,7 @@ def _check_choice(inventory: Inventory, events: Index, items: _Items, wanted: Wa
     chosen = inventory.events[events]
     other = chosen[~is_plain(chosen)]
     if len(other):
-        what = {SQL: "an SQL statement", TRUNCATE: "a TRUNCATE", VIEW_INVALIDATE: "an invalidation"}.get(
-            int(other["type"][0]), "data that replaces a range"
-        )
+        what = _OTHERS.get(EventType(int(other["type"][0])), "data that replaces a range")
         return [_unordered(f"wal{int(other['wal'][0])} holds {what} among them")]
     if wanted.dedup and wanted.shared_keys:
         return [_unordered("the table has dedup keys, and rows of different writers share timestamps")]
@@ -252,7 +253,7 @@ def _unordered(why: str) -> Refusal:
 def _check_statements(inventory: Inventory, items: _Items) -> list[Refusal]:
     """A statement may stand in a segment of an older structure than it was committed under (FORMATS 5.3)."""
     events = items.event[items.event >= 0]
-    statements = events[inventory.events["type"][events] == SQL]
+    statements = events[inventory.events["type"][events] == EventType.SQL]
     if len(statements) and (items.version > 0).any():
         wal = int(inventory.events["wal"][statements[0]])
         return [_unordered(f"wal{wal} holds an SQL statement that may stand before or after a structure change")]
@@ -263,7 +264,7 @@ def _check_versions(inventory: Inventory, event: Index, reached: Index) -> list[
     """Data must be written under the structure that the table has when it comes to it."""
     at = np.flatnonzero(event >= 0)
     rows = inventory.events[event[at]]
-    wrong = np.flatnonzero((rows["type"] == DATA) & (rows["structure"] > reached[at]))
+    wrong = np.flatnonzero((rows["type"] == EventType.DATA) & (rows["structure"] > reached[at]))
     if not len(wrong):
         return []
     need = int(rows["structure"][wrong].max())

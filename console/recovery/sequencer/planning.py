@@ -1,10 +1,12 @@
 """From a table on disk to the plan of a repair: what the three repairs of a sequencer have in common."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from console.diagnosis.findings.conversion import waiting_marker
+from console.questdb.conversion import MARKER
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem
 from console.recovery.codes import RefusalCode
@@ -109,6 +111,8 @@ def make(
     told = whole(case, target)
     if told:
         return _plan(case, (), facts, f"Nothing to do: {told}.", target, (), requirements, {}, 0)
+    if waiting_marker(table):
+        target = replace(target, refusals=(*target.refusals, _conversion_pending(table)))
     if target.refusals:
         return _plan(case, (), facts, why, target, warnings, requirements, {}, 0)
     mark = mark_of(facts)
@@ -130,6 +134,16 @@ def make(
         ),
     )
     return _plan(case, stages, facts, why, target, warnings, requirements, files.attachments, files.size)
+
+
+def _conversion_pending(table: TableDirectory) -> Refusal:
+    return Refusal(
+        RefusalCode.CONVERSION_PENDING,
+        f"{table.name} has a marker {MARKER}: the next start makes it a table without WAL, and deletes every walN with "
+        "what is not applied in it",
+        f"move {MARKER} out of {table.directory} (keep it) if the conversion is not wanted; else convert-table, which "
+        "keeps the WAL",
+    )
 
 
 def facts_of(case: Case) -> tuple[Fact, ...]:
@@ -176,6 +190,7 @@ def _plan(
         stages=stages,
         facts=facts,
         rows_lost=target.rows_lost if needed else RowsLost.exact(0),
+        ledger=target.ledger if needed else (),
         rows_back=target.rows_back if needed else 0,
         rows_maybe_twice=target.rows_maybe_twice if needed else 0,
         refused=target.refusals,

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from console.recovery.sequencer import rows, server_log, torn
+from console.recovery.sequencer import rows, server_log
 from console.recovery.sequencer.candidates import ordered
 from console.recovery.sequencer.disk import LogSource, TableOnDisk
 from console.recovery.sequencer.target import SequencerTarget, Sources, compute
 from console.settings import Settings
+from console.table.torn import check_rows
 
 
 def reconstruct(
@@ -23,6 +24,6 @@ def reconstruct(
         Sources(base, strongest, lines, lines_name),
         look=compare.look if compare.possible else None,
         why_no_look=lambda: compare.why_not,
-        find_torn=torn.finder(table),
+        check=lambda events: check_rows(table.inventory, events),
         shared_keys=compare.shared_keys,
     )

@@ -10,7 +10,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from console.diagnosis.segment_inventory import Index, Mask
 from console.questdb.column_files import partition_values, segment_timestamps, segment_values
 from console.questdb.column_types import ColumnTag, value_dtype
 from console.questdb.column_versions import SYMBOL_PARTITION, ColumnVersions, read_column_versions
@@ -19,7 +18,7 @@ from console.questdb.reading import DamageError
 from console.questdb.table_metadata import TableColumn, TableMetadata
 from console.recovery.sequencer.applied_prefix import Seen
 from console.recovery.sequencer.disk import TableOnDisk
-from console.recovery.sequencer.inventory import is_plain
+from console.table.inventory import Index, Mask, is_plain
 from console.text import clean_line
 
 MAX_ROWS: Final = 60_000_000

@@ -8,17 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from console.diagnosis.segment_inventory import Index, Mask, carries_rows
 from console.questdb.txn_log import RECORD_V2, STRUCTURE_CHANGE
 from console.recovery.codes import RefusalCode
-from console.recovery.model import Refusal, RowsLost
+from console.recovery.model import Refusal
 from console.recovery.sequencer import applied_prefix, attribution, order, structure
 from console.recovery.sequencer.applied_records import CREATED, records_below
 from console.recovery.sequencer.disk import LogSource, TableOnDisk
-from console.recovery.sequencer.inventory import Inventory
 from console.recovery.sequencer.log_scan import LogScan, Runs
-from console.recovery.sequencer.torn import FindTorn
+from console.recovery.sequencer.loss import Found, ledger_of, left_out, most_duplicates, unseen_refusals
 from console.recovery.sequencer.views import FillerRule, views_of
+from console.table.inventory import Index, Mask, carries_rows
+from console.table.ledger import Evidence, Ledger, RowsLost, rows_lost
+from console.table.torn import Wholeness
+from console.table.txn_state import set_back
+from console.table.unseen import unseen_columns
 from console.text import plural
 
 
@@ -50,13 +53,18 @@ class SequencerTarget:
     structure: structure.Structure
     wal_index: int
     unapplied: Index
-    torn: Mask
+    left_out: Mask
     rows_back: int
-    rows_lost: RowsLost
+    ledger: Ledger
     rows_maybe_twice: int
     evidence: tuple[str, ...]
     warnings: tuple[str, ...]
     refusals: tuple[Refusal, ...]
+
+    @property
+    def rows_lost(self) -> RowsLost:
+        """The rows that are lost: the sum of the ledger."""
+        return rows_lost(self.ledger)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +87,24 @@ def compute(
     *,
     look: applied_prefix.Look | None,
     why_no_look: applied_prefix.Why,
-    find_torn: FindTorn,
+    check: Callable[[Index], Wholeness],
     shared_keys: Callable[[Index], bool],
 ) -> SequencerTarget:
     """Return the sequencer that `table` must have. Refusals are in the result; nothing is raised for what is missing.
 
-    Events whose columns do not hold what they say (`find_torn`) are left out, and counted as lost.
+    Events whose columns do not hold what they say (`check`), and those that no server would read, are left out and
+    counted as lost.
     """
     inventory = table.inventory
     known = _names(table, sources, look)
     highest = _highest_known(sources.evidence)
     decided = applied_prefix.decide(inventory, known, table.applied, table.structure, look, why_no_look, highest)
-    refusals = list(decided.refusals)
-    found = find_torn(np.flatnonzero(~decided.applied)) if not refusals else None
-    torn = found.mask if found is not None else np.zeros(len(inventory), np.bool_)
-    suspects = found.suspects if found is not None else ()
-    events = np.flatnonzero(~decided.applied & ~torn)
+    unapplied = np.flatnonzero(~decided.applied)
+    wholeness = check(unapplied if not decided.refusals else unapplied[:0])
+    unseen = (*table.unseen, *unseen_columns(table.path, wholeness))
+    refusals = [*_set_back(table, sources), *decided.refusals, *unseen_refusals(unseen)]
+    out = left_out(inventory, decided, wholeness)
+    events = np.flatnonzero(~decided.applied & ~out)
     scan = sources.base.scan if sources.base is not None else None
     shape = structure.settle(table, known, sources.evidence, _whole(scan))
     wanted = order.Wanted(
@@ -102,7 +112,7 @@ def compute(
         applied=table.applied,
         structure_applied=table.structure,
         structure_target=shape.version,
-        left_out=np.concatenate((known.lost_seq, known.seq[torn & (known.seq > 0)])),
+        left_out=np.concatenate((known.lost_seq, known.seq[out & (known.seq > 0)])),
         dedup=table.metadata.has_dedup,
         shared_keys=table.metadata.has_dedup and not decided.refusals and shared_keys(events),
     )
@@ -123,9 +133,10 @@ def compute(
     base = _base(sources.base, table.applied)
     filler = FillerRule.of(views, base.runs if base else (), table.applied, max([*inventory.wals, highest or 0]))
     tail_first, tail = _tail(table, known, decided.applied, arranged, sources, filler)
-    loss, lost_told = _loss(inventory, known, torn, arranged.empty, scan, table, len(arranged.event))
-    twice = _maybe_twice(inventory, known, decided.applied | torn, scan, table.applied, len(arranged.event))
-    rows = inventory.rows
+    found = Found(inventory, known, decided, wholeness, unseen, out, events, arranged.empty, table.metadata.has_dedup)
+    ledger = ledger_of(found)
+    gone = sum(entry.transactions or 0 for entry in ledger if entry.evidence is Evidence.RECORD_ALONE)
+    places = len(arranged.event) + int(out.sum()) + gone
     model = _model(sources)
     return SequencerTarget(
         version=2 if model is not None and model.log.v2 else 1,
@@ -139,19 +150,18 @@ def compute(
         structure=shape,
         wal_index=max([*inventory.wals, highest or 0, filler.wal or 0]),
         unapplied=arranged.event,
-        torn=torn,
-        rows_back=int(rows[events].sum()),
-        rows_lost=loss,
-        rows_maybe_twice=twice,
+        left_out=out,
+        rows_back=int(inventory.rows[events].sum()),
+        ledger=ledger,
+        rows_maybe_twice=most_duplicates(found, scan, table.applied, len(arranged.event)),
         evidence=decided.evidence,
         warnings=(
-            *lost_told,
+            *(entry.why for entry in ledger if entry.why),
+            *_header_told(scan, table, places),
             *_lag_told(table),
             *known.left_out,
             *filler.warnings,
-            *suspects,
             *_order_told(arranged),
-            *_broken_told(inventory),
         ),
         refusals=tuple(refusals),
     )
@@ -171,6 +181,21 @@ def _names(table: TableOnDisk, sources: Sources, look: applied_prefix.Look | Non
     elif look is not None and applied_prefix.contradicted(table.inventory, known, table.applied, look):
         reason = f"{sources.lines_name} contradicts the rows in the table"
     return replace(without, left_out=(*without.left_out, reason)) if reason else known
+
+
+def _set_back(table: TableOnDisk, sources: Sources) -> list[Refusal]:
+    scans = [source.scan for source in sources.evidence if source.scan is not None]
+    other = table.txn_file.other
+    if other is None or not set_back(table.txn_file, ((scan.max_txn, scan.tail_seq[scan.lost]) for scan in scans)):
+        return []
+    return [
+        Refusal(
+            RefusalCode.TXN_SET_BACK,
+            f"_txn says seqTxn {table.txn.seq_txn:,} and its other area, which is newer, seqTxn {other.seq_txn:,}: "
+            "which transactions are in the table's files already is not certain",
+            "capture-evidence, then restore _txn from a copy that was made at the crash",
+        )
+    ]
 
 
 def _whole(scan: LogScan | None) -> bool:
@@ -229,53 +254,15 @@ def _tail(
     return table.applied + 1 - len(below), np.concatenate((below, tail))
 
 
-def _loss(
-    inventory: Inventory,
-    known: attribution.Names,
-    torn: Mask,
-    empty: int,
-    scan: LogScan | None,
-    table: TableOnDisk,
-    kept: int,
-) -> tuple[RowsLost, list[str]]:
-    """Return the rows lost: torn ones, and those of transactions that nothing on disk holds, so far as known."""
-    told: list[str] = []
-    rows = int(inventory.rows[torn].sum())
-    if rows or torn.any():
-        told.append(
-            f"{plural(int(torn.sum()), 'transaction')} with {plural(rows, 'row')} left out: their column files do not "
-            "hold the rows that the transaction says"
-        )
-    unnamed = int((torn & (known.seq == 0)).sum())  # a torn one without a record has its place among the empty ones
-    gone = max(0, empty - unnamed) + len(known.lost_seq)
-    left_out = int(torn.sum()) + len(known.lost_seq)
-    beyond = max(0, scan.max_txn - table.applied - kept - left_out - max(0, empty - unnamed)) if scan is not None else 0
-    if beyond:
-        told.append(
-            f"the header counts {plural(beyond, 'transaction')} more than records and segments hold: it is wrong, or "
-            "the power loss took them; nothing of them is on disk"
-        )
-    if gone:
-        told.append(f"{plural(gone, 'logged transaction')} not applied and not on disk: purged, removed or not written")
-    sure = len(known.lost_rows) == gone and not (known.lost_rows < 0).any()
-    if gone and not sure:
-        return RowsLost("unknown", None), told
-    lost = rows + (int(known.lost_rows.sum()) if gone else 0)
-    # With dedup keys a row may have replaced another, or been replaced: then losing it costs no row, or changes one.
-    return (RowsLost("bound", lost) if table.metadata.has_dedup and lost else RowsLost.exact(lost)), told
-
-
-def _maybe_twice(
-    inventory: Inventory, known: attribution.Names, settled: Mask, scan: LogScan | None, applied: int, kept: int
-) -> int:
-    """Return the most rows that were never acknowledged: a crash between the segment and the sequencer leaves at most
-    the last event of each WAL, and its sender still has those rows."""
-    last = inventory.last_of_wal() & ~settled & (known.seq == 0)
-    rows = np.sort(inventory.rows[last])[::-1]
-    if scan is not None and scan.max_txn >= applied:
-        extra = max(0, kept - (scan.max_txn - applied))
-        rows = rows[:extra]
-    return int(rows.sum())
+def _header_told(scan: LogScan | None, table: TableOnDisk, places: int) -> list[str]:
+    """Say that the log's header counts more than `places` transactions behind the applied ones."""
+    beyond = max(0, scan.max_txn - table.applied - places) if scan is not None else 0
+    if not beyond:
+        return []
+    return [
+        f"the header counts {plural(beyond, 'transaction')} more than records and segments hold: it is wrong, or "
+        "the power loss took them; nothing of them is on disk"
+    ]
 
 
 def _order_told(arranged: order.Order) -> list[str]:
@@ -297,7 +284,3 @@ def _lag_told(table: TableOnDisk) -> list[str]:
         f"{plural(txn.lag_txns, 'transaction')} with {plural(txn.lag_rows, 'row')} lie in the table's lag: they count "
         "as applied, as for the server, and show with the next commit"
     ]
-
-
-def _broken_told(inventory: Inventory) -> list[str]:
-    return [f"wal{wal}/{segment}/_event: {why}" for wal, segment, why in inventory.broken]

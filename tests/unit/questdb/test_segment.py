@@ -119,7 +119,7 @@ def test_a_rolled_back_transaction_is_not_one(folder: Path) -> None:
 def test_records_behind_a_stale_header_are_counted(folder: Path) -> None:
     """The header page did not reach the disk: events that it does not count are whole, and told."""
     segment = _write(folder, [_data(0, 0, 5), _data(1, 5, 7), _data(2, 7, 9)], last=0)
-    assert (segment.max_txn, len(segment.events), segment.beyond) == (0, 1, 2)
+    assert (segment.max_txn, len(segment.events), segment.beyond, segment.uncounted) == (0, 3, 2, 0)
 
 
 def test_a_zeroed_record_does_not_hide_those_behind_it(folder: Path) -> None:

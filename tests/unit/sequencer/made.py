@@ -9,15 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from console.questdb.log_encoding import encode_log_header, encode_records
+from console.questdb.segment import EventType
 from console.questdb.txn_log import RECORD_V2, read_log
 from console.recovery.sequencer.attribution import Names, put_together
-from console.recovery.sequencer.inventory import DATA, EVENT, Inventory
 from console.recovery.sequencer.log_scan import LogScan, scan_log
+from console.table.inventory import EVENT, Inventory
 
 Address = tuple[int, int, int]
 
 
-def inventory(*addresses: Address, rows: int = 10, structure: int = 0, kind: int = DATA) -> Inventory:
+def inventory(*addresses: Address, rows: int = 10, structure: int = 0, kind: int = EventType.DATA) -> Inventory:
     """Return an inventory with one data event of `rows` rows at each (wal, segment, txn)."""
     events = np.zeros(len(addresses), EVENT)
     for at, (wal, segment, txn) in enumerate(addresses):

@@ -7,8 +7,8 @@ import numpy as np
 from console.recovery.sequencer.applied_records import records_below
 from console.recovery.sequencer.attribution import Names
 from console.recovery.sequencer.disk import TableOnDisk
-from console.recovery.sequencer.inventory import Inventory
 from console.recovery.sequencer.views import DependentView, FillerRule
+from console.table.inventory import Inventory
 from tests.unit.sequencer.made import inventory, named
 
 NO_MARK = FillerRule(None, None, ())

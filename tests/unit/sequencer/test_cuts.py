@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from console.diagnosis.segment_inventory import Index
+from console.questdb.segment import EventType
 from console.recovery.sequencer.applied_prefix import Cuts, Look, Seen, decide
-from console.recovery.sequencer.inventory import SQL, Inventory
+from console.table.inventory import Index, Inventory
 from tests.unit.sequencer.made import inventory, named, record, scanned, written_log
 
 ONE_WAL = tuple((1, 0, txn) for txn in range(5))
@@ -87,13 +87,13 @@ def test_rows_decide_between_wals() -> None:
 
 def test_what_rows_leave_open_the_count_settles_only_if_it_is_unique() -> None:
     of = inventory(*TWO_WALS)
-    of.events["type"][2] = SQL
+    of.events["type"][2] = EventType.SQL
     settled = _without_names(of, 4, _seeing(P, P, U, P, A, A), highest=2)
     assert settled.applied.tolist() == [True, True, True, True, False, False]
     unsure = _without_names(of, 4, _seeing(P, P, U, P, A, A))  # wal3 may have been purged unseen, and be the fourth
     assert [r.code for r in unsure.refusals] == ["applied-ambiguous"]
     purged = inventory((1, 1, 0), (1, 1, 1), (1, 1, 2))
-    purged.events["type"][1] = SQL
+    purged.events["type"][1] = EventType.SQL
     cuts = _without_names(purged, 40, _seeing(P, U, A))
     assert [r.code for r in cuts.refusals] == ["applied-ambiguous"]
     assert "1 transaction from segment 1 transaction 1" in cuts.refusals[0].reason

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from console.questdb.segment import DedupMode, EventType
 from console.recovery.sequencer.attribution import Names
-from console.recovery.sequencer.inventory import REPLACE_RANGE, SQL, TRUNCATE, Inventory
 from console.recovery.sequencer.order import CHANGE, Order, Wanted, arrange
+from console.table.inventory import Inventory
 from tests.unit.sequencer.made import inventory, named, record, scanned, written_log
 
 TWO_WALS = (*((1, 0, txn) for txn in range(3)), *((2, 0, txn) for txn in range(3)))
@@ -71,12 +72,12 @@ def test_records_that_leave_no_place_contradict_the_segments(tmp_path: Path) -> 
 
 
 def test_a_choice_is_refused_where_it_matters() -> None:
-    for kind, word in ((SQL, "SQL"), (TRUNCATE, "TRUNCATE")):
+    for kind, word in ((EventType.SQL, "SQL"), (EventType.TRUNCATE, "TRUNCATE")):
         of = inventory(*TWO_WALS)
         of.events["type"][4] = kind
         assert word in _arranged(of).refusals[0].reason
     of = inventory(*TWO_WALS)
-    of.events["mode"][4] = REPLACE_RANGE
+    of.events["mode"][4] = DedupMode.REPLACE_RANGE
     assert "replaces a range" in _arranged(of).refusals[0].reason
     assert _arranged(inventory(*TWO_WALS), dedup=True, shared=True).refusals[0].code == "order-ambiguous"
     assert not _arranged(inventory(*TWO_WALS), dedup=True, shared=False).refusals
@@ -84,7 +85,7 @@ def test_a_choice_is_refused_where_it_matters() -> None:
 
 def test_statements_of_a_single_writer_need_no_choice() -> None:
     of = inventory(*((1, 0, txn) for txn in range(4)))
-    of.events["type"][2] = TRUNCATE
+    of.events["type"][2] = EventType.TRUNCATE
     assert not _arranged(of).refusals
 
 
@@ -105,7 +106,7 @@ def test_data_under_a_structure_that_nothing_leads_to_is_refused() -> None:
 def test_a_statement_beside_a_structure_change_without_records_is_refused() -> None:
     of = inventory((1, 0, 0), (1, 0, 1), (1, 1, 0))
     of.events["structure"] = [0, 0, 1]
-    of.events["type"][1] = SQL
+    of.events["type"][1] = EventType.SQL
     assert [r.code for r in _arranged(of, target=1).refusals] == ["order-ambiguous"]
 
 

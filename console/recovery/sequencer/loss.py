@@ -1,0 +1,196 @@
+"""The ledger of a repaired sequencer: what becomes of each segment transaction, and what stands against the repair."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from console.recovery.codes import RefusalCode
+from console.recovery.model import Refusal
+from console.recovery.sequencer.applied_prefix import Cuts
+from console.recovery.sequencer.attribution import Names
+from console.recovery.sequencer.log_scan import LogScan
+from console.table.gaps import Gap, gaps_of, uncounted_rows, undecodable
+from console.table.inventory import Index, Inventory, Mask
+from console.table.ledger import Entry, Evidence, Fate, Ledger, RowsLost
+from console.table.torn import Wholeness
+from console.table.unseen import Unseen
+from console.text import plural
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is known of a table's events once the applied ones are decided.
+
+    `names` as in `attribution`; `wholeness` of what is not applied. `out` are left out of the repaired log, `back` are
+    the events that it names. `empty` counts places between known records that nothing on disk fills. With `dedup` keys
+    a row may have replaced another, or been replaced: then losing it costs no row, or changes one.
+    """
+
+    inventory: Inventory
+    names: Names
+    decided: Cuts
+    wholeness: Wholeness
+    unseen: tuple[Unseen, ...]
+    out: Mask
+    back: Index
+    empty: int
+    dedup: bool
+
+
+def left_out(inventory: Inventory, decided: Cuts, wholeness: Wholeness) -> Mask:
+    """Return which unapplied events no repaired log may name: torn, out of the server's reach, or not decodable.
+
+    The server opens a segment at the first event that a record names, and reads on from there event by event: it stops
+    at one that cannot be decoded, and does not open a segment at an event that its header does not count.
+    """
+    unapplied = ~decided.applied
+    out = (wholeness.torn | undecodable(inventory) | inventory.events["beyond"]) & unapplied
+    for gap in gaps_of(inventory):
+        at = int(np.searchsorted(inventory.first, gap.first, "right")) - 1
+        low, high = int(inventory.first[at]), int(inventory.first[at] + inventory.counts[at])
+        opened = unapplied[low : gap.first] & ~out[low : gap.first]
+        if unapplied[gap.first : gap.stop].any() and opened.any():
+            out[gap.stop : high] = unapplied[gap.stop : high]
+    return np.asarray(out)
+
+
+def ledger_of(found: Found) -> Ledger:
+    """Return the ledger."""
+    return tuple(_entries(found))
+
+
+def unseen_refusals(unseen: Sequence[Unseen]) -> Iterator[Refusal]:
+    """Yield why the repair waits for WAL that was not read."""
+    links = [each for each in unseen if each.evidence is Evidence.NOT_FOLLOWED]
+    if links:
+        yield Refusal(
+            RefusalCode.WAL_NOT_FOLLOWED,
+            f"{_named(links)}: symbolic links are not followed, so what WAL lies behind them is not known",
+            "move the directories themselves into the table, with the server stopped",
+        )
+    if hidden := [each for each in unseen if each.evidence is Evidence.NOT_READ]:
+        yield Refusal(
+            RefusalCode.WAL_NOT_READ,
+            f"{_named(hidden)} cannot be read ({hidden[0].why}), so what WAL it holds is not known",
+            "look again as a user who may read the table's files",
+        )
+
+
+def _named(unseen: Sequence[Unseen]) -> str:
+    more = f" and {len(unseen) - 3:,} more" if len(unseen) > 3 else ""
+    return ", ".join(each.place for each in unseen[:3]) + more
+
+
+def _entries(found: Found) -> Iterator[Entry]:
+    inventory, decided, torn = found.inventory, found.decided, found.wholeness.torn
+    rows = inventory.rows
+    yield _of(Fate.APPLIED, Evidence.DECIDED, decided.applied, rows)
+    suspects = found.wholeness.suspects(inventory)
+    yield Entry(Fate.COMES_BACK, Evidence.ON_DISK, len(found.back), RowsLost.exact(int(rows[found.back].sum())))
+    if suspects:
+        yield _suspect(found)
+    torn = torn & ~decided.applied & ~undecodable(inventory)
+    if torn.any():
+        why = "their column files do not hold the rows that the transaction says"
+        yield _lost(found, Evidence.COLUMNS_TORN, torn, why)
+    uncounted = inventory.events["beyond"] & ~decided.applied & ~torn
+    if uncounted.any():
+        why = "the header of their _event does not count them, and the server does not read behind it"
+        yield _lost(
+            found, Evidence.EVENT_NOT_COUNTED, uncounted, why, sure=bool((found.names.seq[uncounted] > 0).all())
+        )
+    behind = found.out & ~torn & ~uncounted & ~undecodable(inventory)
+    if behind.any():
+        why = "they lie behind a transaction that cannot be decoded, where the server stops reading the segment"
+        yield _lost(found, Evidence.EVENT_OUT_OF_REACH, behind, why)
+    for gap in gaps_of(inventory):
+        if not decided.applied[gap.first : gap.stop].all():
+            yield _undecodable(found, gap)
+    yield from _uncounted_segments(found)
+    yield from _unnamed(found)
+    for each in found.unseen:
+        yield Entry(Fate.UNKNOWN, each.evidence, None, RowsLost.unknown(), f"{each.place}: {each.why}")
+
+
+def _of(fate: Fate, evidence: Evidence, mask: Mask, rows: Index) -> Entry:
+    return Entry(fate, evidence, int(mask.sum()), RowsLost.exact(int(rows[mask].sum())))
+
+
+def _lost(found: Found, evidence: Evidence, mask: Mask, why: str, *, sure: bool = True) -> Entry:
+    count, rows = int(mask.sum()), int(found.inventory.rows[mask].sum())
+    told = f"{plural(count, 'transaction')} with {plural(rows, 'row')} left out: {why}"
+    return Entry(Fate.LOST, evidence, count, _counted(found, rows, sure=sure), told)
+
+
+def _counted(found: Found, rows: int, *, sure: bool) -> RowsLost:
+    return RowsLost.exact(rows) if sure and not found.dedup else RowsLost.at_most(rows)
+
+
+def _suspect(found: Found) -> Entry:
+    suspects = found.wholeness.suspects(found.inventory)
+    rows = found.wholeness.suspect_rows(found.inventory)
+    wal, number, first = suspects[0]
+    columns = sorted({each.column for _, _, each in suspects})
+    named = ", ".join(columns[:5]) + (f" and {len(columns) - 5} more" if len(columns) > 5 else "")
+    told = (
+        f"{plural(rows, 'row')} come back with whole pages of zeros in {named}, which the disk may have lost; the "
+        f"first is in wal{wal}/{number}, transaction {first.event:,}, row {first.first_row:,}"
+    )
+    return Entry(Fate.LOST, Evidence.ZERO_PAGES, 0, RowsLost.at_most(rows), told)
+
+
+def _undecodable(found: Found, gap: Gap) -> Entry:
+    applied, undecided = (mask[gap.first : gap.stop] for mask in (found.decided.applied, found.decided.undecided))
+    count = int((~applied).sum())
+    told = f"{gap.place}/_event: {plural(count, 'transaction')} cannot be decoded"
+    if gap.rows is None or gap.statement:
+        return Entry(
+            Fate.UNKNOWN,
+            Evidence.EVENT_UNDECODABLE,
+            count,
+            RowsLost.unknown(),
+            f"{told}, and what it holds is not known",
+        )
+    sure = gap.sure and not applied.any() and not undecided.any()
+    rows = _counted(found, gap.rows, sure=sure)
+    often = "" if rows.kind == "exact" else "at most "
+    return Entry(Fate.LOST, Evidence.EVENT_UNDECODABLE, count, rows, f"{told}; {often}{plural(gap.rows, 'row')} lost")
+
+
+def _uncounted_segments(found: Found) -> Iterator[Entry]:
+    """Yield the segments with rows, of which neither header nor index tells a transaction."""
+    inventory = found.inventory
+    broken = {(wal, number) for wal, number, _ in inventory.broken}
+    for wal, number, low, high in inventory.slices():
+        if high > low or (wal, number) not in broken:
+            continue
+        behind = (inventory.events["wal"] == wal) & (inventory.events["segment"] > number)
+        rows = uncounted_rows(inventory.segments[wal, number])
+        if rows != 0 and not bool((behind & found.decided.applied).any()):
+            told = f"wal{wal}/{number} holds rows, and nothing tells which transactions"
+            yield Entry(Fate.UNKNOWN, Evidence.EVENTS_GONE, None, RowsLost.unknown(), told)
+
+
+def _unnamed(found: Found) -> Iterator[Entry]:
+    """Yield the transactions that a log names, or has a place for, and of which nothing is on disk."""
+    names = found.names
+    unnamed = int((found.out & (names.seq == 0)).sum())  # one without a record has its place among the empty ones
+    gone = max(0, found.empty - unnamed) + len(names.lost_seq)
+    if not gone:
+        return
+    sure = len(names.lost_rows) == gone and not (names.lost_rows < 0).any()
+    rows = _counted(found, int(names.lost_rows.sum()), sure=True) if sure else RowsLost.unknown()
+    told = f"{plural(gone, 'logged transaction')} not applied and not on disk: purged, removed or not written"
+    yield Entry(Fate.LOST if sure else Fate.UNKNOWN, Evidence.RECORD_ALONE, gone, rows, told)
+
+
+def most_duplicates(found: Found, scan: LogScan | None, applied: int, kept: int) -> int:
+    """Return the most rows that were never acknowledged: a crash between the segment and the sequencer leaves at most
+    the last event of each WAL, and its sender still has those rows."""
+    settled = found.decided.applied | found.out
+    last = found.inventory.last_of_wal() & ~settled & (found.names.seq == 0)
+    rows = np.sort(found.inventory.rows[last])[::-1]
+    if scan is not None and scan.max_txn >= applied:
+        rows = rows[: max(0, kept - (scan.max_txn - applied))]
+    return int(rows.sum())

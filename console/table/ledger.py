@@ -1,0 +1,114 @@
+"""What becomes of every segment transaction that may exist on disk, and the rows that a repair loses: their sum.
+
+A loss is exact only if each entry is; it is a bound if one of them is a bound, and unknown if one is unknown.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Fate(StrEnum):
+    """What becomes of transactions."""
+
+    APPLIED = "applied"
+    COMES_BACK = "comes-back"
+    LOST = "lost"
+    UNKNOWN = "unknown"
+
+
+class Evidence(StrEnum):
+    """What says so."""
+
+    DECIDED = "decided"  # logs, the count or the rows tell which are applied
+    ON_DISK = "on-disk"  # event and columns are whole
+    COLUMNS_TORN = "columns-torn"  # the column files do not hold the rows
+    ZERO_PAGES = "zero-pages"  # whole pages of zeros between other values: the rows come back, perhaps with lost values
+    EVENT_UNDECODABLE = "event-undecodable"  # its rows are bounded by the events around it and the timestamps
+    EVENT_OUT_OF_REACH = "event-out-of-reach"  # it lies behind one that cannot be decoded, where the server stops
+    EVENT_NOT_COUNTED = "event-not-counted"  # it lies behind the last transaction that the header of `_event` counts
+    EVENTS_GONE = "events-gone"  # a segment with rows of which nothing tells a transaction
+    RECORD_ALONE = "record-alone"  # the log names it, and nothing on disk holds it
+    NOT_FOLLOWED = "not-followed"  # it lies behind a symbolic link
+    NOT_READ = "not-read"  # its files may not be read
+
+
+@dataclass(frozen=True, slots=True)
+class RowsLost:
+    """Rows that the action will lose: exact, an upper bound, or unknown."""
+
+    kind: str  # `exact`, `bound`, `unknown`
+    value: int | None
+
+    @classmethod
+    def exact(cls, value: int) -> "RowsLost":
+        """Return a count that is exact."""
+        return cls("exact", value)
+
+    @classmethod
+    def at_most(cls, value: int) -> "RowsLost":
+        """Return an upper bound; of nothing, that is exact."""
+        return cls("bound" if value else "exact", value)
+
+    @classmethod
+    def unknown(cls) -> "RowsLost":
+        """Return what cannot be counted."""
+        return cls("unknown", None)
+
+    @classmethod
+    def total(cls, parts: Iterable["RowsLost"]) -> "RowsLost":
+        """Return the sum of `parts`."""
+        kinds, value = set(), 0
+        for part in parts:
+            if part.value is None:
+                return cls.unknown()
+            kinds.add(part.kind)
+            value += part.value
+        return cls.at_most(value) if "bound" in kinds else cls.exact(value)
+
+    @property
+    def phrase(self) -> str:
+        """Return the word of the confirmation phrase: `0`, `1000`, `up-to-1000`, `unknown`."""
+        if self.kind == "exact":
+            return str(self.value)
+        return f"up-to-{self.value}" if self.kind == "bound" else "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Transactions of one fate for one reason. `transactions` is None where nobody can count them; `why` is a sentence
+    for the operator, empty where there is nothing to say."""
+
+    fate: Fate
+    evidence: Evidence
+    transactions: int | None
+    rows: RowsLost
+    why: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry in the form of `plan --json`."""
+        return {
+            "fate": self.fate.value,
+            "evidence": self.evidence.value,
+            "transactions": self.transactions,
+            "rows": {"kind": self.rows.kind, "value": self.rows.value},
+            "why": self.why,
+        }
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> "Entry":
+        """Return the entry of a JSON value. Raises KeyError, ValueError."""
+        rows = RowsLost(document["rows"]["kind"], document["rows"]["value"])
+        return cls(
+            Fate(document["fate"]), Evidence(document["evidence"]), document["transactions"], rows, document["why"]
+        )
+
+
+Ledger = tuple[Entry, ...]
+"""One entry per fate and reason."""
+
+
+def rows_lost(ledger: Ledger) -> RowsLost:
+    """Return the sum of what is lost, or may be."""
+    return RowsLost.total(entry.rows for entry in ledger if entry.fate in (Fate.LOST, Fate.UNKNOWN))

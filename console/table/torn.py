@@ -1,0 +1,99 @@
+"""Segment transactions whose column files do not hold the rows that they say, as after a power loss.
+
+The server applies them without complaint (measured: rows of 1970, prices of zero). Pages of zeros alone are only
+suspected: zero is a value too.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from console.questdb.segment import Segment
+from console.questdb.segment_data import LIMIT, Tear, TornRows, check_segment_data
+from console.table.inventory import Index, Inventory, Mask, carries_rows, segment_key
+from console.table.memory import TableMemory
+
+_STOPPING: Final = (Tear.UNREADABLE, Tear.SHORT)
+
+
+@dataclass(frozen=True, slots=True)
+class Wholeness:
+    """Which events are torn (mask over the inventory's), and what was seen, suspects included."""
+
+    torn: Mask
+    seen: tuple[tuple[int, int, TornRows], ...]
+
+    @property
+    def stops(self) -> bool:
+        """Whether the server cannot apply it at all: a column's file is missing, or ends before the rows do."""
+        return any(rows.tear in _STOPPING for _, _, rows in self.seen)
+
+    def suspects(self, inventory: Inventory) -> list[tuple[int, int, TornRows]]:
+        """Return what is only suspected, of events that are not torn anyway."""
+        return [each for each in self.seen if each[2].suspect and not self.torn[_place(inventory, *each)]]
+
+    def suspect_rows(self, inventory: Inventory) -> int:
+        """Return how many rows have a suspected value in some column."""
+        spans: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        for wal, number, rows in self.suspects(inventory):
+            spans.setdefault((wal, number), []).append((rows.first_row, rows.first_row + rows.rows))
+        return sum(_covered(each) for each in spans.values())
+
+
+def check_rows(inventory: Inventory, events: Index, memory: TableMemory | None = None) -> Wholeness:
+    """Read the columns of `events` and return what is not whole. Never raises: what cannot be read holds nothing.
+
+    Events that `memory` has found whole are not read again; of those whose columns are not known none is whole.
+    """
+    torn = np.zeros(len(inventory), np.bool_)
+    seen: list[tuple[int, int, TornRows]] = []
+    rows = inventory.events[events]
+    for segment, places in _by_segment(inventory, events[carries_rows(rows) & (rows["end"] > rows["start"])]):
+        if segment.metadata is None:
+            torn[places] = True
+            continue
+        txns: list[int] = inventory.events["txn"][places].tolist()
+        if memory is not None:
+            txns = memory.unchecked(segment, txns)
+        found = check_events(segment, txns)
+        bad = [each.event for each in found if not each.suspect]
+        torn[places[np.isin(inventory.events["txn"][places], bad)]] = True
+        wal, number = inventory.events[["wal", "segment"]][places[0]].tolist()
+        seen += [(wal, number, each) for each in found]
+        if memory is not None:
+            memory.keep_rows(segment, sorted(set(txns) - {each.event for each in found}))
+    return Wholeness(torn, tuple(seen))
+
+
+def check_events(segment: Segment, txns: list[int]) -> list[TornRows]:
+    """Return all that is torn in the rows of `txns`: one look tells a limited number, then each half is looked at."""
+    found = list(check_segment_data(segment, txns)) if txns else []
+    if len(found) < LIMIT or len(txns) == 1:
+        return found
+    middle = len(txns) // 2
+    return check_events(segment, txns[:middle]) + check_events(segment, txns[middle:])
+
+
+def _by_segment(inventory: Inventory, events: Index) -> Iterator[tuple[Segment, Index]]:
+    rows = inventory.events[events]
+    keys = np.asarray(segment_key(rows["wal"], rows["segment"]))
+    for key in np.unique(keys).tolist():
+        mine = events[keys == key]
+        wal, number = inventory.events[["wal", "segment"]][mine[0]].tolist()
+        yield inventory.segments[wal, number], mine
+
+
+def _place(inventory: Inventory, wal: int, number: int, rows: TornRows) -> int:
+    first = np.searchsorted(inventory.keys, int(segment_key(wal, number)))
+    return int(inventory.first[first]) + rows.event
+
+
+def _covered(spans: list[tuple[int, int]]) -> int:
+    """Return how many rows lie in at least one of `spans`."""
+    total, at = 0, 0
+    for first, end in sorted(spans):
+        total += max(0, end - max(at, first))
+        at = max(at, end)
+    return total
