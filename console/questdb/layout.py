@@ -205,9 +205,10 @@ def _looks_like_db(path: Path) -> bool:
 def _table(path: Path, entry: RegistryEntry | None, *, dropped: bool) -> TableDirectory | None:
     """Return the table at `path`, None where the directory is none (the server's test: there is a `_txn`).
 
-    A directory that the registry lists is a table to us even with `_txn` gone: it must not vanish from sight.
+    A directory that the registry lists, or that has `_meta`, is a table to us even with `_txn` gone: it must not vanish
+    from sight.
     """
-    if entry is None and not (path / "_txn").exists():
+    if entry is None and not any((path / name).exists() for name in ("_txn", "_meta")):
         return None
     identity = read_table_identity(path)
     if entry is not None:

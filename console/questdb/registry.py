@@ -17,6 +17,7 @@ from console.questdb.reading import (
     read_small,
 )
 
+REGISTRY: Final = "tables.d"
 _FILE: Final = re.compile(r"tables\.d\.(\d{1,9})")
 _ADD: Final = 0
 _REMOVE: Final = -1

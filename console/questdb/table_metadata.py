@@ -14,7 +14,7 @@ VERSION: Final = 426
 
 PARTITION_UNITS: Final = ("DAY", "MONTH", "YEAR", "NONE", "HOUR", "WEEK")
 MAX_COLUMNS: Final = 100_000
-_COLUMNS: Final = 128
+HEADER_SIZE: Final = 128
 _COLUMN_SIZE: Final = 32
 _FLAG_INDEXED, _FLAG_CACHED, _FLAG_DEDUP_KEY = 1, 4, 8
 
@@ -120,12 +120,12 @@ def parse_table_metadata(data: bytes, file: Path) -> TableMetadata:
     count = fields.i32(0)
     if not 0 <= count <= MAX_COLUMNS:
         raise DamageError(f"column count {count:,}", 0)
-    fields.need(0, _COLUMNS + _COLUMN_SIZE * count)
-    at = _COLUMNS + _COLUMN_SIZE * count
+    fields.need(0, HEADER_SIZE + _COLUMN_SIZE * count)
+    at = HEADER_SIZE + _COLUMN_SIZE * count
     columns: list[TableColumn] = []
     problems: list[Problem] = []
     for index in range(count):
-        base = _COLUMNS + _COLUMN_SIZE * index
+        base = HEADER_SIZE + _COLUMN_SIZE * index
         stored = fields.i32(base)
         flags = fields.i64(base + 4)
         name, at = fields.string(at, limit=4096)

@@ -27,6 +27,27 @@ def aux_shape(tag: ColumnTag | None) -> tuple[int, int]:
     return (8, 1) if tag in (ColumnTag.STRING, ColumnTag.BINARY) else (16, 0)
 
 
+def end_of_data(tag: ColumnTag | None, aux: DbFile, rows: int) -> int:
+    """Return where the value of the last of `rows` rows ends in the data file; 0 where `aux` does not reach it.
+
+    No more than a lower bound of the data file's length, from one entry: a damaged entry may say anything.
+    """
+    if rows <= 0:
+        return 0
+    if tag in (ColumnTag.STRING, ColumnTag.BINARY):
+        offsets = aux.array(8 * rows, "<i8", 1)
+        return max(0, int(offsets[0])) if len(offsets) else 0
+    if tag is ColumnTag.ARRAY:
+        arrays = aux.array(16 * (rows - 1), _ARRAY, 1)
+        return (int(arrays["offset"][0]) & ((1 << 48) - 1)) + max(0, int(arrays["size"][0])) if len(arrays) else 0
+    entries = aux.array(16 * (rows - 1), _VARCHAR, 1)
+    if tag is not ColumnTag.VARCHAR or not len(entries):
+        return 0
+    header = int(entries["header"][0])
+    size = 0 if header & (_INLINED | _NULL) else header >> 4 & 0x0FFFFFFF
+    return (int(entries["low"][0]) | int(entries["high"][0]) << 16) + size
+
+
 def bad_variable_rows(tag: ColumnTag | None, aux: DbFile, data: DbFile, first: int, end: int) -> Bad:
     """Return a mask over the rows first..end - 1: those that do not fit, or lie past the end of a file."""
     match tag:

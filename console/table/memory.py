@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from console.questdb.log_check import LogChecker
+from console.questdb.partition_files import PartitionSpan
 from console.questdb.segment import Segment
 from console.questdb.txn_log import TxnLog
 
@@ -38,6 +39,8 @@ class TableMemory:
     logs: dict[Path, LogMemory] = field(default_factory=dict)
     segments: dict[Path, tuple[_Stamp, Segment]] = field(default_factory=dict)
     columns: dict[Path, tuple[_Lengths, dict[int, int]]] = field(default_factory=dict)
+    partitions: set[PartitionSpan] = field(default_factory=set)
+    """Partitions whose files were long enough for the rows that `_txn` counted."""
 
     def resume(self, log: TxnLog, split: int) -> tuple[LogChecker, int]:
         """Return a checker and the first record that it has not seen, for a check of the records up to `split`.

@@ -1,7 +1,7 @@
 """Makes `questdb-9.1.0.tar.xz`: a few KB of files that a real QuestDB 9.1.0 wrote, for tests that need no server.
 
 Run: `python -m tests.data.capture_samples`. Members: `v1/…` and `v2/…` (format of the sequencer's log), each the db
-directory without partitions but for one; times and owners are left out, so that only the server's bytes differ.
+directory without the server's own tables; times and owners are left out, so that only the server's bytes differ.
 """
 
 import io
@@ -38,7 +38,6 @@ STATEMENTS: Final = (
     "create materialized view hourly as (select ts, sym, count() n from altered sample by 1h) partition by day",
     "insert into altered values ('2024-01-01T12', 'k5', 8)",
 )
-_PARTITION: Final = "altered~"
 
 
 def capture(root: Path, binary: ServerBinary, settings: dict[str, str]) -> dict[str, bytes]:
@@ -58,10 +57,7 @@ def capture(root: Path, binary: ServerBinary, settings: dict[str, str]) -> dict[
     for path in sorted(db.rglob("*")):
         name = path.relative_to(db)
         table = name.parts[0]
-        in_partition = len(name.parts) > 2 and name.parts[1][0].isdigit()
         if not path.is_file() or path.name.endswith(".lock") or table.startswith(("sys.", "telemetry", "_")):
-            continue
-        if in_partition and not table.startswith(_PARTITION):
             continue
         kept[str(name)] = path.read_bytes()
     return kept
