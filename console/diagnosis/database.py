@@ -3,14 +3,23 @@
 import time
 from collections.abc import Mapping, Sequence
 
+from console.diagnosis.findings.root import root_findings
 from console.diagnosis.findings.server import server_findings
+from console.diagnosis.findings.table_files import Incoming, TableFiles, table_file_findings
+from console.diagnosis.findings.txn import txn_damage
 from console.diagnosis.findings.views import view_findings
-from console.diagnosis.model import Code, DatabaseReport, Finding, NextStep, Severity, TableReport
+from console.diagnosis.model import Code, DatabaseReport, Finding, Severity, TableReport
+from console.diagnosis.purge_clock import PurgeClock
 from console.diagnosis.server.facts import ServerFacts
 from console.diagnosis.table import TableDiagnosis, examine_table
-from console.diagnosis.verdict import verdict_of
+from console.diagnosis.verdict import Situation, blocked_steps, can_read, can_write, next_step, verdict_of
+from console.questdb.column_versions import read_column_versions
 from console.questdb.layout import DatabaseRoot, TableDirectory
-from console.questdb.table_txn import read_table_txn
+from console.questdb.reading import ProblemKind, later_looks
+from console.questdb.registry import REGISTRY
+from console.questdb.server_version import read_versions
+from console.questdb.table_metadata import read_table_metadata
+from console.questdb.table_txn import TableTxn, read_table_txn
 
 
 def diagnose(
@@ -28,8 +37,15 @@ def diagnose(
     directories = [database.table(name) for name in tables] if tables else list(database.tables())
     made = {table.directory: examine_table(table) for table in directories if uses_wal(table)}
     reports = assemble(directories, made, server, deep)
+    versions = read_versions(database.db)
     return DatabaseReport(
-        database.db, reports, database_findings(database), left_out(server), time.monotonic() - started
+        database.db,
+        reports,
+        database_findings(database),
+        left_out(server),
+        time.monotonic() - started,
+        str(versions.last) if versions.last is not None else None,
+        versions.seen,
     )
 
 
@@ -77,9 +93,11 @@ def uses_wal(table: TableDirectory) -> bool:
 
 
 def database_findings(database: DatabaseRoot) -> tuple[Finding, ...]:
-    """Return what keeps the database from being seen whole."""
-    found = []
+    """Return what is wrong with the database as a whole, and what keeps it from being seen whole."""
+    found = list(root_findings(database))
     for problem in database.listing_problems():
+        if problem.kind is not ProblemKind.UNREADABLE and problem.file.name.startswith(REGISTRY):
+            continue  # damage, which is said already
         inside = problem.file.is_relative_to(database.db)
         file = str(problem.file.relative_to(database.db)) if inside else str(problem.file)
         found.append(
@@ -94,27 +112,34 @@ def left_out(server: ServerFacts | None) -> tuple[str, ...]:
 
 
 def _without_wal(table: TableDirectory, more: Sequence[Finding] = ()) -> TableReport:
-    """A table without WAL has no sequencer to be damaged: only its `_txn` is looked at."""
-    txn = read_table_txn(table.path)
-    findings = tuple(more)
-    if txn.current is None:
-        what = txn.problems[0].what if txn.problems else "it has no current record"
-        findings = (
-            Finding(Code.TABLE_TXN_INVALID, Severity.DAMAGE, f"_txn cannot be used: {what}", f"{table.directory}/_txn"),
-        )
-    whole = txn.current is not None
+    """A table without WAL has no sequencer to be damaged: only its own files are looked at."""
+    txn, found = _own_files(table)
+    for _ in later_looks():  # a server may be writing it: what is damage lasts
+        if not any(finding.severity is not Severity.NOTE for finding in found):
+            break
+        txn, again = _own_files(table)
+        found = tuple(finding for finding in again if finding in found)
+    findings = (*more, *found)
+    situation = Situation(findings=findings, clock=PurgeClock("it has no WAL"), waiting=0, backup="")
     return TableReport(
         table=table.name,
         directory=table.directory,
         wal=False,
         verdict=verdict_of(findings),
-        can_read=whole,
-        can_write=whole,
+        can_read=can_read(situation),
+        can_write=can_write(situation),
         applied_txn=None,
         logged_txn=None,
         rows_applied=txn.current.rows if txn.current else None,
         rows_unapplied=0,
         rows_at_risk=0,
         findings=findings,
-        next_step=NextStep(None, "nothing to do" if whole else "copy the table before anything else"),
+        next_step=next_step(situation),
+        blocked_steps=blocked_steps(situation),
     )
+
+
+def _own_files(table: TableDirectory) -> tuple[TableTxn, tuple[Finding, ...]]:
+    txn, metadata = read_table_txn(table.path), read_table_metadata(table.path)
+    files = TableFiles(table, txn, metadata, read_column_versions(table.path), Incoming.none(), set())
+    return txn, (*txn_damage(txn, files.relative(txn.path)), *table_file_findings(files))

@@ -17,6 +17,7 @@ from console.diagnosis.model import DatabaseReport
 from console.diagnosis.server.facts import ServerFacts
 from console.diagnosis.table import TableDiagnosis, examine_table
 from console.questdb.layout import DatabaseRoot, TableDirectory
+from console.questdb.server_version import read_versions
 from console.table.memory import TableMemory
 
 _AGAIN: Final = 120.0
@@ -51,12 +52,15 @@ class LiveDiagnosis:
         directories = database.tables()
         self._known = {table.directory: self._examined(table) for table in directories if uses_wal(table)}
         made = {name: known.diagnosis for name, known in self._known.items()}
+        versions = read_versions(database.db)
         return DatabaseReport(
             database.db,
             assemble(directories, made, server),
             database_findings(database),
             left_out,
             time.monotonic() - started,
+            str(versions.last) if versions.last is not None else None,
+            versions.seen,
         )
 
     def _examined(self, table: TableDirectory) -> _Known:

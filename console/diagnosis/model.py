@@ -58,13 +58,52 @@ class Code(StrEnum):
     LAG_OVERFLOW = "lag-overflow"
     VIEW_BEHIND = "view-behind"
     CONVERSION_HALF_DONE = "conversion-half-done"
+    TABLE_METADATA_MISSING = "table-metadata-missing"
+    TABLE_METADATA_INVALID = "table-metadata-invalid"
+    COLUMN_VERSIONS_MISSING = "column-versions-missing"
+    COLUMN_VERSIONS_INVALID = "column-versions-invalid"
+    TABLE_FILES_DISAGREE = "table-files-disagree"  # `_txn`, `_meta` and `_cv` are of different versions
+    PARTITION_MISSING = "partition-missing"
+    PARTITION_ROWS_DIFFER = "partition-rows-differ"
+    COLUMN_FILE_MISSING = "column-file-missing"
+    COLUMN_FILE_SHORT = "column-file-short"
+    INDEX_FILE_MISSING = "index-file-missing"
+    SYMBOL_MAP_MISSING = "symbol-map-missing"
+    SYMBOL_MAP_SHORT = "symbol-map-short"
+    REGISTRY_INVALID = "registry-invalid"
+    RESTORE_PENDING = "restore-pending"
+    CHECKPOINT_LEFT = "checkpoint-left"
     UNREADABLE = "unreadable"  # a file that could not be read: permission, I/O error, no such format
     CRASH_LOG_INVALID = "crash-log-invalid"  # an hs_err log that is empty, cut or not one at all
 
 
+class Harm(StrEnum):
+    """What QuestDB does to the table because of a finding once it starts, or is written to; `NONE`: nothing worse."""
+
+    NONE = "none"
+    DELETES_PARTITIONS = "deletes-partitions"
+    DELETES_DIRECTORY = "deletes-directory"
+    DROPS_PARTITION = "drops-partition"
+    REWRITES_TABLE = "rewrites-table"
+    LOSES_COLUMNS = "loses-columns"
+    FILLS_WITH_ZEROS = "fills-with-zeros"
+    SPOILS_SYMBOLS = "spoils-symbols"
+    SHOWS_WRONG_ROWS = "shows-wrong-rows"
+    FORGETS_TABLE = "forgets-table"
+    ERASES_TABLE = "erases-table"
+    DELETES_WAL = "deletes-wal"
+    STOPS_APPLYING = "stops-applying"
+    ROLLS_BACK = "rolls-back"
+    DOES_NOT_START = "does-not-start"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One observation: `message` is one sentence for an operator, `file` relative to the db root, `offset` in bytes."""
+    """One observation: `message` is one sentence for an operator, `file` relative to the db root, `offset` in bytes.
+
+    `partition` and `column` name what of the table's rows it is about, where it is about one. `start` is what a start
+    of the server does because of it, `write` what the next rows in order do.
+    """
 
     code: Code
     severity: Severity
@@ -73,6 +112,10 @@ class Finding:
     offset: int | None = None
     seq_txn: int | None = None
     evidence: str = ""
+    partition: str = ""
+    column: str = ""
+    start: Harm = Harm.NONE
+    write: Harm = Harm.NONE
 
     def to_json(self) -> dict[str, Any]:
         """Return the finding in the form of `check --json`."""
@@ -84,6 +127,10 @@ class Finding:
             "seq_txn": self.seq_txn,
             "message": self.message,
             "evidence": self.evidence,
+            "partition": self.partition,
+            "column": self.column,
+            "start": self.start.value,
+            "write": self.write.value,
         }
 
 
@@ -219,13 +266,18 @@ _WORST_FIRST = (Verdict.BROKEN, Verdict.UNKNOWN, Verdict.AT_RISK, Verdict.HEALTH
 
 @dataclass(frozen=True, slots=True)
 class DatabaseReport:
-    """The whole database: one report per table, findings that belong to none, and what was left out and why."""
+    """The whole database: one report per table, findings that belong to none, and what was left out and why.
+
+    `version` is the QuestDB that started here last, None where nothing tells; `versions_seen` are all that ever did.
+    """
 
     db_root: Path
     tables: tuple[TableReport, ...]
     findings: tuple[Finding, ...] = ()
     left_out: tuple[str, ...] = ()
     seconds: float = field(default=0.0, compare=False)
+    version: str | None = None
+    versions_seen: tuple[str, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -243,6 +295,8 @@ class DatabaseReport:
         return {
             "schema": 1,
             "db_root": str(self.db_root),
+            "questdb_version": self.version,
+            "questdb_versions_seen": list(self.versions_seen),
             "tables": [table.to_json() for table in self.tables],
             "findings": [finding.to_json() for finding in self.findings],
             "left_out": list(self.left_out),

@@ -7,6 +7,12 @@ from dataclasses import dataclass, replace
 from console.diagnosis.findings.conversion import half_done_findings
 from console.diagnosis.findings.log import log_findings
 from console.diagnosis.findings.sequencer import backup_findings, best_backup, loadable, sequencer_findings
+from console.diagnosis.findings.table_files import (
+    Incoming,
+    TableFiles,
+    damage_of,
+    table_file_findings,
+)
 from console.diagnosis.findings.txn import txn_findings, txn_set_back
 from console.diagnosis.findings.wal import conversion_findings, purge_findings, wal_findings
 from console.diagnosis.log_scan import LogScan
@@ -25,11 +31,13 @@ from console.diagnosis.verdict import (
     next_step,
     verdict_of,
 )
+from console.questdb.column_versions import read_column_versions
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem
 from console.questdb.registry import TableKind
 from console.questdb.sequencer_metadata import SequencerMetadata
 from console.questdb.txn_log import LogState
+from console.table.inventory import carries_rows
 from console.table.memory import TableMemory
 from console.table.torn import Wholeness
 
@@ -153,11 +161,28 @@ def judge(facts: TableFacts, memory: TableMemory | None = None) -> TableDiagnosi
         *torn_findings(facts, wholeness),
         *purge_findings(facts, clock),
         *conversion_findings(facts, unapplied),
+        *table_file_findings(_table_files(facts, unapplied, memory)),
     ]
     broken = any(finding.severity is Severity.DAMAGE for finding in findings)
     findings += backup_findings(facts, broken)
     waiting = waiting_segments(facts.inventory, unapplied, wholeness)
     return TableDiagnosis(facts, unapplied, clock, wholeness, tuple(findings), backup, waiting)
+
+
+def _table_files(facts: TableFacts, unapplied: Unapplied, memory: TableMemory | None) -> TableFiles:
+    seen = memory.partitions if memory is not None else set()
+    versions = read_column_versions(facts.directory.path)
+    return TableFiles(facts.directory, facts.txn, facts.metadata, versions, _incoming(facts, unapplied), seen)
+
+
+def _incoming(facts: TableFacts, unapplied: Unapplied) -> Incoming:
+    """Return where the rows go that a start applies; an UPDATE may change any partition."""
+    inventory = facts.inventory
+    marked = unapplied.waiting | unapplied.unsure
+    events = inventory.events[marked]
+    rows = carries_rows(events)
+    everywhere = facts.applied is None or bool(facts.unseen) or not bool(rows.all())
+    return Incoming.of(events["min_ts"][rows], events["max_ts"][rows], everywhere=everywhere)
 
 
 def _trusted(sources: list[tuple[str, LogScan]], facts: TableFacts) -> tuple[tuple[str, LogScan], ...]:
@@ -186,6 +211,8 @@ def _listing(facts: TableFacts) -> list[Finding]:
     """Return what keeps the table from being seen whole: symlinks, directories and files that cannot be read."""
     # Not what the directory was listed with: an ALTER replaces `_meta`, which is missing for a moment.
     problems: list[Problem] = [*([facts.metadata] if isinstance(facts.metadata, Problem) else facts.metadata.problems)]
+    if damage_of(facts.metadata) is not None:
+        problems = []  # damage, which is said with the table's own files
     problems += facts.obstacles
     return [
         Finding(Code.UNREADABLE, Severity.RISK, f"{problem.file.name}: {problem.what}", facts.relative(problem.file))

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from console.diagnosis.model import BlockedStep, Code, Finding, NextStep, Severity, Verdict
+from console.diagnosis.harm import harm_in_words
+from console.diagnosis.model import BlockedStep, Code, Finding, Harm, NextStep, Severity, Verdict
 from console.diagnosis.purge_clock import PurgeClock
 from console.text import clean_line
 
@@ -14,7 +15,12 @@ _LOG_REPAIR = (
     Code.LOG_STRUCTURE_VERSION_REGRESS, Code.LOG_UNKNOWN_SEGMENT,
 )  # fmt: skip
 _METADATA = (Code.SEQUENCER_METADATA_MISSING, Code.SEQUENCER_METADATA_INVALID)
-_STOPS_WRITES = (*_NO_LOG, *_METADATA, *_LOG_REPAIR, Code.SEGMENT_MISSING, Code.SEGMENT_EVENT_TRUNCATED,
+_OWN_FILES = (
+    Code.TABLE_METADATA_MISSING, Code.TABLE_METADATA_INVALID, Code.COLUMN_VERSIONS_MISSING,
+    Code.COLUMN_VERSIONS_INVALID, Code.PARTITION_MISSING, Code.PARTITION_ROWS_DIFFER, Code.COLUMN_FILE_MISSING,
+    Code.COLUMN_FILE_SHORT, Code.SYMBOL_MAP_MISSING, Code.SYMBOL_MAP_SHORT,
+)  # fmt: skip
+_STOPS_WRITES = (*_NO_LOG, *_OWN_FILES, *_METADATA, *_LOG_REPAIR, Code.SEGMENT_MISSING, Code.SEGMENT_EVENT_TRUNCATED,
                  Code.TABLE_TXN_INVALID, Code.LAG_OVERFLOW, Code.TABLE_SUSPENDED)  # fmt: skip
 
 
@@ -35,6 +41,16 @@ class Situation:
         """Return whether one of `codes` was found as more than a note."""
         return any(f.code in codes and f.severity is not Severity.NOTE for f in self.findings)
 
+    @property
+    def disagrees(self) -> bool:
+        """Whether `_txn` belongs to another state of the table than the files beside it."""
+        return any(f.code is Code.TABLE_FILES_DISAGREE and f.severity is Severity.DAMAGE for f in self.findings)
+
+    @property
+    def harm(self) -> Harm:
+        """What a start does to the table's own files."""
+        return next((f.start for f in self.findings if f.start is not Harm.NONE), Harm.NONE)
+
 
 def verdict_of(findings: Sequence[Finding]) -> Verdict:
     """Return the worst that the findings say: damage is broken, a risk at-risk, a file that cannot be read unknown."""
@@ -51,7 +67,7 @@ def can_read(situation: Situation) -> bool | None:
     """Return whether a SELECT works: not where `_txn` is damaged, nor where the server crashes as it starts."""
     if situation.damaged(Code.TABLE_TXN_INVALID):
         return False
-    if situation.crashes:
+    if situation.crashes or situation.damaged(*_OWN_FILES) or situation.disagrees:
         return False
     return None if situation.damaged(Code.UNREADABLE) else True
 
@@ -59,7 +75,7 @@ def can_read(situation: Situation) -> bool | None:
 def can_write(situation: Situation) -> bool | None:
     """Return whether what is written arrives in the table; acknowledged and never applied is no."""
     damage = [finding.code for finding in situation.findings if finding.severity is Severity.DAMAGE]
-    if any(code in _STOPS_WRITES for code in damage) or situation.suspended or situation.stops:
+    if any(code in _STOPS_WRITES for code in damage) or situation.disagrees or situation.suspended or situation.stops:
         return False
     return None if situation.damaged(Code.UNREADABLE) else True
 
@@ -78,6 +94,11 @@ def next_step(situation: Situation) -> NextStep:
     if situation.damaged(Code.TABLE_TXN_INVALID):
         return NextStep(
             "capture-evidence", "_txn is damaged or gone, nothing says what is applied: copy everything first"
+        )
+    if situation.damaged(*_OWN_FILES) or situation.disagrees:
+        return NextStep(
+            "capture-evidence",
+            "files of the table itself are damaged: copy all of it before a start or a write changes it",
         )
     if situation.damaged(Code.CONVERSION_HALF_DONE):
         return _after_evidence("convert-table", "it ends what was begun, and keeps the WAL")
@@ -110,6 +131,8 @@ def next_step(situation: Situation) -> NextStep:
         )
     if situation.suspended or situation.damaged(Code.TABLE_SUSPENDED):
         return NextStep("resume-wal", "the files are whole: let the server apply what waits")
+    if situation.damaged(Code.INDEX_FILE_MISSING):
+        return NextStep(None, "make the index again, with the server up: REINDEX TABLE … LOCK EXCLUSIVE")
     if situation.damaged(Code.VIEW_BEHIND):
         return NextStep(None, "refresh the view in full: REFRESH MATERIALIZED VIEW … FULL")
     if situation.damaged(Code.UNREADABLE):
@@ -137,7 +160,9 @@ def blocked_steps(situation: Situation) -> tuple[BlockedStep, ...]:
             blocked.append(
                 BlockedStep("convert-table", "a conversion by hand deletes every walN with what is not applied in it")
             )
-    if situation.damaged(Code.CONVERSION_HALF_DONE):
+    if situation.harm is not Harm.NONE:
+        blocked.append(BlockedStep("start-server", harm_in_words(situation.harm)))
+    elif situation.damaged(Code.CONVERSION_HALF_DONE):
         blocked.append(BlockedStep("start-server", "it would delete what is not applied, or apply every row once more"))
     elif situation.clock.runs:
         wals = _named(situation.clock)

@@ -4,7 +4,7 @@ import stat
 from collections.abc import Iterator
 
 from console.diagnosis.crashes.lengths import length_of
-from console.diagnosis.model import Code, Finding, Severity
+from console.diagnosis.model import Code, Finding, Harm, Severity
 from console.diagnosis.table_facts import Sequencer, TableFacts
 from console.questdb.reading import Problem, ProblemKind
 from console.questdb.sequencer_metadata import SequencerMetadata
@@ -52,17 +52,18 @@ def _metadata(facts: TableFacts) -> Iterator[Finding]:
     if isinstance(metadata, Problem):
         if metadata.kind is ProblemKind.MISSING:
             message = "the sequencer's _meta is gone: reads work, every write fails"
-            yield Finding(Code.SEQUENCER_METADATA_MISSING, Severity.DAMAGE, message, file)
+            yield Finding(Code.SEQUENCER_METADATA_MISSING, Severity.DAMAGE, message, file, start=Harm.STOPS_APPLYING)
         elif metadata.kind is ProblemKind.UNREADABLE:
             message = f"the sequencer's _meta cannot be judged: {metadata.what}"
             yield Finding(Code.UNREADABLE, Severity.RISK, message, file)
         else:
             message = f"the sequencer's _meta cannot be loaded, so every write fails: {metadata.what}"
-            yield Finding(Code.SEQUENCER_METADATA_INVALID, Severity.DAMAGE, message, file, metadata.offset)
+            yield Finding(Code.SEQUENCER_METADATA_INVALID, Severity.DAMAGE, message, file, metadata.offset,
+                          start=Harm.STOPS_APPLYING)  # fmt: skip
         return
     if metadata.dropped:
         message = "the sequencer's _meta says that the table was dropped: writes fail, and the sweep deletes its WAL"
-        yield Finding(Code.SEQUENCER_METADATA_INVALID, Severity.DAMAGE, message, file, 8)
+        yield Finding(Code.SEQUENCER_METADATA_INVALID, Severity.DAMAGE, message, file, 8, start=Harm.DELETES_WAL)
     table_id = facts.metadata.table_id if isinstance(facts.metadata, TableMetadata) else facts.directory.table_id
     if table_id is not None and metadata.table_id != table_id:
         message = f"the sequencer's _meta is of table id {metadata.table_id:,}, the table's is {table_id:,}"
@@ -75,7 +76,8 @@ def _metadata(facts: TableFacts) -> Iterator[Finding]:
             f"{current.structure_version:,}: "
         )
         message += "every ALTER fails" if same else "writers work with columns that the table no longer has so"
-        yield Finding(Code.SEQUENCER_METADATA_INVALID, Severity.RISK if same else Severity.DAMAGE, message, file, 8)
+        severity, harm = (Severity.RISK, Harm.NONE) if same else (Severity.DAMAGE, Harm.STOPS_APPLYING)
+        yield Finding(Code.SEQUENCER_METADATA_INVALID, severity, message, file, 8, start=harm)
 
 
 def _columns(metadata: SequencerMetadata | TableMetadata) -> list[tuple[str, int]]:
@@ -97,7 +99,7 @@ def _changes(facts: TableFacts) -> Iterator[Finding]:
                 f"seqTxn {txn:,} is a structure change that waits, and its content is not to be had: {change.what}"
             )
             yield Finding(Code.SEQUENCER_METADATA_INVALID, Severity.DAMAGE, message,
-                          facts.relative(change.file), change.offset, txn)  # fmt: skip
+                          facts.relative(change.file), change.offset, txn, start=Harm.STOPS_APPLYING)  # fmt: skip
             return
 
 

@@ -2,26 +2,37 @@
 
 from collections.abc import Iterator
 
-from console.diagnosis.model import Code, Finding, Severity
+from console.diagnosis.model import Code, Finding, Harm, Severity
 from console.diagnosis.table_facts import TableFacts
 from console.questdb.reading import ProblemKind
+from console.questdb.table_txn import TableTxn
 from console.table.txn_state import set_back
 from console.text import plural
 
 
+def txn_damage(txn: TableTxn, file: str) -> Iterator[Finding]:
+    """Yield what keeps `_txn` from being used, of any table."""
+    if txn.current is not None and not txn.problems:
+        return
+    problem = txn.problems[0] if txn.problems else None
+    what = problem.what if problem else "it has no current record"
+    offset = problem.offset if problem else None
+    message = f"_txn cannot be used, so that nothing says what is applied: {what}"
+    if problem is not None and problem.kind is ProblemKind.UNREADABLE:
+        yield Finding(Code.UNREADABLE, Severity.RISK, message, file, offset)
+    elif problem is not None and problem.kind is ProblemKind.MISSING:
+        message = "_txn is gone: to the server this directory is no table, and nothing says what is applied"
+        yield Finding(Code.TABLE_TXN_INVALID, Severity.DAMAGE, message, file, offset, start=Harm.FORGETS_TABLE)
+    else:
+        yield Finding(Code.TABLE_TXN_INVALID, Severity.DAMAGE, message, file, offset, start=Harm.DELETES_PARTITIONS)
+
+
 def txn_findings(facts: TableFacts) -> Iterator[Finding]:
-    """Yield what is wrong with the table's `_txn`."""
+    """Yield what is wrong with the `_txn` of a WAL table."""
     txn = facts.txn
     file = facts.relative(txn.path)
     if txn.current is None or txn.problems:
-        what = txn.problems[0].what if txn.problems else "it has no current record"
-        unreadable = bool(txn.problems) and txn.problems[0].kind is ProblemKind.UNREADABLE
-        code = Code.UNREADABLE if unreadable else Code.TABLE_TXN_INVALID
-        severity = Severity.RISK if unreadable else Severity.DAMAGE
-        message = f"_txn cannot be used, so that nothing says what is applied: {what}"
-        if txn.problems and txn.problems[0].kind is ProblemKind.MISSING:
-            message = "_txn is gone: to the server this directory is no table, and nothing says what is applied"
-        yield Finding(code, severity, message, file, txn.problems[0].offset if txn.problems else None)
+        yield from txn_damage(txn, file)
         return
     area = txn.current
     if area.lag_rows == 0 and area.lag_txn_raw != 0:
@@ -53,5 +64,6 @@ def _behind(facts: TableFacts, file: str) -> Finding:
     )
     evidence = "WAL of transactions after it is purged" if facts.sequencer.scan is not None else "no log says more"
     return Finding(
-        Code.TABLE_TXN_BEHIND, Severity.DAMAGE, message, file, current.offset_seq_txn, current.seq_txn, evidence
-    )
+        Code.TABLE_TXN_BEHIND, Severity.DAMAGE, message, file, current.offset_seq_txn, current.seq_txn, evidence,
+        start=Harm.DROPS_PARTITION,
+    )  # fmt: skip

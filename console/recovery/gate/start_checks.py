@@ -1,15 +1,21 @@
-"""Whether a server may be started: nothing that its first sweep would delete, no header that outruns its file."""
+"""Whether a server may be started: nothing that it would delete, roll back or rewrite, no log that crashes it."""
 
 from collections.abc import Iterator
 
 from console.diagnosis.findings.conversion import half_done, waiting_marker
-from console.diagnosis.model import Code, Severity, TableReport
+from console.diagnosis.findings.root import root_findings
+from console.diagnosis.harm import harm_in_words
+from console.diagnosis.model import Code, Finding, Harm, Severity, TableReport
 from console.questdb.layout import TableDirectory
+from console.questdb.server_version import Version
 from console.questdb.txn_log import read_log
+from console.questdb.version_behaviour import behaviour_of
 from console.recovery.codes import RefusalCode
 from console.recovery.gate.registry import PlanContext, action_module
 from console.recovery.model import Refusal
+from console.recovery.server.binary import version_to_start
 from console.recovery.server.expectation import applied_of
+from console.text import clean_line
 
 # Findings that mean: the purge would delete rows, or the server crash, soon after a start.
 _DEADLY = {
@@ -25,24 +31,75 @@ _DEADLY = {
 _FORGOTTEN = (Code.WAL_AT_RISK_OF_PURGE, Code.LOG_TAIL_UNLOGGED)
 
 
+_EVIDENCE = "capture-evidence"
+
+
 def start_refusals(context: PlanContext) -> tuple[Refusal, ...]:
-    """Return why the server must not be started on what is on disk now."""
-    return tuple(
-        refusal.about(table.name)
-        for table in context.database.tables()
-        if table.wal is not False
-        for refusal in _refusals(context, table)
-    )
+    """Return why the server must not be started on what is on disk now, by the version that would start."""
+    version, _ = version_to_start(context.settings, context.database, context.state)
+    found = [_root_refusal(finding) for finding in root_findings(context.database) if finding.start is not Harm.NONE]
+    for table in context.database.tables():
+        found += [refusal.about(table.name) for refusal in _refusals(context, table, version)]
+    return tuple(found)
 
 
-def _refusals(context: PlanContext, table: TableDirectory) -> Iterator[Refusal]:
-    found = [*_conversion_refusals(table), *_log_refusals(table)]
+def write_refusals(context: PlanContext) -> tuple[Refusal, ...]:
+    """Return why no row must be written now: what a start does to a table's own files, the first row does too."""
+    found: list[Refusal] = []
+    for table in context.database.tables():
+        report = context.report(table.raw_name)
+        for finding in report.findings if report is not None else ():
+            harm = finding.write if finding.start is Harm.NONE else finding.start
+            if report is not None and harm is not Harm.NONE:
+                found.append(_refusal(report, finding, harm_in_words(harm)).about(table.name))
+    return tuple(found)
+
+
+def _refusals(context: PlanContext, table: TableDirectory, version: Version | None) -> Iterator[Refusal]:
+    found = [*_conversion_refusals(table), *_log_refusals(table)] if table.wal is not False else []
     yield from found
     known = {refusal.code for refusal in found}
     report = context.report(table.raw_name)
     if report is not None:
-        told = _finding_refusals(report, only_torn=_whole_but_for_torn(context, table, report))
+        only_torn = table.wal is not False and _whole_but_for_torn(context, table, report)
+        told = [*_harm_refusals(report), *_version_refusals(report, version)]
+        told += _finding_refusals(report, only_torn=only_torn)
         yield from (refusal for refusal in told if refusal.code not in known)
+
+
+def _root_refusal(finding: Finding) -> Refusal:
+    instead = "move the named file away if the restore is not wanted; QuestDB's documentation says how to restore"
+    if finding.code is Code.REGISTRY_INVALID:
+        instead = "copy the registry and move it away: QuestDB makes it again from the table directories"
+    reason = f"{finding.message}; {harm_in_words(finding.start)}"
+    return Refusal(RefusalCode(finding.code.value), reason, instead)
+
+
+def _harm_refusals(report: TableReport) -> Iterator[Refusal]:
+    """Judge the table's own files: one refusal for each kind of damage, with the first place of it."""
+    told: set[Code] = set()
+    for finding in report.findings:
+        if finding.start is not Harm.NONE and finding.code not in told:
+            told.add(finding.code)
+            yield _refusal(report, finding, harm_in_words(finding.start))
+
+
+def _version_refusals(report: TableReport, version: Version | None) -> Iterator[Refusal]:
+    """Judge what only some versions do; a version that is not known is taken for the worst of them."""
+    behaviour = behaviour_of(version)
+    which = f"QuestDB {version}" if version is not None else "the QuestDB version is unknown, and an older one"
+    for finding in report.findings:
+        if finding.code is Code.SEQUENCER_MISSING and behaviour.erases_without_sequencer:
+            yield _refusal(report, finding, f"{which} takes the table for dropped and deletes its files")
+        elif finding.code in (Code.LOG_MISSING, Code.LOG_EMPTY) and behaviour.empties_missing_log:
+            yield _refusal(report, finding, f"{which} makes an empty log and deletes the WAL")
+
+
+def _refusal(report: TableReport, finding: Finding, what: str) -> Refusal:
+    where = f"{clean_line(finding.file)}: " if finding.file else ""
+    first = report.next_step.action or _EVIDENCE
+    reason = f"{report.table}: {where}{finding.message}; {what}"
+    return Refusal(RefusalCode(finding.code.value), reason, f"{first} for {report.table} first", action=first)
 
 
 def _conversion_refusals(table: TableDirectory) -> Iterator[Refusal]:

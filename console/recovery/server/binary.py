@@ -18,12 +18,14 @@ import psutil
 
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
+from console.questdb.server_version import Version, read_versions, version_of_jar
 from console.recovery.server.jvm import LEAST_JAVA, ServerBinary, java_version
 from console.recovery.store.places import root_key
 from console.recovery.store.state import StateDir, write_private
 from console.settings import Role, Settings
 from console.text import clean_line
 
+_SETTINGS = "settings"
 _MAIN = "io.questdb.ServerMain"
 _JAR_OPTIONS = ("-p", "--module-path", "-cp", "-classpath", "--class-path", "-jar")
 
@@ -46,12 +48,8 @@ def server_binary(settings: Settings, database: DatabaseRoot, state: StateDir) -
 
     Raises NoBinaryError naming the setting that would say it.
     """
-    seen = note_running(database, state)
-    known = [
-        (settings.questdb.jar, settings.questdb.java, "settings"),
-        *((line.jar, line.java, told) for line, told in _found(seen, settings, database, state)),
-    ]
-    jar, java, told = next(((jar, java, told) for jar, java, told in known if jar), ("", "", ""))
+    line, told = _known(settings, database, state)
+    jar, java = line.jar, line.java
     if not jar:
         raise NoBinaryError(
             f"no server runs on {database.root} and none was seen there, so it is not known which QuestDB to rehearse "
@@ -59,6 +57,24 @@ def server_binary(settings: Settings, database: DatabaseRoot, state: StateDir) -
         )
     _check_jar(Path(jar), told)
     return ServerBinary(Path(jar), _java(settings.questdb.java or java)), told
+
+
+def version_to_start(settings: Settings, database: DatabaseRoot, state: StateDir) -> tuple[Version | None, str]:
+    """Return the version that the station's next start runs, and what tells it; None where nothing does."""
+    line, told = _known(settings, database, state)
+    version = version_of_jar(Path(line.jar)) if line.jar else None
+    if version is not None:
+        return version, f"the jar of {told}" if told != _SETTINGS else "the jar in the settings"
+    return read_versions(database.db).last, "the last start on this data root"
+
+
+def _known(settings: Settings, database: DatabaseRoot, state: StateDir) -> tuple[CommandLine, str]:
+    """Return the first of the jars that are known, with its java and what tells it; an empty one where none is."""
+    seen = note_running(database, state)
+    if settings.questdb.jar:
+        return CommandLine(settings.questdb.jar, settings.questdb.java, ""), _SETTINGS
+    found = ((line, told) for line, told in _found(seen, settings, database, state) if line.jar)
+    return next(found, (CommandLine("", "", ""), ""))
 
 
 def note_running(database: DatabaseRoot, state: StateDir) -> CommandLine | None:

@@ -70,7 +70,9 @@ def test_check_of_a_broken_table(database: DatabaseRoot, capsys: pytest.CaptureF
     (report,) = document["tables"]
     assert (report["verdict"], report["rows_unapplied"]) == ("broken", 2)
     assert report["findings"][0]["code"] == "sequencer-missing"
-    assert set(report["findings"][0]) == {"code", "severity", "file", "offset", "seq_txn", "message", "evidence"}
+    assert set(report["findings"][0]) == {
+        "code", "severity", "file", "offset", "seq_txn", "message", "evidence", "partition", "column", "start", "write",
+    }  # fmt: skip
     assert report["next_step"]["action"] == "rebuild-sequencer"
     assert {"action", "reason"} == set(report["blocked_steps"][0])
     assert [txn["rows"] for segment in report["waiting"] for txn in segment["listed"]] == [1, 1]

@@ -1,0 +1,40 @@
+"""Findings that belong to no single table: the registry, a checkpoint, and the order to go back to one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from console.diagnosis.model import Code, Finding, Harm, Severity
+from console.questdb.checkpoint import TRIGGER, Checkpoint, read_checkpoint
+from console.questdb.layout import DatabaseRoot
+from console.questdb.reading import ProblemKind
+
+_DAMAGED = (ProblemKind.INVALID, ProblemKind.SHORT)
+
+
+def root_findings(database: DatabaseRoot) -> Iterator[Finding]:
+    """Yield what is wrong with the data root as a whole."""
+    registry = database.registry()
+    # Measured on 8.2.0, 9.1.0 and 9.3.4: one that is gone, empty or all zeros is made anew from the table directories.
+    empty = registry.stamp is not None and not registry.stamp.size
+    for problem in registry.problems:
+        if problem.kind in _DAMAGED:
+            message = f"the registry of WAL tables is damaged: {problem.what}"
+            severity, harm = (Severity.NOTE, Harm.NONE) if empty else (Severity.DAMAGE, Harm.DOES_NOT_START)
+            yield Finding(Code.REGISTRY_INVALID, severity, message, problem.file.name, problem.offset, start=harm)
+    checkpoint = read_checkpoint(database.root, database.db)
+    if checkpoint.trigger is not None:
+        harm = Harm.ROLLS_BACK if checkpoint.left is not None else Harm.DOES_NOT_START
+        what = f"the checkpoint in {checkpoint.left.name}" if checkpoint.left is not None else "a checkpoint"
+        message = f"{TRIGGER} lies in the data root: it orders the next start to go back to {what}"
+        yield Finding(Code.RESTORE_PENDING, Severity.RISK, message, str(checkpoint.trigger), start=harm)
+    elif checkpoint.left is not None:
+        yield _left(checkpoint, checkpoint.left)
+
+
+def _left(checkpoint: Checkpoint, left: Path) -> Finding:
+    """A checkpoint is gone back to without an order only by a server of another instance than it names."""
+    message = f"a checkpoint was not released ({left.name}/)"
+    if not checkpoint.instance or checkpoint.configured in ("", checkpoint.instance):
+        return Finding(Code.CHECKPOINT_LEFT, Severity.NOTE, message, str(left))
+    message += f"; it is of the instance {checkpoint.instance}, and server.conf names {checkpoint.configured}"
+    return Finding(Code.CHECKPOINT_LEFT, Severity.RISK, message, str(left), start=Harm.ROLLS_BACK)

@@ -1,0 +1,251 @@
+"""Findings about `_meta`, `_cv` and the files of the partitions: the quick check of a whole table, by lengths.
+
+What a start does with each was measured on QuestDB 8.2.0, 9.1.0 and 9.3.4. A table without WAL is judged the same way.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from console.diagnosis.model import Code, Finding, Harm, Severity
+from console.questdb.column_versions import ColumnVersions
+from console.questdb.layout import TableDirectory
+from console.questdb.partition_files import (
+    FaultKind,
+    PartitionFault,
+    PartitionFiles,
+    PartitionSpan,
+    contradiction,
+)
+from console.questdb.reading import Problem, ProblemKind
+from console.questdb.symbol_files import symbol_faults
+from console.questdb.table_metadata import HEADER_SIZE, TableMetadata
+from console.questdb.table_txn import TableTxn, TxnArea
+from console.text import clean_line, plural
+
+_MOST = 50
+"""Findings about single files of one table; what is beyond is told as a number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """Where rows that are not in the table yet go to, as stretches of its timestamp, apart and in order of time.
+
+    `everywhere`: it is not known, or any partition may be changed.
+    """
+
+    lows: NDArray[np.int64]
+    highs: NDArray[np.int64]
+    everywhere: bool = False
+
+    @classmethod
+    def of(cls, lows: NDArray[np.int64], highs: NDArray[np.int64], *, everywhere: bool = False) -> "Incoming":
+        """Return the stretches that ranges of timestamps cover together."""
+        order = np.argsort(lows, kind="stable")
+        starts, ends = lows[order], np.maximum.accumulate(highs[order])
+        first = np.ones(len(starts), np.bool_)
+        first[1:] = starts[1:] > ends[:-1]
+        last = np.append(first[1:], True)[: len(starts)]
+        return cls(starts[first], ends[last], everywhere)
+
+    @classmethod
+    def none(cls) -> "Incoming":
+        """Return that nothing is to be applied."""
+        return cls(np.empty(0, np.int64), np.empty(0, np.int64))
+
+    @property
+    def any(self) -> bool:
+        """Return whether there are such rows, or may be."""
+        return self.everywhere or bool(len(self.lows))
+
+    def touches(self, partition: PartitionSpan) -> bool:
+        """Return whether applying them opens the files of the partition; whatever is applied opens the last one."""
+        if self.everywhere or (partition.last and len(self.lows)):
+            return True
+        at = int(np.searchsorted(self.highs, partition.start))
+        return at < len(self.lows) and (partition.end is None or int(self.lows[at]) < partition.end)
+
+
+@dataclass(frozen=True, slots=True)
+class TableFiles:
+    """What of a table is judged here. `checked` are partitions found whole, also by an earlier look."""
+
+    directory: TableDirectory
+    txn: TableTxn
+    metadata: TableMetadata | Problem
+    versions: ColumnVersions
+    incoming: Incoming
+    checked: set[PartitionSpan]
+
+    def relative(self, path: Path) -> str:
+        """Return a path of the table relative to the db directory."""
+        return clean_line(str(path.relative_to(self.directory.path.parent)))
+
+
+def table_file_findings(files: TableFiles) -> Iterator[Finding]:
+    """Yield what is wrong with the table's own files and with those of its partitions."""
+    if (files.directory.path / "_view").exists():
+        return  # a view has no rows of its own
+    yield from _metadata(files)
+    area, metadata = files.txn.current, files.metadata
+    if area is None or files.txn.problems or isinstance(metadata, Problem) or damage_of(metadata) is not None:
+        return
+    if what := contradiction(area, metadata):
+        yield Finding(
+            Code.TABLE_TXN_INVALID, Severity.DAMAGE, f"_txn contradicts itself: {what}", files.relative(files.txn.path),
+            area.base, area.seq_txn, start=Harm.DELETES_PARTITIONS,
+        )  # fmt: skip
+        return
+    found = list(_versions(files, area, metadata))
+    yield from found
+    if not any(finding.severity is Severity.DAMAGE for finding in found):
+        yield from _bounded(_files(files, area, metadata))
+
+
+def damage_of(metadata: TableMetadata | Problem) -> Problem | None:
+    """Return what is damaged about `_meta`; None where it is whole, or may not be read.
+
+    A column of a type that is not known here is none: a newer QuestDB has more types.
+    """
+    problems = (metadata,) if isinstance(metadata, Problem) else metadata.problems
+    header = not isinstance(metadata, Problem)
+    for problem in problems:
+        if problem.kind is ProblemKind.UNREADABLE:
+            return None
+        if not header or problem.offset is None or problem.offset < HEADER_SIZE:
+            return problem
+    return None
+
+
+def _metadata(files: TableFiles) -> Iterator[Finding]:
+    if (problem := damage_of(files.metadata)) is not None:
+        missing = problem.kind is ProblemKind.MISSING
+        code = Code.TABLE_METADATA_MISSING if missing else Code.TABLE_METADATA_INVALID
+        message = "_meta is missing" if missing else f"_meta is damaged: {problem.what}"
+        yield Finding(
+            code, Severity.DAMAGE, f"{message}; QuestDB can neither read nor write the table",
+            files.relative(problem.file), problem.offset, start=Harm.REWRITES_TABLE,
+        )  # fmt: skip
+
+
+def _versions(files: TableFiles, area: TxnArea, metadata: TableMetadata) -> Iterator[Finding]:
+    """Compare the versions of `_cv` and `_meta` with those that `_txn` names: a reader waits until they are equal."""
+    versions, file = files.versions, files.relative(files.versions.path)
+    problem = versions.problems[0] if versions.problems else None
+    if problem is not None and problem.kind is ProblemKind.UNREADABLE:
+        yield Finding(Code.UNREADABLE, Severity.RISK, f"_cv: {problem.what}", file)
+    elif versions.version is None or versions.version < area.column_version:
+        if not area.column_version:
+            return  # no column was ever added, dropped or rewritten: the server makes it anew
+        missing = problem is not None and problem.kind is ProblemKind.MISSING
+        code = Code.COLUMN_VERSIONS_MISSING if missing else Code.COLUMN_VERSIONS_INVALID
+        what = problem.what if problem else f"its version is {versions.version}, and _txn needs {area.column_version}"
+        message = "_cv is missing" if missing else f"_cv is damaged: {what}"
+        message += "; it says which files hold the columns that were added or changed"
+        yield Finding(code, Severity.DAMAGE, message, file, start=Harm.LOSES_COLUMNS)
+    elif versions.version > area.column_version:
+        yield from _ahead(files, area, versions.version)
+    if metadata.metadata_version < area.metadata_version:
+        message = (
+            f"_meta is older than _txn: its version is {metadata.metadata_version}, and _txn needs "
+            f"{area.metadata_version}; reads wait for it until they time out"
+        )
+        yield Finding(Code.TABLE_FILES_DISAGREE, Severity.DAMAGE, message, files.relative(metadata.path), 32,
+                      start=Harm.REWRITES_TABLE)  # fmt: skip
+
+
+def _ahead(files: TableFiles, area: TxnArea, version: int) -> Iterator[Finding]:
+    """`_cv` is newer than `_txn`: a writer died between the two, or `_txn` points at the state before."""
+    other = files.txn.other
+    back = other is not None and other.txn > area.txn and other.column_version == version
+    message = f"_txn names version {area.column_version} of _cv, which has {version}"
+    if back and other is not None:
+        message = (
+            f"_txn points at its older area: {area.rows:,} rows of seqTxn {area.seq_txn:,}; the other area has "
+            f"{other.rows:,} rows of seqTxn {other.seq_txn:,} and is the one that _cv belongs to"
+        )
+    yield Finding(
+        Code.TABLE_FILES_DISAGREE, Severity.DAMAGE if back else Severity.RISK, message, files.relative(files.txn.path),
+        0, area.seq_txn, start=Harm.DELETES_DIRECTORY if back else Harm.NONE,
+    )  # fmt: skip
+
+
+def _bounded(findings: Iterator[Finding]) -> Iterator[Finding]:
+    """Yield the first findings one by one, and the others of each code as one."""
+    rest: dict[Code, list[Finding]] = {}
+    for number, finding in enumerate(findings):
+        if number < _MOST:
+            yield finding
+        else:
+            rest.setdefault(finding.code, []).append(finding)
+    for code, more in rest.items():
+        harms = [next((h for h in harm if h is not Harm.NONE), Harm.NONE) for harm in
+                 ([each.start for each in more], [each.write for each in more])]  # fmt: skip
+        message = f"{plural(len(more), 'more finding')} of this kind"
+        yield Finding(code, more[0].severity, message, more[0].file, start=harms[0], write=harms[1])
+
+
+def _files(files: TableFiles, area: TxnArea, metadata: TableMetadata) -> Iterator[Finding]:
+    for fault in symbol_faults(files.directory.path, area, metadata, files.versions):
+        file = files.relative(fault.problem.file)
+        if fault.problem.kind is ProblemKind.UNREADABLE:
+            yield Finding(
+                Code.UNREADABLE, Severity.RISK, f"symbol map: {fault.problem.what}", file, column=fault.column
+            )
+            continue
+        code = Code.SYMBOL_MAP_MISSING if fault.problem.kind is ProblemKind.MISSING else Code.SYMBOL_MAP_SHORT
+        harm = Harm.SPOILS_SYMBOLS
+        message = f"a file of the symbol map of {fault.column} is damaged: {fault.problem.what}"
+        start = harm if files.incoming.any else Harm.NONE
+        yield Finding(code, Severity.DAMAGE, message, file, column=fault.column, start=start, write=harm)
+    partitions = PartitionFiles(files.directory.path, area, metadata, files.versions)
+    for span in partitions.spans:
+        if span in files.checked:
+            continue
+        whole = True
+        for fault_of_file in partitions.faults((span,)):
+            whole = False
+            yield _finding(files, fault_of_file)
+        if whole:
+            files.checked.add(span)
+
+
+def _finding(files: TableFiles, fault: PartitionFault) -> Finding:
+    span, file = fault.partition, files.relative(fault.file)
+    where = f"partition {span.name}"
+    place = f"{where}, column {fault.column}" if fault.column else where
+    match fault.kind:
+        case FaultKind.UNREADABLE:
+            return Finding(Code.UNREADABLE, Severity.RISK, f"{place}: {fault.what}", file, partition=span.name)
+        case FaultKind.PARTITION_MISSING:
+            return _missing(span, fault, file)
+        case FaultKind.ROWS_DIFFER:
+            code, harm = Code.PARTITION_ROWS_DIFFER, Harm.SHOWS_WRONG_ROWS
+            message = f"{where} does not hold the {plural(span.rows, 'row')} that _txn counts: {fault.what}"
+        case FaultKind.INDEX_MISSING:
+            code, harm = Code.INDEX_FILE_MISSING, Harm.STOPS_APPLYING
+            message = f"{place}: its index is missing or empty; filters on it fail"
+        case FaultKind.FILE_MISSING:
+            code, harm = Code.COLUMN_FILE_MISSING, Harm.FILLS_WITH_ZEROS
+            message = f"{place}: the file is missing, and {plural(span.rows, 'row')} need it"
+        case _:
+            code, harm = Code.COLUMN_FILE_SHORT, Harm.FILLS_WITH_ZEROS
+            need = f"{plural(span.rows, 'row')} need {fault.needed or 0:,}"
+            message = f"{place}: the file has {fault.size or 0:,} bytes, and {need}"
+    opened = files.incoming.touches(span) or fault.kind is FaultKind.ROWS_DIFFER
+    return Finding(
+        code, Severity.DAMAGE, message, file, fault.size, partition=span.name, column=fault.column,
+        start=harm if opened else Harm.NONE, write=harm if opened or span.last else Harm.NONE,
+    )  # fmt: skip
+
+
+def _missing(span: PartitionSpan, fault: PartitionFault, file: str) -> Finding:
+    message = f"partition {span.name} is missing: _txn names the directory {span.directory} with {span.rows:,} rows"
+    effect = Harm.DROPS_PARTITION
+    if fault.others:
+        message += f", and {', '.join(map(clean_line, fault.others[:3]))} is there instead"
+        effect = Harm.DELETES_DIRECTORY
+    return Finding(Code.PARTITION_MISSING, Severity.DAMAGE, message, file, partition=span.name, start=effect)
