@@ -13,7 +13,7 @@ from console.diagnosis.database import diagnose
 from console.diagnosis.deep import sweep
 from console.diagnosis.model import DatabaseReport, Finding, Severity, TableReport, Verdict
 from console.diagnosis.server.facts import ServerFacts, read_server_facts
-from console.diagnosis.server.lock import server_lives
+from console.diagnosis.server.liveness import Life, liveness
 from console.diagnosis.server.sql import NoAnswer, server_of
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
@@ -100,8 +100,8 @@ def located(invocation: Invocation) -> DatabaseRoot:
 
 def ask_server(invocation: Invocation, database: DatabaseRoot) -> tuple[ServerFacts | None, str]:
     """Return the server's facts, or why there are none. A bare directory's server is asked only where one lives."""
-    if invocation.settings.bare and server_lives(database.db) is not True:
-        return None, "SQL: no server lives on this directory, and it belongs to no configured station"
+    if invocation.settings.bare and (found := liveness(database.db)).life is not Life.ALIVE:
+        return None, f"SQL: {found.sentence}, and it belongs to no configured station"
     facts = read_server_facts(invocation.settings.questdb, database)
     return (None, facts) if isinstance(facts, str) else (facts, "")
 

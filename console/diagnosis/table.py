@@ -19,7 +19,7 @@ from console.diagnosis.log_scan import LogScan
 from console.diagnosis.model import Code, Finding, Severity, TableReport, WaitingSegment
 from console.diagnosis.purge_clock import PurgeClock, purge_clock
 from console.diagnosis.read_on_open import can_crash
-from console.diagnosis.server.lock import server_lives
+from console.diagnosis.server.liveness import lock_held
 from console.diagnosis.table_facts import Sequencer, TableFacts, read_facts
 from console.diagnosis.unapplied import Unapplied, decide
 from console.diagnosis.unapplied_data import check_waiting_data, torn_findings, waiting_segments
@@ -112,7 +112,7 @@ def examine_table(directory: TableDirectory, memory: TableMemory | None = None) 
     between them for as long as the disk takes to write it.
     """
     readings = [judge(read_facts(directory, memory), memory)]
-    if not _grave(readings[0]) or server_lives(directory.path.parent) is False:
+    if not _grave(readings[0]) or not lock_held(directory.path.parent).may_write:
         return readings[0]
     while _grave(readings[-1]) and len(readings) < _READINGS:
         time.sleep(_PAUSE)

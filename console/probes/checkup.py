@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from console import __version__
+from console.diagnosis.server.liveness import Life, liveness
 from console.errors import WalmedicError
 from console.probes.backlog import BacklogProbe
 from console.probes.checks import Check, Level
@@ -21,7 +22,6 @@ from console.probes.scheduler import read_once
 from console.probes.services import ServicesProbe
 from console.questdb.layout import DatabaseRoot
 from console.recovery.server.binary import running as running_server
-from console.recovery.store.locks import holders_of
 from console.recovery.store.places import free_space
 from console.settings import Settings, is_secret
 from console.text import clean_line, plural
@@ -110,9 +110,9 @@ def _data_root(settings: Settings) -> list[Check]:
     elif not os.access(database.db, os.W_OK):
         said = f"this user may look but not repair; run as {owner} for that"
         found.append(Check("data root", Level.NOTE, said))
-    holders = holders_of(database.lock)
-    lives = f"a server lives on it (pid {', '.join(map(str, holders))})" if holders else "no server holds its lock"
-    found.append(Check("server lock", Level.OK, lives))
+    lives = liveness(database.db)
+    level = Level.OK if lives.life is not Life.UNKNOWN else Level.PROBLEM if lives.may_write else Level.NOTE
+    found.append(Check("server lock", level, lives.sentence))
     return [*found, _disk("disk of the data", database.db), _rehearsal(settings, database)]
 
 

@@ -11,7 +11,7 @@ from console.diagnosis.crashes.groups import CrashReport, crash_logs_in, examine
 from console.diagnosis.database import diagnose
 from console.diagnosis.model import DatabaseReport, Verdict
 from console.diagnosis.server.facts import ServerFacts, read_server_facts
-from console.diagnosis.server.lock import server_lives
+from console.diagnosis.server.liveness import Life, liveness
 from console.errors import WalmedicError
 from console.probes.backlog import BacklogProbe
 from console.probes.sample import BacklogSample, Probe, Sample, ServerSample, ServicesSample, UnitState
@@ -171,8 +171,8 @@ def _or(missing: list[str], what: str, otherwise: T, read: Callable[[], T]) -> T
 
 
 def _server_facts(settings: Settings, database: DatabaseRoot, missing: list[str]) -> ServerFacts | None:
-    if settings.bare and server_lives(database.db) is not True:
-        missing.append("SQL: no server lives on this directory, and it belongs to no configured station")
+    if settings.bare and (found := liveness(database.db)).life is not Life.ALIVE:
+        missing.append(f"SQL: {found.sentence}, and it belongs to no configured station")
         return None
     facts = read_server_facts(settings.questdb, database)
     if isinstance(facts, str):

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from console.diagnosis.server.open_files import FileUsers
 from console.errors import WalmedicError
 from console.recovery.engine import Engine
 from console.recovery.gate import policy
 from console.recovery.model import Outcome, RunResult
-from console.recovery.tree.open_files import FileUsers
 from tests.faults.broken_database import ACTIONS, captured, settings_of, take_back, tree_of
 from tests.faults.interposed import count, failing, interposed
 

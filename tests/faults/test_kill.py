@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from console.diagnosis.server.open_files import FileUsers
 from console.recovery.digests import digest_of
 from console.recovery.engine import Engine
 from console.recovery.gate import policy
 from console.recovery.model import Outcome
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
-from console.recovery.tree.open_files import FileUsers
 from tests.faults.broken_database import ACTIONS, ROWS, captured, take_back, tree_of
 from tests.faults.interposed import Kills, killed_after_event, killed_in_child
 

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from console.diagnosis.server.liveness import exclusive_holders
+from console.diagnosis.server.open_files import users_of
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.recovery.server.expectation import Expectation, expectation_of
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
 from console.recovery.server.sql import Server, SqlError
 from console.recovery.server.verification import purge_interval, table_claims, wait_until_applied
-from console.recovery.store.locks import LockedError, ServerLock, holders_of, server_is_down
-from console.recovery.tree.open_files import users_of
+from console.recovery.store.locks import LockedError, ServerLock, server_is_down
 from console.recovery.tree.wal_locks import WalLocks
 from console.settings import QuestDBSettings
 from tests.real.waiting import until
@@ -136,7 +137,7 @@ def test_the_purge_keeps_what_is_held_and_takes_what_is_not(running: Running, da
 def test_a_living_server_cannot_be_overlooked(running: Running, database: DatabaseRoot) -> None:
     process, _, _, _ = running
     assert server_is_down(database.db) is False
-    assert holders_of(database.lock) == (process.pid,)
+    assert exclusive_holders([database.lock]) == (process.pid,)
     with pytest.raises(LockedError, match=f"pid {process.pid}"):
         ServerLock(database.db).acquire()
     assert process.pid in {user.pid for user in users_of(database.db).processes}

@@ -12,7 +12,7 @@ from console.diagnosis.database import diagnose
 from console.diagnosis.deep import sweep
 from console.diagnosis.model import Code, Severity, Verdict
 from console.diagnosis.server.facts import ServerFacts, read_server_facts
-from console.diagnosis.server.lock import server_lives
+from console.diagnosis.server.liveness import Life, liveness
 from console.diagnosis.server.sql import server_of
 from console.questdb.layout import DatabaseRoot
 from console.recovery.server.jvm import ServerBinary
@@ -64,7 +64,7 @@ def test_the_server_s_word_beside_the_disk(
             server.query(statement)
         wait_until_applied(server)
         database = DatabaseRoot.locate(root)
-        assert server_lives(database.db) is True
+        assert liveness(database.db).life is Life.ALIVE
         facts = read_server_facts(_settings(server), database)
         assert isinstance(facts, ServerFacts)
         assert facts.wal_enabled >= {"whole", "nano", "zeroed", "headless"}
@@ -76,7 +76,7 @@ def test_the_server_s_word_beside_the_disk(
                 assert result.partitions == (1 if name == "flat" else 2 if name != "nano" else 48)
         _another_directory_is_not_believed(server, tmp_path)
         server.kill()
-    assert server_lives(database.db) is False
+    assert liveness(database.db).life is Life.DOWN
     assert "SQL at" in str(read_server_facts(QuestDBSettings(db_root=str(root), pg_port=1), database))
 
     # A page of one partition that never reached the disk, and a sequencer that is gone, under a running server.

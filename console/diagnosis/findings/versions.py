@@ -9,7 +9,7 @@ from typing import Final
 
 from console.diagnosis.model import Code, Finding, Severity
 from console.diagnosis.read_on_open import without_room
-from console.diagnosis.server.lock import server_lives
+from console.diagnosis.server.liveness import lock_held
 from console.diagnosis.table_facts import Sequencer, TableFacts
 from console.questdb.sequencer_metadata import SequencerMetadata
 from console.questdb.txn_log import STRUCTURE_CHANGE
@@ -101,7 +101,7 @@ def _last_version(facts: TableFacts, sequencer: Sequencer, file: str, at: int) -
 
 def _on_its_way(facts: TableFacts, sequencer: Sequencer, version: int) -> bool:
     """Return whether a live server is making this change: record and `_meta` first, then the disk, maxTxn last."""
-    if server_lives(facts.directory.path.parent) is False:
+    if not lock_held(facts.directory.path.parent).may_write:
         return False
     at = (sequencer.max_txn or 0) + 1
     try:

@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from console.diagnosis.server.liveness import liveness
+from console.diagnosis.server.open_files import users_of
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
 from console.recovery.codes import RefusalCode
@@ -14,7 +16,6 @@ from console.recovery.model import ActionSpec, Danger, Plan, Refusal
 from console.recovery.store.journal import JournalError
 from console.recovery.store.locks import SERVER_LOCK_NAME, HolderKind, holder_of
 from console.recovery.store.places import existing, free_space
-from console.recovery.tree.open_files import users_of
 from console.recovery.tree.tree import Tree, UnsafePathError
 from console.text import clean_line, plural
 
@@ -113,10 +114,12 @@ class Policy:
             return
         lock = self.context.database.lock
         if self.context.server_down is None:
+            found = liveness(lock.parent)
+            doubt = found.doubt.value if found.doubt else "tables.d.lock cannot be locked"
             yield Refusal(
                 RefusalCode.SERVER_UNKNOWN,
-                f"{lock} is missing or cannot be opened, so it cannot be proven that no server uses this database",
-                f"run as the database's owner; where a copy lost {SERVER_LOCK_NAME}, make it empty yourself",
+                f"{clean_line(str(lock.parent))}: it cannot be known whether a server lives on it: {doubt}",
+                found.instead or "run as the database's owner",
             )
         elif (holder := holder_of(lock)).kind is HolderKind.WALMEDIC:
             yield Refusal(RefusalCode.LOCK_HELD, f"{holder}: it holds {SERVER_LOCK_NAME}", "wait until it has ended")

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from console.diagnosis.server.liveness import Life, exclusive_holders, liveness, refuses
 from console.errors import WalmedicError
 from console.recovery.store.state import StateDir, StateError
 from console.text import clean_line
@@ -101,7 +102,7 @@ class StationLock:
         """Return who holds the lock by its note, which comes an instant later: until then an older one may be there."""
         deadline = time.monotonic() + _NOTE
         while True:
-            said, pids = _read_holder(descriptor), holders_of(self.path)
+            said, pids = _read_holder(descriptor), exclusive_holders([self.path])
             if (said is not None and (not pids or said.pid in pids)) or time.monotonic() > deadline:
                 return said
             time.sleep(0.005)
@@ -173,6 +174,10 @@ class ServerLock:
             os.close(descriptor)
             raise LockedError(f"{holder_of(self.path)}: it holds {SERVER_LOCK_NAME}") from None
         self._fd = descriptor
+        found = liveness(self.path.parent)  # one that was made again is free though a server lives
+        if found.life is not Life.DOWN:
+            self.release()
+            raise LockedError(f"{clean_line(str(self.path.parent))}: {found.sentence}")
 
     def release(self) -> None:
         """Let go; nothing happens where it is not held."""
@@ -208,7 +213,7 @@ def server_is_down(root: Path) -> bool | None:
     try:
         lock.acquire()
     except LockedError:
-        return False if lock.path.is_file() and os.access(lock.path, os.R_OK) else None
+        return False if refuses(lock.path) or liveness(root).life is Life.ALIVE else None
     lock.release()
     return True
 
@@ -236,7 +241,7 @@ class LockHolder:
 
 def holder_of(path: Path) -> LockHolder:
     """Return what holds an flock on `path`; both QuestDB and walmedic take the server's."""
-    pids = holders_of(path)
+    pids = exclusive_holders([path])
     kinds = {_kind(pid) for pid in pids}
     kind = next((each for each in HolderKind if each in kinds), HolderKind.UNKNOWN)
     return LockHolder(kind, pids)
@@ -265,20 +270,3 @@ def _command_line(pid: int) -> list[bytes]:
         return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
     except OSError:
         return []
-
-
-def holders_of(path: Path) -> tuple[int, ...]:
-    """Return the pids that hold an flock on `path`, as far as /proc/locks tells."""
-    try:
-        status = path.stat()
-        lines = Path("/proc/locks").read_text().splitlines()
-    except OSError:
-        return ()
-    wanted = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
-    found = []
-    for line in lines:
-        fields = line.split()
-        if len(fields) >= 6 and "FLOCK" in fields and wanted in fields and "->" not in fields:
-            with contextlib.suppress(ValueError, IndexError):
-                found.append(int(fields[fields.index("FLOCK") + 3]))
-    return tuple(found)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from console.diagnosis.server.lock import server_lives
+from console.diagnosis.server.liveness import Life, liveness
 from console.recovery.store.locks import LockedError, ServerLock, StationLock, server_is_down
 from console.recovery.store.state import StateDir
 
@@ -167,12 +167,12 @@ def test_a_lock_of_our_own_is_no_server(tmp_path: Path) -> None:
     ready = _FORK.Barrier(2)
     own = ServerLock(tmp_path)
     own.acquire()
-    assert server_lives(tmp_path) is False
+    assert liveness(tmp_path).life is Life.DOWN
     own.release()
     other = _FORK.Process(target=_hold_server_lock, args=(str(tmp_path), ready))
     other.start()
     ready.wait()
-    assert server_lives(tmp_path) is True
+    assert liveness(tmp_path).life is Life.ALIVE
     other.kill()
     other.join()
-    assert server_lives(tmp_path) is False
+    assert liveness(tmp_path).life is Life.DOWN

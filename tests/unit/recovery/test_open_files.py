@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from console.recovery.tree.open_files import FileUser, users_of
+from console.diagnosis.server.open_files import FileUser, users_of
 
 _READING = "f = open(path, 'rb')"
 _WRITING = "f = open(path, 'r+b')"

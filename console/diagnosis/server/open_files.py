@@ -1,13 +1,14 @@
 """The second opinion beside the server's lock: which processes have files of a directory mapped, or open for writing.
 
 A descriptor that can only read is none of them: so consoles look at a table, whose server maps what it has open.
-Compared by device and inode, so that bind mounts, containers and other names hide nothing. Processes of other users may
-not be readable; they are named, and prove nothing either way.
+Compared by device and inode as the process itself sees them, so that bind mounts, containers and other names hide
+nothing; the list of mappings has devices of its own on btrfs and overlay, so the file is asked there. Processes of
+other users may not be readable; they are named, and prove nothing either way.
 """
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,16 +34,16 @@ class FileUsers:
     unreadable: tuple[int, ...]
 
 
-def users_of(directory: Path) -> FileUsers:
-    """Return which other processes have files below `directory` mapped, or open for writing."""
-    wanted = set(_identities(directory))
+def users_of(directory: Path, files: Iterable[Path] | None = None) -> FileUsers:
+    """Return which other processes have `files`, or all below `directory`, mapped or open for writing."""
+    wanted = set(_identities(directory)) if files is None else set(_of(files))
     users, unreadable = [], []
     for name in os.listdir("/proc"):  # noqa: PTH208 - names only
         if not name.isdigit() or int(name) == os.getpid():
             continue
         pid = int(name)
         try:
-            seen = (("open for writing", _written(pid, wanted)), ("mapped", not wanted.isdisjoint(_mapped(pid))))
+            seen = (("open for writing", _written(pid, wanted)), ("mapped", _maps(pid, wanted)))
             how = [word for word, found in seen if found]
         except PermissionError:
             unreadable.append(pid)
@@ -52,6 +53,13 @@ def users_of(directory: Path) -> FileUsers:
         if how:
             users.append(FileUser(pid, _name(pid), " and ".join(how)))
     return FileUsers(tuple(users), tuple(unreadable))
+
+
+def _of(files: Iterable[Path]) -> Iterator[tuple[int, int]]:
+    for each in files:
+        with contextlib.suppress(OSError):
+            status = each.lstat()
+            yield status.st_dev, status.st_ino
 
 
 def _identities(directory: Path) -> Iterator[tuple[int, int]]:
@@ -85,13 +93,22 @@ def _mode(pid: int, descriptor: str) -> int:
     return os.O_RDWR
 
 
-def _mapped(pid: int) -> Iterator[tuple[int, int]]:
+def _maps(pid: int, wanted: set[tuple[int, int]]) -> bool:
+    """Return whether the process has one of `wanted` mapped."""
+    inodes = {inode for _, inode in wanted}
     with open(f"/proc/{pid}/maps", "rb") as lines:  # noqa: PTH123
         for line in lines:
-            fields = line.split(None, 5)
-            if len(fields) >= 5 and fields[4] != b"0":
-                major, _, minor = fields[3].partition(b":")
-                yield os.makedev(int(major, 16), int(minor, 16)), int(fields[4])
+            fields = line.rstrip(b"\n").split(None, 5)
+            if len(fields) < 6 or fields[4] == b"0" or int(fields[4]) not in inodes:
+                continue
+            major, _, minor = fields[3].partition(b":")
+            if (os.makedev(int(major, 16), int(minor, 16)), int(fields[4])) in wanted:
+                return True
+            with contextlib.suppress(OSError):
+                status = os.stat(os.fsencode(f"/proc/{pid}/root") + fields[5])  # noqa: PTH116 - bytes
+                if (status.st_dev, status.st_ino) in wanted:
+                    return True
+    return False
 
 
 def _name(pid: int) -> str:

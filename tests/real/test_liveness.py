@@ -1,0 +1,63 @@
+"""A real server, and walmedic beside it in namespaces of its own; the lock file is removed and made again."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from console.diagnosis.server.liveness import Life, Proof, liveness
+from console.questdb.layout import DatabaseRoot
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
+from console.recovery.store.locks import server_is_down
+from tests.real.generated_tables import wait_until_applied
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes namespaces")
+_ELSEWHERE = ["unshare", "--pid", "--mount", "--fork", "--mount-proc"]
+
+
+def _walmedic(root: Path, state: Path, *words: str) -> tuple[int, str]:
+    """Run walmedic in namespaces of its own; return its exit code and all that it said."""
+    argv = [*_ELSEWHERE, sys.executable, "-m", "console", *words, "--db-root", str(root), "--state-dir", str(state)]
+    ended = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+def _refused(root: Path, state: Path, *words: str) -> set[str]:
+    code, said = _walmedic(root, state, "plan", *words, "--json")
+    assert code == 8, said
+    return {refusal["code"] for refusal in json.loads(said)["refused"]}
+
+
+def test_no_namespace_and_no_new_lock_file_hides_a_living_server(questdb: ServerBinary, tmp_path: Path) -> None:
+    root, state = tmp_path.resolve() / "station", tmp_path / "state"
+    root.mkdir()
+    with PrivateServer(root, questdb) as server:
+        server.query("create table t (ts timestamp, x long) timestamp(ts) partition by day wal")
+        server.query("insert into t values (0, 1)")
+        wait_until_applied(server)
+        database = DatabaseRoot.locate(root)
+        for proof in (Proof.LOCK, Proof.TABLE_LOCKS):
+            found = liveness(database.db)
+            assert (found.life, found.proof, found.pids) == (Life.ALIVE, proof, (server.pid,))
+            assert server_is_down(database.db) is False
+            assert "a server lives on it" in _walmedic(root, state, "doctor")[1]
+            assert "server-alive" in _refused(root, state, "repair-log", "t")
+            assert "server-alive" in _refused(root, state, "rebuild-sequencer", "t")
+            database.lock.unlink()  # idle from here on: nothing of it moves
+            database.lock.touch()
+        for lock in database.db.glob("*.lock"):
+            lock.unlink()
+        database.lock.touch()
+        assert liveness(database.db).proof is Proof.FILES
+        server.kill()
+    assert liveness(database.db).life is Life.DOWN
+    assert "it cannot be known whether a server lives on it" in _walmedic(root, state, "doctor")[1]
+    for number in range(2):  # a start makes its locks anew, and all is known again
+        with PrivateServer(root, questdb) as server:
+            assert liveness(database.db).life is Life.ALIVE
+            server.kill()
+        assert ("no server lives on it" in _walmedic(root, state, "doctor")[1]) or not number
