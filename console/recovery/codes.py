@@ -121,6 +121,8 @@ class ClaimKey(enum.StrEnum):
     MAX = "max"
     PARTITIONS = "partitions"
     VALUES = "values"
+    VALUES_READ = "values-read"
+    NOT_COMPARED = "not-compared"
     SWEEP = "sweep"
     ANSWERS = "answers"
     # a sequencer on disk

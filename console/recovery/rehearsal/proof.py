@@ -19,6 +19,8 @@ from console.recovery.server.expectation import Expectation, expectation_of
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer, ServerError
 from console.recovery.server.sql import Server
+from console.recovery.server.value_claims import sums_before, value_claims
+from console.recovery.server.value_sums import TableSums
 from console.recovery.server.verification import table_claims, wait_until_applied
 from console.recovery.tree.wal_locks import WalLocks
 from console.settings import QuestDBSettings
@@ -116,12 +118,13 @@ class Proof:
             )
             raise
         self._predicted(expected)
+        values = sums_before(table)
         with WalLocks(self._database.db) as locks:
             held = sum(locks.hold(each) for each in self._database.tables() if each.wal is not False)
             self._teller.begins("start", f"start a server on the clone, {held:,} WAL locks held")
             with self._running(binary) as server:
                 sql = self._sql(server)
-                self._applied(sql, expected)
+                self._applied(sql, expected, values)
                 self._sweeps(sql, expected, locks)
                 self._writes(sql)
 
@@ -193,7 +196,7 @@ class Proof:
             return ""
         return f"the server on the clone died ({f'signal {-status}' if status < 0 else f'exit {status}'})"
 
-    def _applied(self, sql: Server, expected: Expectation) -> None:
+    def _applied(self, sql: Server, expected: Expectation, values: TableSums | str) -> None:
         self._teller.begins("apply", "apply what was logged, compare rows, range and partitions")
 
         def on_applied(done: int, total: int) -> None:
@@ -201,6 +204,9 @@ class Proof:
 
         row = wait_until_applied(sql, expected, on_applied)
         for claim in table_claims(sql, expected, row):
+            self._add(claim)
+        self._teller.goes_on("apply", "reading every value of the partitions that were touched")
+        for claim in value_claims(sql, self._database.table(self._table), expected, values):
             self._add(claim)
         self._teller.done("apply", f"{expected.rows:,} rows")
 

@@ -156,10 +156,10 @@ def _unapplied(
         note = ""
         if int(event["dedup_mode"]) not in (DedupMode.DEFAULT, DedupMode.NO_DEDUP):
             note = "a replacement of rows is among what is not applied yet"
-        yield _timestamps(segments[key], int(event["start_row"]), int(event["end_row"]), metadata), note
+        yield segment_timestamps(segments[key], int(event["start_row"]), int(event["end_row"]), metadata), note
 
 
-def _timestamps(segment: Segment, start: int, end: int, metadata: TableMetadata) -> NDArray[np.int64]:
+def segment_timestamps(segment: Segment, start: int, end: int, metadata: TableMetadata) -> NDArray[np.int64]:
     """Return the designated timestamps of rows start..end-1: 16 bytes each in a segment, timestamp and row id."""
     column = metadata.timestamp
     if segment.metadata is not None and 0 <= segment.metadata.timestamp_index < len(segment.metadata.columns):

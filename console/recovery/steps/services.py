@@ -1,6 +1,8 @@
 """Steps on services: stop units, start the server under the WAL locks, prove its tables, wait for a purge sweep."""
 
 import time
+from collections.abc import Sequence
+from typing import Any, Final
 
 from console.recovery.claims import failed_in_words
 from console.recovery.codes import ClaimKey
@@ -8,6 +10,7 @@ from console.recovery.model import Claim, Stage
 from console.recovery.server.binary import note_running
 from console.recovery.server.expectation import Expectation
 from console.recovery.server.sql import Server
+from console.recovery.server.value_claims import noted_value_claims, sums_before
 from console.recovery.server.verification import purge_interval, table_claims, wait_until_applied
 from console.recovery.steps.steps import RunContext, StepError, register
 from console.recovery.store.locks import LockedError, ServerLock
@@ -17,6 +20,7 @@ from console.services.model import ServiceError
 from console.settings import Unit
 from console.text import plural
 
+_VALUES: Final = "values"
 _START = 180.0  # seconds that a server gets to answer: it may have a lot to map
 
 
@@ -81,13 +85,20 @@ class HoldWal:
     repeat = True
 
     def perform(self, stage: Stage, run: RunContext) -> None:
-        """Take the locks; they end with the run."""
+        """Take the locks; they end with the run. Note what is in the partitions that will be touched."""
         if run.server_lock is not None and not run.recall("server started"):
             run.server_lock.acquire()
+        if run.recall(_VALUES) is None and not run.recall("server started"):
+            run.remember(_VALUES, {each: self._values(each, run) for each in stage.parameters["directories"]})
         locks = run.keep.enter_context(WalLocks(run.database.db))
         for directory in stage.parameters["directories"]:
             locks.hold(run.database.table(str(directory)), skip_busy=bool(run.recall("server started")))
         run.progress(f"holding {plural(len(locks.held), 'lock')} of WAL directories and segments")
+
+    def _values(self, directory: str, run: RunContext) -> Any:
+        run.progress(f"reading what the partitions of {directory} will hold")
+        found = sums_before(run.database.table(directory))
+        return found if isinstance(found, str) else found.to_json()
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Nothing: the locks end with the run, after the server was stopped."""
@@ -137,10 +148,15 @@ class VerifyTables:
                 run.progress(f"{name}: transactions applied", done, total)
 
             row = wait_until_applied(server, expected, on_applied)
-            claims = table_claims(server, expected, row)
-            run.claims.extend(claims)
-            if failed := failed_in_words(claims):
-                raise StepError(f"not proven: {failed}")
+            self._add(table_claims(server, expected, row), run)
+            run.progress(f"{expected.table}: reading every value of the partitions that were touched")
+            table, said = run.database.table(expected.directory), run.recall(_VALUES, {}).get(expected.directory)
+            self._add(noted_value_claims(server, table, expected, said, row), run)
+
+    def _add(self, claims: Sequence[Claim], run: RunContext) -> None:
+        run.claims.extend(claims)
+        if failed := failed_in_words(claims):
+            raise StepError(f"not proven: {failed}")
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Nothing was changed."""

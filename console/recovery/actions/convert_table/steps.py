@@ -25,6 +25,8 @@ from console.recovery.salvage.steps import salvage_claims
 from console.recovery.server.expectation import Expectation
 from console.recovery.server.private_server import ServerError
 from console.recovery.server.sql import Server, literal
+from console.recovery.server.value_claims import sums_before, value_claims
+from console.recovery.server.value_sums import TableSums
 from console.recovery.server.verification import row_claims, table_claims
 from console.recovery.steps.files import new_name
 from console.recovery.steps.steps import RunContext, StepError, register, step_named
@@ -38,6 +40,7 @@ REGISTRY = "tables.d."
 _TABLE_FILES = ("_txn", "_meta", "_cv", MARKER)
 _NEW_MARKER = f"{MARKER}.walmedic-marker.new"
 _BEGUN = "conversion begun"
+_VALUES = "values"
 _ATTEMPTS = 3  # a conversion that was cut off after the marker went is told again
 
 
@@ -169,6 +172,9 @@ class ConvertByServer:
         expected = Expectation.from_json(stage.parameters["expected"])
         owner = run.tree.owner_of_table(directory)
         marker = f"{directory}/{MARKER}"
+        if run.recall(_VALUES) is None:  # before the first start, which must leave them as they are
+            values = sums_before(run.database.table(directory))
+            run.remember(_VALUES, values if isinstance(values, str) else values.to_json())
         run.remember(_BEGUN, True)
         for attempt in range(1, _ATTEMPTS + 1):
             _write_marker(run, marker, owner, wal=wal)
@@ -177,6 +183,9 @@ class ConvertByServer:
             try:
                 with started_on(run, (owner.uid, owner.gid)) as server:
                     claims = _wal_claims(server, expected) if wal else _plain_claims(server, expected)
+                    table, said = run.database.table(directory), run.recall(_VALUES)
+                    before = TableSums.from_json(said) if isinstance(said, dict) else str(said)
+                    claims = (*claims, *value_claims(server, table, expected, before))
             except ServerError as error:
                 # A port may have been taken between choosing and using it; other ports are tried.
                 if attempt == _ATTEMPTS:

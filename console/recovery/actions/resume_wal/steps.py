@@ -10,6 +10,7 @@ from console.recovery.claims import failed_in_words
 from console.recovery.model import Stage
 from console.recovery.server.expectation import Expectation, expectation_of
 from console.recovery.server.sql import Server, quoted
+from console.recovery.server.value_claims import noted_value_claims, sums_before
 from console.recovery.server.verification import table_claims, wait_until_applied
 from console.recovery.steps.steps import RunContext, StepError, register
 from console.recovery.store.copying import CopyError, copy_out, sync_tree
@@ -70,8 +71,10 @@ class ResumeTable:
         server.prove_ours(run.database.db)
         if run.recall("expected") is None:
             table = run.database.table(str(stage.parameters["directory"]))
-            expected = expectation_of(table, first=first, last=stage.parameters["last_txn"])
-            run.remember("expected", expected.to_json())
+            last = stage.parameters["last_txn"]
+            values = sums_before(table, first=first, last=last)
+            run.remember("values", values if isinstance(values, str) else values.to_json())
+            run.remember("expected", expectation_of(table, first=first, last=last).to_json())
         if first is not None:
             run.remember("skipped", True)
         server.rows(statement(str(stage.parameters["table"]), first))
@@ -108,6 +111,7 @@ class VerifyResumed:
         run.claims.extend(claims)
         failed = failed_in_words(claims)
         if not failed:
+            self._values(server, expected, row, run, at_least=at_least)
             return
         why = ""
         if row is not None and row["suspended"]:
@@ -116,6 +120,15 @@ class VerifyResumed:
             said_why = clean_line(" ".join(str(row.get(key) or "") for key in ("errorTag", "errorMessage")), 300)
             why = f"; the server stopped at seqTxn {stuck:,}" + (f" ({said_why})" if said_why.strip() else "")
         raise StepError(f"not proven: {failed}{why}")
+
+    def _values(
+        self, server: Server, expected: Expectation, row: dict[str, Any] | None, run: RunContext, *, at_least: bool
+    ) -> None:
+        table = run.database.table(expected.directory)
+        claims = noted_value_claims(server, table, expected, run.recall("values"), row, grew=at_least)
+        run.claims.extend(claims)
+        if failed := failed_in_words(claims):
+            raise StepError(f"not proven: {failed}")
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Nothing was changed."""
