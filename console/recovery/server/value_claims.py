@@ -80,28 +80,26 @@ def value_claims(
         before = TableSums(table.directory, {each.raw_name: each.type_code for each in rows.columns}, (), last)
     reader = _Reader(server, expected, rows.partitioning, before.columns)
     wanted = {each.start: each for each in before.partitions}
-    wrong = [
-        told for start in (*wanted, *before.open_) for told in reader.wrong(start, None if grew else wanted.get(start))
-    ]
-    many = len(wanted) + len(before.open_)
-    claim = f"{name}: each value of {plural(many, 'partition')} read through the server"
-    due, found = (
-        plural(sum(bool(_reads(code)) for code in before.columns.values()) * many, "column"),
-        _told(wrong) or "all read, none differs",
-    )
-    claims = [Claim(ClaimKey.VALUES_READ, claim, due, found, not wrong, table=name)]
+    claims = []
+    if starts := [*wanted, *before.open_]:
+        wrong = [told for start in starts for told in reader.wrong(start, None if grew else wanted.get(start))]
+        claim = f"{name}: each value of {plural(len(starts), 'partition')} read through the server"
+        due, found = plural(len(reader.columns) * len(starts), "column"), _told(wrong) or "all read, none differs"
+        claims.append(Claim(ClaimKey.VALUES_READ, claim, due, found, not wrong, table=name))
     if wanted and not grew:
         claims.append(_on_disk(name, table, wanted))
-    if unread := [clean_line(each) for each, code in before.columns.items() if not _reads(code)]:
-        claim = f"{name}: columns of types that no aggregate reads, not read through the server"
-        claims.append(Claim.note(ClaimKey.NOT_COMPARED, claim, ", ".join(unread[:_MOST_TOLD]), table=name))
-    for start, why in before.open_.items():
-        partition = reader.partitioning.name(start)
-        claims.append(Claim.note(ClaimKey.NOT_COMPARED, f"{name}: values of {partition} not compared", why, table=name))
-    if wanted and grew:
-        why = "rows were written since"
-        claims.append(Claim.note(ClaimKey.NOT_COMPARED, f"{name}: values not compared", why, table=name))
-    return claims
+    return [*claims, *_notes(name, before, reader, grew=grew)]
+
+
+def _notes(name: str, before: TableSums, reader: "_Reader", *, grew: bool) -> Iterator[Claim]:
+    told = [(f"values of {reader.partitioning.name(start)} not compared", why) for start, why in before.open_.items()]
+    if before.partitions and grew:
+        told.append(("values not compared", "rows were written since"))
+    if unread := [clean_line(each) for each in before.columns if each not in reader.columns]:
+        told.append(("columns of types that no aggregate reads, not read through the server", ", ".join(unread)))
+    yield from (
+        Claim.note(ClaimKey.NOT_COMPARED, f"{name}: {what}", clean_line(why, 200), table=name) for what, why in told
+    )
 
 
 def noted_value_claims(
@@ -171,17 +169,18 @@ class _Reader:
         self, server: Server, expected: Expectation, partitioning: Partitioning, columns: Mapping[str, int]
     ) -> None:
         self._server, self._expected, self.partitioning = server, expected, partitioning
-        self._columns = columns
+        self._types = columns
+        self.columns = [column for column, code in columns.items() if _reads(code)]
 
     def wrong(self, start: int, wanted: PartitionSums | None) -> Iterator[str]:
         """Yield what does not hold of one partition: with `wanted` also where a count or a sum is another."""
-        name, columns = self.partitioning.name(start), [c for c, code in self._columns.items() if _reads(code)]
-        for at in range(0, len(columns), _AT_ONCE):
-            some = columns[at : at + _AT_ONCE]
+        name = self.partitioning.name(start)
+        for at in range(0, len(self.columns), _AT_ONCE):
+            some = self.columns[at : at + _AT_ONCE]
             parts = [
                 f"{expression.format(quoted(column))} AS r{index}_{number}"
                 for index, column in enumerate(some)
-                for number, expression in enumerate(_reads(self._columns[column]))
+                for number, expression in enumerate(_reads(self._types[column]))
             ]
             try:
                 row = self._server.rows(
@@ -193,10 +192,8 @@ class _Reader:
                 yield f"{name}: {error}"
                 continue
             for index, column in enumerate(some):
-                found = [row[f"r{index}_{number}"] for number in range(len(_reads(self._columns[column])))]
-                if wanted is not None and not _as_predicted(
-                    tag_of(self._columns[column]), found, wanted.columns[column]
-                ):
+                found = [row[f"r{index}_{number}"] for number in range(len(_reads(self._types[column])))]
+                if wanted is not None and not _as_predicted(tag_of(self._types[column]), found, wanted.columns[column]):
                     yield f"{name}: {column} differs"
 
     def _within(self, start: int) -> str:
