@@ -43,6 +43,7 @@ class RefusalCode(enum.StrEnum):
     LOCK_HELD = "lock-held"
     LOG_BELOW_APPLIED = "log-below-applied"
     LOG_EMPTY = "log-empty"
+    LOG_FOREIGN = "log-foreign"
     LOG_HEADER_ZEROED = "log-header-zeroed"
     LOG_MISSING = "log-missing"
     LOSE_UNKNOWN_WITHOUT_REHEARSAL = "lose-unknown-without-rehearsal"
@@ -104,6 +105,7 @@ class RefusalCode(enum.StrEnum):
     WAL_INDEX_LOW = "wal-index-low"
     WAL_NOT_FOLLOWED = "wal-not-followed"
     WAL_NOT_READ = "wal-not-read"
+    WAL_NOT_PROVEN = "wal-not-proven"
     WRITER_RUNNING = "writer-running"
 
 

@@ -66,7 +66,7 @@ def open_case(context: PlanContext, spec: ActionSpec, name: str) -> Case | Plan:
 def whole(case: Case, target: SequencerTarget) -> str:
     """Return why the live sequencer is as good as `target`, empty where something is wrong with it."""
     live = case.live
-    if live is None or live.scan is None or live.log.header is None:
+    if live is None or not live.verdict.own or live.scan is None or live.log.header is None:
         return ""
     scan, metadata = live.scan, live.metadata
     sound = (
@@ -79,7 +79,7 @@ def whole(case: Case, target: SequencerTarget) -> str:
         and not scan.lost.any()
         and not target.refusals
         and live.log.whole_records >= scan.max_txn
-        and (live.wal_index.highest or 0) >= max(case.table.inventory.wals, default=0)
+        and (live.wal_index.highest or 0) >= case.table.highest_wal
         and not isinstance(metadata, Problem)
         and metadata.structure_version == target.structure.version
         and (scan.max_txn == 0 or _last_version(live, scan.max_txn) == target.structure.version)
