@@ -163,7 +163,6 @@ class ClaimKey(enum.StrEnum):
     COPY_ROWS = "copy-rows"
     OLD_DIRECTORY = "old-directory"
     NAME_FREED = "name-freed"
-    COPY_SALVAGED = "copy-salvaged"
     COPY_VALUES = "copy-values"
     ROWS_COPIED = "rows-copied"
     COPY_DEFINITION = "copy-definition"
@@ -194,3 +193,12 @@ class ClaimKey(enum.StrEnum):
     TAKES_WRITES = "takes-writes"
     UNKNOWN = "unknown"
     """A claim of a journal that has no keys, or has keys of a later version."""
+
+
+class StageState(enum.StrEnum):
+    """Where a stage is, in the journal and in the progress of a run."""
+
+    BEGINS = "begins"
+    GOES_ON = "goes on"
+    DONE = "done"
+    FAILED = "failed"
