@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from console.diagnosis.findings.conversion import waiting_marker
+from console.diagnosis.findings.conversion import half_done, waiting_marker
 from console.questdb.conversion import MARKER
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem
@@ -111,7 +111,7 @@ def make(
     told = whole(case, target)
     if told:
         return _plan(case, (), facts, f"Nothing to do: {told}.", target, (), requirements, {}, 0)
-    if waiting_marker(table):
+    if waiting_marker(table) and not half_done(table):
         target = replace(target, refusals=(*target.refusals, _conversion_pending(table)))
     if target.refusals:
         return _plan(case, (), facts, why, target, warnings, requirements, {}, 0)

@@ -19,7 +19,7 @@ from console.recovery.sequencer.loss import Found, ledger_of, left_out, most_dup
 from console.recovery.sequencer.strangers import origin_refusals, origins_told
 from console.recovery.sequencer.views import FillerRule, views_of
 from console.table.inventory import Index, Mask, carries_rows
-from console.table.ledger import Evidence, Ledger, RowsLost, rows_lost
+from console.table.ledger import Evidence, Ledger, RowsLost, rows_lost, rows_unapplied
 from console.table.torn import Wholeness
 from console.table.txn_state import set_back
 from console.table.unseen import unseen_columns
@@ -67,6 +67,11 @@ class SequencerTarget:
         """The rows that are lost: the sum of the ledger."""
         return rows_lost(self.ledger)
 
+    @property
+    def rows_unapplied(self) -> RowsLost:
+        """The rows on disk that are not applied, whether they come back or not."""
+        return rows_unapplied(self.ledger)
+
 
 @dataclass(frozen=True, slots=True)
 class Sources:
@@ -100,8 +105,7 @@ def compute(
     known = _names(table, sources, look)
     highest = _highest_known(sources.evidence)
     decided = applied_prefix.decide(inventory, known, table.applied, table.structure, look, why_no_look, highest)
-    unapplied = np.flatnonzero(~decided.applied)
-    wholeness = check(unapplied if not decided.refusals else unapplied[:0])
+    wholeness = check(np.flatnonzero(~decided.applied))
     unseen = (*table.unseen, *unseen_columns(table.path, wholeness))
     refusals = [*_set_back(table, sources), *decided.refusals, *unseen_refusals(unseen)]
     refusals += origin_refusals(table.origins, covered=_covered(sources, table.applied))
