@@ -118,7 +118,16 @@ def show(out: Console, report: DatabaseReport, left_out: list[str], opinion: dic
         out.print(Text(f"  ! {each}"))
     for each in left_out:
         out.print(Text(f"left out: {clean_line(each)}", style="dim"))
+    out.print(Text(f"QuestDB version: {_version(report)}", style="dim"))
     out.print(Text(f"{plural(len(report.tables), 'table')} checked in {report.seconds:.2f} s"))
+
+
+def _version(report: DatabaseReport) -> str:
+    """Return which version ran here last, as its own files tell."""
+    if report.version is None:
+        return "unknown (no file of this data root names it)"
+    earlier = [each for each in report.versions_seen if each != report.version]
+    return f"{report.version}, the last that started here" + (f"; before: {', '.join(earlier)}" if earlier else "")
 
 
 _ORDER = {Verdict.BROKEN: 0, Verdict.UNKNOWN: 1, Verdict.AT_RISK: 2, Verdict.HEALTHY: 3}

@@ -21,8 +21,11 @@ from console.probes.sample import Probe, Sample, Status, UnitState
 from console.probes.scheduler import read_once
 from console.probes.services import ServicesProbe
 from console.questdb.layout import DatabaseRoot
+from console.questdb.version_behaviour import behaviour_of
 from console.recovery.server.binary import running as running_server
+from console.recovery.server.binary import version_to_start
 from console.recovery.store.places import free_space
+from console.recovery.store.state import StateDir
 from console.settings import Settings, is_secret
 from console.text import clean_line, plural
 
@@ -113,7 +116,19 @@ def _data_root(settings: Settings) -> list[Check]:
     lives = liveness(database.db)
     level = Level.OK if lives.life is not Life.UNKNOWN else Level.PROBLEM if lives.may_write else Level.NOTE
     found.append(Check("server lock", level, lives.sentence))
-    return [*found, _disk("disk of the data", database.db), _rehearsal(settings, database)]
+    return [
+        *found, _version(settings, database), _disk("disk of the data", database.db), _rehearsal(settings, database),
+    ]  # fmt: skip
+
+
+def _version(settings: Settings, database: DatabaseRoot) -> Check:
+    """Say which QuestDB the next start runs: what a start does to damage depends on it."""
+    version, told = version_to_start(settings, database, StateDir(settings.state_path))
+    if version is None:
+        said = "unknown: set questdb.jar; until then every start is judged by the version that destroys most"
+        return Check("QuestDB version", Level.NOTE, said)
+    locks = "" if behaviour_of(version).file_locks_hold_wal else "; its purge ignores file locks"
+    return Check("QuestDB version", Level.OK, f"{version}, by {told}{locks}")
 
 
 def _rehearsal(settings: Settings, database: DatabaseRoot) -> Check:

@@ -48,7 +48,7 @@ def server_binary(settings: Settings, database: DatabaseRoot, state: StateDir) -
 
     Raises NoBinaryError naming the setting that would say it.
     """
-    line, told = _known(settings, database, state)
+    line, told = _known(note_running(database, state), settings, database, state)
     jar, java = line.jar, line.java
     if not jar:
         raise NoBinaryError(
@@ -61,16 +61,17 @@ def server_binary(settings: Settings, database: DatabaseRoot, state: StateDir) -
 
 def version_to_start(settings: Settings, database: DatabaseRoot, state: StateDir) -> tuple[Version | None, str]:
     """Return the version that the station's next start runs, and what tells it; None where nothing does."""
-    line, told = _known(settings, database, state)
+    line, told = _known(running(database), settings, database, state)
     version = version_of_jar(Path(line.jar)) if line.jar else None
     if version is not None:
         return version, f"the jar of {told}" if told != _SETTINGS else "the jar in the settings"
     return read_versions(database.db).last, "the last start on this data root"
 
 
-def _known(settings: Settings, database: DatabaseRoot, state: StateDir) -> tuple[CommandLine, str]:
+def _known(
+    seen: CommandLine | None, settings: Settings, database: DatabaseRoot, state: StateDir
+) -> tuple[CommandLine, str]:
     """Return the first of the jars that are known, with its java and what tells it; an empty one where none is."""
-    seen = note_running(database, state)
     if settings.questdb.jar:
         return CommandLine(settings.questdb.jar, settings.questdb.java, ""), _SETTINGS
     found = ((line, told) for line, told in _found(seen, settings, database, state) if line.jar)
