@@ -247,7 +247,7 @@ class Progress:
     entry: str
     stage: str
     title: str
-    state: str  # a StageState
+    state: str  # `begins`, `goes on`, `done`, `failed`
     message: str = ""
     done: int | None = None
     total: int | None = None

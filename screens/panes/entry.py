@@ -4,7 +4,6 @@ import datetime
 from dataclasses import dataclass
 
 from console.recovery.claims import claims_of
-from console.recovery.codes import StageState
 from console.recovery.model import Plan
 from console.recovery.store.journal import Entry
 from console.text import clean_line
@@ -100,9 +99,9 @@ def stages(view: EntryView, width: int) -> list[Line]:
             glyph, word, role = "!", "taken back", Role.WARN
         elif state == "done":
             glyph, word, role = glyphs.OK, "done", Role.OK
-        elif state == StageState.BEGINS:
+        elif state == "begins":
             glyph, word, role = glyphs.WARN, "CUT OFF" if entry.outcome is None else "began", Role.BAD
-        elif state == StageState.FAILED:
+        elif state == "failed":
             glyph, word, role = glyphs.BAD, "FAILED", Role.BAD
         else:
             glyph, word, role = "·", "not begun", Role.DIM

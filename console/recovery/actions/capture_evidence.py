@@ -6,11 +6,15 @@ from console.recovery.evidence.selection import Selection, select
 from console.recovery.evidence.verification import verify_capture
 from console.recovery.gate.registry import PlanContext
 from console.recovery.gate.rehearsed import Records
+from console.recovery.gate.start_checks import harmed
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Stage
 from console.recovery.plans import make_plan
 from console.recovery.steps.steps import RunContext
 from console.recovery.store.places import root_key
 from console.text import plural
+
+_UNCERTAIN = "a repair whose loss is not known was rehearsed"
+_DAMAGED = "files of the table itself are damaged"
 
 SPEC = ActionSpec(
     id="capture-evidence",
@@ -24,12 +28,14 @@ SPEC = ActionSpec(
 
 def plan(context: PlanContext, table: str | None) -> Plan:
     """Return the plan to capture one table, or all WAL tables."""
-    chosen = [context.database.table(table)] if table is not None else _all(context)
-    uncertain = Records(context.state, root_key(context.database.db)).of_unknown_loss()
-    selections = {each.directory: select(each, whole=each.directory in uncertain) for each in chosen}
+    damaged = _damaged(context)
+    chosen = [context.database.table(table)] if table is not None else _all(context, damaged)
+    whole = dict.fromkeys(_of_unknown_loss(context), _UNCERTAIN)
+    whole.update(dict.fromkeys(damaged, _DAMAGED))
+    selections = {each.directory: select(each, whole=each.directory in whole) for each in chosen}
     size = sum(selection.size for selection in selections.values())
     stages = [
-        _stage(index, each, selections[each.directory], whole=each.directory in uncertain)
+        _stage(index, each, selections[each.directory], whole.get(each.directory, ""))
         for index, each in enumerate(chosen)
     ]
     stages.append(
@@ -57,22 +63,34 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     )
 
 
-def _all(context: PlanContext) -> list[TableDirectory]:
-    return [each for each in context.database.tables() if each.wal is not False and not each.system]
+def _all(context: PlanContext, damaged: frozenset[str]) -> list[TableDirectory]:
+    """Return all WAL tables, and whatever other table is damaged."""
+    tables = context.database.tables()
+    return [each for each in tables if (each.wal is not False and not each.system) or each.directory in damaged]
 
 
-def _stage(index: int, table: TableDirectory, selection: Selection, *, whole: bool) -> Stage:
+def _damaged(context: PlanContext) -> frozenset[str]:
+    """Return the tables whose own files are damaged: a start or a repair may change any of their partitions."""
+    reports = ((each.directory, context.report(each.raw_name)) for each in context.database.tables())
+    return frozenset(directory for directory, report in reports if report is not None and harmed(report))
+
+
+def _of_unknown_loss(context: PlanContext) -> frozenset[str]:
+    return frozenset(Records(context.state, root_key(context.database.db)).of_unknown_loss())
+
+
+def _stage(index: int, table: TableDirectory, selection: Selection, whole: str) -> Stage:
     listed = (
         f"; {plural(len(selection.listed), 'file')} of untouched partitions only listed" if selection.listed else ""
     )
     if whole:
-        listed = " whole: a repair whose loss is not known was rehearsed"
+        listed = f" whole, {plural(selection.size, 'byte')}: {whole}"
     return Stage(
         f"table-{index}",
         f"copy {table.name}{listed}",
         "capture-table",
-        {"directory": table.directory, "whole": whole},
-        (Change("copy", table.directory, after="evidence", size=None),),
+        {"directory": table.directory, "whole": bool(whole)},
+        (Change("copy", table.directory, after="evidence", size=selection.size),),
     )
 
 

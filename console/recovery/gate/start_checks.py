@@ -32,6 +32,7 @@ _FORGOTTEN = (Code.WAL_AT_RISK_OF_PURGE, Code.LOG_TAIL_UNLOGGED)
 
 
 _EVIDENCE = "capture-evidence"
+_OF_THE_SEQUENCER = (Harm.STOPS_APPLYING, Harm.DELETES_WAL)
 
 
 def start_refusals(context: PlanContext) -> tuple[Refusal, ...]:
@@ -55,6 +56,29 @@ def write_refusals(context: PlanContext) -> tuple[Refusal, ...]:
     return tuple(found)
 
 
+def own_start_refusals(context: PlanContext, table: TableDirectory) -> tuple[Refusal, ...]:
+    """Return why a server of our own must not be started for `table`: one that applies and purges nothing.
+
+    It still goes back to a checkpoint, loads every table, and takes a lost sequencer for a drop where its version does.
+    """
+    version, _ = version_to_start(context.settings, context.database, context.state)
+    found = [_root_refusal(finding) for finding in root_findings(context.database) if finding.start is not Harm.NONE]
+    for each in context.database.tables():
+        report = context.report(each.raw_name)
+        if report is None:
+            continue
+        own = _harm_refusals(report, leaving_out=_OF_THE_SEQUENCER)
+        lost = _version_refusals(report, version)
+        found += [refusal.about(each.name) for refusal in (*own, *lost)]
+    return tuple(found)
+
+
+def harmed(report: TableReport) -> bool:
+    """Return whether files of the table itself are damaged so that a start, or the next row, makes it worse."""
+    harms = {harm for finding in report.findings for harm in (finding.start, finding.write)}
+    return bool(harms - {Harm.NONE, *_OF_THE_SEQUENCER})
+
+
 def _refusals(context: PlanContext, table: TableDirectory, version: Version | None) -> Iterator[Refusal]:
     found = [*_conversion_refusals(table), *_log_refusals(table)] if table.wal is not False else []
     yield from found
@@ -75,11 +99,11 @@ def _root_refusal(finding: Finding) -> Refusal:
     return Refusal(RefusalCode(finding.code.value), reason, instead)
 
 
-def _harm_refusals(report: TableReport) -> Iterator[Refusal]:
+def _harm_refusals(report: TableReport, leaving_out: tuple[Harm, ...] = ()) -> Iterator[Refusal]:
     """Judge the table's own files: one refusal for each kind of damage, with the first place of it."""
     told: set[Code] = set()
     for finding in report.findings:
-        if finding.start is not Harm.NONE and finding.code not in told:
+        if finding.start not in (Harm.NONE, *leaving_out) and finding.code not in told:
             told.add(finding.code)
             yield _refusal(report, finding, harm_in_words(finding.start))
 

@@ -19,7 +19,8 @@ from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.digests import digest_of
 from console.recovery.evidence.index import table_stamp
 from console.recovery.gate.registry import PlanContext, action_module
-from console.recovery.model import ActionSpec, Claim, Danger, Fact, Plan, Refusal, Requirement, RowsLost
+from console.recovery.gate.start_checks import own_start_refusals
+from console.recovery.model import ActionSpec, Claim, Danger, Fact, Plan, Refusal, Requirement
 from console.recovery.plans import make_plan, mark_of, refused_plan
 from console.recovery.salvage import steps as salvage_steps
 from console.recovery.sequencer import planning
@@ -93,6 +94,7 @@ def _planned(
     cost = cost_of(diagnosis, lambda: _rows_by_rebuild(context, directory))
     told, found = _binary(context)
     refused = [] if found else [Refusal(RefusalCode.NO_BINARY, told, "name the station's jar: questdb.jar, or --jar")]
+    refused += own_start_refusals(context, directory)
     if others := other_markers(context.database, directory):
         refused.append(
             Refusal(
@@ -154,13 +156,13 @@ def _warnings(context: PlanContext, directory: TableDirectory, cost: Cost, half:
     yield "the first start of the station's server proves the table (start-server); keep the writer frozen until then"
 
 
-def _rows_by_rebuild(context: PlanContext, directory: TableDirectory) -> RowsLost | None:
+def _rows_by_rebuild(context: PlanContext, directory: TableDirectory) -> int | None:
     """Return the rows that wait by all the evidence that a rebuild of the sequencer has, None where it is not sure."""
     case = planning.open_case(context, SPEC, directory.raw_name)
     if isinstance(case, Plan):
         return None
     target = case.target(None)
-    return None if target.refusals else target.rows_unapplied
+    return None if target.refusals else target.rows_back
 
 
 def _better(context: PlanContext, directory: TableDirectory, cost: Cost, half: str) -> str:

@@ -8,6 +8,7 @@ from console.recovery.actions.thaw_writer import steps as thaw_steps  # noqa: F4
 from console.recovery.actions.thaw_writer.duplicates import Doubles, doubles_of
 from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.gate.registry import PlanContext
+from console.recovery.gate.start_checks import write_refusals
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Refusal, Requirement, Stage
 from console.recovery.plans import make_plan
 from console.recovery.queue import Queue
@@ -117,6 +118,10 @@ def _refusals(context: PlanContext) -> list[Refusal]:
         return [Refusal(RefusalCode.SERVER_DOWN, str(error), "start-server", action="start-server")]
     except WalmedicError as error:
         return [Refusal(RefusalCode.SERVER_UNKNOWN, str(error), "start-server", action="start-server")]
+    streamed = {clean_line(stream.table) for stream in context.settings.redis.streams if stream.table}
+    damaged = [each for each in write_refusals(context) if not streamed or each.table in streamed]
+    if damaged:
+        return damaged
     if wrong:
         reason = f"{', '.join(wrong)} cannot take rows yet (suspended, unlisted, or its log below what is applied)"
         return [Refusal(RefusalCode.TABLE_NOT_READY, reason, "repair it first: walmedic check says how")]
