@@ -12,12 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Final, TypeVar, get_type_hints
 
 from console import paths
 from console.errors import WalmedicError
 
 S = TypeVar("S", bound=Any)
+
+
+COMMAND_LINE: Final = "command line"
+"""Where a setting is from that a flag gave."""
 
 
 class SettingsError(WalmedicError):
@@ -335,7 +339,7 @@ def load(
     settings = _merge(settings, _from_credentials(env), "systemd credential", sources)
     settings = _merge(settings, _from_environment(env), "environment", sources)
     if flags:
-        settings = _merge(settings, flags, "command line", sources)
+        settings = _merge(settings, flags, COMMAND_LINE, sources)
     return replace(settings, sources=sources)
 
 
@@ -351,7 +355,7 @@ def for_db_root(settings: Settings, db_root: str) -> Settings:
     # Which binary to rehearse with leads to no station: it is kept.
     questdb = QuestDBSettings(db_root=db_root, jar=settings.questdb.jar, java=settings.questdb.java)
     bare = Settings(state_dir=settings.state_dir, questdb=questdb, salvage=settings.salvage, bare=True)
-    return replace(bare, sources={"questdb.db_root": "command line"})
+    return replace(bare, sources={"questdb.db_root": COMMAND_LINE})
 
 
 def _data_root(path: str) -> Path:

@@ -10,7 +10,7 @@ import click
 from console import paths
 from console.commands.options import Invocation, station_options
 from console.errors import WalmedicError
-from console.settings import Settings, load
+from console.settings import COMMAND_LINE, Settings, load
 
 _SHOWN = ("db_root", "pg_port", "http_port", "health_port", "jar", "java", "log")
 
@@ -29,7 +29,7 @@ def init(invocation: Invocation, output: Path | None, only_print: bool) -> int:
     from console.probes.discovery import discover
 
     given = invocation.settings
-    named = given.questdb.db_root if given.sources.get("questdb.db_root") == "command line" else ""
+    named = given.questdb.db_root if given.sources.get("questdb.db_root") == COMMAND_LINE else ""
     found = discover(named, load().redis.password)
     text = render(found.settings)
     place = output or paths.default_settings_file()

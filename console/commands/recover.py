@@ -12,6 +12,7 @@ from console.commands.options import Invocation, station_options
 from console.commands.salvage_options import salvage_options
 from console.errors import WalmedicError
 from console.recovery import plans
+from console.recovery.codes import StageState
 from console.recovery.engine import Engine, PlanChangedError, WrongPhraseError
 from console.recovery.model import ExitCode, Outcome, Plan, Progress, RunResult
 from console.recovery.store.journal import Entry, Journal
@@ -134,7 +135,7 @@ def _reporter(invocation: Invocation) -> Any:
     to = recover_text.console(stderr=True)
 
     def tell(progress: Progress) -> None:
-        if not invocation.as_json and (progress.state != "goes on" or sys.stderr.isatty()):
+        if not invocation.as_json and (progress.state != StageState.GOES_ON or sys.stderr.isatty()):
             # A terminal that went away must not end what is being done to the files.
             try:
                 recover_text.show_progress(to, progress)

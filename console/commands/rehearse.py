@@ -14,6 +14,7 @@ import click
 from console.commands import recover_text
 from console.commands.action_argument import ACTIONS, ActionName
 from console.commands.options import Invocation, station_options
+from console.recovery.codes import StageState
 from console.recovery.engine import Engine
 from console.recovery.model import Progress
 from console.recovery.rehearsal.model import EXITS, Rehearsal, RehearsalOutcome
@@ -64,12 +65,12 @@ def _reporter(invocation: Invocation) -> Callable[[Progress], None]:
         with contextlib.suppress(OSError):
             if invocation.as_json:
                 now = time.monotonic()
-                if progress.state == "goes on" and now - last < _LEAST_PAUSE:
+                if progress.state == StageState.GOES_ON and now - last < _LEAST_PAUSE:
                     return
                 last = now
                 sys.stderr.write(json.dumps(asdict(progress) | {"at": time.time()}) + "\n")
                 sys.stderr.flush()
-            elif progress.state != "goes on" or sys.stderr.isatty():
+            elif progress.state != StageState.GOES_ON or sys.stderr.isatty():
                 recover_text.show_progress(to, progress)
 
     return tell

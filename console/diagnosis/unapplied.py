@@ -5,7 +5,7 @@ each WAL in two. Where no log, nor a copy of one, says where the split is, only 
 (Deeper evidence, such as comparing rows, is the recovery's business.)
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
@@ -57,7 +57,7 @@ class Unapplied:
 
     def rows(self, inventory: Inventory) -> int | None:
         """Return the rows that wait; None where that cannot be known."""
-        if not self.exact and self.unsure.any():
+        if not self.exact:
             return None
         if (inventory.events["type"][self.waiting] == EventType.UNREADABLE).any():
             return None
@@ -78,7 +78,8 @@ def decide(
     none = np.zeros(len(inventory), np.int64)
     if not len(inventory):
         lost = next((scan.unnamed for _, scan in sources if applied is not None and scan.max_txn >= applied), 0)
-        return Unapplied(np.zeros(0, np.int8), none, sources[0][0] if sources else "", True, "", lost=lost)
+        why = _uncounted(inventory)
+        return Unapplied(np.zeros(0, np.int8), none, sources[0][0] if sources else "", not why, why, lost=lost)
     if applied is None:
         state = np.full(len(inventory), State.UNSURE, np.int8)
         why = "_txn cannot be read, so nothing says what is applied"
@@ -87,7 +88,16 @@ def decide(
         if scan.believed >= applied:
             return _from_log(inventory, name, scan)
     counted = _from_count(inventory, applied, structure_version)
-    return _from_old_log(inventory, *sources[0], applied) if sources and not counted.exact else counted
+    decided = _from_old_log(inventory, *sources[0], applied) if sources and not counted.exact else counted
+    why = _uncounted(inventory)
+    return replace(decided, exact=False, why=why) if decided.exact and why else decided
+
+
+def _uncounted(inventory: Inventory) -> str:
+    """Return which segments hold transactions that nobody can count, empty where there are none."""
+    empty = {(wal, number) for wal, number, low, high in inventory.slices() if low == high}
+    named = [f"wal{wal}/{number}" for wal, number, _ in inventory.broken if (wal, number) in empty]
+    return f"nothing tells which transactions {', '.join(named[:5])} holds" if named else ""
 
 
 def _from_log(inventory: Inventory, name: str, scan: LogScan) -> Unapplied:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import errno
 import time
 from collections import deque
@@ -26,11 +27,13 @@ from console.probes import stream_facts
 from console.probes.lag_counter import CHUNK
 from console.probes.sample import BacklogSample, Sample, Status, StreamSample
 from console.probes.stream_watch import StreamWatch, filling
+from console.services.redis_answers import NOT_REDIS, AnswerTooLargeError, BoundedAsyncParser
 from console.services.stream_lag import order_of
 from console.settings import Settings, Stream
 from console.text import clean_line, plural
 
 _ANSWER = 3.0  # seconds for one whole reading
+_FEW = 5  # databases that are named
 _MEMORY_WINDOW = 60.0  # seconds over which the growth of memory is taken: it moves in steps
 
 
@@ -58,7 +61,7 @@ class BacklogProbe:
                 return await self._read()
         except BusyLoadingError:
             return Sample(self.name, Status.DEGRADED, None, f"Redis at {self.address} is loading its data; wait for it")
-        except (RedisError, OSError, TimeoutError) as error:
+        except (RedisError, OSError, TimeoutError, *NOT_REDIS) as error:
             await self._drop()
             return Sample(
                 self.name,
@@ -87,7 +90,8 @@ class BacklogProbe:
         streams = []
         for i, watch in enumerate(self._watches):
             own = answers[i * stream_facts.COMMANDS : (i + 1) * stream_facts.COMMANDS]
-            streams.append(await self._stream(client, watch, own, now))
+            stream = await self._stream(client, watch, own, now)
+            streams.append(dataclasses.replace(stream, error=_with_databases(stream.error, own[0], info)))
         to_full = self._seconds_to_full(info, now)
         warnings = _warnings(info)
         troubles = [stream.error for stream in streams if stream.error]
@@ -131,16 +135,19 @@ class BacklogProbe:
 
     def _connected(self) -> "redis.Redis":
         if self._client is None:
-            self._client = redis.Redis(
-                host=self._settings.host,
-                port=self._settings.port,
-                password=self._settings.password or None,
-                socket_timeout=_ANSWER,
-                socket_connect_timeout=_ANSWER,
-                retry=Retry(NoBackoff(), 0),
-                client_name="walmedic",
-                decode_responses=True,
-                encoding_errors="replace",
+            self._client = redis.Redis.from_pool(
+                redis.ConnectionPool(
+                    host=self._settings.host,
+                    port=self._settings.port,
+                    password=self._settings.password or None,
+                    socket_timeout=_ANSWER,
+                    socket_connect_timeout=_ANSWER,
+                    retry=Retry(NoBackoff(), 0),
+                    client_name="walmedic",
+                    decode_responses=True,
+                    encoding_errors="replace",
+                    parser_class=BoundedAsyncParser,
+                )
             )
         return self._client
 
@@ -163,6 +170,14 @@ async def _gone_while_pending(client: "redis.Redis", stream: Stream, facts: stre
     return len(gone)
 
 
+def _with_databases(error: str, kind: object, info: Mapping[str, Any]) -> str:
+    """Return what is said of a stream that is not there, with the other databases of this Redis that hold keys."""
+    others = sorted(name[2:] for name in info if name[:2] == "db" and name[2:].isdigit() and name != "db0")
+    if kind != "none" or not others:
+        return error
+    return f"{error}; there are keys in database {', '.join(others[:_FEW])}, where walmedic does not look"
+
+
 def _refused(error: Exception) -> bool:
     """Return whether Redis lives and does not let this user look."""
     known = isinstance(error, NoPermissionError | AuthorizationError | AuthenticationError)
@@ -177,8 +192,15 @@ def _why(error: Exception, *, given: bool) -> str:
         return f"does not let this user look: {said}"
     if _refused(error):
         if given:
-            return "refuses the password: check redis.password"
+            return (
+                "refuses the default user with this password: check redis.password, and whether that user is switched "
+                "on; walmedic logs in as no other"
+            )
         return "asks for a password: set WALMEDIC_REDIS_PASSWORD"
+    if isinstance(error, NOT_REDIS):
+        return f"answers as no Redis does ({type(error).__name__}): check redis.port"
+    if isinstance(error, AnswerTooLargeError):
+        return f"{said}: whatever listens there is not the Redis that it should be"
     if isinstance(error, TimeoutError | RedisTimeoutError):
         return f"accepts connections and does not answer within {_ANSWER:g} s"
     if "refused" in low or f"error {errno.ECONNREFUSED} " in low:

@@ -55,7 +55,7 @@ def facts(stream: Stream, answers: Sequence[Any]) -> StreamFacts:
     """Return the facts out of the answers to `ask`; a failed command's answer is its exception."""
     kind, info, groups, pending, oldest, consumers = answers
     if kind == "none":
-        return StreamFacts(0, error=f"there is no stream {clean_line(stream.name)} yet: no feed has written to it")
+        return StreamFacts(0, error=f"there is no stream {clean_line(stream.name)} in database 0")
     if kind not in ("stream", b"stream") and not isinstance(kind, Exception):
         return StreamFacts(0, error=f"{clean_line(stream.name)} is no stream but a {clean_line(str(kind))}: wrong type")
     for answer in (kind, info, groups):

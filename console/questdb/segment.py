@@ -124,7 +124,8 @@ def _read_once(directory: Path) -> Segment:
     metadata = read_sequencer_metadata(directory)
     metadata_problem = metadata if isinstance(metadata, Problem) else None
     raw = _read_files(directory)
-    if is_blank(raw.event, raw.index) and (not len(raw.event) or not _has_rows(directory)):
+    moved_to = not len(raw.event) and directory.name != "0"  # a roll-over moves rows there first
+    if is_blank(raw.event, raw.index) and (moved_to or not _has_rows(directory)):
         return _unborn(directory, metadata, raw)
     events, beyond, problems = _decode(raw, directory / "_event", directory / "_event.i")
     head = Fields(raw.event[:HEADER_SIZE].tobytes())

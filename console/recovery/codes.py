@@ -43,6 +43,7 @@ class RefusalCode(enum.StrEnum):
     LOCK_HELD = "lock-held"
     LOG_BELOW_APPLIED = "log-below-applied"
     LOG_EMPTY = "log-empty"
+    LOG_FOREIGN = "log-foreign"
     LOG_HEADER_ZEROED = "log-header-zeroed"
     LOG_MISSING = "log-missing"
     LOSE_UNKNOWN_WITHOUT_REHEARSAL = "lose-unknown-without-rehearsal"
@@ -104,6 +105,7 @@ class RefusalCode(enum.StrEnum):
     WAL_INDEX_LOW = "wal-index-low"
     WAL_NOT_FOLLOWED = "wal-not-followed"
     WAL_NOT_READ = "wal-not-read"
+    WAL_NOT_PROVEN = "wal-not-proven"
     WRITER_RUNNING = "writer-running"
 
 
@@ -161,7 +163,6 @@ class ClaimKey(enum.StrEnum):
     COPY_ROWS = "copy-rows"
     OLD_DIRECTORY = "old-directory"
     NAME_FREED = "name-freed"
-    COPY_SALVAGED = "copy-salvaged"
     COPY_VALUES = "copy-values"
     ROWS_COPIED = "rows-copied"
     COPY_DEFINITION = "copy-definition"
@@ -192,3 +193,12 @@ class ClaimKey(enum.StrEnum):
     TAKES_WRITES = "takes-writes"
     UNKNOWN = "unknown"
     """A claim of a journal that has no keys, or has keys of a later version."""
+
+
+class StageState(enum.StrEnum):
+    """Where a stage is, in the journal and in the progress of a run."""
+
+    BEGINS = "begins"
+    GOES_ON = "goes on"
+    DONE = "done"
+    FAILED = "failed"

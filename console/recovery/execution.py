@@ -11,6 +11,7 @@ from typing import Any
 
 from console.errors import WalmedicError
 from console.recovery.claims import failed_in_words, proven_in_words
+from console.recovery.codes import StageState
 from console.recovery.gate.registry import action_module
 from console.recovery.model import Claim, Outcome, Progress, RunResult, Stage, sentence
 from console.recovery.steps.steps import RunContext, step_named
@@ -35,7 +36,7 @@ class ProgressLog:
     ) -> None:
         """Tell where a stage is. A line that cannot be written is not an error of the action."""
         now = time.monotonic()
-        if state == "goes on" and now - self._last < _LEAST_PAUSE:
+        if state == StageState.GOES_ON and now - self._last < _LEAST_PAUSE:
             return
         self._last = now
         progress = Progress(self._entry, stage.id, stage.title, state, clean_line(message), done, total)
@@ -61,7 +62,7 @@ def verification_progress(on_progress: OnProgress | None) -> Callable[[int, int]
         now = time.monotonic()
         if on_progress is not None and (done >= total or now - last >= _LEAST_PAUSE):
             last = now
-            state = "done" if done >= total else "goes on"
+            state = StageState.DONE if done >= total else StageState.GOES_ON
             on_progress(
                 Progress("", "evidence", "verify the evidence", state, f"{done:,} of {total:,} bytes", done, total)
             )
@@ -87,17 +88,17 @@ class Executor:
             step = step_named(stage.step)
             if stage.id in done and not step.repeat:
                 continue
-            self._event("stage", stage, "begins")
-            self._log.tell(stage, "begins")
+            self._event("stage", stage, StageState.BEGINS)
+            self._log.tell(stage, StageState.BEGINS)
             self._listen(stage)
             try:
                 step.perform(stage, self._run)
             except (WalmedicError, OSError) as error:
-                self._log.tell(stage, "failed", sentence(error))
-                self._event("stage", stage, "failed", sentence(error))
+                self._log.tell(stage, StageState.FAILED, sentence(error))
+                self._event("stage", stage, StageState.FAILED, sentence(error))
                 raise
-            self._event("stage", stage, "done")
-            self._log.tell(stage, "done")
+            self._event("stage", stage, StageState.DONE)
+            self._log.tell(stage, StageState.DONE)
 
     def reverse(self) -> None:
         """Take all stages back, last first, whether they were done, begun or neither. Raises what a step raised.
@@ -105,19 +106,19 @@ class Executor:
         A journal that cannot be written (a full disk) does not keep the files from going back; the outcome will tell.
         """
         for stage in reversed(self._run.plan.stages):
-            self._log.tell(stage, "begins", "taking it back")
+            self._log.tell(stage, StageState.BEGINS, "taking it back")
             self._listen(stage)
             step_named(stage.step).reverse(stage, self._run)
             with contextlib.suppress(JournalError):
-                self._event("reversed", stage, "done")
-            self._log.tell(stage, "done", "taken back")
+                self._event("reversed", stage, StageState.DONE)
+            self._log.tell(stage, StageState.DONE, "taken back")
 
     def verify(self) -> tuple[Claim, ...]:
         """Return what the stages and the action itself prove."""
         return (*self._run.claims, *action_module(self._run.plan.action).verify(self._run.plan, self._run))
 
     def _listen(self, stage: Stage) -> None:
-        self._run.report = lambda message, done, total: self._log.tell(stage, "goes on", message, done, total)
+        self._run.report = lambda message, done, total: self._log.tell(stage, StageState.GOES_ON, message, done, total)
 
     def _event(self, kind: str, stage: Stage, state: str, message: str = "") -> None:
         data = {"id": stage.id, "title": stage.title, "step": stage.step, "state": state}

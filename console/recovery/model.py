@@ -247,7 +247,7 @@ class Progress:
     entry: str
     stage: str
     title: str
-    state: str  # `begins`, `goes on`, `done`, `failed`
+    state: str  # a StageState
     message: str = ""
     done: int | None = None
     total: int | None = None

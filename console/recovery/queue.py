@@ -11,6 +11,7 @@ from typing import Any
 import redis
 
 from console.errors import WalmedicError
+from console.services.redis_answers import NOT_REDIS, AnswerTooLargeError, BoundedParser
 from console.services.stream_lag import StreamLag, counted, order_of, stream_lag
 from console.settings import RedisSettings, Stream
 from console.text import clean_line
@@ -52,24 +53,38 @@ class Queue:
 
     def __init__(self, settings: RedisSettings) -> None:
         self._settings = settings
-        self._redis = redis.Redis(
+        pool = redis.ConnectionPool(
             host=settings.host, port=settings.port, password=settings.password or None, socket_timeout=5,
-            socket_connect_timeout=3, decode_responses=True,
+            socket_connect_timeout=3, decode_responses=True, parser_class=BoundedParser,
         )  # fmt: skip
+        self._redis = redis.Redis.from_pool(pool)
 
     def close(self) -> None:
         """Close the connection."""
         self._redis.close()
 
+    def _failed(self, error: Exception) -> QueueError:
+        """Return the sentence for an error: no answer, one that is none, or a refusal."""
+        place = f"Redis at {self._settings.host}:{self._settings.port}"
+        said = clean_line(str(error), 200)
+        if isinstance(error, AnswerTooLargeError):
+            return QueueError(f"{place} {said}: whatever listens there is not the Redis that it should be")
+        if isinstance(error, NOT_REDIS):
+            return QueueError(f"{place} answers as no Redis does ({type(error).__name__}): check redis.port")
+        if isinstance(error, redis.ResponseError | redis.AuthenticationError):
+            return QueueError(f"{place} refused: {said}")
+        return QueueError(f"{place} does not answer ({said})")
+
     def waiting(self) -> tuple[Waiting, ...]:
         """Return what waits in each configured stream. Raises QueueError in one sentence."""
         try:
             return tuple(self._of(stream) for stream in self._settings.streams)
-        except (redis.RedisError, OSError) as error:
-            place = f"{self._settings.host}:{self._settings.port}"
-            raise QueueError(f"Redis at {place} does not answer ({clean_line(str(error), 200)})") from error
+        except (redis.RedisError, OSError, *NOT_REDIS) as error:
+            raise self._failed(error) from error
 
     def _of(self, stream: Stream) -> Waiting:
+        if self._redis.type(stream.name) == "none":
+            raise QueueError(f"there is no stream {clean_line(stream.name)} in database 0, the only one looked at")
         groups: Iterable[dict[str, Any]] = self._redis.xinfo_groups(stream.name)
         group = next((each for each in groups if each["name"] == stream.group), None)
         if group is None:
@@ -93,16 +108,16 @@ class Queue:
             unread: list[Any] = (
                 (self._redis.xrange(stream.name, f"({delivered}", last_id, _PAGE) or []) if behind else []
             )
-        except (redis.RedisError, OSError) as error:
-            raise QueueError(f"Redis does not answer ({clean_line(str(error), 200)})") from error
+        except (redis.RedisError, OSError, *NOT_REDIS) as error:
+            raise self._failed(error) from error
         return len(unread), len(pending)
 
     def pending_span(self, stream: Stream) -> tuple[float, float] | None:
         """Return when the oldest and the newest entry were added that are delivered and not acknowledged."""
         try:
             said: dict[str, Any] = self._redis.xpending(stream.name, stream.group)
-        except (redis.RedisError, OSError) as error:
-            raise QueueError(f"Redis does not answer ({clean_line(str(error), 200)})") from error
+        except (redis.RedisError, OSError, *NOT_REDIS) as error:
+            raise self._failed(error) from error
         if not said.get("pending"):
             return None
         return order_of(str(said["min"]))[0] / 1000, order_of(str(said["max"]))[0] / 1000

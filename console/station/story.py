@@ -13,6 +13,7 @@ import redis
 
 from console.diagnosis.crashes.groups import crash_logs_in, examine
 from console.diagnosis.model import Verdict
+from console.recovery.codes import StageState
 from console.recovery.engine import Engine
 from console.recovery.gate.reports import DiskReports
 from console.recovery.model import Claim, Outcome, Plan, Progress
@@ -104,7 +105,7 @@ def _show(plan: Plan, say: Say) -> None:
 
 
 def _progress(progress: Progress, say: Say) -> None:
-    if progress.state in ("done", "failed"):
+    if progress.state in (StageState.DONE, StageState.FAILED):
         say(f"    {progress.state}: {progress.title}{': ' + progress.message if progress.message else ''}")
 
 

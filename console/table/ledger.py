@@ -28,6 +28,7 @@ class Evidence(StrEnum):
     EVENT_UNDECODABLE = "event-undecodable"  # its rows are bounded by the events around it and the timestamps
     EVENT_OUT_OF_REACH = "event-out-of-reach"  # it lies behind one that cannot be decoded, where the server stops
     EVENT_NOT_COUNTED = "event-not-counted"  # it lies behind the last transaction that the header of `_event` counts
+    UNDECIDED = "undecided"  # nothing tells which are applied
     EVENTS_GONE = "events-gone"  # a segment with rows of which nothing tells a transaction
     RECORD_ALONE = "record-alone"  # the log names it, and nothing on disk holds it
     NOT_FOLLOWED = "not-followed"  # it lies behind a symbolic link
@@ -112,3 +113,11 @@ Ledger = tuple[Entry, ...]
 def rows_lost(ledger: Ledger) -> RowsLost:
     """Return the sum of what is lost, or may be."""
     return RowsLost.total(entry.rows for entry in ledger if entry.fate in (Fate.LOST, Fate.UNKNOWN))
+
+
+def rows_unapplied(ledger: Ledger) -> RowsLost:
+    """Return the rows on disk that are not applied, whether they come back or not."""
+    elsewhere = (Evidence.ZERO_PAGES, Evidence.RECORD_ALONE)  # among those that come back; nowhere on disk
+    return RowsLost.total(
+        entry.rows for entry in ledger if entry.fate is not Fate.APPLIED and entry.evidence not in elsewhere
+    )

@@ -36,7 +36,7 @@ def unseen_wal(table: Path, inventory: Inventory, obstacles: Sequence[Problem]) 
     return tuple(
         Unseen(
             clean_line(_place(table, each.file)),
-            Evidence.NOT_FOLLOWED if each.file.is_symlink() else Evidence.NOT_READ,
+            Evidence.NOT_FOLLOWED if _is_link(each.file) else Evidence.NOT_READ,
             each.what,
         )
         for each in found
@@ -47,6 +47,13 @@ def unseen_columns(table: Path, wholeness: Wholeness) -> tuple[Unseen, ...]:
     """Return the column files of unapplied events that may not be read."""
     files = {rows.file: rows.what for _, _, rows in wholeness.seen if rows.tear is Tear.HIDDEN}
     return tuple(Unseen(clean_line(_place(table, file)), Evidence.NOT_READ, what) for file, what in files.items())
+
+
+def _is_link(path: Path) -> bool:
+    try:
+        return path.is_symlink()
+    except OSError:
+        return False
 
 
 def _place(table: Path, path: Path) -> str:

@@ -4,6 +4,7 @@ import datetime
 from dataclasses import dataclass
 
 from console.recovery.claims import claims_of
+from console.recovery.codes import StageState
 from console.recovery.model import Plan
 from console.recovery.store.journal import Entry
 from console.text import clean_line
@@ -99,9 +100,9 @@ def stages(view: EntryView, width: int) -> list[Line]:
             glyph, word, role = "!", "taken back", Role.WARN
         elif state == "done":
             glyph, word, role = glyphs.OK, "done", Role.OK
-        elif state == "begins":
+        elif state == StageState.BEGINS:
             glyph, word, role = glyphs.WARN, "CUT OFF" if entry.outcome is None else "began", Role.BAD
-        elif state == "failed":
+        elif state == StageState.FAILED:
             glyph, word, role = glyphs.BAD, "FAILED", Role.BAD
         else:
             glyph, word, role = "·", "not begun", Role.DIM

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from console.recovery.codes import StageState
 from console.recovery.model import FirstStep, Plan, Progress, RunResult
 from console.recovery.rehearsal.model import Rehearsal
 from console.widgets import figures, glyphs
@@ -11,10 +12,10 @@ from console.widgets.pane import Content, Room
 
 _STATES = {
     "waits": ("·", "waits", Role.DIM),
-    "begins": (glyphs.BUSY, "working", Role.ACCENT),
-    "goes on": (glyphs.BUSY, "working", Role.ACCENT),
-    "done": (glyphs.OK, "done", Role.OK),
-    "failed": (glyphs.BAD, "FAILED", Role.BAD),
+    StageState.BEGINS: (glyphs.BUSY, "working", Role.ACCENT),
+    StageState.GOES_ON: (glyphs.BUSY, "working", Role.ACCENT),
+    StageState.DONE: (glyphs.OK, "done", Role.OK),
+    StageState.FAILED: (glyphs.BAD, "FAILED", Role.BAD),
 }
 
 
@@ -77,8 +78,8 @@ class RunView:
                 message=progress.message,
                 done=progress.done,
                 total=progress.total,
-                began=at if stage.began is None or progress.state == "begins" else stage.began,
-                ended=at if progress.state in {"done", "failed"} else None,
+                began=at if stage.began is None or progress.state == StageState.BEGINS else stage.began,
+                ended=at if progress.state in {StageState.DONE, StageState.FAILED} else None,
             )
         return replace(self, stages=tuple(stages.values()), entry=entry, began=began, now=now)
 
@@ -117,7 +118,7 @@ def _stage(stage: StageView, view: RunView, width: int) -> list[Line]:
     rows = wrap(stage.title, width - 10 - max(10, cells(end) + 2)) or [BLANK]
     lines = [spread(line(left(line(Span(f"{glyph} {word}", role)), 10), rows[0]), end, width)]
     lines.extend(line(" " * 10, row) for row in rows[1:])
-    if stage.message and stage.state in {"goes on", "begins", "failed"}:
+    if stage.message and stage.state in {StageState.GOES_ON, StageState.BEGINS, StageState.FAILED}:
         lines.extend(line(" " * 10, row) for row in wrap(stage.message, width - 10, Role.DIM))
     return lines
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from console.diagnosis.database import diagnose_table
 from console.errors import WalmedicError
 from console.recovery.engine import Engine
 from console.recovery.model import Outcome
@@ -133,3 +134,30 @@ def test_a_state_directory_that_others_may_write_is_refused(owned: Path, tmp_pat
     assert "journal-unwritable" in said["codes"]
     assert "chmod 700" in " ".join(said["reasons"])
     assert tree_of(owned) == before
+
+
+@pytest.mark.parametrize("hidden", ["_event", "_event.i", "_meta", "v.d", "."], ids=str)
+def test_wal_that_may_not_be_read_is_not_taken_for_none(hidden: str, owned: Path, tmp_path: Path) -> None:
+    """An event file, its index, the columns' names, a column, the whole segment: the repair waits, and check knows no
+    number."""
+    (tmp_path / "home").mkdir()
+    os.chown(tmp_path / "home", _OWNER, _OWNER)
+    table = Engine(settings_of(owned, tmp_path / "x")).database.table("gone")
+    assert _looked(owned, tmp_path / "x")["lost"] == "0"  # and what the child needs of Python is loaded
+    segment = max((p for p in table.path.glob("wal*/*") if p.is_dir()), key=lambda p: p.parent.name)
+    os.chown(segment / hidden, 0, 0)
+    (segment / hidden).chmod(0)
+    before = tree_of(owned)
+    said = _as_user(_OWNER, lambda: _looked(owned, tmp_path / "home" / "state"))
+    assert "wal-not-read" in said["codes"], said
+    assert said["lost"] == "unknown"
+    assert said["unapplied"] is None or hidden == "v.d", said
+    assert tree_of(owned) == before
+
+
+def _looked(root: Path, state: Path) -> dict[str, Any]:
+    engine = Engine(settings_of(root, state))
+    plan = engine.plan("rebuild-sequencer", "gone")
+    report = diagnose_table(engine.database, engine.database.table("gone"))
+    codes = [refusal.code for refusal in plan.refused]
+    return {"codes": codes, "lost": plan.rows_lost.phrase, "unapplied": report.rows_unapplied}

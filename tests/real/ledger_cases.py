@@ -56,13 +56,16 @@ def _offset(table: Path, txn: int, wal: int = 1) -> int:
     return int(read_segment(segment_of(table, wal)).events["offset"][txn])
 
 
-def event_cut(table: Path, *, txn: int, inside: bool, wal: int = 2) -> None:
+def event_cut(table: Path, *, txn: int, inside: bool, wal: int = 2, keep: bool = False, backup: bool = False) -> None:
     """Cut `_event` at the record `txn`, or inside it."""
     segment = segment_of(table, wal)
     at = _offset(table, txn, wal) + (20 if inside else 0)
     with (segment / "_event").open("r+b") as stream:
         stream.truncate(at)
-    no_log(table)
+    if backup:
+        shutil.copytree(table / "txn_seq", table / BACKUP)
+    if not keep:
+        no_log(table)
 
 
 def type_unknown(table: Path, *txns: int) -> None:
@@ -94,9 +97,11 @@ def index_and_record_gone(table: Path, txn: int) -> None:
     header_says(table, txn)
 
 
-def event_gone(table: Path, wal: int = 2) -> None:
-    """`_event` of a segment is gone, its index and columns are there."""
+def event_gone(table: Path, wal: int = 2, *, index: bool = False) -> None:
+    """`_event` of a segment is gone, perhaps its index too; the columns are there."""
     (segment_of(table, wal) / "_event").unlink()
+    if index:
+        (segment_of(table, wal) / "_event.i").unlink()
     no_log(table)
 
 

@@ -55,6 +55,14 @@ CASES = (
     Case("copy_at_applied_zero", partial(blow.copy_ends_at_applied, zeroed=True), lost=0, back=50),
     Case("copy_restored", partial(blow.copy_ends_at_applied, zeroed=False), lost=0, back=50,
          action="restore-sequencer"),
+    Case("dedup_type", lambda table: blow.type_unknown(table, 3 + 2), lost=30, back=20, dedup=True),
+    Case("dedup_zeros", partial(blow.zero_page, page=5), lost=512, back=4000, rows=800, dedup=True),
+    Case("cut_logged", partial(blow.event_cut, txn=1 + 3, inside=True, keep=True), lost=40, back=60, writers=2,
+         action="repair-log"),
+    Case("cut_restored", partial(blow.event_cut, txn=1 + 3, inside=True, backup=True), lost=40, back=60, writers=2,
+         action="restore-sequencer"),
+    Case("both_gone", partial(blow.event_gone, index=True), lost=None, writers=2),
+    Case("both_gone_alone", partial(blow.event_gone, index=True, wal=1), lost=None),
     Case("nothing_wrong", blow.no_log, lost=0, back=100, writers=2),
 )  # fmt: skip
 

@@ -284,7 +284,7 @@ async def test_what_is_wrong_with_a_stream_is_a_sentence_of_its_own(server: Redi
     assert "\x1b" not in sample.error
     assert (trades.length, trades.lag, trades.waiting) == (5, None, None)
     assert "wrong type" in orders.error
-    assert "no feed has written to it" in missing.error
+    assert "in database 0" in missing.error
     await probe.close()
 
 
@@ -300,7 +300,7 @@ async def test_killed_and_back_while_watched(server: RedisServer) -> None:
     server.start()
     back = await probe.read()
     assert back.status is Status.DEGRADED
-    assert "no feed has written to it" in back.error
+    assert "in database 0" in back.error
     group(server)
     add(server, 7)
     assert (await one(probe)).lag == 7
@@ -311,7 +311,10 @@ async def test_password(binary: Path, tmp_path: Path) -> None:
     server = RedisServer(binary, tmp_path, ["--requirepass", "canary-secret"])
     server.start()
     try:
-        for password, said in (("", "asks for a password"), ("canary-wrong", "refuses the password")):
+        for password, said in (
+            ("", "asks for a password"),
+            ("canary-wrong", "refuses the default user with this password"),
+        ):
             probe = probe_of(server, password=password)
             sample = await probe.read()
             assert sample.status is Status.REFUSED

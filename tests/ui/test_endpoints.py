@@ -165,7 +165,7 @@ async def test_no_secret_in_the_traceback_of_a_refusal(tmp_path: Path) -> None:
             sample = await BacklogProbe(wrong).read()
     finally:
         redis.kill()
-    assert "refuses the password" in sample.error
+    assert "refuses the default user with this password" in sample.error
     error = refused.value
     text = "".join(traceback.TracebackException.from_exception(error, capture_locals=False).format())
     assert "canary" not in text + sample.error + repr(error.__cause__)

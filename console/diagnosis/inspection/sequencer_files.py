@@ -21,6 +21,8 @@ COMMANDS: Final = {
 }
 """The seven ALTER commands that are structural in 9.1.0 (AlterOperation.isStructural)."""
 
+_READ_ORDER = "column read order"
+
 
 def wal_index_view(file: DbFile, what: str = "wal id") -> RecordView:
     """Return the highest id handed out, an i64 at the start of `_wal_index.d` (or `_tab_index.d`)."""
@@ -82,7 +84,7 @@ def _order(file: DbFile, at: int, end: int) -> RecordView:
     count = read.number("read order length", at + 8, 4, "entries of the column read order") or 0
     for index in range(min(count, (end - at - 12) // 4)):
         read.number(f"read order {index}", at + 12 + 4 * index, 4, "index of a column")
-    return RecordView("column read order", at, end - at, read.taken())
+    return RecordView(_READ_ORDER, at, end - at, read.taken())
 
 
 def structure_index_view(file: DbFile, offset: int) -> RecordView:
@@ -140,5 +142,5 @@ def slack_view(file: DbFile, at: int, end: int, what: str) -> RecordView:
 def summary_of_metadata(views: tuple[RecordView, ...]) -> str:
     """Return one line about a `_meta`."""
     header = {field.name: field.value for field in views[0].fields}
-    columns = sum(1 for view in views if view.title.startswith("column ") and view.title != "column read order")
+    columns = sum(1 for view in views if view.title.startswith("column ") and view.title != _READ_ORDER)
     return f"structure version {header.get('structure version', '?')}, {plural(columns, 'column')}"

@@ -27,11 +27,11 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     if isinstance(case, Plan):
         return case
     target = case.target(None)
-    logs = sum(source.usable for source in case.sources)
+    logs = sum(source.usable and source.verdict.own for source in case.sources)
     why = (
         f"Every record is made from the segments; {plural(logs, 'log')} that can be read only told what is applied."
         if logs
-        else "No log is left: every record is made from the segments."
+        else "No log of the table is left: every record is made from the segments."
     )
     return planning.make(case, target, why=why)
 

@@ -28,6 +28,10 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     if isinstance(case, Plan):
         return case
     live = case.live
+    if live is not None and not live.verdict.own:
+        reason = f"txn_seq {live.verdict.why}"
+        refusal = Refusal(RefusalCode.LOG_FOREIGN, reason, "rebuild-sequencer", action="rebuild-sequencer")
+        return planning.refused(context, SPEC, case.table.directory, refusal)
     judged = judge(case.table, live) if live is not None else None
     if live is None or judged is None or not judged.usable:
         instead = "restore-sequencer" if case.copies else "rebuild-sequencer"

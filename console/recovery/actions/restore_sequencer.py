@@ -33,14 +33,15 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         seen = f" ({'; '.join(told)})" if told else ""
         refusal = Refusal(
             RefusalCode.NO_BACKUP,
-            f"{case.table.directory.name} has no backup of its sequencer that can be read{seen}",
+            f"{case.table.directory.name} has no backup of its sequencer that can be used{seen}",
             "rebuild-sequencer: it needs no backup",
             action="rebuild-sequencer",
         )
         return planning.refused(context, SPEC, case.table.directory, refusal)
     target = case.target(best.source)
+    proven = sum(source.verdict.own for source in case.copies)
     why = (
-        f"{clean_line(best.source.name)} is the best of {plural(len(case.copies), 'backup')}: {'. '.join(told)}. What "
+        f"{clean_line(best.source.name)} is the best of {plural(proven, 'backup')}: {'. '.join(told)}. What "
         "its records lack comes from the WAL segments."
     )
     return planning.make(case, target, why=why)

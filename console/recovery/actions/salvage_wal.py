@@ -34,7 +34,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     wanted = context.settings.salvage
     to = Path(wanted.to).absolute() if wanted.to else context.state.root / "salvage"
     chosen = list(_chosen(context, wanted, table))
-    stages = tuple(_stage(name, directory, selection, wanted, to) for name, directory, selection in chosen)
+    stages = tuple(_stage(*each, wanted, to) for each in chosen if each[2].choices)
     bound = sum(selection.bound for _, _, selection in chosen)
     rows = sum(selection.rows for _, _, selection in chosen)
     notes = [f"{clean_line(name)}: {selection.note}" for name, _, selection in chosen if selection.note]
@@ -56,8 +56,13 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         ),
         *(["some of the rows may be in the table already: compare before you load them"] if unsure else []),
     ]
+    unread = sum(selection.unread for _, _, selection in chosen)
     segments = sum(len(selection.choices) for _, _, selection in chosen)
     refused = list(_refusals(context, wanted, to, bound))
+    if unread and not stages:
+        refused.append(
+            Refusal(RefusalCode.WAL_NOT_READ, "; ".join(notes) or _said(skipped), "make it readable, then plan again")
+        )
     which = "all rows" if wanted.rows == ALL else "the unapplied rows"
     return make_plan(
         SPEC,
@@ -74,7 +79,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         requirements=(
             Requirement("the rows go to a place outside the database", not any(
                 r.code is RefusalCode.INSIDE_DATABASE for r in refused), clean_line(str(to))),
-            Requirement("segments that can be read", not skipped, _said(skipped)),
+            Requirement("segments that can be read", not skipped and not unread, _said(skipped)),
         ),
         warnings=warnings,
         disk_needed=0 if wanted.to else bound,
@@ -97,7 +102,7 @@ def _chosen(context: PlanContext, wanted: SalvageSettings, table: str | None) ->
         return
     for each in [context.database.table(table)] if table is not None else _all(context):
         selection = select_rows(each, wanted.rows, None)
-        if selection.choices:
+        if selection.choices or selection.unread:
             yield each.directory, each.directory, selection
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from console.recovery.codes import StageState
 from console.recovery.model import Progress
 from console.text import clean_line
 
@@ -19,15 +20,15 @@ class Teller:
     def begins(self, stage: str, title: str) -> None:
         """A stage begins."""
         self._titles[stage] = title
-        self._tell(stage, "begins")
+        self._tell(stage, StageState.BEGINS)
 
     def goes_on(self, stage: str, message: str, done: int | None = None, total: int | None = None) -> None:
         """A stage moves on; sizes in bytes or counts, as the message says."""
-        self._tell(stage, "goes on", message, done, total)
+        self._tell(stage, StageState.GOES_ON, message, done, total)
 
     def done(self, stage: str, message: str = "") -> None:
         """A stage ended well."""
-        self._tell(stage, "done", message)
+        self._tell(stage, StageState.DONE, message)
 
     def forward(self, progress: Progress) -> None:
         """Tell what the executor on the clone says, as part of this rehearsal."""

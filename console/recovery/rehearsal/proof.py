@@ -247,16 +247,8 @@ class Proof:
         self._add(column_claim(sql, shape, self._mark, self._alive))
         row = sql.wal_table(table.raw_name)
         said = "not listed" if row is None else "suspended" if row["suspended"] else "not suspended"
-        self._add(
-            Claim(
-                ClaimKey.TAKES_WRITES,
-                f"{table.name} is not suspended after the writes",
-                "not suspended",
-                said,
-                said == "not suspended",
-                table=table.name,
-            )
-        )
+        claim, well = f"{table.name} is not suspended after the writes", row is not None and not row["suspended"]
+        self._add(Claim(ClaimKey.TAKES_WRITES, claim, "not suspended", said, well, table=table.name))
         self._teller.done("canary", "read back")
 
     def _add(self, claim: Claim) -> None:

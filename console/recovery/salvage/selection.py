@@ -25,6 +25,7 @@ from console.recovery.salvage.lag import with_lag
 from console.settings import Settings
 from console.table.inventory import Inventory, read_inventory
 from console.table.torn import check_events
+from console.table.unseen import Unseen
 from console.text import clean_line, plural
 
 UNAPPLIED: Final = "unapplied"
@@ -134,10 +135,11 @@ def select_rows(table: TableDirectory, which: str, settings: Settings | None) ->
 
     What logs leave open is settled by rows, which takes a while; without `settings` it stays open.
     """
-    wals = table.wals()
-    if not wals:
-        return Selection((), (), (), "there are no WAL directories")
     diagnosis = examine_table(table)
+    unseen = diagnosis.facts.unseen
+    if not diagnosis.facts.inventory.wals:
+        note = _unseen_note(unseen) or "there are no WAL directories"
+        return Selection((), (), (), note, unread=len(unseen))
     inventory = diagnosis.facts.inventory
     states, note = diagnosis.unapplied.state, diagnosis.unapplied.why
     if diagnosis.facts.applied is None:
@@ -146,7 +148,15 @@ def select_rows(table: TableDirectory, which: str, settings: Settings | None) ->
         states, note = decided_states(table, inventory, states, settings)
     states = with_lag(diagnosis, states)
     wanted = np.ones(len(inventory), np.bool_) if which == ALL else states != State.APPLIED
-    return replace(_selected(inventory, states, wanted, note), gone=diagnosis.unapplied.lost)
+    selected = _selected(inventory, states, wanted, "; ".join(filter(None, (_unseen_note(unseen), note))))
+    return replace(selected, gone=diagnosis.unapplied.lost, unread=selected.unread + len(unseen))
+
+
+def _unseen_note(unseen: Sequence[Unseen]) -> str:
+    if not unseen:
+        return ""
+    more = f", and {len(unseen) - 1:,} more like it" if len(unseen) > 1 else ""
+    return f"{unseen[0].place} was not read ({unseen[0].why}){more}: what WAL lies there is not known"
 
 
 def select_directory(directory: Path) -> Selection:
@@ -212,10 +222,12 @@ def _selected(inventory: Inventory, states: Any, wanted: Any, note: str) -> Sele
         segment = inventory.segments[wal, number]
         events = inventory.events[low:high]
         mine = wanted[low:high] & (inventory.rows[low:high] > 0)
+        undecoded = bool((wanted[low:high] & (events["type"] == EventType.UNREADABLE)).any())
+        unread += undecoded
         others += _others(segment, events[wanted[low:high] & (inventory.rows[low:high] == 0)])
         if segment.problems and not mine.any():
             skipped.append((wal, number, _why(segment.problems)))
-            unread += 1
+            unread += not undecoded
         elif not mine.any():
             skipped.append((wal, number, "nothing in it is unapplied" if high > low else "it has no transactions"))
         elif segment.metadata is None:

@@ -22,6 +22,8 @@ class Judgement:
 def judge(table: TableOnDisk, source: LogSource) -> Judgement:
     """Return what `source` is worth as the base of a restore."""
     name = clean_line(source.name)
+    if not source.verdict.own:
+        return Judgement(source, False, (), f"{name}: not used, it {source.verdict.why}")
     header, scan = source.log.header, source.scan
     if header is None or scan is None:
         return Judgement(source, False, (), f"{name}: no log that can be read ({source.log.state})")
@@ -39,8 +41,6 @@ def judge(table: TableOnDisk, source: LogSource) -> Judgement:
         facts.append(f"{int(scan.lost.sum()):,} name segments that are gone")
     if isinstance(source.metadata, Problem):
         facts.append("its _meta cannot be read")
-    elif source.metadata.table_id != table.metadata.table_id:
-        return Judgement(source, False, (), f"{name}: of another table (id {source.metadata.table_id})")
     return Judgement(source, True, _rank(table, scan, good, bad), f"{name}: {', '.join(facts)}")
 
 

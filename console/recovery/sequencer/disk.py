@@ -18,8 +18,10 @@ from console.questdb.table_txn import TableTxn, TxnArea, read_table_txn
 from console.questdb.txn_log import RECORD_V2_SIZE, LogHeader, LogPart, LogState, TxnLog, read_log
 from console.questdb.wal_index import WalIndex, read_wal_index
 from console.recovery.sequencer.log_scan import LogScan, scan_log
+from console.table.belonging import OWN, Verdict
 from console.table.inventory import Inventory, read_inventory
 from console.table.unseen import Unseen, unseen_wal
+from console.table.wal_origin import NO_ORIGINS, Origins, read_origins
 
 LIVE: Final = SEQUENCER
 
@@ -30,13 +32,17 @@ class TableUnreadableError(WalmedicError):
 
 @dataclass(frozen=True)
 class TableOnDisk:
-    """One table: what is applied, its columns, its WAL segments, and what of these was not read."""
+    """One table: what is applied, its columns, its WAL segments, and what of these was not read.
+
+    WALs that are known to be another table's, or of an earlier life, are in `origins` and not in the inventory.
+    """
 
     directory: TableDirectory
     txn_file: TableTxn
     metadata: TableMetadata
     inventory: Inventory
     unseen: tuple[Unseen, ...]
+    origins: Origins = NO_ORIGINS
 
     @property
     def txn(self) -> TxnArea:
@@ -49,6 +55,11 @@ class TableOnDisk:
     def segments(self) -> Mapping[tuple[int, int], Segment]:
         """The segments by (wal, segment)."""
         return self.inventory.segments
+
+    @property
+    def highest_wal(self) -> int:
+        """The highest id of the WAL directories on disk, the table's own or not: a writer must not take it again."""
+        return max([*self.inventory.wals, *self.origins.wals], default=0)
 
     @property
     def path(self) -> Path:
@@ -78,6 +89,7 @@ class LogSource:
     wal_index: WalIndex
     changes: StructureLog
     entries: tuple[str, ...]
+    verdict: Verdict = OWN
 
     @property
     def live(self) -> bool:
@@ -111,9 +123,10 @@ def read_table(directory: TableDirectory) -> TableOnDisk:
     if isinstance(metadata, Problem):
         raise TableUnreadableError(f"{directory.directory}/_meta cannot be read ({metadata.what})")
     entries, _ = directory.listing()
-    inventory = read_inventory(directory.wals(entries))
+    origins = read_origins(directory, metadata, txn.current.structure_version, entries, elsewhere=True)
+    inventory = read_inventory([wal for wal in directory.wals(entries) if wal.id not in origins.left_out])
     unseen = unseen_wal(directory.path, inventory, directory.listing_problems(entries))
-    return TableOnDisk(directory, txn, metadata, inventory, unseen)
+    return TableOnDisk(directory, txn, metadata, inventory, unseen, origins)
 
 
 def read_sources(table: TableOnDisk) -> tuple[LogSource, ...]:
@@ -140,6 +153,7 @@ def read_source(table: TableOnDisk, path: Path) -> LogSource:
         wal_index=read_wal_index(path),
         changes=read_structure_log(path),
         entries=tuple(entry.name for entry in entries if entry.is_file),
+        verdict=table.origins.log(path.name),
     )
 
 

@@ -56,7 +56,9 @@ def left_out(inventory: Inventory, decided: Cuts, wholeness: Wholeness) -> Mask:
 
 
 def ledger_of(found: Found) -> Ledger:
-    """Return the ledger."""
+    """Return the ledger: nothing but the unknown where it is not decided what is applied."""
+    if found.decided.refusals:
+        return (Entry(Fate.UNKNOWN, Evidence.UNDECIDED, None, RowsLost.unknown()), *_unseen(found))
     return tuple(_entries(found))
 
 
@@ -109,6 +111,10 @@ def _entries(found: Found) -> Iterator[Entry]:
             yield _undecodable(found, gap)
     yield from _uncounted_segments(found)
     yield from _unnamed(found)
+    yield from _unseen(found)
+
+
+def _unseen(found: Found) -> Iterator[Entry]:
     for each in found.unseen:
         yield Entry(Fate.UNKNOWN, each.evidence, None, RowsLost.unknown(), f"{each.place}: {each.why}")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from console.diagnosis.findings.conversion import waiting_marker
+from console.diagnosis.findings.conversion import half_done, waiting_marker
 from console.questdb.conversion import MARKER
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem
@@ -66,7 +66,7 @@ def open_case(context: PlanContext, spec: ActionSpec, name: str) -> Case | Plan:
 def whole(case: Case, target: SequencerTarget) -> str:
     """Return why the live sequencer is as good as `target`, empty where something is wrong with it."""
     live = case.live
-    if live is None or live.scan is None or live.log.header is None:
+    if live is None or not live.verdict.own or live.scan is None or live.log.header is None:
         return ""
     scan, metadata = live.scan, live.metadata
     sound = (
@@ -79,7 +79,7 @@ def whole(case: Case, target: SequencerTarget) -> str:
         and not scan.lost.any()
         and not target.refusals
         and live.log.whole_records >= scan.max_txn
-        and (live.wal_index.highest or 0) >= max(case.table.inventory.wals, default=0)
+        and (live.wal_index.highest or 0) >= case.table.highest_wal
         and not isinstance(metadata, Problem)
         and metadata.structure_version == target.structure.version
         and (scan.max_txn == 0 or _last_version(live, scan.max_txn) == target.structure.version)
@@ -111,7 +111,7 @@ def make(
     told = whole(case, target)
     if told:
         return _plan(case, (), facts, f"Nothing to do: {told}.", target, (), requirements, {}, 0)
-    if waiting_marker(table):
+    if waiting_marker(table) and not half_done(table):
         target = replace(target, refusals=(*target.refusals, _conversion_pending(table)))
     if target.refusals:
         return _plan(case, (), facts, why, target, warnings, requirements, {}, 0)

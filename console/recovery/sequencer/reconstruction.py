@@ -14,7 +14,7 @@ def reconstruct(
     table: TableOnDisk, base: LogSource | None, copies: Sequence[LogSource], settings: Settings
 ) -> SequencerTarget:
     """Return it, built on `base` (None: on filler); of `copies` the better ones count first."""
-    strongest = ordered(table, copies)
+    strongest = ordered(table, [source for source in copies if source.verdict.own])
     if base is not None:
         strongest = (base, *(source for source in strongest if source is not base))
     lines, lines_name = server_log.lines_of(settings, table)

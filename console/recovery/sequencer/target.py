@@ -16,9 +16,10 @@ from console.recovery.sequencer.applied_records import CREATED, records_below
 from console.recovery.sequencer.disk import LogSource, TableOnDisk
 from console.recovery.sequencer.log_scan import LogScan, Runs
 from console.recovery.sequencer.loss import Found, ledger_of, left_out, most_duplicates, unseen_refusals
+from console.recovery.sequencer.strangers import origin_refusals, origins_told
 from console.recovery.sequencer.views import FillerRule, views_of
 from console.table.inventory import Index, Mask, carries_rows
-from console.table.ledger import Evidence, Ledger, RowsLost, rows_lost
+from console.table.ledger import Evidence, Ledger, RowsLost, rows_lost, rows_unapplied
 from console.table.torn import Wholeness
 from console.table.txn_state import set_back
 from console.table.unseen import unseen_columns
@@ -66,6 +67,11 @@ class SequencerTarget:
         """The rows that are lost: the sum of the ledger."""
         return rows_lost(self.ledger)
 
+    @property
+    def rows_unapplied(self) -> RowsLost:
+        """The rows on disk that are not applied, whether they come back or not."""
+        return rows_unapplied(self.ledger)
+
 
 @dataclass(frozen=True, slots=True)
 class Sources:
@@ -99,10 +105,10 @@ def compute(
     known = _names(table, sources, look)
     highest = _highest_known(sources.evidence)
     decided = applied_prefix.decide(inventory, known, table.applied, table.structure, look, why_no_look, highest)
-    unapplied = np.flatnonzero(~decided.applied)
-    wholeness = check(unapplied if not decided.refusals else unapplied[:0])
+    wholeness = check(np.flatnonzero(~decided.applied))
     unseen = (*table.unseen, *unseen_columns(table.path, wholeness))
     refusals = [*_set_back(table, sources), *decided.refusals, *unseen_refusals(unseen)]
+    refusals += origin_refusals(table.origins, covered=_covered(sources, table.applied))
     out = left_out(inventory, decided, wholeness)
     events = np.flatnonzero(~decided.applied & ~out)
     scan = sources.base.scan if sources.base is not None else None
@@ -131,7 +137,7 @@ def compute(
         )
     views = views_of(table.path.parent, table.directory, table.applied)
     base = _base(sources.base, table.applied)
-    filler = FillerRule.of(views, base.runs if base else (), table.applied, max([*inventory.wals, highest or 0]))
+    filler = FillerRule.of(views, base.runs if base else (), table.applied, max(table.highest_wal, highest or 0))
     tail_first, tail = _tail(table, known, decided.applied, arranged, sources, filler)
     found = Found(inventory, known, decided, wholeness, unseen, out, events, arranged.empty, table.metadata.has_dedup)
     ledger = ledger_of(found)
@@ -148,7 +154,7 @@ def compute(
         tail_first=tail_first,
         tail=tail,
         structure=shape,
-        wal_index=max([*inventory.wals, highest or 0, filler.wal or 0]),
+        wal_index=max(table.highest_wal, highest or 0, filler.wal or 0),
         unapplied=arranged.event,
         left_out=out,
         rows_back=int(inventory.rows[events].sum()),
@@ -156,6 +162,7 @@ def compute(
         rows_maybe_twice=most_duplicates(found, scan, table.applied, len(arranged.event)),
         evidence=decided.evidence,
         warnings=(
+            *origins_told(table.origins),
             *(entry.why for entry in ledger if entry.why),
             *_header_told(scan, table, places),
             *_lag_told(table),
@@ -200,6 +207,12 @@ def _set_back(table: TableOnDisk, sources: Sources) -> list[Refusal]:
 
 def _whole(scan: LogScan | None) -> bool:
     return scan is not None and scan.covers_applied and not scan.bad
+
+
+def _covered(sources: Sources, applied: int) -> bool:
+    """Return whether a log names every transaction above the applied one, so that a WAL left out is in no doubt."""
+    scans = [source.scan for source in sources.evidence if source.scan is not None]
+    return any(scan.max_txn >= applied and not scan.bad for scan in scans)
 
 
 def _highest_known(sources: Sequence[LogSource]) -> int | None:

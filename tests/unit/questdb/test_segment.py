@@ -100,6 +100,15 @@ def test_a_segment_being_made_is_not_damaged(folder: Path, event: bytes | None, 
     assert bool([each for each in read_segment(folder).problems if each.file.name == "_event"]) == bool(event)
 
 
+def test_a_first_segment_with_rows_had_events(tmp_path: Path) -> None:
+    """Rows are moved to a segment only from the one before it: where there is none, its event files were lost."""
+    for number, whole in (("0", False), ("1", True)):
+        folder = tmp_path.resolve() / "wal4" / number
+        folder.mkdir(parents=True)
+        (folder / "ts.d").write_bytes(struct.pack("<qq", 1_700_000_000_000_000, 0).ljust(4096, b"\0"))
+        assert read_segment(folder).whole == whole
+
+
 def test_a_zeroed_event_file_with_entries_in_its_index_is_damaged(folder: Path) -> None:
     """The index tells that there were events."""
     _write(folder, [_data(0, 0, 5), _data(1, 5, 6)], padded=True)

@@ -20,7 +20,7 @@ from console.recovery.digests import digest_of
 from console.recovery.evidence.index import table_stamp
 from console.recovery.gate.registry import PlanContext, action_module
 from console.recovery.gate.start_checks import own_start_refusals
-from console.recovery.model import ActionSpec, Claim, Danger, Fact, Plan, Refusal, Requirement
+from console.recovery.model import ActionSpec, Claim, Danger, Fact, Plan, Refusal, Requirement, RowsLost
 from console.recovery.plans import make_plan, mark_of, refused_plan
 from console.recovery.salvage import steps as salvage_steps
 from console.recovery.sequencer import planning
@@ -156,13 +156,13 @@ def _warnings(context: PlanContext, directory: TableDirectory, cost: Cost, half:
     yield "the first start of the station's server proves the table (start-server); keep the writer frozen until then"
 
 
-def _rows_by_rebuild(context: PlanContext, directory: TableDirectory) -> int | None:
+def _rows_by_rebuild(context: PlanContext, directory: TableDirectory) -> RowsLost | None:
     """Return the rows that wait by all the evidence that a rebuild of the sequencer has, None where it is not sure."""
     case = planning.open_case(context, SPEC, directory.raw_name)
     if isinstance(case, Plan):
         return None
     target = case.target(None)
-    return None if target.refusals else target.rows_back
+    return None if target.refusals else target.rows_unapplied
 
 
 def _better(context: PlanContext, directory: TableDirectory, cost: Cost, half: str) -> str:

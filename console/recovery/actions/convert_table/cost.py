@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from console.diagnosis.findings.conversion import half_done
+from console.diagnosis.findings.txn import txn_set_back
 from console.diagnosis.table import TableDiagnosis
 from console.diagnosis.unapplied import State
 from console.questdb.conversion import read_conversion
@@ -33,7 +34,7 @@ class Cost:
         return bool(self.transactions or self.lag_rows)
 
 
-def cost_of(diagnosis: TableDiagnosis, known: Callable[[], int | None]) -> Cost:
+def cost_of(diagnosis: TableDiagnosis, known: Callable[[], RowsLost | None]) -> Cost:
     """Return what waits in WAL and lag: a conversion sets `_txn` to transaction 0 and drops both.
 
     `known` tells the rows that wait where stronger evidence than the logs does; it is asked only where they do not.
@@ -46,19 +47,23 @@ def cost_of(diagnosis: TableDiagnosis, known: Callable[[], int | None]) -> Cost:
         return _cost_of_half_done(diagnosis)
     count = int(open_.sum())
     others = int((open_ & (inventory.rows == 0)).sum())
-    rows = unapplied.rows(inventory)
-    rows = known() if rows is None else rows
-    metadata = facts.metadata
-    replacing = isinstance(metadata, TableMetadata) and metadata.has_dedup
+    if facts.unseen or txn_set_back(facts):
+        why = f"{facts.unseen[0].place} was not read" if facts.unseen else "_txn is set back"
+        return Cost(RowsLost.unknown(), count, lag, others, why)
+    cheap = unapplied.rows(inventory)
+    rows = known() if cheap is None else RowsLost.exact(cheap)
     if rows is None:
         why = unapplied.why or "an event that waits cannot be decoded"
         decoded = bool((inventory.events["type"][open_] != EventType.UNREADABLE).all())
-        bound = RowsLost("bound", unapplied.bound(inventory) + lag) if decoded else RowsLost("unknown", None)
+        bound = RowsLost.at_most(unapplied.bound(inventory) + lag) if decoded else RowsLost.unknown()
         return Cost(bound, count, lag, others, why)
-    if rows + lag and (replacing or others):
+    total = RowsLost.total((rows, RowsLost.exact(lag)))
+    metadata = facts.metadata
+    replacing = isinstance(metadata, TableMetadata) and metadata.has_dedup
+    if total.kind == "exact" and total.value and (replacing or others):
         why = "dedup keys" if replacing else f"{plural(others, 'waiting transaction')} without rows"
-        return Cost(RowsLost("bound", rows + lag), count, lag, others, f"{why}: some rows might not have stayed")
-    return Cost(RowsLost.exact(rows + lag), count, lag, others, "")
+        return Cost(RowsLost.at_most(total.value), count, lag, others, f"{why}: some rows might not have stayed")
+    return Cost(total, count, lag, others, "" if total.kind == "exact" else "an event that waits cannot be decoded")
 
 
 def _cost_of_half_done(diagnosis: TableDiagnosis) -> Cost:

@@ -242,11 +242,9 @@ def _plain_claims(server: Server, expected: Expectation) -> tuple[Claim, ...]:
     name = clean_line(expected.table)
     found = server.rows(f"SELECT walEnabled FROM tables() WHERE table_name = {literal(expected.table)}")  # noqa: S608
     said = "not listed" if not found else "WAL" if found[0]["walEnabled"] else "no WAL"
+    plain = bool(found) and not found[0]["walEnabled"]
     claims = row_claims(server, expected)
-    return (
-        Claim(ClaimKey.PLAIN, f"{name} is no WAL table for now", "no WAL", said, said == "no WAL", table=name),
-        *claims,
-    )
+    return (Claim(ClaimKey.PLAIN, f"{name} is no WAL table for now", "no WAL", said, plain, table=name), *claims)
 
 
 def _wal_claims(server: Server, expected: Expectation) -> tuple[Claim, ...]:

@@ -221,6 +221,12 @@ def _planned(
             "loses is planned then, by resume-wal again."
         )
     lost = _lost(directory, found) if found is not None and skips else RowsLost.exact(0)
+    if queue.suspect_rows:
+        lost = RowsLost.total((lost, RowsLost.at_most(queue.suspect_rows)))
+        warnings.append(
+            f"up to {plural(queue.suspect_rows, 'row')} have whole pages of zeros between other values, which the disk "
+            "may have lost: the server applies them as they are"
+        )
     return _made(
         context, directory, queue, _stages(directory, found if skips else None, first, last), stated,
         why=why, refused=refusals, lost=lost, back=back, warnings=tuple(warnings),

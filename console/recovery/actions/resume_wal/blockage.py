@@ -1,7 +1,7 @@
 """What waits in a suspended table's log: how far the server gets, what stops it, and what skipping that would lose."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +12,7 @@ from console.diagnosis.table import TableDiagnosis
 from console.questdb.segment import EventType
 from console.questdb.txn_log import STRUCTURE_CHANGE
 from console.recovery.model import RowsLost
+from console.table.gaps import Gap, gaps_of
 from console.text import plural
 
 _KINDS: Final = {
@@ -96,6 +97,7 @@ class Queue:
     lag_txns: int
     lag_rows: int
     blockage: Blockage | None
+    suspect_rows: int = 0  # rows that wait and have whole pages of zeros in some column
 
 
 def queue_of(diagnosis: TableDiagnosis) -> Queue | None:
@@ -106,7 +108,8 @@ def queue_of(diagnosis: TableDiagnosis) -> Queue | None:
     queue = Queue(area.applied_txn, scan.max_txn, area.lag_txns, area.lag_rows, None)
     if scan.max_txn <= area.applied_txn:
         return queue
-    return Queue(queue.applied, queue.logged, queue.lag_txns, queue.lag_rows, _Finder(diagnosis, scan).find())
+    suspects = diagnosis.wholeness.suspect_rows(diagnosis.facts.inventory)
+    return replace(queue, blockage=_Finder(diagnosis, scan).find(), suspect_rows=suspects)
 
 
 class _Finder:
@@ -125,11 +128,13 @@ class _Finder:
         undecoded = np.zeros(len(self._txn), np.bool_)
         there = self._event >= 0
         undecoded[there] = kinds[self._event[there]] == EventType.UNREADABLE
+        self._uncounted = np.zeros(len(self._txn), np.bool_)
+        self._uncounted[there] = self._inventory.events["beyond"][self._event[there]]
         data = self._records["wal_id"] >= 1
         self._missing = data & ~there
         self._torn = np.zeros(len(self._txn), np.bool_)
         self._torn[there] = diagnosis.wholeness.torn[self._event[there]]
-        self._bad = self._missing | undecoded | self._torn
+        self._bad = self._missing | undecoded | self._uncounted | self._torn
 
     def find(self) -> Blockage | None:
         first, last = self._next_run(self._applied)
@@ -190,6 +195,8 @@ class _Finder:
             return f"the record of seqTxn {first:,} names {named}, which is not on disk"
         if self._torn[record]:
             return f"the columns of {named} (seqTxn {first:,}) do not hold the rows that its event says"
+        if self._uncounted[record]:
+            return f"the header of the file with {named} (seqTxn {first:,}) does not count it"
         return f"the event of {named} (seqTxn {first:,}) cannot be decoded"
 
     # ---- what a skip would lose ------------------------------------------------------------------------------------
@@ -206,11 +213,9 @@ class _Finder:
             skipped.append(self._skipped(place, txn or int(single[place]) or None))
         rows = sum(each.rows for each in skipped)
         gone = max(0, last - first + 1 - len(skipped) - len(unsure))
-        if any(self._inventory.events["type"][place] == EventType.UNREADABLE for place in places):
-            return tuple(skipped), RowsLost("unknown", None), gone
-        if unsure:
-            return tuple(skipped), RowsLost("bound", rows + int(self._inventory.rows[unsure].sum())), gone
-        return tuple(skipped), RowsLost.exact(rows), gone
+        parts = [RowsLost.exact(rows), RowsLost.at_most(int(self._inventory.rows[unsure].sum()))]
+        parts += [_undecoded_rows(gap, places) for gap in gaps_of(self._inventory)]
+        return tuple(skipped), RowsLost.total(parts), gone
 
     def _loose(self, first: int, last: int) -> tuple[list[int], list[int]]:
         """Return the waiting transactions that no record names and that belong to the run, and those that may.
@@ -276,6 +281,16 @@ class _Finder:
             f"a change of the table's structure is among {plural(last - first + 1, 'transaction')} from seqTxn "
             f"{first:,} on: what follows was written for the changed table and would not be applied"
         )
+
+
+def _undecoded_rows(gap: Gap, places: Collection[int]) -> RowsLost:
+    """Return the rows of the events of `gap` that are among `places`."""
+    inside = sum(place in places for place in range(gap.first, gap.stop))
+    if not inside:
+        return RowsLost.exact(0)
+    if gap.rows is None or gap.statement:
+        return RowsLost.unknown()
+    return RowsLost.exact(gap.rows) if gap.sure and inside == gap.stop - gap.first else RowsLost.at_most(gap.rows)
 
 
 def told(blockage: Blockage, show_time: Any) -> Iterator[str]:

@@ -1,0 +1,34 @@
+"""What logs and WALs that are not the table's own mean for a plan: named, and refused if they leave a doubt."""
+
+from collections.abc import Iterator
+
+from console.recovery.codes import RefusalCode
+from console.recovery.model import Refusal
+from console.table.belonging import Kinship
+from console.table.wal_origin import Origins
+from console.text import clean_line
+
+
+def origins_told(origins: Origins) -> Iterator[str]:
+    """Yield a sentence about each log and each WAL that is not used."""
+    for name, verdict in sorted(origins.logs.items()):
+        if not verdict.own:
+            yield f"{clean_line(name)} is not used: it {verdict.why}"
+    for wal, verdict in sorted(origins.wals.items()):
+        if verdict.kinship is not Kinship.UNPROVEN:
+            yield f"wal{wal} is not used: it {verdict.why}"
+
+
+def origin_refusals(origins: Origins, *, covered: bool) -> Iterator[Refusal]:
+    """Yield why nothing is planned; `covered`: a log of the table names all that is unapplied.
+
+    Without such a log nobody knows whether a WAL of the table was there before, with rows that would be lost.
+    """
+    for wal, verdict in sorted(origins.wals.items()):
+        if verdict.kinship is Kinship.UNPROVEN or not covered:
+            yield Refusal(
+                RefusalCode.WAL_NOT_PROVEN,
+                f"wal{wal} {verdict.why}",
+                f"if wal{wal} was put there by hand, move it and wal{wal}.lock out of the table's directory, put back "
+                "what was there before, and plan again",
+            )

@@ -1,0 +1,177 @@
+"""Whether logs and WAL directories in a table's directory are this table's own, and of this life of it.
+
+A life of a table begins with CREATE TABLE, or with SET TYPE WAL: then transactions count from 1 again, in a new log
+whose header says when it was made. What somebody put into the directory can be of another table (another table id), or
+of an earlier life of this one:
+
+    wal1  written 12:00 to 12:05   EARLIER: before the log was made
+    SET TYPE BYPASS WAL, SET TYPE WAL: txn_seq made 12:10
+    wal2  written 12:11 to 12:20   OWN
+
+File times decide only in the direction in which copying cannot change them: `cp -r` makes a file younger, never older.
+"""
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from console.questdb.layout import SEQUENCER, TableDirectory
+from console.questdb.reading import Problem, list_directory
+from console.questdb.registry import read_registry
+from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer_metadata
+from console.questdb.table_metadata import parse_table_metadata, read_table_identity
+from console.questdb.table_name import name_of_directory
+from console.questdb.txn_log import TxnLog, read_log
+from console.text import clean_line
+
+_FIRST_RELEASE_US: Final = 1_388_534_400_000_000
+"""No log is older than QuestDB (2014, µs): a smaller time in a header says nothing."""
+_CREATED_TOGETHER_US: Final = 1_000_000
+"""CREATE TABLE writes `_name` and the log's header within this."""
+
+
+class Kinship(enum.Enum):
+    """What a log or a WAL directory is to the table in whose directory it lies."""
+
+    OWN = "own"
+    FOREIGN = "foreign"
+    EARLIER = "earlier"
+    UNPROVEN = "unproven"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What something is to the table, and why as a clause without a subject; empty for OWN."""
+
+    kinship: Kinship
+    why: str = ""
+
+    @property
+    def own(self) -> bool:
+        """Whether it may be used."""
+        return self.kinship is Kinship.OWN
+
+
+OWN: Final = Verdict(Kinship.OWN)
+
+
+class Log(Protocol):
+    """A sequencer directory, live or a copy, as far as it is judged here."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the table's directory."""
+
+    @property
+    def path(self) -> Path:
+        """The directory."""
+
+    @property
+    def log(self) -> TxnLog:
+        """Its `_txnlog`."""
+
+    @property
+    def metadata(self) -> SequencerMetadata | Problem:
+        """Its `_meta`."""
+
+
+def judge_logs(
+    table: TableDirectory, table_id: int, logs: Sequence[Log], *, elsewhere: bool = False
+) -> dict[str, Verdict]:
+    """Return a verdict on each of `logs` by name.
+
+    Proven by the table id in `_meta` or `_meta.0`, else by the time in the header, to the microsecond: that of a log
+    with the right id, or of the CREATE TABLE that wrote `_name`. The newest log with the right id is of this life.
+    A log that is also another table's is told by its header; a sequencer alone in its table, whose `_meta` is right, is
+    compared with the other tables only with `elsewhere`.
+    """
+    verdicts = {each.name: _by_id(table, table_id, each) for each in logs}
+    ours = {each.name: made for each in logs if (made := created_us(each.log)) and verdicts[each.name] == OWN}
+    foreign = _created_elsewhere(table) if elsewhere or len(logs) > len(ours) or len(logs) > 1 else {}
+    ours = {name: made for name, made in ours.items() if made not in foreign}
+    life = max(ours.values(), default=0)
+    return {each.name: _settled(each, verdicts[each.name], table, life, foreign) for each in logs}
+
+
+def life_began_us(logs: Sequence[Log], verdicts: Mapping[str, Verdict]) -> int:
+    """Return when this life of the table began (µs): the newest time in a log that is the table's; 0 if none tells."""
+    return max((created_us(each.log) for each in logs if verdicts[each.name].own), default=0)
+
+
+def created_us(log: TxnLog) -> int:
+    """Return the time in a log's header, 0 if it is none that the server can have written."""
+    made = log.header.created_us if log.header is not None and log.readable else 0
+    newest = (log.stamp.mtime_ns // 1000 + 86_400_000_000) if log.stamp is not None else made
+    return made if _FIRST_RELEASE_US <= made <= newest else 0
+
+
+def _by_id(table: TableDirectory, table_id: int, log: Log) -> Verdict | None:
+    """Return what the table id says, None if nothing tells one."""
+    found = log.metadata.table_id if isinstance(log.metadata, SequencerMetadata) else _first_metadata_id(log.path)
+    if found is None:
+        return None
+    return OWN if found == table_id else Verdict(Kinship.FOREIGN, f"is of {table_named(table.path.parent, found)}")
+
+
+def _settled(log: Log, by_id: Verdict | None, table: TableDirectory, life: int, foreign: Mapping[int, str]) -> Verdict:
+    made = created_us(log.log)
+    if by_id is not None and not by_id.own:
+        return by_id
+    if made in foreign:
+        return Verdict(Kinship.FOREIGN, f"was created at the same microsecond as the log of {foreign[made]}")
+    if by_id is None and made and made == life:
+        return OWN
+    if made and life and made < life:
+        return Verdict(Kinship.EARLIER, "is of an earlier life of the table: a newer log of it was created since")
+    if by_id is not None:
+        return by_id
+    if made and 0 <= made - _mtime_us(table.path / "_name") <= _CREATED_TOGETHER_US:
+        return OWN
+    return Verdict(Kinship.UNPROVEN, "cannot be proven to be this table's: it has no _meta with a table id")
+
+
+def _first_metadata_id(path: Path) -> int | None:
+    """Return the table id in `_meta.0`, the table's metadata as the log was created."""
+    try:
+        file = path / "_meta.0"
+        return parse_table_metadata(file.read_bytes()[: 1 << 24], file).table_id
+    except (OSError, ValueError):
+        return None
+
+
+def _created_elsewhere(table: TableDirectory) -> dict[int, str]:
+    """Return the creation times of the logs of all other tables of the database, with the table's name."""
+    found: dict[int, str] = {}
+    entries, _ = list_directory(table.path.parent)
+    for entry in entries:
+        if not entry.is_directory or entry.name == table.directory:
+            continue
+        made = created_us(read_log(entry.path / SEQUENCER))
+        if made and _proven_there(entry.path):
+            found[made] = clean_line(name_of_directory(entry.name))
+    return found
+
+
+def _proven_there(table: Path) -> bool:
+    """Return whether the sequencer of another table is its own: it can be ours, put there by mistake."""
+    metadata = read_sequencer_metadata(table / SEQUENCER)
+    found = metadata.table_id if isinstance(metadata, SequencerMetadata) else _first_metadata_id(table / SEQUENCER)
+    return found is not None and found == read_table_identity(table).table_id
+
+
+def table_named(db: Path, table_id: int) -> str:
+    """Return what to call the table of an id: its name in the registry, also if it was dropped."""
+    entries = [entry for entry in read_registry(db).entries if entry.table_id == table_id]
+    if not entries:
+        return f"another table (id {table_id})"
+    dropped = " that was dropped" if entries[-1].removed else ""
+    return f"table {clean_line(entries[-1].name)} (id {table_id}){dropped}"
+
+
+def _mtime_us(path: Path) -> int:
+    try:
+        return path.lstat().st_mtime_ns // 1000
+    except OSError:
+        return 1 << 62

@@ -1,0 +1,194 @@
+"""Whether the WAL directories in a table's directory are its own, and of this life of it (see belonging.py)."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from console.questdb.layout import TableDirectory, WalDirectory
+from console.questdb.reading import Entry, Problem, list_directory
+from console.questdb.registry import read_registry
+from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer_metadata
+from console.questdb.table_metadata import TableMetadata
+from console.questdb.txn_log import TxnLog, read_log
+from console.table.belonging import OWN, Kinship, Verdict, judge_logs, life_began_us, table_named
+
+_SECOND_NS: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class LogHead:
+    """What of a sequencer directory, live or a copy, is read to tell whose it is."""
+
+    name: str
+    path: Path
+    log: TxnLog
+    metadata: SequencerMetadata | Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """Verdicts on each log of a table by the directory's name, and on each WAL that is not its own by id."""
+
+    logs: Mapping[str, Verdict]
+    wals: Mapping[int, Verdict]
+
+    def log(self, name: str) -> Verdict:
+        """Return the verdict on a log; one that was not there when the table was read is walmedic's own."""
+        return self.logs.get(name, OWN)
+
+    @property
+    def left_out(self) -> frozenset[int]:
+        """The WALs that are known to be another's: their transactions are not this table's."""
+        return frozenset(wal for wal, verdict in self.wals.items() if verdict.kinship is not Kinship.UNPROVEN)
+
+
+NO_ORIGINS: Final = Origins({}, {})
+
+
+def read_origins(
+    table: TableDirectory,
+    metadata: TableMetadata | Problem,
+    structure: int,
+    entries: Sequence[Entry],
+    *,
+    elsewhere: bool = False,
+) -> Origins:
+    """Return what the logs and WAL directories in a table's directory are to it. Raises nothing but MemoryError.
+
+    A table whose own `_meta` cannot be read has no id to compare with.
+    """
+    if isinstance(metadata, Problem):
+        return NO_ORIGINS
+    present = table.sequencer.is_dir() and not table.sequencer.is_symlink()
+    paths = [*([table.sequencer] if present else []), *table.sequencer_backups(entries)]
+    heads = [LogHead(path.name, path, read_log(path), read_sequencer_metadata(path)) for path in paths]
+    logs = judge_logs(table, metadata.table_id, heads, elsewhere=elsewhere)
+    wals = judge_wals(table, metadata, structure, table.wals(entries), life_began_us(heads, logs))
+    return Origins(logs, wals)
+
+
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """File times of one WAL (ns): the newest of its segments' files, its lock's; whether they were set afterwards."""
+
+    newest: int
+    lock: int | None
+    set_later: bool
+
+
+def judge_wals(
+    table: TableDirectory, metadata: TableMetadata, structure: int, wals: Sequence[WalDirectory], life_us: int
+) -> dict[int, Verdict]:
+    """Return a verdict on each WAL directory that is not the table's own, by id; `structure` is the table's version.
+
+    `life_us` is when this life began, 0 if nothing tells. What was put in by hand is named only if the table can have
+    had an earlier life: the registry was never compacted before a table's first conversion.
+    """
+    times = {wal.id: _times(table.path, wal) for wal in wals}
+    found: dict[int, Verdict] = {}
+    for wal in wals:
+        verdict = _by_metadata(table, metadata, structure, wal) or _by_life(times[wal.id], life_us)
+        if verdict is not None:
+            found[wal.id] = verdict
+    rest = [wal for wal in wals if wal.id not in found]
+    if len(rest) > 0 and not lived_once(table):
+        for wal in rest:
+            why = _put_in(table, wal, rest, times)
+            if why:
+                found[wal.id] = Verdict(Kinship.UNPROVEN, why)
+    return found
+
+
+def lived_once(table: TableDirectory) -> bool:
+    """Return whether the registry proves that the table was never converted: it lists it and was never compacted.
+
+    A start that converts a table writes the registry anew, with the next number.
+    """
+    registry = read_registry(table.path.parent)
+    return registry.version == 0 and table.directory in registry.live()
+
+
+def _by_metadata(table: TableDirectory, own: TableMetadata, structure: int, wal: WalDirectory) -> Verdict | None:
+    for segment in wal.segments:
+        found = read_sequencer_metadata(wal.segment(segment))
+        if isinstance(found, Problem):
+            continue
+        if found.table_id != own.table_id:
+            return Verdict(Kinship.FOREIGN, f"is of {table_named(table.path.parent, found.table_id)}")
+        if found.structure_version == structure and _live_columns(found) != _live_columns(own):
+            return Verdict(Kinship.UNPROVEN, f"has other columns than the table at structure version {structure}")
+    return None
+
+
+def _live_columns(metadata: SequencerMetadata | TableMetadata) -> list[tuple[str, int]]:
+    return [(column.raw_name, column.type_code) for column in metadata.columns if not column.dropped]
+
+
+def _by_life(times: _Times, life_us: int) -> Verdict | None:
+    # tar keeps whole seconds of a time: such a one can be up to a second too early.
+    newest = times.newest + (_SECOND_NS if times.newest % _SECOND_NS == 0 else 0)
+    if life_us and times.newest and newest < life_us * 1000:
+        why = "is of an earlier life of the table: it was last written before the log was created"
+        return Verdict(Kinship.EARLIER, why)
+    return None
+
+
+def _put_in(table: TableDirectory, wal: WalDirectory, wals: Sequence[WalDirectory], times: Mapping[int, _Times]) -> str:
+    """Return what shows that a WAL was put here by hand, later than it was written; empty if nothing does."""
+    mine = times[wal.id]
+    others = [each for each in wals if each.id != wal.id]
+    if mine.lock is not None and mine.newest and mine.lock - mine.newest > _SECOND_NS:
+        return f"may be of an earlier life: its files are older than wal{wal.id}.lock"
+    for other in others:
+        theirs = times[other.id].lock
+        if other.id < wal.id and theirs is not None and mine.newest and theirs - mine.newest > _SECOND_NS:
+            return f"may be of an earlier life: it was last written before wal{other.id} was created"
+    if mine.lock is None and any(times[other.id].lock is not None for other in others):
+        return "may be of an earlier life: it was put here by hand, without its lock file"
+    if mine.set_later and any(not times[other.id].set_later for other in others):
+        return "may be of an earlier life: it was put here by hand, after it was written"
+    linked = {other.id: _linked(table.path, other) for other in (wal, *others)}
+    if linked[wal.id] is False and any(linked[other.id] for other in others):
+        return "may be of an earlier life: its symbol files are copies, not links to the table's"
+    return ""
+
+
+def _times(table: Path, wal: WalDirectory) -> _Times:
+    newest, set_later = 0, True
+    for status in _statuses(wal):
+        newest = max(newest, status.st_mtime_ns)
+        set_later &= status.st_ctime_ns - status.st_mtime_ns > _SECOND_NS
+    try:
+        lock: int | None = (table / f"wal{wal.id}.lock").lstat().st_mtime_ns
+    except OSError:
+        lock = None
+    return _Times(newest, lock, set_later and newest > 0)
+
+
+def _statuses(wal: WalDirectory) -> Iterator[os.stat_result]:
+    for segment in wal.segments:
+        for name in ("_event", "_event.i", "_meta"):
+            try:
+                yield (wal.segment(segment) / name).lstat()
+            except OSError:
+                continue
+
+
+def _linked(table: Path, wal: WalDirectory) -> bool | None:
+    """Return whether a symbol file of a WAL is a link to the table's of that name, None if there are no two of a name.
+
+    After a change of its symbol capacity the table's file has another name.
+    """
+    entries, _ = list_directory(wal.path)
+    names = [entry.name for entry in entries if entry.is_file and entry.name.endswith((".c", ".o"))]
+    pairs = [(_inode(wal.path / name), theirs) for name in names if (theirs := _inode(table / name)) is not None]
+    return any(mine == theirs for mine, theirs in pairs) if pairs else None
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.lstat().st_ino
+    except OSError:
+        return None

@@ -1,0 +1,113 @@
+"""Events that cannot be decoded: how many rows they have, and what of them the server cannot reach."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from console.questdb.layout import wal_directories
+from console.questdb.segment import read_segment
+from console.recovery.sequencer.applied_prefix import Cuts
+from console.recovery.sequencer.loss import left_out
+from console.table.gaps import Gap, gaps_of
+from console.table.inventory import Inventory, read_inventory
+from console.table.torn import Wholeness
+from tests.unit.questdb.test_segment import _data, _record, _write
+
+TRUNCATE = 2
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A segment of a table."""
+    return tmp_path.resolve() / "wal1" / "0"
+
+
+def _events(folder: Path) -> Path:
+    return folder / "_event"
+
+
+def _strike(folder: Path, txn: int, at: int, data: bytes) -> None:
+    offset = int(np.frombuffer((folder / "_event.i").read_bytes(), "<i8")[txn])
+    content = bytearray(_events(folder).read_bytes())
+    content[offset + at : offset + at + len(data)] = data
+    _events(folder).write_bytes(content)
+
+
+def _inventory(folder: Path) -> Inventory:
+    return read_inventory(wal_directories(folder.parent.parent))
+
+
+def _gap(folder: Path) -> Gap:
+    (found,) = gaps_of(_inventory(folder))
+    return found
+
+
+def _five(folder: Path) -> None:
+    _write(folder, [_data(txn, 10 * txn, 10 * txn + 10) for txn in range(5)])
+
+
+@pytest.mark.parametrize(("at", "data"), [(12, b"\x7b"), (0, bytes(4)), (0, struct.pack("<i", 1 << 30))])
+def test_a_body_that_follows_the_rows_before_it_names_its_rows(folder: Path, at: int, data: bytes) -> None:
+    """An unknown type, a length of zero, a length past the end: in the middle and at the end."""
+    for txn in (2, 4):
+        _five(folder)
+        _strike(folder, txn, at, data)
+        gap = _gap(folder)
+        assert (gap.first, gap.stop, gap.rows, gap.sure, gap.statement) == (txn, txn + 1, 10, True, False)
+
+
+def test_nothing_left_of_one_event_is_told_by_those_around_it(folder: Path) -> None:
+    _five(folder)
+    _strike(folder, 2, 0, bytes(46))
+    gap = _gap(folder)
+    assert (gap.rows, gap.sure, gap.statement) == (10, True, False)
+
+
+def test_a_statement_has_no_rows_and_is_known_as_one(folder: Path) -> None:
+    """What a TRUNCATE would have removed nobody knows: that is no loss of zero."""
+    records = [_data(0, 0, 10), _record(1, TRUNCATE), _data(2, 10, 20)]
+    _write(folder, records)
+    _strike(folder, 1, 12, b"\x7b")
+    assert _gap(folder).statement
+
+
+def test_among_several_a_statement_is_possible_where_the_table_has_some(folder: Path) -> None:
+    lost = [_data(2, 20, 30), _data(3, 30, 40)]
+    for others, statement in (([_data(0, 0, 10), _data(1, 10, 20)], False), ([_data(0, 0, 20), _record(1, 2)], True)):
+        _write(folder, [*others, *lost, _data(4, 40, 50)])
+        _strike(folder, 2, 0, bytes(len(lost[0]) + len(lost[1])))
+        gap = _gap(folder)
+        assert (gap.first, gap.stop, gap.rows, gap.sure, gap.statement) == (2, 4, 20, False, statement)
+
+
+def test_the_header_the_index_and_the_end_mark_outvote_one_another(folder: Path) -> None:
+    """Two of three: a header that is too high alone counts nothing, nor does an index that a rollback left behind."""
+    _five(folder)
+    whole = _events(folder).read_bytes()
+    _events(folder).write_bytes(struct.pack("<i", 9) + whole[4:])
+    assert read_segment(folder).uncounted == 0
+    _events(folder).write_bytes(whole[: 8 + 3 * 50])  # header and index count five, three are left
+    assert read_segment(folder).uncounted == 2
+    assert len(_inventory(folder)) == 5
+    _events(folder).unlink()
+    assert (read_segment(folder).uncounted, len(_inventory(folder))) == (5, 5)
+    assert _gap(folder).rows is None  # its _meta is not there, so that the timestamps are not known
+
+
+@pytest.mark.parametrize(
+    ("bad", "applied", "out"),
+    [(2, 0, [2, 3, 4]), (2, 2, [2]), (2, 3, []), (0, 0, [0]), (4, 1, [4])],
+    ids=["in the middle", "the first that is not applied", "applied", "the first of all", "the last"],
+)
+def test_what_lies_behind_one_that_cannot_be_decoded_is_out_of_reach(
+    folder: Path, bad: int, applied: int, out: list[int]
+) -> None:
+    """The server reads a segment event by event from the first that a record names."""
+    _five(folder)
+    _strike(folder, bad, 12, b"\x7b")
+    inventory = _inventory(folder)
+    cuts = Cuts(np.arange(5) < applied, (), undecided=np.zeros(5, np.bool_))
+    mask = left_out(inventory, cuts, Wholeness(np.zeros(5, np.bool_), ()))
+    assert np.flatnonzero(mask).tolist() == out
