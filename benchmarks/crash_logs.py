@@ -10,7 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from console.diagnosis.crashes.groups import crash_logs_in, examine
+from console.diagnosis.crashes.groups import examine
+from console.diagnosis.crashes.places import crash_logs_in
 from tests.unit.crash_text import LOG, Mapped, crash_text, write_log
 
 LOGS = 10_000

@@ -8,6 +8,7 @@ import logging.handlers
 import os
 import signal
 import stat
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -168,7 +169,7 @@ def _usable_environment() -> None:
             del os.environ[name]
 
 
-def main(arguments: Sequence[str], *, answers_interrupt: bool = True) -> int:
+def main(arguments: Sequence[str] | None = None, *, answers_interrupt: bool = True) -> int:
     """Run one command in a process of its own and return its exit code.
 
     What happens to standard output changes nothing of what is done. It changes the exit code only where that would
@@ -178,7 +179,7 @@ def main(arguments: Sequence[str], *, answers_interrupt: bool = True) -> int:
     if answers_interrupt:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     _usable_environment()
-    code = run(arguments)
+    code = run(sys.argv[1:] if arguments is None else arguments)
     failure = streams.failure
     if failure is not None:
         click.echo(f"walmedic: standard output cannot be written ({failure.strerror}); its reader has less", err=True)

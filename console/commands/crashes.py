@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from console.commands.options import Invocation, station_options
-from console.diagnosis.crashes.groups import CrashGroup, CrashReport, crash_logs_in, examine
+from console.diagnosis.crashes.groups import CrashGroup, CrashReport, examine
+from console.diagnosis.crashes.places import crash_logs_in, crash_logs_of
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
 from console.text import plural
@@ -26,8 +27,8 @@ def crashes(invocation: Invocation, places: tuple[Path, ...]) -> int:
     if not places and not root:
         raise WalmedicError("name a directory with hs_err logs, or a log; or the data root with --db-root")
     database = _database(root)
-    looked_in = places or ((database.root,) if database else (Path(root),))
-    logs = list(dict.fromkeys(log for place in looked_in for log in crash_logs_in(place)))
+    named = (log for place in places for log in crash_logs_in(place))
+    logs = list(dict.fromkeys(named)) if places or database is None else crash_logs_of(database)
     # Places named without a data root: each log's own surroundings tell where the accused files are.
     report = examine(logs, database)
     if invocation.as_json:

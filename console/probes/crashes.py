@@ -1,9 +1,9 @@
 """The crash probe: the hs_err logs of the data root, counted, grouped by cause, and since when they come."""
 
-import re
 from pathlib import Path
 
-from console.diagnosis.crashes.groups import CrashGroup, CrashReport, CrashWatch, crash_logs_in
+from console.diagnosis.crashes.groups import CrashGroup, CrashReport, CrashWatch
+from console.diagnosis.crashes.places import crash_logs_of, pid_in
 from console.errors import WalmedicError
 from console.probes.sample import CrashCause, CrashesSample, Sample, Status
 from console.probes.worker import Worker
@@ -11,7 +11,6 @@ from console.questdb.layout import DatabaseRoot
 from console.settings import Settings
 
 _BUCKETS = 24
-_PID = re.compile(r"hs_err_pid([0-9]{1,9})\.log$")
 
 
 class CrashesProbe:
@@ -29,7 +28,7 @@ class CrashesProbe:
         self._root = settings.questdb.db_root
         self._worker = Worker(self.name)
         self._watch: CrashWatch | None = None
-        self._place: Path | None = None
+        self._place: DatabaseRoot | None = None
 
     async def read(self) -> Sample[CrashesSample]:
         """Take one sample."""
@@ -58,9 +57,9 @@ class CrashesProbe:
 
     def _look(self) -> CrashReport:
         if self._watch is None or self._place is None:
-            database = DatabaseRoot.locate(Path(self._root))
-            self._watch, self._place = CrashWatch(database), database.root
-        return self._watch.refresh(crash_logs_in(self._place))
+            self._place = DatabaseRoot.locate(Path(self._root))
+            self._watch = CrashWatch(self._place)
+        return self._watch.refresh(crash_logs_of(self._place))
 
 
 def _cause(group: CrashGroup) -> CrashCause:
@@ -81,8 +80,7 @@ def _cause(group: CrashGroup) -> CrashCause:
 def _last_pid(report: CrashReport) -> int | None:
     """Return the process that the newest log is of, as the JVM names the file; None under another -XX:ErrorFile."""
     newest = max(report.groups, key=lambda group: group.last_at, default=None)
-    found = _PID.search(newest.logs[-1]) if newest is not None and newest.logs else None
-    return int(found[1]) if found else None
+    return pid_in(newest.logs[-1]) if newest is not None and newest.logs else None
 
 
 def _all_buckets(report: CrashReport) -> tuple[int, ...]:

@@ -32,6 +32,8 @@ _SIGNAL = re.compile(
     re.M,
 )
 _FATAL = re.compile(rb"^#  (Internal Error|Out of Memory Error|There is insufficient memory)[^\n]*", re.M)
+_REASON = re.compile(rb"^# (Native memory allocation[^\n]*)", re.M)
+_LIMIT = re.compile(rb"max_map_count[^\n:]*:\s*(\d{1,12})")
 _PID = re.compile(rb"\bpid=(\d+)")
 _JRE = re.compile(rb"^# JRE version: ([^\n]*)", re.M)
 _FRAME = re.compile(rb"^# Problematic frame:\r?\n# ([^\n]*)", re.M)
@@ -118,6 +120,14 @@ class CrashLog:
     command_line: str = ""
     mappings: tuple[MappedFile, ...] = ()
     problems: tuple[Problem, ...] = ()
+    reason: str = ""  # what the JVM could not get, where it ended for want of memory
+    map_count: int | None = None  # mappings of the process, at least
+    max_map_count: int | None = None  # what the kernel allows
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Return whether the JVM ended because the machine refused memory."""
+        return "memory" in self.signal.lower()
 
     @property
     def is_crash(self) -> bool:
@@ -198,7 +208,21 @@ def parse(data: bytes, path: Path, modified: float = 0.0, *, every_mapping: bool
         command_line=command_without_secrets(_text(_group(_COMMAND, b"Command Line: ", head), 4000)),
         mappings=mappings,
         problems=tuple(problems),
+        reason=_text(_group(_REASON, b"# Native memory allocation", head)),
+        map_count=_count(data, libraries) if fatal is not None and libraries >= 0 else None,
+        max_map_count=_limit(data) if fatal is not None else None,
     )
+
+
+def _count(data: bytes, libraries: int) -> int:
+    """Return how many mappings the log lists: the lines of the block."""
+    end = data.find(b"\n\n", libraries)
+    return data.count(b"\n", libraries, end if end > 0 else len(data))
+
+
+def _limit(data: bytes) -> int | None:
+    found = _LIMIT.search(data, max(0, data.rfind(b"max_map_count")))
+    return int(found[1]) if found else None
 
 
 def _text(value: bytes, limit: int = 500) -> str:
@@ -237,6 +261,8 @@ def _stack(data: bytes, end: int) -> tuple[Frame, ...]:
     if start < 0:
         return ()
     stop = data.find(b"Java frames:", start + 16, end)
+    if stop > 0 and _STACK.search(data, start, stop) is None:
+        start, stop = stop, -1  # it crashed in native code: the Java frames that called it are listed on their own
     for found in _STACK.finditer(data, start, stop if stop > 0 else end):
         bytecode = _BYTECODE.search(found[0])
         index = int(bytecode[1]) if bytecode and found[1] == b"j" and len(bytecode[1]) < 9 else None

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from console.diagnosis.crashes.groups import CrashReport, crash_logs_in, examine
+from console.diagnosis.crashes.groups import CrashReport, examine
+from console.diagnosis.crashes.places import crash_logs_of
 from console.diagnosis.database import diagnose
 from console.diagnosis.model import DatabaseReport, Verdict
 from console.diagnosis.server.facts import ServerFacts, read_server_facts
@@ -75,7 +76,7 @@ def read_incident(settings: Settings, *, journal_directory: Path | None = None) 
     missing: list[str] = []
     facts = _server_facts(settings, database, missing)
     tables = diagnose(database, (), facts, {})
-    crashes = _or(missing, "crash logs", CrashReport(0, ()), lambda: examine(crash_logs_in(database.root), database))
+    crashes = _or(missing, "crash logs", CrashReport(0, ()), lambda: examine(crash_logs_of(database), database))
     state = StateDir(settings.state_path)
     journal = Journal(state)
     nothing: tuple[Deed, ...] = ()

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 import psycopg
 import redis
 
-from console.diagnosis.crashes.groups import crash_logs_in, examine
+from console.diagnosis.crashes.groups import examine
+from console.diagnosis.crashes.places import crash_logs_of
 from console.diagnosis.model import Verdict
 from console.recovery.codes import StageState
 from console.recovery.engine import Engine
@@ -110,7 +111,7 @@ def _progress(progress: Progress, say: Say) -> None:
 
 
 def _crashes(engine: Engine, say: Say) -> None:
-    for group in examine(crash_logs_in(engine.database.root), engine.database).groups:
+    for group in examine(crash_logs_of(engine.database), engine.database).groups:
         say(f"before: {plural(group.count, 'crash', 'crashes')}, {group.title}: {group.explanation}")
 
 

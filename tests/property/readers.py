@@ -7,7 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from console.diagnosis.crashes.groups import crash_logs_in, examine
+from console.diagnosis.crashes.groups import examine
+from console.diagnosis.crashes.places import crash_logs_in
 from console.diagnosis.database import diagnose
 from console.errors import WalmedicError
 from console.questdb import hs_err

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from console.cli import run
-from console.diagnosis.crashes.groups import CrashReport, crash_logs_in, examine
+from console.diagnosis.crashes.groups import CrashReport, examine
+from console.diagnosis.crashes.places import crash_logs_in
 from console.diagnosis.crashes.tie import Confidence
 from console.diagnosis.database import diagnose
 from console.diagnosis.model import Code, Verdict

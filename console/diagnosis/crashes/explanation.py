@@ -5,10 +5,14 @@ from pathlib import PurePosixPath
 
 from console.diagnosis.crashes.lengths import LogLength, missing_bytes, shortfall
 from console.diagnosis.crashes.tie import Confidence, Tie
+from console.questdb.hs_err import CrashLog
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import DbFile
 from console.questdb.txn_log import HEADER_SIZE, RECORD, RECORD_SIZE, read_log
 from console.text import plural
+
+_USUAL_MAPS, _FULL = 65_530, 0.97
+_SHOWN_FRAMES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +25,59 @@ class Explanation:
     sentence: str
 
 
-def explain(tie: Tie, table: TableDirectory | None, lengths: tuple[LogLength, ...]) -> Explanation:
-    """Return what the tie means; `lengths` are the table's own log and its copies, the own one first."""
+def without_file(log: CrashLog) -> str:
+    """Return what a log says where it leads to no file: memory that the machine refused, or native code and its caller.
+
+    Mappings count against vm.max_map_count, 65,530 by default: a server with many columns and partitions comes there,
+    and the machine then refuses every mapping as if it had no memory (errno 12).
+    """
+    if log.out_of_memory:
+        many, most = log.map_count, log.max_map_count
+        if many is not None and many > _FULL * (most or _USUAL_MAPS):
+            limit = f"{most:,}" if most else "65,530 by default"
+            return (
+                f"the process had {many:,} mappings, and vm.max_map_count allows {limit}: the machine refused one more "
+                "(errno 12). No file is damaged by that: sysctl -w vm.max_map_count=1048576, and keep it in "
+                "/etc/sysctl.d"
+            )
+        said = f" ({log.reason})" if log.reason else ""
+        return (
+            f"the machine refused memory to the process{said}: look at free memory, the limits of the service "
+            "(MemoryMax, ulimit -v) and vm.overcommit_memory. No file is damaged by that"
+        )
+    frames = [frame.short for frame in log.stack if frame.method.startswith("io.questdb.")][:_SHOWN_FRAMES]
+    native = log.problematic_frame.partition("[")[2].partition("+")[0] if log.problematic_frame[:1] == "C" else ""
+    if native and frames:
+        return f"it crashed in native code ({native}), called from {' ← '.join(frames)}; no file could be tied to it"
+    return "no file could be tied to this crash"
+
+
+def explain(tie: Tie, table: TableDirectory | None, lengths: tuple[LogLength, ...], otherwise: str = "") -> Explanation:
+    """Return what the tie means; `lengths` are the table's own log and its copies, the own one first.
+
+    `otherwise` is what is said where no file is tied to the crash.
+    """
     if tie.confidence is Confidence.NONE:
-        return Explanation(None, None, tie.confidence, "no file could be tied to this crash")
+        return Explanation(None, None, tie.confidence, otherwise or "no file could be tied to this crash")
+    if tie.inside:
+        return _inside(tie)
     if tie.innocent:
         return _innocent(tie, table, lengths)
     if PurePosixPath(tie.accused).name == "_txnlog":
         return _past_the_log(tie, lengths)
     sentence = "the server read past the end of this file's mapping"
+    return Explanation(tie.accused_offset, None, tie.confidence, sentence)
+
+
+def _inside(tie: Tie) -> Explanation:
+    """The address lies within the mapping: the file, or the disk under it, did not have what the mapping promised."""
+    if tie.signal == "SIGBUS":
+        sentence = (
+            "the server read inside this file's mapping, and there was nothing behind it any more: the file was cut "
+            "while it was mapped, the disk is full, or it cannot be read there (look at the kernel's log)"
+        )
+    else:
+        sentence = "the server was not allowed what it did inside this file's mapping, which is there: no short file"
     return Explanation(tie.accused_offset, None, tie.confidence, sentence)
 
 

@@ -4,7 +4,6 @@ One log says where the machine read and which file was mapped there; the files o
 in the table, say which header outran its file. Both are shown: the register is a heuristic, the lengths are facts.
 """
 
-import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from console.diagnosis.crashes.explanation import explain
+from console.diagnosis.crashes.explanation import explain, without_file
 from console.diagnosis.crashes.lengths import LogLength, lengths_of
 from console.diagnosis.crashes.tie import Confidence, Tie, tie, title_of
 from console.diagnosis.model import Code, Finding, Severity
@@ -37,6 +36,7 @@ class Crash:
     tie: Tie
     java: str
     problem: str = ""
+    otherwise: str = ""  # what is said where no file could be tied to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,29 +103,6 @@ class CrashReport:
         }
 
 
-def crash_logs_in(place: Path) -> tuple[Path, ...]:
-    """Return the crash logs of `place`: itself where it is a file, else those in the directory, by name.
-
-    Raises WalmedicError where there is no such file or directory, or it cannot be listed.
-    """
-    try:
-        if not place.is_dir():
-            place.lstat()
-            return (place,)
-        with os.scandir(place) as entries:
-            names = [e.name for e in entries if _is_crash_log(e.name) and e.is_file(follow_symlinks=False)]
-    except OSError as error:
-        reason = (error.strerror or "it cannot be read").lower()
-        raise WalmedicError(
-            f"{clean_line(str(place))}: {reason}; name a directory with hs_err logs, or a log"
-        ) from error
-    return tuple(place / name for name in sorted(names))
-
-
-def _is_crash_log(name: str) -> bool:
-    return name.startswith("hs_err") and name.endswith(".log")
-
-
 class CrashWatch:
     """Crash logs read once each: a log is read again only where its size or time changed."""
 
@@ -161,11 +138,12 @@ class CrashWatch:
             return Finding(Code.CRASH_LOG_INVALID, Severity.NOTE, message, str(path), 0)
         title = title_of(log)
         found = tie(log)
-        if found.confidence is Confidence.NONE and log.si_addr is not None and self._looks[title] < _FULL_LOOKS:
+        weak = found.confidence in (Confidence.NONE, Confidence.LOW)
+        if weak and log.si_addr is not None and self._looks[title] < _FULL_LOOKS:
             self._looks[title] += 1
             found = tie(hs_err.read(path, every_mapping=True))
         problem = log.problems[0].what if log.problems else ""
-        return Crash(path, log.time, log.pid, title, found, log.java, problem)
+        return Crash(path, log.time, log.pid, title, found, log.java, problem, without_file(log))
 
 
 def examine(logs: Iterable[Path], database: DatabaseRoot | None = None) -> CrashReport:
@@ -209,7 +187,7 @@ def _group(members: list[Crash], tables: "_TableFinder") -> CrashGroup:
     found = best.tie
     table = tables.of(found.guilty, best.path) if found.guilty else None
     lengths = lengths_of(table) if table else ()
-    said = explain(found, table, lengths)
+    said = explain(found, table, lengths, best.otherwise)
     return CrashGroup(
         title=best.title,
         count=len(members),

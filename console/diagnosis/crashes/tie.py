@@ -7,7 +7,7 @@ have to agree before a tie is called sure.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Final
@@ -47,6 +47,8 @@ class Tie:
     mapped: int | None = None
     guilty: str = ""
     version: int | None = None  # structure version that the server looked up, where the accused is the innocent index
+    inside: bool = False  # the fault lies within the mapping: nothing was read past it
+    signal: str = ""
 
     @property
     def innocent(self) -> bool:
@@ -65,7 +67,7 @@ class Tie:
 def title_of(crash: CrashLog) -> str:
     """Return e.g. `SIGSEGV MemoryCR.getLong ← TableTransactionLogV1.open`: the same for every tier of compilation."""
     own = [frame for frame in crash.stack if frame.method.startswith("io.questdb.")]
-    if not own:
+    if not own or crash.out_of_memory:
         frame = crash.problematic_frame
         at = frame.find(" 0x")
         return f"{crash.signal} {frame[:at] if at > 0 else frame}".strip()
@@ -75,6 +77,8 @@ def title_of(crash: CrashLog) -> str:
 
 def tie(crash: CrashLog) -> Tie:
     """Return what the log's registers, mappings and stack agree on."""
+    if (found := _by_address(crash)) is not None:
+        return found
     expected = _expected_file(crash)
     for fault, register, offset, mapping in _hits(crash):
         name = PurePosixPath(mapping.path).name
@@ -94,6 +98,19 @@ def tie(crash: CrashLog) -> Tie:
         or _by_neighbourhood(crash, expected)
         or Tie(Confidence.NONE, "neither registers nor mappings lead to a file of the database")
     )
+
+
+def _by_address(crash: CrashLog) -> Tie | None:
+    """Return the tie where the kernel's address lies inside a file's mapping. A SIGBUS is about that very page."""
+    if not crash.si_addr or crash.si_code == _SI_KERNEL:
+        return None
+    for mapping in crash.mappings:
+        if mapping.start <= crash.si_addr < mapping.end:
+            offset = crash.si_addr - mapping.start + mapping.offset
+            why = "the fault's address lies inside the mapping of this file"
+            found = Tie(Confidence.HIGH, why, mapping.path, offset, mapping.size, mapping.path)
+            return replace(found, inside=True, signal=crash.signal)
+    return None
 
 
 def _expected_file(crash: CrashLog) -> str:

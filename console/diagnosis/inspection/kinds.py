@@ -33,7 +33,7 @@ def kind_of(file: DbFile) -> FileKind:
         return _NAMES[name]
     if re.fullmatch(r"tables\.d\.\d+", name):
         return FileKind.REGISTRY
-    if name.startswith("hs_err"):
+    if name.startswith(("hs_err", "crash+")):
         return FileKind.CRASH_LOG
     for known, kind in _NAMES.items():
         if name.startswith(f"{known}."):

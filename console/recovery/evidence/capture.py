@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from console.diagnosis.crashes.places import crash_logs_of, is_crash_log
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
 from console.recovery.evidence.index import table_stamp
@@ -89,13 +90,14 @@ class Capturer:
         """Copy the registry, the redacted configuration, crash logs, and what the service manager has to say."""
         database = self._run.database
         for path in sorted(database.db.iterdir()):
-            if path.is_file() and not path.is_symlink() and not path.name.endswith(".lock"):
+            wanted = not path.name.endswith(".lock") and not is_crash_log(path.name)
+            if wanted and path.is_file() and not path.is_symlink():
                 self._copy(path, self.folder / "db" / path.name, f"db/{path.name}")
         server = self._run.state.made(self.folder / "server")
         for path in sorted((database.root / "conf").glob("*")) if (database.root / "conf").is_dir() else ():
             if path.is_file() and not path.is_symlink():
                 self._write(server / f"conf.{path.name}", configuration_without_secrets(path.read_bytes()))
-        logs = sorted(p for p in database.root.glob("hs_err*.log") if p.is_file() and not p.is_symlink())
+        logs = sorted(crash_logs_of(database), key=lambda path: (path.lstat().st_mtime_ns, path))
         for path in logs[-_CRASH_LOGS_MOST:]:
             self._copy(path, server / path.name, f"server/{path.name}")
         self._units(server)

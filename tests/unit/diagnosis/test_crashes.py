@@ -1,10 +1,13 @@
 """One crash tied to its file; many grouped by cause; headers held against the files' true lengths."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from console.diagnosis.crashes.groups import CrashWatch, crash_logs_in, examine, relative_to_db
+from console.diagnosis.crashes.groups import CrashWatch, examine, relative_to_db
+from console.diagnosis.crashes.places import crash_logs_in, crash_logs_of, pid_in
 from console.diagnosis.crashes.tie import Confidence, Tie, tie, title_of
 from console.diagnosis.model import Code
 from console.errors import WalmedicError
@@ -172,3 +175,120 @@ def test_titles_are_the_same_for_every_compilation_tier() -> None:
 def test_a_place_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(WalmedicError, match="no such file"):
         crash_logs_in(tmp_path / "none")
+
+
+@pytest.mark.parametrize("named", ["root", "db", "places"])
+def test_logs_are_found_where_the_official_packages_put_and_rename_them(tmp_path: Path, named: str) -> None:
+    database = sample_database("v1", tmp_path.resolve() / "station")
+    text = crash_text((Mapped(LOG, BASE, SHORT),), fault=BASE + OFFSET, rdx=OFFSET)
+    for place in ("hs_err_pid1.log", "db/hs_err_pid+2.log", "db/crash+3.log", "db/crash+4.log"):
+        (database.root / place).write_text(text)
+    (database.db / "crash+5.log").symlink_to(database.db / "crash+4.log")
+    (database.db / "crashed.txt").write_text(text)
+    if named == "places":
+        logs = crash_logs_of(database)
+    else:
+        logs = crash_logs_in(database.root if named == "root" else database.db)
+    assert len(logs) == len(set(logs)) == (3 if named == "db" else 4)
+    assert examine(logs, database).total == len(logs)
+    assert {pid_in(path.name) for path in logs} == ({None, 2} if named == "db" else {None, 1, 2})
+
+
+def test_logs_are_found_where_the_running_server_was_told_to_put_them(tmp_path: Path) -> None:
+    database = sample_database("v1", tmp_path.resolve() / "station")
+    database.lock.touch()
+    elsewhere = tmp_path / "var"
+    elsewhere.mkdir()
+    for name in ("fatal_12%.txt", "fatal_x%.txt", "fatal_99%.txt.old"):
+        (elsewhere / name).write_text(crash_text((), fault=1, rdx=1))
+    hold = "import fcntl,sys,time;f=open(sys.argv[1]);fcntl.flock(f,fcntl.LOCK_EX);print(flush=True);time.sleep(60)"
+    option = "-XX:ErrorFile=../var/fatal_%p%%.txt"
+    process = subprocess.Popen(
+        [sys.executable, "-c", hold, str(database.lock), option], stdout=subprocess.PIPE, cwd=database.root
+    )
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert [path.name for path in crash_logs_of(database)] == ["fatal_12%.txt"]
+    finally:
+        process.kill()
+        process.wait()
+    assert crash_logs_of(database) == ()
+
+
+COLUMN = Mapped("/data/hot/db/t~1/2025-01-01/price.d", BASE + 0x100000, 65_536)
+
+
+@pytest.mark.parametrize(
+    ("signal", "code", "said"),
+    [
+        ("SIGBUS (0x7)", "2 (BUS_ADRERR)", "the file was cut while it was mapped"),
+        ("SIGSEGV (0xb)", "2 (SEGV_ACCERR)", "was not allowed"),
+    ],
+)
+def test_a_fault_inside_a_mapping_is_not_past_its_end(tmp_path: Path, signal: str, code: str, said: str) -> None:
+    text = crash_text((Mapped(LOG, BASE, 4096), COLUMN), fault=COLUMN.start + 40_960, rdx=0, stack=())
+    text = text.replace("SIGSEGV (0xb)", signal).replace("1 (SEGV_MAPERR)", code)
+    (group,) = examine([write_log(tmp_path, text)]).groups
+    assert (group.file, group.offset) == ("t~1/2025-01-01/price.d", 40_960)
+    assert group.confidence is Confidence.HIGH
+    assert said in group.explanation
+    assert "past the end" not in group.explanation
+
+
+def test_a_crash_in_native_code_names_the_java_code_that_called_it(tmp_path: Path) -> None:
+    text = crash_text((), fault=1, rdx=1)
+    head, _, rest = text.partition("Native frames: ")
+    _, _, tail = rest.partition("\n\n\n")
+    text = (
+        head.replace("# J 2009 c1 io.questdb.cairo.vm.api.MemoryCR.getLong(J)J", "# C  [libc.so.6+0x152a89]")
+        + "Native frames: (J=compiled Java code, j=interpreted, Vv=VM code, C=native code)\n"
+        + "C  [libc.so.6+0x152a89]\nC  [libquestdb.so+0x2000]  Java_io_questdb_std_Vect_copy+0x10\n\n"
+        + "Java frames: (J=compiled Java code, j=interpreted, Vv=VM code)\n"
+        + "J 4000  io.questdb.std.Vect.memcpy0(JJJ)V io.questdb@9.1.0 (0 bytes) @ 0x00007f018d8dfc0e [0x1+0x4e]\n"
+        + "j  io.questdb.cairo.VarcharTypeDriver.o3sort(JJJJ)V+14 io.questdb@9.1.0\n"
+        + "j  io.questdb.cairo.TableWriter.processWalBlock(J)V+92 io.questdb@9.1.0\n\n\n"
+        + tail
+    )
+    (group,) = examine([write_log(tmp_path, text)]).groups
+    assert group.title == "SIGSEGV Vect.memcpy0 ← VarcharTypeDriver.o3sort"
+    assert (
+        "native code (libc.so.6), called from Vect.memcpy0 ← VarcharTypeDriver.o3sort ← TableWriter.processWalBlock"
+        in (group.explanation)
+    )
+
+
+@pytest.mark.parametrize(("maps", "full"), [(65_529, True), (900, False)])
+def test_memory_that_the_machine_refuses_is_told_apart_from_too_many_mappings(
+    tmp_path: Path, maps: int, full: bool
+) -> None:
+    lines = "\n".join(f"{BASE + n * 8192:x}-{BASE + n * 8192 + 4096:x} rw-p 00000000 00:00 0" for n in range(maps))
+    text = f"""#
+# There is insufficient memory for the Java Runtime Environment to continue.
+# Native memory allocation (mmap) failed to map 2097152 bytes. Error detail: committing reserved memory.
+# Possible reasons:
+#   The system is out of physical RAM or swap space
+#
+#  Out of Memory Error (os_linux.cpp:2832), pid=8369, tid=8373
+#
+# JRE version: OpenJDK Runtime Environment (17.0.15+6) (build 17.0.15+6)
+#
+
+---------------  S U M M A R Y ------------
+
+Time: Sun Nov  9 21:27:03 2025 UTC elapsed time: 1.959252 seconds (0d 0h 0m 1s)
+
+---------------  P R O C E S S  ---------------
+
+Dynamic libraries:
+{lines}
+
+/proc/sys/vm/max_map_count (maximum number of memory map areas a process may have): 65530
+END.
+"""
+    (group,) = examine([write_log(tmp_path, text)]).groups
+    assert group.title.startswith("Out of Memory Error")
+    assert ("vm.max_map_count" in group.explanation) is full
+    assert "No file is damaged" in group.explanation
+    if not full:
+        assert "failed to map 2097152 bytes" in group.explanation
