@@ -62,7 +62,8 @@ class Segment:
     `events` has dtype EVENT and one row per transaction 0..max_txn, so far as the file can hold them, and then one for
     each of `beyond` further whole records, which the header does not count: written, and perhaps not committed. The row
     index is the segment transaction; a record that cannot be decoded has type UNREADABLE and its place in `problems`
-    (at the end of the file the first 4,096 such). `uncounted` is how many more transactions
+    (at the end of the file the first 4,096 such). `opens` says of each whether `_event.i` leads to it, as the server
+    needs where it begins to read. `uncounted` is how many more transactions
     header or index count behind the last record that can be decoded, unless the end mark and the other of the two say
     that there are none.
     """
@@ -74,6 +75,7 @@ class Segment:
     max_txn: int | None
     format: int | None
     events: NDArray[np.void]
+    opens: NDArray[np.bool_]
     beyond: int
     uncounted: int
     closed: bool
@@ -141,6 +143,7 @@ def _read_once(directory: Path) -> Segment:
         max_txn=max_txn,
         format=head.i16(4) if len(head) == HEADER_SIZE else None,
         events=events,
+        opens=_opens(raw.index, events),
         beyond=beyond,
         uncounted=_uncounted(raw, max_txn, events),
         closed=max_txn is not None and raw.event_size == end + 4 and raw.index_size == 8 * (max_txn + 2),
@@ -160,6 +163,7 @@ def _unborn(directory: Path, metadata: SequencerMetadata | Problem, raw: "_Files
         max_txn=-1,
         format=None,
         events=np.empty(0, EVENT),
+        opens=np.empty(0, np.bool_),
         beyond=0,
         uncounted=0,
         closed=False,
@@ -208,6 +212,13 @@ def _read(path: Path, dtype: str, limit: int) -> tuple[NDArray[Any], int, FileSt
 
 def _array(file: DbFile, dtype: str, limit: int) -> NDArray[Any]:
     return file.array(0, dtype, min(file.size, limit) // np.dtype(dtype).itemsize)
+
+
+def _opens(index: NDArray[np.int64], events: NDArray[Any]) -> NDArray[np.bool_]:
+    entries = np.full(len(events), -1, np.int64)
+    known = index[: len(events)]
+    entries[: len(known)] = known
+    return np.asarray(entries == events["offset"])
 
 
 def _uncounted(raw: _Files, max_txn: int | None, events: NDArray[Any]) -> int:

@@ -22,7 +22,7 @@ class Gap:
     """Events `first`..`stop` - 1 of the inventory, one after another in one segment, none of which can be decoded.
 
     `rows` is None where nothing tells; `sure` says that they are just so many, else they are the most. `statement`: one
-    of them is no data, or may be none: what it would have changed nobody knows.
+    of them is no data, or may be none: what it would have changed nobody knows. `passable`: the server reads past them.
     """
 
     wal: int
@@ -32,6 +32,7 @@ class Gap:
     rows: int | None
     sure: bool
     statement: bool
+    passable: bool
 
     @property
     def place(self) -> str:
@@ -66,9 +67,10 @@ def _gap(inventory: Inventory, wal: int, number: int, span: tuple[int, int], run
     mine, before, after = events[first:stop], events[span[0] : first], events[stop : span[1]]
     before, after = before[carries_rows(before)], after[carries_rows(after)]
     start = int(before["end"][-1]) if len(before) else 0
-    named = mine["end"] > mine["start"]
+    named, disputed = mine["end"] > mine["start"], bool(mine["disputed"].all())
     if named.all():
-        return Gap(wal, number, first, stop, int((mine["end"] - mine["start"]).sum()), sure=True, statement=False)
+        known = int((mine["end"] - mine["start"]).sum())
+        return Gap(wal, number, first, stop, known, sure=True, statement=False, passable=False)
     if len(after):
         rows: int | None = max(0, int(after["start"][0]) - start)
     else:
@@ -77,7 +79,8 @@ def _gap(inventory: Inventory, wal: int, number: int, span: tuple[int, int], run
     alone = len(mine) == 1 and bool(len(after)) and bool(rows)
     other = bool((mine["start"] < 0).any()) or rows is None or rows < len(mine)
     elsewhere = bool((~carries_rows(events) & ~undecodable(inventory)).any())
-    return Gap(wal, number, first, stop, rows, sure=alone, statement=not alone and (other or elsewhere))
+    statement = not alone and not disputed and (other or elsewhere)
+    return Gap(wal, number, first, stop, rows, sure=alone, statement=statement, passable=disputed)
 
 
 def _written(segment: Segment) -> int | None:

@@ -30,11 +30,14 @@ EVENT: Final = np.dtype(
         ("structure", "<i8"),
         ("written_us", "<i8"),
         ("beyond", "?"),
+        ("opens", "?"),
+        ("disputed", "?"),
     ]
 )
 """One event: rows `start`..`end` (exclusive) of its segment; type and mode as in console.questdb.segment. `structure`
 is the version in the segment's `_meta`; `written_us` is when its `_event` file last changed (µs, UTC); `beyond`: the
-header of the file does not count it."""
+header of the file does not count it; `opens`: `_event.i` leads to it; `disputed`: its rows are not those between the
+events around it, so that it has type UNREADABLE, but the server takes it for what it says."""
 _MOST_UNCOUNTED: Final = 4096
 """Events that nothing but a header or an index tells of: so many of a segment get a place."""
 
@@ -191,15 +194,36 @@ def _events(segment: Segment, wal: int, number: int) -> NDArray[Any]:
     rows = carries_rows(own) | (own["type"] == EventType.UNREADABLE)
     for name, source in (("start", "start_row"), ("end", "end_row"), ("min_ts", "min_ts"), ("max_ts", "max_ts")):
         own[name] = np.where(rows, raw[source], 0)
+    own["opens"] = segment.opens
+    own["disputed"] = _disputed(own)
+    own["type"][own["disputed"]] = EventType.UNREADABLE
+    own["start"][own["disputed"]] = own["end"][own["disputed"]] = 0
     own["beyond"][len(raw) - segment.beyond :] = segment.beyond > 0
     events["structure"] = segment.metadata.structure_version if segment.metadata else 0
     events["written_us"] = segment.stamp.mtime_ns // 1000 if segment.stamp else 0
     return events
 
 
+def _disputed(events: NDArray[Any]) -> Mask:
+    """Return which data events do not begin where the one before them ends, and these: one of the two is wrong.
+
+    Across an event that cannot be decoded nothing is disputed.
+    """
+    data = np.flatnonzero(carries_rows(events))
+    rows = events[data]
+    undecoded = np.cumsum(events["type"] == EventType.UNREADABLE)[data]
+    before = np.concatenate(([0], rows["end"][:-1]))
+    apart = np.concatenate((undecoded[:1] > 0, np.diff(undecoded) > 0))
+    wrong = ((rows["start"] != before) & ~apart) | (rows["end"] < rows["start"])
+    wrong[:-1] |= wrong[1:] & ~apart[1:]
+    found = np.zeros(len(events), np.bool_)
+    found[data[wrong]] = True
+    return found
+
+
 def _contradiction(segment: Segment) -> str:
     """Return why it is not certain which transactions a segment has, empty where it is."""
-    if segment.whole and not segment.uncounted and not segment.beyond:
+    if segment.whole and not segment.uncounted and not segment.beyond and not segment.problems:
         return ""
     if segment.problems:
         return segment.problems[0].what

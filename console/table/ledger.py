@@ -27,6 +27,7 @@ class Evidence(StrEnum):
     ZERO_PAGES = "zero-pages"  # whole pages of zeros between other values: the rows come back, perhaps with lost values
     EVENT_UNDECODABLE = "event-undecodable"  # its rows are bounded by the events around it and the timestamps
     EVENT_OUT_OF_REACH = "event-out-of-reach"  # it lies behind one that cannot be decoded, where the server stops
+    EVENT_NOT_INDEXED = "event-not-indexed"  # its entry in `_event.i` is wrong, and the server begins to read there
     EVENT_NOT_COUNTED = "event-not-counted"  # it lies behind the last transaction that the header of `_event` counts
     UNDECIDED = "undecided"  # nothing tells which are applied
     EVENTS_GONE = "events-gone"  # a segment with rows of which nothing tells a transaction

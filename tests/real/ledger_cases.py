@@ -81,6 +81,23 @@ def length_zero(table: Path, txn: int) -> None:
     no_log(table)
 
 
+def index_zero(table: Path, *, first: int = 0, keep: int = 0) -> None:
+    """The entries of `_event.i` from `first` on are zeros, or the file ends there (`keep`)."""
+    path = segment_of(table) / "_event.i"
+    size = path.stat().st_size
+    if keep:
+        path.write_bytes(path.read_bytes()[: 8 * keep])
+    else:
+        _write(path, 8 * first, bytes(size - 8 * first))
+    no_log(table)
+
+
+def rows_wrong(table: Path, txn: int, end: int) -> None:
+    """An event says that its rows end elsewhere than the next one begins."""
+    _write(segment_of(table) / "_event", _offset(table, txn) + 21, struct.pack("<q", end))
+    no_log(table)
+
+
 def header_says(table: Path, last: int, *, keep: bool = False) -> None:
     """The header of `_event` names another last transaction than its records do."""
     _write(segment_of(table) / "_event", 0, struct.pack("<i", last))

@@ -63,6 +63,12 @@ CASES = (
          action="restore-sequencer"),
     Case("both_gone", partial(blow.event_gone, index=True), lost=None, writers=2),
     Case("both_gone_alone", partial(blow.event_gone, index=True, wal=1), lost=None),
+    Case("index_zero", blow.index_zero, lost=50),
+    Case("index_cut", partial(blow.index_zero, keep=2), lost=50),
+    Case("index_later", partial(blow.index_zero, first=3 + 2), lost=0, back=50),
+    Case("rows_end_low", partial(blow.rows_wrong, txn=3 + 2, end=55), lost=20, back=30),
+    Case("rows_end_high", partial(blow.rows_wrong, txn=3 + 2, end=65), lost=20, back=30),
+    Case("rows_end_wild", partial(blow.rows_wrong, txn=3 + 2, end=1 << 40), lost=20, back=30),
     Case("nothing_wrong", blow.no_log, lost=0, back=100, writers=2),
 )  # fmt: skip
 

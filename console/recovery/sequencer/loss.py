@@ -50,9 +50,23 @@ def left_out(inventory: Inventory, decided: Cuts, wholeness: Wholeness) -> Mask:
         at = int(np.searchsorted(inventory.first, gap.first, "right")) - 1
         low, high = int(inventory.first[at]), int(inventory.first[at] + inventory.counts[at])
         opened = unapplied[low : gap.first] & ~out[low : gap.first]
-        if unapplied[gap.first : gap.stop].any() and opened.any():
+        if not gap.passable and unapplied[gap.first : gap.stop].any() and opened.any():
             out[gap.stop : high] = unapplied[gap.stop : high]
-    return np.asarray(out)
+    return np.asarray(out | _not_opened(inventory, unapplied & ~out))
+
+
+def _not_opened(inventory: Inventory, wanted: Mask) -> Mask:
+    """Return which of the `wanted` events the server cannot open where it has to: their entry in `_event.i` is wrong.
+
+    It opens a segment where it begins with it, and wherever another WAL's transaction came between.
+    """
+    wrong = wanted & ~inventory.events["opens"]
+    wals = np.unique(inventory.events["wal"][wanted])
+    for _, _, low, high in inventory.slices() if len(wals) == 1 and wrong.any() else ():
+        good = np.flatnonzero(wanted[low:high] & ~wrong[low:high])
+        if len(good):
+            wrong[low + int(good[0]) : high] = False
+    return np.asarray(wrong)
 
 
 def ledger_of(found: Found) -> Ledger:
@@ -102,7 +116,10 @@ def _entries(found: Found) -> Iterator[Entry]:
         yield _lost(
             found, Evidence.EVENT_NOT_COUNTED, uncounted, why, sure=bool((found.names.seq[uncounted] > 0).all())
         )
-    behind = found.out & ~torn & ~uncounted & ~undecodable(inventory)
+    unopened = found.out & ~torn & ~uncounted & ~undecodable(inventory) & ~inventory.events["opens"]
+    if unopened.any():
+        yield _lost(found, Evidence.EVENT_NOT_INDEXED, unopened, "their _event.i does not say where they are")
+    behind = found.out & ~torn & ~uncounted & ~undecodable(inventory) & ~unopened
     if behind.any():
         why = "they lie behind a transaction that cannot be decoded, where the server stops reading the segment"
         yield _lost(found, Evidence.EVENT_OUT_OF_REACH, behind, why)

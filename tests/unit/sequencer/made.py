@@ -25,7 +25,7 @@ def inventory(*addresses: Address, rows: int = 10, structure: int = 0, kind: int
         events[at]["wal"], events[at]["segment"], events[at]["txn"] = wal, segment, txn
         events[at]["start"], events[at]["end"] = rows * txn, rows * (txn + 1)
         events[at]["min_ts"] = events[at]["max_ts"] = 1000 * at
-    events["type"], events["structure"] = kind, structure
+    events["type"], events["structure"], events["opens"] = kind, structure, True
     return Inventory.of(events)
 
 
