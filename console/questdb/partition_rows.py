@@ -49,12 +49,12 @@ class Partition:
 
 
 class TableRows:
-    """A table that nothing writes to meanwhile, as its `_txn` is when this is made.
+    """A table that nothing writes to meanwhile, as its `_txn` is when this is made; `lag`: with the rows of its lag.
 
     Raises DamageError where `_txn` or `_meta` cannot be read, or there is no designated timestamp.
     """
 
-    def __init__(self, table: Path) -> None:
+    def __init__(self, table: Path, *, lag: bool = False) -> None:
         metadata = read_table_metadata(table)
         if isinstance(metadata, Problem):
             raise DamageError(f"_meta: {metadata.what}")
@@ -66,7 +66,8 @@ class TableRows:
         self.table, self.metadata, self.txn = table, metadata, current
         self.partitioning = Partitioning.of(metadata)
         self.columns = tuple(column for column in metadata.columns if not column.dropped)
-        self._versions = read_column_versions(table)
+        self.lag_rows = current.lag_rows if lag else 0
+        self.versions = read_column_versions(table)
         self._dictionaries: dict[int, Dictionary] = {}
         self.partitions = tuple(self._partitions())
 
@@ -123,19 +124,20 @@ class TableRows:
         for start in np.unique(floors).tolist():
             first = 0
             parts = []
-            for record in records[floors == start]:
-                parts.append(Part(record, first, int(record["rows"])))
-                first += int(record["rows"])
+            for at in np.flatnonzero(floors == start).tolist():
+                rows = int(records["rows"][at]) + (self.lag_rows if at == len(records) - 1 else 0)
+                parts.append(Part(records[at], first, rows))
+                first += rows
             if first:
                 yield Partition(int(start), first, tuple(parts), any(bool(p.record["parquet"]) for p in parts))
 
     def _of_part(self, part: Part, column: TableColumn, first: int, end: int) -> Values:
         start = int(part.record["timestamp"])
-        top = self._versions.top(start, column.index)
+        top = self.versions.top(start, column.index)
         top = part.rows if top is None else min(top, part.rows)
         found: list[Values] = []
         if first < top:
-            found.append(_absent(column.type_code, min(end, top) - first))
+            found.append(absent_values(column.type_code, min(end, top) - first))
         if end > top:
             found.append(self._stored(part, column, max(first, top), end, top))
         return joined(found)
@@ -144,7 +146,7 @@ class TableRows:
         if is_variable(column.type_code):
             with self._file(part, column, "i") as aux, self._file(part, column, "d") as data:
                 return variable_values(column.type_code, aux, data, first - top, end - top)
-        rows = partition_values(self.table, self.partitioning, self._versions, part.record, column, first, end)
+        rows = partition_values(self.table, self.partitioning, self.versions, part.record, column, first, end)
         if len(rows.values) != end - first:
             raise DamageError(f"column {column.name} of a partition ends before row {end:,}")
         if column.tag is ColumnTag.SYMBOL:
@@ -164,7 +166,7 @@ class TableRows:
             if dense >= len(counts):
                 raise DamageError(f"_txn counts {len(counts):,} symbol columns, and column {column.name} is one more")
             count = int(counts[dense])
-            name_txn = self._versions.symbol_name_txn(column.index)
+            name_txn = self.versions.symbol_name_txn(column.index)
             self._dictionaries[column.index] = read_dictionary(self.table, column.raw_name, count, name_txn)
         return self._dictionaries[column.index]
 
@@ -173,7 +175,7 @@ class TableRows:
             return 0
         total = 0
         for part in partition.parts:
-            top = self._versions.top(int(part.record["timestamp"]), column.index)
+            top = self.versions.top(int(part.record["timestamp"]), column.index)
             low, high = max(first - part.first, top or 0), min(end - part.first, part.rows)
             if top is not None and low < high:
                 with self._file(part, column, "i") as aux:
@@ -181,12 +183,12 @@ class TableRows:
         return total
 
     def _file(self, part: Part, column: TableColumn, suffix: str) -> DbFile:
-        name_txn = self._versions.name_txn(int(part.record["timestamp"]), column.index)
+        name_txn = self.versions.name_txn(int(part.record["timestamp"]), column.index)
         folder = partition_path(self.table, self.partitioning, part.record)
         return DbFile(column_path(folder, column.raw_name, suffix, name_txn))
 
 
-def _absent(type_code: int, count: int) -> Values:
+def absent_values(type_code: int, count: int) -> Values:
     """Return what a SELECT shows of rows that were there before their column."""
     dtype: Any = value_dtype(type_code)
     if tag_of(type_code) in _NO_NULL:

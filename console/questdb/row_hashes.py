@@ -14,9 +14,9 @@ _NULL: Final = np.uint64(0xD1B54A32D192ED03)
 _PRIME: Final = np.uint64(0x100000001B3)
 
 
-def row_hashes(columns: Iterable[Values], rows: int) -> Hashes:
-    """Return the hash of each of `rows` rows."""
-    total: Hashes = np.full(rows, _SEED, np.uint64)
+def row_hashes(columns: Iterable[Values], rows: int, start: Hashes | None = None) -> Hashes:
+    """Return the hash of each of `rows` rows; `start` has the hashes over the columns before these."""
+    total: Hashes = np.full(rows, _SEED, np.uint64) if start is None else start
     for values in columns:
         match values:
             case FixedValues():

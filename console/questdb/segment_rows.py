@@ -4,7 +4,7 @@ All files are opened at once and stay open, so that rows can be read twice altho
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -62,8 +62,17 @@ class SegmentRows:
     what could not be opened or resolved so far; `unresolved` counts by column the symbols that nothing names.
     """
 
-    def __init__(self, segment: Segment, table: Path | None, holes: Mapping[int, Sequence[Span]] | None = None) -> None:
-        """Raise DamageError where the segment's metadata or its designated timestamp are not there."""
+    def __init__(
+        self,
+        segment: Segment,
+        table: Path | None,
+        holes: Mapping[int, Sequence[Span]] | None = None,
+        only: Collection[int] | None = None,
+    ) -> None:
+        """Raise DamageError where the segment's metadata or its designated timestamp are not there.
+
+        `only` names the columns to read, by index, where not all are wanted: each takes one or two open files.
+        """
         if segment.metadata is None or segment.metadata.timestamp is None:
             raise DamageError("its _meta does not say what its columns are")
         self._segment = segment
@@ -71,7 +80,9 @@ class SegmentRows:
         self._holes = {index: sorted(spans) for index, spans in (holes or {}).items()}
         self._timestamp = segment.metadata.timestamp_index
         self.columns = tuple(
-            _column(index, column) for index, column in enumerate(segment.metadata.columns) if not column.dropped
+            _column(index, column)
+            for index, column in enumerate(segment.metadata.columns)
+            if not column.dropped and (only is None or index in only)
         )
         self.problems: list[Problem] = []
         self.unresolved: dict[str, int] = {}

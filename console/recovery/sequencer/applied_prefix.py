@@ -1,7 +1,8 @@
 """Which events are in the table already. Within one WAL they are a prefix, so the answer is one cut per WAL.
 
-Evidence, strongest first: transactions that a source names; the order within a WAL; the count, where nothing was
-purged; the rows themselves. What is left open is named and refused: nothing is guessed.
+Evidence, strongest first: transactions that a source names; the order within a WAL; the structure of its segments; the
+rows themselves; the count, where nothing was purged. What makes no difference counts as applied. What is left open is
+named and refused: nothing is guessed.
 """
 
 import enum
@@ -29,12 +30,14 @@ class Seen(enum.IntEnum):
     """What the table's rows say about one event."""
 
     UNKNOWN = 0  # nothing that decides
-    PRESENT = 1  # all its rows are in the table
+    PRESENT = 1  # all its rows are in the table, and no other event brought them
     ABSENT = 2  # a row of it is not in the table, and would be had it been applied
+    SAME = 3  # the table is the same whether it is applied or not, if that goes for all that is open in its WAL
 
 
-Look = Callable[[Index], NDArray[Any]]
-"""Given indices of events, returns a `Seen` value for each."""
+Look = Callable[[Index, Index, Index], NDArray[Any]]
+"""Given indices of events, of those surely applied and of those surely waiting, returns a `Seen` for each of the first.
+"""
 
 Why = Callable[[], str]
 """Why looking did not decide, asked after the look; empty where there is nothing to say."""
@@ -65,6 +68,8 @@ class _Range:
     stop: int
     low: int
     high: int
+    same_to: int = -1
+    """Up to here, from `low` on, it is the same whether events are applied; -1: that is not known."""
 
     @property
     def open(self) -> bool:
@@ -99,7 +104,7 @@ def decide(
     refusals: list[Refusal] = []
     seen_any = False
     if look is not None:
-        seen_any, refusals = _by_rows(unsettled, look, inventory)
+        seen_any, refusals = _by_rows(ranges, look, inventory)
         if refusals:
             return Cuts(_mask(inventory, ranges), tuple(evidence), tuple(refusals), np.zeros(len(inventory), np.bool_))
         if seen_any:
@@ -120,6 +125,9 @@ def decide(
                     action="restore-sequencer",
                 )
             )
+    for each in ranges:
+        if each.open and each.high == each.same_to:
+            each.low = each.high
     undecided = _left_out_anyway(inventory, ranges)
     left = [r for r in ranges if r.open]
     if left:
@@ -151,12 +159,16 @@ def contradicted(inventory: Inventory, names: Names, applied: int, look: Look) -
     for _, first, stop in inventory.by_wal():
         below = np.flatnonzero((names.seq[first:stop] > 0) & (names.seq[first:stop] <= applied))
         last += [first + int(below[-1])] if len(below) else []
-    return bool(last) and bool((np.asarray(look(np.array(last, np.int64))) == Seen.ABSENT).any())
+    none = np.empty(0, np.int64)
+    return bool(last) and bool((np.asarray(look(np.array(last, np.int64), none, none)) == Seen.ABSENT).any())
 
 
-def _by_rows(unsettled: list[_Range], look: Look, inventory: Inventory) -> tuple[bool, list[Refusal]]:
+def _by_rows(ranges: list[_Range], look: Look, inventory: Inventory) -> tuple[bool, list[Refusal]]:
+    unsettled = [r for r in ranges if r.open]
     wanted = np.concatenate([np.arange(r.first + r.low, r.first + r.high) for r in unsettled])
-    seen = np.asarray(look(wanted))
+    applied = np.concatenate([np.arange(r.first, r.first + r.low) for r in ranges])
+    waiting = np.concatenate([np.arange(r.first + r.high, r.stop) for r in ranges])
+    seen = np.asarray(look(wanted, applied, waiting))
     refusals = []
     told = False
     at = 0
@@ -180,6 +192,8 @@ def _by_rows(unsettled: list[_Range], look: Look, inventory: Inventory) -> tuple
             continue
         base = each.low
         each.low, each.high = base + last_present + 1, base + first_absent
+        if (mine[last_present + 1 : first_absent] == Seen.SAME).all():
+            each.same_to = each.high
     return told, refusals
 
 

@@ -236,7 +236,9 @@ def _check_choice(inventory: Inventory, events: Index, items: _Items, wanted: Wa
         what = _OTHERS.get(EventType(int(other["type"][0])), "data that replaces a range")
         return [_unordered(f"wal{int(other['wal'][0])} holds {what} among them")]
     if wanted.dedup and wanted.shared_keys:
-        return [_unordered("the table has dedup keys, and rows of different writers share timestamps")]
+        return [
+            _unordered("the table has dedup keys, and rows of different writers have the same keys with other values")
+        ]
     return []
 
 

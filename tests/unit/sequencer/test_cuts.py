@@ -22,7 +22,8 @@ def _without_names(
 
 
 def _seeing(*values: Seen) -> Look:
-    def look(events: Index) -> NDArray[Any]:
+    def look(events: Index, applied: Index, waiting: Index) -> NDArray[Any]:
+        del applied, waiting
         return np.array([values[at] for at in events], np.int64)
 
     return look

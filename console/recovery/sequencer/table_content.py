@@ -1,0 +1,147 @@
+"""The rows of a table that have one of the timestamps in question, as hashes; those in its lag too."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from console.questdb.partition_rows import Partition, TableRows
+from console.questdb.reading import DamageError
+from console.questdb.row_hashes import Hashes
+from console.questdb.row_values import FixedValues, Values
+from console.questdb.zero_pages import PAGE
+from console.recovery.sequencer.compared_columns import ComparedColumns, Hashed
+from console.table.inventory import Index, Mask
+from console.text import clean_line
+
+_CHUNK: Final = 1 << 14
+
+
+@dataclass(frozen=True, slots=True)
+class TableContent:
+    """Rows by timestamp and hash. `unreadable` are the starts of partitions whose rows are not known, `why` says why.
+
+    `doubtful` are timestamps of rows with a value in a page of zeros, which a power loss may have taken, and
+    `zero_columns` the partitions (by start) with such pages, by column.
+    """
+
+    stamps: Index
+    values: Hashes
+    sure: Hashes
+    keys: Hashes
+    doubtful: Index
+    zero_columns: Mapping[int, Index]
+    unreadable: Index
+    why: str
+
+
+def read_content(rows: TableRows, compared: ComparedColumns, stamps: Index) -> TableContent:
+    """Return the rows that have one of `stamps` (ascending, each once). What cannot be read is in the result."""
+    floors = np.unique(compared.partitioning.floors(stamps))
+    found: list[_Found] = []
+    unreadable: list[int] = []
+    why = ""
+    for at, partition in enumerate(rows.partitions):
+        lag = rows.lag_rows if at == len(rows.partitions) - 1 else 0
+        if partition.start not in floors and not lag:
+            continue
+        name = rows.partitioning.name(partition.start)
+        if partition.parquet:
+            if lag:
+                raise DamageError(f"partition {name} is in Parquet, and has the rows of the lag")
+            unreadable.append(partition.start)
+            why = why or f"partition {name} is in Parquet"
+            continue
+        try:
+            found += _partition(rows, partition, compared, stamps, lag)
+        except (DamageError, OSError) as error:
+            if lag:  # its rows may be of any time
+                raise
+            unreadable.append(partition.start)
+            what = error.what if isinstance(error, DamageError) else f"{error.filename}: {error.strerror}"
+            why = why or clean_line(f"partition {name}: {what}")
+    none = compared.begin(0)
+    return TableContent(
+        stamps=np.concatenate([np.empty(0, np.int64), *(each.stamps for each in found)]),
+        values=np.concatenate([none.values, *(each.hashed.values for each in found)]),
+        sure=np.concatenate([none.sure, *(each.hashed.sure for each in found)]),
+        keys=np.concatenate([none.keys, *(each.hashed.keys for each in found)]),
+        doubtful=np.unique(np.concatenate([np.empty(0, np.int64), *(each.doubtful for each in found)])),
+        zero_columns=_zero_columns(found),
+        unreadable=np.array(unreadable, np.int64),
+        why=why,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    stamps: Index
+    hashed: Hashed
+    doubtful: Index
+    floor: int
+    zero_columns: tuple[int, ...]
+
+
+def _zero_columns(found: list[_Found]) -> dict[int, Index]:
+    columns: dict[int, set[int]] = {}
+    for each in found:
+        for column in each.zero_columns:
+            columns.setdefault(column, set()).add(each.floor)
+    return {column: np.array(sorted(floors), np.int64) for column, floors in columns.items()}
+
+
+def _partition(
+    rows: TableRows, partition: Partition, compared: ComparedColumns, stamps: Index, lag: int
+) -> list[_Found]:
+    """Return the partition's rows of those timestamps, a chunk at a time. Raises DamageError, OSError.
+
+    The last `lag` rows are in no order, and of any time: they lie in the last partition until they are committed.
+    """
+    found: list[_Found] = []
+    for first in range(0, partition.rows, _CHUNK):
+        end = min(first + _CHUNK, partition.rows)
+        theirs = rows.timestamps(partition, first, end)
+        own = theirs[: max(0, partition.rows - lag - first)]
+        if (compared.partitioning.floors(own) != partition.start).any():
+            raise DamageError("it has timestamps of other partitions")
+        place = np.minimum(np.searchsorted(stamps, theirs), len(stamps) - 1)
+        mine = np.flatnonzero(stamps[place] == theirs)
+        if not len(mine):
+            continue
+        low, high = int(mine[0]), int(mine[-1]) + 1
+        floors = compared.partitioning.floors(theirs[low:high])
+        hashed = compared.begin(high - low)
+        zeros = np.zeros(high - low, np.bool_)
+        zero_columns = []
+        for column in compared.columns:
+            values = rows.values(partition, column, first + low, first + high)
+            compared.add(hashed, 0, column, values, floors)
+            lost = _in_zero_page(values)
+            zeros |= lost
+            zero_columns += [column.index] if lost.any() else []
+        mine = mine - low
+        kept = Hashed(
+            hashed.values[mine],
+            hashed.sure[mine],
+            hashed.keys[mine] if compared.keys else hashed.keys,
+        )
+        stamped = theirs[low:high]
+        found.append(_Found(stamped[mine], kept, stamped[mine[zeros[mine]]], partition.start, tuple(zero_columns)))
+    return found
+
+
+def _in_zero_page(values: Values) -> Mask:
+    """Return which values are among so many zeros in a row that they may be a page which never reached the disk."""
+    if not isinstance(values, FixedValues) or not len(values):
+        return np.zeros(len(values), np.bool_)
+    raw: Any = np.ascontiguousarray(values.values)
+    size = raw.dtype.itemsize
+    zero = ~raw.view(np.uint8).reshape(len(raw), size).any(axis=1) & ~values.null
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], zero, [False]]).astype(np.int8)))
+    begins, ends = edges[::2], edges[1::2]
+    long = ends - begins >= PAGE // size
+    found = np.zeros(len(values), np.bool_)
+    for begin, end in zip(begins[long].tolist(), ends[long].tolist(), strict=True):
+        found[begin:end] = True
+    return found
