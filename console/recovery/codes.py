@@ -106,6 +106,7 @@ class RefusalCode(enum.StrEnum):
     WAL_NOT_FOLLOWED = "wal-not-followed"
     WAL_NOT_READ = "wal-not-read"
     WAL_NOT_PROVEN = "wal-not-proven"
+    WAL_NOT_HELD = "wal-not-held"
     WRITER_RUNNING = "writer-running"
 
 

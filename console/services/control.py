@@ -1,6 +1,6 @@
 """One way to read and command services, whatever runs them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from console.services.model import UnitSample
@@ -14,6 +14,7 @@ class ServiceControl(Protocol):
 
     backend: str
     can_mask: bool
+    can_set_environment: bool
 
     def states(self, units: Iterable[Unit]) -> tuple[UnitSample, ...]:
         """Return the state of each of `units`, in their order."""
@@ -37,6 +38,17 @@ class ServiceControl(Protocol):
 
     def unmask(self, unit: str) -> None:
         """Take `mask_runtime` back; nothing happens where it was not in force."""
+        ...
+
+    def set_environment(self, unit: str, values: Mapping[str, str]) -> None:
+        """Give `unit` environment variables from its next start on, until `clear_environment` or the next boot.
+
+        Only where `can_set_environment` is True.
+        """
+        ...
+
+    def clear_environment(self, unit: str) -> None:
+        """Take `set_environment` back from the next start on; nothing happens where it was not in force."""
         ...
 
     def command_line(self, verb: str, unit: str) -> str:

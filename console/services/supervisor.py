@@ -41,6 +41,7 @@ class SupervisorControl:
 
     backend = "supervisor"
     can_mask = False
+    can_set_environment = False
 
     def __init__(self, path: str) -> None:
         if not path:
@@ -119,6 +120,13 @@ class SupervisorControl:
 
     def unmask(self, unit: str) -> None:
         """Do nothing, see `mask_runtime`."""
+
+    def set_environment(self, unit: str, values: Mapping[str, str]) -> None:
+        """Raise ServiceError: supervisord takes the environment from its own configuration file alone."""
+        raise ServiceError(f"supervisord cannot give {unit} another environment; its server.conf can be changed")
+
+    def clear_environment(self, unit: str) -> None:
+        """Do nothing, see `set_environment`."""
 
     def command_line(self, verb: str, unit: str) -> str:
         """Return e.g. `supervisorctl -s unix:///run/supervisor.sock stop batch-writer`; empty for mask and unmask."""

@@ -35,6 +35,8 @@ _STATES = {
 }
 _NO_PERMISSION = ("access denied", "permission denied", "authentication required", "not permitted", "not authorized")
 _DROP_IN = "90-walmedic-hold.conf"
+_ENVIRONMENT = "91-walmedic-environment.conf"
+_FOR_ONE_START = "# Written by walmedic for one start of the service. Gone after a reboot.\n"
 _HOLD = """# Written by walmedic: the service must not start while its files are repaired. Gone after a reboot.
 [Unit]
 AssertPathExists=!/
@@ -45,6 +47,7 @@ class SystemdControl:
     """The system's systemd, or the user's own (`user`)."""
 
     can_mask = True
+    can_set_environment = True
 
     def __init__(self, *, user: bool) -> None:
         self.backend = "systemd-user" if user else "systemd"
@@ -124,6 +127,34 @@ class SystemdControl:
             raise ServiceError(
                 f"{unit} is held down and {place} cannot be removed ({error.strerror}); "
                 f"what would work is: {self.command_line('unmask', unit)}"
+            ) from error
+        with contextlib.suppress(OSError):
+            place.parent.rmdir()
+        self._reload()
+
+    def set_environment(self, unit: str, values: Mapping[str, str]) -> None:
+        """Give `unit` variables from its next start on, by a drop-in in /run; what is in an EnvironmentFile wins."""
+        place = self._hold_path(unit).with_name(_ENVIRONMENT)
+        lines = "".join(f'Environment="{name}={value}"\n' for name, value in sorted(values.items()))
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(
+                f"# Written by walmedic for one start of the service. Gone after a reboot.\n[Service]\n{lines}"
+            )
+        except OSError as error:
+            raise ServiceError(f"{unit} cannot be given another environment ({place}: {error.strerror})") from error
+        self._reload()
+
+    def clear_environment(self, unit: str) -> None:
+        """Take `set_environment` back."""
+        place = self._hold_path(unit).with_name(_ENVIRONMENT)
+        try:
+            place.unlink()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise ServiceError(
+                f"{place} cannot be removed ({error.strerror}); remove it before the next start"
             ) from error
         with contextlib.suppress(OSError):
             place.parent.rmdir()

@@ -1,16 +1,22 @@
 """start-server: start QuestDB with the WAL locked against its purge until every table is proven, or stop it again."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from console.questdb.layout import TableDirectory
+from console.questdb.server_version import Version
 from console.questdb.txn_log import read_log
+from console.questdb.version_behaviour import behaviour_of
 from console.recovery.codes import ClaimKey
 from console.recovery.digests import digest_of
 from console.recovery.gate.registry import PlanContext, action_ids, spec_of
-from console.recovery.gate.start_checks import start_refusals
+from console.recovery.gate.start_checks import start_refusals, unheld_refusals
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Fact, Outcome, Plan, Requirement, Stage
 from console.recovery.plans import make_plan, with_refusals
+from console.recovery.server.binary import version_to_start
 from console.recovery.server.expectation import Expectation, ExpectationError, expectation_of
+from console.recovery.server.purge_guard import CONFIGURATION, INTERVAL_MS, SETTING, VARIABLE, Guard, guard_of
+from console.recovery.steps import purge_guard as purge_steps  # noqa: F401 - registers the steps
 from console.recovery.steps import services as service_steps  # noqa: F401 - registers the steps
 from console.recovery.steps.steps import RunContext
 from console.recovery.store.places import root_key
@@ -39,7 +45,12 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     stated = ", ".join(f"{s.name} is {s.state}" for s in samples)
     if up:
         return _made(context, (), (), Requirement("the server is down", False, stated), (), ())
+    version, told = version_to_start(context.settings, context.database, context.state)
+    locks_hold = behaviour_of(version).file_locks_hold_wal
+    guard = None if locks_hold else guard_of(context.services, context.database.root)
     refusals = start_refusals(context)
+    if guard is None and not locks_hold:
+        refusals = (*refusals, *unheld_refusals(context, version))
     repaired = repaired_directories(context)
     expected, left_out = [], []
     tables = [each for each in context.database.tables() if each.wal is not False]
@@ -51,10 +62,12 @@ def plan(context: PlanContext, table: str | None) -> Plan:
             continue
         if each.directory in repaired or found.logged_txn > found.applied_txn:
             expected.append(found)
-    stages = tuple(_stages(context, names, expected))
+    stages = tuple(_stages(context, names, expected, guard if expected else None))
     facts = tuple(_fact(each) for each in tables)
     requirement = Requirement("the server is down", context.server_down is True, stated)
     made = _made(context, stages, facts, requirement, tuple(left_out), tuple(expected))
+    which = f"QuestDB {version} is started, by {told}." if version else "Which QuestDB is started is not known."
+    made = replace(made, why=f"{made.why} {which}", warnings=tuple(_warnings(version, guard, locks_hold, expected)))
     return with_refusals(made, refusals)
 
 
@@ -84,9 +97,32 @@ def _made(
     )
 
 
-def _stages(context: PlanContext, names: list[str], expected: list[Expectation]) -> Iterator[Stage]:
+def _warnings(
+    version: Version | None, guard: Guard | None, locks_hold: bool, expected: list[Expectation]
+) -> Iterator[str]:
+    if version is None:
+        yield "the QuestDB version is unknown, so the start is judged by the version that destroys most"
+    if locks_hold or not expected:
+        return
+    if guard is None:
+        yield "the purge cannot be held here: neither the unit's environment nor server.conf can be changed"
+    else:
+        yield (
+            "this QuestDB ignores WAL lock files, so its purge is held by its interval, and the server is started a "
+            "second time once its tables are proven"
+        )
+
+
+def _stages(
+    context: PlanContext, names: list[str], expected: list[Expectation], guard: Guard | None
+) -> Iterator[Stage]:
     directories = [each.directory for each in expected]
     services = context.services
+    guarded = {"units": names, "guard": guard.value} if guard is not None else {}
+    if guard is not None:
+        place = VARIABLE if guard is Guard.ENVIRONMENT else f"{CONFIGURATION}: {SETTING}"
+        change = Change("overwrite", place, after=str(INTERVAL_MS))
+        yield Stage("guard", "set the purge interval to a year for this start", "hold-purge", guarded, (change,))
     yield Stage(
         "hold",
         "lock every WAL and segment of these tables against the purge"
@@ -104,8 +140,15 @@ def _stages(context: PlanContext, names: list[str], expected: list[Expectation])
         "start", f"start {', '.join(names)} and wait for its answer", "start-server-unit", {"units": names}, commands
     )
     said = [each.to_json() for each in expected]
+    if guard is not None:
+        yield Stage("held", "ask the server whether its purge is held", "prove-held", guarded)
     if said:
         yield Stage("verify", "wait until all is applied, and prove it", "verify-tables", {"expected": said})
+        if guard is not None:
+            again = tuple(
+                Change("command", services.command_line("restart", name)) for name in names if services is not None
+            )
+            yield Stage("let-go", "start the server again with its own interval", "let-purge-go", guarded, again)
         yield Stage("sweep", "wait for a purge sweep, then let the WAL go", "await-sweep", {"expected": said})
 
 

@@ -73,6 +73,24 @@ def own_start_refusals(context: PlanContext, table: TableDirectory) -> tuple[Ref
     return tuple(found)
 
 
+def unheld_refusals(context: PlanContext, version: Version | None) -> tuple[Refusal, ...]:
+    """Return why a server whose purge cannot be held must not be started: WAL that the log does not name would go."""
+    which = f"QuestDB {version}" if version is not None else "a QuestDB of unknown version"
+    found = []
+    for table in context.database.tables():
+        report = context.report(table.raw_name)
+        for finding in report.findings if report is not None else ():
+            if finding.code in _FORGOTTEN and finding.severity is not Severity.NOTE:
+                reason = (
+                    f"{table.name}: {finding.message}; the purge of {which} ignores lock files, and neither the unit's "
+                    "environment nor server.conf can be changed to hold it"
+                )
+                instead = "run as a user who may change the unit or server.conf, or repair-log first"
+                found.append(Refusal(RefusalCode.WAL_NOT_HELD, reason, instead, table=table.name))
+                break
+    return tuple(found)
+
+
 def harmed(report: TableReport) -> bool:
     """Return whether files of the table itself are damaged so that a start, or the next row, makes it worse."""
     harms = {harm for finding in report.findings for harm in (finding.start, finding.write)}

@@ -9,7 +9,9 @@ import psutil
 
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot, TableDirectory
+from console.questdb.server_version import version_of_jar
 from console.questdb.table_txn import read_table_txn
+from console.questdb.version_behaviour import behaviour_of
 from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Plan
 from console.recovery.rehearsal.canary import Shape, canary_claim, column_claim
@@ -18,6 +20,7 @@ from console.recovery.rehearsal.sweeps import Sweeps
 from console.recovery.server.expectation import Expectation, expectation_of
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer, ServerError
+from console.recovery.server.purge_guard import INTERVAL_MS, SETTING
 from console.recovery.server.sql import Server
 from console.recovery.server.value_claims import sums_before, value_claims
 from console.recovery.server.value_sums import TableSums
@@ -75,12 +78,15 @@ def heap_bytes(available: int) -> int:
 
 
 @contextlib.contextmanager
-def started(root: Path, binary: ServerBinary) -> Iterator[PrivateServer]:
-    """Yield a server on the clone at `root`: loopback, no HTTP, low priority, first to go when memory runs out."""
+def started(root: Path, binary: ServerBinary, *, held: bool = False) -> Iterator[PrivateServer]:
+    """Yield a server on the clone at `root`: loopback, no HTTP, low priority, first to go when memory runs out.
+
+    With `held` its purge is held by its interval, as start-server does it where file locks hold nothing.
+    """
     available = psutil.virtual_memory().available
     heap = heap_bytes(available)
     settings = {
-        "cairo.wal.purge.interval": str(_PURGE_INTERVAL_MS),
+        SETTING: str(INTERVAL_MS if held else _PURGE_INTERVAL_MS),
         # Beyond the heap QuestDB maps and allocates by itself: half of what is free stays with the station.
         "ram.usage.limit.bytes": str(available // 2),
     }
@@ -121,12 +127,23 @@ class Proof:
         values = sums_before(table)
         with WalLocks(self._database.db) as locks:
             held = sum(locks.hold(each) for each in self._database.tables() if each.wal is not False)
-            self._teller.begins("start", f"start a server on the clone, {held:,} WAL locks held")
-            with self._running(binary) as server:
+            by_locks = behaviour_of(version_of_jar(binary.jar)).file_locks_hold_wal
+            how = f"{held:,} WAL locks held" if by_locks else "its purge held by its interval"
+            self._teller.begins("start", f"start a server on the clone, {how}")
+            with self._running(binary, held=not by_locks) as server:
                 sql = self._sql(server)
                 self._applied(sql, expected, values)
-                self._sweeps(sql, expected, locks)
-                self._writes(sql)
+                if by_locks:
+                    self._sweeps(sql, expected, locks)
+                    self._writes(sql)
+                else:
+                    self._kept(expected)
+            if not by_locks:
+                locks.release()
+                with self._running(binary) as server:
+                    sql = self._sql(server)
+                    self._sweeps(sql, expected, None)
+                    self._writes(sql)
 
     @property
     def _table(self) -> str:
@@ -163,10 +180,10 @@ class Proof:
             )
 
     @contextlib.contextmanager
-    def _running(self, binary: ServerBinary) -> Iterator[PrivateServer]:
+    def _running(self, binary: ServerBinary, *, held: bool = False) -> Iterator[PrivateServer]:
         claim = "a server starts on the result and lives"
         try:
-            with started(self._database.root, binary) as server:
+            with started(self._database.root, binary, held=held) as server:
                 self._server = server
                 self.build = clean_line(str(self._sql(server).rows("SELECT build() AS build")[0]["build"]))
                 self._teller.done("start", self.build)
@@ -210,11 +227,24 @@ class Proof:
             self._add(claim)
         self._teller.done("apply", f"{expected.rows:,} rows")
 
-    def _sweeps(self, sql: Server, expected: Expectation, locks: WalLocks) -> None:
+    def _sweeps(self, sql: Server, expected: Expectation, locks: WalLocks | None) -> None:
+        sweeps = Sweeps(self._database.table(self._table).path, self._alive)
+        first = "once with the WAL locked, twice without" if locks is not None else "twice"
+        self._teller.begins("sweeps", f"wait for the purge: {first}")
+        if locks is not None:
+            sweeps.wait()
+            self._kept(expected)
+            locks.release()
+        for _ in range(_SWEEPS):
+            sweeps.wait()
+            self._teller.goes_on("sweeps", "purge sweeps seen", sweeps.passed, _SWEEPS + 1)
+        for claim in table_claims(sql, expected, sql.wal_table(expected.table)):
+            self._add(replace(claim, claim=f"{claim.claim}, after two purge sweeps"))
+        self._teller.done("sweeps", f"{sweeps.passed} sweeps seen")
+
+    def _kept(self, expected: Expectation) -> None:
+        """Every WAL of before must be there still, but for those that the plan set aside."""
         table = self._database.table(self._table)
-        sweeps = Sweeps(table.path, self._alive)
-        self._teller.begins("sweeps", "wait for the purge: once with the WAL locked, twice without")
-        sweeps.wait()
         left = {wal.id for wal in table.wals()}
         aside = {name for stage in self._plan.stages for name in stage.parameters.get("names", ())}
         lost = [f"wal{wal}" for wal in self._before.wals if wal not in left and f"wal{wal}" not in aside]
@@ -229,13 +259,6 @@ class Proof:
                 table=name,
             )
         )
-        locks.release()
-        for _ in range(_SWEEPS):
-            sweeps.wait()
-            self._teller.goes_on("sweeps", "purge sweeps seen", sweeps.passed, _SWEEPS + 1)
-        for claim in table_claims(sql, expected, sql.wal_table(expected.table)):
-            self._add(replace(claim, claim=f"{claim.claim}, after two purge sweeps"))
-        self._teller.done("sweeps", f"{sweeps.passed} sweeps seen")
 
     def _writes(self, sql: Server) -> None:
         table = self._database.table(self._table)

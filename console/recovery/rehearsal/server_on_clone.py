@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from console.questdb.layout import DatabaseRoot
+from console.questdb.server_version import version_of_jar
+from console.questdb.version_behaviour import behaviour_of
 from console.recovery.rehearsal.proof import started
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.sql import Server
@@ -27,7 +29,8 @@ def answering(database: DatabaseRoot, root: Path, binary: ServerBinary, table: s
         for each in database.tables():
             if each.wal is not False:
                 locks.hold(each)
-        with started(root, binary) as server:
+        held = not behaviour_of(version_of_jar(binary.jar)).file_locks_hold_wal
+        with started(root, binary, held=held) as server:
             asked = Server(QuestDBSettings(host="127.0.0.1", pg_port=server.pg_port))
             deadline = time.monotonic() + _APPLYING
             while time.monotonic() < deadline:

@@ -21,7 +21,7 @@ from console.settings import Unit
 from console.text import plural
 
 _VALUES: Final = "values"
-_START = 180.0  # seconds that a server gets to answer: it may have a lot to map
+START_SECONDS = 180.0  # seconds that a server gets to answer: it may have a lot to map
 
 
 def control(run: RunContext) -> ServiceControl:
@@ -54,7 +54,7 @@ class StopUnits:
                 services.mask_runtime(unit.name)
             services.stop(unit.name)
         if stage.parameters["hold"]:
-            _await_server_gone(run)
+            await_server_gone(run)
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Let the units be started again; starting them is an action of its own, with its own checks."""
@@ -63,7 +63,8 @@ class StopUnits:
                 control(run).unmask(unit.name)
 
 
-def _await_server_gone(run: RunContext, timeout: float = 30.0) -> None:
+def await_server_gone(run: RunContext, timeout: float = 30.0) -> None:
+    """Return once the server's lock can be won. Raises LockedError where that takes longer than `timeout` seconds."""
     lock = ServerLock(run.database.db)
     deadline = time.monotonic() + timeout
     while True:
@@ -117,9 +118,9 @@ class StartServer:
         run.release_server_lock()
         for unit in units_named(run, stage):
             services.unmask(unit.name)
-            services.start(unit.name, _START)
+            services.start(unit.name, START_SECONDS)
         run.progress("waiting for the server to answer")
-        seconds = Server(run.settings.questdb).wait_until_up(run.database.db, _START)
+        seconds = Server(run.settings.questdb).wait_until_up(run.database.db, START_SECONDS)
         run.progress(f"it answered after {seconds:.1f} s")
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
@@ -128,7 +129,7 @@ class StartServer:
         for unit in units_named(run, stage):
             services.mask_runtime(unit.name)
             services.stop(unit.name)
-        _await_server_gone(run)
+        await_server_gone(run)
         run.remember("server started", False)
 
 

@@ -3,6 +3,8 @@
 The purge (WalPurgeJob.discoverWalSegments) takes a WAL directory only with flock on `<table>/walN.lock`, and a segment
 only with flock on `<table>/walN/M.lock`; both are opened with create, so that a missing lock file protects nothing and
 is made here. A segment is judged by its own lock alone: `walN.lock` alone keeps the directory and loses its segments.
+
+From 9.3.3 on the server's locks are in memory and these hold nothing: `console.recovery.server.purge_guard` does.
 """
 
 import contextlib
