@@ -58,6 +58,8 @@ class TableRows:
         metadata = read_table_metadata(table)
         if isinstance(metadata, Problem):
             raise DamageError(f"_meta: {metadata.what}")
+        if metadata.unusable:
+            raise DamageError(f"_meta: {metadata.unusable}")
         current = read_table_txn(table).current
         if current is None:
             raise DamageError("_txn holds no state that can be read")

@@ -80,6 +80,21 @@ class TableMetadata:
         return any(column.dedup_key and not column.dropped for column in self.columns)
 
     @property
+    def unusable(self) -> str:
+        """Return why no row can be read by it, empty where rows can: no columns, or one whose type is not known."""
+        if not self.columns:
+            return "it names no columns"
+        if not -1 <= self.timestamp_index < len(self.columns):
+            return f"its designated timestamp is column {self.timestamp_index} of {len(self.columns)}"
+        unknown = next((column for column in self.columns if not column.dropped and column.tag is None), None)
+        if unknown is None:
+            return ""
+        return (
+            f"column {unknown.name} has the unknown {unknown.type_name}: damage, or a later QuestDB than this walmedic "
+            "knows"
+        )
+
+    @property
     def symbols(self) -> tuple[TableColumn, ...]:
         """The live symbol columns in order: `_txn` counts exactly these."""
         return tuple(column for column in self.columns if not column.dropped and column.tag is ColumnTag.SYMBOL)

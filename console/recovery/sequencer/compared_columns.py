@@ -45,13 +45,10 @@ class ComparedColumns:
 
     @classmethod
     def of(cls, metadata: TableMetadata, versions: ColumnVersions) -> "ComparedColumns":
-        """Return those of a table. Raises DamageError where `_cv` cannot be read, or a type is not known."""
+        """Return those of a table. Raises DamageError where `_cv` cannot be read."""
         if versions.version is None:
             raise DamageError("_cv cannot be read, so nothing says which files hold a column")
         columns = tuple(column for column in metadata.columns if not column.dropped)
-        unknown = next((column for column in columns if column.tag is None), None)
-        if unknown is not None:
-            raise DamageError(f"column {unknown.name} has the unknown {unknown.type_name}, so it cannot be compared")
         keys = {column.index for column in columns if column.dedup_key}
         if keys:
             keys.add(metadata.timestamp_index)

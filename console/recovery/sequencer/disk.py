@@ -122,6 +122,8 @@ def read_table(directory: TableDirectory) -> TableOnDisk:
     metadata = read_table_metadata(directory.path)
     if isinstance(metadata, Problem):
         raise TableUnreadableError(f"{directory.directory}/_meta cannot be read ({metadata.what})")
+    if metadata.unusable:
+        raise TableUnreadableError(f"{directory.directory}/_meta: {metadata.unusable}")
     entries, _ = directory.listing()
     origins = read_origins(directory, metadata, txn.current.structure_version, entries, elsewhere=True)
     inventory = read_inventory([wal for wal in directory.wals(entries) if wal.id not in origins.left_out])

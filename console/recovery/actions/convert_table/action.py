@@ -78,6 +78,11 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         return refused_plan(
             SPEC, station, directory, Refusal(RefusalCode.TABLE_UNREADABLE, reason, "restore them from a backup first")
         )
+    if metadata.unusable:
+        reason = f"_meta of {directory.name}: {metadata.unusable}"
+        return refused_plan(
+            SPEC, station, directory, Refusal(RefusalCode.TABLE_UNREADABLE, reason, "restore _meta from a backup first")
+        )
     half = half_done(directory)
     report = context.report(directory.raw_name)
     if not half and report is not None and report.verdict is not Verdict.BROKEN:
