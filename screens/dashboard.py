@@ -11,6 +11,7 @@ from textual.widget import Widget
 
 from console.probes.aftermath import aftermath
 from console.probes.flow import flow as flow_of
+from console.probes.sample import Status
 from console.settings import Settings
 from console.widgets.frames import Box
 from console.widgets.pane import Bar, Builder, Framed, Pane
@@ -179,7 +180,11 @@ class Dashboard(FramedScreen):
 
         return {
             "tables": tables.TablesView(
-                source("tables"), self.console.first_step, source("wal"), source("server", not settings.bare)
+                source("tables"),
+                self.console.first_step,
+                source("wal"),
+                source("server", not settings.bare),
+                down=state.server.status is Status.DOWN,
             ),
             "crashes": crashes.CrashesView(source("crashes"), aftermath(state)),
             "services": services.ServicesView(source("services", _has_services(settings)), self._service),

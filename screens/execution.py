@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 
-from console.recovery.model import Outcome, Plan, RunResult
+from console.recovery.model import FirstStep, Outcome, Plan, RunResult
 from console.recovery.store.journal import Entry
 from screens.frame import Answer
 from screens.panes.run import RunView
-from screens.port import AttachedAction, RunningAction
+from screens.port import AttachedAction, EnginePort, RunningAction
 from screens.watching import Watching
 
 if TYPE_CHECKING:
@@ -63,12 +63,13 @@ class Execution(Watching):
         result = self.view.result if self.view is not None else None
         if self.view is not None and isinstance(result, RunResult) and result.outcome in _ENDED_WELL:
             self.view = replace(self.view, asks=True)
-            self.ask("next", lambda: console.engine().first_step())
+            self.ask("next", lambda: _what_next(console.engine()))
 
     def on_answer(self, answer: Answer) -> None:
         """Show what comes next."""
         if self.view is not None:
-            self.view = replace(self.view, next=answer.value, asks=False)
+            step, ending = answer.value if not answer.error else (None, "")
+            self.view = replace(self.view, next=step, ending=ending, asks=False)
             self._draw()
 
     def offers(self, name: str) -> bool:
@@ -105,6 +106,12 @@ class Execution(Watching):
         from screens.palette import Palette
 
         return next((screen for screen in self.app.screen_stack if isinstance(screen, Palette)), None)
+
+
+def _what_next(engine: EnginePort) -> tuple[FirstStep | None, str]:
+    """Return the step that comes next, or how the incident ended where none does."""
+    step = engine.first_step()
+    return step, engine.ending() if step is None else ""
 
 
 def _by_whom(entry: Entry) -> str:

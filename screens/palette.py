@@ -111,7 +111,14 @@ class Palette(FramedScreen):
 
     @on(ChoiceList.Moved)
     def _moved(self) -> None:
-        self.query_one("#detail", Pane).show(self._chosen())
+        self.query_one("#detail", Pane).show(self._about())
+
+    def _about(self) -> Availability | actions.Advice | None:
+        """Return what the pane below tells of: the action under the cursor, or why none is recommended."""
+        return self._advice() if self.query_one(ChoiceList).key == actions.NOTHING else self._chosen()
+
+    def _advice(self) -> actions.Advice:
+        return actions.advice_of(self.console.state.tables.data, self._table)
 
     def _tables(self) -> list[str]:
         report = self.console.state.tables.data
@@ -149,14 +156,14 @@ class Palette(FramedScreen):
         typed = line(" ", Span("> ", Role.KEY), Span(self._typed, Role.STRONG), Span(" ", Role.CURSOR))
         self.query_one("#typed", Bar).show(line(typed, "  ", Span(hint, Role.DIM)))
         choices = self.query_one(ChoiceList)
-        listed = actions.items(self._actions, self._typed, self.size.width - 3)
+        listed = actions.items(self._actions, self._typed, self.size.width - 3, self._advice())
         recommended = next((a.spec.id for a in self._actions if a.recommended), "")
         choices.offer(listed, recommended)
         if self._to_recommended and self._actions:
             self._to_recommended = False
-            choices.choose(recommended)
+            choices.choose(recommended or actions.NOTHING)
         if self._actions:
-            self.query_one("#detail", Pane).show(self._chosen())
+            self.query_one("#detail", Pane).show(self._about())
         elif self._asking:
             self.query_one("#detail", Pane).show("asking what is possible…")
 
@@ -178,7 +185,9 @@ def _possible(engine: EnginePort, table: str | None, *, follows: bool) -> tuple[
     return table, engine.availability(table)
 
 
-def _detail(view: Availability | str | None, room: Room) -> Content:
+def _detail(view: Availability | actions.Advice | str | None, room: Room) -> Content:
+    if isinstance(view, actions.Advice):
+        return actions.advised(view, room)
     return actions.nothing(view, room) if isinstance(view, str) else actions.detail(view, room)
 
 

@@ -9,6 +9,7 @@ from textual.events import Key, Paste
 from textual.geometry import Size
 from textual.widget import Widget
 
+from console.recovery.codes import RefusalCode
 from console.recovery.model import Plan
 from console.recovery.rehearsal.model import Rehearsal, can_be_rehearsed
 from console.widgets import glyphs
@@ -134,7 +135,7 @@ class PlanScreen(FramedScreen):
     def offers(self, name: str) -> bool:
         """Offer a rehearsal where the plan can be rehearsed."""
         plan = self._view.plan if self._view is not None else None
-        return name != "rehearse" or (plan is not None and not plan.refused and can_be_rehearsed(plan))
+        return name != "rehearse" or (plan is not None and _rehearsal_helps(plan))
 
     def _planned(self) -> Plan:
         engine = self.console.engine()
@@ -270,6 +271,12 @@ class PlanScreen(FramedScreen):
             boxes.append(Box(name, 0, y, size.width, texts[name] + 1))
             y += texts[name] + 1
         return boxes
+
+
+def _rehearsal_helps(plan: Plan) -> bool:
+    """Return whether the plan can be rehearsed, and is refused at most because it was not."""
+    refused = {refusal.code for refusal in plan.refused} - {RefusalCode.LOSE_UNKNOWN_WITHOUT_REHEARSAL}
+    return not refused and can_be_rehearsed(plan)
 
 
 def _rehearsal(found: RunningRehearsal | None) -> tuple[bool, Rehearsal | None] | None:

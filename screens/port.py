@@ -75,6 +75,10 @@ class EnginePort(Protocol):
         """Return the one step to take now, by `report` or by what the disk says; None for no step."""
         ...
 
+    def ending(self) -> str:
+        """Return the one line that ends an incident, empty while something is left to do."""
+        ...
+
     def plan(self, action: str, table: str | None = None) -> Plan:
         """Return what would be done."""
         ...

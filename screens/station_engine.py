@@ -9,6 +9,8 @@ from console.recovery.process.launch import Attached, RunningAction, attach, lau
 from console.recovery.rehearsal.launching import RunningRehearsal, launch_rehearsal, rehearsal_of
 from console.recovery.store.entries import read_entry_plan
 from console.recovery.store.journal import Entry
+from console.reporting.accounts import ending
+from console.reporting.incident import read_incident
 from console.settings import Settings
 
 
@@ -25,6 +27,10 @@ class StationEngine:
     def first_step(self, report: DatabaseReport | None = None) -> FirstStep | None:
         """Return the one step to take now."""
         return self._engine.first_step(report)
+
+    def ending(self) -> str:
+        """Return the one line that ends an incident."""
+        return ending(read_incident(self._engine.settings))
 
     def plan(self, action: str, table: str | None = None) -> Plan:
         """Return what would be done."""

@@ -60,7 +60,7 @@ def _text(view: _View, room: Room) -> Content:
             lines.append(line("  ", Span("no step is known that would lose rows now", Role.DIM)))
         if table.next_step.reason:
             label = line("  ", Span(f"{glyphs.ARROW} {table.next_step.action or 'instead'}  ", Role.KEY))
-            lines.extend(hanging(label, table.next_step.reason, room.width, Role.STRONG))
+            lines.extend(hanging(label, table.next_step.advice, room.width, Role.STRONG))
     return Content("what not to do now", tuple(lines), more="more lines (PgDn)")
 
 

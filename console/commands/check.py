@@ -1,6 +1,7 @@
 """`walmedic check`: diagnose the tables from disk, and from SQL where it is reachable."""
 
 import dataclasses
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,16 @@ from rich.text import Text
 
 from console.commands.options import Invocation, station_options
 from console.diagnosis.database import diagnose
-from console.diagnosis.deep import sweep
-from console.diagnosis.model import DatabaseReport, Finding, Severity, TableReport, Verdict
+from console.diagnosis.deep import DeepSweep, sweep
+from console.diagnosis.model import DatabaseReport, ServerState, Severity, TableReport, Verdict
 from console.diagnosis.server.facts import ServerFacts, read_server_facts
 from console.diagnosis.server.liveness import Life, liveness
 from console.diagnosis.server.sql import NoAnswer, server_of
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
+from console.recovery.gate.history import Histories
+from console.recovery.store.journal import Journal
+from console.recovery.store.state import StateDir
 from console.text import clean_line, plural
 
 _GLYPHS = {Verdict.HEALTHY: "✓", Verdict.AT_RISK: "!", Verdict.BROKEN: "✗", Verdict.UNKNOWN: "?"}
@@ -40,22 +44,23 @@ def check(invocation: Invocation, tables: tuple[str, ...], deep: bool) -> int:
     left_out += unswept
     if deep and server is None:
         left_out.append("the deep sweep: it needs SQL")
-    report = diagnose(database, tables, server, swept)
-    if not report.tables:
-        left_out.append(f"everything: {database.db} holds no table of yours; is it the right one, is its disk mounted?")
+    settings = invocation.settings
+    state = StateDir(settings.state_path)
+    history = Histories(database, state, Journal(state)).of_table
+    report = diagnose(database, tables, server, swept, history=history, station=not settings.bare)
     opinion = _second_opinion(invocation, server, report)
     if invocation.as_json:
         invocation.emit({**report.to_json(), "left_out": left_out, "second_opinion": opinion})
     else:
         show(Console(highlight=False, soft_wrap=True), report, left_out, opinion)
-    return 0 if report.healthy and report.tables else 1
+    return 0 if report.healthy else 1
 
 
 def _sweep(
     invocation: Invocation, database: DatabaseRoot, tables: tuple[str, ...]
-) -> tuple[dict[str, tuple[Finding, ...]], list[str]]:
+) -> tuple[dict[str, DeepSweep], list[str]]:
     """Return what the deep sweep found by table directory, and what it left out."""
-    found: dict[str, tuple[Finding, ...]] = {}
+    found: dict[str, DeepSweep] = {}
     left_out: list[str] = []
     directories = [database.table(name) for name in tables] if tables else database.tables()
     try:
@@ -68,7 +73,7 @@ def _sweep(
                 except NoAnswer as error:
                     left_out.append(f"the deep sweep of {table.name}: {error}")
                     continue
-                found[table.directory] = result.findings
+                found[table.directory] = result
                 left_out += [result.left_out] if result.left_out else []
     except NoAnswer as error:
         left_out.append(f"the deep sweep: {error}")
@@ -110,7 +115,7 @@ def show(out: Console, report: DatabaseReport, left_out: list[str], opinion: dic
     """Print the report for people; foreign text never as markup."""
     width = max((len(table.table) for table in report.tables), default=0)
     for table in sorted(report.tables, key=lambda table: (_ORDER[table.verdict], table.table)):
-        out.print(_headline(table, width))
+        out.print(_headline(table, width, report.server))
         _details(out, table)
     for finding in report.findings:
         out.print(Text(f"  {_MARKS[finding.severity]} {finding.code.value}  {finding.message}"))
@@ -119,7 +124,18 @@ def show(out: Console, report: DatabaseReport, left_out: list[str], opinion: dic
     for each in left_out:
         out.print(Text(f"left out: {clean_line(each)}", style="dim"))
     out.print(Text(f"QuestDB version: {_version(report)}", style="dim"))
-    out.print(Text(f"{plural(len(report.tables), 'table')} checked in {report.seconds:.2f} s"))
+    if report.server is ServerState.DOWN:
+        out.print(Text("the station's server is DOWN: no table can be read or written now"))
+    out.print(Text(f"{_summary(report)}; checked in {report.seconds:.2f} s"))
+
+
+def _summary(report: DatabaseReport) -> str:
+    """Return e.g. `3 of 500 tables broken, 1 at risk; 2 not checked`."""
+    found = Counter(table.verdict for table in report.tables)
+    said = f"{found[Verdict.BROKEN] or 'none'} of {plural(len(report.tables), 'table')} broken"
+    if found[Verdict.AT_RISK]:
+        said += f", {found[Verdict.AT_RISK]} at risk"
+    return said + (f"; {found[Verdict.UNKNOWN]} not checked" if found[Verdict.UNKNOWN] else "")
 
 
 def _version(report: DatabaseReport) -> str:
@@ -133,18 +149,23 @@ def _version(report: DatabaseReport) -> str:
 _ORDER = {Verdict.BROKEN: 0, Verdict.UNKNOWN: 1, Verdict.AT_RISK: 2, Verdict.HEALTHY: 3}
 
 
-def _headline(table: TableReport, width: int) -> Text:
-    words = [
-        f"reads {_yes(table.can_read)}",
-        f"writes {_yes(table.can_write)}",
-        f"{_number(table.rows_applied)} rows applied",
-    ]
+def _headline(table: TableReport, width: int, server: ServerState) -> Text:
+    down = server is ServerState.DOWN
+    files = ["files ok"] if table.verdict is Verdict.HEALTHY else []
+    words = [*files, "server DOWN"] if down else [f"reads {_yes(table.can_read)}", f"writes {_yes(table.can_write)}"]
+    words.append(f"{_number(table.rows_applied)} rows applied")
     if table.rows_unapplied != 0:
         words.append(f"{_number(table.rows_unapplied)} wait in WAL")
     if table.rows_at_risk:
         words.append(f"{_number(table.rows_at_risk)} at risk")
+    if table.unseen:
+        words.append(f"not checked: {table.unseen}")
+    verdict = f"{_GLYPHS[table.verdict]} {table.verdict.value.upper():<8}"
     line = Text()
-    line.append(f"{_GLYPHS[table.verdict]} {table.verdict.value.upper():<8}", style=_COLOURS[table.verdict])
+    if down and table.verdict is Verdict.HEALTHY:
+        line.append(f"! {'DOWN':<8}", style="yellow")
+    else:
+        line.append(verdict, style=_COLOURS[table.verdict])
     line.append(f"  {table.table:<{width}}  ", style="bold")
     line.append(" · ".join(words))
     return line
@@ -160,8 +181,7 @@ def _details(out: Console, table: TableReport) -> None:
             out.print(Text(f"        {'  '.join(part for part in (place, finding.evidence) if part)}", style="dim"))
     if table.verdict is Verdict.HEALTHY:
         return
-    action = table.next_step.action
-    out.print(Text(f"    next: {action + ', ' if action else ''}{table.next_step.reason}"))
+    out.print(Text(f"    next: {table.next_step.words}"))
     for step in table.blocked_steps:
         out.print(Text(f"    not now: {step.action}, {step.reason}", style="dim"))
 

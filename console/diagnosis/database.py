@@ -1,18 +1,32 @@
 """The whole database: which tables are looked at, what is left out, and one report of it all."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from console.diagnosis.deep import DeepSweep
 from console.diagnosis.findings.root import root_findings
 from console.diagnosis.findings.server import server_findings
-from console.diagnosis.findings.table_files import Incoming, TableFiles, table_file_findings
+from console.diagnosis.findings.table_files import Incoming, TableFiles, parts_seen, table_file_findings
 from console.diagnosis.findings.txn import txn_damage
 from console.diagnosis.findings.views import view_findings
-from console.diagnosis.model import Code, DatabaseReport, Finding, Severity, TableReport
+from console.diagnosis.model import (
+    NO_HISTORY,
+    Code,
+    DatabaseReport,
+    Finding,
+    Part,
+    ServerState,
+    Severity,
+    TableHistory,
+    TableReport,
+)
+from console.diagnosis.next_step import next_step
 from console.diagnosis.purge_clock import PurgeClock
-from console.diagnosis.server.facts import ServerFacts
+from console.diagnosis.server.facts import ServerFacts, ServerTableFacts
+from console.diagnosis.server.liveness import Life, liveness
+from console.diagnosis.situation import Situation
 from console.diagnosis.table import TableDiagnosis, examine_table
-from console.diagnosis.verdict import Situation, blocked_steps, can_read, can_write, next_step, verdict_of
+from console.diagnosis.verdict import blocked_steps, can_read, can_write, verdict_of
 from console.questdb.column_versions import read_column_versions
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.reading import ProblemKind, later_looks
@@ -21,48 +35,74 @@ from console.questdb.server_version import read_versions
 from console.questdb.table_metadata import read_table_metadata
 from console.questdb.table_txn import TableTxn, read_table_txn
 
+HistoryOf = Callable[[str], TableHistory]
+"""Returns what the journal says of the table in a directory; asked only about tables that are not well."""
+
 
 def diagnose(
     database: DatabaseRoot,
     tables: Sequence[str] = (),
     server: ServerFacts | None = None,
-    deep: Mapping[str, Sequence[Finding]] | None = None,
+    deep: Mapping[str, DeepSweep] | None = None,
+    *,
+    history: HistoryOf | None = None,
+    station: bool = False,
 ) -> DatabaseReport:
     """Return the report on the named tables, or on all: WAL tables in full, others by their `_txn` alone.
 
-    `deep` has findings of a deep sweep by table directory.
+    `deep` has the deep sweeps by table directory. `station` says that a server is meant to run on the database.
     Raises WalmedicError for a name that is no table. The server's own tables are looked at only where they use WAL.
     """
     started = time.monotonic()
     directories = [database.table(name) for name in tables] if tables else list(database.tables())
     made = {table.directory: examine_table(table) for table in directories if uses_wal(table)}
-    reports = assemble(directories, made, server, deep)
+    reports = assemble(directories, made, server, deep, history)
+    found = database_findings(database)
+    if not tables and not reports:
+        found = (*found, no_tables(database))
     versions = read_versions(database.db)
     return DatabaseReport(
         database.db,
         reports,
-        database_findings(database),
+        found,
         left_out(server),
         time.monotonic() - started,
         str(versions.last) if versions.last is not None else None,
         versions.seen,
+        server=server_state(database, server, station=station),
     )
 
 
-def diagnose_table(database: DatabaseRoot, table: TableDirectory) -> TableReport:
-    """Return the report on one table, from disk alone."""
+def no_tables(database: DatabaseRoot) -> Finding:
+    """Return the finding that there is nothing to check: a wrong mount looks like that."""
+    message = (
+        f"{database.db} holds no table of yours, so nothing was checked; is it the right one, is its disk mounted?"
+    )
+    return Finding(Code.NO_TABLES, Severity.RISK, message, ".")
+
+
+def server_state(database: DatabaseRoot, server: ServerFacts | None, *, station: bool) -> ServerState:
+    """Return whether the station's server runs. One that holds the lock and does not answer is not known to be down."""
+    if server is not None:
+        return ServerState.UP
+    return ServerState.DOWN if station and liveness(database.db).life is Life.DOWN else ServerState.UNKNOWN
+
+
+def diagnose_table(database: DatabaseRoot, table: TableDirectory, history: HistoryOf | None = None) -> TableReport:
+    """Return the report on one table, from disk and journal alone."""
     if not uses_wal(table):
-        return _without_wal(table)
+        return _without_wal(table, (), frozenset())
     diagnosis = examine_table(table)
     more = [finding for _, finding in view_findings([table], {table.directory: diagnosis})]
-    return diagnosis.report(more)
+    return _with_history(table, diagnosis, more, None, history, frozenset())
 
 
 def assemble(
     directories: Sequence[TableDirectory],
     made: dict[str, TableDiagnosis],
     server: ServerFacts | None,
-    deep: Mapping[str, Sequence[Finding]] | None = None,
+    deep: Mapping[str, DeepSweep] | None = None,
+    history: HistoryOf | None = None,
 ) -> tuple[TableReport, ...]:
     """Return the reports of `directories`, whose diagnoses `made` has, in order; the server's word added."""
     views: dict[str, list[Finding]] = {}
@@ -71,18 +111,33 @@ def assemble(
     reports = []
     for table in directories:
         diagnosis = made.get(table.directory)
+        swept = (deep or {}).get(table.directory)
+        more = [*views.get(table.directory, ()), *(swept.findings if swept is not None else ())]
+        seen = frozenset({Part.COLUMN_VALUES}) if swept is not None and swept.whole else frozenset()
         if diagnosis is None:
             if not table.system:
-                reports.append(_without_wal(table, (deep or {}).get(table.directory, ())))
+                reports.append(_without_wal(table, more, seen))
             continue
-        more = [*views.get(table.directory, ()), *(deep or {}).get(table.directory, ())]
-        suspended = False
+        said = None
         if server is not None:
-            more = [*more, *server_findings(table, server, diagnosis.facts.applied)]
+            more += server_findings(table, server, diagnosis)
             said = server.wal_tables.get(table.raw_name)
-            suspended = said is not None and said.suspended
-        reports.append(diagnosis.report(more, suspended=suspended))
+        reports.append(_with_history(table, diagnosis, more, said, history, seen))
     return tuple(reports)
+
+
+def _with_history(
+    table: TableDirectory,
+    diagnosis: TableDiagnosis,
+    more: Sequence[Finding],
+    said: ServerTableFacts | None,
+    history: HistoryOf | None,
+    seen: frozenset[Part],
+) -> TableReport:
+    """Return the report; the journal is asked only about a table that is not well, since its evidence is compared."""
+    grave = any(finding.severity is not Severity.NOTE for finding in (*diagnosis.findings, *more))
+    known = history(table.directory) if history is not None and grave else NO_HISTORY
+    return diagnosis.report(more, said=said, history=known, seen=seen)
 
 
 def uses_wal(table: TableDirectory) -> bool:
@@ -111,7 +166,7 @@ def left_out(server: ServerFacts | None) -> tuple[str, ...]:
     return () if server is not None else ("SQL: the server was not asked",)
 
 
-def _without_wal(table: TableDirectory, more: Sequence[Finding] = ()) -> TableReport:
+def _without_wal(table: TableDirectory, more: Sequence[Finding], seen: frozenset[Part]) -> TableReport:
     """A table without WAL has no sequencer to be damaged: only its own files are looked at."""
     txn, found = _own_files(table)
     for _ in later_looks():  # a server may be writing it: what is damage lasts
@@ -120,6 +175,7 @@ def _without_wal(table: TableDirectory, more: Sequence[Finding] = ()) -> TableRe
         txn, again = _own_files(table)
         found = tuple(finding for finding in again if finding in found)
     findings = (*more, *found)
+    looked_at = parts_seen(found) | seen
     situation = Situation(findings=findings, clock=PurgeClock("it has no WAL"), waiting=0, backup="")
     return TableReport(
         table=table.name,
@@ -136,6 +192,7 @@ def _without_wal(table: TableDirectory, more: Sequence[Finding] = ()) -> TableRe
         findings=findings,
         next_step=next_step(situation),
         blocked_steps=blocked_steps(situation),
+        not_checked=tuple(part for part in Part if part not in looked_at),
     )
 
 

@@ -29,11 +29,20 @@ _ZERO: Final = "zeros of "
 
 @dataclass(frozen=True, slots=True)
 class DeepSweep:
-    """What the sweep of one table found, how many partitions it saw, and what it left out (empty: nothing)."""
+    """What the sweep of one table found, how many partitions it saw, and what it left out (empty: nothing).
+
+    `unread` are the columns that no aggregate of it reads value by value.
+    """
 
     findings: tuple[Finding, ...]
     partitions: int
     left_out: str = ""
+    unread: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Return whether every value of every column was read."""
+        return not self.left_out and not self.unread
 
 
 def sweep(server: ServerSql, table: TableDirectory, *, seconds: float = SECONDS) -> DeepSweep:
@@ -62,7 +71,8 @@ def sweep(server: ServerSql, table: TableDirectory, *, seconds: float = SECONDS)
     findings += _zeros(table, zeros, {str(row["name"]): int(row["numRows"]) for row in partitions})
     rest = len(partitions) - seen
     left_out = f"{plural(rest, 'older partition')} of {table.name}: the deep sweep is bounded" if rest else ""
-    return DeepSweep(tuple(dict.fromkeys(findings)), seen, left_out)
+    unread = tuple(name for name, kind in columns if kind.split("(")[0] not in _COUNTED)
+    return DeepSweep(tuple(dict.fromkeys(findings)), seen, left_out, unread)
 
 
 def _read(
@@ -81,7 +91,7 @@ def _read(
         except NoAnswer as error:
             name = clean_line(str(row["name"]))
             message = f"partition {name}, column {clean_line(column[0])} cannot be read: {error}"
-            yield Finding(Code.SERVER_DISAGREES, Severity.DAMAGE, message, f"{table.directory}/{name}")
+            yield Finding(Code.PARTITION_UNREADABLE, Severity.DAMAGE, message, f"{table.directory}/{name}")
 
 
 def _within(row: dict[str, Any], timestamp: str) -> str:
@@ -109,7 +119,7 @@ def _miscounted(table: TableDirectory, row: dict[str, Any], part: dict[str, Any]
     name, rows, stored = clean_line(str(row["name"])), int(part[_ROWS]), int(row["numRows"])
     if rows != stored:
         message = f"partition {name} has {stored:,} rows by its metadata and {rows:,} within its own time span"
-        yield Finding(Code.SERVER_DISAGREES, Severity.DAMAGE, message, f"{table.directory}/{name}")
+        yield Finding(Code.PARTITION_UNREADABLE, Severity.DAMAGE, message, f"{table.directory}/{name}")
 
 
 def _zeros(table: TableDirectory, zeros: dict[str, dict[str, int]], sizes: dict[str, int]) -> Iterator[Finding]:
@@ -124,7 +134,7 @@ def _zeros(table: TableDirectory, zeros: dict[str, dict[str, int]], sizes: dict[
                 f"partition {clean_line(name)}, column {clean_line(column)}: {count:,} of {sizes[name]:,} values are 0 "
                 "and no other partition has a single one, as where pages never reached the disk; suspect only"
             )
-            yield Finding(Code.SEGMENT_DATA_TORN, Severity.RISK, message, f"{table.directory}/{clean_line(name)}")
+            yield Finding(Code.SUSPECT_VALUES, Severity.RISK, message, f"{table.directory}/{clean_line(name)}")
 
 
 def _text(value: str) -> str:

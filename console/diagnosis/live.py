@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from console.diagnosis.database import assemble, database_findings, uses_wal
+from console.diagnosis.database import HistoryOf, assemble, database_findings, no_tables, server_state, uses_wal
 from console.diagnosis.model import DatabaseReport
 from console.diagnosis.server.facts import ServerFacts
 from console.diagnosis.table import TableDiagnosis, examine_table
@@ -45,22 +45,31 @@ class LiveDiagnosis:
         self._known: dict[str, _Known] = {}
 
     def look(
-        self, database: DatabaseRoot, server: ServerFacts | None = None, left_out: tuple[str, ...] = ()
+        self,
+        database: DatabaseRoot,
+        server: ServerFacts | None = None,
+        left_out: tuple[str, ...] = (),
+        *,
+        history: HistoryOf | None = None,
+        station: bool = False,
     ) -> DatabaseReport:
-        """Return the report on all tables as they are now; `server` is what the server says of them."""
+        """Return the report on all tables as they are now, as `diagnose` does."""
         started = time.monotonic()
         directories = database.tables()
         self._known = {table.directory: self._examined(table) for table in directories if uses_wal(table)}
         made = {name: known.diagnosis for name, known in self._known.items()}
         versions = read_versions(database.db)
+        reports = assemble(directories, made, server, None, history)
+        found = database_findings(database)
         return DatabaseReport(
             database.db,
-            assemble(directories, made, server),
-            database_findings(database),
+            reports,
+            found if reports else (*found, no_tables(database)),
             left_out,
             time.monotonic() - started,
             str(versions.last) if versions.last is not None else None,
             versions.seen,
+            server=server_state(database, server, station=station),
         )
 
     def _examined(self, table: TableDirectory) -> _Known:

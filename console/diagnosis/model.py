@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 
 class Severity(StrEnum):
@@ -20,6 +20,33 @@ class Verdict(StrEnum):
     HEALTHY = "healthy"
     AT_RISK = "at-risk"
     BROKEN = "broken"
+    UNKNOWN = "unknown"
+
+
+class Part(StrEnum):
+    """What a table has besides `_txn`, `_meta`, sequencer and WAL (contract: `not_checked` in `check --json`).
+
+    Files are looked at by presence and length, values by content.
+    """
+
+    COLUMN_VERSIONS = "column-versions"
+    PARTITION_FILES = "partition-files"
+    SYMBOL_FILES = "symbol-files"
+    COLUMN_VALUES = "column-values"
+    SYMBOL_VALUES = "symbol-values"
+    INDEX_ENTRIES = "index-entries"
+
+    @property
+    def words(self) -> str:
+        """Return the name for people."""
+        return self.value.replace("-", " ")
+
+
+class ServerState(StrEnum):
+    """Whether the station's server runs; `UNKNOWN` also where no station is configured, or it gives no answer."""
+
+    UP = "up"
+    DOWN = "down"
     UNKNOWN = "unknown"
 
 
@@ -56,6 +83,8 @@ class Code(StrEnum):
     IN_TABLE_BACKUP_AT_RISK = "in-table-backup-at-risk"
     WAL_AT_RISK_OF_PURGE = "wal-at-risk-of-purge"
     LAG_OVERFLOW = "lag-overflow"
+    APPLY_DISABLED = "apply-disabled"  # by the server's configuration
+    APPLY_STANDS_STILL = "apply-stands-still"  # not suspended, and nothing of what waits is applied
     VIEW_BEHIND = "view-behind"
     CONVERSION_HALF_DONE = "conversion-half-done"
     TABLE_METADATA_MISSING = "table-metadata-missing"
@@ -73,6 +102,9 @@ class Code(StrEnum):
     REGISTRY_INVALID = "registry-invalid"
     RESTORE_PENDING = "restore-pending"
     CHECKPOINT_LEFT = "checkpoint-left"
+    PARTITION_UNREADABLE = "partition-unreadable"  # the server fails on it, or counts other rows than it should have
+    SUSPECT_VALUES = "suspect-values"  # zeros in a partition where the others have none
+    NO_TABLES = "no-tables"
     UNREADABLE = "unreadable"  # a file that could not be read: permission, I/O error, no such format
     CRASH_LOG_INVALID = "crash-log-invalid"  # an hs_err log that is empty, cut or not one at all
 
@@ -144,14 +176,44 @@ class BlockedStep:
 
 @dataclass(frozen=True, slots=True)
 class NextStep:
-    """The one step recommended now: an action id (or None where a person must decide) and a sentence.
+    """The one step recommended now: an action id (None: no action does it, `reason` says what a person can do).
 
-    `own` is the sentence without what comes before the step, where it says that.
+    `evidence` says that evidence of the table as it is now comes first, and is not there yet as far as is known.
     """
 
     action: str | None
     reason: str
-    own: str = ""
+    evidence: bool = False
+
+    @property
+    def advice(self) -> str:
+        """Return the sentence, with what comes before it."""
+        return f"{self.reason} (first: stop the server, capture evidence)" if self.evidence else self.reason
+
+    @property
+    def words(self) -> str:
+        """Return action and sentence in one line."""
+        return f"{self.action}: {self.advice}" if self.action else self.advice
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the step in the form of `check --json`."""
+        return {"action": self.action, "reason": self.reason, "evidence_first": self.evidence}
+
+
+@dataclass(frozen=True, slots=True)
+class TableHistory:
+    """What walmedic's journal says of a table, as far as the advice rests on it.
+
+    `evidence`: there is evidence of the table as it is now. `stopped_at`: the seqTxn at which the server stopped after
+    the last resume-wal. `repaired_at`: epoch seconds of the last repair of its sequencer that stands.
+    """
+
+    evidence: bool = False
+    stopped_at: int | None = None
+    repaired_at: float | None = None
+
+
+NO_HISTORY: Final = TableHistory()
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +297,12 @@ class TableReport:
     next_step: NextStep
     blocked_steps: tuple[BlockedStep, ...] = ()
     waiting: tuple[WaitingSegment, ...] = ()
+    not_checked: tuple[Part, ...] = ()
+
+    @property
+    def unseen(self) -> str:
+        """Return in a few words what was not looked at, empty if all was."""
+        return ", ".join(part.words for part in self.not_checked)
 
     def has(self, *codes: Code) -> bool:
         """Return whether any finding has one of `codes`."""
@@ -255,9 +323,10 @@ class TableReport:
             "rows_unapplied": self.rows_unapplied,
             "rows_at_risk": self.rows_at_risk,
             "findings": [finding.to_json() for finding in self.findings],
-            "next_step": {"action": self.next_step.action, "reason": self.next_step.reason},
+            "next_step": self.next_step.to_json(),
             "blocked_steps": [{"action": step.action, "reason": step.reason} for step in self.blocked_steps],
             "waiting": [segment.to_json() for segment in self.waiting],
+            "not_checked": [part.value for part in self.not_checked],
         }
 
 
@@ -278,10 +347,13 @@ class DatabaseReport:
     seconds: float = field(default=0.0, compare=False)
     version: str | None = None
     versions_seen: tuple[str, ...] = ()
+    server: ServerState = ServerState.UNKNOWN
 
     @property
     def healthy(self) -> bool:
-        """Return whether `check` exits 0: every table healthy and no damage elsewhere."""
+        """Return whether `check` exits 0: every table healthy, no damage elsewhere, the station's server not down."""
+        if self.server is ServerState.DOWN:
+            return False
         return all(t.verdict is Verdict.HEALTHY for t in self.tables) and not any(
             f.severity is not Severity.NOTE for f in self.findings
         )
@@ -297,6 +369,7 @@ class DatabaseReport:
             "db_root": str(self.db_root),
             "questdb_version": self.version,
             "questdb_versions_seen": list(self.versions_seen),
+            "server": self.server.value,
             "tables": [table.to_json() for table in self.tables],
             "findings": [finding.to_json() for finding in self.findings],
             "left_out": list(self.left_out),

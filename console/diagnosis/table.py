@@ -1,36 +1,45 @@
 """One table: facts, findings, verdict. What is found does not depend on whether a server runs."""
 
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from console.diagnosis.findings.conversion import half_done_findings
+from console.diagnosis.findings.left_out import without_left_out
 from console.diagnosis.findings.log import log_findings
 from console.diagnosis.findings.sequencer import backup_findings, best_backup, loadable, sequencer_findings
 from console.diagnosis.findings.table_files import (
     Incoming,
     TableFiles,
     damage_of,
+    parts_seen,
     table_file_findings,
 )
 from console.diagnosis.findings.txn import txn_findings, txn_set_back
 from console.diagnosis.findings.wal import conversion_findings, purge_findings, wal_findings
 from console.diagnosis.log_scan import LogScan
-from console.diagnosis.model import Code, Finding, Severity, TableReport, WaitingSegment
+from console.diagnosis.model import (
+    NO_HISTORY,
+    Code,
+    Finding,
+    Part,
+    Severity,
+    TableHistory,
+    TableReport,
+    WaitingSegment,
+)
+from console.diagnosis.next_step import next_step
 from console.diagnosis.purge_clock import PurgeClock, purge_clock
 from console.diagnosis.read_on_open import can_crash
+from console.diagnosis.server.cause import Cause, cause_of
+from console.diagnosis.server.facts import ServerTableFacts
 from console.diagnosis.server.liveness import lock_held
+from console.diagnosis.situation import Situation
 from console.diagnosis.table_facts import Sequencer, TableFacts, read_facts
 from console.diagnosis.unapplied import Unapplied, decide
 from console.diagnosis.unapplied_data import check_waiting_data, torn_findings, waiting_segments
-from console.diagnosis.verdict import (
-    Situation,
-    blocked_steps,
-    can_read,
-    can_write,
-    next_step,
-    verdict_of,
-)
+from console.diagnosis.verdict import blocked_steps, can_read, can_write, verdict_of
 from console.questdb.column_versions import read_column_versions
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem
@@ -58,19 +67,37 @@ class TableDiagnosis:
     backup: Sequencer | None
     waiting: tuple[WaitingSegment, ...]
 
-    def report(self, more: Sequence[Finding] = (), *, suspended: bool = False) -> TableReport:
-        """Return the report, with findings that others (the server) add."""
-        findings = tuple(sorted([*self.findings, *more], key=lambda finding: _ORDER[finding.severity]))
+    def report(
+        self,
+        more: Sequence[Finding] = (),
+        *,
+        said: ServerTableFacts | None = None,
+        history: TableHistory = NO_HISTORY,
+        seen: frozenset[Part] = frozenset(),
+    ) -> TableReport:
+        """Return the report, with findings that others (the server) add.
+
+        `said` is the server's word on the table, `history` the journal's, `seen` what others looked at.
+        """
+        own, clock = without_left_out(self.facts, self.findings, self.clock, history)
+        findings = tuple(sorted([*own, *more], key=lambda finding: _ORDER[finding.severity]))
         rows = self._rows_waiting()
+        error = said.error if said is not None and said.suspended else ""
+        cause = cause_of(error, self.facts.directory.directory)
         situation = Situation(
             findings=findings,
-            clock=self.clock,
+            clock=clock,
             waiting=int((self.unapplied.waiting | self.unapplied.unsure).sum()),
             backup=self.backup.name if self.backup else "",
             crashes=can_crash(self.facts),
             converting=self.facts.conversion.target is TableKind.NON_WAL,
             stops=self.wholeness.stops,
-            suspended=suspended,
+            suspended=said is not None and said.suspended,
+            applied=self.facts.applied,
+            cause=cause,
+            error=error,
+            free=shutil.disk_usage(self.facts.directory.path).free if cause is Cause.DISK_FULL else None,
+            history=history,
         )
         current = self.facts.txn.current
         writes = can_write(situation)
@@ -86,11 +113,12 @@ class TableDiagnosis:
             rows_applied=current.rows if current else None,
             rows_unapplied=rows,
             # What waits and will not be applied as things are; a table that is well applies it by itself.
-            rows_at_risk=rows if writes is False or situation.converting else max(self.clock.rows, self._rows_torn()),
+            rows_at_risk=rows if writes is False or situation.converting else max(clock.rows, self._rows_torn()),
             findings=findings,
             next_step=next_step(situation),
             blocked_steps=blocked_steps(situation),
             waiting=self.waiting,
+            not_checked=tuple(part for part in Part if part not in parts_seen(self.findings) | seen),
         )
 
     def _rows_torn(self) -> int:

@@ -64,9 +64,9 @@ def flow(state: StationState, settings: Settings, now: float) -> Flow:
     backlog = state.backlog.data
     database = _database(state, settings)
     hops = (
-        _feed(units, backlog),
+        _feed(units, backlog, counted=bool(settings.redis.streams)),
         _queue(state),
-        _writer(units, backlog, database, now),
+        _writer(units, backlog, database, now, counted=bool(settings.redis.streams)),
         database,
     )
     stuck = next((hop for hop in reversed(hops) if hop.bad), None)
@@ -82,7 +82,8 @@ def _of_role(units: Iterable[UnitSample], role: Role) -> list[UnitSample]:
     return [unit for unit in units if unit.role == role.value]
 
 
-def _feed(units: Iterable[UnitSample], backlog: BacklogSample | None) -> Hop:
+def _feed(units: Iterable[UnitSample], backlog: BacklogSample | None, *, counted: bool) -> Hop:
+    """Return the first hop. Where the streams are `counted`, a unit that is up is no proof: its entries are."""
     feeds = _of_role(units, Role.FEED)
     name = "feeds" if len(feeds) != 1 else feeds[0].name
     down = [unit for unit in feeds if unit.state in _BAD_STATES]
@@ -93,7 +94,7 @@ def _feed(units: Iterable[UnitSample], backlog: BacklogSample | None) -> Hop:
     rates = [stream.rate_in for stream in backlog.streams if stream.rate_in is not None] if backlog else []
     if rates and not any(rates):
         return Hop(Role.FEED, name, HopState.STUCK if feeds else HopState.UNKNOWN, "nothing comes in")
-    if not feeds and not rates:
+    if not rates and (counted or not feeds):
         return Hop(Role.FEED, name, HopState.UNKNOWN)
     return Hop(Role.FEED, name, HopState.OK)
 
@@ -114,7 +115,9 @@ def _queue(state: StationState) -> Hop:
     return Hop(Role.QUEUE, "redis", HopState.OK)
 
 
-def _writer(units: Iterable[UnitSample], backlog: BacklogSample | None, database: Hop, now: float) -> Hop:
+def _writer(
+    units: Iterable[UnitSample], backlog: BacklogSample | None, database: Hop, now: float, *, counted: bool
+) -> Hop:
     writers = _of_role(units, Role.WRITER)
     name = writers[0].name if len(writers) == 1 else "writer"
     down = next((unit for unit in writers if unit.state in _BAD_STATES), None)
@@ -133,7 +136,8 @@ def _writer(units: Iterable[UnitSample], backlog: BacklogSample | None, database
         return Hop(Role.WRITER, name, HopState.STUCK, detail)
     if any(_growth(stream) > 0.5 and (stream.waiting or 0) > 1_000 for stream in waiting):
         return Hop(Role.WRITER, name, HopState.SLOW, "falls behind")
-    if not writers and not streams:
+    unwatched = any(stream.rate_out is None for stream in waiting)
+    if (not writers and not streams) or (counted and not streams) or unwatched:
         return Hop(Role.WRITER, name, HopState.UNKNOWN)
     return Hop(Role.WRITER, name, HopState.OK)
 
@@ -162,7 +166,8 @@ def _database(state: StationState, settings: Settings) -> Hop:
         return Hop(Role.DATABASE, name, HopState.STUCK, f"reads only, no writes into {', '.join(refusing)}")
     if silent := _silent(state, settings):
         return Hop(Role.DATABASE, name, HopState.STUCK, f"acknowledges and does not apply: {', '.join(silent)}")
-    if state.server.latest is None or state.server.status in (Status.REFUSED, Status.UNKNOWN):
+    unread = bool(settings.questdb.db_root) and state.tables.data is None
+    if unread or state.server.latest is None or state.server.status in (Status.REFUSED, Status.UNKNOWN):
         return Hop(Role.DATABASE, name, HopState.UNKNOWN)
     return Hop(Role.DATABASE, name, HopState.OK)
 
@@ -250,6 +255,8 @@ def _outlook(state: StationState, settings: Settings, hops: tuple[Hop, ...]) -> 
         return _Outlook(
             True, soon, "Redis is full: what the feeds add is refused. Raise maxmemory first (CONFIG SET maxmemory)."
         )
+    if settings.questdb.db_root and state.tables.data is None:
+        return _Outlook(False, None, "Whether rows are being lost is not known yet: the tables are being read.")
     return _Outlook(False, *_ahead(backlog, rate_in))
 
 

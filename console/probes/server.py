@@ -3,10 +3,11 @@
 import asyncio
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from console.diagnosis.server.facts import ServerFacts, ServerTableFacts, served_root
+from console.diagnosis.server.facts import ServerFacts, ServerTableFacts, served_root, watched
 from console.errors import WalmedicError
 from console.probes.pgwire import PgWire, ServerUnreachable, UserRefused
 from console.probes.rates import Slope
@@ -17,13 +18,15 @@ from console.text import clean_line
 
 _ANSWER = 3.0  # seconds for one statement
 _OPINION = 10.0  # seconds for which the second opinion stays as it was, unless it is in doubt
+_STANDS_STILL = 10.0  # seconds without a transaction applied, while some wait
+_APPLIES = "cairo.wal.apply.enabled"
 _RATE_WINDOW = 30.0  # seconds over which apply rates are taken
 
 # What an operator may want to see, and what the probe judges by. None of them is a secret.
 _SHOWN = (
     "cairo.root", "cairo.commit.mode", "cairo.wal.enabled.default", "cairo.default.sequencer.part.txn.count",
     "cairo.wal.purge.interval", "cairo.sql.copy.work.root", "pg.readonly.user.enabled", "pg.readonly.user",
-    "pg.security.readonly", "readonly", "metrics.enabled",
+    "pg.security.readonly", "readonly", "metrics.enabled", _APPLIES,
 )  # fmt: skip
 
 
@@ -44,6 +47,7 @@ class ServerProbe:
         self._root = ""
         self._applied: dict[str, Slope] = {}
         self._facts: tuple[float, ServerFacts] | None = None
+        self._since: dict[str, tuple[float, ServerTableFacts]] = {}  # since when nothing moved, and what was seen last
 
     def facts(self, not_older: float) -> ServerFacts | None:
         """Return what the server said at most `not_older` seconds ago, None where it did not answer or is not ours."""
@@ -76,7 +80,7 @@ class ServerProbe:
         if opinion.suspended not in (None, sum(bool(row["suspended"]) for row in rows)):
             opinion = await self._health.read(not_older=_ANSWER)  # a contradiction must be of one moment
         if ours:
-            self._facts = started, _as_facts(rows, listed)
+            self._facts = started, self._as_facts(rows, listed, started)
         data = ServerSample(
             version=self._version,
             read_only_user=self._read_only(),
@@ -142,23 +146,32 @@ class ServerProbe:
             apply_rate=self._applied.setdefault(name, Slope(_RATE_WINDOW)).rate(now, writer),
         )
 
+    def _as_facts(self, rows: list[dict[str, Any]], listed: list[dict[str, Any]], now: float) -> ServerFacts:
+        """Return the facts as the diagnosis takes them: by the tables' raw names."""
+        tables = {}
+        for row in rows:
+            facts = ServerTableFacts(
+                str(row["name"]), bool(row["suspended"]), int(row["writerTxn"]), int(row["sequencerTxn"]), _error(row)
+            )
+            since, before = self._since.get(facts.name, (now, facts))
+            if not watched(before, facts).stands_still:
+                since = now
+            self._since[facts.name] = since, facts
+            tables[facts.name] = replace(facts, stands_still=now - since >= _STANDS_STILL)
+        self._since = {name: seen for name, seen in self._since.items() if name in tables}
+        applies = self._parameters.get(_APPLIES)
+        return ServerFacts(
+            tables,
+            frozenset(str(row["table_name"]) for row in listed if row.get("walEnabled")),
+            None if applies is None else applies == "true",
+        )
+
     async def _yet(self) -> str:
         """Return the clause that says whether the HTTP health port answers where PGWire does not."""
         opinion = await self._health.read(not_older=self.interval / 2)
         if opinion.healthy is None:
             return ""
         return f"; its health port {self._settings.questdb.health_port} does answer ({opinion.health})"
-
-
-def _as_facts(rows: list[dict[str, Any]], listed: list[dict[str, Any]]) -> ServerFacts:
-    """Return the facts as the diagnosis takes them: by the tables' raw names."""
-    tables = {
-        str(row["name"]): ServerTableFacts(
-            str(row["name"]), bool(row["suspended"]), int(row["writerTxn"]), int(row["sequencerTxn"]), _error(row)
-        )
-        for row in rows
-    }
-    return ServerFacts(tables, frozenset(str(row["table_name"]) for row in listed if row.get("walEnabled")))
 
 
 def _error(row: dict[str, Any]) -> str:

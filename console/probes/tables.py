@@ -25,7 +25,7 @@ class TablesProbe:
     def __init__(self, settings: Settings, server: ServerProbe | None = None) -> None:
         self.interval = _SHORTEST
         self._root = settings.questdb.db_root
-        self._bare = settings.bare
+        self._bare, self._state = settings.bare, settings.state_path
         self._server = server
         self._worker = Worker(self.name)
         self._live = LiveDiagnosis()
@@ -45,7 +45,12 @@ class TablesProbe:
         """Nothing is held open between readings."""
 
     def _look(self) -> DatabaseReport:
-        database = DatabaseRoot.locate(Path(self._root))
+        from console.recovery.gate.history import Histories  # not before the first paint
+        from console.recovery.store.journal import Journal
+        from console.recovery.store.state import StateDir
+
+        database, state = DatabaseRoot.locate(Path(self._root)), StateDir(self._state)
+        history = Histories(database, state, Journal(state)).of_table
         said = self._server.facts(_FRESH) if self._server else None
         silent = () if said is not None else ("SQL: the server does not answer, or none belongs to this directory",)
-        return self._live.look(database, said, silent)
+        return self._live.look(database, said, silent, history=history, station=not self._bare)

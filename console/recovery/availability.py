@@ -1,43 +1,46 @@
 """Which actions are open now, what stands against the others, and which one comes first: for palette and dashboard."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from console.diagnosis.database import diagnose
 from console.diagnosis.model import DatabaseReport, NextStep
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
 from console.recovery.codes import RefusalCode
 from console.recovery.gate.policy import Policy
 from console.recovery.gate.registry import PlanContext, action_ids, action_module, spec_of
-from console.recovery.model import ActionSpec, Availability, FirstStep, Refusal
+from console.recovery.gate.rehearsed import Records
+from console.recovery.model import ActionSpec, Availability, FirstStep, Plan, Refusal
 from console.recovery.store.entries import read_entry_plan
 from console.recovery.store.journal import Entry
+from console.recovery.store.places import root_key
 from console.recovery.undo.undoing import finish_refusals
 
 _BEFORE_ALL = "freeze-writer"
 _STOP = "stop-server"
 _EVIDENCE = "capture-evidence"
 _NOT_HELD = "QuestDB runs, or its service manager can start it at any moment"
-_BRING_UP = ("start-server", "thaw-writer")
+_START = "start-server"
+_BRING_UP = (_START, "thaw-writer")
 _NOTHING = NextStep(None, "")
+_REHEARSE = "rehearse it first (F3, or walmedic rehearse): how many rows it would lose is not known"
 _RETRIES = "the writer goes on retrying against it; the feeds and the queue keep what comes in"
 
 
 def availability(
-    context: PlanContext, specs: Sequence[ActionSpec], table: TableDirectory | None
+    context: PlanContext, specs: Sequence[ActionSpec], table: TableDirectory | None, diagnosis: DatabaseReport
 ) -> tuple[Availability, ...]:
-    """Return each action with what stands against it, for `table` or for the station.
+    """Return each action with what stands against it, for `table` or for the station, of which `diagnosis` tells.
 
     To one that needs nothing the station's step is recommended: no start while another table waits for a repair.
     """
     judge = _Judge(context, table)
     name = table.name if table is not None else None
-    report = context.report(table.raw_name) if table is not None else None
-    needed = report.next_step if report is not None else _NOTHING
+    reports = [each for each in diagnosis.tables if table is not None and each.directory == table.directory]
+    needed = reports[0].next_step if reports else _NOTHING
     first = _cut_off(context)
     if first is None:
-        first = judge.towards(needed) if judge.needs(needed) else _first(context, diagnose(context.database))
+        first = judge.towards(needed) if judge.needs(needed) else _first(context, diagnosis)
     recommended = first.action if first is not None and first.table in (None, name) else ""
     return tuple(Availability(spec, name, judge.against(spec.id), spec.id == recommended) for spec in specs)
 
@@ -56,11 +59,16 @@ def _cut_off(context: PlanContext) -> FirstStep | None:
 
 def _first(context: PlanContext, report: DatabaseReport) -> FirstStep | None:
     """Return what the worst table needs, or what comes before it; where none needs a thing, what brings all back up."""
+    waits = False
     for each in report.worst_first():
-        if each.next_step.action in action_ids():
-            judge = _Judge(context, context.database.table(each.directory))
-            if judge.needs(each.next_step):
-                return judge.towards(each.next_step)
+        judge = _Judge(context, context.database.table(each.directory))
+        if judge.needs(each.next_step):
+            step = judge.towards(each.next_step)
+            if step is not None:
+                return step
+            waits = True  # a start is no way past a table that cannot be helped yet
+    if waits or any(step.action == _START for each in report.tables for step in each.blocked_steps):
+        return None
     return _Judge(context, None).bring_up()
 
 
@@ -84,20 +92,21 @@ class _Judge:
         It reads more than the diagnosis: a torn transaction that a repair left out is named by no record, and none may.
         """
         if needed.action is None or needed.action not in action_ids():
-            return False
+            return needed.evidence
         return {refusal.code for refusal in self.against(needed.action)} != {RefusalCode.NOT_NEEDED}
 
     def towards(self, needed: NextStep) -> FirstStep | None:
-        """Return what the table needs, or what comes before it."""
-        wanted = needed.action or ""
+        """Return what the table needs, or what comes before it. Before a person's own work comes evidence, no more."""
+        wanted = needed.action or _EVIDENCE
         against = self.against(wanted)
-        before = tuple(self._before(wanted, against))
-        if not against and not before:
-            return self._step(wanted, needed.own or needed.reason)
-        return next(
-            (self._step(action, why) for action, why in before if action in action_ids() and not self.against(action)),
-            None,
-        )
+        for action, reason in self._before(wanted, against):
+            if action in action_ids() and not self.against(action):
+                return self._step(action, reason)
+        if {refusal.code for refusal in against} == {RefusalCode.LOSE_UNKNOWN_WITHOUT_REHEARSAL}:
+            return self._step(wanted, _REHEARSE)
+        if against or (wanted == _EVIDENCE and not self._counts()):
+            return None
+        return self._step(wanted, needed.reason)
 
     def _before(self, wanted: str, against: tuple[Refusal, ...]) -> Iterator[tuple[str, str]]:
         """Yield what may come before `wanted`, and why, in order.
@@ -105,19 +114,22 @@ class _Judge:
         A writer that goes on retrying is stopped first, whatever else stands in the way. A server that its manager can
         start at any moment is stopped before evidence is captured: the next start would make the copy worthless.
         """
-        if against:
+        offline = wanted == _EVIDENCE or spec_of(wanted).offline
+        if against or wanted == _EVIDENCE:
             yield _BEFORE_ALL, _RETRIES
-        if wanted in action_ids() and spec_of(wanted).offline and not self.against(_STOP):
+        if offline and not self.against(_STOP):
             yield _STOP, _NOT_HELD
         for refusal in against:
             # An action on another table is not the step of this one.
             ours = refusal.table is None or (self.table is not None and refusal.table == self.table.name)
-            if (
-                refusal.action is not None
-                and ours
-                and (refusal.action != _EVIDENCE or self.context.server_down is not False)
-            ):
+            if refusal.action is not None and ours and (refusal.action != _EVIDENCE or self._counts()):
                 yield refusal.action, refusal.reason
+
+    def _counts(self) -> bool:
+        """Return whether evidence captured now is of use: what was copied beside a server that lives is no base."""
+        if self.context.server_down is None and self.table is not None:
+            return self.context.evidence.of_table(self.table.directory) is None
+        return bool(self.context.server_down)
 
     def bring_up(self) -> FirstStep | None:
         """Return what brings all back up."""
@@ -130,7 +142,8 @@ class _Judge:
         if spec.needs_table and table is None:
             return (Refusal(RefusalCode.NO_TABLE, "it works on one table", "choose a table first"),)
         own = self._own(spec)
-        refusals = Policy(context, spec, table, lock_held=False).refusals(None) if own is None else ()
+        policy = Policy(context, spec, table, lock_held=False)
+        refusals = policy.refusals(None) if own is None else ()
         if refusals:
             return refusals
         try:
@@ -140,8 +153,15 @@ class _Judge:
         except WalmedicError as error:
             return (Refusal(RefusalCode.CANNOT_BE_PLANNED, str(error), "walmedic check says what is there"),)
         if plan.refused or plan.needed:
-            return plan.refused
+            return plan.refused or self._against_loss(plan, policy)
         return (Refusal(RefusalCode.NOT_NEEDED, "there is nothing for it to do", "nothing"),)
+
+    def _against_loss(self, plan: Plan, policy: Policy) -> tuple[Refusal, ...]:
+        """Return what stands against a plan whose loss is not known; the loss itself is looked at here only."""
+        if plan.rows_lost.kind != "unknown":
+            return ()
+        records = Records(self.context.state, root_key(self.context.database.db))
+        return policy.loss_refusals(replace(plan, rehearsed=records.passed(plan) is not None))
 
     def _own(self, spec: ActionSpec) -> Entry | None:
         """Return the entry of this very action and target that was cut off: running it again finishes it."""

@@ -10,6 +10,8 @@ from typing import Any
 
 from console.diagnosis.database import diagnose
 from console.diagnosis.model import DatabaseReport
+from console.diagnosis.server.facts import read_server_facts
+from console.diagnosis.server.liveness import Life, liveness
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.recovery.availability import availability, first_step
@@ -17,6 +19,7 @@ from console.recovery.codes import RefusalCode
 from console.recovery.evidence.index import EvidenceIndex, table_stamp
 from console.recovery.evidence.verification import manifest_digest
 from console.recovery.execution import Ended, OnProgress, carry_out, verification_progress, write_end
+from console.recovery.gate.history import Histories
 from console.recovery.gate.policy import Policy, evidence_refusal
 from console.recovery.gate.registry import PlanContext, action_ids, action_module, spec_of
 from console.recovery.gate.rehearsed import Records
@@ -86,11 +89,20 @@ class Engine:
 
     def availability(self, table: str | None) -> tuple[Availability, ...]:
         """Return each action with what stands against it now, for `table` or for the station."""
-        return availability(self._context(), self.specs(), self._table(table))
+        return availability(self._context(), self.specs(), self._table(table), self.diagnosis())
 
     def first_step(self, report: DatabaseReport | None = None) -> FirstStep | None:
         """Return the one step to take now, by `report` or by what the disk says; None for no step."""
-        return first_step(self._context(), report or diagnose(self.database))
+        return first_step(self._context(), report or self.diagnosis())
+
+    def diagnosis(self) -> DatabaseReport:
+        """Return what disk, server and journal say of all tables now."""
+        history = Histories(self.database, self.state, self.journal).of_table
+        bare = self.settings.bare
+        asked = not bare or liveness(self.database.db).life is Life.ALIVE
+        facts = read_server_facts(self.settings.questdb.observing(), self.database) if asked else ""
+        server = None if isinstance(facts, str) else facts
+        return diagnose(self.database, (), server, history=history, station=not bare)
 
     def plan(self, action: str, table: str | None = None) -> Plan:
         """Return what would be done. An action that was cut off is shown as confirmed: running it finishes it."""
@@ -277,6 +289,7 @@ class Engine:
 
     def _context(self, server_lock: ServerLock | None = None) -> PlanContext:
         held = server_lock is not None and server_lock.held
+        history = Histories(self.database, self.state, self.journal).of_table
         return PlanContext(
             settings=self.settings.observing(),
             database=self.database,
@@ -284,7 +297,8 @@ class Engine:
             journal=self.journal,
             evidence=EvidenceIndex(self.state, self._root, self.journal),
             services=self._services(),
-            report=DiskReports(self.database).of_table,
+            report=DiskReports(self.database, history).of_table,
+            history=history,
             server_down=True if held else server_is_down(self.database.db),
             now=time.time(),
         )

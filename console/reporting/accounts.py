@@ -1,13 +1,13 @@
 """What an incident cost, table by table: rows brought back, lost, maybe there twice, proven by the server."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from console.recovery.model import RowsLost
 from console.reporting.history import Deed, rows_proven
 from console.reporting.incident import Incident
-from console.text import clean_line
+from console.text import clean_line, plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,7 @@ class TableAccount:
     @property
     def lost_in_words(self) -> str:
         """Return e.g. `0`, `up to 1,000`, `unknown`."""
-        if self.lost.value is None:
-            return "unknown"
-        return f"{'up to ' if self.lost.kind == 'bound' else ''}{self.lost.value:,}"
+        return in_words(self.lost)
 
     def to_json(self) -> dict[str, Any]:
         """Return the account in the form of `report --json`."""
@@ -66,6 +64,27 @@ def accounts(incident: Incident) -> tuple[TableAccount, ...]:
     return tuple(made)
 
 
+def ending(incident: Incident) -> str:
+    """Return the one line that ends an incident, empty while something is left to do."""
+    if not incident.over:
+        return ""
+    repaired = [account for account in accounts(incident) if account.repaired]
+    if not repaired:
+        return "The station is back: no rows had to be recovered, none were lost."
+    back, lost = sum(account.back for account in repaired), summed_losses(account.lost for account in repaired)
+    twice = sum(account.maybe_twice for account in repaired)
+    more = f", up to {plural(twice, 'possible duplicate')}" if twice else ""
+    gone = "an unknown number" if lost.value is None else in_words(lost)
+    return f"The station is back: {plural(back, 'row')} recovered, {gone} lost{more}."
+
+
+def in_words(lost: RowsLost) -> str:
+    """Return e.g. `0`, `up to 1,000`, `unknown`."""
+    if lost.value is None:
+        return "unknown"
+    return f"{'up to ' if lost.kind == 'bound' else ''}{lost.value:,}"
+
+
 def _touches_rows(deed: Deed) -> bool:
     """Return whether an action was on the files or rows of its table: those have `lose` in their phrase (contract)."""
     return deed.plan is not None and deed.plan.confirmation == f"{deed.table} lose {deed.plan.rows_lost.phrase}"
@@ -73,7 +92,12 @@ def _touches_rows(deed: Deed) -> bool:
 
 def _summed(repairs: Sequence[Deed]) -> RowsLost:
     """Return the rows that all of `repairs` lost: one unknown makes the sum unknown, one bound makes it a bound."""
-    losses = [deed.plan.rows_lost for deed in repairs if deed.plan is not None]
+    return summed_losses(deed.plan.rows_lost for deed in repairs if deed.plan is not None)
+
+
+def summed_losses(each: Iterable[RowsLost]) -> RowsLost:
+    """Return the sum: one unknown makes it unknown, one bound makes it a bound."""
+    losses = tuple(each)
     if any(loss.value is None for loss in losses):
         return RowsLost("unknown", None)
     kind = "bound" if any(loss.kind == "bound" for loss in losses) else "exact"

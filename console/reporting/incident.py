@@ -21,6 +21,7 @@ from console.probes.server import ServerProbe
 from console.probes.services import ServicesProbe
 from console.questdb.layout import DatabaseRoot
 from console.recovery.engine import Engine
+from console.recovery.gate.history import Histories
 from console.recovery.model import FirstStep, Outcome
 from console.recovery.store.journal import Journal
 from console.recovery.store.state import StateDir
@@ -75,11 +76,12 @@ def read_incident(settings: Settings, *, journal_directory: Path | None = None) 
     database = DatabaseRoot.locate(Path(settings.questdb.db_root))
     missing: list[str] = []
     facts = _server_facts(settings, database, missing)
-    tables = diagnose(database, (), facts, {})
     crashes = _or(missing, "crash logs", CrashReport(0, ()), lambda: examine(crash_logs_of(database), database))
     state = StateDir(settings.state_path)
     journal = Journal(state)
     nothing: tuple[Deed, ...] = ()
+    history = Histories(database, state, journal).of_table
+    tables = diagnose(database, (), facts, history=history, station=not settings.bare)
     deeds = _or(missing, "the journal", nothing, lambda: deeds_of(state, journal, database))
     logs = ServiceLogs()
     samples: tuple[Sample[Any], ...] = ()
@@ -124,8 +126,7 @@ def left_to_do(incident: Incident) -> tuple[str, ...]:
         left.append(f"first of all {first.action}{f' {first.table}' if first.table else ''}{reason}")
     for table in incident.tables.tables:
         if table.verdict is not Verdict.HEALTHY:
-            action = f"{table.next_step.action}: " if table.next_step.action else ""
-            left.append(f"{clean_line(table.table)} is {table.verdict.value}: {action}{table.next_step.reason}")
+            left.append(f"{clean_line(table.table)} is {table.verdict.value}: {table.next_step.words}")
     units = incident.services.units if incident.services else ()
     for unit in units:
         if unit.loop:

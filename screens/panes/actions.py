@@ -1,7 +1,9 @@
 """Actions: what is open now, what is not and why, and what comes first."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from console.diagnosis.model import DatabaseReport, Verdict
 from console.recovery.model import Availability, Danger
 from console.widgets import glyphs
 from console.widgets.choice import Item
@@ -28,8 +30,34 @@ def _in_order(typed: str, text: str) -> bool:
     return all(letter in letters for letter in typed.replace(" ", ""))
 
 
-def items(actions: Sequence[Availability], typed: str, width: int) -> list[Item]:
-    """Return the list of the palette: the recommended step, then what is open, then what is blocked."""
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What is said where no action is recommended: that all is well, or what a person can do."""
+
+    text: str
+    well: bool
+
+
+def advice_of(report: DatabaseReport | None, table: str | None) -> Advice:
+    """Return what to say in place of a recommended action."""
+    if report is not None and report.healthy:
+        return Advice("nothing to do: every table is healthy", well=True)
+    reports = report.worst_first() if report is not None else []
+    found = next((each for each in reports if each.table == table), reports[0] if reports else None)
+    if found is not None and found.verdict is not Verdict.HEALTHY and found.next_step.reason:
+        return Advice(f"by hand: {found.next_step.advice}", well=False)
+    return Advice("no action helps now", well=False)
+
+
+NOTHING = "nothing"
+"""Key of the line on which the cursor stands where no action is recommended: Enter does nothing there."""
+
+
+def items(actions: Sequence[Availability], typed: str, width: int, advice: Advice) -> list[Item]:
+    """Return the list of the palette: the recommended step, then what is open, then what is blocked.
+
+    Where nothing is recommended it begins with `advice`, so that no action is preselected.
+    """
     shown = matching(actions, typed)
     groups = (
         ("recommended now", [a for a in shown if a.recommended]),
@@ -37,6 +65,9 @@ def items(actions: Sequence[Availability], typed: str, width: int) -> list[Item]
         ("not now", [a for a in shown if not a.open and not a.recommended]),
     )
     listed: list[Item] = []
+    if actions and not typed and not any(action.recommended for action in actions):
+        glyph, role = (glyphs.OK, Role.OK) if advice.well else (glyphs.WARN, Role.WARN)
+        listed.append(Item(NOTHING, left(line(Span(f"{glyph} ", role), Span(advice.text, Role.STRONG)), width)))
     for heading, members in groups:
         if members:
             listed.append(Item("", line(Span(heading, Role.DIM))))
@@ -68,6 +99,11 @@ def detail(action: Availability | None, room: Room) -> Content:
         )
     lines.extend(hanging(line(Span("undo  ", Role.DIM)), action.spec.undo, room.width, Role.DIM))
     return Content(action.spec.id, tuple(lines), line(Span(touches, role)))
+
+
+def advised(advice: Advice, room: Room) -> Content:
+    """Return the whole sentence of the line that stands in place of a recommended action."""
+    return Content("nothing to do" if advice.well else "no action", tuple(wrap(advice.text, room.width, Role.STRONG)))
 
 
 def nothing(message: str, room: Room) -> Content:

@@ -61,7 +61,9 @@ def _run(view: RunView, result: RunResult, room: Room) -> Content:
         lines.append(line(Span("next  ", Role.KEY), Span(step, Role.STRONG)))
         lines.extend(line(" " * 6, row) for row in wrap(view.next.reason, room.width - 6))
     elif view.asks:
-        lines.append(line(Span("next  ", Role.KEY), Span("looking what comes next…", Role.DIM)))
+        lines.append(line(Span("next  ", Role.KEY), Span("finding the next step…", Role.DIM)))
+    elif view.ending:
+        lines.extend(hanging(line(Span(f"{glyphs.OK} ", Role.OK)), view.ending, room.width, Role.STRONG))
     elif result.next_step:
         lines.extend(hanging(line(Span("next  ", Role.KEY)), result.next_step, room.width, Role.STRONG))
     if result.entry and result.outcome is Outcome.DONE:

@@ -54,6 +54,7 @@ class RunView:
     cancelled: bool = False
     next: FirstStep | None = None
     asks: bool = False  # what comes next is being found out
+    ending: str = ""  # the one line that ends an incident, empty while something is left to do
 
     @classmethod
     def of(cls, plan: Plan, now: float) -> "RunView":

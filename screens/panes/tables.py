@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from console.diagnosis.model import DatabaseReport, Finding, Severity, TableReport, Verdict
+from console.diagnosis.model import DatabaseReport, Finding, ServerState, Severity, TableReport, Verdict
 from console.probes.sample import ServerSample, WalSample
 from console.widgets import figures, glyphs
 from console.widgets.line import BLANK, Line, Role, Span, bounded, crop, hanging, left, line, plain, right, spread, wrap
@@ -32,9 +33,11 @@ _SEVERITIES = {
 _INDENT = 10
 
 
-def verdict(report: TableReport) -> Line:
-    """Return a table's verdict as glyph and word, ten cells wide."""
+def verdict(report: TableReport, *, down: bool = False) -> Line:
+    """Return a table's verdict as glyph and word, ten cells wide. While the server is `down` nothing is healthy."""
     glyph, word, role = _VERDICTS[report.verdict]
+    if down and report.verdict is Verdict.HEALTHY:
+        glyph, word, role = glyphs.WARN, "DOWN", Role.WARN
     return left(line(Span(f"{glyph} {word}", role)), _INDENT)
 
 
@@ -51,12 +54,16 @@ def worst_first(report: DatabaseReport) -> list[TableReport]:
 
 @dataclass(frozen=True, slots=True)
 class TablesView:
-    """The tables, the one step that comes next on the station, how far they are behind, and the server itself."""
+    """The tables, the one step that comes next on the station, how far they are behind, and the server itself.
+
+    `down` says that the server is known not to answer: whatever the files are, nothing can be read or written.
+    """
 
     source: Source[DatabaseReport]
     first: FirstStep | None = None
     wal: Source[WalSample] = UNREAD
     server: Source[ServerSample] = UNREAD
+    down: bool = False
 
 
 def build(view: TablesView, room: Room) -> Content:
@@ -68,16 +75,19 @@ def build(view: TablesView, room: Room) -> Content:
         return Content(title, (), note(source), alert(source, "tables"))
     tables = worst_first(report)
     names = min(max((cell_len(table.table) for table in tables), default=0), 34 if room.open else 24)
+    down = view.down or report.server is ServerState.DOWN
+    unseen = _unseen(tables, room.width)
     if room.open:
-        blocks = [_open(table, view.wal.data, names, room.width) for table in tables]
-        about = server.lines(view.server, view.wal, report, room.width)
+        blocks = [_open(table, view.wal.data, names, room.width, down=down) for table in tables]
+        about = [*server.lines(view.server, view.wal, report, room.width), *unseen]
         lines = _shared(
             [*blocks, about] if about else blocks, UNBOUNDED if room.whole else room.height - bool(source.error)
         )
     else:
-        lines = [row for table in tables for row in _brief(table, names, room.width)]
+        lines = [row for table in tables for row in _brief(table, names, room.width, down=down)]
+        lines += [] if any(table.verdict is Verdict.BROKEN for table in tables) else unseen
     if not tables:
-        lines.append(line(Span("no WAL table in this database", Role.DIM)))
+        lines.append(line(Span("no table of yours in this database", Role.WARN)))
     for finding in report.findings:
         lines.extend(hanging(line(finding_mark(finding), " "), finding.message, room.width))
     said = "disk" if report.left_out else "disk + SQL"
@@ -127,19 +137,28 @@ def _rows(table: TableReport) -> Line:
     return line(Span("no row waits", Role.DIM))
 
 
-def _head(table: TableReport, names: int, width: int) -> Line:
-    start = line(
-        verdict(table),
-        left(line(Span(table.table, Role.STRONG)), names + 2),
-        _answer("reads", table.can_read),
-        _answer("writes", table.can_write),
+def _unseen(tables: Sequence[TableReport], width: int) -> list[Line]:
+    """Return what of the tables was not looked at: a verdict is about the rest."""
+    parts = dict.fromkeys(part.words for table in tables for part in table.not_checked)
+    if not parts:
+        return []
+    return hanging(line(Span("not checked  ", Role.DIM)), ", ".join(parts), width, Role.DIM)
+
+
+def _head(table: TableReport, names: int, width: int, *, down: bool) -> Line:
+    files = "files ok, " if table.verdict is Verdict.HEALTHY else ""
+    answers = (
+        (left(line(files, Span("server ", Role.DIM), Span("DOWN", Role.BAD)), 23),)
+        if down
+        else (_answer("reads", table.can_read), _answer("writes", table.can_write))
     )
+    start = line(verdict(table, down=down), left(line(Span(table.table, Role.STRONG)), names + 2), *answers)
     return spread(start, _rows(table), width)
 
 
-def _brief(table: TableReport, names: int, width: int) -> list[Line]:
+def _brief(table: TableReport, names: int, width: int, *, down: bool) -> list[Line]:
     """Return the verdict and at most two lines about the next step, its action first."""
-    head = _head(table, names, width)
+    head = _head(table, names, width, down=down)
     if table.verdict is Verdict.HEALTHY:
         return [head]
     action = f"needs {table.next_step.action}: " if table.next_step.action else ""
@@ -156,8 +175,8 @@ def _first_message(table: TableReport) -> str:
     return table.findings[0].message if table.findings else ""
 
 
-def _open(table: TableReport, wal: WalSample | None, names: int, width: int) -> list[Line]:
-    lines = [_head(table, names, width)]
+def _open(table: TableReport, wal: WalSample | None, names: int, width: int, *, down: bool) -> list[Line]:
+    lines = [_head(table, names, width, down=down)]
     indent = " " * _INDENT
     lines.extend(_counts(table, width))
     behind = wal.of(table.table) if wal is not None else None
@@ -167,7 +186,7 @@ def _open(table: TableReport, wal: WalSample | None, names: int, width: int) -> 
         return lines
     if table.next_step.reason:
         label = line(indent, Span(f"needs  {table.next_step.action or 'a decision'}  ", Role.KEY))
-        lines.extend(hanging(label, table.next_step.reason, width))
+        lines.extend(hanging(label, table.next_step.advice, width))
     for finding in table.findings:
         said = f"{finding.message} ({finding.evidence})" if finding.evidence else finding.message
         lines.extend(hanging(line(indent, finding_mark(finding), " "), said, width, _tone(finding)))

@@ -8,7 +8,7 @@ from console.diagnosis.model import DatabaseReport
 from console.errors import WalmedicError
 from console.recovery.codes import RefusalCode
 from console.recovery.gate.registry import action_ids, spec_of
-from console.recovery.model import Availability, FirstStep, Outcome, Plan, Progress, Refusal, RunResult
+from console.recovery.model import ActionSpec, Availability, FirstStep, Outcome, Plan, Progress, Refusal, RunResult
 from console.recovery.rehearsal.model import Rehearsal, RehearsalOutcome
 from console.recovery.store.journal import Entry
 from tests.ui import captured
@@ -25,6 +25,40 @@ THEN = FirstStep("start-server", None, "it applies the 6,359 rows that wait, whi
 ALIVE = Refusal(
     RefusalCode.SERVER_ALIVE, "a QuestDB server lives on this database (pid 4711)", "stop-server", action="stop-server"
 )
+
+
+NOT_NEEDED = Refusal(RefusalCode.NOT_NEEDED, "there is nothing for it to do", "nothing")
+DOWN = Refusal(RefusalCode.SERVER_DOWN, "QuestDB at 127.0.0.1:8812 does not answer", "start-server")
+NO_SEQUENCER = Refusal(
+    RefusalCode.NO_SEQUENCER, "the server does not list market_orderbook: it has no sequencer to resume",
+    "restore-sequencer", action="restore-sequencer",
+)  # fmt: skip
+NOT_READY = Refusal(
+    RefusalCode.TABLE_NOT_READY, "market_orderbook cannot take rows yet", "repair it first: walmedic check says how"
+)
+WAITS = Refusal(
+    RefusalCode.NO_SEQUENCER, "market_orderbook: txn_seq is gone", "restore-sequencer for market_orderbook first",
+    action="restore-sequencer", table="market_orderbook",
+)  # fmt: skip
+
+
+def _against(spec: ActionSpec, *, alive: bool) -> tuple[Refusal, ...]:
+    """Return what the real engine has against an action in the incident, the writer frozen, the server up or stopped.
+
+    `tests/real/incident` holds the real answers to this.
+    """
+    if spec.offline:
+        return (ALIVE,) if alive else ()
+    refusals = {
+        "freeze-writer": NOT_NEEDED,
+        "stop-server": None if alive else NOT_NEEDED,
+        "start-server": NOT_NEEDED if alive else WAITS,
+        "resume-wal": NO_SEQUENCER if alive else DOWN,
+        "copy-table": None if alive else DOWN,
+        "thaw-writer": NOT_READY if alive else DOWN,
+    }
+    refusal = refusals.get(spec.id)
+    return () if refusal is None else (refusal,)
 
 
 class ScriptedRun:
@@ -110,6 +144,8 @@ class ScriptedEngine:
         self.first: FirstStep | None = FREEZE  # by the dashboard's report
         self.then: FirstStep | None = RESTORE  # by what the disk says
         self.after: FirstStep | None = THEN  # and says once the plan is done
+        self.recommends = True
+        self.end = "The station is back: 6,359 rows recovered, 0 lost."
         self.ended: Rehearsal | None = REHEARSED  # how a rehearsal ends, None while it goes on
         self.rehearsals: list[Plan] = []
         self.running: ScriptedRehearsal | None = None
@@ -124,7 +160,7 @@ class ScriptedEngine:
         if self.error:
             raise WalmedicError(self.error)
         return tuple(
-            Availability(spec, table, (ALIVE,) if spec.offline and self.alive else (), spec.id == first)
+            Availability(spec, table, _against(spec, alive=self.alive), spec.id == first and self.recommends)
             for spec in SPECS
         )
 
@@ -134,6 +170,10 @@ class ScriptedEngine:
             assert self.looks.wait(60)
             return self.then
         return None if report.healthy else self.first
+
+    def ending(self) -> str:
+        """Return what was set."""
+        return self.end
 
     def plan(self, action: str, table: str | None = None) -> Plan:
         """Return the plan, for whatever action and table."""

@@ -1,12 +1,11 @@
 """The palette asks the engine: what is typed before the answer is there counts, and nothing old is offered as new."""
 
-from dataclasses import replace
-
 import pytest
 
 from console.recovery.model import FirstStep
 from screens.palette import Palette
 from screens.plan import PlanScreen
+from tests.ui import samples
 from tests.ui.conftest import MakeApp
 from tests.ui.driving import at_plan, confirmed, pressed, running
 from tests.ui.scripted import PLAN, ScriptedEngine
@@ -45,18 +44,41 @@ async def test_what_is_typed_after_an_early_enter_neither_filters_nor_confirms(
     assert engine.planned == [("restore-sequencer", "market_orderbook")]
 
 
-async def test_where_nothing_is_recommended_the_first_action_is_chosen(
-    console: MakeApp, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = engine.availability
-    monkeypatch.setattr(engine, "availability", lambda table: [replace(a, recommended=False) for a in real(table)])
+async def test_where_all_is_healthy_no_action_is_preselected(console: MakeApp, engine: ScriptedEngine) -> None:
+    engine.recommends = False
     app = console()
     async with running(app) as pilot:
+        app.take(*samples.healthy())
         await pressed(pilot, "a")
         assert "recommended now" not in shown(app)
         assert "asking what is possible" not in shown(app)
+        assert "✓ nothing to do: every table is healthy" in shown(app)
         await pressed(pilot, "enter")
+        assert not engine.planned
+        await pressed(pilot, "down", "enter")
         assert isinstance(app.screen, PlanScreen)
+
+
+async def test_where_no_action_helps_it_is_said_what_a_person_can_do(console: MakeApp, engine: ScriptedEngine) -> None:
+    engine.recommends = False
+    app = console()
+    async with running(app) as pilot:
+        await pressed(pilot, "a")
+        assert "by hand: " in shown(app)
+        await pressed(pilot, "enter")
+        assert isinstance(app.screen, Palette)
+
+
+async def test_after_the_last_action_the_proof_says_that_the_station_is_back(
+    console: MakeApp, engine: ScriptedEngine
+) -> None:
+    engine.after = None
+    app = console()
+    async with running(app) as pilot:
+        app.arm()
+        await at_plan(pilot)
+        await confirmed(pilot, PLAN.confirmation)
+        await until(pilot, lambda: "The station is back: 6,359 rows recovered, 0 lost." in shown(app))
 
 
 async def test_the_filter_is_empty_and_the_list_is_new_after_an_action(

@@ -1,13 +1,20 @@
 """Findings that only the server and the disk together give: what the one says and the other does not bear out."""
 
+import time
 from collections.abc import Iterator
+from typing import Final
 
 from console.diagnosis.model import Code, Finding, Severity
 from console.diagnosis.server.facts import ServerFacts, ServerTableFacts
+from console.diagnosis.table import TableDiagnosis
 from console.questdb.layout import TableDirectory
+from console.text import plural
+
+_WAITS_LONG: Final = 60.0
+"""Seconds that a transaction may wait while others are applied, before it counts as standing still."""
 
 
-def server_findings(table: TableDirectory, server: ServerFacts, applied: int | None) -> Iterator[Finding]:
+def server_findings(table: TableDirectory, server: ServerFacts, diagnosis: TableDiagnosis) -> Iterator[Finding]:
     """Yield where the server's word and the disk differ, or the server says that the table is not well."""
     said = server.wal_tables.get(table.raw_name)
     if said is None:
@@ -20,7 +27,37 @@ def server_findings(table: TableDirectory, server: ServerFacts, applied: int | N
         yield Finding(
             Code.TABLE_SUSPENDED, Severity.DAMAGE, message, table.directory, None, said.writer_txn + 1, said.error
         )
-    yield from _disagreement(table, said, applied)
+    elif 0 <= said.writer_txn < said.sequencer_txn:
+        yield from _not_applied(table, server, said, diagnosis)
+    yield from _disagreement(table, said, diagnosis.facts.applied)
+
+
+def _not_applied(
+    table: TableDirectory, server: ServerFacts, said: ServerTableFacts, diagnosis: TableDiagnosis
+) -> Iterator[Finding]:
+    """Yield that rows wait and the server does not apply them, though it has not suspended the table."""
+    waiting = f"{plural(said.sequencer_txn - said.writer_txn, 'transaction')} from seqTxn {said.writer_txn + 1:,} on"
+    if server.applies is False:
+        message = f"applying is switched off (cairo.wal.apply.enabled=false): {waiting} are acknowledged, not applied"
+        yield Finding(Code.APPLY_DISABLED, Severity.RISK, message, table.directory, None, said.writer_txn + 1)
+        return
+    committed = _oldest_commit(diagnosis)
+    if not said.stands_still or committed is None or time.time() - committed < _WAITS_LONG:
+        return
+    message = (
+        f"the server has not suspended it and does not apply it: {waiting} wait, the oldest for "
+        f"{time.time() - committed:,.0f} s, and none was applied while it was watched"
+    )
+    yield Finding(Code.APPLY_STANDS_STILL, Severity.RISK, message, table.directory, None, said.writer_txn + 1)
+
+
+def _oldest_commit(diagnosis: TableDiagnosis) -> float | None:
+    """Return when the oldest transaction that is not applied was committed, in epoch seconds."""
+    scan, applied = diagnosis.facts.sequencer.scan, diagnosis.facts.applied
+    if scan is None or applied is None:
+        return None
+    waiting = scan.pending[scan.within & (scan.pending_txn > applied)]
+    return float(waiting["commit_us"].min()) / 1e6 if len(waiting) else None
 
 
 def _disagreement(table: TableDirectory, said: ServerTableFacts, applied: int | None) -> Iterator[Finding]:

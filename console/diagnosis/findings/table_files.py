@@ -3,14 +3,14 @@
 What a start does with each was measured on QuestDB 8.2.0, 9.1.0 and 9.3.4. A table without WAL is judged the same way.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from console.diagnosis.model import Code, Finding, Harm, Severity
+from console.diagnosis.model import Code, Finding, Harm, Part, Severity
 from console.questdb.column_versions import ColumnVersions
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_files import (
@@ -28,6 +28,11 @@ from console.text import clean_line, plural
 
 _MOST = 50
 """Findings about single files of one table; what is beyond is told as a number."""
+
+_NAME_NOTHING = {
+    Code.TABLE_TXN_INVALID, Code.TABLE_METADATA_MISSING, Code.TABLE_METADATA_INVALID, Code.UNREADABLE,
+}  # fmt: skip
+_NAME_NO_FILES = {Code.COLUMN_VERSIONS_MISSING, Code.COLUMN_VERSIONS_INVALID, Code.TABLE_FILES_DISAGREE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,16 @@ def table_file_findings(files: TableFiles) -> Iterator[Finding]:
     yield from found
     if not any(finding.severity is Severity.DAMAGE for finding in found):
         yield from _bounded(_files(files, area, metadata))
+
+
+def parts_seen(findings: Iterable[Finding]) -> frozenset[Part]:
+    """Return what was looked at, by what was found: the files of partitions are named by `_txn`, `_meta` and `_cv`."""
+    codes = {finding.code for finding in findings if finding.severity is not Severity.NOTE}
+    if codes & _NAME_NOTHING:
+        return frozenset()
+    if codes & _NAME_NO_FILES:
+        return frozenset({Part.COLUMN_VERSIONS})
+    return frozenset({Part.COLUMN_VERSIONS, Part.PARTITION_FILES, Part.SYMBOL_FILES})
 
 
 def damage_of(metadata: TableMetadata | Problem) -> Problem | None:

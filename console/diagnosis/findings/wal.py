@@ -114,7 +114,7 @@ def _unlogged(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
             message += ": the last of its writer, perhaps never acknowledged, so that the sender still has it"
         place = facts.relative(facts.directory.path / f"wal{wal}" / str(segment) / "_event")
         read = facts.inventory.segments[wal, segment].events
-        offset = int(read["offset"][low]) if low < len(read) else None
+        offset = int(read["offset"][low]) if low < len(read) and read["offset"][low] >= 0 else None
         yield Finding(Code.LOG_TAIL_UNLOGGED, severity, message, place, offset, evidence=f"log: {log}")
 
 

@@ -30,13 +30,13 @@ from console.recovery.salvage.selection import UNAPPLIED, Selection, select_rows
 from console.recovery.salvage.steps import salvage_claims
 from console.recovery.server.sql import Server, SqlError
 from console.recovery.steps.steps import RunContext
+from console.recovery.store.entries import notes_of
 from console.recovery.store.journal import Entry
 from console.recovery.table_copy import steps  # noqa: F401 - registers the steps
 from console.recovery.table_copy.earlier import (
     EarlierCopy,
     earlier_copy,
     later_entries,
-    notes_of,
     written_by_others,
 )
 from console.recovery.table_copy.naming import free_name, sequencer_blocks, views_of

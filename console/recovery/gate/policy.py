@@ -39,7 +39,7 @@ class Policy:
         if self.spec.danger is Danger.DATA:
             found += self._about_table([*self._files(plan), *self._evidence()])
         if plan is not None:
-            found += [*self._space(plan), *self._about_table(self._rows(plan))]
+            found += [*self._space(plan), *self.loss_refusals(plan)]
             if self.spec.offline and self.table is not None:
                 found += self._about_table(result_refusals(plan, self.table))
         return tuple(found)
@@ -217,6 +217,10 @@ class Policy:
                     f"{place} has {free:,} bytes free; {needed:,} are needed and {reserve:,} stay free",
                     "make room, or name a state directory on another disk (--state-dir)",
                 )
+
+    def loss_refusals(self, plan: Plan) -> tuple[Refusal, ...]:
+        """Return what stands against a loss that is not known: no rehearsal, or evidence that is not whole."""
+        return tuple(self._about_table(self._rows(plan)))
 
     def _rows(self, plan: Plan) -> Iterator[Refusal]:
         if plan.rows_lost.kind != "unknown":

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, cast
 
-from console.diagnosis.model import TableReport
+from console.diagnosis.model import TableHistory, TableReport
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
 from console.recovery.evidence.index import EvidenceIndex
@@ -39,6 +39,7 @@ _MODULES = {
 class PlanContext:
     """What a plan may look at. Everything is read-only; `report` diagnoses a table from disk, once per context.
 
+    `history` says what the journal has of the table in a directory.
     `settings` name the user who observes: only a run connects as the one who may write.
 
     `server_down` says whether the server's lock could be won; None where that cannot be known (no such file).
@@ -51,6 +52,7 @@ class PlanContext:
     evidence: EvidenceIndex
     services: ServiceControl | None
     report: Callable[[str], TableReport | None]
+    history: Callable[[str], TableHistory]
     server_down: bool | None
     now: float
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from console.errors import WalmedicError
 from console.recovery import plans
@@ -36,3 +37,12 @@ def read_entry_plan(state: StateDir, entry: str) -> Plan:
         raise WalmedicError(
             f"{path} does not hold the plan of entry {entry}: it cannot be finished or undone"
         ) from error
+
+
+def notes_of(state: StateDir, entry: str) -> dict[str, Any]:
+    """Return what an entry noted, nothing if it noted nothing that can be read."""
+    try:
+        noted: dict[str, Any] = json.loads((state.entry(entry) / "noted.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return noted

@@ -1,6 +1,5 @@
 """A verified copy of a table that an earlier run made: found by the journal, known by its directory."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,6 +8,7 @@ from console.recovery.gate.registry import PlanContext
 from console.recovery.model import Outcome
 from console.recovery.server.sql import Server
 from console.recovery.steps.steps import RunContext
+from console.recovery.store.entries import notes_of
 from console.recovery.store.journal import Entry, Journal
 from console.recovery.store.places import root_key
 from console.recovery.store.state import StateDir
@@ -46,15 +46,6 @@ def earlier_copy(context: PlanContext, directory: str, names: Mapping[str, str])
         if ours in names:
             return EarlierCopy(entry.id, ours, names[ours], str(noted.get(ORIGINAL)), noted)
     return None
-
-
-def notes_of(state: StateDir, entry: str) -> dict[str, Any]:
-    """Return what an entry noted, nothing where it noted nothing that can be read."""
-    try:
-        noted: dict[str, Any] = json.loads((state.entry(entry) / "noted.json").read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return noted
 
 
 def later_entries(journal: Journal, state: StateDir, entry: str) -> list[tuple[Entry, dict[str, Any]]]:

@@ -46,7 +46,7 @@ def refusals_of(context: PlanContext, directory: TableDirectory, server: Server)
         yield Refusal(
             RefusalCode.TAKES_WRITES,
             f"{directory.name} takes rows and applies them: a copy would be behind at once, and brings nothing",
-            "nothing: the table is well",
+            "nothing that a copy would help; `walmedic check --deep` reads every partition",
         )
     yield from _writers(context)
 

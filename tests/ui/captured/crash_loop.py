@@ -4,7 +4,17 @@
 
 from pathlib import Path
 
-from console.diagnosis.model import BlockedStep, Code, DatabaseReport, Finding, NextStep, Severity, TableReport, Verdict
+from console.diagnosis.model import (
+    BlockedStep,
+    Code,
+    DatabaseReport,
+    Finding,
+    NextStep,
+    Part,
+    Severity,
+    TableReport,
+    Verdict,
+)
 from console.probes.sample import (
     BacklogSample,
     CrashCause,
@@ -68,9 +78,11 @@ CRASH_LOOP_TABLES = DatabaseReport(
                     evidence="log: market_orderbook~19/txn_seq/_txnlog",
                 ),
             ),
+            not_checked=(Part.COLUMN_VALUES, Part.SYMBOL_VALUES, Part.INDEX_ENTRIES),
             next_step=NextStep(
                 action="repair-log",
-                reason="header and records can be made right from what is on disk; capture evidence first, with the server stopped",
+                reason="header and records can be made right from what is on disk",
+                evidence=True,
             ),
             blocked_steps=(
                 BlockedStep(
@@ -103,6 +115,7 @@ CRASH_LOOP_TABLES = DatabaseReport(
             rows_unapplied=0,
             rows_at_risk=0,
             findings=(),
+            not_checked=(Part.COLUMN_VALUES, Part.SYMBOL_VALUES, Part.INDEX_ENTRIES),
             next_step=NextStep(action=None, reason="nothing to do"),
         ),
     ),

@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from console.diagnosis.model import DatabaseReport, NextStep, TableReport, Verdict
+from console.diagnosis.model import DatabaseReport, NextStep, Part, TableReport, Verdict
 from console.probes.sample import (
     BacklogSample,
     CrashesSample,
@@ -61,6 +61,7 @@ HEALTHY_TABLES = DatabaseReport(
             rows_unapplied=0,
             rows_at_risk=0,
             findings=(),
+            not_checked=(Part.COLUMN_VALUES, Part.SYMBOL_VALUES, Part.INDEX_ENTRIES),
             next_step=NextStep(action=None, reason="nothing to do"),
         ),
         TableReport(
@@ -76,6 +77,7 @@ HEALTHY_TABLES = DatabaseReport(
             rows_unapplied=0,
             rows_at_risk=0,
             findings=(),
+            not_checked=(Part.COLUMN_VALUES, Part.SYMBOL_VALUES, Part.INDEX_ENTRIES),
             next_step=NextStep(action=None, reason="nothing to do"),
         ),
     ),

@@ -4,7 +4,17 @@
 
 from pathlib import Path
 
-from console.diagnosis.model import BlockedStep, Code, DatabaseReport, Finding, NextStep, Severity, TableReport, Verdict
+from console.diagnosis.model import (
+    BlockedStep,
+    Code,
+    DatabaseReport,
+    Finding,
+    NextStep,
+    Part,
+    Severity,
+    TableReport,
+    Verdict,
+)
 from console.probes.sample import (
     BacklogSample,
     CrashCause,
@@ -86,9 +96,11 @@ INCIDENT_TABLES = DatabaseReport(
                     evidence="header 150,983, file 4,227,072 bytes: one page short, 150,964 whole records",
                 ),
             ),
+            not_checked=(Part.COLUMN_VALUES, Part.SYMBOL_VALUES, Part.INDEX_ENTRIES),
             next_step=NextStep(
                 action="restore-sequencer",
-                reason="txn_seq.backup.20251110_032600 in the table can be put back, its tail repaired from the WAL segments; capture evidence first, with the server stopped",
+                reason="txn_seq.backup.20251110_032600 in the table can be put back, its tail repaired from the WAL segments",
+                evidence=True,
             ),
             blocked_steps=(
                 BlockedStep(
@@ -152,9 +164,11 @@ INCIDENT_TABLES = DatabaseReport(
                     evidence="header 153,000, file 4,284,416 bytes: holds all its header counts",
                 ),
             ),
+            not_checked=(Part.COLUMN_VALUES, Part.SYMBOL_VALUES, Part.INDEX_ENTRIES),
             next_step=NextStep(
                 action="restore-sequencer",
-                reason="txn_seq.corrupted.20251110_032025 in the table can be put back, its tail repaired from the WAL segments; capture evidence first, with the server stopped",
+                reason="txn_seq.corrupted.20251110_032025 in the table can be put back, its tail repaired from the WAL segments",
+                evidence=True,
             ),
             blocked_steps=(
                 BlockedStep(

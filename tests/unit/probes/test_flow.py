@@ -18,7 +18,7 @@ from console.probes.sample import (
     UnitState,
 )
 from console.probes.state import StationState
-from console.settings import RedisSettings, Role, Settings, Stream
+from console.settings import QuestDBSettings, RedisSettings, Role, Settings, Stream
 
 NOW = 10_000.0
 SETTINGS = Settings(redis=RedisSettings(streams=(Stream("trades", table="market_trades"),)))
@@ -189,3 +189,21 @@ def test_a_lower_bound_is_no_number_of_waiting_entries() -> None:
     found = verdict(lag=20_000, lag_known=False, rate_out=None)
     assert found.waiting is None
     assert "still being counted" in found.outlook
+
+
+def test_before_anything_was_read_nothing_is_said_to_be_well() -> None:
+    """The first frame: the units are known at once, tables and rates are not."""
+    settings = Settings(redis=SETTINGS.redis, questdb=QuestDBSettings(db_root="/srv/questdb/hot"))
+    units = tuple(
+        UnitSample(name, role, UnitState.UP)
+        for name, role in (("binance-trades", "feed"), ("batch-writer", "writer"), ("questdb", "database"))
+    )
+    state = StationState().taking(Sample("services", Status.OK, ServicesSample("systemd", units)))
+    assert {hop.state for hop in flow(state, settings, NOW).hops} == {HopState.UNKNOWN}
+    # The server answers and Redis too, once: no rate is known yet, and no table was looked at.
+    state = state.taking(Sample("server", Status.OK, ServerSample("9.1.0", False, 0.01, ())))
+    first = StreamSample("trades", "batch-writer", length=10, lag=9_000, lag_known=True, pending=0)
+    state = state.taking(Sample("backlog", Status.OK, BacklogSample("7", 1, 0, "noeviction", (first,))))
+    found = flow(state, settings, NOW)
+    assert [hop.state for hop in found.hops] == [HopState.UNKNOWN, HopState.OK, HopState.UNKNOWN, HopState.UNKNOWN]
+    assert "not known yet" in found.outlook

@@ -1,11 +1,12 @@
 """resume-wal: let the server go on with a suspended table, past a transaction that cannot be applied where need be."""
 
-import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from console.diagnosis.server.cause import Cause, cause_of
 from console.diagnosis.table import examine_table
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
@@ -13,7 +14,7 @@ from console.questdb.partitioning import Partitioning
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.recovery.actions.resume_wal import steps as resume_steps
 from console.recovery.actions.resume_wal.blockage import Blockage, Queue, queue_of, told
-from console.recovery.actions.resume_wal.steps import KEPT, statement, stopped_at
+from console.recovery.actions.resume_wal.steps import KEPT, statement
 from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.digests import digest_of
 from console.recovery.gate.registry import PlanContext
@@ -23,7 +24,6 @@ from console.recovery.model import (
     Claim,
     Danger,
     Fact,
-    Outcome,
     Plan,
     Refusal,
     Requirement,
@@ -34,7 +34,6 @@ from console.recovery.plans import make_plan, refused_plan
 from console.recovery.server.expectation import ExpectationError, expectation_of
 from console.recovery.server.sql import Server, SqlError
 from console.recovery.steps.steps import RunContext
-from console.recovery.store.places import root_key
 from console.text import clean_line, plural
 
 SPEC = ActionSpec(
@@ -96,23 +95,12 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     )
     if not suspended:
         return _made(context, directory, queue, (), stated, why="The table is not suspended: there is nothing to do.")
-    refusals = tuple(_refusals(directory, queue, _stuck(context, directory), _error(row)))
-    return _planned(context, directory, queue, refusals, stated)
-
-
-def _stuck(context: PlanContext, directory: TableDirectory) -> int | None:
-    """Return the transaction at which the last attempt to resume was stopped by the server, None where none was."""
-    root = root_key(context.database.db)
-    for entry in reversed(context.journal.entries()):
-        if entry.action == SPEC.id and entry.root == root and entry.intent.get("directory") == directory.directory:
-            if entry.result in (None, Outcome.DONE):
-                return None
-            try:
-                noted: dict[str, Any] = json.loads((context.state.entry(entry.id) / "noted.json").read_bytes())
-            except (OSError, ValueError):
-                return None
-            return stopped_at(noted)
-    return None
+    refusals = tuple(_refusals(directory, queue, context.history(directory.directory).stopped_at, _error(row)))
+    made = _planned(context, directory, queue, refusals, stated)
+    if cause_of(_error(row), directory.directory) is Cause.UNKNOWN:
+        return made
+    warning = f"QuestDB says what stopped it: {_error(row)}; it stops there again unless that is mended"
+    return replace(made, warnings=(warning, *made.warnings))
 
 
 def _error(row: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from console.recovery.claims import failed_in_words
+from console.recovery.gate.history import STOPPED_AT
 from console.recovery.model import Stage
 from console.recovery.server.expectation import Expectation, expectation_of
 from console.recovery.server.sql import Server, quoted
@@ -18,7 +19,6 @@ from console.recovery.tree.tree import parts_of
 from console.text import clean_line
 
 KEPT = "kept-wal"
-STOPPED_AT = "stopped at"
 _ATTEMPTS = 5  # a segment that a writer still appends to is copied again
 
 
@@ -146,12 +146,6 @@ def _settled(server: Server, expected: Expectation, on_applied: Any) -> dict[str
         time.sleep(0.5)
         row = wait_until_applied(server, expected, on_applied)
     return row
-
-
-def stopped_at(noted: dict[str, Any]) -> int | None:
-    """Return the transaction at which the server stopped again, as an entry's notes have it."""
-    value = noted.get(STOPPED_AT)
-    return value if isinstance(value, int) else None
 
 
 for _step in (KeepSegments(), ResumeTable(), VerifyResumed()):

@@ -1,0 +1,78 @@
+"""What a repair left out of the log on purpose, and told before: a note afterwards, no new damage."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from console.diagnosis.model import Code, Finding, Severity, TableHistory
+from console.diagnosis.purge_clock import PurgeClock
+from console.diagnosis.table_facts import TableFacts
+from console.questdb.segment import EventType
+
+_CODES: Final = (
+    Code.LOG_TAIL_UNLOGGED, Code.WAL_AT_RISK_OF_PURGE, Code.IN_TABLE_BACKUP_AT_RISK, Code.SEGMENT_EVENT_TRUNCATED,
+)  # fmt: skip
+_SAID: Final = "; the repair left this out, as its plan said: salvage-wal --rows all exports what is whole of it"
+
+
+def without_left_out(
+    facts: TableFacts, findings: Sequence[Finding], clock: PurgeClock, history: TableHistory
+) -> tuple[tuple[Finding, ...], PurgeClock]:
+    """Return the findings and the purge clock without what the last repair decided and nothing has changed since.
+
+    A WAL segment that was last written before the repair was seen by it: a server that starts afterwards writes into
+    new ones. Where the log itself has damage again, nothing is passed over.
+    """
+    if history.repaired_at is None or any(_grave(each) and each.code not in _CODES for each in findings):
+        return tuple(findings), clock
+    old = [each for each in findings if _grave(each) and _before(facts, each, clock, history.repaired_at)]
+    if not old:
+        return tuple(findings), clock
+    kept = tuple(
+        replace(each, severity=Severity.NOTE, message=f"{each.message}{_SAID}") if each in old else each
+        for each in findings
+    )
+    purged = any(each.code is Code.WAL_AT_RISK_OF_PURGE for each in old)
+    return kept, PurgeClock("what the repair left out is told") if purged else clock
+
+
+def _grave(finding: Finding) -> bool:
+    return finding.severity is not Severity.NOTE
+
+
+def _before(facts: TableFacts, finding: Finding, clock: PurgeClock, repaired_at: float) -> bool:
+    """Return whether all WAL that `finding` is about was last written before `repaired_at`."""
+    if finding.code is Code.IN_TABLE_BACKUP_AT_RISK:
+        return True
+    table = facts.directory.path
+    if finding.code is Code.SEGMENT_EVENT_TRUNCATED and _needed(facts, table.parent / (finding.file or "")):
+        return False
+    if finding.code is Code.WAL_AT_RISK_OF_PURGE:
+        segments = [place for wal in clock.wals for place in (table / f"wal{wal}").glob("*/_event")]
+        segments += [table / f"wal{wal}" / str(segment) / "_event" for wal, segment in clock.segments]
+    else:
+        segments = [table.parent / (finding.file or "")]
+    return bool(segments) and all(_written(place) <= repaired_at for place in segments)
+
+
+def _needed(facts: TableFacts, events: Path) -> bool:
+    """Return whether a record of the log names a transaction of that event file that cannot be read."""
+    scan = facts.sequencer.scan
+    if scan is None:
+        return True
+    unread = scan.pending_event < 0
+    there = ~unread
+    kinds = facts.inventory.events["type"]
+    unread[there] = kinds[scan.pending_event[there]] == EventType.UNREADABLE
+    named = scan.pending[unread & (scan.pending["wal_id"] >= 1)]
+    places = zip(named["wal_id"].tolist(), named["segment_id"].tolist(), strict=True)
+    table = facts.directory.path
+    return any(table / f"wal{wal}" / str(segment) == events.parent for wal, segment in places)
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.lstat().st_mtime
+    except OSError:
+        return float("inf")

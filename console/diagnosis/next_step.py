@@ -1,0 +1,140 @@
+"""The one step to take now for a table, by what was found. What walmedic cannot do is said, never passed over."""
+
+from typing import Final
+
+from console.diagnosis.model import Code, NextStep, Severity
+from console.diagnosis.server.cause import Cause
+from console.diagnosis.situation import LOG_REPAIR, METADATA, NO_LOG, OWN_FILES, Situation
+from console.text import clean_line
+
+_ASK: Final = "`walmedic bundle` makes the archive for those who know QuestDB"
+_NO_REPAIR: Final = f"no action of walmedic repairs this; salvage-wal exports unapplied rows, {_ASK}"
+_RESUMED_FOR_NOTHING: Final = "RESUME stopped there again"
+_ROOM: Final = 256 << 20
+"""Bytes that must be free before a table is resumed that a full disk had suspended."""
+_LIMITS: Final = {
+    Cause.OPEN_FILES: "its limit of open files (LimitNOFILE, ulimit -n)",
+    Cause.MEMORY: "memory, or its limit of mapped areas (vm.max_map_count)",
+}
+_NOTHING: Final = NextStep(None, "nothing to do")
+
+
+def next_step(situation: Situation) -> NextStep:
+    """Return the one step to take now. Its action is None if a person must decide or act, or nothing is to do."""
+    step = _repair(situation) or _by_hand(situation) or _rest(situation)
+    return NextStep(step.action, step.reason, step.evidence and not situation.history.evidence)
+
+
+def _repair(situation: Situation) -> NextStep | None:
+    """Return the repair of files that the findings ask for."""
+    if situation.damaged(Code.TABLE_TXN_BEHIND):
+        reason = f"_txn is older than the table's files: do not start QuestDB; {_NO_REPAIR}"
+        return NextStep(None, reason, evidence=True)
+    if situation.damaged(Code.TABLE_TXN_INVALID):
+        reason = f"_txn is damaged or gone, so nothing says what is applied: do not start QuestDB; {_NO_REPAIR}"
+        return NextStep(None, reason, evidence=True)
+    if situation.damaged(*OWN_FILES) or situation.disagrees:
+        reason = f"files of the table itself are damaged: do not start QuestDB, and write nothing; {_NO_REPAIR}"
+        return NextStep(None, reason, evidence=True)
+    if situation.damaged(Code.CONVERSION_HALF_DONE):
+        return NextStep("convert-table", "it ends what was begun, and keeps the WAL", evidence=True)
+    if situation.damaged(*NO_LOG, *METADATA):
+        if situation.backup:
+            copy = clean_line(situation.backup)
+            reason = f"{copy} in the table can be put back, its tail repaired from the WAL segments"
+            return NextStep("restore-sequencer", reason, evidence=True)
+        reason = "no usable copy: make txn_seq again from the WAL segments"
+        return NextStep("rebuild-sequencer", reason, evidence=True)
+    if situation.damaged(Code.LAG_OVERFLOW):
+        return NextStep(None, "restart QuestDB before anything is written: a start checks the lag and sets it to 0")
+    if situation.damaged(Code.SEGMENT_MISSING):
+        reason = "WAL that the log names is gone: the log is made again without those transactions"
+        return NextStep("repair-log", reason, evidence=True)
+    if situation.damaged(*LOG_REPAIR):
+        reason = "header and records can be made right from what is on disk"
+        return NextStep("repair-log", reason, evidence=True)
+    if situation.damaged(Code.WAL_INDEX_MISSING, Code.WAL_INDEX_LOW):
+        return NextStep("raise-wal-index", "the next writer would take a WAL id that is in use")
+    return _segments(situation)
+
+
+def _segments(situation: Situation) -> NextStep | None:
+    """Return what to do about unapplied rows that are not whole in their segments."""
+    codes = (Code.SEGMENT_EVENT_TRUNCATED, Code.SEGMENT_DATA_TORN)
+    if any(f.code in codes and f.severity is Severity.DAMAGE for f in situation.findings):
+        reason = "unapplied rows are not whole in their segment: the log is made again without those transactions"
+        return NextStep("repair-log", reason, evidence=True)
+    if situation.damaged(Code.SEGMENT_EVENT_TRUNCATED):
+        reason = (
+            "the unapplied rows are whole, only an index of events is damaged: QuestDB may apply them all the same; "
+            "salvage-wal exports them"
+        )
+        return NextStep(None, reason, evidence=True)
+    if situation.damaged(Code.SEGMENT_DATA_TORN):
+        reason = "compare the suspect values with their source, export them (salvage-wal), then let QuestDB apply them"
+        return NextStep(None, reason, evidence=True)
+    return None
+
+
+def _by_hand(situation: Situation) -> NextStep | None:
+    if situation.converting and situation.waiting:
+        return NextStep(None, "take _convert out of the table (keep a copy) before any start, or what waits is deleted")
+    if situation.damaged(Code.OWNERSHIP_DIFFERS):
+        return NextStep(
+            None, "give the named files back to the owner of _txn (chown, chmod u+w), with the server stopped"
+        )
+    if situation.damaged(Code.PARTITION_UNREADABLE):
+        reason = (
+            "QuestDB cannot read the named partitions: export the others by SQL, and restore these from a backup, or "
+            f"remove them (ALTER TABLE … FORCE DROP PARTITION LIST); {_ASK}"
+        )
+        return NextStep(None, reason, evidence=True)
+    if situation.suspended or situation.damaged(Code.TABLE_SUSPENDED):
+        return _suspended(situation)
+    if situation.damaged(Code.APPLY_DISABLED):
+        return NextStep(None, "set cairo.wal.apply.enabled=true in server.conf and restart QuestDB")
+    if situation.damaged(Code.APPLY_STANDS_STILL):
+        return NextStep(None, "look at the server's log and load; if it does not move on, restart QuestDB")
+    return None
+
+
+def _suspended(situation: Situation) -> NextStep:
+    """Return what the server's own words and the journal leave: RESUME is no help if the same thing stops it again."""
+    cause, error = situation.cause, clean_line(situation.error, 160)
+    if cause is Cause.DISK_FULL and (situation.free or 0) < _ROOM:
+        return NextStep(None, f"make room on the disk first, then resume-wal: it was full ({error})")
+    if cause in _LIMITS:
+        reason = f"QuestDB ran out of {_LIMITS[cause]}: raise it and restart QuestDB, which then applies by itself"
+        return NextStep(None, f"{reason} ({error})")
+    if cause is Cause.PERMISSION:
+        reason = "QuestDB may not open a file: give it to the user that QuestDB runs as (chown), then resume-wal"
+        return NextStep(None, f"{reason} ({error})")
+    again = situation.applied is not None and situation.history.stopped_at == situation.applied + 1
+    if cause is Cause.OWN_FILES:
+        what = "a file of the table itself stops QuestDB, so that resume-wal would stop there again"
+        reason = f"{what} ({error}): restore that file from a backup, or let copy-table save what can be read; {_ASK}"
+        return NextStep(None, reason, evidence=True)
+    if again:
+        reason = f"{_RESUMED_FOR_NOTHING} and log and WAL show no cause: copy what is applied to a new table"
+        return NextStep("copy-table", f"{reason} ({error})" if error else reason)
+    return NextStep("resume-wal", "log and unapplied WAL are whole: let QuestDB apply what waits")
+
+
+def _rest(situation: Situation) -> NextStep:
+    if situation.damaged(Code.INDEX_FILE_MISSING):
+        return NextStep(None, "make the index again, with the server up: REINDEX TABLE … LOCK EXCLUSIVE")
+    if situation.damaged(Code.SUSPECT_VALUES):
+        return NextStep(None, "compare the named values with their source: a page that never reached the disk is zeros")
+    if situation.damaged(Code.VIEW_BEHIND):
+        return NextStep(None, "refresh the view in full: REFRESH MATERIALIZED VIEW … FULL")
+    if situation.damaged(Code.UNREADABLE):
+        return NextStep(None, "look again as a user who may read the files")
+    if situation.damaged(Code.UNLISTED_BY_SERVER, Code.SERVER_DISAGREES):
+        return NextStep(
+            None, f"restart QuestDB: it and the disk disagree, and no file shows why; if it stays so, {_ASK}"
+        )
+    grave = [finding for finding in situation.findings if finding.severity is not Severity.NOTE]
+    if grave:
+        damaged = any(finding.severity is Severity.DAMAGE for finding in grave)
+        return NextStep(None, _NO_REPAIR, evidence=damaged)
+    return _NOTHING

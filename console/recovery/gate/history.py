@@ -1,0 +1,73 @@
+"""What the journal says of each table, for the diagnosis: its evidence, its last resume, its last repair."""
+
+import contextlib
+import datetime
+from typing import Final
+
+from console.diagnosis.model import NO_HISTORY, TableHistory
+from console.errors import WalmedicError
+from console.questdb.layout import DatabaseRoot
+from console.recovery.evidence.index import EvidenceIndex, table_stamp
+from console.recovery.model import Outcome
+from console.recovery.store.entries import notes_of
+from console.recovery.store.journal import Entry, Journal
+from console.recovery.store.places import root_key
+from console.recovery.store.state import StateDir
+
+STOPPED_AT: Final = "stopped at"
+"""Under which a resume-wal notes the seqTxn at which the server stopped again."""
+_RESUMES: Final = "resume-wal"
+_REPAIRS: Final = ("repair-log", "rebuild-sequencer", "restore-sequencer")
+
+
+class Histories:
+    """Reads journal and evidence of one database; what is read is read once."""
+
+    def __init__(self, database: DatabaseRoot, state: StateDir, journal: Journal) -> None:
+        self._database, self._state, self._journal = database, state, journal
+        self._root = root_key(database.db)
+        self._evidence = EvidenceIndex(state, self._root, journal)
+        self._known: dict[str, TableHistory] = {}
+
+    def of_table(self, directory: str) -> TableHistory:
+        """Return what is known of the table in `directory`; nothing if the journal cannot be read."""
+        if directory not in self._known:
+            with contextlib.suppress(WalmedicError):
+                self._known[directory] = self._read(directory)
+        return self._known.setdefault(directory, NO_HISTORY)
+
+    def _read(self, directory: str) -> TableHistory:
+        entries = [
+            entry
+            for entry in reversed(self._journal.entries())
+            if entry.root == self._root and entry.intent.get("directory") == directory
+        ]
+        return TableHistory(
+            evidence=self._captured(directory),
+            stopped_at=stopped_at(self._state, entries),
+            repaired_at=self._repaired_at(entries),
+        )
+
+    def _captured(self, directory: str) -> bool:
+        if self._evidence.of_table(directory) is None:
+            return False
+        return self._evidence.fresh(directory, table_stamp(self._database.db / directory)) is not None
+
+    def _repaired_at(self, entries: list[Entry]) -> float | None:
+        """Return when the last repair ended that stands; a start since then changes nothing about it."""
+        undone = self._journal.undone()
+        repair = next((e for e in entries if e.action in _REPAIRS and e.id not in undone and _done(e)), None)
+        return None if repair is None else datetime.datetime.fromisoformat(repair.events[-1].at).timestamp()
+
+
+def stopped_at(state: StateDir, entries: list[Entry]) -> int | None:
+    """Return the seqTxn at which the server stopped after the last resume-wal among `entries`, newest first."""
+    last = next((entry for entry in entries if entry.action == _RESUMES), None)
+    if last is None or last.outcome is None or _done(last):
+        return None
+    value = notes_of(state, last.id).get(STOPPED_AT)
+    return value if isinstance(value, int) else None
+
+
+def _done(entry: Entry) -> bool:
+    return entry.outcome is not None and entry.outcome.get("outcome") == Outcome.DONE.value
