@@ -135,7 +135,6 @@ class ClaimKey(enum.StrEnum):
     LOG_LENGTH = "log-length"
     LOG_RECORDS = "log-records"
     LOG_SEGMENTS = "log-segments"
-    LOG_NAMED_ONCE = "log-named-once"
     LOG_UNNAMED = "log-unnamed"
     LOG_META = "log-meta"
     LOG_STRUCTURE = "log-structure"

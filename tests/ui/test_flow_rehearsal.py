@@ -20,7 +20,7 @@ FAILED = replace(
     outcome=RehearsalOutcome.FAILED,
     message="market_orderbook: rows: expected 412,445, found 412,426",
     verification=(
-        *REHEARSED.verification[:13],
+        *REHEARSED.verification[:12],
         Claim(ClaimKey.ROWS, "market_orderbook: rows", "412,445", "412,426", ok=False),
     ),
 )

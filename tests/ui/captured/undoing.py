@@ -268,7 +268,7 @@ DONE_ENTRY: Final = Entry(
             kind="outcome",
             at="2026-11-23T11:21:04.573+00:00",
             data={
-                "message": "12 claims proven",
+                "message": "11 claims proven",
                 "outcome": "done",
                 "verification": [
                     {"claim": "the header's maxTxn", "expected": "150,983", "found": "150,983", "ok": True},
