@@ -1,22 +1,26 @@
 """Proof by values on a real server: what is predicted before a start is what is found, and each planted fault shows."""
 
+import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from console.questdb.layout import DatabaseRoot
+from console.recovery.actions.convert_table.steps import _plain_claims
 from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim
+from console.recovery.rehearsal.canary import Shape, canary_claim, column_claim
 from console.recovery.server.expectation import Expectation, expectation_of
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
 from console.recovery.server.sql import Server
 from console.recovery.server.value_claims import sums_before, value_claims
 from console.recovery.server.value_sums import TableSums
-from console.recovery.server.verification import table_claims, wait_until_applied
+from console.recovery.server.verification import row_claims, table_claims, wait_until_applied
+from console.recovery.steps.services import sweep_claim
 from console.settings import QuestDBSettings
 
 COLUMNS = (
@@ -78,6 +82,56 @@ FAULTS: dict[str, tuple[list[str], ClaimKey, str]] = {
     ),
 }  # fmt: skip
 WELL = ("plain", "keyed", "keyed_by_two")
+OTHERS = ("unlisted", "halted", "below", "unread", "counted", "earlier", "later", "elsewhere", "missing")
+
+
+def _halted(world: "World") -> tuple[Claim, ...]:
+    world.server.query("ALTER TABLE halted SUSPEND WAL")
+    world.server.query(f"INSERT INTO halted {rows(5, 3, 100)}")
+    expected = expectation_of(world.database.table("halted"))
+    return table_claims(world.sql, expected, world.sql.wal_table("halted"))
+
+
+def _gone(world: "World", table: str, *, row_known: bool) -> tuple[Claim, ...]:
+    row = world.sql.wal_table(table) if row_known else None
+    world.server.query(f"DROP TABLE {table}")
+    return table_claims(world.sql, world.expected[table], row or world.sql.wal_table(table))
+
+
+def _added(world: "World", table: str, select: str) -> list[Claim]:
+    assert all(claim.ok for claim in row_claims(world.sql, world.expected[table]))
+    world.server.query(f"INSERT INTO {table} {select}")
+    world.settle(table)
+    return row_claims(world.sql, world.expected[table])
+
+
+def _missing(world: "World") -> list[Claim]:
+    (file,) = world.database.table("missing").path.glob("2025-03-02*/price.d")
+    file.unlink()
+    return [claim for claim in world.claims("missing") if "could not open" in claim.found]
+
+
+def _written(world: "World", ask: Callable[[Server, Shape, str, Callable[[], None]], Claim]) -> list[Claim]:
+    return [ask(world.sql, Shape.of(world.database.table("halted")), "walmedic-mark", lambda: None)]
+
+
+# What else the server is asked: a fault each, after which its claim must fail.
+SERVER: dict[ClaimKey, Callable[["World"], Sequence[Claim]]] = {
+    ClaimKey.LISTED: lambda world: _gone(world, "unlisted", row_known=False),
+    ClaimKey.READABLE: lambda world: _gone(world, "unread", row_known=True),
+    ClaimKey.SUSPENDED: _halted,
+    ClaimKey.APPLIED: _halted,
+    ClaimKey.SEQUENCER: lambda world: table_claims(world.sql, world.expected["below"], world.sql.wal_table("below")),
+    ClaimKey.ROWS: lambda world: _added(world, "counted", rows(1, 2)),
+    ClaimKey.MIN: lambda world: _added(world, "earlier", rows(1, 1, -5)),
+    ClaimKey.MAX: lambda world: _added(world, "later", rows(1, 3, 500)),
+    ClaimKey.PARTITIONS: lambda world: _added(world, "elsewhere", rows(1, 5)),
+    ClaimKey.VALUES_READ: _missing,
+    ClaimKey.SWEEP: lambda world: [*_halted(world), sweep_claim(world.sql, world.expected["halted"])],
+    ClaimKey.PLAIN: lambda world: _plain_claims(world.sql, world.expected["plain"]),
+    ClaimKey.CANARY: lambda world: [*_halted(world), *_written(world, canary_claim)],
+    ClaimKey.NEW_COLUMN: lambda world: [*_halted(world), *_written(world, column_claim)],
+}
 
 
 @dataclass
@@ -118,7 +172,7 @@ def _keys(table: str) -> str:
 @pytest.fixture(scope="module")
 def world(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     root: Path = tmp_path_factory.mktemp("values")
-    tables = [*WELL, *FAULTS]
+    tables = [*WELL, *FAULTS, *OTHERS]
     with PrivateServer(root, questdb) as server:
         for table in tables:
             server.query(f"CREATE TABLE {table} ({COLUMNS}) TIMESTAMP(ts) PARTITION BY DAY WAL{_keys(table)}")
@@ -135,10 +189,13 @@ def world(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> It
     found = [database.table(table) for table in tables]
     expected = {each.raw_name: expectation_of(each) for each in found}
     sums = {each.raw_name: sums_before(each) for each in found}
-    with PrivateServer(root, questdb) as server:
+    log = database.table("below").sequencer / "_txnlog"
+    log.write_bytes(log.read_bytes()[:4] + struct.pack("<q", 1) + log.read_bytes()[12:])
+    with PrivateServer(root, questdb, settings={"dev.mode.enabled": "true"}) as server:
         built = World(database, server, expected, sums)
         for table in tables:
-            wait_until_applied(built.sql, expected[table], lambda done, total: None)
+            if table != "below":
+                wait_until_applied(built.sql, expected[table], lambda done, total: None)
         yield built
 
 
@@ -168,3 +225,9 @@ def test_each_planted_fault_fails_a_claim(world: World, table: str) -> None:
             world.settle(f"{table}_kept")
     failed = {claim.key: claim.found for claim in world.claims(table) if not claim.ok}
     assert word in failed.get(key, ""), failed
+
+
+@pytest.mark.parametrize("key", SERVER)
+def test_what_the_server_says_otherwise_fails_its_claim(world: World, key: ClaimKey) -> None:
+    claims = SERVER[key](world)
+    assert key in {claim.key for claim in claims if not claim.ok}, claims

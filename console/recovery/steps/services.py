@@ -18,7 +18,7 @@ from console.recovery.tree.wal_locks import WalLocks
 from console.services.control import ServiceControl
 from console.services.model import ServiceError
 from console.settings import Unit
-from console.text import plural
+from console.text import clean_line, plural
 
 _VALUES: Final = "values"
 START_SECONDS = 180.0  # seconds that a server gets to answer: it may have a lot to map
@@ -179,24 +179,21 @@ class AwaitSweep:
             time.sleep(min(0.5, left))
         for said in stage.parameters["expected"]:
             expected = Expectation.from_json(said)
-            row = server.wal_table(expected.table)
-            good = row is not None and not row["suspended"] and int(row["sequencerTxn"]) >= int(row["writerTxn"])
-            found = "as before" if good else "suspended, unlisted or behind"
-            run.claims.append(
-                Claim(
-                    ClaimKey.SWEEP,
-                    f"{expected.table}: after a purge sweep",
-                    "as before",
-                    found,
-                    good,
-                    table=expected.table,
-                )
-            )
-            if not good:
-                raise StepError(f"{expected.table} is {found} after the purge sweep")
+            claim = sweep_claim(server, expected)
+            run.claims.append(claim)
+            if not claim.ok:
+                raise StepError(f"{expected.table} is {claim.found} after the purge sweep")
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Nothing was changed."""
+
+
+def sweep_claim(server: Server, expected: Expectation) -> Claim:
+    """Return the claim that a purge sweep made nothing of a table worse."""
+    row = server.wal_table(expected.table)
+    good = row is not None and not row["suspended"] and int(row["sequencerTxn"]) >= int(row["writerTxn"])
+    found, name = "as before" if good else "suspended, unlisted or behind", clean_line(expected.table)
+    return Claim(ClaimKey.SWEEP, f"{name}: after a purge sweep", "as before", found, good, table=name)
 
 
 def down_claims(run: RunContext, names: list[str]) -> tuple[Claim, ...]:
