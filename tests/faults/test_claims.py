@@ -6,17 +6,21 @@
 import os
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from console.questdb.table_txn import read_table_txn
 from console.recovery import execution
 from console.recovery.claims import failed_in_words
 from console.recovery.codes import ClaimKey
 from console.recovery.engine import Engine
 from console.recovery.model import Claim, Outcome
 from console.recovery.salvage.steps import salvage_claims
+from console.recovery.server.jvm import ServerBinary
 from console.recovery.undo.steps import equal_claim
+from tests.faults.broken_database import settings_of
 
 _HEADER, _RECORD = 76, 28
 _STRUCTURE, _WAL = 0, 8  # within a record
@@ -169,3 +173,39 @@ def test_exported_rows_that_are_damaged_or_left_out(engine: Engine, monkeypatch:
     assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE
     assert planter.failed == {"cut": {ClaimKey.SALVAGE_FILES}}
     assert seen == [{ClaimKey.SALVAGE_LEFT_OUT}]
+
+
+def _txn(table: Path, at: int, form: str, value: int) -> Change:
+    """Return the change that writes a number into the current area of a table's `_txn`."""
+
+    def change(content: bytes) -> bytes:
+        area = read_table_txn(table).current
+        assert area is not None
+        return _number(content, area.base + at, form, value)
+
+    return change
+
+
+def test_a_fault_of_a_conversion_fails_its_claim(
+    root: Path, tmp_path: Path, questdb: ServerBinary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(root, tmp_path / "state")
+    place = replace(settings.questdb, jar=str(questdb.jar), java=str(questdb.java))
+    engine = Engine(replace(settings, questdb=place))
+    evidence = engine.plan("capture-evidence", "gone")
+    assert engine.run(evidence, evidence.confirmation).outcome is Outcome.DONE
+    table, planter = engine.database.table("gone").path, _Planter(monkeypatch)
+    planter.faults = {
+        ClaimKey.TXN_READABLE.value: (table / "_txn", lambda _: b""),
+        ClaimKey.LAG_EMPTY.value: (table / "_txn", _txn(table, 92, "<i", 3)),
+        ClaimKey.ROWS_ON_DISK.value: (table / "_txn", _txn(table, 8, "<q", 1)),
+        ClaimKey.LOG_BEGINS.value: (table / "txn_seq" / "_txnlog", lambda c: _number(c, 4, "<q", 5)),
+        ClaimKey.META_READABLE.value: (table / "_meta", lambda _: b""),
+        ClaimKey.CONVERTED.value: (table / "_meta", lambda _: b""),
+    }
+    plan = engine.plan("convert-table", "gone")
+    result = engine.run(plan, plan.confirmation)
+    assert result.outcome is Outcome.DONE, result
+    assert set(planter.failed) == set(planter.faults)
+    for key in planter.failed:
+        assert ClaimKey(key) in planter.failed[key], (key, planter.failed[key])
