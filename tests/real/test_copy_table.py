@@ -19,16 +19,20 @@ import pytest
 
 from console.questdb.layout import DatabaseRoot
 from console.questdb.partition_rows import TableRows
+from console.recovery.actions import copy_table
+from console.recovery.codes import ClaimKey
 from console.recovery.engine import Engine
 from console.recovery.execution import OnProgress
-from console.recovery.model import Outcome, Plan, RunResult
+from console.recovery.model import Claim, Outcome, Plan, RunResult, Stage
 from console.recovery.salvage.steps import folder_of
 from console.recovery.salvage.writing import read_manifest
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
 from console.recovery.server.sql import Server
+from console.recovery.steps.steps import RunContext, Step
 from console.recovery.table_copy import stretches
 from console.recovery.table_copy.equality import different
+from console.recovery.table_copy.steps import CompareTables, FinishCopy
 from console.settings import QuestDBSettings, Settings
 from tests.faults.interposed import killed_in_stage, stage_times
 from tests.real.generated_tables import SERVER, Recipe, applied_txn, build
@@ -214,6 +218,84 @@ def test_one_changed_value_is_found(world: World, tmp_path: Path) -> None:
         path.write_bytes(content)
     undo = world.engine.plan_undo(result.entry)
     assert world.engine.undo(result.entry, undo.confirmation).outcome is Outcome.DONE
+
+
+def _widened(server: PrivateServer) -> None:
+    server.query("ALTER TABLE killed_copy ADD COLUMN extra INT")
+
+
+def _one_more(server: PrivateServer, table: str = "killed") -> None:
+    server.query(f"INSERT INTO {table}_copy SELECT * FROM {table} LIMIT 1")
+    until(lambda: _applied(server, f"{table}_copy"))
+
+
+def _applied(server: PrivateServer, table: str) -> bool:
+    return bool(server.query(f"SELECT writerTxn = sequencerTxn FROM wal_tables() WHERE name = '{table}'")[0][0])
+
+
+# Before which step, what is planted in the copy, and which claim must fail.
+_BEFORE_STEPS: tuple[tuple[type[Step], Callable[[PrivateServer], None], ClaimKey], ...] = (
+    (CompareTables, _one_more, ClaimKey.ROWS_COPIED),
+    (CompareTables, _one_more, ClaimKey.COPY_VALUES),
+    (FinishCopy, _widened, ClaimKey.COPY_DEFINITION),
+)
+
+
+@pytest.mark.parametrize(("step", "plant", "key"), _BEFORE_STEPS)
+def test_a_fault_planted_in_a_copy_fails_its_claim(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    step: type[Step],
+    plant: Callable[[PrivateServer], None],
+    key: ClaimKey,
+) -> None:
+    perform = step.perform
+
+    def planted(self: Step, stage: Stage, run: RunContext) -> None:
+        plant(world.server)
+        perform(self, stage, run)
+
+    monkeypatch.setattr(step, "perform", planted)
+    plan = world.engine.plan("copy-table", "killed")
+    assert plan.refused == ()
+    result = world.engine.run(plan, plan.confirmation)
+    assert result.outcome in (Outcome.ROLLED_BACK, Outcome.FAILED), result
+    assert key in {claim.key for claim in result.verification if not claim.ok}, result
+    if "killed_copy" in world.names().values():  # others wrote to it, so that it is not dropped
+        world.server.query("DROP TABLE killed_copy")
+
+
+def test_a_fault_planted_after_a_copy_fails_its_claim(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = world.engine.database.table("gone").path / "_txn"
+    ask = world.server.query
+    plants: dict[ClaimKey, tuple[Callable[[], object], Callable[[], object]]] = {
+        ClaimKey.COPY_NAME: (
+            lambda: ask("RENAME TABLE gone_copy TO gone_other"),
+            lambda: ask("RENAME TABLE gone_other TO gone_copy"),
+        ),
+        ClaimKey.OLD_DIRECTORY: (
+            lambda: old.rename(old.with_name("away")),
+            lambda: old.with_name("away").rename(old),
+        ),
+        ClaimKey.COPY_ROWS: (lambda: _one_more(world.server, "gone"), lambda: None),
+    }
+    verify, failed = copy_table.verify, {}
+
+    def planted(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
+        assert all(claim.ok for claim in verify(plan, run))
+        for key, (plant, undo) in plants.items():
+            plant()
+            failed[key] = {claim.key for claim in verify(plan, run) if not claim.ok}
+            undo()
+        return verify(plan, run)
+
+    monkeypatch.setattr(copy_table, "verify", planted)
+    plan = world.engine.plan("copy-table", "gone")
+    result = world.engine.run(plan, plan.confirmation)
+    assert result.outcome is not Outcome.DONE, result
+    assert all(key in found for key, found in failed.items()), failed
+    assert set(failed) == set(plants)
+    world.server.query("DROP TABLE gone_copy")
 
 
 @pytest.mark.faults

@@ -13,6 +13,7 @@ _ROOT: Final = Path(__file__).parents[2]
 _FAULTS, _VALUES = "tests/faults/test_claims.py", "tests/real/test_value_proof.py"
 _SEQUENCER = "test_a_fault_of_a_sequencer_fails_its_claim"
 _SERVER = "test_what_the_server_says_otherwise_fails_its_claim"
+_COPY: Final = "tests/real/test_copy_table.py"
 _REHEARSAL = "tests/real/test_rehearsal.py"
 
 # Which test plants a fault that fails the claim: its module and its name. The module's table names the key.
@@ -45,6 +46,14 @@ SHOWN: dict[ClaimKey, tuple[str, str]] = {
         ),
         (_VALUES, _SERVER),
     ),
+    **dict.fromkeys(
+        (ClaimKey.COPY_VALUES, ClaimKey.ROWS_COPIED, ClaimKey.COPY_DEFINITION),
+        (_COPY, "test_a_fault_planted_in_a_copy_fails_its_claim"),
+    ),
+    **dict.fromkeys(
+        (ClaimKey.COPY_NAME, ClaimKey.COPY_ROWS, ClaimKey.OLD_DIRECTORY),
+        (_COPY, "test_a_fault_planted_after_a_copy_fails_its_claim"),
+    ),
     ClaimKey.VALUES: (_VALUES, "test_each_planted_fault_fails_a_claim"),
     ClaimKey.ROWS_BACK: (_REHEARSAL, "test_a_plan_that_promises_too_much_fails"),
     ClaimKey.SERVER_LIVES: (_REHEARSAL, "test_its_server_is_shut_in_and_modest_and_its_death_fails_it"),
@@ -61,9 +70,8 @@ NOTES: Final = frozenset(
 # Claims that compare, and that no test has made fail by a planted fault yet. This list may only become shorter.
 NOT_SHOWN: Final = frozenset(
     {
-        ClaimKey.ANSWERS, ClaimKey.LAG, ClaimKey.COPY_NAME,
-        ClaimKey.COPY_WRITES, ClaimKey.COPY_ROWS, ClaimKey.OLD_DIRECTORY, ClaimKey.COPY_VALUES,
-        ClaimKey.ROWS_COPIED, ClaimKey.COPY_DEFINITION, ClaimKey.COPY_LACKS, ClaimKey.COPY_ONLY,
+        ClaimKey.ANSWERS, ClaimKey.LAG,
+        ClaimKey.COPY_WRITES, ClaimKey.COPY_LACKS, ClaimKey.COPY_ONLY,
         ClaimKey.SERVER_GONE, ClaimKey.UNIT_DOWN, ClaimKey.UNIT_UP, ClaimKey.FIRST_BATCH, ClaimKey.ACKNOWLEDGED,
         ClaimKey.FRESH, ClaimKey.KNOWN, ClaimKey.SAME_PLAN, ClaimKey.CARRIED_OUT, ClaimKey.WAL_KEPT,
         ClaimKey.TAKES_WRITES,
