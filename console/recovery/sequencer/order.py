@@ -51,7 +51,8 @@ class Wanted:
 
     `structure_applied` is the table's version; changes to `structure_applied` + 1 … `structure_target` are pending.
     `left_out` are transactions above applied that keep their places although nothing stands there: torn or lost.
-    `shared_keys`: a table with dedup keys has rows of different writers that could replace one another.
+    `shared_keys`: a table with dedup keys has rows of different writers that could replace one another. `key_changes`
+    are pending versions that change these keys.
     """
 
     events: Index
@@ -61,6 +62,7 @@ class Wanted:
     left_out: Index
     dedup: bool
     shared_keys: bool
+    key_changes: tuple[int, ...] = ()
 
 
 def arrange(inventory: Inventory, names: Names, wanted: Wanted) -> Order:
@@ -83,6 +85,7 @@ def arrange(inventory: Inventory, names: Names, wanted: Wanted) -> Order:
     chosen = not forced or _several_writers(items, placed)
     refusals = _check_choice(inventory, events, items, wanted) if chosen else []
     refusals += _check_statements(inventory, items)
+    refusals += _check_key_changes(inventory, items, wanted)
     event, version = _merge(items, placed, fixed_event, fixed_version)
     reached = np.maximum.accumulate(np.concatenate(([wanted.structure_applied], version)))[1:]
     refusals += _check_versions(inventory, event, reached)
@@ -260,6 +263,15 @@ def _check_statements(inventory: Inventory, items: _Items) -> list[Refusal]:
         wal = int(inventory.events["wal"][statements[0]])
         return [_unordered(f"wal{wal} holds an SQL statement that may stand before or after a structure change")]
     return []
+
+
+def _check_key_changes(inventory: Inventory, items: _Items, wanted: Wanted) -> list[Refusal]:
+    """Rows that came after a change of dedup keys may lie in a segment of before: no writer begins one for it."""
+    rows = inventory.events[items.event[items.event >= 0]]
+    either = rows[(rows["type"] == EventType.DATA) & (rows["structure"] < max(wanted.key_changes, default=0))]
+    if not len(either):
+        return []
+    return [_unordered(f"rows of wal{int(either['wal'][0])} may stand before or after a change of the dedup keys")]
 
 
 def _check_versions(inventory: Inventory, event: Index, reached: Index) -> list[Refusal]:

@@ -11,6 +11,7 @@ from console.questdb.sequencer_metadata import (
     SequencerMetadata,
     encode_sequencer_metadata,
 )
+from console.questdb.structure_log import Command
 from console.questdb.table_metadata import TableColumn, TableMetadata
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
@@ -34,6 +35,8 @@ class Structure:
     changes_sizes: tuple[int, int]  # of `.meta.i` and `.meta.d`
     told: str
     refusal: Refusal | None = None
+    key_changes: tuple[int, ...] = ()
+    """Pending versions that change the dedup keys, or may: no writer begins a segment for them."""
 
 
 def settle(table: TableOnDisk, names: Names, sources: Sequence[LogSource], header_whole: bool) -> Structure:
@@ -61,7 +64,20 @@ def settle(table: TableOnDisk, names: Names, sources: Sequence[LogSource], heade
             "restore-sequencer from a backup whose _meta has that version",
             action="restore-sequencer",
         )
-    return Structure(version, metadata or b"", chosen, sizes, told, refusal)
+    keys = _key_changes(best, applied, version)
+    return Structure(version, metadata or b"", chosen, sizes, told, refusal, keys)
+
+
+def _key_changes(source: LogSource | None, applied: int, version: int) -> tuple[int, ...]:
+    """Return which changes to `applied` + 1 … `version` are of the dedup keys, or cannot be read."""
+    if source is None:
+        return ()
+    found = {number: source.changes.change(number) for number in range(applied + 1, version + 1)}
+    return tuple(
+        number
+        for number, change in found.items()
+        if isinstance(change, Problem) or change.command in (Command.ENABLE_DEDUP, Command.DISABLE_DEDUP)
+    )
 
 
 def _reach(source: LogSource) -> int:

@@ -119,8 +119,10 @@ def compute(
         structure_applied=table.structure,
         structure_target=shape.version,
         left_out=np.concatenate((known.lost_seq, known.seq[out & (known.seq > 0)])),
-        dedup=table.metadata.has_dedup,
-        shared_keys=table.metadata.has_dedup and not decided.refusals and shared_keys(events),
+        dedup=table.metadata.has_dedup or bool(shape.key_changes),
+        shared_keys=bool(shape.key_changes)
+        or (table.metadata.has_dedup and not decided.refusals and shared_keys(events)),
+        key_changes=shape.key_changes,
     )
     arranged = order.arrange(inventory, known, wanted)
     if not decided.refusals:

@@ -127,3 +127,12 @@ def test_a_hundred_thousand_transactions_are_ordered_in_a_moment() -> None:
     for wal in (1, 2, 3):
         mine = order.event[of.events["wal"][order.event] == wal]
         assert (np.diff(mine) > 0).all()
+
+
+def test_rows_without_a_record_beside_a_change_of_dedup_keys_are_refused() -> None:
+    of = inventory((1, 0, 0), (1, 0, 1))
+    wanted = Wanted(np.arange(2), 0, 0, 1, np.empty(0, np.int64), False, False, (1,))
+    assert [refusal.code for refusal in arrange(of, named(of, 0), wanted).refusals] == ["order-ambiguous"]
+    later = inventory((1, 1, 0), structure=1)  # written after it, as its segment says
+    wanted = Wanted(np.arange(1), 0, 0, 1, np.empty(0, np.int64), False, False, (1,))
+    assert not arrange(later, named(later, 0), wanted).refusals
