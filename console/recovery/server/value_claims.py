@@ -28,7 +28,13 @@ _AT_ONCE: Final = 40  # columns in one statement
 _DEADLINE: Final = 300.0  # seconds for one statement
 _ATTEMPTS: Final = 5  # a server may move files of a partition while they are read
 _MOST_TOLD: Final = 5
-_COUNTED: Final = (*WHOLE_NUMBERS[1:], ColumnTag.STRING, ColumnTag.VARCHAR, ColumnTag.SYMBOL, ColumnTag.UUID)
+_DECIMALS: Final = (
+    ColumnTag.DECIMAL8, ColumnTag.DECIMAL16, ColumnTag.DECIMAL32, ColumnTag.DECIMAL64, ColumnTag.DECIMAL128,
+    ColumnTag.DECIMAL256,
+)  # fmt: skip
+_COUNTED: Final = (
+    *WHOLE_NUMBERS[1:], *_DECIMALS, ColumnTag.STRING, ColumnTag.VARCHAR, ColumnTag.SYMBOL, ColumnTag.UUID,
+)  # fmt: skip
 # What touches every value of a type, `{}` being the column.
 _READ: Final = {
     ColumnTag.BOOLEAN: "sum(cast({} AS long))",
@@ -47,6 +53,7 @@ _READ: Final = {
     ColumnTag.GEOINT: "count({})",
     ColumnTag.GEOLONG: "count({})",
     ColumnTag.ARRAY: "sum(array_sum({}))",
+    **dict.fromkeys(_DECIMALS, "max({})"),
 }
 # Of each unit the longest there is, in seconds: whatever partition begins there, the next one begins within it.
 _LONGEST: Final = {
