@@ -11,9 +11,11 @@ from console.diagnosis.unapplied import Unapplied, by_segment
 from console.questdb.column_types import ColumnTag, tag_of
 from console.questdb.segment import EventType, Segment
 from console.questdb.segment_data import Tear, TornRows
+from console.questdb.table_metadata import TableMetadata
 from console.table.inventory import Inventory, carries_rows
 from console.table.memory import TableMemory
 from console.table.torn import Wholeness, check_rows
+from console.table.zero_columns import ZeroShares
 from console.text import plural
 
 _LISTED: Final = 2000
@@ -39,7 +41,10 @@ _STOPPING: Final = (Tear.UNREADABLE, Tear.SHORT)
 
 def check_waiting_data(facts: TableFacts, unapplied: Unapplied, memory: TableMemory | None = None) -> Wholeness:
     """Read the columns of what waits, or may wait, and return what is not whole."""
-    return check_rows(facts.inventory, np.flatnonzero(unapplied.waiting | unapplied.unsure), memory)
+    zeros = None
+    if isinstance(facts.metadata, TableMetadata) and facts.txn.current is not None:
+        zeros = ZeroShares((facts.metadata, facts.txn.current, facts.directory.path))
+    return check_rows(facts.inventory, np.flatnonzero(unapplied.waiting | unapplied.unsure), zeros, memory)
 
 
 def torn_findings(facts: TableFacts, wholeness: Wholeness) -> Iterator[Finding]:

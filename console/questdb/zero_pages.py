@@ -1,6 +1,7 @@
 """Pages of zeros in a column between other values: what a power loss leaves of pages that never reached the disk."""
 
-from typing import Final
+import math
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,30 +12,70 @@ PAGE: Final = 4096
 _LEAST: Final = 512
 """Bytes of zeros in a page that is used in part before it counts."""
 _PAGES_AT_ONCE: Final = 256
+_SAMPLED: Final = 64
+"""Pages with values that tell how often a value is zero."""
+CHANCE: Final = 1e-6
+"""Below it zeros are no accident of the values."""
+_OFTEN: Final = 1e-2
+"""Above it zeros beside a lost page may be values."""
+_MOST_BESIDE: Final = 64
 
 
 def suspect_zero_pages(file: DbFile, size: int, limit: int) -> list[tuple[int, int]]:
     """Return (first, end) ranges of rows, `size` bytes each, that lie in zero pages of the first `limit` bytes.
 
     A run counts where it begins and ends exactly at page borders (or at the first and the last row), as lost pages do
-    and values hardly ever; a column that is zero throughout is taken for what it says.
+    and values hardly ever; and where it ends near them, in a column that is zero too seldom for a page of it. A column
+    that is zero throughout is taken for what it says.
     """
     limit = min(limit, file.size) // size * size
     zero = _zero_pages(file, limit)
     if not zero.any() or zero.all():
         return []
     edges = np.flatnonzero(np.diff(np.concatenate([[False], zero, [False]]).astype(np.int8)))
+    share = _zero_share(file, size, np.flatnonzero(~zero)[:_SAMPLED], limit)
     found: list[tuple[int, int]] = []
-    for first, end in zip(edges[0::2].tolist(), edges[1::2].tolist(), strict=True):
+    for first, end in edges.reshape(-1, 2).tolist():
         low, high = first * PAGE, min(end * PAGE, limit)
         if high - low < _LEAST:
             continue
-        if low and not any(file.read(low - size, size)):
-            continue
-        if high < limit and not any(file.read(high, size)):
-            continue
-        found.append((low // size, high // size))
+        beside = _zeros_beside(file, size, low, high, limit)
+        near = all(by_chance(share, count, _OFTEN) for count in beside)
+        if not any(beside) or (near and not by_chance(share, (high - low) // size)):
+            found.append((low // size, high // size))
     return found
+
+
+def by_chance(share: float, count: int, chance: float = CHANCE) -> bool:
+    """Return whether `count` zeros in a row are likelier than `chance`, of values of which this `share` is zero."""
+    return count * math.log(share) > math.log(chance)
+
+
+def _zero_share(file: DbFile, size: int, pages: NDArray[Any], limit: int) -> float:
+    """Return the share of zeros among the values of `pages`, never quite 0 nor 1."""
+    zeros = total = 0
+    for page in pages.tolist():
+        data = file.array(page * PAGE, "u1", min(PAGE, limit - page * PAGE))
+        values = _nonzero(data, size)
+        zeros, total = zeros + int((~values).sum()), total + len(values)
+    return (zeros + 1) / (total + 2)
+
+
+def _zeros_beside(file: DbFile, size: int, low: int, high: int, limit: int) -> tuple[int, int]:
+    """Return how many zero values stand directly before and behind the run, as far as is looked."""
+    room = _MOST_BESIDE * size
+    before = _nonzero(file.array(max(0, low - room), "u1", min(low, room)), size)[::-1]
+    return _leading(before), _leading(_nonzero(file.array(high, "u1", min(room, limit - high)), size))
+
+
+def _nonzero(data: NDArray[Any], size: int) -> NDArray[np.bool_]:
+    """Return which of the values in `data` have a bit set."""
+    return np.asarray(data[: len(data) // size * size].reshape(-1, size).any(axis=1), np.bool_)
+
+
+def _leading(values: NDArray[np.bool_]) -> int:
+    """Return how many zeros come before the first other value."""
+    return int(np.argmax(values)) if values.any() else len(values)
 
 
 def _zero_pages(file: DbFile, limit: int) -> NDArray[np.bool_]:

@@ -14,6 +14,7 @@ from console.questdb.segment import Segment
 from console.questdb.segment_data import LIMIT, Tear, TornRows, check_segment_data
 from console.table.inventory import Index, Inventory, Mask, carries_rows, segment_key
 from console.table.memory import TableMemory
+from console.table.zero_columns import ZeroShares
 
 _STOPPING: Final = (Tear.UNREADABLE, Tear.SHORT)
 
@@ -42,10 +43,13 @@ class Wholeness:
         return sum(_covered(each) for each in spans.values())
 
 
-def check_rows(inventory: Inventory, events: Index, memory: TableMemory | None = None) -> Wholeness:
+def check_rows(
+    inventory: Inventory, events: Index, zeros: ZeroShares | None = None, memory: TableMemory | None = None
+) -> Wholeness:
     """Read the columns of `events` and return what is not whole. Never raises: what cannot be read holds nothing.
 
-    Events that `memory` has found whole are not read again; of those whose columns are not known none is whole.
+    `zeros` tells which columns of the table are seldom zero. Events that `memory` has found whole are not read again;
+    of those whose columns are not known none is whole.
     """
     torn = np.zeros(len(inventory), np.bool_)
     seen: list[tuple[int, int, TornRows]] = []
@@ -61,6 +65,7 @@ def check_rows(inventory: Inventory, events: Index, memory: TableMemory | None =
         bad = [each.event for each in found if not each.suspect]
         torn[places[np.isin(inventory.events["txn"][places], bad)]] = True
         wal, number = inventory.events[["wal", "segment"]][places[0]].tolist()
+        found += zeros.suspects(segment, _span(inventory, places)) if zeros is not None and txns else ()
         seen += [(wal, number, each) for each in found]
         if memory is not None:
             memory.keep_rows(segment, sorted(set(txns) - {each.event for each in found}))
@@ -74,6 +79,11 @@ def check_events(segment: Segment, txns: list[int]) -> list[TornRows]:
         return found
     middle = len(txns) // 2
     return check_events(segment, txns[:middle]) + check_events(segment, txns[middle:])
+
+
+def _span(inventory: Inventory, places: Index) -> tuple[int, int, int]:
+    rows = inventory.events[places]
+    return int(rows["start"].min()), int(rows["end"].max()), int(rows["txn"][0])
 
 
 def _by_segment(inventory: Inventory, events: Index) -> Iterator[tuple[Segment, Index]]:

@@ -150,9 +150,11 @@ def set_back(table: Path, *, backup: bool = False) -> None:
     no_log(table)
 
 
-def zero_page(table: Path, column: str = "px", *, page: int = 1, pages: int = 1) -> None:
+def zero_page(table: Path, column: str = "px", *, page: int = 1, pages: int = 1, backup: bool = False) -> None:
     """A page of a column of unapplied rows never reached the disk."""
     _write(segment_of(table) / f"{column}.d", 4096 * page, bytes(4096 * pages))
+    if backup:
+        shutil.copytree(table / "txn_seq", table / BACKUP)
     no_log(table)
 
 

@@ -6,8 +6,11 @@ from console.recovery.sequencer import rows, server_log
 from console.recovery.sequencer.candidates import ordered
 from console.recovery.sequencer.disk import LogSource, TableOnDisk
 from console.recovery.sequencer.target import SequencerTarget, Sources, compute
+from console.recovery.sequencer.whole_rows import by_whole_rows
 from console.settings import Settings
+from console.table.memory import TableMemory
 from console.table.torn import check_rows
+from console.table.zero_columns import ZeroShares
 
 
 def reconstruct(
@@ -19,11 +22,13 @@ def reconstruct(
         strongest = (base, *(source for source in strongest if source is not base))
     lines, lines_name = server_log.lines_of(settings, table)
     compare = rows.RowComparison(table)
+    memory = TableMemory()
+    zeros = ZeroShares((table.metadata, table.txn, table.path))
     return compute(
         table,
         Sources(base, strongest, lines, lines_name),
-        look=compare.look if compare.possible else None,
+        look=by_whole_rows(table, compare, zeros, memory) if compare.possible else None,
         why_no_look=lambda: compare.why_not,
-        check=lambda events: check_rows(table.inventory, events),
+        check=lambda events: check_rows(table.inventory, events, zeros, memory),
         shared_keys=compare.shared_keys,
     )

@@ -136,6 +136,19 @@ def test_only_whole_lost_pages_are_suspect(tmp_path: Path) -> None:
     assert _zero_runs(path, np.zeros(5 * rows, np.int64)) == []
 
 
+def test_a_lost_page_of_flags_is_found_beside_flags_that_are_not_set(tmp_path: Path) -> None:
+    """Half of them are zero anyway; where nearly all are, a page of zeros says nothing."""
+    path, rng = tmp_path.resolve() / "flag.d", np.random.default_rng(7)
+    for seed, (share, found) in enumerate([(0.5, True), (0.2, True), (0.0005, False)]):
+        flags = (rng.random(5 * PAGE) < share).astype(np.int8)
+        flags[2 * PAGE : 3 * PAGE] = 0
+        flags[2 * PAGE - 2 : 2 * PAGE] = flags[3 * PAGE : 3 * PAGE + 2] = 0
+        path.write_bytes(flags.tobytes())
+        with DbFile(path) as file:
+            runs = suspect_zero_pages(file, 1, len(flags))
+        assert ((2 * PAGE, 3 * PAGE) in runs) == found, (seed, runs)
+
+
 def test_events_with_wild_rows_cost_nothing(kinds: Path) -> None:
     """An end row of 2^62 is bounded by the files."""
     _patch(kinds / "_event", 8 + 13 + 8, struct.pack("<q", 1 << 62))

@@ -1,0 +1,73 @@
+"""Rows that the disk may have lost prove nothing: an event counts as absent only by rows that are whole.
+
+rows of the event    0 … 511   512 … 1023    1024 … 1599
+its column px        whole     page of zeros  whole          compared are the 576 rows from 1024 on
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from console.recovery.sequencer.applied_prefix import Look, Seen
+from console.recovery.sequencer.disk import TableOnDisk
+from console.recovery.sequencer.rows import RowComparison
+from console.table.inventory import Index
+from console.table.memory import TableMemory
+from console.table.torn import Wholeness, check_rows
+from console.table.zero_columns import ZeroShares
+
+Span = tuple[int, int]
+
+
+def by_whole_rows(table: TableOnDisk, compare: RowComparison, zeros: ZeroShares, memory: TableMemory) -> Look:
+    """Return `compare.look`, asked again without torn and suspect rows of the events that it does not find."""
+
+    def look(events: Index, applied: Index, waiting: Index) -> NDArray[Any]:
+        seen = np.asarray(compare.look(events, applied, waiting)).copy()
+        absent = np.flatnonzero(seen == Seen.ABSENT)
+        doubted = _doubted(table, check_rows(table.inventory, events[absent], zeros, memory)) if len(absent) else {}
+        if not doubted:
+            return seen
+        trimmed = table.inventory.events.copy()
+        again = []
+        for at in absent.tolist():
+            event = int(events[at])
+            if event not in doubted:
+                continue
+            first, end = _largest(int(trimmed["start"][event]), int(trimmed["end"][event]), doubted[event])
+            trimmed["start"][event], trimmed["end"][event] = first, end
+            seen[at] = Seen.UNKNOWN
+            if end > first:
+                again.append(at)
+        part = replace(table, inventory=replace(table.inventory, events=trimmed))
+        if again:
+            seen[again] = RowComparison(part).look(events[again], applied, waiting)
+        return seen
+
+    return look
+
+
+def _doubted(table: TableOnDisk, wholeness: Wholeness) -> dict[int, list[Span]]:
+    """Return the rows that are not whole for certain, by event."""
+    found: dict[int, list[Span]] = {}
+    events = table.inventory.events
+    for wal, number, rows in wholeness.seen:
+        first, end = rows.first_row, rows.first_row + rows.rows
+        mine = (
+            (events["wal"] == wal) & (events["segment"] == number) & (events["start"] < end) & (events["end"] > first)
+        )
+        for event in np.flatnonzero(mine).tolist():
+            found.setdefault(event, []).append((first, end))
+    return found
+
+
+def _largest(start: int, end: int, out: list[Span]) -> Span:
+    """Return the longest run of rows start..end - 1 without those of `out`."""
+    best, at = (start, start), start
+    for first, stop in [*sorted(out), (end, end)]:
+        if min(first, end) - at > best[1] - best[0]:
+            best = (at, min(first, end))
+        at = max(at, stop)
+    return best

@@ -1,0 +1,89 @@
+"""How often a column of the table is zero: a segment with nothing but zeros in it is suspect where that is rare.
+
+A small segment has one page per column, and a lost page then leaves no other value beside the zeros:
+
+    table    px: 101.5 101.6 101.4 …     segment  px: 0.0 0.0 0.0 …      suspect
+    table   fee: 0.0 0.0 0.0 …           segment fee: 0.0 0.0 0.0 …      the values say so
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from console.questdb.column_files import column_path, partition_values
+from console.questdb.column_types import ColumnTag, storage_size
+from console.questdb.column_versions import ColumnVersions, read_column_versions
+from console.questdb.partitioning import Partitioning
+from console.questdb.reading import DamageError, DbFile
+from console.questdb.segment import Segment
+from console.questdb.segment_data import Tear, TornRows
+from console.questdb.sequencer_metadata import SequencerColumn
+from console.questdb.table_metadata import TableMetadata
+from console.questdb.table_txn import TxnArea
+from console.questdb.zero_pages import by_chance
+
+_PARTITIONS, _VALUES, _LEAST = 2, 4096, 64
+_CHUNK = 1 << 16
+TableColumns = tuple[TableMetadata, TxnArea, Path]
+"""Columns, state and directory of a table."""
+Span = tuple[int, int, int]
+"""First row, row after the last, and the first event with these rows."""
+
+
+class ZeroShares:
+    """The share of zeros in each column of a table, by its newest rows; read once for each column that is asked for."""
+
+    def __init__(self, table: TableColumns) -> None:
+        self._table = table
+        self._versions: ColumnVersions | None = None
+        self._known: dict[int, float | None] = {}
+
+    def suspects(self, segment: Segment, span: Span) -> Iterator[TornRows]:
+        """Yield the columns of `segment` that are zero in all rows of `span`, where the table's are not."""
+        first, end, event = span
+        columns = segment.metadata.columns if segment.metadata is not None else ()
+        designated = segment.metadata.timestamp_index if segment.metadata is not None else -1
+        for index, column in enumerate(columns):
+            size = storage_size(column.type_code)
+            if not size or column.dropped or column.tag is ColumnTag.SYMBOL or index == designated:
+                continue
+            try:
+                path = column_path(segment.path, column.raw_name, "d")
+                share = self._share(index, column) if _all_zero(path, size * first, size * end) else None
+            except (DamageError, OSError):
+                continue  # told by what reads the values
+            if share is not None and not by_chance(share, end - first):
+                what = "zeros in every row, where the table's rows have other values"
+                yield TornRows(Tear.ZERO_PAGES, column.name, path, size * first, event, first, end - first, what)
+
+    def _share(self, index: int, column: SequencerColumn) -> float | None:
+        if index not in self._known:
+            self._known[index] = self._read(index, column)
+        return self._known[index]
+
+    def _read(self, index: int, column: SequencerColumn) -> float | None:
+        metadata, txn, path = self._table
+        if index >= len(metadata.columns) or metadata.columns[index].type_code != column.type_code:
+            return None
+        if self._versions is None:
+            self._versions = read_column_versions(path)
+        zeros = total = 0
+        for partition in txn.partitions[-_PARTITIONS:]:
+            if partition["parquet"]:
+                continue
+            end = int(partition["rows"])
+            values = partition_values(
+                path, Partitioning.of(metadata), self._versions, partition, metadata.columns[index],
+                max(0, end - _VALUES), end,
+            ).values  # fmt: skip
+            data = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), -1)
+            zeros, total = zeros + int((~data.any(axis=1)).sum()), total + len(values)
+        return (zeros + 1) / (total + 2) if total >= _LEAST else None
+
+
+def _all_zero(path: Path, low: int, high: int) -> bool:
+    with DbFile(path) as file:
+        return file.size >= high and not any(
+            file.array(at, "u1", min(_CHUNK, high - at)).any() for at in range(low, high, _CHUNK)
+        )
