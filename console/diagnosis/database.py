@@ -29,6 +29,7 @@ from console.diagnosis.table import TableDiagnosis, examine_table
 from console.diagnosis.verdict import blocked_steps, can_read, can_write, verdict_of
 from console.questdb.column_versions import read_column_versions
 from console.questdb.layout import DatabaseRoot, TableDirectory
+from console.questdb.partition_files import PartitionSpan
 from console.questdb.reading import ProblemKind, later_looks
 from console.questdb.registry import REGISTRY
 from console.questdb.server_version import read_versions
@@ -91,7 +92,7 @@ def server_state(database: DatabaseRoot, server: ServerFacts | None, *, station:
 def diagnose_table(database: DatabaseRoot, table: TableDirectory, history: HistoryOf | None = None) -> TableReport:
     """Return the report on one table, from disk and journal alone."""
     if not uses_wal(table):
-        return _without_wal(table, (), frozenset())
+        return _without_wal(table, (), frozenset(), set())
     diagnosis = examine_table(table)
     more = [finding for _, finding in view_findings([table], {table.directory: diagnosis})]
     return _with_history(table, diagnosis, more, None, history, frozenset())
@@ -103,8 +104,13 @@ def assemble(
     server: ServerFacts | None,
     deep: Mapping[str, DeepSweep] | None = None,
     history: HistoryOf | None = None,
+    checked: dict[str, set[PartitionSpan]] | None = None,
 ) -> tuple[TableReport, ...]:
-    """Return the reports of `directories`, whose diagnoses `made` has, in order; the server's word added."""
+    """Return the reports of `directories`, whose diagnoses `made` has, in order; the server's word added.
+
+    `checked` has by table directory the partitions of tables without WAL that an earlier look found whole.
+    """
+    checked = {} if checked is None else checked
     views: dict[str, list[Finding]] = {}
     for directory, finding in view_findings(directories, made):
         views.setdefault(directory, []).append(finding)
@@ -116,7 +122,7 @@ def assemble(
         seen = frozenset({Part.COLUMN_VALUES}) if swept is not None and swept.whole else frozenset()
         if diagnosis is None:
             if not table.system:
-                reports.append(_without_wal(table, more, seen))
+                reports.append(_without_wal(table, more, seen, checked.setdefault(table.directory, set())))
             continue
         said = None
         if server is not None:
@@ -166,13 +172,15 @@ def left_out(server: ServerFacts | None) -> tuple[str, ...]:
     return () if server is not None else ("SQL: the server was not asked",)
 
 
-def _without_wal(table: TableDirectory, more: Sequence[Finding], seen: frozenset[Part]) -> TableReport:
+def _without_wal(
+    table: TableDirectory, more: Sequence[Finding], seen: frozenset[Part], checked: set[PartitionSpan]
+) -> TableReport:
     """A table without WAL has no sequencer to be damaged: only its own files are looked at."""
-    txn, found = _own_files(table)
+    txn, found = _own_files(table, checked)
     for _ in later_looks():  # a server may be writing it: what is damage lasts
         if not any(finding.severity is not Severity.NOTE for finding in found):
             break
-        txn, again = _own_files(table)
+        txn, again = _own_files(table, checked)
         found = tuple(finding for finding in again if finding in found)
     findings = (*more, *found)
     looked_at = parts_seen(found) | seen
@@ -196,7 +204,7 @@ def _without_wal(table: TableDirectory, more: Sequence[Finding], seen: frozenset
     )
 
 
-def _own_files(table: TableDirectory) -> tuple[TableTxn, tuple[Finding, ...]]:
+def _own_files(table: TableDirectory, checked: set[PartitionSpan]) -> tuple[TableTxn, tuple[Finding, ...]]:
     txn, metadata = read_table_txn(table.path), read_table_metadata(table.path)
-    files = TableFiles(table, txn, metadata, read_column_versions(table.path), Incoming.none(), set())
+    files = TableFiles(table, txn, metadata, read_column_versions(table.path), Incoming.none(), checked)
     return txn, (*txn_damage(txn, files.relative(txn.path)), *table_file_findings(files))

@@ -17,6 +17,7 @@ from console.diagnosis.model import DatabaseReport
 from console.diagnosis.server.facts import ServerFacts
 from console.diagnosis.table import TableDiagnosis, examine_table
 from console.questdb.layout import DatabaseRoot, TableDirectory
+from console.questdb.partition_files import PartitionSpan
 from console.questdb.server_version import read_versions
 from console.table.memory import TableMemory
 
@@ -43,6 +44,8 @@ class LiveDiagnosis:
     def __init__(self, *, again: float = _AGAIN, afresh: float = _AFRESH) -> None:
         self._again, self._afresh = again, afresh
         self._known: dict[str, _Known] = {}
+        self._plain: dict[str, set[PartitionSpan]] = {}
+        self._plain_since = 0.0
 
     def look(
         self,
@@ -59,7 +62,9 @@ class LiveDiagnosis:
         self._known = {table.directory: self._examined(table) for table in directories if uses_wal(table)}
         made = {name: known.diagnosis for name, known in self._known.items()}
         versions = read_versions(database.db)
-        reports = assemble(directories, made, server, None, history)
+        if started - self._plain_since >= self._afresh:
+            self._plain, self._plain_since = {}, started
+        reports = assemble(directories, made, server, None, history, self._plain)
         found = database_findings(database)
         return DatabaseReport(
             database.db,

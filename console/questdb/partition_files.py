@@ -120,6 +120,13 @@ class PartitionFiles:
         self._columns = tuple(column for column in metadata.columns if not column.dropped)
         self.spans = spans_of(area, metadata)
 
+    def directories(self) -> frozenset[str]:
+        """Return the names in the table's directory, none where it cannot be listed."""
+        try:
+            return frozenset(os.listdir(self._table))  # noqa: PTH208 - names only
+        except OSError:
+            return frozenset()
+
     def faults(self, spans: Sequence[PartitionSpan] | None = None) -> Iterator[PartitionFault]:
         """Yield the faults of the partitions in order of time, one directory listing for each partition."""
         for span in self.spans if spans is None else spans:
@@ -210,11 +217,7 @@ class PartitionFiles:
     def _others(self, span: PartitionSpan) -> tuple[str, ...]:
         """Return directories of the partition under another name, which the server deletes when it opens the table."""
         pattern = re.compile(re.escape(span.name) + r"(\.\d+)?")
-        try:
-            names = os.listdir(self._table)  # noqa: PTH208 - names only
-        except OSError:
-            return ()
-        return tuple(sorted(name for name in names if pattern.fullmatch(name)))
+        return tuple(sorted(name for name in self.directories() if pattern.fullmatch(name)))
 
 
 def _length(span: PartitionSpan, path: Path, column: str, size: int | None, needed: int) -> Iterator[PartitionFault]:

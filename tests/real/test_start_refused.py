@@ -14,6 +14,7 @@ from console.diagnosis.database import diagnose
 from console.diagnosis.model import Verdict
 from console.questdb.layout import DatabaseRoot
 from console.recovery.engine import Engine
+from console.recovery.model import Outcome
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer, ServerError
 from console.settings import QuestDBSettings, Settings
@@ -27,10 +28,13 @@ from tests.real.start_damage import (
     alone,
     build,
     cut,
+    partition,
     table_of,
     tree,
     zero,
 )
+from tests.real.versions import binary_of
+from tests.real.waiting import until
 
 _TOGETHER = tuple(damage for damage in DAMAGES if damage.name not in CRASHES)
 _PURGE = {"cairo.wal.purge.interval": "1000", **SMALL}
@@ -195,4 +199,46 @@ def test_some_states_stop_the_server_or_are_rewritten_by_it(
     except ServerError:
         assert damage.name in ("txn_empty", "meta_empty")
     finally:
+        server.kill()
+
+
+@pytest.mark.parametrize("name", ["txn_zero", "first_gone", "cv_gone"])
+def test_evidence_of_a_damaged_table_holds_its_partitions(prepared: Path, tmp_path: Path, name: str) -> None:
+    root = tmp_path.resolve() / "root"
+    table = alone(prepared, name, root)
+    (root / "db" / "tables.d.lock").touch()
+    next(damage for damage in DAMAGES if damage.name == name).strike(table)
+    engine = _engine(root, tmp_path / "state")
+    plan = engine.plan("capture-evidence", name)
+    assert plan.disk_needed >= sum(size for size, _ in tree(table).values())
+    assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE
+    (copy,) = (tmp_path / "state" / "evidence").glob(f"*/db/{table.name}")
+    assert tree(copy) == tree(table)
+
+
+def test_what_a_start_does_to_a_lost_sequencer_depends_on_the_version(prepared: Path, tmp_path: Path) -> None:
+    root = tmp_path.resolve() / "root"
+    table = alone(prepared, "twin", root)
+    (root / "db" / "tables.d.lock").touch()
+    shutil.rmtree(table / "txn_seq")
+    assert "sequencer-missing" not in _refused(root, tmp_path / "state")  # 9.1.0, as its own files say
+    shutil.rmtree(root / "db" / "telemetry_config")
+    assert "sequencer-missing" in _refused(root, tmp_path / "state")  # not known, so it may be one that erases
+
+
+@pytest.mark.faults
+def test_an_older_version_erases_a_table_whose_sequencer_is_lost(tmp_path: Path) -> None:
+    root, older = tmp_path.resolve() / "root", binary_of("8.2.0")
+    build(root, older, names=())
+    table = table_of(root, "twin")
+    shutil.rmtree(table / "txn_seq")
+    (root / "db" / "tables.d.lock").touch()
+    settings = Settings(
+        questdb=QuestDBSettings(db_root=str(root), jar=str(older.jar)), bare=True, state_dir=str(tmp_path / "state")
+    )
+    refused = {str(each.code): each.reason for each in Engine(settings).plan("start-server").refused}
+    assert "QuestDB 8.2.0" in refused["sequencer-missing"]
+    assert partition(table, 1).is_dir()
+    with PrivateServer(root, older, settings=_PURGE) as server:
+        until(lambda: not (table / "_txn").exists(), "it is erased")
         server.kill()

@@ -217,8 +217,9 @@ def _files(files: TableFiles, area: TxnArea, metadata: TableMetadata) -> Iterato
         start = harm if files.incoming.any else Harm.NONE
         yield Finding(code, Severity.DAMAGE, message, file, column=fault.column, start=start, write=harm)
     partitions = PartitionFiles(files.directory.path, area, metadata, files.versions)
+    there = partitions.directories()
     for span in partitions.spans:
-        if span in files.checked:
+        if span in files.checked and span.directory in there:
             continue
         whole = True
         for fault_of_file in partitions.faults((span,)):
