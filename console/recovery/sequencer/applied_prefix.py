@@ -125,9 +125,11 @@ def decide(
                     action="restore-sequencer",
                 )
             )
-    for each in ranges:
-        if each.open and each.high == each.same_to:
-            each.low = each.high
+    same = [each for each in ranges if each.open and each.high == each.same_to]
+    if same:
+        evidence.append("rows that the table has either way count as applied")
+    for each in same:
+        each.low = each.high
     undecided = _left_out_anyway(inventory, ranges)
     left = [r for r in ranges if r.open]
     if left:
