@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from console.recovery.claims import failed_in_words, proven_in_words
 from console.recovery.codes import StageState
 from console.recovery.gate.registry import action_module
 from console.recovery.model import Claim, Outcome, Progress, RunResult, Stage, sentence
-from console.recovery.steps.steps import RunContext, step_named
+from console.recovery.steps.steps import RunContext, Step, step_named
 from console.recovery.store.journal import Journal, JournalError
 from console.text import clean_line
 
@@ -77,15 +77,18 @@ def _private(path: str, flags: int) -> int:
 class Executor:
     """Carries out, finishes or takes back the stages of one entry; the caller holds the locks and judged the policy."""
 
-    def __init__(self, journal: Journal, run: RunContext, on_progress: OnProgress | None) -> None:
+    def __init__(
+        self, journal: Journal, run: RunContext, steps: Sequence[Step], on_progress: OnProgress | None
+    ) -> None:
         self._journal = journal
         self._run = run
+        self._steps = steps
         self._log = ProgressLog(run.entry, run.folder, on_progress)
 
     def perform(self, done: frozenset[str]) -> None:
         """Carry out all stages but those of `done`. Raises what a step raised, after journalling it."""
         for stage in self._run.plan.stages:
-            step = step_named(stage.step)
+            step = step_named(self._steps, stage.step)
             if stage.id in done and not step.repeat:
                 continue
             self._event("stage", stage, StageState.BEGINS)
@@ -108,7 +111,7 @@ class Executor:
         for stage in reversed(self._run.plan.stages):
             self._log.tell(stage, StageState.BEGINS, "taking it back")
             self._listen(stage)
-            step_named(stage.step).reverse(stage, self._run)
+            step_named(self._steps, stage.step).reverse(stage, self._run)
             with contextlib.suppress(JournalError):
                 self._event("reversed", stage, StageState.DONE)
             self._log.tell(stage, StageState.DONE, "taken back")
@@ -171,7 +174,7 @@ def carry_out(journal: Journal, run: RunContext, done: frozenset[str], on_progre
 
     The caller closes `run.keep`.
     """
-    executor = Executor(journal, run, on_progress)
+    executor = Executor(journal, run, action_module(run.plan.action).STEPS, on_progress)
     claims: tuple[Claim, ...] = ()
     try:
         executor.perform(done)

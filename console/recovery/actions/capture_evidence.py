@@ -1,7 +1,7 @@
 """capture-evidence: copy what a repair may touch or rest on into the state directory, before anything is changed."""
 
 from console.questdb.layout import TableDirectory
-from console.recovery.evidence import steps as evidence_steps  # noqa: F401 - registers the steps
+from console.recovery.evidence import steps
 from console.recovery.evidence.selection import Selection, select
 from console.recovery.evidence.verification import verify_capture
 from console.recovery.gate.registry import PlanContext
@@ -24,6 +24,7 @@ SPEC = ActionSpec(
     summary="Copies sequencers, in-table backups, WAL and table state into the state directory, hashed and read back.",
     undo="Nothing under the database is changed; the copy stays until you remove its folder yourself.",
 )
+STEPS = steps.STEPS
 
 
 def plan(context: PlanContext, table: str | None) -> Plan:

@@ -26,13 +26,14 @@ from console.recovery.model import (
     Stage,
 )  # fmt: skip
 from console.recovery.plans import make_plan, refused_plan
+from console.recovery.salvage import steps as salvage_steps
 from console.recovery.salvage.selection import UNAPPLIED, Selection, select_rows
 from console.recovery.salvage.steps import salvage_claims
 from console.recovery.server.sql import Server, SqlError
 from console.recovery.steps.steps import RunContext
 from console.recovery.store.entries import notes_of
 from console.recovery.store.journal import Entry
-from console.recovery.table_copy import steps  # noqa: F401 - registers the steps
+from console.recovery.table_copy import steps
 from console.recovery.table_copy.earlier import (
     EarlierCopy,
     earlier_copy,
@@ -59,6 +60,7 @@ SPEC = ActionSpec(
     ),
     undo="The names go back and the copy is dropped, as long as nothing was written to it; the old table is as it was.",
 )
+STEPS = (*steps.STEPS, *salvage_steps.STEPS)
 _EXTRA = 0.10
 _BETTER = (
     "restore-sequencer or rebuild-sequencer bring back the rows that are not applied, too, and copy nothing: better "

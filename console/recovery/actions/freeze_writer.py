@@ -6,6 +6,7 @@ from console.recovery.actions.headroom import Headroom, headroom_of
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Requirement, Stage
 from console.recovery.plans import make_plan
+from console.recovery.steps import services
 from console.recovery.steps.services import down_claims
 from console.recovery.steps.steps import RunContext
 from console.settings import Role
@@ -19,6 +20,7 @@ SPEC = ActionSpec(
     undo="thaw-writer starts it again and watches the backlog drain.",
     opposite="thaw-writer",
 )
+STEPS = services.STEPS
 
 
 def plan(context: PlanContext, table: str | None) -> Plan:

@@ -9,6 +9,7 @@ from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Fact, Plan, Refusal, Requirement, Stage
 from console.recovery.plans import make_plan, mark_of
 from console.recovery.sequencer.files import wal_index_spec
+from console.recovery.steps import files
 from console.recovery.steps.files import replace_file
 from console.recovery.steps.steps import RunContext
 
@@ -22,6 +23,7 @@ SPEC = ActionSpec(
     offline=True,
     needs_evidence=True,
 )
+STEPS = files.STEPS
 
 
 def plan(context: PlanContext, table: str | None) -> Plan:

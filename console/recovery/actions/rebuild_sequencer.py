@@ -19,6 +19,7 @@ SPEC = ActionSpec(
     offline=True,
     needs_evidence=True,
 )
+STEPS = checking.STEPS
 
 
 def plan(context: PlanContext, table: str | None) -> Plan:

@@ -9,6 +9,7 @@ from console.recovery.codes import RefusalCode
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Refusal, Requirement, Stage
 from console.recovery.plans import make_plan
+from console.recovery.salvage import steps
 from console.recovery.salvage.output import refuse_inside
 from console.recovery.salvage.parquet_file import arrow
 from console.recovery.salvage.selection import ALL, UNAPPLIED, Selection, select_directory, select_rows
@@ -27,6 +28,7 @@ SPEC = ActionSpec(
     summary="Writes the rows of WAL segments as CSV or Parquet outside the database, reads them back, lists them.",
     undo="Nothing under the database is changed; the files stay until you remove their folder yourself.",
 )
+STEPS = steps.STEPS
 
 
 def plan(context: PlanContext, table: str | None) -> Plan:

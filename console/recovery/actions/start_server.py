@@ -16,8 +16,7 @@ from console.recovery.plans import make_plan, with_refusals
 from console.recovery.server.binary import version_to_start
 from console.recovery.server.expectation import Expectation, ExpectationError, expectation_of
 from console.recovery.server.purge_guard import CONFIGURATION, INTERVAL_MS, SETTING, VARIABLE, Guard, guard_of
-from console.recovery.steps import purge_guard as purge_steps  # noqa: F401 - registers the steps
-from console.recovery.steps import services as service_steps  # noqa: F401 - registers the steps
+from console.recovery.steps import purge_guard, services
 from console.recovery.steps.steps import RunContext
 from console.recovery.store.places import root_key
 from console.services.model import UnitState
@@ -33,6 +32,7 @@ SPEC = ActionSpec(
     undo="stop-server.",
     opposite="stop-server",
 )
+STEPS = (*services.STEPS, *purge_guard.STEPS)
 
 
 def plan(context: PlanContext, table: str | None) -> Plan:

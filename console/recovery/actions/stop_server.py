@@ -4,6 +4,7 @@ from console.recovery.codes import ClaimKey
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Requirement, Stage
 from console.recovery.plans import make_plan
+from console.recovery.steps import services
 from console.recovery.steps.services import down_claims
 from console.recovery.steps.steps import RunContext
 from console.recovery.store.locks import LockedError, ServerLock
@@ -18,6 +19,7 @@ SPEC = ActionSpec(
     undo="start-server, which looks at every table before it starts anything.",
     opposite="start-server",
 )
+STEPS = services.STEPS
 
 
 def plan(context: PlanContext, table: str | None) -> Plan:

@@ -4,7 +4,7 @@ import shutil
 
 from console.recovery.evidence.capture import Capturer
 from console.recovery.model import Stage
-from console.recovery.steps.steps import RunContext, register
+from console.recovery.steps.steps import RunContext, Step
 from console.recovery.store.state import sync_directory
 
 
@@ -51,5 +51,4 @@ class CaptureSurroundings:
         _drop_unfinished(run)
 
 
-register(CaptureTable())
-register(CaptureSurroundings())
+STEPS: tuple[Step, ...] = (CaptureTable(), CaptureSurroundings())

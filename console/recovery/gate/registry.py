@@ -1,7 +1,7 @@
 """The actions: id to module, and what a module gets to make its plan from."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -10,7 +10,7 @@ from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
 from console.recovery.evidence.index import EvidenceIndex
 from console.recovery.model import ActionSpec, Claim, Plan
-from console.recovery.steps.steps import RunContext
+from console.recovery.steps.steps import RunContext, Step
 from console.recovery.store.journal import Entry, Journal
 from console.recovery.store.places import root_key
 from console.recovery.store.state import StateDir
@@ -62,12 +62,13 @@ class PlanContext:
 
 
 class ActionModule(Protocol):
-    """What a module in `console.recovery.actions` offers. Its stages name steps that it, or `file_steps`, registers.
+    """What a module in `console.recovery.actions` offers. Its stages name steps of `STEPS`.
 
     One that works through the server may also have `undo_refusals(context, entry, plan)`: what stands against its undo.
     """
 
     SPEC: ActionSpec
+    STEPS: Sequence[Step]
 
     def plan(self, context: PlanContext, table: str | None) -> Plan:
         """Return what would be done; refusals that only the action itself can know are in the plan."""

@@ -15,7 +15,7 @@ from console.recovery.salvage.writing import (
     summary_of,
     write_segments,
 )
-from console.recovery.steps.steps import RunContext, register
+from console.recovery.steps.steps import RunContext, Step
 from console.recovery.store.state import sync_directory
 from console.text import clean_line
 
@@ -101,4 +101,4 @@ def salvage_claims(stage: Stage, run: RunContext, *, whole: bool) -> tuple[Claim
     )
 
 
-register(SalvageRows())
+STEPS: tuple[Step, ...] = (SalvageRows(),)

@@ -11,7 +11,8 @@ from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Stage
 from console.recovery.sequencer.disk import TableOnDisk, read_source, read_table
 from console.recovery.sequencer.target import SequencerTarget
-from console.recovery.steps.steps import RunContext, StepError, register
+from console.recovery.steps import files
+from console.recovery.steps.steps import RunContext, Step, StepError
 from console.table.inventory import Index, Inventory, Mask
 
 
@@ -129,7 +130,7 @@ def _directory(run: RunContext, directory: str) -> TableDirectory:
     return run.database.table(directory)
 
 
-register(CheckSequencer())
+STEPS: tuple[Step, ...] = (*files.STEPS, CheckSequencer())
 
 
 def verify_in_place(run: RunContext) -> tuple[Claim, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from console.errors import WalmedicError
 from console.recovery.model import Change, Stage
-from console.recovery.steps.steps import RunContext, StepError, register
+from console.recovery.steps.steps import RunContext, Step, StepError
 from console.recovery.store.state import sync_directory, write_private
 from console.recovery.tree.pieces import Owner, Piece
 from console.recovery.tree.tree import parts_of
@@ -225,6 +225,4 @@ def _put_back(run: RunContext, path: str, new: str, kept: Path) -> None:
     run.tree.replace(new, path)
 
 
-register(BuildDirectory())
-register(SwapDirectory())
-register(ReplaceFile())
+STEPS: tuple[Step, ...] = (BuildDirectory(), SwapDirectory(), ReplaceFile())

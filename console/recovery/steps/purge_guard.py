@@ -13,7 +13,7 @@ from console.recovery.server.purge_guard import (
 from console.recovery.server.sql import Server
 from console.recovery.server.verification import purge_interval
 from console.recovery.steps.services import START_SECONDS, await_server_gone, control, units_named
-from console.recovery.steps.steps import RunContext, StepError, register
+from console.recovery.steps.steps import RunContext, Step, StepError
 
 
 class HoldPurge:
@@ -94,5 +94,4 @@ def _let_go(stage: Stage, run: RunContext) -> None:
         control(run).clear_environment(unit.name)
 
 
-for _step in (HoldPurge(), ProveHeld(), LetPurgeGo()):
-    register(_step)
+STEPS: tuple[Step, ...] = (HoldPurge(), ProveHeld(), LetPurgeGo())

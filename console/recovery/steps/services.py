@@ -12,7 +12,7 @@ from console.recovery.server.expectation import Expectation
 from console.recovery.server.sql import Server
 from console.recovery.server.value_claims import noted_value_claims, sums_before
 from console.recovery.server.verification import purge_interval, table_claims, wait_until_applied
-from console.recovery.steps.steps import RunContext, StepError, register
+from console.recovery.steps.steps import RunContext, Step, StepError
 from console.recovery.store.locks import LockedError, ServerLock
 from console.recovery.tree.wal_locks import WalLocks
 from console.services.control import ServiceControl
@@ -207,5 +207,4 @@ def down_claims(run: RunContext, names: list[str]) -> tuple[Claim, ...]:
     )
 
 
-for _step in (StopUnits(), HoldWal(), StartServer(), VerifyTables(), AwaitSweep()):
-    register(_step)
+STEPS: tuple[Step, ...] = (StopUnits(), HoldWal(), StartServer(), VerifyTables(), AwaitSweep())

@@ -10,7 +10,7 @@ from console.recovery.claims import failed_in_words
 from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Stage
 from console.recovery.server.sql import Server
-from console.recovery.steps.steps import RunContext, StepError, register
+from console.recovery.steps.steps import RunContext, Step, StepError
 from console.recovery.table_copy.earlier import others_before
 from console.recovery.table_copy.missing import Compared, compared
 from console.recovery.table_copy.server_state import (
@@ -150,5 +150,4 @@ class CompareContained:
         """Nothing was changed."""
 
 
-for _step in (CatchUp(), CompareContained()):
-    register(_step)
+STEPS: tuple[Step, ...] = (CatchUp(), CompareContained())

@@ -12,7 +12,8 @@ from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Stage
 from console.recovery.server.sql import SqlError, quoted
-from console.recovery.steps.steps import RunContext, StepError, register
+from console.recovery.steps.steps import RunContext, Step, StepError
+from console.recovery.table_copy import catch_up
 from console.recovery.table_copy.catch_up import bring_rows
 from console.recovery.table_copy.earlier import written_by_others
 from console.recovery.table_copy.equality import different
@@ -254,5 +255,4 @@ def _metadata(run: RunContext, stage: Stage) -> TableMetadata:
     return metadata
 
 
-for _step in (CreateCopy(), CopyStretches(), CompareTables(), FinishCopy(), SwapNames()):
-    register(_step)
+STEPS: tuple[Step, ...] = (*catch_up.STEPS, CreateCopy(), CopyStretches(), CompareTables(), FinishCopy(), SwapNames())

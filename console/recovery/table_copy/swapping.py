@@ -11,7 +11,6 @@ from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Change, Fact, Plan, Refusal, Requirement, RowsLost, Stage
 from console.recovery.plans import make_plan, refused_plan
 from console.recovery.salvage.selection import Selection
-from console.recovery.table_copy import catch_up  # noqa: F401 - registers the steps
 from console.recovery.table_copy.earlier import EarlierCopy
 from console.recovery.table_copy.missing import Compared, compared
 from console.recovery.table_copy.server_state import EXPECTED

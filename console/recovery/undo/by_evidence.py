@@ -14,8 +14,8 @@ from console.recovery.model import Danger, Outcome, Plan, Refusal, RunResult, se
 from console.recovery.steps.steps import RunContext
 from console.recovery.store.entries import read_entry_plan, write_entry
 from console.recovery.store.journal import Entry, Journal, new_entry_id
-from console.recovery.undo import steps as restore_steps  # noqa: F401 - registers the steps
 from console.recovery.undo.restoring import damaged_evidence, plan_restoring
+from console.recovery.undo.steps import STEPS
 
 _FIRST_STEP = "fetch-evidence"
 
@@ -151,7 +151,7 @@ def restore(context: PlanContext, run: RunContext, on_progress: OnProgress | Non
     """Carry the undo `run.entry` out, or on; where a stage fails all is taken back. The caller holds the locks."""
     journal, directory = context.journal, run.plan.directory or ""
     entry = journal.entry(run.entry)
-    executor = Executor(journal, run, on_progress)
+    executor = Executor(journal, run, STEPS, on_progress)
     message, outcome = f"{run.plan.table} is as the evidence has it", Outcome.DONE
     with run.keep:
         try:

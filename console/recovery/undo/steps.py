@@ -9,7 +9,7 @@ from console.recovery.codes import ClaimKey
 from console.recovery.evidence.index import Capture, EvidenceIndex
 from console.recovery.model import Claim, Stage
 from console.recovery.steps.files import check_digest
-from console.recovery.steps.steps import RunContext, StepError, register
+from console.recovery.steps.steps import RunContext, Step, StepError
 from console.recovery.store.places import root_key
 from console.recovery.tree.pieces import Owner, Piece
 from console.recovery.tree.tree import parts_of
@@ -144,6 +144,4 @@ def _attached(run: RunContext, name: str) -> list[dict[str, Any]]:
     return found
 
 
-register(FetchEvidence())
-register(ExchangeEntries())
-register(CompareEvidence())
+STEPS: tuple[Step, ...] = (FetchEvidence(), ExchangeEntries(), CompareEvidence())

@@ -263,7 +263,7 @@ def undo(
     with run.keep:
         try:
             if not _rolled_back(entry):  # else it was cut off between its last two lines in the journal
-                Executor(journal, run, on_progress).reverse()
+                Executor(journal, run, action_module(run.plan.action).STEPS, on_progress).reverse()
         except (WalmedicError, OSError) as error:
             message, outcome = sentence(error), Outcome.FAILED
     after = {directory: table_stamp(run.database.db / directory)} if directory is not None else {}

@@ -1,25 +1,40 @@
-"""Steps: an entry that was cut off is finished by a process that has imported nothing but its action."""
+"""Steps: an action names every step that its stages may use, so that a cut-off entry can be finished by it alone."""
 
-import json
-import subprocess
-import sys
+import ast
+from pathlib import Path
 
-_SAY = """
-import json, os
-from console.recovery.gate import registry
-from console.recovery.steps import steps
-for action in registry.action_ids():
-    if not os.fork():
-        registry.action_module(action)
-        print(json.dumps([action, sorted(steps._STEPS)]), flush=True)
-        os._exit(0)
-    os.wait()
-"""
+import pytest
+
+from console.recovery.gate.registry import action_ids, action_module
+from console.recovery.steps.steps import StepError, step_named
+from console.recovery.undo import steps as undo_steps
+
+_RECOVERY = Path(__file__).parents[3] / "console" / "recovery"
 
 
-def test_importing_an_action_registers_the_steps_of_its_plans() -> None:
-    done = subprocess.run([sys.executable, "-c", _SAY], capture_output=True, text=True, check=True)
-    said: dict[str, list[str]] = dict(json.loads(line) for line in done.stdout.splitlines())
-    assert [action for action, steps in said.items() if not steps] == []
-    assert {"hold-wal", "start-server-unit", "verify-tables", "await-sweep"} <= set(said["start-server"])
-    assert {"build-directory", "check-sequencer", "swap-directory"} <= set(said["rebuild-sequencer"])
+def test_each_action_names_its_steps_once() -> None:
+    for action in action_ids():
+        names = [step.name for step in action_module(action).STEPS]
+        assert names, action
+        assert len(set(names)) == len(names), action
+
+
+def test_each_step_of_the_code_belongs_to_an_action_or_to_undo() -> None:
+    used = {step.name for action in action_ids() for step in action_module(action).STEPS}
+    used |= {step.name for step in undo_steps.STEPS}
+    both = {"perform", "reverse"}
+    written = {
+        str(ast.literal_eval(line.value))
+        for path in _RECOVERY.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef) and both <= {getattr(each, "name", "") for each in node.body}
+        for line in node.body
+        if isinstance(line, ast.Assign) and getattr(line.targets[0], "id", "") == "name"
+    }
+    assert len(written) > 20
+    assert used == written
+
+
+def test_a_step_of_another_version_is_refused() -> None:
+    with pytest.raises(StepError, match="knows no step 'compare-moon'"):
+        step_named(action_module("start-server").STEPS, "compare-moon")

@@ -22,7 +22,6 @@ from console.recovery.gate.registry import PlanContext, action_module
 from console.recovery.gate.start_checks import own_start_refusals
 from console.recovery.model import ActionSpec, Claim, Danger, Fact, Plan, Refusal, Requirement, RowsLost
 from console.recovery.plans import make_plan, mark_of, refused_plan
-from console.recovery.salvage import steps as salvage_steps
 from console.recovery.sequencer import planning
 from console.recovery.server.binary import NoBinaryError, server_binary
 from console.recovery.server.expectation import Expectation
@@ -46,6 +45,7 @@ SPEC = ActionSpec(
     needs_evidence=True,
     proves=True,
 )
+STEPS = conversion_steps.STEPS
 _CONF = (
     "server.conf needs no change: cairo.wal.enabled.default only says what CREATE TABLE makes; what a table is lies in "
     "its own _meta and in tables.d"
@@ -271,6 +271,3 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
         if stage.step == "salvage-before":
             claims += conversion_steps.salvaged_claims(stage, run)
     return tuple(claims)
-
-
-__all__ = ["SPEC", "conversion_steps", "plan", "salvage_steps", "verify", "world"]

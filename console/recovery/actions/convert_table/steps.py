@@ -21,7 +21,7 @@ from console.recovery.actions.convert_table.own_start import LOG, remove_leftove
 from console.recovery.claims import failed_in_words
 from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Stage
-from console.recovery.salvage.steps import salvage_claims
+from console.recovery.salvage.steps import SalvageRows, salvage_claims
 from console.recovery.server.expectation import Expectation
 from console.recovery.server.private_server import ServerError
 from console.recovery.server.sql import Server, literal
@@ -29,7 +29,7 @@ from console.recovery.server.value_claims import sums_before, value_claims
 from console.recovery.server.value_sums import TableSums
 from console.recovery.server.verification import row_claims, table_claims
 from console.recovery.steps.files import new_name
-from console.recovery.steps.steps import RunContext, StepError, register, step_named
+from console.recovery.steps.steps import RunContext, Step, StepError
 from console.recovery.store.locks import SERVER_LOCK_NAME
 from console.recovery.store.state import sync_directory, write_private
 from console.recovery.tree.pieces import Owner, Piece
@@ -139,11 +139,11 @@ class SalvageFirst:
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """As salvage-wal does, into the state directory."""
-        step_named("salvage-rows").perform(_salvaging(stage, run), run)
+        SalvageRows().perform(_salvaging(stage, run), run)
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Remove what was not finished."""
-        step_named("salvage-rows").reverse(_salvaging(stage, run), run)
+        SalvageRows().reverse(_salvaging(stage, run), run)
 
 
 def salvaged_claims(stage: Stage, run: RunContext) -> tuple[Claim, ...]:
@@ -293,5 +293,4 @@ class ClearLag:
             run.tree.remove_file(f"{stage.parameters['directory']}/_txn.walmedic-lag.new")
 
 
-for _step in (KeepState(), SetAside(), SalvageFirst(), ConvertByServer(), ClearLag()):
-    register(_step)
+STEPS: tuple[Step, ...] = (KeepState(), SetAside(), SalvageFirst(), ConvertByServer(), ClearLag())

@@ -48,6 +48,7 @@ SPEC = ActionSpec(
     undo="None for a transaction that was skipped; its segments are kept, from where salvage-wal reads its rows.",
     final="what the server has applied or skipped is not taken back",
 )
+STEPS = resume_steps.STEPS
 
 
 _ONE_BY_ONE = "cairo.wal.max.lag.size=1 and cairo.wal.apply.look.ahead.txn.count=1"
@@ -334,6 +335,3 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     except WalmedicError as error:
         return (Claim(ClaimKey.ANSWERS, "the server still answers", "answers", str(error), ok=False),)
     return (Claim(ClaimKey.ANSWERS, "the server still answers", "answers", "answers", ok=True),)
-
-
-__all__ = ["SPEC", "plan", "resume_steps", "verify"]

@@ -13,7 +13,7 @@ from console.recovery.server.expectation import Expectation, expectation_of
 from console.recovery.server.sql import Server, quoted
 from console.recovery.server.value_claims import noted_value_claims, sums_before
 from console.recovery.server.verification import table_claims, wait_until_applied
-from console.recovery.steps.steps import RunContext, StepError, register
+from console.recovery.steps.steps import RunContext, Step, StepError
 from console.recovery.store.copying import CopyError, copy_out, sync_tree
 from console.recovery.tree.tree import parts_of
 from console.text import clean_line
@@ -148,5 +148,4 @@ def _settled(server: Server, expected: Expectation, on_applied: Any) -> dict[str
     return row
 
 
-for _step in (KeepSegments(), ResumeTable(), VerifyResumed()):
-    register(_step)
+STEPS: tuple[Step, ...] = (KeepSegments(), ResumeTable(), VerifyResumed())

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 from console.errors import WalmedicError
-from console.recovery.actions.thaw_writer import steps as thaw_steps  # noqa: F401 - registers the steps
+from console.recovery.actions.thaw_writer import steps
 from console.recovery.actions.thaw_writer.duplicates import Doubles, doubles_of
 from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.gate.registry import PlanContext
@@ -30,6 +30,7 @@ SPEC = ActionSpec(
     undo="freeze-writer.",
     opposite="freeze-writer",
 )
+STEPS = steps.STEPS
 
 
 def plan(context: PlanContext, table: str | None) -> Plan:

@@ -13,8 +13,9 @@ from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Stage
 from console.recovery.queue import Queue, Waiting
 from console.recovery.server.sql import Server, SqlError, literal, quoted
+from console.recovery.steps import services
 from console.recovery.steps.services import control, units_named
-from console.recovery.steps.steps import RunContext, StepError, register
+from console.recovery.steps.steps import RunContext, Step, StepError
 from console.text import clean_line, plural
 
 _PAUSE = 0.5
@@ -273,6 +274,4 @@ def _behind(run: RunContext, waiting: Waiting) -> float | None:
     return waiting.newest - float(found) / per_second
 
 
-register(StartWriter())
-register(WatchBacklog())
-register(CountDoubles())
+STEPS: tuple[Step, ...] = (*services.STEPS, StartWriter(), WatchBacklog(), CountDoubles())
