@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from console.questdb.log_check import LogCheck, LogChecker
 from console.questdb.ranges import RangeCollector
 from console.questdb.txn_log import (
-    MAX_SEGMENT_ID,
     RECORD_V2,
     STRUCTURE_CHANGE,
-    TABLE_DROPPED,
     TxnLog,
     as_v2,
 )
+from console.table.believed_records import valid_records
 from console.table.inventory import Index, Inventory, Mask, segment_key
 from console.table.memory import TableMemory
 
@@ -98,15 +97,6 @@ class LogScan:
         Their record is lost, or it names a segment transaction that is not there.
         """
         return max(0, self.max_txn - max(self.applied, 0)) - int(self.proper.sum())
-
-
-def valid_records(records: NDArray[Any]) -> Mask:
-    """Return which records have a form that the server writes: rows, a structure change, or the table's drop."""
-    wal, segment, txn = records["wal_id"], records["segment_id"], records["segment_txn"]
-    rows = (wal >= 1) & (segment >= 0) & (segment <= MAX_SEGMENT_ID) & (txn >= 0)
-    change = (wal == STRUCTURE_CHANGE) & (segment == -1) & (txn == -1)
-    dropped = (wal == TABLE_DROPPED) & (segment == 0) & (txn == 0)
-    return np.asarray((rows | change) & (records["structure_version"] >= 0) | dropped)
 
 
 def scan_log(

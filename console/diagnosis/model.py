@@ -105,6 +105,8 @@ class Code(StrEnum):
     PARTITION_UNREADABLE = "partition-unreadable"  # the server fails on it, or counts other rows than it should have
     SUSPECT_VALUES = "suspect-values"  # zeros in a partition where the others have none
     NO_TABLES = "no-tables"
+    SEQUENCER_FOREIGN = "sequencer-foreign"  # of another table, or of an earlier life of this one
+    WAL_FOREIGN = "wal-foreign"
     UNREADABLE = "unreadable"  # a file that could not be read: permission, I/O error, no such format
     CRASH_LOG_INVALID = "crash-log-invalid"  # an hs_err log that is empty, cut or not one at all
 

@@ -10,6 +10,7 @@ from console.text import clean_line
 _ASK: Final = "`walmedic bundle` makes the archive for those who know QuestDB"
 _NO_REPAIR: Final = f"no action of walmedic repairs this; salvage-wal exports unapplied rows, {_ASK}"
 _RESUMED_FOR_NOTHING: Final = "RESUME stopped there again"
+_MOVE_OUT: Final = "move the WAL that is not the table's, and its lock, out of the table's directory"
 _ROOM: Final = 256 << 20
 """Bytes that must be free before a table is resumed that a full disk had suspended."""
 _LIMITS: Final = {
@@ -38,7 +39,9 @@ def _repair(situation: Situation) -> NextStep | None:
         return NextStep(None, reason, evidence=True)
     if situation.damaged(Code.CONVERSION_HALF_DONE):
         return NextStep("convert-table", "it ends what was begun, and keeps the WAL", evidence=True)
-    if situation.damaged(*NO_LOG, *METADATA):
+    if situation.damaged(*NO_LOG, *METADATA, Code.SEQUENCER_FOREIGN):
+        if situation.damaged(Code.WAL_FOREIGN) and not situation.backup:
+            return NextStep(None, _MOVE_OUT, evidence=True)
         if situation.backup:
             copy = clean_line(situation.backup)
             reason = f"{copy} in the table can be put back, its tail repaired from the WAL segments"
@@ -89,6 +92,8 @@ def _by_hand(situation: Situation) -> NextStep | None:
             f"remove them (ALTER TABLE … FORCE DROP PARTITION LIST); {_ASK}"
         )
         return NextStep(None, reason, evidence=True)
+    if situation.damaged(Code.WAL_FOREIGN):
+        return NextStep(None, _MOVE_OUT, evidence=True)
     if situation.suspended or situation.damaged(Code.TABLE_SUSPENDED):
         return _suspended(situation)
     if situation.damaged(Code.APPLY_DISABLED):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from console.diagnosis.findings.conversion import half_done_findings
 from console.diagnosis.findings.left_out import without_left_out
 from console.diagnosis.findings.log import log_findings
+from console.diagnosis.findings.origin import in_doubt, origin_findings
 from console.diagnosis.findings.sequencer import backup_findings, best_backup, loadable, sequencer_findings
 from console.diagnosis.findings.table_files import (
     Incoming,
@@ -126,7 +127,7 @@ class TableDiagnosis:
 
     def _rows_waiting(self) -> int | None:
         current = self.facts.txn.current
-        if current is None or self.facts.unseen or txn_set_back(self.facts):
+        if current is None or self.facts.unseen or txn_set_back(self.facts) or in_doubt(self.facts):
             return None
         waiting = self.unapplied.rows(self.facts.inventory)
         return None if waiting is None else waiting + current.lag_rows
@@ -169,9 +170,11 @@ def _lasting(readings: list[TableDiagnosis]) -> TableDiagnosis:
 
 def judge(facts: TableFacts, memory: TableMemory | None = None) -> TableDiagnosis:
     """Return what the facts mean. Of the files only the columns and structure changes that wait are read here."""
-    backup = best_backup(facts)
+    backup = best_backup(facts, memory)
     sources = [
-        (each.name, each.scan) for each in (facts.sequencer, backup) if each is not None and each.scan is not None
+        (each.name, each.scan)
+        for each in (facts.sequencer, backup)
+        if each is not None and each.scan is not None and facts.origins.log(each.name).own
     ]
     structure = facts.txn.current.structure_version if facts.txn.current else 0
     unapplied = decide(facts.inventory, facts.applied, _trusted(sources, facts), structure)
@@ -183,7 +186,8 @@ def judge(facts: TableFacts, memory: TableMemory | None = None) -> TableDiagnosi
         *_listing(facts),
         *txn_findings(facts),
         *half_done_findings(facts),
-        *log_findings(facts),
+        *origin_findings(facts),
+        *(log_findings(facts) if facts.origins.log(facts.sequencer.name).own else ()),
         *sequencer_findings(facts),
         *wal_findings(facts, unapplied),
         *torn_findings(facts, wholeness),

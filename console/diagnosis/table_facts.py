@@ -21,6 +21,7 @@ from console.questdb.wal_index import WalIndex, read_wal_index
 from console.table.inventory import Inventory, read_inventory
 from console.table.memory import TableMemory
 from console.table.unseen import Unseen, unseen_wal
+from console.table.wal_origin import Origins, read_origins
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,12 @@ class TableFacts:
     owners: tuple[Owner, ...]
     obstacles: tuple[Problem, ...]
     unseen: tuple[Unseen, ...]
+    origins: Origins
+
+    @property
+    def own_logs(self) -> tuple[Sequencer, ...]:
+        """The sequencer in place and the copies, those that are proven to be the table's."""
+        return tuple(each for each in (self.sequencer, *self.backups) if self.origins.log(each.name).own)
 
     @property
     def applied(self) -> int | None:
@@ -99,8 +106,10 @@ def read_facts(directory: TableDirectory, memory: TableMemory | None = None) -> 
     Raises nothing but MemoryError: what cannot be read is told by the facts.
     """
     entries, problem = directory.listing()
-    wals = directory.wals(entries)
-    inventory = read_inventory(wals, memory)
+    before = read_table_txn(directory.path)
+    structure = before.current.structure_version if before.current else 0
+    origins = read_origins(directory, read_table_metadata(directory.path), structure, entries)
+    inventory = read_inventory([wal for wal in directory.wals(entries) if wal.id not in origins.left_out], memory)
     before = read_table_txn(directory.path)
     applied = before.current.applied_txn if before.current else None
     sequencer = read_sequencer(directory.sequencer, applied, inventory, memory)
@@ -120,6 +129,7 @@ def read_facts(directory: TableDirectory, memory: TableMemory | None = None) -> 
         owners=_owners(directory, inventory),
         obstacles=obstacles,
         unseen=unseen_wal(directory.path, inventory, obstacles),
+        origins=origins,
     )
 
 

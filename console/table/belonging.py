@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from console.questdb.fields import Fields
 from console.questdb.layout import SEQUENCER, TableDirectory
-from console.questdb.reading import Problem, list_directory
+from console.questdb.reading import Problem, list_directory, read_small
 from console.questdb.registry import read_registry
-from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer_metadata
-from console.questdb.table_metadata import parse_table_metadata, read_table_identity
+from console.questdb.sequencer_metadata import SequencerMetadata
+from console.questdb.table_metadata import parse_table_metadata
 from console.questdb.table_name import name_of_directory
 from console.questdb.txn_log import TxnLog, read_log
 from console.text import clean_line
@@ -88,9 +89,12 @@ def judge_logs(
     compared with the other tables only with `elsewhere`.
     """
     verdicts = {each.name: _by_id(table, table_id, each) for each in logs}
-    ours = {each.name: made for each in logs if (made := created_us(each.log)) and verdicts[each.name] == OWN}
-    foreign = _created_elsewhere(table) if elsewhere or len(logs) > len(ours) or len(logs) > 1 else {}
-    ours = {name: made for name, made in ours.items() if made not in foreign}
+    times = {each.name: created_us(each.log) for each in logs}
+    made = frozenset(times.values()) - {0}
+    ours = {name: time for name, time in times.items() if time and verdicts[name] == OWN}
+    compared = elsewhere or any(each.name != SEQUENCER for each in logs) or not ours
+    foreign = _created_elsewhere(table, made) if made and compared else {}
+    ours = {name: time for name, time in ours.items() if time not in foreign}
     life = max(ours.values(), default=0)
     return {each.name: _settled(each, verdicts[each.name], table, life, foreign) for each in logs}
 
@@ -141,24 +145,24 @@ def _first_metadata_id(path: Path) -> int | None:
         return None
 
 
-def _created_elsewhere(table: TableDirectory) -> dict[int, str]:
-    """Return the creation times of the logs of all other tables of the database, with the table's name."""
+def _created_elsewhere(table: TableDirectory, times: frozenset[int]) -> dict[int, str]:
+    """Return those of `times` at which the log of another table of the database was created, with that table's name."""
     found: dict[int, str] = {}
     entries, _ = list_directory(table.path.parent)
     for entry in entries:
         if not entry.is_directory or entry.name == table.directory:
             continue
         made = created_us(read_log(entry.path / SEQUENCER))
-        if made and _proven_there(entry.path):
+        if made in times and _proven_there(entry.path):
             found[made] = clean_line(name_of_directory(entry.name))
     return found
 
 
 def _proven_there(table: Path) -> bool:
     """Return whether the sequencer of another table is its own: it can be ours, put there by mistake."""
-    metadata = read_sequencer_metadata(table / SEQUENCER)
-    found = metadata.table_id if isinstance(metadata, SequencerMetadata) else _first_metadata_id(table / SEQUENCER)
-    return found is not None and found == read_table_identity(table).table_id
+    sequencer = Fields(read_small(table / SEQUENCER / "_meta", 28).data)
+    own = Fields(read_small(table / "_meta", 20).data)
+    return len(sequencer) == 28 and len(own) == 20 and sequencer.i32(24) == own.i32(16)
 
 
 def table_named(db: Path, table_id: int) -> str:

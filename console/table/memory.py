@@ -14,6 +14,7 @@ from console.questdb.log_check import LogChecker
 from console.questdb.partition_files import PartitionSpan
 from console.questdb.segment import Segment
 from console.questdb.txn_log import TxnLog
+from console.table.copies import Worth
 
 _TAIL: Final = 146
 """Records compared before a log is gone on with: about a page of them."""
@@ -39,6 +40,8 @@ class TableMemory:
     logs: dict[Path, LogMemory] = field(default_factory=dict)
     segments: dict[Path, tuple[_Stamp, Segment]] = field(default_factory=dict)
     columns: dict[Path, tuple[_Lengths, dict[int, int]]] = field(default_factory=dict)
+    worths: dict[Path, tuple[tuple[object, ...], Worth | None]] = field(default_factory=dict)
+    """What copies of the sequencer were worth, each with what that was judged by."""
     partitions: set[PartitionSpan] = field(default_factory=set)
     """Partitions whose files were long enough for the rows that `_txn` counted."""
 

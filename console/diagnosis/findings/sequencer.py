@@ -1,5 +1,6 @@
 """Findings about the sequencer's other files: `_wal_index.d`, `_meta`, structure changes, owners, and its copies."""
 
+import hashlib
 import stat
 from collections.abc import Iterator
 
@@ -10,6 +11,9 @@ from console.questdb.reading import Problem, ProblemKind
 from console.questdb.sequencer_metadata import SequencerMetadata
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.txn_log import STRUCTURE_CHANGE, LogState
+from console.table.believed_records import scan_log, with_parts, worth_of
+from console.table.copies import Worth, best_copy
+from console.table.memory import TableMemory
 from console.text import clean_line, plural
 
 
@@ -25,7 +29,7 @@ def sequencer_findings(facts: TableFacts) -> Iterator[Finding]:
 def _wal_index(facts: TableFacts) -> Iterator[Finding]:
     index = facts.sequencer.wal_index
     file = facts.relative(index.path)
-    needed = max(facts.inventory.wals, default=0)
+    needed = max([*facts.inventory.wals, *facts.origins.wals], default=0)
     if not index.present and index.problems and index.problems[0].kind is ProblemKind.UNREADABLE:
         message = f"_wal_index.d cannot be judged: {index.problems[0].what}"
         yield Finding(Code.UNREADABLE, Severity.RISK, message, file)
@@ -130,6 +134,9 @@ def backup_findings(facts: TableFacts, broken: bool) -> Iterator[Finding]:
     for backup in facts.backups:
         words = length_of(backup.log, backup.name).sentence if not backup.log.v2 else _v2_words(backup)
         message = f"a copy of the sequencer lies in the table: {clean_line(backup.name)}"
+        verdict = facts.origins.log(backup.name)
+        if not verdict.own:
+            message += f"; it is not used, it {verdict.why}"
         yield Finding(Code.BACKUP_FOUND, Severity.NOTE, message, facts.relative(backup.path), evidence=words)
     if broken and facts.backups:
         alone = len(facts.backups) == 1
@@ -145,22 +152,34 @@ def _v2_words(backup: Sequencer) -> str:
     return f"header {backup.log.max_txn or 0:,}, {plural(len(backup.log.parts), 'part')}"
 
 
-def best_backup(facts: TableFacts) -> Sequencer | None:
-    """Return the copy to restore from: the one whose records reach furthest, and at least to the applied transaction.
+def best_backup(facts: TableFacts, memory: TableMemory | None = None) -> Sequencer | None:
+    """Return the copy to restore from: the one that a plan takes. What is not proven to be the table's is none.
 
-    A copy of which only the header can be believed is better than none: the segments hold the rest.
+    A copy that `memory` has seen is not read again while neither it nor the table changes.
     """
-    usable = [backup for backup in facts.backups if backup.scan is not None and facts.applied is not None]
-    usable = [backup for backup in usable if backup.scan is not None and backup.scan.believed >= (facts.applied or 0)]
-    return max(usable, key=_worth, default=None)
+    if facts.applied is None:
+        return None
+    own = [backup for backup in facts.backups if facts.origins.log(backup.name).own]
+    worths = [_worth(facts, facts.applied, backup, memory) for backup in own]
+    best = best_copy(worth for worth in worths if worth is not None)
+    return next((backup for backup in own if backup.name == best), None)
 
 
-def _worth(backup: Sequencer) -> tuple[int, int, bool, str]:
-    """Return what to compare copies by; of equals the newest name that nobody called corrupted."""
-    scan, called_good = backup.scan, "corrupt" not in backup.name
-    if scan is None:
-        return (0, 0, called_good, backup.name)
-    return (len(scan.pending), -scan.unnamed, called_good, backup.name)
+def _worth(facts: TableFacts, applied: int, backup: Sequencer, memory: TableMemory | None) -> Worth | None:
+    log = with_parts(backup.log, backup.path)
+    parts = tuple((part.index, part.size) for part in log.parts)
+    key = (log.stamp, log.header, parts, applied, hashlib.sha256(facts.inventory.events.tobytes()).digest())
+    known = memory.worths.get(backup.path) if memory is not None else None
+    if known is not None and known[0] == key:
+        return known[1]
+    try:
+        scan = scan_log(log, facts.inventory, applied)
+    except OSError:
+        scan = None
+    worth = worth_of(backup.name, scan, facts.inventory) if scan is not None else None
+    if memory is not None:
+        memory.worths[backup.path] = key, worth
+    return worth
 
 
 def loadable(metadata: SequencerMetadata | Problem) -> bool:

@@ -50,7 +50,7 @@ def txn_findings(facts: TableFacts) -> Iterator[Finding]:
 
 def txn_set_back(facts: TableFacts) -> bool:
     """Return whether `_txn` is set back, by its other area and the logs there are."""
-    logs = [each.scan for each in (facts.sequencer, *facts.backups) if each.scan is not None]
+    logs = [each.scan for each in facts.own_logs if each.scan is not None]
     return set_back(facts.txn, ((scan.max_txn, scan.gone) for scan in logs))
 
 

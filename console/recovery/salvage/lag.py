@@ -7,9 +7,9 @@ The server copies rows that are out of order, or few, behind the last partition'
 import numpy as np
 from numpy.typing import NDArray
 
-from console.diagnosis.log_scan import valid_records
 from console.diagnosis.table import TableDiagnosis
 from console.diagnosis.unapplied import State
+from console.table.believed_records import valid_records
 
 States = NDArray[np.int8]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from console.recovery.sequencer.log_scan import LogScan, Runs
+from console.table.believed_records import LogScan, Runs
 from console.table.inventory import Index, Inventory
 
 

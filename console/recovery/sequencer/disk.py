@@ -15,9 +15,9 @@ from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer
 from console.questdb.structure_log import StructureLog, read_structure_log
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.questdb.table_txn import TableTxn, TxnArea, read_table_txn
-from console.questdb.txn_log import RECORD_V2_SIZE, LogHeader, LogPart, LogState, TxnLog, read_log
+from console.questdb.txn_log import TxnLog, read_log
 from console.questdb.wal_index import WalIndex, read_wal_index
-from console.recovery.sequencer.log_scan import LogScan, scan_log
+from console.table.believed_records import LogScan, scan_log, with_parts
 from console.table.belonging import OWN, Verdict
 from console.table.inventory import Inventory, read_inventory
 from console.table.unseen import Unseen, unseen_wal
@@ -140,7 +140,7 @@ def read_sources(table: TableOnDisk) -> tuple[LogSource, ...]:
 
 def read_source(table: TableOnDisk, path: Path) -> LogSource:
     """Return one sequencer directory, its log scanned against the table's segments."""
-    log = _with_parts(read_log(path), path)
+    log = with_parts(read_log(path), path)
     try:
         scan = scan_log(log, table.inventory, table.applied)
     except OSError:
@@ -157,25 +157,3 @@ def read_source(table: TableOnDisk, path: Path) -> LogSource:
         entries=tuple(entry.name for entry in entries if entry.is_file),
         verdict=table.origins.log(path.name),
     )
-
-
-def _with_parts(log: TxnLog, path: Path) -> TxnLog:
-    """Return a log whose `_txnlog` is lost but whose V2 parts are there as one with a header that names them all.
-
-    A part is preallocated, so that its length tells the records per part; zeros behind the last are not believed.
-    """
-    damaged = not log.readable or (log.header is not None and log.header.all_zero)
-    if not damaged or not (path / "_txn_parts").is_dir():
-        return log
-    entries, _ = list_directory(path / "_txn_parts")
-    parts = tuple(
-        sorted(
-            (LogPart(int(e.name), e.path, e.path.lstat().st_size) for e in entries if e.is_file and e.name.isdecimal()),
-            key=lambda part: part.index,
-        )
-    )
-    size = max((part.size for part in parts), default=0)
-    if not size or size % RECORD_V2_SIZE or any(part.size != size for part in parts):
-        return log
-    header = LogHeader(1, 0, 0, size // RECORD_V2_SIZE, True, False)
-    return TxnLog(log.path, LogState.PRESENT, header, log.file_size, log.stamp, parts, log.problems)

@@ -9,7 +9,7 @@ from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
 from console.recovery.sequencer.applied_prefix import Cuts
 from console.recovery.sequencer.attribution import Names
-from console.recovery.sequencer.log_scan import LogScan
+from console.table.believed_records import LogScan
 from console.table.gaps import Gap, gaps_of, uncounted_rows, undecodable
 from console.table.inventory import Index, Inventory, Mask
 from console.table.ledger import Entry, Evidence, Fate, Ledger, RowsLost

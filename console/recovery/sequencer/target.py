@@ -14,10 +14,10 @@ from console.recovery.model import Refusal
 from console.recovery.sequencer import applied_prefix, attribution, order, structure
 from console.recovery.sequencer.applied_records import CREATED, records_below
 from console.recovery.sequencer.disk import LogSource, TableOnDisk
-from console.recovery.sequencer.log_scan import LogScan, Runs
 from console.recovery.sequencer.loss import Found, ledger_of, left_out, most_duplicates, unseen_refusals
 from console.recovery.sequencer.strangers import origin_refusals, origins_told
 from console.recovery.sequencer.views import FillerRule, views_of
+from console.table.believed_records import LogScan, Runs
 from console.table.inventory import Index, Mask, carries_rows
 from console.table.ledger import Evidence, Ledger, RowsLost, rows_lost, rows_unapplied
 from console.table.torn import Wholeness

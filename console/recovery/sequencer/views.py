@@ -10,7 +10,7 @@ from pathlib import Path
 
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.view_state import read_view
-from console.recovery.sequencer.log_scan import Runs
+from console.table.believed_records import Runs
 from console.text import clean_line
 
 

@@ -6,13 +6,26 @@ transaction, and of the others only what names an event on disk.
 
 import bisect
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from console.diagnosis.log_scan import valid_records
-from console.questdb.txn_log import RECORD_V2, STRUCTURE_CHANGE, TABLE_DROPPED, TxnLog, as_v2
+from console.questdb.reading import list_directory
+from console.questdb.txn_log import (
+    MAX_SEGMENT_ID,
+    RECORD_V2,
+    RECORD_V2_SIZE,
+    STRUCTURE_CHANGE,
+    TABLE_DROPPED,
+    LogHeader,
+    LogPart,
+    LogState,
+    TxnLog,
+    as_v2,
+)
+from console.table.copies import Worth
 from console.table.inventory import Index, Inventory, Mask
 
 MAX_PENDING: Final = 50_000_000
@@ -58,6 +71,15 @@ class LogScan:
     def covers_applied(self) -> bool:
         """Whether every transaction up to the applied one has a record that can be believed."""
         return self.named_below == self.applied
+
+
+def valid_records(records: NDArray[Any]) -> Mask:
+    """Return which records have a form that the server writes: rows, a structure change, or the table's drop."""
+    wal, segment, txn = records["wal_id"], records["segment_id"], records["segment_txn"]
+    rows = (wal >= 1) & (segment >= 0) & (segment <= MAX_SEGMENT_ID) & (txn >= 0)
+    change = (wal == STRUCTURE_CHANGE) & (segment == -1) & (txn == -1)
+    dropped = (wal == TABLE_DROPPED) & (segment == 0) & (txn == 0)
+    return np.asarray((rows | change) & (records["structure_version"] >= 0) | dropped)
 
 
 def believable(records: NDArray[Any]) -> Mask:
@@ -222,3 +244,40 @@ def _gaps(present: Index, first: int, last: int) -> Runs:
     edges = np.concatenate(([first - 1], present, [last + 1]))
     wide = np.flatnonzero(np.diff(edges) > 1)
     return tuple((int(edges[i]) + 1, int(edges[i + 1]) - 1) for i in wide.tolist())
+
+
+def with_parts(log: TxnLog, path: Path) -> TxnLog:
+    """Return a log whose `_txnlog` is lost but whose V2 parts are there as one with a header that names them all.
+
+    A part is preallocated, so that its length tells the records per part; zeros behind the last are not believed.
+    """
+    damaged = not log.readable or (log.header is not None and log.header.all_zero)
+    if not damaged or not (path / "_txn_parts").is_dir():
+        return log
+    entries, _ = list_directory(path / "_txn_parts")
+    parts = tuple(
+        sorted(
+            (LogPart(int(e.name), e.path, e.path.lstat().st_size) for e in entries if e.is_file and e.name.isdecimal()),
+            key=lambda part: part.index,
+        )
+    )
+    size = max((part.size for part in parts), default=0)
+    if not size or size % RECORD_V2_SIZE or any(part.size != size for part in parts):
+        return log
+    header = LogHeader(1, 0, 0, size // RECORD_V2_SIZE, True, False)
+    return TxnLog(log.path, LogState.PRESENT, header, log.file_size, log.stamp, parts, log.problems)
+
+
+def worth_of(name: str, scan: LogScan, inventory: Inventory) -> Worth | None:
+    """Return what the copy of that name is worth as the base of a restore, None if it ends below what is applied."""
+    if max([scan.max_txn, *scan.tail_seq[-1:].tolist()]) < scan.applied:
+        return None
+    return Worth(
+        name=name,
+        max_txn=scan.max_txn,
+        useful=scan.applied + len(inventory),
+        named=len(scan.tail_seq) - int(scan.lost.sum()),
+        missing=sum(last - first + 1 for first, last in scan.bad),
+        last=max([scan.named_below, *scan.tail_seq[-1:].tolist()]),
+        below=scan.named_below,
+    )

@@ -1,0 +1,33 @@
+"""Findings about what lies in a table's directory and is another table's, or of an earlier life of it."""
+
+from collections.abc import Iterator
+
+from console.diagnosis.model import Code, Finding, Severity
+from console.diagnosis.table_facts import TableFacts
+from console.table.belonging import Kinship
+
+
+def origin_findings(facts: TableFacts) -> Iterator[Finding]:
+    """Yield the sequencer in place if it is not the table's own, and each WAL that is not."""
+    live = facts.origins.log(facts.sequencer.name)
+    if not live.own:
+        message = f"the sequencer in place is not this table's, it {live.why}: QuestDB would apply what its log names"
+        yield Finding(Code.SEQUENCER_FOREIGN, Severity.DAMAGE, message, facts.relative(facts.sequencer.path))
+    for wal, verdict in sorted(facts.origins.wals.items()):
+        message = f"wal{wal} {verdict.why}"
+        if verdict.kinship is not Kinship.UNPROVEN:
+            message += ": its rows are not counted"
+        yield Finding(Code.WAL_FOREIGN, Severity.RISK, message, facts.relative(facts.directory.path / f"wal{wal}"))
+
+
+def in_doubt(facts: TableFacts) -> bool:
+    """Return whether nobody knows what is unapplied: a WAL is unproven, or is another's and no log tells of ours."""
+    origins, applied = facts.origins, facts.applied or 0
+    if any(verdict.kinship is Kinship.UNPROVEN for verdict in origins.wals.values()):
+        return True
+    scans = [each.scan for each in facts.own_logs]
+    covered = any(
+        scan is not None and scan.max_txn >= applied and int(scan.within.sum()) == scan.max_txn - applied
+        for scan in scans
+    )
+    return bool(origins.wals) and not covered
