@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from console.diagnosis.database import diagnose
+from console.diagnosis.model import ServerState
 from console.recovery.engine import Engine
 from console.recovery.gate.registry import action_ids
 from console.recovery.model import FirstStep, Outcome
@@ -35,6 +36,9 @@ def walk(engine: Engine) -> list[FirstStep]:
         assert len(taken) < MOST, done
         plan = engine.plan(step.action, step.table)
         assert plan.refused == ()
+        if step.action == "capture-evidence":
+            found = engine.diagnosis()
+            assert (found.server, found.healthy) == (ServerState.DOWN, False)
         result = engine.run(plan, plan.confirmation)
         assert result.outcome is Outcome.DONE, (step, result)
         taken.append(step)
