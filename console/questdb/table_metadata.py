@@ -1,4 +1,4 @@
-"""Table `_meta`: columns, partitioning, WAL flag (FORMATS: table metadata; TableUtils.META_OFFSET_*)."""
+"""Table `_meta`: columns, partitioning, WAL flag (docs/formats.md, columns; TableUtils.META_OFFSET_*)."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

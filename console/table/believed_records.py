@@ -83,7 +83,7 @@ def valid_records(records: NDArray[Any]) -> Mask:
 
 
 def believable(records: NDArray[Any]) -> Mask:
-    """Return which records are valid and count structure changes as a table can have them (FORMATS 2.2)."""
+    """Return which records are valid and count structure changes as a table can have them (docs/formats.md)."""
     version = records["structure_version"]
     counted = (version >= 0) & (version < _MAX_STRUCTURE)
     return np.asarray(valid_records(records) & counted & ((records["wal_id"] != STRUCTURE_CHANGE) | (version > 0)))
@@ -169,7 +169,7 @@ def _judge(
 
 
 def _in_order(inventory: Inventory, seq: Index, records: NDArray[Any], events: Index) -> Mask:
-    """Return which records keep to the order of their WAL: addresses rise with the transaction (FORMATS 10.1, rule 6).
+    """Return what keeps to the order of their WAL: addresses rise with the transaction (rule 6 of docs/formats.md).
 
     Where they do not, the longest rising run is believed and what contradicts it is not.
     """

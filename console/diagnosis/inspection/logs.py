@@ -1,7 +1,7 @@
 """`_txnlog` and its parts, record by record: what each byte is, and whether zero is normal there.
 
 A zero structure version is the normal value on a table that was never altered, and every record of it begins so; the
-walId is what tells a whole record from a zeroed one (TableTransactionLogV1, FORMATS: the log's record).
+walId is what tells a whole record from a zeroed one (TableTransactionLogV1, docs/formats.md, the sequencer log).
 """
 
 from dataclasses import dataclass

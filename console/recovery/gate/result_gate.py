@@ -10,7 +10,7 @@ from console.recovery.codes import RefusalCode
 from console.recovery.model import Plan, Refusal
 from console.recovery.server.expectation import applied_of
 
-_HEADER, _RECORD_V1 = 76, 28  # FORMATS: header of `_txnlog`, record of version 0
+_HEADER, _RECORD_V1 = 76, 28  # docs/formats.md: header of `_txnlog`, record of version 0
 
 
 def result_refusals(plan: Plan, table: TableDirectory) -> tuple[Refusal, ...]:

@@ -26,7 +26,7 @@ def stage(directory: str, table: TableOnDisk, target: SequencerTarget) -> Stage:
 
 
 def claims_of(table: TableOnDisk, path: Path, max_txn: int, torn: int = 0) -> tuple[Claim, ...]:
-    """Return what must hold of the sequencer at `path` for `table` (FORMATS 10.1), each with what was found."""
+    """Return what must hold of the sequencer at `path` for `table` (docs/formats.md), each with what was found."""
     return tuple(_claims(table, path, max_txn, torn))
 
 

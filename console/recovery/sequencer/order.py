@@ -256,7 +256,7 @@ def _unordered(why: str) -> Refusal:
 
 
 def _check_statements(inventory: Inventory, items: _Items) -> list[Refusal]:
-    """A statement may stand in a segment of an older structure than it was committed under (FORMATS 5.3)."""
+    """A statement may stand in a segment of an older structure than it was committed under (docs/formats.md)."""
     events = items.event[items.event >= 0]
     statements = events[inventory.events["type"][events] == EventType.SQL]
     if len(statements) and (items.version > 0).any():

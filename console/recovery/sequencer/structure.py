@@ -26,7 +26,7 @@ PAGE: Final = 4096
 class Structure:
     """`version` at the log's end; bytes of `_meta`; the sequencer directory whose `_txnlog.meta.*` are taken, if any.
 
-    Without such a directory the two files hold no changes: right as long as every change is applied (FORMATS 10.3).
+    Without such a directory the two files hold no changes: right as long as every change is applied (docs/formats.md).
     """
 
     version: int

@@ -66,7 +66,7 @@ class Expectation:
 
 
 def applied_of(table: TableDirectory) -> int | None:
-    """Return the last applied transaction: `_txn` seqTxn plus lag transactions (FORMATS §6). None where unreadable."""
+    """Return the last applied transaction: `_txn` seqTxn plus the lag's. None where it cannot be read."""
     current = read_table_txn(table.path).current
     return None if current is None else current.applied_txn
 

@@ -252,7 +252,7 @@ def _wal_claims(server: Server, expected: Expectation) -> tuple[Claim, ...]:
 
 
 class ClearLag:
-    """Set the lag's transaction count to 0 where the conversion left it at -1 (FORMATS 8.4), before any write.
+    """Set the lag's transaction count to 0 where the conversion left it at -1 (docs/formats.md), before any write.
 
     9.1.0 stores the lag's checksum 8 bytes wide over the count: where it is negative, the first transaction after the
     conversion is skipped in silence for as long as the converting server runs.
