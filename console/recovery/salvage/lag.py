@@ -1,7 +1,7 @@
 """Which segment transactions lie in a table's lag: applied by count, yet in no SELECT and lost with the lag.
 
 The server copies rows that are out of order, or few, behind the last partition's rows and counts them in `_txn`
-(docs/formats.md) until a later transaction commits them; their WAL stays until then, since a purge goes by seqTxn alone.
+(docs/formats.md) until a later one commits them; their WAL stays until then, since a purge goes by seqTxn alone.
 """
 
 import numpy as np
