@@ -242,3 +242,26 @@ def test_an_older_version_erases_a_table_whose_sequencer_is_lost(tmp_path: Path)
     with PrivateServer(root, older, settings=_PURGE) as server:
         until(lambda: not (table / "_txn").exists(), "it is erased")
         server.kill()
+
+
+@pytest.mark.faults
+def test_a_checkpoint_rolls_back_on_order_alone(questdb: ServerBinary, tmp_path: Path) -> None:
+    root = tmp_path.resolve() / "root"
+    root.mkdir()
+    with PrivateServer(root, questdb, settings=SMALL) as server:
+        server.query("CREATE TABLE t (ts TIMESTAMP, v LONG) TIMESTAMP(ts) PARTITION BY DAY WAL")
+        server.query("INSERT INTO t SELECT timestamp_sequence('2024-01-01', 1000000L), x FROM long_sequence(20)")
+        until(lambda: server.query("SELECT count() FROM t") == [(20,)])
+        server.query("CHECKPOINT CREATE")
+        server.query("INSERT INTO t SELECT timestamp_sequence('2024-01-02', 1000000L), x FROM long_sequence(5)")
+        until(lambda: server.query("SELECT count() FROM t") == [(25,)])
+        server.kill()
+    assert _refused(root, tmp_path / "state") == {}
+    with PrivateServer(root, questdb, settings=SMALL) as server:
+        assert server.query("SELECT count() FROM t") == [(25,)]
+        server.kill()
+    (root / "_restore").touch()
+    assert "restore-pending" in _refused(root, tmp_path / "state")
+    with PrivateServer(root, questdb, settings=SMALL) as server:
+        assert server.query("SELECT count() FROM t") == [(20,)]
+        server.kill()

@@ -31,7 +31,6 @@ _DEADLY = {
 _FORGOTTEN = (Code.WAL_AT_RISK_OF_PURGE, Code.LOG_TAIL_UNLOGGED)
 
 
-_EVIDENCE = "capture-evidence"
 _OF_THE_SEQUENCER = (Harm.STOPS_APPLYING, Harm.DELETES_WAL)
 
 
@@ -139,9 +138,10 @@ def _version_refusals(report: TableReport, version: Version | None) -> Iterator[
 
 def _refusal(report: TableReport, finding: Finding, what: str) -> Refusal:
     where = f"{clean_line(finding.file)}: " if finding.file else ""
-    first = report.next_step.action or _EVIDENCE
+    first = report.next_step.action
+    instead = f"{first} for {report.table} first" if first is not None else report.next_step.reason
     reason = f"{report.table}: {where}{finding.message}; {what}"
-    return Refusal(RefusalCode(finding.code.value), reason, f"{first} for {report.table} first", action=first)
+    return Refusal(RefusalCode(finding.code.value), reason, instead, action=first)
 
 
 def _conversion_refusals(table: TableDirectory) -> Iterator[Refusal]:
