@@ -85,6 +85,9 @@ def in_short(incident: Incident) -> list[str]:
         lines.append(f"- **{plural(crashes.total, 'crash', 'crashes')}, {causes}**, the last {_last_crash(incident)}.")
     for report_ in incident.tables.tables:
         lines.append(f"- {code(report_.table)} **{report_.verdict.value}**: {_state(report_)}.")
+    unseen = dict.fromkeys(part.words for report_ in incident.tables.tables for part in report_.not_checked)
+    if unseen:
+        lines.append(f"- Not checked: {', '.join(unseen)}.")
     done = [account for account in accounts(incident) if account.repaired]
     if done:
         back, twice = sum(account.back for account in done), sum(account.maybe_twice for account in done)

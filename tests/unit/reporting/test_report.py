@@ -90,6 +90,7 @@ def test_the_report_of_a_damaged_database(tmp_path: Path, capsys: pytest.Capture
     for part in ("## What happened", "## What was done", "## What was lost", "## What is left to do"):
         assert part in text
     assert "**3 crashes, one cause**" in text
+    assert "- Not checked: column values, symbol values, index entries." in text
     assert "a copy of altered's sequencer appears: txn_seq.backup.20251110_032600" in text
     assert "Nothing was done from here." in text
     assert "1. first of all capture-evidence: " in text
