@@ -18,6 +18,7 @@ from click.shell_completion import CompletionItem
 from console import __version__, paths
 from console.errors import WalmedicError
 from console.standard_streams import Streams
+from console.text import clean_line
 
 _USAGE, _REFUSED = 16, 8
 _WIDEST = 100_000  # columns; what is wider is no terminal
@@ -145,6 +146,11 @@ def run(arguments: Sequence[str]) -> int:
     except WalmedicError as error:
         logging.getLogger("walmedic").info("refused: %s", error)
         return _ended(f"walmedic: {error}", "refused", _REFUSED, as_json)
+    except PermissionError as error:
+        logging.getLogger("walmedic").exception("permission denied")
+        denied = clean_line(str(error.filename or "a file"))
+        said = f"walmedic: {denied} cannot be used as uid {os.geteuid()}; run walmedic as root or as its owner"
+        return _ended(f"{said}; nothing is assumed done", "permission", _REFUSED, as_json)
     except Exception as error:
         logging.getLogger("walmedic").exception("unexpected error")
         place = paths.default_state_dir() / "walmedic.log"

@@ -4,6 +4,7 @@ Everything is found by listing directories, never by following a symlink; a syml
 is reported instead.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -125,6 +126,11 @@ class DatabaseRoot:
             given = path.resolve(strict=True)
             inner = (given / "db").resolve()
             is_directory, inner_is_directory = given.is_dir(), inner.is_dir()
+        except PermissionError as error:
+            place = clean_line(str(path))
+            raise WalmedicError(
+                f"{place} cannot be read as uid {os.geteuid()}; run walmedic as root or as the owner of the database"
+            ) from error
         except OSError as error:
             reason = clean_line(error.strerror or "it cannot be read")
             raise WalmedicError(f"{clean_line(str(path))}: {reason}; name the directory that holds db/") from error

@@ -22,10 +22,13 @@ class LogLength:
     wanted: int | None
     short_by: int
     whole_records: int
+    unreadable: bool = False  # there may be one, which this user may not read
 
     @property
     def sentence(self) -> str:
         """Return e.g. `header 7,607,751, file 213,016,576 bytes: one page short, 7,607,732 whole records`."""
+        if self.unreadable:
+            return "it cannot be read as this user"
         if self.size is None:
             return "there is no such file"
         if self.max_txn is None:
@@ -60,10 +63,21 @@ def missing_bytes(max_txn: int, size: int) -> int:
     return max(0, HEADER_SIZE + RECORD_SIZE * max_txn - size)
 
 
+def _hidden(path: Path) -> bool:
+    """Return whether it cannot be seen if there is such a file: a directory on the way may not be entered."""
+    try:
+        path.lstat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def length_of(log: TxnLog, name: str) -> LogLength:
     """Return the length of one log; of a V2 one, whose records are elsewhere, only the header's file."""
     if log.state in (LogState.NO_SEQUENCER, LogState.MISSING, LogState.UNREADABLE):
-        return LogLength(name, None, None, None, 0, 0)
+        return LogLength(name, None, None, None, 0, 0, log.state is LogState.UNREADABLE or _hidden(log.path))
     if log.header is None or log.v2:
         return LogLength(name, log.file_size, log.max_txn, None, 0, log.whole_records)
     # A header of nonsense must not make numbers of nonsense: what it wants is then simply unknown.

@@ -1,6 +1,7 @@
 """Findings about the sequencer's other files: `_wal_index.d`, `_meta`, structure changes, owners, and its copies."""
 
 import hashlib
+import os
 import stat
 from collections.abc import Iterator
 
@@ -132,7 +133,15 @@ def _owners(facts: TableFacts) -> Iterator[Finding]:
 def backup_findings(facts: TableFacts, broken: bool) -> Iterator[Finding]:
     """Yield the copies of the sequencer that lie in the table, and that they go with it where it is broken."""
     for backup in facts.backups:
-        words = length_of(backup.log, backup.name).sentence if not backup.log.v2 else _v2_words(backup)
+        length = length_of(backup.log, backup.name)
+        if length.unreadable:
+            message = (
+                f"the copy of the sequencer {clean_line(backup.name)} cannot be read as uid {os.geteuid()}, so what it "
+                "is worth is not known: run walmedic as root or as its owner before anything is repaired"
+            )
+            yield Finding(Code.UNREADABLE, Severity.RISK, message, facts.relative(backup.path))
+            continue
+        words = length.sentence if not backup.log.v2 else _v2_words(backup)
         message = f"a copy of the sequencer lies in the table: {clean_line(backup.name)}"
         verdict = facts.origins.log(backup.name)
         if not verdict.own:

@@ -1,0 +1,80 @@
+"""What another user owns is not absent: said in one sentence, with whom to run as."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from console.questdb.layout import DatabaseRoot
+from tests.data.samples import sample_database
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+_USER = 65534
+
+
+@pytest.fixture
+def database() -> Iterator[DatabaseRoot]:
+    """A database of another user, in a place that this one may enter."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        found = sample_database("v1", Path(folder) / "station")
+        for path in (found.root, *found.root.rglob("*")):
+            os.chown(path, _USER, _USER)
+        (Path(folder) / "state").mkdir()
+        os.chown(Path(folder) / "state", _USER, _USER)
+        yield found
+
+
+def _said(database: DatabaseRoot, *words: str) -> tuple[int, str, str]:
+    state = database.root.parent / "state"
+    environment = {**os.environ, "XDG_STATE_HOME": str(state), "XDG_CONFIG_HOME": str(state)}
+    argv = ["setpriv", "--reuid", str(_USER), "--regid", str(_USER), "--clear-groups", sys.executable, "-m", "console"]
+    ended = subprocess.run(
+        [*argv, *words, "--db-root", str(database.root)], env={**environment, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True, text=True, check=False, timeout=120, cwd=Path(__file__).parents[3],
+    )  # fmt: skip
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+def _closed(path: Path) -> None:
+    os.chown(path, 0, 0)
+    path.chmod(0)
+
+
+@pytest.mark.parametrize("closed", ["the folder", "its log"])
+def test_a_copy_of_another_user_is_not_said_to_be_missing(database: DatabaseRoot, closed: str) -> None:
+    table = database.table("altered")
+    copy = table.path / "txn_seq.backup"
+    shutil.move(table.sequencer, copy)
+    _closed(copy if closed == "the folder" else copy / "_txnlog")
+    code, out, _ = _said(database, "check", "altered", "--json")
+    assert code == 1
+    findings = {finding["code"]: finding for finding in json.loads(out)["tables"][0]["findings"]}
+    assert f"txn_seq.backup cannot be read as uid {_USER}" in findings["unreadable"]["message"]
+    assert "no such file" not in out
+    assert "backup-found" not in findings
+
+
+def test_a_plan_that_meets_a_closed_folder_ends_in_one_sentence(database: DatabaseRoot) -> None:
+    table = database.table("altered")
+    copy = table.path / "txn_seq.backup"
+    shutil.move(table.sequencer, copy)
+    _closed(copy)
+    for action in ("capture-evidence", "restore-sequencer", "rebuild-sequencer"):
+        code, _, err = _said(database, "plan", action, "altered")
+        assert code == 8, action
+        assert "unexpected" not in err
+        assert err.count("\n") <= 1
+
+
+def test_a_root_that_may_not_be_entered_is_not_said_to_be_the_wrong_one(database: DatabaseRoot) -> None:
+    _closed(database.root)
+    code, _, err = _said(database, "check")
+    assert code == 8
+    assert f"cannot be read as uid {_USER}; run walmedic as root or as the owner" in err
