@@ -201,3 +201,22 @@ def test_hostile_settings_are_refused_in_one_sentence(tmp_path: Path, kind: str)
     assert str(place).encode() in ended.stderr
     assert b"unexpected" not in ended.stderr
     assert len(ended.stderr) < 700
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "brackets"])
+def test_a_journal_that_is_none_is_never_waited_for(broken: DatabaseRoot, tmp_path: Path, kind: str) -> None:
+    state = tmp_path / "own"
+    state.mkdir(mode=0o700)
+    place = state / "journal.jsonl"
+    if kind == "pipe":
+        os.mkfifo(place, 0o600)
+    elif kind == "folder":
+        place.mkdir(mode=0o700)
+    else:
+        place.write_bytes(b"[" * 200_000 + b"\n")
+        place.chmod(0o600)
+    for words in (["journal", "--verify"], ["plan", "repair-log", "altered"], ["check"], ["doctor"]):
+        ended = _called(tmp_path, *words, "--db-root", str(broken.root), "--state-dir", str(state))
+        assert b"unexpected" not in ended.stderr + ended.stdout, words
+        assert ended.returncode != 0 or words[0] == "doctor", words
+        assert words[0] == "journal" or ended.stderr.count(b"\n") <= 1

@@ -245,13 +245,20 @@ class Journal:
 
     def _content(self) -> bytes:
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         except (FileNotFoundError, NotADirectoryError):
             return b""
         except OSError as error:
             raise JournalError(f"the journal {self.path} cannot be read ({error.strerror})") from error
-        with os.fdopen(descriptor, "rb") as stream:
-            return stream.read()
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise JournalError(f"the journal {self.path} is not a file; move it out of the way, or put it back")
+            with os.fdopen(os.dup(descriptor), "rb") as stream:
+                return stream.read()
+        except OSError as error:
+            raise JournalError(f"the journal {self.path} cannot be read ({error.strerror})") from error
+        finally:
+            os.close(descriptor)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[int]:
@@ -260,6 +267,8 @@ class Journal:
             self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, stat.S_IRUSR | stat.S_IWUSR
         )
         try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "it is not a file")
             if os.fstat(descriptor).st_mode & 0o077:
                 os.fchmod(descriptor, stat.S_IRUSR | stat.S_IWUSR)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
