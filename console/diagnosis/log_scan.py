@@ -17,8 +17,8 @@ from console.questdb.txn_log import (
     STRUCTURE_CHANGE,
     TxnLog,
     as_v2,
+    valid_records,
 )
-from console.table.believed_records import valid_records
 from console.table.inventory import Index, Inventory, Mask, segment_key
 from console.table.memory import TableMemory
 

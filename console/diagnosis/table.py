@@ -177,7 +177,7 @@ def judge(facts: TableFacts, memory: TableMemory | None = None) -> TableDiagnosi
         if each is not None and each.scan is not None and facts.origins.log(each.name).own
     ]
     structure = facts.txn.current.structure_version if facts.txn.current else 0
-    unapplied = decide(facts.inventory, facts.applied, _trusted(sources, facts), structure)
+    unapplied = decide(facts.inventory, facts.applied, _trusted(sources, facts), structure, _newest(facts))
     clock = purge_clock(
         facts.inventory, facts.sequencer.scan, facts.seq_txn, _sweep_stopped(facts), unapplied, dropped=_dropped(facts)
     )
@@ -215,6 +215,14 @@ def _incoming(facts: TableFacts, unapplied: Unapplied) -> Incoming:
     rows = carries_rows(events)
     everywhere = facts.applied is None or bool(facts.unseen) or not bool(rows.all())
     return Incoming.of(events["min_ts"][rows], events["max_ts"][rows], everywhere=everywhere)
+
+
+def _newest(facts: TableFacts) -> int | None:
+    """Return the newest timestamp in the table, its lag included; None where it has no rows."""
+    area = facts.txn.current
+    if area is None or not area.rows + area.lag_rows:
+        return None
+    return max(([area.max_ts] if area.rows else []) + ([area.lag_max_ts] if area.lag_rows else []))
 
 
 def _trusted(sources: list[tuple[str, LogScan]], facts: TableFacts) -> tuple[tuple[str, LogScan], ...]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from console.diagnosis.log_scan import LogScan, positions
 from console.questdb.layout import SEQUENCER
 from console.questdb.segment import EventType
-from console.table.inventory import Index, Inventory, Mask, segment_key
+from console.table.inventory import Index, Inventory, Mask, carries_rows, segment_key
 
 
 class State(IntEnum):
@@ -69,11 +69,16 @@ class Unapplied:
 
 
 def decide(
-    inventory: Inventory, applied: int | None, sources: tuple[tuple[str, LogScan], ...], structure_version: int
+    inventory: Inventory,
+    applied: int | None,
+    sources: tuple[tuple[str, LogScan], ...],
+    structure_version: int,
+    newest: int | None = None,
 ) -> Unapplied:
     """Return the decision. `sources` are logs by directory name, the most trusted first; `applied` is `_txn`'s.
 
-    `structure_version` is that of `_txn`: the number of structure changes among the applied transactions.
+    `structure_version` is that of `_txn`: the number of structure changes among the applied transactions; `newest` is
+    the newest timestamp in the table, None where it has no rows.
     """
     none = np.zeros(len(inventory), np.int64)
     if not len(inventory):
@@ -87,7 +92,7 @@ def decide(
     for name, scan in sources:
         if scan.believed >= applied:
             return _from_log(inventory, name, scan)
-    counted = _from_count(inventory, applied, structure_version)
+    counted = _from_count(inventory, applied - structure_version, newest)
     decided = _from_old_log(inventory, *sources[0], applied) if sources and not counted.exact else counted
     why = _uncounted(inventory)
     return replace(decided, exact=False, why=why) if decided.exact and why else decided
@@ -208,19 +213,20 @@ def _from_old_log(inventory: Inventory, name: str, scan: LogScan, applied: int) 
     return Unapplied(state, np.zeros(len(inventory), np.int64), name, exact, "" if exact else why)
 
 
-def _from_count(inventory: Inventory, applied: int, structure_version: int) -> Unapplied:
-    """No log to go by: where no WAL was ever purged and there is one WAL, the number applied says where it is split."""
+def _from_count(inventory: Inventory, applied: int, newest: int | None) -> Unapplied:
+    """No log to go by: where no WAL was ever purged and there is one WAL, the number applied says where it is split.
+
+    The newest WALs leave no gap when they are purged. So the split must agree with the rows: what counts as applied has
+    none that is newer than the table's newest.
+    """
     count = len(inventory)
     seq = np.zeros(count, np.int64)
-    data_applied = applied - structure_version
-    whole = inventory.unbroken()
-    if whole and data_applied <= 0:
+    if inventory.unbroken() and applied <= 0:
         return Unapplied(np.full(count, State.WAITING, np.int8), seq, "", True, "")
-    if whole and data_applied == count:
-        return Unapplied(np.zeros(count, np.int8), seq, "", True, "")
-    if whole and len(inventory.wals) == 1 and 0 < data_applied <= count:
+    alone = len(inventory.wals) == 1 or applied == count
+    if inventory.unbroken() and alone and applied <= count and not _newer(inventory.events[:applied], newest):
         state = np.full(count, State.WAITING, np.int8)
-        state[:data_applied] = State.APPLIED
+        state[:applied] = State.APPLIED
         return Unapplied(state, seq, "", True, "")
     state = np.full(count, State.UNSURE, np.int8)
     why = (
@@ -228,6 +234,12 @@ def _from_count(inventory: Inventory, applied: int, structure_version: int) -> U
         "copy of the log, the server's log lines or the rows themselves would"
     )
     return Unapplied(state, seq, "", False, why)
+
+
+def _newer(events: NDArray[Any], newest: int | None) -> bool:
+    """Return whether a row of `events` is newer than `newest` (None: older than any)."""
+    rows = events[carries_rows(events) & (events["end"] > events["start"])]
+    return bool(len(rows)) and (newest is None or int(rows["max_ts"].max()) > newest)
 
 
 def by_segment(inventory: Inventory, mask: Mask) -> list[tuple[int, int, Index]]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from console.questdb.ranges import RangeCollector, Ranges
-from console.questdb.txn_log import MAX_SEGMENT_ID, STRUCTURE_CHANGE, TABLE_DROPPED, TxnLog
+from console.questdb.txn_log import TxnLog, record_kinds
 from console.questdb.wal_order import WalOrder, places_of, segment_of, txn_of
 
 _CHUNK: Final = 1 << 17  # fewer cost calls and turns of the two threads, more cost the cache: measured
@@ -179,9 +179,7 @@ class LogChecker:
     ) -> _References:
         """Sort out the records that are no plain references to a segment, then check each kind; return those left."""
         segment, txn = segment_of(place), txn_of(place)
-        data = (wal >= 1) & (segment >= 0) & (segment <= MAX_SEGMENT_ID) & (txn >= 0)
-        change = (wal == STRUCTURE_CHANGE) & (segment == -1) & (txn == -1)
-        dropped = (wal == TABLE_DROPPED) & (segment == 0) & (txn == 0)
+        data, change, dropped = record_kinds(wal, segment, txn)
         nothing = wal == 0
         zeroed = nothing & (segment == 0) & (txn == 0) & (version == 0) & (commit_us == 0)
         valid = (data | change | dropped) & ((version >= 0) | dropped)

@@ -304,3 +304,19 @@ def as_v2(records: NDArray[np.void]) -> NDArray[Any]:
     for name in RECORD.names or ():
         wide[name] = records[name]
     return wide
+
+
+def record_kinds(
+    wal: NDArray[Any], segment: NDArray[Any], txn: NDArray[Any]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which addresses are of rows, of a structure change, of the table's drop; the rest is none of these."""
+    rows = (wal >= 1) & (segment >= 0) & (segment <= MAX_SEGMENT_ID) & (txn >= 0)
+    change = (wal == STRUCTURE_CHANGE) & (segment == -1) & (txn == -1)
+    dropped = (wal == TABLE_DROPPED) & (segment == 0) & (txn == 0)
+    return np.asarray(rows), np.asarray(change), np.asarray(dropped)
+
+
+def valid_records(records: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which records have a form that the server writes."""
+    rows, change, dropped = record_kinds(records["wal_id"], records["segment_id"], records["segment_txn"])
+    return np.asarray((rows | change) & (records["structure_version"] >= 0) | dropped)

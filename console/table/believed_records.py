@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from console.questdb.reading import list_directory
 from console.questdb.txn_log import (
-    MAX_SEGMENT_ID,
     RECORD_V2,
     RECORD_V2_SIZE,
     STRUCTURE_CHANGE,
@@ -24,6 +23,7 @@ from console.questdb.txn_log import (
     LogState,
     TxnLog,
     as_v2,
+    valid_records,
 )
 from console.table.copies import Worth
 from console.table.inventory import Index, Inventory, Mask
@@ -71,15 +71,6 @@ class LogScan:
     def covers_applied(self) -> bool:
         """Whether every transaction up to the applied one has a record that can be believed."""
         return self.named_below == self.applied
-
-
-def valid_records(records: NDArray[Any]) -> Mask:
-    """Return which records have a form that the server writes: rows, a structure change, or the table's drop."""
-    wal, segment, txn = records["wal_id"], records["segment_id"], records["segment_txn"]
-    rows = (wal >= 1) & (segment >= 0) & (segment <= MAX_SEGMENT_ID) & (txn >= 0)
-    change = (wal == STRUCTURE_CHANGE) & (segment == -1) & (txn == -1)
-    dropped = (wal == TABLE_DROPPED) & (segment == 0) & (txn == 0)
-    return np.asarray((rows | change) & (records["structure_version"] >= 0) | dropped)
 
 
 def believable(records: NDArray[Any]) -> Mask:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from console.diagnosis.table import TableDiagnosis
 from console.diagnosis.unapplied import State
-from console.table.believed_records import valid_records
+from console.questdb.txn_log import valid_records
 
 States = NDArray[np.int8]
 
