@@ -6,6 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
+from console.durable import write_all
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
 from console.recovery.store.state import sync_directory
@@ -32,9 +33,7 @@ def write_new(path: Path, content: bytes, database: DatabaseRoot) -> Path:
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            view = memoryview(content)
-            while view:
-                view = view[os.write(descriptor, view) :]
+            write_all(descriptor, content)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

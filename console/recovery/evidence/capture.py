@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from console.diagnosis.crashes.places import crash_logs_of, is_crash_log
+from console.durable import write_all
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
 from console.recovery.evidence.index import table_stamp
@@ -152,9 +153,7 @@ class Capturer:
         self._shares |= copied.reflinked
         descriptor = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            view = memoryview(json.dumps(asdict(copied)).encode() + b"\n")
-            while view:
-                view = view[os.write(descriptor, view) :]
+            write_all(descriptor, json.dumps(asdict(copied)).encode() + b"\n")
         finally:
             os.close(descriptor)
 

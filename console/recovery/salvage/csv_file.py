@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from console.durable import write_all
 from console.questdb.segment_rows import Column, Rows
 from console.recovery.salvage.cells import csv_cells, header_of, rows_of
-from console.recovery.salvage.output import SalvageError, new_file, write_all
+from console.recovery.salvage.output import SalvageError, new_file
 from console.text import clean_line
 
 

@@ -88,13 +88,6 @@ def new_file(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def write_all(descriptor: int, content: bytes) -> None:
-    """Write all of `content`."""
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file that walmedic wrote."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from console import paths
+from console.durable import write_all
 from console.questdb.column_types import is_nanos
 from console.questdb.reading import DamageError, Problem
 from console.questdb.segment import Segment, read_segment
@@ -73,7 +74,7 @@ class Target:
         """Note durably that a segment is done."""
         descriptor = os.open(self._done, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            os.write(descriptor, b"\n" + json.dumps(said).encode())
+            write_all(descriptor, b"\n" + json.dumps(said).encode())
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from console.durable import write_all
 from console.errors import WalmedicError
 from console.questdb.reading import read_small
 from console.recovery.store.state import sync_directory
@@ -59,9 +60,7 @@ def hold_by_configuration(root: Path) -> None:
     if _BLOCK in _content(file):
         return
     with _opened(file, os.O_WRONLY | os.O_APPEND) as descriptor:
-        view = memoryview(_BLOCK)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        write_all(descriptor, _BLOCK)
         os.fsync(descriptor)
 
 
@@ -96,9 +95,7 @@ def _replace(file: Path, content: bytes) -> None:
         os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
         if os.geteuid() == 0:
             os.fchown(descriptor, status.st_uid, status.st_gid)
-        view = memoryview(content)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        write_all(descriptor, content)
         os.fsync(descriptor)
     new.replace(file)
     sync_directory(file.parent)

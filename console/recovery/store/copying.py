@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from console.durable import write_all
 from console.errors import WalmedicError
 from console.questdb.reading import open_for_reading
 from console.recovery.store.state import sync_directory
@@ -85,9 +86,7 @@ def write_out(target: Path, content: bytes, name: str) -> Copied:
     """Write bytes of our own making (a redacted file, a command's output) beside the copies."""
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        write_all(descriptor, content)
         os.fsync(descriptor)
         status = os.fstat(descriptor)
     finally:

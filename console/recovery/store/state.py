@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from console import paths
+from console.durable import write_all
 from console.errors import WalmedicError
 
 
@@ -66,9 +67,7 @@ def write_private(path: Path, content: bytes) -> None:
         beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0), 0o600
     )
     try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        write_all(descriptor, content)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
