@@ -1,5 +1,6 @@
 """Records of passed rehearsals: for exactly one plan of exactly one database; heap for what memory there is."""
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -83,13 +84,18 @@ def test_evidence_is_whole_where_every_file_was_copied(
     state: StateDir, listed: list[object], skipped: list[str], whole: bool
 ) -> None:
     folder = state.made(state.evidence / "e1")
+    copied = state.made(folder / "db" / "t~1") / "_txn"
+    copied.write_bytes(b"x")
     tables = {"t~1": {"name": "t", "stamp": "s", "listed": listed, "skipped": skipped}}
     manifest = {"device": 65024, "inode": 7, "at": "now", "stamps": {"t~1": "s"}, "bytes": 1, "live": False}
-    (folder / "manifest.json").write_text(json.dumps({**manifest, "tables": tables}))
+    files = [{"path": "db/t~1/_txn", "size": 1, "sha256": hashlib.sha256(b"x").hexdigest()}]
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "tables": tables, "files": files}))
     index = EvidenceIndex(state, ROOT, Journal(state))
     assert index.fresh("t~1", "s") is not None
     assert (index.fresh("t~1", "s", whole=True) is not None) is whole
     assert index.fresh("t~1", "another", whole=True) is None
+    copied.unlink()
+    assert index.fresh("t~1", "s") is None
 
 
 @pytest.mark.parametrize(
