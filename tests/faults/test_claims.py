@@ -13,17 +13,20 @@ import pytest
 
 from console.questdb.table_txn import read_table_txn
 from console.recovery import execution
+from console.recovery.actions.convert_table.steps import ClearLag
 from console.recovery.claims import failed_in_words
 from console.recovery.codes import ClaimKey
 from console.recovery.engine import Engine
-from console.recovery.model import Claim, Outcome
+from console.recovery.model import Claim, Outcome, Stage
 from console.recovery.salvage.steps import salvage_claims
 from console.recovery.server.jvm import ServerBinary
+from console.recovery.steps.steps import RunContext
 from console.recovery.undo.steps import equal_claim
 from tests.faults.broken_database import settings_of
 
 _HEADER, _RECORD = 76, 28
 _STRUCTURE, _WAL = 0, 8  # within a record
+_LAG_TXN, _LAG_ROWS = 92, 96  # within the current area of `_txn`
 Change = Callable[[bytes], bytes]
 
 
@@ -197,15 +200,28 @@ def test_a_fault_of_a_conversion_fails_its_claim(
     table, planter = engine.database.table("gone").path, _Planter(monkeypatch)
     planter.faults = {
         ClaimKey.TXN_READABLE.value: (table / "_txn", lambda _: b""),
-        ClaimKey.LAG_EMPTY.value: (table / "_txn", _txn(table, 92, "<i", 3)),
+        ClaimKey.LAG_EMPTY.value: (table / "_txn", _txn(table, _LAG_TXN, "<i", 3)),
         ClaimKey.ROWS_ON_DISK.value: (table / "_txn", _txn(table, 8, "<q", 1)),
         ClaimKey.LOG_BEGINS.value: (table / "txn_seq" / "_txnlog", lambda c: _number(c, 4, "<q", 5)),
         ClaimKey.META_READABLE.value: (table / "_meta", lambda _: b""),
         ClaimKey.CONVERTED.value: (table / "_meta", lambda _: b""),
     }
+    perform, lags = ClearLag.perform, []
+
+    def lagging(self: ClearLag, stage: Stage, run: RunContext) -> None:
+        content = (table / "_txn").read_bytes()
+        for at, form in ((_LAG_TXN, "<i"), (_LAG_ROWS, "<i")):
+            (table / "_txn").write_bytes(_txn(table, at, form, 3)((table / "_txn").read_bytes()))
+        perform(self, stage, run)
+        lags.append(run.claims.pop())
+        (table / "_txn").write_bytes(content)
+        perform(self, stage, run)
+
+    monkeypatch.setattr(ClearLag, "perform", lagging)
     plan = engine.plan("convert-table", "gone")
     result = engine.run(plan, plan.confirmation)
     assert result.outcome is Outcome.DONE, result
+    assert [(claim.key, claim.ok, claim.found) for claim in lags] == [(ClaimKey.LAG, False, "3")] * 2
     assert set(planter.failed) == set(planter.faults)
     for key in planter.failed:
         assert ClaimKey(key) in planter.failed[key], (key, planter.failed[key])

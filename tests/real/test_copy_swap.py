@@ -15,10 +15,13 @@ from typing import Any
 
 import pytest
 
+from console.recovery.codes import ClaimKey
 from console.recovery.engine import Engine
-from console.recovery.model import Outcome, Plan, RunResult
+from console.recovery.model import Outcome, Plan, RunResult, Stage
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
+from console.recovery.steps.steps import RunContext
+from console.recovery.table_copy.catch_up import CompareContained
 from console.settings import QuestDBSettings, Settings
 from tests.real.generated_tables import SERVER, build, wait_until_applied
 from tests.real.plain_recipes import plain
@@ -136,6 +139,25 @@ def test_every_row_is_under_the_old_name_after_the_swap(world: World) -> None:
     world.server.query("INSERT INTO gone (ts, sym) VALUES ('2030-01-02', 'B')")
     until(lambda: world.rows("gone").total() == (copy + came).total() + 1)
     assert [r.code for r in world.engine.plan_undo(swapped.entry).refused] == ["moved-on"]
+
+
+def test_rows_of_a_copy_that_are_others_fail_their_claims(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    perform, names = CompareContained.perform, world.names()
+
+    def planted(self: CompareContained, stage: Stage, run: RunContext) -> None:
+        world.server.query("UPDATE raced_copy SET n = n + 1")
+        wait_until_settled(world, "raced_copy")
+        perform(self, stage, run)
+
+    monkeypatch.setattr(CompareContained, "perform", planted)
+    plan = world.engine.plan("copy-table", "raced")
+    assert plan.refused == ()
+    result = world.engine.run(plan, plan.confirmation)
+    assert result.outcome is Outcome.ROLLED_BACK, result
+    assert {c.key for c in result.verification if not c.ok} == {ClaimKey.COPY_LACKS, ClaimKey.COPY_ONLY}
+    assert world.names() == names
+    world.server.query("UPDATE raced_copy SET n = n - 1")
+    wait_until_settled(world, "raced_copy")
 
 
 def test_a_row_that_comes_while_the_names_change_is_there_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

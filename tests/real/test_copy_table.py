@@ -277,6 +277,10 @@ def test_a_fault_planted_after_a_copy_fails_its_claim(world: World, monkeypatch:
             lambda: old.rename(old.with_name("away")),
             lambda: old.with_name("away").rename(old),
         ),
+        ClaimKey.COPY_WRITES: (
+            lambda: ask("ALTER TABLE gone_copy SUSPEND WAL"),
+            lambda: ask("ALTER TABLE gone_copy RESUME WAL"),
+        ),
         ClaimKey.COPY_ROWS: (lambda: _one_more(world.server, "gone"), lambda: None),
     }
     verify, failed = copy_table.verify, {}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from console.questdb.layout import DatabaseRoot
+from console.recovery.codes import ClaimKey
 from console.recovery.engine import Engine
 from console.recovery.model import Outcome
 from console.recovery.server.jvm import ServerBinary, server_command, server_conf
@@ -110,6 +111,7 @@ def test_a_start_holds_the_purge_and_puts_it_back(station: tuple[Engine, Supervi
     assert configuration.read_bytes() == before
     if overridden:
         assert result.outcome is Outcome.ROLLED_BACK, result
+        assert {claim.key for claim in result.verification if not claim.ok} == {ClaimKey.WAL_KEPT}
         assert server_is_down(engine.database.db) is True
         return
     assert result.outcome is Outcome.DONE, result
