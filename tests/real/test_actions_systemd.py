@@ -3,17 +3,20 @@
 import shlex
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from console.recovery import execution
+from console.recovery.codes import ClaimKey
 from console.recovery.engine import Engine
-from console.recovery.model import Outcome, RunResult
+from console.recovery.model import Claim, Outcome, RunResult
 from console.recovery.server.jvm import ServerBinary, server_command, server_conf
 from console.recovery.server.private_server import free_ports
 from console.recovery.server.sql import Server
+from console.recovery.steps.services import StopUnits
 from console.recovery.store.locks import server_is_down
 from console.settings import Role, ServicesSettings, Unit
 from tests.faults.broken_database import ACTIONS, ROWS, build, settings_of
@@ -76,12 +79,24 @@ def _do(engine: Engine, action: str, table: str | None = None) -> RunResult:
     return result
 
 
-def test_restart_always_does_not_win_the_gap(engine: Engine, systemd: SystemdUser) -> None:
+def _failed(claims: Iterable[Claim]) -> set[ClaimKey]:
+    return {claim.key for claim in claims if not claim.ok}
+
+
+def test_restart_always_does_not_win_the_gap(
+    engine: Engine, systemd: SystemdUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
     systemd.systemctl("start", "--no-block", "questdb.service")
     deadline = time.monotonic() + 30
     while server_is_down(engine.database.db) is True:
         assert time.monotonic() < deadline
         time.sleep(0.02)
+    with monkeypatch.context() as patched:  # a stop that stops nothing is not taken for one
+        patched.setattr(StopUnits, "perform", lambda self, stage, run: None)
+        plan = engine.plan("stop-server")
+        result = engine.run(plan, plan.confirmation)
+    assert result.outcome is Outcome.ROLLED_BACK, result
+    assert _failed(result.verification) == {ClaimKey.UNIT_DOWN, ClaimKey.SERVER_GONE}
     _do(engine, "stop-server")
     assert systemd.systemctl("start", "questdb.service").returncode != 0
     for _ in range(20):
@@ -109,7 +124,16 @@ def test_it_is_not_started_before_every_table_is_repaired(engine: Engine) -> Non
     assert server_is_down(engine.database.db) is True
 
 
-def test_it_is_started_and_every_table_proven(engine: Engine, systemd: SystemdUser) -> None:
+def test_it_is_started_and_every_table_proven(
+    engine: Engine, systemd: SystemdUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verify, proven = execution.Executor.verify, []
+
+    def kept(executor: execution.Executor) -> tuple[Claim, ...]:
+        proven.append(executor)
+        return verify(executor)
+
+    monkeypatch.setattr(execution.Executor, "verify", kept)
     result = _do(engine, "start-server")
     assert sum(claim.claim.endswith(": rows") for claim in result.verification) == len(ACTIONS)
     server = Server(engine.settings.questdb)
@@ -118,3 +142,4 @@ def test_it_is_started_and_every_table_proven(engine: Engine, systemd: SystemdUs
         assert server.wal_table(table) is not None
     assert systemd.systemctl("is-active", "questdb.service").stdout.strip() == "active"
     _do(engine, "stop-server")
+    assert _failed(verify(proven[0])) == {ClaimKey.UNIT_UP}  # the same start, once its unit is down again

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from console.diagnosis.model import Code, TableReport
+from console.recovery import execution
+from console.recovery.codes import ClaimKey
 from console.recovery.engine import Engine
-from console.recovery.model import Outcome
+from console.recovery.model import Claim, Outcome
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
 from console.settings import QuestDBSettings, Settings
@@ -39,7 +41,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_what_the_server_does_not_apply_is_said_with_its_cause(
-    root: Path, tmp_path: Path, questdb: ServerBinary
+    root: Path, tmp_path: Path, questdb: ServerBinary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with PrivateServer(root, questdb) as server:
         for table in ("own", "idle"):
@@ -59,7 +61,7 @@ def test_what_the_server_does_not_apply_is_said_with_its_cause(
         server.kill()
     symbols = next((root / "db").glob("own*/sym.o"))
     symbols.write_bytes(bytes(symbols.stat().st_size))  # pages of zeros, its length as it was
-    with PrivateServer(root, questdb) as server:
+    with PrivateServer(root, questdb, settings={"dev.mode.enabled": "true"}) as server:
         engine = _engine(root, server, tmp_path / "state")
         _until_suspended(server, "own")
         said = server.query("select errorTag, errorMessage from wal_tables() where name = 'own'")
@@ -74,3 +76,21 @@ def test_what_the_server_does_not_apply_is_said_with_its_cause(
             _until_suspended(server, "own")
             assert _report(engine, "own").next_step.action != "resume-wal"
         assert not _report(engine, "idle").has(Code.APPLY_DISABLED, Code.APPLY_STANDS_STILL)
+        _a_server_that_ended_proves_nothing(engine, server, monkeypatch)
+
+
+def _a_server_that_ended_proves_nothing(engine: Engine, server: PrivateServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    verify = execution.Executor.verify
+
+    def ended(executor: execution.Executor) -> tuple[Claim, ...]:
+        server.kill()
+        return verify(executor)
+
+    monkeypatch.setattr(execution.Executor, "verify", ended)
+    server.query("alter table idle suspend wal")
+    server.query(_INSERT.format("idle", 3))
+    plan = engine.plan("resume-wal", "idle")
+    assert plan.refused == ()
+    result = engine.run(plan, plan.confirmation)
+    assert result.outcome is not Outcome.DONE, result
+    assert {claim.key for claim in result.verification if not claim.ok} == {ClaimKey.ANSWERS}
