@@ -33,6 +33,7 @@ from console.reporting.report import report
 from console.settings import Role
 from console.station.build import Station
 from console.text import plural
+from tests.real.incident.drain_faults import PLANTED, plant_in_a_drain
 from tests.real.test_console_tmux import Pane
 from tests.real.watched import Tap, commands, reads_under, statements, strace, writes_under
 
@@ -363,7 +364,9 @@ def test_what_a_server_has_built_on_goes_back_to_the_evidence(engine: Engine) ->
     assert _rows(engine, "market_orderbook") == 412_445
 
 
-def test_what_is_sent_again_is_counted_to_the_row(engine: Engine, incident_station: Station) -> None:
+def test_what_is_sent_again_is_counted_to_the_row(
+    engine: Engine, incident_station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Fifty entries that were written and not acknowledged, as after a crash between the two, come twice.
 
     Three more are with a consumer that is gone: nobody sends them, and nobody waits for them.
@@ -380,7 +383,9 @@ def test_what_is_sent_again_is_counted_to_the_row(engine: Engine, incident_stati
     plan = engine.plan("thaw-writer")
     assert plan.rows_maybe_twice == 53
     assert any("53 entries pending" in requirement.evidence for requirement in plan.requirements)
+    failed = plant_in_a_drain(monkeypatch, engine, stream)
     result = engine.run(plan, plan.confirmation)
+    assert failed == [PLANTED]
     assert result.outcome is Outcome.DONE, result
     said = {claim.claim: claim for claim in result.verification}
     twice = said["market_trades: rows that came twice"]
