@@ -22,6 +22,7 @@ from click.testing import CliRunner
 from console.commands.rehearse import rehearse as command
 from console.errors import WalmedicError
 from console.recovery.actions import rebuild_sequencer
+from console.recovery.codes import ClaimKey
 from console.recovery.engine import Engine
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import Outcome, Plan, Progress
@@ -245,10 +246,8 @@ def test_a_plan_that_promises_too_much_fails(engine: Engine, monkeypatch: pytest
     assert ended.outcome is RehearsalOutcome.FAILED
     assert ended.clone is not None
     assert ended.clone.live
-    failed = [claim for claim in ended.verification if not claim.ok]
-    assert [(c.claim, c.expected, c.found) for c in failed] == [
-        ("trades: rows that come back", f"{PENDING * ROWS + 1}", f"{PENDING * ROWS}")
-    ]
+    failed = [(c.key, c.expected, c.found) for c in ended.verification if not c.ok]
+    assert failed == [(ClaimKey.ROWS_BACK, f"{PENDING * ROWS + 1}", f"{PENDING * ROWS}")]
     assert not engine.plan(ACTION, "trades").rehearsed
 
 
@@ -272,10 +271,8 @@ def test_a_plan_that_only_a_server_finds_wrong_fails(engine: Engine, monkeypatch
 
     ended = rehearse_wrong(engine, monkeypatch, change)
     assert ended.outcome is RehearsalOutcome.FAILED, ended.message
-    assert "carried out" in next(c.claim for c in ended.verification if c.ok and "carried" in c.claim)
-    assert (ended.verification[-1].claim, ended.verification[-1].ok) == (
-        "trades: a marked row is written and read back", False,
-    )  # fmt: skip
+    assert ClaimKey.CARRIED_OUT in {claim.key for claim in ended.verification if claim.ok}
+    assert (ended.verification[-1].key, ended.verification[-1].ok) == (ClaimKey.CANARY, False)
     assert not engine.plan(ACTION, "trades").rehearsed
     (log,) = (engine.state.root / "rehearsals").glob("*.log")
     assert str(log) in ended.message
@@ -309,8 +306,8 @@ def test_its_server_is_shut_in_and_modest_and_its_death_fails_it(
     assert {word.removeprefix("::ffff:") for word in found.pop("listens")} == {"127.0.0.1"}
     assert found == {"nice": 10, "oom": 1000, "sockets": 1, "variables": [], "files": []}
     assert ended.outcome is RehearsalOutcome.FAILED
-    assert ended.verification[-1].claim == "a server starts on the result and lives"
-    assert ended.verification[-1].found == "the server on the clone died (signal 9)"
+    last = ended.verification[-1]
+    assert (last.key, last.found) == (ClaimKey.SERVER_LIVES, "the server on the clone died (signal 9)")
 
 
 def test_what_cannot_be_rehearsed_is_refused_in_one_sentence(
