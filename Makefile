@@ -50,7 +50,7 @@ demo: setup ## a real station, broken as in the incident, and the console on it
 lint: setup-dev ## ruff, mypy strict, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy -n 2
+	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 # Redis, Java and all of Python come as wheels; what no wheel brings is installed as root, or named in one sentence.

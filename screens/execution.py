@@ -1,7 +1,7 @@
 """A confirmed action at work: stages as they finish, then the proof, the next step and the way back."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
@@ -9,11 +9,8 @@ from console.recovery.model import FirstStep, Outcome, Plan, RunResult
 from console.recovery.store.journal import Entry
 from screens.frame import Answer
 from screens.panes.run import RunView
-from screens.port import AttachedAction, EnginePort, RunningAction
+from screens.port import AttachedAction, EnginePort, FollowsSteps, RunningAction
 from screens.watching import Watching
-
-if TYPE_CHECKING:
-    from screens.palette import Palette
 
 _ENDED_WELL = (Outcome.DONE, Outcome.ROLLED_BACK)
 _UNDOABLE = (Outcome.DONE, Outcome.FAILED, Outcome.UNFINISHED)
@@ -87,25 +84,19 @@ class Execution(Watching):
 
     def action_undo(self) -> None:
         """Open the plan of the way back."""
-        from screens.plan import PlanScreen
-
         if entry := self._way_back():
-            self.app.push_screen(PlanScreen.of_undo(entry))
+            self.console.open_undo(entry)
 
     def action_next(self) -> None:
         """Go on with the recommended step."""
-        from screens.palette import Palette
-
         if self.view is not None and self.view.over:
             if self._palette() is None:
-                self.app.switch_screen(Palette())
+                self.console.replace_by_palette()
             else:
                 self.app.pop_screen()
 
-    def _palette(self) -> "Palette | None":
-        from screens.palette import Palette
-
-        return next((screen for screen in self.app.screen_stack if isinstance(screen, Palette)), None)
+    def _palette(self) -> FollowsSteps | None:
+        return next((screen for screen in self.app.screen_stack if isinstance(screen, FollowsSteps)), None)
 
 
 def _what_next(engine: EnginePort) -> tuple[FirstStep | None, str]:

@@ -45,6 +45,15 @@ class RunningRehearsal(Protocol):
         ...
 
 
+@runtime_checkable
+class FollowsSteps(Protocol):
+    """A screen that stands on the recommended step: the action palette."""
+
+    def follow(self) -> None:
+        """Stand on the next step again, once the screen is on top."""
+        ...
+
+
 class AttachedAction(Protocol):
     """An action that runs already, started by another console or a command line."""
 
@@ -144,6 +153,14 @@ class ConsolePort(Protocol):
 
     def refresh_sources(self) -> None:
         """Have all sources read again now."""
+        ...
+
+    def open_undo(self, entry: str) -> None:
+        """Open the plan of the undo of a journal entry."""
+        ...
+
+    def replace_by_palette(self) -> None:
+        """Open the action palette in place of the screen on top."""
         ...
 
     def action_unit_log(self, unit: str = "") -> None:

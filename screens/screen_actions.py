@@ -23,6 +23,18 @@ class OpensScreens(App[int], inherit_bindings=False):
 
         self.push_screen(Palette())
 
+    def replace_by_palette(self) -> None:
+        """Open the action palette in place of the screen on top."""
+        from screens.palette import Palette
+
+        self.switch_screen(Palette())
+
+    def open_undo(self, entry: str) -> None:
+        """Open the plan of the undo of a journal entry."""
+        from screens.plan import PlanScreen
+
+        self.push_screen(PlanScreen.of_undo(entry))
+
     def action_why_not(self) -> None:
         """Explain the steps that would destroy data now."""
         from screens.why_not import WhyNot
