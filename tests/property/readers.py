@@ -85,8 +85,11 @@ def _log(db: Path) -> None:
 def _segments(db: Path) -> None:
     for directory in (db / ALTERED / "wal1" / "0", db / ALTERED / "wal1" / "1", db / HOURLY / "wal1" / "0"):
         segment = read_segment(directory)
-        assert segment.max_txn is None or len(segment.events) <= segment.max_txn + 1
-        assert segment.whole == (segment.max_txn == len(segment.events) - 1 and not (segment.events["type"] < 0).any())
+        counted = len(segment.events) - segment.beyond  # what follows is whole, and the header does not count it
+        assert segment.max_txn is None or 0 <= counted <= segment.max_txn + 1
+        assert not segment.beyond or segment.max_txn == counted - 1
+        assert len(segment.opens) == len(segment.events)
+        assert segment.whole == (segment.max_txn == counted - 1 and not (segment.events["type"] < 0).any())
         for txn in range(-1, min(len(segment.events) + 1, _SOME)):
             read_details(segment, txn)
 
