@@ -26,7 +26,7 @@ from console.questdb.txn_log import (
     valid_records,
 )
 from console.table.copies import Worth
-from console.table.inventory import Index, Inventory, Mask
+from console.table.inventory import Index, Inventory, Mask, any_order
 
 MAX_PENDING: Final = 50_000_000
 """Records above the applied transaction that are looked at; a header that claims more is not believed."""
@@ -80,8 +80,11 @@ def believable(records: NDArray[Any]) -> Mask:
     return np.asarray(valid_records(records) & counted & ((records["wal_id"] != STRUCTURE_CHANGE) | (version > 0)))
 
 
-def scan_log(log: TxnLog, inventory: Inventory, applied: int) -> LogScan | None:
-    """Return what `log` says, None where it has no header of a known version. Raises OSError."""
+def scan_log(log: TxnLog, inventory: Inventory, applied: int, *, dedup: bool) -> LogScan | None:
+    """Return what `log` says, None where it has no header of a known version. Raises OSError.
+
+    Where a table has `dedup` keys, records are believed in the order of their WALs alone.
+    """
     if not log.readable or log.header is None:
         return None
     top = max(0, log.header.max_txn)
@@ -110,7 +113,7 @@ def scan_log(log: TxnLog, inventory: Inventory, applied: int) -> LogScan | None:
             kept.append((at + rest, as_v2(chunk[rest])))
     numbers = np.concatenate([k[0] for k in kept]) if kept else np.empty(0, np.int64)
     records = np.concatenate([k[1] for k in kept]) if kept else np.empty(0, RECORD_V2)
-    return _judge(inventory, applied, top, seq, numbers, records, tuple(good_runs), named, changes, version)
+    return _judge(inventory, applied, top, seq, numbers, records, tuple(good_runs), named, changes, version, dedup)
 
 
 def _judge(
@@ -124,6 +127,7 @@ def _judge(
     named: int,
     changes: int,
     version: int,
+    dedup: bool,
 ) -> LogScan:
     """Sort out the records above applied: those past the header must name an event that nothing else names."""
     events = inventory.locate(records["wal_id"], records["segment_id"], records["segment_txn"])
@@ -134,7 +138,8 @@ def _judge(
     if len(past):
         followed = past[events[past] >= 0]
         keep[past[past > (followed[-1] if len(followed) else -1)]] = False
-    keep &= _in_order(inventory, seq, records, events)
+    free = not dedup and _any_order(inventory, applied, top, numbers, events, seq)
+    keep &= _in_order(inventory, seq, records, events, free=free)
     numbers, records, events = numbers[keep], records[keep], events[keep]
     keep = ~_repeated(seq, events)  # of what is left: a record that is not believed repeats nothing
     numbers, records, events = numbers[keep], records[keep], events[keep]
@@ -159,10 +164,18 @@ def _judge(
     )
 
 
-def _in_order(inventory: Inventory, seq: Index, records: NDArray[Any], events: Index) -> Mask:
+def _any_order(inventory: Inventory, applied: int, top: int, numbers: Index, events: Index, seq: Index) -> bool:
+    """Return whether each transaction that waits is named once, may stand anywhere, and nothing else is on disk."""
+    if not np.array_equal(numbers, np.arange(applied + 1, top + 1)) or (events < 0).any():
+        return False
+    named = np.concatenate((np.flatnonzero(seq > 0), events))
+    return len(np.unique(named)) == len(inventory) == len(named) and any_order(inventory.events[events])
+
+
+def _in_order(inventory: Inventory, seq: Index, records: NDArray[Any], events: Index, *, free: bool) -> Mask:
     """Return what keeps to the order of their WAL: addresses rise with the transaction (rule 6 of docs/formats.md).
 
-    Where they do not, the longest rising run is believed and what contradicts it is not.
+    Where they do not, and that is not `free`, the longest rising run is believed and what contradicts it is not.
     """
     keep = np.ones(len(records), np.bool_)
     for wal in np.unique(records["wal_id"][records["wal_id"] > 0]):
@@ -176,7 +189,7 @@ def _in_order(inventory: Inventory, seq: Index, records: NDArray[Any], events: I
         above = address > floor
         keep[mine[~above]] = False
         mine, address = mine[above], address[above]
-        if len(address) > 1 and (np.diff(address) <= 0).any():
+        if not free and len(address) > 1 and (np.diff(address) <= 0).any():
             rising = np.zeros(len(mine), np.bool_)
             rising[_longest_rising(address)] = True
             keep[mine[~rising]] = False

@@ -124,7 +124,7 @@ CASES = (
          reaches=15, wal_kept=True, **_STOPS),
     Case("record_repeated", strikes.copy_of(15, 16), _codes(_INVALID, _UNLOGGED), (_INVALID, record_at(16), 16),
          reaches=APPLIED, **_STOPS),
-    Case("records_swapped", strikes.swap(15), _codes(_INVALID), (_INVALID, record_at(16), 16)),
+    Case("records_swapped", strikes.swap(15), at=(_INVALID, record_at(16), 16)),
     Case("unknown_segment_txn", strikes.field(18, 16, "<i", 500), _codes(_UNKNOWN, _UNLOGGED),
          (_UNKNOWN, record_at(18), 18), reaches=APPLIED, **_STOPS),
     Case("unknown_wal", strikes.field(LAST, 8, "<i", 77), _codes(_UNKNOWN, _UNLOGGED),

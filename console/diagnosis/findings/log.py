@@ -11,6 +11,7 @@ from console.diagnosis.findings.versions import version_findings
 from console.diagnosis.model import Code, Finding, Severity
 from console.diagnosis.read_on_open import first_read, past_mapping
 from console.diagnosis.table_facts import Sequencer, TableFacts
+from console.questdb.table_metadata import TableMetadata
 from console.questdb.txn_log import HEADER_SIZE, MAX_TXN_OFFSET, RECORD_SIZE, LogState, TxnLog
 from console.text import plural
 
@@ -188,7 +189,8 @@ def _records(facts: TableFacts, sequencer: Sequencer) -> Iterator[Finding]:
     for low, high in list(check.invalid.after(scan.applied))[:_MOST_RUNS]:
         reason = "invalid: no server writes such a walId, segment and transaction"
         yield _run(facts, sequencer, Code.LOG_RECORD_INVALID, low, high, reason)
-    for severity, reason, runs in misplaced(scan):
+    dedup = not isinstance(facts.metadata, TableMetadata) or facts.metadata.has_dedup
+    for severity, reason, runs in misplaced(scan, facts.inventory, dedup=dedup):
         for low, high in list(runs)[:_MOST_RUNS]:
             yield _run(facts, sequencer, Code.LOG_RECORD_INVALID, low, high, reason, severity)
     yield from _unknown_segments(facts, sequencer)

@@ -10,13 +10,16 @@ import numpy as np
 from console.diagnosis.log_scan import LogScan
 from console.diagnosis.model import Severity
 from console.questdb.ranges import RangeCollector, Ranges
-from console.table.inventory import Index, Mask, segment_key
+from console.table.inventory import Index, Inventory, Mask, any_order, segment_key
 
 _NONE = -1
 
 
-def misplaced(scan: LogScan) -> Iterator[tuple[Severity, str, Ranges]]:
-    """Yield (how bad, what it is, which transactions): each of the records that the header counts is in one at most."""
+def misplaced(scan: LogScan, inventory: Inventory, *, dedup: bool) -> Iterator[tuple[Severity, str, Ranges]]:
+    """Yield (how bad, what it is, which transactions): each of the records that the header counts is in one at most.
+
+    Measured on 9.1.0: of records that change places, within a segment or between WALs, every row is applied, once.
+    """
     there = scan.within & (scan.pending_event >= 0)
     txns, events, records = scan.pending_txn[there], scan.pending_event[there], scan.pending[there]
     wal = records["wal_id"].astype(np.int64)
@@ -35,7 +38,11 @@ def misplaced(scan: LogScan) -> Iterator[tuple[Severity, str, Ranges]]:
         "of a transaction that is applied already: its rows come twice, unless its WAL was made anew",
         _runs(txns[applied]),
     )
-    yield Severity.RISK, "out of order in its WAL: the server applies it in the order of the log", _runs(txns[early])
+    order = "out of order in its WAL: the server applies it in the order of the log"
+    if not dedup and len(events) == scan.max_txn - scan.applied and any_order(inventory.events[events]):
+        yield Severity.NOTE, f"{order}, which makes the same rows", _runs(txns[early])
+    else:
+        yield Severity.RISK, order, _runs(txns[early])
 
 
 def _applied_before(scan: LogScan, wal: Index, segment: Index, txn: Index) -> Mask:

@@ -182,7 +182,8 @@ def _worth(facts: TableFacts, applied: int, backup: Sequencer, memory: TableMemo
     if known is not None and known[0] == key:
         return known[1]
     try:
-        scan = scan_log(log, facts.inventory, applied)
+        dedup = not isinstance(facts.metadata, TableMetadata) or facts.metadata.has_dedup
+        scan = scan_log(log, facts.inventory, applied, dedup=dedup)
     except OSError:
         scan = None
     worth = worth_of(backup.name, scan, facts.inventory) if scan is not None else None

@@ -142,7 +142,7 @@ def read_source(table: TableOnDisk, path: Path) -> LogSource:
     """Return one sequencer directory, its log scanned against the table's segments."""
     log = with_parts(read_log(path), path)
     try:
-        scan = scan_log(log, table.inventory, table.applied)
+        scan = scan_log(log, table.inventory, table.applied, dedup=table.metadata.has_dedup)
     except OSError:
         scan = None
     entries, _ = list_directory(path)

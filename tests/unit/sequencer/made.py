@@ -60,7 +60,7 @@ def written_log(
 
 def scanned(folder: Path, of: Inventory, applied: int) -> LogScan:
     """Return the scan of the log in `folder`, which must be readable."""
-    found = scan_log(read_log(folder), of, applied)
+    found = scan_log(read_log(folder), of, applied, dedup=False)
     assert found is not None
     return found
 
