@@ -110,4 +110,4 @@ def _another_directory_is_not_believed(server: PrivateServer, tmp_path: Path) ->
     shutil.copytree(server.root / "db", other / "db", ignore=shutil.ignore_patterns("*.lock"))
     said = read_server_facts(_settings(server), DatabaseRoot.locate(other))
     assert isinstance(said, str)
-    assert "not this directory" in said
+    assert "cannot be proven to be this directory" in said

@@ -1,7 +1,7 @@
 """Whether a server lives on a database: the one answer for diagnosis, plans, runs, doctor and report.
 
-A server holds an flock on `tables.d.lock` for its life, and on the `NAME.lock` of its own tables (measured on 8.x to
-9.3). The kernel lists all of them in /proc/locks, but only to who sees the process; from within a container the lock is
+A server holds an flock on `tables.d.lock` for its life, and on the `NAME.lock` of its own tables (measured on 9.1).
+The kernel lists all of them in /proc/locks, but only to who sees the process; from within a container the lock is
 tried instead, shared and for an instant. A lock file that was removed and made again is free though a server lives:
 
     tables.d.lock        10:42   free           <- younger than what the server made in its first second
@@ -98,7 +98,7 @@ def liveness(db: Path) -> Liveness:
     tried = [refuses(each) for each in others] if hides_processes() else [False for _ in others]
     if any(tried):
         return Liveness(Life.ALIVE, Proof.TABLE_LOCKS)
-    users = users_of(db, _always_open(db))
+    users = users_of(db, always_open(db))
     if users.processes:
         return Liveness(Life.ALIVE, Proof.FILES, tuple(user.pid for user in users.processes))
     if _moves(db):
@@ -256,7 +256,7 @@ def _tables(db: Path) -> Sequence[Path]:
     return []
 
 
-def _always_open(db: Path) -> list[Path]:
+def always_open(db: Path) -> list[Path]:
     """Return files that a server has mapped or open for writing as long as it lives: registry, ids, its own tables."""
     own = [folder / name for folder in _tables(db) for name in ("_txn", "_todo_", "_cv")]
     return [*db.glob("tables.d.*"), db / "_tab_index.d", *own]

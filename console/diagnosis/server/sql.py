@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from console.diagnosis.server.liveness import always_open
+from console.diagnosis.server.open_files import users_of
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
 from console.settings import QuestDBSettings
@@ -99,14 +101,28 @@ def server_of(settings: QuestDBSettings, database: DatabaseRoot) -> Iterator[Ser
         root = served_root({str(row["property_path"]): row for row in sql.rows("(show parameters)")})
         if not root:
             raise NoAnswer(f"{where}: it does not say which directory it serves")
-        if not _same(root, database.db):
-            raise NoAnswer(f"{where}: that server serves {clean_line(root)}, not this directory")
+        if not serves(root, database.db):
+            raise NoAnswer(
+                f"{where}: that server serves {clean_line(root)}, which cannot be proven to be this directory"
+            )
         yield sql
 
 
-def _same(root: str, db: Path) -> bool:
+def serves(root: str, db: Path) -> bool:
+    """Return whether a server's `root` is proven to be `db`, by device and inode.
+
+    A server in a container has names of its own: `root` is looked up as each process that has files of `db` mapped, or
+    open for writing, sees it.
+    """
+    if _is(Path(root), db):
+        return True
+    users = users_of(db, always_open(db)).processes
+    return any(_is(Path(f"/proc/{user.pid}/root{root}"), db) for user in users)
+
+
+def _is(path: Path, db: Path) -> bool:
     try:
-        return Path(root).samefile(db)
+        return path.samefile(db)
     except OSError:
         return False
 
