@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from console.diagnosis.deep import DeepSweep
+from console.diagnosis.findings.closed import closed_findings, seen_findings
 from console.diagnosis.findings.root import root_findings
 from console.diagnosis.findings.server import server_findings
 from console.diagnosis.findings.table_files import Incoming, TableFiles, parts_seen, table_file_findings
@@ -35,6 +36,7 @@ from console.questdb.registry import REGISTRY
 from console.questdb.server_version import read_versions
 from console.questdb.table_metadata import read_table_metadata
 from console.questdb.table_txn import TableTxn, read_table_txn
+from console.table.closed import closed_files
 
 HistoryOf = Callable[[str], TableHistory]
 """Returns what the journal says of the table in a directory; asked only about tables that are not well."""
@@ -184,12 +186,15 @@ def _without_wal(
         found = tuple(finding for finding in again if finding in found)
     findings = (*more, *found)
     looked_at = parts_seen(found) | seen
-    situation = Situation(findings=findings, clock=PurgeClock("it has no WAL"), waiting=0, backup="")
+    closed = closed_files(table.path)
+    findings = (*closed_findings(table, closed), *seen_findings(table, closed, findings))
+    clock = PurgeClock("it has no WAL")
+    situation = Situation(findings=findings, clock=clock, waiting=0, backup="", closed=bool(closed))
     return TableReport(
         table=table.name,
         directory=table.directory,
         wal=False,
-        verdict=verdict_of(findings),
+        verdict=verdict_of(findings, closed=situation.closed),
         can_read=can_read(situation),
         can_write=can_write(situation),
         applied_txn=None,

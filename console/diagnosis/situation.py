@@ -42,6 +42,7 @@ class Situation:
     error: str = ""  # these words
     free: int | None = None  # bytes free on the table's disk, where that matters
     history: TableHistory = NO_HISTORY
+    closed: bool = False  # this user may not read all of it
 
     def damaged(self, *codes: Code) -> bool:
         """Return whether one of `codes` was found as more than a note."""

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from console.diagnosis.findings.closed import closed_findings, seen_findings
 from console.diagnosis.findings.conversion import half_done_findings
 from console.diagnosis.findings.left_out import without_left_out
 from console.diagnosis.findings.log import log_findings
@@ -99,6 +100,7 @@ class TableDiagnosis:
             error=error,
             free=shutil.disk_usage(self.facts.directory.path).free if cause is Cause.DISK_FULL else None,
             history=history,
+            closed=bool(self.facts.closed),
         )
         current = self.facts.txn.current
         writes = can_write(situation)
@@ -106,7 +108,7 @@ class TableDiagnosis:
             table=self.facts.directory.name,
             directory=self.facts.directory.directory,
             wal=True,
-            verdict=verdict_of(findings),
+            verdict=verdict_of(findings, closed=situation.closed),
             can_read=can_read(situation),
             can_write=writes,
             applied_txn=self.facts.applied,
@@ -127,7 +129,13 @@ class TableDiagnosis:
 
     def _rows_waiting(self) -> int | None:
         current = self.facts.txn.current
-        if current is None or self.facts.unseen or txn_set_back(self.facts) or in_doubt(self.facts):
+        if (
+            current is None
+            or self.facts.closed
+            or self.facts.unseen
+            or txn_set_back(self.facts)
+            or in_doubt(self.facts)
+        ):
             return None
         waiting = self.unapplied.rows(self.facts.inventory)
         return None if waiting is None else waiting + current.lag_rows
@@ -183,6 +191,7 @@ def judge(facts: TableFacts, memory: TableMemory | None = None) -> TableDiagnosi
     )
     wholeness = check_waiting_data(facts, unapplied, memory)
     findings = [
+        *closed_findings(facts.directory, facts.closed),
         *_listing(facts),
         *txn_findings(facts),
         *half_done_findings(facts),
@@ -195,6 +204,7 @@ def judge(facts: TableFacts, memory: TableMemory | None = None) -> TableDiagnosi
         *conversion_findings(facts, unapplied),
         *table_file_findings(_table_files(facts, unapplied, memory)),
     ]
+    findings = seen_findings(facts.directory, facts.closed, findings)
     broken = any(finding.severity is Severity.DAMAGE for finding in findings)
     findings += backup_findings(facts, broken)
     waiting = waiting_segments(facts.inventory, unapplied, wholeness)

@@ -18,6 +18,7 @@ from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.questdb.table_txn import TableTxn, read_table_txn
 from console.questdb.txn_log import LogState, TxnLog, read_log
 from console.questdb.wal_index import WalIndex, read_wal_index
+from console.table.closed import closed_files
 from console.table.inventory import Inventory, read_inventory
 from console.table.memory import TableMemory
 from console.table.unseen import Unseen, unseen_wal
@@ -71,6 +72,7 @@ class TableFacts:
     obstacles: tuple[Problem, ...]
     unseen: tuple[Unseen, ...]
     origins: Origins
+    closed: tuple[Path, ...]
 
     @property
     def own_logs(self) -> tuple[Sequencer, ...]:
@@ -130,6 +132,7 @@ def read_facts(directory: TableDirectory, memory: TableMemory | None = None) -> 
         obstacles=obstacles,
         unseen=unseen_wal(directory.path, inventory, obstacles),
         origins=origins,
+        closed=closed_files(directory.path),
     )
 
 

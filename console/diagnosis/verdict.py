@@ -8,8 +8,13 @@ from console.diagnosis.purge_clock import PurgeClock
 from console.diagnosis.situation import OWN_FILES, STOPS_WRITES, Situation
 
 
-def verdict_of(findings: Sequence[Finding]) -> Verdict:
-    """Return the worst that the findings say: damage is broken, a risk at-risk, a file that cannot be read unknown."""
+def verdict_of(findings: Sequence[Finding], *, closed: bool = False) -> Verdict:
+    """Return the worst that the findings say: damage is broken, a risk at-risk, a file that cannot be read unknown.
+
+    Where this user may not read all (`closed`), damage may be nothing but that: no verdict is given.
+    """
+    if closed:
+        return Verdict.UNKNOWN
     if any(finding.severity is Severity.DAMAGE for finding in findings):
         return Verdict.BROKEN
     if any(finding.code is Code.UNREADABLE and finding.severity is not Severity.NOTE for finding in findings):
@@ -21,6 +26,8 @@ def verdict_of(findings: Sequence[Finding]) -> Verdict:
 
 def can_read(situation: Situation) -> bool | None:
     """Return whether a SELECT works: not where `_txn` is damaged, nor where the server crashes as it starts."""
+    if situation.closed:
+        return None
     if situation.damaged(Code.TABLE_TXN_INVALID):
         return False
     if situation.crashes or situation.damaged(*OWN_FILES, Code.PARTITION_UNREADABLE) or situation.disagrees:
@@ -30,6 +37,8 @@ def can_read(situation: Situation) -> bool | None:
 
 def can_write(situation: Situation) -> bool | None:
     """Return whether what is written arrives in the table; acknowledged and never applied is no."""
+    if situation.closed:
+        return None
     damage = [finding.code for finding in situation.findings if finding.severity is Severity.DAMAGE]
     if situation.damaged(Code.APPLY_DISABLED) or situation.suspended or situation.stops or situation.disagrees:
         return False

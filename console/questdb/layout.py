@@ -214,7 +214,7 @@ def _table(path: Path, entry: RegistryEntry | None, *, dropped: bool) -> TableDi
     A directory that the registry lists, or that has `_meta`, is a table to us even with `_txn` gone: it must not vanish
     from sight.
     """
-    if entry is None and not any((path / name).exists() for name in ("_txn", "_meta")):
+    if entry is None and not _may_be_table(path):
         return None
     identity = read_table_identity(path)
     if entry is not None:
@@ -225,7 +225,7 @@ def _table(path: Path, entry: RegistryEntry | None, *, dropped: bool) -> TableDi
     else:
         raw_name = read_table_name(path) or name_of_directory(path.name)
         table_id, wal = identity.table_id, identity.wal
-        is_view = (path / "_mv").exists()
+        is_view = os.path.exists(path / "_mv")  # noqa: PTH110 (False where the directory may not be entered)
     return TableDirectory(
         name=clean_line(raw_name),
         raw_name=raw_name,
@@ -239,6 +239,14 @@ def _table(path: Path, entry: RegistryEntry | None, *, dropped: bool) -> TableDi
         dropped=dropped,
         problems=identity.problems,
     )
+
+
+def _may_be_table(path: Path) -> bool:
+    """Return whether a directory that no registry lists is a table; one that may not be entered goes by its name."""
+    try:
+        return any((path / name).exists() for name in ("_txn", "_meta"))
+    except PermissionError:
+        return "~" in path.name
 
 
 def wal_directories(directory: Path, listing: Sequence[Entry] | None = None) -> tuple[WalDirectory, ...]:
@@ -267,4 +275,4 @@ def _symlinks(entries: Sequence[Entry]) -> tuple[Problem, ...]:
 
 
 def _holds_sequencer_files(path: Path) -> bool:
-    return any((path / name).exists() for name in _SEQUENCER_FILES)
+    return any(os.path.exists(path / name) for name in _SEQUENCER_FILES)  # noqa: PTH110 (closed: False)

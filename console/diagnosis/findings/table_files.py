@@ -3,6 +3,7 @@
 What a start does with each was measured on QuestDB 8.2.0, 9.1.0 and 9.3.4. A table without WAL is judged the same way.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,7 @@ class TableFiles:
 
 def table_file_findings(files: TableFiles) -> Iterator[Finding]:
     """Yield what is wrong with the table's own files and with those of its partitions."""
-    if (files.directory.path / "_view").exists():
+    if os.path.exists(files.directory.path / "_view"):  # noqa: PTH110 (closed: False)
         return  # a view has no rows of its own
     yield from _metadata(files)
     area, metadata = files.txn.current, files.metadata

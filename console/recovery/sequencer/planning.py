@@ -1,7 +1,9 @@
 """From a table on disk to the plan of a repair: what the three repairs of a sequencer have in common."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -20,7 +22,8 @@ from console.recovery.sequencer.files import files_of
 from console.recovery.sequencer.reconstruction import reconstruct
 from console.recovery.sequencer.target import SequencerTarget
 from console.recovery.steps.files import build_directory, new_name, old_name, swap_directory
-from console.text import plural
+from console.table.closed import RUN_AS_OWNER, closed_files
+from console.text import clean_line, plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +58,32 @@ def open_case(context: PlanContext, spec: ActionSpec, name: str) -> Case | Plan:
             RefusalCode.NOT_WAL, f"{directory.name} is no WAL table, so it has no sequencer", "nothing to do"
         )
         return refused(context, spec, directory, refusal)
+    closed = closed_files(directory.path, partitions=True)
+    if closed:
+        return _closed(context, spec, directory, closed)
     try:
         table = read_table(directory)
         return Case(context, spec, table, read_sources(table))
     except TableUnreadableError as error:
         refusal = Refusal(RefusalCode.TABLE_UNREADABLE, str(error), "restore _txn and _meta from a backup first")
         return refused(context, spec, directory, refusal)
+
+
+def _closed(context: PlanContext, spec: ActionSpec, table: TableDirectory, closed: Sequence[Path]) -> Plan:
+    first = clean_line(str(closed[0].relative_to(table.path.parent)))
+    more = f" and {len(closed) - 1:,} more" if len(closed) > 1 else ""
+    reason = f"{first}{more} cannot be read as uid {os.geteuid()}, so what would be lost is not known"
+    return make_plan(
+        spec,
+        station=context.settings.station_name,
+        table=table.name,
+        directory=table.directory,
+        why=reason,
+        stages=(),
+        facts=(Fact(table.directory, table_stamp(table.path)),),
+        rows_lost=RowsLost.unknown(),
+        refused=(Refusal(RefusalCode.PERMISSION, reason, RUN_AS_OWNER),),
+    )
 
 
 def whole(case: Case, target: SequencerTarget) -> str:

@@ -6,12 +6,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from console.questdb.layout import DatabaseRoot
+from console.questdb.layout import DatabaseRoot, TableDirectory
 from tests.data.samples import sample_database
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
@@ -56,7 +56,8 @@ def test_a_copy_of_another_user_is_not_said_to_be_missing(database: DatabaseRoot
     code, out, _ = _said(database, "check", "altered", "--json")
     assert code == 1
     findings = {finding["code"]: finding for finding in json.loads(out)["tables"][0]["findings"]}
-    assert f"txn_seq.backup cannot be read as uid {_USER}" in findings["unreadable"]["message"]
+    told = [finding["message"] for finding in json.loads(out)["tables"][0]["findings"]]
+    assert any(f"txn_seq.backup cannot be read as uid {_USER}" in message for message in told)
     assert "no such file" not in out
     assert "backup-found" not in findings
 
@@ -78,3 +79,41 @@ def test_a_root_that_may_not_be_entered_is_not_said_to_be_the_wrong_one(database
     code, _, err = _said(database, "check")
     assert code == 8
     assert f"cannot be read as uid {_USER}; run walmedic as root or as the owner" in err
+
+
+def _first(path: Path, pattern: str) -> Path:
+    return sorted(path.glob(pattern))[0]
+
+
+_CLOSED: dict[str, Callable[[TableDirectory], Path]] = {
+    "a WAL column": lambda table: _first(table.path, "wal1/*/*.d"),
+    "an event file": lambda table: _first(table.path, "wal1/*/_event"),
+    "a segment": lambda table: _first(table.path, "wal1/[0-9]"),
+    "a WAL": lambda table: table.path / "wal1",
+    "_txn": lambda table: table.path / "_txn",
+    "_meta": lambda table: table.path / "_meta",
+    "_cv": lambda table: table.path / "_cv",
+    "the sequencer": lambda table: table.sequencer,
+    "its log": lambda table: table.sequencer / "_txnlog",
+    "the table": lambda table: table.path,
+    "the registry": lambda table: _first(table.path.parent, "tables.d.[0-9]*"),
+}
+
+
+@pytest.mark.parametrize("what", _CLOSED)
+def test_what_is_closed_is_unknown_and_no_plan_rests_on_it(database: DatabaseRoot, what: str) -> None:
+    _closed(_CLOSED[what](database.table("altered")))
+    code, out, err = _said(database, "check", "altered", "--json")
+    assert code == 1, err
+    report = json.loads(out)["tables"][0]
+    assert report["verdict"] == "unknown"
+    assert report["rows_unapplied"] is None
+    assert "unreadable" in {finding["code"] for finding in report["findings"]}
+    assert not [finding for finding in report["findings"] if finding["severity"] == "damage"]
+    assert report["next_step"]["action"] is None
+    assert "owner of the database" in report["next_step"]["reason"]
+    code, out, err = _said(database, "plan", "rebuild-sequencer", "altered", "--json")
+    assert code == 8, err
+    plan = json.loads(out)
+    assert "permission" in {refusal["code"] for refusal in plan["refused"]}
+    assert plan["rows_lost"]["kind"] == "unknown"
