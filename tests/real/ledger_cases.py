@@ -46,20 +46,22 @@ def segment_of(table: Path, wal: int = 1) -> Path:
     return max((p for p in (table / f"wal{wal}").iterdir() if p.is_dir()), key=lambda p: int(p.name))
 
 
-def _write(path: Path, at: int, data: bytes) -> None:
+def write(path: Path, at: int, data: bytes) -> None:
+    """Write bytes over what is there."""
     with path.open("r+b") as stream:
         stream.seek(at)
         stream.write(data)
 
 
-def _offset(table: Path, txn: int, wal: int = 1) -> int:
+def offset(table: Path, txn: int, wal: int = 1) -> int:
+    """Return where an event begins."""
     return int(read_segment(segment_of(table, wal)).events["offset"][txn])
 
 
 def event_cut(table: Path, *, txn: int, inside: bool, wal: int = 2, keep: bool = False, backup: bool = False) -> None:
     """Cut `_event` at the record `txn`, or inside it."""
     segment = segment_of(table, wal)
-    at = _offset(table, txn, wal) + (20 if inside else 0)
+    at = offset(table, txn, wal) + (20 if inside else 0)
     with (segment / "_event").open("r+b") as stream:
         stream.truncate(at)
     if backup:
@@ -71,13 +73,13 @@ def event_cut(table: Path, *, txn: int, inside: bool, wal: int = 2, keep: bool =
 def type_unknown(table: Path, *txns: int) -> None:
     """The type byte of events is none that there is."""
     for txn in txns:
-        _write(segment_of(table) / "_event", _offset(table, txn) + 12, b"\x7b")
+        write(segment_of(table) / "_event", offset(table, txn) + 12, b"\x7b")
     no_log(table)
 
 
 def length_zero(table: Path, txn: int) -> None:
     """The length of an event is zero: the chain of records breaks."""
-    _write(segment_of(table) / "_event", _offset(table, txn), bytes(4))
+    write(segment_of(table) / "_event", offset(table, txn), bytes(4))
     no_log(table)
 
 
@@ -88,19 +90,19 @@ def index_zero(table: Path, *, first: int = 0, keep: int = 0) -> None:
     if keep:
         path.write_bytes(path.read_bytes()[: 8 * keep])
     else:
-        _write(path, 8 * first, bytes(size - 8 * first))
+        write(path, 8 * first, bytes(size - 8 * first))
     no_log(table)
 
 
 def rows_wrong(table: Path, txn: int, end: int) -> None:
     """An event says that its rows end elsewhere than the next one begins."""
-    _write(segment_of(table) / "_event", _offset(table, txn) + 21, struct.pack("<q", end))
+    write(segment_of(table) / "_event", offset(table, txn) + 21, struct.pack("<q", end))
     no_log(table)
 
 
 def header_says(table: Path, last: int, *, keep: bool = False) -> None:
     """The header of `_event` names another last transaction than its records do."""
-    _write(segment_of(table) / "_event", 0, struct.pack("<i", last))
+    write(segment_of(table) / "_event", 0, struct.pack("<i", last))
     if not keep:
         no_log(table)
 
@@ -108,9 +110,9 @@ def header_says(table: Path, last: int, *, keep: bool = False) -> None:
 def index_and_record_gone(table: Path, txn: int) -> None:
     """The header is behind, and the records that it does not count are zeros: only `_event.i` still counts them."""
     segment = segment_of(table)
-    at = _offset(table, txn + 1)
+    at = offset(table, txn + 1)
     size = (segment / "_event").stat().st_size
-    _write(segment / "_event", at, bytes(size - at))
+    write(segment / "_event", at, bytes(size - at))
     header_says(table, txn)
 
 
@@ -144,7 +146,7 @@ def converting(table: Path) -> None:
 def set_back(table: Path, *, backup: bool = False) -> None:
     """The version of `_txn` is that of the commit before: its other area is in force again."""
     (version,) = struct.unpack("<q", (table / "_txn").read_bytes()[:8])
-    _write(table / "_txn", 0, struct.pack("<q", version - 1))
+    write(table / "_txn", 0, struct.pack("<q", version - 1))
     if backup:
         shutil.copytree(table / "txn_seq", table / BACKUP)
     no_log(table)
@@ -152,7 +154,7 @@ def set_back(table: Path, *, backup: bool = False) -> None:
 
 def zero_page(table: Path, column: str = "px", *, page: int = 1, pages: int = 1, backup: bool = False) -> None:
     """A page of a column of unapplied rows never reached the disk."""
-    _write(segment_of(table) / f"{column}.d", 4096 * page, bytes(4096 * pages))
+    write(segment_of(table) / f"{column}.d", 4096 * page, bytes(4096 * pages))
     if backup:
         shutil.copytree(table / "txn_seq", table / BACKUP)
     no_log(table)
@@ -164,8 +166,8 @@ def copy_ends_at_applied(table: Path, *, zeroed: bool) -> None:
     top = len(log_records(table)[1])
     copy = table / BACKUP
     shutil.copytree(table / "txn_seq", copy)
-    _write(copy / "_txnlog", 4, struct.pack("<q", applied))
-    _write(copy / "_txnlog", 76 + 28 * applied, bytes(28 * (top - applied)))
+    write(copy / "_txnlog", 4, struct.pack("<q", applied))
+    write(copy / "_txnlog", 76 + 28 * applied, bytes(28 * (top - applied)))
     if zeroed:
         log = table / "txn_seq" / "_txnlog"
         log.write_bytes(bytes(log.stat().st_size))
