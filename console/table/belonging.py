@@ -19,7 +19,7 @@ from typing import Final, Protocol
 
 from console.questdb.fields import Fields
 from console.questdb.layout import SEQUENCER, TableDirectory
-from console.questdb.reading import Problem, list_directory, read_small
+from console.questdb.reading import DamageError, Problem, list_directory, read_small
 from console.questdb.registry import read_registry
 from console.questdb.sequencer_metadata import SequencerMetadata
 from console.questdb.table_metadata import parse_table_metadata
@@ -138,10 +138,10 @@ def _settled(log: Log, by_id: Verdict | None, table: TableDirectory, life: int, 
 
 def _first_metadata_id(path: Path) -> int | None:
     """Return the table id in `_meta.0`, the table's metadata as the log was created."""
+    file = read_small(path / "_meta.0")
     try:
-        file = path / "_meta.0"
-        return parse_table_metadata(file.read_bytes()[: 1 << 24], file).table_id
-    except (OSError, ValueError):
+        return parse_table_metadata(file.data, file.path).table_id
+    except DamageError:
         return None
 
 

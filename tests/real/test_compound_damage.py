@@ -81,7 +81,7 @@ def _rows(server: PrivateServer, name: str) -> Rows:
 
 def _settled(server: PrivateServer) -> None:
     wanted = "SELECT count() FROM wal_tables() WHERE NOT suspended AND writerTxn < sequencerTxn"
-    until(lambda: server.query(wanted) == [(0,)], "all is applied or suspended", 60)
+    until(lambda: server.query(wanted) == [(0,)], "all is applied or suspended", 240)
 
 
 def _repaired(engine: Engine, recipe: Recipe, truth: Rows, ids: set[str]) -> Ended:

@@ -145,8 +145,11 @@ def test_ctrl_c_at_any_early_moment_is_a_sentence(broken: DatabaseRoot, tmp_path
         process = subprocess.Popen(
             [*argv, "check", "--db-root", str(broken.root)],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment,
+            # A run in the background ignores SIGINT, and so would the program.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
         while not begun.exists():
+            assert process.poll() is None
             time.sleep(0.001)
         time.sleep(0.005 + pause)
         process.send_signal(signal.SIGINT)
