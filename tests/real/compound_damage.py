@@ -307,7 +307,7 @@ def _put_wal(scene: _Scene, source: Path, *, added: bool) -> None:
 
 
 def _link(scene: _Scene, *, segment: bool) -> None:
-    path = scene.folder if segment else scene.folder.parent
+    path = scene.folder if segment and scene.folder.exists() else scene.folder.parent  # another WAL may be in its place
     other = scene.table.parent.parent / "other disk" / scene.table.name
     other.mkdir(parents=True)
     if path.is_symlink():

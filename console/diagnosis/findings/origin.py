@@ -27,7 +27,7 @@ def in_doubt(facts: TableFacts) -> bool:
         return True
     scans = [each.scan for each in facts.own_logs]
     covered = any(
-        scan is not None and scan.max_txn >= applied and int(scan.within.sum()) == scan.max_txn - applied
+        scan is not None and scan.max_txn > applied and int(scan.within.sum()) == scan.max_txn - applied
         for scan in scans
     )
     return bool(origins.wals) and not covered

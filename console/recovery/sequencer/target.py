@@ -108,7 +108,7 @@ def compute(
     wholeness = check(np.flatnonzero(~decided.applied))
     unseen = (*table.unseen, *unseen_columns(table.path, wholeness))
     refusals = [*_set_back(table, sources), *decided.refusals, *unseen_refusals(unseen)]
-    refusals += origin_refusals(table.origins, covered=_covered(sources, table.applied))
+    refusals += origin_refusals(table.origins, covered=_covered(sources, decided.applied))
     out = left_out(inventory, decided, wholeness)
     events = np.flatnonzero(~decided.applied & ~out)
     scan = sources.base.scan if sources.base is not None else None
@@ -195,7 +195,8 @@ def _names(table: TableOnDisk, sources: Sources, look: applied_prefix.Look | Non
 def _set_back(table: TableOnDisk, sources: Sources) -> list[Refusal]:
     scans = [source.scan for source in sources.evidence if source.scan is not None]
     other = table.txn_file.other
-    if other is None or not set_back(table.txn_file, ((scan.max_txn, scan.tail_seq[scan.lost]) for scan in scans)):
+    logs = ((scan.max_txn, scan.tail_seq[scan.lost]) for scan in scans)
+    if other is None or not set_back(table.path, table.metadata, table.txn_file, logs):
         return []
     return [
         Refusal(
@@ -211,10 +212,16 @@ def _whole(scan: LogScan | None) -> bool:
     return scan is not None and scan.covers_applied and not scan.bad
 
 
-def _covered(sources: Sources, applied: int) -> bool:
-    """Return whether a log names every transaction above the applied one, so that a WAL left out is in no doubt."""
+def _covered(sources: Sources, applied: Mask) -> bool:
+    """Return whether a log names every transaction above the applied one, so that a WAL left out is in no doubt.
+
+    A log that ends at the applied transaction, or before an event that is on disk, may be older than what waited in
+    the WAL that was there.
+    """
     scans = [source.scan for source in sources.evidence if source.scan is not None]
-    return any(scan.max_txn >= applied and not scan.bad for scan in scans)
+    return any(
+        scan.max_txn > scan.applied and not scan.bad and bool((applied | (scan.seq > 0)).all()) for scan in scans
+    )
 
 
 def _highest_known(sources: Sequence[LogSource]) -> int | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from console.diagnosis.database import diagnose
+from console.diagnosis.findings.txn import txn_set_back
 from console.diagnosis.model import Code, Finding, Severity, TableReport, Verdict
 from console.diagnosis.table import judge
 from console.diagnosis.table_facts import read_facts
@@ -287,6 +288,20 @@ def test_a_txn_that_is_set_back_is_told_from_a_deleted_log(altered: TableDirecto
     found = next(f for f in report.findings if f.code is Code.TABLE_TXN_BEHIND)
     assert (found.severity, found.file) == (Severity.DAMAGE, f"{altered.directory}/_txn")
     assert (report.rows_unapplied, report.next_step.action, report.next_step.evidence) == (None, None, True)
+
+
+def test_a_txn_that_names_a_partition_of_before_is_set_back(altered: TableDirectory) -> None:
+    """Only the newer state lets a partition's old directory be purged: the WAL may all be there still."""
+    txn = read_table_txn(altered.path)
+    assert txn.current is not None
+    assert txn.other is not None
+    put(altered.path / "_txn", 0, "<q", txn.other.txn)
+    if txn.other.seq_txn == txn.current.seq_txn:
+        put(altered.path / "_txn", txn.other.offset_seq_txn, "<q", txn.current.seq_txn - 1)
+    assert not txn_set_back(read_facts(altered))
+    first = min(altered.path.glob("20*"))
+    first.rename(first.with_name(f"{first.name[:10]}.99"))
+    assert txn_set_back(read_facts(altered))
 
 
 def test_a_lag_count_without_lag_rows_swallows_the_next_transaction(
