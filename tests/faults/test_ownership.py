@@ -149,7 +149,7 @@ def test_wal_that_may_not_be_read_is_not_taken_for_none(hidden: str, owned: Path
     (segment / hidden).chmod(0)
     before = tree_of(owned)
     said = _as_user(_OWNER, lambda: _looked(owned, tmp_path / "home" / "state"))
-    assert "wal-not-read" in said["codes"], said
+    assert "permission" in said["codes"], said
     assert said["lost"] == "unknown"
     assert said["unapplied"] is None or hidden == "v.d", said
     assert tree_of(owned) == before
