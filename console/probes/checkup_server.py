@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from console.errors import WalmedicError
 from console.probes.checks import Check, Level
-from console.probes.pgwire import PgWire
 from console.probes.sample import SecondOpinion, ServerSample, Status
 from console.probes.scheduler import read_once
 from console.probes.server import ServerProbe
+from console.questdb_client.watch import PgWire
 from console.recovery.server.sql import Server
 from console.settings import Settings
 

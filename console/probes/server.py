@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from console.diagnosis.server.facts import ServerFacts, ServerTableFacts, served_root, watched
+from console.diagnosis.server.facts import ServerFacts, ServerTableFacts, watched
+from console.diagnosis.server.served import served_root, serves
 from console.errors import WalmedicError
-from console.probes.pgwire import PgWire, ServerUnreachable, UserRefused
 from console.probes.rates import Slope
 from console.probes.sample import Sample, ServerSample, ServerTable, Status
 from console.probes.second_opinion import HealthPort
+from console.questdb_client.watch import PgWire, ServerUnreachable, UserRefused
 from console.settings import Settings
 from console.text import clean_line
 
@@ -45,6 +46,7 @@ class ServerProbe:
         self._version = ""
         self._parameters: dict[str, str] = {}
         self._root = ""
+        self._ours: bool | None = None  # proven once for each connection
         self._applied: dict[str, Slope] = {}
         self._facts: tuple[float, ServerFacts] | None = None
         self._since: dict[str, tuple[float, ServerTableFacts]] = {}  # since when nothing moved, and what was seen last
@@ -67,7 +69,9 @@ class ServerProbe:
             return Sample(self.name, status, None, f"{answer}{yet}")
         started, round_trip, rows, listed = answer
         self._applied = {name: seen for name, seen in self._applied.items() if any(r["name"] == name for r in rows)}
-        ours = serves(self._root, self._settings.questdb.db_root)
+        if not self._ours:
+            self._ours = await asyncio.to_thread(serves, self._root, _db_of(self._settings.questdb.db_root))
+        ours = self._ours
         if ours is False:
             await self._wire.close()
             return Sample(
@@ -128,7 +132,7 @@ class ServerProbe:
         self._version = _version(str(next(iter(build[0].values()), "")) if build else "")
         found = {str(row["property_path"]): row for row in rows}
         self._parameters = {key: clean_line(str(found[key]["value"])) for key in _SHOWN if key in found}
-        self._root = clean_line(served_root(found))
+        self._root, self._ours = clean_line(served_root(rows)), None
 
     def _read_only(self) -> bool:
         known = self._parameters
@@ -174,6 +178,12 @@ class ServerProbe:
         return f"; its health port {self._settings.questdb.health_port} does answer ({opinion.health})"
 
 
+def _db_of(configured: str) -> Path:
+    """Return the db directory of what settings call `questdb.db_root`, which may be the data root."""
+    inner = Path(configured) / "db"
+    return inner if inner.is_dir() else Path(configured)
+
+
 def _error(row: dict[str, Any]) -> str:
     return clean_line(" ".join(str(row.get(key) or "") for key in ("errorTag", "errorMessage")))
 
@@ -182,23 +192,6 @@ def _version(build: str) -> str:
     """Return `9.1.0` for `Build Information: QuestDB 9.1.0, JDK 17.0.15, Commit Hash …`."""
     found = re.search(r"QuestDB ([0-9][^,\s]*)", build)
     return clean_line(found[1] if found else build, 60)
-
-
-def serves(root: str, configured: str) -> bool | None:
-    """Return whether the directory that a server names is the configured one; None where it cannot be told.
-
-    A server in a container names a path of its own: one that does not exist here proves nothing.
-    """
-    if not root or not configured:
-        return None
-    wanted = Path(configured)
-    if (wanted / "db").is_dir():
-        wanted = wanted / "db"
-    try:
-        here, there = wanted.stat(), Path(root).stat()
-    except OSError:
-        return None
-    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
 
 
 def _warnings(parameters: dict[str, str], read_only: bool) -> tuple[str, ...]:

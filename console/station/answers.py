@@ -6,6 +6,8 @@ from typing import Any
 
 import psycopg
 
+from console.questdb_client.connect import connect, tuples_of
+from console.settings import QuestDBSettings
 from console.station.layout import Layout, StationError
 from console.text import clean_line
 
@@ -14,13 +16,8 @@ _PATIENCE = 60.0  # seconds
 
 def query(layout: Layout, sql: str) -> list[tuple[Any, ...]]:
     """Run one statement and return its rows. Raises psycopg.Error."""
-    with psycopg.connect(
-        host="127.0.0.1", port=layout.pg_port, user="admin", password="quest", dbname="qdb",
-        autocommit=True, connect_timeout=5, prepare_threshold=None,
-    ) as connection:  # fmt: skip
-        cursor = psycopg.ClientCursor(connection)
-        cursor.execute(sql.encode())
-        return cursor.fetchall() if cursor.description else []
+    with connect(QuestDBSettings(pg_port=layout.pg_port), 5) as connection:
+        return tuples_of(connection, sql)
 
 
 def row_count(layout: Layout, table: str) -> int:

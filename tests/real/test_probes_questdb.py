@@ -14,14 +14,14 @@ import pytest
 
 from console.diagnosis.model import Code, DatabaseReport, TableReport, Verdict
 from console.errors import WalmedicError
-from console.probes import pgwire
 from console.probes.backlog import BacklogProbe
 from console.probes.crashes import CrashesProbe
-from console.probes.pgwire import PgWire, ServerUnreachable
 from console.probes.sample import Sample, ServerSample, Status, WalTable
 from console.probes.server import ServerProbe
 from console.probes.tables import TablesProbe
 from console.probes.wal import WalProbe
+from console.questdb_client import watch
+from console.questdb_client.watch import PgWire, ServerUnreachable
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
 from console.settings import QuestDBSettings, RedisSettings, Settings, Stream
@@ -111,7 +111,7 @@ async def test_the_read_only_user_is_held_to_it_by_the_server(server: PrivateSer
 async def test_a_statement_that_takes_too_long_is_cancelled_and_the_connection_lives(
     server: PrivateServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pgwire, "_CANCEL", 30.0)  # a busy machine takes its time
+    monkeypatch.setattr(watch, "_CANCEL", 30.0)  # a busy machine takes its time
     wire = PgWire(settings_of(server).questdb)
     started = time.monotonic()
     with pytest.raises(ServerUnreachable, match=r"did not answer within 0\.3 s"):

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from console.diagnosis.server import sql as server_sql
+import console.questdb_client.connect as client
 from console.diagnosis.server.facts import ServerFacts, read_server_facts
 from console.diagnosis.server.sql import NoAnswer, server_of
 from console.probes.checks import Level
@@ -147,7 +147,7 @@ def test_a_statement_ends_at_its_deadline(
     server: PrivateServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is cancelled on the server, which gets long enough for that on any machine."""
-    monkeypatch.setattr(server_sql, "_CANCEL", 30.0)
+    monkeypatch.setattr(client, "_CANCEL", 30.0)
     with pytest.raises(SqlError, match=r"did not answer .* within 0\.3 s"):
         Server(operating(settings)).rows(SLOW, deadline=0.3)
     database = DatabaseRoot.locate(server.root)

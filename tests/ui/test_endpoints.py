@@ -16,10 +16,10 @@ from textual.pilot import Pilot
 
 from console.app import ConsoleApp, make_app, station_sources
 from console.probes.backlog import BacklogProbe
-from console.probes.pgwire import PgWire, ServerUnreachable
 from console.probes.scheduler import Scheduler
 from console.probes.server import ServerProbe
 from console.probes.services import ServicesProbe
+from console.questdb_client.watch import PgWire, ServerUnreachable
 from console.settings import QuestDBSettings, RedisSettings, Role, ServicesSettings, Settings, Stream, Unit
 from console.widgets.pane import Pane
 from screens.dashboard import Dashboard

@@ -5,12 +5,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from console.diagnosis.server.sql import NoAnswer, ServerSql, served_root, server_of
+from console.diagnosis.server.sql import NoAnswer, ServerSql, server_of
 from console.questdb.layout import DatabaseRoot
 from console.settings import QuestDBSettings
 from console.text import clean_line
-
-__all__ = ["ServerFacts", "ServerTableFacts", "facts_of", "read_server_facts", "served_root"]
 
 _WATCHED: Final = 1.0  # seconds between two looks at a table that has something to apply
 

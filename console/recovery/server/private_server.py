@@ -22,7 +22,9 @@ import psutil
 import psycopg
 
 from console.errors import WalmedicError
+from console.questdb_client.connect import connect, tuples_of
 from console.recovery.server.jvm import HEAP, ServerBinary, java_environment, server_command, server_conf
+from console.settings import QuestDBSettings
 
 # Runs a command that dies with its parent: prctl(PR_SET_PDEATHSIG, SIGKILL) is kept over exec, and not over a change of
 # user, which therefore comes first (and here, because another user may not be able to reach our Python). A parent that
@@ -198,10 +200,7 @@ class PrivateServer:
 
     def connect(self, timeout: int = 5) -> psycopg.Connection[tuple[Any, ...]]:
         """Return a new PGWire connection; autocommit, because QuestDB has no transactions over several statements."""
-        return psycopg.connect(
-            host="127.0.0.1", port=self.pg_port, user="admin", password="quest", dbname="qdb",  # noqa: S106
-            autocommit=True, connect_timeout=timeout, prepare_threshold=None,
-        )  # fmt: skip
+        return connect(QuestDBSettings(pg_port=self.pg_port), timeout)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows (none for statements without a result).
@@ -211,9 +210,7 @@ class PrivateServer:
         connection = self._kept.get(thread := threading.get_ident())
         if connection is None or connection.closed:
             connection = self._kept[thread] = self.connect()
-        cursor = psycopg.ClientCursor(connection)
-        cursor.execute(sql.encode())
-        return cursor.fetchall() if cursor.description else []
+        return tuples_of(connection, sql)
 
     def _let_go(self) -> None:
         while self._kept:

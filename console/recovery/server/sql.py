@@ -8,8 +8,9 @@ from typing import Any
 
 import psycopg
 
-from console.diagnosis.server.sql import ended_after
+from console.diagnosis.server.served import served_root, serves
 from console.errors import WalmedicError
+from console.questdb_client.connect import DeadlineError, connect, rows_of
 from console.recovery.store.locks import server_is_down
 from console.settings import QuestDBSettings
 from console.text import clean_line
@@ -49,27 +50,15 @@ class Server:
     def rows(self, sql: str, parameters: Sequence[object] = (), deadline: float = _ANSWER) -> list[dict[str, Any]]:
         """Run one statement. Raises SqlError without an answer in time, or for a refusal."""
         try:
-            with contextlib.closing(self._connected()) as connection:
-                return self._answer(connection, sql, tuple(parameters) or None, deadline)
+            with contextlib.closing(connect(self._settings, _CONNECT)) as connection:
+                return rows_of(connection, sql, parameters, deadline=deadline)
+        except DeadlineError as error:
+            said = f"did not answer `{clean_line(sql, 200)}` within {deadline:g} s"
+            raise SqlError(f"QuestDB at {self.address} {said}") from error
         except psycopg.OperationalError as error:
             raise SqlError(f"QuestDB at {self.address} does not answer ({clean_line(str(error), 200)})") from error
         except psycopg.Error as error:
             raise SqlError(f"QuestDB refused `{clean_line(sql, 200)}`: {clean_line(str(error), 300)}") from error
-
-    def _answer(
-        self, connection: psycopg.Connection[Any], sql: str, parameters: tuple[object, ...] | None, deadline: float
-    ) -> list[dict[str, Any]]:
-        with ended_after(connection, deadline) as over:
-            try:
-                cursor = psycopg.ClientCursor(connection)
-                cursor.execute(sql.encode(), parameters)
-                names = [column.name for column in cursor.description or ()]
-                return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()] if names else []
-            except psycopg.Error as error:
-                if not over.is_set():
-                    raise
-                said = f"did not answer `{clean_line(sql, 200)}` within {deadline:g} s"
-                raise SqlError(f"QuestDB at {self.address} {said}") from error
 
     def wait_until_up(self, db: Path, timeout: float) -> float:
         """Wait until the server answers and prove that it is the one on `db`; return the seconds it took.
@@ -91,29 +80,17 @@ class Server:
     def prove_ours(self, db: Path) -> None:
         """Compare the directory that the server works on with `db`. Raises SqlError where it is another's.
 
-        `cairo.root` is relative by default (`db`); the work directory of COPY then tells the absolute one. A server in
-        a container names paths of its own, which prove nothing here: then that a server holds our lock must do.
+        A server in a container names paths of its own, which may prove nothing here: then that a server holds our lock
+        must do.
         """
-        root = self._directory()
-        if root is None or not root.is_dir():
-            if server_is_down(db) is False:
-                return
-            root = root or Path("unknown")
-        elif root.samefile(db):
+        root = served_root(self.rows("(show parameters)"))
+        ours = serves(root, db)
+        if ours or (ours is None and server_is_down(db) is False):
             return
         raise OtherDatabaseError(
-            f"the server at {self.address} works on another database ({clean_line(str(root))}); "
+            f"the server at {self.address} works on another database ({clean_line(root) or 'unknown'}); "
             f"set questdb.pg_port to the server of {db}"
         )
-
-    def _directory(self) -> Path | None:
-        rows = self.rows("SHOW PARAMETERS")
-        said = {str(row["property_path"]): (str(row["value"] or ""), str(row["value_source"])) for row in rows}
-        root, _ = said.get("cairo.root", ("", ""))
-        work, source = said.get("cairo.sql.copy.work.root", ("", ""))
-        if root.startswith("/"):
-            return Path(root)
-        return Path(work).parent / root if root and source == "default" and work.startswith("/") else None
 
     def parameter(self, name: str) -> str | None:
         """Return a configuration value as the server has it."""
@@ -124,15 +101,3 @@ class Server:
         """Return the row of `wal_tables()` of a table: name, suspended, writerTxn, sequencerTxn, …"""
         found = self.rows("SELECT * FROM wal_tables() WHERE name = %s", (table,))
         return found[0] if found else None
-
-    def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
-        return psycopg.connect(
-            host=self._settings.host,
-            port=self._settings.pg_port,
-            user=self._settings.user,
-            password=self._settings.password,
-            dbname=self._settings.database,
-            autocommit=True,
-            connect_timeout=_CONNECT,
-            prepare_threshold=None,
-        )

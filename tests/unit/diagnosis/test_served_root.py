@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from console.diagnosis.server.sql import serves
+from console.diagnosis.server.served import serves
 
 _HOLD = "import sys; held = open(sys.argv[1] + '/tables.d.0', 'r+b'); print('held', flush=True); sys.stdin.read()"
 

@@ -1,17 +1,14 @@
-"""One PGWire connection to QuestDB 9.1 that is made again when it breaks and never waits longer than it is told.
-
-Measured: a transaction's state means nothing to QuestDB, so autocommit; a prepared statement breaks when a table is
-altered, so none; `SET statement_timeout` is accepted and ignored, so the deadline is ours, ended by a cancel.
-"""
+"""One PGWire connection to QuestDB that is made again when it breaks and never waits longer than it is told."""
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
 from typing import Any
 
 import psycopg
+from psycopg.rows import dict_row
 
 from console.errors import WalmedicError
+from console.questdb_client.connect import login
 from console.settings import QuestDBSettings
 from console.text import clean_line
 
@@ -80,17 +77,7 @@ class PgWire:
             return self._connection
         try:
             async with asyncio.timeout(_CONNECT):
-                self._connection = await psycopg.AsyncConnection.connect(
-                    host=self._settings.host,
-                    port=self._settings.pg_port,
-                    user=self._settings.user,
-                    password=self._settings.password,
-                    dbname=self._settings.database,
-                    application_name="walmedic",
-                    autocommit=True,
-                    prepare_threshold=None,
-                    connect_timeout=int(_CONNECT),
-                )
+                self._connection = await psycopg.AsyncConnection.connect(**login(self._settings, _CONNECT))
         except TimeoutError:
             raise ServerUnreachable(
                 f"QuestDB at {self.address} accepts connections and does not answer within {_CONNECT:g} s"
@@ -113,13 +100,9 @@ class PgWire:
 
 
 async def _rows(connection: psycopg.AsyncConnection[Any], sql: str) -> list[dict[str, Any]]:
-    cursor = psycopg.AsyncClientCursor(connection)
+    cursor = psycopg.AsyncClientCursor(connection, row_factory=dict_row)
     await cursor.execute(sql.encode())
-    if cursor.description is None:
-        return []
-    names = [column.name for column in cursor.description]
-    rows: Sequence[tuple[Any, ...]] = await cursor.fetchall()
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    return await cursor.fetchall() if cursor.description else []
 
 
 def _refused(error: psycopg.Error) -> bool:
