@@ -1,15 +1,14 @@
 """Bytes of the sequencer's files for a repair: pure functions, the counterpart of the readers; they write nothing."""
 
-import struct
 from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from console.questdb.formats.sequencer import LOG_HEADER, WAL_INDEX
 from console.questdb.txn_log import HEADER_SIZE, PAGE, RECORD, RECORD_SIZE, RECORD_V2, expected_v1_size
 
-_HEADER: Final = struct.Struct("<iqqi")
 _CHUNK: Final = 1 << 16
 
 
@@ -20,7 +19,7 @@ def encode_log_header(max_txn: int, created_us: int, *, part_size: int = 0) -> b
     """
     if max_txn < 0 or part_size < 0:
         raise ValueError(f"maxTxn {max_txn}, part size {part_size}")
-    return _HEADER.pack(1 if part_size else 0, max_txn, created_us, part_size).ljust(HEADER_SIZE, b"\0")
+    return LOG_HEADER.pack(version=1 if part_size else 0, max_txn=max_txn, created_us=created_us, part_size=part_size)
 
 
 def encode_records(records: NDArray[np.void], *, v2: bool = False) -> bytes:
@@ -65,4 +64,4 @@ def encode_wal_index(highest: int) -> bytes:
     """Return the 4,096 bytes of a `_wal_index.d`. Raises ValueError where `highest` is no WAL id."""
     if not 0 <= highest < 1 << 31:
         raise ValueError(f"WAL id {highest}")
-    return struct.pack("<q", highest).ljust(PAGE, b"\0")
+    return WAL_INDEX.pack(highest=highest).ljust(PAGE, b"\0")

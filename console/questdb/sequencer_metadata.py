@@ -1,8 +1,7 @@
 """`_meta` of a sequencer and of a WAL segment (WalUtils.SEQ_META_*, SequencerMetadata): read, check, and write anew.
 
-i32 length of it all, i32 format (0), i64 structure version (-2: dropped), i32 column count (dropped columns included),
-i32 designated timestamp index, i32 table id, i8 suspended (unused); per column i32 type (negative: dropped) and `str`
-name; in the sequencer's form optionally an i64 checksum, an i32 count and as many i32 read positions.
+A header, per column i32 type (negative: dropped) and `str` name; in the sequencer's form optionally a checksum, a count
+and as many i32 read positions. formats/sequencer.py has the fields.
 """
 
 import struct
@@ -13,11 +12,11 @@ from typing import Final
 
 from console.questdb.column_types import ColumnTag, tag_of, type_name
 from console.questdb.fields import Fields, Walk
+from console.questdb.formats.sequencer import SEQUENCER_META, SEQUENCER_ORDER
 from console.questdb.reading import DamageError, FileStamp, Problem, ProblemKind, join_problems, later_looks, read_small
 from console.text import clean_line
 
 DROPPED: Final = -2
-_HEADER: Final = struct.Struct("<iiqiiib")
 _U64: Final = (1 << 64) - 1
 
 
@@ -87,20 +86,20 @@ def parse_sequencer_metadata(data: bytes, file: Path) -> SequencerMetadata:
     name that makes no sense (the checks of SequencerMetadata.loadSequencerMetadata).
     """
     fields = Fields(data)
-    length = fields.i32(0)
-    if length < _HEADER.size:
+    length = SEQUENCER_META.value("length", fields)
+    if length < SEQUENCER_META.size:
         raise DamageError(f"its length field says {length:,}", 0)
     if length > len(data):
         raise DamageError(f"it says {length:,} bytes and has {len(data):,}", 0, ProblemKind.SHORT)
-    version = fields.i32(4)
-    if version != 0:
-        raise DamageError(f"format version {version}, where 0 belongs", 4)
-    count, timestamp_index = fields.i32(16), fields.i32(20)
-    if not 0 <= count <= (length - _HEADER.size) // 8:
-        raise DamageError(f"column count {count:,}", 16)
+    header, at_index = SEQUENCER_META.read(fields), SEQUENCER_META.at("timestamp_index")
+    if header["version"] != 0:
+        raise DamageError(f"format version {header['version']}, where 0 belongs", SEQUENCER_META.at("version"))
+    count, timestamp_index = header["columns"], header["timestamp_index"]
+    if not 0 <= count <= (length - SEQUENCER_META.size) // 8:
+        raise DamageError(f"column count {count:,}", SEQUENCER_META.at("columns"))
     if not (-1 <= timestamp_index < count):
-        raise DamageError(f"designated timestamp {timestamp_index} of {count} columns", 20)
-    walk = Walk(Fields(data[:length]), _HEADER.size)
+        raise DamageError(f"designated timestamp {timestamp_index} of {count} columns", at_index)
+    walk = Walk(Fields(data[:length]), SEQUENCER_META.size)
     columns: list[SequencerColumn] = []
     for index in range(count):
         at = walk.at
@@ -112,15 +111,15 @@ def parse_sequencer_metadata(data: bytes, file: Path) -> SequencerMetadata:
             raise DamageError(f"column {index} has no name", at + 4)
         columns.append(SequencerColumn(clean_line(name), name, abs(stored), stored < 0))
     if timestamp_index >= 0 and columns[timestamp_index].tag is not ColumnTag.TIMESTAMP:
-        raise DamageError(f"the designated timestamp is of type {columns[timestamp_index].type_name}", 20)
+        raise DamageError(f"the designated timestamp is of type {columns[timestamp_index].type_name}", at_index)
     read_order, valid = _tail(walk, columns)
     return SequencerMetadata(
         path=file,
         length=length,
-        structure_version=fields.i64(8),
+        structure_version=header["structure_version"],
         timestamp_index=timestamp_index,
-        table_id=fields.i32(24),
-        suspended=fields.i8(28) != 0,
+        table_id=header["table_id"],
+        suspended=header["suspended"] != 0,
         columns=tuple(columns),
         read_order=read_order,
         tail_valid=valid,
@@ -128,7 +127,7 @@ def parse_sequencer_metadata(data: bytes, file: Path) -> SequencerMetadata:
 
 
 def _tail(walk: Walk, columns: list[SequencerColumn]) -> tuple[tuple[int, ...] | None, bool]:
-    if len(walk.fields) - walk.at < 12:
+    if len(walk.fields) - walk.at < SEQUENCER_ORDER.size:
         return None, False
     checksum = walk.i64()
     try:
@@ -187,10 +186,16 @@ def encode_sequencer_metadata(
     if read_order is not None:
         if len(read_order) != len(columns):
             raise ValueError(f"read order of {len(read_order)} for {len(columns)} columns")
-        body += struct.pack("<qi", columns_checksum(columns), len(read_order))
+        body += SEQUENCER_ORDER.pack(checksum=columns_checksum(columns), count=len(read_order))
         body += struct.pack(f"<{len(read_order)}i", *read_order)
-    length = _HEADER.size + len(body)
-    return _HEADER.pack(length, 0, structure_version, len(columns), timestamp_index, table_id, 0) + bytes(body)
+    header = SEQUENCER_META.pack(
+        length=SEQUENCER_META.size + len(body),
+        structure_version=structure_version,
+        columns=len(columns),
+        timestamp_index=timestamp_index,
+        table_id=table_id,
+    )
+    return header + bytes(body)
 
 
 def _java_hash(text: str) -> int:

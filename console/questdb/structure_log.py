@@ -1,8 +1,6 @@
 """`_txnlog.meta.i` and `_txnlog.meta.d`: the structure changes of a sequencer (TableTransactionLog, AlterOperation).
 
-`.meta.i` is i64 entries: entry[0] = 0, entry[v] = end in `.meta.d` of the change that made structure version v; the
-rest of the file is zeros. In `.meta.d` a change is an i32 length and that many bytes: i16 command, i32 position, i32 n
-and n i64, i32 m and m `str`. All integers are little-endian.
+The used entries of `.meta.i` increase, the rest of the file is zeros. formats/sequencer.py has the fields.
 """
 
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 
 from console.questdb.column_types import type_name
 from console.questdb.fields import Fields, Walk
+from console.questdb.formats.sequencer import STRUCTURE_CHANGE, STRUCTURE_END
 from console.questdb.reading import DamageError, Problem, ProblemKind, join_problems, read_small
 from console.text import clean_line
 
@@ -108,7 +107,7 @@ class StructureLog:
 
 def parse_index(data: bytes) -> NDArray[np.int64]:
     """Return the used entries of a `.meta.i`: entry 0, and what follows it for as long as it increases."""
-    entries = np.frombuffer(data[: len(data) // 8 * 8], "<i8")[: _MAX_CHANGES + 1]
+    entries = np.frombuffer(data[: len(data) // 8 * 8], STRUCTURE_END.dtype)["end"][: _MAX_CHANGES + 1]
     if not len(entries):
         return np.empty(0, np.int64)
     stops = np.flatnonzero(entries[1:] <= entries[:-1])
@@ -118,16 +117,14 @@ def parse_index(data: bytes) -> NDArray[np.int64]:
 def parse_change(data: bytes, version: int, start: int, end: int) -> StructureChange:
     """Return the change between the offsets `start` and `end` of a `.meta.d`. Raises DamageError where it is none."""
     fields = Fields(data)
-    length = fields.i32(start)
-    if length != end - start - 4 or length > _MAX_CHANGE:
-        what = (
-            f"the change to structure version {version:,} is {length:,} bytes, where its index has {end - start - 4:,}"
-        )
+    length, body = STRUCTURE_CHANGE.value("length", fields, start), start + STRUCTURE_CHANGE.at("command")
+    if length != end - body or length > _MAX_CHANGE:
+        what = f"the change to structure version {version:,} is {length:,} bytes, where its index has {end - body:,}"
         raise DamageError(what, start)
-    fields.need(start + 4, length)
-    walk = Walk(Fields(data[start + 4 : end], start + 4))
-    command = walk.i16()
-    walk.i32()
+    fields.need(body, length)
+    change = Fields(data[start:end], start)
+    command = STRUCTURE_CHANGE.value("command", change)
+    walk = Walk(change, STRUCTURE_CHANGE.at("numbers"))
     numbers = tuple(walk.i64() for _ in range(walk.count("number", 8)))
     strings = tuple(walk.string() or "" for _ in range(walk.count("string", 4)))
     return StructureChange(version, start, length, command, numbers, strings)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from console.questdb.fields import Fields
+from console.questdb.formats.sequencer import LOG_HEADER, LOG_RECORD, LOG_RECORD_V2
 from console.questdb.reading import (
     DbFile,
     FileStamp,
@@ -27,10 +28,9 @@ from console.questdb.reading import (
     problem_of,
 )
 
-HEADER_SIZE: Final = 76
-RECORD_SIZE: Final = 28
-RECORD_V2_SIZE: Final = 60
-MAX_TXN_OFFSET: Final = 4
+HEADER_SIZE: Final = LOG_HEADER.size
+RECORD_SIZE: Final = LOG_RECORD.size
+RECORD_V2_SIZE: Final = LOG_RECORD_V2.size
 PAGE: Final = 4096
 
 STRUCTURE_CHANGE: Final = -1
@@ -39,17 +39,8 @@ TABLE_DROPPED: Final = -2
 """walId of the record that ends the log of a dropped table."""
 MAX_SEGMENT_ID: Final = 0x1FFFFFFE
 
-_FIELDS: Final = [
-    ("structure_version", "<i8"),
-    ("wal_id", "<i4"),
-    ("segment_id", "<i4"),
-    ("segment_txn", "<i4"),
-    ("commit_us", "<i8"),
-]
-RECORD: Final = np.dtype(_FIELDS)
-"""One V1 record as it lies in the file: packed, 28 bytes. `commit_us` is microseconds since the epoch, UTC."""
-RECORD_V2: Final = np.dtype([*_FIELDS, ("min_ts", "<i8"), ("max_ts", "<i8"), ("row_count", "<i8"), ("reserved", "<i8")])
-"""One V2 record as it lies in a part: packed, 60 bytes. Timestamps are in the unit of the designated column."""
+RECORD: Final = LOG_RECORD.dtype
+RECORD_V2: Final = LOG_RECORD_V2.dtype
 
 _PART: Final = re.compile(r"0|[1-9]\d{0,11}")
 _CHUNK: Final = 1 << 14
@@ -247,18 +238,11 @@ def parse_log_header(data: bytes) -> LogHeader | None:
 
     A file of 12 to 75 bytes is taken as the server takes it: the rest of its page reads as zeros.
     """
-    if len(data) < 12:
+    if len(data) < LOG_HEADER.at("created_us"):
         return None
     header = data[:HEADER_SIZE].ljust(HEADER_SIZE, b"\0")
-    fields = Fields(header)
-    return LogHeader(
-        version=fields.i32(0),
-        max_txn=fields.i64(MAX_TXN_OFFSET),
-        created_us=fields.i64(12),
-        part_size=fields.i32(20),
-        reserved_zero=not any(header[24:]),
-        all_zero=not any(header),
-    )
+    values = LOG_HEADER.read(Fields(header))
+    return LogHeader(reserved_zero=not any(values.pop("reserved")), all_zero=not any(header), **values)
 
 
 def read_log(sequencer: Path) -> TxnLog:

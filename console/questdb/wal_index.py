@@ -1,9 +1,10 @@
-"""`txn_seq/_wal_index.d`: the highest WAL id handed out (IDGeneratorFactory): an i64 at 0, then zeros to a page."""
+"""`txn_seq/_wal_index.d`: the highest WAL id handed out (IDGeneratorFactory), then zeros to a page."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from console.questdb.fields import Fields
+from console.questdb.formats.sequencer import WAL_INDEX
 from console.questdb.reading import FileStamp, Problem, ProblemKind, join_problems, read_small
 
 PAGE = 4096
@@ -28,9 +29,11 @@ def read_wal_index(sequencer: Path) -> WalIndex:
     file = read_small(sequencer / "_wal_index.d", PAGE)
     if not file.present:
         return WalIndex(file.path, None, False, None, join_problems(file.problem))
-    if len(file.data) < 8:
-        short = Problem(ProblemKind.SHORT, f"it is {len(file.data)} bytes long, and needs 8", file.path, 0)
+    if len(file.data) < WAL_INDEX.size:
+        short = Problem(
+            ProblemKind.SHORT, f"it is {len(file.data)} bytes long, and needs {WAL_INDEX.size}", file.path, 0
+        )
         return WalIndex(file.path, None, True, file.stamp, (short,))
-    highest = Fields(file.data).i64(0)
+    highest = WAL_INDEX.value("highest", Fields(file.data))
     problem = None if 0 <= highest < 1 << 31 else Problem(ProblemKind.INVALID, f"WAL id {highest:,}", file.path, 0)
     return WalIndex(file.path, highest, True, file.stamp, join_problems(problem))

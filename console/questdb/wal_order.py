@@ -8,11 +8,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from console.questdb.formats.sequencer import LOG_RECORD
 from console.questdb.ranges import RangeCollector
 
 _MAX_WALS: Final = 1 << 20
 _STATE: Final = np.dtype([("wal_id", "<i4"), ("place", "<i8"), ("breaks", "<i8")])
-_PLACE_OFFSET: Final = 12
+_PLACE_OFFSET: Final = LOG_RECORD.at("segment_id")
 _NEXT: Final = 1 << 32
 _FEW: Final = 6
 """Wals that are picked out one by one; with more, sorting costs less."""

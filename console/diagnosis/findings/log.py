@@ -11,8 +11,9 @@ from console.diagnosis.findings.versions import version_findings
 from console.diagnosis.model import Code, Finding, Severity
 from console.diagnosis.read_on_open import first_read, past_mapping
 from console.diagnosis.table_facts import Sequencer, TableFacts
+from console.questdb.formats.sequencer import LOG_HEADER
 from console.questdb.table_metadata import TableMetadata
-from console.questdb.txn_log import HEADER_SIZE, MAX_TXN_OFFSET, RECORD_SIZE, LogState, TxnLog
+from console.questdb.txn_log import HEADER_SIZE, RECORD_SIZE, LogState, TxnLog
 from console.text import plural
 
 _MOST_RUNS: Final = 20
@@ -101,7 +102,13 @@ def _below_applied(file: str, log: TxnLog, max_txn: int, applied: int | None) ->
             "are acknowledged and never applied, and the next purge sweep deletes WAL that is still needed"
         )
     return Finding(
-        Code.LOG_MAX_TXN_BELOW_APPLIED, Severity.DAMAGE, message, file, MAX_TXN_OFFSET, max_txn, _applied_words(applied)
+        Code.LOG_MAX_TXN_BELOW_APPLIED,
+        Severity.DAMAGE,
+        message,
+        file,
+        LOG_HEADER.at("max_txn"),
+        max_txn,
+        _applied_words(applied),
     )
 
 

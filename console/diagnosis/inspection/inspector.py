@@ -9,6 +9,7 @@ from console.diagnosis.inspection.model import Field, FileDescription, FileKind,
 from console.diagnosis.model import Finding
 from console.errors import WalmedicError
 from console.questdb.column_types import is_nanos
+from console.questdb.formats.sequencer import LOG_RECORD_V2
 from console.questdb.reading import DbFile, problem_of
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.questdb.table_txn import read_table_txn
@@ -143,7 +144,7 @@ class Inspector:
         try:
             return logs.shape_of_part(self._file.path, applied)
         except OSError:
-            return logs.LogShape(FileKind.LOG_PART, None, 0, 60, 1, 0, applied)
+            return logs.LogShape(FileKind.LOG_PART, None, 0, LOG_RECORD_V2, 1, 0, applied)
 
     def _nanos(self) -> bool:
         table = self.table

@@ -11,15 +11,14 @@ from typing import Final
 import numpy as np
 
 from console.diagnosis.inspection.model import FileKind, RecordView
-from console.diagnosis.inspection.values import FieldReader, data_moment, moment
+from console.diagnosis.inspection.values import FieldReader, Note
+from console.questdb.formats.model import RecordFormat
+from console.questdb.formats.sequencer import LOG_HEADER, LOG_RECORD, LOG_RECORD_V2
 from console.questdb.reading import DbFile
 from console.questdb.txn_log import (
     HEADER_SIZE,
     MAX_SEGMENT_ID,
-    RECORD,
     RECORD_SIZE,
-    RECORD_V2,
-    RECORD_V2_SIZE,
     STRUCTURE_CHANGE,
     TABLE_DROPPED,
     LogHeader,
@@ -28,17 +27,6 @@ from console.questdb.txn_log import (
 from console.text import plural
 
 _LOOK_BACK: Final = 4096
-_PLACES: Final = (
-    ("structure version", 0, 8),
-    ("walId", 8, 4),
-    ("segmentId", 12, 4),
-    ("segmentTxn", 16, 4),
-    ("commit timestamp", 20, 8),
-    ("min timestamp", 28, 8),
-    ("max timestamp", 36, 8),
-    ("row count", 44, 8),
-    ("reserved", 52, 8),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +36,15 @@ class LogShape:
     kind: FileKind
     header: LogHeader | None
     base: int
-    record_size: int
+    form: RecordFormat
     first_txn: int
     max_txn: int
     applied: int | None
+
+    @property
+    def record_size(self) -> int:
+        """Bytes of a record."""
+        return self.form.size
 
     def offset_of(self, txn: int) -> int:
         """Return where the record of `txn` begins, in this file or past its end."""
@@ -66,10 +59,10 @@ def shape_of_log(file: DbFile, applied: int | None) -> LogShape:
     """Return the shape of a `_txnlog`; a V2 one has a header and no records."""
     header = parse_log_header(file.read(0, HEADER_SIZE))
     if header is None or header.version not in (0, 1):
-        return LogShape(FileKind.LOG_DAMAGED, header, HEADER_SIZE, RECORD_SIZE, 1, 0, applied)
+        return LogShape(FileKind.LOG_DAMAGED, header, HEADER_SIZE, LOG_RECORD, 1, 0, applied)
     if header.version == 1:
-        return LogShape(FileKind.LOG_V2, header, HEADER_SIZE, RECORD_V2_SIZE, 1, header.max_txn, applied)
-    return LogShape(FileKind.LOG_V1, header, HEADER_SIZE, RECORD_SIZE, 1, header.max_txn, applied)
+        return LogShape(FileKind.LOG_V2, header, HEADER_SIZE, LOG_RECORD_V2, 1, header.max_txn, applied)
+    return LogShape(FileKind.LOG_V1, header, HEADER_SIZE, LOG_RECORD, 1, header.max_txn, applied)
 
 
 def shape_of_part(path: Path, applied: int | None) -> LogShape:
@@ -81,7 +74,7 @@ def shape_of_part(path: Path, applied: int | None) -> LogShape:
         header = parse_log_header(log.read(0, HEADER_SIZE))
     part_size = header.part_size if header and header.part_size > 0 else 0
     first = int(path.name) * part_size + 1
-    return LogShape(FileKind.LOG_PART, header, 0, RECORD_V2_SIZE, first, header.max_txn if header else 0, applied)
+    return LogShape(FileKind.LOG_PART, header, 0, LOG_RECORD_V2, first, header.max_txn if header else 0, applied)
 
 
 def whole_records(shape: LogShape, size: int) -> int:
@@ -95,32 +88,23 @@ def whole_records(shape: LogShape, size: int) -> int:
 def header_view(file: DbFile) -> RecordView:
     """Return the 76 bytes at the start of a `_txnlog`."""
     read = FieldReader(file)
-    version = read.peek(0, 4)
-    kind = {0: "V1: records follow in this file", 1: "V2: records are in _txn_parts"}.get(version if version else 0)
+    values = read.values(LOG_HEADER)
+    version, max_txn, part_size = values["version"], values["max_txn"], values["part_size"]
+    kind = {0: "V1: records follow in this file", 1: "V2: records are in _txn_parts"}.get(version or 0)
     known = version in (0, 1)
-    read.number("format version", 0, 4, kind if known and kind else "9.1.0 knows only 0 and 1", normal=known)
-    size, base, record = file.size, HEADER_SIZE, RECORD_SIZE
-    max_txn = read.peek(4, 8)
-    if max_txn is None:
-        read.missing("maxTxn", 4, 8)
-    elif version == 1:
-        read.number("maxTxn", 4, 8, f"the log says it holds {plural(max_txn, 'transaction')}", normal=max_txn >= 0)
-    else:
-        wanted = base + record * max_txn
-        fits = max_txn >= 0 and wanted <= size
-        has = f"the log says it holds {plural(max_txn, 'transaction')}"
-        lacks = f"; that takes {wanted:,} bytes and the file has {size:,}, so the server reads past its end"
-        read.number("maxTxn", 4, 8, has if fits else has + lacks, normal=fits)
-    created = read.peek(12, 8)
-    if created is not None:
-        meaning = "when the table's log was made; the server never reads it"
-        read.number("created", 12, 8, meaning, shown=moment(created) if created else "0")
-    part_size = read.peek(20, 4)
+    notes = {"version": Note(kind if known else "9.1.0 knows only 0 and 1", known)}
+    if max_txn is not None:
+        wanted = HEADER_SIZE + RECORD_SIZE * max_txn
+        fits = max_txn >= 0 and (version == 1 or wanted <= file.size)
+        meaning = f"the log says it holds {plural(max_txn, 'transaction')}"
+        if not fits and version != 1:
+            meaning += f"; that takes {wanted:,} bytes and the file has {file.size:,}, so the server reads past its end"
+        notes["max_txn"] = Note(meaning, fits)
     if part_size is not None:
         fine = part_size > 0 if version == 1 else part_size == 0
         what = "transactions per part file" if version == 1 else "zero is its normal value: V1 has no parts"
-        read.number("part size", 20, 4, what if fine else "not a value that the server writes here", normal=fine)
-    read.zeros("reserved", 24, 52, "zero is its normal value", "should be zero: the server writes nothing here")
+        notes["part_size"] = Note(what if fine else "not a value that the server writes here", fine)
+    read.record(LOG_HEADER, 0, notes)
     return RecordView("header", 0, HEADER_SIZE, read.taken())
 
 
@@ -155,59 +139,51 @@ def _past_end(read: FieldReader, file: DbFile, shape: LogShape, txn: int, at: in
         why = f"past the end of the file ({size:,} bytes), and past what its header counts ({shape.max_txn:,})"
     before = _version_before(file, shape, min(txn, shape.txn_at(size)))
     unaltered = before is None or before[1] == 0
-    for name, offset, width in _places(shape):
-        zero = "zero is its normal value" if offset == 0 and unaltered else ""
-        meaning = f"{name} of seqTxn {txn:,}, {zero}; it lies {why}" if zero else f"{name} of seqTxn {txn:,}: {why}"
-        read.missing(name, at + offset, width, meaning)
-
-
-def _places(shape: LogShape) -> tuple[tuple[str, int, int], ...]:
-    return tuple(place for place in _PLACES if place[1] < shape.record_size)
+    for field in shape.form.fields:
+        zero = "zero is its normal value" if not field.offset and unaltered else ""
+        of = f"{field.label} of seqTxn {txn:,}"
+        read.missing(
+            field.label, at + field.offset, field.size, f"{of}, {zero}; it lies {why}" if zero else f"{of}: {why}"
+        )
 
 
 def _record(read: FieldReader, file: DbFile, shape: LogShape, txn: int, at: int) -> None:
-    structure, wal = read.peek(at, 8), read.peek(at + 8, 4)
-    segment, segment_txn = read.peek(at + 12, 4), read.peek(at + 16, 4)
-    committed = read.peek(at + 20, 8)
-    meaning, normal = _structure_version(file, shape, txn, structure, wal)
-    read.number("structure version", at, 8, meaning, normal=normal)
-    meaning, normal = _wal_id(shape, txn, wal)
-    read.number("walId", at + 8, 4, meaning, normal=normal)
-    structural = wal == STRUCTURE_CHANGE
-    for name, offset, value in (("segmentId", 12, segment), ("segmentTxn", 16, segment_txn)):
-        if structural:
-            text, fine = "-1 in a structure change", value == -1
-        elif wal == TABLE_DROPPED:
-            text, fine = "0 where the table was dropped", value == 0
-        elif name == "segmentId":
-            text = f"directory wal{wal}/{segment}; zero is the first" if wal else "zero, like the whole record"
-            fine = value is not None and 0 <= value <= MAX_SEGMENT_ID
-        else:
-            text, fine = "event of that segment; zero is its first", value is not None and value >= 0
-        read.number(name, at + offset, 4, text if fine else f"not a value that a {name} has", normal=fine)
-    if committed is None:
-        read.missing("commit timestamp", at + 20, 8)
-    elif committed == 0:
-        read.number("commit timestamp", at + 20, 8, "zero: never read when applying, but no server writes it",
-                    normal=_never_read(shape, txn))  # fmt: skip
-    else:
-        read.number("commit timestamp", at + 20, 8, "the server's clock at the commit", shown=moment(committed),
-                    normal=committed > 0)  # fmt: skip
-    if shape.record_size == RECORD_V2_SIZE:
-        _statistics(read, at, structural, segment is not None and (wal or 0) > 0)
+    values = read.values(shape.form, at)
+    wal, committed = values["wal_id"], values["commit_us"]
+    notes = {
+        "structure_version": Note(*_structure_version(file, shape, txn, values["structure_version"], wal)),
+        "wal_id": Note(*_wal_id(shape, txn, wal)),
+        "commit_us": Note(normal=committed is None or committed > 0),
+    }
+    if committed == 0:
+        meaning = "zero: never read when applying, but no server writes it"
+        notes["commit_us"] = Note(meaning, _never_read(shape, txn))
+    for name in ("segment_id", "segment_txn"):
+        text, fine = _address(name, values[name], wal, values["segment_id"])
+        label = LOG_RECORD[name].label
+        notes[name] = Note(text if fine else f"not a value that a {label} has", fine)
+    if shape.form is LOG_RECORD_V2:
+        notes |= _statistics(values, wal or 0)
+    read.record(shape.form, at, notes)
 
 
-def _statistics(read: FieldReader, at: int, structural: bool, data: bool) -> None:
-    if structural:
-        read.number("alter command", at + 28, 8, "which kind of structure change")
-    else:
-        low, high = read.peek(at + 28, 8), read.peek(at + 36, 8)
-        for name, offset, value in (("min timestamp", 28, low), ("max timestamp", 36, high)):
-            if value is not None:
-                shown = data_moment(value) if data and value != -1 else f"{value:,}"
-                read.number(name, at + offset, 8, "of the rows of this transaction", shown=shown)
-        read.number("row count", at + 44, 8, "rows of this transaction; zero for SQL and TRUNCATE")
-    read.zeros("reserved", at + 52, 8, "zero is its normal value", "should be zero")
+def _address(name: str, value: int | None, wal: int | None, segment: int | None) -> tuple[str, bool]:
+    if wal == STRUCTURE_CHANGE:
+        return "-1 in a structure change", value == -1
+    if wal == TABLE_DROPPED:
+        return "0 where the table was dropped", value == 0
+    if name == "segment_id":
+        text = f"directory wal{wal}/{segment}; zero is the first" if wal else "zero, like the whole record"
+        return text, value is not None and 0 <= value <= MAX_SEGMENT_ID
+    return "event of that segment; zero is its first", value is not None and value >= 0
+
+
+def _statistics(values: dict[str, int | None], wal: int) -> dict[str, Note]:
+    if wal == STRUCTURE_CHANGE:
+        command = values["min_ts"]
+        return {"min_ts": Note("which kind of structure change", shown=f"{command:,}", label="alter command")}
+    names = ("min_ts", "max_ts")
+    return {name: Note(shown=f"{values[name]:,}") for name in names if wal <= 0 or values[name] == -1}
 
 
 def _never_read(shape: LogShape, txn: int) -> bool:
@@ -260,11 +236,10 @@ def _structure_version(file: DbFile, shape: LogShape, txn: int, value: int | Non
 def _version_before(file: DbFile, shape: LogShape, txn: int) -> tuple[int, int] | None:
     """Return (seqTxn, structure version) of the nearest record before `txn` with a walId; None at the log's start."""
     first = max(shape.first_txn, txn - _LOOK_BACK)
-    dtype = RECORD if shape.record_size == RECORD_SIZE else RECORD_V2
     for low, high in ((max(first, txn - 16), txn - 1), (first, txn - 17)):
         if high < low:
             continue
-        records = file.array(shape.offset_of(low), dtype, high - low + 1)
+        records = file.array(shape.offset_of(low), shape.form.dtype, high - low + 1)
         whole = np.flatnonzero(records["wal_id"] != 0)
         if len(whole):
             at = int(whole[-1])

@@ -4,58 +4,47 @@ import itertools
 from typing import Final
 
 from console.diagnosis.inspection.model import Field, RecordView
-from console.diagnosis.inspection.values import FieldReader
+from console.diagnosis.inspection.values import FieldReader, Note
 from console.questdb.column_types import type_name
+from console.questdb.formats.sequencer import SEQUENCER_META, SEQUENCER_ORDER, STRUCTURE_CHANGE, WAL_INDEX
 from console.questdb.reading import DbFile
 from console.text import plural
 
 MOST_COLUMNS: Final = 100_000
-COMMANDS: Final = {
-    1: "add column",
-    8: "drop column",
-    9: "rename column",
-    14: "rename table",
-    15: "enable deduplication",
-    16: "disable deduplication",
-    17: "change a column's type",
-}
-"""The seven ALTER commands that are structural in 9.1.0 (AlterOperation.isStructural)."""
-
 _READ_ORDER = "column read order"
 
 
 def wal_index_view(file: DbFile, what: str = "wal id") -> RecordView:
     """Return the highest id handed out, an i64 at the start of `_wal_index.d` (or `_tab_index.d`)."""
     read = FieldReader(file)
-    value = read.peek(0, 8)
+    value = read.values(WAL_INDEX)["highest"]
     meaning = f"the highest {what} handed out; the next writer gets one more"
     if value == 0:
         meaning = f"zero is its normal value only before the first {what} was handed out"
-    read.number(f"highest {what}", 0, 8, meaning, normal=value is None or value >= 0)
-    return RecordView("header", 0, 8, read.taken())
+    read.record(WAL_INDEX, 0, {"highest": Note(meaning, value is None or value >= 0, label=f"highest {what}")})
+    return RecordView("header", 0, WAL_INDEX.size, read.taken())
 
 
 def metadata_views(file: DbFile, segment: bool) -> tuple[RecordView, ...]:
     """Return header, columns and tail of a `_meta` in the sequencer's layout (SequencerMetadata.syncToMetaFile)."""
     read = FieldReader(file)
-    length = read.number("length", 0, 4, "bytes in use; the rest of the page is slack")
-    version = read.peek(4, 4)
-    read.number("format version", 4, 4, "zero is its normal value" if version == 0 else "9.1.0 accepts only 0",
-                normal=version == 0)  # fmt: skip
-    structure = read.peek(8, 8)
+    values = read.values(SEQUENCER_META)
+    length, structure, count, timestamp = (
+        values[name] for name in ("length", "structure_version", "columns", "timestamp_index")
+    )
     meaning = "-2: the table was dropped" if structure == -2 else "zero is its normal value until a first ALTER"
     if structure is not None and structure > 0:
         meaning = "changes of structure up to here"
-    read.number("structure version", 8, 8, meaning, normal=structure is None or structure >= -2)
-    count = read.number("column count", 16, 4, "columns, dropped ones included")
-    timestamp = read.peek(20, 4)
     inside = count is not None and timestamp is not None and -1 <= timestamp < count
-    read.number("timestamp index", 20, 4, "the designated timestamp's column; zero is the first" if inside else
-                "outside of the columns: the server refuses the file", normal=inside)  # fmt: skip
-    read.number("table id", 24, 4, "the same in every file of the table")
-    read.number("suspended flag", 28, 1, "zero is its normal value: nothing in 9.1.0 sets it")
-    views = [RecordView("header", 0, 29, read.taken())]
-    at = 29
+    known = values["version"] == 0
+    notes = {
+        "version": Note("zero is its normal value" if known else "9.1.0 accepts only 0", known),
+        "structure_version": Note(meaning, structure is None or structure >= -2),
+        "timestamp_index": Note(None if inside else "outside of the columns: the server refuses the file", inside),
+    }
+    read.record(SEQUENCER_META, 0, notes)
+    at = SEQUENCER_META.size
+    views = [RecordView("header", 0, at, read.taken())]
     end = min(file.size, length) if length and length > 0 else file.size
     for index in range(min(count or 0, MOST_COLUMNS)):
         if at >= end:
@@ -80,10 +69,10 @@ def _column(file: DbFile, index: int, at: int) -> tuple[RecordView, int]:
 
 def _order(file: DbFile, at: int, end: int) -> RecordView:
     read = FieldReader(file)
-    read.number("columns' checksum", at, 8, "of types and names; the order below counts only where it matches")
-    count = read.number("read order length", at + 8, 4, "entries of the column read order") or 0
-    for index in range(min(count, (end - at - 12) // 4)):
-        read.number(f"read order {index}", at + 12 + 4 * index, 4, "index of a column")
+    count = read.record(SEQUENCER_ORDER, at)["count"] or 0
+    first = at + SEQUENCER_ORDER.size
+    for index in range(min(count, (end - first) // 4)):
+        read.number(f"read order {index}", first + 4 * index, 4, "index of a column")
     return RecordView(_READ_ORDER, at, end - at, read.taken())
 
 
@@ -110,15 +99,13 @@ def structure_change_views(file: DbFile, ends: tuple[int, ...]) -> tuple[RecordV
     views = []
     for version, (at, end) in enumerate(itertools.pairwise(ends), start=1):
         read = FieldReader(file)
-        read.number("payload length", at, 4, "bytes that follow", normal=read.peek(at, 4) == end - at - 4)
-        command = read.peek(at + 4, 2)
-        known = command in COMMANDS
-        meaning = "the ALTER command" if known else "not a command that changes structure"
-        read.number("command", at + 4, 2, meaning, normal=known, shown=COMMANDS.get(command or 0, f"{command}"))
-        read.number("name position", at + 6, 4, "where the table's name stood in the statement")
-        at_longs = at + 10
-        longs = read.number("numbers", at_longs, 4, "how many numbers follow") or 0
-        place = at_longs + 4
+        values = read.values(STRUCTURE_CHANGE, at)
+        known = STRUCTURE_CHANGE["command"].code(values["command"] or 0) is not None
+        notes = {"length": Note(normal=values["length"] == end - at - 4)}
+        if not known:
+            notes["command"] = Note("not a command that changes structure")
+        longs = read.record(STRUCTURE_CHANGE, at, notes)["numbers"] or 0
+        place = at + STRUCTURE_CHANGE.size
         for index in range(min(longs, max(0, (end - place) // 8))):
             read.number(f"number {index}", place, 8)
             place += 8

@@ -1,23 +1,22 @@
 """Builds named fields from bytes: one place for how numbers, times and texts are shown."""
 
 import datetime
-import struct
+from dataclasses import dataclass
 from typing import Final
 
 from console.diagnosis.inspection.model import Field
+from console.questdb.fields import I64_MAX, I64_MIN
+from console.questdb.formats.model import Bits, FieldFormat, RecordFormat, Unit
 from console.questdb.reading import DbFile
 from console.text import clean_line
 
-I64_MAX: Final = (1 << 63) - 1
-I64_MIN: Final = -(1 << 63)
-_FORMATS: Final = {1: "<b", 2: "<h", 4: "<i", 8: "<q"}
+_ZEROS: Final = "zero is its normal value"
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
 def integer(data: bytes) -> int:
     """Return the signed little-endian integer of 1, 2, 4 or 8 bytes."""
-    value: int = struct.unpack(_FORMATS[len(data)], data)[0]
-    return value
+    return int.from_bytes(data, "little", signed=True)
 
 
 def moment(micros: int) -> str:
@@ -36,12 +35,64 @@ def data_moment(value: int, nanos: bool = False) -> str:
     return moment(value // 1000 if nanos else value)
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What is known of one value beyond its field table; None leaves what the table gives."""
+
+    meaning: str | None = None
+    normal: bool | None = None
+    shown: str | None = None
+    label: str | None = None
+
+
 class FieldReader:
     """Reads fields of one file and collects them. A field that the file is too short for is collected as missing."""
 
-    def __init__(self, file: DbFile) -> None:
+    def __init__(self, file: DbFile, nanos: bool = False) -> None:
         self.file = file
+        self.nanos = nanos
         self.fields: list[Field] = []
+
+    def values(self, form: RecordFormat, at: int = 0) -> dict[str, int | None]:
+        """Return the values of a record without collecting them; None for what is not in the file."""
+        data = self.file.read(at, form.size)
+        whole = {field.name: field.offset + field.size <= len(data) and not field.padding for field in form.fields}
+        return {
+            field.name: integer(data[field.offset : field.offset + field.size]) if whole[field.name] else None
+            for field in form.fields
+        }
+
+    def record(
+        self, form: RecordFormat, at: int = 0, notes: dict[str, Note] | None = None, prefix: str = ""
+    ) -> dict[str, int | None]:
+        """Collect all fields of a record and return their values; `prefix` comes before each name."""
+        values = self.values(form, at)
+        for field in form.fields:
+            note = (notes or {}).get(field.name, Note())
+            meaning = field.meaning if note.meaning is None else note.meaning
+            value, offset, label = values[field.name], at + field.offset, prefix + (note.label or field.label)
+            if field.unit is Unit.ZEROS:
+                self.zeros(label, offset, field.size, _ZEROS, "should be zero")
+            elif value is None and not field.padding:
+                self.missing(label, offset, field.size)
+            else:
+                shown = note.shown if note.shown is not None else self._shown(field, value, offset)
+                normal = _is_normal(field, value) if note.normal is None else note.normal
+                self.fields.append(Field(label, offset, field.size, shown, meaning or field.unit, normal))
+        return values
+
+    def _shown(self, field: FieldFormat, value: int | None, offset: int) -> str:
+        if value is None:
+            data = self.file.read(offset, field.size)
+            return data.hex(" ") if any(data) else "zeros"
+        if field.unit is Unit.MICROS:
+            return moment(value) if value else "0"
+        if field.unit is Unit.ROW_TIME:
+            return data_moment(value, self.nanos)
+        if field.codes:
+            code = field.code(value)
+            return code.name if code else f"{value:,}"
+        return _bits_shown(field.bits, value) if field.bits else f"{value:,}"
 
     def number(
         self, name: str, offset: int, size: int, meaning: str = "", *, normal: bool = True, shown: str | None = None
@@ -101,3 +152,17 @@ class FieldReader:
     def taken(self) -> tuple[Field, ...]:
         """Return what was collected, in the order of the file."""
         return tuple(sorted(self.fields, key=lambda field: field.offset))
+
+
+def _is_normal(field: FieldFormat, value: int | None) -> bool:
+    return not field.codes or value is None or field.code(value) is not None
+
+
+def _bits_shown(bits: tuple[Bits, ...], value: int) -> str:
+    """Return `1,000 rows, parquet` for a value made of bits: numbers with their names, flags that are set by name."""
+    parts = [
+        each.name if each.count == 1 else f"{each.of(value):,} {each.name}"
+        for each in bits
+        if each.of(value) or (each.count > 1 and not each.first)
+    ]
+    return ", ".join(parts) or "0"

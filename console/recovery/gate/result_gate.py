@@ -1,16 +1,15 @@
 """What a plan's result would be, read from the plan itself: the last gate before a log that destroys rows."""
 
-import struct
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from console.diagnosis.findings.conversion import half_done
+from console.questdb.fields import Fields
+from console.questdb.formats.sequencer import LOG_HEADER, LOG_RECORD, WAL_INDEX
 from console.questdb.layout import TableDirectory
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Plan, Refusal
 from console.recovery.server.expectation import applied_of
-
-_HEADER, _RECORD_V1 = 76, 28  # docs/formats.md: header of `_txnlog`, record of version 0
 
 
 def result_refusals(plan: Plan, table: TableDirectory) -> tuple[Refusal, ...]:
@@ -23,8 +22,8 @@ def _refusals(plan: Plan, table: TableDirectory) -> Iterator[Refusal]:
         name = str(spec["name"]).rsplit("/", 1)[-1]
         if name == "_wal_index.d":
             highest = max((wal.id for wal in table.wals()), default=0)
-            content = _first_bytes(spec, 8, plan, table)
-            index = struct.unpack("<q", content)[0] if len(content) == 8 else -1
+            content = _first_bytes(spec, WAL_INDEX.size, plan, table)
+            index = WAL_INDEX.value("highest", Fields(content)) if len(content) == WAL_INDEX.size else -1
             if index < highest:
                 yield Refusal(
                     RefusalCode.WAL_INDEX_LOW,
@@ -43,11 +42,11 @@ def _log(spec: Mapping[str, Any], plan: Plan, table: TableDirectory) -> Iterator
             "convert-table, which ends the conversion",
             action="convert-table",
         )
-    content = _first_bytes(spec, 24, plan, table)
-    if len(content) < 24:
+    content = Fields(_first_bytes(spec, LOG_HEADER.size, plan, table))
+    if len(content) < LOG_HEADER.size:
         yield Refusal(RefusalCode.FRESH_LOG, "the log would have no header", "plan again")
         return
-    version, max_txn, part_size = (*struct.unpack_from("<iq", content), struct.unpack_from("<i", content, 20)[0])
+    version, max_txn, part_size = (LOG_HEADER.value(name, content) for name in ("version", "max_txn", "part_size"))
     applied = applied_of(table)
     if applied is None:
         yield Refusal(
@@ -62,7 +61,7 @@ def _log(spec: Mapping[str, Any], plan: Plan, table: TableDirectory) -> Iterator
             "rebuild-sequencer or repair-log, which never end below what is applied",
             action="rebuild-sequencer",
         )
-    if version == 0 and int(spec["size"]) < _HEADER + _RECORD_V1 * max_txn:
+    if version == 0 and int(spec["size"]) < LOG_HEADER.size + LOG_RECORD.size * max_txn:
         yield Refusal(
             RefusalCode.HEADER_PAST_END,
             f"the header would name {max_txn:,} transactions and the file end before them: the server crashes on that",
