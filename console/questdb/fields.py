@@ -7,6 +7,7 @@ from console.questdb.reading import DamageError, ProblemKind
 
 I64_MAX: Final = (1 << 63) - 1
 I64_MIN: Final = -(1 << 63)
+I32_MIN: Final = -(1 << 31)
 MAX_STRING: Final = 1 << 20
 """Longest string (UTF-16 units) that is believed where a length field says so."""
 

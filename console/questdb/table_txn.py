@@ -11,7 +11,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from console.questdb.fields import Fields
+from console.questdb.fields import I32_MIN, Fields
+from console.questdb.formats.table import TXN_HEADER, TXN_PARTITION, TXN_PARTITIONS, TXN_RECORD, TXN_SYMBOL
 from console.questdb.reading import (
     DamageError,
     DbFile,
@@ -23,25 +24,13 @@ from console.questdb.reading import (
     problem_of,
 )
 
-HEADER_SIZE: Final = 64
-RECORD_FIXED: Final = 132
 _ATTEMPTS: Final = 8
 _MAX_SECTION: Final = 64 << 20
-_SIZE_MASK: Final = (1 << 44) - 1
-_PARQUET_BIT, _READ_ONLY_BIT = 61, 62
+_SIZE: Final = TXN_PARTITION["rows"]
 
-PARTITION: Final = np.dtype(
-    [
-        ("timestamp", "<i8"),
-        ("rows", "<i8"),
-        ("parquet", "?"),
-        ("read_only", "?"),
-        ("name_txn", "<i8"),
-        ("parquet_size", "<i8"),
-    ]
-)
+PARTITION: Final = np.dtype([*TXN_PARTITION.dtype.descr, ("parquet", "?"), ("read_only", "?")])
 """One attached partition: floor timestamp in the designated column's unit; `name_txn` -1: directory without suffix."""
-SYMBOL_COUNT: Final = np.dtype([("count", "<i4"), ("transient", "<i4")])
+SYMBOL_COUNT: Final = TXN_SYMBOL.dtype
 """One symbol column, in the order of the live symbol columns of `_meta`."""
 
 
@@ -105,12 +94,12 @@ class TxnArea:
     @property
     def offset_seq_txn(self) -> int:
         """The byte of the file where seqTxn is."""
-        return self.base + 80
+        return self.base + TXN_RECORD.at("seq_txn")
 
     @property
     def offset_lag_txns(self) -> int:
         """The byte of the file where the lag's transaction count is."""
-        return self.base + 92
+        return self.base + TXN_RECORD.at("lag_txn_raw")
 
     def lag_checksum_expected(self) -> int:
         """Return the i32 that the server would store for these lag fields (TableUtils.calculateTxnLagChecksum)."""
@@ -122,6 +111,12 @@ class TxnArea:
 
 
 _U64: Final = (1 << 64) - 1
+_COUNTS: Final = {
+    "transient_rows": "rows in its last partition",
+    "fixed_rows": "rows in its other partitions",
+    "seq_txn": "transactions",
+    "lag_rows": "rows of lag",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +137,9 @@ class TableTxn:
 
 def parse_txn_header(data: bytes) -> TxnHeader:
     """Return the header in the first 64 bytes. Raises DamageError where they are fewer."""
-    fields = Fields(data)
-    fields.need(0, HEADER_SIZE)
-    area_a = (fields.i32(8), fields.i32(12), fields.i32(16))
-    area_b = (fields.i32(32), fields.i32(36), fields.i32(40))
-    return TxnHeader(fields.i64(0), (area_a, area_b))
+    header = TXN_HEADER.read(Fields(data))
+    a, b = ((header[f"{x}_offset"], header[f"{x}_symbol_bytes"], header[f"{x}_partition_bytes"]) for x in "ab")
+    return TxnHeader(header["version"], (a, b))
 
 
 def parse_txn_area(data: bytes, base: int) -> TxnArea:
@@ -155,60 +148,39 @@ def parse_txn_area(data: bytes, base: int) -> TxnArea:
     The section sizes come from the record itself; the caller compares them with the header's.
     """
     fields = Fields(data, base)
-    fields.need(0, RECORD_FIXED)
-    versions = fields.i64(40)
-    metadata_version = _signed32(versions & 0xFFFFFFFF)
-    coded = versions >> 32 & 0xFFFFFFFF
-    structure = {0: metadata_version, 0x80000000: 0}.get(coded, _signed32(coded))
-    for at, what in ((8, "rows in its last partition"), (16, "rows in its other partitions"), (80, "transactions")):
-        if fields.i64(at) < 0:
-            raise DamageError(f"{fields.i64(at):,} {what}", base + at)
-    if fields.i32(96) < 0:
-        raise DamageError(f"{fields.i32(96):,} rows of lag", base + 96)
-    symbol_count = fields.i32(128)
-    if not 0 <= symbol_count <= _MAX_SECTION // 8:
-        raise DamageError(f"symbol column count {symbol_count:,}", base + 128)
-    symbols = np.frombuffer(_slice(fields, RECORD_FIXED, 8 * symbol_count), SYMBOL_COUNT)
-    at = RECORD_FIXED + 8 * symbol_count
-    partition_bytes = fields.i32(at)
-    if partition_bytes < 0 or partition_bytes % 32 or partition_bytes > _MAX_SECTION:
+    record = TXN_RECORD.read(fields)
+    for name, what in _COUNTS.items():
+        if record[name] < 0:
+            raise DamageError(f"{record[name]:,} {what}", base + TXN_RECORD.at(name))
+    symbol_count = record.pop("symbol_columns")
+    if not 0 <= symbol_count <= _MAX_SECTION // TXN_SYMBOL.size:
+        raise DamageError(f"symbol column count {symbol_count:,}", base + TXN_RECORD.at("symbol_columns"))
+    at = TXN_RECORD.size + TXN_SYMBOL.size * symbol_count
+    partition_bytes = TXN_PARTITIONS.value("bytes", fields, at)
+    if partition_bytes < 0 or partition_bytes % TXN_PARTITION.size or partition_bytes > _MAX_SECTION:
         raise DamageError(f"partition section of {partition_bytes:,} bytes", base + at)
-    stored = np.frombuffer(_slice(fields, at + 4, partition_bytes), "<i8").reshape(-1, 4)
-    transient = fields.i64(8)
+    stored = TXN_PARTITION.array(fields, at + TXN_PARTITIONS.size, partition_bytes // TXN_PARTITION.size)
+    coded = record["structure_version"]
+    record["structure_version"] = {0: record["metadata_version"], I32_MIN: 0}.get(coded, coded)
+    del record["reserved"]
     return TxnArea(
         base=base,
-        txn=fields.i64(0),
-        transient_rows=transient,
-        fixed_rows=fields.i64(16),
-        min_ts=fields.i64(24),
-        max_ts=fields.i64(32),
-        metadata_version=metadata_version,
-        structure_version=structure,
-        data_version=fields.i64(48),
-        partition_table_version=fields.i64(56),
-        column_version=fields.i64(64),
-        truncate_version=fields.i64(72),
-        seq_txn=fields.i64(80),
-        lag_checksum=fields.i32(88),
-        lag_txn_raw=fields.i32(92),
-        lag_rows=fields.i32(96),
-        lag_min_ts=fields.i64(100),
-        lag_max_ts=fields.i64(108),
-        symbols=symbols,
-        partitions=_partitions(stored, transient),
+        symbols=TXN_SYMBOL.array(fields, TXN_RECORD.size, symbol_count),
+        partitions=_partitions(stored, record["transient_rows"]),
+        **record,
     )
 
 
-def _partitions(stored: NDArray[np.int64], transient_rows: int) -> NDArray[Any]:
+def _partitions(stored: NDArray[np.void], transient_rows: int) -> NDArray[Any]:
     partitions = np.zeros(len(stored), PARTITION)
-    partitions["timestamp"] = stored[:, 0]
-    partitions["rows"] = stored[:, 1] & _SIZE_MASK
-    partitions["parquet"] = (stored[:, 1] >> _PARQUET_BIT) & 1
-    partitions["read_only"] = (stored[:, 1] >> _READ_ONLY_BIT) & 1
-    partitions["name_txn"] = stored[:, 2]
-    partitions["parquet_size"] = stored[:, 3]
+    for name in stored.dtype.names or ():
+        partitions[name] = stored[name]
+    rows = _SIZE.bit("rows")
+    partitions["rows"] = rows.of(stored["rows"])
+    partitions["parquet"] = _SIZE.bit("parquet").of(stored["rows"])
+    partitions["read_only"] = _SIZE.bit("read only").of(stored["rows"])
     if len(partitions):
-        partitions["rows"][-1] = transient_rows & _SIZE_MASK
+        partitions["rows"][-1] = rows.of(transient_rows)
     return partitions
 
 
@@ -229,10 +201,10 @@ def _snapshot(path: Path) -> tuple[TableTxn, bool]:
         if isinstance(file, Problem):
             return TableTxn(path, None, None, None, 0, None, (file,)), True
         try:
-            header = parse_txn_header(file.read(0, HEADER_SIZE))
+            header = parse_txn_header(file.read(0, TXN_HEADER.size))
             current, problem = _area(file, header, header.version & 1)
             other, _ = _area(file, header, 1 - (header.version & 1))
-            settled = file.read(0, 8) == header.version.to_bytes(8, "little", signed=True)
+            settled = TXN_HEADER.value("version", Fields(file.read(0, 8))) == header.version
         except DamageError as damage:
             return TableTxn(path, None, None, None, file.size, file.stamp, (damage.problem(path),)), True
         except OSError as error:
@@ -245,29 +217,21 @@ def _snapshot(path: Path) -> tuple[TableTxn, bool]:
 
 def _area(file: DbFile, header: TxnHeader, which: int) -> tuple[TxnArea | None, Problem | None]:
     base, symbol_bytes, partition_bytes = header.areas[which]
-    at = 8 if which == 0 else 32
+    at = TXN_HEADER.at("ab"[which] + "_offset")
     try:
-        if base < HEADER_SIZE:
+        if base < TXN_HEADER.size:
             raise DamageError(f"its area {'AB'[which]} begins at {base}, inside the header", at)
         if not (0 <= symbol_bytes <= _MAX_SECTION and 0 <= partition_bytes <= _MAX_SECTION):
             raise DamageError(f"sections of {symbol_bytes:,} and {partition_bytes:,} bytes", at + 4)
-        size = RECORD_FIXED + symbol_bytes + 4 + partition_bytes
+        size = TXN_RECORD.size + symbol_bytes + TXN_PARTITIONS.size + partition_bytes
         area = parse_txn_area(file.read(base, size), base)
-        if 8 * len(area.symbols) != symbol_bytes or 32 * len(area.partitions) != partition_bytes:
+        symbols, partitions = symbol_bytes / TXN_SYMBOL.size, partition_bytes / TXN_PARTITION.size
+        if len(area.symbols) != symbols or len(area.partitions) != partitions:
             raise DamageError(
                 f"{len(area.symbols)} symbol columns and {len(area.partitions)} partitions, where its header has "
-                f"{symbol_bytes // 8} and {partition_bytes // 32}",
-                base + 128,
+                f"{int(symbols)} and {int(partitions)}",
+                base + TXN_RECORD.at("symbol_columns"),
             )
     except DamageError as damage:
         return None, damage.problem(file.path)
     return area, None
-
-
-def _slice(fields: Fields, at: int, count: int) -> bytes:
-    fields.need(at, count)
-    return fields.data[at : at + count]
-
-
-def _signed32(value: int) -> int:
-    return value - (1 << 32) if value >> 31 else value

@@ -12,6 +12,7 @@ import psycopg
 import redis
 
 from console import settings
+from console.questdb.formats.sequencer import LOG_RECORD
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
 from console.settings import Settings
@@ -173,7 +174,7 @@ def _log_lengths(scale: int, true_size: bool) -> dict[str, int]:
     """Return the transactions in each log: the incident's true ones, or as many as crash a server for sure."""
     if true_size:
         return dict(_TRUE_LOGS)
-    least = _LEAST_LOG // sequencer.RECORD.itemsize + _PER_PAGES
+    least = _LEAST_LOG // LOG_RECORD.size + _PER_PAGES
     orderbook = max(_TRUE_LOGS[ORDERBOOK] // scale, least)
     orderbook += (_TRUE_LOGS[ORDERBOOK] - orderbook) % _PER_PAGES
     return {TRADES: max(_TRUE_LOGS[TRADES] // scale, least), ORDERBOOK: orderbook}

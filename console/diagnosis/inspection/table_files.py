@@ -1,13 +1,16 @@
 """The table's own files: `_txn`, `_meta`, `_cv`, and the registry `tables.d.N` (TableUtils, TableNameRegistryStore)."""
 
+from dataclasses import replace
 from typing import Final
 
 from console.diagnosis.inspection.model import RecordView
-from console.diagnosis.inspection.values import FieldReader, data_moment
+from console.diagnosis.inspection.values import FieldReader, Note, data_moment
 from console.questdb.column_types import type_name
+from console.questdb.fields import I32_MIN
+from console.questdb.formats.table import TXN_HEADER, TXN_PARTITION, TXN_PARTITIONS, TXN_RECORD, TXN_SYMBOL
 from console.questdb.reading import DbFile
 
-_TXN_HEADER: Final = 64
+_AREA: Final = ("offset", "symbol_bytes", "partition_bytes")
 _META_COLUMNS: Final = 128
 _META_COLUMN: Final = 32
 _CV_HEADER: Final = 40
@@ -20,89 +23,56 @@ _KINDS: Final = {0: "not a WAL table", 1: "WAL table", 2: "materialised view"}
 def table_txn_views(file: DbFile, nanos: bool = False) -> tuple[RecordView, ...]:
     """Return the header of `_txn` and its two records; an even version makes A the current one, an odd one B."""
     read = FieldReader(file)
-    version = read.peek(0, 8)
+    header = read.values(TXN_HEADER)
+    version = header["version"]
     current = "A" if version is None or version % 2 == 0 else "B"
-    read.number("version", 0, 8, f"record {current} is the current one")
-    places: list[tuple[str, int, int, int]] = []
-    for name, at in (("A", 8), ("B", 32)):
-        offset = read.number(f"{name}: offset", at, 4, f"where record {name} begins; zero where there is none yet")
-        symbols = read.number(f"{name}: symbol bytes", at + 4, 4, "8 per symbol column; zero without symbols")
-        partitions = read.number(f"{name}: partition bytes", at + 8, 4, "32 per partition; zero in an empty table")
-        if offset and offset >= _TXN_HEADER and symbols is not None and partitions is not None:
-            places.append((name, offset, symbols, partitions))
-    read.zeros("reserved", 20, 12, "zero is its normal value", "should be zero")
-    read.zeros("reserved", 44, 20, "zero is its normal value", "should be zero")
-    views = [RecordView("header", 0, _TXN_HEADER, read.taken())]
-    for name, at, symbols, partitions in sorted(places, key=lambda place: place[1]):
+    read.record(TXN_HEADER, 0, {"version": Note(f"record {current} is the current one")})
+    views = [RecordView("header", 0, TXN_HEADER.size, read.taken())]
+    places = []
+    for name in "AB":
+        offset, symbols, partitions = (header[f"{name.lower()}_{each}"] for each in _AREA)
+        if offset and offset >= TXN_HEADER.size and symbols is not None and partitions is not None:
+            places.append((offset, name, symbols, partitions))
+    for offset, name, symbols, partitions in sorted(places):
+        view = _txn_record(FieldReader(file, nanos), offset, symbols, partitions, version if name == current else None)
         state = "current" if name == current else "the state before"
-        views.append(
-            _txn_record(file, f"record {name}, {state}", at, symbols, partitions, version, name == current, nanos)
-        )
+        views.append(replace(view, title=f"record {name}, {state}"))
     return tuple(views)
 
 
-def _txn_record(
-    file: DbFile, title: str, at: int, symbols: int, partitions: int, version: int | None, current: bool, nanos: bool
-) -> RecordView:
-    read = FieldReader(file)
-    same = read.peek(at, 8) == version
-    meaning = "the same as the version at the start" if same else "differs from the version at the start"
-    read.number("txn", at, 8, meaning if current else "the state before the current one", normal=same or not current)
-    read.number("rows in the last partition", at + 8, 8, "total rows are this and the next number")
-    read.number("rows in all other partitions", at + 16, 8, "zero with one partition")
-    for name, offset in (("min timestamp", 24), ("max timestamp", 32)):
-        value = read.peek(at + offset, 8)
-        read.number(name, at + offset, 8, "of all rows", shown=data_moment(value, nanos) if value is not None else "")
-    read.number("metadata version", at + 40, 4, "the same as in the table's _meta")
-    code = read.peek(at + 44, 4)
-    meaning = "zero is its normal value: the same as the metadata version"
-    if code:
-        meaning = "the structure version to compare with the sequencer's"
-    shown = "0 (stored as i32 min)" if code == -(1 << 31) else None
-    read.number("column structure version", at + 44, 4, meaning, shown=shown)
-    for name, offset in (("data version", 48), ("partition table version", 56), ("column version", 64)):
-        read.number(name, at + offset, 8, "counts changes; zero before the first")
-    read.number("truncate version", at + 72, 8, "counts TRUNCATEs; zero before the first")
-    read.number("seqTxn", at + 80, 8, "the last transaction of the log that is wholly applied")
-    read.number("lag checksum", at + 88, 4, "written, not checked by 9.1.0")
-    lag, rows = read.peek(at + 92, 4), read.peek(at + 96, 4)
-    fine = not (lag and rows == 0)
-    read.number("lag transactions", at + 92, 4, "zero is its normal value; counted as applied on top of seqTxn" if fine
-                else "not zero without lag rows: the next transaction is skipped in silence", normal=fine)  # fmt: skip
-    read.number("lag rows", at + 96, 4, "zero is its normal value")
-    for name, offset in (("lag min timestamp", 100), ("lag max timestamp", 108)):
-        value = read.peek(at + offset, 8)
-        read.number(
-            name, at + offset, 8, "of the lag rows", shown=data_moment(value, nanos) if value is not None else ""
-        )
-    rest = file.read(at + 116, 12)
-    read.add(
-        "reserved",
-        at + 116,
-        12,
-        rest.hex(" ") if any(rest) else "zeros",
-        "not written: an older record's bytes may stay",
+def _txn_record(read: FieldReader, at: int, symbols: int, partitions: int, version: int | None) -> RecordView:
+    """Return the record at `at`; `version` is the header's for the current record, None for the other."""
+    values = read.values(TXN_RECORD, at)
+    same = values["txn"] == version
+    notes = {"txn": Note(f"{'the same as' if same else 'differs from'} the version at the start", same)}
+    if version is None:
+        notes = {"txn": Note("the state before the current one")}
+    code = values["structure_version"]
+    notes["structure_version"] = Note(
+        "the structure version to compare with the sequencer's"
+        if code
+        else "zero is its normal value: the same as the metadata version",
+        shown="0 (stored as i32 min)" if code == I32_MIN else None,
     )
-    count = read.number("symbol columns", at + 128, 4, "zero without symbols") or 0
-    for index in range(min(count, symbols // 8, _MOST)):
-        read.number(f"symbol column {index}: values", at + 132 + 8 * index, 4, "distinct values")
-        read.number(f"symbol column {index}: uncommitted", at + 136 + 8 * index, 4, "zero between transactions")
-    section = at + 132 + 8 * max(0, min(symbols // 8, _MOST))
-    read.number("partition bytes", section, 4, "32 per partition")
-    for index in range(min(partitions // 32, _MOST)):
-        place = section + 4 + 32 * index
-        value = read.peek(place, 8)
-        if value is None:
-            read.missing(f"partition {index}: timestamp", place, 8)
+    fine = not (values["lag_txn_raw"] and values["lag_rows"] == 0)
+    notes["lag_txn_raw"] = Note(
+        "zero is its normal value; counted as applied on top of seqTxn"
+        if fine
+        else "not zero without lag rows: the next transaction is skipped in silence",
+        fine,
+    )
+    read.record(TXN_RECORD, at, notes)
+    place, listed = at + TXN_RECORD.size, symbols // TXN_SYMBOL.size
+    for index in range(min(values["symbol_columns"] or 0, listed, _MOST)):
+        read.record(TXN_SYMBOL, place + TXN_SYMBOL.size * index, prefix=f"symbol column {index}: ")
+    place += TXN_SYMBOL.size * max(0, min(listed, _MOST))
+    read.record(TXN_PARTITIONS, place)
+    place += TXN_PARTITIONS.size
+    for index in range(min(partitions // TXN_PARTITION.size, _MOST)):
+        first = read.record(TXN_PARTITION, place + TXN_PARTITION.size * index, prefix=f"partition {index}: ")
+        if first["timestamp"] is None:
             break
-        read.number(f"partition {index}: timestamp", place, 8, "where it begins", shown=data_moment(value, nanos))
-        masked = read.peek(place + 8, 8)
-        rows_shown = f"{masked & ((1 << 44) - 1):,} rows" if masked is not None else ""
-        read.number(f"partition {index}: rows", place + 8, 8, "stale in the last one; high bits are flags",
-                    shown=rows_shown)  # fmt: skip
-        read.number(f"partition {index}: name txn", place + 16, 8, "-1: its directory has no suffix")
-        read.number(f"partition {index}: parquet size", place + 24, 8, "-1: not parquet")
-    return RecordView(title, at, section + 4 + max(0, partitions) - at, read.taken())
+    return RecordView("", at, place + max(0, partitions) - at, read.taken())
 
 
 def table_metadata_views(file: DbFile) -> tuple[RecordView, ...]:

@@ -8,10 +8,10 @@ import contextlib
 import hashlib
 import os
 import stat
-import struct
 from dataclasses import replace
 
 from console.questdb.conversion import MARKER, read_conversion
+from console.questdb.formats.table import TXN_RECORD
 from console.questdb.layout import SEQUENCER, DatabaseRoot
 from console.questdb.registry import TableKind
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
@@ -275,7 +275,7 @@ class ClearLag:
         path = f"{directory}/_txn"
         content = bytearray(run.tree.read(path, txn.file_size))
         checksum = replace(area, lag_txn_raw=0).lag_checksum_expected()
-        struct.pack_into("<ii", content, area.offset_seq_txn + 8, checksum, 0)
+        TXN_RECORD.put(content, area.base, lag_checksum=checksum, lag_txn_raw=0)
         kept = run.folder / "lag-cleared"
         write_private(kept, bytes(content))
         beside = f"{path}.walmedic-lag.new"
