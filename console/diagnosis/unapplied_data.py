@@ -28,7 +28,10 @@ _KINDS: Final = {
     EventType.MAT_VIEW_INVALIDATE: "view-invalidate",
     EventType.UNREADABLE: "unreadable",
 }
-_NEVER_ZERO_FOR_LONG: Final = (ColumnTag.DOUBLE, ColumnTag.FLOAT, ColumnTag.TIMESTAMP, ColumnTag.DATE, ColumnTag.UUID)
+_NEVER_ZERO_FOR_LONG: Final = (
+    ColumnTag.DOUBLE, ColumnTag.FLOAT, ColumnTag.TIMESTAMP, ColumnTag.DATE, ColumnTag.UUID, ColumnTag.LONG256,
+    ColumnTag.GEOBYTE, ColumnTag.GEOSHORT, ColumnTag.GEOINT, ColumnTag.GEOLONG,
+)  # fmt: skip
 """Types whose zero is no default of a writer: a page of them between other values is worth a word."""
 
 

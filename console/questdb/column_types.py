@@ -155,5 +155,10 @@ def type_name(code: int) -> str:
         return f"DECIMAL({precision},{scale})"
     if tag is ColumnTag.ARRAY:
         element = tag_of(code >> 8 & 0x3F)
-        return f"{element.name if element else 'type'}{'[]' * ((code >> 14 & 0x1F) + 1)}"
+        return f"{element.name if element else 'type'}{'[]' * array_dimensions(code)}"
     return tag.name
+
+
+def array_dimensions(code: int) -> int:
+    """Return how many dimensions the values of an ARRAY column have, 1 to 32."""
+    return (code >> 14 & 0x1F) + 1

@@ -206,7 +206,7 @@ def _check_variable(data: Path, aux: Path, column: SequencerColumn, rows: _Rows)
         held = aux_file.size // size - spare
         found = _short(aux, column, rows, size, held)
         for start, end in _spans(rows, held):
-            bad = bad_variable_rows(column.tag, aux_file, data_file, start, end)
+            bad = bad_variable_rows(column.type_code, aux_file, data_file, start, end)
             number = start + np.flatnonzero(bad)
             event = _event_of(rows, number)
             inside = number >= rows.start[event]

@@ -92,6 +92,11 @@ class TxnArea:
         return self.seq_txn + self.lag_txns
 
     @property
+    def applied_at_start(self) -> int:
+        """Where a server that starts resumes after: it takes a lag whose checksum is wrong for none (TxReader)."""
+        return self.applied_txn if self.lag_checksum == self.lag_checksum_expected() else self.seq_txn
+
+    @property
     def offset_seq_txn(self) -> int:
         """The byte of the file where seqTxn is."""
         return self.base + TXN_RECORD.at("seq_txn")

@@ -2,7 +2,8 @@
 
 STRING and BINARY: `.i` has rows + 1 i64 offsets; a value is i32 (i64) length and its bytes. VARCHAR: 16 bytes per row:
 i32 flags and size (or one byte and the value itself, up to 9 bytes), 6 bytes of prefix, 48-bit offset. ARRAY: 16 bytes
-per row: 48-bit offset, i32 size.
+per row: 48-bit offset, i32 size, 0 for NULL; a value is its i32 lengths by dimension, padded to 8 bytes, and its f64
+elements (ArrayTypeDriver; measured on 9.1.0: each value begins where the one before it ends, NULL or not).
 """
 
 from typing import Final
@@ -10,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from console.questdb.column_types import ColumnTag
+from console.questdb.column_types import ColumnTag, array_dimensions, tag_of
 from console.questdb.reading import DbFile
 
 _MAX_DATA: Final = 64 << 20
@@ -48,9 +49,9 @@ def end_of_data(tag: ColumnTag | None, aux: DbFile, rows: int) -> int:
     return (int(entries["low"][0]) | int(entries["high"][0]) << 16) + size
 
 
-def bad_variable_rows(tag: ColumnTag | None, aux: DbFile, data: DbFile, first: int, end: int) -> Bad:
+def bad_variable_rows(type_code: int, aux: DbFile, data: DbFile, first: int, end: int) -> Bad:
     """Return a mask over the rows first..end - 1: those that do not fit, or lie past the end of a file."""
-    match tag:
+    match tag_of(type_code):
         case ColumnTag.STRING:
             return _prefixed(aux, data, first, end, "<i4", 2)
         case ColumnTag.BINARY:
@@ -58,7 +59,7 @@ def bad_variable_rows(tag: ColumnTag | None, aux: DbFile, data: DbFile, first: i
         case ColumnTag.VARCHAR:
             return _varchar(aux, data, first, end)
         case ColumnTag.ARRAY:
-            return _array(aux, data, first, end)
+            return _array(array_dimensions(type_code), aux, data, first, end)
         case _:
             return np.zeros(end - first, np.bool_)
 
@@ -101,17 +102,33 @@ def _varchar(aux: DbFile, data: DbFile, first: int, end: int) -> Bad:
     return bad
 
 
-def _array(aux: DbFile, data: DbFile, first: int, end: int) -> Bad:
+def _array(dimensions: int, aux: DbFile, data: DbFile, first: int, end: int) -> Bad:
     bad = np.ones(end - first, np.bool_)
     entries = aux.array(16 * first, _ARRAY, end - first)
     if not len(entries):
         return bad
-    offset = entries["offset"] & ((1 << 48) - 1)
-    stop = offset + entries["size"]
-    wrong = (entries["size"] < 0) | (stop > data.size)
-    wrong[1:] |= offset[1:] < stop[:-1]
+    offset, size = entries["offset"] & ((1 << 48) - 1), entries["size"].astype(np.int64)
+    wrong = (size < 0) | (offset + size > data.size)
+    wrong |= _out_of_line(offset, offset + np.maximum(size, 0))
+    if not offset.any() and not size.any():
+        wrong |= bool(data.array(0, "u1", 8 * dimensions).any())  # nothing but NULL, and yet there are values
+    lengths, known = _gather(data, offset, (size > 0) & ~wrong, 4 * dimensions)
+    shapes = lengths.view("<i4").reshape(-1, dimensions).astype(np.float64)  # a product of damaged ones may be anything
+    wrong |= known & ((shapes < 0).any(axis=1) | (size != -(-4 * dimensions // 8) * 8 + 8 * shapes.prod(axis=1)))
     bad[: len(wrong)] = wrong
     return bad
+
+
+def _out_of_line(start: Numbers, stop: Numbers) -> Bad:
+    """Return which values step back, or leave a gap before the next one: zeros in the entries, where NULLs stand."""
+    reached = np.maximum.accumulate(stop)
+    wrong = np.zeros(len(start), np.bool_)
+    wrong[1:] = start[1:] < reached[:-1]
+    after_gap = np.flatnonzero(start[1:] > reached[:-1]) + 1
+    wrong[after_gap - 1] = True
+    if len(after_gap) and not stop[: after_gap[0]].any():
+        wrong[: after_gap[0]] = True
+    return wrong
 
 
 def _gather(data: DbFile, offsets: Numbers, wanted: Bad, width: int) -> tuple[NDArray[np.uint8], Bad]:

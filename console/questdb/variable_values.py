@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from console.questdb.column_types import ColumnTag, tag_of
+from console.questdb.column_types import ColumnTag, array_dimensions, tag_of
 from console.questdb.reading import DamageError, DbFile, ProblemKind
 from console.questdb.row_values import ArrayValues, Bytes, BytesValues, Numbers, Values, gather, offsets_of
 from console.questdb.utf16 import utf8_of
@@ -91,7 +91,7 @@ def _varchar(type_code: int, aux: DbFile, data: DbFile, first: int, end: int) ->
 
 
 def _array(type_code: int, aux: DbFile, data: DbFile, first: int, end: int) -> ArrayValues:
-    dimensions = (type_code >> 14 & 0x1F) + 1
+    dimensions = array_dimensions(type_code)
     if tag_of(type_code >> 8 & 0x3F) is not ColumnTag.DOUBLE:
         raise DamageError("an array whose elements are no doubles: 9.1.0 has none")
     entries = _entries(aux, _ARRAY, first, end)

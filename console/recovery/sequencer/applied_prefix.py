@@ -70,6 +70,8 @@ class _Range:
     high: int
     same_to: int = -1
     """Up to here, from `low` on, it is the same whether events are applied; -1: that is not known."""
+    counted_to: int = -1
+    """Where the count of applied transactions alone ends the range: no source names the event there; -1: elsewhere."""
 
     @property
     def open(self) -> bool:
@@ -99,7 +101,8 @@ def decide(
         evidence.append("the table has applied no transaction")
     unsettled = [r for r in ranges if r.open]
     if not unsettled:
-        return Cuts(_mask(inventory, ranges), tuple(evidence), undecided=np.zeros(len(inventory), np.bool_))
+        behind = _present_behind(inventory, ranges, look)
+        return Cuts(_mask(inventory, ranges), tuple(evidence), behind, np.zeros(len(inventory), np.bool_))
     sure = highest_wal is not None and highest_wal == max(inventory.wals, default=0)
     refusals: list[Refusal] = []
     seen_any = False
@@ -134,6 +137,8 @@ def decide(
     left = [r for r in ranges if r.open]
     if left:
         refusals.append(_ambiguous(inventory, left, why_no_look()))
+    if not refusals:
+        refusals += _present_behind(inventory, ranges, look)
     return Cuts(_mask(inventory, ranges), tuple(evidence), tuple(refusals), undecided)
 
 
@@ -152,7 +157,9 @@ def _named(inventory: Inventory, names: Names, applied: int, wal: int, first: in
             free = before - applied - 1 - int((names.told_above < before).sum())
             low = max(low, high - free)
         high = min(high, most)
-    return _Range(wal, first, stop, low, max(low, high))
+    high = max(low, high)
+    counted = high if high < stop - first and not seq[high] else -1
+    return _Range(wal, first, stop, low, high, counted_to=counted)
 
 
 def contradicted(inventory: Inventory, names: Names, applied: int, look: Look) -> bool:
@@ -197,6 +204,29 @@ def _by_rows(ranges: list[_Range], look: Look, inventory: Inventory) -> tuple[bo
         if (mine[last_present + 1 : first_absent] == Seen.SAME).all():
             each.same_to = each.high
     return told, refusals
+
+
+def _present_behind(inventory: Inventory, ranges: list[_Range], look: Look | None) -> tuple[Refusal, ...]:
+    """Refuse where the rows of an event that only the count calls unapplied are in the table: one of the two is wrong.
+
+    `_txn` may say too little, as where it was put back from an older copy. Then the rows would come twice.
+    """
+    behind = [each for each in ranges if each.low == each.counted_to]
+    if look is None or not behind:
+        return ()
+    first = np.array([each.first + each.low for each in behind], np.int64)
+    applied = np.flatnonzero(_mask(inventory, ranges))
+    waiting = np.setdiff1d(np.flatnonzero(~_mask(inventory, ranges)), first)
+    seen = np.asarray(look(first, applied, waiting))
+    return tuple(
+        Refusal(
+            RefusalCode.ROWS_CONTRADICT,
+            f"the rows of wal{inventory.events['wal'][at]} {_address(inventory.events[at])} are in the table, but _txn "
+            "does not count that transaction as applied; _txn is older than the table, or the rows were sent twice",
+            f"restore _txn from a copy that was made at the crash; {_SETTLE}",
+        )
+        for at in first[seen == Seen.PRESENT].tolist()
+    )
 
 
 def _most(names: Names, applied: int, structure_applied: int) -> int | None:

@@ -68,8 +68,8 @@ class TableOnDisk:
 
     @property
     def applied(self) -> int:
-        """The last applied transaction: `_txn` seqTxn plus the lag's."""
-        return self.txn.applied_txn
+        """The last applied transaction, as the server finds it that starts next: `_txn` seqTxn plus the lag's."""
+        return self.txn.applied_at_start
 
     @property
     def structure(self) -> int:

@@ -297,6 +297,11 @@ def _lag_told(table: TableOnDisk) -> list[str]:
     txn = table.txn
     if not txn.lag_txns:
         return []
+    if table.applied < txn.applied_txn:
+        return [
+            f"_txn counts {plural(txn.lag_txns, 'lag transaction')} with {plural(txn.lag_rows, 'row')}, and its "
+            f"checksum does not fit: the next start sets both to 0 and applies from transaction {txn.seq_txn + 1:,} on"
+        ]
     if not txn.lag_rows:
         return [
             f"_txn counts {plural(txn.lag_txns, 'lag transaction')} without a row (a defect of 9.1.0's conversions): "

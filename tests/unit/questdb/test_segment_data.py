@@ -74,11 +74,17 @@ def test_zeros_in_variable_width_files_are_found(kinds: Path, name: str) -> None
     assert {told[:3] for told in _told(kinds)} == {(Tear.VARIABLE, name, 0), (Tear.VARIABLE, name, 2)}
 
 
-def test_arrays_are_held_to_their_offsets(kinds: Path) -> None:
-    """An array of no bytes is null, so that zeros are told only where they step back."""
-    aux = (kinds / "ar.i").read_bytes()
-    (kinds / "ar.i").write_bytes(aux[:800] + bytes(160) + aux[960:])
-    assert {told[:3] for told in _told(kinds)} == {(Tear.VARIABLE, "ar", 0)}
+def test_arrays_are_held_to_their_offsets_and_shapes(kinds: Path) -> None:
+    """An array of no bytes is null, so that zeros are told where they step back, or where values stand for no row."""
+    aux, data = (kinds / "ar.i").read_bytes(), (kinds / "ar.d").read_bytes()
+    for zeroed, torn in ((slice(800, 960), {0}), (slice(0, 160), {0}), (slice(0, len(aux)), {0, 2})):
+        changed = bytearray(aux)
+        changed[zeroed] = bytes(len(changed[zeroed]))
+        (kinds / "ar.i").write_bytes(bytes(changed))
+        assert {told[:3] for told in _told(kinds)} == {(Tear.VARIABLE, "ar", event) for event in torn}, zeroed
+    (kinds / "ar.i").write_bytes(aux)
+    (kinds / "ar.d").write_bytes(bytes(len(data)))
+    assert {told[:3] for told in _told(kinds)} == {(Tear.VARIABLE, "ar", 0), (Tear.VARIABLE, "ar", 2)}
 
 
 def test_symbol_keys_must_be_in_the_event_s_dictionary(v1: DatabaseRoot) -> None:

@@ -1,0 +1,258 @@
+"""Tables told by their statements, each struck once, planned, run and started as a user would; a twin tells the truth.
+
+All cases of a module share three servers: one makes the tables, one applies the undamaged twins, one starts on what was
+repaired. Every row has an id of its own in the column `id`.
+"""
+
+import itertools
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from console.diagnosis.database import diagnose_table
+from console.diagnosis.model import TableReport, Verdict
+from console.recovery.model import Outcome, Plan, RowsLost
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
+from tests.real.generated_tables import EPOCH, SERVER, Batch, wait_until_applied
+from tests.real.test_sequencer_repairs import captured, engine_of
+
+REPAIRS = ("rebuild-sequencer", "restore-sequencer", "repair-log", "raise-wal-index")
+
+Step = str | tuple[str, ...] | Callable[["Table"], "Step"]
+"""A statement; several that are open at once, each with a WAL of its own; or what makes one of these."""
+
+Rows = Counter[tuple[str, str]]
+
+
+@dataclass(slots=True)
+class Table:
+    """A case while it is made: its name, a source of ids and times, and where its files are kept aside."""
+
+    name: str
+    numbers: "itertools.count[int]"
+    keep: Callable[[str], None]
+
+    def rows(self, columns: str, values: str, count: int = 5, hour: float = 0, name: str = "") -> str:
+        """Return an INSERT of rows a minute apart; `{i}` in `values` is the number of the row, its id."""
+        told = []
+        for n in range(count):
+            number = next(self.numbers)
+            told.append(f"({EPOCH + int(hour * 3600e6) + n * 60_000_000}, {number}, {values.format(i=number, n=n)})")
+        return f"INSERT INTO {name or self.name} (ts, id, {columns}) VALUES {', '.join(told)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A table, what is applied, what is only committed, and what then happens to its files.
+
+    `{t}` in a statement is the table. `strike` is given the table's directory and the one of what was kept aside.
+    `repaired` says whether the plan is carried out (True) or refused (False); None: no matter.
+    """
+
+    name: str
+    columns: str
+    applied: Sequence[Step]
+    pending: Sequence[Step]
+    strike: Callable[[Path, Path], object]
+    action: str = ""  # the recommended repair, if empty
+    repaired: bool | None = None
+    suffix: str = "PARTITION BY DAY WAL"
+
+
+@dataclass
+class Ended:
+    """What was said of one table, and what the server then showed."""
+
+    case: Case
+    report: TableReport
+    plan: Plan | None
+    outcome: Outcome | None
+    truth: Rows
+    columns: list[str]
+    ids: set[str]
+    found: Rows = field(default_factory=Counter)
+    found_columns: list[str] = field(default_factory=list)
+    error: str = ""
+
+    @property
+    def repaired(self) -> bool:
+        return self.outcome in (Outcome.DONE, Outcome.NOT_NEEDED)
+
+    @property
+    def lost(self) -> int:
+        return sum((self.truth - self.found).values())
+
+    @property
+    def extra(self) -> int:
+        return sum((self.found - self.truth).values())
+
+    def __str__(self) -> str:
+        plan, report = self.plan, self.report
+        said = f"check {report.verdict} unapplied {report.rows_unapplied} at risk {report.rows_at_risk} "
+        said += f"{[f.code.value for f in report.findings]} next {report.next_step.action}"
+        done = "no plan"
+        if plan is not None:
+            codes = [refusal.code.value for refusal in plan.refused]
+            done = f"{plan.action} '{plan.confirmation}' back {plan.rows_back} twice {plan.rows_maybe_twice} {codes}"
+        truth = f"truth {self.truth.total()} found {self.found.total()} lost {self.lost} extra {self.extra}"
+        other = "" if self.columns == self.found_columns else f" columns {self.columns} found {self.found_columns}"
+        return f"{self.case.name}: {said}; {done} -> {self.outcome}; {truth}{other} {self.error}"
+
+
+def hold(each: Ended) -> None:
+    """Assert that what was announced is what the server shows: rows, columns, none twice, none of another table.
+
+    A table for which nothing was planned must either show everything, or have been called what it is.
+    """
+    repaired, plan = each.case.repaired, each.plan
+    if plan is not None and not each.repaired:
+        assert each.outcome is Outcome.REFUSED, each
+        assert not repaired, f"refused: {each}"
+        return
+    assert repaired is not False, f"not refused: {each}"
+    if plan is None and each.report.verdict is not Verdict.HEALTHY:
+        return
+    assert not each.error, each
+    ids = Counter(row[0] for row in each.found.elements())
+    assert set(ids) <= each.ids, f"foreign {sorted(set(ids) - each.ids)[:5]}: {each}"
+    assert not ids or max(ids.values()) == 1, f"twice {[i for i, n in ids.items() if n > 1][:5]}: {each}"
+    assert each.columns == each.found_columns, each
+    lost = plan.rows_lost if plan is not None else RowsLost.exact(0)
+    if lost.kind == "exact":
+        assert (each.lost, each.extra) == (lost.value, 0), each
+    elif lost.kind == "bound":
+        assert each.lost <= (lost.value or 0), each
+
+
+def _run(step: Step, table: Table, connections: Sequence[psycopg.Connection[Any]]) -> None:
+    if callable(step):
+        _run(step(table), table, connections)
+    elif isinstance(step, str):
+        if step.startswith("KEEP"):
+            table.keep(step[5:])
+        else:
+            connections[0].execute(step.replace("{t}", table.name).encode())
+    else:
+        chosen = connections[: len(step)]
+        for connection, sql in zip(chosen, step, strict=True):
+            connection.execute(b"BEGIN")
+            connection.execute(sql.replace("{t}", table.name).encode())
+        for connection in chosen:
+            connection.execute(b"COMMIT")
+
+
+def _make(root: Path, kept: Path, cases: Sequence[Case], questdb: ServerBinary) -> tuple[Batch, dict[str, int]]:
+    root.mkdir(parents=True)
+    last: dict[str, int] = {}
+    with PrivateServer(root, questdb, settings=SERVER) as server, ExitStack() as stack:
+        connections = [stack.enter_context(server.connect()) for _ in range(8)]
+        tables: dict[str, Table] = {}
+        directories: dict[str, str] = {}
+
+        def keeper(name: str) -> Callable[[str], None]:
+            def keep(label: str) -> None:
+                wait_until_quiet(server, name)
+                shutil.copytree(root / "db" / directories[name], kept / name / label)
+
+            return keep
+
+        for number, case in enumerate(cases):
+            table = Table(case.name, itertools.count(number * 1_000_000 + 1), keeper(case.name))
+            tables[case.name] = table
+            suffix = case.suffix
+            connections[0].execute(f"CREATE TABLE {case.name} ({case.columns}) TIMESTAMP(ts) {suffix}".encode())
+            rows = server.query("SELECT table_name, directoryName FROM tables()")
+            directories |= {str(n): str(d) for n, d in rows}
+            for step in case.applied:
+                _run(step, table, connections)
+        wait_until_applied(server)
+        for case in cases:
+            if case.pending:
+                server.query(f"ALTER TABLE {case.name} SUSPEND WAL")
+            for step in case.pending:
+                _run(step, tables[case.name], connections)
+            last[case.name] = next(tables[case.name].numbers)
+        server.kill()
+    return Batch(root, (), directories), last
+
+
+def wait_until_quiet(server: PrivateServer, name: str) -> None:
+    wanted = f"SELECT writerTxn, sequencerTxn, suspended FROM wal_tables() WHERE name = '{name}'"
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        rows = server.query(wanted)
+        if not rows or rows[0][2] or rows[0][0] >= rows[0][1]:
+            return
+        time.sleep(0.05)
+
+
+def _rows(server: PrivateServer, name: str) -> tuple[Rows, list[str]]:
+    names = [str(row[0]) for row in server.query(f"SELECT \"column\" FROM table_columns('{name}')")]
+    at = names.index("id")
+    return Counter((str(row[at]), repr(row)) for row in server.query(f"SELECT * FROM {name}")), names
+
+
+def _standing(server: PrivateServer) -> set[str]:
+    wanted = "SELECT name, writerTxn FROM wal_tables() WHERE NOT suspended AND writerTxn < sequencerTxn ORDER BY name"
+    before, since = server.query(wanted), time.monotonic()
+    while before and time.monotonic() < since + 10:
+        time.sleep(0.1)
+        now = server.query(wanted)
+        if now != before:
+            before, since = now, time.monotonic()
+    return {str(row[0]) for row in before}
+
+
+def play(work: Path, cases: Sequence[Case], questdb: ServerBinary) -> dict[str, Ended]:
+    """Make the tables, apply the twins, strike, plan and run, start once, look."""
+    kept = work / "kept"
+    batch, last = _make(work / "root", kept, cases, questdb)
+    twin = batch.copy(work / "twin")
+    truth = {}
+    with PrivateServer(twin.root, questdb, settings=SERVER) as server:
+        wait_until_applied(server)
+        for case in cases:
+            truth[case.name] = _rows(server, case.name)
+    for case in cases:
+        case.strike(batch.table(case.name), kept / case.name)
+    engine = captured(engine_of(batch.root, work / "state"))
+    ended: dict[str, Ended] = {}
+    for number, case in enumerate(cases):
+        report = diagnose_table(engine.database, engine.database.table(case.name))
+        action = case.action or report.next_step.action
+        plan, outcome = None, None
+        if action in REPAIRS:
+            plan = engine.plan(action, case.name)
+            outcome = engine.run(plan, plan.confirmation).outcome
+        ids = {str(n) for n in range(number * 1_000_000 + 1, last[case.name])}
+        rows, columns = truth[case.name]
+        ended[case.name] = Ended(case, report, plan, outcome, rows, columns, ids)
+    (work / "refused").mkdir()
+    for each in ended.values():
+        if each.plan is not None and not each.repaired:
+            batch.table(each.case.name).rename(work / "refused" / each.case.name)
+    _look(batch, ended, questdb)
+    shutil.rmtree(work)
+    return ended
+
+
+def _look(batch: Batch, ended: Mapping[str, Ended], questdb: ServerBinary) -> None:
+    with PrivateServer(batch.root, questdb, settings={**SERVER, "cairo.wal.purge.interval": "1000"}) as server:
+        standing = _standing(server)
+        stopped = dict(server.query("SELECT name, errorMessage FROM wal_tables() WHERE suspended"))
+        for each in ended.values():
+            name = each.case.name
+            each.error = "stands still" if name in standing else str(stopped.get(name, ""))
+            if (each.plan is None or each.repaired) and name not in standing:
+                try:
+                    each.found, each.found_columns = _rows(server, name)
+                except psycopg.Error as error:
+                    each.error += f" {error}"
