@@ -7,6 +7,8 @@ from pathlib import Path
 
 import platformdirs
 
+from console.durable import make_directories
+
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -32,11 +34,11 @@ def cache_dir() -> Path:
 
 
 def make_private(folder: Path) -> Path:
-    """Create `folder` with mode 0700 where it is missing and return it.
+    """Create `folder` with mode 0700, durably, if it is missing, and return it.
 
     Raises OSError where it cannot be made, PermissionError where others may write to it.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directories(folder)
     status = folder.stat()
     if status.st_mode & 0o022 and status.st_uid == os.geteuid():
         folder.chmod(0o700)

@@ -6,10 +6,9 @@ import os
 import secrets
 from pathlib import Path
 
-from console.durable import write_all
+from console.durable import sync_directory, write_all
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
-from console.recovery.store.state import sync_directory
 from console.text import clean_line, plural
 
 

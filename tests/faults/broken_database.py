@@ -55,6 +55,8 @@ def build(root: Path, binary: ServerBinary) -> None:
                 server.query(_insert(table, start))
         server.kill()
     shutil.rmtree(root / "public")  # the web console: every case copies all of the root
+    for library in root.glob("libquestdb*.so"):  # a killed server leaves it
+        library.unlink()
     database = DatabaseRoot.locate(root)
     shutil.rmtree(database.table("gone").sequencer)
     saved = database.table("saved").sequencer

@@ -1,6 +1,7 @@
 """The broken database, built once for all workers of a run, and a fresh copy of it with evidence for every test."""
 
 import os
+import random
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -8,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from console.diagnosis.server.open_files import FileUsers
 from console.recovery.engine import Engine
+from console.recovery.gate import policy
 from console.recovery.server.jvm import ServerBinary
 from console.station import downloads
-from tests.faults.broken_database import build, captured
+from tests.faults.broken_database import build, captured, tree_of
+from tests.faults.power_case import Case
+from tests.faults.vault import Vault
 
 _MEMORY = Path("/dev/shm")
 _ENOUGH = 2 << 30  # of which 10 % stay free
@@ -61,3 +66,14 @@ def root(master: Path, tmp_path: Path) -> Iterator[Path]:
 def engine(root: Path, tmp_path: Path) -> Engine:
     """An engine on the copy, with evidence captured."""
     return captured(root, tmp_path / "state")
+
+
+@pytest.fixture
+def case(master: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
+    """A copy of the broken database, and a disk to lose power."""
+    # Not asked for each plan of each state: the kernel's answer takes as long as the machine is busy.
+    monkeypatch.setattr(policy, "users_of", lambda directory: FileUsers((), ()))
+    seed = random.randrange(1 << 30)
+    top = tmp_path / "disk"
+    shutil.copytree(master, top / "root")
+    return Case(top, Vault(top, tmp_path / "vault"), random.Random(seed), seed, {"before": tree_of(master)})

@@ -2,10 +2,10 @@
 
 import shutil
 
+from console.durable import sync_directory
 from console.recovery.evidence.capture import Capturer
 from console.recovery.model import Stage
 from console.recovery.steps.steps import RunContext, Step
-from console.recovery.store.state import sync_directory
 
 
 def _drop_unfinished(run: RunContext) -> None:

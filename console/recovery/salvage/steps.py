@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+from console.durable import make_directories, sync_directory
 from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Stage
 from console.recovery.salvage.selection import Selection, select_directory, select_rows
@@ -16,7 +17,6 @@ from console.recovery.salvage.writing import (
     write_segments,
 )
 from console.recovery.steps.steps import RunContext, Step
-from console.recovery.store.state import sync_directory
 from console.text import clean_line
 
 
@@ -65,7 +65,7 @@ def _target(stage: Stage, run: RunContext) -> Target:
     if run.state.root in to.parents:
         run.state.made(to)
     else:
-        to.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directories(to)
     return Target(wals, table, folder_of(stage, run), run.folder, str(said["format"]))
 
 

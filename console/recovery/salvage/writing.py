@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from console import paths
-from console.durable import write_all
+from console.durable import sync_directory, write_all
 from console.questdb.column_types import is_nanos
 from console.questdb.reading import DamageError, Problem
 from console.questdb.segment import Segment, read_segment
@@ -26,7 +26,7 @@ from console.recovery.salvage.output import Extent, RowFormat, SalvageError, sha
 from console.recovery.salvage.parquet_file import ParquetFormat
 from console.recovery.salvage.selection import Choice, Selection, rows_to_write
 from console.recovery.store.copying import sync_tree
-from console.recovery.store.state import sync_directory, write_private
+from console.recovery.store.state import write_private
 from console.text import clean_line, plural
 
 MANIFEST = "manifest.json"
@@ -71,7 +71,8 @@ class Target:
         return found
 
     def note(self, said: dict[str, Any]) -> None:
-        """Note durably that a segment is done."""
+        """Note durably that a segment is done; the name of its file is durable first."""
+        sync_directory(self.folder)
         descriptor = os.open(self._done, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             write_all(descriptor, b"\n" + json.dumps(said).encode())
@@ -84,7 +85,6 @@ class Target:
 def write_segments(target: Target, selection: Selection, progress: Callable[[str, int, int], None]) -> None:
     """Write what is not done yet. A damaged segment is told, not raised. Raises SalvageError, OSError."""
     paths.make_private(target.folder)
-    sync_directory(target.folder.parent)
     form = FORMATS[target.form]()
     done = target.done()
     total, written = selection.rows, 0

@@ -16,10 +16,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from console.durable import write_all
+from console.durable import sync_directory, write_all
 from console.errors import WalmedicError
 from console.questdb.reading import read_small
-from console.recovery.store.state import sync_directory
 from console.services.control import ServiceControl
 
 INTERVAL_MS: Final = 31_536_000_000
@@ -59,6 +58,12 @@ def hold_by_configuration(root: Path) -> None:
     file = root / CONFIGURATION
     if _BLOCK in _content(file):
         return
+    let_go_by_configuration(root)  # what a write that was cut off has left of it
+    status = file.lstat()
+    if status.st_nlink == 1 and os.geteuid() in (0, status.st_uid) and os.access(file.parent, os.W_OK):
+        with contextlib.suppress(OSError):  # a file that is mounted by itself cannot be replaced
+            _replace(file, _content(file) + _BLOCK)
+            return
     with _opened(file, os.O_WRONLY | os.O_APPEND) as descriptor:
         write_all(descriptor, _BLOCK)
         os.fsync(descriptor)
@@ -71,6 +76,9 @@ def let_go_by_configuration(root: Path) -> None:
     """
     file = root / CONFIGURATION
     content = _content(file)
+    if (beside := _beside(file)).exists():  # of a replacement that was cut off
+        beside.unlink()
+        sync_directory(file.parent)
     if _BLOCK in content:
         rest = content.replace(_BLOCK, b"")
     else:
@@ -86,9 +94,13 @@ def let_go_by_configuration(root: Path) -> None:
     _replace(file, rest)  # somebody has added lines behind the block meanwhile
 
 
+def _beside(file: Path) -> Path:
+    return file.with_name(f"{file.name}.walmedic")
+
+
 def _replace(file: Path, content: bytes) -> None:
     """Put new content in a file's place, with its owner and mode; there is never half of it."""
-    status, new = file.lstat(), file.with_name(f"{file.name}.walmedic")
+    status, new = file.lstat(), _beside(file)
     with contextlib.suppress(FileNotFoundError):
         new.unlink()
     with _opened(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as descriptor:

@@ -5,16 +5,15 @@ Parameters are JSON values; all paths are relative to the db directory. Files of
 zeros but for the pieces, so that a log of 400 MB needs no attachment of that size.
 """
 
-import contextlib
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from console.errors import WalmedicError
+from console.durable import make_directories
 from console.recovery.model import Change, Stage
 from console.recovery.steps.steps import RunContext, Step, StepError
-from console.recovery.store.state import sync_directory, write_private
+from console.recovery.store.state import write_private
 from console.recovery.tree.pieces import Owner, Piece
 from console.recovery.tree.tree import parts_of
 from console.text import clean_line
@@ -204,8 +203,7 @@ def _keep(run: RunContext, path: str, kept: Path) -> None:
     status = run.tree.status(path)
     if status is None:
         raise StepError(f"{clean_line(path)} has gone since the plan was made; make the plan again")
-    kept.parent.mkdir(mode=0o700, exist_ok=True)
-    sync_directory(kept.parent.parent)
+    make_directories(kept.parent)
     run.remember(
         f"kept {path}",
         {"uid": status.st_uid, "gid": status.st_gid, "mode": status.st_mode & 0o7777, "mtime_ns": status.st_mtime_ns},
@@ -219,9 +217,7 @@ def _put_back(run: RunContext, path: str, new: str, kept: Path) -> None:
         raise StepError(f"entry {run.entry} does not say whose {clean_line(path)} was; its bytes are in {kept}")
     size = kept.stat().st_size
     owner = Owner(int(was["uid"]), int(was["gid"]), int(was["mode"]), 0o700)
-    run.tree.write_new(new, size, [Piece(0, kept, 0, size)], owner)
-    with contextlib.suppress(OSError, WalmedicError):
-        run.tree.set_time(new, int(was["mtime_ns"]))
+    run.tree.write_new(new, size, [Piece(0, kept, 0, size)], owner, mtime_ns=int(was["mtime_ns"]))
     run.tree.replace(new, path)
 
 

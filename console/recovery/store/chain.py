@@ -36,7 +36,8 @@ def breaks(content: bytes, head: tuple[int, str] | None) -> tuple[ChainBreak, ..
     """Return where the chain in `content` is broken. `head` is the number and hash of a line that it must have."""
     broken: list[ChainBreak] = []
     previous, number = FIRST, 0
-    for line, raw in whole_lines(content):
+    whole = length_without_cut_line(content)
+    for line, raw in whole_lines(content[:whole]):
         parsed = parsed_line(raw)
         if parsed is None:
             broken.append(ChainBreak(line, "?", _NO_EVENT))
@@ -52,21 +53,32 @@ def breaks(content: bytes, head: tuple[int, str] | None) -> tuple[ChainBreak, ..
         previous, number = parsed["hash"], parsed["number"]
         if head == (number, previous):
             head = None
-    broken += _tail(content)
+    broken += _tail(content, whole)
     if head is not None:
         what = f"the journal had {head[0]:,} lines, and line {head[0]:,} is gone or changed"
         broken.append(ChainBreak(min(content.count(b"\n") + 1, head[0]), "?", what))
     return tuple(broken)
 
 
-def _tail(content: bytes) -> Iterator[ChainBreak]:
-    rest = content[content.rfind(b"\n") + 1 :]
+def _tail(content: bytes, whole: int) -> Iterator[ChainBreak]:
+    rest = content[whole:]
     if rest:
-        crash = rest.startswith(_OPENING) or _OPENING.startswith(rest)
+        crash = rest.startswith(_OPENING) or _OPENING.startswith(rest) or b"\0" in rest
         what = (
             "the last line is cut short (a crash while it was written)" if crash else "the line is not a journal event"
         )
-        yield ChainBreak(content.count(b"\n") + 1, "?", what, crash)
+        yield ChainBreak(content.count(b"\n", 0, whole) + 1, "?", what, crash)
+
+
+def length_without_cut_line(content: bytes) -> int:
+    """Return the bytes up to the end of the last whole line.
+
+    After a power loss a file may have its new length while blocks of it are zeros: a last line with a zero byte is cut
+    short too, also if its end is there. No event has one.
+    """
+    end = content.rfind(b"\n") + 1
+    last = content.rfind(b"\n", 0, max(0, end - 1)) + 1
+    return last if end == len(content) and b"\0" in content[last:] else end
 
 
 def whole_lines(content: bytes) -> Iterator[tuple[int, bytes]]:

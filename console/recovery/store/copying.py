@@ -13,10 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from console.durable import write_all
+from console.durable import sync_directory, write_all
 from console.errors import WalmedicError
 from console.questdb.reading import open_for_reading
-from console.recovery.store.state import sync_directory
 from console.text import clean_line
 
 _FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
@@ -55,6 +54,7 @@ def copy_out(source: Path, target: Path, name: str, on_bytes: OnBytes | None = N
         before = os.fstat(reading)
         with contextlib.suppress(FileNotFoundError):
             target.unlink()
+            sync_directory(target.parent)  # else a power loss may bring it back, half written, under a finished name
         writing = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             reflinked = reflink(reading, writing)

@@ -7,7 +7,7 @@ from typing import Any
 from console.errors import WalmedicError
 from console.recovery import plans
 from console.recovery.model import Plan
-from console.recovery.store.state import StateDir, sync_directory, write_private
+from console.recovery.store.state import StateDir, write_private
 
 
 def write_entry(state: StateDir, entry: str, plan: Plan) -> Path:
@@ -18,9 +18,7 @@ def write_entry(state: StateDir, entry: str, plan: Plan) -> Path:
             attachments = state.made(folder / "attachments")
             for name, content in plan.attachments.items():
                 write_private(attachments / name, content)
-            sync_directory(attachments)
         write_private(folder / "plan.json", json.dumps(plans.to_json(plan), ensure_ascii=False).encode())
-        sync_directory(folder.parent)
     except OSError as error:
         raise WalmedicError(
             f"{folder} cannot be written ({error.strerror}); nothing was changed, name another --state-dir"

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from console.durable import sync_directory
 from console.errors import WalmedicError
 from console.recovery.digests import canonical
 from console.recovery.model import Outcome
@@ -29,13 +30,14 @@ from console.recovery.store.chain import (
     ChainBreak,
     breaks,
     hash_of,
+    length_without_cut_line,
     note_head,
     noted_head,
     parsed_line,
     whole_lines,
 )
 from console.recovery.store.locks import terminal, who
-from console.recovery.store.state import StateDir, sync_directory
+from console.recovery.store.state import StateDir
 from console.text import clean_line
 
 
@@ -293,7 +295,7 @@ def _whole_lines(descriptor: int) -> bytes:
         if not block:
             break
         content += block
-    whole = content.rfind(b"\n") + 1
+    whole = length_without_cut_line(content)
     if whole != len(content):
         os.ftruncate(descriptor, whole)
     return content[:whole]

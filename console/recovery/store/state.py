@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from console import paths
-from console.durable import write_all
+from console.durable import sync_directory, write_all
 from console.errors import WalmedicError
 
 
@@ -49,15 +49,6 @@ class StateDir:
                 "nothing is done; name another with --state-dir"
             ) from error
         return folder
-
-
-def sync_directory(folder: Path) -> None:
-    """Make the names in `folder` durable (fsync). Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -163,12 +163,20 @@ class Tree:
             os.fsync(folder)
 
     def write_new(
-        self, relative: str, size: int, pieces: Sequence[Piece], owner: Owner, on_bytes: OnBytes | None = None
+        self,
+        relative: str,
+        size: int,
+        pieces: Sequence[Piece],
+        owner: Owner,
+        on_bytes: OnBytes | None = None,
+        *,
+        mtime_ns: int | None = None,
     ) -> None:
         """Write a file of `size` bytes, zero but for `pieces`, beside under its own name, and sync it.
 
         Blocks are allocated first, so that neither this nor a server that maps the file meets a full disk later. An
-        own leftover of that name is replaced; the caller renames.
+        own leftover of that name is replaced; the caller renames. With `mtime_ns` that is the file's time, synced too:
+        stamps of a table rest on it.
         """
         self.remove_file(relative)
         with self._parent(relative) as (folder, name):
@@ -179,15 +187,12 @@ class Tree:
                 for piece in pieces:
                     copy_piece(descriptor, piece, on_bytes)
                 hand_over(descriptor, owner, owner.file_mode)
+                if mtime_ns is not None:
+                    os.utime(descriptor, ns=(mtime_ns, mtime_ns))
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
             os.fsync(folder)
-
-    def set_time(self, relative: str, mtime_ns: int) -> None:
-        """Set the times of a file."""
-        with self._parent(relative) as (folder, name):
-            os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=folder, follow_symlinks=False)
 
     def rename(self, old: str, new: str, *, shared: bool = False) -> None:
         """Rename `old` (with `shared` also a file with other links) to `new`, which is free; sync both directories."""

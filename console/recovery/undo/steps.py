@@ -37,9 +37,9 @@ class FetchEvidence:
             _make_folders(run, new, relative)
             size, mode = int(item["size"]), int(item["mode"]) & 0o777
             theirs = Owner(int(item["uid"]), int(item["gid"]), mode, owner.directory_mode)
-            run.tree.write_new(relative, size, [Piece(0, source.joinpath(*parts_of(item["path"])), 0, size)], theirs)
+            pieces = [Piece(0, source.joinpath(*parts_of(item["path"])), 0, size)]
+            run.tree.write_new(relative, size, pieces, theirs, mtime_ns=int(item["mtime_ns"]))
             check_digest(run, relative, item["sha256"])
-            run.tree.set_time(relative, int(item["mtime_ns"]))
             done += size
             run.progress(clean_line(str(item["path"])), done, total)
 

@@ -164,6 +164,9 @@ def finish_refusals(context: PlanContext, entry: Entry, plan: Plan, *, lock_held
     policy = Policy(context, spec, table, lock_held=lock_held, own_entry=entry.id)
     # Evidence was fresh when it began; what changed since are its own stages, which `world` does not cover.
     refusals = [r for r in policy.refusals(None) if r.code not in _EVIDENCE]
+    if by_evidence.begun_undo(context.journal, entry) is not None:  # stages that it has half taken back count as done
+        reason = f"taking entry {entry.id} back was cut off: what it left half done comes first"
+        refusals.append(Refusal(RefusalCode.UNFINISHED_ENTRY, reason, f"walmedic undo {entry.id}"))
     if spec.offline and world_stamps(context.database, plan) != entry.intent.get("world"):
         refusals.append(moved_on(entry.id))
     return tuple(refusals)

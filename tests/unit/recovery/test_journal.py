@@ -77,6 +77,24 @@ def test_a_line_cut_by_a_crash_was_never_confirmed_and_is_written_over(journal: 
     assert journal.path.read_bytes().startswith(whole)
 
 
+def test_a_line_that_a_power_loss_left_as_zeros_is_written_over(journal: Journal) -> None:
+    """The file got its length and not all of its blocks; a zero byte in a line that was confirmed is damage."""
+    whole = journal.path.read_bytes()
+    line = whole[: whole.index(b"\n") + 1]
+    for left in (bytes(len(line)), line[:20] + bytes(len(line) - 20), bytes(20) + line[20:], bytes(1)):
+        journal.path.write_bytes(whole + left)
+        assert journal.damage() is None, left
+        assert len(journal.entries()) == 3
+        journal.begin(new_entry_id(), {"action": "undo"})
+        assert journal.verify() == ()
+        assert journal.path.read_bytes().startswith(whole + b'{"at":"')
+        journal.path.with_suffix(".head").unlink()
+    journal.begin(new_entry_id(), {"action": "undo"})
+    confirmed = journal.path.read_bytes()
+    journal.path.write_bytes(confirmed[:-30] + bytes(9) + confirmed[-21:])
+    assert journal.damage() is not None
+
+
 @pytest.mark.parametrize(
     "tampered",
     [

@@ -25,7 +25,7 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def test_it_is_there_once_and_goes_byte_for_byte(root: Path) -> None:
     file = root / CONFIGURATION
-    before, mode, inode = file.read_bytes(), file.stat().st_mode, file.stat().st_ino
+    before, status = file.read_bytes(), file.stat()
     for _ in range(2):
         hold_by_configuration(root)
         assert file.read_bytes().startswith(before)
@@ -34,7 +34,10 @@ def test_it_is_there_once_and_goes_byte_for_byte(root: Path) -> None:
     for _ in range(2):
         let_go_by_configuration(root)
         assert file.read_bytes() == before
-    assert (file.stat().st_mode, file.stat().st_ino) == (mode, inode)
+    assert (file.stat().st_mode, file.stat().st_uid, file.stat().st_gid) == (
+        status.st_mode, status.st_uid, status.st_gid,
+    )  # fmt: skip
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
 def test_lines_added_meanwhile_stay(root: Path) -> None:

@@ -6,10 +6,10 @@ registry anew. Here it finds no WAL to delete, and what it writes is kept before
 
 import contextlib
 import hashlib
-import os
 import stat
 from dataclasses import replace
 
+from console.durable import make_directories
 from console.questdb.conversion import MARKER, read_conversion
 from console.questdb.formats.table import TXN_RECORD
 from console.questdb.layout import SEQUENCER, DatabaseRoot
@@ -31,9 +31,8 @@ from console.recovery.server.verification import row_claims, table_claims
 from console.recovery.steps.files import new_name
 from console.recovery.steps.steps import RunContext, Step, StepError
 from console.recovery.store.locks import SERVER_LOCK_NAME
-from console.recovery.store.state import sync_directory, write_private
+from console.recovery.store.state import write_private
 from console.recovery.tree.pieces import Owner, Piece
-from console.recovery.tree.tree import parts_of
 from console.text import clean_line
 
 REGISTRY = "tables.d."
@@ -60,7 +59,7 @@ class KeepState:
         if run.recall("kept state") is not None:
             return
         folder = run.folder / "state"
-        folder.mkdir(mode=0o700, exist_ok=True)
+        make_directories(folder)
         noted: dict[str, list[int]] = {}
         for path in _written(str(stage.parameters["directory"]), run):
             status = run.tree.status(path)
@@ -72,7 +71,6 @@ class KeepState:
                 raise StepError(f"{clean_line(path)} became shorter while it was read; make the plan again")
             write_private(folder / _key(path), content)
             noted[path] = [status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode), status.st_mtime_ns]
-        sync_directory(folder)
         run.remember("kept state", noted)
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
@@ -86,9 +84,8 @@ class KeepState:
             if run.tree.exists(path) and run.tree.read(path, len(content) + 1) == content:
                 continue
             beside = new_name(path, "back")
-            run.tree.write_new(beside, len(content), [Piece(0, kept, 0, len(content))], Owner(uid, gid, mode, 0o700))
-            with run.tree.directory(parts_of(beside)[:-1]) as folder:
-                os.utime(parts_of(beside)[-1], ns=(mtime, mtime), dir_fd=folder, follow_symlinks=False)
+            owner = Owner(uid, gid, mode, 0o700)
+            run.tree.write_new(beside, len(content), [Piece(0, kept, 0, len(content))], owner, mtime_ns=mtime)
             run.tree.replace(beside, path)
         for path in _written(str(stage.parameters["directory"]), run):
             if path not in noted:
