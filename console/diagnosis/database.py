@@ -7,7 +7,8 @@ from console.diagnosis.deep import DeepSweep
 from console.diagnosis.findings.closed import closed_findings, seen_findings
 from console.diagnosis.findings.root import root_findings
 from console.diagnosis.findings.server import server_findings
-from console.diagnosis.findings.table_files import Incoming, TableFiles, parts_seen, table_file_findings
+from console.diagnosis.findings.subject import Incoming, TableFiles
+from console.diagnosis.findings.table_files import parts_seen, table_file_findings
 from console.diagnosis.findings.txn import txn_damage
 from console.diagnosis.findings.views import view_findings
 from console.diagnosis.model import (
@@ -30,7 +31,7 @@ from console.diagnosis.table import TableDiagnosis, examine_table
 from console.diagnosis.verdict import blocked_steps, can_read, can_write, verdict_of
 from console.questdb.column_versions import read_column_versions
 from console.questdb.layout import DatabaseRoot, TableDirectory
-from console.questdb.partition_files import PartitionSpan
+from console.questdb.partition_spans import PartitionSpan
 from console.questdb.reading import ProblemKind, later_looks
 from console.questdb.registry import REGISTRY
 from console.questdb.server_version import read_versions

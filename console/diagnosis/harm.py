@@ -18,6 +18,7 @@ _WORDS: Final = {
     Harm.DELETES_WAL: "QuestDB deletes the WAL",
     Harm.STOPS_APPLYING: "QuestDB suspends the table",
     Harm.ROLLS_BACK: "QuestDB replaces the tables' metadata by the checkpoint's; rows written since are lost",
+    Harm.CRASHES: "QuestDB can crash as it applies rows there, and again at every start",
     Harm.DOES_NOT_START: "QuestDB may fail to start, with all tables",
 }
 

@@ -17,7 +17,7 @@ from console.diagnosis.model import DatabaseReport
 from console.diagnosis.server.facts import ServerFacts
 from console.diagnosis.table import TableDiagnosis, examine_table
 from console.questdb.layout import DatabaseRoot, TableDirectory
-from console.questdb.partition_files import PartitionSpan
+from console.questdb.partition_spans import PartitionSpan
 from console.questdb.server_version import read_versions
 from console.table.memory import TableMemory
 

@@ -99,6 +99,10 @@ class Code(StrEnum):
     INDEX_FILE_MISSING = "index-file-missing"
     SYMBOL_MAP_MISSING = "symbol-map-missing"
     SYMBOL_MAP_SHORT = "symbol-map-short"
+    SYMBOL_MAP_INVALID = "symbol-map-invalid"
+    COLUMN_FILE_INVALID = "column-file-invalid"  # of the right length, with content that no server writes
+    INDEX_FILE_INVALID = "index-file-invalid"
+    PARQUET_FILE_INVALID = "parquet-file-invalid"
     REGISTRY_INVALID = "registry-invalid"
     RESTORE_PENDING = "restore-pending"
     CHECKPOINT_LEFT = "checkpoint-left"
@@ -128,6 +132,7 @@ class Harm(StrEnum):
     DELETES_WAL = "deletes-wal"
     STOPS_APPLYING = "stops-applying"
     ROLLS_BACK = "rolls-back"
+    CRASHES = "crashes"
     DOES_NOT_START = "does-not-start"
 
 
@@ -135,7 +140,8 @@ class Harm(StrEnum):
 class Finding:
     """One observation: `message` is one sentence for an operator, `file` relative to the db root, `offset` in bytes.
 
-    `partition` and `column` name what of the table's rows it is about, where it is about one. `start` is what a start
+    `partition` and `column` name what of the table's rows it is about, where it is about one, `rows` how many of them
+    (None: not known, or it is not about rows). `start` is what a start
     of the server does because of it, `write` what the next rows in order do.
     """
 
@@ -150,6 +156,7 @@ class Finding:
     column: str = ""
     start: Harm = Harm.NONE
     write: Harm = Harm.NONE
+    rows: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the finding in the form of `check --json`."""
@@ -165,6 +172,7 @@ class Finding:
             "column": self.column,
             "start": self.start.value,
             "write": self.write.value,
+            "rows": self.rows,
         }
 
 

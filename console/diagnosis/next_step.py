@@ -18,6 +18,13 @@ _LIMITS: Final = {
     Cause.OPEN_FILES: "its limit of open files (LimitNOFILE, ulimit -n)",
     Cause.MEMORY: "memory, or its limit of mapped areas (vm.max_map_count)",
 }
+_FROM_A_COPY: Final = (
+    ((Code.PARTITION_MISSING,), "put the partition's directory back from a copy, by the name that _txn has; "),
+    ((Code.SYMBOL_MAP_MISSING, Code.SYMBOL_MAP_SHORT, Code.SYMBOL_MAP_INVALID),
+     "put the named files back from a copy that has every symbol; "),
+    ((Code.COLUMN_FILE_MISSING, Code.COLUMN_FILE_SHORT, Code.COLUMN_FILE_INVALID, Code.PARQUET_FILE_INVALID),
+     "put the named files back from a copy of the same state; every other column can still be exported; "),
+)  # fmt: skip
 _NOTHING: Final = NextStep(None, "nothing to do")
 
 
@@ -38,8 +45,7 @@ def _repair(situation: Situation) -> NextStep | None:
         reason = f"_txn is damaged or gone, so nothing says what is applied: do not start QuestDB; {_NO_REPAIR}"
         return NextStep(None, reason, evidence=True)
     if situation.damaged(*OWN_FILES) or situation.disagrees:
-        reason = f"files of the table itself are damaged: do not start QuestDB, and write nothing; {_NO_REPAIR}"
-        return NextStep(None, reason, evidence=True)
+        return _own_files(situation)
     if situation.damaged(Code.CONVERSION_HALF_DONE):
         return NextStep("convert-table", "it ends what was begun, and keeps the WAL", evidence=True)
     if situation.damaged(*NO_LOG, *METADATA, Code.SEQUENCER_FOREIGN):
@@ -62,6 +68,13 @@ def _repair(situation: Situation) -> NextStep | None:
     if situation.damaged(Code.WAL_INDEX_MISSING, Code.WAL_INDEX_LOW):
         return NextStep("raise-wal-index", "the next writer would take a WAL id that is in use")
     return _segments(situation)
+
+
+def _own_files(situation: Situation) -> NextStep:
+    """Return what a person can do about the table's own files; a backup is the only source walmedic names."""
+    how = next((said for codes, said in _FROM_A_COPY if situation.damaged(*codes)), "")
+    reason = "files of the table itself are damaged: do not start QuestDB, and write nothing; "
+    return NextStep(None, f"{reason}{how}{_NO_REPAIR}", evidence=True)
 
 
 def _segments(situation: Situation) -> NextStep | None:
@@ -129,7 +142,7 @@ def _suspended(situation: Situation) -> NextStep:
 
 
 def _rest(situation: Situation) -> NextStep:
-    if situation.damaged(Code.INDEX_FILE_MISSING):
+    if situation.damaged(Code.INDEX_FILE_MISSING, Code.INDEX_FILE_INVALID):
         return NextStep(None, "make the index again, with the server up: REINDEX TABLE … LOCK EXCLUSIVE")
     if situation.damaged(Code.SUSPECT_VALUES):
         return NextStep(None, "compare the named values with their source: a page that never reached the disk is zeros")

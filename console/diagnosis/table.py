@@ -11,13 +11,8 @@ from console.diagnosis.findings.left_out import without_left_out
 from console.diagnosis.findings.log import log_findings
 from console.diagnosis.findings.origin import in_doubt, origin_findings
 from console.diagnosis.findings.sequencer import backup_findings, best_backup, loadable, sequencer_findings
-from console.diagnosis.findings.table_files import (
-    Incoming,
-    TableFiles,
-    damage_of,
-    parts_seen,
-    table_file_findings,
-)
+from console.diagnosis.findings.subject import Incoming, TableFiles
+from console.diagnosis.findings.table_files import damage_of, parts_seen, table_file_findings
 from console.diagnosis.findings.txn import txn_findings, txn_set_back
 from console.diagnosis.findings.wal import conversion_findings, purge_findings, wal_findings
 from console.diagnosis.log_scan import LogScan

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from console.diagnosis.log_scan import LogScan, scan_log
 from console.questdb.conversion import Conversion, read_conversion
+from console.questdb.file_owner import FileOwner, owner_of
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem, join_problems
 from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer_metadata
@@ -48,16 +49,6 @@ class Sequencer:
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
-    """Owner and permission bits of a file."""
-
-    path: Path
-    uid: int
-    gid: int
-    mode: int
-
-
-@dataclass(frozen=True, slots=True)
 class TableFacts:
     """Everything on disk that a verdict on one WAL table rests on. `applied` is None where `_txn` cannot be read."""
 
@@ -68,7 +59,7 @@ class TableFacts:
     backups: tuple[Sequencer, ...]
     inventory: Inventory
     conversion: Conversion
-    owners: tuple[Owner, ...]
+    owners: tuple[FileOwner, ...]
     obstacles: tuple[Problem, ...]
     unseen: tuple[Unseen, ...]
     origins: Origins
@@ -151,25 +142,17 @@ def read_sequencer(
     )
 
 
-def _owners(directory: TableDirectory, inventory: Inventory) -> tuple[Owner, ...]:
+def _owners(directory: TableDirectory, inventory: Inventory) -> tuple[FileOwner, ...]:
     """Return owners of `_txn` (first, where it exists) and of what the server writes beside it."""
-    found = [_owner(directory.path / name) for name in ("_txn", directory.sequencer.name)]
+    found = [owner_of(directory.path / name) for name in ("_txn", directory.sequencer.name)]
     try:
         with os.scandir(directory.sequencer) as entries:
-            found += [_owner(directory.sequencer / entry.name, entry) for entry in sorted(entries, key=_name)]
+            found += [owner_of(directory.sequencer / entry.name, entry) for entry in sorted(entries, key=_name)]
     except OSError:
         pass
-    found += [_owner(wal.path) for wal in inventory.directories]
+    found += [owner_of(wal.path) for wal in inventory.directories]
     return tuple(owner for owner in found if owner is not None)
 
 
 def _name(entry: os.DirEntry[str]) -> str:
     return entry.name
-
-
-def _owner(path: Path, entry: os.DirEntry[str] | None = None) -> Owner | None:
-    try:
-        status = path.lstat() if entry is None else entry.stat(follow_symlinks=False)
-    except OSError:
-        return None
-    return Owner(path, status.st_uid, status.st_gid, status.st_mode)

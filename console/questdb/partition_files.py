@@ -1,123 +1,58 @@
-"""Files of the partitions that `_txn` names: which must exist, and how long each must be at least.
+"""Files of the partitions that `_txn` names: which must exist, how long each must be, and whether its ends make sense.
 
 Lengths follow from row counts, sizes of the types, and the column tops of `_cv`. They are lower bounds: a server keeps
-files of the last partition longer, in whole pages. Values are not read, but for one: the timestamp of the last row
-tells whether the row count belongs to the file.
+files longer, in whole pages. Of the content only a few bytes are read: the first and the last timestamp, the first and
+the last entry of an auxiliary file, the header of an index, both ends of a Parquet file.
 """
 
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
-
-import numpy as np
 
 from console.questdb.column_files import column_path
 from console.questdb.column_types import ColumnTag, is_variable, storage_size
 from console.questdb.column_versions import ColumnVersions
-from console.questdb.partitioning import Partitioning
+from console.questdb.file_owner import FileOwner, difference
+from console.questdb.parquet_frame import check_parquet_frame
+from console.questdb.partition_columns import (
+    FaultKind,
+    Files,
+    PartitionFault,
+    StoredColumn,
+    index_faults,
+    length_faults,
+    variable_faults,
+)
+from console.questdb.partition_spans import UNPARTITIONED, PartitionSpan, spans_of
 from console.questdb.reading import DamageError, DbFile, problem_of
 from console.questdb.table_metadata import TableColumn, TableMetadata
 from console.questdb.table_txn import TxnArea
-from console.questdb.variable_columns import aux_shape, end_of_data
 
 PARQUET: Final = "data.parquet"
-_INDEX_HEADER: Final = 64
-_UNPARTITIONED: Final = "NONE"
 
 
-class FaultKind(StrEnum):
-    """What is wrong with a partition or one of its files."""
-
-    PARTITION_MISSING = "partition-missing"
-    FILE_MISSING = "file-missing"
-    FILE_SHORT = "file-short"
-    ROWS_DIFFER = "rows-differ"  # the timestamps are not those that `_txn` counts
-    INDEX_MISSING = "index-missing"
-    UNREADABLE = "unreadable"
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionSpan:
-    """A partition as `_txn` names it: `rows` with those of the lag; `end` is where the next one begins (None: last)."""
-
-    name: str
-    directory: str
-    start: int
-    end: int | None
-    rows: int
-    parquet_size: int | None  # bytes of data.parquet, None for a native partition
-
-    @property
-    def last(self) -> bool:
-        """Return whether it is the last partition, to which the next rows in order go."""
-        return self.end is None
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionFault:
-    """One fault. `size` and `needed` are bytes; `others` are directories of the same partition under another name."""
-
-    kind: FaultKind
-    partition: PartitionSpan
-    file: Path
-    column: str = ""
-    size: int | None = None
-    needed: int | None = None
-    what: str = ""
-    others: tuple[str, ...] = ()
-
-
-def spans_of(area: TxnArea, metadata: TableMetadata) -> tuple[PartitionSpan, ...]:
-    """Return the partitions that `_txn` names and that hold rows, in order of time."""
-    partitioning = Partitioning.of(metadata)
-    if partitioning.unit == _UNPARTITIONED:
-        count = area.transient_rows + area.lag_rows
-        return (PartitionSpan("default", "default", 0, None, count, None),) if count else ()
-    starts = area.partitions["timestamp"].astype(np.int64)
-    rows = area.partitions["rows"].astype(np.int64).copy()
-    if len(rows):
-        rows[-1] += area.lag_rows
-    return tuple(
-        PartitionSpan(
-            name=partitioning.name(int(starts[index])),
-            directory=partitioning.directory(int(starts[index]), int(area.partitions["name_txn"][index])),
-            start=int(starts[index]),
-            end=int(starts[index + 1]) if index + 1 < len(starts) else None,
-            rows=int(rows[index]),
-            parquet_size=int(area.partitions["parquet_size"][index]) if area.partitions["parquet"][index] else None,
-        )
-        for index in np.flatnonzero(rows).tolist()
-    )
-
-
-def contradiction(area: TxnArea, metadata: TableMetadata) -> str:
-    """Return how the partition table of `_txn` contradicts its own row counts, empty where it does not."""
-    if Partitioning.of(metadata).unit == _UNPARTITIONED:
-        return ""
-    starts, rows = area.partitions["timestamp"].astype(np.int64), area.partitions["rows"].astype(np.int64)
-    unordered = np.flatnonzero(starts[1:] <= starts[:-1])
-    if len(unordered):
-        return f"partition {int(unordered[0]) + 2} of {len(starts)} does not begin after the one before it"
-    listed = int(rows[:-1].sum())
-    if listed != area.fixed_rows:
-        return f"its partitions but the last have {listed:,} rows, and it counts {area.fixed_rows:,}"
-    if not len(rows) and area.transient_rows:
-        return f"it counts {area.transient_rows:,} rows and names no partition"
-    if len(rows) and area.rows and area.min_ts > area.max_ts:
-        return f"it counts {area.rows:,} rows, whose oldest timestamp is newer than the newest"
-    return ""
+_BY_ROW_COUNT: Final = (FaultKind.FILE_INVALID, FaultKind.INDEX_INVALID)
 
 
 class PartitionFiles:
-    """The files of one table's partitions, compared with what `_txn`, `_meta` and `_cv` say."""
+    """The files of one table's partitions, compared with what `_txn`, `_meta` and `_cv` say.
 
-    def __init__(self, table: Path, area: TxnArea, metadata: TableMetadata, versions: ColumnVersions) -> None:
+    `owner` is whom the table's files belong to; None: that is not looked at.
+    """
+
+    def __init__(
+        self,
+        table: Path,
+        area: TxnArea,
+        metadata: TableMetadata,
+        versions: ColumnVersions,
+        owner: FileOwner | None = None,
+    ) -> None:
         self._table, self._area, self._metadata, self._versions = table, area, metadata, versions
         self._columns = tuple(column for column in metadata.columns if not column.dropped)
+        self._owner = owner
         self.spans = spans_of(area, metadata)
 
     def directories(self) -> frozenset[str]:
@@ -132,66 +67,93 @@ class PartitionFiles:
         for span in self.spans if spans is None else spans:
             folder = self._table / span.directory
             try:
-                sizes = _sizes(folder)
+                own, files = _listed(folder)
             except FileNotFoundError:
-                yield PartitionFault(FaultKind.PARTITION_MISSING, span, folder, others=self._others(span))
+                others = self._others(span)
+                yield PartitionFault(FaultKind.PARTITION_MISSING, span, folder, others=others, rows=span.rows)
                 continue
             except OSError as error:
                 yield PartitionFault(FaultKind.UNREADABLE, span, folder, what=problem_of(error, folder).what)
                 continue
+            yield from self._owners(span, folder, own, files)
             if span.parquet_size is not None:
-                yield from _length(span, folder / PARQUET, "", sizes.get(PARQUET), span.parquet_size)
+                yield from self._parquet(span, folder, files, span.parquet_size)
             else:
-                yield from self._native(span, folder, sizes)
+                yield from self._native(span, folder, files)
 
-    def _native(self, span: PartitionSpan, folder: Path, sizes: dict[str, int]) -> Iterator[PartitionFault]:
-        found = False
+    def columns_of(self, span: PartitionSpan) -> Iterator[StoredColumn | PartitionFault]:
+        """Yield the columns that have files in a partition, and a fault for each whose name no file can have."""
+        folder = self._table / span.directory
         for column in self._columns:
-            for fault in self._column(span, folder, sizes, column):
-                found = True
-                yield fault
-        if not found and self._metadata.timestamp is not None:
-            yield from self._last_row(span, folder, self._metadata.timestamp)
+            top = self._versions.top(span.start, column.index)
+            if top is None or top >= span.rows:
+                continue
+            name_txn = self._versions.name_txn(span.start, column.index)
+            try:
+                data, aux = (column_path(folder, column.raw_name, suffix, name_txn) for suffix in ("d", "i"))
+            except DamageError as damage:
+                what = f"_meta gives {damage.what}"
+                yield PartitionFault(FaultKind.UNREADABLE, span, folder, column.name, what=what)
+                continue
+            yield StoredColumn(span, column, data, aux, span.rows - top, name_txn)
 
-    def _column(
-        self, span: PartitionSpan, folder: Path, sizes: dict[str, int], column: TableColumn
-    ) -> Iterator[PartitionFault]:
-        top = self._versions.top(span.start, column.index)
-        if top is None or top >= span.rows:
-            return
-        name_txn, rows = self._versions.name_txn(span.start, column.index), span.rows - top
-        try:
-            data, aux = (column_path(folder, column.raw_name, suffix, name_txn) for suffix in ("d", "i"))
-        except DamageError as damage:
-            yield PartitionFault(FaultKind.UNREADABLE, span, folder, column.name, what=f"_meta gives {damage.what}")
-            return
-        width = storage_size(column.type_code)
+    def _native(self, span: PartitionSpan, folder: Path, files: Files) -> Iterator[PartitionFault]:
+        faults: list[PartitionFault] = []
+        for each in self.columns_of(span):
+            faults += (each,) if isinstance(each, PartitionFault) else self._column(each, files)
+        timestamp = self._metadata.timestamp
+        if timestamp is not None and not any(fault.column == timestamp.name for fault in faults):
+            beyond = list(self._last_row(span, folder, timestamp))
+            if beyond:  # a row count that is wrong makes every other end look wrong
+                faults = [fault for fault in faults if fault.kind not in _BY_ROW_COUNT]
+            faults += beyond
+        yield from faults
+
+    def _column(self, each: StoredColumn, files: Files) -> Iterator[PartitionFault]:
+        column = each.column
         if is_variable(column.type_code):
-            entry, more = aux_shape(column.tag)
-            short = list(_length(span, aux, column.name, sizes.get(aux.name), entry * (rows + more)))
-            yield from short
-            needed = 0 if short else self._data_needed(column, aux, rows)
-            yield from _length(span, data, column.name, sizes.get(data.name), needed)
+            yield from variable_faults(each, files)
         else:
-            yield from _length(span, data, column.name, sizes.get(data.name), (width or 0) * rows)
+            width = storage_size(column.type_code) or 0
+            yield from length_faults(each, each.data, files, width * each.rows, width)
         if column.indexed and column.tag is ColumnTag.SYMBOL:
-            for suffix in ("k", "v"):
-                path = column_path(folder, column.raw_name, suffix, name_txn)
-                size = sizes.get(path.name)
-                if size is None or (suffix == "k" and size < _INDEX_HEADER):
-                    yield PartitionFault(FaultKind.INDEX_MISSING, span, path, column.name, size)
+            yield from index_faults(each, files, self._lag(each.span))
 
-    def _data_needed(self, column: TableColumn, aux: Path, rows: int) -> int:
-        """Return where the data of the last row ends, 0 where that cannot be read."""
-        try:
-            with DbFile(aux) as file:
-                return end_of_data(column.tag, file, rows)
-        except OSError:
-            return 0
+    def _parquet(self, span: PartitionSpan, folder: Path, files: Files, size: int) -> Iterator[PartitionFault]:
+        path = folder / PARQUET
+        status = files.get(PARQUET)
+        if status is None:
+            yield PartitionFault(FaultKind.FILE_MISSING, span, path, needed=size, rows=span.rows)
+        elif status.st_size < size:
+            yield PartitionFault(FaultKind.FILE_SHORT, span, path, "", status.st_size, size, rows=span.rows)
+        else:
+            try:
+                with DbFile(path) as file:
+                    check_parquet_frame(file, size)
+            except DamageError as damage:
+                yield PartitionFault(
+                    FaultKind.PARQUET_INVALID, span, path, what=damage.what, offset=damage.offset, rows=span.rows
+                )
+            except OSError as error:
+                yield PartitionFault(FaultKind.UNREADABLE, span, path, what=problem_of(error, path).what)
+        for each in self.columns_of(span):
+            if not isinstance(each, PartitionFault) and each.column.indexed and each.column.tag is ColumnTag.SYMBOL:
+                yield from index_faults(each, files, self._lag(each.span))
+
+    def _owners(self, span: PartitionSpan, folder: Path, own: os.stat_result, files: Files) -> Iterator[PartitionFault]:
+        if self._owner is None:
+            return
+        model = self._owner
+        named = [(folder, own), *((folder / name, status) for name, status in files.items())]
+        owners = [FileOwner.of(path, status) for path, status in named]
+        wrong = [each for each in owners if each.differs(model) or each.locked]
+        if wrong:
+            what = difference(wrong[0], model)
+            yield PartitionFault(FaultKind.OWNER_DIFFERS, span, wrong[0].path, what=what, rows=len(wrong))
 
     def _last_row(self, span: PartitionSpan, folder: Path, column: TableColumn) -> Iterator[PartitionFault]:
         """Compare the timestamp of the last row with the bounds: a row count too high points behind the rows."""
-        rows = span.rows - (self._area.lag_rows if span.last else 0)
+        rows = span.rows - self._lag(span)
         path = column_path(folder, column.raw_name, "d", self._versions.name_txn(span.start, column.index))
         if rows <= 0:
             return
@@ -204,15 +166,19 @@ class PartitionFiles:
         if not len(first) or not len(last):
             return
         low, high = int(first[0]), int(last[0])
+        offset = 8 * (rows - 1)
         if span.last and high != self._area.max_ts:
             what = f"its last row has timestamp {high}, and _txn says {self._area.max_ts}"
-        elif low < span.start and self._metadata.partition_unit != _UNPARTITIONED:
-            what = f"its first row has timestamp {low}, before the partition's {span.start}"
+        elif low < span.start and self._metadata.partition_unit != UNPARTITIONED:
+            what, offset = f"its first row has timestamp {low}, before the partition's {span.start}", 0
         elif high < low or (span.end is not None and high >= span.end):
             what = f"its last row has timestamp {high}, outside the partition"
         else:
             return
-        yield PartitionFault(FaultKind.ROWS_DIFFER, span, path, column.name, what=what)
+        yield PartitionFault(FaultKind.ROWS_DIFFER, span, path, column.name, what=what, offset=offset, rows=span.rows)
+
+    def _lag(self, span: PartitionSpan) -> int:
+        return self._area.lag_rows if span.last else 0
 
     def _others(self, span: PartitionSpan) -> tuple[str, ...]:
         """Return directories of the partition under another name, which the server deletes when it opens the table."""
@@ -220,20 +186,13 @@ class PartitionFiles:
         return tuple(sorted(name for name in self.directories() if pattern.fullmatch(name)))
 
 
-def _length(span: PartitionSpan, path: Path, column: str, size: int | None, needed: int) -> Iterator[PartitionFault]:
-    if size is None:
-        yield PartitionFault(FaultKind.FILE_MISSING, span, path, column, None, needed)
-    elif size < needed:
-        yield PartitionFault(FaultKind.FILE_SHORT, span, path, column, size, needed)
-
-
-def _sizes(folder: Path) -> dict[str, int]:
-    """Return the lengths of the regular files in a directory, by name. Raises OSError."""
+def _listed(folder: Path) -> tuple[os.stat_result, Files]:
+    """Return the stat of a directory, and those of the regular files in it by name. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         with os.scandir(descriptor) as entries:
-            return {
-                entry.name: entry.stat(follow_symlinks=False).st_size
+            return os.fstat(descriptor), {
+                entry.name: entry.stat(follow_symlinks=False)
                 for entry in entries
                 if entry.is_file(follow_symlinks=False)
             }

@@ -1,12 +1,16 @@
-"""Files of the symbol dictionaries of a table, and how long each must be for the symbols that `_txn` counts.
+"""Files of the symbol maps of a table: their lengths, headers and ends, for the symbols that `_txn` counts.
 
-A dictionary is `<column>.o` (offsets), `.c` (values), `.k` and `.v` (the index from value to key), SymbolMapWriter.
+A symbol map is `<column>.o` (capacity, offsets), `.c` (values), `.k` and `.v` (an index from hash to key),
+SymbolMapWriter. The values themselves are not read, but for the length of the first and the last one.
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+from console.questdb.bitmap_index import read_index_header
 from console.questdb.column_files import column_path
 from console.questdb.column_versions import ColumnVersions
 from console.questdb.reading import DamageError, DbFile, Problem, ProblemKind, problem_of
@@ -14,21 +18,23 @@ from console.questdb.symbol_values import HEADER_SIZE
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TxnArea
 
-_OFFSET = 8
+_OFFSET: Final = 8
+_LENGTH: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class SymbolFault:
-    """One file of a dictionary that is missing, too short or unreadable."""
+    """One file of a symbol map that is missing, too short, damaged or unreadable; `suffix` is `o`, `c`, `k` or `v`."""
 
     column: str
     problem: Problem
+    suffix: str = ""
 
 
 def symbol_faults(
     table: Path, area: TxnArea, metadata: TableMetadata, versions: ColumnVersions
 ) -> Iterator[SymbolFault]:
-    """Yield what is wrong with the lengths of the dictionaries; the values themselves are not read."""
+    """Yield what is wrong with the symbol maps, the first damage of each file."""
     symbols = metadata.symbols
     counts = area.symbols["count"].tolist()
     for column, count in zip(symbols, counts, strict=False):
@@ -36,22 +42,87 @@ def symbol_faults(
         try:
             paths = {suffix: column_path(table, column.raw_name, suffix, name_txn) for suffix in "ockv"}
         except DamageError as damage:
-            yield SymbolFault(
-                column.name, Problem(ProblemKind.UNREADABLE, f"_meta gives {damage.what}", table / "_meta")
-            )
+            problem = Problem(ProblemKind.UNREADABLE, f"_meta gives {damage.what}", table / "_meta")
+            yield SymbolFault(column.name, problem)
             continue
-        ends = 0
+        for suffix, problem in _map_problems(paths, count):
+            yield SymbolFault(column.name, problem, suffix)
+
+
+def _map_problems(paths: dict[str, Path], count: int) -> Iterator[tuple[str, Problem]]:
+    """Yield (suffix, problem) of the files of one map that holds `count` symbols or more."""
+    with ExitStack() as stack:
+        files: dict[str, DbFile] = {}
         for suffix, path in paths.items():
             try:
-                with DbFile(path) as file:
-                    size = file.size
-                    if suffix == "o" and count:
-                        last = file.array(HEADER_SIZE + _OFFSET * count, "<i8", 1)
-                        ends = max(0, int(last[0])) if len(last) else 0
+                files[suffix] = stack.enter_context(DbFile(path))
             except OSError as error:
-                yield SymbolFault(column.name, problem_of(error, path))
+                yield suffix, problem_of(error, path)
+        checks = (("o", _offsets), ("c", _values), ("k", _keys), ("v", _blocks))
+        for suffix, check in checks:
+            if suffix not in files:
                 continue
-            needed = {"o": HEADER_SIZE + _OFFSET * (count + 1), "c": ends, "k": HEADER_SIZE}.get(suffix, 0)
-            if size < needed:
-                what = f"it is {size:,} bytes long, and {count:,} symbols need {needed:,}"
-                yield SymbolFault(column.name, Problem(ProblemKind.SHORT, what, path, size))
+            try:
+                check(files, count)
+            except DamageError as damage:
+                yield suffix, damage.problem(paths[suffix])
+            except OSError as error:
+                yield suffix, problem_of(error, paths[suffix])
+
+
+def _need(file: DbFile, needed: int, count: int) -> None:
+    if file.size < needed:
+        what = f"it is {file.size:,} bytes long, and {count:,} symbols need {needed:,}"
+        raise DamageError(what, file.size, ProblemKind.SHORT)
+
+
+def _offsets(files: dict[str, DbFile], count: int) -> None:
+    """Check `.o`: i32 capacity at 0, then from 64 the i64 offset of each value and of the end of the last one."""
+    file = files["o"]
+    _need(file, HEADER_SIZE + _OFFSET * (count + 1), count)
+    capacity = file.array(0, "<i4", 1)
+    if not len(capacity) or int(capacity[0]) <= 0:
+        raise DamageError("it says a capacity of no symbols", 0)
+    if count and _offset(file, 0):
+        raise DamageError(f"its first symbol begins at offset {_offset(file, 0):,}", HEADER_SIZE)
+    if count and _offset(file, count) < _LENGTH * count:
+        what = f"its symbols end at offset {_offset(file, count):,}: too few bytes for {count:,}"
+        raise DamageError(what, HEADER_SIZE + _OFFSET * count)
+
+
+def _values(files: dict[str, DbFile], count: int) -> None:
+    """Check `.c`: i32 length in UTF-16 units and the units, at each offset; the first and the last one are compared."""
+    if not count or "o" not in files:
+        return
+    offsets, file = files["o"], files["c"]
+    end = _offset(offsets, count)
+    _need(file, max(0, end), count)
+    for key in {0, count - 1}:
+        low, high = _offset(offsets, key), _offset(offsets, key + 1)
+        if not 0 <= low < high <= end:
+            continue  # damage of `.o`
+        stored = file.array(low, "<i4", 1)
+        if not len(stored) or low + _LENGTH + 2 * int(stored[0]) != high:
+            raise DamageError(f"symbol {key:,} has not the length that its offsets say", low)
+
+
+def _keys(files: dict[str, DbFile], count: int) -> None:
+    header = read_index_header(files["k"])
+    if count and not header.keys:
+        raise DamageError(f"it names no key, and there are {count:,} symbols", 21)
+
+
+def _blocks(files: dict[str, DbFile], count: int) -> None:
+    if "k" not in files:
+        return
+    try:
+        header = read_index_header(files["k"])
+    except DamageError:
+        return  # told already
+    _need(files["v"], header.value_bytes, count)
+
+
+def _offset(file: DbFile, key: int) -> int:
+    """Return where the value of a key begins, -1 if the file does not say."""
+    found = file.array(HEADER_SIZE + _OFFSET * key, "<i8", 1)
+    return int(found[0]) if len(found) else -1

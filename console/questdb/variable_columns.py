@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from console.questdb.column_types import ColumnTag, array_dimensions, tag_of
-from console.questdb.reading import DbFile
+from console.questdb.reading import DamageError, DbFile
 
 _MAX_DATA: Final = 64 << 20
 _VARCHAR: Final = np.dtype([("header", "<i4"), ("prefix", "u1", 6), ("low", "<u2"), ("high", "<u4")])
@@ -47,6 +47,43 @@ def end_of_data(tag: ColumnTag | None, aux: DbFile, rows: int) -> int:
     header = int(entries["header"][0])
     size = 0 if header & (_INLINED | _NULL) else header >> 4 & 0x0FFFFFFF
     return (int(entries["low"][0]) | int(entries["high"][0]) << 16) + size
+
+
+def rows_within(tag: ColumnTag | None, aux: DbFile, rows: int, size: int) -> int:
+    """Return how many of the first rows have their value in the first `size` bytes of the data file.
+
+    A search by halves: values lie one after another.
+    """
+    low, high = 0, rows
+    while low < high:
+        middle = (low + high + 1) // 2
+        if end_of_data(tag, aux, middle) <= size:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def check_aux_ends(tag: ColumnTag | None, aux: DbFile, rows: int) -> None:
+    """Check the first and the last entry for `rows` rows. Raises DamageError with the offset of one that cannot be."""
+    if rows <= 0:
+        return
+    if tag in (ColumnTag.STRING, ColumnTag.BINARY):
+        width = 4 if tag is ColumnTag.STRING else 8
+        first, last = (aux.array(8 * row, "<i8", 1) for row in (0, rows))
+        if len(first) and int(first[0]):
+            raise DamageError(f"its first value begins at offset {int(first[0]):,}", 0)
+        if len(last) and int(last[0]) < width * rows:
+            raise DamageError(f"its values end at offset {int(last[0]):,}: too few for {rows:,} rows", 8 * rows)
+    elif tag is ColumnTag.VARCHAR:
+        for row in (0, rows - 1):
+            entry = aux.array(16 * row, _VARCHAR, 1)
+            if len(entry) and not int(entry["header"][0]):
+                raise DamageError(f"the entry of row {row:,} is all zeros", 16 * row)
+    elif tag is ColumnTag.ARRAY and rows > 1:
+        ends = [end_of_data(tag, aux, row) for row in (1, rows)]
+        if ends[1] < ends[0]:
+            raise DamageError(f"its last array ends at offset {ends[1]:,}, its first at {ends[0]:,}", 16 * (rows - 1))
 
 
 def bad_variable_rows(type_code: int, aux: DbFile, data: DbFile, first: int, end: int) -> Bad:

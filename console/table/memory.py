@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from console.questdb.log_check import LogChecker
-from console.questdb.partition_files import PartitionSpan
+from console.questdb.partition_spans import PartitionSpan
 from console.questdb.segment import Segment
 from console.questdb.txn_log import TxnLog
 from console.table.copies import Worth

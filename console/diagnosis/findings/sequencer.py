@@ -113,7 +113,7 @@ def _owners(facts: TableFacts) -> Iterator[Finding]:
     if not facts.owners or facts.owners[0].path.name != "_txn":
         return
     model = facts.owners[0]
-    differing = [owner for owner in facts.owners[1:] if owner.uid != model.uid or owner.gid != model.gid]
+    differing = [owner for owner in facts.owners[1:] if owner.differs(model)]
     if differing:
         first, alone = differing[0], len(differing) == 1
         message = (
@@ -123,7 +123,7 @@ def _owners(facts: TableFacts) -> Iterator[Finding]:
         evidence = f"{first.path.name}: {first.uid}:{first.gid}, _txn: {model.uid}:{model.gid}"
         yield Finding(Code.OWNERSHIP_DIFFERS, Severity.RISK, message, facts.relative(first.path), evidence=evidence)
         return
-    locked = [owner for owner in facts.owners[1:] if not owner.mode & stat.S_IWUSR]
+    locked = [owner for owner in facts.owners[1:] if owner.locked]
     if locked:
         message = f"{plural(len(locked), 'file')} of the table cannot be written by the owner"
         yield Finding(Code.OWNERSHIP_DIFFERS, Severity.RISK, message, facts.relative(locked[0].path),

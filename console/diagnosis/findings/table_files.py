@@ -5,27 +5,16 @@ What a start does with each was measured on QuestDB 8.2.0, 9.1.0 and 9.3.4. A ta
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from console.diagnosis.findings.partition_files import partition_file_findings
+from console.diagnosis.findings.subject import TableFiles
+from console.diagnosis.findings.symbol_maps import symbol_map_findings
 from console.diagnosis.model import Code, Finding, Harm, Part, Severity
-from console.questdb.column_versions import ColumnVersions
-from console.questdb.layout import TableDirectory
-from console.questdb.partition_files import (
-    FaultKind,
-    PartitionFault,
-    PartitionFiles,
-    PartitionSpan,
-    contradiction,
-)
+from console.questdb.partition_spans import contradiction
 from console.questdb.reading import Problem, ProblemKind
-from console.questdb.symbol_files import symbol_faults
 from console.questdb.table_metadata import HEADER_SIZE, TableMetadata
-from console.questdb.table_txn import TableTxn, TxnArea
-from console.text import clean_line, plural
+from console.questdb.table_txn import TxnArea
+from console.text import plural
 
 _MOST = 50
 """Findings about single files of one table; what is beyond is told as a number."""
@@ -34,61 +23,6 @@ _NAME_NOTHING = {
     Code.TABLE_TXN_INVALID, Code.TABLE_METADATA_MISSING, Code.TABLE_METADATA_INVALID, Code.UNREADABLE,
 }  # fmt: skip
 _NAME_NO_FILES = {Code.COLUMN_VERSIONS_MISSING, Code.COLUMN_VERSIONS_INVALID, Code.TABLE_FILES_DISAGREE}
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """Where rows that are not in the table yet go to, as stretches of its timestamp, apart and in order of time.
-
-    `everywhere`: it is not known, or any partition may be changed.
-    """
-
-    lows: NDArray[np.int64]
-    highs: NDArray[np.int64]
-    everywhere: bool = False
-
-    @classmethod
-    def of(cls, lows: NDArray[np.int64], highs: NDArray[np.int64], *, everywhere: bool = False) -> "Incoming":
-        """Return the stretches that ranges of timestamps cover together."""
-        order = np.argsort(lows, kind="stable")
-        starts, ends = lows[order], np.maximum.accumulate(highs[order])
-        first = np.ones(len(starts), np.bool_)
-        first[1:] = starts[1:] > ends[:-1]
-        last = np.append(first[1:], True)[: len(starts)]
-        return cls(starts[first], ends[last], everywhere)
-
-    @classmethod
-    def none(cls) -> "Incoming":
-        """Return that nothing is to be applied."""
-        return cls(np.empty(0, np.int64), np.empty(0, np.int64))
-
-    @property
-    def any(self) -> bool:
-        """Return whether there are such rows, or may be."""
-        return self.everywhere or bool(len(self.lows))
-
-    def touches(self, partition: PartitionSpan) -> bool:
-        """Return whether applying them opens the files of the partition; whatever is applied opens the last one."""
-        if self.everywhere or (partition.last and len(self.lows)):
-            return True
-        at = int(np.searchsorted(self.highs, partition.start))
-        return at < len(self.lows) and (partition.end is None or int(self.lows[at]) < partition.end)
-
-
-@dataclass(frozen=True, slots=True)
-class TableFiles:
-    """What of a table is judged here. `checked` are partitions found whole, also by an earlier look."""
-
-    directory: TableDirectory
-    txn: TableTxn
-    metadata: TableMetadata | Problem
-    versions: ColumnVersions
-    incoming: Incoming
-    checked: set[PartitionSpan]
-
-    def relative(self, path: Path) -> str:
-        """Return a path of the table relative to the db directory."""
-        return clean_line(str(path.relative_to(self.directory.path.parent)))
 
 
 def table_file_findings(files: TableFiles) -> Iterator[Finding]:
@@ -108,7 +42,8 @@ def table_file_findings(files: TableFiles) -> Iterator[Finding]:
     found = list(_versions(files, area, metadata))
     yield from found
     if not any(finding.severity is Severity.DAMAGE for finding in found):
-        yield from _bounded(_files(files, area, metadata))
+        yield from _bounded(symbol_map_findings(files, area, metadata))
+        yield from _bounded(partition_file_findings(files, area, metadata))
 
 
 def parts_seen(findings: Iterable[Finding]) -> frozenset[Part]:
@@ -202,67 +137,3 @@ def _bounded(findings: Iterator[Finding]) -> Iterator[Finding]:
                  ([each.start for each in more], [each.write for each in more])]  # fmt: skip
         message = f"{plural(len(more), 'more finding')} of this kind"
         yield Finding(code, more[0].severity, message, more[0].file, start=harms[0], write=harms[1])
-
-
-def _files(files: TableFiles, area: TxnArea, metadata: TableMetadata) -> Iterator[Finding]:
-    for fault in symbol_faults(files.directory.path, area, metadata, files.versions):
-        file = files.relative(fault.problem.file)
-        if fault.problem.kind is ProblemKind.UNREADABLE:
-            yield Finding(
-                Code.UNREADABLE, Severity.RISK, f"symbol map: {fault.problem.what}", file, column=fault.column
-            )
-            continue
-        code = Code.SYMBOL_MAP_MISSING if fault.problem.kind is ProblemKind.MISSING else Code.SYMBOL_MAP_SHORT
-        harm = Harm.SPOILS_SYMBOLS
-        message = f"a file of the symbol map of {fault.column} is damaged: {fault.problem.what}"
-        start = harm if files.incoming.any else Harm.NONE
-        yield Finding(code, Severity.DAMAGE, message, file, column=fault.column, start=start, write=harm)
-    partitions = PartitionFiles(files.directory.path, area, metadata, files.versions)
-    there = partitions.directories()
-    for span in partitions.spans:
-        if span in files.checked and span.directory in there:
-            continue
-        whole = True
-        for fault_of_file in partitions.faults((span,)):
-            whole = False
-            yield _finding(files, fault_of_file)
-        if whole:
-            files.checked.add(span)
-
-
-def _finding(files: TableFiles, fault: PartitionFault) -> Finding:
-    span, file = fault.partition, files.relative(fault.file)
-    where = f"partition {span.name}"
-    place = f"{where}, column {fault.column}" if fault.column else where
-    match fault.kind:
-        case FaultKind.UNREADABLE:
-            return Finding(Code.UNREADABLE, Severity.RISK, f"{place}: {fault.what}", file, partition=span.name)
-        case FaultKind.PARTITION_MISSING:
-            return _missing(span, fault, file)
-        case FaultKind.ROWS_DIFFER:
-            code, harm = Code.PARTITION_ROWS_DIFFER, Harm.SHOWS_WRONG_ROWS
-            message = f"{where} does not hold the {plural(span.rows, 'row')} that _txn counts: {fault.what}"
-        case FaultKind.INDEX_MISSING:
-            code, harm = Code.INDEX_FILE_MISSING, Harm.STOPS_APPLYING
-            message = f"{place}: its index is missing or empty; filters on it fail"
-        case FaultKind.FILE_MISSING:
-            code, harm = Code.COLUMN_FILE_MISSING, Harm.FILLS_WITH_ZEROS
-            message = f"{place}: the file is missing, and {plural(span.rows, 'row')} need it"
-        case _:
-            code, harm = Code.COLUMN_FILE_SHORT, Harm.FILLS_WITH_ZEROS
-            need = f"{plural(span.rows, 'row')} need {fault.needed or 0:,}"
-            message = f"{place}: the file has {fault.size or 0:,} bytes, and {need}"
-    opened = files.incoming.touches(span) or fault.kind is FaultKind.ROWS_DIFFER
-    return Finding(
-        code, Severity.DAMAGE, message, file, fault.size, partition=span.name, column=fault.column,
-        start=harm if opened else Harm.NONE, write=harm if opened or span.last else Harm.NONE,
-    )  # fmt: skip
-
-
-def _missing(span: PartitionSpan, fault: PartitionFault, file: str) -> Finding:
-    message = f"partition {span.name} is missing: _txn names the directory {span.directory} with {span.rows:,} rows"
-    effect = Harm.DROPS_PARTITION
-    if fault.others:
-        message += f", and {', '.join(map(clean_line, fault.others[:3]))} is there instead"
-        effect = Harm.DELETES_DIRECTORY
-    return Finding(Code.PARTITION_MISSING, Severity.DAMAGE, message, file, partition=span.name, start=effect)

@@ -1,0 +1,102 @@
+"""Findings about partitions and their files: presence, length, both ends, owner."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from console.diagnosis.findings.owners import owner_findings
+from console.diagnosis.findings.subject import TableFiles
+from console.diagnosis.model import Code, Finding, Harm, Severity
+from console.questdb.file_owner import owner_of
+from console.questdb.partition_columns import FaultKind, PartitionFault
+from console.questdb.partition_files import PartitionFiles
+from console.questdb.partition_spans import PartitionSpan
+from console.questdb.table_metadata import TableMetadata
+from console.questdb.table_txn import TxnArea
+from console.text import clean_line, plural
+
+_OF_FILES: Final = {
+    FaultKind.ROWS_DIFFER: (Code.PARTITION_ROWS_DIFFER, Harm.SHOWS_WRONG_ROWS),
+    FaultKind.INDEX_MISSING: (Code.INDEX_FILE_MISSING, Harm.STOPS_APPLYING),
+    FaultKind.INDEX_INVALID: (Code.INDEX_FILE_INVALID, Harm.STOPS_APPLYING),
+    FaultKind.FILE_MISSING: (Code.COLUMN_FILE_MISSING, Harm.FILLS_WITH_ZEROS),
+    FaultKind.FILE_SHORT: (Code.COLUMN_FILE_SHORT, Harm.FILLS_WITH_ZEROS),
+    FaultKind.FILE_INVALID: (Code.COLUMN_FILE_INVALID, Harm.CRASHES),
+    FaultKind.PARQUET_INVALID: (Code.PARQUET_FILE_INVALID, Harm.CRASHES),
+}
+
+
+def partition_file_findings(files: TableFiles, area: TxnArea, metadata: TableMetadata) -> Iterator[Finding]:
+    """Yield what is wrong with the partitions that `_txn` names; those found whole before are not looked at again."""
+    table = files.directory.path
+    partitions = PartitionFiles(table, area, metadata, files.versions, owner_of(table / "_txn"))
+    there = partitions.directories()
+    owners: list[PartitionFault] = []
+    for span in partitions.spans:
+        if span in files.checked and span.directory in there:
+            continue
+        whole = True
+        for fault in partitions.faults((span,)):
+            whole = False
+            if fault.kind is FaultKind.OWNER_DIFFERS:
+                owners.append(fault)
+            else:
+                yield _finding(files, fault)
+        if whole:
+            files.checked.add(span)
+    yield from owner_findings(files, metadata, owners)
+
+
+def _finding(files: TableFiles, fault: PartitionFault) -> Finding:
+    span, file = fault.partition, files.relative(fault.file)
+    if fault.kind is FaultKind.UNREADABLE:
+        message = f"{_place(fault)}: {fault.what}"
+        return Finding(Code.UNREADABLE, Severity.RISK, message, file, partition=span.name, column=fault.column)
+    if fault.kind is FaultKind.PARTITION_MISSING:
+        return _missing(span, fault, file)
+    code, harm = _OF_FILES[fault.kind]
+    opened = files.incoming.touches(span) or fault.kind is FaultKind.ROWS_DIFFER
+    return Finding(
+        code, Severity.DAMAGE, _message(fault), file, fault.offset, partition=span.name, column=fault.column,
+        rows=fault.rows, start=harm if opened else Harm.NONE, write=harm if opened or span.last else Harm.NONE,
+    )  # fmt: skip
+
+
+def _place(fault: PartitionFault) -> str:
+    where = f"partition {fault.partition.name}"
+    return f"{where}, column {fault.column}" if fault.column else where
+
+
+def _message(fault: PartitionFault) -> str:
+    place, span = _place(fault), fault.partition
+    match fault.kind:
+        case FaultKind.ROWS_DIFFER:
+            return f"partition {span.name} does not hold the {plural(span.rows, 'row')} that _txn counts: {fault.what}"
+        case FaultKind.INDEX_MISSING:
+            return f"{place}: its index is missing or empty; filters on it fail"
+        case FaultKind.INDEX_INVALID:
+            return f"{place}: its index is damaged: {fault.what}; filters on it fail or miss rows"
+        case FaultKind.FILE_INVALID:
+            return f"{place}: {fault.what}; reads fail, and a write into the partition can crash QuestDB"
+        case FaultKind.PARQUET_INVALID:
+            return f"{place}: data.parquet is damaged: {fault.what}; a query on it fails or crashes QuestDB"
+        case FaultKind.FILE_MISSING:
+            return f"{place}: the file is missing, and {_needs(fault)} it; QuestDB cannot read the column there"
+        case _:
+            size, needed = fault.size or 0, fault.needed or 0
+            return f"{place}: the file has {size:,} bytes, and {_needs(fault)} {needed:,}; reads fail or give zeros"
+
+
+def _needs(fault: PartitionFault) -> str:
+    count = fault.partition.rows
+    return f"{count:,} rows need" if count != 1 else "1 row needs"
+
+
+def _missing(span: PartitionSpan, fault: PartitionFault, file: str) -> Finding:
+    message = f"partition {span.name} is missing: _txn names the directory {span.directory} with {span.rows:,} rows"
+    effect = Harm.DROPS_PARTITION
+    if fault.others:
+        message += f", and {', '.join(map(clean_line, fault.others[:3]))} is there instead"
+        effect = Harm.DELETES_DIRECTORY
+    return Finding(
+        Code.PARTITION_MISSING, Severity.DAMAGE, message, file, partition=span.name, rows=fault.rows, start=effect
+    )

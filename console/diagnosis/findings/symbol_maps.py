@@ -1,0 +1,44 @@
+"""Findings about the symbol maps in a table's directory: lengths, headers and ends, against the counts of `_txn`."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from console.diagnosis.findings.subject import TableFiles
+from console.diagnosis.model import Code, Finding, Harm, Severity
+from console.questdb.reading import ProblemKind
+from console.questdb.symbol_files import SymbolFault, symbol_faults
+from console.questdb.table_metadata import TableMetadata
+from console.questdb.table_txn import TxnArea
+
+_CODES: Final = {
+    ProblemKind.MISSING: Code.SYMBOL_MAP_MISSING,
+    ProblemKind.SHORT: Code.SYMBOL_MAP_SHORT,
+    ProblemKind.INVALID: Code.SYMBOL_MAP_INVALID,
+}
+_EFFECTS: Final = {
+    "o": "filters on the column fail or find nothing, and the next new symbol stops applying",
+    "c": "names of symbols are lost, and filters on the column find nothing",
+    "k": "the table cannot be read, or a known symbol is entered a second time",
+    "v": "the table cannot be read, or a known symbol is entered a second time",
+}
+
+
+def symbol_map_findings(files: TableFiles, area: TxnArea, metadata: TableMetadata) -> Iterator[Finding]:
+    """Yield what is wrong with the dictionaries of the symbol columns."""
+    for fault in symbol_faults(files.directory.path, area, metadata, files.versions):
+        yield _finding(files, fault)
+
+
+def _finding(files: TableFiles, fault: SymbolFault) -> Finding:
+    problem = fault.problem
+    file = files.relative(problem.file)
+    code = _CODES.get(problem.kind)
+    if code is None:
+        return Finding(Code.UNREADABLE, Severity.RISK, f"symbol map: {problem.what}", file, column=fault.column)
+    what = f"the symbol map of {fault.column} is damaged: {problem.file.name}: {problem.what}"
+    effect = _EFFECTS.get(fault.suffix, "")
+    harm = Harm.SPOILS_SYMBOLS
+    return Finding(
+        code, Severity.DAMAGE, f"{what}; {effect}" if effect else what, file, problem.offset, column=fault.column,
+        start=harm if files.incoming.any else Harm.NONE, write=harm,
+    )  # fmt: skip

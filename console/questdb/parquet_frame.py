@@ -1,0 +1,25 @@
+"""The frame of a Parquet file, without its content: magic numbers at both ends, and the length of the footer."""
+
+from typing import Final
+
+from console.questdb.reading import DamageError, DbFile, ProblemKind
+
+MAGIC: Final = b"PAR1"
+_LEAST: Final = 12
+
+
+def check_parquet_frame(file: DbFile, size: int) -> None:
+    """Check the first `size` bytes of a Parquet file: bytes behind them are no part of it.
+
+    Raises DamageError with the offset of what is wrong, OSError if the file cannot be read.
+    """
+    if size < _LEAST or file.size < size:
+        raise DamageError(f"it is {file.size:,} bytes long, and _txn says {size:,}", file.size, ProblemKind.SHORT)
+    if file.read(0, 4) != MAGIC:
+        raise DamageError("it does not begin with PAR1", 0)
+    tail = file.read(size - 8, 8)
+    if tail[4:] != MAGIC:
+        raise DamageError(f"it does not end with PAR1 after the {size:,} bytes that _txn says", size - 4)
+    footer = int.from_bytes(tail[:4], "little")
+    if not 0 < footer <= size - _LEAST:
+        raise DamageError(f"its footer is {footer:,} bytes long, of {size:,} in all", size - 8)
