@@ -72,6 +72,7 @@ def test_check_of_a_broken_table(database: DatabaseRoot, capsys: pytest.CaptureF
     assert report["findings"][0]["code"] == "sequencer-missing"
     assert set(report["findings"][0]) == {
         "code", "severity", "file", "offset", "seq_txn", "message", "evidence", "partition", "column", "start", "write",
+        "rows",
     }  # fmt: skip
     assert report["next_step"]["action"] == "rebuild-sequencer"
     assert {"action", "reason"} == set(report["blocked_steps"][0])
