@@ -25,6 +25,7 @@ from console.questdb.sequencer_metadata import SequencerMetadata
 from console.questdb.table_metadata import parse_table_metadata
 from console.questdb.table_name import name_of_directory
 from console.questdb.txn_log import TxnLog, read_log
+from console.table.log_life import Life, life_of, lived_once
 from console.text import clean_line
 
 _FIRST_RELEASE_US: Final = 1_388_534_400_000_000
@@ -84,11 +85,16 @@ def judge_logs(
     """Return a verdict on each of `logs` by name.
 
     Proven by the table id in `_meta` or `_meta.0`, else by the time in the header, to the microsecond: that of a log
-    with the right id, or of the CREATE TABLE that wrote `_name`. The newest log with the right id is of this life.
+    with the right id, or of the CREATE TABLE that wrote `_name`. The newest log with the right id is of this life,
+    unless the segments that it names show another one (log_life.py). A copy that no segment speaks for, in a table that
+    can have had an earlier life, is unproven.
     A log that is also another table's is told by its header; a sequencer alone in its table, whose `_meta` is right, is
     compared with the other tables only with `elsewhere`.
     """
     verdicts = {each.name: _by_id(table, table_id, each) for each in logs}
+    for each in logs:
+        if (verdicts[each.name] or OWN).own:
+            verdicts[each.name] = _by_life(table, each) or verdicts[each.name]
     times = {each.name: created_us(each.log) for each in logs}
     made = frozenset(times.values()) - {0}
     ours = {name: time for name, time in times.items() if time and verdicts[name] == OWN}
@@ -117,6 +123,18 @@ def _by_id(table: TableDirectory, table_id: int, log: Log) -> Verdict | None:
     if found is None:
         return None
     return OWN if found == table_id else Verdict(Kinship.FOREIGN, f"is of {table_named(table.path.parent, found)}")
+
+
+def _by_life(table: TableDirectory, log: Log) -> Verdict | None:
+    """Return what speaks against a log that is not known to be another table's, None if nothing does."""
+    life = life_of(table, log.log)
+    if life is Life.OTHER:
+        why = "is of an earlier life of the table: segments that it names, or the table, were created after its records"
+        return Verdict(Kinship.EARLIER, why)
+    if life is Life.OPEN and log.name != SEQUENCER and not lived_once(table):
+        why = "cannot be proven to be of this life of the table: no segment on disk shows it, and the table had others"
+        return Verdict(Kinship.UNPROVEN, why)
+    return None
 
 
 def _settled(log: Log, by_id: Verdict | None, table: TableDirectory, life: int, foreign: Mapping[int, str]) -> Verdict:

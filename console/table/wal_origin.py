@@ -8,11 +8,11 @@ from typing import Final
 
 from console.questdb.layout import TableDirectory, WalDirectory
 from console.questdb.reading import Entry, Problem, list_directory
-from console.questdb.registry import read_registry
 from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer_metadata
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.txn_log import TxnLog, read_log
 from console.table.belonging import OWN, Kinship, Verdict, judge_logs, life_began_us, table_named
+from console.table.log_life import lived_once
 
 _SECOND_NS: Final = 1_000_000_000
 
@@ -99,15 +99,6 @@ def judge_wals(
             if why:
                 found[wal.id] = Verdict(Kinship.UNPROVEN, why)
     return found
-
-
-def lived_once(table: TableDirectory) -> bool:
-    """Return whether the registry proves that the table was never converted: it lists it and was never compacted.
-
-    A start that converts a table writes the registry anew, with the next number.
-    """
-    registry = read_registry(table.path.parent)
-    return registry.version == 0 and table.directory in registry.live()
 
 
 def _by_metadata(table: TableDirectory, own: TableMetadata, structure: int, wal: WalDirectory) -> Verdict | None:

@@ -6,7 +6,8 @@ it; `strike` puts it where it does not belong.
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +22,16 @@ _ROUNDS = 4
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """One table: its name, the life before this one (`none`, `converted`, `dropped`), and how many ALTERs since."""
+    """One table: its name, the life before this one, how many ALTERs since, and how many rounds one writer had alone.
+
+    Lives: `none`, `converted`, `dropped`, and `remade`: dropped and created again with the same table id. The rounds of
+    one writer come first in the life before, so that the orders of the two lives differ.
+    """
 
     name: str
     life: str = "none"
     altered: int = 0
+    alone: int = 0
 
 
 @dataclass(slots=True)
@@ -93,11 +99,12 @@ def build(root: Path, pasts: Sequence[Past], binary: ServerBinary) -> World:
     server = PrivateServer(root, binary, settings=SERVER)
     if old:
         with server:
-            _first_life(server, root, kept, old, feed)
+            before = _first_life(server, root, kept, old, feed)
         with server:
             for past in old:
                 if past.life == "converted":
                     server.query(f"ALTER TABLE {past.name} SET TYPE WAL")
+        _remake(server, root, [past for past in old if past.life == "remade"], before)
     server.start()
     try:
         writers = _two(server)
@@ -121,10 +128,12 @@ def build(root: Path, pasts: Sequence[Past], binary: ServerBinary) -> World:
     return World(root, kept, {past.name: directories[past.name] for past in pasts})
 
 
-def _first_life(server: PrivateServer, root: Path, kept: Path, old: Sequence[Past], feed: _Feed) -> None:
+def _first_life(server: PrivateServer, root: Path, kept: Path, old: Sequence[Past], feed: _Feed) -> dict[str, str]:
     writers = _two(server)
     _create(writers, [past.name for past in old])
     for past in old:
+        for _ in range(past.alone):
+            feed.round(writers[:1], past.name)
         for _ in range(_ROUNDS):
             feed.round(writers, past.name)
     wait_until_applied(server)
@@ -146,7 +155,25 @@ def _first_life(server: PrivateServer, root: Path, kept: Path, old: Sequence[Pas
             server.query(f"ALTER TABLE {past.name} SET TYPE BYPASS WAL")
         else:
             server.query(f"DROP TABLE {past.name}")
-            _create([server.connect()], [past.name])
+            if past.life == "dropped":
+                _create([server.connect()], [past.name])
+    return directories
+
+
+def _remake(server: PrivateServer, root: Path, pasts: Sequence[Past], directories: Mapping[str, str]) -> None:
+    """Create dropped tables again, each with its id: the file that counts ids is put back from an old backup."""
+    if not pasts:
+        return
+    counter, made = root / "db" / "_tab_index.d", [directories[past.name] for past in pasts]
+    highest = counter.read_bytes()
+    for directory in made:  # which the purge would have removed by now
+        shutil.rmtree(root / "db" / directory)
+    counter.write_bytes(struct.pack("<q", int(made[0].rpartition("~")[2]) - 1) + highest[8:])
+    with server:
+        _create([server.connect()], [past.name for past in pasts])
+        found = _directories(server)
+    assert [found[past.name] for past in pasts] == made
+    counter.write_bytes(highest)
 
 
 def copy_linked(source: Path, to: Path) -> None:

@@ -30,6 +30,7 @@ from console.settings import QuestDBSettings, Settings
 from tests.real.generated_tables import SERVER, wait_until_applied
 from tests.real.table_lives import Past, World, again, build, whole_seconds
 
+_EARLIER = ("cyc_backup", "cyc_live_", "remade_backup", "remade_live")
 Rows = Counter[tuple[object, ...]]
 Strike = Callable[[World, str], None]
 
@@ -107,14 +108,30 @@ def _old_wal(world: World, name: str, at: int, *, log: bool = False, copied: boo
         again(target, shutil.copyfile)
 
 
-def _old_backup(world: World, name: str) -> None:
+def _old_backup(world: World, name: str, copy: Callable[[str, str], object] = shutil.copy2) -> None:
     _gone(world, name)
-    shutil.copytree(world.kept / name / "txn_seq", world.table(name) / _BACKUP)
+    shutil.copytree(world.kept / name / "txn_seq", world.table(name) / _BACKUP, copy_function=copy)
 
 
 def _old_in_place(world: World, name: str) -> None:
     _gone(world, name)
     shutil.copytree(world.kept / name / "txn_seq", world.table(name) / "txn_seq")
+
+
+def _then(world: World, name: str, strike: Strike, copy: Callable[[str, str], object]) -> None:
+    """The whole table is copied after `strike`, as `copy` makes the files."""
+    strike(world, name)
+    again(world.table(name), copy)
+
+
+def _stale_backup(world: World, name: str, copy: Callable[[str, str], object] = shutil.copy2) -> None:
+    """A backup of this life as it was three transactions ago; `copy` made its files."""
+    backup = _moved(world, name)
+    again(backup, copy)
+    log = backup / "_txnlog"
+    (top,) = struct.unpack_from("<q", log.read_bytes(), 4)
+    _write(log, 4, struct.pack("<q", top - 3))
+    _write(log, 76 + 28 * (top - 3), bytes(3 * 28))
 
 
 def _copied(world: World, name: str, copy: Callable[[str, str], object], *, log: bool) -> None:
@@ -135,6 +152,7 @@ class Case:
     life: str = "none"
     must: bool = False  # what is lost nowhere must be repaired
     altered: int = 0
+    alone: int = 0  # rounds of one writer alone in the life before
 
 
 CASES: dict[str, Case] = {
@@ -162,7 +180,18 @@ CASES: dict[str, Case] = {
     "cyc_replaced_log": Case(lambda w, n: _old_wal(w, n, 2, log=True), "restore-sequencer", "converted"),
     "cyc_altered_added": Case(lambda w, n: _old_wal(w, n, 3), life="converted", altered=1),
     "cyc_backup": Case(_old_backup, "restore-sequencer", "converted"),
-    "cyc_live": Case(_old_in_place, life="converted"),
+    "cyc_live_even": Case(_old_in_place, life="converted"),
+    "cyc_backup_uneven": Case(_old_backup, "restore-sequencer", "converted", alone=4),
+    "cyc_backup_rebuild": Case(_old_backup, life="converted", alone=4, must=True),
+    "cyc_live_uneven": Case(_old_in_place, "repair-log", "converted", alone=4),
+    "cyc_live_rebuild": Case(_old_in_place, life="converted", alone=4, must=True),
+    "cyc_backup_copied": Case(lambda w, n: _then(w, n, _old_backup, shutil.copyfile), life="converted", alone=4),
+    "cyc_backup_tar": Case(lambda w, n: _then(w, n, _old_backup, whole_seconds), life="converted", alone=4, must=True),
+    "cyc_in_place_copied": Case(lambda w, n: _then(w, n, _old_in_place, shutil.copyfile), life="converted", alone=4),
+    "cyc_stale": Case(_stale_backup, "restore-sequencer", "converted", must=True),
+    "cyc_stale_cp": Case(
+        lambda w, n: _stale_backup(w, n, shutil.copyfile), "restore-sequencer", "converted", must=True
+    ),
     "drop_added": Case(lambda w, n: _old_wal(w, n, 3), life="dropped"),
     "drop_replaced_log": Case(lambda w, n: _old_wal(w, n, 2, log=True), "restore-sequencer", "dropped"),
     "drop_backup": Case(_old_backup, "restore-sequencer", "dropped"),
@@ -181,6 +210,10 @@ CASES: dict[str, Case] = {
     "same_cyc": Case(_gone, life="converted", must=True),
     "same_altered": Case(_gone, altered=2, must=True),
     "same_dropped": Case(_gone, life="dropped", must=True),
+    "remade_backup": Case(_old_backup, "restore-sequencer", "remade", alone=4),
+    "remade_live": Case(_old_in_place, "repair-log", "remade", alone=4),
+    "remade_backup_cp": Case(lambda w, n: _old_backup(w, n, shutil.copyfile), "restore-sequencer", "remade", alone=4),
+    "remade_wal": Case(lambda w, n: _old_wal(w, n, 2), life="remade"),
 }
 
 
@@ -258,6 +291,7 @@ class Ended:
     truth: Rows
     step: str | None  # what the check says comes next
     dead_end: frozenset[RefusalCode]  # what a plan of that step is refused for, though the step was advised
+    unused: frozenset[str] = frozenset()  # the logs that are not taken for the table's
     found: Rows = field(default_factory=Counter)
 
 
@@ -277,7 +311,7 @@ def _rows(server: PrivateServer, name: str) -> Rows:
 def ended(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> "Outcomes":
     """Build, start a copy for the truth, strike, plan and repair, start once."""
     work = tmp_path_factory.mktemp("lives")
-    pasts = [Past("other"), *(Past(name, case.life, case.altered) for name, case in CASES.items())]
+    pasts = [Past("other"), *(Past(name, case.life, case.altered, case.alone) for name, case in CASES.items())]
     world = build(work / "root", pasts, questdb)
     undamaged = world.copy(work / "truth")
     with PrivateServer(undamaged.root, questdb, settings=SERVER) as server:
@@ -307,15 +341,17 @@ def ended(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> "O
 
 
 def _repaired(engine: Engine, name: str, case: Case, truth: Rows) -> Ended:
+    logs = read_table(engine.database.table(name)).origins.logs
+    unused = frozenset(log for log, verdict in logs.items() if not verdict.own)
     step = diagnose_table(engine.database, engine.database.table(name)).next_step.action
     advised = {refusal.code for refusal in engine.plan(step, name).refused} if step else set()
     dead_end = frozenset(advised & _DEAD_ENDS)
     plan = engine.plan(case.action, name)
     if plan.refused:
-        return Ended(case, plan, None, truth, step, dead_end)
+        return Ended(case, plan, None, truth, step, dead_end, unused)
     result = engine.run(plan, plan.confirmation)
     assert result.outcome in (Outcome.DONE, Outcome.NOT_NEEDED), f"{name}: {result}"
-    return Ended(case, plan, result.outcome, truth, step, dead_end)
+    return Ended(case, plan, result.outcome, truth, step, dead_end, unused)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -331,6 +367,18 @@ def test_what_is_lost_was_announced_and_nothing_foreign_came_in(name: str, ended
         each.plan.rows_lost.kind == "bound" and lost <= (each.plan.rows_lost.value or 0)
     ), f"{lost} rows are lost: {told}"
     assert not each.case.must or not lost, told
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name.startswith(_EARLIER)])
+def test_a_log_of_an_earlier_life_is_not_used(name: str, ended: Outcomes) -> None:
+    each = ended.cases[name]
+    assert len(each.unused) == 1, each.plan.warnings
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.must])
+def test_a_log_of_this_life_is_used(name: str, ended: Outcomes) -> None:
+    each = ended.cases[name]
+    assert _BACKUP not in each.unused or name.startswith(_EARLIER), each.plan.warnings
 
 
 @pytest.mark.parametrize("name", CASES)

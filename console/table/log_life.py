@@ -1,0 +1,118 @@
+"""Whether a log with the right table id is of this life of the table: its records against the segments they name.
+
+A converted table keeps its id, and WAL ids begin at 1 again, so that the log of an earlier life names segments of this
+one. What it cannot have is the time: the files of a segment are created before the first record that names it.
+
+    wal1/0  created 12:11      a record of wal1/0 of 12:04: of an earlier life
+                               a record of wal1/0 of 12:13: of this one
+
+The server truncates a segment's files as it closes them; its directory and its lock file keep their first time.
+
+Copying makes a file younger, never older. So a segment that is older than a record always speaks for the log; one that
+is younger speaks against it only if some file of the table is older than the record, which a copy without times is not.
+"""
+
+import enum
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from console.questdb.layout import TableDirectory
+from console.questdb.reading import read_small
+from console.questdb.registry import read_registry
+from console.questdb.segment_chain import HEADER_SIZE, last_txn
+from console.questdb.txn_log import TxnLog, record_kinds
+
+_LAST: Final = 16_384
+"""Records that are looked at, from the end: those of an earlier life are all older than this one."""
+_SLACK_US: Final = 1_000_000
+"""tar keeps whole seconds of a time, and the kernel stamps files with a clock that is some milliseconds behind."""
+_OLDEST: Final = ("_name", "_meta", "_cv")
+_NEVER: Final = 1 << 62
+_DAY_US: Final = 86_400_000_000
+
+
+class Life(enum.Enum):
+    """What the segments on disk say of a log."""
+
+    THIS = "this"  # a segment that it names was there before the record
+    OTHER = "other"  # a segment that it names was created after the record, or the log ended before the table began
+    MATCHES = "matches"  # no time tells; it names each segment on disk up to its last transaction
+    OPEN = "open"  # nothing tells
+
+
+def life_of(table: TableDirectory, log: TxnLog) -> Life:
+    """Return which life of the table a log is of, as far as the files tell. Reads `_LAST` records at most."""
+    oldest = min((_written_us(table.path / name) for name in _OLDEST), default=_NEVER)
+    written = log.stamp.mtime_ns // 1000 if log.stamp is not None else _NEVER
+    keys, times, highest = _named(log)
+    if max(written, int(times.max(initial=0))) < oldest - _SLACK_US and oldest < _NEVER:
+        return Life.OTHER
+    on_disk = {wal.id << 32 | segment: wal.segment(segment) for wal in table.wals() for segment in wal.segments}
+    made = np.array([_created_us(on_disk[key]) if key in on_disk else -1 for key in keys.tolist()], np.int64)
+    there = (made >= 0) & (made < _NEVER)
+    before = there & (made <= times + _SLACK_US)
+    after = there & ~before & (times + _SLACK_US >= oldest)
+    if after.any():
+        return Life.OTHER
+    if before.any():
+        return Life.THIS
+    ends = dict(zip(keys.tolist(), highest.tolist(), strict=True))
+    same = all(_last_txn(path) == ends.get(key, -1) for key, path in on_disk.items())
+    return Life.MATCHES if on_disk and same else Life.OPEN
+
+
+def lived_once(table: TableDirectory) -> bool:
+    """Return whether the registry proves that the table was never converted, and never dropped and created again.
+
+    A start that converts a table writes the registry anew, with the next number; a rename adds another name.
+    """
+    registry = read_registry(table.path.parent)
+    names = [entry.name for entry in registry.entries if entry.directory == table.directory and not entry.removed]
+    again = any(first == second for first, second in pairwise(names))
+    return registry.version == 0 and table.directory in registry.live() and not again
+
+
+def _named(log: TxnLog) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the segments that the last records name, as wal << 32 | segment, ascending; of each the newest time (µs)
+    and the highest segment transaction."""
+    records = _last_records(log)
+    rows, _, _ = record_kinds(records["wal_id"], records["segment_id"], records["segment_txn"])
+    newest = (log.stamp.mtime_ns // 1000 if log.stamp is not None else 0) + _DAY_US
+    records = records[rows & (records["commit_us"] > 0) & (records["commit_us"] <= newest)]
+    keys = records["wal_id"].astype(np.int64) << 32 | records["segment_id"].astype(np.int64)
+    named, place = np.unique(keys, return_inverse=True)
+    times, highest = np.zeros(len(named), np.int64), np.full(len(named), -1, np.int64)
+    np.maximum.at(times, place, records["commit_us"])
+    np.maximum.at(highest, place, records["segment_txn"])
+    return named, times, highest
+
+
+def _last_records(log: TxnLog) -> NDArray[Any]:
+    whole = log.whole_records
+    last = min(whole, log.max_txn) if log.max_txn else whole
+    try:
+        return log.records(last - _LAST + 1, last)
+    except OSError:
+        return log.records(1, 0)
+
+
+def _last_txn(segment: Path) -> int:
+    """Return the last segment transaction by the header of `_event`, -1 if there is none."""
+    head = np.frombuffer(read_small(segment / "_event", HEADER_SIZE + 4).data, np.uint8)
+    return last_txn(head) if len(head) >= HEADER_SIZE else -1
+
+
+def _created_us(segment: Path) -> int:
+    """Return when a segment was created at the latest (µs)."""
+    return min(map(_written_us, (segment, segment.with_name(f"{segment.name}.lock"), segment / "_meta")))
+
+
+def _written_us(path: Path) -> int:
+    try:
+        return path.lstat().st_mtime_ns // 1000
+    except OSError:
+        return _NEVER
