@@ -52,7 +52,7 @@ def life_of(table: TableDirectory, log: TxnLog) -> Life:
     if max(written, int(times.max(initial=0))) < oldest - _SLACK_US and oldest < _NEVER:
         return Life.OTHER
     on_disk = {wal.id << 32 | segment: wal.segment(segment) for wal in table.wals() for segment in wal.segments}
-    made = np.array([_created_us(on_disk[key]) if key in on_disk else -1 for key in keys.tolist()], np.int64)
+    made = np.array([segment_created_us(on_disk[key]) if key in on_disk else -1 for key in keys.tolist()], np.int64)
     there = (made >= 0) & (made < _NEVER)
     before = there & (made <= times + _SLACK_US)
     after = there & ~before & (times + _SLACK_US >= oldest)
@@ -106,7 +106,7 @@ def _last_txn(segment: Path) -> int:
     return last_txn(head) if len(head) >= HEADER_SIZE else -1
 
 
-def _created_us(segment: Path) -> int:
+def segment_created_us(segment: Path) -> int:
     """Return when a segment was created at the latest (µs)."""
     return min(map(_written_us, (segment, segment.with_name(f"{segment.name}.lock"), segment / "_meta")))
 

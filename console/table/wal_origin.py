@@ -12,7 +12,8 @@ from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.txn_log import TxnLog, read_log
 from console.table.belonging import OWN, Kinship, Verdict, judge_logs, life_began_us, table_named
-from console.table.log_life import lived_once
+from console.table.log_life import lived_once, segment_created_us
+from console.table.wal_content import columns_differ, symbols_differ
 
 _SECOND_NS: Final = 1_000_000_000
 
@@ -102,15 +103,20 @@ def judge_wals(
 
 
 def _by_metadata(table: TableDirectory, own: TableMetadata, structure: int, wal: WalDirectory) -> Verdict | None:
+    last: SequencerMetadata | None = None
     for segment in wal.segments:
         found = read_sequencer_metadata(wal.segment(segment))
         if isinstance(found, Problem):
             continue
+        last = found
         if found.table_id != own.table_id:
             return Verdict(Kinship.FOREIGN, f"is of {table_named(table.path.parent, found.table_id)}")
         if found.structure_version == structure and _live_columns(found) != _live_columns(own):
             return Verdict(Kinship.UNPROVEN, f"has other columns than the table at structure version {structure}")
-    return None
+        if differs := columns_differ(found, own, structure):
+            return Verdict(Kinship.UNPROVEN, differs)
+    differs = symbols_differ(table.path, own, wal, last) if last is not None else ""
+    return Verdict(Kinship.UNPROVEN, differs) if differs else None
 
 
 def _live_columns(metadata: SequencerMetadata | TableMetadata) -> list[tuple[str, int]]:
@@ -136,14 +142,44 @@ def _put_in(table: TableDirectory, wal: WalDirectory, wals: Sequence[WalDirector
         theirs = times[other.id].lock
         if other.id < wal.id and theirs is not None and mine.newest and theirs - mine.newest > _SECOND_NS:
             return f"may be of an earlier life: it was last written before wal{other.id} was created"
+        late = mine.lock is not None and theirs is not None and mine.lock - theirs > _SECOND_NS
+        if other.id > wal.id and late and _in_place(table.path):
+            return f"may be of an earlier life: it was put here by hand, after wal{other.id} was created"
     if mine.lock is None and any(times[other.id].lock is not None for other in others):
         return "may be of an earlier life: it was put here by hand, without its lock file"
     if mine.set_later and any(not times[other.id].set_later for other in others):
         return "may be of an earlier life: it was put here by hand, after it was written"
     linked = {other.id: _linked(table.path, other) for other in (wal, *others)}
-    if linked[wal.id] is False and any(linked[other.id] for other in others):
+    if linked[wal.id] is False and (any(linked[other.id] for other in others) or _in_place(table.path)):
         return "may be of an earlier life: its symbol files are copies, not links to the table's"
+    apart = _apart(wal, mine.lock) if not linked[wal.id] and _in_place(table.path) else 0
+    if abs(apart) > _SECOND_NS:
+        return f"may be of an earlier life: its files are {'younger' if apart > 0 else 'older'} than wal{wal.id}.lock"
     return ""
+
+
+def _apart(wal: WalDirectory, lock: int | None) -> int:
+    """Return how long after the lock of a WAL its first segment was created (ns), 0 if that cannot be told.
+
+    The server creates the first one with the lock, and later ones whenever.
+    """
+    made = [segment_created_us(wal.segment(segment)) * 1000 for segment in wal.segments]
+    if lock is None or not made:
+        return 0
+    return made[0] - lock if wal.segments[0] == 0 else min(0, min(made) - lock)
+
+
+def _in_place(table: Path) -> bool:
+    """Return whether the table's files have the times that the server gave them: `_name` first, and not since.
+
+    A copy has changed it later than it was written, or has written all of them at once. False if that is open.
+    """
+    try:
+        name, metadata = (table / "_name").lstat(), (table / "_meta").lstat()
+    except OSError:
+        return False
+    untouched = abs(name.st_ctime_ns - name.st_mtime_ns) <= _SECOND_NS
+    return untouched and metadata.st_mtime_ns - name.st_mtime_ns > _SECOND_NS
 
 
 def _times(table: Path, wal: WalDirectory) -> _Times:

@@ -24,6 +24,7 @@ _ROUNDS = 4
 class Past:
     """One table: its name, the life before this one, how many ALTERs since, and how many rounds one writer had alone.
 
+    `early` counts the ALTERs of the life before, `writers` those who write, and `symbols` says whether there is one.
     Lives: `none`, `converted`, `dropped`, and `remade`: dropped and created again with the same table id. The rounds of
     one writer come first in the life before, so that the orders of the two lives differ.
     """
@@ -32,6 +33,9 @@ class Past:
     life: str = "none"
     altered: int = 0
     alone: int = 0
+    early: int = 0
+    writers: int = 2
+    symbols: bool = True
 
 
 @dataclass(slots=True)
@@ -75,10 +79,10 @@ class _Feed:
             writer.execute(b"COMMIT")
 
 
-def _create(writers: Writers, names: Iterable[str]) -> None:
-    for name in names:
-        columns = "ts TIMESTAMP, id LONG, sym SYMBOL, px DOUBLE"
-        writers[0].execute(f"CREATE TABLE {name} ({columns}) TIMESTAMP(ts) PARTITION BY DAY WAL".encode())
+def _create(writers: Writers, pasts: Iterable[Past]) -> None:
+    for past in pasts:
+        columns = f"ts TIMESTAMP, id LONG, sym {'SYMBOL' if past.symbols else 'VARCHAR'}, px DOUBLE"
+        writers[0].execute(f"CREATE TABLE {past.name} ({columns}) TIMESTAMP(ts) PARTITION BY DAY WAL".encode())
 
 
 def _directories(server: PrivateServer) -> dict[str, str]:
@@ -108,20 +112,20 @@ def build(root: Path, pasts: Sequence[Past], binary: ServerBinary) -> World:
     server.start()
     try:
         writers = _two(server)
-        _create(writers, [past.name for past in pasts if past.life == "none"])
+        _create(writers, [past for past in pasts if past.life == "none"])
         for past in pasts:
-            feed.round(writers, past.name)
+            feed.round(writers[: past.writers], past.name)
         wait_until_applied(server)
         for past in pasts:
             for number in range(past.altered):
                 server.query(f"ALTER TABLE {past.name} ADD COLUMN more{number} INT")
             for _ in range(_ROUNDS - 1):
-                feed.round(writers, past.name)
+                feed.round(writers[: past.writers], past.name)
         wait_until_applied(server)
         for past in pasts:
             server.query(f"ALTER TABLE {past.name} SUSPEND WAL")
             for _ in range(_ROUNDS):
-                feed.round(writers, past.name)
+                feed.round(writers[: past.writers], past.name)
         directories = _directories(server)
     finally:
         server.kill()
@@ -130,16 +134,19 @@ def build(root: Path, pasts: Sequence[Past], binary: ServerBinary) -> World:
 
 def _first_life(server: PrivateServer, root: Path, kept: Path, old: Sequence[Past], feed: _Feed) -> dict[str, str]:
     writers = _two(server)
-    _create(writers, [past.name for past in old])
+    _create(writers, old)
     for past in old:
         for _ in range(past.alone):
             feed.round(writers[:1], past.name)
         for _ in range(_ROUNDS):
-            feed.round(writers, past.name)
+            feed.round(writers[: past.writers], past.name)
+        for number in range(past.early):
+            server.query(f"ALTER TABLE {past.name} ADD COLUMN early{number} INT")
+            feed.round(writers[: past.writers], past.name)
     wait_until_applied(server)
     for past in old:
         server.query(f"ALTER TABLE {past.name} SUSPEND WAL")
-        feed.round(writers, past.name)
+        feed.round(writers[: past.writers], past.name)
     directories = _directories(server)
     for past in old:
         for folder in (root / "db" / directories[past.name]).iterdir():
@@ -156,7 +163,7 @@ def _first_life(server: PrivateServer, root: Path, kept: Path, old: Sequence[Pas
         else:
             server.query(f"DROP TABLE {past.name}")
             if past.life == "dropped":
-                _create([server.connect()], [past.name])
+                _create([server.connect()], [past])
     return directories
 
 
@@ -170,7 +177,7 @@ def _remake(server: PrivateServer, root: Path, pasts: Sequence[Past], directorie
         shutil.rmtree(root / "db" / directory)
     counter.write_bytes(struct.pack("<q", int(made[0].rpartition("~")[2]) - 1) + highest[8:])
     with server:
-        _create([server.connect()], [past.name for past in pasts])
+        _create([server.connect()], pasts)
         found = _directories(server)
     assert [found[past.name] for past in pasts] == made
     counter.write_bytes(highest)

@@ -108,6 +108,34 @@ def _old_wal(world: World, name: str, at: int, *, log: bool = False, copied: boo
         again(target, shutil.copyfile)
 
 
+def _first_wal_copied(world: World, name: str, *, lock: bool = False) -> None:
+    """The first WAL of the earlier life, copied without links, is put in the place of this life's."""
+    _gone(world, name)
+    target = world.table(name) / "wal1"
+    _put_wal(world.kept / name / "wal1", target, lock=False)
+    again(target, shutil.copyfile)
+    if lock:
+        target.with_name("wal1.lock").unlink()
+        target.with_name("wal1.lock").touch()
+
+
+def _other_stations_wal(world: World, name: str) -> None:
+    """A WAL of another station's table, which has this one's name, id, and columns, but symbols of its own."""
+    _gone(world, name)
+    target = world.table(name) / "wal2"
+    _put_wal(world.table("other") / "wal2", target)
+    for metadata in target.glob("*/_meta"):
+        _write(metadata, 24, struct.pack("<i", int(world.table(name).name.rpartition("~")[2])))
+
+
+def _other_symbols(world: World, name: str) -> None:
+    """In a copy of the table without times and links, the second WAL has a dictionary with another first symbol."""
+    _copied(world, name, shutil.copyfile, log=False)
+    values = world.table(name) / "wal2" / "sym.c"
+    assert values.read_bytes()[4:6] == "S".encode("utf-16-le")
+    _write(values, 4, "Z".encode("utf-16-le"))
+
+
 def _old_backup(world: World, name: str, copy: Callable[[str, str], object] = shutil.copy2) -> None:
     _gone(world, name)
     shutil.copytree(world.kept / name / "txn_seq", world.table(name) / _BACKUP, copy_function=copy)
@@ -153,6 +181,13 @@ class Case:
     must: bool = False  # what is lost nowhere must be repaired
     altered: int = 0
     alone: int = 0  # rounds of one writer alone in the life before
+    early: int = 0  # ALTERs in the life before
+    writers: int = 2
+    symbols: bool = True
+
+    def past(self, name: str) -> Past:
+        """Return the table that is struck."""
+        return Past(name, self.life, self.altered, self.alone, self.early, self.writers, self.symbols)
 
 
 CASES: dict[str, Case] = {
@@ -192,6 +227,22 @@ CASES: dict[str, Case] = {
     "cyc_stale_cp": Case(
         lambda w, n: _stale_backup(w, n, shutil.copyfile), "restore-sequencer", "converted", must=True
     ),
+    "put_sole": Case(_first_wal_copied, life="converted", writers=1),
+    "put_sole_lock": Case(lambda w, n: _first_wal_copied(w, n, lock=True), life="converted", writers=1),
+    "put_sole_plain": Case(_first_wal_copied, life="converted", writers=1, symbols=False),
+    "put_first": Case(lambda w, n: _first_wal_copied(w, n, lock=True), life="converted"),
+    "put_first_plain": Case(lambda w, n: _first_wal_copied(w, n, lock=True), life="converted", symbols=False),
+    "put_early": Case(lambda w, n: _old_wal(w, n, 2, copied=True), life="converted", altered=1, early=1),
+    "put_early_copied": Case(
+        lambda w, n: _then(w, n, lambda w, n: _old_wal(w, n, 2), shutil.copyfile), life="converted", altered=1, early=1
+    ),
+    "put_symbols_copied": Case(_other_symbols, life="converted"),
+    "put_other_station": Case(_other_stations_wal),
+    "same_early": Case(_gone, life="converted", altered=1, early=2, must=True),
+    "same_sole_cp": Case(
+        lambda w, n: _copied(w, n, shutil.copyfile, log=False), life="converted", writers=1, must=True
+    ),
+    "same_plain": Case(_gone, life="converted", writers=1, symbols=False, must=True),
     "drop_added": Case(lambda w, n: _old_wal(w, n, 3), life="dropped"),
     "drop_replaced_log": Case(lambda w, n: _old_wal(w, n, 2, log=True), "restore-sequencer", "dropped"),
     "drop_backup": Case(_old_backup, "restore-sequencer", "dropped"),
@@ -311,7 +362,7 @@ def _rows(server: PrivateServer, name: str) -> Rows:
 def ended(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> "Outcomes":
     """Build, start a copy for the truth, strike, plan and repair, start once."""
     work = tmp_path_factory.mktemp("lives")
-    pasts = [Past("other"), *(Past(name, case.life, case.altered, case.alone) for name, case in CASES.items())]
+    pasts = [Past("other"), *(case.past(name) for name, case in CASES.items())]
     world = build(work / "root", pasts, questdb)
     undamaged = world.copy(work / "truth")
     with PrivateServer(undamaged.root, questdb, settings=SERVER) as server:
@@ -373,6 +424,12 @@ def test_what_is_lost_was_announced_and_nothing_foreign_came_in(name: str, ended
 def test_a_log_of_an_earlier_life_is_not_used(name: str, ended: Outcomes) -> None:
     each = ended.cases[name]
     assert len(each.unused) == 1, each.plan.warnings
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name.startswith("put_")])
+def test_a_wal_that_was_put_in_is_not_used(name: str, ended: Outcomes) -> None:
+    codes = {refusal.code for refusal in ended.cases[name].plan.refused}
+    assert RefusalCode.WAL_NOT_PROVEN in codes, codes
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.must])
