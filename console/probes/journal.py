@@ -11,6 +11,7 @@ from console.errors import WalmedicError
 from console.probes.sample import JournalLine, JournalSample, Sample, Status
 from console.probes.worker import Worker
 from console.recovery.store.journal import Entry, Journal
+from console.recovery.store.living import runs_walmedic
 from console.recovery.store.state import StateDir
 from console.settings import Settings
 from console.text import clean_line
@@ -96,6 +97,8 @@ def _alive(entry: Entry) -> bool:
     worker = entry.worker
     if worker.data.get("host") != socket.gethostname():
         return False
+    if stamp := str(worker.data.get("stamp") or ""):
+        return runs_walmedic(int(worker.data.get("pid", 0)), stamp)
     try:
         process = psutil.Process(int(worker.data.get("pid", 0)))
         return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= _seconds(worker.at) + 1.0

@@ -19,19 +19,20 @@ from console.recovery.model import Outcome, Plan, Progress, RunResult
 from console.recovery.process.child_process import Child, ProgressFile, place_of
 from console.recovery.store.entries import read_entry_plan
 from console.recovery.store.journal import Entry
-from console.recovery.store.locks import StationLock, runs_walmedic
+from console.recovery.store.living import runs_walmedic
+from console.recovery.store.locks import StationLock
 
 
 class RunningAction:
     """An action in its own process, watched through files. `poll` and `result` never block.
 
     `undoes` is the entry that is taken back: an undo tells its progress in that entry's folder, since `since` (epoch
-    seconds).
+    seconds). `stamp` tells its process from a later one of that id.
     """
 
     def __init__(
         self, engine: Engine, pid: int, *, plan_id: str = "", entry: str = "", undoes: str = "", since: float = 0.0,
-        child: Child | None = None,
+        child: Child | None = None, stamp: str = "",
     ) -> None:  # fmt: skip
         self._engine = engine
         self._plan_id = plan_id
@@ -40,6 +41,7 @@ class RunningAction:
         self._undoes = undoes
         self._since = since
         self._child = child
+        self._stamp = stamp
         self._told = ProgressFile()
 
     def poll(self) -> list[Progress]:
@@ -69,7 +71,7 @@ class RunningAction:
     @property
     def alive(self) -> bool:
         """Return whether its process still runs."""
-        return self._child.alive if self._child is not None else runs_walmedic(self.pid)
+        return self._child.alive if self._child is not None else runs_walmedic(self.pid, self._stamp)
 
     def _found(self) -> str | None:
         if not self.entry:
@@ -108,14 +110,15 @@ def launch(engine: Engine, plan: Plan, phrase: str, *, undoes: str = "") -> Runn
 def attach(engine: Engine) -> Attached | None:
     """Return the action that runs on this database, started by another console or a command line; None for none."""
     holder = StationLock(engine.state, engine.database.db).holder()
-    if holder is None or not runs_walmedic(holder.pid):
+    if holder is None or not holder.alive:
         return None
     for entry in reversed(engine.unfinished()):
-        if entry.worker.data.get("pid") != holder.pid:
+        worker = entry.worker.data
+        if worker.get("pid") != holder.pid or worker.get("stamp", holder.stamp) != holder.stamp:
             continue
         undoes = str(entry.intent.get("undoes") or "")
         since = _seconds(entry.worker.at) if undoes else 0.0
-        running = RunningAction(engine, holder.pid, entry=entry.id, undoes=undoes, since=since)
+        running = RunningAction(engine, holder.pid, entry=entry.id, undoes=undoes, since=since, stamp=holder.stamp)
         plan = engine.plan_undo(undoes) if undoes else read_entry_plan(engine.state, entry.id)
         return Attached(running, plan, entry)
     return None

@@ -16,7 +16,7 @@ from console.recovery.engine import Engine
 from console.recovery.model import Plan, Progress
 from console.recovery.process.child_process import Child, ProgressFile, document_in, place_of, words_in
 from console.recovery.rehearsal.model import Rehearsal, RehearsalOutcome
-from console.recovery.store.locks import runs_walmedic
+from console.recovery.store.living import process_stamp, runs_walmedic
 from console.recovery.store.state import write_private
 from console.text import clean_line
 
@@ -38,7 +38,7 @@ class RunningRehearsal:
     @property
     def alive(self) -> bool:
         """Return whether it still works."""
-        return self._child.alive if self._child is not None else runs_walmedic(self._pid())
+        return self._child.alive if self._child is not None else runs_walmedic(*self._process())
 
     def poll(self) -> list[Progress]:
         """Return what was told since the last call, oldest first."""
@@ -70,16 +70,18 @@ class RunningRehearsal:
         if self.alive:
             write_private(self._folder / "cancelled", b"")
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid(), signal.SIGTERM)
+                os.kill(self._process()[0], signal.SIGTERM)
 
     def _not_done(self, message: str) -> Rehearsal:
         return Rehearsal("", self.plan, RehearsalOutcome.REFUSED, message, (), 0.0, None)
 
-    def _pid(self) -> int:
+    def _process(self) -> tuple[int, str]:
+        """Return its process id, and the stamp that tells it from a later process of that id."""
         try:
-            return int((self._folder / "pid").read_text())
+            pid, _, stamp = (self._folder / "pid").read_text().partition(" ")
+            return int(pid), stamp
         except (OSError, ValueError):
-            return 0
+            return 0, ""
 
 
 def launch_rehearsal(engine: Engine, plan: Plan) -> RunningRehearsal:
@@ -95,7 +97,7 @@ def launch_rehearsal(engine: Engine, plan: Plan) -> RunningRehearsal:
     questdb = engine.settings.questdb
     binary = [*(["--jar", questdb.jar] if questdb.jar else []), *(["--java", questdb.java] if questdb.java else [])]
     child = Child.start(folder, ["rehearse", plan.action, plan.table, "--json", *binary, *place_of(engine)])
-    write_private(folder / "pid", str(child.pid).encode())
+    write_private(folder / "pid", f"{child.pid} {process_stamp(child.pid)}".encode())
     return RunningRehearsal(engine, plan, child)
 
 

@@ -36,6 +36,7 @@ from console.recovery.store.chain import (
     parsed_line,
     whole_lines,
 )
+from console.recovery.store.living import own_stamp
 from console.recovery.store.locks import terminal, who
 from console.recovery.store.state import StateDir
 from console.text import clean_line
@@ -282,6 +283,7 @@ class Journal:
 def _worker() -> dict[str, Any]:
     return {
         "operator": who(), "terminal": terminal(), "host": socket.gethostname(), "pid": os.getpid(),
+        "stamp": own_stamp(),
         "command": clean_line(shlex.join(["walmedic", *sys.argv[1:]]), 2000),
     }  # fmt: skip
 

@@ -4,7 +4,6 @@ import contextlib
 import enum
 import fcntl
 import getpass
-import itertools
 import json
 import os
 import socket
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from console.diagnosis.server.liveness import Life, exclusive_holders, liveness, refuses
 from console.errors import WalmedicError
+from console.recovery.store.living import command_line, own_stamp, runs_walmedic
 from console.recovery.store.state import StateDir, StateError
 from console.text import clean_line
 
@@ -27,7 +27,7 @@ class LockedError(WalmedicError):
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds the station's lock."""
+    """Who holds the station's lock; `stamp` tells its process from a later one of its id."""
 
     pid: int
     user: str
@@ -35,6 +35,12 @@ class Holder:
     tty: str
     since: str
     doing: str
+    stamp: str = ""
+
+    @property
+    def alive(self) -> bool:
+        """Return whether its process lives and is seen from here."""
+        return runs_walmedic(self.pid, self.stamp)
 
     def __str__(self) -> str:
         where = f" on {self.tty}" if self.tty else ""
@@ -91,7 +97,7 @@ class StationLock:
         now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
         holder_now = {
             "pid": os.getpid(), "user": who(), "host": socket.gethostname(), "tty": terminal(), "since": now,
-            "doing": doing,
+            "doing": doing, "stamp": own_stamp(),
         }  # fmt: skip
         # The lock is what counts; who holds it is told as well as the disk lets us.
         with contextlib.suppress(OSError):
@@ -133,9 +139,10 @@ class StationLock:
 def _read_holder(descriptor: int) -> Holder | None:
     try:
         said = json.loads(os.pread(descriptor, 4096, 0))
-        return Holder(
-            int(said["pid"]), *(clean_line(str(said[key]), 100) for key in ("user", "host", "tty", "since", "doing"))
+        user, host, tty, since, doing = (
+            clean_line(str(said[key]), 100) for key in ("user", "host", "tty", "since", "doing")
         )
+        return Holder(int(said["pid"]), user, host, tty, since, doing, str(said.get("stamp") or ""))
     except (ValueError, KeyError, TypeError, OSError):
         return None
 
@@ -247,26 +254,11 @@ def holder_of(path: Path) -> LockHolder:
     return LockHolder(kind, pids)
 
 
-def runs_walmedic(pid: int) -> bool:
-    """Return whether `pid` is a process of walmedic that lives; one that ended and was not yet reaped does not."""
-    words = _command_line(pid)
-    modules = [module for option, module in itertools.pairwise(words) if option == b"-m"]
-    named = any(word.rpartition(b"/")[2] == b"walmedic" for word in words[:3])
-    return named or any(module == b"console" or module.startswith(b"console.") for module in modules)
-
-
 def _kind(pid: int) -> HolderKind:
     if runs_walmedic(pid):
         return HolderKind.WALMEDIC
-    words = _command_line(pid)
+    words = command_line(pid)
     if not words:
         return HolderKind.UNKNOWN
     java = words[0].rpartition(b"/")[2].startswith(b"java")
     return HolderKind.SERVER if java or any(b"questdb" in word.lower() for word in words) else HolderKind.OTHER
-
-
-def _command_line(pid: int) -> list[bytes]:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
-    except OSError:
-        return []

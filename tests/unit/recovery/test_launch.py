@@ -17,6 +17,7 @@ from console.recovery.model import Claim, Outcome, Plan, Progress, RunResult
 from console.recovery.process.launch import RunningAction, attach, launch
 from console.recovery.rehearsal.launching import rehearsal_of
 from console.recovery.rehearsal.model import Rehearsal, RehearsalOutcome
+from console.recovery.store.living import process_stamp, runs_walmedic
 from console.settings import Settings, for_db_root
 from tests.data.samples import sample_database
 
@@ -161,6 +162,32 @@ def test_what_runs_is_found_by_its_process_and_what_died_is_not(engine: Engine, 
     finally:
         holder.kill()
         holder.communicate()
+
+
+def test_a_later_process_of_the_same_id_is_not_the_run(engine: Engine) -> None:
+    """The run's process ended, and its id went to another walmedic: the entry is cut off, not at work."""
+    plan = _restore(engine)
+    killed = _killed_in_a_stage(engine, plan)
+    worker = engine.journal.entry(killed).worker.data
+    rehearsals = engine.state.made(engine.state.root / "rehearsals" / f"plan-{plan.plan_id}")
+    command = [sys.executable, "-c", "import time; print(flush=True); time.sleep(600)", "-m", "console"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as later:
+        try:
+            assert later.stdout is not None
+            later.stdout.readline()
+            assert runs_walmedic(later.pid, process_stamp(later.pid))
+            running = RunningAction(engine, later.pid, entry=killed, stamp=worker["stamp"])
+            result = running.result()
+            assert result is not None
+            assert result.outcome is Outcome.UNFINISHED
+            for stamp, alive in ((worker["stamp"], False), (process_stamp(later.pid), True)):
+                (rehearsals / "pid").write_text(f"{later.pid} {stamp}")
+                rehearsal = rehearsal_of(engine, plan)
+                assert rehearsal is not None
+                assert rehearsal.alive is alive
+        finally:
+            later.kill()
+    assert not runs_walmedic(later.pid, process_stamp(later.pid))
 
 
 def test_a_cut_off_run_is_finished_in_a_process_and_says_how(engine: Engine) -> None:
