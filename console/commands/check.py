@@ -105,7 +105,10 @@ def located(invocation: Invocation) -> DatabaseRoot:
 
 def ask_server(invocation: Invocation, database: DatabaseRoot) -> tuple[ServerFacts | None, str]:
     """Return the server's facts, or why there are none. A bare directory's server is asked only where one lives."""
-    if invocation.settings.bare and (found := liveness(database.db)).life is not Life.ALIVE:
+    if (
+        invocation.settings.bare
+        and (found := liveness(database.db, invocation.settings.questdb)).life is not Life.ALIVE
+    ):
         return None, f"SQL: {found.sentence}, and it belongs to no configured station"
     facts = read_server_facts(invocation.settings.questdb, database)
     return (None, facts) if isinstance(facts, str) else (facts, "")

@@ -113,7 +113,7 @@ def _data_root(settings: Settings) -> list[Check]:
     elif not os.access(database.db, os.W_OK):
         said = f"this user may look but not repair; run as {owner} for that"
         found.append(Check("data root", Level.NOTE, said))
-    lives = liveness(database.db)
+    lives = liveness(database.db, settings.questdb)
     level = Level.OK if lives.life is not Life.UNKNOWN else Level.PROBLEM if lives.may_write else Level.NOTE
     found.append(Check("server lock", level, lives.sentence))
     return [

@@ -99,7 +99,7 @@ class Engine:
         """Return what disk, server and journal say of all tables now."""
         history = Histories(self.database, self.state, self.journal).of_table
         bare = self.settings.bare
-        asked = not bare or liveness(self.database.db).life is Life.ALIVE
+        asked = not bare or liveness(self.database.db, self.settings.questdb).life is Life.ALIVE
         facts = read_server_facts(self.settings.questdb.observing(), self.database) if asked else ""
         server = None if isinstance(facts, str) else facts
         return diagnose(self.database, (), server, history=history, station=not bare)
@@ -299,7 +299,7 @@ class Engine:
             services=self._services(),
             report=DiskReports(self.database, history).of_table,
             history=history,
-            server_down=True if held else server_is_down(self.database.db),
+            server_down=True if held else server_is_down(self.database.db, self.settings.questdb),
             now=time.time(),
         )
 
@@ -319,7 +319,8 @@ class Engine:
         return promise_of(self.database.table(plan.directory))
 
     def _locked(self, doing: str, *, offline: bool) -> RunLocks:
-        return RunLocks(StationLock(self.state, self.database.db), ServerLock(self.database.db), doing, offline)
+        server = ServerLock(self.database.db, self.settings.questdb)
+        return RunLocks(StationLock(self.state, self.database.db), server, doing, offline)
 
 
 def _check_phrase(plan: Plan, phrase: str) -> None:

@@ -173,7 +173,7 @@ def _or(missing: list[str], what: str, otherwise: T, read: Callable[[], T]) -> T
 
 
 def _server_facts(settings: Settings, database: DatabaseRoot, missing: list[str]) -> ServerFacts | None:
-    if settings.bare and (found := liveness(database.db)).life is not Life.ALIVE:
+    if settings.bare and (found := liveness(database.db, settings.questdb)).life is not Life.ALIVE:
         missing.append(f"SQL: {found.sentence}, and it belongs to no configured station")
         return None
     facts = read_server_facts(settings.questdb, database)

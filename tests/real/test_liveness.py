@@ -11,7 +11,7 @@ import pytest
 from console.diagnosis.server.liveness import Life, Proof, liveness
 from console.questdb.layout import DatabaseRoot
 from console.recovery.server.jvm import ServerBinary
-from console.recovery.server.private_server import PrivateServer
+from console.recovery.server.private_server import PrivateServer, free_ports
 from console.recovery.store.locks import server_is_down
 from tests.real.generated_tables import wait_until_applied
 
@@ -61,3 +61,40 @@ def test_no_namespace_and_no_new_lock_file_hides_a_living_server(questdb: Server
             assert liveness(database.db).life is Life.ALIVE
             server.kill()
         assert ("no server lives on it" in _walmedic(root, state, "doctor")[1]) or not number
+
+
+def _asked(root: Path, folder: Path, pg_port: int, http_port: int) -> set[str]:
+    """Return why a repair is refused, planned out of sight of the server, whose ports the settings name."""
+    config = folder / "walmedic.toml"
+    ports = f"pg_port = {pg_port}\nhttp_port = {http_port}\n"
+    config.write_text(f'state_dir = "{folder}/asked"\n[questdb]\ndb_root = "{root}"\n{ports}')
+    argv = [*_ELSEWHERE, sys.executable, "-m", "console", "plan", "repair-log", "t", "--json", "--config", str(config)]
+    ended = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
+    assert ended.returncode in (0, 8), ended.stdout + ended.stderr
+    return {refusal["code"] for refusal in json.loads(ended.stdout)["refused"]}
+
+
+@pytest.mark.parametrize("other", [False, True], ids=["its own port", "another database's port"])
+def test_a_hidden_server_with_new_lock_files_is_found_by_its_answer(
+    questdb: ServerBinary, tmp_path: Path, other: bool
+) -> None:
+    """Its lock files are made again, with the time of the old ones, so that nothing on disk shows it."""
+    folder = tmp_path.resolve()
+    root, served = folder / "station", folder / ("elsewhere" if other else "station")
+    for each in {root, served}:
+        each.mkdir()
+    closed = free_ports(1)[0]
+    if other:
+        with PrivateServer(root, questdb) as server:
+            server.query("create table t (ts timestamp, x long) timestamp(ts) partition by day wal")
+    with PrivateServer(served, questdb, http=True) as server:
+        if not other:
+            server.query("create table t (ts timestamp, x long) timestamp(ts) partition by day wal")
+            for lock in (root / "db").glob("*.lock"):
+                lock.unlink()
+        lock = DatabaseRoot.locate(root).lock
+        lock.touch()
+        os.utime(lock, (1, 1))
+        assert ("server-alive" in _asked(root, folder, server.pg_port, closed)) is not other
+        assert ("server-alive" in _asked(root, folder, closed, server.http_port)) is not other
+        assert "server-alive" not in _asked(root, folder, closed, closed)

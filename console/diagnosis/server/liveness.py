@@ -8,7 +8,8 @@ tried instead, shared and for an instant. A lock file that was removed and made 
     telemetry.lock       09:00   held           <- proof
 
 so where the lock file proves nothing the other locks, the files that processes have mapped, and a `_txn` that moves
-are looked at. What they leave open is UNKNOWN, never "down".
+are looked at. What they leave open is UNKNOWN, never "down". A server in namespaces of its own shows none of these if
+its lock files were made again; one that answers on the station's port and names the directory lives all the same.
 """
 
 import contextlib
@@ -17,20 +18,21 @@ import fcntl
 import getpass
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from console.diagnosis.server.open_files import users_of
+from console.diagnosis.server.answer import answers
+from console.diagnosis.server.open_files import always_open, table_folders, users_of
 from console.questdb.layout import REGISTRY_LOCK
 from console.questdb.table_name import is_system_name
+from console.settings import QuestDBSettings
 from console.text import plural
 
 _LOCKS: Final = Path("/proc/locks")
 _FIRST_NAMESPACE: Final = "pid:[4026531836]"  # of the machine itself; the number is the kernel's own constant
 _LOOK: Final = 0.4  # seconds between two looks at files that would move
-_MOST_TABLES: Final = 2_000
 _HEAD: Final = 64  # bytes of `_txn` that every commit changes
 
 
@@ -49,6 +51,7 @@ class Proof(enum.Enum):
     TABLE_LOCKS = "it holds the locks of its own tables, though tables.d.lock was made again"
     FILES = "it has files of the database mapped or open for writing"
     MOVING = "a _txn of it changes"
+    ANSWER = "it answers on the station's port and names this directory"
 
 
 class Doubt(enum.Enum):
@@ -87,8 +90,18 @@ class Liveness:
         return f"it cannot be known whether a server lives on it: {doubt}; {self.instead}"
 
 
-def liveness(db: Path) -> Liveness:
-    """Return whether a server other than this process lives on the db directory. Takes half a second where in doubt."""
+def liveness(db: Path, asked: QuestDBSettings | None = None) -> Liveness:
+    """Return whether a server other than this process lives on the db directory. Takes half a second where in doubt.
+
+    With `asked` a server that no file shows, in namespaces of its own, is asked on the station's ports too.
+    """
+    found = _by_files(db)
+    if found.life is not Life.ALIVE and asked is not None and answers(asked, db):
+        return Liveness(Life.ALIVE, Proof.ANSWER)
+    return found
+
+
+def _by_files(db: Path) -> Liveness:
     found = lock_held(db)
     if found.life is Life.ALIVE or found.doubt is None:
         return found
@@ -243,23 +256,12 @@ def _replaced(db: Path) -> bool:
     """Return whether `tables.d.lock` is younger than what a server makes right after it, in its first second."""
     with contextlib.suppress(OSError):
         made = (db / REGISTRY_LOCK).lstat().st_mtime_ns
-        first = [folder / "_name" for folder in _tables(db) if "~" not in folder.name and is_system_name(folder.name)]
+        first = [
+            folder / "_name" for folder in table_folders(db) if "~" not in folder.name and is_system_name(folder.name)
+        ]
         times = [path.lstat().st_mtime_ns for path in (*_own_locks(db), *(path for path in first if path.exists()))]
         return any(each < made for each in times)
     return False
-
-
-def _tables(db: Path) -> Sequence[Path]:
-    with contextlib.suppress(OSError), os.scandir(db) as entries:
-        folders = (Path(each.path) for each in entries if each.is_dir(follow_symlinks=False))
-        return [folder for folder, _ in zip(folders, range(_MOST_TABLES), strict=False)]
-    return []
-
-
-def always_open(db: Path) -> list[Path]:
-    """Return files that a server has mapped or open for writing as long as it lives: registry, ids, its own tables."""
-    own = [folder / name for folder in _tables(db) for name in ("_txn", "_todo_", "_cv")]
-    return [*db.glob("tables.d.*"), db / "_tab_index.d", *own]
 
 
 def _moves(db: Path) -> bool:
@@ -274,7 +276,7 @@ def _moves(db: Path) -> bool:
 
 def _heads(db: Path) -> dict[Path, bytes]:
     found = {}
-    for folder in _tables(db):
+    for folder in table_folders(db):
         path = folder / "_txn"
         with contextlib.suppress(OSError):
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -8,13 +8,14 @@ other users may not be readable; they are named, and prove nothing either way.
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from console.text import clean_line
 
 _MOST_FILES = 500_000
+_MOST_TABLES = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +116,17 @@ def _name(pid: int) -> str:
     with contextlib.suppress(OSError):
         return clean_line(Path(f"/proc/{pid}/comm").read_text(errors="replace"), 40)
     return "a process"
+
+
+def table_folders(db: Path) -> Sequence[Path]:
+    """Return the directories below a db directory, `_MOST_TABLES` at most."""
+    with contextlib.suppress(OSError), os.scandir(db) as entries:
+        folders = (Path(each.path) for each in entries if each.is_dir(follow_symlinks=False))
+        return [folder for folder, _ in zip(folders, range(_MOST_TABLES), strict=False)]
+    return []
+
+
+def always_open(db: Path) -> list[Path]:
+    """Return files that a server has mapped or open for writing as long as it lives: registry, ids, its own tables."""
+    own = [folder / name for folder in table_folders(db) for name in ("_txn", "_todo_", "_cv")]
+    return [*db.glob("tables.d.*"), db / "_tab_index.d", *own]

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from console.diagnosis.server.liveness import always_open
-from console.diagnosis.server.open_files import users_of
+from console.diagnosis.server.open_files import always_open, users_of
 
 
 def served_root(parameters: Iterable[Mapping[str, Any]]) -> str:

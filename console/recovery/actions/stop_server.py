@@ -62,7 +62,7 @@ def _stage(context: PlanContext, units: list[Unit]) -> Stage:
 def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     """The unit is down and the server's lock can be won."""
     names = [name for stage in plan.stages for name in stage.parameters["units"]]
-    lock = ServerLock(run.database.db)
+    lock = ServerLock(run.database.db, run.settings.questdb)
     try:
         lock.acquire()
     except LockedError as error:

@@ -52,7 +52,7 @@ class Capturer:
     def begin(self) -> None:
         """Make the folder, note whether a server lives meanwhile, and take up what an earlier attempt copied."""
         self._run.state.made(self.folder)
-        lock = self._run.server_lock or ServerLock(self._run.database.db)
+        lock = self._run.server_lock or ServerLock(self._run.database.db, self._run.settings.questdb)
         try:
             lock.acquire()  # a server that starts while we copy would change what we copy
         except LockedError:

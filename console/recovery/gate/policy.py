@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from console.diagnosis.server.liveness import liveness
+from console.diagnosis.server.liveness import Liveness, liveness
 from console.diagnosis.server.open_files import users_of
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
@@ -114,7 +114,7 @@ class Policy:
             return
         lock = self.context.database.lock
         if self.context.server_down is None:
-            found = liveness(lock.parent)
+            found = self._liveness()
             doubt = found.doubt.value if found.doubt else "tables.d.lock cannot be locked"
             yield Refusal(
                 RefusalCode.SERVER_UNKNOWN,
@@ -125,12 +125,18 @@ class Policy:
             yield Refusal(RefusalCode.LOCK_HELD, f"{holder}: it holds {SERVER_LOCK_NAME}", "wait until it has ended")
         else:
             bare = self.context.settings.bare
+            shown = f"{holder}: it holds {SERVER_LOCK_NAME}"
+            if not holder.pids:
+                shown = f"{clean_line(str(lock.parent))}: {self._liveness().sentence}"
             yield Refusal(
                 RefusalCode.SERVER_ALIVE,
-                f"{holder}: it holds {SERVER_LOCK_NAME}",
+                shown,
                 "stop the server that uses this directory" if bare else "stop-server",
                 action=None if bare else "stop-server",
             )
+
+    def _liveness(self) -> Liveness:
+        return liveness(self.context.database.db, self.context.settings.questdb)
 
     def _files(self, plan: Plan | None) -> Iterator[Refusal]:
         if self.table is None or not self.spec.offline:

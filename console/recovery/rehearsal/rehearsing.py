@@ -219,7 +219,7 @@ class _Rehearsing:
         """Keep other walmedics and, where none lives, servers away while the original is read; yield if one lives."""
         station = StationLock(self.engine.state, self.engine.database.db)
         station.acquire(f"cloning {self.table.name} for a rehearsal")
-        server = ServerLock(self.engine.database.db)
+        server = ServerLock(self.engine.database.db, self.engine.settings.questdb)
         try:
             with contextlib.suppress(LockedError):
                 server.acquire()

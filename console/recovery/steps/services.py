@@ -65,7 +65,7 @@ class StopUnits:
 
 def await_server_gone(run: RunContext, timeout: float = 30.0) -> None:
     """Return once the server's lock can be won. Raises LockedError where that takes longer than `timeout` seconds."""
-    lock = ServerLock(run.database.db)
+    lock = ServerLock(run.database.db, run.settings.questdb)
     deadline = time.monotonic() + timeout
     while True:
         try:

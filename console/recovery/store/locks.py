@@ -15,6 +15,7 @@ from console.diagnosis.server.liveness import Life, exclusive_holders, liveness,
 from console.errors import WalmedicError
 from console.recovery.store.living import command_line, own_stamp, runs_walmedic
 from console.recovery.store.state import StateDir, StateError
+from console.settings import QuestDBSettings
 from console.text import clean_line
 
 SERVER_LOCK_NAME = "tables.d.lock"
@@ -148,10 +149,14 @@ def _read_holder(descriptor: int) -> Holder | None:
 
 
 class ServerLock:
-    """The lock that a running server holds on its registry. Winning it is the proof that no server lives."""
+    """The lock that a running server holds on its registry. Winning it is the proof that no server lives.
 
-    def __init__(self, root: Path) -> None:
+    With `asked` a server on the station's ports, whose lock file was made again, is found too.
+    """
+
+    def __init__(self, root: Path, asked: QuestDBSettings | None = None) -> None:
         self.path = root / SERVER_LOCK_NAME
+        self._asked = asked
         self._fd = -1
 
     @property
@@ -181,7 +186,7 @@ class ServerLock:
             os.close(descriptor)
             raise LockedError(f"{holder_of(self.path)}: it holds {SERVER_LOCK_NAME}") from None
         self._fd = descriptor
-        found = liveness(self.path.parent)  # one that was made again is free though a server lives
+        found = liveness(self.path.parent, self._asked)  # one that was made again is free though a server lives
         if found.life is not Life.DOWN:
             self.release()
             raise LockedError(f"{clean_line(str(self.path.parent))}: {found.sentence}")
@@ -214,13 +219,13 @@ class RunLocks:
         self._station.release()
 
 
-def server_is_down(root: Path) -> bool | None:
+def server_is_down(root: Path, asked: QuestDBSettings | None = None) -> bool | None:
     """Return whether no server lives on `root`; None where that cannot be known. The lock is held for an instant."""
-    lock = ServerLock(root)
+    lock = ServerLock(root, asked)
     try:
         lock.acquire()
     except LockedError:
-        return False if refuses(lock.path) or liveness(root).life is Life.ALIVE else None
+        return False if refuses(lock.path) or liveness(root, asked).life is Life.ALIVE else None
     lock.release()
     return True
 
