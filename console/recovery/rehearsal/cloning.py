@@ -4,23 +4,21 @@ Symbol files of WAL directories are hard links to the table's own; in the clone 
 server may write the table's in place. Times and modes are kept (owners too, for root): plans and proofs rest on them.
 """
 
-import errno
 import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from console.copying import copy_data, reflink
 from console.questdb.layout import DatabaseRoot
 from console.questdb.reading import open_for_reading
 from console.recovery.rehearsal.selection import CloneError, CloneSelection
-from console.recovery.store.copying import reflink
 from console.recovery.store.locks import SERVER_LOCK_NAME
 from console.recovery.store.places import free_space
 from console.text import clean_line
 
 OnBytes = Callable[[str, int], None]
-_BLOCK = 8 << 20
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -87,7 +85,7 @@ def _clone_file(source: Path, target: Path, name: str, *, share: bool) -> None:
         writing = os.open(target, _CREATE, 0o600)
         try:
             if not (share and reflink(reading, writing)):
-                _copy(reading, writing, before.st_size)
+                copy_data(reading, writing, before.st_size)
         finally:
             os.close(writing)
         after = os.fstat(reading)
@@ -103,27 +101,3 @@ def _hand_over(target: Path, status: os.stat_result, mode: int) -> None:
         os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
     target.chmod(mode & 0o777)
     os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns))
-
-
-def _copy(reading: int, writing: int, size: int) -> None:
-    """Copy the data of a file and leave its holes as holes."""
-    os.ftruncate(writing, size)
-    at = 0
-    while at < size:
-        try:
-            at = os.lseek(reading, at, os.SEEK_DATA)
-            end = min(size, os.lseek(reading, at, os.SEEK_HOLE))
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                return  # nothing but a hole up to the end
-            if error.errno != errno.EINVAL:
-                raise
-            end = size  # a file system that knows no holes
-        while at < end:
-            block = os.pread(reading, min(_BLOCK, end - at), at)
-            if not block:
-                return  # it became shorter: the caller finds that by its size
-            written = 0
-            while written < len(block):
-                written += os.pwrite(writing, block[written:], at + written)
-            at += len(block)

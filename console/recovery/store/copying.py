@@ -4,8 +4,6 @@ The copy belongs to walmedic alone (0600); owner, mode and times of the original
 """
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import os
 import stat
@@ -13,14 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from console.copying import blocks_of, copy_data, reflink
 from console.durable import sync_directory, write_all
 from console.errors import WalmedicError
 from console.questdb.reading import open_for_reading
 from console.text import clean_line
-
-_FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
-_BLOCK = 4 << 20
-_NO_REFLINK = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS)
 
 OnBytes = Callable[[int], None]
 
@@ -49,6 +44,13 @@ def copy_out(source: Path, target: Path, name: str, on_bytes: OnBytes | None = N
 
     Raises OSError, and CopyError where the second reading differs or the original changed meanwhile.
     """
+    digest, again = hashlib.sha256(), hashlib.sha256()
+
+    def seen(block: bytes) -> None:
+        digest.update(block)
+        if on_bytes is not None:
+            on_bytes(len(block))
+
     reading = open_for_reading(source)
     try:
         before = os.fstat(reading)
@@ -58,13 +60,16 @@ def copy_out(source: Path, target: Path, name: str, on_bytes: OnBytes | None = N
         writing = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             reflinked = reflink(reading, writing)
-            digest = _read_through(reading, None if reflinked else writing, before.st_size, on_bytes)
+            if reflinked:
+                _each_block(reading, before.st_size, seen)
+            else:
+                copy_data(reading, writing, before.st_size, seen)
             os.fsync(writing)
             if not reflinked:
                 # What is read back must come from the disk, not from the pages just written.
                 with contextlib.suppress(OSError):
                     os.posix_fadvise(writing, 0, 0, os.POSIX_FADV_DONTNEED)
-            again = _read_through(writing, None, before.st_size, None)
+            _each_block(writing, before.st_size, again.update)
         finally:
             os.close(writing)
         after = os.fstat(reading)
@@ -72,13 +77,13 @@ def copy_out(source: Path, target: Path, name: str, on_bytes: OnBytes | None = N
         os.close(reading)
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise CopyError(f"{clean_line(name)} changed while it was copied; stop what writes it and capture again")
-    if digest != again:
+    if digest.digest() != again.digest():
         raise CopyError(
             f"the copy of {clean_line(name)} reads back differently; do not trust the disk of {target.parent}"
         )
     return Copied(
-        name, before.st_size, digest, before.st_uid, before.st_gid, stat.S_IMODE(before.st_mode), before.st_mtime_ns,
-        before.st_ino, reflinked,
+        name, before.st_size, digest.hexdigest(), before.st_uid, before.st_gid, stat.S_IMODE(before.st_mode),
+        before.st_mtime_ns, before.st_ino, reflinked,
     )  # fmt: skip
 
 
@@ -111,30 +116,6 @@ def digest_of_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def reflink(reading: int, writing: int) -> bool:
-    """Make the empty file `writing` share the blocks of `reading`; return False where the file system cannot."""
-    try:
-        fcntl.ioctl(writing, _FICLONE, reading)
-    except OSError as error:
-        if error.errno in _NO_REFLINK:
-            return False
-        raise
-    return True
-
-
-def _read_through(descriptor: int, writing: int | None, size: int, on_bytes: OnBytes | None) -> str:
-    digest = hashlib.sha256()
-    at = 0
-    while at < size:
-        block = os.pread(descriptor, min(_BLOCK, size - at), at)
-        if not block:
-            break
-        digest.update(block)
-        if writing is not None:
-            written = 0
-            while written < len(block):
-                written += os.pwrite(writing, block[written:], at + written)
-        at += len(block)
-        if on_bytes is not None:
-            on_bytes(len(block))
-    return digest.hexdigest()
+def _each_block(descriptor: int, size: int, on_block: Callable[[bytes], None]) -> None:
+    for block in blocks_of(descriptor, 0, size):
+        on_block(block)

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from console.copying import blocks_of, write_at
 from console.errors import WalmedicError
 from console.text import clean_line
-
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +50,16 @@ def copy_piece(descriptor: int, piece: Piece, on_bytes: OnBytes | None) -> None:
     source = os.open(piece.source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         done = 0
-        while done < piece.length:
-            block = os.pread(source, min(_BLOCK, piece.length - done), piece.source_at + done)
-            if not block:
-                raise WalmedicError(
-                    f"{clean_line(str(piece.source))} ends {piece.length - done:,} bytes before the plan says; "
-                    "it was changed: make the plan again"
-                )
-            written = 0
-            while written < len(block):
-                written += os.pwrite(descriptor, block[written:], piece.at + done + written)
+        for block in blocks_of(source, piece.source_at, piece.source_at + piece.length):
+            write_at(descriptor, block, piece.at + done)
             done += len(block)
             if on_bytes is not None:
                 on_bytes(len(block))
+        if done < piece.length:
+            raise WalmedicError(
+                f"{clean_line(str(piece.source))} ends {piece.length - done:,} bytes before the plan says; "
+                "it was changed: make the plan again"
+            )
     finally:
         os.close(source)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from console.copying import copy_data
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
 from console.recovery.rehearsal import cloning
@@ -156,14 +157,14 @@ def test_a_file_that_becomes_a_link_after_the_check_is_not_followed(database: Da
 def test_a_file_that_changes_while_it_is_read_ends_the_clone(
     database: DatabaseRoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = cloning._copy
+    original = copy_data
 
     def copy_and_change(reading: int, writing: int, size: int) -> None:
         original(reading, writing, size)
         with (database.db / T / "_txn").open("ab") as stream:
             stream.write(b"!")
 
-    monkeypatch.setattr(cloning, "_copy", copy_and_change)
+    monkeypatch.setattr(cloning, "copy_data", copy_and_change)
     selection = select(database, find_table(database, "trades"))
     with pytest.raises(CloneError, match="changed while it was cloned"):
         make_clone(database, selection, tmp_path / "clone", share=False)
