@@ -20,15 +20,16 @@ from console.services.model import ServiceError, UnitSample, UnitState
 from console.services.supervisor_log import RunHistory, SupervisorLog
 from console.settings import Unit
 from console.text import clean, clean_line
+from console.waiting import looks
 
 _ANSWER = 5.0  # seconds for anything that only asks
 _RESTARTED_BY = 3  # whole seconds after which supervisord, which looks once per second, will not restart what ended
 _SHUTTING_DOWN, _BAD_NAME, _ABNORMAL, _SPAWN_ERROR, _ALREADY_STARTED, _NOT_RUNNING = 6, 10, 40, 50, 60, 70
-_STOPPED, _EXITED, _BACKOFF, _FATAL = 0, 100, 30, 200  # process states of supervisor/states.py
+_STOPPED, _RUNNING, _EXITED, _BACKOFF, _FATAL = 0, 20, 100, 30, 200  # process states of supervisor/states.py
 _STATES = {
     _STOPPED: UnitState.DOWN,
     10: UnitState.STARTING,
-    20: UnitState.UP,
+    _RUNNING: UnitState.UP,
     _BACKOFF: UnitState.STARTING,
     40: UnitState.STOPPING,
     _EXITED: UnitState.DOWN,
@@ -142,11 +143,12 @@ class SupervisorControl:
 
     def _until_up(self, server: "_Server", unit: str, timeout: float) -> None:
         """Wait for a process that supervisord had begun to start already."""
-        deadline = time.monotonic() + timeout
-        while (state := server.call("getProcessInfo", unit)["state"]) != 20:
-            if state in (_STOPPED, _EXITED, _FATAL) or time.monotonic() > deadline:
+        for late in looks(timeout, 0.1):
+            state = server.call("getProcessInfo", unit)["state"]
+            if state == _RUNNING:
+                return
+            if late or state in (_STOPPED, _EXITED, _FATAL):
                 raise ServiceError(f"{unit} does not stay up; `{self.command_line('tail', unit)}` says why")
-            time.sleep(0.1)
 
     def _refusal(self, verb: str, unit: str, fault: "_Fault") -> ServiceError:
         command = self.command_line(verb, unit)

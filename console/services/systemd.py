@@ -15,6 +15,7 @@ from console.services.command import Finished, run
 from console.services.model import ServiceError, UnitSample, UnitState
 from console.settings import Unit
 from console.text import clean_line
+from console.waiting import looks
 
 _PROPERTIES = (
     "Id", "LoadState", "ActiveState", "SubState", "FragmentPath", "DropInPaths", "MainPID", "NRestarts", "Result",
@@ -78,12 +79,11 @@ class SystemdControl:
 
     def start(self, unit: str, timeout: float = 60.0) -> None:
         """Start `unit` and wait until systemd calls it active in two looks: what ends at once may be alive in one."""
-        deadline = time.monotonic() + timeout
         alive = 0
         if self._state(unit).state is UnitState.FAILED:
             run([*self._base, "--no-ask-password", "reset-failed", "--", _full_name(unit)], _ANSWER)
         self._command("start", unit, timeout)
-        while True:
+        for late in looks(timeout, 0.2):
             sample = self._state(unit)
             alive = alive + 1 if sample.state is UnitState.UP else 0
             if alive == 2:
@@ -91,11 +91,10 @@ class SystemdControl:
             if sample.state in (UnitState.FAILED, UnitState.DOWN) or sample.sub_state == "auto-restart":
                 how = f" ({sample.result})" if sample.result else ""
                 raise ServiceError(f"{unit} started and ended again{how}; `{self._journal(unit)}` says why")
-            if time.monotonic() > deadline:
+            if late:
                 raise ServiceError(
                     f"{unit} is still {sample.sub_state or sample.state} {timeout:.0f} s after its start"
                 )
-            time.sleep(0.2)
 
     def mask_runtime(self, unit: str) -> None:
         """Make every start of `unit` fail until the next boot, by a drop-in in /run, and prove that systemd knows it.

@@ -1,6 +1,5 @@
 """What the station's QuestDB answers over PGWire."""
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from console.questdb_client.connect import connect, tuples_of
 from console.settings import QuestDBSettings
 from console.station.layout import Layout, StationError
 from console.text import clean_line
+from console.waiting import looks
 
 _PATIENCE = 60.0  # seconds
 
@@ -27,18 +27,16 @@ def row_count(layout: Layout, table: str) -> int:
 
 def wait_until_read(layout: Layout, rows: Mapping[str, int]) -> None:
     """Wait until the server answers, and see that each table has that many rows. Raises StationError."""
-    deadline = time.monotonic() + _PATIENCE
-    while True:
+    for late in looks(_PATIENCE, 0.1):
         try:
             for table, expected in rows.items():
                 if (found := row_count(layout, table)) != expected:
                     raise StationError(f"{table} has {found:,} rows, not {expected:,}; see {layout.questdb_log}")
             return
         except psycopg.Error as error:
-            if time.monotonic() > deadline:
+            if late:
                 said = clean_line(str(error))
                 raise StationError(f"the server does not answer: {said}; see {layout.questdb_log}") from error
-            time.sleep(0.1)
 
 
 def rows_between(layout: Layout, table: str, first: int, end: int) -> int:

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from console.services.supervisor import SupervisorControl
 from console.station.configuration import MARK
 from console.station.layout import UNITS, Layout, StationError
 from console.station.scenario import ENDING_SIGNALS
+from console.waiting import looks, wait_until
 
 _STARTS_WITHIN = 60.0
 _ENDS_WITHIN = 30.0
@@ -42,12 +42,12 @@ class Processes:
                 stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment, start_new_session=True,
                 cwd=self._layout.directory,
             )  # fmt: skip
-        deadline = time.monotonic() + _STARTS_WITHIN
-        while time.monotonic() < deadline and self._supervisord.poll() is None:
+        for late in looks(_STARTS_WITHIN, 0.05):
             with contextlib.suppress(ServiceError):
                 self._control.states(())
                 return
-            time.sleep(0.05)
+            if late or self._supervisord.poll() is not None:
+                break
         raise StationError(f"supervisord did not start within {_STARTS_WITHIN:.0f} s; see {output}")
 
     def start(self, *names: str) -> None:
@@ -58,24 +58,25 @@ class Processes:
     def wait_for(self, *names: str) -> None:
         """Wait for services that supervisord starts by itself. Raises StationError where one does not stay up."""
         units = [unit for unit in UNITS if unit.name in names]
-        deadline = time.monotonic() + _STARTS_WITHIN
-        while missing := [s.name for s in self._control.states(units) if s.state is not UnitState.UP]:
-            if time.monotonic() > deadline:
+        for late in looks(_STARTS_WITHIN, 0.1):
+            missing = [s.name for s in self._control.states(units) if s.state is not UnitState.UP]
+            if not missing:
+                return
+            if late:
                 raise StationError(f"{missing[0]} does not stay up; see {self._layout.log_dir / missing[0]}.log")
-            time.sleep(0.1)
 
     def stop(self, name: str) -> None:
         """Stop a service for good, also one that is between two deaths of a crash loop. Raises StationError."""
         unit = next(unit for unit in UNITS if unit.name == name)
-        deadline = time.monotonic() + _ENDS_WITHIN
-        while time.monotonic() < deadline:
+
+        def down() -> bool:
             self._control.stop(name)
             # EXITED is down too, but supervisord is about to start it again: ask until it is told to stay down.
             state = self._control.states([unit])[0]
-            if state.state is UnitState.DOWN and state.sub_state == "STOPPED":
-                return
-            time.sleep(0.1)
-        raise StationError(f"{name} did not stop within {_ENDS_WITHIN:.0f} s; see {self._layout.log_dir}")
+            return state.state is UnitState.DOWN and state.sub_state == "STOPPED"
+
+        if not wait_until(down, _ENDS_WITHIN):
+            raise StationError(f"{name} did not stop within {_ENDS_WITHIN:.0f} s; see {self._layout.log_dir}")
 
     def pids(self) -> dict[str, int]:
         """Return the process id of each service that runs."""

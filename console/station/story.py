@@ -4,7 +4,7 @@ It drives the same engine as the console and the command line, types the phrases
 asks server and queue itself whether everything came back.
 """
 
-import time
+import contextlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -27,6 +27,7 @@ from console.station.layout import ORDERBOOK, TRADES
 from console.station.scenario import Scenario
 from console.station.tables import POWER_LOSS, UNAPPLIED_FROM
 from console.text import clean_line, plural
+from console.waiting import wait_until
 
 _BEFORE: tuple[tuple[str, str | None], ...] = (
     ("freeze-writer", None), ("stop-server", None), ("capture-evidence", None),
@@ -179,21 +180,13 @@ def _proof(built: Station, say: Say) -> bool:
 
 
 def _wait_for_drain(built: Station) -> bool:
-    deadline = time.monotonic() + _DRAINED_WITHIN
-    while time.monotonic() < deadline:
-        try:
-            if backlog.oldest_waiting(built.layout) < _FRESH:
-                return True
-        except redis.RedisError:
-            pass
-        time.sleep(0.2)
-    return False
+    def drained() -> bool:
+        with contextlib.suppress(redis.RedisError):
+            return backlog.oldest_waiting(built.layout) < _FRESH
+        return False
+
+    return wait_until(drained, _DRAINED_WITHIN, 0.2)
 
 
 def _grows(built: Station, table: str, before: int) -> bool:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if answers.row_count(built.layout, table) > before:
-            return True
-        time.sleep(0.1)
-    return False
+    return wait_until(lambda: answers.row_count(built.layout, table) > before, 60)

@@ -5,7 +5,6 @@ Applied rows end one second before the unapplied ones begin, as on a station who
 
 import itertools
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from console.station.downloads import Say
 from console.station.layout import ORDERBOOK, TABLE_IDS, TRADES, StationError
 from console.station.market import LISTED_LATE, SYMBOLS, Market, Quote
 from console.text import plural
+from console.waiting import looks
 
 # 2025-11-09 21:26 EST, and three days before it. Microseconds since the epoch.
 POWER_LOSS = int(datetime(2025, 11, 10, 2, 26, tzinfo=UTC).timestamp()) * 1_000_000
@@ -70,12 +70,13 @@ def load_applied(server: PrivateServer, counts: RowCounts, say: Say) -> None:
             begin, end = total * part // _LOADS, total * (part + 1) // _LOADS
             if end > begin:
                 server.query(_insert(table, begin, end - begin, _LAST_APPLIED - (total - 1 - begin) * step, step))
-    deadline = time.monotonic() + 60 + (counts.trades + counts.orderbook) / 100_000
+    patience = 60 + (counts.trades + counts.orderbook) / 100_000
     for table, total in ((TRADES, counts.trades), (ORDERBOOK, counts.orderbook)):
-        while (count := row_count(server, table)) != total:
-            if time.monotonic() > deadline:
+        for late in looks(patience, 0.05):
+            if (count := row_count(server, table)) == total:
+                break
+            if late:
                 raise StationError(f"the server applied {count:,} of {total:,} rows of {table}; see {server.log}")
-            time.sleep(0.05)
     say(f"{counts.trades:,} trades and {counts.orderbook:,} order book rows are applied")
 
 

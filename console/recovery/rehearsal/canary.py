@@ -12,6 +12,7 @@ from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim
 from console.recovery.server.sql import Server, SqlError, literal, quoted
 from console.text import clean_line
+from console.waiting import looks
 
 _TEXT = (ColumnTag.VARCHAR, ColumnTag.STRING, ColumnTag.SYMBOL)
 _VISIBLE = 30.0  # seconds that an accepted row gets to become visible
@@ -97,10 +98,10 @@ def _visible(server: Server, shape: Shape, condition: str, alive: Callable[[], N
 
     A statement that names a column which is not applied yet is refused by the server: that too is waited out.
     """
-    deadline = time.monotonic() + _VISIBLE
-    while True:
+    found = 0
+    for late in looks(_VISIBLE, _POLL):
         alive()
-        settled = _settled(server, shape) or time.monotonic() > deadline
+        settled = _settled(server, shape) or late
         try:
             found = int(server.rows(f"SELECT count() AS n FROM {quoted(shape.table)} WHERE {condition}")[0]["n"])  # noqa: S608
         except SqlError:
@@ -108,8 +109,8 @@ def _visible(server: Server, shape: Shape, condition: str, alive: Callable[[], N
                 raise
             found = 0
         if found or settled:
-            return found
-        time.sleep(_POLL)
+            break
+    return found
 
 
 def _settled(server: Server, shape: Shape) -> bool:

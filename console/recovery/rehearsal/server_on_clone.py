@@ -1,7 +1,6 @@
 """A server on the clone for actions that work by SQL, brought as far as the station's own was."""
 
 import contextlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.sql import Server
 from console.recovery.tree.wal_locks import WalLocks
 from console.settings import QuestDBSettings
+from console.waiting import wait_until
 
 BY_SQL = ("resume-wal",)
 """Actions on a table that work through the server and can be rehearsed."""
@@ -32,10 +32,10 @@ def answering(database: DatabaseRoot, root: Path, binary: ServerBinary, table: s
         held = not behaviour_of(version_of_jar(binary.jar)).file_locks_hold_wal
         with started(root, binary, held=held) as server:
             asked = Server(QuestDBSettings(host="127.0.0.1", pg_port=server.pg_port))
-            deadline = time.monotonic() + _APPLYING
-            while time.monotonic() < deadline:
+
+            def settled() -> bool:
                 row = asked.wal_table(table)
-                if row is not None and (row["suspended"] or int(row["writerTxn"]) >= int(row["sequencerTxn"])):
-                    break
-                time.sleep(0.1)
+                return row is not None and (row["suspended"] or int(row["writerTxn"]) >= int(row["sequencerTxn"]))
+
+            wait_until(settled, _APPLYING)
             yield server.pg_port

@@ -5,11 +5,11 @@ record of the log beyond the applied transaction names. An empty `walN` with an 
 such a one, so it is gone as soon as a sweep has been through this very table, and not before.
 """
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from console.errors import WalmedicError
+from console.waiting import looks
 
 _FIRST_ID = 2_000_000_000  # ids are handed out one by one from 1 (int32): no table comes near this
 _POLL = 0.05
@@ -34,12 +34,12 @@ class Sweeps:
         """
         sentinel = self._table / f"wal{_FIRST_ID + self.passed}"
         sentinel.mkdir()
-        deadline = time.monotonic() + timeout
-        while sentinel.exists():
+        for late in looks(timeout, _POLL):
+            if not sentinel.exists():
+                break
             self._alive()
-            if time.monotonic() > deadline:
+            if late:
                 raise NoSweepError(
                     f"no purge sweep came through the table within {timeout:.0f} s: the purge cannot read its sequencer"
                 )
-            time.sleep(_POLL)
         self.passed += 1

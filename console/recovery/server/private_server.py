@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +24,7 @@ from console.errors import WalmedicError
 from console.questdb_client.connect import connect, tuples_of
 from console.recovery.server.jvm import HEAP, ServerBinary, java_environment, server_command, server_conf
 from console.settings import QuestDBSettings
+from console.waiting import looks
 
 # Runs a command that dies with its parent: prctl(PR_SET_PDEATHSIG, SIGKILL) is kept over exec, and not over a change of
 # user, which therefore comes first (and here, because another user may not be able to reach our Python). A parent that
@@ -155,8 +155,7 @@ class PrivateServer:
         if self._nice:
             with contextlib.suppress(psutil.Error):
                 psutil.Process(self._process.pid).nice(self._nice)
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
+        for late in looks(timeout, 0.05):
             if self._process.poll() is not None:
                 raise ServerError(
                     f"the server on {self.root} ended while starting ({self._ended()}); its log is {self.log}"
@@ -166,7 +165,8 @@ class PrivateServer:
                     self._prove_ownership()
                     return
             except psycopg.OperationalError:
-                time.sleep(0.05)
+                if late:
+                    break
         self.kill()
         raise ServerError(f"the server on {self.root} did not answer within {timeout:.0f} s; its log is {self.log}")
 

@@ -14,6 +14,7 @@ from console.questdb_client.connect import DeadlineError, connect, rows_of
 from console.recovery.store.locks import server_is_down
 from console.settings import QuestDBSettings
 from console.text import clean_line
+from console.waiting import looks
 
 _CONNECT = 10  # seconds: a server that is busy applying answers slowly
 _ANSWER = 60.0
@@ -66,16 +67,16 @@ class Server:
         Raises SqlError where it does not answer in time, or another database answers on the port.
         """
         began = time.monotonic()
-        while True:
+        for late in looks(timeout, 0.1):
             try:
                 self.prove_ours(db)
-                return time.monotonic() - began
+                break
             except OtherDatabaseError:
                 raise
             except SqlError:
-                if time.monotonic() - began > timeout:
+                if late:
                     raise
-            time.sleep(0.1)
+        return time.monotonic() - began
 
     def prove_ours(self, db: Path) -> None:
         """Compare the directory that the server works on with `db`. Raises SqlError where it is another's.

@@ -1,7 +1,7 @@
 """Proof by the server: rows, range and partitions as the events predicted, not suspended, nothing below applied."""
 
 import datetime
-import time
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +11,11 @@ from console.recovery.model import Claim
 from console.recovery.server.expectation import Expectation
 from console.recovery.server.sql import Server, SqlError, literal, quoted
 from console.text import clean_line
+from console.waiting import Standstill, looks
 
 OnApplied = Callable[[int, int], None]
 _STALLED = 60.0  # seconds without one more transaction applied after which waiting is given up
+_UNLISTED = 10.0  # seconds for which a table may be missing from `wal_tables()`
 
 
 def wait_until_applied(server: Server, expected: Expectation, on_applied: OnApplied) -> dict[str, Any] | None:
@@ -22,22 +24,19 @@ def wait_until_applied(server: Server, expected: Expectation, on_applied: OnAppl
     Returns early where the table is suspended or not listed, or nothing moves for a minute. Raises SqlError where the
     server stops answering.
     """
-    last, since = -1, time.monotonic()
-    while True:
+    still = Standstill()
+    row: dict[str, Any] | None = None
+    for _ in looks(math.inf, 0.2):
         row = server.wal_table(expected.table)
         if row is None or row["suspended"]:
-            if row is not None or time.monotonic() - since > 10:
-                return row
+            if row is not None or still.seconds(None) > _UNLISTED:
+                break
         else:
             applied = int(row["writerTxn"])
             on_applied(min(applied, expected.logged_txn), expected.logged_txn)
-            if applied >= expected.logged_txn:
-                return row
-            if applied != last:
-                last, since = applied, time.monotonic()
-            elif time.monotonic() - since > _STALLED:
-                return row
-        time.sleep(0.2)
+            if applied >= expected.logged_txn or still.seconds(applied) > _STALLED:
+                break
+    return row
 
 
 def table_claims(

@@ -19,6 +19,7 @@ from console.services.control import ServiceControl
 from console.services.model import ServiceError
 from console.settings import Unit
 from console.text import clean_line, plural
+from console.waiting import looks
 
 _VALUES: Final = "values"
 START_SECONDS = 180.0  # seconds that a server gets to answer: it may have a lot to map
@@ -66,17 +67,19 @@ class StopUnits:
 def await_server_gone(run: RunContext, timeout: float = 30.0) -> None:
     """Return once the server's lock can be won. Raises LockedError where that takes longer than `timeout` seconds."""
     lock = ServerLock(run.database.db, run.settings.questdb)
-    deadline = time.monotonic() + timeout
-    while True:
+    acquire_within(lock, timeout)
+    lock.release()
+
+
+def acquire_within(lock: ServerLock, seconds: float) -> None:
+    """Win the lock of a server that is about to end. Raises LockedError where that takes longer than `seconds`."""
+    for late in looks(seconds, 0.1):
         try:
             lock.acquire()
+            return
         except LockedError:
-            if time.monotonic() > deadline:
+            if late:
                 raise
-            time.sleep(0.1)
-            continue
-        lock.release()
-        return
 
 
 class HoldWal:

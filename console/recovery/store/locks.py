@@ -17,6 +17,7 @@ from console.recovery.store.living import command_line, own_stamp, runs_walmedic
 from console.recovery.store.state import StateDir, StateError
 from console.settings import QuestDBSettings
 from console.text import clean_line
+from console.waiting import looks
 
 SERVER_LOCK_NAME = "tables.d.lock"
 _NOTE = 0.5  # seconds that a new holder has to write down who it is
@@ -107,12 +108,12 @@ class StationLock:
 
     def _told(self, descriptor: int) -> Holder | None:
         """Return who holds the lock by its note, which comes an instant later: until then an older one may be there."""
-        deadline = time.monotonic() + _NOTE
-        while True:
+        said: Holder | None = None
+        for late in looks(_NOTE, 0.005):
             said, pids = _read_holder(descriptor), exclusive_holders([self.path])
-            if (said is not None and (not pids or said.pid in pids)) or time.monotonic() > deadline:
-                return said
-            time.sleep(0.005)
+            if late or (said is not None and (not pids or said.pid in pids)):
+                break
+        return said
 
     def holder(self) -> Holder | None:
         """Return who holds the lock now, None where nobody does."""

@@ -1,6 +1,6 @@
 """Where a copy stands, as server and disk say: names by directory, whose the last transaction is, what still runs."""
 
-import time
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ from console.recovery.model import Stage
 from console.recovery.server.sql import Server, quoted
 from console.recovery.steps.steps import RunContext, StepError
 from console.text import clean_line, plural
+from console.waiting import Standstill, looks
 
 STATEMENT: Final = 3600.0
 """Seconds for one statement: the server's own limit for a query is below."""
@@ -91,28 +92,23 @@ def refuse_changed(run: RunContext, stage: Stage) -> None:
 
 def await_quiet(run: RunContext, server: Server, copy: str) -> None:
     """Wait until no statement of an earlier, killed attempt works on the copy any more."""
-    since = time.monotonic()
-    while any(
-        f"INTO {quoted(copy)} " in str(row["query"]) for row in server.rows("SELECT query FROM query_activity()")
-    ):
+    for late in looks(STATEMENT, _PAUSE):
+        queries = [str(row["query"]) for row in server.rows("SELECT query FROM query_activity()")]
+        if not any(f"INTO {quoted(copy)} " in query for query in queries):
+            return
         run.progress("waiting for a statement of the attempt before")
-        if time.monotonic() - since > STATEMENT:
+        if late:
             raise StepError(f"a statement on {clean_line(copy)} does not end; CANCEL QUERY ends it")
-        time.sleep(_PAUSE)
 
 
 def await_applied(run: RunContext, server: Server, table: str) -> None:
     """Wait until the server has applied all that was logged for the copy. Raises StepError where it is suspended."""
-    last, since = -1, time.monotonic()
-    while True:
+    still = Standstill()
+    for _ in looks(math.inf, _PAUSE):
         row = server.wal_table(table)
         if row is not None and row["suspended"]:
             raise StepError(f"{clean_line(table)} is suspended: the server cannot apply to it; its log says why")
         if row is not None and int(row["writerTxn"]) >= int(row["sequencerTxn"]):
             return
-        applied = -1 if row is None else int(row["writerTxn"])
-        if applied != last:
-            last, since = applied, time.monotonic()
-        elif time.monotonic() - since > _STALLED:
+        if still.seconds(-1 if row is None else int(row["writerTxn"])) > _STALLED:
             raise StepError(f"the server has applied nothing to {clean_line(table)} for {_STALLED:.0f} s")
-        time.sleep(_PAUSE)

@@ -11,7 +11,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import time
 from pathlib import Path
 from types import TracebackType
 
@@ -19,6 +18,7 @@ from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
 from console.recovery.tree.tree import Tree, parts_of
 from console.text import clean_line
+from console.waiting import looks
 
 
 class WalLockError(WalmedicError):
@@ -75,8 +75,7 @@ class WalLocks:
         if relative in self._descriptors:
             return
         owner = tree.owner_of_table(parts_of(relative)[0])
-        deadline = time.monotonic() + self._patience
-        while True:
+        for late in looks(self._patience, 0.02):
             existed = tree.exists(relative)
             with tree.directory(parts_of(relative)[:-1]) as folder:
                 name = parts_of(relative)[-1]
@@ -97,12 +96,11 @@ class WalLocks:
                         os.close(descriptor)
                         raise
             os.close(descriptor)
-            if time.monotonic() > deadline:
+            if late:
                 raise WalLockError(
                     f"{clean_line(relative)} is held by another process, so its rows cannot be kept from the purge; "
                     "stop the server and try again"
                 )
-            time.sleep(0.02)
 
 
 def _same_file(descriptor: int, name: str, folder: int) -> bool:

@@ -9,15 +9,14 @@ import contextlib
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from console.recovery.server.binary import server_binary
 from console.recovery.server.private_server import PrivateServer
 from console.recovery.server.sql import Server
+from console.recovery.steps.services import acquire_within
 from console.recovery.steps.steps import RunContext, StepError
-from console.recovery.store.locks import LockedError
 from console.recovery.store.state import write_private
 from console.settings import QuestDBSettings
 
@@ -91,13 +90,5 @@ def _keep_log(run: RunContext, log: Path) -> None:
 
 
 def _win(run: RunContext) -> None:
-    deadline = time.monotonic() + _GONE
-    while run.server_lock is not None:
-        try:
-            run.server_lock.acquire()
-        except LockedError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-            continue
-        return
+    if run.server_lock is not None:
+        acquire_within(run.server_lock, _GONE)

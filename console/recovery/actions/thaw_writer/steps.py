@@ -17,6 +17,7 @@ from console.recovery.steps import services
 from console.recovery.steps.services import control, units_named
 from console.recovery.steps.steps import RunContext, Step, StepError
 from console.text import clean_line, plural
+from console.waiting import Standstill, looks
 
 _PAUSE = 0.5
 _FIRST_BATCH = 60.0  # seconds until the first batch must be applied
@@ -70,14 +71,7 @@ class _Drain:
     first: int | None = None
     length_first: int = 0
     length_at: float = field(default_factory=time.monotonic)
-    held: dict[str, int] = field(default_factory=dict)
-    held_at: float = field(default_factory=time.monotonic)
-
-    def still(self, held: dict[str, int]) -> float:
-        """Return for how many seconds the same old entries have been pending: a living consumer begins with its own."""
-        if held != self.held:
-            self.held, self.held_at = held, time.monotonic()
-        return time.monotonic() - self.held_at
+    held: Standstill = field(default_factory=Standstill)  # of old entries: a living consumer begins with its own
 
     def note(self, waiting: tuple[Waiting, ...]) -> None:
         total, now = sum(each.total for each in waiting), time.monotonic()
@@ -124,7 +118,7 @@ class WatchBacklog:
                 total = sum(each.total for each in waiting)
                 unread, held = self._left(run, queue)
                 near = total - sum(held.values()) <= max(10.0, _NEAR * drain.incoming(waiting))
-                taken = not any(held.values()) or drain.still(held) > _HELD
+                taken = not any(held.values()) or drain.held.seconds(held) > _HELD
                 run.progress(drain.told(total), None, None)
                 if near and not any(unread.values()) and taken and all(_fresh(run, each) for each in waiting):
                     break
@@ -181,8 +175,7 @@ class WatchBacklog:
         before: dict[str, int] = run.recall("before", {})
         missing = {each.table for each in queue.waiting() if each.table and each.total}
         run.remember(_BATCHES, sorted({*missing, *run.recall(_BATCHES, [])}))
-        deadline = time.monotonic() + _FIRST_BATCH
-        while missing:
+        for late in looks(_FIRST_BATCH, _PAUSE):
             self._alive(stage, run)
             self._tables_well(run)
             for table in sorted(missing):
@@ -190,11 +183,12 @@ class WatchBacklog:
                 # Applied, not only accepted: a suspended table accepts everything and shows nothing.
                 if row is not None and int(row["writerTxn"]) > before.get(table, 0):
                     missing.discard(table)
-            if missing and time.monotonic() > deadline:
+            if not missing:
+                return
+            if late:
                 names = ", ".join(clean_line(table) for table in sorted(missing))
                 raise StepError(f"no batch of the writer was applied to {names} within {_FIRST_BATCH:.0f} s")
             run.progress(f"waiting for the first batch in {plural(len(missing), 'table')}")
-            time.sleep(_PAUSE if missing else 0)
 
     def _alive(self, stage: Stage, run: RunContext) -> None:
         for sample in control(run).states(units_named(run, stage)):
