@@ -3,32 +3,20 @@
 import asyncio
 import contextlib
 import dataclasses
-import errno
 import time
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
 import redis.asyncio as redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
-    BusyLoadingError,
-    NoPermissionError,
-    RedisError,
-    ResponseError,
-)
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import BusyLoadingError, RedisError
 
-from console.probes import stream_facts
 from console.probes.lag_counter import CHUNK
 from console.probes.sample import BacklogSample, Sample, Status, StreamSample
 from console.probes.stream_watch import StreamWatch, filling
-from console.services.redis_answers import NOT_REDIS, AnswerTooLargeError, BoundedAsyncParser
-from console.services.stream_lag import order_of
+from console.redis_queue import facts as stream_facts
+from console.redis_queue.client import FAILURES, connect_async, failure, refused
+from console.redis_queue.lag import order_of
 from console.settings import Settings, Stream
 from console.text import clean_line, plural
 
@@ -61,14 +49,10 @@ class BacklogProbe:
                 return await self._read()
         except BusyLoadingError:
             return Sample(self.name, Status.DEGRADED, None, f"Redis at {self.address} is loading its data; wait for it")
-        except (RedisError, OSError, TimeoutError, *NOT_REDIS) as error:
+        except FAILURES as error:
             await self._drop()
-            return Sample(
-                self.name,
-                Status.REFUSED if _refused(error) else Status.DOWN,
-                None,
-                f"Redis at {self.address} {_why(error, given=bool(self._settings.password))}",
-            )
+            status = Status.REFUSED if refused(error) else Status.DOWN
+            return Sample(self.name, status, None, failure(error, self._settings, _ANSWER))
 
     async def close(self) -> None:
         """Close the connection."""
@@ -109,10 +93,6 @@ class BacklogProbe:
         return Sample(self.name, status, data, "; ".join([*troubles, *warnings]))
 
     async def _stream(self, client: "redis.Redis", watch: StreamWatch, answers: list[Any], now: float) -> StreamSample:
-        for answer in answers:
-            if isinstance(answer, RedisConnectionError | RedisTimeoutError | BusyLoadingError):
-                raise answer
-
         async def count(after: str, to: str) -> tuple[int, str]:
             entries = await client.xrange(watch.stream.name, min=f"({after}", max=to, count=CHUNK) or []
             return len(entries), str(entries[-1][0]) if entries else after
@@ -135,20 +115,7 @@ class BacklogProbe:
 
     def _connected(self) -> "redis.Redis":
         if self._client is None:
-            self._client = redis.Redis.from_pool(
-                redis.ConnectionPool(
-                    host=self._settings.host,
-                    port=self._settings.port,
-                    password=self._settings.password or None,
-                    socket_timeout=_ANSWER,
-                    socket_connect_timeout=_ANSWER,
-                    retry=Retry(NoBackoff(), 0),
-                    client_name="walmedic",
-                    decode_responses=True,
-                    encoding_errors="replace",
-                    parser_class=BoundedAsyncParser,
-                )
-            )
+            self._client = connect_async(self._settings, _ANSWER)
         return self._client
 
     async def _drop(self) -> None:
@@ -176,40 +143,6 @@ def _with_databases(error: str, kind: object, info: Mapping[str, Any]) -> str:
     if kind != "none" or not others:
         return error
     return f"{error}; there are keys in database {', '.join(others[:_FEW])}, where walmedic does not look"
-
-
-def _refused(error: Exception) -> bool:
-    """Return whether Redis lives and does not let this user look."""
-    known = isinstance(error, NoPermissionError | AuthorizationError | AuthenticationError)
-    return known or str(error).lower().startswith(("noauth", "wrongpass"))
-
-
-def _why(error: Exception, *, given: bool) -> str:
-    """Return the rest of the sentence `Redis at HOST:PORT …`."""
-    said = clean_line(str(error), 200)
-    low = said.lower()
-    if isinstance(error, NoPermissionError):
-        return f"does not let this user look: {said}"
-    if _refused(error):
-        if given:
-            return (
-                "refuses the default user with this password: check redis.password, and whether that user is switched "
-                "on; walmedic logs in as no other"
-            )
-        return "asks for a password: set WALMEDIC_REDIS_PASSWORD"
-    if isinstance(error, NOT_REDIS):
-        return f"answers as no Redis does ({type(error).__name__}): check redis.port"
-    if isinstance(error, AnswerTooLargeError):
-        return f"{said}: whatever listens there is not the Redis that it should be"
-    if isinstance(error, TimeoutError | RedisTimeoutError):
-        return f"accepts connections and does not answer within {_ANSWER:g} s"
-    if "refused" in low or f"error {errno.ECONNREFUSED} " in low:
-        return "refuses connections: nothing listens there"
-    if "closed" in low or "reset" in low:
-        return "closed the connection"
-    if isinstance(error, ResponseError):
-        return f"refused: {said}"
-    return f"cannot be reached: {said or type(error).__name__}"
 
 
 def _persistence(info: Mapping[str, Any]) -> str:

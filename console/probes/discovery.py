@@ -10,14 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import redis
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from console.errors import WalmedicError
 from console.probes import running, trimming
 from console.probes.running import Manager, Owner, ServerProcess
 from console.questdb.layout import DatabaseRoot
+from console.redis_queue.client import FAILURES, connect
 from console.services.supervisor import SupervisorControl
 from console.settings import (
     QuestDBSettings,
@@ -33,6 +31,7 @@ from console.text import clean_line
 
 _KEYS = 20_000  # looked at in Redis for streams
 _LARGEST_CONF = 1 << 20  # bytes
+_ANSWER = 3.0  # seconds that Redis gets for each answer
 _LOOKS, _LOOK = 8, 0.4  # how often clients are looked at, and the seconds between two looks
 _CONTAINER = re.compile(r"[0-9a-f]{12}|[0-9a-f]{64}")  # how Docker names one that nobody named
 _READS = ("xreadgroup", "xack", "xautoclaim", "xclaim", "xgroup|create", "xpending")  # what a consumer of a group does
@@ -154,9 +153,9 @@ def _queue(
     found = RedisSettings(port=port, password=password)
     tables = {table.name for table in database.tables()}
     try:
-        with _client(found) as client:
+        with connect(found, _ANSWER) as client:
             streams = _trimmed(client, tuple(_streams(client, tables, doubts)), sources, doubts)
-    except (RedisError, OSError) as error:
+    except FAILURES as error:
         doubts.append(f"Redis on port {port} does not let itself be asked ({clean_line(str(error), 120)})")
         return pid, found
     sources["redis.streams"] = f"the streams of Redis on port {port} and their groups"
@@ -239,7 +238,7 @@ def _clients(queue: RedisSettings) -> dict[int, Role]:
     database, though it may add as well.
     """
     found: dict[int, Role] = {}
-    with contextlib.suppress(RedisError, OSError), _client(queue) as client:
+    with contextlib.suppress(*FAILURES), connect(queue, _ANSWER) as client:
         for _ in range(_LOOKS):
             clients, held = client.client_list(), running.pids_by_port()
             for each in clients:
@@ -257,20 +256,6 @@ def _clients(queue: RedisSettings) -> dict[int, Role]:
 def _manager_of(pid: int) -> Manager | None:
     owner = running.owner_of(pid)
     return owner.manager if owner else None
-
-
-def _client(queue: RedisSettings) -> "redis.Redis":
-    return redis.Redis(
-        host=queue.host,
-        port=queue.port,
-        password=queue.password or None,
-        socket_timeout=3.0,
-        socket_connect_timeout=3.0,
-        retry=Retry(NoBackoff(), 0),
-        client_name="walmedic",
-        decode_responses=True,
-        encoding_errors="replace",
-    )
 
 
 def _properties(conf: Path) -> dict[str, str]:

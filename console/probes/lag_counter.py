@@ -2,8 +2,8 @@
 
 from collections.abc import Awaitable, Callable
 
-from console.probes.stream_facts import StreamFacts
-from console.services.stream_lag import StreamLag, counted, order_of, stream_lag
+from console.redis_queue.facts import StreamFacts, lag_of
+from console.redis_queue.lag import StreamLag, counted, order_of
 
 CHUNK = 5_000  # entries read at once to count them
 CHUNKS = 4  # at most so many in one reading; what is left is counted in the next one
@@ -61,17 +61,9 @@ class LagWatch:
 
     async def lag(self, facts: StreamFacts, count: Count) -> StreamLag | None:
         """Return what waits, None where there is no group."""
-        delivered = facts.delivered_id
-        if delivered is None:
+        told, delivered = lag_of(facts), facts.delivered_id
+        if told is None or delivered is None:
             return None
-        told = stream_lag(
-            length=facts.length,
-            first_id=facts.first_id,
-            last_id=facts.last_id,
-            added=facts.added,
-            delivered_id=delivered,
-            reported=facts.lag,
-        )
         if not told.exact:
             known = self._as_before(facts, delivered, told)
             told = known if known is not None else await self._counted(facts, delivered, told, count)

@@ -5,9 +5,10 @@ import time
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+from console.redis_queue.facts import StreamEntry
 from console.services.model import UnitSample, UnitState
 
-__all__ = [  # UnitSample and UnitState are of the layer below and belong to what samples hold
+__all__ = [  # UnitSample, UnitState, StreamEntry are of layers below and belong to what samples hold
     "BacklogSample", "CrashCause", "CrashesSample", "DiskSample", "JournalLine", "JournalSample", "Probe", "Sample",
     "SecondOpinion", "ServerSample", "ServerTable", "ServicesSample", "Status", "StreamEntry", "StreamSample",
     "UnitSample", "UnitState", "WalSample", "WalTable",
@@ -197,18 +198,6 @@ class WalSample:
     def of(self, table: str) -> WalTable | None:
         """Return the table of that name."""
         return next((each for each in self.tables if each.table == table), None)
-
-
-@dataclass(frozen=True, slots=True)
-class StreamEntry:
-    """One entry to look at: when it was added (epoch seconds, None where its id is no time), its fields in one line.
-
-    It holds row data: for the eyes of the operator, not for anything that is sent away.
-    """
-
-    id: str
-    at: float | None
-    text: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any
 import redis
 from redis.exceptions import RedisError
 
-from console.services.stream_lag import order_of
+from console.redis_queue.lag import order_of
 
 _LOOKS, _LOOK = 8, 0.5  # how often, and the seconds between two looks
 _NODE = 100  # stream-node-max-entries, where Redis does not tell it

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from console.recovery.actions.headroom import headroom_of
-from console.recovery.queue import Queue, QueueError, Waiting
+from console.redis_queue.reader import Queue, QueueError, Waiting
 from console.settings import RedisSettings, Stream
 from tests.real.redis_server import BINARIES, RedisServer
 
@@ -171,5 +171,5 @@ def test_hostile_names_are_asked_for_as_they_are_and_shown_harmlessly(
 def test_nothing_was_ever_written(server: RedisServer, client: "redis.Redis") -> None:
     assert _waiting(server).total == 0
     client.xgroup_destroy(_STREAM, _GROUP)
-    with pytest.raises(QueueError, match="has no group"):
+    with pytest.raises(QueueError, match="no group writer reads market:trades"):
         _waiting(server)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from console.probes.backlog import BacklogProbe
-from console.recovery.queue import Queue, QueueError
+from console.redis_queue.reader import Queue, QueueError
 from console.settings import RedisSettings, Settings, Stream
 from tests.real.redis_server import BINARIES, RedisServer
 
@@ -91,7 +91,7 @@ async def test_a_stream_in_another_database_is_not_called_empty(server: RedisSer
     )
     with (
         contextlib.closing(Queue(settings)) as queue,
-        pytest.raises(QueueError, match="in database 0, the only one looked at"),
+        pytest.raises(QueueError, match="there is no stream market:trades in database 0"),
     ):
         queue.waiting()
 

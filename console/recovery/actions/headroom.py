@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import psutil
-import redis
 
-from console.recovery.queue import Queue, QueueError, Waiting
+from console.redis_queue.reader import Queue, QueueError, Waiting
 from console.settings import RedisSettings
 from console.text import clean_line, plural
 
@@ -49,7 +48,7 @@ def headroom_of(settings: RedisSettings) -> Headroom:
         waiting = queue.waiting()
         rates = {each.stream: queue.rate(each.stream, _WINDOW, _MOST) for each in waiting}
         ends = [*_trims(settings, waiting, rates), *_memory(settings, queue, waiting, rates)]
-    except (QueueError, redis.RedisError, OSError, KeyError, ValueError) as error:
+    except (QueueError, KeyError, ValueError) as error:
         return Headroom(None, f"the room in the queue is not known: {clean_line(str(error), 200)}")
     finally:
         queue.close()

@@ -13,9 +13,9 @@ from console.recovery.actions.thaw_writer.steps import WatchBacklog
 from console.recovery.codes import ClaimKey
 from console.recovery.engine import Engine
 from console.recovery.model import Claim
-from console.recovery.queue import Queue, Waiting
 from console.recovery.server.sql import Server
 from console.recovery.steps.steps import RunContext
+from console.redis_queue.reader import Queue, Waiting
 from console.settings import Role, Stream
 
 PLANTED = {ClaimKey.FIRST_BATCH, ClaimKey.ACKNOWLEDGED, ClaimKey.FRESH}

@@ -11,9 +11,9 @@ from console.probes.rates import Slope
 from console.probes.sample import BacklogSample, Sample, ServerSample, ServicesSample, Status, WalSample, WalTable
 from console.probes.services import ServicesProbe
 from console.probes.state import StationState
-from console.probes.stream_facts import StreamFacts
 from console.probes.stream_watch import StreamWatch
 from console.probes.wal import DiskWatch
+from console.redis_queue.facts import StreamFacts
 from console.services.model import UnitSample, UnitState
 from console.settings import Settings, Stream
 

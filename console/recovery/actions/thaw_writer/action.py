@@ -11,9 +11,9 @@ from console.recovery.gate.registry import PlanContext
 from console.recovery.gate.start_checks import write_refusals
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Refusal, Requirement, Stage
 from console.recovery.plans import make_plan
-from console.recovery.queue import Queue
 from console.recovery.server.sql import Server, SqlError
 from console.recovery.steps.steps import RunContext
+from console.redis_queue.reader import Queue
 from console.services.model import UnitState
 from console.settings import Role, Stream
 from console.text import clean_line

@@ -12,10 +12,10 @@ from console.questdb.column_types import ColumnTag
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import Outcome
-from console.recovery.queue import Queue
 from console.recovery.server.sql import Server, quoted
 from console.recovery.store.entries import read_entry_plan
 from console.recovery.store.places import root_key
+from console.redis_queue.reader import Queue
 from console.settings import Stream
 from console.text import clean_line, plural
 

@@ -11,11 +11,11 @@ from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.recovery.actions.thaw_writer.duplicates import Doubles, counted
 from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Stage
-from console.recovery.queue import Queue, Waiting
 from console.recovery.server.sql import Server, SqlError, literal, quoted
 from console.recovery.steps import services
 from console.recovery.steps.services import control, units_named
 from console.recovery.steps.steps import RunContext, Step, StepError
+from console.redis_queue.reader import Queue, Waiting
 from console.text import clean_line, plural
 from console.waiting import Standstill, looks
 

@@ -6,17 +6,29 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from redis.asyncio.client import Pipeline
-from redis.exceptions import ResponseError
+from redis.exceptions import BusyLoadingError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from console.probes.sample import StreamEntry
-from console.services.stream_lag import order_of
+from console.redis_queue.lag import StreamLag, order_of, stream_lag
 from console.settings import Stream
 from console.text import clean_line
 
 COMMANDS = 6  # that `ask` queues
 _SHOWN, _FIELDS = 200, 12  # characters and fields of an entry that is looked at
 _EARLIEST = 1_262_304_000.0  # 2010: before that there was no Redis to write to
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEntry:
+    """One entry to look at: when it was added (epoch seconds, None where its id is no time), its fields in one line.
+
+    It holds row data: for the eyes of the operator, not for anything that is sent away.
+    """
+
+    id: str
+    at: float | None
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +53,8 @@ class StreamFacts:
     error: str = ""
 
 
-def ask(pipe: "Pipeline", stream: Stream) -> None:
-    """Queue the COMMANDS that `facts` reads the answers of."""
+def ask(pipe: Any, stream: Stream) -> None:
+    """Queue the COMMANDS that `facts` reads the answers of, on a pipeline of either kind of client."""
     pipe.type(stream.name)
     pipe.xinfo_stream(stream.name)
     pipe.xinfo_groups(stream.name)
@@ -52,7 +64,13 @@ def ask(pipe: "Pipeline", stream: Stream) -> None:
 
 
 def facts(stream: Stream, answers: Sequence[Any]) -> StreamFacts:
-    """Return the facts out of the answers to `ask`; a failed command's answer is its exception."""
+    """Return the facts out of the answers to `ask`; a failed command's answer is its exception.
+
+    Raises RedisError where the connection failed, or Redis still loads its data.
+    """
+    for answer in answers:
+        if isinstance(answer, RedisConnectionError | RedisTimeoutError | BusyLoadingError):
+            raise answer
     kind, info, groups, pending, oldest, consumers = answers
     if kind == "none":
         return StreamFacts(0, error=f"there is no stream {clean_line(stream.name)} in database 0")
@@ -86,6 +104,16 @@ def facts(stream: Stream, answers: Sequence[Any]) -> StreamFacts:
         consumers=int(group["consumers"]),
         consumer_idle=_liveliest(consumers),
     )
+
+
+def lag_of(found: StreamFacts) -> StreamLag | None:
+    """Return how far the group is behind by what Redis tells, None where there is no group."""
+    if found.delivered_id is None:
+        return None
+    return stream_lag(
+        length=found.length, first_id=found.first_id, last_id=found.last_id, added=found.added,
+        delivered_id=found.delivered_id, reported=found.lag,
+    )  # fmt: skip
 
 
 def _no_group(stream: Stream, others: list[str]) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from console.services.stream_lag import StreamLag, counted, order_of, stream_lag
+from console.redis_queue.lag import StreamLag, counted, order_of, stream_lag
 
 
 def _lag(delivered: str, reported: int | None, *, length: int = 10, added: int | None = 100) -> StreamLag:

@@ -1,0 +1,147 @@
+"""What waits in the queue before the database, per stream and group, and what a repair asks of it besides. Reads only.
+
+What Redis tells does not always settle it (`redis_queue.lag`): then what lies behind the group's last delivered entry
+is counted, up to a bound.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from console.errors import WalmedicError
+from console.redis_queue.client import FAILURES, connect, failure
+from console.redis_queue.facts import StreamFacts, ask, facts, lag_of
+from console.redis_queue.lag import StreamLag, counted, order_of
+from console.settings import RedisSettings, Stream
+
+_ANSWER = 5.0  # seconds
+_COUNT_MOST = 200_000
+_PAGE = 5_000
+
+
+class QueueError(WalmedicError):
+    """Redis did not answer, or has no such stream or group."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits in one stream for one group; `lag` is a lower bound unless `exact`, `newest` is in epoch seconds.
+
+    `trimmed` counts entries that went before the group read them, over its whole life; None where that is not known.
+    `last_id` is the newest entry's.
+    """
+
+    stream: str
+    table: str
+    lag: int
+    exact: bool
+    pending: int
+    length: int
+    newest: float | None
+    trimmed: int | None = None
+    last_id: str = "0-0"
+
+    @property
+    def total(self) -> int:
+        """Entries not yet acknowledged."""
+        return self.lag + self.pending
+
+
+class Queue:
+    """A connection to the station's Redis; every answer has a deadline. All methods raise QueueError, in a sentence."""
+
+    def __init__(self, settings: RedisSettings) -> None:
+        self._settings = settings
+        self._redis = connect(settings, _ANSWER)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._redis.close()
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        try:
+            yield
+        except QueueError:
+            raise
+        except FAILURES as error:
+            raise QueueError(failure(error, self._settings, _ANSWER)) from error
+
+    def waiting(self) -> tuple[Waiting, ...]:
+        """Return what waits in each configured stream. A stream or group that is not there is a QueueError."""
+        with self._asking():
+            return tuple(self._of(stream) for stream in self._settings.streams)
+
+    def _of(self, stream: Stream) -> Waiting:
+        pipe = self._redis.pipeline(transaction=False)
+        ask(pipe, stream)
+        found = facts(stream, pipe.execute(raise_on_error=False))
+        lag = self._lag(stream.name, found)
+        if lag is None or found.error:
+            raise QueueError(found.error)
+        newest = order_of(found.last_id)[0]
+        return Waiting(
+            stream.name, stream.table, lag.least, lag.exact, found.pending or 0, found.length,
+            newest / 1000 if newest else None, lag.trimmed, found.last_id,
+        )  # fmt: skip
+
+    def unread_to(self, stream: Stream, last_id: str) -> tuple[int, int]:
+        """Return how many entries up to `last_id` are not acknowledged: (unread, pending), a page of each at most."""
+        with self._asking():
+            groups: Iterable[dict[str, Any]] = self._redis.xinfo_groups(stream.name)
+            delivered = next((str(g["last-delivered-id"]) for g in groups if g["name"] == stream.group), "0-0")
+            pending: list[Any] = self._redis.xpending_range(stream.name, stream.group, "-", last_id, _PAGE)
+            behind = order_of(delivered) < order_of(last_id)
+            unread: list[Any] = (
+                (self._redis.xrange(stream.name, f"({delivered}", last_id, _PAGE) or []) if behind else []
+            )
+        return len(unread), len(pending)
+
+    def pending_span(self, stream: Stream) -> tuple[float, float] | None:
+        """Return when the oldest and the newest entry were added that are delivered and not acknowledged."""
+        with self._asking():
+            said: dict[str, Any] = self._redis.xpending(stream.name, stream.group)
+        if not said.get("pending"):
+            return None
+        return order_of(str(said["min"]))[0] / 1000, order_of(str(said["max"]))[0] / 1000
+
+    def rate(self, name: str, window: float, most: int) -> float:
+        """Return the entries that come in per second, over the last `window` seconds or `most` entries."""
+        with self._asking():
+            seconds, micros = self._redis.time()
+            now = float(seconds) + float(micros) / 1e6
+            found: list[Any] = self._redis.xrevrange(name, "+", str(int((now - window) * 1000)), most) or []
+        if not found:
+            return 0.0
+        oldest = order_of(str(found[-1][0]))[0] / 1000
+        return len(found) / max(1.0, now - oldest if len(found) == most else window)
+
+    def bytes_of(self, name: str) -> int:
+        """Return the memory that a stream takes, in bytes."""
+        with self._asking():
+            return int(self._redis.memory_usage(name) or 0)
+
+    def information(self) -> dict[str, Any]:
+        """Return what INFO says."""
+        with self._asking():
+            found: dict[str, Any] = self._redis.info()
+        return found
+
+    def _lag(self, name: str, found: StreamFacts) -> StreamLag | None:
+        told = lag_of(found)
+        if told is None or told.exact or found.delivered_id is None:
+            return told
+        count, whole = self._behind(name, found.delivered_id)
+        return counted(count, found.lag) if whole else StreamLag(max(count, told.least), max(count, told.most) + 1)
+
+    def _behind(self, name: str, delivered: str) -> tuple[int, bool]:
+        """Return how many entries come after `delivered`, and whether that is all of them."""
+        count, after = 0, delivered
+        while count < _COUNT_MOST:
+            page: list[Any] = self._redis.xrange(name, min=f"({after}", max="+", count=_PAGE) or []
+            count += len(page)
+            if len(page) < _PAGE:
+                return count, True
+            after = str(page[-1][0])
+        return count, False
