@@ -3,14 +3,12 @@
 import json
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from console.errors import WalmedicError
 from console.probes.state import StationState
+from console.records import to_json
 from console.redaction import Redactor
 
 _FOLDER = "exports"
@@ -62,21 +60,6 @@ def samples_of(state: StationState, at: float) -> dict[str, Any]:
             "status": newest.status.value if newest else "unknown",
             "error": reading.error,
             "taken_at": good.taken_at if good else None,
-            "data": as_json(good.data) if good else None,
+            "data": to_json(good.data) if good else None,
         }
     return {"exported_at": at, "samples": found}
-
-
-def as_json(value: Any) -> Any:
-    """Return a sample's data as JSON knows it: dataclasses as objects, their own form where they have one."""
-    if hasattr(value, "to_json"):
-        return as_json(value.to_json())
-    if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: as_json(getattr(value, each.name)) for each in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): as_json(each) for key, each in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [as_json(each) for each in value]
-    if isinstance(value, Enum):
-        return as_json(value.value)
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -5,6 +5,7 @@ import asyncio
 import click
 
 from console.commands.options import Invocation, station_options
+from console.records import to_json
 
 _OK, _REFUSED = 0, 8
 _GLYPHS = {"ok": "✓", "note": "·", "problem": "✗"}
@@ -28,7 +29,7 @@ def doctor(invocation: Invocation) -> int:
             {
                 "schema": 1,
                 "settings": [{"key": each.key, "value": each.value, "source": each.source} for each in settings],
-                "checks": [check.to_json() for check in checks],
+                "checks": to_json(checks),
             }
         )
         return _REFUSED if problems else _OK

@@ -11,6 +11,7 @@ from console.commands.options import Invocation, station_options
 from console.diagnosis.findings.file import findings_of
 from console.diagnosis.inspection import Field, FileDescription, FileKind, Inspector, RecordView
 from console.errors import WalmedicError
+from console.records import to_json
 from console.text import clean_line, plural
 
 
@@ -106,9 +107,9 @@ def _document(
     field: Field | None,
     offset: int | None,
 ) -> dict[str, Any]:
-    document: dict[str, Any] = {"schema": 1, **description.to_json(), "records": [_record(view) for view in views]}
+    document: dict[str, Any] = {"schema": 1, **to_json(description), "records": [_record(view) for view in views]}
     if asked is not None:
-        document["asked"] = {**_record(asked), "asked_offset": offset, "field": field.to_json() if field else None}
+        document["asked"] = {**_record(asked), "asked_offset": offset, "field": to_json(field)}
     return document
 
 
@@ -118,7 +119,7 @@ def _record(view: RecordView) -> dict[str, Any]:
         "offset": view.offset,
         "size": view.size,
         "seq_txn": view.seq_txn,
-        "fields": [field.to_json() for field in view.fields],
+        "fields": to_json(view.fields),
     }
 
 

@@ -11,6 +11,7 @@ from console.commands.action_argument import ACTIONS, ActionName
 from console.commands.options import Invocation, station_options
 from console.commands.salvage_options import salvage_options
 from console.errors import WalmedicError
+from console.records import to_json
 from console.recovery import plans
 from console.recovery.codes import StageState
 from console.recovery.engine import Engine, PlanChangedError, WrongPhraseError
@@ -159,7 +160,7 @@ def _result_json(made: Plan, result: RunResult) -> dict[str, Any]:
         "entry": result.entry or None,
         "outcome": result.outcome.value,
         "message": result.message,
-        "verification": [claim.to_json() for claim in result.verification],
+        "verification": to_json(result.verification),
         "next_step": result.next_step,
     }
 

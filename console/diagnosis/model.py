@@ -5,6 +5,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from console.records import LEFT_OUT, renamed, to_json
+
 
 class Severity(StrEnum):
     """How bad a finding is: `DAMAGE` makes a table broken, `RISK` at-risk; `NOTE` is only said."""
@@ -158,23 +160,6 @@ class Finding:
     write: Harm = Harm.NONE
     rows: int | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the finding in the form of `check --json`."""
-        return {
-            "code": self.code.value,
-            "severity": self.severity.value,
-            "file": self.file,
-            "offset": self.offset,
-            "seq_txn": self.seq_txn,
-            "message": self.message,
-            "evidence": self.evidence,
-            "partition": self.partition,
-            "column": self.column,
-            "start": self.start.value,
-            "write": self.write.value,
-            "rows": self.rows,
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class BlockedStep:
@@ -193,7 +178,7 @@ class NextStep:
 
     action: str | None
     reason: str
-    evidence: bool = False
+    evidence: bool = field(default=False, metadata=renamed("evidence_first"))
 
     @property
     def advice(self) -> str:
@@ -204,10 +189,6 @@ class NextStep:
     def words(self) -> str:
         """Return action and sentence in one line."""
         return f"{self.action}: {self.advice}" if self.action else self.advice
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the step in the form of `check --json`."""
-        return {"action": self.action, "reason": self.reason, "evidence_first": self.evidence}
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,19 +223,6 @@ class WaitingTxn:
     sure: bool
     whole: bool
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the transaction in the form of `check --json`."""
-        return {
-            "seq_txn": self.seq_txn,
-            "segment_txn": self.segment_txn,
-            "kind": self.kind,
-            "rows": self.rows,
-            "min_ts": self.min_ts,
-            "max_ts": self.max_ts,
-            "sure": self.sure,
-            "whole": self.whole,
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class WaitingSegment:
@@ -268,19 +236,6 @@ class WaitingSegment:
     max_ts: int | None
     whole: bool
     listed: tuple[WaitingTxn, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the segment in the form of `check --json`."""
-        return {
-            "wal": self.wal,
-            "segment": self.segment,
-            "transactions": self.transactions,
-            "rows": self.rows,
-            "min_ts": self.min_ts,
-            "max_ts": self.max_ts,
-            "whole": self.whole,
-            "listed": [txn.to_json() for txn in self.listed],
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,27 +273,6 @@ class TableReport:
         """Return whether any finding has one of `codes`."""
         return any(finding.code in codes for finding in self.findings)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the report in the form of `check --json`."""
-        return {
-            "table": self.table,
-            "directory": self.directory,
-            "wal": self.wal,
-            "verdict": self.verdict.value,
-            "can_read": self.can_read,
-            "can_write": self.can_write,
-            "applied_txn": self.applied_txn,
-            "logged_txn": self.logged_txn,
-            "rows_applied": self.rows_applied,
-            "rows_unapplied": self.rows_unapplied,
-            "rows_at_risk": self.rows_at_risk,
-            "findings": [finding.to_json() for finding in self.findings],
-            "next_step": self.next_step.to_json(),
-            "blocked_steps": [{"action": step.action, "reason": step.reason} for step in self.blocked_steps],
-            "waiting": [segment.to_json() for segment in self.waiting],
-            "not_checked": [part.value for part in self.not_checked],
-        }
-
 
 _WORST_FIRST = (Verdict.BROKEN, Verdict.UNKNOWN, Verdict.AT_RISK, Verdict.HEALTHY)
 
@@ -354,9 +288,9 @@ class DatabaseReport:
     tables: tuple[TableReport, ...]
     findings: tuple[Finding, ...] = ()
     left_out: tuple[str, ...] = ()
-    seconds: float = field(default=0.0, compare=False)
-    version: str | None = None
-    versions_seen: tuple[str, ...] = ()
+    seconds: float = field(default=0.0, compare=False, metadata=LEFT_OUT)
+    version: str | None = field(default=None, metadata=renamed("questdb_version"))
+    versions_seen: tuple[str, ...] = field(default=(), metadata=renamed("questdb_versions_seen"))
     server: ServerState = ServerState.UNKNOWN
 
     @property
@@ -374,13 +308,4 @@ class DatabaseReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the document of `check --json`."""
-        return {
-            "schema": 1,
-            "db_root": str(self.db_root),
-            "questdb_version": self.version,
-            "questdb_versions_seen": list(self.versions_seen),
-            "server": self.server.value,
-            "tables": [table.to_json() for table in self.tables],
-            "findings": [finding.to_json() for finding in self.findings],
-            "left_out": list(self.left_out),
-        }
+        return {"schema": 1, **to_json(self)}

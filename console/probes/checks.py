@@ -1,6 +1,5 @@
 """One line of the check-up behind `walmedic doctor`."""
 
-import dataclasses
 import enum
 from dataclasses import dataclass
 
@@ -20,7 +19,3 @@ class Check:
     subject: str
     level: Level
     said: str
-
-    def to_json(self) -> dict[str, str]:
-        """Return the check in the form of `doctor --json`."""
-        return dataclasses.asdict(self)

@@ -8,7 +8,7 @@ from console.text import plural
 
 
 def claims_of(said: Any) -> tuple[Claim, ...]:
-    """Return the claims in a list of `Claim.to_json` documents; what is no such document is left out."""
+    """Return the claims in a list of JSON documents; what is no such document is left out."""
     documents = said if isinstance(said, list | tuple) else ()
     return tuple(Claim.of_json(each) for each in documents if isinstance(each, Mapping))
 

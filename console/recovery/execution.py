@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from console.errors import WalmedicError
+from console.records import to_json
 from console.recovery.claims import failed_in_words, proven_in_words
 from console.recovery.codes import StageState
 from console.recovery.gate.registry import action_module
@@ -156,7 +157,7 @@ def write_end(
     """
     data: dict[str, Any] = {
         "outcome": ended.outcome.value, "message": ended.message,
-        "verification": [claim.to_json() for claim in ended.claims],
+        "verification": to_json(ended.claims),
         "stamps_before": dict(before), "stamps_after": dict(after),
     }  # fmt: skip
     if promise is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from console.errors import WalmedicError
+from console.records import LEFT_OUT
 from console.recovery.codes import ClaimKey, RefusalCode
 from console.table.ledger import Ledger
 from console.table.ledger import RowsLost as RowsLost
@@ -61,18 +62,6 @@ class Refusal:
     instead: str
     action: str | None = None
     table: str | None = None
-
-    def to_json(self) -> dict[str, str | None]:
-        """Return the refusal in the form of `plan --json`."""
-        return {
-            "code": self.code.value, "reason": self.reason, "instead": self.instead, "action": self.action,
-            "table": self.table,
-        }  # fmt: skip
-
-    @classmethod
-    def of_json(cls, said: Mapping[str, Any]) -> "Refusal":
-        """Return what `to_json` made. Raises KeyError, ValueError."""
-        return cls(RefusalCode(said["code"]), said["reason"], said["instead"], said.get("action"), said.get("table"))
 
     def about(self, table: str | None) -> "Refusal":
         """Return the refusal with the table that it is about, where it names none yet."""
@@ -147,7 +136,7 @@ class Plan:
     directory: str | None = None  # the table's directory, relative to the db root
     disk_needed: int = 0  # bytes that the action writes, in the db root or the state directory
     ledger: Ledger = ()  # what becomes of each segment transaction, where the action decides that
-    attachments: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
+    attachments: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False, metadata=LEFT_OUT)
 
     @property
     def needed(self) -> bool:
@@ -204,16 +193,9 @@ class Claim:
         """Return whether it was compared, and holds."""
         return self.ok and not self.noted
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the claim as journal, `run --json` and `rehearse --json` have it."""
-        return {
-            "key": self.key.value, "table": self.table, "claim": self.claim, "expected": self.expected,
-            "found": self.found, "ok": self.ok, "noted": self.noted,
-        }  # fmt: skip
-
     @classmethod
     def of_json(cls, said: Mapping[str, Any]) -> "Claim":
-        """Return what `to_json` made; also of a journal that has no keys. What is missing is empty, and not ok."""
+        """Return the claim of a journal, also of one that has no keys. What is missing is empty, and not ok."""
         claim, expected, found = (clean_line(str(said.get(name, ""))) for name in ("claim", "expected", "found"))
         table = None if said.get("table") is None else clean_line(str(said["table"]))
         key = _KEYS.get(str(said.get("key")), ClaimKey.UNKNOWN)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from console import records
 from console.questdb.layout import TableDirectory
 from console.recovery.digests import digest_of
 from console.recovery.model import (
@@ -18,7 +19,7 @@ from console.recovery.model import (
     RowsLost,
     Stage,
 )
-from console.table.ledger import Entry, Ledger
+from console.table.ledger import Ledger
 from console.text import clean, clean_line
 
 
@@ -68,7 +69,7 @@ def make_plan(
         spec.id,
         station,
         table,
-        [_stage_json(stage) for stage in stages],
+        [records.to_json(stage) for stage in stages],
         [[fact.name, fact.digest] for fact in facts],
         [rows_lost.kind, rows_lost.value, rows_maybe_twice],
         {name: hashlib.sha256(content).hexdigest() for name, content in attached.items()},
@@ -122,79 +123,14 @@ def _shown(stage: Stage) -> Stage:
     return Stage(stage.id, clean(stage.title), stage.step, stage.parameters, tuple(changes))
 
 
-def _stage_json(stage: Stage) -> dict[str, Any]:
-    return {
-        "id": stage.id,
-        "title": stage.title,
-        "step": stage.step,
-        "parameters": dict(stage.parameters),
-        "changes": [
-            {"kind": c.kind, "target": c.target, "before": c.before, "after": c.after, "size": c.size}
-            for c in stage.changes
-        ],
-    }
-
-
 def to_json(plan: Plan) -> dict[str, Any]:
     """Return the document of `plan --json` (contract), and enough beside it to make the plan again."""
-    return {
-        "schema": 1,
-        "plan_id": plan.plan_id,
-        "action": plan.action,
-        "table": plan.table,
-        "directory": plan.directory,
-        "station": plan.station,
-        "confirmation": plan.confirmation,
-        "why": plan.why,
-        "rows_lost": {"kind": plan.rows_lost.kind, "value": plan.rows_lost.value},
-        "rows_back": plan.rows_back,
-        "rows_maybe_twice": plan.rows_maybe_twice,
-        "refused": [refusal.to_json() for refusal in plan.refused],
-        "requirements": [{"claim": r.claim, "holds": r.holds, "evidence": r.evidence} for r in plan.requirements],
-        "stages": [_stage_json(stage) for stage in plan.stages],
-        "facts": [{"name": fact.name, "digest": fact.digest} for fact in plan.facts],
-        "undo": plan.undo,
-        "rehearsed": plan.rehearsed,
-        "left_out": list(plan.left_out),
-        "warnings": list(plan.warnings),
-        "disk_needed": plan.disk_needed,
-        "ledger": [entry.to_json() for entry in plan.ledger],
-    }
+    return {"schema": 1, **records.to_json(plan)}
 
 
 def from_json(document: Mapping[str, Any]) -> Plan:
-    """Return the plan of a journal entry. Attachments stay in the entry's folder. Raises KeyError, TypeError."""
-    return Plan(
-        plan_id=document["plan_id"],
-        action=document["action"],
-        table=document["table"],
-        station=document["station"],
-        confirmation=document["confirmation"],
-        why=document["why"],
-        rows_lost=RowsLost(document["rows_lost"]["kind"], document["rows_lost"]["value"]),
-        rows_back=document["rows_back"],
-        rows_maybe_twice=document["rows_maybe_twice"],
-        refused=tuple(Refusal.of_json(item) for item in document["refused"]),
-        requirements=tuple(Requirement(**item) for item in document["requirements"]),
-        stages=tuple(
-            Stage(
-                id=item["id"],
-                title=item["title"],
-                step=item["step"],
-                parameters=item["parameters"],
-                changes=tuple(Change(**change) for change in item["changes"]),
-            )
-            for item in document["stages"]
-        ),
-        facts=tuple(Fact(**item) for item in document["facts"]),
-        undo=document["undo"],
-        rehearsed=document["rehearsed"],
-        left_out=tuple(document["left_out"]),
-        warnings=tuple(document["warnings"]),
-        directory=document["directory"],
-        disk_needed=document["disk_needed"],
-        ledger=tuple(Entry.from_json(entry) for entry in document.get("ledger", ())),
-    )
+    """Return the plan of a journal entry. Attachments stay in the entry's folder. Raises RecordError."""
+    return records.of_json(Plan, document)
 
 
 def with_refusals(plan: Plan, refusals: tuple[Refusal, ...]) -> Plan:

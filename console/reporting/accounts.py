@@ -1,9 +1,9 @@
 """What an incident cost, table by table: rows brought back, lost, maybe there twice, proven by the server."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
+from console.records import renamed
 from console.recovery.model import RowsLost
 from console.reporting.history import Deed, rows_proven
 from console.reporting.incident import Incident
@@ -16,30 +16,17 @@ class TableAccount:
 
     table: str
     verdict: str
-    back: int
-    lost: RowsLost
-    maybe_twice: int
-    proven: int | None
-    at_risk: int | None
+    back: int = field(metadata=renamed("rows_back"))
+    lost: RowsLost = field(metadata=renamed("rows_lost"))
+    maybe_twice: int = field(metadata=renamed("rows_maybe_twice"))
+    proven: int | None = field(metadata=renamed("rows_proven"))
+    at_risk: int | None = field(metadata=renamed("rows_at_risk"))
     repaired: bool
 
     @property
     def lost_in_words(self) -> str:
         """Return e.g. `0`, `up to 1,000`, `unknown`."""
         return in_words(self.lost)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the account in the form of `report --json`."""
-        return {
-            "table": self.table,
-            "verdict": self.verdict,
-            "rows_back": self.back,
-            "rows_lost": {"kind": self.lost.kind, "value": self.lost.value},
-            "rows_maybe_twice": self.maybe_twice,
-            "rows_proven": self.proven,
-            "rows_at_risk": self.at_risk,
-            "repaired": self.repaired,
-        }
 
 
 def accounts(incident: Incident) -> tuple[TableAccount, ...]:

@@ -2,8 +2,9 @@
 
 import enum
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+
+from console.records import LEFT_OUT
 
 _GAP = 900.0  # seconds between two of a kind that still belong together
 
@@ -33,25 +34,13 @@ class Event:
     until: float | None = None
     count: int = 1
     sure: bool = True
-    latest: bool = False
-    outcome: str = ""
+    latest: bool = field(default=False, metadata=LEFT_OUT)
+    outcome: str = field(default="", metadata=LEFT_OUT)
 
     @property
     def last(self) -> float:
         """When it was last seen."""
         return self.at if self.until is None else self.until
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the event in the form of `report --json`."""
-        return {
-            "at": self.at,
-            "until": self.until,
-            "kind": self.kind.value,
-            "count": self.count,
-            "what": self.what,
-            "detail": self.detail,
-            "sure": self.sure,
-        }
 
 
 def folded(events: Iterable[Event]) -> tuple[Event, ...]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from console.errors import WalmedicError
 from console.questdb.layout import SEQUENCER, DatabaseRoot
+from console.records import to_json
 from console.recovery.claims import claims_of, proven_in_words
 from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Outcome, Plan
@@ -83,12 +84,10 @@ class Deed:
             "message": self.message,
             "operator": self.operator,
             "undoes": self.undoes or None,
-            "rows_lost": None
-            if self.plan is None
-            else {"kind": self.plan.rows_lost.kind, "value": self.plan.rows_lost.value},
+            "rows_lost": None if self.plan is None else to_json(self.plan.rows_lost),
             "rows_back": None if self.plan is None else self.plan.rows_back,
             "rows_maybe_twice": None if self.plan is None else self.plan.rows_maybe_twice,
-            "verification": [claim.to_json() for claim in self.claims],
+            "verification": to_json(self.claims),
         }
 
 

@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Iterator
 from typing import Any
 
-from console import __version__
+from console import __version__, records
 from console.diagnosis.crashes.groups import CrashGroup
 from console.diagnosis.model import Severity, TableReport, Verdict
 from console.recovery.model import Outcome
@@ -64,10 +64,10 @@ def to_json(incident: Incident, redactor: Redactor) -> dict[str, Any]:
             "db_root": str(incident.database.root),
             "made_at": incident.made_at,
             "over": incident.over,
-            "events": [event.to_json() for event in incident.events],
+            "events": records.to_json(incident.events),
             "crashes": incident.crashes.to_json()["crashes"],
             "actions": [deed.to_json() for deed in incident.deeds],
-            "tables": [account.to_json() for account in accounts(incident)],
+            "tables": records.to_json(accounts(incident)),
             "left_to_do": list(left_to_do(incident)),
             "advice": list(advice(incident)),
             "missing": list(incident.missing),

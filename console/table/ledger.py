@@ -6,7 +6,6 @@ A loss is exact only if each entry is; it is a bound if one of them is a bound, 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 
 class Fate(StrEnum):
@@ -87,24 +86,6 @@ class Entry:
     transactions: int | None
     rows: RowsLost
     why: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the entry in the form of `plan --json`."""
-        return {
-            "fate": self.fate.value,
-            "evidence": self.evidence.value,
-            "transactions": self.transactions,
-            "rows": {"kind": self.rows.kind, "value": self.rows.value},
-            "why": self.why,
-        }
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> "Entry":
-        """Return the entry of a JSON value. Raises KeyError, ValueError."""
-        rows = RowsLost(document["rows"]["kind"], document["rows"]["value"])
-        return cls(
-            Fate(document["fate"]), Evidence(document["evidence"]), document["transactions"], rows, document["why"]
-        )
 
 
 Ledger = tuple[Entry, ...]

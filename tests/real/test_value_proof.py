@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from console.questdb.layout import DatabaseRoot
+from console.records import of_json, to_json
 from console.recovery.actions.convert_table.steps import _plain_claims
 from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim
@@ -205,7 +206,7 @@ def test_what_was_predicted_is_found(world: World, table: str) -> None:
     assert isinstance(sums, TableSums)
     assert not sums.open_
     assert [each.name for each in sums.partitions] == [f"{DAY}2", f"{DAY}3"]
-    assert TableSums.from_json(sums.to_json()) == sums
+    assert of_json(TableSums, to_json(sums)) == sums
     claims = world.claims(table)
     assert [(claim.key, claim.found) for claim in claims if not claim.ok or claim.noted] == []
     assert {claim.key for claim in claims} == {ClaimKey.VALUES, ClaimKey.VALUES_READ}

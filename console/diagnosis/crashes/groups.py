@@ -7,7 +7,7 @@ in the table, say which header outran its file. Both are shown: the register is 
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from console.diagnosis.model import Code, Finding, Severity
 from console.errors import WalmedicError
 from console.questdb import hs_err
 from console.questdb.layout import DatabaseRoot, TableDirectory
+from console.records import LEFT_OUT, renamed, to_json
 from console.text import clean_line
 
 _FULL_LOOKS: Final = 32
@@ -55,28 +56,13 @@ class CrashGroup:
     explanation: str
     accused: str
     accused_offset: int | None
-    lengths: tuple[LogLength, ...]
+    lengths: tuple[LogLength, ...] = field(metadata=renamed("headers"))
     logs: tuple[str, ...]
-    times: tuple[float, ...] = ()
+    times: tuple[float, ...] = field(default=(), metadata=LEFT_OUT)
 
     def to_json(self) -> dict[str, Any]:
         """Return the group in the form of `crashes --json`."""
-        return {
-            "title": self.title,
-            "count": self.count,
-            "first_at": self.first_at,
-            "last_at": self.last_at,
-            "file": self.file or None,
-            "offset": self.offset,
-            "seq_txn": self.seq_txn,
-            "confidence": self.confidence.value,
-            "why": self.why,
-            "explanation": self.explanation,
-            "accused": self.accused or None,
-            "accused_offset": self.accused_offset,
-            "headers": [length.to_json() for length in self.lengths],
-            "logs": list(self.logs),
-        }
+        return {**to_json(self), "file": self.file or None, "accused": self.accused or None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +85,7 @@ class CrashReport:
             "schema": 1,
             "total": self.total,
             "crashes": [group.to_json() for group in self.groups],
-            "findings": [finding.to_json() for finding in self.findings],
+            "findings": to_json(self.findings),
         }
 
 

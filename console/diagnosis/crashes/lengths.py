@@ -1,11 +1,11 @@
 """A log's header beside its file's true length, live and in the copies that lie in the table: what settles a crash."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from console.questdb.layout import TableDirectory
 from console.questdb.txn_log import HEADER_SIZE, PAGE, RECORD_SIZE, LogState, TxnLog, expected_v1_size, read_log
+from console.records import LEFT_OUT, renamed
 from console.text import clean_line, plural
 
 
@@ -19,10 +19,10 @@ class LogLength:
     file: str
     size: int | None
     max_txn: int | None
-    wanted: int | None
+    wanted: int | None = field(metadata=renamed("wanted_size"))
     short_by: int
     whole_records: int
-    unreadable: bool = False  # there may be one, which this user may not read
+    unreadable: bool = field(default=False, metadata=LEFT_OUT)  # there may be one, which this user may not read
 
     @property
     def sentence(self) -> str:
@@ -39,17 +39,6 @@ class LogLength:
         if not self.short_by:
             return f"{said}: holds all its header counts"
         return f"{said}: {shortfall(self.short_by)}, {plural(self.whole_records, 'whole record')}"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the length in the form of `crashes --json`."""
-        return {
-            "file": self.file,
-            "size": self.size,
-            "max_txn": self.max_txn,
-            "wanted_size": self.wanted,
-            "short_by": self.short_by,
-            "whole_records": self.whole_records,
-        }
 
 
 def shortfall(missing: int) -> str:

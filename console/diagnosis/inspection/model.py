@@ -1,11 +1,11 @@
 """What a decoded file is made of, for the browser and for `walmedic inspect`: kinds, fields, a file's description."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from console.diagnosis.model import Finding
+from console.records import LEFT_OUT, renamed
 
 
 class FileKind(StrEnum):
@@ -52,18 +52,6 @@ class Field:
         """Offset of the first byte after the field."""
         return self.offset + self.size
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the field in the form of `inspect --json`."""
-        return {
-            "name": self.name,
-            "offset": self.offset,
-            "size": self.size,
-            "value": self.value,
-            "meaning": self.meaning,
-            "is_normal": self.is_normal,
-            "missing": self.missing,
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class RecordView:
@@ -88,25 +76,12 @@ class FileDescription:
     what its header says. `seq_txn_base` is the seqTxn of the first record, None where records are no transactions.
     """
 
-    path: Path
+    path: Path = field(metadata=renamed("file"))
     kind: FileKind
     summary: str
     size: int
     record_base: int | None = None
     record_size: int | None = None
     record_count: int | None = None
-    seq_txn_base: int | None = None
+    seq_txn_base: int | None = field(default=None, metadata=LEFT_OUT)
     findings: tuple[Finding, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the description in the form of `inspect --json`."""
-        return {
-            "file": str(self.path),
-            "kind": self.kind.value,
-            "summary": self.summary,
-            "size": self.size,
-            "record_base": self.record_base,
-            "record_size": self.record_size,
-            "record_count": self.record_count,
-            "findings": [finding.to_json() for finding in self.findings],
-        }

@@ -9,6 +9,7 @@ from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_rows import TableRows
 from console.questdb.reading import DamageError
+from console.records import to_json
 from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.digests import digest_of
 from console.recovery.gate.registry import PlanContext
@@ -256,7 +257,7 @@ def _stages(
     columns = [column.raw_name for column in rows.columns]
     copied = {
         **said, "columns": columns, "timestamp": rows.timestamp.raw_name, "nanos": nanos,
-        "stretches": [part.to_json() for part in parts],
+        "stretches": to_json(parts),
     }  # fmt: skip
     shown = tuple(
         Change("sql", clean_line(copy_statement(name, copy, columns, rows.timestamp.raw_name, nanos, part)), size=None)

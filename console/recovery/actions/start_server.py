@@ -7,6 +7,7 @@ from console.questdb.layout import TableDirectory
 from console.questdb.server_version import Version
 from console.questdb.txn_log import read_log
 from console.questdb.version_behaviour import behaviour_of
+from console.records import to_json
 from console.recovery.codes import ClaimKey
 from console.recovery.digests import digest_of
 from console.recovery.gate.registry import PlanContext, action_ids, spec_of
@@ -139,7 +140,7 @@ def _stages(
     yield Stage(
         "start", f"start {', '.join(names)} and wait for its answer", "start-server-unit", {"units": names}, commands
     )
-    said = [each.to_json() for each in expected]
+    said = to_json(expected)
     if guard is not None:
         yield Stage("held", "ask the server whether its purge is held", "prove-held", guarded)
     if said:

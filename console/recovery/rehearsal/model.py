@@ -4,6 +4,7 @@ import enum
 from dataclasses import dataclass
 from typing import Any
 
+from console.records import to_json
 from console.recovery import plans
 from console.recovery.gate.registry import action_ids, spec_of
 from console.recovery.model import Claim, Danger, ExitCode, Plan
@@ -44,20 +45,6 @@ class CloneFacts:
     kept: bool = False
     server: str = ""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the facts as JSON values."""
-        return {
-            "folder": self.folder,
-            "tables": list(self.tables),
-            "files": self.files,
-            "size": self.size,
-            "on_disk": self.on_disk,
-            "reflinked": self.reflinked,
-            "live": self.live,
-            "kept": self.kept,
-            "server": self.server,
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
@@ -80,9 +67,9 @@ class Rehearsal:
             "plan": plans.to_json(self.plan),
             "outcome": self.outcome.value,
             "message": self.message,
-            "verification": [claim.to_json() for claim in self.verification],
+            "verification": to_json(self.verification),
             "seconds": round(self.seconds, 3),
-            "clone": self.clone.to_json() if self.clone is not None else None,
+            "clone": to_json(self.clone),
             "left_out": list(self.left_out),
         }
 

@@ -4,7 +4,7 @@ The choice is a JSON value, so that a salvage that was cut off goes on with just
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,16 +65,6 @@ class Choice:
         """The name of its file, without suffix."""
         return f"wal{self.wal}-{self.segment}"
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the choice as a JSON value."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, said: dict[str, Any]) -> "Choice":
-        """Return the choice of a JSON value."""
-        events = tuple(Events(**each) for each in said["events"])
-        return cls(said["wal"], said["segment"], events, said["rows"], said["bound"])
-
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -110,24 +100,6 @@ class Selection:
     def bound(self) -> int:
         """About the bytes that all of it takes at most."""
         return sum(choice.bound for choice in self.choices)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the selection as a JSON value."""
-        return {
-            "choices": [choice.to_json() for choice in self.choices],
-            "skipped": [list(each) for each in self.skipped],
-            "others": list(self.others),
-            "note": self.note,
-            "gone": self.gone,
-            "unread": self.unread,
-        }
-
-    @classmethod
-    def from_json(cls, said: dict[str, Any]) -> "Selection":
-        """Return the selection of a JSON value."""
-        skipped = tuple((int(wal), int(segment), str(why)) for wal, segment, why in said["skipped"])
-        choices = tuple(Choice.from_json(each) for each in said["choices"])
-        return cls(choices, skipped, tuple(said["others"]), said["note"], said["gone"], said.get("unread", 0))
 
 
 def select_rows(table: TableDirectory, which: str, settings: Settings | None) -> Selection:

@@ -20,6 +20,7 @@ from console.questdb.reading import DamageError, Problem
 from console.questdb.segment import Segment, read_segment
 from console.questdb.segment_data import TornRows
 from console.questdb.segment_rows import Column, Rows, SegmentRows, Span
+from console.records import of_json, to_json
 from console.recovery.salvage.cells import importable
 from console.recovery.salvage.csv_file import CsvFormat
 from console.recovery.salvage.output import Extent, RowFormat, SalvageError, sha256_of
@@ -55,9 +56,9 @@ class Target:
     def chosen(self, choose: Callable[[], Selection]) -> Selection:
         """Return what was chosen when this salvage began, choosing now where nothing was."""
         with contextlib.suppress(FileNotFoundError):
-            return Selection.from_json(json.loads(self._chosen.read_bytes()))
+            return of_json(Selection, json.loads(self._chosen.read_bytes()))
         selection = choose()
-        write_private(self._chosen, json.dumps(selection.to_json()).encode())
+        write_private(self._chosen, json.dumps(to_json(selection)).encode())
         return selection
 
     def done(self) -> dict[str, dict[str, Any]]:

@@ -7,7 +7,6 @@ log names. A count alone proves nothing: torn segments apply without complaint.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,20 +48,6 @@ class Expectation:
     why: str
     nanos: bool
     timestamp: str  # name of the designated column, empty where there is none
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values, for a stage's parameters."""
-        return {
-            "table": self.table, "directory": self.directory, "rows": self.rows, "min_ts": self.min_ts,
-            "max_ts": self.max_ts, "partitions": dict(self.partitions), "applied_txn": self.applied_txn,
-            "logged_txn": self.logged_txn, "exact": self.exact, "why": self.why, "nanos": self.nanos,
-            "timestamp": self.timestamp,
-        }  # fmt: skip
-
-    @classmethod
-    def from_json(cls, said: Mapping[str, Any]) -> "Expectation":
-        """Return what `to_json` made."""
-        return cls(**said)
 
 
 def applied_of(table: TableDirectory) -> int | None:

@@ -16,6 +16,7 @@ from console.questdb.layout import TableDirectory
 from console.questdb.partition_rows import TableRows
 from console.questdb.partitioning import Partitioning
 from console.questdb.reading import DamageError
+from console.records import of_json
 from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim
 from console.recovery.server.expectation import Expectation
@@ -123,7 +124,7 @@ def noted_value_claims(
     `row` is the table's row of `wal_tables()`: others have written where the sequencer is ahead of what was expected.
     """
     before = (
-        TableSums.from_json(said) if isinstance(said, Mapping) else str(said or "nothing was noted before the start")
+        of_json(TableSums, said) if isinstance(said, Mapping) else str(said or "nothing was noted before the start")
     )
     grew = grew or row is None or int(row["sequencerTxn"]) > expected.logged_txn
     return value_claims(server, table, expected, before, grew=grew)

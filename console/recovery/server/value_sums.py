@@ -53,26 +53,6 @@ class TableSums:
     partitions: tuple[PartitionSums, ...]
     open_: Mapping[int, str]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return it as a JSON value."""
-        return {
-            "directory": self.directory, "columns": dict(self.columns),
-            "partitions": [
-                [p.start, p.name, p.rows, p.hashes, {n: [c.present, c.hashes, c.total] for n, c in p.columns.items()}]
-                for p in self.partitions
-            ],
-            "open": [[start, why] for start, why in self.open_.items()],
-        }  # fmt: skip
-
-    @classmethod
-    def from_json(cls, said: Mapping[str, Any]) -> "TableSums":
-        """Return what `to_json` made."""
-        partitions = tuple(
-            PartitionSums(start, name, rows, hashes, {n: ColumnSum(*each) for n, each in columns.items()})
-            for start, name, rows, hashes, columns in said["partitions"]
-        )
-        return cls(said["directory"], said["columns"], partitions, dict(said["open"]))
-
 
 @dataclass(slots=True)
 class Collected:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
+from console.records import of_json, to_json
 from console.recovery.claims import failed_in_words
 from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Stage
@@ -102,7 +103,7 @@ class HoldWal:
     def _values(self, directory: str, run: RunContext) -> Any:
         run.progress(f"reading what the partitions of {directory} will hold")
         found = sums_before(run.database.table(directory))
-        return found if isinstance(found, str) else found.to_json()
+        return to_json(found)
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Nothing: the locks end with the run, after the server was stopped."""
@@ -146,7 +147,7 @@ class VerifyTables:
         """Add the claims to the run. Raises StepError at the first that does not hold."""
         server = Server(run.settings.questdb)
         for said in stage.parameters["expected"]:
-            expected = Expectation.from_json(said)
+            expected = of_json(Expectation, said)
 
             def on_applied(done: int, total: int, name: str = expected.table) -> None:
                 run.progress(f"{name}: transactions applied", done, total)
@@ -181,7 +182,7 @@ class AwaitSweep:
             run.progress(f"a purge sweep comes every {interval:.0f} s; {left:.0f} s to wait")
             time.sleep(min(0.5, left))
         for said in stage.parameters["expected"]:
-            expected = Expectation.from_json(said)
+            expected = of_json(Expectation, said)
             claim = sweep_claim(server, expected)
             run.claims.append(claim)
             if not claim.ok:

@@ -9,6 +9,7 @@ from typing import Any
 from console.questdb.partition_rows import TableRows
 from console.questdb.reading import DamageError
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
+from console.records import of_json
 from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Stage
 from console.recovery.server.sql import SqlError, quoted
@@ -96,7 +97,7 @@ class CopyStretches:
         copy = str(said["copy"])
         await_quiet(run, server, copy)
         await_applied(run, server, copy)
-        stretches = [Stretch.from_json(each) for each in said["stretches"]]
+        stretches = [of_json(Stretch, each) for each in said["stretches"]]
         total, done = sum(each.rows for each in stretches), 0
         timestamp, nanos = str(said["timestamp"]), bool(said["nanos"])
         columns = [str(column) for column in said["columns"]]

@@ -5,7 +5,6 @@ a kill it is there whole or not at all. It ends between two different timestamps
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -23,15 +22,6 @@ class Stretch:
     low: int
     high: int
     rows: int
-
-    def to_json(self) -> list[Any]:
-        """Return the stretch as a JSON value."""
-        return [self.partition, self.low, self.high, self.rows]
-
-    @classmethod
-    def from_json(cls, said: list[Any]) -> "Stretch":
-        """Return the stretch of a JSON value."""
-        return cls(str(said[0]), int(said[1]), int(said[2]), int(said[3]))
 
 
 def stretches(table: TableRows, rows: int = ROWS) -> list[Stretch]:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from console.records import of_json, to_json
 from console.table.ledger import Entry, Evidence, Fate, RowsLost, rows_lost, rows_unapplied
 
 EXACT, BOUND, UNKNOWN = RowsLost.exact(10), RowsLost.at_most(5), RowsLost.unknown()
@@ -41,4 +42,4 @@ def test_what_is_applied_or_comes_back_is_no_loss() -> None:
 
 def test_an_entry_survives_json() -> None:
     entry = Entry(Fate.UNKNOWN, Evidence.NOT_FOLLOWED, None, RowsLost.unknown(), "wal2: a link")
-    assert Entry.from_json(entry.to_json()) == entry
+    assert of_json(Entry, to_json(entry)) == entry

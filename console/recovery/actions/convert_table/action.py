@@ -11,6 +11,7 @@ from console.questdb.layout import SEQUENCER, DatabaseRoot, TableDirectory
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.questdb.table_txn import read_table_txn
 from console.questdb.txn_log import read_log
+from console.records import of_json
 from console.recovery.actions.convert_table import steps as conversion_steps
 from console.recovery.actions.convert_table.cost import Cost, cost_of, other_markers, views_on
 from console.recovery.actions.convert_table.stages import conversion_stages, held_now, names_aside
@@ -234,7 +235,7 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     path = run.database.db / directory
     area = read_table_txn(path).current
     stage = next(stage for stage in plan.stages if stage.step == "convert-by-server")
-    expected = Expectation.from_json(stage.parameters["expected"])
+    expected = of_json(Expectation, stage.parameters["expected"])
     log = read_log(path / SEQUENCER)
     if area is None:
         return (Claim(ClaimKey.TXN_READABLE, "_txn can be read", "its record", "it cannot", ok=False),)

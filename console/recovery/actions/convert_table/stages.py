@@ -5,6 +5,7 @@ from console.questdb.layout import SEQUENCER, TableDirectory
 from console.questdb.partitioning import Partitioning
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TxnArea
+from console.records import to_json
 from console.recovery.actions.convert_table.cost import Cost
 from console.recovery.model import Change, Stage
 from console.recovery.server.expectation import Expectation
@@ -47,7 +48,7 @@ def conversion_stages(
     """Return what is done, in order; `mark` names the directory that the WAL is set aside in."""
     table = directory.directory
     aside = f"{table}/convert.walmedic-{mark}.old"
-    convert = {"directory": table, "expected": expected.to_json(), "names": names, "aside": aside}
+    convert = {"directory": table, "expected": to_json(expected), "names": names, "aside": aside}
     waiting = plural(cost.transactions, "waiting transaction")
     salvage = Stage(
         "salvage",

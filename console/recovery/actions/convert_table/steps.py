@@ -17,6 +17,7 @@ from console.questdb.registry import TableKind
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.questdb.table_txn import read_table_txn
 from console.questdb.txn_log import read_log
+from console.records import of_json, to_json
 from console.recovery.actions.convert_table.own_start import LOG, remove_leftover, started_on
 from console.recovery.claims import failed_in_words
 from console.recovery.codes import ClaimKey
@@ -166,12 +167,12 @@ class ConvertByServer:
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Do so until table and registry both say what they must."""
         directory, wal = str(stage.parameters["directory"]), bool(stage.parameters["wal"])
-        expected = Expectation.from_json(stage.parameters["expected"])
+        expected = of_json(Expectation, stage.parameters["expected"])
         owner = run.tree.owner_of_table(directory)
         marker = f"{directory}/{MARKER}"
         if run.recall(_VALUES) is None:  # before the first start, which must leave them as they are
             values = sums_before(run.database.table(directory))
-            run.remember(_VALUES, values if isinstance(values, str) else values.to_json())
+            run.remember(_VALUES, to_json(values))
         run.remember(_BEGUN, True)
         for attempt in range(1, _ATTEMPTS + 1):
             _write_marker(run, marker, owner, wal=wal)
@@ -181,7 +182,7 @@ class ConvertByServer:
                 with started_on(run, (owner.uid, owner.gid)) as server:
                     claims = _wal_claims(server, expected) if wal else _plain_claims(server, expected)
                     table, said = run.database.table(directory), run.recall(_VALUES)
-                    before = TableSums.from_json(said) if isinstance(said, dict) else str(said)
+                    before = of_json(TableSums, said) if isinstance(said, dict) else str(said)
                     claims = (*claims, *value_claims(server, table, expected, before))
             except ServerError as error:
                 # A port may have been taken between choosing and using it; other ports are tried.

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from console.records import of_json, to_json
 from console.recovery.claims import failed_in_words
 from console.recovery.gate.history import STOPPED_AT
 from console.recovery.model import Stage
@@ -73,8 +74,8 @@ class ResumeTable:
             table = run.database.table(str(stage.parameters["directory"]))
             last = stage.parameters["last_txn"]
             values = sums_before(table, first=first, last=last)
-            run.remember("values", values if isinstance(values, str) else values.to_json())
-            run.remember("expected", expectation_of(table, first=first, last=last).to_json())
+            run.remember("values", to_json(values))
+            run.remember("expected", to_json(expectation_of(table, first=first, last=last)))
         if first is not None:
             run.remember("skipped", True)
         server.rows(statement(str(stage.parameters["table"]), first))
@@ -100,7 +101,7 @@ class VerifyResumed:
         said = run.recall("expected")
         if not isinstance(said, dict):
             raise StepError(f"entry {run.entry} does not say what the table must hold; take it back and plan again")
-        expected = Expectation.from_json(said)
+        expected = of_json(Expectation, said)
 
         def on_applied(done: int, total: int) -> None:
             run.progress(f"{expected.table}: transactions applied", done, total)

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 from console.errors import WalmedicError
+from console.records import to_json
 from console.recovery.actions.thaw_writer import steps
 from console.recovery.actions.thaw_writer.duplicates import Doubles, doubles_of
 from console.recovery.codes import ClaimKey, RefusalCode
@@ -76,7 +77,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
 
 
 def _counting(doubles: tuple[Doubles, ...]) -> Stage:
-    said = {"doubles": [each.to_json() for each in doubles]}
+    said = {"doubles": to_json(doubles)}
     return Stage("doubles", "count the rows that came twice", "count-doubles", said)
 
 

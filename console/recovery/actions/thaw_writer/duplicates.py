@@ -6,7 +6,7 @@ crash came between QuestDB's commit and the acknowledgement; a repair includes s
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from console.questdb.column_types import ColumnTag
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
@@ -53,15 +53,6 @@ class Doubles:
         if not self.pending:
             return f"{pending}; none comes twice" + (f", though {repaired}" if self.repaired else "")
         return f"{pending}; {repaired if self.repaired else f'no repair of {table} says that it has any of them'}"
-
-    def to_json(self) -> list[Any]:
-        """Return it as a JSON value."""
-        return [self.stream, self.table, self.pending, self.repaired, self.keyed, self.low, self.high]
-
-    @classmethod
-    def from_json(cls, said: list[Any]) -> "Doubles":
-        """Return what `to_json` made."""
-        return cls(*said)
 
 
 def doubles_of(context: PlanContext, queue: Queue, streams: tuple[Stream, ...]) -> Iterator[Doubles]:

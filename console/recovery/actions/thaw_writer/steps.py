@@ -8,6 +8,7 @@ from typing import Any
 
 from console.errors import WalmedicError
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
+from console.records import of_json
 from console.recovery.actions.thaw_writer.duplicates import Doubles, counted
 from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Stage
@@ -48,7 +49,7 @@ class StartWriter:
             )
         if run.recall(TWICE) is None:
             stages = [each for each in run.plan.stages if each.step == CountDoubles.name]
-            every = [Doubles.from_json(said) for each in stages for said in each.parameters["doubles"]]
+            every = [of_json(Doubles, said) for each in stages for said in each.parameters["doubles"]]
             server = Server(run.settings.questdb)
             run.remember(TWICE, {each.stream: _counted(run, server, each) for each in every})
         for unit in units_named(run, stage):
@@ -223,7 +224,7 @@ class CountDoubles:
         server = Server(run.settings.questdb)
         before: dict[str, int | None] = run.recall(TWICE, {})
         for said in stage.parameters["doubles"]:
-            doubles = Doubles.from_json(said)
+            doubles = of_json(Doubles, said)
             run.progress(f"counting rows of {clean_line(doubles.table)} that came twice")
             now, then = _counted(run, server, doubles), before.get(doubles.stream)
             found = "not counted" if now is None or then is None else f"{max(0, now - then):,}"

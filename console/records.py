@@ -1,0 +1,126 @@
+"""Records as JSON values and back: a frozen dataclass is an object of its fields, by name and type.
+
+Plans, claims, the journal and every `--json` document are made by it. A field says by its metadata what else it is
+called, or that it is left out: `field(metadata=renamed("questdb_version"))`, `field(metadata=LEFT_OUT)`.
+"""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Any, Final, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+_NAME: Final = "record name"
+LEFT_OUT: Final = {_NAME: None}
+
+
+class RecordError(ValueError):
+    """A JSON value that is not the record asked for; the message names the field."""
+
+
+def renamed(name: str) -> dict[str, str]:
+    """Return the metadata of a field that has another name in JSON."""
+    return {_NAME: name}
+
+
+def to_json(value: Any) -> Any:
+    """Return `value` as JSON values. Keys that are numbers become text, paths too; sets become lists in order."""
+    if isinstance(value, Enum):
+        return value.value
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: to_json(getattr(value, each.name)) for name, each in _named(type(value)).items()}
+    if isinstance(value, Mapping):
+        return {str(key): to_json(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [to_json(each) for each in (sorted(value) if isinstance(value, set | frozenset) else value)]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def of_json(kind: type[T], said: Any) -> T:
+    """Return the `kind` that `to_json` made. Fields it does not know are passed over. Raises RecordError."""
+    return cast(T, _value(kind, said, getattr(kind, "__name__", str(kind))))
+
+
+@functools.cache
+def _named(kind: type) -> dict[str, Field[Any]]:
+    """Return the fields by their name in JSON."""
+    named = {each.metadata.get(_NAME, each.name): each for each in fields(kind)}
+    return {name: each for name, each in named.items() if name is not None}
+
+
+@functools.cache
+def _types(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _value(kind: Any, said: Any, where: str) -> Any:
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return said
+    if origin in (Union, UnionType):
+        return _optional(inner, said, where)
+    if origin is tuple:
+        return _tuple(inner, said, where)
+    if origin is not None:
+        return _mapping(inner, _of(Mapping, said, where), where)
+    if is_dataclass(kind):
+        return _record(cast(type, kind), _of(Mapping, said, where), where)
+    if issubclass(kind, Enum):
+        return _enum(kind, said, where)
+    if kind is float and type(said) is int:
+        return float(said)
+    if type(said) is not kind:
+        raise RecordError(f"{where}: {kind.__name__} expected, not {said!r:.80}")
+    return said
+
+
+def _optional(inner: tuple[Any, ...], said: Any, where: str) -> Any:
+    if said is None and NoneType in inner:
+        return None
+    return _value(next(each for each in inner if each is not NoneType), said, where)
+
+
+def _tuple(inner: tuple[Any, ...], said: Any, where: str) -> tuple[Any, ...]:
+    values = _of(list | tuple, said, where)
+    kinds = (inner[0],) * len(values) if inner[-1] is Ellipsis else inner
+    if len(kinds) != len(values):
+        raise RecordError(f"{where}: {len(kinds)} values expected, not {len(values)}")
+    return tuple(_value(each, value, where) for each, value in zip(kinds, values, strict=True))
+
+
+def _mapping(inner: tuple[Any, ...], said: Mapping[str, Any], where: str) -> dict[Any, Any]:
+    key, value = inner
+    return {_key(key, each, where): _value(value, found, f"{where}.{each}") for each, found in said.items()}
+
+
+def _key(kind: Any, said: str, where: str) -> Any:
+    try:
+        return kind(said)
+    except ValueError:
+        raise RecordError(f"{where}: {kind.__name__} expected, not {said!r:.80}") from None
+
+
+def _record(kind: type, said: Mapping[str, Any], where: str) -> Any:
+    given: dict[str, Any] = {}
+    for name, each in _named(kind).items():
+        if name in said:
+            given[each.name] = _value(_types(kind)[each.name], said[name], f"{where}.{name}")
+        elif each.default is MISSING and each.default_factory is MISSING:
+            raise RecordError(f"{where}: {name} is missing")
+    return kind(**given)
+
+
+def _enum(kind: type[Enum], said: Any, where: str) -> Enum:
+    try:
+        return kind(said)
+    except ValueError:
+        raise RecordError(f"{where}: {said!r:.80} is no {kind.__name__}") from None
+
+
+def _of(kind: Any, said: Any, where: str) -> Any:
+    if not isinstance(said, kind):
+        raise RecordError(f"{where}: {said!r:.80} is no record")
+    return said
