@@ -11,10 +11,18 @@ from typing import Any
 
 from console.errors import WalmedicError
 from console.records import to_json
-from console.recovery.claims import failed_in_words, proven_in_words
 from console.recovery.codes import StageState
 from console.recovery.gate.registry import action_module
-from console.recovery.model import Claim, Outcome, Progress, RunResult, Stage, sentence
+from console.recovery.model import (
+    Claim,
+    Outcome,
+    Progress,
+    RunResult,
+    Stage,
+    failed_in_words,
+    proven_in_words,
+    sentence,
+)
 from console.recovery.steps.steps import RunContext, Step, step_named
 from console.recovery.store.journal import Journal, JournalError
 from console.text import clean_line

@@ -1,7 +1,7 @@
 """What the write side speaks of: action specs, plans, refusals, outcomes. Frozen, JSON-able, no I/O."""
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from console.records import LEFT_OUT
 from console.recovery.codes import ClaimKey, RefusalCode
 from console.table.ledger import Ledger
 from console.table.ledger import RowsLost as RowsLost
-from console.text import clean_line
+from console.text import clean_line, plural
 
 
 class Danger(enum.StrEnum):
@@ -253,3 +253,22 @@ def sentence(error: Exception) -> str:
         where = clean_line(str(error.filename or "a file"))
         return f"{where}: {(error.strerror or str(error)).lower()}"
     return clean_line(str(error))
+
+
+def claims_of(said: Any) -> tuple[Claim, ...]:
+    """Return the claims in a list of JSON documents; what is no such document is left out."""
+    documents = said if isinstance(said, list | tuple) else ()
+    return tuple(Claim.of_json(each) for each in documents if isinstance(each, Mapping))
+
+
+def proven_in_words(claims: Sequence[Claim]) -> str:
+    """Return e.g. `12 claims proven, 2 notes`: notes prove nothing and are not among the proven."""
+    notes = sum(claim.noted for claim in claims)
+    said = f"{plural(sum(claim.proven for claim in claims), 'claim')} proven"
+    return f"{said}, {plural(notes, 'note')}" if notes else said
+
+
+def failed_in_words(claims: Sequence[Claim]) -> str:
+    """Return the first claim that does not hold as a sentence, empty where all hold."""
+    failed = next((claim for claim in claims if not claim.ok), None)
+    return "" if failed is None else f"{failed.claim} (expected {failed.expected}, found {failed.found})"

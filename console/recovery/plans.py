@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from console import records
+from console.digests import digest_of
 from console.questdb.layout import TableDirectory
-from console.recovery.digests import digest_of
 from console.recovery.model import (
     ActionSpec,
     Change,

@@ -9,9 +9,8 @@ from typing import Any, Final
 from console.errors import WalmedicError
 from console.questdb.layout import SEQUENCER, DatabaseRoot
 from console.records import to_json
-from console.recovery.claims import claims_of, proven_in_words
 from console.recovery.codes import ClaimKey
-from console.recovery.model import Claim, Outcome, Plan
+from console.recovery.model import Claim, Outcome, Plan, claims_of, proven_in_words
 from console.recovery.store.entries import read_entry_plan
 from console.recovery.store.journal import Entry, Journal
 from console.recovery.store.locks import StationLock

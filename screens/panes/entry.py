@@ -3,9 +3,8 @@
 import datetime
 from dataclasses import dataclass
 
-from console.recovery.claims import claims_of
 from console.recovery.codes import StageState
-from console.recovery.model import Plan
+from console.recovery.model import Plan, claims_of
 from console.recovery.store.journal import Entry
 from console.text import clean_line
 from console.widgets import figures, glyphs

@@ -14,10 +14,9 @@ import pytest
 from console.questdb.table_txn import read_table_txn
 from console.recovery import execution
 from console.recovery.actions.convert_table.steps import ClearLag
-from console.recovery.claims import failed_in_words
 from console.recovery.codes import ClaimKey
 from console.recovery.engine import Engine
-from console.recovery.model import Claim, Outcome, Stage
+from console.recovery.model import Claim, Outcome, Stage, failed_in_words
 from console.recovery.salvage.steps import salvage_claims
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.steps.steps import RunContext

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from console.diagnosis.server.open_files import FileUsers
-from console.recovery.digests import digest_of
+from console.digests import digest_of
 from console.recovery.engine import Engine
 from console.recovery.gate import policy
 from console.recovery.model import Outcome

@@ -5,13 +5,13 @@ The right form of "export, drop, recreate": nothing is exported through a client
 
 from collections.abc import Iterator, Sequence
 
+from console.digests import digest_of
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_rows import TableRows
 from console.questdb.reading import DamageError
 from console.records import to_json
 from console.recovery.codes import ClaimKey, RefusalCode
-from console.recovery.digests import digest_of
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import (
     ActionSpec,

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+from console.digests import digest_of
 from console.questdb.layout import TableDirectory
 from console.questdb.server_version import Version
 from console.questdb.txn_log import read_log
 from console.questdb.version_behaviour import behaviour_of
 from console.records import to_json
 from console.recovery.codes import ClaimKey
-from console.recovery.digests import digest_of
 from console.recovery.gate.registry import PlanContext, action_ids, spec_of
 from console.recovery.gate.start_checks import start_refusals, unheld_refusals
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Fact, Outcome, Plan, Requirement, Stage

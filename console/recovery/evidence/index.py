@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from console.recovery.digests import digest_of
+from console.digests import digest_of
 from console.recovery.evidence.verification import OnBytes, files_for, listed_damage, manifest_digest, read_damage
 from console.recovery.store.journal import Journal
 from console.recovery.store.state import StateDir

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from console.recovery.claims import claims_of
 from console.recovery.engine import Engine
-from console.recovery.model import Outcome, Plan, Progress, RunResult
+from console.recovery.model import Outcome, Plan, Progress, RunResult, claims_of
 from console.recovery.process.child_process import Child, ProgressFile, place_of
 from console.recovery.store.entries import read_entry_plan
 from console.recovery.store.journal import Entry

@@ -11,9 +11,8 @@ import signal
 
 from console.errors import WalmedicError
 from console.recovery import plans
-from console.recovery.claims import claims_of
 from console.recovery.engine import Engine
-from console.recovery.model import Plan, Progress
+from console.recovery.model import Plan, Progress, claims_of
 from console.recovery.process.child_process import Child, ProgressFile, document_in, place_of, words_in
 from console.recovery.rehearsal.model import Rehearsal, RehearsalOutcome
 from console.recovery.store.living import process_stamp, runs_walmedic

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import psutil
 
+from console.digests import canonical, digest_of
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
 from console.recovery import plans
 from console.recovery.codes import ClaimKey
-from console.recovery.digests import canonical, digest_of
 from console.recovery.engine import Engine
 from console.recovery.gate.registry import spec_of
 from console.recovery.gate.rehearsed import Records

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from console.records import of_json, to_json
-from console.recovery.claims import failed_in_words
 from console.recovery.codes import ClaimKey
-from console.recovery.model import Claim, Stage
+from console.recovery.model import Claim, Stage, failed_in_words
 from console.recovery.server.binary import note_running
 from console.recovery.server.expectation import Expectation
 from console.recovery.server.sql import Server

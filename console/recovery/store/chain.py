@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from console.recovery.digests import canonical
+from console.digests import canonical
 
 FIRST: Final = "0" * 64
 """What stands for the hash before the first line."""

@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from console.durable import sync_directory
+from console.digests import canonical
 from console.errors import WalmedicError
-from console.recovery.digests import canonical
 from console.recovery.model import Outcome
 from console.recovery.store.chain import (
     FIRST,

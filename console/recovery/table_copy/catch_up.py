@@ -6,9 +6,8 @@ doing it again: rows that came are no longer missing.
 
 from console.questdb.partition_rows import TableRows
 from console.questdb.reading import DamageError
-from console.recovery.claims import failed_in_words
 from console.recovery.codes import ClaimKey
-from console.recovery.model import Claim, Stage
+from console.recovery.model import Claim, Stage, failed_in_words
 from console.recovery.server.sql import Server
 from console.recovery.steps.steps import RunContext, Step, StepError
 from console.recovery.table_copy.earlier import others_before

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from console.digests import digest_of
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_rows import TableRows
 from console.recovery.codes import RefusalCode
-from console.recovery.digests import digest_of
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Change, Fact, Plan, Refusal, Requirement, RowsLost, Stage
 from console.recovery.plans import make_plan, refused_plan

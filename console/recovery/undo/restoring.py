@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from console.digests import canonical, digest_of
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.segment import read_segment
 from console.questdb.txn_log import read_log
 from console.recovery.codes import RefusalCode
-from console.recovery.digests import canonical, digest_of
 from console.recovery.evidence.index import Capture, table_stamp
 from console.recovery.model import ActionSpec, Change, Fact, Plan, Refusal, RowsLost, Stage
 from console.recovery.plans import make_plan, mark_of

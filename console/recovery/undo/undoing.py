@@ -3,10 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
+from console.digests import digest_of
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.recovery.codes import RefusalCode
-from console.recovery.digests import digest_of
 from console.recovery.evidence.index import table_stamp
 from console.recovery.execution import Ended, Executor, OnProgress, write_end
 from console.recovery.gate.policy import Policy

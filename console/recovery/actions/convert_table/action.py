@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from console.diagnosis.findings.conversion import half_done
 from console.diagnosis.model import Verdict
 from console.diagnosis.table import TableDiagnosis, examine_table
+from console.digests import digest_of
 from console.errors import WalmedicError
 from console.questdb.conversion import MARKER, read_conversion
 from console.questdb.layout import SEQUENCER, DatabaseRoot, TableDirectory
@@ -17,7 +18,6 @@ from console.recovery.actions.convert_table.cost import Cost, cost_of, other_mar
 from console.recovery.actions.convert_table.stages import conversion_stages, held_now, names_aside
 from console.recovery.actions.convert_table.steps import is_converted, registry_files
 from console.recovery.codes import ClaimKey, RefusalCode
-from console.recovery.digests import digest_of
 from console.recovery.evidence.index import table_stamp
 from console.recovery.gate.registry import PlanContext, action_module
 from console.recovery.gate.start_checks import own_start_refusals

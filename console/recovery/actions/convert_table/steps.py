@@ -19,9 +19,8 @@ from console.questdb.table_txn import read_table_txn
 from console.questdb.txn_log import read_log
 from console.records import of_json, to_json
 from console.recovery.actions.convert_table.own_start import LOG, remove_leftover, started_on
-from console.recovery.claims import failed_in_words
 from console.recovery.codes import ClaimKey
-from console.recovery.model import Claim, Stage
+from console.recovery.model import Claim, Stage, failed_in_words
 from console.recovery.salvage.steps import SalvageRows, salvage_claims
 from console.recovery.server.expectation import Expectation
 from console.recovery.server.private_server import ServerError

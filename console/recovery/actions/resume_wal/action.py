@@ -8,6 +8,7 @@ import numpy as np
 
 from console.diagnosis.server.cause import Cause, cause_of
 from console.diagnosis.table import examine_table
+from console.digests import digest_of
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
 from console.questdb.partitioning import Partitioning
@@ -16,7 +17,6 @@ from console.recovery.actions.resume_wal import steps as resume_steps
 from console.recovery.actions.resume_wal.blockage import Blockage, Queue, queue_of, told
 from console.recovery.actions.resume_wal.steps import KEPT, statement
 from console.recovery.codes import ClaimKey, RefusalCode
-from console.recovery.digests import digest_of
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import (
     ActionSpec,

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from console.records import of_json, to_json
-from console.recovery.claims import failed_in_words
 from console.recovery.gate.history import STOPPED_AT
-from console.recovery.model import Stage
+from console.recovery.model import Stage, failed_in_words
 from console.recovery.server.expectation import Expectation, expectation_of
 from console.recovery.server.sql import Server, quoted
 from console.recovery.server.value_claims import noted_value_claims, sums_before
