@@ -8,6 +8,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Final, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -70,6 +71,8 @@ def _value(kind: Any, said: Any, where: str) -> Any:
         return _record(cast(type, kind), _of(Mapping, said, where), where)
     if issubclass(kind, Enum):
         return _enum(kind, said, where)
+    if kind is Path:
+        return Path(_of(str, said, where))
     if kind is float and type(said) is int:
         return float(said)
     if type(said) is not kind:

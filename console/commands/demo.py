@@ -4,14 +4,15 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from console.commands.console import open_console
-from console.station.scenario import ENDING_SIGNALS, SCALES, Scenario
+from console.commands.ending import ended_like_ctrl_c
+from console.station.scenario import SCALES, Scenario
 
 if TYPE_CHECKING:
     from console.station.build import Station
@@ -53,7 +54,7 @@ def demo(scenario: str, scale: int, true_size: bool, directory: Path | None, hea
     say = _teller()
     say(f"building a station: QuestDB, Redis, two collectors, a batch writer; scenario {scenario}")
     with (
-        _ended_like_ctrl_c(),
+        ended_like_ctrl_c(),
         station(Scenario(scenario), directory=directory, scale=scale, true_size=true_size, say=say) as built,
         marked(built.layout.directory),
     ):
@@ -84,14 +85,3 @@ def _teller() -> Callable[[str], None]:
             click.echo(f"{time.monotonic() - begun:6.1f} s  {line}")
 
     return say
-
-
-@contextlib.contextmanager
-def _ended_like_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP (a lost terminal) end the demo as Ctrl-C does: with everything stopped that it started."""
-    before = {number: signal.signal(number, signal.default_int_handler) for number in ENDING_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

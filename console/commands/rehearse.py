@@ -2,10 +2,9 @@
 
 import contextlib
 import json
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import click
 
 from console.commands import recover_text
 from console.commands.action_argument import ACTIONS, ActionName
+from console.commands.ending import ended_like_ctrl_c
 from console.commands.options import Invocation, station_options
 from console.recovery.codes import StageState
 from console.recovery.engine import Engine
@@ -21,7 +21,6 @@ from console.recovery.rehearsal.model import EXITS, Rehearsal, RehearsalOutcome
 from console.recovery.rehearsal.rehearsing import rehearse as rehearse_on_clone
 from console.settings import Settings
 
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
 _LEAST_PAUSE = 0.1  # seconds between two progress lines of one stage
 
 
@@ -42,7 +41,7 @@ def rehearse(
     comes as JSON lines on standard error.
     """
     engine = Engine(_with_binary(invocation.settings, jar, java))
-    with _ended_like_ctrl_c():
+    with ended_like_ctrl_c():
         ended = rehearse_on_clone(engine, action, table, to=to, keep=keep, on_progress=_reporter(invocation))
     if invocation.as_json:
         invocation.emit(ended.to_json())
@@ -88,14 +87,3 @@ def _show(ended: Rehearsal) -> None:
         to.print(f"the clone is kept: {ended.clone.folder}")
     if ended.outcome is RehearsalOutcome.PASSED:
         to.print(f"{ended.seconds:.1f} s; to do it for good, type exactly: {ended.plan.confirmation}")
-
-
-@contextlib.contextmanager
-def _ended_like_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM and a lost terminal end it as Ctrl-C does: with the server stopped and the clone removed."""
-    before = {number: signal.signal(number, signal.default_int_handler) for number in _ENDING}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,7 +1,6 @@
 """The QuestDB probe: what the server itself says, over one long-lived PGWire connection."""
 
 import asyncio
-import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from console.errors import WalmedicError
 from console.probes.rates import Slope
 from console.probes.sample import Sample, ServerSample, ServerTable, Status
 from console.probes.second_opinion import HealthPort
+from console.questdb.server_version import version_of_build
 from console.questdb_client.watch import PgWire, ServerUnreachable, UserRefused
 from console.settings import Settings
 from console.text import clean_line
@@ -129,7 +129,8 @@ class ServerProbe:
         """Ask a new connection what does not change while the server lives."""
         build = await self._wire.query("select build()", _ANSWER)
         rows = await self._wire.query("(show parameters)", _ANSWER)
-        self._version = _version(str(next(iter(build[0].values()), "")) if build else "")
+        said = str(next(iter(build[0].values()), "")) if build else ""
+        self._version = str(version_of_build(said) or clean_line(said, 60))
         found = {str(row["property_path"]): row for row in rows}
         self._parameters = {key: clean_line(str(found[key]["value"])) for key in _SHOWN if key in found}
         self._root, self._ours = clean_line(served_root(rows)), None
@@ -186,12 +187,6 @@ def _db_of(configured: str) -> Path:
 
 def _error(row: dict[str, Any]) -> str:
     return clean_line(" ".join(str(row.get(key) or "") for key in ("errorTag", "errorMessage")))
-
-
-def _version(build: str) -> str:
-    """Return `9.1.0` for `Build Information: QuestDB 9.1.0, JDK 17.0.15, Commit Hash …`."""
-    found = re.search(r"QuestDB ([0-9][^,\s]*)", build)
-    return clean_line(found[1] if found else build, 60)
 
 
 def _warnings(parameters: dict[str, str], read_only: bool) -> tuple[str, ...]:

@@ -34,14 +34,6 @@ def encode_records(records: NDArray[np.void], *, v2: bool = False) -> bytes:
     return encoded.tobytes()
 
 
-def filler_records(count: int) -> NDArray[np.void]:
-    """Return `count` V1 records of zeros: good for transactions that are applied and that no view must still see.
-
-    The last record of a log must not be filler where the table was altered: the opener takes its structure version.
-    """
-    return np.zeros(count, RECORD)
-
-
 def v1_log_chunks(
     max_txn: int, created_us: int, records: Iterator[NDArray[np.void]], *, page: int = PAGE
 ) -> Iterator[bytes]:

@@ -19,8 +19,6 @@ _MAX_RECORD: Final = 64 << 20
 _DATA_BODY: Final = 46
 _VIEW_BODY: Final = 62
 
-SQL_COMMANDS: Final = {2: "ALTER", 3: "UPDATE"}
-
 
 @dataclass(frozen=True, slots=True)
 class SymbolDiff:

@@ -37,7 +37,6 @@ _STATES = {
 _NO_PERMISSION = ("access denied", "permission denied", "authentication required", "not permitted", "not authorized")
 _DROP_IN = "90-walmedic-hold.conf"
 _ENVIRONMENT = "91-walmedic-environment.conf"
-_FOR_ONE_START = "# Written by walmedic for one start of the service. Gone after a reboot.\n"
 _HOLD = """# Written by walmedic: the service must not start while its files are repaired. Gone after a reboot.
 [Unit]
 AssertPathExists=!/

@@ -21,8 +21,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from console.durable import sync_directory
 from console.digests import canonical
+from console.durable import sync_directory
 from console.errors import WalmedicError
 from console.recovery.model import Outcome
 from console.recovery.store.chain import (
