@@ -10,7 +10,7 @@ FUZZ_ARGS ?= 1_000_000
 # Compiled once and kept: each of the hundred processes that a run starts would compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-dev demo programs test lint unit real ui faults fuzz bench snapshots lock clean
+.PHONY: help setup setup-dev demo programs test lint unit real ui faults fuzz bench captured snapshots lock clean
 
 help: ## this text
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -84,6 +84,9 @@ fuzz: setup-dev ## damaged input for every reader, a million of them (FUZZ_ARGS:
 bench: setup-dev ## the figures of the interface and of the readers, against their limits (some minutes; a quiet machine)
 	@failed=0; for each in txn_log check crash_logs hex_keys first_paint at_rest; do \
 	  echo "== $$each"; $(BIN)/python -m benchmarks.$$each || failed=1; done; exit $$failed
+
+captured: programs setup-dev ## bring the values of the UI tests anew from real demo stations (some minutes)
+	$(BIN)/python -m tests.ui.captured.capture
 
 snapshots: setup-dev ## draw the snapshots anew (look at each before you commit it)
 	$(BIN)/python -m pytest tests/ui --snapshot-update $(TEST_ARGS)

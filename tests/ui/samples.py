@@ -1,4 +1,4 @@
-"""Stations for the interface's tests, made of what real ones gave (captured.py), at a frozen time."""
+"""Stations for the interface's tests, made of what real ones gave (captured/), at a frozen time."""
 
 from typing import Any
 
