@@ -319,34 +319,45 @@ def _rows(server: PrivateServer, name: str) -> Counter[str]:
     return Counter(repr(row) for row in server.query(f"SELECT * FROM {name}"))
 
 
-@pytest.fixture(scope="module")
-def found(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
-    work = tmp_path_factory.mktemp("applied")
-    root = work / "root"
+def _named() -> list[tuple[Case, str]]:
+    return [(case, name) for case in _CASES for name in (case.name, f"{case.name}_twin")]
+
+
+def _create(root: Path, questdb: ServerBinary) -> None:
+    """Make a table and its twin for each case, with older rows whose WAL is purged."""
     with PrivateServer(root, questdb, settings=SERVER) as server:
-        for case in _CASES:
-            for name in (case.name, f"{case.name}_twin"):
-                server.query(case.create(name))
-                for hour in range(_OLDER):
-                    server.query(f"INSERT INTO {name} (ts) VALUES ({_at(hour, 1)})")
+        for case, name in _named():
+            server.query(case.create(name))
+            for hour in range(_OLDER):
+                server.query(f"INSERT INTO {name} (ts) VALUES ({_at(hour, 1)})")
         wait_until_applied(server)
     for old in (root / "db").glob("*~*/wal*"):  # as the purge does, but at once
         shutil.rmtree(old) if old.is_dir() else old.unlink()
+
+
+def _write(root: Path, questdb: ServerBinary) -> None:
+    """Write what is applied, and what only the twins apply, and kill the server."""
     with PrivateServer(root, questdb, settings=SERVER) as server:
         writers = [server.connect() for _ in range(2)]
         for writer in writers:
             writer.autocommit = False
-        for case in _CASES:
-            for name in (case.name, f"{case.name}_twin"):
-                for statements in case.applied:
-                    _execute(writers, statements, name)
-                    wait_until_applied(server)  # a change of columns must be seen by the writers
+        for case, name in _named():
+            for statements in case.applied:
+                _execute(writers, statements, name)
+                wait_until_applied(server)  # a change of columns must be seen by the writers
         for case in _CASES:
             server.query(f"ALTER TABLE {case.name} SUSPEND WAL")
-            for name in (case.name, f"{case.name}_twin"):
-                for statements in case.pending:
-                    _execute(writers, statements, name)
+        for name, statements in ((name, each) for case, name in _named() for each in case.pending):
+            _execute(writers, statements, name)
         server.kill()
+
+
+@pytest.fixture(scope="module")
+def found(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
+    work = tmp_path_factory.mktemp("applied")
+    root = work / "root"
+    _create(root, questdb)
+    _write(root, questdb)
     for case in _CASES:
         case.strike(_directory(root, case.name))
     engine = captured(engine_of(root, work / "state"))

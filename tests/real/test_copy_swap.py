@@ -23,9 +23,9 @@ from console.recovery.server.private_server import PrivateServer
 from console.recovery.steps.steps import RunContext
 from console.recovery.table_copy.catch_up import CompareContained
 from console.settings import QuestDBSettings, Settings
+from tests.real.copy_table_world import interposed, killed_at
 from tests.real.generated_tables import SERVER, build, wait_until_applied
 from tests.real.plain_recipes import plain
-from tests.real.test_copy_table import _interposed, _killed
 from tests.real.waiting import until
 
 _KILLS = max(6, int(os.environ.get("WALMEDIC_FAULT_KILLS", "6")) // 2)
@@ -173,7 +173,7 @@ def test_a_row_that_comes_while_the_names_change_is_there_too(world: World, monk
             world.server.query(f"INSERT INTO raced (ts, sym, px) VALUES ('{when}', 'LATE', 7)")
             until(lambda: world.rows("raced").total() == held.total() + 1)
 
-    _interposed(monkeypatch, late)
+    interposed(monkeypatch, late)
     result = world.engine.run(plan, plan.confirmation)
     assert result.outcome is Outcome.DONE, result
     assert "1 copied" in {c.found for c in result.verification if c.claim == "rows that came until the name was free"}
@@ -226,7 +226,7 @@ def test_a_swap_killed_at_any_statement_goes_on_or_back(world: World, monkeypatc
     for number, (at, done) in enumerate([*copying, *rng.choices(renaming, k=_KILLS - len(copying))]):
         told = f"seed {seed}: {at} {done}"
         work = partial(_do, world.engine, "copy-table", "killed")
-        killed = _killed(monkeypatch, work, at, done=done)
+        killed = killed_at(monkeypatch, work, at, done=done)
         cut_off = world.engine.unfinished()
         if cut_off and (number < len(copying) or rng.random() < 0.5):
             (entry,) = cut_off

@@ -12,7 +12,10 @@ import pytest
 from console.station.build import Station, station
 from console.station.scenario import Scenario
 
-_ORDER = ("test_station.py", "test_interface.py", "test_secrets.py", "test_options.py", "test_recovery.py")
+_ORDER = (
+    "test_station.py", "test_interface.py", "test_secrets.py", "test_options.py", "test_observing.py",
+    "test_recovery.py",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
