@@ -1,4 +1,7 @@
-"""On QuestDB 9.3.4, whose purge ignores lock files: WAL is held by the purge interval, and put back afterwards."""
+"""On QuestDB 9.3.4, whose purge ignores lock files: WAL is held by the purge interval, and put back afterwards.
+
+Under supervisord the interval is set in server.conf, under systemd by a drop-in of the unit.
+"""
 
 import shlex
 import shutil
@@ -16,12 +19,14 @@ from console.recovery.engine import Engine
 from console.recovery.model import Outcome
 from console.recovery.server.jvm import ServerBinary, server_command, server_conf
 from console.recovery.server.private_server import PrivateServer, free_ports
-from console.recovery.server.purge_guard import CONFIGURATION, INTERVAL_MS, SETTING, VARIABLE
+from console.recovery.server.purge_guard import CONFIGURATION, INTERVAL_MS, SETTING, VARIABLE, Guard
 from console.recovery.server.sql import Server
 from console.recovery.store.locks import server_is_down
 from console.recovery.tree.wal_locks import WalLocks
+from console.services.control import control_for
 from console.settings import QuestDBSettings, Role, ServicesSettings, Settings, Unit
 from tests.real.supervisord import Supervisord
+from tests.real.systemd_user import SystemdUser
 from tests.real.versions import binary_of
 from tests.real.waiting import until
 
@@ -119,3 +124,80 @@ def test_a_start_holds_the_purge_and_puts_it_back(station: tuple[Engine, Supervi
     assert server.rows("SELECT count() AS n FROM t") == [{"n": 40}]
     assert server.parameter(SETTING) == "1000"
     until(lambda: len(engine.database.table("t").wals()) < 2, "it purges again what is applied")
+
+
+@pytest.fixture
+def under_systemd(
+    prepared: Path, newer: ServerBinary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Engine, SystemdUser]]:
+    """A station under a real systemd, whose units are given variables by a drop-in."""
+    folder = tmp_path.resolve()
+    root, port = folder / "root", free_ports(1)[0]
+    shutil.copytree(prepared, root)
+    settings = {"http.enabled": "false", "http.min.enabled": "false", "pg.net.bind.to": f"127.0.0.1:{port}"}
+    (root / CONFIGURATION).write_text(server_conf({**settings, SETTING: str(_SWEEP)}))
+    manager = SystemdUser(folder)
+    manager.start()
+    # The namespace's own cgroup tree is none that the JVM of 17 understands.
+    command = server_command(newer, root, heap=256 << 20, options=("-XX:-UseContainerSupport",))
+    execute = shlex.join(command).replace("%", "%%")
+    manager.write(manager.units, "questdb.service", f"ExecStart={execute}\nSuccessExitStatus=143")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(manager.run))
+    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
+    services = ServicesSettings("systemd-user", units=(Unit("questdb.service", Role.DATABASE),))
+    questdb = QuestDBSettings(db_root=str(root), pg_port=port, jar=str(newer.jar), java=str(newer.java))
+    yield Engine(Settings(state_dir=str(folder / "state"), questdb=questdb, services=services)), manager
+    manager.stop()
+
+
+def test_a_start_under_systemd_holds_the_purge_by_a_drop_in(under_systemd: tuple[Engine, SystemdUser]) -> None:
+    engine, manager = under_systemd
+    plan = engine.plan("start-server")
+    assert [stage.parameters["guard"] for stage in plan.stages if stage.step == "hold-purge"] == [Guard.ENVIRONMENT]
+    result = engine.run(plan, plan.confirmation)
+    assert result.outcome is Outcome.DONE, result
+    assert ClaimKey.WAL_KEPT in {claim.key for claim in result.verification if claim.ok}
+    server = Server(engine.settings.questdb)
+    assert server.rows("SELECT count() AS n FROM t") == [{"n": 40}]
+    assert server.parameter(SETTING) == str(_SWEEP)
+    shown = manager.systemctl("show", "questdb.service", "--property=Environment").stdout
+    assert VARIABLE not in shown
+    until(lambda: len(engine.database.table("t").wals()) < 2, "it purges again what is applied")
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["with the drop-in", "without it"])
+def test_rows_that_the_log_does_not_name_survive_a_start_under_systemd_with_the_drop_in_alone(
+    under_systemd: tuple[Engine, SystemdUser], held: bool
+) -> None:
+    engine, _ = under_systemd
+    table, unit, server = engine.database.table("t"), "questdb.service", Server(engine.settings.questdb)
+    services = control_for(engine.settings)
+    before = {wal.id for wal in table.wals()}
+    assert (services is not None, len(before)) == (True, 2)
+    assert services is not None
+
+    def log_ends_at(txn: int) -> None:
+        with (table.sequencer / "_txnlog").open("r+b") as log:
+            log.seek(4)
+            log.write(struct.pack("<q", txn))
+
+    log_ends_at(1)  # before the second transaction
+    if held:
+        services.set_environment(unit, {VARIABLE: str(INTERVAL_MS)})
+    services.start(unit, 60)
+    server.wait_until_up(engine.database.db, 60)
+    if held:
+        time.sleep(6 * _SWEEP / 1000)
+        assert {wal.id for wal in table.wals()} == before
+    else:
+        until(lambda: {wal.id for wal in table.wals()} != before, "the purge removes it")
+    services.stop(unit)
+    until(lambda: server_is_down(engine.database.db) is True)
+    log_ends_at(2)
+    services.start(unit, 60)
+    server.wait_until_up(engine.database.db, 60)
+    if held:
+        until(lambda: server.rows("SELECT count() AS n FROM t") == [{"n": 40}])
+        return
+    until(lambda: server.rows("SELECT suspended FROM wal_tables() WHERE name = 't'") == [{"suspended": True}])
+    assert server.rows("SELECT count() AS n FROM t") == [{"n": 20}]
