@@ -25,7 +25,7 @@ from console.questdb.sequencer_metadata import SequencerMetadata
 from console.questdb.table_metadata import parse_table_metadata
 from console.questdb.table_name import name_of_directory
 from console.questdb.txn_log import TxnLog, read_log
-from console.table.log_life import Life, life_of, lived_once
+from console.table.log_life import LOOKS, Life, life_of, lived_once, names_all
 from console.text import clean_line
 
 _FIRST_RELEASE_US: Final = 1_388_534_400_000_000
@@ -127,11 +127,15 @@ def _by_id(table: TableDirectory, table_id: int, log: Log) -> Verdict | None:
 
 def _by_life(table: TableDirectory, log: Log) -> Verdict | None:
     """Return what speaks against a log that is not known to be another table's, None if nothing does."""
-    life = life_of(table, log.log)
+    life = Life.OPEN
+    for most in LOOKS:
+        life = life_of(table, log.log, most)
+        if life is not Life.OPEN or lived_once(table):
+            break
     if life is Life.OTHER:
         why = "is of an earlier life of the table: segments that it names, or the table, were created after its records"
         return Verdict(Kinship.EARLIER, why)
-    if life is Life.OPEN and log.name != SEQUENCER and not lived_once(table):
+    if life is Life.OPEN and log.name != SEQUENCER and not lived_once(table) and not names_all(table, log.log):
         why = "cannot be proven to be of this life of the table: no segment on disk shows it, and the table had others"
         return Verdict(Kinship.UNPROVEN, why)
     return None

@@ -26,8 +26,9 @@ from console.questdb.registry import read_registry
 from console.questdb.segment_chain import HEADER_SIZE, last_txn
 from console.questdb.txn_log import TxnLog, record_kinds
 
-_LAST: Final = 16_384
-"""Records that are looked at, from the end: those of an earlier life are all older than this one."""
+LOOKS: Final = (256, 16_384)
+"""Records that are looked at from the end, first and where that tells nothing: those of an earlier life are all older
+than this one."""
 _SLACK_US: Final = 1_000_000
 """tar keeps whole seconds of a time, and the kernel stamps files with a clock that is some milliseconds behind."""
 _OLDEST: Final = ("_name", "_meta", "_cv")
@@ -40,29 +41,37 @@ class Life(enum.Enum):
 
     THIS = "this"  # a segment that it names was there before the record
     OTHER = "other"  # a segment that it names was created after the record, or the log ended before the table began
-    MATCHES = "matches"  # no time tells; it names each segment on disk up to its last transaction
     OPEN = "open"  # nothing tells
 
 
-def life_of(table: TableDirectory, log: TxnLog) -> Life:
-    """Return which life of the table a log is of, as far as the files tell. Reads `_LAST` records at most."""
+def life_of(table: TableDirectory, log: TxnLog, most: int) -> Life:
+    """Return which life of the table a log is of, as far as its last `most` records and the files tell."""
     oldest = min((_written_us(table.path / name) for name in _OLDEST), default=_NEVER)
     written = log.stamp.mtime_ns // 1000 if log.stamp is not None else _NEVER
-    keys, times, highest = _named(log)
+    keys, times, _ = _named(log, most)
     if max(written, int(times.max(initial=0))) < oldest - _SLACK_US and oldest < _NEVER:
         return Life.OTHER
-    on_disk = {wal.id << 32 | segment: wal.segment(segment) for wal in table.wals() for segment in wal.segments}
+    on_disk = _on_disk(table)
     made = np.array([segment_created_us(on_disk[key]) if key in on_disk else -1 for key in keys.tolist()], np.int64)
     there = (made >= 0) & (made < _NEVER)
     before = there & (made <= times + _SLACK_US)
     after = there & ~before & (times + _SLACK_US >= oldest)
     if after.any():
         return Life.OTHER
-    if before.any():
-        return Life.THIS
+    return Life.THIS if before.any() else Life.OPEN
+
+
+def names_all(table: TableDirectory, log: TxnLog) -> bool:
+    """Return whether a log names each segment on disk up to its last transaction: what shows its life without times."""
+    keys, _, highest = _named(log, LOOKS[-1])
     ends = dict(zip(keys.tolist(), highest.tolist(), strict=True))
-    same = all(_last_txn(path) == ends.get(key, -1) for key, path in on_disk.items())
-    return Life.MATCHES if on_disk and same else Life.OPEN
+    segments = _on_disk(table)
+    return bool(segments) and all(_last_txn(path) == ends.get(key, -1) for key, path in segments.items())
+
+
+def _on_disk(table: TableDirectory) -> dict[int, Path]:
+    """Return the segments of a table by wal << 32 | segment."""
+    return {wal.id << 32 | segment: wal.segment(segment) for wal in table.wals() for segment in wal.segments}
 
 
 def lived_once(table: TableDirectory) -> bool:
@@ -76,10 +85,10 @@ def lived_once(table: TableDirectory) -> bool:
     return registry.version == 0 and table.directory in registry.live() and not again
 
 
-def _named(log: TxnLog) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def _named(log: TxnLog, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return the segments that the last records name, as wal << 32 | segment, ascending; of each the newest time (µs)
     and the highest segment transaction."""
-    records = _last_records(log)
+    records = _last_records(log, most)
     rows, _, _ = record_kinds(records["wal_id"], records["segment_id"], records["segment_txn"])
     newest = (log.stamp.mtime_ns // 1000 if log.stamp is not None else 0) + _DAY_US
     records = records[rows & (records["commit_us"] > 0) & (records["commit_us"] <= newest)]
@@ -91,11 +100,11 @@ def _named(log: TxnLog) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[n
     return named, times, highest
 
 
-def _last_records(log: TxnLog) -> NDArray[Any]:
+def _last_records(log: TxnLog, most: int) -> NDArray[Any]:
     whole = log.whole_records
     last = min(whole, log.max_txn) if log.max_txn else whole
     try:
-        return log.records(last - _LAST + 1, last)
+        return log.records(last - most + 1, last)
     except OSError:
         return log.records(1, 0)
 
