@@ -109,15 +109,16 @@ def take_back(engine: Engine) -> None:
 def tree_of(root: Path) -> dict[str, tuple[str, int, int, int]]:
     """Return every file and directory under `root`: SHA-256, mode, owner, group. Locks of WAL are empty: left out."""
     found: dict[str, tuple[str, int, int, int]] = {}
+    cut = len(str(root)) + 1
     for folder, directories, names in os.walk(root):
-        for name in [*directories, *names]:
-            path = Path(folder) / name
-            status = path.lstat()
+        for path in (f"{folder}/{name}" for name in [*directories, *names]):
+            status = os.lstat(path)
             if stat.S_ISREG(status.st_mode):
-                content = hashlib.sha256(path.read_bytes()).hexdigest()
+                with open(path, "rb") as stream:  # noqa: PTH123 - hot
+                    content = hashlib.sha256(stream.read()).hexdigest()
             else:
-                content = str(path.readlink()) if stat.S_ISLNK(status.st_mode) else "directory"
+                content = os.readlink(path) if stat.S_ISLNK(status.st_mode) else "directory"  # noqa: PTH115 - hot
             # Names of kept directories carry a mark of the stamps, which differ from copy to copy.
-            relative = re.sub(r"walmedic-[0-9a-f]{8}", "walmedic-MARK", str(path.relative_to(root)))
+            relative = re.sub(r"walmedic-[0-9a-f]{8}", "walmedic-MARK", path[cut:])
             found[relative] = (content, status.st_mode, status.st_uid, status.st_gid)
     return found

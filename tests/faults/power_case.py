@@ -62,9 +62,10 @@ class Case:
                 check(state, f"seed {self.seed}: {state.told}")
             self.tried += 1
 
-    def is_one_of(self, *trees: str) -> bool:
-        """Return whether the root is now one of the named trees."""
-        return tree_of(self.root) in [self.trees[name] for name in trees]
+    def ended_as(self, *trees: str) -> str:
+        """Return which of the named trees the root is now, empty if it is none."""
+        now = tree_of(self.root)
+        return next((name for name in trees if self.trees[name] == now), "")
 
 
 def run(engine: Engine, action: str, table: str | None) -> str:

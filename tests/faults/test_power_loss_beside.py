@@ -36,7 +36,7 @@ def _captured_whole(case: Case, state: State, told: str) -> None:
         assert verify_capture(folder).ok, told
     if folders:
         assert engine.plan("repair-log", table).refused == (), told
-    assert case.is_one_of("before"), told
+    assert case.ended_as("before"), told
 
 
 def test_a_capture_is_whole_or_none(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,7 +74,7 @@ def test_a_salvage_is_whole_or_none(form: str, case: Case, capsys: pytest.Captur
             assert _salvaged(case.state) == whole, told
         assert engine.unfinished() == (), told
         assert engine.journal.verify() == (), told
-        assert case.is_one_of("before"), told
+        assert case.ended_as("before"), told
 
     states = case.drawn(lambda: run(Engine(settings), "salvage-wal", None))
     whole.update(_salvaged(case.state))
