@@ -76,6 +76,7 @@ class Disk:
         self._top = vault.top.stat().st_ino
         self.calls: list[str] = []
         self.states: list[State] = []
+        self._paused = False
         self._known: set[frozenset[Any]] = set()
         self._look(set(), durable=True)
 
@@ -89,6 +90,18 @@ class Disk:
         self._look(set())
         for _ in range(3):
             self._draw("after the last call", last=True)
+
+    def pause(self) -> None:
+        """Draw no states until `settle`: another process writes, and what it syncs is not seen."""
+        self._paused = True
+
+    def settle(self) -> None:
+        """Take all that is there for durable."""
+        self._seen.clear()  # a file that is mapped may change and keep its time
+        self._look(set(), durable=True)
+        for node in self._nodes.values():
+            del node.contents[:-1], node.attributes[:-1]
+        self._pending, self._paused = [], False
 
     def _wrapped(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def call(*given: Any, **named: Any) -> Any:
@@ -164,7 +177,7 @@ class Disk:
         self._pending = [change for change in self._pending if change not in wanted]
 
     def _draw(self, told: str, *, last: bool = False) -> None:
-        for _ in range(self._draws):
+        for _ in range(0 if self._paused else self._draws):
             image: Image = {}
             self._fill(image, self._chosen_names(), self._top, "")
             key = frozenset((p, i, a[:3], c) for p, (i, a, c) in image.items() if not p.endswith(_SHOWN_ONLY))

@@ -73,8 +73,11 @@ class Vault:
         for path in sorted(image):
             inode, (mode, uid, gid, mtime), content = image[path]
             place = self.top / path
-            if path not in stays:
-                (self._place / str(inode)).rename(place)
+            kept = self._place / str(inode)
+            if path not in stays and os.path.lexists(kept):
+                kept.rename(place)
+            elif path not in stays:  # another process has removed it
+                place.mkdir() if content is None else place.touch()
             if stat.S_ISLNK(mode):
                 continue
             if content is not None and place.read_bytes() != content:

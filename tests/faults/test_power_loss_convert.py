@@ -1,0 +1,87 @@
+"""Power loss while convert-table works, before, between and after the two starts of QuestDB that it makes itself.
+
+What QuestDB writes counts as on the disk once it has stopped; states are drawn at walmedic's own calls.
+"""
+
+from dataclasses import replace
+
+import pytest
+
+from console.recovery.engine import Engine
+from console.recovery.model import Outcome
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
+from tests.faults.broken_database import captured, settings_of, take_back, tree_of
+from tests.faults.power_case import STATES, Case, Tree, printed, run, undo
+from tests.faults.power_loss import Disk, State
+
+_TABLE = "gone"
+_STATES = max(60, STATES)
+_FINISHED = 2  # of those; each starts QuestDB twice
+
+
+def _table_of(case: Case, directory: str) -> Tree:
+    """Return the table and the registry: a start may make locks of other tables."""
+    prefixes = (f"db/{directory}/", "db/tables.d.")
+    return {
+        path: said
+        for path, said in tree_of(case.root).items()
+        if path.startswith(prefixes) and not path.endswith(".lock")
+    }
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1800)
+def test_a_conversion_is_finished_or_taken_back(
+    case: Case, questdb: ServerBinary, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = settings_of(case.root, case.state)
+    known = replace(settings.questdb, jar=str(questdb.jar), java=str(questdb.java))
+    settings = replace(settings, questdb=known)
+    captured(case.root, case.state, _TABLE)
+    evidence = tree_of(case.state / "evidence")
+    engine = Engine(settings)
+    directory = engine.database.table(_TABLE).directory
+    before = _table_of(case, directory)
+    disk = Disk(case.vault, case.rng, 1 + _STATES // 60)
+    start, stop = PrivateServer.start, PrivateServer.stop
+
+    def started(server: PrivateServer, timeout: float = 60.0) -> None:
+        disk.pause()
+        start(server, timeout)
+
+    def stopped(server: PrivateServer, timeout: float = 30.0) -> None:
+        stop(server, timeout)
+        disk.settle()
+
+    with monkeypatch.context() as patch, disk.recorded():
+        patch.setattr(PrivateServer, "start", started)
+        patch.setattr(PrivateServer, "stop", stopped)
+        run(engine, "convert-table", _TABLE)
+    after = _table_of(case, directory)
+
+    def check(state: State, told: str) -> None:
+        reopened = Engine(settings)
+        ended = [e for e in reopened.journal.entries() if e.action == "convert-table" and e.result is Outcome.DONE]
+        assert ended or not state.last, told
+        if ended:
+            assert _table_of(case, directory) == after, told
+            undo(reopened, ended[0].id)
+        take_back(reopened)
+        assert _table_of(case, directory) == before, told
+        assert reopened.journal.verify() == (), told
+        assert tree_of(case.state / "evidence") == evidence, told
+
+    def finish(state: State, told: str) -> None:
+        reopened = Engine(settings)
+        run(reopened, "convert-table", _TABLE)
+        assert _table_of(case, directory).keys() == after.keys(), told
+        assert reopened.unfinished() == (), told
+        assert reopened.journal.verify() == (), told
+
+    last = [state for state in disk.states if state.last]
+    others = [state for state in disk.states if not state.last]
+    case.tries(last + case.rng.sample(others, min(len(others), _STATES)), check)
+    # Last: QuestDB removes files of which later states would have to be.
+    case.tries(case.rng.sample(others, _FINISHED), finish)
+    printed(capsys, case, "convert-table")
