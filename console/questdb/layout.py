@@ -184,6 +184,11 @@ class DatabaseRoot:
         ):
             if matches:
                 return matches[0]
+        if problem := list_directory(self.db)[1]:
+            raise WalmedicError(
+                f"{clean_line(str(self.db))} cannot be listed as uid {os.geteuid()} ({problem.what}); "
+                "run walmedic as root or as the owner of the database"
+            )
         raise WalmedicError(
             f"there is no table {clean_line(name)} in {self.db}; `walmedic check` lists those there are"
         )

@@ -161,3 +161,36 @@ def _looked(root: Path, state: Path) -> dict[str, Any]:
     report = diagnose_table(engine.database, engine.database.table("gone"))
     codes = [refusal.code for refusal in plan.refused]
     return {"codes": codes, "lost": plan.rows_lost.phrase, "unapplied": report.rows_unapplied}
+
+
+@pytest.mark.parametrize("hidden", ["_txn", "_meta", "wal1", "wal1/0/_event", ".", ".."], ids=str)
+def test_a_plan_on_closed_files_says_so_and_counts_nothing(hidden: str, owned: Path, tmp_path: Path) -> None:
+    """The salvage and the start of a table that is closed to the user are refused, without a traceback."""
+    (tmp_path / "home").mkdir()
+    os.chown(tmp_path / "home", _OWNER, _OWNER)
+    table = Engine(settings_of(owned, tmp_path / "x")).database.table("outrun")
+    assert _planned(owned, tmp_path / "x")["start-server"] == []  # and what the child needs of Python is loaded
+    victim = (table.path / hidden).resolve()
+    mode = victim.stat().st_mode
+    os.chown(victim, 0, 0)
+    victim.chmod(0)
+    said = _as_user(_OWNER, lambda: _planned(owned, tmp_path / "home" / "state"))
+    assert "permission" in said["start-server"], said
+    assert said["salvage-wal"] in (["rows"], ["error"]) or "permission" in said["salvage-wal"], said
+    assert said["salvage-wal"] != ["rows"] or hidden not in (".", ".."), said
+    victim.chmod(mode)
+
+
+def _planned(root: Path, state: Path) -> dict[str, Any]:
+    """Return by action the codes of the refusals about permission; `rows` where none is, and rows are to be written."""
+    engine = Engine(settings_of(root, state))
+    found: dict[str, list[str]] = {}
+    for action, table in (("start-server", None), ("salvage-wal", "outrun")):
+        try:
+            plan = engine.plan(action, table)
+            found[action] = [r.code.value for r in plan.refused if r.code.value in ("permission", "wal-not-read")]
+            if action == "salvage-wal" and plan.stages and not plan.refused:
+                found[action] = ["rows"]
+        except WalmedicError as error:
+            found[action] = ["error"] if "cannot be listed" in str(error) else [str(error)]
+    return found

@@ -6,6 +6,7 @@ from pathlib import Path
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
 from console.recovery.codes import RefusalCode
+from console.recovery.gate.permission import closed_refusals
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Refusal, Requirement, Stage
 from console.recovery.plans import make_plan
@@ -65,6 +66,9 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         refused.append(
             Refusal(RefusalCode.WAL_NOT_READ, "; ".join(notes) or _said(skipped), "make it readable, then plan again")
         )
+    if not stages and not wanted.wal:
+        looked = (context.database.table(table),) if table is not None else tuple(_all(context))
+        refused += closed_refusals(context.database, looked)
     which = "all rows" if wanted.rows == ALL else "the unapplied rows"
     return make_plan(
         SPEC,

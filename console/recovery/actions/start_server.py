@@ -156,8 +156,11 @@ def _stages(
 def _fact(table: TableDirectory) -> Fact:
     log = read_log(table.sequencer)
     header = None if log.header is None else [log.header.version, log.header.max_txn, log.file_size]
-    status = (table.path / "_txn").lstat() if (table.path / "_txn").exists() else None
-    txn = None if status is None else [status.st_size, status.st_mtime_ns]
+    try:
+        status = (table.path / "_txn").lstat()
+        txn: list[int] | None = [status.st_size, status.st_mtime_ns]
+    except OSError:
+        txn = None
     return Fact(table.directory, digest_of(header, txn))
 
 

@@ -11,6 +11,7 @@ from console.questdb.server_version import Version
 from console.questdb.txn_log import read_log
 from console.questdb.version_behaviour import behaviour_of
 from console.recovery.codes import RefusalCode
+from console.recovery.gate.permission import closed_refusals
 from console.recovery.gate.registry import PlanContext, action_module
 from console.recovery.model import Refusal
 from console.recovery.server.binary import version_to_start
@@ -38,6 +39,7 @@ def start_refusals(context: PlanContext) -> tuple[Refusal, ...]:
     """Return why the server must not be started on what is on disk now, by the version that would start."""
     version, _ = version_to_start(context.settings, context.database, context.state)
     found = [_root_refusal(finding) for finding in root_findings(context.database) if finding.start is not Harm.NONE]
+    found += closed_refusals(context.database, context.database.tables())
     for table in context.database.tables():
         found += [refusal.about(table.name) for refusal in _refusals(context, table, version)]
     return tuple(found)
