@@ -1,9 +1,4 @@
-"""Block files (`_mv`, `_mv.s`): BlockFileReader, BlockFileUtils. All integers are little-endian.
-
-Header of 40 bytes: i64 version, offset (from the header's end) and length of region A, the same of B; an odd version
-means A, 0 an empty file. A region is an i32 CRC-32 (of all but its first 12 bytes), an i32 block count, then
-blocks: i32 length (of the whole block), i32 type, payload.
-"""
+"""Block files (`_mv`, `_mv.s`): BlockFileReader, BlockFileUtils. formats/database.py has the fields."""
 
 import zlib
 from dataclasses import dataclass
@@ -11,9 +6,11 @@ from pathlib import Path
 from typing import Final
 
 from console.questdb.fields import Fields
+from console.questdb.formats.database import BLOCK, BLOCK_FILE, BLOCK_REGION
 from console.questdb.reading import DamageError, FileStamp, Problem, ProblemKind, join_problems, read_small
 
-_HEADER_SIZE: Final = 40
+_UNCHECKED: Final = 12
+"""Bytes at the start of a region that its checksum leaves out."""
 _ATTEMPTS: Final = 8
 _MAX_BLOCKS: Final = 10_000
 
@@ -40,27 +37,28 @@ class BlockFile:
 def parse_blocks(data: bytes) -> tuple[int, tuple[Block, ...]]:
     """Return version and blocks in the bytes of a block file. Raises DamageError: bounds, checksum, empty file."""
     fields = Fields(data)
-    fields.need(0, _HEADER_SIZE)
-    version = fields.i64(0)
+    header = BLOCK_FILE.read(fields)
+    version = header["version"]
     if version <= 0:
         raise DamageError(f"version {version:,}: nothing was ever committed to it", 0)
-    at = 8 if version & 1 else 24
-    start, length = _HEADER_SIZE + fields.i64(at), fields.i64(at + 8)
-    if start < _HEADER_SIZE or length < 12:
-        raise DamageError(f"a region of {length:,} bytes at offset {start:,}", at)
+    which = "a" if version & 1 else "b"
+    start, length = BLOCK_FILE.size + header[f"{which}_offset"], header[f"{which}_length"]
+    if start < BLOCK_FILE.size or length < _UNCHECKED:
+        raise DamageError(f"a region of {length:,} bytes at offset {start:,}", BLOCK_FILE.at(f"{which}_offset"))
     fields.need(start, length)
-    end = start + length
-    if zlib.crc32(data[start + 12 : end]) != fields.i32(start) & 0xFFFFFFFF:
+    end, region = start + length, BLOCK_REGION.read(fields, start)
+    if zlib.crc32(data[start + _UNCHECKED : end]) != region["checksum"]:
         raise DamageError("its checksum does not fit its content", start)
     blocks: list[Block] = []
-    at = start + 8
-    for _ in range(min(fields.i32(start + 4), _MAX_BLOCKS)):
+    at = start + BLOCK_REGION.size
+    for _ in range(min(region["blocks"], _MAX_BLOCKS)):
         if at >= end:
             break
-        size = fields.i32(at)
-        if size < 8 or at + size > end:
+        size = BLOCK.value("length", fields, at)
+        if size < BLOCK.size or at + size > end:
             raise DamageError(f"a block of {size:,} bytes at offset {at:,}", at)
-        blocks.append(Block(fields.i32(at + 4), Fields(data[at + 8 : at + size], at + 8)))
+        body = at + BLOCK.size
+        blocks.append(Block(BLOCK.value("type", fields, at), Fields(data[body : at + size], body)))
         at += size
     return version, tuple(blocks)
 

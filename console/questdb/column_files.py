@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from console.questdb.column_types import value_dtype
 from console.questdb.column_versions import ColumnVersions
+from console.questdb.formats import segment
 from console.questdb.partitioning import Partitioning
 from console.questdb.reading import DamageError, DbFile
 from console.questdb.segment import Segment
 from console.questdb.table_metadata import TableColumn
 
-TIMESTAMP_ROW: Final = np.dtype([("timestamp", "<i8"), ("row", "<i8")])
+TIMESTAMP_ROW: Final = segment.TIMESTAMP_ROW.dtype
 """One row of a segment's designated timestamp; `row` is its number in the segment."""
 _LONE: Final = re.compile("[\ud800-\udfff]")
 _CHUNK: Final = 1 << 16

@@ -1,8 +1,4 @@
-"""`_cv`: names and tops of column files per partition (ColumnVersionReader). All integers are little-endian.
-
-Header of 40 bytes: i64 version, offset and size of area A, offset and size of area B; the lowest bit of the version
-chooses (even: A). An area is 32-byte entries: partition timestamp, column index, column name txn, column top.
-"""
+"""`_cv`: names and tops of column files per partition (ColumnVersionReader). formats/table.py has the fields."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from console.questdb.fields import I64_MIN, Fields
+from console.questdb.formats.table import CV_ENTRY, CV_HEADER
 from console.questdb.reading import DamageError, FileStamp, Problem, ProblemKind, join_problems, read_small
 
-HEADER_SIZE: Final = 40
 DEFAULT_PARTITION: Final = I64_MIN
 """Partition timestamp of a column's default entry; its top then is the partition in which the column was added."""
 SYMBOL_PARTITION: Final = I64_MIN + 1
@@ -22,7 +18,7 @@ SYMBOL_PARTITION: Final = I64_MIN + 1
 _ATTEMPTS: Final = 8
 _LIMIT: Final = 256 << 20
 
-COLUMN_VERSION: Final = np.dtype([("partition", "<i8"), ("column", "<i8"), ("name_txn", "<i8"), ("top", "<i8")])
+COLUMN_VERSION: Final = CV_ENTRY.dtype
 """One entry, ordered by partition, then column. `name_txn` -1 means a file name without suffix."""
 
 
@@ -73,15 +69,14 @@ class ColumnVersions:
 def parse_column_versions(data: bytes) -> tuple[int, NDArray[np.void]]:
     """Return version and entries in the bytes of a `_cv`. Raises DamageError where they make no sense."""
     fields = Fields(data)
-    version = fields.i64(0)
-    at = 8 if version % 2 == 0 else 24
-    offset, size = fields.i64(at), fields.i64(at + 8)
+    version = CV_HEADER.value("version", fields)
+    area = "a" if version % 2 == 0 else "b"
+    offset, size = CV_HEADER.value(f"{area}_offset", fields), CV_HEADER.value(f"{area}_size", fields)
     if size == 0:
         return version, np.empty(0, COLUMN_VERSION)
-    if offset < HEADER_SIZE or size < 0 or size % COLUMN_VERSION.itemsize:
-        raise DamageError(f"an area of {size:,} bytes at offset {offset:,}", at)
-    fields.need(offset, size)
-    entries = np.frombuffer(data, COLUMN_VERSION, size // COLUMN_VERSION.itemsize, offset)
+    if offset < CV_HEADER.size or size < 0 or size % CV_ENTRY.size:
+        raise DamageError(f"an area of {size:,} bytes at offset {offset:,}", CV_HEADER.at(f"{area}_offset"))
+    entries = CV_ENTRY.array(fields, offset, size // CV_ENTRY.size)
     if (entries["partition"][1:] < entries["partition"][:-1]).any():
         raise DamageError("its entries are not in the order of their partitions", offset)
     return version, entries

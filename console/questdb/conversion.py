@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from console.questdb.fields import Fields
+from console.questdb.formats.database import CONVERSION
 from console.questdb.reading import Problem, ProblemKind, join_problems, read_small
 from console.questdb.registry import TableKind
 
@@ -26,7 +28,8 @@ def read_conversion(table: Path) -> Conversion:
     if not file.present:
         missing = file.problem is not None and file.problem.kind is ProblemKind.MISSING
         return Conversion(file.path, False, None, () if missing else join_problems(file.problem))
-    if not file.data or file.data[0] not in tuple(TableKind):
-        what = f"type {file.data[0]}, where 0, 1 or 2 belongs" if file.data else "it is empty"
+    kind = CONVERSION.value("type", Fields(file.data)) if file.data else None
+    if kind not in tuple(TableKind):
+        what = f"type {kind}, where 0, 1 or 2 belongs" if file.data else "it is empty"
         return Conversion(file.path, True, None, (Problem(ProblemKind.INVALID, what, file.path, 0),))
-    return Conversion(file.path, True, TableKind(file.data[0]), ())
+    return Conversion(file.path, True, TableKind(kind), ())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from console.questdb.fields import Fields, Walk
+from console.questdb.formats.database import REGISTRY_HEADER
 from console.questdb.reading import (
     DamageError,
     FileStamp,
@@ -21,7 +22,7 @@ REGISTRY: Final = "tables.d"
 _FILE: Final = re.compile(r"tables\.d\.(\d{1,9})")
 _ADD: Final = 0
 _REMOVE: Final = -1
-_RESERVED_AFTER_ADD: Final = 64
+RESERVED_AFTER_ADD: Final = 64
 _MAX_ENTRIES: Final = 1_000_000
 
 
@@ -76,10 +77,10 @@ def parse_registry(data: bytes, file: Path) -> tuple[tuple[RegistryEntry, ...], 
     entries: list[RegistryEntry] = []
     fields = Fields(data)
     try:
-        end = fields.i64(0)
+        end = REGISTRY_HEADER.value("end", fields)
         if not 0 <= end <= len(data):
             raise DamageError(f"its append offset {end:,} lies outside its {len(data):,} bytes", 0, ProblemKind.SHORT)
-        walk = Walk(fields, 8)
+        walk = Walk(fields, REGISTRY_HEADER.size)
         while walk.at < end and len(entries) < _MAX_ENTRIES:
             at = walk.at
             operation = walk.i32()
@@ -88,7 +89,7 @@ def parse_registry(data: bytes, file: Path) -> tuple[tuple[RegistryEntry, ...], 
             if operation not in (_ADD, _REMOVE) or not name or not directory:
                 raise DamageError(f"the entry at offset {at:,} is neither an addition nor a removal", at)
             if operation == _ADD:
-                walk.skip(_RESERVED_AFTER_ADD)
+                walk.skip(RESERVED_AFTER_ADD)
             entries.append(RegistryEntry(name, directory, table_id, kind, operation == _REMOVE, at))
     except DamageError as damage:
         return tuple(entries), (damage.problem(file),)

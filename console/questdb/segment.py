@@ -1,8 +1,7 @@
 """A WAL segment's transactions: `walN/M/_event` and its index `_event.i` (WalEventWriter, WalEventReader).
 
-`_event`: i32 last segment transaction, i32 format, then records from offset 8: i32 length, i64 segment transaction, i8
-type, body; an i32 -1 ends them. `_event.i`: i64 offsets of the records and of the end. While a writer has the segment
-open both files are padded, so that lengths of files say nothing; the header does. All integers are little-endian.
+formats/segment.py has the fields. While a writer has the segment open both files are padded, so that lengths of files
+say nothing; the header does.
 """
 
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from console.questdb.fields import Fields
+from console.questdb.formats.segment import EVENT_HEADER
 from console.questdb.reading import (
     DbFile,
     FileStamp,
@@ -141,7 +141,7 @@ def _read_once(directory: Path) -> Segment:
         segment_id=_number(directory.name),
         metadata=None if isinstance(metadata, Problem) else metadata,
         max_txn=max_txn,
-        format=head.i16(4) if len(head) == HEADER_SIZE else None,
+        format=EVENT_HEADER.value("format", head) if len(head) == HEADER_SIZE else None,
         events=events,
         opens=_opens(raw.index, events),
         beyond=beyond,
@@ -248,9 +248,11 @@ def _decode(raw: _Files, file: Path, index_file: Path) -> tuple[NDArray[Any], in
             (Problem(ProblemKind.INVALID, f"its header says that transaction {last:,} is the last", file, 0),),
         )
     problems: list[Problem] = []
-    form = Fields(raw.event[:HEADER_SIZE].tobytes()).i16(4)
+    form = EVENT_HEADER.value("format", Fields(raw.event[:HEADER_SIZE].tobytes()))
     if form not in (0, 1):
-        problems.append(Problem(ProblemKind.INVALID, f"format {form}, where 0 or 1 belongs", file, 4))
+        problems.append(
+            Problem(ProblemKind.INVALID, f"format {form}, where 0 or 1 belongs", file, EVENT_HEADER.at("format"))
+        )
     fitting = min((len(raw.event) - HEADER_SIZE) // COMMON_SIZE, MAX_EVENTS)
     if last + 1 > fitting:
         what = f"its header counts {last + 1:,} transactions, its {raw.event_size:,} bytes hold at most {fitting:,}"

@@ -4,43 +4,30 @@ The index is believed only where the records it names fit one another; where the
 where that breaks too the next record that the index names is taken up. All integers are little-endian.
 """
 
-import struct
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from console.questdb.fields import Fields
+from console.questdb.formats.segment import EVENT, EVENT_HEADER, EVENT_VIEW_ROWS
 
-HEADER_SIZE: Final = 8
-COMMON_SIZE: Final = 13
+HEADER_SIZE: Final = EVENT_HEADER.size
+COMMON_SIZE: Final = EVENT.size
 MAX_EVENT_FILE: Final = 64 << 20
 MAX_EVENTS: Final = 1 << 20
 _MAX_UNREADABLE_TAIL: Final = 4096
 _MAX_STRETCHES: Final = 100
-_LAST_TYPE: Final = 4
-PREFIX: Final = np.dtype(
-    [
-        ("length", "<i4"),
-        ("txn", "<i8"),
-        ("type", "i1"),
-        ("start_row", "<i8"),
-        ("end_row", "<i8"),
-        ("min_ts", "<i8"),
-        ("max_ts", "<i8"),
-        ("out_of_order", "u1"),
-        ("base_txn", "<i8"),
-        ("refresh_us", "<i8"),
-    ]
-)
-_COMMON: Final = struct.Struct("<iqb")
+_LAST_TYPE: Final = max(code.value for code in EVENT["type"].codes if code.since < (9, 3, 0))
+PREFIX: Final = EVENT_VIEW_ROWS.dtype
 
 
 def last_txn(event: NDArray[np.uint8]) -> int:
     """Return the header's last transaction. A fresh segment has 0 there, and -1 for the length of its first record."""
     head = Fields(event[: HEADER_SIZE + 4].tobytes())
-    last = head.i32(0)
-    return -1 if last == 0 and len(head) >= HEADER_SIZE + 4 and head.i32(HEADER_SIZE) == -1 else last
+    last = EVENT_HEADER.value("last_txn", head)
+    none = len(head) >= HEADER_SIZE + 4 and EVENT.value("length", head, HEADER_SIZE) == -1
+    return -1 if last == 0 and none else last
 
 
 def is_blank(event: NDArray[np.uint8], index: NDArray[np.int64]) -> bool:
@@ -125,7 +112,7 @@ def _record_length(event: NDArray[np.uint8], at: int, txn: int) -> int | None:
     """Return the length of a record of transaction `txn` at `at`, None where there is none."""
     if at + COMMON_SIZE > len(event):
         return None
-    length, found, kind = _COMMON.unpack_from(event.data, at)
+    length, found, kind = EVENT.packed.unpack_from(event.data, at)
     good = length >= COMMON_SIZE and at + length <= len(event) and found == txn and 0 <= kind <= _LAST_TYPE
     return int(length) if good else None
 

@@ -10,14 +10,13 @@ from typing import Final
 
 from console.questdb.column_types import ColumnTag, tag_of, type_name
 from console.questdb.fields import I64_MIN, Fields, Walk
+from console.questdb.formats.segment import EVENT, EVENT_ROWS, EVENT_VIEW_ROWS
 from console.questdb.reading import DamageError, DbFile, Problem, ProblemKind, problem_of
 from console.questdb.segment import EventType, Segment
 from console.text import clean
 
 _MAX_TEXT: Final = 1 << 24
 _MAX_RECORD: Final = 64 << 20
-_DATA_BODY: Final = 46
-_VIEW_BODY: Final = 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +103,13 @@ def parse_details(record: bytes, kind: int, offset: int = 0) -> Details:
     fields = Fields(record, offset)
     match kind:
         case EventType.DATA:
-            return DataDetails(_symbols(Walk(fields, _DATA_BODY)))
+            return DataDetails(_symbols(Walk(fields, EVENT_ROWS.size)))
         case EventType.MAT_VIEW_DATA:
-            return DataDetails(_symbols(Walk(fields, _VIEW_BODY)))
+            return DataDetails(_symbols(Walk(fields, EVENT_VIEW_ROWS.size)))
         case EventType.SQL:
-            return _sql(Walk(fields, 13))
+            return _sql(Walk(fields, EVENT.size))
         case EventType.MAT_VIEW_INVALIDATE:
-            return _invalidate(Walk(fields, 13))
+            return _invalidate(Walk(fields, EVENT.size))
         case _:
             return TruncateDetails()
 
@@ -129,7 +128,7 @@ def read_symbols(segment: Segment, path: Path | None = None) -> dict[int, tuple[
             for event in segment.events[segment.data]:
                 offset, length, kind = int(event["offset"]), int(event["length"]), int(event["type"])
                 record = file.read(offset, min(length, _MAX_RECORD))
-                body = _VIEW_BODY if kind == EventType.MAT_VIEW_DATA else _DATA_BODY
+                body = (EVENT_VIEW_ROWS if kind == EventType.MAT_VIEW_DATA else EVENT_ROWS).size
                 if diffs := _symbols(Walk(Fields(record, offset), body)):
                     found[int(event["txn"])] = diffs
     except OSError as error:

@@ -1,8 +1,6 @@
 """The records of a segment's `_event` as an array: types, rows, timestamps, dedup mode (WalEventCursor).
 
-A record is i32 length, i64 segment transaction, i8 type and a body. A data event's body begins with start row, end row,
-least and greatest timestamp (i64 each) and an i8; its symbols follow, and where a dedup mode was asked for a footer of
-25 bytes. All integers are little-endian.
+formats/segment.py has the fields of a record.
 """
 
 from enum import IntEnum
@@ -12,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from console.questdb.formats.segment import EVENT_FOOTER, EVENT_ROWS, EVENT_VIEW_ROWS
 from console.questdb.reading import Problem, ProblemKind
 from console.questdb.segment_chain import COMMON_SIZE, HEADER_SIZE, prefixes
 
@@ -59,11 +58,8 @@ designated column; only data events have rows, timestamps and dedup fields, only
 UNREADABLE one has the rows that its bytes name if these follow on the rows before it, -1 where they name others, and 0
 where nothing is left of it (`add_named_rows`)."""
 
-_DATA_SIZE: Final = 46
+_SYMBOLS_END: Final = EVENT_FOOTER["end_of_symbols"].size
 _MOST_NAMED: Final = 10_000
-_FOOTER: Final = np.dtype(
-    [("end_of_symbols", "<i4"), ("extra", "<i8"), ("low", "<i8"), ("high", "<i8"), ("mode", "i1")]
-)
 
 
 def is_data(events: NDArray[np.void]) -> NDArray[np.bool_]:
@@ -84,7 +80,7 @@ def decode_events(event: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArr
     events["length"][found] = prefix["length"]
     is_view = prefix["type"] == EventType.MAT_VIEW_DATA
     rows = (prefix["type"] == EventType.DATA) | is_view
-    least = np.where(is_view, _DATA_SIZE + 16, _DATA_SIZE) + 4
+    least = np.where(is_view, EVENT_VIEW_ROWS.size, EVENT_ROWS.size) + _SYMBOLS_END
     cut = rows & (prefix["length"] < least)
     events["type"][found[cut]] = EventType.UNREADABLE
     rows &= ~cut
@@ -98,14 +94,14 @@ def decode_events(event: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArr
 
 def _add_footers(event: NDArray[np.uint8], events: NDArray[Any], rows: NDArray[np.int64]) -> None:
     """Fill in dedup mode and replaced range of the data events `rows`, found as WalEventCursor finds them."""
-    size = _FOOTER.itemsize
+    size = EVENT_FOOTER.size
     ends = events["offset"][rows] + events["length"][rows]
-    roomy = events["length"][rows] - _DATA_SIZE >= size
+    roomy = events["length"][rows] - EVENT_ROWS.size >= size
     rows, ends = rows[roomy], ends[roomy]
     if not len(rows):
         return
     windows = np.lib.stride_tricks.sliding_window_view(event, size)
-    footer = np.ascontiguousarray(windows[ends - size]).view(_FOOTER).reshape(-1)
+    footer = np.ascontiguousarray(windows[ends - size]).view(EVENT_FOOTER.dtype).reshape(-1)
     there = (footer["end_of_symbols"] == -1) & (footer["mode"] >= 0) & (footer["mode"] <= DedupMode.REPLACE_RANGE)
     events["dedup_mode"][rows[there]] = footer["mode"][there]
     events["replace_low"][rows[there]] = footer["low"][there]
@@ -128,7 +124,7 @@ def add_named_rows(event: NDArray[np.uint8], index: NDArray[np.int64], events: N
         named = body["txn"] == at and body["start_row"] == start < body["end_row"] and body["min_ts"] <= body["max_ts"]
         if named:
             events["start_row"][at], events["end_row"][at] = body["start_row"], body["end_row"]
-        elif event[offset : offset + _DATA_SIZE].any():
+        elif event[offset : offset + EVENT_ROWS.size].any():
             events["start_row"][at] = events["end_row"][at] = -1
 
 

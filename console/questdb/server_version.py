@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from console.questdb.fields import Fields
+from console.questdb.formats.database import UPGRADE
 from console.questdb.reading import DamageError, DbFile, Problem, read_small
 from console.questdb.symbol_values import Dictionary, read_dictionary
 from console.questdb.table_metadata import read_table_metadata
@@ -105,7 +106,7 @@ def _word(dictionary: Dictionary, key: int) -> str:
 
 def _migration(db: Path) -> tuple[int, int] | None:
     file = read_small(db / "_upgrade.d")
-    if len(file.data) < 8:
+    if len(file.data) < UPGRADE.size:
         return None
-    fields = Fields(file.data)
-    return fields.i32(0), fields.i32(4)
+    values = UPGRADE.read(Fields(file.data))
+    return values["table_version"], values["migration_version"]

@@ -14,12 +14,13 @@ from typing import Final
 import numpy as np
 
 from console.questdb.column_files import column_path
+from console.questdb.formats.table import SYMBOL_OFFSETS
 from console.questdb.reading import DamageError, DbFile, ProblemKind
 from console.questdb.row_values import Bytes, BytesValues, Numbers, gather, offsets_of
 from console.questdb.segment_details import SymbolDiff
 from console.questdb.utf16 import utf8_of
 
-HEADER_SIZE: Final = 64
+HEADER_SIZE: Final = SYMBOL_OFFSETS.size
 NULL_KEY: Final = -(1 << 31)
 MAX_SYMBOLS: Final = 1 << 26
 _MAX_BYTES: Final = 1 << 30

@@ -1,4 +1,4 @@
-"""Table `_meta`: columns, partitioning, WAL flag (docs/formats.md, columns; TableUtils.META_OFFSET_*)."""
+"""Table `_meta`: columns, partitioning, WAL flag (formats/table.py has the fields)."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -6,17 +6,21 @@ from typing import Final
 
 from console.questdb.column_types import ColumnTag, tag_of, type_name
 from console.questdb.fields import Fields
+from console.questdb.formats.model import FIRST
+from console.questdb.formats.table import META_COLUMN, META_HEADER
 from console.questdb.reading import DamageError, FileStamp, Problem, ProblemKind, join_problems, later_looks, read_small
 from console.text import clean_line
 
 VERSION: Final = 426
 """ColumnType.VERSION of 9.1.0: the only value at offset 12 that it accepts."""
 
-PARTITION_UNITS: Final = ("DAY", "MONTH", "YEAR", "NONE", "HOUR", "WEEK")
+PARTITION_UNITS: Final = tuple(code.name for code in META_HEADER["partition_by"].codes if code.since == FIRST)
 MAX_COLUMNS: Final = 100_000
-HEADER_SIZE: Final = 128
-_COLUMN_SIZE: Final = 32
-_FLAG_INDEXED, _FLAG_CACHED, _FLAG_DEDUP_KEY = 1, 4, 8
+_PLAIN: Final = (
+    "partition_by", "timestamp_index", "version", "table_id", "metadata_version", "max_uncommitted_rows",
+    "o3_max_lag_us", "ttl",
+)  # fmt: skip
+_FLAGS: Final = META_COLUMN["flags"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,7 @@ class TableIdentity:
 
 
 def read_table_identity(table: Path) -> TableIdentity:
-    """Return table id (offset 16) and WAL flag (offset 40) of the table directory `table`."""
+    """Return table id and WAL flag of the table directory `table`."""
     file = read_small(table / "_meta")
     if not file.present:
         for _ in later_looks():
@@ -118,12 +122,14 @@ def read_table_identity(table: Path) -> TableIdentity:
             if file.present:
                 break
     fields = Fields(file.data)
-    if not file.present or len(file.data) < 41:
+    if not file.present or len(file.data) <= META_HEADER.at("wal"):
         short = (
             Problem(ProblemKind.SHORT, f"it is only {len(file.data)} bytes long", file.path) if file.present else None
         )
         return TableIdentity(None, None, join_problems(file.problem, short))
-    return TableIdentity(fields.i32(16), fields.i8(40) != 0, join_problems(file.problem))
+    return TableIdentity(
+        META_HEADER.value("table_id", fields), META_HEADER.value("wal", fields) != 0, join_problems(file.problem)
+    )
 
 
 def parse_table_metadata(data: bytes, file: Path) -> TableMetadata:
@@ -132,59 +138,54 @@ def parse_table_metadata(data: bytes, file: Path) -> TableMetadata:
     A version other than 426 and a checksum that does not match are problems of the value, not errors.
     """
     fields = Fields(data)
-    count = fields.i32(0)
+    count = META_HEADER.value("columns", fields)
     if not 0 <= count <= MAX_COLUMNS:
         raise DamageError(f"column count {count:,}", 0)
-    fields.need(0, HEADER_SIZE + _COLUMN_SIZE * count)
-    at = HEADER_SIZE + _COLUMN_SIZE * count
+    header, stored = META_HEADER.read(fields), META_COLUMN.array(fields, META_HEADER.size, count)
+    at = META_HEADER.size + META_COLUMN.size * count
     columns: list[TableColumn] = []
     problems: list[Problem] = []
-    for index in range(count):
-        base = HEADER_SIZE + _COLUMN_SIZE * index
-        stored = fields.i32(base)
-        flags = fields.i64(base + 4)
+    for index, each in enumerate(stored):
+        base = META_HEADER.size + META_COLUMN.size * index
+        code, flags, replaced = int(each["type"]), int(each["flags"]), int(each["replaces"])
         name, at = fields.string(at, limit=4096)
-        replaced = fields.i32(base + 24)
-        if tag_of(abs(stored)) is None:
-            problems.append(Problem(ProblemKind.INVALID, f"column {index} has the unknown type {stored}", file, base))
+        if tag_of(abs(code)) is None:
+            problems.append(Problem(ProblemKind.INVALID, f"column {index} has the unknown type {code}", file, base))
         columns.append(
             TableColumn(
                 index=index,
                 name=clean_line(name or ""),
                 raw_name=name or "",
-                type_code=abs(stored),
-                dropped=stored < 0,
-                indexed=bool(flags & _FLAG_INDEXED),
-                cached=bool(flags & _FLAG_CACHED),
-                dedup_key=bool(flags & _FLAG_DEDUP_KEY),
-                symbol_capacity=fields.i32(base + 16),
+                type_code=abs(code),
+                dropped=code < 0,
+                indexed=bool(_FLAGS.bit("indexed").of(flags)),
+                cached=bool(_FLAGS.bit("symbol cache").of(flags)),
+                dedup_key=bool(_FLAGS.bit("deduplication key").of(flags)),
+                symbol_capacity=int(each["symbol_capacity"]),
                 replaces=replaced - 1 if 0 < replaced <= count else None,
-                index_capacity=fields.i32(base + 12),
+                index_capacity=int(each["index_capacity"]),
             )
         )
     metadata = TableMetadata(
         path=file,
-        partition_by=fields.i32(4),
-        timestamp_index=fields.i32(8),
-        version=fields.i32(12),
-        table_id=fields.i32(16),
-        metadata_version=fields.i64(32),
-        wal=fields.i8(40) != 0,
-        max_uncommitted_rows=fields.i32(20),
-        o3_max_lag_us=fields.i64(24),
-        ttl=fields.i32(45),
+        wal=header["wal"] != 0,
+        **{name: header[name] for name in _PLAIN},
         columns=tuple(columns),
         stamp=None,
         problems=(),
     )
-    if metadata.version != VERSION:
-        problems.append(Problem(ProblemKind.INVALID, f"version {metadata.version}, where {VERSION} belongs", file, 12))
-    if metadata.partition_unit is None:
-        problems.append(Problem(ProblemKind.INVALID, f"partition unit {metadata.partition_by}", file, 4))
-    if not -1 <= metadata.timestamp_index < count:
-        problems.append(
-            Problem(ProblemKind.INVALID, f"timestamp column {metadata.timestamp_index} of {count}", file, 8)
-        )
+    checks = (
+        (metadata.version == VERSION, "version", f"version {metadata.version}, where {VERSION} belongs"),
+        (metadata.partition_unit is not None, "partition_by", f"partition unit {metadata.partition_by}"),
+        (
+            -1 <= metadata.timestamp_index < count,
+            "timestamp_index",
+            f"timestamp column {metadata.timestamp_index} of {count}",
+        ),
+    )
+    problems += [
+        Problem(ProblemKind.INVALID, what, file, META_HEADER.at(name)) for fine, name, what in checks if not fine
+    ]
     return replace(metadata, problems=tuple(problems))
 
 

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from console.questdb.column_types import ColumnTag, array_dimensions, tag_of
+from console.questdb.formats.segment import ARRAY_AUX, VARCHAR_AUX
 from console.questdb.reading import DamageError, DbFile, ProblemKind
 from console.questdb.row_values import ArrayValues, Bytes, BytesValues, Numbers, Values, gather, offsets_of
 from console.questdb.utf16 import utf8_of
 
-_VARCHAR: Final = np.dtype([("header", "<i4"), ("prefix", "u1", 6), ("low", "<u2"), ("high", "<u4")])
-_ARRAY: Final = np.dtype([("offset", "<i8"), ("size", "<i4"), ("reserved", "<i4")])
+_VARCHAR: Final = VARCHAR_AUX.dtype
+_ARRAY: Final = ARRAY_AUX.dtype
 _INLINED, _NULL = 1, 4
 _LOW_48: Final = (1 << 48) - 1
 _MAX_SPAN: Final = 1 << 30

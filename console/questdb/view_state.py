@@ -6,6 +6,7 @@ from typing import Final
 
 from console.questdb.block_file import Block, BlockFile, read_block_file
 from console.questdb.fields import I64_MIN, Walk
+from console.questdb.formats.database import VIEW_INTERVALS, VIEW_STATE, VIEW_TIME
 from console.questdb.reading import DamageError, Problem, join_problems
 from console.text import clean, clean_line
 
@@ -91,17 +92,20 @@ def parse_state(blocks: tuple[Block, ...]) -> ViewState:
     if _STATE not in found:
         raise DamageError("it has no state block")
     walk = found[_STATE]
-    invalid, base_txn, reason = walk.i8() != 0, walk.i64(), walk.string(_MAX_SQL)
-    refreshed = found[_STATE_TIME].i64() if _STATE_TIME in found else I64_MIN
-    period = found[_STATE_PERIOD].i64() if _STATE_PERIOD in found else I64_MIN
+    state = VIEW_STATE.read(walk.fields)
+    reason, _ = walk.fields.string(VIEW_STATE.size, _MAX_SQL)
+    refreshed, period = (
+        VIEW_TIME.value("time", found[block].fields) if block in found else I64_MIN
+        for block in (_STATE_TIME, _STATE_PERIOD)
+    )
     intervals_txn = -1
     intervals: tuple[int, ...] = ()
     if _STATE_INTERVALS in found:
         intervals_txn, intervals = _intervals(found[_STATE_INTERVALS])
     return ViewState(
-        invalid=invalid,
+        invalid=state["invalid"] != 0,
         reason=clean(reason or ""),
-        refresh_base_txn=base_txn,
+        refresh_base_txn=state["base_txn"],
         refreshed_us=None if refreshed == I64_MIN else refreshed,
         period_high=None if period == I64_MIN else period,
         intervals_base_txn=intervals_txn,
@@ -111,7 +115,7 @@ def parse_state(blocks: tuple[Block, ...]) -> ViewState:
 
 def _intervals(walk: Walk) -> tuple[int, tuple[int, ...]]:
     base_txn = walk.i64()
-    if walk.fields.i32(walk.at) == -1:
+    if VIEW_INTERVALS.value("count", walk.fields) == -1:
         return base_txn, ()
     return base_txn, tuple(walk.i64() for _ in range(walk.count("interval", 8)))
 

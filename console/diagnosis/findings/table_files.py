@@ -10,9 +10,10 @@ from console.diagnosis.findings.partition_files import partition_file_findings
 from console.diagnosis.findings.subject import TableFiles
 from console.diagnosis.findings.symbol_maps import symbol_map_findings
 from console.diagnosis.model import Code, Finding, Harm, Part, Severity
+from console.questdb.formats.table import META_HEADER
 from console.questdb.partition_spans import contradiction
 from console.questdb.reading import Problem, ProblemKind
-from console.questdb.table_metadata import HEADER_SIZE, TableMetadata
+from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TxnArea
 from console.text import plural
 
@@ -66,7 +67,7 @@ def damage_of(metadata: TableMetadata | Problem) -> Problem | None:
     for problem in problems:
         if problem.kind is ProblemKind.UNREADABLE:
             return None
-        if not header or problem.offset is None or problem.offset < HEADER_SIZE:
+        if not header or problem.offset is None or problem.offset < META_HEADER.size:
             return problem
     return None
 

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Final
 
 from console.diagnosis.inspection.model import FileKind
+from console.questdb.formats.table import META_HEADER
 from console.questdb.reading import DbFile
+from console.questdb.table_metadata import VERSION
 from console.questdb.txn_log import HEADER_SIZE, parse_log_header
 
 _WAL: Final = re.compile(r"wal\d+")
 _DIGITS: Final = re.compile(r"\d+")
-_TABLE_META_VERSION: Final = 426
 _NAMES: Final = {
     "_txnlog.meta.i": FileKind.STRUCTURE_INDEX,
     "_txnlog.meta.d": FileKind.STRUCTURE_CHANGES,
@@ -53,7 +54,7 @@ def _log(file: DbFile) -> FileKind:
 
 
 def _metadata(file: DbFile, path: Path) -> FileKind:
-    if int.from_bytes(file.read(12, 4), "little") == _TABLE_META_VERSION:
+    if int.from_bytes(file.read(META_HEADER.at("version"), 4), "little") == VERSION:
         return FileKind.TABLE_METADATA
     in_segment = _DIGITS.fullmatch(path.parent.name) and _WAL.fullmatch(path.parent.parent.name)
     if in_segment:

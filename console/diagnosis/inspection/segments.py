@@ -5,34 +5,41 @@ from typing import Final
 import numpy as np
 
 from console.diagnosis.inspection.model import RecordView
-from console.diagnosis.inspection.values import FieldReader, data_moment, moment
+from console.diagnosis.inspection.values import FieldReader, Note
+from console.questdb.formats.model import RecordFormat
+from console.questdb.formats.segment import (
+    EVENT,
+    EVENT_FOOTER,
+    EVENT_HEADER,
+    EVENT_INVALIDATE,
+    EVENT_ROWS,
+    EVENT_SEEDS,
+    EVENT_SQL,
+    EVENT_VIEW_ROWS,
+)
 from console.questdb.reading import DbFile
 
-HEADER: Final = 8
+HEADER: Final = EVENT_HEADER.size
 MOST_EVENT: Final = 64 << 20
 _INDEX_CHUNK: Final = 1 << 20
-_TYPES: Final = {
-    0: "rows",
-    1: "SQL",
-    2: "TRUNCATE",
-    3: "rows of a materialised view",
-    4: "materialised view invalidated",
-}
-_SQL: Final = {2: "ALTER", 3: "UPDATE"}
-_MODES: Final = {1: "no deduplication", 2: "deduplication", 3: "replace range"}
 
 
 def event_header_view(file: DbFile) -> RecordView:
     """Return the 8 bytes at the start of `_event`."""
     read = FieldReader(file)
-    last = read.peek(0, 4)
+    values = read.values(EVENT_HEADER)
+    last, known = values["last_txn"], values["format"] in (0, 1, 2)
     meaning = "number of the last event; zero both for one event and for none"
-    read.number("last segmentTxn", 0, 4, meaning if (last or 0) <= 0 else "number of the last event, from 0",
-                normal=last is None or last >= -1)  # fmt: skip
-    version = read.peek(4, 2)
-    read.number("format", 4, 2, "zero is its normal value; 1 with materialised views" if version in (0, 1) else
-                "9.1.0 knows only 0 and 1", normal=version in (0, 1))  # fmt: skip
-    read.number("format, high", 6, 2, "zero is its normal value")
+    notes = {
+        "last_txn": Note(
+            meaning if (last or 0) <= 0 else "number of the last event, from 0", last is None or last >= -1
+        ),
+        "format": Note(
+            "zero is its normal value; 1 with materialised views, 2 with views" if known else "not a known format",
+            known,
+        ),
+    }
+    read.record(EVENT_HEADER, 0, notes)
     return RecordView("header", 0, HEADER, read.taken())
 
 
@@ -48,62 +55,44 @@ def event_offsets(file: DbFile, wanted: int) -> int:
 
 def event_view(file: DbFile, at: int, nanos: bool = False) -> RecordView:
     """Return the event that begins at `at`, or the terminator (length -1) and what lies behind it."""
-    read = FieldReader(file)
-    length = read.peek(at, 4)
+    read = FieldReader(file, nanos)
+    values = read.values(EVENT, at)
+    length, number, kind = values["length"], values["txn"], values["type"]
     if length == -1:
         read.number("length", at, 4, "-1: no event follows")
         return RecordView("end of events", at, 4, read.taken())
-    if length is None or not 13 <= length <= MOST_EVENT or at + length > file.size:
+    if length is None or not EVENT.size <= length <= MOST_EVENT or at + length > file.size:
         read.number("length", at, 4, "not a length that an event has: the file is cut or damaged here", normal=False)
         return RecordView("no event", at, 4, read.taken())
-    read.number("length", at, 4, "bytes of this event, these four included")
-    number = read.number("segmentTxn", at + 4, 8, "the event's number in this segment; zero is the first")
-    kind = read.peek(at + 12, 1)
-    named = _TYPES.get(kind if kind is not None else -1)
-    read.number("type", at + 12, 1, named or "not a type that 9.1.0 knows", normal=named is not None)
+    code = EVENT["type"].code(kind if kind is not None else -1)
+    notes = {"type": Note(code.name if code else "not a type that is known", shown=f"{kind}")}
     if kind in (0, 3):
-        _rows(read, at, length, kind, nanos)
-    elif kind == 1:
-        command = read.peek(at + 13, 4)
-        read.number("command", at + 13, 4, shown=_SQL.get(command or 0, f"{command}"))
-        _, after = read.text("statement", at + 17)
-        read.number("random seed 0", after, 8)
-        clock = read.peek(after + 8, 8)
-        read.number("random seed 1", after + 8, 8, "the server's clock", shown=moment(clock) if clock else "0")
+        _rows(read, at, length, EVENT_VIEW_ROWS if kind else EVENT_ROWS, notes)
+    else:
+        read.record(EVENT, at, notes)
+    body = at + EVENT.size
+    if kind == 1:
+        read.record(EVENT_SQL, body)
+        _, after = read.text("statement", body + EVENT_SQL.size)
+        read.record(EVENT_SEEDS, after)
     elif kind == 4:
-        read.number("base transaction", at + 13, 8)
-        clock = read.peek(at + 21, 8)
-        read.number("refreshed at", at + 21, 8, shown=moment(clock) if clock else "0")
-        read.number("invalid", at + 29, 1, "1: the view is invalid")
-        read.text("reason", at + 30)
-    title = f"event {number:,}, {named}" if number is not None and named else "event"
+        read.record(EVENT_INVALIDATE, body)
+        read.text("reason", body + EVENT_INVALIDATE.size)
+    title = f"event {number:,}, {code.name}" if number is not None and code else "event"
     return RecordView(title, at, length, read.taken())
 
 
-def _rows(read: FieldReader, at: int, length: int, kind: int, nanos: bool) -> None:
-    read.number("first row", at + 13, 8, "in the segment's columns; zero is the first")
-    read.number("end row", at + 21, 8, "the row after the last")
-    for name, offset in (("min timestamp", 29), ("max timestamp", 37)):
-        value = read.peek(at + offset, 8)
-        shown = data_moment(value, nanos) if value is not None else ""
-        read.number(name, at + offset, 8, "of the rows of this event", shown=shown)
-    read.number("out of order", at + 45, 1, "zero: the rows are in timestamp order")
-    symbols = at + 46
-    if kind == 3:
-        read.number("base transaction", at + 46, 8)
-        clock = read.peek(at + 54, 8)
-        read.number("refreshed at", at + 54, 8, shown=moment(clock) if clock else "0")
-        symbols += 16
-    end = at + length
-    mode = read.peek(end - 1, 1)
-    footer = end - 25 if read.peek(end - 29, 4) == -1 and mode in (1, 2, 3) and end - 29 >= symbols else end
-    if footer > symbols:
-        read.add("symbols", symbols, footer - symbols, f"{footer - symbols:,} bytes", "new symbol values, then -1")
-    if footer < end:
-        read.number("extra", footer, 8)
-        read.number("replace range, low", footer + 8, 8)
-        read.number("replace range, high", footer + 16, 8)
-        read.number("deduplication mode", footer + 24, 1, _MODES.get(mode or 0, ""))
+def _rows(read: FieldReader, at: int, length: int, form: RecordFormat, notes: dict[str, Note]) -> None:
+    read.record(form, at, notes)
+    symbols, end = at + form.size, at + length
+    ending = end - EVENT_FOOTER.size
+    footer = read.values(EVENT_FOOTER, ending)
+    there = footer["end_of_symbols"] == -1 and footer["mode"] in (1, 2, 3) and ending >= symbols
+    last = ending if there else end
+    if last > symbols:
+        read.add("symbols", symbols, last - symbols, f"{last - symbols:,} bytes", "new symbol values, then -1")
+    if there:
+        read.record(EVENT_FOOTER, ending)
 
 
 def event_index_view(file: DbFile, offset: int) -> RecordView:

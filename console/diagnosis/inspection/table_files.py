@@ -4,20 +4,29 @@ from dataclasses import replace
 from typing import Final
 
 from console.diagnosis.inspection.model import RecordView
-from console.diagnosis.inspection.values import FieldReader, Note, data_moment
+from console.diagnosis.inspection.values import FieldReader, Note
 from console.questdb.column_types import type_name
+from console.questdb.column_versions import DEFAULT_PARTITION, SYMBOL_PARTITION
 from console.questdb.fields import I32_MIN
-from console.questdb.formats.table import TXN_HEADER, TXN_PARTITION, TXN_PARTITIONS, TXN_RECORD, TXN_SYMBOL
+from console.questdb.formats.database import REGISTRY_ENTRY, REGISTRY_HEADER, REGISTRY_REST
+from console.questdb.formats.table import (
+    CV_ENTRY,
+    CV_HEADER,
+    META_COLUMN,
+    META_HEADER,
+    TXN_HEADER,
+    TXN_PARTITION,
+    TXN_PARTITIONS,
+    TXN_RECORD,
+    TXN_SYMBOL,
+)
 from console.questdb.reading import DbFile
+from console.questdb.registry import RESERVED_AFTER_ADD
+from console.questdb.table_metadata import VERSION
 
 _AREA: Final = ("offset", "symbol_bytes", "partition_bytes")
-_META_COLUMNS: Final = 128
-_META_COLUMN: Final = 32
-_CV_HEADER: Final = 40
-_CV_ENTRY: Final = 32
 _MOST: Final = 100_000
-_UNITS: Final = ("DAY", "MONTH", "YEAR", "NONE", "HOUR", "WEEK")
-_KINDS: Final = {0: "not a WAL table", 1: "WAL table", 2: "materialised view"}
+_NO_PARTITION: Final = {DEFAULT_PARTITION: "every partition", SYMBOL_PARTITION: "dictionary of a symbol column"}
 
 
 def table_txn_views(file: DbFile, nanos: bool = False) -> tuple[RecordView, ...]:
@@ -78,37 +87,22 @@ def _txn_record(read: FieldReader, at: int, symbols: int, partitions: int, versi
 def table_metadata_views(file: DbFile) -> tuple[RecordView, ...]:
     """Return the header of a table `_meta`, one view per column entry and one for the names."""
     read = FieldReader(file)
-    count = read.number("column count", 0, 4, "columns, dropped ones included") or 0
-    unit = read.peek(4, 4)
-    known = unit is not None and 0 <= unit < len(_UNITS)
-    read.number("partition by", 4, 4, "zero is DAY", normal=known,
-                shown=_UNITS[unit] if known and unit is not None else f"{unit}")  # fmt: skip
-    read.number("timestamp index", 8, 4, "the designated timestamp's column; zero is the first, -1 none")
-    version = read.peek(12, 4)
-    read.number("version", 12, 4, "426 is the one that 9.1.0 accepts", normal=version == 426)
-    read.number("table id", 16, 4, "the same in every file of the table")
-    read.number("max uncommitted rows", 20, 4)
-    read.number("out-of-order lag", 24, 8, "microseconds")
-    read.number("metadata version", 32, 8, "zero is its normal value until a first ALTER")
-    read.number("WAL", 40, 1, "1: a WAL table, 0: none", normal=read.peek(40, 1) in (0, 1))
-    read.number("minor version", 41, 4, "checksum of metadata version and column count, and 1")
-    read.number("TTL", 45, 4, "zero: none")
-    views = [RecordView("header", 0, _META_COLUMNS, read.taken())]
-    count = min(count, _MOST)
+    values = read.values(META_HEADER)
+    notes = {"version": Note("426 is the one that 9.1.0 accepts", values["version"] == VERSION)}
+    notes["wal"] = Note(normal=values["wal"] in (0, 1))
+    read.record(META_HEADER, 0, notes)
+    views = [RecordView("header", 0, META_HEADER.size, read.taken())]
+    count = min(values["columns"] or 0, _MOST)
     for index in range(count):
-        at = _META_COLUMNS + _META_COLUMN * index
+        at = META_HEADER.size + META_COLUMN.size * index
         if at >= file.size:
             break
         each = FieldReader(file)
-        code = each.peek(at, 4) or 0
-        each.number("type", at, 4, "the column's type", normal=code != 0,
-                    shown=f"dropped (was {type_name(-code)})" if code < 0 else type_name(code))  # fmt: skip
-        each.number("flags", at + 4, 8, "1 indexed, 4 symbol cache, 8 deduplication key")
-        each.number("index block capacity", at + 12, 4)
-        each.number("symbol capacity", at + 16, 4, "zero where it is no symbol")
-        each.number("replaces", at + 24, 4, "zero: none; else a column's index and 1")
-        views.append(RecordView(f"column {index}", at, _META_COLUMN, each.taken()))
-    at = _META_COLUMNS + _META_COLUMN * count
+        code = each.values(META_COLUMN, at)["type"] or 0
+        shown = f"dropped (was {type_name(-code)})" if code < 0 else type_name(code)
+        each.record(META_COLUMN, at, {"type": Note("the column's type", code != 0, shown)})
+        views.append(RecordView(f"column {index}", at, META_COLUMN.size, each.taken()))
+    at = META_HEADER.size + META_COLUMN.size * count
     for index in range(count):
         if at >= file.size:
             break
@@ -122,53 +116,45 @@ def table_metadata_views(file: DbFile) -> tuple[RecordView, ...]:
 def column_version_views(file: DbFile) -> tuple[RecordView, ...]:
     """Return the header of `_cv` and the entries of both its areas; an even version makes A the current one."""
     read = FieldReader(file)
-    version = read.peek(0, 8)
-    read.number("version", 0, 8, f"area {'A' if version is None or version % 2 == 0 else 'B'} is the current one")
-    places = []
-    for name, at in (("A", 8), ("B", 24)):
-        offset = read.number(f"{name}: offset", at, 8, "where the area begins; zero where there is none yet")
-        size = read.number(f"{name}: size", at + 8, 8, "bytes; zero where no column differs")
-        if offset and size and 0 < size <= _CV_ENTRY * _MOST and offset >= _CV_HEADER:
-            places.append((name, offset, size))
-    views = [RecordView("header", 0, _CV_HEADER, read.taken())]
-    for name, offset, size in sorted(places, key=lambda place: place[1]):
-        for index in range(size // _CV_ENTRY):
-            at = offset + _CV_ENTRY * index
+    header = read.values(CV_HEADER)
+    version = header["version"]
+    current = "A" if version is None or version % 2 == 0 else "B"
+    read.record(CV_HEADER, 0, {"version": Note(f"area {current} is the current one")})
+    views = [RecordView("header", 0, CV_HEADER.size, read.taken())]
+    areas = ((header[f"{name.lower()}_offset"] or 0, header[f"{name.lower()}_size"] or 0, name) for name in "AB")
+    for offset, size, name in sorted(areas):
+        if offset < CV_HEADER.size or not 0 < size <= CV_ENTRY.size * _MOST:
+            continue
+        for index in range(size // CV_ENTRY.size):
+            at = offset + CV_ENTRY.size * index
             if at >= file.size:
                 break
             each = FieldReader(file)
-            value = each.peek(at, 8)
-            shown = "every partition" if value == -(1 << 63) else data_moment(value) if value is not None else ""
-            each.number("partition", at, 8, "timestamp of the partition", shown=shown)
-            each.number("column index", at + 8, 8)
-            each.number("name txn", at + 16, 8, "suffix of the column's files; -1: none")
-            each.number("column top", at + 24, 8, "rows before the column was added")
-            views.append(RecordView(f"area {name}, entry {index}", at, _CV_ENTRY, each.taken()))
+            value = each.values(CV_ENTRY, at)["partition"]
+            known = _NO_PARTITION.get(value if value is not None else 0)
+            each.record(CV_ENTRY, at, {"partition": Note("timestamp of the partition", shown=known)})
+            views.append(RecordView(f"area {name}, entry {index}", at, CV_ENTRY.size, each.taken()))
     return tuple(views)
 
 
 def registry_views(file: DbFile) -> tuple[RecordView, ...]:
     """Return the entries of `tables.d.N`: each adds or removes a WAL table; an add is followed by 64 zero bytes."""
     read = FieldReader(file)
-    end = read.number("append offset", 0, 8, "where the next entry will be; zero in a fresh file") or 0
-    views = [RecordView("header", 0, 8, read.taken())]
-    at, end = 8, min(end, file.size)
+    end = min(read.record(REGISTRY_HEADER)["end"] or 0, file.size)
+    views = [RecordView("header", 0, REGISTRY_HEADER.size, read.taken())]
+    at = REGISTRY_HEADER.size
     while at < end and len(views) < _MOST:
         each = FieldReader(file)
-        op = each.peek(at, 4)
-        add = op == 0
-        each.number("operation", at, 4, "0 adds a table, -1 removes one", normal=op in (0, -1),
-                    shown={0: "add", -1: "remove"}.get(op if op is not None else 1, f"{op}"))  # fmt: skip
-        name, after = each.text("table name", at + 4, limit=10_000)
+        op = each.record(REGISTRY_ENTRY, at)["operation"]
+        name, after = each.text("table name", at + REGISTRY_ENTRY.size, limit=10_000)
         _, after = each.text("directory", after, limit=10_000)
-        each.number("table id", after, 4)
-        kind = each.peek(after + 4, 4)
-        each.number("type", after + 4, 4, "", shown=_KINDS.get(kind if kind is not None else -1, f"{kind}"))
-        after += 8
-        if add:
-            each.zeros("reserved", after, 64, "zero is its normal value", "should be zero")
-            after += 64
-        views.append(RecordView(f"{'add' if add else 'remove'} {name or ''}".rstrip(), at, after - at, each.taken()))
+        each.record(REGISTRY_REST, after)
+        after += REGISTRY_REST.size
+        if op == 0:
+            each.zeros("reserved", after, RESERVED_AFTER_ADD, "zero is its normal value", "should be zero")
+            after += RESERVED_AFTER_ADD
+        title = f"{'add' if op == 0 else 'remove'} {name or ''}".rstrip()
+        views.append(RecordView(title, at, after - at, each.taken()))
         if op not in (0, -1):
             break
         at = after

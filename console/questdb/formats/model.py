@@ -4,6 +4,7 @@ A version is data: `since` is the first version whose files have a field, a code
 little-endian.
 """
 
+import struct
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -17,6 +18,7 @@ from console.questdb.fields import Fields
 Since = tuple[int, int, int]
 FIRST: Final[Since] = (7, 3, 10)
 """The oldest version that was measured: what it has, every supported version has."""
+_CODES: Final = {"i1": "b", "u1": "B", "i2": "h", "u2": "H", "i4": "i", "u4": "I", "i8": "q"}
 
 
 class Unit(StrEnum):
@@ -61,8 +63,7 @@ class Bits:
 class FieldFormat:
     """A field: `offset` in bytes from the start of its record, `dtype` as numpy has it, `meaning` a sentence part.
 
-    `shown` is the name for people, where it is not `name` with spaces. `until` is the first version that has it no
-    more.
+    `shown` is the name for people, where it is not `name` with spaces.
     """
 
     name: str
@@ -72,7 +73,6 @@ class FieldFormat:
     unit: Unit = Unit.NUMBER
     shown: str = ""
     since: Since = FIRST
-    until: Since | None = None
     codes: tuple[Code, ...] = ()
     bits: tuple[Bits, ...] = ()
 
@@ -102,16 +102,23 @@ class FieldFormat:
 
 @dataclass(frozen=True)
 class RecordFormat:
-    """A header or record of a file: `fields` in the order of their offsets, without gaps; `source` is QuestDB's."""
+    """A header or record of a file: `fields` by offset, without gaps; `source` is the class of QuestDB."""
 
     title: str
     source: str
     fields: tuple[FieldFormat, ...]
+    since: Since = FIRST
 
     @cached_property
     def dtype(self) -> np.dtype[np.void]:
         """The record as a numpy dtype, packed."""
         return np.dtype([(field.name, field.dtype) for field in self.fields])
+
+    @cached_property
+    def packed(self) -> struct.Struct:
+        """The record for single ones, which numpy reads slower; what is no number is bytes."""
+        kinds = (np.dtype(field.dtype) for field in self.fields)
+        return struct.Struct("<" + "".join(_CODES.get(kind.str[1:], f"{kind.itemsize}s") for kind in kinds))
 
     @cached_property
     def size(self) -> int:
@@ -135,14 +142,14 @@ class RecordFormat:
         Raises DamageError (SHORT) where the record does not lie wholly inside `data`.
         """
         data.need(at, self.size)
-        values = np.frombuffer(data.data, self.dtype, 1, at)[0].item()
-        return dict(zip(self._by_name, values, strict=True))
+        return dict(zip(self._by_name, self.packed.unpack_from(data.data, at), strict=True))
 
     def value(self, name: str, data: Fields, at: int = 0) -> int:
         """Return one field of the record at `at`. Raises DamageError (SHORT) where it is not inside `data`."""
         field = self._by_name[name]
         data.need(at + field.offset, field.size)
-        return int(np.frombuffer(data.data, field.dtype, 1, at + field.offset)[0])
+        place = slice(at + field.offset, at + field.offset + field.size)
+        return int.from_bytes(data.data[place], "little", signed=field.dtype[-2] == "i")
 
     def array(self, data: Fields, at: int, count: int) -> NDArray[np.void]:
         """Return `count` records from `at` on. Raises DamageError (SHORT) where they are not inside `data`."""

@@ -33,12 +33,12 @@ LOG_RECORD_V2: Final = RecordFormat(
     (
         *_RECORD,
         FieldFormat("min_ts", 28, "<i8", "of the rows of this transaction; structure change: the ALTER command",
-                    Unit.ROW_TIME, shown="min timestamp", since=(7, 4, 0)),
-        FieldFormat("max_ts", 36, "<i8", "of the rows of this transaction", Unit.ROW_TIME, shown="max timestamp",
-                    since=(7, 4, 0)),
-        FieldFormat("row_count", 44, "<i8", "rows of this transaction; zero for SQL and TRUNCATE", since=(7, 4, 0)),
-        FieldFormat("reserved", 52, "<i8", unit=Unit.ZEROS, since=(7, 4, 0)),
+                    Unit.ROW_TIME, shown="min timestamp"),
+        FieldFormat("max_ts", 36, "<i8", "of the rows of this transaction", Unit.ROW_TIME, shown="max timestamp"),
+        FieldFormat("row_count", 44, "<i8", "rows of this transaction; zero for SQL and TRUNCATE"),
+        FieldFormat("reserved", 52, "<i8", unit=Unit.ZEROS),
     ),
+    since=(7, 4, 0),
 )  # fmt: skip
 WAL_INDEX: Final = RecordFormat(
     "`_wal_index.d`",

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from console.questdb.formats.model import Bits, FieldFormat, RecordFormat, Unit
+from console.questdb.formats.model import Bits, Code, FieldFormat, RecordFormat, Unit
 
 _V932: Final = (9, 3, 2)
 
@@ -77,3 +77,118 @@ TXN_PARTITION: Final = RecordFormat(
         FieldFormat("parquet_size", 24, "<i8", "bytes of data.parquet; -1: not parquet", since=(8, 0, 0)),
     ),
 )  # fmt: skip
+META_HEADER: Final = RecordFormat(
+    "`_meta` of a table, header",
+    "TableUtils.META_OFFSET_*",
+    (
+        FieldFormat("columns", 0, "<i4", "columns, dropped ones included", shown="column count"),
+        FieldFormat("partition_by", 4, "<i4",
+                    codes=(Code(0, "DAY"), Code(1, "MONTH"), Code(2, "YEAR"), Code(3, "NONE"), Code(4, "HOUR"),
+                           Code(5, "WEEK"), Code(6, "N/A", (9, 3, 0)))),
+        FieldFormat("timestamp_index", 8, "<i4", "the designated timestamp's column; zero is the first, -1 none"),
+        FieldFormat("version", 12, "<i4", "426 in every version up to 9.3.4"),
+        FieldFormat("table_id", 16, "<i4", "the same in every file of the table"),
+        FieldFormat("max_uncommitted_rows", 20, "<i4"),
+        FieldFormat("o3_max_lag_us", 24, "<i8", "microseconds", shown="out-of-order lag"),
+        FieldFormat("metadata_version", 32, "<i8", "zero is its normal value until a first ALTER"),
+        FieldFormat("wal", 40, "i1", "1: a WAL table, 0: none", shown="WAL"),
+        FieldFormat("minor_checksum", 41, "<i2", "of metadata version and column count; the next two count if it fits",
+                    shown="checksum", since=(9, 0, 0)),
+        FieldFormat("minor_version", 43, "<i2", "1", since=(9, 0, 0)),
+        FieldFormat("ttl", 45, "<i4", "hours, or minus months; zero: none", shown="TTL", since=(9, 0, 0)),
+        FieldFormat("reserved", 49, "V79", unit=Unit.UNWRITTEN),
+    ),
+)  # fmt: skip
+META_COLUMN: Final = RecordFormat(
+    "`_meta` of a table, one for each column, behind all of them the names (str)",
+    "TableUtils.META_COLUMN_*",
+    (
+        FieldFormat("type", 0, "<i4", "the column's type; negative: dropped"),
+        FieldFormat("flags", 4, "<i8",
+                    bits=(Bits("indexed", 0), Bits("symbol cache", 2), Bits("deduplication key", 3))),
+        FieldFormat("index_capacity", 12, "<i4", "row numbers of a block of the index", shown="index block capacity"),
+        FieldFormat("symbol_capacity", 16, "<i4", "zero where it is no symbol"),
+        FieldFormat("parquet_encoding", 20, "<i4", "zero: as the server is configured", since=(9, 3, 3),
+                    bits=(Bits("encoding", 0, 8), Bits("compression", 8, 8), Bits("level", 16, 8),
+                          Bits("explicit", 24))),
+        FieldFormat("replaces", 24, "<i4", "zero: none; else a column's index and 1"),
+        FieldFormat("reserved", 28, "V4", unit=Unit.UNWRITTEN),
+    ),
+)  # fmt: skip
+CV_HEADER: Final = RecordFormat(
+    "`_cv`, header",
+    "ColumnVersionReader",
+    (
+        FieldFormat("version", 0, "<i8", "even: area A is the current one, odd: B"),
+        FieldFormat("a_offset", 8, "<i8", "where the area begins; zero where there is none yet", shown="A: offset"),
+        FieldFormat("a_size", 16, "<i8", "bytes; zero where no column differs", shown="A: size"),
+        FieldFormat("b_offset", 24, "<i8", "where the area begins; zero where there is none yet", shown="B: offset"),
+        FieldFormat("b_size", 32, "<i8", "bytes; zero where no column differs", shown="B: size"),
+    ),
+)
+CV_ENTRY: Final = RecordFormat(
+    "`_cv`, entry of an area, by partition and column",
+    "ColumnVersionReader",
+    (
+        FieldFormat("partition", 0, "<i8", "timestamp of the partition; i64 min: default of the column; "
+                    "i64 min + 1 (from 9.1): dictionary of a symbol column", Unit.ROW_TIME),
+        FieldFormat("column", 8, "<i8", "index in `_meta`", shown="column index"),
+        FieldFormat("name_txn", 16, "<i8", "suffix of the column's files; -1: none"),
+        FieldFormat("top", 24, "<i8", "rows before the column was added; default: the partition it was added in",
+                    shown="column top"),
+    ),
+)  # fmt: skip
+TODO: Final = RecordFormat(
+    "`_todo_`, header",
+    "TableUtils",
+    (
+        FieldFormat("txn", 0, "<i8", "zero: nothing to do"),
+        FieldFormat("hash_low", 8, "<i8", "of the server instance that wrote it"),
+        FieldFormat("hash_high", 16, "<i8", "of the server instance that wrote it"),
+        FieldFormat("txn_check", 24, "<i8", "the same as txn"),
+        FieldFormat("count", 32, "<i8", "entries that follow, i64 each: 1 truncate, 2 restore `_meta`"),
+    ),
+)
+SYMBOL_OFFSETS: Final = RecordFormat(
+    "`.o` of a symbol dictionary, header; the offset in `.c` of each value follows, i64 each, and the end of the last",
+    "SymbolMapWriter",
+    (
+        FieldFormat("capacity", 0, "<i4"),
+        FieldFormat("cached", 4, "i1", "1: the server keeps the values in memory"),
+        FieldFormat("reserved", 5, "V3", unit=Unit.UNWRITTEN),
+        FieldFormat("has_null", 8, "i1", "1: some row is NULL"),
+        FieldFormat("reserved_b", 9, "V55", unit=Unit.UNWRITTEN, shown="reserved"),
+    ),
+)
+INDEX_HEADER: Final = RecordFormat(
+    "`.k` of a bitmap index, header",
+    "BitmapIndexUtils",
+    (
+        FieldFormat("signature", 0, "u1", "0xFA"),
+        FieldFormat("sequence", 1, "<i8", "grows with each change"),
+        FieldFormat("value_bytes", 9, "<i8", "bytes of `.v` in use"),
+        FieldFormat("block_values", 17, "<i4", "row numbers of a block, a power of 2"),
+        FieldFormat("keys", 21, "<i4", "entries that follow; key 0 is NULL, key k + 1 symbol k"),
+        FieldFormat("reserved", 25, "V4", unit=Unit.UNWRITTEN),
+        FieldFormat("sequence_check", 29, "<i8", "the same as sequence"),
+        FieldFormat("reserved_b", 37, "V27", unit=Unit.UNWRITTEN, shown="reserved"),
+    ),
+)
+INDEX_KEY: Final = RecordFormat(
+    "`.k` of a bitmap index, one for each key",
+    "BitmapIndexUtils",
+    (
+        FieldFormat("count", 0, "<i8", "row numbers of the key"),
+        FieldFormat("first", 8, "<i8", "offset in `.v` of its first block"),
+        FieldFormat("last", 16, "<i8", "offset in `.v` of its last block"),
+        FieldFormat("check", 24, "<i8", "the same as count"),
+    ),
+)
+INDEX_BLOCK_END: Final = RecordFormat(
+    "`.v` of a bitmap index, behind the row numbers of a block, i64 each",
+    "BitmapIndexUtils",
+    (
+        FieldFormat("previous", 0, "<i8", "offset of the block before"),
+        FieldFormat("next", 8, "<i8", "offset of the next block"),
+    ),
+)
