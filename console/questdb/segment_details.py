@@ -10,7 +10,7 @@ from typing import Final
 
 from console.questdb.column_types import ColumnTag, tag_of, type_name
 from console.questdb.fields import I64_MIN, Fields, Walk
-from console.questdb.formats.segment import EVENT, EVENT_ROWS, EVENT_VIEW_ROWS
+from console.questdb.formats.segment import EVENT, EVENT_ROWS, EVENT_SYMBOLS, EVENT_VIEW_ROWS
 from console.questdb.reading import DamageError, DbFile, Problem, ProblemKind, problem_of
 from console.questdb.segment import EventType, Segment
 from console.text import clean
@@ -141,10 +141,11 @@ def read_symbols(segment: Segment, path: Path | None = None) -> dict[int, tuple[
 def _symbols(walk: Walk) -> tuple[SymbolDiff, ...]:
     diffs: list[SymbolDiff] = []
     while (column := walk.i32()) != -1:
-        at = walk.fields.base + walk.at - 4
+        at = walk.at - EVENT_SYMBOLS["column"].size
         if column < 0:
-            raise DamageError(f"symbols for column {column}", at)
-        has_null, clean_count = walk.i8() != 0, walk.i32()
+            raise DamageError(f"symbols for column {column}", walk.fields.base + at)
+        head = EVENT_SYMBOLS.read(walk.fields, at)
+        walk.at = at + EVENT_SYMBOLS.at("count")
         count = walk.count("symbol", 8)
         keys: list[int] = []
         values: list[str | None] = []
@@ -153,7 +154,7 @@ def _symbols(walk: Walk) -> tuple[SymbolDiff, ...]:
             values.append(walk.string(_MAX_TEXT))
         if walk.i32() != -1:
             raise DamageError(f"symbols of column {column} are not closed", walk.fields.base + walk.at - 4)
-        diffs.append(SymbolDiff(column, has_null, clean_count, tuple(keys), tuple(values)))
+        diffs.append(SymbolDiff(column, head["has_null"] != 0, head["clean_count"], tuple(keys), tuple(values)))
     return tuple(diffs)
 
 

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from console.questdb.fields import Fields
+from console.questdb.formats.sequencer import SEQUENCER_META
+from console.questdb.formats.table import META_HEADER
 from console.questdb.layout import SEQUENCER, TableDirectory
 from console.questdb.reading import DamageError, Problem, list_directory, read_small
 from console.questdb.registry import read_registry
@@ -182,9 +184,12 @@ def _created_elsewhere(table: TableDirectory, times: frozenset[int]) -> dict[int
 
 def _proven_there(table: Path) -> bool:
     """Return whether the sequencer of another table is its own: it can be ours, put there by mistake."""
-    sequencer = Fields(read_small(table / SEQUENCER / "_meta", 28).data)
-    own = Fields(read_small(table / "_meta", 20).data)
-    return len(sequencer) == 28 and len(own) == 20 and sequencer.i32(24) == own.i32(16)
+    sequencer = Fields(read_small(table / SEQUENCER / "_meta", SEQUENCER_META.size).data)
+    own = Fields(read_small(table / "_meta", META_HEADER.size).data)
+    try:
+        return SEQUENCER_META.value("table_id", sequencer) == META_HEADER.value("table_id", own)
+    except DamageError:
+        return False
 
 
 def table_named(db: Path, table_id: int) -> str:

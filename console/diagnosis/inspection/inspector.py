@@ -9,7 +9,8 @@ from console.diagnosis.inspection.model import Field, FileDescription, FileKind,
 from console.diagnosis.model import Finding
 from console.errors import WalmedicError
 from console.questdb.column_types import is_nanos
-from console.questdb.formats.sequencer import LOG_RECORD_V2
+from console.questdb.formats.segment import EVENT_OFFSET
+from console.questdb.formats.sequencer import LOG_RECORD_V2, STRUCTURE_END
 from console.questdb.reading import DbFile, problem_of
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.questdb.table_txn import read_table_txn
@@ -83,9 +84,9 @@ class Inspector:
         if offset >= self.size:
             return None
         if self.kind is FileKind.STRUCTURE_INDEX:
-            return sequencer_files.structure_index_view(self._file, offset)
+            return sequencer_files.index_view(self._file, offset, STRUCTURE_END, 0, "change")
         if self.kind is FileKind.SEGMENT_EVENT_INDEX:
-            return segments.event_index_view(self._file, offset)
+            return sequencer_files.index_view(self._file, offset, EVENT_OFFSET, segments.HEADER, "event")
         if self.kind is FileKind.SEGMENT_EVENTS:
             return self._event_at(offset)
         views = self.views()

@@ -70,14 +70,21 @@ def event_view(file: DbFile, at: int, nanos: bool = False) -> RecordView:
         _rows(read, at, length, EVENT_VIEW_ROWS if kind else EVENT_ROWS, notes)
     else:
         read.record(EVENT, at, notes)
-    body = at + EVENT.size
+    body, rest = at + EVENT.size, ""
     if kind == 1:
         read.record(EVENT_SQL, body)
         _, after = read.text("statement", body + EVENT_SQL.size)
         read.record(EVENT_SEEDS, after)
+        rest = "bind values"
     elif kind == 4:
         read.record(EVENT_INVALIDATE, body)
         read.text("reason", body + EVENT_INVALIDATE.size)
+        rest = "period and intervals"
+    elif kind == 5:
+        rest = "definition"
+    end = max(field.end for field in read.fields)
+    if rest and end < at + length:
+        read.add(rest, end, at + length - end, f"{at + length - end:,} bytes", "")
     title = f"event {number:,}, {code.name}" if number is not None and code else "event"
     return RecordView(title, at, length, read.taken())
 
@@ -93,23 +100,6 @@ def _rows(read: FieldReader, at: int, length: int, form: RecordFormat, notes: di
         read.add("symbols", symbols, last - symbols, f"{last - symbols:,} bytes", "new symbol values, then -1")
     if there:
         read.record(EVENT_FOOTER, ending)
-
-
-def event_index_view(file: DbFile, offset: int) -> RecordView:
-    """Return the entry of `_event.i` that holds `offset`: entry k is where event k begins in `_event`."""
-    index = offset // 8
-    read = FieldReader(file)
-    value = read.peek(8 * index, 8)
-    before = read.peek(8 * index - 8, 8) if index else None
-    if index == 0:
-        meaning, normal = "the first event begins at 8", value == 8
-    elif value == 0:
-        meaning, normal = "zero is its normal value: no such event", True
-    else:
-        meaning = "where the event begins; the last entry is where the events end"
-        normal = value is not None and before is not None and value > before
-    read.number(f"offset of event {index}", 8 * index, 8, meaning, normal=normal)
-    return RecordView(f"entry {index}", 8 * index, 8, read.taken())
 
 
 def used_entries(file: DbFile) -> int:

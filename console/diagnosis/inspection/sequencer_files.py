@@ -6,6 +6,7 @@ from typing import Final
 from console.diagnosis.inspection.model import Field, RecordView
 from console.diagnosis.inspection.values import FieldReader, Note
 from console.questdb.column_types import type_name
+from console.questdb.formats.model import RecordFormat
 from console.questdb.formats.sequencer import SEQUENCER_META, SEQUENCER_ORDER, STRUCTURE_CHANGE, WAL_INDEX
 from console.questdb.reading import DbFile
 from console.text import plural
@@ -76,22 +77,22 @@ def _order(file: DbFile, at: int, end: int) -> RecordView:
     return RecordView(_READ_ORDER, at, end - at, read.taken())
 
 
-def structure_index_view(file: DbFile, offset: int) -> RecordView:
-    """Return the entry of `_txnlog.meta.i` that holds `offset`: entry v is where change v ends in `_txnlog.meta.d`."""
-    index = offset // 8
-    at = 8 * index
+def index_view(file: DbFile, offset: int, form: RecordFormat, first: int, of: str) -> RecordView:
+    """Return the entry that holds `offset` of `_txnlog.meta.i` or `_event.i`: each above the one before, then zeros."""
+    index = offset // form.size
+    at = form.size * index
+    name = form.fields[0].name
     read = FieldReader(file)
-    value = read.peek(at, 8)
-    before = read.peek(at - 8, 8) if index else 0
+    value, before = (read.values(form, place)[name] if place >= 0 else None for place in (at, at - form.size))
     if index == 0:
-        meaning, normal = "zero is its normal value: changes begin at 0", value == 0
+        meaning, normal = f"the first is {first}", value == first
     elif value == 0:
-        meaning, normal = "zero is its normal value: no such change was made", True
+        meaning, normal = f"zero is its normal value: no such {of}", True
     else:
         normal = value is not None and before is not None and value > before
-        meaning = f"where the change to structure version {index} ends" if normal else "not above the entry before it"
-    read.number(f"end of change {index}", at, 8, meaning, normal=normal)
-    return RecordView(f"entry {index}", at, 8, read.taken())
+        meaning = form.fields[0].meaning if normal else "not above the entry before it"
+    read.record(form, at, {name: Note(meaning, normal, label=f"{name} of {of} {index}")})
+    return RecordView(f"entry {index}", at, form.size, read.taken())
 
 
 def structure_change_views(file: DbFile, ends: tuple[int, ...]) -> tuple[RecordView, ...]:

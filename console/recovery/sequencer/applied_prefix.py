@@ -87,7 +87,13 @@ def decide(
     why_no_look: Why = no_reason,
     highest_wal: int | None = None,
 ) -> Cuts:
-    """Return the cuts. `structure_applied` is the table's column structure version; `look` compares rows.
+    """Return the cuts: how many events of each WAL are applied.
+
+        applied 7   wal1   #0 is 2   #1 is 5   #2 is ?   #3 is 9     the cut is behind #1 or #2: rows decide
+                    wal2   #0 is 1   #1 is 3                         the cut is behind #1
+        4, 6 and 7 are named by nothing: #2 can be 6 or 7 (applied), or 8 (not applied)
+
+    `structure_applied` is the table's column structure version; `look` compares rows.
 
     `why_no_look` tells why that did not decide.
     `highest_wal` is the highest WAL id ever handed out, where a `_wal_index.d` tells it: without it the newest WALs may

@@ -77,7 +77,12 @@ def put_together(
     lines: CommitLines | None = None,
     lines_name: str = "the server's log",
 ) -> Names:
-    """Return what `logs` (strongest first) and `lines` say together."""
+    """Return what `logs` (strongest first) and `lines` name together.
+
+    live log    1 2 3 . . 6
+    copy        1 2 3 4 . .    agrees where both know: it adds 4, and 5 stays a hole
+    old copy    1 2 9 . 5 .    its third is another event: it is left out whole, with its 5
+    """
     count = len(inventory)
     seq, commit = np.zeros(count, np.int64), np.zeros(count, np.int64)
     used: list[str] = []

@@ -3,6 +3,10 @@
 Known transactions stand where they are; what has lost its record goes into the holes between them, then behind them.
 Within a WAL the order is that of the segments, and a structure change stands before the first data written under it.
 Where that leaves a choice between writers, it is free only if every event involved just adds rows.
+
+    known       5: wal1/0 #3                      8: wal2/0 #0
+    no record       a: wal1/0 #4                      b: wal2/0 #1
+    order       5   a   (one place stays empty)   8   b
 """
 
 import heapq
@@ -173,6 +177,10 @@ def _place(items: _Items, capacity: Index) -> tuple[Index, int, bool, Refusal | 
     """Return the gap of each item, how many places stay empty, whether every item had one gap only, and why not.
 
     Gaps are filled from the first on, the item with the nearest last gap first: no other way fills more of them.
+
+        gaps      0: one place   | 5 |   1: one place   | 7 |   2: without end
+        items     a: gap 0 or 1          b: gap 0 only
+        placed    b in gap 0             a in gap 1
     """
     last = len(capacity) - 1
     placed = np.full(len(items.event), last, np.int64)

@@ -54,6 +54,10 @@ class Skipped:
 class Blockage:
     """The first run of transactions that cannot be applied: `first`..`last`, and what it holds.
 
+        applied 4   5 good   6 good   7 no event   8 torn   9 good   10 torn
+                    good_before 2     first 7 ...... last 8          next_first 10
+        RESUME WAL FROM TXN 9 skips 7 and 8: `rows` of 8 are on disk, 7 is `gone`
+
     `ahead` says that the server meets it while it looks ahead (ApplyWal2TableJob reads event details of the next
     transactions first, and applies several at once), so that it stops before the good ones in front of it; a record
     whose walId is 0 is passed over by that look and stops it exactly at itself. `good_before` transactions with
