@@ -16,6 +16,7 @@ VERSION: Final = 426
 
 PARTITION_UNITS: Final = tuple(code.name for code in META_HEADER["partition_by"].codes if code.since == FIRST)
 MAX_COLUMNS: Final = 100_000
+_MOST_CAPACITY: Final = 1 << 30
 _PLAIN: Final = (
     "partition_by", "timestamp_index", "version", "table_id", "metadata_version", "max_uncommitted_rows",
     "o3_max_lag_us", "ttl",
@@ -35,7 +36,7 @@ class TableColumn:
     indexed: bool
     cached: bool
     dedup_key: bool
-    symbol_capacity: int
+    symbol_capacity: int | None  # None: not known, as of a column that 8.2 or before added by ALTER
     replaces: int | None
     index_capacity: int = 0  # values of one block of the index
 
@@ -161,7 +162,7 @@ def parse_table_metadata(data: bytes, file: Path) -> TableMetadata:
                 indexed=bool(_FLAGS.bit("indexed").of(flags)),
                 cached=bool(_FLAGS.bit("symbol cache").of(flags)),
                 dedup_key=bool(_FLAGS.bit("deduplication key").of(flags)),
-                symbol_capacity=int(each["symbol_capacity"]),
+                symbol_capacity=_capacity(int(each["symbol_capacity"])),
                 replaces=replaced - 1 if 0 < replaced <= count else None,
                 index_capacity=int(each["index_capacity"]),
             )
@@ -187,6 +188,11 @@ def parse_table_metadata(data: bytes, file: Path) -> TableMetadata:
         Problem(ProblemKind.INVALID, what, file, META_HEADER.at(name)) for fine, name, what in checks if not fine
     ]
     return replace(metadata, problems=tuple(problems))
+
+
+def _capacity(stored: int) -> int | None:
+    """Return a capacity, always a power of 2; 8.2 and before leave a random number for a column added by ALTER."""
+    return stored if stored == 0 or (0 < stored <= _MOST_CAPACITY and not stored & (stored - 1)) else None
 
 
 def read_table_metadata(table: Path) -> TableMetadata | Problem:

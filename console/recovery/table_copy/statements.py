@@ -46,7 +46,9 @@ def shown_definition(server: Server, name: str) -> str:
 def _column(column: TableColumn) -> str:
     said = f"{quoted(column.raw_name)} {column.type_name}"
     if column.tag is ColumnTag.SYMBOL:
-        said += f" CAPACITY {max(2, column.symbol_capacity)} {'CACHE' if column.cached else 'NOCACHE'}"
+        if column.symbol_capacity is not None:
+            said += f" CAPACITY {max(2, column.symbol_capacity)}"
+        said += " CACHE" if column.cached else " NOCACHE"
         if column.indexed:
             said += f" INDEX CAPACITY {column.index_capacity}"
     return said
