@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from console.diagnosis.log_scan import LogScan
 from console.diagnosis.unapplied import Unapplied
 from console.table.inventory import Inventory, Mask, segment_key
+from console.table.log_scan import LogScan
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,9 @@ def purge_clock(
     """
     if stopped or scan is None or purge_point is None:
         return PurgeClock(stopped or "its log or _txn cannot be read")
-    first: dict[int, int] = {}
     # The server's cursor starts after the purge point and ends at the header's maxTxn; it takes any record's walId.
     point = max(purge_point, scan.reach)
-    ahead = scan.within & (scan.pending_txn > point) & (scan.pending["wal_id"] >= 1) & (not dropped)
-    for wal, segment in zip(
-        scan.pending["wal_id"][ahead].tolist(), scan.pending["segment_id"][ahead].tolist(), strict=True
-    ):
-        first.setdefault(wal, segment)
+    first: dict[int, int] = {} if dropped else scan.ahead
     wals = [wal for wal in inventory.directories if wal.id not in first]
     segments = [
         (wal.id, segment)

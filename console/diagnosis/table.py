@@ -15,7 +15,6 @@ from console.diagnosis.findings.subject import Incoming, TableFiles
 from console.diagnosis.findings.table_files import damage_of, parts_seen, table_file_findings
 from console.diagnosis.findings.txn import txn_findings, txn_set_back
 from console.diagnosis.findings.wal import conversion_findings, purge_findings, wal_findings
-from console.diagnosis.log_scan import LogScan
 from console.diagnosis.model import (
     NO_HISTORY,
     Code,
@@ -44,6 +43,7 @@ from console.questdb.registry import TableKind
 from console.questdb.sequencer_metadata import SequencerMetadata
 from console.questdb.txn_log import LogState
 from console.table.inventory import carries_rows
+from console.table.log_scan import LogScan
 from console.table.memory import TableMemory
 from console.table.torn import Wholeness
 
@@ -173,7 +173,7 @@ def _lasting(readings: list[TableDiagnosis]) -> TableDiagnosis:
 
 def judge(facts: TableFacts, memory: TableMemory | None = None) -> TableDiagnosis:
     """Return what the facts mean. Of the files only the columns and structure changes that wait are read here."""
-    backup = best_backup(facts, memory)
+    backup = best_backup(facts)
     sources = [
         (each.name, each.scan)
         for each in (facts.sequencer, backup)
@@ -233,7 +233,7 @@ def _newest(facts: TableFacts) -> int | None:
 def _trusted(sources: list[tuple[str, LogScan]], facts: TableFacts) -> tuple[tuple[str, LogScan], ...]:
     """Return the logs in the order of trust: the table's own, unless it is below what is applied and a copy is not."""
     applied = facts.applied or 0
-    return tuple(sorted(sources, key=lambda source: source[1].believed < applied))
+    return tuple(sorted(sources, key=lambda source: source[1].end < applied))
 
 
 def _dropped(facts: TableFacts) -> bool:

@@ -8,7 +8,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from console.diagnosis.log_scan import LogScan, scan_log
 from console.questdb.conversion import Conversion, read_conversion
 from console.questdb.file_owner import FileOwner, owner_of
 from console.questdb.layout import TableDirectory
@@ -21,6 +20,7 @@ from console.questdb.txn_log import LogState, TxnLog, read_log
 from console.questdb.wal_index import WalIndex, read_wal_index
 from console.table.closed import closed_files
 from console.table.inventory import Inventory, read_inventory
+from console.table.log_scan import LogScan, scan_log
 from console.table.memory import TableMemory
 from console.table.unseen import Unseen, unseen_wal
 from console.table.wal_origin import Origins, read_origins
@@ -81,6 +81,11 @@ class TableFacts:
         return self.txn.current.seq_txn if self.txn.current else None
 
     @property
+    def dedup(self) -> bool:
+        """Whether the table has dedup keys, or may have."""
+        return isinstance(self.metadata, Problem) or self.metadata.has_dedup
+
+    @property
     def gone(self) -> bool:
         """Whether there is no log to speak of: no sequencer, no file, or one without a header."""
         return self.sequencer.log.state is not LogState.PRESENT
@@ -101,22 +106,25 @@ def read_facts(directory: TableDirectory, memory: TableMemory | None = None) -> 
     entries, problem = directory.listing()
     before = read_table_txn(directory.path)
     structure = before.current.structure_version if before.current else 0
-    origins = read_origins(directory, read_table_metadata(directory.path), structure, entries)
+    metadata = read_table_metadata(directory.path)
+    origins = read_origins(directory, metadata, structure, entries)
     inventory = read_inventory([wal for wal in directory.wals(entries) if wal.id not in origins.left_out], memory)
     before = read_table_txn(directory.path)
     applied = before.current.applied_txn if before.current else None
-    sequencer = read_sequencer(directory.sequencer, applied, inventory, memory)
+    dedup = isinstance(metadata, Problem) or metadata.has_dedup
+    sequencer = read_sequencer(directory.sequencer, applied, inventory, memory, dedup=dedup)
     txn = read_table_txn(directory.path)
     obstacles = join_problems(problem, directory.listing_problems(entries))
     if sequencer.scan is not None and txn.current is not None and txn.current.applied_txn != applied:
-        sequencer = read_sequencer(directory.sequencer, txn.current.applied_txn, inventory, memory)
+        sequencer = read_sequencer(directory.sequencer, txn.current.applied_txn, inventory, memory, dedup=dedup)
     now = txn.current.applied_txn if txn.current else None
+    copies = directory.sequencer_backups(entries)
     return TableFacts(
         directory=directory,
         txn=txn,
         metadata=read_table_metadata(directory.path),
         sequencer=sequencer,
-        backups=tuple(read_sequencer(path, now, inventory, memory) for path in directory.sequencer_backups(entries)),
+        backups=tuple(read_sequencer(path, now, inventory, memory, dedup=dedup) for path in copies),
         inventory=inventory,
         conversion=read_conversion(directory.path),
         owners=_owners(directory, inventory),
@@ -128,14 +136,14 @@ def read_facts(directory: TableDirectory, memory: TableMemory | None = None) -> 
 
 
 def read_sequencer(
-    path: Path, applied: int | None, inventory: Inventory, memory: TableMemory | None = None
+    path: Path, applied: int | None, inventory: Inventory, memory: TableMemory | None = None, *, dedup: bool
 ) -> Sequencer:
     """Return the sequencer, or a copy of one, in `path`; its records are judged from `applied` on."""
     log = read_log(path)
     return Sequencer(
         path=path,
         log=log,
-        scan=scan_log(log, applied, inventory, memory),
+        scan=scan_log(log, inventory, applied, dedup=dedup, memory=memory),
         wal_index=read_wal_index(path),
         metadata=read_sequencer_metadata(path),
         structure=read_structure_log(path),

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from console.diagnosis.log_scan import LogScan, positions
 from console.questdb.layout import SEQUENCER
 from console.questdb.segment import EventType
 from console.table.inventory import Index, Inventory, Mask, carries_rows, segment_key
+from console.table.log_scan import LogScan, positions
 
 
 class State(IntEnum):
@@ -90,7 +90,7 @@ def decide(
         why = "_txn cannot be read, so nothing says what is applied"
         return Unapplied(state, none, "", False, why)
     for name, scan in sources:
-        if scan.believed >= applied:
+        if scan.end >= applied:
             return _from_log(inventory, name, scan)
     counted = _from_count(inventory, applied - structure_version, newest)
     decided = _from_old_log(inventory, *sources[0], applied) if sources and not counted.exact else counted
@@ -109,9 +109,8 @@ def _from_log(inventory: Inventory, name: str, scan: LogScan) -> Unapplied:
     """A log that reaches the applied transaction: its records above it name what waits."""
     state = np.full(len(inventory), State.APPLIED, np.int8)
     seq = np.zeros(len(inventory), np.int64)
-    named = scan.pending_event >= 0
-    state[scan.pending_event[named]] = State.WAITING
-    seq[scan.pending_event[named]] = scan.pending_txn[named]
+    state[scan.named.event] = State.WAITING
+    seq[scan.named.event] = scan.named.number
     before = positions(inventory, scan.below)
     if scan.below_missing:
         before |= _before_first(inventory, scan)
@@ -168,23 +167,16 @@ def _behind_copy(name: str, scan: LogScan, state: NDArray[np.int8], seq: Index, 
 
 def _after_waiting(inventory: Inventory, scan: LogScan) -> Mask:
     """Return which transactions lie behind one in their WAL that a record names as waiting."""
-    rows = scan.pending[scan.pending["wal_id"] >= 1]
-    first: dict[int, tuple[int, int]] = {}
-    for wal, segment, txn in zip(
-        *(rows[name].tolist() for name in ("wal_id", "segment_id", "segment_txn")), strict=True
-    ):
-        first[wal] = min(first.get(wal, (segment, txn)), (segment, txn))
-    known = np.isin(inventory.events["wal"], np.array(list(first), np.int64))
-    return np.asarray(known & ~positions(inventory, first))
+    known = np.isin(inventory.events["wal"], np.array(list(scan.lowest), np.int64))
+    return np.asarray(known & ~positions(inventory, scan.lowest))
 
 
 def _number_single(scan: LogScan, seq: Index, loose: Mask) -> None:
     """Give a missing transaction its number where only one is missing: there is then only one that it can be."""
     places = np.flatnonzero(loose)
-    if len(places) != 1 or scan.unnamed != 1 or scan.max_txn - scan.applied > 1_000_000:
+    if len(places) != 1 or scan.unnamed != 1:
         return
-    numbers = np.setdiff1d(np.arange(scan.applied + 1, scan.max_txn + 1), scan.pending_txn[scan.proper])
-    seq[places] = numbers
+    seq[places] = next((low for low, _ in scan.proper.gaps(scan.applied + 1, scan.max_txn)), 0)
 
 
 def _before_first(inventory: Inventory, scan: LogScan) -> Mask:
@@ -194,9 +186,9 @@ def _before_first(inventory: Inventory, scan: LogScan) -> Mask:
     """
     if scan.unnamed:
         return np.zeros(len(inventory), np.bool_)
-    waiting = np.isin(inventory.events["wal"], np.unique(scan.pending["wal_id"]))
+    waiting = np.isin(inventory.events["wal"], np.array(list(scan.lowest), np.int64))
     named = np.zeros(len(inventory), np.bool_)
-    named[scan.pending_event[scan.pending_event >= 0]] = True
+    named[scan.named.event] = True
     return np.asarray(waiting & ~_after_waiting(inventory, scan) & ~named)
 
 
@@ -206,7 +198,7 @@ def _from_old_log(inventory: Inventory, name: str, scan: LogScan, applied: int) 
     state[positions(inventory, scan.last)] = State.APPLIED
     rest = int((state == State.UNSURE).sum())
     why = (
-        f"the log in {name} ends at seqTxn {scan.believed:,}, below the applied {applied:,}: which of the {rest:,} "
+        f"the log in {name} ends at seqTxn {scan.end:,}, below the applied {applied:,}: which of the {rest:,} "
         "segment transactions after it are applied is not written there"
     )
     exact = rest == 0

@@ -5,9 +5,10 @@ transaction, for example, are the harmless filler of an earlier repair).
 """
 
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +84,10 @@ _References = tuple[int, NDArray[np.int64] | None, NDArray[np.int32], NDArray[np
 _UNUSUAL: Final = -(1 << 63) | 0xF0000000  # bits no ordinary segment transaction and segment id have
 
 
+def _pass(_first: int, _records: NDArray[Any]) -> None:
+    """Nobody else wants to see the records."""
+
+
 def check_log(log: TxnLog, *, first: int = 1, last: int | None = None) -> LogCheck:
     """Check the records `first`..`last` (default: the header's maxTxn) so far as the files hold them.
 
@@ -109,8 +114,10 @@ class LogChecker:
         self._references = WalOrder()
         self._found = {name: RangeCollector() for name in _KINDS}
 
-    def feed_from(self, log: TxnLog, first: int, last: int) -> None:
+    def feed_from(self, log: TxnLog, first: int, last: int, seen: Callable[[int, NDArray[Any]], None] = _pass) -> None:
         """Check the records `first`..`last` of `log` so far as its files hold them. Raises OSError.
+
+        Each block of records is shown to `seen` too, with the transaction of its first; it is overwritten afterwards.
 
         Of a long log one thread reads and looks at the records by themselves, a second one at the order of references:
         numpy lets both run, and each takes about half of the time.
@@ -119,11 +126,13 @@ class LogChecker:
         if last - first < _LONG:
             for at, records in chunks:
                 self.feed(at, records)
+                seen(at, records)
             return
         running: deque[Future[None]] = deque()
         with ThreadPoolExecutor(1, "references") as second:
             for at, records in chunks:
                 running.append(second.submit(self._references.feed, *self._sort_out(at, records)))
+                seen(at, records)
                 while len(running) > _AHEAD:
                     running.popleft().result()
             for each in running:

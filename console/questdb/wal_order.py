@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from console.questdb.formats.sequencer import LOG_RECORD
 from console.questdb.ranges import RangeCollector
 
-_MAX_WALS: Final = 1 << 20
+MAX_WALS: Final = 1 << 18
 _STATE: Final = np.dtype([("wal_id", "<i4"), ("place", "<i8"), ("breaks", "<i8")])
 _PLACE_OFFSET: Final = LOG_RECORD.at("segment_id")
 _NEXT: Final = 1 << 32
@@ -26,7 +26,7 @@ class WalOrder:
     """Compares each reference with the one before it of the same wal, chunk by chunk.
 
     `breaks` counts records that could not be understood: over one of them nothing can be said about what was left out.
-    Memory is bounded by a million wals, those with the lowest ids being forgotten first.
+    Memory is bounded by MAX_WALS, those with the lowest ids being forgotten first.
     """
 
     def __init__(self) -> None:
@@ -156,8 +156,8 @@ class WalOrder:
         self._wals[at[known]] = state[known]
         if not known.all():
             self._wals = np.insert(self._wals, at[~known], state[~known])
-            if len(self._wals) > _MAX_WALS:
-                self._wals = self._wals[-_MAX_WALS:].copy()
+            if len(self._wals) > MAX_WALS:
+                self._wals = self._wals[-MAX_WALS:].copy()
                 self._unseen = -1
 
 

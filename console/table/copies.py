@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from console.questdb.layout import SEQUENCER
+from console.table.inventory import Inventory
+from console.table.log_scan import LogScan
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,23 @@ class Worth:
         reach = min(self.max_txn, self.useful)
         own, called_good = self.name == SEQUENCER, "corrupt" not in self.name
         return self.named, reach, self.last, -self.missing, self.below, own, called_good, self.name
+
+
+def worth_of(name: str, scan: LogScan, inventory: Inventory) -> Worth | None:
+    """Return what the copy of that name is worth as the base of a restore, None if it ends below what is applied."""
+    above = scan.above
+    last = above.last() or 0
+    if max(scan.max_txn, last) < scan.applied:
+        return None
+    return Worth(
+        name=name,
+        max_txn=scan.max_txn,
+        useful=scan.applied + len(inventory),
+        named=len(above) - len(scan.lost),
+        missing=scan.bad,
+        last=max(scan.named_below, last),
+        below=scan.named_below,
+    )
 
 
 def best_copy(copies: Iterable[Worth]) -> str | None:

@@ -91,7 +91,7 @@ class Inventory:
 
     def locate(self, wal: NDArray[Any], segment: NDArray[Any], txn: NDArray[Any]) -> Index:
         """Return the index of the event at each address, -1 where there is none."""
-        if not len(self.events):
+        if not len(self.events) or not ((wal >= self.wals[0]) & (wal <= self.wals[-1])).any():
             return np.full(len(wal), -1, np.int64)
         wanted = segment_key(wal, segment)
         rank = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)

@@ -10,17 +10,36 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from console.questdb.log_check import LogChecker
 from console.questdb.partition_spans import PartitionSpan
 from console.questdb.segment import Segment
 from console.questdb.txn_log import TxnLog
-from console.table.copies import Worth
+from console.table.txn_set import TxnSet
 
 _TAIL: Final = 146
 """Records compared before a log is gone on with: about a page of them."""
 _SEGMENT_FILES: Final = ("_event", "_event.i", "_meta")
 _Stamp = tuple[tuple[int, ...] | None, ...]
 _Lengths = dict[str, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class BelowMemory:
+    """What a log's records up to the applied transaction said: `told` as in LogScan, two counts, and references.
+
+    `named` are (transaction, WAL, segment, segment transaction) of what was on disk, as i64 of shape (n, 4); `last` has
+    the last address by WAL; `keys` are the segments that were on disk, `highest` is the highest WAL that was named.
+    """
+
+    told: TxnSet
+    counts: tuple[int, int]
+    named: NDArray[np.int64]
+    last: dict[int, int]
+    keys: NDArray[np.int64]
+    highest: int
 
 
 @dataclass(slots=True)
@@ -31,6 +50,7 @@ class LogMemory:
     upto: int
     tail: bytes
     checker: LogChecker
+    below: BelowMemory
 
 
 @dataclass(slots=True)
@@ -40,13 +60,11 @@ class TableMemory:
     logs: dict[Path, LogMemory] = field(default_factory=dict)
     segments: dict[Path, tuple[_Stamp, Segment]] = field(default_factory=dict)
     columns: dict[Path, tuple[_Lengths, dict[int, int]]] = field(default_factory=dict)
-    worths: dict[Path, tuple[tuple[object, ...], Worth | None]] = field(default_factory=dict)
-    """What copies of the sequencer were worth, each with what that was judged by."""
     partitions: set[PartitionSpan] = field(default_factory=set)
     """Partitions whose files were long enough for the rows that `_txn` counted."""
 
-    def resume(self, log: TxnLog, split: int) -> tuple[LogChecker, int]:
-        """Return a checker and the first record that it has not seen, for a check of the records up to `split`.
+    def resume(self, log: TxnLog, split: int) -> LogMemory | None:
+        """Return what is remembered of the records of `log`, None where nothing is, or more than up to `split`.
 
         Raises OSError where the log cannot be read.
         """
@@ -57,12 +75,12 @@ class TableMemory:
             or not 0 < known.upto <= split
             or _tail(log, known.upto) != known.tail
         ):
-            return LogChecker(), 1
-        return copy.deepcopy(known.checker), known.upto + 1
+            return None
+        return LogMemory(known.log, known.upto, known.tail, copy.deepcopy(known.checker), known.below)
 
-    def keep(self, log: TxnLog, split: int, checker: LogChecker) -> None:
+    def keep(self, log: TxnLog, split: int, checker: LogChecker, below: BelowMemory) -> None:
         """Remember a check of the records up to `split`, before more is fed to `checker`. Raises OSError."""
-        self.logs[log.path] = LogMemory(_identity(log), split, _tail(log, split), copy.deepcopy(checker))
+        self.logs[log.path] = LogMemory(_identity(log), split, _tail(log, split), copy.deepcopy(checker), below)
 
     def segment(self, directory: Path) -> Segment | None:
         """Return the segment as it was read, where it was whole and closed and its files are unchanged since."""

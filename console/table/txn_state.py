@@ -8,17 +8,18 @@ from console.questdb.partitioning import Partitioning
 from console.questdb.reading import Problem, list_directory
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TableTxn, TxnArea
-from console.table.inventory import Index
 
 
-def set_back(table: Path, metadata: TableMetadata | Problem, txn: TableTxn, logs: Iterable[tuple[int, Index]]) -> bool:
+def set_back(
+    table: Path, metadata: TableMetadata | Problem, txn: TableTxn, logs: Iterable[tuple[int, int | None]]
+) -> bool:
     """Return whether `_txn` is older than what the table has: its other area is newer, and that was in force before.
 
-    `logs` are, of each log that can be read, its last transaction and those above the applied one whose event is not on
-    disk. In force it was where WAL, or the directory of a partition, that only the newer state allows to be purged is
-    gone; or, where no log goes so far, nothing tells and the newer area is evidence enough not to promise anything. A
-    server that died while it wrote the other area leaves all of these in place, and just applies the WAL again. Where
-    `_cv` already belongs to the newer state, reads would wait for it for ever.
+    `logs` are, of each log that can be read, its last transaction and the first above the applied one whose event is
+    not on disk. In force it was where WAL, or the directory of a partition, that only the newer state allows to be
+    purged is gone; or, where no log goes so far, nothing tells and the newer area is evidence enough not to promise
+    anything. A server that died while it wrote the other area leaves all of these in place, and just applies the WAL
+    again. Where `_cv` already belongs to the newer state, reads would wait for it for ever.
     """
     current, other = txn.current, txn.other
     if current is None or other is None or other.applied_txn <= current.applied_txn or other.txn <= current.txn:
@@ -26,7 +27,7 @@ def set_back(table: Path, metadata: TableMetadata | Problem, txn: TableTxn, logs
     if _partition_gone(table, metadata, current) or _columns_newer(table, current, other):
         return True
     reaching = [gone for last, gone in logs if last >= other.applied_txn]
-    return not reaching or any((gone <= other.applied_txn).any() for gone in reaching)
+    return not reaching or any(gone is not None and gone <= other.applied_txn for gone in reaching)
 
 
 def _partition_gone(table: Path, metadata: TableMetadata | Problem, area: TxnArea) -> bool:

@@ -185,7 +185,7 @@ def test_more_ranges_than_are_kept_are_counted() -> None:
 
 def test_forgotten_wals_are_not_said_to_have_gaps(monkeypatch: pytest.MonkeyPatch) -> None:
     """With more wals than are remembered, the first reference after forgetting is taken as it comes."""
-    monkeypatch.setattr("console.questdb.wal_order._MAX_WALS", 2)
+    monkeypatch.setattr("console.questdb.wal_order.MAX_WALS", 2)
     records = [(0, wal, 0, 0, 1) for wal in (1, 2, 3)] + [(0, 1, 0, 1, 2)]
     checker = LogChecker()
     for at, record in enumerate(records, 1):

@@ -33,10 +33,11 @@ def findings_of(path: Path) -> tuple[Finding, ...]:
     folder = path.parent.resolve()
     folder = folder.parent if folder.name == "_txn_parts" else folder
     diagnosis = examine_table(table)
+    facts = diagnosis.facts
     wanted = str((path.parent.resolve() / path.name).relative_to(table.path.parent))
     if folder != table.sequencer and folder in table.sequencer_backups():
-        copy = read_sequencer(folder, diagnosis.facts.applied or 0, diagnosis.facts.inventory)
-        found = tuple(log_findings(replace(diagnosis.facts, sequencer=copy)))
+        copy = read_sequencer(folder, facts.applied or 0, facts.inventory, dedup=facts.dedup)
+        found = tuple(log_findings(replace(facts, sequencer=copy)))
     else:
         found = diagnosis.findings
     return tuple(finding for finding in found if finding.file == wanted)

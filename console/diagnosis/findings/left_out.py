@@ -5,10 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from console.diagnosis.model import Code, Finding, Severity, TableHistory
 from console.diagnosis.purge_clock import PurgeClock
 from console.diagnosis.table_facts import TableFacts
 from console.questdb.segment import EventType
+from console.table.inventory import segment_key
 
 _CODES: Final = (
     Code.LOG_TAIL_UNLOGGED, Code.WAL_AT_RISK_OF_PURGE, Code.IN_TABLE_BACKUP_AT_RISK, Code.SEGMENT_EVENT_TRUNCATED,
@@ -61,14 +64,12 @@ def _needed(facts: TableFacts, events: Path) -> bool:
     scan = facts.sequencer.scan
     if scan is None:
         return True
-    unread = scan.pending_event < 0
-    there = ~unread
-    kinds = facts.inventory.events["type"]
-    unread[there] = kinds[scan.pending_event[there]] == EventType.UNREADABLE
-    named = scan.pending[unread & (scan.pending["wal_id"] >= 1)]
-    places = zip(named["wal_id"].tolist(), named["segment_id"].tolist(), strict=True)
-    table = facts.directory.path
-    return any(table / f"wal{wal}" / str(segment) == events.parent for wal, segment in places)
+    inventory, table = facts.inventory, facts.directory.path
+    named = inventory.events[scan.named.event]
+    undecoded = named[named["type"] == EventType.UNREADABLE]
+    unread = scan.unread | np.isin(inventory.keys, segment_key(undecoded["wal"], undecoded["segment"]))
+    slices = [each for each, needed in zip(inventory.slices(), unread.tolist(), strict=True) if needed]
+    return any(table / f"wal{wal}" / str(segment) == events.parent for wal, segment, _, _ in slices)
 
 
 def _written(path: Path) -> float:

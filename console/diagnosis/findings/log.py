@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from typing import Final
 
-import numpy as np
-
 from console.diagnosis.crashes.lengths import missing_bytes, shortfall
 from console.diagnosis.findings.order import misplaced
 from console.diagnosis.findings.versions import version_findings
@@ -12,7 +10,6 @@ from console.diagnosis.model import Code, Finding, Severity
 from console.diagnosis.read_on_open import first_read, past_mapping
 from console.diagnosis.table_facts import Sequencer, TableFacts
 from console.questdb.formats.sequencer import LOG_HEADER
-from console.questdb.table_metadata import TableMetadata
 from console.questdb.txn_log import HEADER_SIZE, RECORD_SIZE, LogState, TxnLog
 from console.text import plural
 
@@ -196,8 +193,7 @@ def _records(facts: TableFacts, sequencer: Sequencer) -> Iterator[Finding]:
     for low, high in list(check.invalid.after(scan.applied))[:_MOST_RUNS]:
         reason = "invalid: no server writes such a walId, segment and transaction"
         yield _run(facts, sequencer, Code.LOG_RECORD_INVALID, low, high, reason)
-    dedup = not isinstance(facts.metadata, TableMetadata) or facts.metadata.has_dedup
-    for severity, reason, runs in misplaced(scan, facts.inventory, dedup=dedup):
+    for severity, reason, runs in misplaced(scan, facts.inventory, dedup=facts.dedup):
         for low, high in list(runs)[:_MOST_RUNS]:
             yield _run(facts, sequencer, Code.LOG_RECORD_INVALID, low, high, reason, severity)
     yield from _unknown_segments(facts, sequencer)
@@ -226,24 +222,18 @@ def _unknown_segments(facts: TableFacts, sequencer: Sequencer) -> Iterator[Findi
     scan = sequencer.scan
     if scan is None:
         return
-    lost = np.flatnonzero(scan.within & (scan.pending_event < 0) & (scan.pending["wal_id"] >= 1))
-    seen: dict[tuple[int, int], list[int]] = {}
-    for index in lost.tolist():
-        place = (int(scan.pending["wal_id"][index]), int(scan.pending["segment_id"][index]))
-        seen.setdefault(place, []).append(index)
     on_disk = set(facts.inventory.wals)
     highest = sequencer.wal_index.highest
-    for (wal, segment), indices in list(seen.items())[:_MOST_RUNS]:
-        first = int(scan.pending_txn[indices[0]])
+    for gone in scan.gone:
+        wal, segment, first = gone.wal, gone.segment, gone.number
         path, at = sequencer.log.offset_of(first)
-        count = plural(len(indices), "transaction")
+        count = plural(gone.count, "transaction")
         read = facts.inventory.segments.get((wal, segment))
         if read is not None:
             last = -1 if read.max_txn is None else read.max_txn
             held = f"its events end at {last:,}" if last >= 0 else "it has no events"
             message = (
-                f"seqTxn {first:,} names wal{wal}/{segment} transaction "
-                f"{int(scan.pending['segment_txn'][indices[0]]):,} and {held}: the server stops there"
+                f"seqTxn {first:,} names wal{wal}/{segment} transaction {gone.txn:,} and {held}: the server stops there"
             )
             yield Finding(Code.LOG_UNKNOWN_SEGMENT, Severity.DAMAGE, message, facts.relative(path), at, first,
                           f"{count} of that segment")  # fmt: skip

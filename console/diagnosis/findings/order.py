@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from console.diagnosis.log_scan import LogScan
 from console.diagnosis.model import Severity
 from console.questdb.ranges import RangeCollector, Ranges
 from console.table.inventory import Index, Inventory, Mask, any_order, segment_key
+from console.table.log_scan import LogScan
 
 _NONE = -1
 
@@ -20,10 +20,11 @@ def misplaced(scan: LogScan, inventory: Inventory, *, dedup: bool) -> Iterator[t
 
     Measured on 9.1.0: of records that change places, within a segment or between WALs, every row is applied, once.
     """
-    there = scan.within & (scan.pending_event >= 0)
-    txns, events, records = scan.pending_txn[there], scan.pending_event[there], scan.pending[there]
-    wal = records["wal_id"].astype(np.int64)
-    segment, txn = np.asarray(segment_key(wal, records["segment_id"])), records["segment_txn"].astype(np.int64)
+    named = scan.named.at(scan.within)
+    txns, events = named.number, named.event
+    rows = inventory.events[events]
+    wal, txn = rows["wal"].astype(np.int64), rows["txn"].astype(np.int64)
+    segment = np.asarray(segment_key(wal, rows["segment"]))
     again = np.ones(len(events), np.bool_)
     again[np.unique(events, return_index=True)[1]] = False
     applied = ~again & _applied_before(scan, wal, segment, txn)
@@ -31,7 +32,7 @@ def misplaced(scan: LogScan, inventory: Inventory, *, dedup: bool) -> Iterator[t
     yield (
         Severity.DAMAGE,
         "a repeat of another one: the server stops there, or applies its rows twice",
-        _runs(txns[again]),
+        scan.repeated,
     )
     yield (
         Severity.DAMAGE,

@@ -26,8 +26,5 @@ def in_doubt(facts: TableFacts) -> bool:
     if any(verdict.kinship is Kinship.UNPROVEN for verdict in origins.wals.values()):
         return True
     scans = [each.scan for each in facts.own_logs]
-    covered = any(
-        scan is not None and scan.max_txn > applied and int(scan.within.sum()) == scan.max_txn - applied
-        for scan in scans
-    )
+    covered = any(scan is not None and scan.max_txn > applied and scan.whole_above for scan in scans)
     return bool(origins.wals) and not covered

@@ -1,6 +1,5 @@
 """Findings about the sequencer's other files: `_wal_index.d`, `_meta`, structure changes, owners, and its copies."""
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -11,10 +10,10 @@ from console.diagnosis.table_facts import Sequencer, TableFacts
 from console.questdb.reading import Problem, ProblemKind
 from console.questdb.sequencer_metadata import SequencerMetadata
 from console.questdb.table_metadata import TableMetadata
-from console.questdb.txn_log import STRUCTURE_CHANGE, LogState
-from console.table.believed_records import scan_log, with_parts, worth_of
-from console.table.copies import Worth, best_copy
-from console.table.memory import TableMemory
+from console.questdb.txn_log import LogState
+from console.table.copies import Worth, best_copy, worth_of
+from console.table.log_parts import with_parts
+from console.table.log_scan import scan_log
 from console.text import clean_line, plural
 
 
@@ -95,9 +94,8 @@ def _changes(facts: TableFacts) -> Iterator[Finding]:
     scan, structure = facts.sequencer.scan, facts.sequencer.structure
     if scan is None:
         return
-    waiting = scan.pending[scan.within & (scan.pending["wal_id"] == STRUCTURE_CHANGE)]
-    numbers = scan.pending_txn[scan.within & (scan.pending["wal_id"] == STRUCTURE_CHANGE)]
-    for version, txn in zip(waiting["structure_version"].tolist(), numbers.tolist(), strict=True):
+    waiting = scan.changes.at(scan.changes.number <= scan.max_txn)
+    for version, txn in zip(waiting.version.tolist(), waiting.number.tolist(), strict=True):
         change = structure.change(version)
         if isinstance(change, Problem):
             message = (
@@ -161,35 +159,21 @@ def _v2_words(backup: Sequencer) -> str:
     return f"header {backup.log.max_txn or 0:,}, {plural(len(backup.log.parts), 'part')}"
 
 
-def best_backup(facts: TableFacts, memory: TableMemory | None = None) -> Sequencer | None:
-    """Return the copy to restore from: the one that a plan takes. What is not proven to be the table's is none.
-
-    A copy that `memory` has seen is not read again while neither it nor the table changes.
-    """
+def best_backup(facts: TableFacts) -> Sequencer | None:
+    """Return the copy to restore from: the one that a plan takes. What is not proven to be the table's is none."""
     if facts.applied is None:
         return None
     own = [backup for backup in facts.backups if facts.origins.log(backup.name).own]
-    worths = [_worth(facts, facts.applied, backup, memory) for backup in own]
+    worths = [_worth(facts, backup) for backup in own]
     best = best_copy(worth for worth in worths if worth is not None)
     return next((backup for backup in own if backup.name == best), None)
 
 
-def _worth(facts: TableFacts, applied: int, backup: Sequencer, memory: TableMemory | None) -> Worth | None:
-    log = with_parts(backup.log, backup.path)
-    parts = tuple((part.index, part.size) for part in log.parts)
-    key = (log.stamp, log.header, parts, applied, hashlib.sha256(facts.inventory.events.tobytes()).digest())
-    known = memory.worths.get(backup.path) if memory is not None else None
-    if known is not None and known[0] == key:
-        return known[1]
-    try:
-        dedup = not isinstance(facts.metadata, TableMetadata) or facts.metadata.has_dedup
-        scan = scan_log(log, facts.inventory, applied, dedup=dedup)
-    except OSError:
-        scan = None
-    worth = worth_of(backup.name, scan, facts.inventory) if scan is not None else None
-    if memory is not None:
-        memory.worths[backup.path] = key, worth
-    return worth
+def _worth(facts: TableFacts, backup: Sequencer) -> Worth | None:
+    log, scan = with_parts(backup.log, backup.path), backup.scan
+    if log is not backup.log:
+        scan = scan_log(log, facts.inventory, facts.applied, dedup=facts.dedup)
+    return worth_of(backup.name, scan, facts.inventory) if scan is not None else None
 
 
 def loadable(metadata: SequencerMetadata | Problem) -> bool:

@@ -56,8 +56,7 @@ def _oldest_commit(diagnosis: TableDiagnosis) -> float | None:
     scan, applied = diagnosis.facts.sequencer.scan, diagnosis.facts.applied
     if scan is None or applied is None:
         return None
-    waiting = scan.pending[scan.within & (scan.pending_txn > applied)]
-    return float(waiting["commit_us"].min()) / 1e6 if len(waiting) else None
+    return scan.oldest_us / 1e6 if scan.oldest_us is not None else None
 
 
 def _disagreement(table: TableDirectory, said: ServerTableFacts, applied: int | None) -> Iterator[Finding]:

@@ -51,7 +51,9 @@ def txn_findings(facts: TableFacts) -> Iterator[Finding]:
 def txn_set_back(facts: TableFacts) -> bool:
     """Return whether `_txn` is set back, by its other area and the logs there are."""
     logs = [each.scan for each in facts.own_logs if each.scan is not None]
-    return set_back(facts.directory.path, facts.metadata, facts.txn, ((scan.max_txn, scan.gone) for scan in logs))
+    return set_back(
+        facts.directory.path, facts.metadata, facts.txn, ((scan.max_txn, scan.lost.first()) for scan in logs)
+    )
 
 
 def _behind(facts: TableFacts, file: str) -> Finding:

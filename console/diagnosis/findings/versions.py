@@ -62,11 +62,9 @@ def _waiting_changes(facts: TableFacts, sequencer: Sequencer) -> Iterator[Findin
     scan, current = sequencer.scan, facts.txn.current
     if scan is None or current is None or scan.unnamed:
         return
-    waiting = scan.within & (scan.pending["wal_id"] == STRUCTURE_CHANGE)
+    waiting = scan.changes.at(scan.changes.number <= scan.max_txn)
     expected = current.structure_version
-    for txn, version in zip(
-        scan.pending_txn[waiting].tolist(), scan.pending["structure_version"][waiting].tolist(), strict=True
-    ):
+    for txn, version in zip(waiting.number.tolist(), waiting.version.tolist(), strict=True):
         expected += 1
         if version != expected:
             path, at = sequencer.log.offset_of(txn)

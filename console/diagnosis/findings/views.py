@@ -33,9 +33,9 @@ def _behind(table: TableDirectory, state: ViewState, base: TableDiagnosis) -> Fi
     if scan is None or applied is None or needs < 0:
         return None
     # The base table was read before the view: under a live server it may have moved on since.
-    if needs > max(scan.believed, applied) and needs > (read_log(base.facts.sequencer.path).max_txn or 0):
+    if needs > max(scan.end, applied) and needs > (read_log(base.facts.sequencer.path).max_txn or 0):
         message = (
-            f"the view is refreshed up to seqTxn {needs:,} of {base.facts.directory.name}, which has {scan.believed:,} "
+            f"the view is refreshed up to seqTxn {needs:,} of {base.facts.directory.name}, which has {scan.end:,} "
             "now: its numbers began anew, so the view takes nothing in until they pass that"
         )
         return Finding(Code.VIEW_BEHIND, Severity.RISK, message, file, seq_txn=needs)

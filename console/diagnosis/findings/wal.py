@@ -44,8 +44,8 @@ def _truncated(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
     scan = facts.sequencer.scan
     wanted: set[tuple[int, int]] = set()
     if scan is not None:
-        rows = scan.pending[scan.pending["wal_id"] >= 1]
-        wanted = set(zip(rows["wal_id"].tolist(), rows["segment_id"].tolist(), strict=True))
+        slices = facts.inventory.slices()
+        wanted = {(slices[at][0], slices[at][1]) for at in np.flatnonzero(scan.wanted).tolist()}
     for (wal, segment), low, high in _slices(facts):
         read = facts.inventory.segments[wal, segment]
         broken = [problem for problem in read.problems if problem.file.name in ("_event", "_event.i")]
@@ -89,7 +89,7 @@ def _unlogged(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
         return
     log = facts.relative(facts.sequencer.log.path)
     if scan.beyond:
-        first = int(scan.pending_txn[~scan.within][0])
+        first = scan.first_beyond or scan.max_txn + 1
         path, at = facts.sequencer.log.offset_of(first)
         # A single one may be a commit that was cut off between its record and the header, never acknowledged.
         severity = Severity.RISK if scan.beyond == 1 and scan.max_txn >= scan.applied else Severity.DAMAGE
@@ -99,7 +99,7 @@ def _unlogged(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
         )
         yield Finding(Code.LOG_TAIL_UNLOGGED, severity, message, facts.relative(path), at, first)
     named = np.zeros(len(inventory), np.bool_)
-    named[scan.pending_event[scan.pending_event >= 0]] = True
+    named[scan.named.event] = True
     missing = unapplied.waiting & ~named & (unapplied.source == facts.sequencer.name)
     unnamed = unapplied.state == State.UNNAMED
     for wal, segment, places in by_segment(inventory, missing | unnamed)[:_MOST]:

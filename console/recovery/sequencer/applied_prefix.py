@@ -160,7 +160,7 @@ def _named(inventory: Inventory, names: Names, applied: int, wal: int, first: in
         most = low + names.holes_after(after)
         if len(above):
             before = int(seq[above[0]])
-            free = before - applied - 1 - int((names.told_above < before).sum())
+            free = before - applied - 1 - names.told.count(applied + 1, before - 1)
             low = max(low, high - free)
         high = min(high, most)
     high = max(low, high)

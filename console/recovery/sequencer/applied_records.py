@@ -58,11 +58,9 @@ def records_below(
 
 def _believed(base: LogSource | None, first: int, applied: int) -> Mask:
     """Return which of the transactions `first`..`applied` have a record that is copied."""
-    real = np.zeros(max(0, applied + 1 - first), np.bool_)
-    if base is not None and base.scan is not None:
-        for low, high in base.scan.filled:
-            real[max(0, low - first) : max(0, high + 1 - first)] = True
-    return real
+    if base is None or base.scan is None:
+        return np.zeros(max(0, applied + 1 - first), np.bool_)
+    return base.scan.told.mask(first, applied)
 
 
 def _placed(inventory: Inventory, names: Names, applied_events: Mask, holes: Index) -> dict[int, int]:

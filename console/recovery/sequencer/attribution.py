@@ -5,13 +5,13 @@ whole, and said to be: half a contradiction is no evidence.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from console.table.believed_records import LogScan, Runs
 from console.table.inventory import Index, Inventory
+from console.table.log_scan import LogScan, lost_rows
+from console.table.txn_set import TxnSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,31 +33,33 @@ class Changes:
 class Names:
     """Per event its transaction (`seq`, 0: not known) and commit time (µs, 0: not known).
 
-    `holes` are the runs up to the applied transaction that no source tells anything of; `changes_applied` counts the
-    structure changes among the others, None where it cannot be told. `told_above` are all transactions above applied
-    that some source tells of. `lost` are those of them whose event is not on disk, with their rows where a V2 record
-    says them (else -1).
+    `told` are the transactions that some source tells of; `changes_applied` counts the structure changes among those up
+    to the `applied` one, None where it cannot be told. `lost` are those above it whose event is not on disk, and
+    `lost_rows` their rows: None where not all V2 records say them.
     """
 
     seq: Index
     commit_us: Index
     changes: Changes
-    holes: Runs
+    applied: int
+    told: TxnSet
     changes_applied: int | None
-    told_above: Index
-    lost_seq: Index
-    lost_rows: Index
+    lost: TxnSet
+    lost_rows: int | None
     used: tuple[str, ...]
     left_out: tuple[str, ...]
 
     @property
     def complete(self) -> bool:
         """Whether every transaction up to the applied one is told of."""
-        return not self.holes
+        return not self.holes_after(0)
 
     def holes_after(self, seq: int) -> int:
         """Return how many transactions above `seq`, up to the applied one, no source tells of."""
-        return sum(max(0, last - max(first, seq + 1) + 1) for first, last in self.holes)
+        return max(0, self.applied - seq) - self.told.count(seq + 1, self.applied)
+
+
+_FIELDS: Final = ("seq", "version", "commit_us")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,27 +89,24 @@ def put_together(
     seq, commit = np.zeros(count, np.int64), np.zeros(count, np.int64)
     used: list[str] = []
     left_out: list[str] = []
-    changes: dict[int, tuple[int, int]] = {}
-    lost: dict[int, int] = {}
-    told: list[Runs] = []
-    above: list[Index] = []
-    changes_below: list[tuple[Runs, int]] = []
+    changes: list[Changes] = []
+    lost, rows = TxnSet(), RowsTold()
+    told = TxnSet()
+    counted: list[tuple[TxnSet, int]] = []  # what a source tells of up to the applied transaction, and its changes
     for name, scan in logs:
         if not _agrees(inventory, seq, scan.seq):
             left_out.append(f"{name} contradicts a stronger source about the order of transactions")
             continue
         new = (seq == 0) & (scan.seq > 0)
         seq[new] = scan.seq[new]
-        on_disk = scan.tail_event >= 0
-        mine = scan.tail_event[on_disk]
-        commit[mine] = np.where(commit[mine] > 0, commit[mine], scan.tail["commit_us"][on_disk])
-        for number, record in _changes(scan):
-            changes.setdefault(number, (int(record["structure_version"]), int(record["commit_us"])))
-        for number, record in zip(scan.tail_seq[scan.lost].tolist(), scan.tail[scan.lost], strict=True):
-            lost.setdefault(number, int(record["row_count"]) or -1)
-        told.append(_clipped(scan.filled, applied))
-        above.append(scan.tail_seq)
-        changes_below.append((told[-1], scan.structure_below))
+        named = scan.named.at(scan.believed)
+        commit[named.event] = np.where(commit[named.event] > 0, commit[named.event], named.commit_us)
+        theirs = scan.changes.at(scan.changes.ok)
+        changes.append(Changes(theirs.number, theirs.version, theirs.commit_us))
+        rows.add(scan, lost)
+        lost |= scan.lost
+        told |= scan.told
+        counted.append((scan.told.within(1, applied), scan.structure_below))
         used.append(name)
     if lines is not None and len(lines.seq):
         by_lines = _from_lines(inventory, lines)
@@ -116,70 +115,50 @@ def put_together(
             if new.any():
                 used.append(lines_name)
             seq[new] = by_lines[new]
-            below = np.unique(lines.seq[lines.seq <= applied])
-            told.append(runs_of(below))
-            above.append(lines.seq[lines.seq > applied])
-            changes_below.append((told[-1], len(np.unique(lines.seq[(lines.seq <= applied) & (lines.wal < 0)]))))
+            theirs_told = TxnSet(np.unique(lines.seq))
+            told |= theirs_told
+            changed = len(np.unique(lines.seq[(lines.seq <= applied) & (lines.wal < 0)]))
+            counted.append((theirs_told.within(1, applied), changed))
         else:
             left_out.append(f"{lines_name} contradicts a stronger source about the order of transactions")
-    numbers = np.array(sorted(changes), np.int64)
-    known = _union(told)
+    known = told.within(1, applied)
     return Names(
         seq=seq,
         commit_us=commit,
-        changes=Changes(
-            numbers,
-            np.array([changes[n][0] for n in numbers.tolist()], np.int64),
-            np.array([changes[n][1] for n in numbers.tolist()], np.int64),
-        ),
-        holes=_complement(known, applied),
+        changes=_joined(changes),
+        applied=applied,
+        told=told,
         # Only a source that tells of all that any tells of has counted all their structure changes.
-        changes_applied=next((count for runs, count in changes_below if runs == known), None if known else 0),
-        told_above=np.unique(np.concatenate(above)) if above else np.empty(0, np.int64),
-        lost_seq=np.array(sorted(lost), np.int64),
-        lost_rows=np.array([lost[n] for n in sorted(lost)], np.int64),
+        changes_applied=next((count for theirs, count in counted if theirs == known), None if known else 0),
+        lost=lost,
+        lost_rows=rows.total,
         used=tuple(used),
         left_out=tuple(left_out),
     )
 
 
-def runs_of(numbers: Index) -> Runs:
-    """Return ascending distinct `numbers` as runs."""
-    if not len(numbers):
-        return ()
-    breaks = np.flatnonzero(np.diff(numbers) > 1)
-    firsts = np.concatenate((numbers[:1], numbers[breaks + 1]))
-    lasts = np.concatenate((numbers[breaks], numbers[-1:]))
-    return tuple(zip(firsts.tolist(), lasts.tolist(), strict=True))
+class RowsTold:
+    """Sums up the rows of lost transactions over several logs, each transaction once; None once a log does not say."""
+
+    def __init__(self) -> None:
+        self.total: int | None = 0
+
+    def add(self, scan: LogScan, before: TxnSet) -> None:
+        """Add what `scan` has lost and no log `before` had."""
+        if self.total is None:
+            return
+        try:
+            rows = lost_rows(scan, scan.lost - before)
+        except OSError:
+            rows = None
+        self.total = None if rows is None else self.total + rows
 
 
-def _clipped(runs: Runs, top: int) -> Runs:
-    return tuple((first, min(last, top)) for first, last in runs if first <= top)
-
-
-def _union(groups: list[Runs]) -> Runs:
-    joined: list[tuple[int, int]] = []
-    for first, last in sorted(run for runs in groups for run in runs):
-        if joined and first <= joined[-1][1] + 1:
-            joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
-        else:
-            joined.append((first, last))
-    return tuple(joined)
-
-
-def _complement(runs: Runs, top: int) -> Runs:
-    holes: list[tuple[int, int]] = []
-    at = 1
-    for first, last in runs:
-        if first > at:
-            holes.append((at, first - 1))
-        at = last + 1
-    return tuple(holes) if at > top else (*holes, (at, top))
-
-
-def _changes(scan: LogScan) -> list[tuple[int, NDArray[Any]]]:
-    at = np.flatnonzero(scan.tail["wal_id"] == -1)
-    return [(int(scan.tail_seq[i]), scan.tail[i]) for i in at.tolist()]
+def _joined(parts: list[Changes]) -> Changes:
+    """Return the changes of all `parts`; of one transaction the first tells."""
+    joined = [np.concatenate([getattr(part, name) for part in [Changes.none(), *parts]]) for name in _FIELDS]
+    _, first = np.unique(joined[0], return_index=True)
+    return Changes(*(each[first] for each in joined))
 
 
 def _from_lines(inventory: Inventory, lines: CommitLines) -> Index:

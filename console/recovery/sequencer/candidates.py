@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from console.questdb.reading import Problem
 from console.recovery.sequencer.disk import LogSource, TableOnDisk
-from console.table.believed_records import worth_of
-from console.table.copies import Worth, best_copy
+from console.table.copies import Worth, best_copy, worth_of
 from console.text import clean_line, plural
 
 
@@ -36,14 +35,15 @@ def judge(table: TableOnDisk, source: LogSource) -> Judgement:
     facts = [f"maxTxn {scan.max_txn:,}", f"sha256 {source.digest[:12]}"]
     if source.log.file_size and not source.log.v2 and source.log.file_size < source.log.expected_size():
         facts.append(f"{source.log.expected_size() - source.log.file_size:,} bytes short of its header")
-    good, bad = len(scan.tail_seq) - int(scan.lost.sum()), sum(last - first + 1 for first, last in scan.bad)
+    lost, bad = len(scan.lost), scan.bad
+    good = len(scan.above) - lost
     facts.append(f"{plural(good, 'record')} of unapplied transactions")
     if bad:
         facts.append(f"{plural(bad, 'record')} missing or invalid")
     if scan.max_txn < table.applied:
         facts.append(f"ends below the applied transaction {table.applied:,}")
-    if scan.lost.any():
-        facts.append(f"{int(scan.lost.sum()):,} name segments that are gone")
+    if lost:
+        facts.append(f"{lost:,} name segments that are gone")
     if isinstance(source.metadata, Problem):
         facts.append("its _meta cannot be read")
     return Judgement(source, worth, f"{name}: {', '.join(facts)}")

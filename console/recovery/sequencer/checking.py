@@ -48,9 +48,9 @@ def _claims(table: TableOnDisk, path: Path, max_txn: int, torn: int) -> Iterator
     )
     size = source.log.expected_size()
     yield _equal(ClaimKey.LOG_LENGTH, "the log's length", size, source.log.file_size)
-    yield _equal(ClaimKey.LOG_RECORDS, "unapplied records missing or invalid", 0, sum(b - a + 1 for a, b in scan.bad))
-    yield _equal(ClaimKey.LOG_SEGMENTS, "records naming segments that are not on disk", 0, int(scan.lost.sum()))
-    named = scan.tail_event[scan.tail_event >= 0]
+    yield _equal(ClaimKey.LOG_RECORDS, "unapplied records missing or invalid", 0, scan.bad)
+    yield _equal(ClaimKey.LOG_SEGMENTS, "records naming segments that are not on disk", 0, len(scan.lost))
+    named = scan.named.event[scan.believed]
     unnamed = int((~_accounted(table.inventory, named)).sum())
     yield _equal(
         ClaimKey.LOG_UNNAMED, "segment transactions behind the applied ones that no record names", torn, unnamed

@@ -17,9 +17,10 @@ from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.questdb.table_txn import TableTxn, TxnArea, read_table_txn
 from console.questdb.txn_log import TxnLog, read_log
 from console.questdb.wal_index import WalIndex, read_wal_index
-from console.table.believed_records import LogScan, scan_log, with_parts
 from console.table.belonging import OWN, Verdict
 from console.table.inventory import Inventory, read_inventory
+from console.table.log_parts import with_parts
+from console.table.log_scan import LogScan, scan_log
 from console.table.unseen import Unseen, unseen_wal
 from console.table.wal_origin import NO_ORIGINS, Origins, read_origins
 
@@ -141,16 +142,12 @@ def read_sources(table: TableOnDisk) -> tuple[LogSource, ...]:
 def read_source(table: TableOnDisk, path: Path) -> LogSource:
     """Return one sequencer directory, its log scanned against the table's segments."""
     log = with_parts(read_log(path), path)
-    try:
-        scan = scan_log(log, table.inventory, table.applied, dedup=table.metadata.has_dedup)
-    except OSError:
-        scan = None
     entries, _ = list_directory(path)
     return LogSource(
         name=path.name,
         path=path,
         log=log,
-        scan=scan,
+        scan=scan_log(log, table.inventory, table.applied, dedup=table.metadata.has_dedup),
         metadata=read_sequencer_metadata(path),
         wal_index=read_wal_index(path),
         changes=read_structure_log(path),

@@ -9,10 +9,10 @@ from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
 from console.recovery.sequencer.applied_prefix import Cuts
 from console.recovery.sequencer.attribution import Names
-from console.table.believed_records import LogScan
 from console.table.gaps import Gap, gaps_of, uncounted_rows, undecodable
 from console.table.inventory import Index, Inventory, Mask
 from console.table.ledger import Entry, Evidence, Fate, Ledger, RowsLost
+from console.table.log_scan import LogScan
 from console.table.torn import Wholeness
 from console.table.unseen import Unseen
 from console.text import plural
@@ -199,11 +199,11 @@ def _unnamed(found: Found) -> Iterator[Entry]:
     """Yield the transactions that a log names, or has a place for, and of which nothing is on disk."""
     names = found.names
     unnamed = int((found.out & (names.seq == 0)).sum())  # one without a record has its place among the empty ones
-    gone = max(0, found.empty - unnamed) + len(names.lost_seq)
+    gone = max(0, found.empty - unnamed) + len(names.lost)
     if not gone:
         return
-    sure = len(names.lost_rows) == gone and not (names.lost_rows < 0).any()
-    rows = _counted(found, int(names.lost_rows.sum()), sure=True) if sure else RowsLost.unknown()
+    sure = len(names.lost) == gone and names.lost_rows is not None
+    rows = _counted(found, names.lost_rows or 0, sure=True) if sure else RowsLost.unknown()
     told = f"{plural(gone, 'logged transaction')} not applied and not on disk: purged, removed or not written"
     yield Entry(Fate.LOST if sure else Fate.UNKNOWN, Evidence.RECORD_ALONE, gone, rows, told)
 

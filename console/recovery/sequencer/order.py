@@ -21,6 +21,7 @@ from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
 from console.recovery.sequencer.attribution import Names
 from console.table.inventory import Index, Inventory, is_plain
+from console.table.txn_set import TxnSet
 from console.text import plural
 
 CHANGE: Final = -1
@@ -63,7 +64,7 @@ class Wanted:
     applied: int
     structure_applied: int
     structure_target: int
-    left_out: Index
+    left_out: TxnSet
     dedup: bool
     shared_keys: bool
     key_changes: tuple[int, ...] = ()
@@ -81,7 +82,7 @@ def arrange(inventory: Inventory, names: Names, wanted: Wanted) -> Order:
     by_seq = np.argsort(fixed_seq, kind="stable")
     fixed_event, fixed_version, fixed_seq = fixed_event[by_seq], fixed_version[by_seq], fixed_seq[by_seq]
     items = _loose(inventory, events[seq == 0], pending[change_seq == 0], fixed_event, fixed_version)
-    taken = np.diff(np.searchsorted(np.sort(wanted.left_out), np.concatenate(([wanted.applied], fixed_seq))))
+    taken = np.diff(wanted.left_out.below(np.concatenate(([wanted.applied], fixed_seq)) + 1))
     capacity = np.append(np.diff(np.concatenate(([wanted.applied], fixed_seq))) - 1 - taken, _NEVER)
     placed, empty, forced, problem = _place(items, capacity)
     if problem:

@@ -96,10 +96,11 @@ def whole(case: Case, target: SequencerTarget) -> str:
         live.log.header.version in (0, 1)
         and live.log.header.reserved_zero
         and scan.max_txn == target.max_txn
-        and np.array_equal(np.sort(scan.tail_event), np.sort(target.unapplied))
+        and np.array_equal(np.sort(scan.named.event[scan.believed]), np.sort(target.unapplied[target.unapplied >= 0]))
+        and scan.changed == int((target.unapplied < 0).sum())
         and not scan.bad
         and not scan.beyond
-        and not scan.lost.any()
+        and not scan.lost
         and not target.refusals
         and live.log.whole_records >= scan.max_txn
         and (live.wal_index.highest or 0) >= case.table.highest_wal

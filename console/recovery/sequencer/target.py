@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,19 +16,23 @@ from console.recovery.sequencer.applied_records import CREATED, records_below
 from console.recovery.sequencer.disk import LogSource, TableOnDisk
 from console.recovery.sequencer.loss import Found, ledger_of, left_out, most_duplicates, unseen_refusals
 from console.recovery.sequencer.strangers import origin_refusals, origins_told
-from console.recovery.sequencer.views import FillerRule, views_of
-from console.table.believed_records import LogScan, Runs
+from console.recovery.sequencer.views import FillerRule, Runs, views_of
 from console.table.inventory import Index, Mask, carries_rows
 from console.table.ledger import Evidence, Ledger, RowsLost, rows_lost, rows_unapplied
+from console.table.log_scan import LogScan
 from console.table.torn import Wholeness
+from console.table.txn_set import TxnSet
 from console.table.txn_state import set_back
 from console.table.unseen import unseen_columns
 from console.text import plural
 
+_MOST_RUNS: Final = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A log whose records at or below applied are copied: `runs` of them, from the log at `path`."""
+    """A log whose records at or below applied are copied: `runs` of them, from the log at `path`. Of a log in more
+    pieces the lowest become filler, as what is lost."""
 
     path: Path
     runs: Runs
@@ -118,7 +122,7 @@ def compute(
         applied=table.applied,
         structure_applied=table.structure,
         structure_target=shape.version,
-        left_out=np.concatenate((known.lost_seq, known.seq[out & (known.seq > 0)])),
+        left_out=known.lost | TxnSet(np.unique(known.seq[out & (known.seq > 0)])),
         dedup=table.metadata.has_dedup or bool(shape.key_changes),
         shared_keys=bool(shape.key_changes)
         or (table.metadata.has_dedup and not decided.refusals and shared_keys(events)),
@@ -195,7 +199,7 @@ def _names(table: TableOnDisk, sources: Sources, look: applied_prefix.Look | Non
 def _set_back(table: TableOnDisk, sources: Sources) -> list[Refusal]:
     scans = [source.scan for source in sources.evidence if source.scan is not None]
     other = table.txn_file.other
-    logs = ((scan.max_txn, scan.tail_seq[scan.lost]) for scan in scans)
+    logs = ((scan.max_txn, scan.lost.first()) for scan in scans)
     if other is None or not set_back(table.path, table.metadata, table.txn_file, logs):
         return []
     return [
@@ -231,7 +235,7 @@ def _highest_known(sources: Sequence[LogSource]) -> int | None:
 def _base(source: LogSource | None, applied: int) -> Base | None:
     if source is None or source.scan is None:
         return None
-    runs = tuple((first, min(last, applied)) for first, last in source.scan.filled if first <= applied)
+    runs = source.scan.told.last_runs(1, applied, _MOST_RUNS)
     return Base(source.path, runs) if runs else None
 
 

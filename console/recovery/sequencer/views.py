@@ -10,8 +10,10 @@ from pathlib import Path
 
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.view_state import read_view
-from console.table.believed_records import Runs
 from console.text import clean_line
+
+Runs = tuple[tuple[int, int], ...]
+"""Inclusive (first, last) ranges of transaction ids, ascending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,9 @@ class FillerRule:
     warnings: tuple[str, ...]
 
     @classmethod
-    def of(cls, views: tuple[DependentView, ...], filled: Runs, applied: int, highest_wal: int) -> "FillerRule":
+    def of(
+        cls, views: tuple[DependentView, ...], filled: tuple[tuple[int, int], ...], applied: int, highest_wal: int
+    ) -> "FillerRule":
         """Return the rule for a log in which only the runs `filled` are real records up to `applied`."""
         hole = _highest_hole(filled, applied)
         behind = [view for view in views if 0 <= view.needs_after < hole]

@@ -12,8 +12,8 @@ from console.questdb.log_encoding import encode_log_header, encode_records
 from console.questdb.segment import EventType
 from console.questdb.txn_log import RECORD_V2, read_log
 from console.recovery.sequencer.attribution import Names, put_together
-from console.table.believed_records import LogScan, scan_log
 from console.table.inventory import EVENT, Inventory
+from console.table.log_scan import LogScan, scan_log
 
 Address = tuple[int, int, int]
 

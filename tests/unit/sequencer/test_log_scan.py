@@ -14,8 +14,8 @@ def test_a_whole_log_names_every_event(tmp_path: Path) -> None:
     folder = written_log(tmp_path / "a", [record((1, 0, 0)), record((2, 0, 0)), record((1, 0, 1))])
     scan = scanned(folder, of, applied=1)
     assert scan.seq.tolist() == [1, 3, 2]
-    assert (scan.bad, scan.beyond, scan.covers_applied, scan.filled) == ((), 0, True, ((1, 1),))
-    assert scan.tail_seq.tolist() == [2, 3]
+    assert (scan.bad, scan.beyond, scan.covers_applied) == (0, 0, True)
+    assert (list(scan.told.runs()), scan.named.number.tolist()) == ([(1, 3)], [2, 3])
 
 
 def test_records_behind_a_stale_header_count_where_they_name_what_is_on_disk(tmp_path: Path) -> None:
@@ -32,14 +32,14 @@ def test_zero_and_garbage_records_are_holes(tmp_path: Path) -> None:
     garbage["segment_id"] = 0x7FFFFFFF
     records = [record((1, 0, 0)), np.zeros_like(garbage), garbage]
     scan = scanned(written_log(tmp_path / "a", records), of, applied=1)
-    assert scan.bad == ((2, 3),)
+    assert (scan.bad, list(scan.told.gaps(1, 3))) == (2, [(2, 3)])
     assert scan.seq.tolist() == [1, 0, 0]
 
 
 def test_a_log_one_page_short_has_a_hole_up_to_its_header(tmp_path: Path) -> None:
     of = inventory(*THREE)
     scan = scanned(written_log(tmp_path / "a", [record((1, 0, 0))], max_txn=3), of, applied=1)
-    assert scan.bad == ((2, 3),)
+    assert (scan.bad, list(scan.told.gaps(1, 3))) == (2, [(2, 3)])
 
 
 def test_a_record_against_the_order_of_its_wal_is_not_believed(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_a_record_against_the_order_of_its_wal_is_not_believed(tmp_path: Path) -
     records = [record((1, 0, 0)), record((1, 0, 2)), record((1, 0, 1)), record((1, 0, 2))]
     scan = scanned(written_log(tmp_path / "a", records), of, applied=0)
     assert scan.seq[0] == 1
-    assert len(scan.tail_seq) == 3
+    assert len(scan.above) == 3
     assert (np.diff(scan.seq[scan.seq > 0]) > 0).all()
 
 
@@ -55,15 +55,17 @@ def test_an_event_named_twice_is_named_once(tmp_path: Path) -> None:
     of = inventory(*THREE)
     records = [record((1, 0, 0)), record((1, 0, 0)), record((2, 0, 0))]
     scan = scanned(written_log(tmp_path / "a", records), of, applied=1)
-    assert scan.bad == ((2, 2),)
+    assert (scan.bad, list(scan.told.gaps(1, 3))) == (1, [(2, 2)])
 
 
 def test_lost_events_are_told_with_their_rows_in_v2(tmp_path: Path) -> None:
     of = inventory((1, 0, 0))
-    records = [record((1, 0, 0)), record((3, 0, 0), rows=77), record((4, 0, 0))]
-    scan = scanned(written_log(tmp_path / "a", records, part_size=2), of, applied=1)
-    names = named(of, 1, scan)
-    assert (names.lost_seq.tolist(), names.lost_rows.tolist()) == ([2, 3], [77, -1])
+    records = [record((1, 0, 0)), record((3, 0, 0), rows=77), record((4, 0, 0), rows=5)]
+    names = named(of, 1, scanned(written_log(tmp_path / "a", records, part_size=2), of, applied=1))
+    assert (list(names.lost.runs()), names.lost_rows) == ([(2, 3)], 82)
+    records[2] = record((4, 0, 0))
+    names = named(of, 1, scanned(written_log(tmp_path / "b", records, part_size=2), of, applied=1))
+    assert (list(names.lost.runs()), names.lost_rows) == ([(2, 3)], None)  # one does not say its rows
 
 
 def test_a_purged_part_leaves_a_hole_below_applied(tmp_path: Path) -> None:
@@ -71,7 +73,7 @@ def test_a_purged_part_leaves_a_hole_below_applied(tmp_path: Path) -> None:
     folder = written_log(tmp_path / "a", [record((1, 0, 0)), record((1, 0, 1)), record((1, 1, 0))], part_size=2)
     (folder / "_txn_parts" / "0").unlink()
     names = named(of, 3, scanned(folder, of, 3))
-    assert names.holes == ((1, 2),)
+    assert (names.holes_after(0), names.holes_after(1), names.holes_after(2)) == (2, 1, 0)
     assert not names.complete
 
 

@@ -8,13 +8,14 @@ from console.questdb.segment import DedupMode, EventType
 from console.recovery.sequencer.attribution import Names
 from console.recovery.sequencer.order import CHANGE, Order, Wanted, arrange
 from console.table.inventory import Inventory
+from console.table.txn_set import TxnSet
 from tests.unit.sequencer.made import inventory, named, record, scanned, written_log
 
 TWO_WALS = (*((1, 0, txn) for txn in range(3)), *((2, 0, txn) for txn in range(3)))
 
 
 def _wanted(of: Inventory, applied: int = 0, target: int = 0, dedup: bool = False, shared: bool = False) -> Wanted:
-    return Wanted(np.arange(applied, len(of)), applied, 0, target, np.empty(0, np.int64), dedup, shared)
+    return Wanted(np.arange(applied, len(of)), applied, 0, target, TxnSet(), dedup, shared)
 
 
 def _arranged(of: Inventory, names: Names | None = None, **wanted: bool | int) -> Order:
@@ -58,9 +59,9 @@ def test_a_left_out_transaction_keeps_its_place(tmp_path: Path) -> None:
     zero = np.zeros_like(record(None))
     records = [record((1, 0, 0)), record((9, 0, 0)), zero, record((1, 0, 1))]
     names = named(of, 0, scanned(written_log(tmp_path / "a", records), of, 0))
-    wanted = Wanted(np.arange(3), 0, 0, 0, names.lost_seq, False, False)
+    wanted = Wanted(np.arange(3), 0, 0, 0, names.lost, False, False)
     order = arrange(of, names, wanted)
-    assert (names.lost_seq.tolist(), order.empty) == ([2], 0)
+    assert (list(names.lost.runs()), order.empty) == ([(2, 2)], 0)
     assert sorted(order.event.tolist()) == [0, 1, 2]
 
 
@@ -131,8 +132,8 @@ def test_a_hundred_thousand_transactions_are_ordered_in_a_moment() -> None:
 
 def test_rows_without_a_record_beside_a_change_of_dedup_keys_are_refused() -> None:
     of = inventory((1, 0, 0), (1, 0, 1))
-    wanted = Wanted(np.arange(2), 0, 0, 1, np.empty(0, np.int64), False, False, (1,))
+    wanted = Wanted(np.arange(2), 0, 0, 1, TxnSet(), False, False, (1,))
     assert [refusal.code for refusal in arrange(of, named(of, 0), wanted).refusals] == ["order-ambiguous"]
     later = inventory((1, 1, 0), structure=1)  # written after it, as its segment says
-    wanted = Wanted(np.arange(1), 0, 0, 1, np.empty(0, np.int64), False, False, (1,))
+    wanted = Wanted(np.arange(1), 0, 0, 1, TxnSet(), False, False, (1,))
     assert not arrange(later, named(later, 0), wanted).refusals

@@ -74,7 +74,7 @@ def _cost_of_half_done(diagnosis: TableDiagnosis) -> Cost:
     scan = facts.sequencer.scan
     open_ = np.ones(len(inventory), np.bool_)
     if scan is not None:
-        below = scan.pending_event[(scan.pending_txn <= floor) & (scan.pending_event >= 0)]
+        below = scan.named.event[scan.named.number <= floor]
         open_[below] = False
     open_ &= diagnosis.unapplied.state != State.UNNAMED
     rows = int(inventory.rows[open_].sum())

@@ -2,17 +2,18 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from console.diagnosis.log_scan import LogScan
 from console.diagnosis.table import TableDiagnosis
 from console.questdb.segment import EventType
-from console.questdb.txn_log import STRUCTURE_CHANGE
 from console.recovery.model import RowsLost
 from console.table.gaps import Gap, gaps_of
+from console.table.log_scan import LogScan
+from console.table.txn_set import TxnSet
 from console.text import plural
 
 _KINDS: Final = {
@@ -25,6 +26,7 @@ _KINDS: Final = {
 }
 MOST_LISTED: Final = 200
 _MOST_PLACED: Final = 2000  # transactions whose record is lost that are looked at one by one
+_MOST_RUNS: Final = 10_000  # of transactions without a record
 Index = NDArray[np.int64]
 
 
@@ -124,28 +126,21 @@ class _Finder:
         self._inventory = diagnosis.facts.inventory
         self._scan = scan
         self._applied = scan.applied
-        inside = scan.within & (scan.pending_txn > scan.applied)
-        self._txn: Index = scan.pending_txn[inside]
-        self._records = scan.pending[inside]
-        self._event: Index = scan.pending_event[inside]
-        kinds = self._inventory.events["type"]
-        undecoded = np.zeros(len(self._txn), np.bool_)
-        there = self._event >= 0
-        undecoded[there] = kinds[self._event[there]] == EventType.UNREADABLE
-        self._uncounted = np.zeros(len(self._txn), np.bool_)
-        self._uncounted[there] = self._inventory.events["beyond"][self._event[there]]
-        data = self._records["wal_id"] >= 1
-        self._missing = data & ~there
-        self._torn = np.zeros(len(self._txn), np.bool_)
-        self._torn[there] = diagnosis.wholeness.torn[self._event[there]]
-        self._bad = self._missing | undecoded | self._uncounted | self._torn
+        self._named = scan.named.at(scan.within)
+        self._txn: Index = self._named.number
+        self._event: Index = self._named.event
+        undecoded = self._inventory.events["type"][self._event] == EventType.UNREADABLE
+        self._uncounted = self._inventory.events["beyond"][self._event]
+        self._torn = diagnosis.wholeness.torn[self._event]
+        bad = undecoded | self._uncounted | self._torn
+        self._good = scan.valid - scan.nameless - TxnSet(self._txn[bad])
 
     def find(self) -> Blockage | None:
         first, last = self._next_run(self._applied)
         if not first:
             return None
         skipped, rows, gone = self._lost(first, last)
-        before = self._event[(self._txn < first) & (self._event >= 0)]
+        before = self._event[self._txn < first]
         following, _ = self._next_run(last)
         return Blockage(
             first=first,
@@ -157,7 +152,7 @@ class _Finder:
             skipped=skipped,
             rows=rows,
             gone=gone,
-            on_disk=bool(skipped) and self._record(first) is None,
+            on_disk=bool(skipped) and not self._ahead(first),
             structure=self._structure(first, last),
             next_first=following or None,
             next_ahead=self._ahead(following),
@@ -166,36 +161,32 @@ class _Finder:
 
     def _next_run(self, behind: int) -> tuple[int, int]:
         """Return the first run of bad transactions above `behind`, (0, 0) where there is none."""
-        good = self._txn[~self._bad & (self._txn > behind)]
-        steps = np.flatnonzero(good != behind + 1 + np.arange(len(good)))
-        reach = int(steps[0]) if len(steps) else len(good)
-        first = behind + 1 + reach
-        if first > self._scan.max_txn:
-            return 0, 0
-        return first, int(good[reach]) - 1 if reach < len(good) else self._scan.max_txn
+        return next(self._good.gaps(behind + 1, self._scan.max_txn), (0, 0))
 
     def _ahead(self, txn: int) -> bool:
-        return self._record(txn) is not None
+        """Return whether the record of `txn` has a form that the server writes."""
+        return txn in self._scan.valid
 
-    def _record(self, txn: int) -> int | None:
+    def _named_at(self, txn: int) -> int | None:
+        """Return the place among what is named of the record of `txn`, None where it names nothing on disk."""
         at = int(np.searchsorted(self._txn, txn))
         return at if at < len(self._txn) and int(self._txn[at]) == txn else None
 
     def _is_torn(self, txn: int) -> bool:
-        record = self._record(txn)
-        return record is not None and bool(self._torn[record])
+        named = self._named_at(txn)
+        return named is not None and bool(self._torn[named])
 
     def _reason(self, first: int) -> str:
-        record = self._record(first)
-        if record is None:
+        if not self._ahead(first):
             zeroed = any(low <= first <= high for low, high in self._scan.zeroed)
             if first > self._scan.whole_records:
                 return f"the log ends before seqTxn {first:,}, which its header counts: the server reads zeros there"
             what = "is zero (walId 0)" if zeroed else "has no form that the server writes"
             return f"the record of seqTxn {first:,} {what}"
-        place = self._records[record]
+        place = self._scan.log.records(first, first)[0]
         named = f"wal{place['wal_id']}/{place['segment_id']} transaction {place['segment_txn']}"
-        if self._missing[record]:
+        record = self._named_at(first)
+        if record is None:
             return f"the record of seqTxn {first:,} names {named}, which is not on disk"
         if self._torn[record]:
             return f"the columns of {named} (seqTxn {first:,}) do not hold the rows that its event says"
@@ -207,7 +198,7 @@ class _Finder:
 
     def _lost(self, first: int, last: int) -> tuple[tuple[Skipped, ...], RowsLost, int]:
         """Return the transactions of the run that are on disk, their rows, and how many have nothing there."""
-        named = (self._txn >= first) & (self._txn <= last) & (self._event >= 0)
+        named = (self._txn >= first) & (self._txn <= last)
         certain = dict(zip(self._event[named].tolist(), self._txn[named].tolist(), strict=True))
         sure, unsure = self._loose(first, last)
         places: dict[int, int | None] = {**certain, **dict.fromkeys(sure)}
@@ -227,8 +218,7 @@ class _Finder:
         Within a WAL transactions are sequenced in order: what is named before and after a loose one bounds its seqTxn.
         """
         named = np.zeros(len(self._inventory), np.int64)
-        there = self._event >= 0
-        named[self._event[there]] = self._txn[there]
+        named[self._event] = self._txn
         waiting = self._diagnosis.unapplied.waiting | self._diagnosis.unapplied.unsure
         sure: list[int] = []
         unsure: list[int] = []
@@ -236,7 +226,9 @@ class _Finder:
         loose = np.flatnonzero(waiting & (named == 0)).tolist()
         if len(loose) > _MOST_PLACED:
             return [], loose
-        runs = self._lost_runs()
+        runs = list(islice(self._scan.valid.gaps(self._applied + 1, self._scan.max_txn), _MOST_RUNS + 1))
+        if len(runs) > _MOST_RUNS:
+            return [], loose
         for place in loose:
             same = events["wal"] == events["wal"][place]
             known = np.flatnonzero(same & (named > 0))
@@ -247,12 +239,6 @@ class _Finder:
             if here:
                 (sure if here == among else unsure).append(place)
         return sure, unsure
-
-    def _lost_runs(self) -> list[tuple[int, int]]:
-        """Return the runs of transactions without a valid record."""
-        edges = np.concatenate([[self._applied], self._txn, [self._scan.max_txn + 1]])
-        at = np.flatnonzero(np.diff(edges) > 1)
-        return [(int(edges[i]) + 1, int(edges[i + 1]) - 1) for i in at.tolist()]
 
     def _skipped(self, place: int, txn: int | None) -> Skipped:
         event: Any = self._inventory.events[place]
@@ -272,13 +258,13 @@ class _Finder:
         """Return why the table would stop again behind the run: it skips a change of the structure."""
         area = self._diagnosis.facts.txn.current
         version = area.structure_version if area is not None else 0
-        changes = self._records["wal_id"] == STRUCTURE_CHANGE
-        version += int((changes & (self._txn < first)).sum())
-        skips = bool((changes & (self._txn >= first) & (self._txn <= last)).any())
-        behind = np.flatnonzero((self._txn > last) & (self._event >= 0))
+        changes = self._scan.changes.number
+        version += int((changes < first).sum())
+        skips = bool(((changes >= first) & (changes <= last)).any())
+        behind = np.flatnonzero(self._txn > last)
         if len(behind):
-            between = changes & (self._txn > last) & (self._txn < self._txn[behind[0]])
-            skips |= int(self._records["structure_version"][behind[0]]) > version + int(between.sum())
+            between = (changes > last) & (changes < self._txn[behind[0]])
+            skips |= int(self._named.version[behind[0]]) > version + int(between.sum())
         if not skips:
             return ""
         return (
