@@ -9,13 +9,12 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from console.commands.deep_check import deep_looks
 from console.commands.options import Invocation, station_options
 from console.diagnosis.database import diagnose
-from console.diagnosis.deep import DeepSweep, sweep
 from console.diagnosis.model import DatabaseReport, ServerState, Severity, TableReport, Verdict
 from console.diagnosis.server.facts import ServerFacts, read_server_facts
 from console.diagnosis.server.liveness import Life, liveness
-from console.diagnosis.server.sql import NoAnswer, server_of
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
 from console.recovery.gate.history import Histories
@@ -30,7 +29,9 @@ _MARKS = {Severity.DAMAGE: "✗", Severity.RISK: "!", Severity.NOTE: "·"}
 
 @click.command()
 @click.argument("tables", nargs=-1, metavar="[TABLE]…")
-@click.option("--deep", is_flag=True, help="Also aggregate every partition and column by SQL, newest first.")
+@click.option(
+    "--deep", is_flag=True, help="Also read every value of every column, and aggregate by SQL if a server runs."
+)
 @station_options
 def check(invocation: Invocation, tables: tuple[str, ...], deep: bool) -> int:
     """Diagnose the tables from disk, server up or down, and from SQL where it is reachable.
@@ -40,44 +41,18 @@ def check(invocation: Invocation, tables: tuple[str, ...], deep: bool) -> int:
     database = located(invocation)
     server, reason = ask_server(invocation, database)
     left_out = [reason] if reason else []
-    swept, unswept = _sweep(invocation, database, tables) if deep and server is not None else ({}, [])
-    left_out += unswept
-    if deep and server is None:
-        left_out.append("the deep sweep: it needs SQL")
+    looks, unread = deep_looks(invocation, database, tables, served=server is not None) if deep else ({}, [])
+    left_out += unread
     settings = invocation.settings
     state = StateDir(settings.state_path)
     history = Histories(database, state, Journal(state)).of_table
-    report = diagnose(database, tables, server, swept, history=history, station=not settings.bare)
+    report = diagnose(database, tables, server, looks, history=history, station=not settings.bare)
     opinion = _second_opinion(invocation, server, report)
     if invocation.as_json:
         invocation.emit({**report.to_json(), "left_out": left_out, "second_opinion": opinion})
     else:
         show(Console(highlight=False, soft_wrap=True), report, left_out, opinion)
     return 0 if report.healthy else 1
-
-
-def _sweep(
-    invocation: Invocation, database: DatabaseRoot, tables: tuple[str, ...]
-) -> tuple[dict[str, DeepSweep], list[str]]:
-    """Return what the deep sweep found by table directory, and what it left out."""
-    found: dict[str, DeepSweep] = {}
-    left_out: list[str] = []
-    directories = [database.table(name) for name in tables] if tables else database.tables()
-    try:
-        with server_of(invocation.settings.questdb, database) as server:
-            for table in directories:
-                if table.system:
-                    continue
-                try:
-                    result = sweep(server, table)
-                except NoAnswer as error:
-                    left_out.append(f"the deep sweep of {table.name}: {error}")
-                    continue
-                found[table.directory] = result
-                left_out += [result.left_out] if result.left_out else []
-    except NoAnswer as error:
-        left_out.append(f"the deep sweep: {error}")
-    return found, left_out
 
 
 def _second_opinion(

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
-from console.diagnosis.deep import DeepSweep
+from console.diagnosis.deep_files import DeepLook
 from console.diagnosis.findings.closed import closed_findings, seen_findings
 from console.diagnosis.findings.root import root_findings
 from console.diagnosis.findings.server import server_findings
@@ -42,19 +43,21 @@ from console.table.closed import closed_files
 HistoryOf = Callable[[str], TableHistory]
 """Returns what the journal says of the table in a directory; asked only about tables that are not well."""
 
+_NO_LOOK: Final = DeepLook((), frozenset())
+
 
 def diagnose(
     database: DatabaseRoot,
     tables: Sequence[str] = (),
     server: ServerFacts | None = None,
-    deep: Mapping[str, DeepSweep] | None = None,
+    deep: Mapping[str, DeepLook] | None = None,
     *,
     history: HistoryOf | None = None,
     station: bool = False,
 ) -> DatabaseReport:
     """Return the report on the named tables, or on all: WAL tables in full, others by their `_txn` alone.
 
-    `deep` has the deep sweeps by table directory. `station` says that a server is meant to run on the database.
+    `deep` has what the deep check found, by table directory. `station` says that a server is meant to run on it.
     Raises WalmedicError for a name that is no table. The server's own tables are looked at only where they use WAL.
     """
     started = time.monotonic()
@@ -105,7 +108,7 @@ def assemble(
     directories: Sequence[TableDirectory],
     made: dict[str, TableDiagnosis],
     server: ServerFacts | None,
-    deep: Mapping[str, DeepSweep] | None = None,
+    deep: Mapping[str, DeepLook] | None = None,
     history: HistoryOf | None = None,
     checked: dict[str, set[PartitionSpan]] | None = None,
 ) -> tuple[TableReport, ...]:
@@ -120,9 +123,11 @@ def assemble(
     reports = []
     for table in directories:
         diagnosis = made.get(table.directory)
-        swept = (deep or {}).get(table.directory)
-        more = [*views.get(table.directory, ()), *(swept.findings if swept is not None else ())]
-        seen = frozenset({Part.COLUMN_VALUES}) if swept is not None and swept.whole else frozenset()
+        look = (deep or {}).get(table.directory, _NO_LOOK)
+        known = {(finding.code, finding.file) for finding in (diagnosis.findings if diagnosis is not None else ())}
+        deeper = [finding for finding in look.findings if (finding.code, finding.file) not in known]
+        more = [*views.get(table.directory, ()), *deeper]
+        seen = look.seen
         if diagnosis is None:
             if not table.system:
                 reports.append(_without_wal(table, more, seen, checked.setdefault(table.directory, set())))

@@ -29,20 +29,11 @@ _ZERO: Final = "zeros of "
 
 @dataclass(frozen=True, slots=True)
 class DeepSweep:
-    """What the sweep of one table found, how many partitions it saw, and what it left out (empty: nothing).
-
-    `unread` are the columns that no aggregate of it reads value by value.
-    """
+    """What the sweep of one table found, how many partitions it saw, and what it left out (empty: nothing)."""
 
     findings: tuple[Finding, ...]
     partitions: int
     left_out: str = ""
-    unread: tuple[str, ...] = ()
-
-    @property
-    def whole(self) -> bool:
-        """Return whether every value of every column was read."""
-        return not self.left_out and not self.unread
 
 
 def sweep(server: ServerSql, table: TableDirectory, *, seconds: float = SECONDS) -> DeepSweep:
@@ -71,8 +62,7 @@ def sweep(server: ServerSql, table: TableDirectory, *, seconds: float = SECONDS)
     findings += _zeros(table, zeros, {str(row["name"]): int(row["numRows"]) for row in partitions})
     rest = len(partitions) - seen
     left_out = f"{plural(rest, 'older partition')} of {table.name}: the deep sweep is bounded" if rest else ""
-    unread = tuple(name for name, kind in columns if kind.split("(")[0] not in _COUNTED)
-    return DeepSweep(tuple(dict.fromkeys(findings)), seen, left_out, unread)
+    return DeepSweep(tuple(dict.fromkeys(findings)), seen, left_out)
 
 
 def _read(

@@ -105,6 +105,8 @@ class Code(StrEnum):
     COLUMN_FILE_INVALID = "column-file-invalid"  # of the right length, with content that no server writes
     INDEX_FILE_INVALID = "index-file-invalid"
     PARQUET_FILE_INVALID = "parquet-file-invalid"
+    TIMESTAMPS_INVALID = "timestamps-invalid"  # of a partition: not in order, or outside it
+    SYMBOL_KEYS_UNKNOWN = "symbol-keys-unknown"
     REGISTRY_INVALID = "registry-invalid"
     RESTORE_PENDING = "restore-pending"
     CHECKPOINT_LEFT = "checkpoint-left"

@@ -45,7 +45,6 @@ COLUMNS: Final = {**FIXED, **VARIABLE, **SYMBOLS}
 DAYS: Final = tuple(f"2024-01-0{day}" for day in range(1, 6))
 ROWS: Final = 400
 """Rows of a day."""
-_STEP: Final = 86_400_000_000 // ROWS
 _VALUES: Final = ", ".join(value for _, value in COLUMNS.values())
 _TYPES: Final = ", ".join(f"{name} {kind}" for name, (kind, _) in COLUMNS.items())
 PARQUET: Final = "parquet"
@@ -53,20 +52,20 @@ PARQUET: Final = "parquet"
 LATE: Final = "late_d DOUBLE, late_v VARCHAR, late_s STRING, late_x SYMBOL INDEX"
 
 
-def statements(name: str, how: str) -> tuple[str, ...]:
+def statements(name: str, how: str, rows: int = ROWS) -> tuple[str, ...]:
     """Return what makes a table: four days, late columns, a fifth day, one day rewritten by rows out of order.
 
     Empty text stands for: wait until everything is applied.
     """
+    step = 86_400_000_000 // rows
     late = ", ".join(["x * 0.5", "rnd_varchar(1, 30, 2)", "rnd_str(2, 9, 1)", "rnd_symbol('p', 'q')"])
     return (
         f"CREATE TABLE {name} (ts TIMESTAMP, {_TYPES}) TIMESTAMP(ts) {how}",
-        f"INSERT INTO {name} SELECT timestamp_sequence('{DAYS[0]}', {_STEP}L), {_VALUES} "
-        f"FROM long_sequence({4 * ROWS})",
+        f"INSERT INTO {name} SELECT timestamp_sequence('{DAYS[0]}', {step}L), {_VALUES} FROM long_sequence({4 * rows})",
         "",
         *(f"ALTER TABLE {name} ADD COLUMN {column}" for column in LATE.split(", ")),
-        f"INSERT INTO {name} SELECT timestamp_sequence('{DAYS[4]}', {_STEP}L), {_VALUES}, {late} "
-        f"FROM long_sequence({ROWS})",
+        f"INSERT INTO {name} SELECT timestamp_sequence('{DAYS[4]}', {step}L), {_VALUES}, {late} "
+        f"FROM long_sequence({rows})",
         "",
         *_out_of_order(name, how, late),
     )
@@ -89,12 +88,12 @@ def settle(server: PrivateServer) -> None:
         time.sleep(0.05)
 
 
-def make(root: Path, binary: ServerBinary, tables: dict[str, str]) -> None:
-    """Make `tables` (name: partitioning) under `root` and kill the server."""
+def make(root: Path, binary: ServerBinary, tables: dict[str, str], rows: int = ROWS) -> None:
+    """Make `tables` (name: partitioning) under `root`, `rows` a day, and kill the server."""
     root.mkdir(parents=True, exist_ok=True)
     with PrivateServer(root, binary, settings=SETTINGS) as server:
         for name, how in tables.items():
-            for statement in statements(name, how):
+            for statement in statements(name, how, rows):
                 if statement:
                     server.query(statement)
                 else:

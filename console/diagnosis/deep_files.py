@@ -1,0 +1,233 @@
+"""The full check of a table's own files: every byte of every column once, with no server.
+
+What the quick check finds is not told again. A server that writes meanwhile adds rows behind those that are read, or
+puts a partition or a column into new files; what was found in files that are replaced is dropped, and said.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from console.diagnosis.deep_findings import DeepFindings
+from console.diagnosis.deep_parquet import check_parquet
+from console.diagnosis.findings.table_files import damage_of
+from console.diagnosis.model import Finding, Part
+from console.questdb.column_files import column_path
+from console.questdb.column_types import ColumnTag, is_variable, storage_size
+from console.questdb.column_versions import ColumnVersions, read_column_versions
+from console.questdb.dictionary_check import check_dictionary
+from console.questdb.index_check import differing_keys, missing_symbols
+from console.questdb.layout import TableDirectory
+from console.questdb.partition_columns import PartitionFault, StoredColumn
+from console.questdb.partition_files import PartitionFiles
+from console.questdb.partition_spans import PartitionSpan, contradiction
+from console.questdb.partitioning import Partitioning
+from console.questdb.reading import DamageError, DbFile, Problem
+from console.questdb.table_metadata import TableColumn, TableMetadata, read_table_metadata
+from console.questdb.table_txn import TxnArea, read_table_txn
+from console.questdb.value_check import (
+    Advance,
+    BadRows,
+    Wrong,
+    bad_symbol_keys,
+    bad_timestamps,
+    bad_values,
+    share_of_zeros,
+    suspect_zeros,
+)
+from console.questdb.variable_columns import aux_shape, rows_within
+from console.text import plural
+
+_LEAST_ROWS: Final = 64
+_SELDOM: Final = 0.01
+_ALL: Final = frozenset({Part.COLUMN_VALUES, Part.SYMBOL_VALUES, Part.INDEX_ENTRIES})
+
+
+@dataclass(frozen=True, slots=True)
+class DeepLook:
+    """What reading every value of a table found, what was seen by it, and what was left out and why."""
+
+    findings: tuple[Finding, ...]
+    seen: frozenset[Part]
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """How many of a column's values in one partition are zeros, from 0 to 1."""
+
+    each: StoredColumn
+    share: float
+
+
+class DeepFiles:
+    """The full check of one table as its `_txn` is when this is made. `advance` is told the bytes as they are read."""
+
+    def __init__(self, table: TableDirectory, advance: Advance = lambda _: None) -> None:
+        self.table, self._advance = table, advance
+        self._told = DeepFindings(table)
+        self._shares: dict[int, list[_Share]] = {}
+        txn, metadata = read_table_txn(table.path), read_table_metadata(table.path)
+        versions = read_column_versions(table.path)
+        self.why = _unreadable(txn.current if not txn.problems else None, metadata, versions)
+        if txn.current is None or isinstance(metadata, Problem) or self.why:
+            return
+        self._area, self._metadata, self._versions = txn.current, metadata, versions
+        self._files = PartitionFiles(table.path, txn.current, metadata, versions)
+        self._partitioning = Partitioning.of(metadata)
+
+    def size(self) -> int:
+        """Return about how many bytes there are to read."""
+        if self.why:
+            return 0
+        total = 0
+        for span in self._files.spans:
+            try:
+                entries = list((self.table.path / span.directory).iterdir())
+                total += sum(path.lstat().st_size for path in entries)
+            except OSError:
+                continue
+        return total
+
+    def look(self) -> DeepLook:
+        """Read everything and return what was found. What `advance` raises ends it."""
+        if self.why:
+            return DeepLook((), frozenset(), (f"the values of {self.table.name}: {self.why}",))
+        self._symbol_maps()
+        for span in self._files.spans:
+            before = len(self._told.found)
+            if span.parquet_size is not None:
+                folder = self.table.path / span.directory
+                check_parquet(self._told, folder, span, self._files.columns_of(span), self._advance)
+            else:
+                self._native(span)
+            if len(self._told.found) > before and self._replaced(span):
+                del self._told.found[before:]
+                self._told.skip(f"partition {span.name}", "QuestDB rewrote it while it was read")
+        self._zero_columns()
+        seen = frozenset() if self._told.left_out else _ALL
+        return replace(self.so_far(), seen=seen)
+
+    def so_far(self) -> DeepLook:
+        """Return what was found until now."""
+        return DeepLook(tuple(self._told.found), frozenset(), tuple(self._told.left_out))
+
+    def _zero_columns(self) -> None:
+        """Tell a column that is zeros throughout a partition, if it is hardly ever zero in as many other rows."""
+        for shares in self._shares.values():
+            zeros = [each.each for each in shares if each.share == 1 and each.each.rows >= _LEAST_ROWS]
+            others = sum(each.each.rows for each in shares if each.share < _SELDOM)
+            if zeros and others >= sum(each.rows for each in zeros):
+                for each in zeros:
+                    what = "every value is zero, and hardly any is in the other partitions"
+                    self._told.rows(each, BadRows(Wrong.ZERO_PAGES, each.data, 0, each.rows, 0, what))
+
+    def _native(self, span: PartitionSpan) -> None:
+        for each in self._files.columns_of(span):
+            if isinstance(each, PartitionFault):
+                continue  # the quick check tells it
+            rows = each.rows - (self._area.lag_rows if span.last else 0)
+            try:
+                for bad in self._column(replace(each, rows=rows)) if rows > 0 else ():
+                    self._told.rows(each, bad)
+            except DamageError as damage:
+                self._told.index(each, damage)
+            except FileNotFoundError:
+                continue  # as well
+            except OSError as error:
+                self._told.skip(f"{each.data.name} of partition {span.name}", error)
+
+    def _column(self, each: StoredColumn) -> Iterator[BadRows]:
+        column, span = each.column, each.span
+        if is_variable(column.type_code):
+            with DbFile(each.aux) as aux, DbFile(each.data) as data:
+                entry, more = aux_shape(column.tag)
+                rows = min(each.rows, max(0, aux.size // entry - more))
+                rows = min(rows, rows_within(column.tag, aux, rows, data.size)) or rows
+                yield from bad_values(replace(each, rows=rows), aux, data, self._advance)
+            return
+        width = storage_size(column.type_code) or 0
+        with DbFile(each.data) as file:
+            if column.index == self._metadata.timestamp_index:
+                yield from bad_timestamps(file, each.rows, span.start, self._high(span), self._advance)
+                return
+            yield from suspect_zeros(file, each, self._advance)
+            self._shares.setdefault(column.index, []).append(_Share(each, share_of_zeros(file, width, each.rows)))
+            if column.tag is ColumnTag.SYMBOL:
+                count = self._symbols(column)
+                yield from bad_symbol_keys(file, each.rows, count, self._advance)
+                if column.indexed:
+                    self._index(each, file, count)
+
+    def _index(self, each: StoredColumn, file: DbFile, symbols: int) -> None:
+        top = self._versions.top(each.span.start, each.column.index) or 0
+        folder, name = each.data.parent, each.column.raw_name
+        paths = [column_path(folder, name, suffix, each.name_txn) for suffix in ("k", "v")]
+        with DbFile(paths[0]) as keys, DbFile(paths[1]) as values:
+            wrong = differing_keys(file, keys, values, top, top + each.rows, symbols, self._advance)
+        if len(wrong):
+            first = "null" if int(wrong[0]) < 0 else f"key {int(wrong[0]):,}"
+            what = f"the rows of {plural(len(wrong), 'symbol')} are not those of the column, the first is {first}"
+            self._told.index(each, DamageError(what))
+
+    def _symbols(self, column: TableColumn) -> int:
+        place = [each.index for each in self._metadata.symbols].index(column.index)
+        counts = self._area.symbols["count"]
+        return int(counts[place]) if place < len(counts) else 0
+
+    def _symbol_maps(self) -> None:
+        for column in self._metadata.symbols:
+            count = self._symbols(column)
+            name_txn = self._versions.symbol_name_txn(column.index)
+            try:
+                paths = [column_path(self.table.path, column.raw_name, suffix, name_txn) for suffix in "ockv"]
+            except DamageError:
+                continue  # the quick check tells it
+            try:
+                with DbFile(paths[0]) as offsets, DbFile(paths[1]) as values:
+                    check_dictionary(offsets, values, count, self._advance)
+            except DamageError as damage:
+                self._told.symbol_map(column, paths[0], damage)
+            except OSError:
+                continue  # the quick check tells it
+            try:
+                with DbFile(paths[2]) as keys, DbFile(paths[3]) as values:
+                    missing = missing_symbols(keys, values, count, self._advance)
+                if missing:
+                    what = f"it does not name {plural(missing, 'symbol')} of {count:,}, or names them twice"
+                    self._told.symbol_map(column, paths[3], DamageError(what))
+            except DamageError as damage:
+                self._told.symbol_map(column, paths[2], damage)
+            except OSError:
+                continue
+
+    def _high(self, span: PartitionSpan) -> int | None:
+        """Return the first timestamp that is past the partition."""
+        if span.last:
+            return self._area.max_ts + 1
+        end = self._partitioning.unit_end(span.start)
+        return end if span.end is None or end is None else min(span.end, end)
+
+    def _replaced(self, span: PartitionSpan) -> bool:
+        """Return whether the server has put the partition, or a column of it, into other files meanwhile."""
+        now = read_table_txn(self.table.path).current
+        if now is None or now.column_version != self._area.column_version:
+            return True
+        metadata = read_table_metadata(self.table.path)
+        if isinstance(metadata, Problem):
+            return True
+        spans = PartitionFiles(self.table.path, now, metadata, self._versions).spans
+        return span.directory not in {each.directory for each in spans}
+
+
+def _unreadable(area: TxnArea | None, metadata: TableMetadata | Problem, versions: ColumnVersions) -> str:
+    """Return why no value can be found by the metadata, empty if they can."""
+    if area is None:
+        return "_txn is damaged"
+    if isinstance(metadata, Problem) or damage_of(metadata) is not None or metadata.unusable:
+        return "_meta is damaged"
+    if area.column_version and (versions.version is None or versions.version < area.column_version):
+        return "_cv is damaged"
+    if contradiction(area, metadata):
+        return "_txn contradicts itself"
+    return ""

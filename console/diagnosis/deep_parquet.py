@@ -1,0 +1,57 @@
+"""The full check of a partition in Parquet: its pages, its zeros, and the indexes beside it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from console.diagnosis.deep_findings import DeepFindings
+from console.questdb.column_files import column_path
+from console.questdb.column_types import ColumnTag
+from console.questdb.index_check import covers_rows
+from console.questdb.parquet_check import can_read_parquet, parquet_problems
+from console.questdb.partition_columns import PartitionFault, StoredColumn
+from console.questdb.partition_files import PARQUET
+from console.questdb.partition_spans import PartitionSpan
+from console.questdb.reading import DamageError, DbFile
+from console.questdb.value_check import Advance
+from console.questdb.zero_pages import suspect_zero_pages
+
+_OTHER_ROWS: Final = "it does not name each row of the partition once"
+
+
+def check_parquet(
+    told: DeepFindings,
+    folder: Path,
+    span: PartitionSpan,
+    columns: Iterable[StoredColumn | PartitionFault],
+    advance: Advance,
+) -> None:
+    """Read every page and every index of a Parquet partition. A file that is missing the quick check tells."""
+    path = folder / PARQUET
+    if not can_read_parquet():
+        told.skip(f"partition {span.name}", "pyarrow is not installed")
+        return
+    try:
+        for column, what, rows in parquet_problems(path, span.rows, advance):
+            told.parquet(span, path, column, what, rows)
+        with DbFile(path) as file:
+            for low, high in suspect_zero_pages(file, 1, span.parquet_size or 0):
+                told.parquet_zeros(span, path, low, high)
+        for each in columns:
+            if isinstance(each, StoredColumn) and each.column.indexed and each.column.tag is ColumnTag.SYMBOL:
+                _index(told, each, advance)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        told.skip(f"partition {span.name}", error)
+
+
+def _index(told: DeepFindings, each: StoredColumn, advance: Advance) -> None:
+    folder, name, span = each.data.parent, each.column.raw_name, each.span
+    paths = [column_path(folder, name, suffix, each.name_txn) for suffix in ("k", "v")]
+    try:
+        with DbFile(paths[0]) as keys, DbFile(paths[1]) as values:
+            if not covers_rows(keys, values, span.rows - each.rows, span.rows, advance):
+                told.index(each, DamageError(_OTHER_ROWS))
+    except DamageError as damage:
+        told.index(each, damage)

@@ -1,0 +1,162 @@
+"""The bitmap index of a column against the column, and the index of a symbol map against its keys.
+
+Compared are, for each key, how many rows it has and two sums over their numbers, modulo 2^64: an index of other rows
+has other sums. Memory goes by the number of keys and blocks, not of rows. Layout: bitmap_index.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from console.questdb.bitmap_index import KEY, KEY_HEADER, IndexHeader, read_index_header
+from console.questdb.reading import DamageError, DbFile
+from console.questdb.symbol_values import NULL_KEY
+from console.questdb.value_check import BLOCK, Advance
+
+_AT_ONCE: Final = 4 << 20
+"""Bytes of `.v` in a block of reading."""
+_MAX_BLOCKS: Final = 1 << 24
+_ODD: Final = np.uint64(0x9E3779B97F4A7C15)
+_NONE: Final = -1
+
+
+@dataclass(slots=True)
+class Tally:
+    """For each key the number of its rows, the sum of their numbers, and the sum of their numbers mixed."""
+
+    count: NDArray[np.int64]
+    total: NDArray[np.uint64]
+    mixed: NDArray[np.uint64]
+
+    @classmethod
+    def empty(cls, keys: int) -> "Tally":
+        """Return a tally of no rows."""
+        return cls(np.zeros(keys, np.int64), np.zeros(keys, np.uint64), np.zeros(keys, np.uint64))
+
+    def add(self, keys: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
+        """Add rows of keys, all of which are within range."""
+        numbers = rows.astype(np.uint64)
+        mixed = numbers * _ODD
+        mixed ^= mixed >> np.uint64(29)
+        mixed *= _ODD
+        self.count += np.bincount(keys, minlength=len(self.count))
+        np.add.at(self.total, keys, numbers)
+        np.add.at(self.mixed, keys, mixed)
+
+    def differs(self, other: "Tally") -> NDArray[np.int64]:
+        """Return the keys whose rows are not the same."""
+        wrong = (self.count != other.count) | (self.total != other.total) | (self.mixed != other.mixed)
+        return np.flatnonzero(wrong)
+
+
+def differing_keys(
+    column: DbFile, keys: DbFile, values: DbFile, top: int, rows: int, symbols: int, advance: Advance
+) -> NDArray[np.int64]:
+    """Return the symbols (-1: null) whose rows in the index are not those of the column, ascending.
+
+    `column` holds the rows top..rows - 1 of a partition; rows from `rows` on may be in the index, and are passed over.
+    Raises DamageError if the index is no index, OSError if a file cannot be read.
+    """
+    own = Tally.empty(symbols + 1)
+    for at in range(0, rows - top, BLOCK):
+        found = column.array(4 * at, "<i4", min(BLOCK, rows - top - at)).astype(np.int64)
+        known = (found == NULL_KEY) | ((found >= 0) & (found < symbols))
+        numbers = np.arange(top + at, top + at + len(found))
+        own.add(np.where(found == NULL_KEY, 0, found + 1)[known], numbers[known])
+        advance(4 * len(found))
+    indexed = Tally.empty(symbols + 1)
+    for owners, numbers in indexed_rows(keys, values, advance):
+        kept = (numbers < rows) & (owners <= symbols)
+        indexed.add(owners[kept], numbers[kept])
+    return own.differs(indexed) - 1
+
+
+def covers_rows(keys: DbFile, values: DbFile, top: int, rows: int, advance: Advance) -> bool:
+    """Return whether an index names each of the rows top..rows - 1 once, whatever their symbols. Raises as above."""
+    own, indexed = Tally.empty(1), Tally.empty(1)
+    for at in range(top, rows, BLOCK):
+        numbers = np.arange(at, min(rows, at + BLOCK))
+        own.add(np.zeros(len(numbers), np.int64), numbers)
+    for _, numbers in indexed_rows(keys, values, advance):
+        kept = numbers[numbers < rows]
+        indexed.add(np.zeros(len(kept), np.int64), kept)
+    return not len(own.differs(indexed))
+
+
+def missing_symbols(keys: DbFile, values: DbFile, symbols: int, advance: Advance) -> int:
+    """Return how many of the first `symbols` keys the index of a symbol map does not name exactly once.
+
+    Its values are the offsets in `.o` of the keys: 64 + 8 * key. Raises as `differing_keys`.
+    """
+    seen = np.zeros(symbols, np.int64)
+    for _, offsets in indexed_rows(keys, values, advance):
+        found = (offsets - KEY_HEADER) // 8
+        aligned = ((offsets - KEY_HEADER) % 8 == 0) & (found >= 0) & (found < symbols)
+        seen += np.bincount(found[aligned], minlength=symbols)
+    return int(np.count_nonzero(seen != 1))
+
+
+def indexed_rows(
+    keys: DbFile, values: DbFile, advance: Advance
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield (keys, row numbers) of an index, in the order in which they lie in `.v`.
+
+    Raises DamageError if a chain of blocks leads out of the file or is not as long as its key says.
+    """
+    header = read_index_header(keys)
+    size = 8 * header.block_values + 16
+    blocks = min(header.value_bytes, values.size) // size
+    if blocks > _MAX_BLOCKS:
+        raise DamageError(f"it has {blocks:,} blocks of row numbers", 9)
+    owner, used = _owners(keys, values, header, blocks)
+    at_once = max(1, _AT_ONCE // size)
+    for first in range(0, blocks, at_once):
+        block = values.array(first * size, "<i8", min(at_once, blocks - first) * (size // 8))
+        matrix = block.reshape(-1, size // 8)[:, : header.block_values]
+        taken = used[first : first + len(matrix)]
+        inside = np.arange(header.block_values)[None, :] < taken[:, None]
+        yield np.repeat(owner[first : first + len(matrix)], taken), matrix[inside].astype(np.int64)
+        advance(block.nbytes)
+
+
+def _owners(
+    keys: DbFile, values: DbFile, header: IndexHeader, blocks: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the key of each block of `.v`, and how many of its row numbers are in use: the chains of all keys."""
+    size = 8 * header.block_values + 16
+    following = _next_blocks(values, size, blocks)
+    owner, used = np.full(blocks, _NONE, np.int64), np.zeros(blocks, np.int64)
+    entries: NDArray[Any] = keys.array(KEY_HEADER, KEY, header.keys)
+    left = entries["count"].astype(np.int64)
+    at = entries["first"].astype(np.int64)
+    active = np.flatnonzero(left > 0)
+    while len(active):
+        place = at[active]
+        inside = (place >= 0) & (place % size == 0) & (place // size < blocks)
+        if not inside.all():
+            key = int(active[np.argmin(inside)])
+            raise DamageError(
+                f"the rows of key {key:,} lie outside {values.path.name}", KEY_HEADER + KEY.itemsize * key
+            )
+        number = place // size
+        if (owner[number] != _NONE).any() or len(np.unique(number)) != len(number):
+            raise DamageError(f"two keys have the same block in {values.path.name}", KEY_HEADER)
+        owner[number] = active
+        used[number] = np.minimum(left[active], header.block_values)
+        left[active] -= header.block_values
+        at[active] = following[number]
+        active = active[left[active] > 0]
+    return owner, used
+
+
+def _next_blocks(values: DbFile, size: int, blocks: int) -> NDArray[np.int64]:
+    """Return where each block of `.v` says that the next one of its key begins."""
+    found = np.zeros(blocks, np.int64)
+    at_once = max(1, _AT_ONCE // size)
+    for first in range(0, blocks, at_once):
+        block = values.array(first * size, "<i8", min(at_once, blocks - first) * (size // 8)).reshape(-1, size // 8)
+        found[first : first + len(block)] = block[:, -1]
+    return found

@@ -1,0 +1,154 @@
+"""Every value of a column in a partition, read once in blocks: which rows cannot be what a server wrote.
+
+Rows are numbered from the first that the column's file holds; `offset` is the byte of `file` where the first bad row
+lies. All values are little-endian, as in column_types.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from console.questdb.column_types import storage_size
+from console.questdb.partition_columns import StoredColumn
+from console.questdb.reading import DbFile
+from console.questdb.symbol_values import NULL_KEY
+from console.questdb.variable_columns import aux_shape, bad_variable_rows
+from console.questdb.variable_values import data_span
+from console.questdb.zero_pages import PAGE, suspect_zero_pages
+
+BLOCK: Final = 1 << 18
+"""Rows of a block of fixed-width values: 2 MiB of timestamps."""
+_VARIABLE_BLOCK: Final = 1 << 15
+_SPAN: Final = 16 << 20
+"""Bytes of the data file that a block of variable-width values takes at most, if it has more than one row."""
+_SAMPLED: Final = 16
+"""Pages of a column that tell how often its values are zero."""
+Advance = Callable[[int], None]
+"""Is told how many bytes were read since the last call; may raise, which ends the check."""
+
+
+class Wrong(StrEnum):
+    """What is wrong with rows of a column."""
+
+    TIMESTAMPS = "timestamps"  # not in order, or outside the partition
+    SYMBOL_KEYS = "symbol-keys"  # not in the symbol map
+    VALUES = "values"  # offsets, lengths or prefixes that do not fit
+    ZERO_PAGES = "zero-pages"  # suspect only: zeros are values too
+
+
+@dataclass(frozen=True, slots=True)
+class BadRows:
+    """Rows of one column: `rows` of them are bad, the first is `first_row` (within the file), at `offset` of `file`."""
+
+    wrong: Wrong
+    file: Path
+    first_row: int
+    rows: int
+    offset: int
+    what: str
+
+
+def bad_timestamps(file: DbFile, rows: int, low: int, high: int | None, advance: Advance) -> Iterator[BadRows]:
+    """Yield the rows of a designated timestamp that are below `low`, at or above `high`, or before the row before."""
+    before = low
+    first, bad, value = -1, 0, 0
+    for at in range(0, rows, BLOCK):
+        values = file.array(8 * at, "<i8", min(BLOCK, rows - at)).astype(np.int64, copy=False)
+        if not len(values):
+            break
+        wrong = np.empty(len(values), np.bool_)
+        wrong[0] = values[0] < before
+        np.less(values[1:], values[:-1], out=wrong[1:])
+        wrong |= values < low
+        if high is not None:
+            wrong |= values >= high
+        count = int(np.count_nonzero(wrong))
+        if count and first < 0:
+            row = int(np.argmax(wrong))
+            first, value = at + row, int(values[row])
+        bad += count
+        before = int(values[-1])
+        advance(8 * len(values))
+    if bad:
+        what = f"row {first:,} has timestamp {value}: not in order, or outside the partition"
+        yield BadRows(Wrong.TIMESTAMPS, file.path, first, bad, 8 * first, what)
+
+
+def bad_symbol_keys(file: DbFile, rows: int, count: int, advance: Advance) -> Iterator[BadRows]:
+    """Yield the rows whose key is neither null nor one of the `count` symbols of the map."""
+    first, bad, value = -1, 0, 0
+    for at in range(0, rows, BLOCK):
+        keys = file.array(4 * at, "<i4", min(BLOCK, rows - at))
+        if not len(keys):
+            break
+        wrong = ((keys < 0) & (keys != NULL_KEY)) | (keys >= count)
+        found = int(np.count_nonzero(wrong))
+        if found and first < 0:
+            row = int(np.argmax(wrong))
+            first, value = at + row, int(keys[row])
+        bad += found
+        advance(4 * len(keys))
+    if bad:
+        what = f"row {first:,} has key {value}, and the symbol map has {count:,} symbols"
+        yield BadRows(Wrong.SYMBOL_KEYS, file.path, first, bad, 4 * first, what)
+
+
+def suspect_zeros(file: DbFile, each: StoredColumn, advance: Advance) -> Iterator[BadRows]:
+    """Yield stretches of rows in whole pages of zeros, in a column that is hardly ever zero."""
+    width = storage_size(each.column.type_code) or 0
+    for low, high in suspect_zero_pages(file, width, width * each.rows):
+        what = f"rows {low:,} to {high - 1:,} are zeros to the page, as if they never reached the disk"
+        yield BadRows(Wrong.ZERO_PAGES, file.path, low, high - low, width * low, what)
+    advance(width * each.rows)
+
+
+def share_of_zeros(file: DbFile, width: int, rows: int) -> float:
+    """Return about how many of the values are all zeros, from 0 to 1; exactly 1 only if every one is."""
+    size = width * rows
+    pages = np.unique(np.linspace(0, max(0, size - 1) // PAGE, _SAMPLED).astype(np.int64)) * PAGE
+    zeros = values = 0
+    for at in (int(page) // width * width for page in pages):
+        found = file.array(at, "u1", min(PAGE, size - at))
+        matrix = found[: len(found) // width * width].reshape(-1, width)
+        zeros, values = zeros + len(matrix) - int(np.count_nonzero(matrix.any(axis=1))), values + len(matrix)
+    if not values or zeros < values:
+        return zeros / values if values else 0.0
+    whole = (file.array(at, "u1", min(_SPAN, size - at)) for at in range(0, size, _SPAN))
+    return 1.0 if not any(block.any() for block in whole) else 1.0 - 1 / (rows + 1)
+
+
+def bad_values(each: StoredColumn, aux: DbFile, data: DbFile, advance: Advance) -> Iterator[BadRows]:
+    """Yield the rows of a variable-width column whose offset, length or first bytes do not fit one another."""
+    entry, _ = aux_shape(each.column.tag)
+    first, bad, at = -1, 0, 0
+    while at < each.rows:
+        end = _end_of_block(each, aux, at)
+        wrong = _variable_block(each, aux, data, at, end)
+        found = int(np.count_nonzero(wrong))
+        if found and first < 0:
+            first = at + int(np.argmax(wrong))
+        bad += found
+        advance(entry * (end - at) + max(0, data_span(each.column.type_code, aux, at, end)))
+        at = end
+    if bad:
+        what = f"the value of row {first:,} does not fit its offset, its length or the values beside it"
+        yield BadRows(Wrong.VALUES, aux.path, first, bad, entry * first, what)
+
+
+def _variable_block(each: StoredColumn, aux: DbFile, data: DbFile, first: int, end: int) -> NDArray[np.bool_]:
+    """Return which rows are bad; the first of a block is compared with the last of the block before."""
+    seam = min(first, 1)
+    return bad_variable_rows(each.column.type_code, aux, data, first - seam, end)[seam:]
+
+
+def _end_of_block(each: StoredColumn, aux: DbFile, first: int) -> int:
+    """Return the row after the last of a block that begins at `first`: few rows if their values are long."""
+    rows = min(_VARIABLE_BLOCK, each.rows - first)
+    while rows > 1 and data_span(each.column.type_code, aux, first, first + rows) > _SPAN:
+        rows //= 2
+    return first + rows
