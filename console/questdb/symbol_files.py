@@ -13,6 +13,8 @@ from typing import Final
 from console.questdb.bitmap_index import read_index_header
 from console.questdb.column_files import column_path
 from console.questdb.column_versions import ColumnVersions
+from console.questdb.fields import Fields
+from console.questdb.formats.table import INDEX_HEADER, SYMBOL_OFFSETS
 from console.questdb.reading import DamageError, DbFile, Problem, ProblemKind, problem_of
 from console.questdb.symbol_values import HEADER_SIZE
 from console.questdb.table_metadata import TableMetadata
@@ -77,11 +79,10 @@ def _need(file: DbFile, needed: int, count: int) -> None:
 
 
 def _offsets(files: dict[str, DbFile], count: int) -> None:
-    """Check `.o`: i32 capacity at 0, then from 64 the i64 offset of each value and of the end of the last one."""
+    """Check the header of `.o`, and the offsets of the first value and of the end of the last one."""
     file = files["o"]
     _need(file, HEADER_SIZE + _OFFSET * (count + 1), count)
-    capacity = file.array(0, "<i4", 1)
-    if not len(capacity) or int(capacity[0]) <= 0:
+    if SYMBOL_OFFSETS.value("capacity", Fields(file.read(0, SYMBOL_OFFSETS.size))) <= 0:
         raise DamageError("it says a capacity of no symbols", 0)
     if count and _offset(file, 0):
         raise DamageError(f"its first symbol begins at offset {_offset(file, 0):,}", HEADER_SIZE)
@@ -109,7 +110,7 @@ def _values(files: dict[str, DbFile], count: int) -> None:
 def _keys(files: dict[str, DbFile], count: int) -> None:
     header = read_index_header(files["k"])
     if count and not header.keys:
-        raise DamageError(f"it names no key, and there are {count:,} symbols", 21)
+        raise DamageError(f"it names no key, and there are {count:,} symbols", INDEX_HEADER.at("keys"))
 
 
 def _blocks(files: dict[str, DbFile], count: int) -> None:

@@ -1,8 +1,6 @@
 """Rows of variable-width columns whose offsets, lengths or bytes do not fit (StringTypeDriver, VarcharTypeDriver, …).
 
-STRING and BINARY: `.i` has rows + 1 i64 offsets; a value is i32 (i64) length and its bytes. VARCHAR: 16 bytes per row:
-i32 flags and size (or one byte and the value itself, up to 9 bytes), 6 bytes of prefix, 48-bit offset. ARRAY: 16 bytes
-per row: 48-bit offset, i32 size, 0 for NULL; a value is its i32 lengths by dimension, padded to 8 bytes, and its f64
+formats/segment.py has the fields of `.i`. An array is its i32 lengths by dimension, padded to 8 bytes, and its f64
 elements (ArrayTypeDriver; measured on 9.1.0: each value begins where the one before it ends, NULL or not).
 """
 
@@ -12,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from console.questdb.column_types import ColumnTag, array_dimensions, tag_of
+from console.questdb.formats.segment import ARRAY_AUX, VARCHAR_AUX
 from console.questdb.reading import DamageError, DbFile
 
 _MAX_DATA: Final = 64 << 20
-_VARCHAR: Final = np.dtype([("header", "<i4"), ("prefix", "u1", 6), ("low", "<u2"), ("high", "<u4")])
-_ARRAY: Final = np.dtype([("offset", "<i8"), ("size", "<i4"), ("reserved", "<i4")])
+_VARCHAR: Final = VARCHAR_AUX.dtype
+_ARRAY: Final = ARRAY_AUX.dtype
 _INLINED, _NULL = 1, 4
 
 Bad = NDArray[np.bool_]
