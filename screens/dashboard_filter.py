@@ -1,4 +1,4 @@
-"""What a filter leaves of the dashboard: tables, services, streams and deeds whose name has all its words. Pure."""
+"""What a filter leaves of the dashboard: tables, services, streams and actions whose name has all its words. Pure."""
 
 from dataclasses import fields, replace
 from typing import Any

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from console.records import renamed
 from console.recovery.model import RowsLost
-from console.reporting.history import Deed, rows_proven
+from console.reporting.history import PastAction, rows_proven
 from console.reporting.incident import Incident
 from console.text import clean_line, plural
 
@@ -34,7 +34,7 @@ def accounts(incident: Incident) -> tuple[TableAccount, ...]:
     made = []
     for report in incident.tables.tables:
         name = clean_line(report.table)
-        repairs = [deed for deed in incident.deeds if deed.stands and deed.table == name and _touches_rows(deed)]
+        repairs = [past for past in incident.past_actions if past.stands and past.table == name and _touches_rows(past)]
         made.append(
             TableAccount(
                 table=name,
@@ -43,7 +43,7 @@ def accounts(incident: Incident) -> tuple[TableAccount, ...]:
                 back=repairs[-1].plan.rows_back if repairs and repairs[-1].plan else 0,
                 lost=_summed(repairs),
                 maybe_twice=repairs[-1].plan.rows_maybe_twice if repairs and repairs[-1].plan else 0,
-                proven=rows_proven(incident.deeds, name),
+                proven=rows_proven(incident.past_actions, name),
                 at_risk=report.rows_at_risk,
                 repaired=bool(repairs),
             )
@@ -72,14 +72,14 @@ def in_words(lost: RowsLost) -> str:
     return f"{'up to ' if lost.kind == 'bound' else ''}{lost.value:,}"
 
 
-def _touches_rows(deed: Deed) -> bool:
+def _touches_rows(past: PastAction) -> bool:
     """Return whether an action was on the files or rows of its table: those have `lose` in their phrase (contract)."""
-    return deed.plan is not None and deed.plan.confirmation == f"{deed.table} lose {deed.plan.rows_lost.phrase}"
+    return past.plan is not None and past.plan.confirmation == f"{past.table} lose {past.plan.rows_lost.phrase}"
 
 
-def _summed(repairs: Sequence[Deed]) -> RowsLost:
+def _summed(repairs: Sequence[PastAction]) -> RowsLost:
     """Return the rows that all of `repairs` lost: one unknown makes the sum unknown, one bound makes it a bound."""
-    return summed_losses(deed.plan.rows_lost for deed in repairs if deed.plan is not None)
+    return summed_losses(past.plan.rows_lost for past in repairs if past.plan is not None)
 
 
 def summed_losses(each: Iterable[RowsLost]) -> RowsLost:

@@ -23,7 +23,7 @@ RUNNING: Final = "running"
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class PastAction:
     """One entry of the journal; times in epoch seconds. `plan` is None where its folder is gone.
 
     `outcome` is a word of Outcome, `undone` and RUNNING added; `claims` are the proof, as it was journalled.
@@ -72,7 +72,7 @@ class Deed:
         return ", ".join(each for each in told if each)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the deed in the form of `report --json`."""
+        """Return the action in the form of `report --json`."""
         return {
             "entry": self.entry,
             "at": self.at,
@@ -90,42 +90,42 @@ class Deed:
         }
 
 
-def deeds_of(state: StateDir, journal: Journal, database: DatabaseRoot) -> tuple[Deed, ...]:
+def past_actions_of(state: StateDir, journal: Journal, database: DatabaseRoot) -> tuple[PastAction, ...]:
     """Return what was done on this very database, by device and inode, oldest first. Raises JournalError, OSError."""
     root = root_key(database.db)
     entries = [entry for entry in journal.entries() if entry.root == root]
     undone = {str(entry.intent.get("undoes")) for entry in entries if entry.result is Outcome.DONE}
-    deeds = [_deed(state, entry, undone) for entry in entries]
-    if deeds and deeds[-1].outcome == Outcome.UNFINISHED and StationLock(state, database.db).holder() is not None:
-        deeds[-1] = replace(deeds[-1], outcome=RUNNING)
-    return tuple(deeds)
+    found = [_past_action(state, entry, undone) for entry in entries]
+    if found and found[-1].outcome == Outcome.UNFINISHED and StationLock(state, database.db).holder() is not None:
+        found[-1] = replace(found[-1], outcome=RUNNING)
+    return tuple(found)
 
 
-def rows_proven(deeds: Sequence[Deed], table: str) -> int | None:
+def rows_proven(past_actions: Sequence[PastAction], table: str) -> int | None:
     """Return the rows that the newest proof by the server found in `table`, None where there is none."""
     name = clean_line(table)
-    for deed in reversed(deeds):
-        for claim in deed.claims:
+    for past in reversed(past_actions):
+        for claim in past.claims:
             digits = claim.found.replace(",", "")
             if (claim.key, claim.table) == (ClaimKey.ROWS, name) and claim.proven and digits.isdigit():
                 return int(digits)
     return None
 
 
-def events_of(deeds: Sequence[Deed]) -> list[Event]:
-    """Return one event for each deed."""
+def events_of(past_actions: Sequence[PastAction]) -> list[Event]:
+    """Return one event for each action."""
     told = []
-    for deed in deeds:
-        proof = proven_in_words(deed.claims) if deed.claims and deed.stands else ""
-        said = deed.message if deed.outcome not in (Outcome.DONE, "undone") else ""
-        detail = "; ".join(each for each in (said, deed.rows, deed.captured, proof) if each)
+    for past in past_actions:
+        proof = proven_in_words(past.claims) if past.claims and past.stands else ""
+        said = past.message if past.outcome not in (Outcome.DONE, "undone") else ""
+        detail = "; ".join(each for each in (said, past.rows, past.captured, proof) if each)
         told.append(
-            Event(deed.at, Kind.ACTION, f"{deed.title}: {deed.outcome}", detail, deed.ended_at, outcome=deed.outcome)
+            Event(past.at, Kind.ACTION, f"{past.title}: {past.outcome}", detail, past.ended_at, outcome=past.outcome)
         )
     return told
 
 
-def _deed(state: StateDir, entry: Entry, undone: set[str]) -> Deed:
+def _past_action(state: StateDir, entry: Entry, undone: set[str]) -> PastAction:
     outcome = entry.outcome or {}
     word = str(outcome.get("outcome", Outcome.UNFINISHED.value))
     undoes = clean_line(str(entry.intent.get("undoes") or ""))
@@ -135,7 +135,7 @@ def _deed(state: StateDir, entry: Entry, undone: set[str]) -> Deed:
             plan = read_entry_plan(state, entry.id)
         except WalmedicError:
             plan = None
-    return Deed(
+    return PastAction(
         entry=clean_line(entry.id),
         at=_seconds(entry.at),
         ended_at=_seconds(entry.events[-1].at) if outcome else None,

@@ -26,7 +26,7 @@ from console.recovery.model import FirstStep, Outcome
 from console.recovery.store.journal import Journal
 from console.recovery.store.state import StateDir
 from console.reporting.events import Event
-from console.reporting.history import RUNNING, Deed, deeds_of
+from console.reporting.history import RUNNING, PastAction, past_actions_of
 from console.reporting.service_logs import ServiceLogs, service_logs
 from console.reporting.timeline import timeline
 from console.settings import Role, Settings
@@ -45,7 +45,7 @@ class Incident:
     made_at: float
     tables: DatabaseReport
     crashes: CrashReport
-    deeds: tuple[Deed, ...]
+    past_actions: tuple[PastAction, ...]
     events: tuple[Event, ...]
     logs: ServiceLogs
     chain: str  # what breaks the journal's chain, empty where it is whole
@@ -79,16 +79,16 @@ def read_incident(settings: Settings, *, journal_directory: Path | None = None) 
     crashes = _or(missing, "crash logs", CrashReport(0, ()), lambda: examine(crash_logs_of(database), database))
     state = StateDir(settings.state_path)
     journal = Journal(state)
-    nothing: tuple[Deed, ...] = ()
+    nothing: tuple[PastAction, ...] = ()
     history = Histories(database, state, journal).of_table
     tables = diagnose(database, (), facts, history=history, station=not settings.bare)
-    deeds = _or(missing, "the journal", nothing, lambda: deeds_of(state, journal, database))
+    past_actions = _or(missing, "the journal", nothing, lambda: past_actions_of(state, journal, database))
     logs = ServiceLogs()
     samples: tuple[Sample[Any], ...] = ()
     if settings.bare:
         missing.append("services, queue and their logs: this directory belongs to no configured station")
     else:
-        logs = service_logs(settings, _since(crashes, deeds), journal_directory)
+        logs = service_logs(settings, _since(crashes, past_actions), journal_directory)
         samples = asyncio.run(_read_samples(settings))
     missing += logs.missing
     missing += [f"{sample.probe}: {sample.error}" for sample in samples if sample.status.failed]
@@ -99,8 +99,8 @@ def read_incident(settings: Settings, *, journal_directory: Path | None = None) 
         made_at=time.time(),
         tables=tables,
         crashes=crashes,
-        deeds=deeds,
-        events=timeline(database, tables, crashes, deeds, logs.events),
+        past_actions=past_actions,
+        events=timeline(database, tables, crashes, past_actions, logs.events),
         logs=logs,
         chain=_or(missing, "the journal's chain", "", lambda: _broken(journal)),
         server=by_name.get("server"),
@@ -113,11 +113,11 @@ def read_incident(settings: Settings, *, journal_directory: Path | None = None) 
 
 def left_to_do(incident: Incident) -> tuple[str, ...]:
     """Return what is still to be done, the most pressing first; nothing where the incident is over."""
-    left = [f"wait for {deed.title}, which runs now" for deed in incident.deeds if deed.outcome == RUNNING]
+    left = [f"wait for {past.title}, which runs now" for past in incident.past_actions if past.outcome == RUNNING]
     left += [
-        f"finish what was cut off: {deed.command} (entry {deed.entry})"
-        for deed in incident.deeds
-        if deed.outcome == Outcome.UNFINISHED
+        f"finish what was cut off: {past.command} (entry {past.entry})"
+        for past in incident.past_actions
+        if past.outcome == Outcome.UNFINISHED
     ]
     first = incident.first_step
     steps = {(table.next_step.action, table.table) for table in incident.tables.tables}
@@ -183,8 +183,8 @@ def _server_facts(settings: Settings, database: DatabaseRoot, missing: list[str]
     return facts
 
 
-def _since(crashes: CrashReport, deeds: tuple[Deed, ...]) -> float | None:
-    begun = [*(group.first_at for group in crashes.groups), *(deed.at for deed in deeds)]
+def _since(crashes: CrashReport, past_actions: tuple[PastAction, ...]) -> float | None:
+    begun = [*(group.first_at for group in crashes.groups), *(past.at for past in past_actions)]
     return min(begun) - _BEFORE if begun else None
 
 

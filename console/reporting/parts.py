@@ -203,7 +203,7 @@ class Collector:
         return plan_json(Engine(self._incident.settings).plan(action, table if on_table else None))
 
     def _journal(self) -> list[dict[str, Any]]:
-        return [{**deed.to_json(), "plan": _in_short(deed.plan)} for deed in self._told.deeds[-_LAST_ENTRIES:]]
+        return [{**past.to_json(), "plan": _in_short(past.plan)} for past in self._told.past_actions[-_LAST_ENTRIES:]]
 
     # ---- what all of them use ------------------------------------------------------------------------------------
 

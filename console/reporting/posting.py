@@ -8,7 +8,7 @@ from console import __version__
 from console.redaction import Redactor
 from console.reporting.incident import Incident, left_to_do
 from console.reporting.markdown import code, moment, plain, table
-from console.reporting.report import crash_lines, deed_table, finding_lines, in_short, loss_table, timeline_table
+from console.reporting.report import action_table, crash_lines, finding_lines, in_short, loss_table, timeline_table
 from console.text import plural
 
 
@@ -59,7 +59,7 @@ def posting(incident: Incident, redactor: Redactor, files: Sequence[str]) -> str
         "",
         "## Done so far",
         "",
-        *deed_table(incident),
+        *action_table(incident),
         "",
         *loss_table(incident),
         "",

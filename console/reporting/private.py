@@ -30,8 +30,8 @@ def redactor_for(incident: Incident, *, private: bool) -> Redactor:
         except Unreadable:
             continue  # named as missing where it is asked for
     _places(made, settings, incident.database)
-    operators = {deed.operator for deed in incident.deeds}
-    hosts = {deed.host for deed in incident.deeds} | {socket.gethostname(), socket.gethostname().split(".")[0]}
+    operators = {past.operator for past in incident.past_actions}
+    hosts = {past.host for past in incident.past_actions} | {socket.gethostname(), socket.gethostname().split(".")[0]}
     hosts |= {settings.questdb.host, settings.redis.host}
     made.people("<host>", *(host for host in hosts if not host[:1].isdigit()))  # addresses are taken out as such
     made.people("<operator>", *operators, *(name.split()[0] for name in operators if name.split()), _user())

@@ -10,7 +10,7 @@ from console.diagnosis.model import Severity, TableReport, Verdict
 from console.recovery.model import Outcome
 from console.redaction import Redactor
 from console.reporting.accounts import accounts
-from console.reporting.history import Deed
+from console.reporting.history import PastAction
 from console.reporting.incident import Incident, advice, left_to_do
 from console.reporting.markdown import code, moment, plain, span, table
 from console.text import clean_line, plural
@@ -66,7 +66,7 @@ def to_json(incident: Incident, redactor: Redactor) -> dict[str, Any]:
             "over": incident.over,
             "events": records.to_json(incident.events),
             "crashes": incident.crashes.to_json()["crashes"],
-            "actions": [deed.to_json() for deed in incident.deeds],
+            "actions": [past.to_json() for past in incident.past_actions],
             "tables": records.to_json(accounts(incident)),
             "left_to_do": list(left_to_do(incident)),
             "advice": list(advice(incident)),
@@ -176,36 +176,36 @@ def finding_lines(incident: Incident) -> list[str]:
     return lines or ["No finding."]
 
 
-def deed_table(incident: Incident) -> list[str]:
+def action_table(incident: Incident) -> list[str]:
     """Return what was done here, oldest first."""
-    if not incident.deeds:
+    if not incident.past_actions:
         return ["Nothing was done from here."]
     rows = [
-        [span(deed.at, deed.ended_at), code(deed.title), deed.outcome, plain(deed.rows), plain(_proof(deed)),
-         plain(deed.operator), code(deed.entry)]
-        for deed in incident.deeds
+        [span(past.at, past.ended_at), code(past.title), past.outcome, plain(past.rows), plain(_proof(past)),
+         plain(past.operator), code(past.entry)]
+        for past in incident.past_actions
     ]  # fmt: skip
     return table(("when (UTC)", "action", "outcome", "rows", "proof", "by", "entry"), rows)
 
 
 def _what_was_done(incident: Incident) -> list[str]:
-    lines = deed_table(incident)
-    reasons = [deed for deed in incident.deeds if deed.stands and deed.table and deed.plan]
+    lines = action_table(incident)
+    reasons = [past for past in incident.past_actions if past.stands and past.table and past.plan]
     if reasons:
         lines += ["", "Why each repair was chosen:", ""]
-        lines += [f"- {code(deed.title)}: {plain(deed.plan.why, 1_000)}" for deed in reasons if deed.plan]
-    proven = [deed for deed in incident.deeds if deed.stands and deed.action in ("start-server", "thaw-writer")]
-    for deed in proven[-2:]:
-        lines += ["", f"Proven by {code(deed.title)} on the station itself:", ""]
-        lines += [f"- {'note: ' if c.noted else ''}{plain(c.claim)}: {plain(c.found)}" for c in deed.claims]
+        lines += [f"- {code(past.title)}: {plain(past.plan.why, 1_000)}" for past in reasons if past.plan]
+    proven = [past for past in incident.past_actions if past.stands and past.action in ("start-server", "thaw-writer")]
+    for past in proven[-2:]:
+        lines += ["", f"Proven by {code(past.title)} on the station itself:", ""]
+        lines += [f"- {'note: ' if c.noted else ''}{plain(c.claim)}: {plain(c.found)}" for c in past.claims]
     return lines
 
 
-def _proof(deed: Deed) -> str:
-    if deed.outcome not in (Outcome.DONE, "undone"):
-        return deed.message
-    compared = [claim for claim in deed.claims if not claim.noted]
-    notes = len(deed.claims) - len(compared)
+def _proof(past: PastAction) -> str:
+    if past.outcome not in (Outcome.DONE, "undone"):
+        return past.message
+    compared = [claim for claim in past.claims if not claim.noted]
+    notes = len(past.claims) - len(compared)
     held = f"{sum(claim.ok for claim in compared)} of {plural(len(compared), 'claim')}"
     return f"{held}, {plural(notes, 'note')}" if notes else held if compared else ""
 

@@ -10,7 +10,7 @@ from console.diagnosis.crashes.groups import CrashReport
 from console.diagnosis.model import Code, DatabaseReport, Severity
 from console.questdb.layout import SEQUENCER, DatabaseRoot, TableDirectory
 from console.reporting.events import Event, Kind, folded
-from console.reporting.history import Deed, events_of
+from console.reporting.history import PastAction, events_of
 from console.text import clean_line
 
 _STAMP = re.compile(r"(20\d\d)[-_]?([01]\d)[-_]?([0-3]\d)[-_T.]?([0-2]\d)[-_:]?([0-5]\d)[-_:]?([0-5]\d)")
@@ -22,7 +22,7 @@ def timeline(
     database: DatabaseRoot,
     tables: DatabaseReport,
     crashes: CrashReport,
-    deeds: Iterable[Deed],
+    past_actions: Iterable[PastAction],
     services: Iterable[Event],
 ) -> tuple[Event, ...]:
     """Return all that is known, in time order, loops folded. Never raises: what is gone has no event."""
@@ -30,7 +30,7 @@ def timeline(
     events = [
         *_crash_events(crashes),
         *services,
-        *events_of(tuple(deeds)),
+        *events_of(tuple(past_actions)),
         *_copy_events(database, times),
         *_finding_events(database, tables),
     ]

@@ -10,7 +10,7 @@ from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Outcome
 from console.redaction import Redactor
 from console.reporting.bundle import Bundle, Written, prepare
-from console.reporting.history import Deed
+from console.reporting.history import PastAction
 from console.reporting.incident import Incident, read_incident
 from console.reporting.parts import Missing, Part
 from console.reporting.private import redacted, redactor_for
@@ -34,20 +34,20 @@ def before(folder: Path) -> Incident:
 def after(folder: Path) -> Incident:
     """Return the same station recovered: what was done, with the captured plan and proof."""
     known = before(folder)
-    deeds = (
-        _deed("20251110-084001-aaaaaa", "stop-server", 0.0, None),
-        _deed("20251110-084101-bbbbbb", "restore-sequencer", 60.0, _TABLE),
-        _deed("20251110-084201-cccccc", "start-server", 120.0, None),
+    past_actions = (
+        _past_action("20251110-084001-aaaaaa", "stop-server", 0.0, None),
+        _past_action("20251110-084101-bbbbbb", "restore-sequencer", 60.0, _TABLE),
+        _past_action("20251110-084201-cccccc", "start-server", 120.0, None),
     )
     healthy = DatabaseReport(known.database.db, tuple(map(_healthy, captured.INCIDENT_TABLES.tables)))
-    events = timeline(known.database, known.tables, known.crashes, deeds, ())
-    return replace(known, tables=healthy, deeds=deeds, events=events, first_step=None)
+    events = timeline(known.database, known.tables, known.crashes, past_actions, ())
+    return replace(known, tables=healthy, past_actions=past_actions, events=events, first_step=None)
 
 
-def _deed(entry: str, action: str, later: float, table: str | None) -> Deed:
+def _past_action(entry: str, action: str, later: float, table: str | None) -> PastAction:
     plan = replace(captured.RESTORE_PLAN, table=table, confirmation=f"{table} lose 0") if table else None
     rows = Claim(ClaimKey.ROWS, f"{_TABLE}: rows", "412,445", "412,445", ok=True, table=_TABLE)
-    return Deed(
+    return PastAction(
         entry, _AT + later, _AT + later + 12.0, action, table, Outcome.DONE, "", "operator", "host", (rows,), plan
     )
 

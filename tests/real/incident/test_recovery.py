@@ -219,11 +219,11 @@ def test_the_report_tells_the_whole_recovery(incident_station: Station) -> None:
     book, trades = told["market_orderbook"], told["market_trades"]
     assert (book.back, book.lost.value, book.proven, book.at_risk) == (6_359, 0, 412_445, 0)
     assert (trades.back, trades.lost.value, trades.proven, trades.at_risk) == (0, 0, 160_594, 0)
-    assert [deed.title for deed in incident.deeds if deed.stands] == [
+    assert [past.title for past in incident.past_actions if past.stands] == [
         "freeze-writer", "stop-server", "capture-evidence", "rebuild-sequencer market_orderbook",
         "restore-sequencer market_trades", "start-server", "thaw-writer",
     ]  # fmt: skip
-    assert [deed.outcome for deed in incident.deeds if not deed.stands] == ["rolled-back"]
+    assert [past.outcome for past in incident.past_actions if not past.stands] == ["rolled-back"]
     told_at = [event.at for event in incident.events]
     assert told_at == sorted(told_at)
     assert {"questdb ended: exit 1", "questdb stopped", "batch-writer started"} <= {e.what for e in incident.events}

@@ -20,7 +20,7 @@ from console.redaction import Redactor
 from console.reporting import markdown
 from console.reporting.accounts import accounts
 from console.reporting.events import Event, Kind, folded
-from console.reporting.history import deeds_of
+from console.reporting.history import past_actions_of
 from console.reporting.incident import Incident, left_to_do, read_incident
 from console.reporting.posting import posting
 from console.reporting.report import report
@@ -117,7 +117,7 @@ def test_what_runs_what_was_cut_off_and_what_was_taken_back(tmp_path: Path) -> N
     whose = {"device": device, "inode": inode, "station": "night-station", "table": None}
 
     def told() -> dict[str, str]:
-        return {deed.title: deed.outcome for deed in deeds_of(state, journal, database)}
+        return {past.title: past.outcome for past in past_actions_of(state, journal, database)}
 
     journal.begin("20251110-030000-aaaaaa", {**whose, "action": "freeze-writer"})
     journal.append("20251110-030000-aaaaaa", "outcome", {"outcome": "done", "message": "", "verification": []})
@@ -139,7 +139,7 @@ def test_what_runs_what_was_cut_off_and_what_was_taken_back(tmp_path: Path) -> N
 
 
 def test_rows_lost_add_up_and_what_is_not_known_stays_unknown(known: Incident) -> None:
-    restore = next(deed for deed in known.deeds if deed.table)
+    restore = next(past for past in known.past_actions if past.table)
     assert restore.plan is not None
 
     def lost(*losses: RowsLost) -> tuple[str, int]:
@@ -148,13 +148,13 @@ def test_rows_lost_add_up_and_what_is_not_known_stays_unknown(known: Incident) -
             assert restore.plan is not None
             plan = replace(restore.plan, rows_lost=loss, confirmation=f"{restore.table} lose {loss.phrase}")
             made.append(replace(restore, plan=plan))
-        account = next(a for a in accounts(replace(known, deeds=tuple(made))) if a.table == restore.table)
+        account = next(a for a in accounts(replace(known, past_actions=tuple(made))) if a.table == restore.table)
         return account.lost_in_words, account.back
 
     assert lost(RowsLost("exact", 0), RowsLost("exact", 1_200)) == ("1,200", 6_359)
     assert lost(RowsLost("exact", 5), RowsLost("bound", 1_000)) == ("up to 1,005", 6_359)
     assert lost(RowsLost("unknown", None), RowsLost("exact", 5)) == ("unknown", 6_359)
-    undone = replace(known, deeds=tuple(replace(deed, outcome="undone") for deed in known.deeds))
+    undone = replace(known, past_actions=tuple(replace(past, outcome="undone") for past in known.past_actions))
     assert not any(account.repaired for account in accounts(undone))
 
 
@@ -170,13 +170,13 @@ def test_hostile_names_change_nothing_of_the_report(known: Incident, foreign: st
     tables = tuple(replace(table, table=foreign) for table in known.tables.tables)
     events = tuple(replace(event, what=foreign, detail=foreign) for event in known.events)
     groups = tuple(replace(group, title=foreign, why=foreign, file=foreign) for group in known.crashes.groups)
-    deeds = tuple(replace(deed, message=foreign, operator=foreign, entry=foreign) for deed in known.deeds)
+    past_actions = tuple(replace(past, message=foreign, operator=foreign, entry=foreign) for past in known.past_actions)
     hostile = replace(
         known,
         tables=replace(known.tables, tables=tables),
         crashes=replace(known.crashes, groups=groups),
         events=events,
-        deeds=deeds,
+        past_actions=past_actions,
         missing=(foreign,),
     )
     for made in (report(hostile, Redactor()), posting(hostile, Redactor(), [foreign])):
