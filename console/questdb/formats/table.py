@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from console.questdb.formats.model import Bits, Code, FieldFormat, RecordFormat, Unit
+from console.questdb.column_types import DECIMALS, TIMESTAMP_NANOS, ColumnTag
+from console.questdb.formats.model import FIRST, Bits, Code, FieldFormat, RecordFormat, Unit
 
 _V932: Final = (9, 3, 2)
 
@@ -77,6 +78,15 @@ TXN_PARTITION: Final = RecordFormat(
         FieldFormat("parquet_size", 24, "<i8", "bytes of data.parquet; -1: not parquet", since=(8, 0, 0)),
     ),
 )  # fmt: skip
+_TYPES_SINCE: Final = {
+    ColumnTag.VARCHAR: (7, 4, 0),
+    ColumnTag.ARRAY: (9, 0, 0),
+    **dict.fromkeys(DECIMALS, (9, 2, 0)),
+}
+COLUMN_TYPES: Final = (
+    *(Code(tag.value, tag.name, _TYPES_SINCE.get(tag, FIRST)) for tag in ColumnTag),
+    Code(TIMESTAMP_NANOS, "TIMESTAMP_NS", (9, 1, 0)),
+)
 META_HEADER: Final = RecordFormat(
     "`_meta` of a table, header",
     "TableUtils.META_OFFSET_*",
@@ -103,7 +113,7 @@ META_COLUMN: Final = RecordFormat(
     "`_meta` of a table, one for each column, behind all of them the names (str)",
     "TableUtils.META_COLUMN_*",
     (
-        FieldFormat("type", 0, "<i4", "the column's type; negative: dropped"),
+        FieldFormat("type", 0, "<i4", "in the low byte, parameters above it; negative: dropped", codes=COLUMN_TYPES),
         FieldFormat("flags", 4, "<i8",
                     bits=(Bits("indexed", 0), Bits("symbol cache", 2), Bits("deduplication key", 3))),
         FieldFormat("index_capacity", 12, "<i4", "row numbers of a block of the index", shown="index block capacity"),
