@@ -15,6 +15,16 @@ MAX_STRUCTURE: Final = 1 << 31
 _UNUSUAL: Final = -(1 << 63) | 0xF0000000  # bits no ordinary segment transaction and segment id have
 
 
+def all_plain(records: NDArray[Any]) -> bool:
+    """Return whether all of `records` refer to a segment transaction in a form, and of a structure, that can be."""
+    version = records["structure_version"]
+    return (
+        int(records["wal_id"].min()) >= 1
+        and not int(np.bitwise_or.reduce(places_of(records))) & _UNUSUAL
+        and 0 <= int(version.min()) <= int(version.max()) < MAX_STRUCTURE
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """Records one after another, the first of which is transaction `first`; one array per field.
@@ -37,9 +47,8 @@ class Block:
         wal, place = np.ascontiguousarray(records["wal_id"]), places_of(records).copy()
         version = np.ascontiguousarray(records["structure_version"])
         segment, txn = segment_of(place), txn_of(place)
-        if int(wal.min()) >= 1 and not int(np.bitwise_or.reduce(place)) & _UNUSUAL:
-            valid = version >= 0
-            ok = valid & (version < MAX_STRUCTURE)
+        if len(records) and all_plain(records):
+            valid = ok = np.ones(len(records), np.bool_)
         else:
             rows, change, dropped = record_kinds(wal, segment, txn)
             valid = ((rows | change) & (version >= 0)) | dropped

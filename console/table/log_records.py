@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from console.questdb.ranges import RangeCollector
 from console.questdb.txn_log import STRUCTURE_CHANGE, TABLE_DROPPED
 from console.table.inventory import Index, Inventory, segment_key
-from console.table.log_block import NOWHERE, Block, Changes, Named, Places, WalPlaces, address
+from console.table.log_block import NOWHERE, Block, Changes, Named, Places, WalPlaces, address, all_plain
 from console.table.memory import BelowMemory
 from console.table.txn_set import TxnSet
 
@@ -74,18 +74,26 @@ class BelowRecords:
 
     def feed(self, first: int, records: NDArray[Any]) -> None:
         """Take `records` in the order of the log."""
+        if all_plain(records):
+            self.told.add_run(first, first + len(records) - 1)
+            self.named += len(records)
+            mine, rank = self.last.rank(records["wal_id"])
+            if len(mine):
+                self._refer(first + mine, rank, Block.of(first, records[mine]))
+            return
         block = Block.of(first, records)
-        ok = block.ok
-        self.told.add_mask(first, ok)
-        self.named += int(ok.sum())
-        self.changes += int((ok & (block.wal == STRUCTURE_CHANGE)).sum())
+        self.told.add_mask(first, block.ok)
+        self.named += int(block.ok.sum())
+        self.changes += int((block.ok & (block.wal == STRUCTURE_CHANGE)).sum())
         mine, rank = self.last.rank(block.wal)
-        keep = block.valid[mine]
-        mine, rank = mine[keep], rank[keep]
-        self.last.value[rank] = address(block.segment[mine], block.txn[mine])
-        mine = mine[ok[mine]]
-        event = self._inventory.locate(block.wal[mine], block.segment[mine], block.txn[mine])
-        self.seq[event[event >= 0]] = (first + mine)[event >= 0]
+        self._refer(first + mine, rank, Block.of(first, records[mine]))
+
+    def _refer(self, numbers: Index, rank: Index, block: Block) -> None:
+        """Take the records of WALs on disk, these at `rank`; `numbers` are their transactions."""
+        self.last.value[rank[block.valid]] = address(block.segment, block.txn)[block.valid]
+        event = self._inventory.locate(block.wal, block.segment, block.txn)
+        named = block.ok & (event >= 0)
+        self.seq[event[named]] = numbers[named]
 
 
 def _last_key(memory: BelowMemory, wal: int) -> int:

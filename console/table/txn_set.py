@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 _SHIFT: Final = 15
 _SIZE: Final = 1 << _SHIFT
 _Bits = NDArray[np.uint8]
+_FULL: Final[_Bits] = np.full(_SIZE >> 3, 0xFF, np.uint8)
 
 
 class TxnSet:
@@ -36,6 +37,18 @@ class TxnSet:
             block = int(blocks[low])
             bits = self._bits(block)
             bits[numbers[low:high] - (block << _SHIFT)] = 1
+            self._blocks[block] = np.packbits(bits)
+
+    def add_run(self, first: int, last: int) -> None:
+        """Add the ids `first`..`last`."""
+        for block in range(first >> _SHIFT, (last >> _SHIFT) + 1):
+            base = block << _SHIFT
+            low, high = max(first, base), min(last + 1, base + _SIZE)
+            if high - low == _SIZE:
+                self._blocks[block] = _FULL
+                continue
+            bits = self._bits(block)
+            bits[low - base : high - base] = 1
             self._blocks[block] = np.packbits(bits)
 
     def add_mask(self, first: int, mask: NDArray[np.bool_]) -> None:

@@ -31,6 +31,9 @@ def test_sets_say_what_sets_of_python_say(seed: int) -> None:
     start = rng.randrange(_TOP)
     b.add_mask(0, mask[:start])
     b.add_mask(start, mask[start:])
+    run = TxnSet()
+    run.add_run(7, _TOP - start)
+    assert _members(run) == set(range(7, _TOP - start + 1))
     low = rng.randrange(_TOP)
     high = rng.randrange(low, _TOP)
     inside = {each for each in one if low <= each <= high}
