@@ -6,11 +6,14 @@ from types import TracebackType
 from console.diagnosis.inspection import logs, segments, sequencer_files, table_files
 from console.diagnosis.inspection.kinds import kind_of
 from console.diagnosis.inspection.model import Field, FileDescription, FileKind, RecordView
+from console.diagnosis.inspection.values import FieldReader
 from console.diagnosis.model import Finding
 from console.errors import WalmedicError
 from console.questdb.column_types import is_nanos
+from console.questdb.formats.database import CONVERSION, UPGRADE
 from console.questdb.formats.segment import EVENT_OFFSET
 from console.questdb.formats.sequencer import LOG_RECORD_V2, STRUCTURE_END
+from console.questdb.formats.table import TODO
 from console.questdb.reading import DbFile, problem_of
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.questdb.table_txn import read_table_txn
@@ -18,6 +21,7 @@ from console.text import clean_line, plural
 
 _LOGS = (FileKind.LOG_V1, FileKind.LOG_V2, FileKind.LOG_PART, FileKind.LOG_DAMAGED)
 _SMALL = 64 << 20
+_SINGLE = {FileKind.UPGRADE: UPGRADE, FileKind.TODO: TODO, FileKind.CONVERSION: CONVERSION}
 
 
 class Inspector:
@@ -170,6 +174,10 @@ class Inspector:
             return (sequencer_files.wal_index_view(file),)
         if self.kind is FileKind.TABLE_INDEX:
             return (sequencer_files.wal_index_view(file, "table id"),)
+        if self.kind in _SINGLE:
+            form, read = _SINGLE[self.kind], FieldReader(file)
+            read.record(form)
+            return (RecordView("header", 0, form.size, read.taken()),)
         if self.kind in (FileKind.SEQUENCER_METADATA, FileKind.SEGMENT_METADATA):
             return sequencer_files.metadata_views(file, self.kind is FileKind.SEGMENT_METADATA)
         if self.kind is FileKind.TABLE_TXN:
@@ -219,7 +227,7 @@ class Inspector:
         if self.kind is FileKind.TABLE_TXN:
             current = next((view for view in views if "current" in view.title), None)
             return f"seqTxn {_value(current, 'seqTxn')}" if current else "no current record"
-        if self.kind in (FileKind.WAL_INDEX, FileKind.TABLE_INDEX):
+        if self.kind in (FileKind.WAL_INDEX, FileKind.TABLE_INDEX, *_SINGLE):
             return f"{views[0].fields[0].name} {views[0].fields[0].value}"
         return plural(len(views) - 1 if views[0].title == "header" else len(views), "entry", "entries")
 

@@ -21,6 +21,9 @@ _NAMES: Final = {
     "_event.i": FileKind.SEGMENT_EVENT_INDEX,
     "_txn": FileKind.TABLE_TXN,
     "_cv": FileKind.COLUMN_VERSIONS,
+    "_upgrade.d": FileKind.UPGRADE,
+    "_todo_": FileKind.TODO,
+    "_convert": FileKind.CONVERSION,
 }
 
 

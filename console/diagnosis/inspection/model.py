@@ -27,6 +27,9 @@ class FileKind(StrEnum):
     TABLE_TXN = "table transaction file"
     COLUMN_VERSIONS = "column versions"
     REGISTRY = "registry of WAL tables"
+    UPGRADE = "versions of the files"
+    TODO = "unfinished file operations"
+    CONVERSION = "conversion at the next start"
     CRASH_LOG = "crash log of the Java machine"
     OTHER = "not one of the files that walmedic decodes"
 

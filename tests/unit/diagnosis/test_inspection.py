@@ -8,6 +8,7 @@ import pytest
 
 from console.diagnosis.inspection import FileKind, Inspector, describe, fields_at
 from console.errors import WalmedicError
+from console.questdb.formats.database import UPGRADE
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.log_encoding import encode_log_header
 from tests.data.samples import sample_database
@@ -112,12 +113,16 @@ def test_what_each_file_is(database: DatabaseRoot, altered: TableDirectory) -> N
         "wal1/0/_event.i": FileKind.SEGMENT_EVENT_INDEX,
         "wal1/0/_meta": FileKind.SEGMENT_METADATA,
         "../tables.d.0": FileKind.REGISTRY,
+        "../_upgrade.d": FileKind.UPGRADE,
+        "_todo_": FileKind.TODO,
         "sym.k": FileKind.OTHER,
     }
+    (database.db / "_upgrade.d").write_bytes(UPGRADE.pack(table_version=426, migration_version=427))
     found = {name: describe((altered.path / name).resolve()) for name in kinds}
     assert {name: each.kind for name, each in found.items()} == kinds
     assert found["txn_seq/_txnlog.meta.i"].summary == "3 structure changes"
     assert found["_txn"].summary == "seqTxn 9"
+    assert found["../_upgrade.d"].summary == "table version 426"
     assert found["txn_seq/_wal_index.d"].summary == "highest wal id 1"
 
 
