@@ -59,7 +59,7 @@ def _repair(situation: Situation) -> NextStep | None:
         return NextStep("rebuild-sequencer", reason, evidence=True)
     if situation.damaged(Code.LAG_OVERFLOW):
         return NextStep(None, "restart QuestDB before anything is written: a start checks the lag and sets it to 0")
-    if situation.damaged(Code.SEGMENT_MISSING):
+    if any(f.code is Code.SEGMENT_MISSING and f.severity is Severity.DAMAGE for f in situation.findings):
         reason = "WAL that the log names is gone: the log is made again without those transactions"
         return NextStep("repair-log", reason, evidence=True)
     if situation.damaged(*LOG_REPAIR):
@@ -91,6 +91,9 @@ def _segments(situation: Situation) -> NextStep | None:
         return NextStep(None, reason, evidence=True)
     if situation.damaged(Code.SEGMENT_DATA_TORN):
         reason = "compare the suspect values with their source, export them (salvage-wal), then let QuestDB apply them"
+        return NextStep(None, reason, evidence=True)
+    if situation.damaged(Code.SEGMENT_MISSING):
+        reason = "look for the WAL that is gone and put it back before QuestDB starts, or have its rows sent again"
         return NextStep(None, reason, evidence=True)
     return None
 

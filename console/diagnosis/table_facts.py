@@ -10,7 +10,7 @@ from pathlib import Path
 
 from console.questdb.conversion import Conversion, read_conversion
 from console.questdb.file_owner import FileOwner, owner_of
-from console.questdb.layout import TableDirectory
+from console.questdb.layout import TableDirectory, lost_wals
 from console.questdb.reading import Problem, join_problems
 from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer_metadata
 from console.questdb.structure_log import StructureLog, read_structure_log
@@ -108,7 +108,8 @@ def read_facts(directory: TableDirectory, memory: TableMemory | None = None) -> 
     structure = before.current.structure_version if before.current else 0
     metadata = read_table_metadata(directory.path)
     origins = read_origins(directory, metadata, structure, entries)
-    inventory = read_inventory([wal for wal in directory.wals(entries) if wal.id not in origins.left_out], memory)
+    own = [wal for wal in directory.wals(entries) if wal.id not in origins.left_out]
+    inventory = read_inventory(own, memory, lost_wals(entries))
     before = read_table_txn(directory.path)
     applied = before.current.applied_txn if before.current else None
     dedup = isinstance(metadata, Problem) or metadata.has_dedup

@@ -83,7 +83,8 @@ def decide(
     none = np.zeros(len(inventory), np.int64)
     if not len(inventory):
         lost = next((scan.unnamed for _, scan in sources if applied is not None and scan.max_txn >= applied), 0)
-        why = _uncounted(inventory)
+        named = any(applied is not None and scan.max_txn > applied for _, scan in sources)
+        why = _uncounted(inventory, named=named)
         return Unapplied(np.zeros(0, np.int8), none, sources[0][0] if sources else "", not why, why, lost=lost)
     if applied is None:
         state = np.full(len(inventory), State.UNSURE, np.int8)
@@ -98,11 +99,18 @@ def decide(
     return replace(decided, exact=False, why=why) if decided.exact and why else decided
 
 
-def _uncounted(inventory: Inventory) -> str:
-    """Return which segments hold transactions that nobody can count, empty where there are none."""
+def _uncounted(inventory: Inventory, *, named: bool = False) -> str:
+    """Return which segments hold, or held, transactions that nobody can count, empty where there are none.
+
+    `named`: a log names what is not on disk any more.
+    """
     empty = {(wal, number) for wal, number, low, high in inventory.slices() if low == high}
-    named = [f"wal{wal}/{number}" for wal, number, _ in inventory.broken if (wal, number) in empty]
-    return f"nothing tells which transactions {', '.join(named[:5])} holds" if named else ""
+    broken = [f"wal{wal}/{number}" for wal, number, _ in inventory.broken if (wal, number) in empty]
+    if broken:
+        return f"nothing tells which transactions {', '.join(broken[:5])} holds"
+    gone = () if named else inventory.lost
+    lost = [f"wal{wal}" if number < 0 else f"wal{wal}/{number}" for wal, number in gone]
+    return f"nothing tells which transactions {', '.join(lost[:5])} held, which is gone" if lost else ""
 
 
 def _from_log(inventory: Inventory, name: str, scan: LogScan) -> Unapplied:

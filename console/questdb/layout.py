@@ -26,6 +26,7 @@ from console.text import clean_line
 
 SEQUENCER: Final = "txn_seq"
 REGISTRY_LOCK: Final = "tables.d.lock"
+_LOCK: Final = ".lock"
 _WAL: Final = re.compile(r"wal([1-9]\d{0,9})")
 _OF_THE_TABLE: Final = re.compile(r"wal[1-9]\d{0,9}|(?:default|\d{4}(?:-W?\d\d(?:-\d\d(?:T\d\d)?)?)?)(?:\.\d+)?")
 """WAL directories and partitions, of which there may be thousands: no place for a copy of the sequencer."""
@@ -35,12 +36,16 @@ _SEQUENCER_FILES: Final = ("_txnlog", "_txnlog.meta.i", "_wal_index.d")
 
 @dataclass(frozen=True, slots=True)
 class WalDirectory:
-    """One `walN` of a table and the ids of the segments in it, ascending."""
+    """One `walN` of a table and the ids of the segments in it, ascending.
+
+    Of the segments `lost` only the lock file is there: QuestDB's purge removes both, so that something else took them.
+    """
 
     id: int
     path: Path
     segments: tuple[int, ...]
     problems: tuple[Problem, ...] = ()
+    lost: tuple[int, ...] = ()
 
     @property
     def lock(self) -> Path:
@@ -268,7 +273,19 @@ def wal_directories(directory: Path, listing: Sequence[Entry] | None = None) -> 
 def _wal_directory(wal_id: int, path: Path) -> WalDirectory:
     entries, problem = list_directory(path)
     segments = sorted(int(entry.name) for entry in entries if entry.is_directory and _SEGMENT.fullmatch(entry.name))
-    return WalDirectory(wal_id, path, tuple(segments), join_problems(problem, _symlinks(entries)))
+    lost = sorted(int(name) for name in _locked_and_gone(entries) if _SEGMENT.fullmatch(name))
+    return WalDirectory(wal_id, path, tuple(segments), join_problems(problem, _symlinks(entries)), tuple(lost))
+
+
+def lost_wals(entries: Sequence[Entry]) -> tuple[int, ...]:
+    """Return the ids of the WALs of which a table's directory has the lock file and not the directory, ascending."""
+    found = (_WAL.fullmatch(name) for name in _locked_and_gone(entries))
+    return tuple(sorted(int(match[1]) for match in found if match))
+
+
+def _locked_and_gone(entries: Sequence[Entry]) -> set[str]:
+    names = {entry.name for entry in entries}
+    return {entry.name.removesuffix(_LOCK) for entry in entries if entry.is_file and entry.name.endswith(_LOCK)} - names
 
 
 def _symlinks(entries: Sequence[Entry]) -> tuple[Problem, ...]:

@@ -134,6 +134,10 @@ def _read_once(directory: Path) -> Segment:
     max_txn = last_txn(raw.event) if len(head) == HEADER_SIZE else None
     if max_txn is not None and max_txn < -1:
         max_txn = None
+    uncounted = _uncounted(raw, max_txn, events)
+    if uncounted and not problems:
+        what = f"its index names {uncounted:,} transactions behind its last record"
+        problems = (Problem(ProblemKind.SHORT, what, directory / "_event", None),)
     end = int(raw.index[max_txn + 1]) if max_txn is not None and -1 <= max_txn < len(raw.index) - 1 else -1
     return Segment(
         path=directory,
@@ -145,7 +149,7 @@ def _read_once(directory: Path) -> Segment:
         events=events,
         opens=_opens(raw.index, events),
         beyond=beyond,
-        uncounted=_uncounted(raw, max_txn, events),
+        uncounted=uncounted,
         closed=max_txn is not None and raw.event_size == end + 4 and raw.index_size == 8 * (max_txn + 2),
         event_size=raw.event_size,
         index_size=raw.index_size,
@@ -196,6 +200,9 @@ def _read_files(directory: Path) -> _Files:
     # The event file first: its header counts only what the index, read later, has too.
     event, event_size, stamp, event_problem = _read(directory / "_event", "u1", MAX_EVENT_FILE)
     index, index_size, _, index_problem = _read(directory / "_event.i", "<i8", 8 * (MAX_EVENTS + 2))
+    head = event[:HEADER_SIZE].tobytes()
+    if len(head) == HEADER_SIZE and read_small(directory / "_event", HEADER_SIZE).data != head:
+        index = index[: last_txn(event) + 2]  # a writer went on between the two
     return _Files(event, index, event_size, index_size, stamp, join_problems(event_problem, index_problem))
 
 
@@ -228,9 +235,22 @@ def _uncounted(raw: _Files, max_txn: int | None, events: NDArray[Any]) -> int:
     known = int(last["txn"]) + 1 if last is not None else 0
     header, index = -1 if max_txn is None else max_txn + 1, count_indexed(raw.index)
     at, length = (int(last["offset"]), int(last["length"])) if last is not None else (HEADER_SIZE, 0)
-    if end_marked(raw.event, at, length) and (header <= known or index <= known):
+    if end_marked(raw.event, at, length) and (index <= known or (header <= known and _taken_back(raw, at + length))):
         return 0
     return max(header, index) - known if max(header, index) > known else 0
+
+
+def _taken_back(raw: _Files, end: int) -> bool:
+    """Return whether the record that the index names at `end` was there, and was taken back.
+
+    WalEventWriter.rollback writes the end mark over the length of the last record, and leaves its bytes and its entry.
+    Where nothing stands behind the mark, the file is older than its index.
+    """
+    entry = np.flatnonzero(raw.index == end)
+    txn = Fields(raw.event[end + 4 : end + 12].tobytes())
+    return (
+        len(entry) == 1 and len(txn) == 8 and txn.i64(0) == int(entry[0]) and count_indexed(raw.index) <= entry[0] + 1
+    )
 
 
 def _decode(raw: _Files, file: Path, index_file: Path) -> tuple[NDArray[Any], int, tuple[Problem, ...]]:

@@ -5,7 +5,7 @@ segment, txn); within one WAL the address gives the order in which events were c
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,6 +51,7 @@ class Inventory:
 
     `keys` are the sorted keys of all segments, `first` the index in `events` of each one's first event, `counts` how
     many it has. `broken` names segments whose `_event` cannot be read to its end, or contradicts itself, and why.
+    `lost` are (wal, segment) of which only the lock file is there, with segment -1 for a whole WAL.
     """
 
     events: NDArray[Any]
@@ -61,6 +62,7 @@ class Inventory:
     segments: Mapping[tuple[int, int], Segment] = field(default_factory=dict, repr=False)
     directories: tuple[WalDirectory, ...] = ()
     broken: tuple[tuple[int, int, str], ...] = ()
+    lost: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def of(
@@ -163,9 +165,12 @@ def segment_key(wal: Any, segment: Any) -> Any:
     return np.asarray(wal, np.int64) << 30 | np.asarray(segment, np.int64) & _SEGMENT_BITS
 
 
-def read_inventory(wals: Sequence[WalDirectory], memory: TableMemory | None = None) -> Inventory:
+def read_inventory(
+    wals: Sequence[WalDirectory], memory: TableMemory | None = None, lost: Sequence[int] = ()
+) -> Inventory:
     """Return the transactions of every segment of `wals`; what cannot be read is in each Segment's problems.
 
+    `lost` are WALs of which only the lock file is there.
     Closed segments that `memory` has read and whose files are unchanged are not read again.
     """
     segments: dict[tuple[int, int], Segment] = {}
@@ -179,7 +184,9 @@ def read_inventory(wals: Sequence[WalDirectory], memory: TableMemory | None = No
                 broken.append((wal.id, number, why))
     if memory is not None:
         memory.forget_all_but({segment.path for segment in segments.values()})
-    return Inventory.of(np.concatenate(parts) if parts else np.empty(0, EVENT), segments, wals, broken)
+    found = Inventory.of(np.concatenate(parts) if parts else np.empty(0, EVENT), segments, wals, broken)
+    gone = [(wal.id, number) for wal in wals for number in wal.lost] + [(wal, -1) for wal in lost]
+    return replace(found, lost=tuple(sorted(gone)))
 
 
 def _read(directory: Path, memory: TableMemory | None) -> Segment:

@@ -30,6 +30,7 @@ class Evidence(StrEnum):
     EVENT_NOT_COUNTED = "event-not-counted"  # it lies behind the last transaction that the header of `_event` counts
     UNDECIDED = "undecided"  # nothing tells which are applied
     EVENTS_GONE = "events-gone"  # a segment with rows of which nothing tells a transaction
+    SEGMENT_GONE = "segment-gone"  # of a WAL or a segment only the lock file is there, and no log tells what it held
     RECORD_ALONE = "record-alone"  # the log names it, and nothing on disk holds it
     NOT_FOLLOWED = "not-followed"  # it lies behind a symbolic link
     NOT_READ = "not-read"  # its files may not be read

@@ -207,6 +207,7 @@ def set_back(table: Path) -> None:
     for wal in table.glob("wal*"):
         if wal.is_dir():
             shutil.rmtree(wal)
+            wal.with_name(f"{wal.name}.lock").unlink()  # as the purge does
 
 
 def set_back_without_log(table: Path) -> None:

@@ -3,8 +3,6 @@
 The longer list, of what held from the start, is in test_adversary_held.py.
 """
 
-from pathlib import Path
-
 import pytest
 
 from console.recovery.server.jvm import ServerBinary
@@ -12,15 +10,22 @@ from tests.real.adversary_strikes import (
     DEDUP,
     PLAIN,
     WIDE,
+    Strike,
     all_of,
+    exchanged,
     gone,
+    older_events,
     rows,
+    segment_copied,
+    segment_removed,
     together,
     txn_field,
+    wal_copied,
+    wal_removed,
     wide,
     zeroed,
 )
-from tests.real.adversary_world import Case, Ended, hold, play
+from tests.real.adversary_world import Case, Ended, Step, Table, hold, play
 
 _APPLIED = (rows(0), rows(24), rows(48))
 _PENDING = (rows(72), rows(96))
@@ -44,7 +49,45 @@ def _page(name: str, file: str, *, log: bool) -> Case:
     return Case(name, WIDE, (wide(0), wide(24)), (wide(48), wide(72)), strike, repaired=True)
 
 
+def _one(name: str, strike: Strike, *, repaired: bool | None = None) -> Case:
+    return Case(name, PLAIN, _APPLIED, _PENDING, strike, repaired=repaired)
+
+
+def _two(name: str, strike: Strike, *, repaired: bool | None = None) -> Case:
+    """Two WALs, each with a transaction applied and one not."""
+    return Case(name, PLAIN, (together(0, 24),), (together(48, 72),), strike, repaired=repaired)
+
+
+def _aged(name: str, strike: Strike, *, repaired: bool | None = None) -> Case:
+    """Event files were kept aside one transaction before the end."""
+    return Case(name, PLAIN, (rows(0), rows(24)), (rows(48), "KEEP old", rows(72)), strike, repaired=repaired)
+
+
+def _same_batch(table: Table) -> Step:
+    """Two writers send rows that differ in nothing but their id."""
+    return tuple(table.rows("px, sym", "1.0, 'x'", 5, 100) for _ in range(2))
+
+
+def _changed(name: str, *pending: Step, suffix: str = "PARTITION BY DAY WAL") -> Case:
+    """A structure change waits that no segment shows."""
+    return Case(name, PLAIN, (rows(0), rows(24)), pending, gone, suffix=suffix)
+
+
+_NO_TRACE = "nothing but txn_seq tells of an ALTER that was not applied; the plan warns of it"
+_BEHIND = "rows behind the last event of a segment may be committed ones whose event was lost: not announced"
+_SWAPPED = "columns of applied rows that hold other values make their transactions count as unapplied: rows come twice"
+KNOWN = {
+    _changed("keys_added", rows(48), "ALTER TABLE {t} DEDUP ENABLE UPSERT KEYS(ts, sym)", rows(48)): _NO_TRACE,
+    _changed("keys_removed", "ALTER TABLE {t} DEDUP DISABLE", rows(24), rows(24), suffix=DEDUP): _NO_TRACE,
+    _changed("column_added_last", rows(48), "ALTER TABLE {t} ADD COLUMN z INT"): _NO_TRACE,
+    _changed("column_dropped_last", rows(48), "ALTER TABLE {t} DROP COLUMN px"): _NO_TRACE,
+    _aged("events_and_index_older", all_of(older_events("old", "_event", "_event.i"), gone)): _BEHIND,
+    _one("columns_exchanged", all_of(exchanged("id.d", "px.d"), gone)): _SWAPPED,
+}
+"""Faults to be mended, or that no file tells of: what a plan says of these is not so."""
+
 CASES = (
+    *KNOWN,
     _count("counted_low", 2, repaired=False),
     _count("counted_lower", 1, repaired=False),
     _count("counted_none", 0, repaired=False),
@@ -62,6 +105,19 @@ CASES = (
     _page("array_values_alone", "a.d", log=False),
     _page("cube_entries", "b.i", log=True),
     _page("cube_values", "b.d", log=True),
+    _two("segment_gone", all_of(segment_removed(2), gone), repaired=False),
+    _two("wal_gone", all_of(wal_removed(2), gone), repaired=False),
+    _two("first_wal_gone", all_of(wal_removed(1), gone), repaired=False),
+    _one("only_wal_gone", all_of(wal_removed(1), gone), repaired=False),
+    _one("segment_twice", all_of(segment_copied, gone), repaired=False),
+    _one("segment_twice_logged", segment_copied, repaired=False),
+    _one("wal_twice", all_of(wal_copied("wal7"), gone), repaired=False),
+    _one("wal_twice_logged", wal_copied("wal7"), repaired=False),
+    _one("wal_beside", all_of(wal_copied("wal1.bak"), gone), repaired=True),
+    Case("batch_sent_twice", PLAIN, _APPLIED, (rows(72), _same_batch, _same_batch), gone, repaired=True),
+    _aged("events_older_than_index", all_of(older_events("old", "_event"), gone), repaired=True),
+    _aged("events_older_than_log", older_events("old", "_event")),
+    _aged("index_older", all_of(older_events("old", "_event.i"), gone), repaired=True),
     Case("whole", PLAIN, _APPLIED, _PENDING, gone, repaired=True),
     Case("whole_wide", WIDE, (wide(0), wide(24)), (wide(48), wide(72)), gone, repaired=True),
 )  # fmt: skip
@@ -73,12 +129,12 @@ def ended(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> di
     return play(tmp_path_factory.mktemp("adversary") / "work", CASES, questdb)
 
 
-@pytest.mark.parametrize("name", [case.name for case in CASES])
+def _param(case: Case) -> object:
+    known = KNOWN.get(case)
+    marks = pytest.mark.xfail(strict=True, reason=known, raises=AssertionError) if known else ()
+    return pytest.param(case.name, marks=marks)
+
+
+@pytest.mark.parametrize("name", [_param(case) for case in CASES])
 def test_what_is_lost_was_announced_or_the_plan_is_refused(name: str, ended: dict[str, Ended]) -> None:
     hold(ended[name])
-
-
-def test_nothing_of_a_run_is_left(tmp_path_factory: pytest.TempPathFactory, ended: dict[str, Ended]) -> None:
-    """The directories of a run are removed; only what was said is kept."""
-    assert ended
-    assert not list(Path(tmp_path_factory.getbasetemp()).glob("adversary*/work"))

@@ -23,6 +23,7 @@ def wal_findings(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
     yield from _truncated(facts, unapplied)
     yield from _not_counted(facts, unapplied)
     yield from _unlogged(facts, unapplied)
+    yield from _lost(facts)
     if not unapplied.exact:
         bound = unapplied.bound(facts.inventory)
         message = f"how many rows wait cannot be known exactly, at most {bound:,}: {unapplied.why}"
@@ -116,6 +117,23 @@ def _unlogged(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
         read = facts.inventory.segments[wal, segment].events
         offset = int(read["offset"][low]) if low < len(read) and read["offset"][low] >= 0 else None
         yield Finding(Code.LOG_TAIL_UNLOGGED, severity, message, place, offset, evidence=f"log: {log}")
+
+
+def _lost(facts: TableFacts) -> Iterator[Finding]:
+    """Segments and WALs of which only the lock file is there, and of which no record of a log above applied tells."""
+    scan = facts.sequencer.scan
+    if scan is not None and facts.applied is not None and scan.max_txn > facts.applied:
+        return
+    for wal, number in facts.inventory.lost[:_MOST]:
+        path = facts.directory.path / (f"wal{wal}" if number < 0 else f"wal{wal}/{number}")
+        if path.exists() or not path.with_name(f"{path.name}.lock").exists():
+            continue  # a server's purge removes both, one after the other
+        place = path.relative_to(facts.directory.path)
+        message = (
+            f"{place}.lock is there and {place} is not: QuestDB's purge removes both, so something else removed "
+            f"{place}; which transactions it held is not known"
+        )
+        yield Finding(Code.SEGMENT_MISSING, Severity.RISK, message, facts.relative(path))
 
 
 def conversion_findings(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from console.errors import WalmedicError
-from console.questdb.layout import SEQUENCER, TableDirectory
+from console.questdb.layout import SEQUENCER, TableDirectory, lost_wals
 from console.questdb.reading import Problem, list_directory
 from console.questdb.segment import Segment
 from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer_metadata
@@ -127,7 +127,8 @@ def read_table(directory: TableDirectory) -> TableOnDisk:
         raise TableUnreadableError(f"{directory.directory}/_meta: {metadata.unusable}")
     entries, _ = directory.listing()
     origins = read_origins(directory, metadata, txn.current.structure_version, entries, elsewhere=True)
-    inventory = read_inventory([wal for wal in directory.wals(entries) if wal.id not in origins.left_out])
+    own = [wal for wal in directory.wals(entries) if wal.id not in origins.left_out]
+    inventory = read_inventory(own, lost=lost_wals(entries))
     unseen = unseen_wal(directory.path, inventory, directory.listing_problems(entries))
     return TableOnDisk(directory, txn, metadata, inventory, unseen, origins)
 

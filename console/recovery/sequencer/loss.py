@@ -24,7 +24,8 @@ class Found:
 
     `names` as in `attribution`; `wholeness` of what is not applied. `out` are left out of the repaired log, `back` are
     the events that it names. `empty` counts places between known records that nothing on disk fills. With `dedup` keys
-    a row may have replaced another, or been replaced: then losing it costs no row, or changes one.
+    a row may have replaced another, or been replaced: then losing it costs no row, or changes one. `covered`: a log
+    names every transaction above the applied one, so that what is gone from the disk has its record.
     """
 
     inventory: Inventory
@@ -36,6 +37,7 @@ class Found:
     back: Index
     empty: int
     dedup: bool
+    covered: bool
 
 
 def left_out(inventory: Inventory, decided: Cuts, wholeness: Wholeness) -> Mask:
@@ -127,6 +129,7 @@ def _entries(found: Found) -> Iterator[Entry]:
         if not decided.applied[gap.first : gap.stop].all():
             yield _undecodable(found, gap)
     yield from _uncounted_segments(found)
+    yield from _lost_segments(found)
     yield from _unnamed(found)
     yield from _unseen(found)
 
@@ -193,6 +196,17 @@ def _uncounted_segments(found: Found) -> Iterator[Entry]:
         if rows != 0 and not bool((behind & found.decided.applied).any()):
             told = f"wal{wal}/{number} holds rows, and nothing tells which transactions"
             yield Entry(Fate.UNKNOWN, Evidence.EVENTS_GONE, None, RowsLost.unknown(), told)
+
+
+def _lost_segments(found: Found) -> Iterator[Entry]:
+    """Yield the segments and WALs that something else than QuestDB's purge removed, and of which no log tells."""
+    events = found.inventory.events[found.decided.applied]
+    for wal, number in () if found.covered else found.inventory.lost:
+        if number >= 0 and bool(((events["wal"] == wal) & (events["segment"] > number)).any()):
+            continue  # what comes later in its WAL is applied
+        place = f"wal{wal}" if number < 0 else f"wal{wal}/{number}"
+        told = f"{place}.lock is there and {place} is not: nothing tells which transactions it held"
+        yield Entry(Fate.UNKNOWN, Evidence.SEGMENT_GONE, None, RowsLost.unknown(), told)
 
 
 def _unnamed(found: Found) -> Iterator[Entry]:

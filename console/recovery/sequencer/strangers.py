@@ -4,7 +4,10 @@ from collections.abc import Iterator
 
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
+from console.recovery.sequencer.attribution import Names
 from console.table.belonging import Kinship
+from console.table.inventory import Inventory, Mask
+from console.table.twins import twins
 from console.table.wal_origin import Origins
 from console.text import clean_line
 
@@ -31,4 +34,22 @@ def origin_refusals(origins: Origins, *, covered: bool) -> Iterator[Refusal]:
                 f"wal{wal} {verdict.why}",
                 f"if wal{wal} was put there by hand, move it and wal{wal}.lock out of the table's directory, put back "
                 "what was there before, and plan again",
+            )
+
+
+def twin_refusals(inventory: Inventory, names: Names, applied: Mask) -> Iterator[Refusal]:
+    """Yield the segments that repeat another one, unless a log names all that is unapplied of both."""
+    events = inventory.events
+    doubtful = ~applied & (names.seq == 0)
+    for (wal, segment), (other_wal, other_segment), both in twins(inventory):
+        held = ((events["wal"] == wal) & (events["segment"] == segment)) | (
+            (events["wal"] == other_wal) & (events["segment"] == other_segment)
+        )
+        if bool((held & (events["txn"] < both) & doubtful).any()):
+            place, other = f"wal{wal}/{segment}", f"wal{other_wal}/{other_segment}"
+            yield Refusal(
+                RefusalCode.WAL_NOT_PROVEN,
+                f"{place} repeats the first {both:,} transactions of {other}: one of them is a copy, and to apply both "
+                "would double their rows",
+                f"move the copy out of the table's directory: {place} or {other}, with its lock file; plan again",
             )

@@ -15,7 +15,7 @@ from console.recovery.sequencer import applied_prefix, attribution, order, struc
 from console.recovery.sequencer.applied_records import CREATED, records_below
 from console.recovery.sequencer.disk import LogSource, TableOnDisk
 from console.recovery.sequencer.loss import Found, ledger_of, left_out, most_duplicates, unseen_refusals
-from console.recovery.sequencer.strangers import origin_refusals, origins_told
+from console.recovery.sequencer.strangers import origin_refusals, origins_told, twin_refusals
 from console.recovery.sequencer.views import FillerRule, Runs, views_of
 from console.table.inventory import Index, Mask, carries_rows
 from console.table.ledger import Evidence, Ledger, RowsLost, rows_lost, rows_unapplied
@@ -112,7 +112,9 @@ def compute(
     wholeness = check(np.flatnonzero(~decided.applied))
     unseen = (*table.unseen, *unseen_columns(table.path, wholeness))
     refusals = [*_set_back(table, sources), *decided.refusals, *unseen_refusals(unseen)]
-    refusals += origin_refusals(table.origins, covered=_covered(sources, decided.applied))
+    covered = _covered(sources, decided.applied)
+    refusals += origin_refusals(table.origins, covered=covered)
+    refusals += twin_refusals(inventory, known, decided.applied)
     out = left_out(inventory, decided, wholeness)
     events = np.flatnonzero(~decided.applied & ~out)
     scan = sources.base.scan if sources.base is not None else None
@@ -145,7 +147,8 @@ def compute(
     base = _base(sources.base, table.applied)
     filler = FillerRule.of(views, base.runs if base else (), table.applied, max(table.highest_wal, highest or 0))
     tail_first, tail = _tail(table, known, decided.applied, arranged, sources, filler)
-    found = Found(inventory, known, decided, wholeness, unseen, out, events, arranged.empty, table.metadata.has_dedup)
+    dedup = table.metadata.has_dedup
+    found = Found(inventory, known, decided, wholeness, unseen, out, events, arranged.empty, dedup, covered)
     ledger = ledger_of(found)
     gone = sum(entry.transactions or 0 for entry in ledger if entry.evidence is Evidence.RECORD_ALONE)
     places = len(arranged.event) + int(out.sum()) + gone
@@ -175,6 +178,7 @@ def compute(
             *known.left_out,
             *filler.warnings,
             *_order_told(arranged),
+            *_changes_told(sources, covered),
         ),
         refusals=tuple(refusals),
     )
@@ -295,6 +299,16 @@ def _order_told(arranged: order.Order) -> list[str]:
     if not arranged.chosen:
         return []
     return ["the order between writers was chosen by row time; any order gives the same rows, as each only adds some"]
+
+
+def _changes_told(sources: Sources, covered: bool) -> list[str]:
+    """Say that a structure change may be lost: one of dedup keys, or the last one, leaves no trace in a segment."""
+    if covered or any(source.live and not source.changes.missing for source in sources.evidence):
+        return []
+    return [
+        "an ALTER TABLE that was committed and not applied is lost with txn_seq, and no other file tells whether there "
+        "was one: compare columns and dedup keys with what they should be"
+    ]
 
 
 def _lag_told(table: TableOnDisk) -> list[str]:
