@@ -1,23 +1,30 @@
-"""Power loss while convert-table works, before, between and after the two starts of QuestDB that it makes itself.
+"""Power loss while convert-table works, before, between and after its two starts; its undo killed and failed.
 
 What QuestDB writes counts as on the disk once it has stopped; states are drawn at walmedic's own calls.
 """
 
+import contextlib
+import errno
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
+from console.errors import WalmedicError
 from console.recovery.engine import Engine
 from console.recovery.model import Outcome
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
 from tests.faults.broken_database import captured, settings_of, take_back, tree_of
+from tests.faults.interposed import count, failing, interposed, killed_in_child
 from tests.faults.power_case import STATES, Case, Tree, printed, run, undo
 from tests.faults.power_loss import Disk, State
 
 _TABLE = "gone"
 _STATES = max(60, STATES)
 _FINISHED = 2  # of those; each starts QuestDB twice
+_BROKEN = 40  # undos of which one call kills or fails
+_ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES)
 
 
 def _table_of(case: Case, directory: str) -> Tree:
@@ -72,6 +79,27 @@ def test_a_conversion_is_finished_or_taken_back(
         assert reopened.journal.verify() == (), told
         assert tree_of(case.state / "evidence") == evidence, told
 
+    def undone_in_two(state: State, told: str) -> None:
+        reopened = Engine(settings)
+        entry = reopened.journal.entries()[-1].id
+        at, code = case.rng.randrange(calls), case.rng.choice(_ERRORS)
+        told = f"{told}: {errno.errorcode[code]} at call {at} of {calls}"
+        if case.rng.random() < 0.5:
+            killed_in_child(partial(undo, reopened, entry), at, done=case.rng.random() < 0.5)
+        else:
+            phrase = reopened.plan_undo(entry).confirmation
+            with (
+                interposed(failing(at, code, lasting=case.rng.random() < 0.5)),
+                contextlib.suppress(WalmedicError),  # the journal itself could not be written
+            ):
+                assert "\n" not in reopened.undo(entry, phrase).message, told
+        again = Engine(settings)
+        if again.unfinished() or _table_of(case, directory) != before:
+            undo(again, entry)
+        assert again.unfinished() == (), told
+        assert _table_of(case, directory) == before, told
+        assert again.journal.verify() == (), told
+
     def finish(state: State, told: str) -> None:
         reopened = Engine(settings)
         run(reopened, "convert-table", _TABLE)
@@ -82,6 +110,10 @@ def test_a_conversion_is_finished_or_taken_back(
     last = [state for state in disk.states if state.last]
     others = [state for state in disk.states if not state.last]
     case.tries(last + case.rng.sample(others, min(len(others), _STATES)), check)
+    case.vault.lay(last[0].image)
+    with case.vault.kept():
+        calls = count(lambda: undo(Engine(settings), engine.journal.entries()[-1].id))
+    case.tries(last[:1] * _BROKEN, undone_in_two)
     # Last: QuestDB removes files of which later states would have to be.
     case.tries(case.rng.sample(others, _FINISHED), finish)
-    printed(capsys, case, "convert-table")
+    printed(capsys, case, f"convert-table, {_BROKEN} of them undone in two")

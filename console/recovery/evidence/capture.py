@@ -65,6 +65,17 @@ class Capturer:
                 with contextlib.suppress(ValueError, TypeError, KeyError):
                     copied = Copied(**json.loads(line))
                     self._done[copied.path] = copied
+        self._forget_gone()
+
+    def _forget_gone(self) -> None:
+        """Take out of the notes, durably, files whose names a power loss took.
+
+        Else a second power loss while one is copied anew leaves half a file that an old note calls whole.
+        """
+        here = {path: copied for path, copied in self._done.items() if (self.folder / path).is_file()}
+        if len(here) < len(self._done):
+            self._done = here
+            write_private(self._log, b"".join(_line(copied) for copied in here.values()))
 
     def table(self, table: TableDirectory, *, whole: bool = False) -> None:
         """Copy one table and note its stamp, which is read before and after: it must not change meanwhile."""
@@ -153,7 +164,7 @@ class Capturer:
         self._shares |= copied.reflinked
         descriptor = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            write_all(descriptor, json.dumps(asdict(copied)).encode() + b"\n")
+            write_all(descriptor, _line(copied))
         finally:
             os.close(descriptor)
 
@@ -183,6 +194,10 @@ class Capturer:
                         ["journalctl", *scope, "-b", "-n", "5000", "--no-pager", "-u", sample.name], 20.0
                     )
                     self._write(server / f"journal.{sample.name}.txt", without_secrets(said.output).encode())
+
+
+def _line(copied: Copied) -> bytes:
+    return json.dumps(asdict(copied)).encode() + b"\n"
 
 
 def side_by_side(files: Iterable[Copied]) -> dict[str, Any]:
