@@ -173,7 +173,7 @@ class DeepFiles:
     def _symbols(self, column: TableColumn) -> int:
         place = [each.index for each in self._metadata.symbols].index(column.index)
         counts = self._area.symbols["count"]
-        return int(counts[place]) if place < len(counts) else 0
+        return max(0, int(counts[place])) if place < len(counts) else 0
 
     def _symbol_maps(self) -> None:
         for column in self._metadata.symbols:
@@ -188,8 +188,10 @@ class DeepFiles:
                     check_dictionary(offsets, values, count, self._advance)
             except DamageError as damage:
                 self._told.symbol_map(column, paths[0], damage)
-            except OSError:
-                continue  # the quick check tells it
+            except FileNotFoundError:
+                continue  # as well
+            except OSError as error:
+                self._told.skip(f"the symbol map of {column.name}", error)
             try:
                 with DbFile(paths[2]) as keys, DbFile(paths[3]) as values:
                     missing = missing_symbols(keys, values, count, self._advance)
@@ -198,8 +200,10 @@ class DeepFiles:
                     self._told.symbol_map(column, paths[3], DamageError(what))
             except DamageError as damage:
                 self._told.symbol_map(column, paths[2], damage)
-            except OSError:
+            except FileNotFoundError:
                 continue
+            except OSError as error:
+                self._told.skip(f"the index of the symbol map of {column.name}", error)
 
     def _high(self, span: PartitionSpan) -> int | None:
         """Return the first timestamp that is past the partition."""

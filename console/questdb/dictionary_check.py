@@ -47,7 +47,7 @@ def _lengths(
 ) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
     """Return which values begin with another i32 count of UTF-16 units than the room between their offsets."""
     low = int(found[0])
-    block = values.array(low, "u1", int(found[-1]) - low)
+    block = values.array(low, "u1", int(found[-1]) - low if len(found) > 2 else 4)  # a single one may be very long
     starts = found[:-1] - low
     whole = starts + 4 <= len(block)
     wrong = ~whole

@@ -4,6 +4,7 @@ Compared are, for each key, how many rows it has and two sums over their numbers
 has other sums. Memory goes by the number of keys and blocks, not of rows. Layout: bitmap_index.
 """
 
+import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,7 +19,10 @@ from console.questdb.value_check import BLOCK, Advance
 
 _AT_ONCE: Final = 4 << 20
 """Bytes of `.v` in a block of reading."""
-_MAX_BLOCKS: Final = 1 << 24
+_MAX_BLOCKS: Final = 1 << 23
+"""Blocks of one index whose keys are held in memory: 16 bytes each."""
+_KEYS: Final = 1 << 21
+"""Keys that are tallied at once, 48 bytes each."""
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 _NONE: Final = -1
 
@@ -42,7 +46,7 @@ class Tally:
         mixed = numbers * _ODD
         mixed ^= mixed >> np.uint64(29)
         mixed *= _ODD
-        self.count += np.bincount(keys, minlength=len(self.count))
+        np.add.at(self.count, keys, 1)
         np.add.at(self.total, keys, numbers)
         np.add.at(self.mixed, keys, mixed)
 
@@ -60,22 +64,45 @@ def differing_keys(
     `column` holds the rows top..rows - 1 of a partition; rows from `rows` on may be in the index, and are passed over.
     Raises DamageError if the index is no index, OSError if a file cannot be read.
     """
-    own = Tally.empty(symbols + 1)
-    for at in range(0, rows - top, BLOCK):
-        found = column.array(4 * at, "<i4", min(BLOCK, rows - top - at)).astype(np.int64)
+    # Keys that the index does not have share the last place: whatever rows they have, they differ.
+    last = min(symbols, read_index_header(keys).keys) + 1
+    parts = [
+        _differing(column, keys, values, (top, rows), (low, min(low + _KEYS, last + 1), last, symbols), advance)
+        for low in range(0, last + 1, _KEYS)
+    ]
+    return np.concatenate(parts) - 1
+
+
+def _differing(
+    column: DbFile,
+    keys: DbFile,
+    values: DbFile,
+    rows: tuple[int, int],
+    part: tuple[int, int, int, int],
+    advance: Advance,
+) -> NDArray[np.int64]:
+    """Return the keys low..high - 1 of `part` = (low, high, last, symbols) that differ; `last` is where others go."""
+    (first, end), (low, high, last, symbols) = rows, part
+    own, indexed = Tally.empty(high - low), Tally.empty(high - low)
+    for at in range(0, end - first, BLOCK):
+        found = column.array(4 * at, "<i4", min(BLOCK, end - first - at)).astype(np.int64)
+        if not len(found):
+            break
         known = (found == NULL_KEY) | ((found >= 0) & (found < symbols))
-        numbers = np.arange(top + at, top + at + len(found))
-        own.add(np.where(found == NULL_KEY, 0, found + 1)[known], numbers[known])
+        places = np.minimum(np.where(found == NULL_KEY, 0, found + 1), last)
+        kept = known & (places >= low) & (places < high)
+        own.add(places[kept] - low, np.arange(first + at, first + at + len(found))[kept])
         advance(4 * len(found))
-    indexed = Tally.empty(symbols + 1)
     for owners, numbers in indexed_rows(keys, values, advance):
-        kept = (numbers < rows) & (owners <= symbols)
-        indexed.add(owners[kept], numbers[kept])
-    return own.differs(indexed) - 1
+        kept = (numbers < end) & (owners >= low) & (owners < high)
+        indexed.add(owners[kept] - low, numbers[kept])
+    return own.differs(indexed) + low
 
 
 def covers_rows(keys: DbFile, values: DbFile, top: int, rows: int, advance: Advance) -> bool:
     """Return whether an index names each of the rows top..rows - 1 once, whatever their symbols. Raises as above."""
+    if rows - top > values.size // 8:
+        return False
     own, indexed = Tally.empty(1), Tally.empty(1)
     for at in range(top, rows, BLOCK):
         numbers = np.arange(at, min(rows, at + BLOCK))
@@ -91,11 +118,13 @@ def missing_symbols(keys: DbFile, values: DbFile, symbols: int, advance: Advance
 
     Its values are the offsets in `.o` of the keys: 64 + 8 * key. Raises as `differing_keys`.
     """
-    seen = np.zeros(symbols, np.int64)
+    if symbols > values.size // 8:
+        return symbols - values.size // 8
+    seen = np.zeros(symbols, np.uint8)
     for _, offsets in indexed_rows(keys, values, advance):
         found = (offsets - KEY_HEADER) // 8
         aligned = ((offsets - KEY_HEADER) % 8 == 0) & (found >= 0) & (found < symbols)
-        seen += np.bincount(found[aligned], minlength=symbols)
+        np.add.at(seen, found[aligned], 1)
     return int(np.count_nonzero(seen != 1))
 
 
@@ -104,13 +133,14 @@ def indexed_rows(
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yield (keys, row numbers) of an index, in the order in which they lie in `.v`.
 
-    Raises DamageError if a chain of blocks leads out of the file or is not as long as its key says.
+    Raises DamageError if a chain of blocks leads out of the file or is not as long as its key says, OSError if a file
+    cannot be read, or has too many blocks.
     """
     header = read_index_header(keys)
     size = 8 * header.block_values + 16
     blocks = min(header.value_bytes, values.size) // size
     if blocks > _MAX_BLOCKS:
-        raise DamageError(f"it has {blocks:,} blocks of row numbers", 9)
+        raise OSError(errno.EFBIG, f"its {blocks:,} blocks are too many to be held")
     owner, used = _owners(keys, values, header, blocks)
     at_once = max(1, _AT_ONCE // size)
     for first in range(0, blocks, at_once):
@@ -118,17 +148,17 @@ def indexed_rows(
         matrix = block.reshape(-1, size // 8)[:, : header.block_values]
         taken = used[first : first + len(matrix)]
         inside = np.arange(header.block_values)[None, :] < taken[:, None]
-        yield np.repeat(owner[first : first + len(matrix)], taken), matrix[inside].astype(np.int64)
+        yield np.repeat(owner[first : first + len(matrix)].astype(np.int64), taken), matrix[inside].astype(np.int64)
         advance(block.nbytes)
 
 
 def _owners(
     keys: DbFile, values: DbFile, header: IndexHeader, blocks: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Return the key of each block of `.v`, and how many of its row numbers are in use: the chains of all keys."""
     size = 8 * header.block_values + 16
     following = _next_blocks(values, size, blocks)
-    owner, used = np.full(blocks, _NONE, np.int64), np.zeros(blocks, np.int64)
+    owner, used = np.full(blocks, _NONE, np.int32), np.zeros(blocks, np.int32)
     entries: NDArray[Any] = keys.array(KEY_HEADER, KEY, header.keys)
     left = entries["count"].astype(np.int64)
     at = entries["first"].astype(np.int64)

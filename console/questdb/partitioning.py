@@ -16,6 +16,7 @@ from console.questdb.table_metadata import TableMetadata
 _CALENDAR: Final = {"HOUR": "h", "DAY": "D", "MONTH": "M", "YEAR": "Y"}
 _LONGEST: Final = {"HOUR": 1 / 24, "DAY": 1, "WEEK": 7, "MONTH": 31, "YEAR": 366}
 """Days of the longest unit of each kind."""
+_I64_MAX: Final = (1 << 63) - 1
 _MONDAY: Final = np.int64(4)  # 1970-01-05, days after the epoch
 _LATEST_SECOND: Final = 253_402_300_799  # 9999-12-31T23:59:59
 
@@ -55,13 +56,13 @@ class Partitioning:
         return floored.astype(f"datetime64[{resolution}]").astype(np.int64)
 
     def unit_end(self, start: int) -> int | None:
-        """Return where the unit after that of `start` begins, None for an unpartitioned table."""
+        """Return where the unit after that of `start` begins; None without partitions, or past the last time."""
         days = _LONGEST.get(self.unit)
         if days is None:
             return None
         floor = int(self.floors(np.array([start], np.int64))[0])
         behind = floor + int(days * 86_400 * self.per_second)
-        return int(self.floors(np.array([behind], np.int64))[0])
+        return int(self.floors(np.array([behind], np.int64))[0]) if behind <= _I64_MAX else None
 
     def name(self, start: int) -> str:
         """Return the name of the partition that begins at `start`: of its directory, and in SQL.

@@ -109,7 +109,7 @@ def suspect_zeros(file: DbFile, each: StoredColumn, advance: Advance) -> Iterato
 
 def share_of_zeros(file: DbFile, width: int, rows: int) -> float:
     """Return about how many of the values are all zeros, from 0 to 1; exactly 1 only if every one is."""
-    size = width * rows
+    size = min(width * rows, file.size)
     pages = np.unique(np.linspace(0, max(0, size - 1) // PAGE, _SAMPLED).astype(np.int64)) * PAGE
     zeros = values = 0
     for at in (int(page) // width * width for page in pages):

@@ -10,6 +10,7 @@ from typing import Final
 from console.diagnosis.crashes.groups import examine
 from console.diagnosis.crashes.places import crash_logs_in
 from console.diagnosis.database import diagnose
+from console.diagnosis.deep_files import DeepFiles
 from console.errors import WalmedicError
 from console.questdb import hs_err
 from console.questdb.column_files import partition_values, segment_timestamps, segment_values
@@ -236,6 +237,15 @@ def _diagnosis(db: Path) -> None:
     assert report.to_json()["schema"] == 1
 
 
+def _whole_tables(db: Path) -> None:
+    for table in DatabaseRoot(db.parent, db).tables():
+        check = DeepFiles(table)
+        look = check.look()
+        assert all(finding.message and finding.file for finding in look.findings)
+        assert all(finding.rows is None or finding.rows > 0 for finding in look.findings)
+        assert not (look.seen and look.left_out)
+
+
 READERS: Final = (
     Reader("log", _log, (f"{ALTERED}/txn_seq/_txnlog", f"{ALTERED}/txn_seq/_txn_parts/*")),
     Reader("segments", _segments, (f"{ALTERED}/wal1/[01]/_*", f"{HOURLY}/wal1/0/_*")),
@@ -252,5 +262,11 @@ READERS: Final = (
     Reader("views", _views, (f"{HOURLY}/_mv", f"{HOURLY}/_mv.s")),
     Reader("column-versions", _versions, (f"{ALTERED}/_cv",)),
     Reader("crashes", _crashes, ("hs_err_pid*.log",)),
+    Reader(
+        "whole-table",
+        _whole_tables,
+        (f"{KINDS}/*", f"{KINDS}/20*/*", f"{ALTERED}/_[mtc]*", f"{ALTERED}/20*/*", f"{ALTERED}/*.[ockv]*"),
+        _WHOLE,
+    ),
     Reader("diagnosis", _diagnosis, ("tables.d.0", "*/_*", "*/wal1/*/*"), _WHOLE),
 )
