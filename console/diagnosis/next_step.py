@@ -48,7 +48,7 @@ def _repair(situation: Situation) -> NextStep | None:
         return _own_files(situation)
     if situation.damaged(Code.CONVERSION_HALF_DONE):
         return NextStep("convert-table", "it ends what was begun, and keeps the WAL", evidence=True)
-    if situation.damaged(*NO_LOG, *METADATA, Code.SEQUENCER_FOREIGN):
+    if situation.damaged(*NO_LOG, *METADATA, Code.SEQUENCER_FOREIGN) or not situation.log_serves:
         if situation.damaged(Code.WAL_FOREIGN) and not situation.backup:
             return NextStep(None, _MOVE_OUT, evidence=True)
         if situation.backup:

@@ -34,6 +34,7 @@ class Situation:
     clock: PurgeClock
     waiting: int  # transactions that wait or may wait
     backup: str  # name of the copy to restore from, empty where none can be used
+    log_serves: bool = True  # the log in place can be the base of its own repair
     crashes: bool = False  # opening the log can crash the server
     suspended: bool = False
     converting: bool = False  # the next start makes it a table without WAL

@@ -10,7 +10,13 @@ from console.diagnosis.findings.conversion import half_done_findings
 from console.diagnosis.findings.left_out import without_left_out
 from console.diagnosis.findings.log import log_findings
 from console.diagnosis.findings.origin import in_doubt, origin_findings
-from console.diagnosis.findings.sequencer import backup_findings, best_backup, loadable, sequencer_findings
+from console.diagnosis.findings.sequencer import (
+    backup_findings,
+    best_backup,
+    loadable,
+    log_serves,
+    sequencer_findings,
+)
 from console.diagnosis.findings.subject import Incoming, TableFiles
 from console.diagnosis.findings.table_files import damage_of, parts_seen, table_file_findings
 from console.diagnosis.findings.txn import txn_findings, txn_set_back
@@ -31,7 +37,7 @@ from console.diagnosis.read_on_open import can_crash
 from console.diagnosis.server.cause import Cause, cause_of
 from console.diagnosis.server.facts import ServerTableFacts
 from console.diagnosis.server.liveness import lock_held
-from console.diagnosis.situation import Situation
+from console.diagnosis.situation import LOG_REPAIR, Situation
 from console.diagnosis.table_facts import Sequencer, TableFacts, read_facts
 from console.diagnosis.unapplied import Unapplied, decide
 from console.diagnosis.unapplied_data import check_waiting_data, torn_findings, waiting_segments
@@ -63,6 +69,7 @@ class TableDiagnosis:
     findings: tuple[Finding, ...]
     backup: Sequencer | None
     waiting: tuple[WaitingSegment, ...]
+    log_serves: bool
 
     def report(
         self,
@@ -86,6 +93,7 @@ class TableDiagnosis:
             clock=clock,
             waiting=int((self.unapplied.waiting | self.unapplied.unsure).sum()),
             backup=self.backup.name if self.backup else "",
+            log_serves=self.log_serves,
             crashes=can_crash(self.facts),
             converting=self.facts.conversion.target is TableKind.NON_WAL,
             stops=self.wholeness.stops,
@@ -203,7 +211,9 @@ def judge(facts: TableFacts, memory: TableMemory | None = None) -> TableDiagnosi
     broken = any(finding.severity is Severity.DAMAGE for finding in findings)
     findings += backup_findings(facts, broken)
     waiting = waiting_segments(facts.inventory, unapplied, wholeness)
-    return TableDiagnosis(facts, unapplied, clock, wholeness, tuple(findings), backup, waiting)
+    damaged = any(finding.code in LOG_REPAIR for finding in findings)
+    serves = not damaged or log_serves(facts)
+    return TableDiagnosis(facts, unapplied, clock, wholeness, tuple(findings), backup, waiting, serves)
 
 
 def _table_files(facts: TableFacts, unapplied: Unapplied, memory: TableMemory | None) -> TableFiles:

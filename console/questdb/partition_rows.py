@@ -16,7 +16,7 @@ from console.questdb.column_types import ColumnTag, is_variable, tag_of, value_d
 from console.questdb.column_versions import read_column_versions
 from console.questdb.partitioning import Partitioning
 from console.questdb.reading import DamageError, DbFile, Problem
-from console.questdb.row_values import FixedValues, Numbers, Values, fixed_values, joined, nulls
+from console.questdb.row_values import FixedValues, Mask, Numbers, Values, fixed_values, joined, nulls
 from console.questdb.symbol_values import EMPTY, Dictionary, read_dictionary, symbol_texts
 from console.questdb.table_metadata import TableColumn, read_table_metadata
 from console.questdb.table_txn import read_table_txn
@@ -105,6 +105,20 @@ class TableRows:
             if part.first < end and part.first + part.rows > first
         ]
         return joined(parts) if parts else nulls(column.type_code, 0)
+
+    def zeros(self, partition: Partition, column: TableColumn, first: int, end: int) -> Mask:
+        """Return which values of a fixed-width column are zeros in its file (of a SYMBOL: its key), null or not."""
+        found = np.zeros(end - first, np.bool_)
+        for part in partition.parts:
+            low, high = max(first - part.first, 0), min(end - part.first, part.rows)
+            if low >= high:
+                continue
+            stored = partition_values(self.table, self.partitioning, self.versions, part.record, column, low, high)
+            raw: Any = np.ascontiguousarray(stored.values)
+            at = part.first - first + stored.first
+            if len(raw):  # none is stored of rows that were there before their column
+                found[at : at + len(raw)] = ~raw.view(np.uint8).reshape(len(raw), -1).any(axis=1)
+        return found
 
     def timestamps(self, partition: Partition, first: int, end: int) -> Numbers:
         """Return the designated timestamps of rows of a partition."""

@@ -37,6 +37,7 @@ from console.questdb.segment_chain import (
     last_txn,
     locate,
     offsets_beyond,
+    stated_lengths,
 )
 from console.questdb.segment_events import (
     EVENT,
@@ -62,10 +63,10 @@ class Segment:
     `events` has dtype EVENT and one row per transaction 0..max_txn, so far as the file can hold them, and then one for
     each of `beyond` further whole records, which the header does not count: written, and perhaps not committed. The row
     index is the segment transaction; a record that cannot be decoded has type UNREADABLE and its place in `problems`
-    (at the end of the file the first 4,096 such). `opens` says of each whether `_event.i` leads to it, as the server
-    needs where it begins to read. `uncounted` is how many more transactions
-    header or index count behind the last record that can be decoded, unless the end mark and the other of the two say
-    that there are none.
+    (at the end of the file the first 4,096 such). `opens` says of each whether a server can begin to read the segment
+    there: `_event.i` leads to it and says how far to read. `stated` are the lengths of records that the index gives for
+    transactions 0, 1, … (0: none). `uncounted` is how many more transactions header or index count behind the last
+    record that can be decoded, unless the end mark and the other of the two say that there are none.
     """
 
     path: Path
@@ -76,6 +77,7 @@ class Segment:
     format: int | None
     events: NDArray[np.void]
     opens: NDArray[np.bool_]
+    stated: NDArray[np.int64]
     beyond: int
     uncounted: int
     closed: bool
@@ -147,7 +149,8 @@ def _read_once(directory: Path) -> Segment:
         max_txn=max_txn,
         format=EVENT_HEADER.value("format", head) if len(head) == HEADER_SIZE else None,
         events=events,
-        opens=_opens(raw.index, events),
+        opens=_opens(raw.index, events, max_txn),
+        stated=stated_lengths(raw.index),
         beyond=beyond,
         uncounted=uncounted,
         closed=max_txn is not None and raw.event_size == end + 4 and raw.index_size == 8 * (max_txn + 2),
@@ -168,6 +171,7 @@ def _unborn(directory: Path, metadata: SequencerMetadata | Problem, raw: "_Files
         format=None,
         events=np.empty(0, EVENT),
         opens=np.empty(0, np.bool_),
+        stated=np.empty(0, np.int64),
         beyond=0,
         uncounted=0,
         closed=False,
@@ -221,11 +225,22 @@ def _array(file: DbFile, dtype: str, limit: int) -> NDArray[Any]:
     return file.array(0, dtype, min(file.size, limit) // np.dtype(dtype).itemsize)
 
 
-def _opens(index: NDArray[np.int64], events: NDArray[Any]) -> NDArray[np.bool_]:
-    entries = np.full(len(events), -1, np.int64)
-    known = index[: len(events)]
+def _opens(index: NDArray[np.int64], events: NDArray[Any], max_txn: int | None) -> NDArray[np.bool_]:
+    """Return which events the server can begin to read at (WalEventReader of 9.1.0, and measured).
+
+    It takes the entry of the event, and as the end the entry behind the header's last transaction. If that is no offset
+    it takes the entry behind the event, so that a cut index closes the event before the cut too.
+    """
+    if max_txn is None:
+        return np.zeros(len(events), np.bool_)
+    entries = np.zeros(len(events) + 1, np.int64)
+    known = index[: len(entries)]
     entries[: len(known)] = known
-    return np.asarray(entries == events["offset"])
+    least = HEADER_SIZE + 4
+    last = int(index[max_txn + 1]) if max_txn + 1 < len(index) else 0
+    ends = np.full(len(events), last) if last >= least else entries[1:]
+    offsets = events["offset"]
+    return np.asarray((entries[:-1] == offsets) & (ends >= least) & (offsets < ends))
 
 
 def _uncounted(raw: _Files, max_txn: int | None, events: NDArray[Any]) -> int:

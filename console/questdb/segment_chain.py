@@ -151,3 +151,9 @@ def count_indexed(index: NDArray[np.int64]) -> int:
         return 0
     rising = np.diff(index) >= COMMON_SIZE
     return len(rising) if rising.all() else int(np.argmin(rising))
+
+
+def stated_lengths(index: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the length of each record by the index, 0 from where its offsets do not rise by a record's least size."""
+    count = count_indexed(index)
+    return np.diff(index[: count + 1]).astype(np.int64)

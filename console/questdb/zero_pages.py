@@ -14,6 +14,8 @@ _LEAST: Final = 512
 _PAGES_AT_ONCE: Final = 256
 _SAMPLED: Final = 64
 """Pages with values that tell how often a value is zero."""
+SECTOR: Final = 512
+"""The least that a disk loses at once."""
 CHANCE: Final = 1e-6
 """Below it zeros are no accident of the values."""
 _OFTEN: Final = 1e-2
@@ -44,6 +46,23 @@ def suspect_zero_pages(file: DbFile, size: int, limit: int) -> list[tuple[int, i
         if not any(beside) or (near and not by_chance(share, (high - low) // size)):
             found.append((low // size, high // size))
     return found
+
+
+def may_be_lost(file: DbFile, size: int, rows: tuple[int, int], end: int) -> bool:
+    """Return whether one of the rows first..last - 1 of `rows`, `size` bytes each, lies in a sector of zeros.
+
+    The sector in which the rows before `end` stop counts as far as they go.
+    """
+    low, high = rows[0] * size // SECTOR * SECTOR, min(-(-rows[1] * size // SECTOR) * SECTOR, end * size)
+    step = _PAGES_AT_ONCE * PAGE
+    for at in range(low, high, step):
+        data = file.array(at, "u1", min(step, high - at))
+        whole = len(data) // SECTOR
+        if not data[: whole * SECTOR].reshape(whole, SECTOR).any(axis=1).all():
+            return True
+        if len(data) > whole * SECTOR and not data[whole * SECTOR :].any():
+            return True
+    return False
 
 
 def by_chance(share: float, count: int, chance: float = CHANCE) -> bool:

@@ -42,10 +42,13 @@ class Worth:
 
 
 def worth_of(name: str, scan: LogScan, inventory: Inventory) -> Worth | None:
-    """Return what the copy of that name is worth as the base of a restore, None if it ends below what is applied."""
+    """Return what the copy of that name is worth as the base of a restore, None if it ends below what is applied.
+
+    Where it ends its header says, or a record behind that.
+    """
     above = scan.above
     last = above.last() or 0
-    if max(scan.max_txn, last) < scan.applied:
+    if max(scan.max_txn, scan.told.last() or 0) < scan.applied:
         return None
     return Worth(
         name=name,

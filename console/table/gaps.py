@@ -8,13 +8,17 @@ its rows exactly, and behind the last event that can be decoded the timestamps i
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from console.questdb.column_files import written_rows
 from console.questdb.reading import DamageError
 from console.questdb.segment import EventType, Segment
-from console.table.inventory import Inventory, Mask, carries_rows
+from console.table.inventory import Index, Inventory, Mask, carries_rows
+
+_LEAST_DATA: Final = 50
+_LEAST_STATEMENT: Final = 77
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,8 @@ class Gap:
     """Events `first`..`stop` - 1 of the inventory, one after another in one segment, none of which can be decoded.
 
     `rows` is None where nothing tells; `sure` says that they are just so many, else they are the most. `statement`: one
-    of them is no data, or may be none: what it would have changed nobody knows. `passable`: the server reads past them.
+    of them is no data, so far as can be told: what it would have changed nobody knows. `mixed`: nothing proves that all
+    are data, so that a statement among them may change any other row. `passable`: the server reads past them.
     """
 
     wal: int
@@ -33,11 +38,20 @@ class Gap:
     sure: bool
     statement: bool
     passable: bool
+    mixed: bool = False
 
     @property
     def place(self) -> str:
         """The segment, for a sentence."""
         return f"wal{self.wal}/{self.segment}"
+
+
+def most_rows(gap: Gap, others: int) -> int | None:
+    """Return the most rows that are lost with `gap`, or have other values; `others` are those that a statement may find
+    in the table. None where nothing bounds them."""
+    if gap.rows is None or gap.statement:
+        return None
+    return gap.rows + (others if gap.mixed else 0)
 
 
 def undecodable(inventory: Inventory) -> Mask:
@@ -77,10 +91,24 @@ def _gap(inventory: Inventory, wal: int, number: int, span: tuple[int, int], run
         written = _written(inventory.segments[wal, number])
         rows = None if written is None else max(0, written - start)
     alone = len(mine) == 1 and bool(len(after)) and bool(rows)
+    data = alone or disputed
+    proven = data or _too_short_for_a_statement(inventory.segments.get((wal, number)), mine["txn"])
     other = bool((mine["start"] < 0).any()) or rows is None or rows < len(mine)
-    elsewhere = bool((~carries_rows(events) & ~undecodable(inventory)).any())
-    statement = not alone and not disputed and (other or elsewhere)
-    return Gap(wal, number, first, stop, rows, sure=alone, statement=statement, passable=disputed)
+    elsewhere = not proven and bool((~carries_rows(events) & ~undecodable(inventory)).any())
+    statement = not data and (other or elsewhere)
+    return Gap(wal, number, first, stop, rows, sure=alone, statement=statement, passable=disputed, mixed=not proven)
+
+
+def _too_short_for_a_statement(segment: Segment | None, txns: Index) -> bool:
+    """Return whether `_event.i` proves that the records of `txns` are of rows: too long for none, and for no statement.
+
+    A statement has i32 kind, its text (i32 length, UTF-16), two i64 and two i32 behind the common part
+    (WalEventWriter.appendSql), and no text is shorter than "UPDATE t SET a=1".
+    """
+    if segment is None or int(txns.max()) >= len(segment.stated):
+        return False
+    lengths = segment.stated[txns]
+    return bool(((lengths >= _LEAST_DATA) & (lengths < _LEAST_STATEMENT)).all())
 
 
 def _written(segment: Segment) -> int | None:

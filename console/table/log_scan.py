@@ -186,7 +186,9 @@ class _Scan:
         floor, nameless = floor_of(self._inventory, below.seq), above.nameless_places()
         free = not self._dedup and stand_anywhere(self._inventory, named, below.seq, applied, top)
         believed, lost = keep_to_order(self._inventory, named, nameless, floor, free=free)
+        changes = above.changes()
         past = int(named.number[believed][-1]) if believed.any() else 0
+        past = _going_on(log, changes, max(top, past, applied))
         changed = above.changed - above.changed.within(max(top, past) + 1, log.whole_records)
         told = below.told | TxnSet(named.number[believed]) | changed | above.ended
         if nameless is None:
@@ -195,7 +197,6 @@ class _Scan:
         seq = below.seq.copy()
         seq[named.event[believed]] = named.number[believed]
         kept = (named.number <= top) | believed
-        changes = above.changes()
         return LogScan(
             log=log,
             max_txn=top,
@@ -293,6 +294,18 @@ def lost_rows(scan: LogScan, among: TxnSet) -> int | None:
             return None
         total += int(rows.sum())
     return total
+
+
+def _going_on(log: TxnLog, changes: Changes, last: int) -> int:
+    """Return the last transaction, counted on from `last` by structure changes that raise the version by one each.
+
+    What ALTER did last has no rows behind it, so that its record behind a header that is too low has no other witness.
+    """
+    version = _last_version(log, last) or 0
+    for number, reached in zip(changes.number.tolist(), changes.version.tolist(), strict=True):
+        if number == last + 1 and reached == version + 1:
+            last, version = number, reached
+    return last
 
 
 def _reach(proper: TxnSet, valid: TxnSet, applied: int, top: int) -> int:

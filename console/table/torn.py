@@ -6,9 +6,10 @@ suspected: zero is a value too.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from console.questdb.segment import Segment
 from console.questdb.segment_data import LIMIT, Tear, TornRows, check_segment_data
@@ -31,14 +32,15 @@ class Wholeness:
         """Whether the server cannot apply it at all: a column's file is missing, or ends before the rows do."""
         return any(rows.tear in _STOPPING for _, _, rows in self.seen)
 
-    def suspects(self, inventory: Inventory) -> list[tuple[int, int, TornRows]]:
-        """Return what is only suspected, of events that are not torn anyway."""
-        return [each for each in self.seen if each[2].suspect and not self.torn[_place(inventory, *each)]]
+    def suspects(self, inventory: Inventory, among: Mask | None = None) -> list[tuple[int, int, TornRows]]:
+        """Return what is only suspected, of events that are not torn anyway; `among`: with rows of these events."""
+        found = [each for each in self.seen if each[2].suspect and not self.torn[_place(inventory, *each)]]
+        return found if among is None else [each for each in found if _touches(inventory.events[among], *each)]
 
-    def suspect_rows(self, inventory: Inventory) -> int:
+    def suspect_rows(self, inventory: Inventory, among: Mask | None = None) -> int:
         """Return how many rows have a suspected value in some column."""
         spans: dict[tuple[int, int], list[tuple[int, int]]] = {}
-        for wal, number, rows in self.suspects(inventory):
+        for wal, number, rows in self.suspects(inventory, among):
             spans.setdefault((wal, number), []).append((rows.first_row, rows.first_row + rows.rows))
         return sum(_covered(each) for each in spans.values())
 
@@ -93,6 +95,11 @@ def _by_segment(inventory: Inventory, events: Index) -> Iterator[tuple[Segment, 
         mine = events[keys == key]
         wal, number = inventory.events[["wal", "segment"]][mine[0]].tolist()
         yield inventory.segments[wal, number], mine
+
+
+def _touches(events: NDArray[Any], wal: int, number: int, rows: TornRows) -> bool:
+    mine = (events["wal"] == wal) & (events["segment"] == number)
+    return bool((mine & (events["start"] < rows.first_row + rows.rows) & (events["end"] > rows.first_row)).any())
 
 
 def _place(inventory: Inventory, wal: int, number: int, rows: TornRows) -> int:

@@ -48,6 +48,17 @@ class Origins:
 NO_ORIGINS: Final = Origins({}, {})
 
 
+def never_own(origins: Origins, own: int, handed_out: int | None) -> frozenset[int]:
+    """Return the WALs of others whose id the table's sequencer never gave out, so that they replaced none of its own.
+
+    `handed_out` is what `_wal_index.d` of the sequencer in place says, None if it is not the table's or cannot be read;
+    below the highest `own` WAL it is wrong, and 0 is what a lost page says: they prove nothing.
+    """
+    if not handed_out or handed_out < own:
+        return frozenset()
+    return frozenset(wal for wal in origins.left_out if wal > handed_out)
+
+
 def read_origins(
     table: TableDirectory,
     metadata: TableMetadata | Problem,

@@ -32,7 +32,11 @@ Span = tuple[int, int, int]
 
 
 class ZeroShares:
-    """The share of zeros in each column of a table, by its newest rows; read once for each column that is asked for."""
+    """The share of zeros in each column of a table, by its newest rows; read once for each column that is asked for.
+
+    A zero of a SYMBOL is its key 0, which may be another text in a segment than in the table: there the share of the
+    commonest one counts.
+    """
 
     def __init__(self, table: TableColumns) -> None:
         self._table = table
@@ -46,7 +50,7 @@ class ZeroShares:
         designated = segment.metadata.timestamp_index if segment.metadata is not None else -1
         for index, column in enumerate(columns):
             size = storage_size(column.type_code)
-            if not size or column.dropped or column.tag is ColumnTag.SYMBOL or index == designated:
+            if not size or column.dropped or index == designated:
                 continue
             try:
                 path = column_path(segment.path, column.raw_name, "d")
@@ -69,6 +73,7 @@ class ZeroShares:
         if self._versions is None:
             self._versions = read_column_versions(path)
         zeros = total = 0
+        symbols = np.empty(0, np.int64)
         for partition in txn.partitions[-_PARTITIONS:]:
             if partition["parquet"]:
                 continue
@@ -77,8 +82,13 @@ class ZeroShares:
                 path, Partitioning.of(metadata), self._versions, partition, metadata.columns[index],
                 max(0, end - _VALUES), end,
             ).values  # fmt: skip
+            if metadata.columns[index].tag is ColumnTag.SYMBOL:
+                symbols = np.concatenate((symbols, values))
+                continue
             data = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), -1)
             zeros, total = zeros + int((~data.any(axis=1)).sum()), total + len(values)
+        if len(symbols):
+            zeros, total = int(np.unique(symbols, return_counts=True)[1].max()), len(symbols)
         return (zeros + 1) / (total + 2) if total >= _LEAST else None
 
 

@@ -42,6 +42,8 @@ _WEIGHTS: Final = (5, 4, 3, 1, 3, 1, 1)
 _LOG: Final = ("log gone", "log gone", "log zeroed", "log cut", "log header wrong", "log records zeroed")
 _KEEPS_ALL: Final = {*_GROUPS["backup"], *_LOG, "foreign wal added", "old wal added"}
 """Damages that take no row away: logs and backups only say which are applied, and in which order they come."""
+MILD: Final = 1000
+"""From this seed on a table gets such damages alone: they tell how much is refused that could be recovered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,11 @@ class Recipe:
     def drawn(cls, seed: int) -> "Recipe":
         """Return the recipe of a seed."""
         rng = random.Random(seed * 104_729 + 11)
-        groups = list(dict.fromkeys(rng.choices(list(_GROUPS), _WEIGHTS, k=8)))[: rng.choice((1, 2, 2))]
-        others = [rng.choice(_GROUPS[group]) for group in sorted(groups, key=list(_GROUPS).index)]
+        weights = [weight * (group in ("backup", "wal")) for group, weight in zip(_GROUPS, _WEIGHTS, strict=True)]
+        drawn = rng.choices(list(_GROUPS), weights if seed >= MILD else _WEIGHTS, k=8)
+        groups = list(dict.fromkeys(drawn))[: rng.choice((1, 2, 2))]
+        kinds = {name: [d for d in group if seed < MILD or d in _KEEPS_ALL] for name, group in _GROUPS.items()}
+        others = [rng.choice(kinds[group]) for group in sorted(groups, key=list(_GROUPS).index)]
         paged = "zero page" in others
         return cls(
             seed=seed,
@@ -91,9 +96,13 @@ class Recipe:
 
     @property
     def recoverable(self) -> bool:
-        """Whether nothing was destroyed that was the only one to tell of a row, or of an order that matters."""
+        """Whether nothing was destroyed that was the only one to tell of a row, or of an order that matters.
+
+        Beside a WAL of another table nothing but the sequencer tells that it did not take the place of an own one.
+        """
         ordered = self.kind == "dedup" and self.writers > 1
-        told = not ordered and self.updated == "no" and self.altered != "pending"
+        hidden = "log gone" in self.damages and any(damage.endswith("wal added") for damage in self.damages)
+        told = not ordered and self.updated == "no" and self.altered != "pending" and not hidden
         whole = "own whole" in self.damages or "log header wrong" in self.damages
         return set(self.damages) <= _KEEPS_ALL and (told or whole)
 

@@ -83,7 +83,7 @@ def length_zero(table: Path, txn: int) -> None:
     no_log(table)
 
 
-def index_zero(table: Path, *, first: int = 0, keep: int = 0) -> None:
+def index_zero(table: Path, *, first: int = 0, keep: int = 0, log: bool = False) -> None:
     """The entries of `_event.i` from `first` on are zeros, or the file ends there (`keep`)."""
     path = segment_of(table) / "_event.i"
     size = path.stat().st_size
@@ -91,7 +91,8 @@ def index_zero(table: Path, *, first: int = 0, keep: int = 0) -> None:
         path.write_bytes(path.read_bytes()[: 8 * keep])
     else:
         write(path, 8 * first, bytes(size - 8 * first))
-    no_log(table)
+    if not log:
+        no_log(table)
 
 
 def rows_wrong(table: Path, txn: int, end: int) -> None:
@@ -157,6 +158,24 @@ def zero_page(table: Path, column: str = "px", *, page: int = 1, pages: int = 1,
     write(segment_of(table) / f"{column}.d", 4096 * page, bytes(4096 * pages))
     if backup:
         shutil.copytree(table / "txn_seq", table / BACKUP)
+    no_log(table)
+
+
+def symbols_of_table_zero(table: Path) -> None:
+    """The symbols of the applied rows never reached the disk."""
+    (partition,) = (p for p in table.iterdir() if p.name.startswith("20"))
+    (path,) = partition.glob("sym.d*")
+    write(path, 0, bytes(min(4096, path.stat().st_size)))
+    no_log(table)
+
+
+def statement_cut(table: Path) -> None:
+    """An UPDATE and the rows behind it are cut off, and the index with them: nothing tells that there was one."""
+    segment = segment_of(table)
+    at = offset(table, 4)
+    for path, size in ((segment / "_event", at), (segment / "_event.i", 8 * 4)):
+        with path.open("r+b") as stream:
+            stream.truncate(size)
     no_log(table)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from console.diagnosis.model import Code, Finding, Severity
 from console.diagnosis.table_facts import TableFacts
 from console.table.belonging import Kinship
+from console.table.wal_origin import never_own
 
 
 def origin_findings(facts: TableFacts) -> Iterator[Finding]:
@@ -27,4 +28,6 @@ def in_doubt(facts: TableFacts) -> bool:
         return True
     scans = [each.scan for each in facts.own_logs]
     covered = any(scan is not None and scan.max_txn > applied and scan.whole_above for scan in scans)
-    return bool(origins.wals) and not covered
+    handed_out = facts.sequencer.wal_index.highest if origins.log(facts.sequencer.name).own else None
+    free = never_own(origins, max(facts.inventory.wals, default=0), handed_out)
+    return bool(origins.wals.keys() - free) and not covered

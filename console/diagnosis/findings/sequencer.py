@@ -169,6 +169,14 @@ def best_backup(facts: TableFacts) -> Sequencer | None:
     return next((backup for backup in own if backup.name == best), None)
 
 
+def log_serves(facts: TableFacts) -> bool:
+    """Return whether the log in place can be the base of its repair, as the plan decides it: it reaches what is applied
+    by its header or by records. If nothing is known to be applied, it is not refused here."""
+    if facts.applied is None or not facts.origins.log(facts.sequencer.name).own:
+        return True
+    return _worth(facts, facts.sequencer) is not None
+
+
 def _worth(facts: TableFacts, backup: Sequencer) -> Worth | None:
     log, scan = with_parts(backup.log, backup.path), backup.scan
     if log is not backup.log:

@@ -59,7 +59,9 @@ def _truncated(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
         what = f"; {plural(unreadable, 'transaction')} of it cannot be decoded" if unreadable else ""
         message = f"the events of wal{wal}/{segment} are damaged: {broken[0].what}{what}"
         severity = Severity.DAMAGE if matters and not facts.gone else Severity.RISK if matters else Severity.NOTE
-        if severity is Severity.DAMAGE and read.whole and all(problem.file.name == "_event.i" for problem in broken):
+        indexed = read.whole and all(problem.file.name == "_event.i" for problem in broken)
+        first = low + int(np.argmax(needed[low:high])) if high > low else low
+        if severity is Severity.DAMAGE and indexed and bool(facts.inventory.events["opens"][first]):
             severity = Severity.RISK  # the server looks up the first of what it applies, and reads on from there
             what = "; applying stops where it has to begin with that one"
         yield Finding(Code.SEGMENT_EVENT_TRUNCATED, severity, message, facts.relative(broken[0].file), broken[0].offset)

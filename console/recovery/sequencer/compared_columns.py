@@ -75,12 +75,7 @@ class ComparedColumns:
 
     def doubting(self, columns: Mapping[int, Numbers]) -> "ComparedColumns":
         """Return these, where the values of further `columns` in some partitions do not count as what inserts wrote."""
-        none = np.empty(0, np.int64)
-        both = {
-            index: np.union1d(self.rewritten.get(index, none), columns.get(index, none))
-            for index in self.rewritten.keys() | columns.keys()
-        }
-        return replace(self, rewritten=both)
+        return replace(self, rewritten=joined_columns(self.rewritten, columns))
 
     def doubts(self, columns: Mapping[int, Numbers]) -> bool:
         """Return whether none of `columns` counts in its partitions."""
@@ -105,6 +100,12 @@ class ComparedColumns:
                     raise DamageError(f"column {column.name} had another type when its rows were written")
             elif theirs[column.index].dropped or theirs[column.index].type_code != column.type_code:
                 raise DamageError(f"column {column.name} is another one in its _meta")
+
+
+def joined_columns(some: Mapping[int, Numbers], others: Mapping[int, Numbers]) -> dict[int, Numbers]:
+    """Return the partitions (by start, ascending) that either has for a column."""
+    none = np.empty(0, np.int64)
+    return {index: np.union1d(some.get(index, none), others.get(index, none)) for index in some.keys() | others.keys()}
 
 
 def same_columns(metadata: TableMetadata, segment: Segment) -> bool:

@@ -9,8 +9,9 @@ from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
 from console.recovery.sequencer.applied_prefix import Cuts
 from console.recovery.sequencer.attribution import Names
-from console.table.gaps import Gap, gaps_of, uncounted_rows, undecodable
-from console.table.inventory import Index, Inventory, Mask
+from console.recovery.sequencer.structure import LostChanges
+from console.table.gaps import Gap, gaps_of, most_rows, uncounted_rows, undecodable
+from console.table.inventory import Index, Inventory, Mask, carries_rows
 from console.table.ledger import Entry, Evidence, Fate, Ledger, RowsLost
 from console.table.log_scan import LogScan
 from console.table.torn import Wholeness
@@ -25,7 +26,8 @@ class Found:
     `names` as in `attribution`; `wholeness` of what is not applied. `out` are left out of the repaired log, `back` are
     the events that it names. `empty` counts places between known records that nothing on disk fills. With `dedup` keys
     a row may have replaced another, or been replaced: then losing it costs no row, or changes one. `covered`: a log
-    names every transaction above the applied one, so that what is gone from the disk has its record.
+    names every transaction above the applied one, so that what is gone from the disk has its record. `present` rows are
+    in the table already. `changes_lost`: structure changes whose content is nowhere on disk.
     """
 
     inventory: Inventory
@@ -38,6 +40,13 @@ class Found:
     empty: int
     dedup: bool
     covered: bool
+    present: int
+    changes_lost: LostChanges | None = None
+
+    @property
+    def kept(self) -> int:
+        """Rows that the table has when all is applied, so far as they are known: what a lost statement may change."""
+        return self.present + int(self.inventory.rows[self.back].sum())
 
 
 def left_out(inventory: Inventory, decided: Cuts, wholeness: Wholeness) -> Mask:
@@ -104,10 +113,11 @@ def _entries(found: Found) -> Iterator[Entry]:
     inventory, decided, torn = found.inventory, found.decided, found.wholeness.torn
     rows = inventory.rows
     yield _of(Fate.APPLIED, Evidence.DECIDED, decided.applied, rows)
-    suspects = found.wholeness.suspects(inventory)
-    yield Entry(Fate.COMES_BACK, Evidence.ON_DISK, len(found.back), RowsLost.exact(int(rows[found.back].sum())))
-    if suspects:
-        yield _suspect(found)
+    back = np.zeros(len(inventory), np.bool_)
+    back[found.back] = True
+    yield Entry(Fate.COMES_BACK, Evidence.ON_DISK, len(found.back), RowsLost.exact(int(rows[back].sum())))
+    if found.wholeness.suspects(inventory, back):
+        yield _suspect(found, back)
     torn = torn & ~decided.applied & ~undecodable(inventory)
     if torn.any():
         why = "their column files do not hold the rows that the transaction says"
@@ -120,7 +130,8 @@ def _entries(found: Found) -> Iterator[Entry]:
         )
     unopened = found.out & ~torn & ~uncounted & ~undecodable(inventory) & ~inventory.events["opens"]
     if unopened.any():
-        yield _lost(found, Evidence.EVENT_NOT_INDEXED, unopened, "their _event.i does not say where they are")
+        why = "their _event.i does not say where they are, or where to stop reading"
+        yield _lost(found, Evidence.EVENT_NOT_INDEXED, unopened, why)
     behind = found.out & ~torn & ~uncounted & ~undecodable(inventory) & ~unopened
     if behind.any():
         why = "they lie behind a transaction that cannot be decoded, where the server stops reading the segment"
@@ -131,6 +142,8 @@ def _entries(found: Found) -> Iterator[Entry]:
     yield from _uncounted_segments(found)
     yield from _lost_segments(found)
     yield from _unnamed(found)
+    if (lost := found.changes_lost) is not None:
+        yield Entry(Fate.UNKNOWN, Evidence.STRUCTURE_LOST, len(lost.versions), RowsLost.unknown(), lost.told)
     yield from _unseen(found)
 
 
@@ -146,6 +159,9 @@ def _of(fate: Fate, evidence: Evidence, mask: Mask, rows: Index) -> Entry:
 def _lost(found: Found, evidence: Evidence, mask: Mask, why: str, *, sure: bool = True) -> Entry:
     count, rows = int(mask.sum()), int(found.inventory.rows[mask].sum())
     told = f"{plural(count, 'transaction')} with {plural(rows, 'row')} left out: {why}"
+    if (mask & ~carries_rows(found.inventory.events)).any():
+        told += f"; one is a statement, whose changes to the other {plural(found.kept, 'row')} are lost too"
+        return Entry(Fate.LOST, evidence, count, RowsLost.at_most(rows + found.kept), told)
     return Entry(Fate.LOST, evidence, count, _counted(found, rows, sure=sure), told)
 
 
@@ -153,9 +169,9 @@ def _counted(found: Found, rows: int, *, sure: bool) -> RowsLost:
     return RowsLost.exact(rows) if sure and not found.dedup else RowsLost.at_most(rows)
 
 
-def _suspect(found: Found) -> Entry:
-    suspects = found.wholeness.suspects(found.inventory)
-    rows = found.wholeness.suspect_rows(found.inventory)
+def _suspect(found: Found, back: Mask) -> Entry:
+    suspects = found.wholeness.suspects(found.inventory, back)
+    rows = found.wholeness.suspect_rows(found.inventory, back)
     wal, number, first = suspects[0]
     columns = sorted({each.column for _, _, each in suspects})
     named = ", ".join(columns[:5]) + (f" and {len(columns) - 5} more" if len(columns) > 5 else "")
@@ -170,18 +186,17 @@ def _undecodable(found: Found, gap: Gap) -> Entry:
     applied, undecided = (mask[gap.first : gap.stop] for mask in (found.decided.applied, found.decided.undecided))
     count = int((~applied).sum())
     told = f"{gap.place}/_event: {plural(count, 'transaction')} cannot be decoded"
-    if gap.rows is None or gap.statement:
-        return Entry(
-            Fate.UNKNOWN,
-            Evidence.EVENT_UNDECODABLE,
-            count,
-            RowsLost.unknown(),
-            f"{told}, and what it holds is not known",
-        )
+    most = most_rows(gap, found.kept)
+    if most is None or gap.rows is None:
+        why = f"{told}, and what it holds is not known"
+        return Entry(Fate.UNKNOWN, Evidence.EVENT_UNDECODABLE, count, RowsLost.unknown(), why)
     sure = gap.sure and not applied.any() and not undecided.any()
-    rows = _counted(found, gap.rows, sure=sure)
+    rows = _counted(found, most, sure=sure)
     often = "" if rows.kind == "exact" else "at most "
-    return Entry(Fate.LOST, Evidence.EVENT_UNDECODABLE, count, rows, f"{told}; {often}{plural(gap.rows, 'row')} lost")
+    told = f"{told}; {often}{plural(gap.rows, 'row')} lost"
+    if gap.mixed:
+        told += f", and if one is an UPDATE, its changes to the other {plural(found.kept, 'row')}"
+    return Entry(Fate.LOST, Evidence.EVENT_UNDECODABLE, count, rows, told)
 
 
 def _uncounted_segments(found: Found) -> Iterator[Entry]:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from console.recovery.sequencer import rows, server_log
 from console.recovery.sequencer.candidates import ordered
 from console.recovery.sequencer.disk import LogSource, TableOnDisk
-from console.recovery.sequencer.target import SequencerTarget, Sources, compute
+from console.recovery.sequencer.sources import Sources
+from console.recovery.sequencer.target import SequencerTarget, compute
 from console.recovery.sequencer.whole_rows import by_whole_rows
 from console.settings import Settings
 from console.table.memory import TableMemory

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from console.questdb.partition_rows import TableRows
 from console.recovery.sequencer.applied_prefix import Seen
-from console.recovery.sequencer.compared_columns import ComparedColumns, same_columns
+from console.recovery.sequencer.compared_columns import ComparedColumns, joined_columns, same_columns
 from console.recovery.sequencer.dedup_rows import crossed_keys, same_either_way
 from console.recovery.sequencer.disk import TableOnDisk
 from console.recovery.sequencer.event_rows import EventRows, read_event_rows
 from console.recovery.sequencer.multisets import Evidence, counted, onward, settle, up_to
 from console.recovery.sequencer.table_content import TableContent, read_content
+from console.recovery.sequencer.zeroed import zeroed_columns
 from console.table.inventory import Index, Mask, is_plain
 from console.table.torn import check_events
 
@@ -84,8 +85,11 @@ def looked(asked: Asked, compared: ComparedColumns) -> Looked:
     seen[absent] = Seen.ABSENT
     content = read.content
     doubtful = absent[read.rows.event] & np.isin(read.rows.stamps, content.doubtful)
-    doubts = content.zero_columns if doubtful.any() and not compared.doubts(content.zero_columns) else {}
-    return Looked(seen, _why(asked, compared, read), doubts)
+    rows = asked.table.inventory.rows[asked.events]
+    doubts = zeroed_columns(asked.table, compared, asked.events, read.rows, absent & read.plain & (rows > 0))
+    if doubtful.any():
+        doubts = joined_columns(doubts, content.zero_columns)
+    return Looked(seen, _why(asked, compared, read), {} if compared.doubts(doubts) else doubts)
 
 
 def _read(asked: Asked, compared: ComparedColumns) -> _Read:

@@ -7,6 +7,7 @@ K=2, J=1, keys (ts, sym) 0: K=2.5, J=9, 1: K=2                  unknown: an equa
 K=2, keys (ts, sym)      0: K=2                                 the same: applied or not, the table is as it must be
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -54,8 +55,10 @@ class RowComparison:
             asked = Asked(self._table, rows, events, applied, waiting)
             found = looked(asked, compared)
             if found.doubts:
-                # Zeros in the table's own columns may be lost pages: what only they tell apart is not told apart.
+                # Zeros, in the table or in the WAL, may be lost pages: what only they tell apart is not told apart.
+                doubts = [column.name for column in compared.columns if column.index in found.doubts]
                 found = looked(asked, compared.doubting(found.doubts))
+                found = replace(found, why=found.why or f"zeros in {', '.join(doubts[:5])} may be a lost page")
         except DamageError as damage:
             self.why_not = clean_line(damage.what)
             return unknown

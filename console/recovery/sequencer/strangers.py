@@ -8,7 +8,7 @@ from console.recovery.sequencer.attribution import Names
 from console.table.belonging import Kinship
 from console.table.inventory import Inventory, Mask
 from console.table.twins import twins
-from console.table.wal_origin import Origins
+from console.table.wal_origin import Origins, never_own
 from console.text import clean_line
 
 
@@ -22,13 +22,15 @@ def origins_told(origins: Origins) -> Iterator[str]:
             yield f"wal{wal} is not used: it {verdict.why}"
 
 
-def origin_refusals(origins: Origins, *, covered: bool) -> Iterator[Refusal]:
+def origin_refusals(origins: Origins, own: int, handed_out: int | None, *, covered: bool) -> Iterator[Refusal]:
     """Yield why nothing is planned; `covered`: a log of the table names all that is unapplied.
 
-    Without such a log nobody knows whether a WAL of the table was there before, with rows that would be lost.
+    Without such a log nobody knows whether a WAL of the table was there before, with rows that would be lost; but where
+    its id was never `handed_out` (see `never_own`).
     """
+    free = never_own(origins, own, handed_out)
     for wal, verdict in sorted(origins.wals.items()):
-        if verdict.kinship is Kinship.UNPROVEN or not covered:
+        if verdict.kinship is Kinship.UNPROVEN or not (covered or wal in free):
             yield Refusal(
                 RefusalCode.WAL_NOT_PROVEN,
                 f"wal{wal} {verdict.why}",

@@ -17,7 +17,7 @@ from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
 from console.recovery.sequencer.attribution import Names
 from console.recovery.sequencer.disk import LogSource, TableOnDisk
-from console.text import clean_line
+from console.text import clean_line, plural
 
 PAGE: Final = 4096
 
@@ -37,6 +37,28 @@ class Structure:
     refusal: Refusal | None = None
     key_changes: tuple[int, ...] = ()
     """Pending versions that change the dedup keys, or may: no writer begins a segment for them."""
+    lost: "LostChanges | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class LostChanges:
+    """Structure `versions` that a record names and whose change no `_txnlog.meta.d` has; `columns` are those that the
+    sequencer's own `_meta`, or a copy of it, has and the table has not."""
+
+    versions: tuple[int, ...]
+    columns: tuple[str, ...]
+
+    @property
+    def told(self) -> str:
+        """What is lost, as a sentence."""
+        count = len(self.versions)
+        which = ", ".join(str(version) for version in self.versions[:5])
+        named = ", ".join(self.columns[:5])
+        columns = f", with column {named} and its values" if named else ", with the values of any column that was added"
+        return (
+            f"{plural(count, 'structure change')} of the table (to version {which}) lost{columns}: the log names "
+            f"{'it' if count == 1 else 'them'}, and no _txnlog.meta.d holds the content"
+        )
 
 
 def settle(table: TableOnDisk, names: Names, sources: Sequence[LogSource], header_whole: bool) -> Structure:
@@ -65,7 +87,20 @@ def settle(table: TableOnDisk, names: Names, sources: Sequence[LogSource], heade
             action="restore-sequencer",
         )
     keys = _key_changes(best, applied, version)
-    return Structure(version, metadata or b"", chosen, sizes, told, refusal, keys)
+    return Structure(
+        version, metadata or b"", chosen, sizes, told, refusal, keys, _lost(table, names, sources, version)
+    )
+
+
+def _lost(table: TableOnDisk, names: Names, sources: Sequence[LogSource], version: int) -> LostChanges | None:
+    versions = tuple(sorted({number for number in names.changes.version.tolist() if number > version}))
+    if not versions:
+        return None
+    own = {column.raw_name for column in table.metadata.columns}
+    found = [source.metadata for source in sources if not isinstance(source.metadata, Problem)]
+    later = [column for each in found if each.structure_version > version for column in each.columns]
+    new = {clean_line(column.name): None for column in later if column.raw_name not in own and not column.dropped}
+    return LostChanges(versions, tuple(new))
 
 
 def _key_changes(source: LogSource | None, applied: int, version: int) -> tuple[int, ...]:

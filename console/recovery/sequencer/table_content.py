@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
+from console.questdb.column_types import is_variable, storage_size
 from console.questdb.partition_rows import Partition, TableRows
 from console.questdb.reading import DamageError
 from console.questdb.row_hashes import Hashes
-from console.questdb.row_values import FixedValues, Values
-from console.questdb.zero_pages import PAGE
+from console.questdb.table_metadata import TableColumn
+from console.questdb.zero_pages import SECTOR
 from console.recovery.sequencer.compared_columns import ComparedColumns, Hashed
 from console.table.inventory import Index, Mask
 from console.text import clean_line
@@ -112,12 +113,14 @@ def _partition(
         low, high = int(mine[0]), int(mine[-1]) + 1
         floors = compared.partitioning.floors(theirs[low:high])
         hashed = compared.begin(high - low)
-        zeros = np.zeros(high - low, np.bool_)
+        none = np.zeros(high - low, np.bool_)
+        zeros = none.copy()
         zero_columns = []
         for column in compared.columns:
             values = rows.values(partition, column, first + low, first + high)
             compared.add(hashed, 0, column, values, floors)
-            lost = _in_zero_page(values)
+            fixed = not is_variable(column.type_code)
+            lost = _in_zero_sector(rows, partition, column, (first + low, first + high)) if fixed else none
             zeros |= lost
             zero_columns += [column.index] if lost.any() else []
         mine = mine - low
@@ -131,17 +134,15 @@ def _partition(
     return found
 
 
-def _in_zero_page(values: Values) -> Mask:
-    """Return which values are among so many zeros in a row that they may be a page which never reached the disk."""
-    if not isinstance(values, FixedValues) or not len(values):
-        return np.zeros(len(values), np.bool_)
-    raw: Any = np.ascontiguousarray(values.values)
-    size = raw.dtype.itemsize
-    zero = ~raw.view(np.uint8).reshape(len(raw), size).any(axis=1) & ~values.null
+def _in_zero_sector(rows: TableRows, partition: Partition, column: TableColumn, span: tuple[int, int]) -> Mask:
+    """Return which values of the rows of `span` are among so many zeros that a lost sector may be among them."""
+    step = max(1, SECTOR // (storage_size(column.type_code) or 1))
+    low, high = span[0] // step * step, min(-(-span[1] // step) * step, partition.rows)
+    zero = rows.zeros(partition, column, low, high)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], zero, [False]]).astype(np.int8)))
-    begins, ends = edges[::2], edges[1::2]
-    long = ends - begins >= PAGE // size
-    found = np.zeros(len(values), np.bool_)
-    for begin, end in zip(begins[long].tolist(), ends[long].tolist(), strict=True):
-        found[begin:end] = True
-    return found
+    found = np.zeros(len(zero), np.bool_)
+    for begin, end in edges.reshape(-1, 2).tolist():
+        whole = -(-begin // step) * step  # where the first sector begins that the run may hold whole
+        if end >= min(whole + step, len(zero)) and whole < end:
+            found[begin:end] = True
+    return found[span[0] - low : span[1] - low]

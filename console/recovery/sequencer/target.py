@@ -1,6 +1,6 @@
 """The sequencer that a table must have: everything that is written, and what it costs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ from console.recovery.sequencer import applied_prefix, attribution, order, struc
 from console.recovery.sequencer.applied_records import CREATED, records_below
 from console.recovery.sequencer.disk import LogSource, TableOnDisk
 from console.recovery.sequencer.loss import Found, ledger_of, left_out, most_duplicates, unseen_refusals
+from console.recovery.sequencer.sources import Sources
 from console.recovery.sequencer.strangers import origin_refusals, origins_told, twin_refusals
 from console.recovery.sequencer.views import FillerRule, Runs, views_of
 from console.table.inventory import Index, Mask, carries_rows
@@ -77,20 +78,6 @@ class SequencerTarget:
         return rows_unapplied(self.ledger)
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """What a reconstruction may rest on. `base` gives records and files; `evidence` (base included) names transactions.
-
-    `trusted_max` says that the base's header counts every transaction there was (it was not copied from a live server
-    before the end, so far as can be told).
-    """
-
-    base: LogSource | None
-    evidence: tuple[LogSource, ...]
-    lines: attribution.CommitLines | None = None
-    lines_name: str = ""
-
-
 def compute(
     table: TableOnDisk,
     sources: Sources,
@@ -107,18 +94,18 @@ def compute(
     """
     inventory = table.inventory
     known = _names(table, sources, look)
-    highest = _highest_known(sources.evidence)
+    highest = sources.highest_known
     decided = applied_prefix.decide(inventory, known, table.applied, table.structure, look, why_no_look, highest)
     wholeness = check(np.flatnonzero(~decided.applied))
     unseen = (*table.unseen, *unseen_columns(table.path, wholeness))
     refusals = [*_set_back(table, sources), *decided.refusals, *unseen_refusals(unseen)]
-    covered = _covered(sources, decided.applied)
-    refusals += origin_refusals(table.origins, covered=covered)
+    covered, own = sources.cover(decided.applied), max(inventory.wals, default=0)
+    refusals += origin_refusals(table.origins, own, sources.handed_out, covered=covered)
     refusals += twin_refusals(inventory, known, decided.applied)
     out = left_out(inventory, decided, wholeness)
     events = np.flatnonzero(~decided.applied & ~out)
     scan = sources.base.scan if sources.base is not None else None
-    shape = structure.settle(table, known, sources.evidence, _whole(scan))
+    shape = structure.settle(table, known, sources.evidence, sources.whole)
     wanted = order.Wanted(
         events=events,
         applied=table.applied,
@@ -147,16 +134,18 @@ def compute(
     base = _base(sources.base, table.applied)
     filler = FillerRule.of(views, base.runs if base else (), table.applied, max(table.highest_wal, highest or 0))
     tail_first, tail = _tail(table, known, decided.applied, arranged, sources, filler)
-    dedup = table.metadata.has_dedup
-    found = Found(inventory, known, decided, wholeness, unseen, out, events, arranged.empty, dedup, covered)
+    dedup, present = table.metadata.has_dedup, table.txn.rows + table.txn.lag_rows
+    found = Found(
+        inventory, known, decided, wholeness, unseen, out, events, arranged.empty, dedup, covered, present, shape.lost
+    )
     ledger = ledger_of(found)
     gone = sum(entry.transactions or 0 for entry in ledger if entry.evidence is Evidence.RECORD_ALONE)
     places = len(arranged.event) + int(out.sum()) + gone
-    model = _model(sources)
+    model = sources.model
     return SequencerTarget(
         version=2 if model is not None and model.log.v2 else 1,
         part_size=model.log.part_size if model is not None else 0,
-        created_us=_created(sources),
+        created_us=sources.created_us,
         applied=table.applied,
         max_txn=table.applied + len(arranged.event),
         base=base,
@@ -216,41 +205,11 @@ def _set_back(table: TableOnDisk, sources: Sources) -> list[Refusal]:
     ]
 
 
-def _whole(scan: LogScan | None) -> bool:
-    return scan is not None and scan.covers_applied and not scan.bad
-
-
-def _covered(sources: Sources, applied: Mask) -> bool:
-    """Return whether a log names every transaction above the applied one, so that a WAL left out is in no doubt.
-
-    A log that ends at the applied transaction, or before an event that is on disk, may be older than what waited in
-    the WAL that was there.
-    """
-    scans = [source.scan for source in sources.evidence if source.scan is not None]
-    return any(
-        scan.max_txn > scan.applied and not scan.bad and bool((applied | (scan.seq > 0)).all()) for scan in scans
-    )
-
-
-def _highest_known(sources: Sequence[LogSource]) -> int | None:
-    return max((s.wal_index.highest for s in sources if s.wal_index.highest), default=None)
-
-
 def _base(source: LogSource | None, applied: int) -> Base | None:
     if source is None or source.scan is None:
         return None
     runs = source.scan.told.last_runs(1, applied, _MOST_RUNS)
     return Base(source.path, runs) if runs else None
-
-
-def _model(sources: Sources) -> LogSource | None:
-    """Return the log whose format is kept: the base, else the live one (or its V2 parts), else any copy."""
-    found = [s for s in sources.evidence if s.log.readable]
-    return sources.base or next((s for s in found if s.live), found[0] if found else None)
-
-
-def _created(sources: Sources) -> int:
-    return next((s.log.header.created_us for s in sources.evidence if s.log.header and s.log.header.created_us > 0), 0)
 
 
 def _tail(

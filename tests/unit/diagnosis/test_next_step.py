@@ -62,6 +62,15 @@ def test_evidence_that_is_there_is_not_asked_for_again(code: Code) -> None:
     assert (before.action, before.reason, False) == (after.action, after.reason, after.evidence)
 
 
+@pytest.mark.parametrize("code", [Code.LOG_HEADER_ZEROED, Code.LOG_RECORD_ZEROED, Code.LOG_MAX_TXN_BELOW_APPLIED])
+def test_a_log_that_cannot_be_its_own_base_is_made_anew(code: Code) -> None:
+    """As the plan of repair-log decides: it refuses a log that ends below what is applied."""
+    assert next_step(situation(found(code))).action == "repair-log"
+    assert next_step(situation(found(code), log_serves=False)).action == "rebuild-sequencer"
+    copy = Situation((found(code),), PurgeClock("none"), waiting=3, backup="txn_seq.1", log_serves=False)
+    assert next_step(copy).action == "restore-sequencer"
+
+
 def suspended(error: str, **more: object) -> Situation:
     cause = cause_of(error, TABLE)
     return situation(found(Code.TABLE_SUSPENDED), suspended=True, error=error, cause=cause, applied=75, **more)

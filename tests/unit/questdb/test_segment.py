@@ -244,3 +244,29 @@ def test_a_view_s_change_of_state_may_be_of_an_older_form() -> None:
     new = old + struct.pack("<qqiqq", 7, 8, 2, 9, 10)
     details = parse_details(_record(0, 4, new), EventType.MAT_VIEW_INVALIDATE)
     assert details == InvalidateDetails(5, 6, True, "because", 7, 8, (9, 10))
+
+
+@pytest.mark.parametrize(
+    ("entries", "last", "opens"),
+    [
+        (6, None, [True, True, True, True, True]),
+        (5, None, [True, True, True, True, False]),  # the end is gone: the entry behind an event does for it
+        (3, None, [True, True, False, False, False]),
+        (1, None, [False, False, False, False, False]),
+        (6, 9, [True, True, True, True, True]),  # a header that is too high
+    ],
+)
+def test_a_server_begins_where_the_index_names_the_event_and_an_end(
+    folder: Path, entries: int, last: int | None, opens: list[bool]
+) -> None:
+    """As measured on 9.1.0: with four entries it does not open the segment at the fourth event."""
+    _write(folder, [_data(txn, txn, txn + 1) for txn in range(5)], last=last)
+    os.truncate(folder / "_event.i", 8 * entries)
+    assert read_segment(folder).opens[:5].tolist() == opens
+
+
+def test_an_entry_of_another_event_opens_nothing(folder: Path) -> None:
+    _write(folder, [_data(txn, txn, txn + 1) for txn in range(3)])
+    index = (folder / "_event.i").read_bytes()
+    (folder / "_event.i").write_bytes(index[:8] + index[:8] + index[16:])
+    assert read_segment(folder).opens.tolist() == [True, False, True]

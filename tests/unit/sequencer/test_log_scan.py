@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.unit.sequencer.made import inventory, named, record, scanned, written_log
 
@@ -24,6 +25,37 @@ def test_records_behind_a_stale_header_count_where_they_name_what_is_on_disk(tmp
     scan = scanned(written_log(tmp_path / "a", records, max_txn=1, pad=500), of, applied=0)
     assert scan.seq.tolist() == [1, 3, 2]
     assert scan.beyond == 2  # the fourth names nothing on disk: bytes behind the header prove nothing by themselves
+
+
+@pytest.mark.parametrize(
+    ("versions", "max_txn", "applied", "believed"),
+    [
+        ((1,), 3, 1, [2, 3, 4]),
+        ((1, 2), 3, 1, [2, 3, 4, 5]),
+        ((1,), 0, 1, [2, 3, 4]),  # a header below what is applied
+        ((1,), 0, 3, [4]),  # nothing but the change is unapplied
+        ((2,), 3, 1, [2, 3]),  # it does not go on from version 0
+        ((1, 3), 3, 1, [2, 3, 4]),
+    ],
+)
+def test_a_structure_change_behind_the_header_counts_where_it_goes_on(
+    tmp_path: Path, versions: tuple[int, ...], max_txn: int, applied: int, believed: list[int]
+) -> None:
+    """What ALTER did last has no rows behind it: its record follows the one before it, in number and version."""
+    of = inventory(*THREE)
+    changes = [record(None, structure=version) for version in versions]
+    records = [record((1, 0, 0)), record((2, 0, 0)), record((1, 0, 1)), *changes]
+    folder = written_log(tmp_path / "a", records, max_txn=max_txn, pad=500)
+    scan = scanned(folder, of, applied)
+    assert [number for low, high in scan.above.runs() for number in range(low, high + 1)] == believed
+    assert scan.changed == sum(number > 3 for number in believed)
+
+
+def test_a_structure_change_behind_a_hole_is_not_believed(tmp_path: Path) -> None:
+    of = inventory(*THREE)
+    records = [record((1, 0, 0)), record((2, 0, 0)), np.zeros_like(record(None)), record(None, structure=1)]
+    scan = scanned(written_log(tmp_path / "a", records, max_txn=2, pad=500), of, applied=1)
+    assert list(scan.above.runs()) == [(2, 2)]
 
 
 def test_zero_and_garbage_records_are_holes(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Events that cannot be decoded: how many rows they have, and what of them the server cannot reach."""
 
+import os
 import struct
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import pytest
 from console.questdb.layout import wal_directories
 from console.questdb.segment import read_segment
 from console.recovery.sequencer.applied_prefix import Cuts
-from console.recovery.sequencer.loss import left_out
-from console.table.gaps import Gap, gaps_of
+from console.recovery.sequencer.loss import Found, ledger_of, left_out
+from console.table.gaps import Gap, gaps_of, most_rows
 from console.table.inventory import Inventory, read_inventory
+from console.table.ledger import rows_lost
 from console.table.torn import Wholeness
 from tests.unit.questdb.test_segment import _data, _record, _write
+from tests.unit.sequencer.made import named
 
 TRUNCATE = 2
 
@@ -74,12 +77,46 @@ def test_a_statement_has_no_rows_and_is_known_as_one(folder: Path) -> None:
 
 
 def test_among_several_a_statement_is_possible_where_the_table_has_some(folder: Path) -> None:
+    """But if the index says how long they are, and they are too short for a statement's text."""
     lost = [_data(2, 20, 30), _data(3, 30, 40)]
     for others, statement in (([_data(0, 0, 10), _data(1, 10, 20)], False), ([_data(0, 0, 20), _record(1, 2)], True)):
         _write(folder, [*others, *lost, _data(4, 40, 50)])
         _strike(folder, 2, 0, bytes(len(lost[0]) + len(lost[1])))
         gap = _gap(folder)
-        assert (gap.first, gap.stop, gap.rows, gap.sure, gap.statement) == (2, 4, 20, False, statement)
+        assert (gap.first, gap.stop, gap.rows, gap.sure, gap.statement) == (2, 4, 20, False, False)
+        assert most_rows(gap, 1000) == 20
+        index = (folder / "_event.i").read_bytes()
+        (folder / "_event.i").write_bytes(index[:24] + bytes(8) + index[32:])
+        gap = _gap(folder)
+        assert (gap.rows, gap.statement, gap.mixed) == (20, statement, True)
+        assert most_rows(gap, 1000) == (None if statement else 1020)
+
+
+@pytest.mark.parametrize(("length", "most"), [(0, 20), (26, 20), (27, 1020), (90, 1020)])
+def test_a_record_as_long_as_a_statement_may_have_changed_any_row(folder: Path, length: int, most: int) -> None:
+    """27 bytes of symbols make a record of rows as long as the shortest UPDATE."""
+    longer = _data(3, 30, 40) + bytes(length)
+    lost = [_data(2, 20, 30), struct.pack("<i", len(longer)) + longer[4:]]
+    _write(folder, [_data(0, 0, 10), _data(1, 10, 20), *lost, _data(4, 40, 50)])
+    _strike(folder, 2, 0, bytes(sum(map(len, lost))))
+    assert most_rows(_gap(folder), 1000) == most
+
+
+def test_a_statement_that_is_left_out_takes_its_changes_along(folder: Path) -> None:
+    """With the index cut no server opens the segment: the rows of the UPDATE's table are in the announced loss."""
+    update = _record(1, 1, bytes(60))
+    _write(folder, [_data(0, 0, 10), update, _data(2, 10, 20)])
+    os.truncate(folder / "_event.i", 8)
+    inventory = _inventory(folder)
+    decided = Cuts(np.arange(3) < 0, (), undecided=np.zeros(3, np.bool_))
+    whole = Wholeness(np.zeros(3, np.bool_), ())
+    out = left_out(inventory, decided, whole)
+    assert out.all()
+    nothing = named(inventory, 0)
+    found = Found(
+        inventory, nothing, decided, whole, (), out, np.empty(0, np.int64), 0, dedup=False, covered=True, present=500
+    )
+    assert rows_lost(ledger_of(found)).phrase == "up-to-520"
 
 
 def test_the_header_the_index_and_the_end_mark_outvote_one_another(folder: Path) -> None:

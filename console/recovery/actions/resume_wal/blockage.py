@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from console.diagnosis.table import TableDiagnosis
 from console.questdb.segment import EventType
 from console.recovery.model import RowsLost
-from console.table.gaps import Gap, gaps_of
+from console.table.gaps import Gap, gaps_of, most_rows
 from console.table.log_scan import LogScan
 from console.table.txn_set import TxnSet
 from console.text import plural
@@ -208,8 +208,14 @@ class _Finder:
             skipped.append(self._skipped(place, txn or int(single[place]) or None))
         rows = sum(each.rows for each in skipped)
         gone = max(0, last - first + 1 - len(skipped) - len(unsure))
-        parts = [RowsLost.exact(rows), RowsLost.at_most(int(self._inventory.rows[unsure].sum()))]
-        parts += [_undecoded_rows(gap, places) for gap in gaps_of(self._inventory)]
+        area = self._diagnosis.facts.txn.current
+        others = (area.rows + area.lag_rows if area is not None else 0) + int(self._inventory.rows.sum())
+        changes = bool((self._inventory.events["type"][[*places, *unsure]] == EventType.SQL).any())
+        parts = [
+            RowsLost.at_most(rows + others) if changes else RowsLost.exact(rows),
+            RowsLost.at_most(int(self._inventory.rows[unsure].sum())),
+        ]
+        parts += [_undecoded_rows(gap, places, others) for gap in gaps_of(self._inventory)]
         return tuple(skipped), RowsLost.total(parts), gone
 
     def _loose(self, first: int, last: int) -> tuple[list[int], list[int]]:
@@ -273,14 +279,15 @@ class _Finder:
         )
 
 
-def _undecoded_rows(gap: Gap, places: Collection[int]) -> RowsLost:
-    """Return the rows of the events of `gap` that are among `places`."""
+def _undecoded_rows(gap: Gap, places: Collection[int], others: int) -> RowsLost:
+    """Return the rows of the events of `gap` that are among `places`; a statement may change `others`."""
     inside = sum(place in places for place in range(gap.first, gap.stop))
     if not inside:
         return RowsLost.exact(0)
-    if gap.rows is None or gap.statement:
+    most = most_rows(gap, others)
+    if most is None:
         return RowsLost.unknown()
-    return RowsLost.exact(gap.rows) if gap.sure and inside == gap.stop - gap.first else RowsLost.at_most(gap.rows)
+    return RowsLost.exact(most) if gap.sure and inside == gap.stop - gap.first else RowsLost.at_most(most)
 
 
 def told(blockage: Blockage, show_time: Any) -> Iterator[str]:
