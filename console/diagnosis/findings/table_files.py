@@ -1,4 +1,6 @@
-"""Findings about `_meta`, `_cv` and the files of the partitions: the quick check of a whole table, by lengths.
+"""Findings about `_meta`, `_cv` and the files of the partitions: the quick check of a whole table.
+
+Looked at are presence, lengths, owners, headers, and the first and last entries; deep_files reads every value.
 
 What a start does with each was measured on QuestDB 8.2.0, 9.1.0 and 9.3.4. A table without WAL is judged the same way.
 """
@@ -100,6 +102,12 @@ def _versions(files: TableFiles, area: TxnArea, metadata: TableMetadata) -> Iter
         yield Finding(code, Severity.DAMAGE, message, file, start=Harm.LOSES_COLUMNS)
     elif versions.version > area.column_version:
         yield from _ahead(files, area, versions.version)
+    if metadata.metadata_version == area.metadata_version and len(metadata.symbols) != len(area.symbols):
+        message = (
+            f"_meta has {plural(len(metadata.symbols), 'symbol column')}, and _txn counts the symbols of "
+            f"{len(area.symbols):,}: one of them is not of this state of the table"
+        )
+        yield Finding(Code.TABLE_FILES_DISAGREE, Severity.DAMAGE, message, files.relative(metadata.path))
     if metadata.metadata_version < area.metadata_version:
         message = (
             f"_meta is older than _txn: its version is {metadata.metadata_version}, and _txn needs "

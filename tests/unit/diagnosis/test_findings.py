@@ -13,6 +13,7 @@ from console.diagnosis.model import Code, Finding, Severity, TableReport, Verdic
 from console.diagnosis.table import judge
 from console.diagnosis.table_facts import read_facts
 from console.questdb.layout import DatabaseRoot, TableDirectory
+from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.questdb.table_txn import read_table_txn
 from tests.unit.diagnosis.conftest import Diagnose, put, record_place, set_applied, zero_record
 
@@ -344,3 +345,12 @@ def test_a_view_whose_base_table_began_anew(database: DatabaseRoot, altered: Tab
     view = next(table for table in diagnose(database).tables if table.table == "hourly")
     found = next(f for f in view.findings if f.code is Code.VIEW_BEHIND)
     assert (found.severity, found.seq_txn) == (Severity.RISK, 9)
+
+
+def test_symbol_columns_that_txn_does_not_count(altered: TableDirectory, diagnosed: Diagnose) -> None:
+    """A `_meta` of the same version with a symbol column less: the counts of `_txn` are of other columns then."""
+    metadata = read_table_metadata(altered.path)
+    assert isinstance(metadata, TableMetadata)
+    put(altered.path / "_meta", 128 + 32 * metadata.symbols[0].index, "<i", -metadata.symbols[0].type_code)
+    found = next(finding for finding in diagnosed().findings if finding.code is Code.TABLE_FILES_DISAGREE)
+    assert (found.severity, found.file) == (Severity.DAMAGE, f"{altered.directory}/_meta")
