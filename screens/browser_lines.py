@@ -7,6 +7,7 @@ from console.text import clean_line
 from console.widgets import figures, glyphs
 from console.widgets.line import Line, Role, Span, crop, line, spread
 from screens.browser_file import OpenFile
+from screens.browser_tree import Node
 
 Numbered = tuple[int, int, Finding, Path]  # which finding of how many, and the file that it led to
 
@@ -26,6 +27,21 @@ def path_line(file: OpenFile | None, base: Path | None, width: int) -> Line:
         Span(f"  {file.description.kind.value} ", Role.DIM),
     )
     return spread(line(" ", Span(shown_path(file.path, base), Role.STRONG)), about, width)
+
+
+def node_line(node: Node, finding: Finding | None, width: int) -> Line:
+    """Return what is known of a partition or a file in it: its finding, else the bytes found and needed."""
+    if finding is not None:
+        return crop(line(" ", Span(f"{finding.code.value} ", Role.STRONG), finding.message), width)
+    name = clean_line(node.path.name)
+    if node.missing:
+        return crop(line(" ", Span(f"{glyphs.BAD} ", Role.BAD), f"{name} is missing"), width)
+    if node.folder:
+        return crop(line(" ", Span(f"partition {name}: {node.note}", Role.DIM)), width)
+    found = f"{name}: {figures.count(node.size)} bytes found"
+    if node.needed is not None:
+        found += f", {figures.count(node.needed)} needed"
+    return crop(line(" ", Span(found, Role.BAD if node.short else Role.DIM)), width)
 
 
 def said_line(file: OpenFile | None, error: str, changed: str, finding: Numbered | None, width: int) -> Line:

@@ -119,7 +119,7 @@ class BrowserPanes(FramedScreen):
     def _list(self) -> None:
         found, unfolded, text, database = self._tables, self._unfolded, self._filtered, self._database
         if database is not None and text:
-            self.ask("nodes", lambda: browser_tree.matching(database, found, text))
+            self.ask("nodes", lambda: browser_tree.matching(database, found, text, unfolded))
         else:
             self.ask("nodes", lambda: browser_tree.nodes(found, unfolded))
 
@@ -216,8 +216,24 @@ class BrowserPanes(FramedScreen):
         base = self._database.db if self._database is not None else None
         width = self.size.width
         self.query_one("#path", Bar).show(browser_lines.path_line(self._file, base, width))
-        said = browser_lines.said_line(self._file, self._error, self._changed, self._finding, width)
+        node = self._listed.get(self._tree.key) if self._at == "tree" else None
+        if node is not None and node.in_partition and not self._error:
+            said = browser_lines.node_line(node, self._finding_at(node.path), width)
+        else:
+            said = browser_lines.said_line(self._file, self._error, self._changed, self._finding, width)
         self.query_one("#said", Bar).show(said)
+
+    def on_choice_list_moved(self, event: ChoiceList.Moved) -> None:
+        """Say what is known of the file or partition under the cursor of the tree."""
+        event.stop()
+        self._draw()
+
+    def _finding_at(self, path: Path) -> Finding | None:
+        """Return the first finding about a file or directory, None if there is none."""
+        report, database = self._marked, self._database
+        tables = report.tables if report is not None and database is not None else ()
+        about = (finding for table in tables for finding in table.findings if finding.file)
+        return next((each for each in about if database and database.db / str(each.file) == path), None)
 
     def _rearrange(self) -> None:
         self.query_one("#browser", Framed).rearrange()

@@ -1,15 +1,17 @@
-"""What the browser's tree lists: of each table the sequencer, its copies, the WAL segments, with owner and verdict."""
+"""What the browser's tree lists of each table: sequencer, copies, WAL segments, partitions; with owner and verdict."""
 
 import functools
 import os
 import pwd
 import stat
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from console.diagnosis.model import DatabaseReport, Severity, Verdict
 from console.questdb.layout import DatabaseRoot, TableDirectory
+from console.questdb.partition_columns import PartitionFile
+from console.questdb.partition_files import PartitionFiles
 from console.text import clean_line, plural
 from console.widgets import figures, glyphs
 from console.widgets.choice import Item
@@ -32,7 +34,10 @@ _MARKS = {
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One line of the tree. `size` in bytes for files; `missing` where something ought to be and is not."""
+    """One line of the tree. `size` in bytes for files; `missing` where something ought to be and is not.
+
+    `needed`: bytes that the rows of a partition need in the file.
+    """
 
     path: Path
     depth: int
@@ -42,11 +47,18 @@ class Node:
     note: str = ""
     owner: str = ""
     label: str = ""  # shown in place of the name
+    needed: int | None = None
+    in_partition: bool = False  # a partition, or a file in one
 
     @property
     def key(self) -> str:
         """Return what names the node in a list."""
         return str(self.path)
+
+    @property
+    def short(self) -> bool:
+        """Whether the file is shorter than its rows need."""
+        return self.needed is not None and (self.size or 0) < self.needed
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,23 +102,24 @@ def owner_name(uid: int) -> str:
 
 
 def tables(root: Path) -> tuple[DatabaseRoot, tuple[TableDirectory, ...]]:
-    """Return the tables with WAL, the system's own last. Raises WalmedicError where there is no database."""
+    """Return the tables, the system's own last. Raises WalmedicError where there is no database."""
     database = DatabaseRoot.locate(root)
-    found = [table for table in database.tables() if table.wal is not False]
-    return database, tuple(sorted(found, key=lambda table: (table.system, table.name)))
+    return database, tuple(sorted(database.tables(), key=lambda table: (table.system, table.name)))
 
 
-def nodes(found: Iterable[TableDirectory], unfolded: Container[str]) -> list[Node]:
-    """Return the lines of the tree; a folder shows what is in it while it is unfolded."""
+def nodes(
+    found: Iterable[TableDirectory], unfolded: Container[str], partitions: Container[str] | None = None
+) -> list[Node]:
+    """Return the lines of the tree; a folder shows what is in it while it is unfolded, a partition by `partitions`."""
     listed: list[Node] = []
     for table in found:
         listed.append(_node(table.path, 0, folder=True) or Node(table.path, 0, True, missing=True))
         if str(table.path) not in unfolded:
             continue
-        if not table.sequencer.is_dir():
-            listed.append(Node(table.sequencer, 1, True, missing=True))
-        else:
+        if table.sequencer.is_dir():
             listed.extend(_folder(table.sequencer, 1, unfolded))
+        elif table.wal is not False:
+            listed.append(Node(table.sequencer, 1, True, missing=True))
         for backup in table.sequencer_backups():
             listed.extend(_folder(backup, 1, unfolded))
         for wal in table.wals():
@@ -115,15 +128,47 @@ def nodes(found: Iterable[TableDirectory], unfolded: Container[str]) -> list[Nod
                 for segment in wal.segments:
                     listed.extend(_folder(wal.segment(segment), 2, unfolded, only=_SEGMENT_FILES))
         listed.extend(_files(table.path, 1, _TABLE_FILES))
+        listed.extend(_partitions(table.path, 1, unfolded if partitions is None else partitions))
     return listed
 
 
-def matching(database: DatabaseRoot, found: Iterable[TableDirectory], text: str) -> list[Node]:
-    """Return the files whose path under db/ has all the words of `text` in it, as a flat list."""
+def _partitions(table: Path, depth: int, unfolded: Container[str]) -> Iterator[Node]:
+    """Yield the partitions that `_txn` names, by one listing of the table; an unfolded one shows its files."""
+    partitions = PartitionFiles.of(table)
+    if partitions is None:
+        return
+    there = partitions.directories()
+    for span in partitions.spans:
+        path = table / span.directory
+        if span.directory not in there:
+            yield Node(path, depth, True, missing=True, in_partition=True)
+            continue
+        yield Node(path, depth, True, note=plural(span.rows, "row"), in_partition=True)
+        if str(path) not in unfolded:
+            continue
+        try:
+            for file in partitions.files(span):
+                yield _partition_file(file, depth + 1)
+        except OSError as error:
+            yield Node(path / "?", depth + 1, False, missing=True, note=error.strerror or "")
+
+
+def _partition_file(file: PartitionFile, depth: int) -> Node:
+    owner, missing = owner_name(file.uid) if file.uid is not None else "", file.size is None
+    return Node(file.path, depth, False, file.size, missing, owner=owner, needed=file.needed, in_partition=True)
+
+
+def matching(
+    database: DatabaseRoot, found: Iterable[TableDirectory], text: str, unfolded: Container[str] = frozenset()
+) -> list[Node]:
+    """Return the files whose path under db/ has all the words of `text` in it, as a flat list.
+
+    Of the files in partitions only those of partitions that are unfolded: a table may have 10,000 partitions.
+    """
     words = text.lower().split()
     listed: list[Node] = []
     for table in found:
-        for node in nodes((table,), _All()):
+        for node in nodes((table,), _All(), unfolded):
             name = str(node.path.relative_to(database.db))
             if not node.folder and all(word in name.lower() for word in words):
                 listed.append(Node(node.path, 0, False, node.size, node.missing, node.note, node.owner, name))
@@ -191,13 +236,20 @@ def _ends(node: Node, width: int, mark: Verdict | Severity | None) -> list[Line]
     short = line(Span(sign.text[:1], sign.role))
     if node.folder and node.depth == 0:
         return [line(sign), short]
-    said = node.note if node.folder else figures.size(node.size).replace(" ", "")
-    size = line(Span(said, Role.DIM))
+    said = node.note if node.folder else _short(node.size)
+    size = line(Span(said, Role.BAD if node.short else Role.DIM))
     brief = line(size, " ", short) if sign.text else size
     if width < _WIDE:
         return [brief, short, BLANK]
-    columns = line(left(line(Span(node.owner, Role.DIM)), 9), right(size, 8), " ", left(short, 1) if sign.text else " ")
-    return [columns, brief, short, BLANK]
+    end = left(short, 1) if sign.text else line(" ")
+    owned = line(left(line(Span(node.owner, Role.DIM)), 9), right(size, 8))
+    needed = line(Span(f"needs {_short(node.needed)}", Role.BAD if node.short else Role.DIM)) if node.needed else BLANK
+    wider = [line(owned, "  ", left(needed, 14), end)] if node.needed is not None else []
+    return [*wider, line(owned, " ", end), brief, short, BLANK]
+
+
+def _short(size: int | None) -> str:
+    return figures.size(size).replace(" ", "")
 
 
 def said_of(found: Sequence[TableDirectory], listed: int, text: str) -> str:

@@ -1,13 +1,14 @@
 """A column's files in one partition, and what is wrong with their lengths and ends."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from console.questdb.bitmap_index import KEY_HEADER, read_index_header
 from console.questdb.column_files import column_path
+from console.questdb.column_types import ColumnTag, is_variable, storage_size
 from console.questdb.partition_spans import PartitionSpan
 from console.questdb.reading import DamageError, DbFile, problem_of
 from console.questdb.table_metadata import TableColumn
@@ -63,16 +64,73 @@ class StoredColumn:
     rows: int
     name_txn: int
 
+    @property
+    def entries(self) -> tuple[Path, int, int]:
+        """The file with an entry for each row: its path, bytes of an entry, how many entries it has beyond its rows."""
+        code = self.column.type_code
+        if is_variable(code):
+            return self.aux, *aux_shape(self.column.tag)
+        return self.data, storage_size(code) or 0, 0
+
+    @property
+    def indexed(self) -> bool:
+        """Whether it has an index in each partition."""
+        return self.column.indexed and self.column.tag is ColumnTag.SYMBOL
+
+    def index_files(self) -> tuple[Path, Path]:
+        """Return the keys and the values of its index. Raises DamageError for a name that no file can have."""
+        keys, values = (column_path(self.data.parent, self.column.raw_name, each, self.name_txn) for each in "kv")
+        return keys, values
+
     def fault(self, kind: FaultKind, file: Path, **known: int | str | None) -> PartitionFault:
         """Return a fault of one of its files."""
         return PartitionFault(kind, self.span, file, self.column.name, **known)  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True, slots=True)
+class PartitionFile:
+    """A file of a partition. `size` None: it is not there. `needed`: bytes that its rows need at least.
+
+    `needed` is None if nothing needs the file, or if the file that says how long it must be cannot be read.
+    """
+
+    path: Path
+    size: int | None
+    needed: int | None
+    uid: int | None
+    column: str = ""
+
+
+def needed_bytes(each: StoredColumn) -> Iterator[tuple[Path, int | None]]:
+    """Yield the files of a column in a native partition, and how long each must be at least."""
+    path, width, more = each.entries
+    yield path, width * (each.rows + more)
+    if path == each.aux:
+        yield each.data, _told(path, lambda aux: end_of_data(each.column.tag, aux, each.rows))
+    if each.indexed:
+        yield from needed_index_bytes(each)
+
+
+def needed_index_bytes(each: StoredColumn) -> Iterator[tuple[Path, int | None]]:
+    """Yield the two files of a column's index, and how long each must be at least."""
+    keys, values = each.index_files()
+    yield keys, KEY_HEADER
+    yield values, _told(keys, lambda file: read_index_header(file).value_bytes)
+
+
+def _told(path: Path, ask: Callable[[DbFile], int]) -> int | None:
+    """Return what a file tells of another one, None if it cannot be read."""
+    try:
+        with DbFile(path) as file:
+            return ask(file)
+    except (DamageError, OSError):
+        return None
+
+
 def variable_faults(each: StoredColumn, files: Files) -> Iterator[PartitionFault]:
     """Compare the lengths of an auxiliary and a data file, and the first and last entry that name its values."""
     tag = each.column.tag
-    entry, more = aux_shape(tag)
-    short = list(length_faults(each, each.aux, files, entry * (each.rows + more), entry, more))
+    short = list(length_faults(each, files))
     yield from short
     needed = 0
     status = files.get(each.data.name)
@@ -95,11 +153,10 @@ def variable_faults(each: StoredColumn, files: Files) -> Iterator[PartitionFault
         yield each.fault(FaultKind.FILE_SHORT, each.data, size=size, needed=needed, rows=missing, offset=size)
 
 
-def length_faults(
-    each: StoredColumn, path: Path, files: Files, needed: int, width: int, more: int = 0
-) -> Iterator[PartitionFault]:
-    """Compare the length of a file of entries, `width` bytes each, `more` of which it has beyond its rows."""
-    status = files.get(path.name)
+def length_faults(each: StoredColumn, files: Files) -> Iterator[PartitionFault]:
+    """Compare the length of the file that has an entry for each row with the rows."""
+    path, width, more = each.entries
+    needed, status = width * (each.rows + more), files.get(path.name)
     if status is None:
         yield each.fault(FaultKind.FILE_MISSING, path, needed=needed, rows=each.rows)
     elif status.st_size < needed:
@@ -110,7 +167,7 @@ def length_faults(
 
 def index_faults(each: StoredColumn, files: Files, lag: int) -> Iterator[PartitionFault]:
     """Compare the header of an index with the lengths of its files; the `lag` rows of a partition need not be in it."""
-    keys, values = (column_path(each.data.parent, each.column.raw_name, suffix, each.name_txn) for suffix in ("k", "v"))
+    keys, values = each.index_files()
     sizes = {path: files[path.name].st_size if path.name in files else None for path in (keys, values)}
     for path, size in sizes.items():
         if size is None or (path == keys and size < KEY_HEADER):

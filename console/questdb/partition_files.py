@@ -12,23 +12,26 @@ from pathlib import Path
 from typing import Final
 
 from console.questdb.column_files import column_path
-from console.questdb.column_types import ColumnTag, is_variable, storage_size
-from console.questdb.column_versions import ColumnVersions
+from console.questdb.column_types import is_variable
+from console.questdb.column_versions import ColumnVersions, read_column_versions
 from console.questdb.file_owner import FileOwner, difference
 from console.questdb.parquet_frame import check_parquet_frame
 from console.questdb.partition_columns import (
     FaultKind,
     Files,
     PartitionFault,
+    PartitionFile,
     StoredColumn,
     index_faults,
     length_faults,
+    needed_bytes,
+    needed_index_bytes,
     variable_faults,
 )
 from console.questdb.partition_spans import UNPARTITIONED, PartitionSpan, spans_of
-from console.questdb.reading import DamageError, DbFile, problem_of
-from console.questdb.table_metadata import TableColumn, TableMetadata
-from console.questdb.table_txn import TxnArea
+from console.questdb.reading import DamageError, DbFile, Problem, problem_of
+from console.questdb.table_metadata import TableColumn, TableMetadata, read_table_metadata
+from console.questdb.table_txn import TxnArea, read_table_txn
 
 PARQUET: Final = "data.parquet"
 
@@ -54,6 +57,33 @@ class PartitionFiles:
         self._columns = tuple(column for column in metadata.columns if not column.dropped)
         self._owner = owner
         self.spans = spans_of(area, metadata)
+
+    @classmethod
+    def of(cls, table: Path) -> "PartitionFiles | None":
+        """Return the files of the table directory `table`, None if `_txn` or `_meta` cannot be read."""
+        area, metadata = read_table_txn(table).current, read_table_metadata(table)
+        if area is None or isinstance(metadata, Problem) or metadata.unusable:
+            return None
+        return cls(table, area, metadata, read_column_versions(table))
+
+    def files(self, span: PartitionSpan) -> tuple[PartitionFile, ...]:
+        """Return the files that a partition needs, in the order of its columns, then the others that it has.
+
+        Raises OSError if the directory cannot be listed.
+        """
+        folder = self._table / span.directory
+        _, files = _listed(folder)
+        named: dict[str, tuple[int | None, str]] = {}
+        if span.parquet_size is not None:
+            named[PARQUET] = (span.parquet_size, "")
+        for each in self.columns_of(span):
+            if isinstance(each, PartitionFault):
+                continue
+            native = span.parquet_size is None
+            pairs = needed_bytes(each) if native else needed_index_bytes(each) if each.indexed else ()
+            named.update({path.name: (needed, each.column.name) for path, needed in pairs})
+        names = (*named, *sorted(files.keys() - named.keys()))
+        return tuple(_file(folder / name, files.get(name), *named.get(name, (None, ""))) for name in names)
 
     def directories(self) -> frozenset[str]:
         """Return the names in the table's directory, none where it cannot be listed."""
@@ -97,6 +127,16 @@ class PartitionFiles:
                 continue
             yield StoredColumn(span, column, data, aux, span.rows - top, name_txn)
 
+    def symbols(self, column: TableColumn) -> int:
+        """Return how many symbols `_txn` counts for a SYMBOL column, 0 if it counts none for it."""
+        dense = [each.index for each in self._metadata.symbols].index(column.index)
+        counts = self._area.symbols["count"]
+        return int(counts[dense]) if dense < len(counts) else 0
+
+    def symbol_name_txn(self, column: TableColumn) -> int:
+        """Return the suffix of the files of a column's symbol map, -1 for none."""
+        return self._versions.symbol_name_txn(column.index)
+
     def _native(self, span: PartitionSpan, folder: Path, files: Files) -> Iterator[PartitionFault]:
         faults: list[PartitionFault] = []
         for each in self.columns_of(span):
@@ -110,13 +150,11 @@ class PartitionFiles:
         yield from faults
 
     def _column(self, each: StoredColumn, files: Files) -> Iterator[PartitionFault]:
-        column = each.column
-        if is_variable(column.type_code):
+        if is_variable(each.column.type_code):
             yield from variable_faults(each, files)
         else:
-            width = storage_size(column.type_code) or 0
-            yield from length_faults(each, each.data, files, width * each.rows, width)
-        if column.indexed and column.tag is ColumnTag.SYMBOL:
+            yield from length_faults(each, files)
+        if each.indexed:
             yield from index_faults(each, files, self._lag(each.span))
 
     def _parquet(self, span: PartitionSpan, folder: Path, files: Files, size: int) -> Iterator[PartitionFault]:
@@ -137,7 +175,7 @@ class PartitionFiles:
             except OSError as error:
                 yield PartitionFault(FaultKind.UNREADABLE, span, path, what=problem_of(error, path).what)
         for each in self.columns_of(span):
-            if not isinstance(each, PartitionFault) and each.column.indexed and each.column.tag is ColumnTag.SYMBOL:
+            if not isinstance(each, PartitionFault) and each.indexed:
                 yield from index_faults(each, files, self._lag(each.span))
 
     def _owners(self, span: PartitionSpan, folder: Path, own: os.stat_result, files: Files) -> Iterator[PartitionFault]:
@@ -198,3 +236,9 @@ def _listed(folder: Path) -> tuple[os.stat_result, Files]:
             }
     finally:
         os.close(descriptor)
+
+
+def _file(path: Path, status: os.stat_result | None, needed: int | None, column: str) -> PartitionFile:
+    if status is None:
+        return PartitionFile(path, None, needed, None, column)
+    return PartitionFile(path, status.st_size, needed, status.st_uid, column)

@@ -1,0 +1,131 @@
+"""The browser below a table: its partitions, their files with the bytes found and needed."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from textual.pilot import Pilot
+
+from console.diagnosis.database import diagnose
+from console.questdb.formats.table import TXN_HEADER, TXN_PARTITION, TXN_RECORD
+from console.questdb.layout import DatabaseRoot
+from console.questdb.table_txn import read_table_txn
+from console.settings import Settings
+from screens import browser_tree
+from screens.browser import Browser
+from tests.data.samples import sample_database
+from tests.ui.browsing import browsing
+from tests.ui.conftest import MakeApp
+from tests.ui.showing import settled, shown
+
+TABLE = "kinds~6"
+PARTITION = "2024-01-02.1"
+_DAY = 86_400_000_000
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> DatabaseRoot:
+    """A small database of a real server, whose table has 40 rows of many types in one partition."""
+    return sample_database("v1", tmp_path)
+
+
+def _files(database: DatabaseRoot) -> dict[str, browser_tree.Node]:
+    _, tables = browser_tree.tables(database.root)
+    table = next(each for each in tables if each.directory == TABLE)
+    unfolded = {str(table.path), str(table.path / PARTITION)}
+    return {node.path.name: node for node in browser_tree.nodes((table,), unfolded) if node.in_partition}
+
+
+def test_a_file_is_listed_with_the_bytes_that_its_rows_need(database: DatabaseRoot) -> None:
+    partition = database.db / TABLE / PARTITION
+    found = _files(database)
+    assert found[PARTITION].note == "40 rows"
+    assert (found["price.d"].needed, found["st.i"].needed, found["vc.i"].needed) == (320, 328, 640)
+    ends = int.from_bytes((partition / "st.i").read_bytes()[8 * 40 : 8 * 41], "little")
+    assert found["st.d"].needed == ends
+    assert not any(node.short or node.missing for node in found.values())
+    (partition / "left.over").write_bytes(b"x")
+    assert _files(database)["left.over"].needed is None
+
+
+@pytest.mark.parametrize("name", ["price.d", "st.i", "st.d", "vc.i", "vc.d", "ar.i", "ar.d", "bin.d"])
+def test_a_file_is_short_in_the_tree_where_the_quick_check_finds_it_short(database: DatabaseRoot, name: str) -> None:
+    path = database.db / TABLE / PARTITION / name
+    needed = _files(database)[name].needed
+    assert needed
+    for size, short in ((needed, False), (needed - 1, True)):
+        os.truncate(path, size)
+        assert _files(database)[name].short is short
+        told = {finding.file for table in diagnose(database).tables for finding in table.findings}
+        assert (f"{TABLE}/{PARTITION}/{name}" in told) is short
+    path.unlink()
+    assert _files(database)[name].missing
+
+
+def test_a_missing_partition_stays_in_the_tree(database: DatabaseRoot) -> None:
+    shutil.rmtree(database.db / TABLE / PARTITION)
+    assert _files(database)[PARTITION].missing
+
+
+def test_only_unfolded_partitions_of_10000_are_listed(database: DatabaseRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = database.db / TABLE
+    txn = read_table_txn(table)
+    assert txn.current is not None
+    assert not len(txn.current.symbols)
+    at, count = txn.current.base + TXN_RECORD.size, 10_000
+    data = bytearray((table / "_txn").read_bytes())
+    one = bytes(data[at + 4 : at + 4 + TXN_PARTITION.size])
+    rows = np.frombuffer(one * count, TXN_PARTITION.dtype).copy()
+    rows["timestamp"] += np.arange(-count + 1, 1) * _DAY
+    data[at:] = rows.nbytes.to_bytes(4, "little") + rows.tobytes()
+    header = TXN_HEADER.at(f"{'ab'[txn.header.version & 1 if txn.header else 0]}_partition_bytes")
+    data[header : header + 4] = rows.nbytes.to_bytes(4, "little")
+    (table / "_txn").write_bytes(data)
+    listings: list[str] = []
+    scan = os.scandir
+
+    def counted(path: str) -> Any:
+        listings.append(path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", counted)
+    found = _files(database)
+    assert sum(node.folder for node in found.values()) == count
+    assert "price.d" in found
+    assert len(listings) < 20, "the directory of a folded partition was listed"
+
+
+async def _open_partition(pilot: Pilot[int], database: DatabaseRoot) -> Browser:
+    browser = pilot.app.screen
+    assert isinstance(browser, Browser)
+    folders = (database.db / TABLE, database.db / TABLE / PARTITION)
+    for folder in folders:
+        await settled(pilot)
+        browser.query_one("#tree").choose(str(folder))  # type: ignore[attr-defined]
+        await pilot.press("right")
+        await settled(pilot)
+    return browser
+
+
+async def test_the_finding_stands_beside_its_file_and_n_goes_to_it(
+    console: MakeApp, settings: Settings, database: DatabaseRoot
+) -> None:
+    os.truncate(database.db / TABLE / PARTITION / "price.d", 100)
+    async with browsing(console, settings, database, size=(200, 50)) as (pilot, app):
+        await _open_partition(pilot, database)
+        row = next(row[:60] for row in shown(app).splitlines() if "price.d" in row)
+        assert "100B" in row
+        assert row.split()[-3:] == ["needs", "320B", "✗"]
+        assert "needs 328B" in next(row for row in shown(app).splitlines() if "st.i" in row)
+        await pilot.press("down", "down")
+        await settled(pilot)
+        assert "COLUMN_FILE_SHORT" in shown(app).splitlines()[2].upper().replace("-", "_")
+        await pilot.press("down")
+        await settled(pilot)
+        assert "st.i: 4,096 bytes found, 328 needed" in shown(app).splitlines()[2]
+        await pilot.press("n")
+        await settled(pilot)
+        assert f"{TABLE}/{PARTITION}/price.d" in shown(app).splitlines()[1]
