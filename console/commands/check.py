@@ -12,6 +12,8 @@ from rich.text import Text
 from console.commands.deep_check import deep_looks
 from console.commands.options import Invocation, station_options
 from console.diagnosis.database import diagnose
+from console.diagnosis.deep_files import DeepLook
+from console.diagnosis.deep_scope import DeepScope
 from console.diagnosis.model import DatabaseReport, ServerState, Severity, TableReport, Verdict
 from console.diagnosis.server.facts import ServerFacts, read_server_facts
 from console.diagnosis.server.liveness import Life, liveness
@@ -32,17 +34,27 @@ _MARKS = {Severity.DAMAGE: "✗", Severity.RISK: "!", Severity.NOTE: "·"}
 @click.option(
     "--deep", is_flag=True, help="Also read every value of every column, and aggregate by SQL if a server runs."
 )
+@click.option("--partition", "partitions", multiple=True, metavar="NAME", help="With --deep: read only this partition.")
+@click.option("--column", "columns", multiple=True, metavar="NAME", help="With --deep: read only this column.")
 @station_options
-def check(invocation: Invocation, tables: tuple[str, ...], deep: bool) -> int:
+def check(
+    invocation: Invocation, tables: tuple[str, ...], deep: bool, partitions: tuple[str, ...], columns: tuple[str, ...]
+) -> int:
     """Diagnose the tables from disk, server up or down, and from SQL where it is reachable.
 
+    --partition and --column can be given several times. A deep check that is cut off goes on where it was.
     Exit 0: healthy, 1: problems found, or no table to look at.
     """
+    if (partitions or columns) and not deep:
+        raise click.UsageError("--partition and --column need --deep")
+    scope = DeepScope(frozenset(partitions), frozenset(columns))
     database = located(invocation)
     server, reason = ask_server(invocation, database)
     left_out = [reason] if reason else []
-    looks, unread = deep_looks(invocation, database, tables, served=server is not None) if deep else ({}, [])
-    left_out += unread
+    looks: dict[str, DeepLook] = {}
+    if deep:
+        looks, unread = deep_looks(invocation, database, tables, served=server is not None, scope=scope)
+        left_out += unread
     settings = invocation.settings
     state = StateDir(settings.state_path)
     history = Histories(database, state, Journal(state)).of_table

@@ -3,41 +3,64 @@
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from console.commands.options import Invocation
 from console.diagnosis.deep import sweep
 from console.diagnosis.deep_files import DeepFiles, DeepLook
+from console.diagnosis.deep_record import DeepRecord
+from console.diagnosis.deep_scope import EVERYTHING, DeepScope
 from console.diagnosis.server.sql import NoAnswer, server_of
+from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot, TableDirectory
+from console.recovery.store.places import root_key
+from console.recovery.store.state import StateDir, StateError
+from console.text import clean_line
 
 _EVERY: Final = 0.5
 """Seconds between two lines of progress."""
+_ABSENT: Final = "no table that is checked has a {} {}; give the name as QuestDB shows it"
 
 
 def deep_looks(
-    invocation: Invocation, database: DatabaseRoot, tables: Sequence[str], *, served: bool
+    invocation: Invocation,
+    database: DatabaseRoot,
+    tables: Sequence[str],
+    *,
+    served: bool,
+    scope: DeepScope = EVERYTHING,
 ) -> tuple[dict[str, DeepLook], list[str]]:
     """Return what every value of the tables shows, by table directory, and what was left out.
 
-    An interrupt ends the reading; what was found until then is kept.
+    An interrupt ends the reading; what was found until then is kept, and the next deep check goes on there. Raises
+    WalmedicError if no table has a partition or column that `scope` names.
     """
     named = [database.table(name) for name in tables] if tables else database.tables()
     own = [table for table in named if not table.system]
-    looks, left_out = _files(own)
-    if served:
+    looks, left_out, whole = _files(invocation, database, own, scope)
+    if not whole:
+        return looks, left_out
+    if not scope.whole:
+        left_out.append("the deep sweep: it reads whole tables, and partitions or columns are named")
+    elif served:
         left_out += _sweeps(invocation, database, own, looks)
     else:
         left_out.append("the deep sweep: it needs SQL")
     return looks, left_out
 
 
-def _files(tables: Sequence[TableDirectory]) -> tuple[dict[str, DeepLook], list[str]]:
-    progress = _Progress()
-    checks = [DeepFiles(table, progress.advance) for table in tables]
+def _files(
+    invocation: Invocation, database: DatabaseRoot, tables: Sequence[TableDirectory], scope: DeepScope
+) -> tuple[dict[str, DeepLook], list[str], bool]:
+    progress = Progress()
+    path, reason = _record_path(invocation, database)
+    record = DeepRecord(path, progress.pass_over)
+    checks = [DeepFiles(table, progress.advance, scope, record) for table in tables]
+    _must_be_there(checks, scope)
     progress.total = sum(check.size() for check in checks)
     looks: dict[str, DeepLook] = {}
-    left_out: list[str] = []
+    left_out = [reason] if reason else []
     for check in checks:
         try:
             progress.name = check.table.name
@@ -45,11 +68,39 @@ def _files(tables: Sequence[TableDirectory]) -> tuple[dict[str, DeepLook], list[
         except KeyboardInterrupt:
             looks[check.table.directory] = check.so_far()
             left_out.append(f"the values of {check.table.name} and of the tables after it: interrupted")
-            break
+            progress.end()
+            return looks, left_out, False
         looks[check.table.directory] = look
         left_out += look.left_out
     progress.end()
-    return looks, left_out
+    record.forget()
+    return looks, left_out, True
+
+
+def _must_be_there(checks: Sequence[DeepFiles], scope: DeepScope) -> None:
+    """Raise WalmedicError for a name that no table has. A table whose files do not tell its names may have it."""
+    known = [check.names() for check in checks]
+    read = [names for names in known if names is not None]
+    if len(read) < len(known):
+        return
+    for partition in sorted(scope.partitions):
+        if not any(partition in partitions for partitions, _ in read):
+            raise WalmedicError(_ABSENT.format("partition", clean_line(partition)))
+    for column in sorted(scope.columns):
+        if not any(column.lower() in columns for _, columns in read):
+            raise WalmedicError(_ABSENT.format("column", clean_line(column)))
+
+
+def _record_path(invocation: Invocation, database: DatabaseRoot) -> tuple[Path | None, str]:
+    """Return where the progress of a check of this database is kept, or why nowhere. Never below a database."""
+    state = StateDir(invocation.settings.state_path)
+    if state.root.resolve().is_relative_to(database.root.resolve()):
+        return None, "the progress of the deep check: the state directory lies inside the data root"
+    try:
+        device, inode = root_key(database.db)
+        return state.made(state.root / "deep") / f"{device}-{inode}.jsonl", ""
+    except StateError:
+        return None, "the progress of the deep check: the state directory cannot be written"
 
 
 def _sweeps(
@@ -73,31 +124,36 @@ def _sweeps(
     return left_out
 
 
-class _Progress:
+class Progress:
     """One line on a terminal's stderr: how much is read, and how long the rest takes at this speed."""
 
     def __init__(self) -> None:
         self.total, self.name = 0, ""
         self._done = 0
-        self._began = self._said = time.monotonic()
-        self._shown = sys.stderr.isatty()
+        self._began = time.monotonic()
+        self._said = self._began - _EVERY
+        self._shown = False
+        self._terminal = sys.stderr.isatty()
+
+    def pass_over(self, count: int) -> None:
+        """Take note that `count` bytes need not be read: an earlier check read them."""
+        self.total = max(0, self.total - count)
 
     def advance(self, count: int) -> None:
         """Take note that `count` more bytes are read."""
         self._done += count
         now = time.monotonic()
-        if not self._shown or now - self._said < _EVERY or not self._done:
+        if not self._terminal or now - self._said < _EVERY or not self._done:
             return
-        self._said = now
+        self._said, self._shown = now, True
         done = min(self._done, self.total)
         left = (now - self._began) * (self.total - done) / done if done else 0
-        share = 100 * done // self.total if self.total else 100
-        line = f"reading {self.name}: {share} % of {self.total / 1e6:,.0f} MB, {left:,.0f} s left"
+        line = f"reading {self.name}: {done / 1e6:,.1f} of {self.total / 1e6:,.1f} MB, {left:,.0f} s left"
         sys.stderr.write(f"\r{line:<78}")
         sys.stderr.flush()
 
     def end(self) -> None:
         """Clear the line."""
-        if self._shown and self._said > self._began:
+        if self._shown:
             sys.stderr.write(f"\r{'':<78}\r")
             sys.stderr.flush()

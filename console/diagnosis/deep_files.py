@@ -4,22 +4,26 @@ What the quick check finds is not told again. A server that writes meanwhile add
 puts a partition or a column into new files; what was found in files that are replaced is dropped, and said.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Final
 
 from console.diagnosis.deep_findings import DeepFindings
 from console.diagnosis.deep_parquet import check_parquet
+from console.diagnosis.deep_record import DeepRecord, ReadColumn, mark_of
+from console.diagnosis.deep_scope import EVERYTHING, DeepScope
+from console.diagnosis.deep_symbols import check_symbol_map
 from console.diagnosis.findings.table_files import damage_of
 from console.diagnosis.model import Finding, Part
 from console.questdb.column_files import column_path
 from console.questdb.column_types import ColumnTag, is_variable, storage_size
 from console.questdb.column_versions import ColumnVersions, read_column_versions
-from console.questdb.dictionary_check import check_dictionary
-from console.questdb.index_check import differing_keys, missing_symbols
+from console.questdb.index_check import differing_keys
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_columns import PartitionFault, StoredColumn
-from console.questdb.partition_files import PartitionFiles
+from console.questdb.partition_files import PARQUET, PartitionFiles
 from console.questdb.partition_spans import PartitionSpan, contradiction
 from console.questdb.partitioning import Partitioning
 from console.questdb.reading import DamageError, DbFile, Problem
@@ -41,6 +45,8 @@ from console.text import plural
 _LEAST_ROWS: Final = 64
 _SELDOM: Final = 0.01
 _ALL: Final = frozenset({Part.COLUMN_VALUES, Part.SYMBOL_VALUES, Part.INDEX_ENTRIES})
+_WHOLE_FILE: Final = -1
+"""Stands for the column of a Parquet file in the record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +67,20 @@ class _Share:
 
 
 class DeepFiles:
-    """The full check of one table as its `_txn` is when this is made. `advance` is told the bytes as they are read."""
+    """The full check of one table as its `_txn` is when this is made. `advance` is told the bytes as they are read.
 
-    def __init__(self, table: TableDirectory, advance: Advance = lambda _: None) -> None:
-        self.table, self._advance = table, advance
+    `scope` says what is read of it, `record` what an earlier check that was cut off has read already.
+    """
+
+    def __init__(
+        self,
+        table: TableDirectory,
+        advance: Advance = lambda _: None,
+        scope: DeepScope = EVERYTHING,
+        record: DeepRecord | None = None,
+    ) -> None:
+        self.table, self._advance, self._scope = table, advance, scope
+        self._record = record if record is not None else DeepRecord(None)
         self._told = DeepFindings(table)
         self._shares: dict[int, list[_Share]] = {}
         txn, metadata = read_table_txn(table.path), read_table_metadata(table.path)
@@ -81,36 +97,78 @@ class DeepFiles:
         if self.why:
             return 0
         total = 0
-        for span in self._files.spans:
+        names = tuple(f"{each.raw_name}." for each in self._metadata.columns if self._scope.column(each.raw_name))
+        for span in filter(self._scope.partition, self._files.spans):
             try:
                 entries = list((self.table.path / span.directory).iterdir())
-                total += sum(path.lstat().st_size for path in entries)
+                total += sum(path.lstat().st_size for path in entries if path.name.startswith((*names, PARQUET)))
             except OSError:
                 continue
         return total
+
+    def names(self) -> tuple[frozenset[str], frozenset[str]] | None:
+        """Return the names of the partitions (also those of their directories) and columns, None if not known."""
+        if self.why:
+            return None
+        spans = frozenset(name for span in self._files.spans for name in (span.name, span.directory))
+        return spans, frozenset(each.raw_name.lower() for each in self._metadata.columns if not each.dropped)
 
     def look(self) -> DeepLook:
         """Read everything and return what was found. What `advance` raises ends it."""
         if self.why:
             return DeepLook((), frozenset(), (f"the values of {self.table.name}: {self.why}",))
         self._symbol_maps()
-        for span in self._files.spans:
+        for span in filter(self._scope.partition, self._files.spans):
             before = len(self._told.found)
             if span.parquet_size is not None:
-                folder = self.table.path / span.directory
-                check_parquet(self._told, folder, span, self._files.columns_of(span), self._advance)
+                self._parquet(span)
             else:
                 self._native(span)
             if len(self._told.found) > before and self._replaced(span):
                 del self._told.found[before:]
                 self._told.skip(f"partition {span.name}", "QuestDB rewrote it while it was read")
         self._zero_columns()
-        seen = frozenset() if self._told.left_out else _ALL
-        return replace(self.so_far(), seen=seen)
+        return replace(self.so_far(), seen=self._seen())
 
     def so_far(self) -> DeepLook:
         """Return what was found until now."""
+        self._record.write()
         return DeepLook(tuple(self._told.found), frozenset(), tuple(self._told.left_out))
+
+    def _seen(self) -> frozenset[Part]:
+        """Return what was read whole. The symbol maps are the table's, whichever partitions are named."""
+        named = (column.raw_name for column in self._metadata.columns if not column.dropped)
+        if self._told.left_out or not all(map(self._scope.column, named)):
+            return frozenset()
+        return _ALL if all(map(self._scope.partition, self._files.spans)) else frozenset({Part.SYMBOL_VALUES})
+
+    def _once(
+        self, folder: str, column: int, paths: Sequence[Path], judged_by: object, read: Callable[[], float | None]
+    ) -> float | None:
+        """Read a column and return its share of zeros, or take both from the record if its files are the same."""
+        mark = mark_of(paths, judged_by)
+        known = self._record.find(self.table.directory, folder, column, mark)
+        if known is not None:
+            self._told.found += known.findings
+            return known.share
+        found, left_out = len(self._told.found), len(self._told.left_out)
+        share = read()
+        if mark and len(self._told.left_out) == left_out:
+            findings = tuple(self._told.found[found:])
+            size = sum(path.lstat().st_size for path in paths if path.exists())
+            self._record.keep(self.table.directory, folder, ReadColumn(column, mark, size, share, findings))
+        return share
+
+    def _parquet(self, span: PartitionSpan) -> None:
+        folder = self.table.path / span.directory
+        indexed = [
+            each
+            for each in self._files.columns_of(span)
+            if isinstance(each, StoredColumn) and each.column.indexed and self._scope.column(each.column.raw_name)
+        ]
+        read = partial(check_parquet, self._told, folder, span, indexed, self._advance, self._scope)
+        paths = [folder / PARQUET, *(path for each in indexed for path in _index_paths(each))]
+        self._once(span.directory, _WHOLE_FILE, paths, (span.rows, sorted(self._scope.columns)), read)
 
     def _zero_columns(self) -> None:
         """Tell a column that is zeros throughout a partition, if it is hardly ever zero in as many other rows."""
@@ -127,15 +185,36 @@ class DeepFiles:
             if isinstance(each, PartitionFault):
                 continue  # the quick check tells it
             rows = each.rows - (self._area.lag_rows if span.last else 0)
-            try:
-                for bad in self._column(replace(each, rows=rows)) if rows > 0 else ():
-                    self._told.rows(each, bad)
-            except DamageError as damage:
-                self._told.index(each, damage)
-            except FileNotFoundError:
-                continue  # as well
-            except OSError as error:
-                self._told.skip(f"{each.data.name} of partition {span.name}", error)
+            if rows <= 0 or not self._scope.column(each.column.raw_name):
+                continue
+            column = each.column
+            paths = [each.data, *([each.aux] if is_variable(column.type_code) else [])]
+            count = None
+            if column.tag is ColumnTag.SYMBOL:
+                count = self._symbols(column)
+                paths += _index_paths(each) if column.indexed else []
+            judged_by = (column.type_code, rows, count, span.start, self._high(span))
+            now = replace(each, rows=rows)
+            share = self._once(span.directory, column.index, paths, judged_by, partial(self._stored, now))
+            if share is not None:
+                self._shares.setdefault(column.index, []).append(_Share(now, share))
+
+    def _stored(self, each: StoredColumn) -> float | None:
+        """Read a column of a partition, and return its share of zeros if that is counted."""
+        try:
+            for bad in self._column(each):
+                self._told.rows(each, bad)
+            if is_variable(each.column.type_code) or each.column.index == self._metadata.timestamp_index:
+                return None
+            with DbFile(each.data) as file:
+                return share_of_zeros(file, storage_size(each.column.type_code) or 0, each.rows)
+        except DamageError as damage:
+            self._told.index(each, damage)
+        except FileNotFoundError:
+            pass  # the quick check tells it
+        except OSError as error:
+            self._told.skip(f"{each.data.name} of partition {each.span.name}", error)
+        return None
 
     def _column(self, each: StoredColumn) -> Iterator[BadRows]:
         column, span = each.column, each.span
@@ -146,13 +225,11 @@ class DeepFiles:
                 rows = min(rows, rows_within(column.tag, aux, rows, data.size)) or rows
                 yield from bad_values(replace(each, rows=rows), aux, data, self._advance)
             return
-        width = storage_size(column.type_code) or 0
         with DbFile(each.data) as file:
             if column.index == self._metadata.timestamp_index:
                 yield from bad_timestamps(file, each.rows, span.start, self._high(span), self._advance)
                 return
             yield from suspect_zeros(file, each, self._advance)
-            self._shares.setdefault(column.index, []).append(_Share(each, share_of_zeros(file, width, each.rows)))
             if column.tag is ColumnTag.SYMBOL:
                 count = self._symbols(column)
                 yield from bad_symbol_keys(file, each.rows, count, self._advance)
@@ -161,8 +238,7 @@ class DeepFiles:
 
     def _index(self, each: StoredColumn, file: DbFile, symbols: int) -> None:
         top = self._versions.top(each.span.start, each.column.index) or 0
-        folder, name = each.data.parent, each.column.raw_name
-        paths = [column_path(folder, name, suffix, each.name_txn) for suffix in ("k", "v")]
+        paths = _index_paths(each)
         with DbFile(paths[0]) as keys, DbFile(paths[1]) as values:
             wrong = differing_keys(file, keys, values, top, top + each.rows, symbols, self._advance)
         if len(wrong):
@@ -177,33 +253,15 @@ class DeepFiles:
 
     def _symbol_maps(self) -> None:
         for column in self._metadata.symbols:
-            count = self._symbols(column)
             name_txn = self._versions.symbol_name_txn(column.index)
             try:
                 paths = [column_path(self.table.path, column.raw_name, suffix, name_txn) for suffix in "ockv"]
             except DamageError:
                 continue  # the quick check tells it
-            try:
-                with DbFile(paths[0]) as offsets, DbFile(paths[1]) as values:
-                    check_dictionary(offsets, values, count, self._advance)
-            except DamageError as damage:
-                self._told.symbol_map(column, paths[0], damage)
-            except FileNotFoundError:
-                continue  # as well
-            except OSError as error:
-                self._told.skip(f"the symbol map of {column.name}", error)
-            try:
-                with DbFile(paths[2]) as keys, DbFile(paths[3]) as values:
-                    missing = missing_symbols(keys, values, count, self._advance)
-                if missing:
-                    what = f"it does not name {plural(missing, 'symbol')} of {count:,}, or names them twice"
-                    self._told.symbol_map(column, paths[3], DamageError(what))
-            except DamageError as damage:
-                self._told.symbol_map(column, paths[2], damage)
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                self._told.skip(f"the index of the symbol map of {column.name}", error)
+            if self._scope.column(column.raw_name):
+                count = self._symbols(column)
+                check = partial(check_symbol_map, self._told, column, paths, count, self._advance)
+                self._once("", column.index, paths, count, check)
 
     def _high(self, span: PartitionSpan) -> int | None:
         """Return the first timestamp that is past the partition."""
@@ -222,6 +280,10 @@ class DeepFiles:
             return True
         spans = PartitionFiles(self.table.path, now, metadata, self._versions).spans
         return span.directory not in {each.directory for each in spans}
+
+
+def _index_paths(each: StoredColumn) -> list[Path]:
+    return [column_path(each.data.parent, each.column.raw_name, suffix, each.name_txn) for suffix in ("k", "v")]
 
 
 def _unreadable(area: TxnArea | None, metadata: TableMetadata | Problem, versions: ColumnVersions) -> str:

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Final
 
 from console.diagnosis.deep_findings import DeepFindings
+from console.diagnosis.deep_scope import EVERYTHING, DeepScope
 from console.questdb.column_files import column_path
 from console.questdb.column_types import ColumnTag
 from console.questdb.index_check import covers_rows
 from console.questdb.parquet_check import can_read_parquet, parquet_problems
-from console.questdb.partition_columns import PartitionFault, StoredColumn
+from console.questdb.partition_columns import StoredColumn
 from console.questdb.partition_files import PARQUET
 from console.questdb.partition_spans import PartitionSpan
 from console.questdb.reading import DamageError, DbFile
@@ -23,22 +24,26 @@ def check_parquet(
     told: DeepFindings,
     folder: Path,
     span: PartitionSpan,
-    columns: Iterable[StoredColumn | PartitionFault],
+    indexed: Iterable[StoredColumn],
     advance: Advance,
+    scope: DeepScope = EVERYTHING,
 ) -> None:
-    """Read every page and every index of a Parquet partition. A file that is missing the quick check tells."""
+    """Read every page and every index of a Parquet partition. A file that is missing the quick check tells.
+
+    Pages of zeros belong to no column, so that they are looked for only if no column is named.
+    """
     path = folder / PARQUET
     if not can_read_parquet():
         told.skip(f"partition {span.name}", "pyarrow is not installed")
         return
     try:
-        for column, what, rows in parquet_problems(path, span.rows, advance):
+        for column, what, rows in parquet_problems(path, span.rows, advance, scope.column):
             told.parquet(span, path, column, what, rows)
         with DbFile(path) as file:
-            for low, high in suspect_zero_pages(file, 1, span.parquet_size or 0):
+            for low, high in () if scope.columns else suspect_zero_pages(file, 1, span.parquet_size or 0):
                 told.parquet_zeros(span, path, low, high)
-        for each in columns:
-            if isinstance(each, StoredColumn) and each.column.indexed and each.column.tag is ColumnTag.SYMBOL:
+        for each in indexed:
+            if each.column.tag is ColumnTag.SYMBOL:
                 _index(told, each, advance)
     except FileNotFoundError:
         return

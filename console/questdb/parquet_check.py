@@ -1,6 +1,6 @@
 """Every page of a Parquet partition, as far as pyarrow can decode it: the footer, the rows, each column chunk."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from console.questdb.value_check import Advance
@@ -16,8 +16,10 @@ def can_read_parquet() -> bool:
     return True
 
 
-def parquet_problems(path: Path, rows: int, advance: Advance) -> Iterator[tuple[str, str, int]]:
-    """Yield (column, what is wrong, rows concerned) of a Parquet file of `rows` rows.
+def parquet_problems(
+    path: Path, rows: int, advance: Advance, wanted: Callable[[str], bool] = lambda _: True
+) -> Iterator[tuple[str, str, int]]:
+    """Yield (column, what is wrong, rows concerned) of the `wanted` columns of a Parquet file of `rows` rows.
 
     One column chunk is in memory at a time. Raises OSError if the file cannot be read.
     """
@@ -33,6 +35,8 @@ def parquet_problems(path: Path, rows: int, advance: Advance) -> Iterator[tuple[
                 described = file.metadata.row_group(group)
                 for column in range(described.num_columns):
                     name = described.column(column).path_in_schema.split(".")[0]
+                    if not wanted(name):
+                        continue
                     try:
                         file.read_row_group(group, [name])
                     except (pyarrow.ArrowException, OSError) as error:

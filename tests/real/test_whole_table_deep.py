@@ -1,11 +1,19 @@
 """Every value read from disk: a lost page is found in each kind of file, and healthy tables stay healthy."""
 
+import json
 import os
+import re
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from benchmarks.terminal import Terminal
+from console.cli import run
+from console.commands.deep_check import Progress
 from console.diagnosis.database import diagnose
 from console.diagnosis.deep_files import DeepFiles, DeepLook
 from console.diagnosis.model import Code, Part, Verdict
@@ -14,7 +22,7 @@ from console.recovery.server.jvm import ServerBinary
 from tests.real.grown_tables import grow
 from tests.real.test_diagnosis_healthy import grave
 from tests.real.test_whole_table import file_of, struck
-from tests.real.whole_tables import COLUMNS, FIXED, PARQUET, SYMBOLS, VARIABLE, make
+from tests.real.whole_tables import COLUMNS, DAYS, FIXED, PARQUET, SYMBOLS, VARIABLE, make
 
 PAGE = 4096
 ROWS = 4000
@@ -143,6 +151,122 @@ def test_what_was_read_is_said(world: Path) -> None:
     check.look()
     assert check.size() / 2 < read[0] < check.size()
     assert len(COLUMNS) > 20
+
+
+def checked(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
+    """Return the exit code and the document of a deep check."""
+    capsys.readouterr()
+    code = run(["check", *words, "--deep", "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def found_at(document: dict[str, Any]) -> set[tuple[str, str, str]]:
+    """Return table, partition and column of each finding that is more than a note."""
+    return {
+        (table["table"], finding["partition"], finding["column"])
+        for table in document["tables"]
+        for finding in table["findings"]
+        if finding["severity"] != "note"
+    }
+
+
+def test_only_named_partitions_and_columns_are_read(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = ("--db-root", str(world), "--state-dir", str(tmp_path / "state"))
+    with (
+        struck(file_of(world, "wal", 2, "i8.d"), lost_page),
+        struck(file_of(world, "wal", 3, "i8.d"), lost_page),
+        struck(file_of(world, "wal", 3, "st.d"), lost_page),
+        struck(file_of(world, PARQUET, 3, "data.parquet"), lost_page),
+    ):
+        code, document = checked(capsys, "wal", *here, "--partition", "2024-01-03")
+        assert (code, found_at(document)) == (1, {("wal", "2024-01-03", "i8"), ("wal", "2024-01-03", "st")})
+        assert document["tables"][0]["not_checked"] == ["column-values", "index-entries"]
+        code, document = checked(capsys, "wal", *here, "--column", "I8", "--column", "f8")
+        assert found_at(document) == {("wal", "2024-01-02", "i8"), ("wal", "2024-01-03", "i8")}
+        assert document["tables"][0]["not_checked"] == ["column-values", "symbol-values", "index-entries"]
+        both = ("--column", "i8", "--partition", file_of(world, "wal", 2, "").parent.name)
+        code, document = checked(capsys, "wal", *here, *both)
+        assert found_at(document) == {("wal", "2024-01-02", "i8")}
+        code, document = checked(capsys, PARQUET, *here, "--column", "sx", "--partition", "2024-01-03")
+        assert (code, found_at(document)) == (0, set())
+        code, document = checked(capsys, *here, "--partition", "2024-01-01")
+        assert (code, len(document["tables"])) == (0, 3)
+        every = [word for day in DAYS for word in ("--partition", day)]
+        _, document = checked(capsys, "wal", *here, *every)
+        assert document["tables"][0]["not_checked"] == []
+
+
+def test_a_name_that_is_not_there_is_refused_in_one_sentence(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = ("--db-root", str(world), "--state-dir", str(tmp_path / "state"))
+    for words in (("--partition", "2031-01-01"), ("--column", "nothing"), ("--column", "i8", "--column", "i88")):
+        assert run(["check", "wal", *here, "--deep", *words]) == 8
+        said = capsys.readouterr()
+        assert words[-1] in said.err
+        assert (said.out, said.err.count("\n")) == ("", 1)
+        assert run(["check", "wal", *here, *words]) == 16
+        assert "--deep" in capsys.readouterr().err
+    assert not any((tmp_path / "state").rglob("*.jsonl"))
+
+
+def read_bytes(monkeypatch: pytest.MonkeyPatch, after: int | None = None) -> list[int]:
+    """Count the bytes that checks read from now on in the list's only number; interrupt one `after` so many."""
+    read = [0]
+    advance = Progress.advance
+
+    def counted(self: Progress, count: int) -> None:
+        read[0] += count
+        advance(self, count)
+        if after is not None and read[0] >= after:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Progress, "advance", counted)
+    return read
+
+
+def test_a_check_that_is_interrupted_keeps_what_it_found_and_goes_on(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = ("wal", "--db-root", str(world), "--state-dir", str(tmp_path / "state"))
+    with struck(file_of(world, "wal", 1, "i8.d"), lost_page), struck(file_of(world, "wal", 5, "f8.d"), lost_page):
+        with monkeypatch.context() as patch:
+            total = read_bytes(patch)
+            _, whole = checked(capsys, *here)
+        assert not any((tmp_path / "state").rglob("*.jsonl")), "a check at its end leaves no record"
+        with monkeypatch.context() as patch:
+            read_bytes(patch, after=total[0] // 2)
+            code, document = checked(capsys, *here)
+        assert (code, found_at(document)) == (1, {("wal", "2024-01-01", "i8")})
+        assert any("interrupted" in each for each in document["left_out"])
+        assert document["tables"][0]["not_checked"] == ["column-values", "symbol-values", "index-entries"]
+        (record,) = (tmp_path / "state").rglob("*.jsonl")
+        assert record.stat().st_mode & 0o077 == 0
+        kept = record.read_bytes()
+        record.write_bytes(kept + b'{"form": 1, "torn')  # as a kill leaves it
+        changed = file_of(world, "wal", 1, "f8.d")
+        with struck(changed, lost_page), monkeypatch.context() as patch:  # another inode, time and content
+            rest = read_bytes(patch, after=total[0] // 4)
+            _, document = checked(capsys, *here)
+        assert found_at(document) == {("wal", "2024-01-01", "i8"), ("wal", "2024-01-01", "f8")}
+        with monkeypatch.context() as patch:
+            rest = read_bytes(patch)
+            code, document = checked(capsys, *here)
+        assert rest[0] < total[0] / 2
+        assert (code, document["tables"][0]["findings"]) == (1, whole["tables"][0]["findings"])
+        assert document["tables"][0]["not_checked"] == []
+        assert not any((tmp_path / "state").rglob("*.jsonl"))
+
+
+def test_the_progress_line_has_bytes_and_the_time_left(world: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "console", "check", "wal", "--deep", "--db-root", str(world)]
+    with Terminal([*command, "--state-dir", str(tmp_path / "state")]) as terminal:
+        said = terminal.read_until(b"checked in").decode()
+    (done, total, left) = re.findall(r"reading wal: ([\d.,]+) of ([\d.,]+) MB, ([\d,]+) s left", said)[0]
+    assert 0 <= float(done) < float(total.replace(",", ""))  # the first line comes with the first bytes
+    assert left.replace(",", "").isdigit()
 
 
 @pytest.mark.parametrize(
