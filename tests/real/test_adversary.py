@@ -27,6 +27,8 @@ from tests.real.adversary_strikes import (
 )
 from tests.real.adversary_world import Case, Ended, Step, Table, hold, play
 
+pytestmark = pytest.mark.timeout(900)  # one fixture plays all cases
+
 _APPLIED = (rows(0), rows(24), rows(48))
 _PENDING = (rows(72), rows(96))
 

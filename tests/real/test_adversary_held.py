@@ -29,7 +29,7 @@ from tests.real.adversary_strikes import (
 )
 from tests.real.adversary_world import Case, Ended, Step, hold, play
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]  # one fixture plays all cases
 
 _APPLIED = (rows(0), rows(24), rows(48))
 _TWO = (together(0, 24),)

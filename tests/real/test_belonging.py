@@ -30,6 +30,8 @@ from tests.real.belonging_cases import BACKUP, CASES, Case, overwrite
 from tests.real.generated_tables import SERVER, wait_until_applied
 from tests.real.table_lives import Past, build
 
+pytestmark = pytest.mark.timeout(900)  # one fixture plays all cases
+
 _EARLIER = ("cyc_backup", "cyc_live_", "remade_backup", "remade_live")
 Rows = Counter[tuple[object, ...]]
 _COPY_SETS = int(os.environ.get("WALMEDIC_COPY_SETS", "24"))

@@ -23,6 +23,8 @@ from tests.real.ledger_cases import Case
 from tests.real.test_sequencer_repairs import captured, engine_of
 from tests.real.waiting import until
 
+pytestmark = pytest.mark.timeout(900)  # one fixture plays all cases
+
 CASES = (
     Case("cut_inside", partial(blow.event_cut, txn=1 + 3, inside=True), lost=40, back=60, writers=2),
     Case("cut_between", partial(blow.event_cut, txn=1 + 3, inside=False), lost=40, back=60, writers=2),
