@@ -10,7 +10,7 @@ from screens import browser_places
 from screens.browser_panes import Area, BrowserPanes
 from screens.hex_keys import moving_keys
 
-_GOTO = "go to offset 0x… or decimal, or t… for a transaction:"
+_GOTO = "go to offset, t… transaction, r… row, or time:"
 _FILTER = "show files with:"
 _MOST_COPIED = 1 << 20  # bytes
 
@@ -22,7 +22,7 @@ class Browser(BrowserPanes):
         Binding("escape", "leave", "Back", id="back", tooltip="from the bytes to the tree, from the tree back"),
         Binding("tab", "switch", "Tree/bytes", id="switch", tooltip="go to the bytes, or to the tree"),
         Binding("enter", "open", "Open", id="open", show=False, tooltip="unfold a folder, open a file"),
-        Binding("g", "goto", "Go to", id="goto", tooltip="go to an offset (0x… or decimal) or a transaction (t…)"),
+        Binding("g", "goto", "Go to", id="goto", tooltip="go to an offset (0x…), transaction (t…), row (r…), time"),
         Binding("n", "finding(1)", "Finding", id="finding", tooltip="go to the next finding, in whatever file"),
         Binding("N,p", "finding(-1)", "Finding before", id="finding-before", show=False, tooltip="the one before"),
         Binding("c", "compare", "Compare", id="compare", tooltip="beside its copy, or the file chosen in the tree"),
@@ -223,7 +223,8 @@ class Browser(BrowserPanes):
     def _go_where(self, text: str) -> None:
         try:
             self._error = ""
-            self._go_to(browser_places.asked_for(text))
+            at = browser_places.row_asked_for(text, self._file.column if self._file is not None else None)
+            self._go_to(browser_places.asked_for(text) if at is None else browser_places.Asked(at, False))
         except WalmedicError as refused:
             self._error = str(refused)
         self._draw()

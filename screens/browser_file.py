@@ -2,18 +2,19 @@
 
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from console.diagnosis.inspection import FileDescription, Inspector, RecordView
+from console.diagnosis.inspection import FileDescription, FileKind, Inspector, RecordView
 from console.diagnosis.model import Finding
 from console.questdb.reading import DbFile
 from console.questdb.zero_runs import zero_runs
 from console.widgets import figures
 from console.widgets.hex_line import HexFile, RowFacts
+from screens.browser_column import ColumnFile
 from screens.browser_tree import owner_name
 
 _LABEL = 12  # cells for the seqTxn at the end of a record's first row
@@ -47,14 +48,19 @@ class OpenFile:
         self.read_at = now
         self.stamp = Stamp.of(path)
         self._inspector = Inspector(path, root)
+        self.column = ColumnFile.of(canonical(path)) if self._inspector.kind is FileKind.OTHER else None
         self.findings = tuple(finding for finding in findings if finding.file and _same(root, finding.file, path))
-        self.description: FileDescription = self._inspector.describe(self.findings)
-        self._records = functools.lru_cache(maxsize=512)(self._inspector.record_at)
+        self.description = self._described()
+        self._records = functools.lru_cache(maxsize=512)((self.column or self._inspector).record_at)
 
     def learn(self, findings: Iterable[Finding]) -> None:
         """Take what a diagnosis of this very file found."""
         self.findings = tuple(dict.fromkeys((*self.findings, *findings)))
-        self.description = self._inspector.describe(self.findings)
+        self.description = self._described()
+
+    def _described(self) -> FileDescription:
+        about = self._inspector.describe(self.findings)
+        return replace(about, kind=self.column.kind, summary=self.column.summary()) if self.column else about
 
     @property
     def size(self) -> int:
@@ -96,6 +102,8 @@ class OpenFile:
     def close(self) -> None:
         """Close the file."""
         self._inspector.close()
+        if self.column is not None:
+            self.column.close()
 
     def hex_file(self) -> HexFile:
         """Return the file as the hex view wants it."""

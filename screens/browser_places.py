@@ -10,7 +10,10 @@ from console.diagnosis.model import DatabaseReport, Finding
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.reading import DbFile
+from screens.browser_column import ColumnFile
 
+_ROW = re.compile(r"r(?:ow)?\s*(?P<row>\d+)", re.IGNORECASE)
+_TIME = re.compile(r"\d{4}-\d\d-\d\d([T ].*?)?Z?")
 _GO = re.compile(r"(?P<txn>t(?:xn)?\s*)?(?P<number>0x[0-9a-f]+|\d+)", re.IGNORECASE)
 _STRUCTURE_CHANGE = -1
 _LOG = "_txnlog"
@@ -31,6 +34,20 @@ def asked_for(text: str) -> Asked:
     if match is None:
         raise WalmedicError(f"{text or 'nothing'} is neither an offset (0x1f, 31) nor a transaction (t31)")
     return Asked(int(match["number"], 0), bool(match["txn"]))
+
+
+def row_asked_for(text: str, file: ColumnFile | None) -> int | None:
+    """Return the offset of the row that `text` names (r31, or a time), None if it names something else.
+
+    Raises WalmedicError if the open file, None if it is not one of a column, does not hold that row.
+    """
+    text = text.strip()
+    row, time = _ROW.fullmatch(text.replace(",", "").replace("_", "")), _TIME.fullmatch(text)
+    if row is None and time is None:
+        return None
+    if file is None:
+        raise WalmedicError("rows and times are in the column files of partitions: open one first")
+    return file.offset_of(int(row["row"]) if row is not None else file.row_since(text))
 
 
 def located(root: Path, db: Path, report: DatabaseReport | None) -> list[tuple[Path, Finding]]:

@@ -127,6 +127,10 @@ class PartitionFiles:
                 continue
             yield StoredColumn(span, column, data, aux, span.rows - top, name_txn)
 
+    def is_timestamp(self, column: TableColumn) -> bool:
+        """Return whether a column is the designated timestamp."""
+        return self._metadata.timestamp is not None and self._metadata.timestamp.index == column.index
+
     def symbols(self, column: TableColumn) -> int:
         """Return how many symbols `_txn` counts for a SYMBOL column, 0 if it counts none for it."""
         dense = [each.index for each in self._metadata.symbols].index(column.index)

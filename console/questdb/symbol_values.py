@@ -69,6 +69,19 @@ def read_dictionary(directory: Path, raw_name: str, count: int, name_txn: int = 
     return Dictionary(text, offsets_of(sizes))
 
 
+def read_symbol(directory: Path, raw_name: str, key: int, name_txn: int = -1) -> str:
+    """Return the value of one key. Raises DamageError if the files do not hold it, OSError if they cannot be read."""
+    with (
+        DbFile(column_path(directory, raw_name, "o", name_txn)) as offset_file,
+        DbFile(column_path(directory, raw_name, "c", name_txn)) as value_file,
+    ):
+        offsets = offset_file.array(HEADER_SIZE + 8 * key, "<i8", 2)
+        low, high = (int(offsets[0]), int(offsets[1])) if len(offsets) == 2 else (0, 0)
+        if not 0 <= low < low + 4 <= high <= min(value_file.size, low + _MAX_BYTES):
+            raise DamageError(f"the symbol map does not hold key {key:,}", HEADER_SIZE + 8 * key)
+        return value_file.read(low + 4, high - low - 4).decode("utf-16-le", "replace")
+
+
 def diff_dictionary(diffs: Sequence[SymbolDiff]) -> tuple[Numbers, Dictionary]:
     """Return the keys that symbol diffs of one column bring, ascending and once each, and their values in order."""
     said: dict[int, str] = {}

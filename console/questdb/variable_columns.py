@@ -48,6 +48,18 @@ def end_of_data(tag: ColumnTag | None, aux: DbFile, rows: int) -> int:
     return (int(entries["low"][0]) | int(entries["high"][0]) << 16) + size
 
 
+def value_bytes(tag: ColumnTag | None, aux: DbFile, row: int) -> tuple[int, int]:
+    """Return where the value of `row` begins and ends in the data file; both the same if it has no bytes there."""
+    high = end_of_data(tag, aux, row + 1)
+    if tag in (ColumnTag.STRING, ColumnTag.BINARY):
+        return end_of_data(tag, aux, row), high
+    if tag is ColumnTag.ARRAY:
+        arrays = aux.array(16 * row, _ARRAY, 1)
+        return (high - max(0, int(arrays["size"][0])) if len(arrays) else high), high
+    entries = aux.array(16 * row, _VARCHAR, 1)
+    return (int(entries["low"][0]) | int(entries["high"][0]) << 16 if len(entries) else high), high
+
+
 def rows_within(tag: ColumnTag | None, aux: DbFile, rows: int, size: int) -> int:
     """Return how many of the first rows have their value in the first `size` bytes of the data file.
 

@@ -14,12 +14,13 @@ from console.questdb.formats.table import TXN_HEADER, TXN_PARTITION, TXN_RECORD
 from console.questdb.layout import DatabaseRoot
 from console.questdb.table_txn import read_table_txn
 from console.settings import Settings
+from console.widgets.hex_view import HexView
 from screens import browser_tree
 from screens.browser import Browser
 from tests.data.samples import sample_database
 from tests.ui.browsing import browsing
 from tests.ui.conftest import MakeApp
-from tests.ui.showing import settled, shown
+from tests.ui.showing import settled, shown, typed
 
 TABLE = "kinds~6"
 PARTITION = "2024-01-02.1"
@@ -129,3 +130,36 @@ async def test_the_finding_stands_beside_its_file_and_n_goes_to_it(
         await pilot.press("n")
         await settled(pilot)
         assert f"{TABLE}/{PARTITION}/price.d" in shown(app).splitlines()[1]
+
+
+async def test_rows_and_times_are_gone_to_and_their_values_shown(
+    console: MakeApp, settings: Settings, database: DatabaseRoot
+) -> None:
+    partition = database.db / TABLE / PARTITION
+    async with browsing(console, settings, database) as (pilot, app):
+        browser = app.screen
+        assert isinstance(browser, Browser)
+
+        async def going(text: str) -> str:
+            await pilot.press("g")
+            await typed(pilot, text)
+            await pilot.press("enter")
+            await settled(pilot)
+            return shown(app)
+
+        browser.read(partition / "ts.d")
+        await settled(pilot)
+        text = await going("2024-01-02T00:00:06.5")
+        assert "row 7 of ts" in text
+        assert "2024-01-02T00:00:07.000000Z" in text
+        assert browser.query_one(HexView).cursor == 56
+        browser.read(partition / "st.i")
+        await settled(pilot)
+        text = await going("r 7")
+        assert '"EEJTIIDPJTONFXTSDHV"' in text
+        assert "bytes in st.d" in text
+        assert "the partition has no row 40" in (await going("r40")).splitlines()[2]
+        assert "open the file of the designated timestamp" in (await going("2024-01-02")).splitlines()[2]
+        browser.read(partition.parent / "_txn")
+        await settled(pilot)
+        assert "open one first" in (await going("r1")).splitlines()[2]

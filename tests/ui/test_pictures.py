@@ -3,6 +3,7 @@
 What the screens look like in their usual states is in test_snapshots. Look at a picture before it is committed.
 """
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,12 @@ import pytest
 from textual.pilot import Pilot
 
 from console.app import ConsoleApp
+from console.diagnosis.database import diagnose
+from console.questdb.layout import DatabaseRoot
 from console.settings import QuestDBSettings, Settings
 from console.widgets.theme import Colors
 from screens import browser_file, browser_tree
+from screens.browser import Browser
 from tests.ui import samples
 from tests.ui.conftest import MakeApp
 from tests.ui.database import TABLE, damaged
@@ -121,8 +125,6 @@ def browser(console: MakeApp, settings: Settings, into: Path, **parts: object) -
         stream.truncate(76 + 28 * 100)
         stream.seek(76 + 28 * 4 + 9)
         stream.write(b"\x07")
-    import os
-
     os.utime(backup, ns=(times, times))
     app = console(settings=replace(settings, questdb=QuestDBSettings(db_root=str(database.root))), **parts)
     return app, [samples.sample("tables", report)]
@@ -182,6 +184,25 @@ def test_compare_one_ends(snap_compare: Snap, console: MakeApp, settings: Settin
     """Where the right file ends and the left one goes on."""
     app, made = browser(console, settings, tmp_path)
     assert snap_compare(app, run_before=browsing("n", "c", "home", "n", "n", made=made))
+
+
+@by_size
+def test_browser_column(
+    snap_compare: Snap, console: MakeApp, settings: Settings, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    """A partition with a file that is too short, and the offsets of another column with the value of a row."""
+    app, made = browser(console, settings, tmp_path)
+    partition = tmp_path / "db" / "kinds~6" / "2024-01-02.1"
+    os.truncate(partition / "price.d", 100)
+    made = [samples.sample("tables", diagnose(DatabaseRoot.locate(tmp_path)))]
+
+    async def before(pilot: Pilot[int]) -> None:
+        await browsing(made=made)(pilot)
+        assert isinstance(pilot.app.screen, Browser)
+        pilot.app.screen._show_place(partition / "st.i", 7 * 8)
+        await settled(pilot)
+
+    assert snap_compare(app, terminal_size=size, run_before=before)
 
 
 def test_browser_filtered(snap_compare: Snap, console: MakeApp, settings: Settings, tmp_path: Path) -> None:

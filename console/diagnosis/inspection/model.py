@@ -31,6 +31,8 @@ class FileKind(StrEnum):
     TODO = "unfinished file operations"
     CONVERSION = "conversion at the next start"
     CRASH_LOG = "crash log of the Java machine"
+    COLUMN_VALUES = "values of a column"
+    COLUMN_OFFSETS = "offsets of the values of a column"
     OTHER = "not one of the files that walmedic decodes"
 
 
