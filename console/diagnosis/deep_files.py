@@ -7,6 +7,7 @@ puts a partition or a column into new files; what was found in files that are re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import dropwhile
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,7 @@ from console.diagnosis.model import Finding, Part
 from console.questdb.column_files import column_path
 from console.questdb.column_types import ColumnTag, is_variable, storage_size
 from console.questdb.column_versions import ColumnVersions, read_column_versions
-from console.questdb.index_check import differing_keys
+from console.questdb.index_check import check_index
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_columns import PartitionFault, StoredColumn
 from console.questdb.partition_files import PARQUET, PartitionFiles
@@ -40,7 +41,6 @@ from console.questdb.value_check import (
     suspect_zeros,
 )
 from console.questdb.variable_columns import aux_shape, rows_within
-from console.text import plural
 
 _LEAST_ROWS: Final = 64
 _SELDOM: Final = 0.01
@@ -173,6 +173,8 @@ class DeepFiles:
     def _zero_columns(self) -> None:
         """Tell a column that is zeros throughout a partition, if it is hardly ever zero in as many other rows."""
         for shares in self._shares.values():
+            if shares[0].each.column.tag is ColumnTag.SYMBOL and not any(0 < each.share < 1 for each in shares):
+                shares = list(dropwhile(lambda each: each.share == 1, shares))  # the first symbol came first, and left
             zeros = [each.each for each in shares if each.share == 1 and each.each.rows >= _LEAST_ROWS]
             others = sum(each.each.rows for each in shares if each.share < _SELDOM)
             if zeros and others >= sum(each.rows for each in zeros):
@@ -202,21 +204,22 @@ class DeepFiles:
     def _stored(self, each: StoredColumn) -> float | None:
         """Read a column of a partition, and return its share of zeros if that is counted."""
         try:
-            for bad in self._column(each):
+            proven = each.column.tag is ColumnTag.SYMBOL and each.column.indexed and self._index_agrees(each)
+            for bad in self._column(each, proven):
                 self._told.rows(each, bad)
-            if is_variable(each.column.type_code) or each.column.index == self._metadata.timestamp_index:
+            timestamps = each.column.index == self._metadata.timestamp_index
+            if proven or timestamps or is_variable(each.column.type_code):
                 return None
             with DbFile(each.data) as file:
                 return share_of_zeros(file, storage_size(each.column.type_code) or 0, each.rows)
-        except DamageError as damage:
-            self._told.index(each, damage)
         except FileNotFoundError:
             pass  # the quick check tells it
         except OSError as error:
             self._told.skip(f"{each.data.name} of partition {each.span.name}", error)
         return None
 
-    def _column(self, each: StoredColumn) -> Iterator[BadRows]:
+    def _column(self, each: StoredColumn, proven: bool) -> Iterator[BadRows]:
+        """Yield the bad rows of a column. Its zeros are values if it is `proven`: its index says the same."""
         column, span = each.column, each.span
         if is_variable(column.type_code):
             with DbFile(each.aux) as aux, DbFile(each.data) as data:
@@ -229,22 +232,28 @@ class DeepFiles:
             if column.index == self._metadata.timestamp_index:
                 yield from bad_timestamps(file, each.rows, span.start, self._high(span), self._advance)
                 return
-            yield from suspect_zeros(file, each, self._advance)
+            if not proven:
+                yield from suspect_zeros(file, each, self._advance)
             if column.tag is ColumnTag.SYMBOL:
-                count = self._symbols(column)
-                yield from bad_symbol_keys(file, each.rows, count, self._advance)
-                if column.indexed:
-                    self._index(each, file, count)
+                yield from bad_symbol_keys(file, each.rows, self._symbols(column), self._advance)
 
-    def _index(self, each: StoredColumn, file: DbFile, symbols: int) -> None:
+    def _index_agrees(self, each: StoredColumn) -> bool:
+        """Return whether the index has every row of the column under its symbol; tell it if not."""
         top = self._versions.top(each.span.start, each.column.index) or 0
         paths = _index_paths(each)
-        with DbFile(paths[0]) as keys, DbFile(paths[1]) as values:
-            wrong = differing_keys(file, keys, values, top, top + each.rows, symbols, self._advance)
-        if len(wrong):
-            first = "null" if int(wrong[0]) < 0 else f"key {int(wrong[0]):,}"
-            what = f"the rows of {plural(len(wrong), 'symbol')} are not those of the column, the first is {first}"
-            self._told.index(each, DamageError(what))
+        try:
+            with DbFile(each.data) as file, DbFile(paths[0]) as keys, DbFile(paths[1]) as values:
+                rows = (top, top + each.rows)
+                check_index(file, keys, values, rows, self._symbols(each.column), self._advance)
+        except DamageError as damage:
+            self._told.index(each, damage)
+            return False
+        except FileNotFoundError:
+            return False  # the quick check tells it
+        except OSError as error:
+            self._told.skip(f"the index of {each.column.name} in partition {each.span.name}", error)
+            return False
+        return True
 
     def _symbols(self, column: TableColumn) -> int:
         place = [each.index for each in self._metadata.symbols].index(column.index)

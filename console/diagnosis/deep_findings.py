@@ -5,6 +5,7 @@ from typing import Final
 
 from console.diagnosis.model import Code, Finding, Severity
 from console.questdb.column_files import column_path
+from console.questdb.index_check import RowNumbersError
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_columns import StoredColumn
 from console.questdb.partition_spans import PartitionSpan
@@ -43,7 +44,8 @@ class DeepFindings:
 
     def index(self, each: StoredColumn, damage: DamageError) -> None:
         """Tell an index that is not that of its column."""
-        path = column_path(each.data.parent, each.column.raw_name, "k", each.name_txn)
+        suffix = "v" if isinstance(damage, RowNumbersError) else "k"
+        path = column_path(each.data.parent, each.column.raw_name, suffix, each.name_txn)
         where = f"partition {each.span.name}, column {each.column.name}"
         message = f"{where}: its index is damaged: {damage.what}; filters on it miss rows"
         self._add(Code.INDEX_FILE_INVALID, message, path, damage.offset, each.span, each.column.name)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from console.diagnosis.deep_findings import DeepFindings
 from console.questdb.dictionary_check import check_dictionary
-from console.questdb.index_check import missing_symbols
+from console.questdb.index_check import RowNumbersError, missing_symbols
 from console.questdb.reading import DamageError, DbFile
 from console.questdb.table_metadata import TableColumn
 from console.questdb.value_check import Advance
@@ -32,7 +32,7 @@ def check_symbol_map(
             what = f"it does not name {plural(missing, 'symbol')} of {count:,}, or names them twice"
             told.symbol_map(column, paths[3], DamageError(what))
     except DamageError as damage:
-        told.symbol_map(column, paths[2], damage)
+        told.symbol_map(column, paths[3 if isinstance(damage, RowNumbersError) else 2], damage)
     except FileNotFoundError:
         pass
     except OSError as error:

@@ -5,6 +5,7 @@ has other sums. Memory goes by the number of keys and blocks, not of rows. Layou
 """
 
 import errno
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from console.questdb.bitmap_index import KEY, KEY_HEADER, IndexHeader, read_index_header
+from console.questdb.formats.table import INDEX_HEADER
 from console.questdb.reading import DamageError, DbFile
 from console.questdb.symbol_values import NULL_KEY
 from console.questdb.value_check import BLOCK, Advance
+from console.text import plural
 
 _AT_ONCE: Final = 4 << 20
 """Bytes of `.v` in a block of reading."""
@@ -25,6 +28,9 @@ _KEYS: Final = 1 << 21
 """Keys that are tallied at once, 48 bytes each."""
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 _NONE: Final = -1
+_LOOKS: Final = 3
+"""How often two counts are read before they differ for good."""
+_BETWEEN: Final = 0.02  # seconds
 
 
 @dataclass(slots=True)
@@ -56,32 +62,79 @@ class Tally:
         return np.flatnonzero(wrong)
 
 
-def differing_keys(
-    column: DbFile, keys: DbFile, values: DbFile, top: int, rows: int, symbols: int, advance: Advance
-) -> NDArray[np.int64]:
-    """Return the symbols (-1: null) whose rows in the index are not those of the column, ascending.
+class RowNumbersError(DamageError):
+    """The damage lies in `.v`, where the row numbers are, not in `.k`."""
 
-    `column` holds the rows top..rows - 1 of a partition; rows from `rows` on may be in the index, and are passed over.
-    Raises DamageError if the index is no index, OSError if a file cannot be read.
+
+def check_index(
+    column: DbFile, keys: DbFile, values: DbFile, rows: tuple[int, int], symbols: int, advance: Advance
+) -> None:
+    """Compare the index of a column with the rows first..end - 1 of a partition, which `column` holds.
+
+    `rows` is (first, end). Rows from `end` on may be in the index, and are passed over. Raises DamageError if the index
+    is none or has other rows (RowNumbersError if it has as many), OSError if a file cannot be read.
     """
+    header = read_index_header(keys)
+    _check_counts(keys, header)
     # Keys that the index does not have share the last place: whatever rows they have, they differ.
-    last = min(symbols, read_index_header(keys).keys) + 1
-    parts = [
-        _differing(column, keys, values, (top, rows), (low, min(low + _KEYS, last + 1), last, symbols), advance)
-        for low in range(0, last + 1, _KEYS)
-    ]
-    return np.concatenate(parts) - 1
+    last = min(symbols, header.keys) + 1
+    wrong, recounted = 0, 0
+    first = _NONE
+    for low in range(0, last + 1, _KEYS):
+        own, indexed = _tallies(column, keys, values, rows, (low, min(low + _KEYS, last + 1), last, symbols), advance)
+        found = own.differs(indexed)
+        recounted += _recounted(keys, header, found + low, own.count[found])
+        if len(found) and not wrong:
+            first = int(found[0]) + low - 1
+        wrong += len(found)
+    if wrong:
+        name = "null" if first < 0 else f"key {first:,}"
+        what = f"the rows of {plural(wrong, 'symbol')} are not those of the column, the first is {name}"
+        raise DamageError(what) if recounted else RowNumbersError(what)
 
 
-def _differing(
+def _recounted(keys: DbFile, header: IndexHeader, places: NDArray[np.int64], counts: NDArray[np.int64]) -> int:
+    """Return how many of the keys `places`, ascending, do not count as many rows as the column has, `counts`."""
+    known = places < header.keys
+    wrong = int(np.count_nonzero(counts[~known]))
+    if not known.any():
+        return wrong
+    low, high = int(places[known][0]), int(places[known][-1]) + 1
+    entries = keys.array(KEY_HEADER + KEY.itemsize * low, KEY, high - low)
+    return wrong + int(np.count_nonzero(entries["count"][places[known] - low] != counts[known]))
+
+
+def _check_counts(keys: DbFile, header: IndexHeader) -> None:
+    """Check that blocks are whole, and that each key has its count twice: apart for a moment while a server writes."""
+    if header.value_bytes % (8 * header.block_values + 16):
+        what = f"it counts {header.value_bytes:,} bytes of row numbers, which is no whole number of blocks"
+        raise DamageError(what, INDEX_HEADER.at("value_bytes"))
+    size = KEY.itemsize
+    for low in range(0, header.keys, _KEYS):
+        apart: NDArray[Any] | None = None
+        for _ in range(_LOOKS):
+            entries = keys.array(KEY_HEADER + size * low, KEY, min(_KEYS, header.keys - low))
+            now = np.flatnonzero(entries["count"] != entries["check"])
+            apart = now if apart is None else np.intersect1d(apart, now)
+            if not len(apart):
+                break
+            time.sleep(_BETWEEN)
+        if apart is not None and len(apart):
+            key = int(apart[0])
+            count, check = int(entries["count"][key]), int(entries["check"][key])
+            what = f"key {low + key:,} counts {count:,} rows, and {check:,} where the count stands again"
+            raise DamageError(what, KEY_HEADER + size * (low + key))
+
+
+def _tallies(
     column: DbFile,
     keys: DbFile,
     values: DbFile,
     rows: tuple[int, int],
     part: tuple[int, int, int, int],
     advance: Advance,
-) -> NDArray[np.int64]:
-    """Return the keys low..high - 1 of `part` = (low, high, last, symbols) that differ; `last` is where others go."""
+) -> tuple[Tally, Tally]:
+    """Tally the keys low..high - 1 of `part` = (low, high, last, symbols) twice; `last` is where others go."""
     (first, end), (low, high, last, symbols) = rows, part
     own, indexed = Tally.empty(high - low), Tally.empty(high - low)
     for at in range(0, end - first, BLOCK):
@@ -96,7 +149,7 @@ def _differing(
     for owners, numbers in indexed_rows(keys, values, advance):
         kept = (numbers < end) & (owners >= low) & (owners < high)
         indexed.add(owners[kept] - low, numbers[kept])
-    return own.differs(indexed) + low
+    return own, indexed
 
 
 def covers_rows(keys: DbFile, values: DbFile, top: int, rows: int, advance: Advance) -> bool:
@@ -116,10 +169,11 @@ def covers_rows(keys: DbFile, values: DbFile, top: int, rows: int, advance: Adva
 def missing_symbols(keys: DbFile, values: DbFile, symbols: int, advance: Advance) -> int:
     """Return how many of the first `symbols` keys the index of a symbol map does not name exactly once.
 
-    Its values are the offsets in `.o` of the keys: 64 + 8 * key. Raises as `differing_keys`.
+    Its values are the offsets in `.o` of the keys: 64 + 8 * key. Raises as `check_index`.
     """
     if symbols > values.size // 8:
         return symbols - values.size // 8
+    _check_counts(keys, read_index_header(keys))
     seen = np.zeros(symbols, np.uint8)
     for _, offsets in indexed_rows(keys, values, advance):
         found = (offsets - KEY_HEADER) // 8
@@ -163,22 +217,22 @@ def _owners(
     left = entries["count"].astype(np.int64)
     at = entries["first"].astype(np.int64)
     active = np.flatnonzero(left > 0)
+    damage = DamageError  # the first block of a key is named in `.k`, the others in `.v`
     while len(active):
         place = at[active]
         inside = (place >= 0) & (place % size == 0) & (place // size < blocks)
         if not inside.all():
             key = int(active[np.argmin(inside)])
-            raise DamageError(
-                f"the rows of key {key:,} lie outside {values.path.name}", KEY_HEADER + KEY.itemsize * key
-            )
+            raise damage(f"the rows of key {key:,} lie outside {values.path.name}", None)
         number = place // size
         if (owner[number] != _NONE).any() or len(np.unique(number)) != len(number):
-            raise DamageError(f"two keys have the same block in {values.path.name}", KEY_HEADER)
+            raise damage(f"two keys have the same block in {values.path.name}", None)
         owner[number] = active
         used[number] = np.minimum(left[active], header.block_values)
         left[active] -= header.block_values
         at[active] = following[number]
         active = active[left[active] > 0]
+        damage = RowNumbersError
     return owner, used
 
 

@@ -17,7 +17,7 @@ from console.questdb.column_types import storage_size
 from console.questdb.partition_columns import StoredColumn
 from console.questdb.reading import DbFile
 from console.questdb.symbol_values import NULL_KEY
-from console.questdb.variable_columns import aux_shape, bad_variable_rows
+from console.questdb.variable_columns import aux_shape, bad_variable_rows, data_fault
 from console.questdb.variable_values import data_span
 from console.questdb.zero_pages import PAGE, suspect_zero_pages
 
@@ -137,7 +137,9 @@ def bad_values(each: StoredColumn, aux: DbFile, data: DbFile, advance: Advance) 
         at = end
     if bad:
         what = f"the value of row {first:,} does not fit its offset, its length or the values beside it"
-        yield BadRows(Wrong.VALUES, aux.path, first, bad, entry * first, what)
+        start = data_fault(each.column.type_code, aux, data, first, each.rows)
+        file, offset = (aux.path, entry * first) if start is None else (data.path, start)
+        yield BadRows(Wrong.VALUES, file, first, bad, offset, what)
 
 
 def _variable_block(each: StoredColumn, aux: DbFile, data: DbFile, first: int, end: int) -> NDArray[np.bool_]:

@@ -112,6 +112,51 @@ def bad_variable_rows(type_code: int, aux: DbFile, data: DbFile, first: int, end
             return np.zeros(end - first, np.bool_)
 
 
+def data_fault(type_code: int, aux: DbFile, data: DbFile, row: int, rows: int) -> int | None:
+    """Return the offset in the data file at which a bad row's value begins, if its entry fits those beside it.
+
+    None: the entry does not, or is past the end of its file.
+    """
+    tag = tag_of(type_code)
+    first, end = max(0, row - 1), min(rows, row + 2)
+    place = row - first
+    if tag in (ColumnTag.STRING, ColumnTag.BINARY):
+        starts = aux.array(8 * first, "<i8", end - first + 1).astype(np.int64)
+        width = 4 if tag is ColumnTag.STRING else 8
+        whole = len(starts) == end - first + 1 and bool((np.diff(starts) >= width).all())
+        if not whole or (first == 0 and starts[0]) or int(starts[-1]) > data.size:
+            return None
+        start = int(starts[place])
+        return None if _skips_entry(tag, data, start, starts[place + 1 :]) else start
+    if tag is ColumnTag.VARCHAR:
+        entries = aux.array(16 * first, _VARCHAR, end - first)
+        header = entries["header"].astype(np.int64)
+        start_of = entries["low"].astype(np.int64) | entries["high"].astype(np.int64) << 16
+        size = np.where(header & (_INLINED | _NULL), 0, header >> 4 & 0x0FFFFFFF)
+        fits = bool((header != 0).all())
+    else:
+        entries = aux.array(16 * first, _ARRAY, end - first)
+        start_of, size = entries["offset"] & ((1 << 48) - 1), entries["size"].astype(np.int64)
+        fits = True
+    fits = fits and len(entries) == end - first and bool((start_of[1:] == (start_of + size)[:-1]).all())
+    if not fits or not size[place] or int(start_of[place] + size[place]) > data.size:
+        return None
+    return int(start_of[place])
+
+
+def _skips_entry(tag: ColumnTag, data: DbFile, start: int, following: Numbers) -> bool:
+    """Return whether the lengths in the data file lead past the next entry to the one behind it: that entry is bad."""
+    width, unit = (4, 2) if tag is ColumnTag.STRING else (8, 1)
+    for _ in range(2):
+        length = data.array(start, f"<i{width}", 1)
+        if not len(length):
+            return False
+        start += width + unit * max(0, int(length[0]))
+        if start < 0 or start > data.size:
+            return False
+    return len(following) > 1 and start == int(following[1])
+
+
 def _prefixed(aux: DbFile, data: DbFile, first: int, end: int, prefix: str, unit: int) -> Bad:
     """STRING (units of 2 bytes) and BINARY: each value ends where the next begins, as its own length says."""
     bad = np.ones(end - first, np.bool_)
@@ -140,6 +185,7 @@ def _varchar(aux: DbFile, data: DbFile, first: int, end: int) -> Bad:
     outside = (header & (_INLINED | _NULL)) == 0
     size = np.where(outside, header >> 4 & 0x0FFFFFFF, 0)
     wrong = (header == 0) | (outside & (size <= 9)) | (offset + size > data.size)
+    wrong |= ((header & (_INLINED | _NULL)) == _INLINED) & (header >> 4 & 15 > 9)
     # appended one after another: a value begins where the one before it ended
     wrong[1:] |= offset[1:] != (offset + size)[:-1]
     if first == 0:

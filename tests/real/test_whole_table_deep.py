@@ -19,10 +19,11 @@ from console.diagnosis.deep_files import DeepFiles, DeepLook
 from console.diagnosis.model import Code, Part, Verdict
 from console.questdb.layout import DatabaseRoot
 from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
 from tests.real.grown_tables import grow
 from tests.real.test_diagnosis_healthy import grave
 from tests.real.test_whole_table import file_of, struck
-from tests.real.whole_tables import COLUMNS, DAYS, FIXED, PARQUET, SYMBOLS, VARIABLE, make
+from tests.real.whole_tables import COLUMNS, DAYS, FIXED, PARQUET, SYMBOLS, VARIABLE, make, settle
 
 PAGE = 4096
 ROWS = 4000
@@ -124,6 +125,66 @@ def test_an_index_and_a_symbol_map_that_name_other_rows(world: Path) -> None:
         for column in ("sy", "late_x"):
             path = file_of(world, "wal", 0, f"{column}.{suffix}")
             assert codes(world, "wal", path, all_zeros) == {Code.SYMBOL_MAP_INVALID}
+
+
+def test_the_file_that_is_damaged_is_the_one_named(world: Path) -> None:
+    """An offset is held against those beside it, a row number against the count of its symbol."""
+    for table, day in (("wal", 2), ("plain", 5)):
+        for name in VARIABLE:
+            for suffix in ("i", "d"):
+                assert _file(world, file_of(world, table, day, f"{name}.{suffix}"), lost_page) == f"{name}.{suffix}"
+        for suffix in ("k", "v"):
+            assert _file(world, file_of(world, table, day, f"sx.{suffix}"), lost_page) == f"sx.{suffix}"
+        assert _file(world, file_of(world, table, day, "sx.v"), lambda path: _raised(path, 0)) == "sx.v"
+        assert _file(world, file_of(world, table, day, "st.i"), lambda path: _raised(path, 8 * 77)) == "st.i"
+        assert _file(world, file_of(world, table, day, "vc.i"), lambda path: _raised(path, 16 * 77 + 10)) == "vc.i"
+        keys = file_of(world, table, day, "sx.k")
+        assert _file(world, keys, lambda path: _raised(path, 9)) == "sx.k"  # how much of .v is in use
+        assert _file(world, keys, lambda path: _raised(path, 64 + 96)) == "sx.k"  # the count of a key
+        assert _file(world, keys, lambda path: _raised(path, 64 + 96 + 24)) == "sx.k"  # where it stands again
+        assert _file(world, file_of(world, table, day, "sx.v"), lambda path: _raised(path, 6)) == "sx.v"
+
+
+def _raised(path: Path, offset: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 2
+    path.write_bytes(data)
+
+
+def _file(world: Path, path: Path, strike: Callable[[Path], object]) -> str:
+    """Return the file that the only finding about a damage names, without its name txn."""
+    with struck(path, strike):
+        found = deep(world, path.parent.parent.name.split("~")[0]).findings
+    (finding,) = found
+    return ".".join(Path(finding.file or "").name.split(".")[:2])
+
+
+def test_the_first_symbol_in_whole_pages_is_no_lost_page(tmp_path: Path, questdb: ServerBinary) -> None:
+    """Its key is zero: an index that agrees is a witness, and a symbol that came first may go for good."""
+    root = tmp_path.resolve() / "root"
+    root.mkdir()
+    days = "TIMESTAMP(ts) PARTITION BY DAY WAL"
+    with PrivateServer(root, questdb) as server:
+        for index, name in (("INDEX", "indexed"), ("", "rolled")):
+            server.query(f"CREATE TABLE {name} (ts TIMESTAMP, s SYMBOL {index}) {days}")
+            server.query(
+                f"INSERT INTO {name} SELECT timestamp_sequence('2024-01-01', 20000000L), "
+                "(CASE WHEN x <= 4320 THEN 'first' WHEN x <= 8640 THEN 'second' ELSE null END)::symbol "
+                "FROM long_sequence(12960)"
+            )
+        server.query(
+            "INSERT INTO indexed SELECT timestamp_sequence('2024-01-04', 20000000L), "
+            "(CASE WHEN x <= 1024 OR x > 2048 THEN 'third' ELSE 'first' END)::symbol FROM long_sequence(4096)"
+        )
+        settle(server)
+        server.kill()
+    for name in ("indexed", "rolled"):
+        assert deep(root, name).findings == ()
+    path = file_of(root, "indexed", 2, "s.d")
+    with struck(path, lost_page):
+        assert {finding.code for finding in deep(root, "indexed").findings} >= {
+            Code.SUSPECT_VALUES, Code.INDEX_FILE_INVALID,
+        }  # fmt: skip
 
 
 def test_a_parquet_file_with_a_page_of_zeros(world: Path) -> None:
