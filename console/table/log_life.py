@@ -10,6 +10,10 @@ The server truncates a segment's files as it closes them; its directory and its 
 
 Copying makes a file younger, never older. So a segment that is older than a record always speaks for the log; one that
 is younger speaks against it only if some file of the table is older than the record, which a copy without times is not.
+
+Times alone convict no log: a restore of some files, rsync without times and a clock that was set change them. A log
+that agrees with the disk is not of another life, whatever the times are. It reaches what is applied, each unapplied
+record names a segment that is there, and it names each segment on disk up to its last transaction.
 """
 
 import enum
@@ -24,7 +28,8 @@ from console.questdb.layout import TableDirectory
 from console.questdb.reading import read_small
 from console.questdb.registry import read_registry
 from console.questdb.segment_chain import HEADER_SIZE, last_txn
-from console.questdb.txn_log import TxnLog, record_kinds
+from console.questdb.table_txn import read_table_txn
+from console.questdb.txn_log import TxnLog, read_log, record_kinds
 
 LOOKS: Final = (256, 16_384)
 """Records that are looked at from the end, first and where that tells nothing: those of an earlier life are all older
@@ -45,7 +50,15 @@ class Life(enum.Enum):
 
 
 def life_of(table: TableDirectory, log: TxnLog, most: int) -> Life:
-    """Return which life of the table a log is of, as far as its last `most` records and the files tell."""
+    """Return which life of the table a log is of, as far as its last `most` records and the files tell.
+
+    OTHER needs both: times that speak against the log, and content that does not agree with the disk.
+    """
+    life = _by_times(table, log, most)
+    return Life.OPEN if life is Life.OTHER and agrees(table, log) else life
+
+
+def _by_times(table: TableDirectory, log: TxnLog, most: int) -> Life:
     oldest = min((_written_us(table.path / name) for name in _OLDEST), default=_NEVER)
     written = log.stamp.mtime_ns // 1000 if log.stamp is not None else _NEVER
     keys, times, _ = _named(log, most)
@@ -61,12 +74,66 @@ def life_of(table: TableDirectory, log: TxnLog, most: int) -> Life:
     return Life.THIS if before.any() else Life.OPEN
 
 
+def agrees(table: TableDirectory, log: TxnLog) -> bool:
+    """Return whether a log agrees with all that is on disk, without any time. Raises nothing.
+
+    A server may write meanwhile. It writes an event before the record, so that the ends before a reading of the log and
+    those after it hold the log's between them. The last event of a WAL can be one that no record names: a server was
+    killed between the two. Only the last records are read: what they do not name, an older one may.
+    """
+    area = read_table_txn(table.path).current
+    before = _ends(table)
+    log = read_log(log.path.parent)
+    whole, top = log.whole_records, log.max_txn
+    if area is None or not log.readable or top is None or not area.seq_txn <= top <= whole:
+        return False
+    try:
+        records = log.records(top - LOOKS[-1] + 1, top)
+    except OSError:
+        return False
+    rows, changes, dropped = record_kinds(records["wal_id"], records["segment_id"], records["segment_txn"])
+    if len(records) < min(top, LOOKS[-1]) or not (rows | changes | dropped).all():
+        return False
+    named = _highest(records[rows])
+    unapplied = np.arange(top - len(records) + 1, top + 1) > area.applied_txn
+    after = _ends(table)
+    needed = _highest(records[rows & unapplied])
+    newest = {key >> 32: key for key in sorted(before)}
+    behind = [
+        named.get(key, -1) < end - (newest[key >> 32] == key)
+        for key, end in before.items()
+        if key in named or len(records) == top
+    ]
+    return (
+        not any(behind)
+        and all(end <= after.get(key, end) for key, end in named.items())
+        and needed.keys() <= after.keys()
+    )
+
+
+def _ends(table: TableDirectory) -> dict[int, int]:
+    """Return the last transaction of each segment on disk by wal << 32 | segment, -1 for none."""
+    return {key: _last_txn(path) for key, path in _on_disk(table).items()}
+
+
+def _highest(records: NDArray[Any]) -> dict[int, int]:
+    """Return the highest transaction that records of rows name, by wal << 32 | segment."""
+    keys, place = np.unique(_keys(records), return_inverse=True)
+    highest = np.full(len(keys), -1, np.int64)
+    np.maximum.at(highest, place, records["segment_txn"])
+    return dict(zip(keys.tolist(), highest.tolist(), strict=True))
+
+
+def _keys(records: NDArray[Any]) -> NDArray[np.int64]:
+    return records["wal_id"].astype(np.int64) << 32 | records["segment_id"].astype(np.int64)
+
+
 def names_all(table: TableDirectory, log: TxnLog) -> bool:
     """Return whether a log names each segment on disk up to its last transaction: what shows its life without times."""
     keys, _, highest = _named(log, LOOKS[-1])
     ends = dict(zip(keys.tolist(), highest.tolist(), strict=True))
-    segments = _on_disk(table)
-    return bool(segments) and all(_last_txn(path) == ends.get(key, -1) for key, path in segments.items())
+    segments = _ends(table)
+    return bool(segments) and all(last == ends.get(key, -1) for key, last in segments.items())
 
 
 def _on_disk(table: TableDirectory) -> dict[int, Path]:
@@ -92,8 +159,7 @@ def _named(log: TxnLog, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]
     rows, _, _ = record_kinds(records["wal_id"], records["segment_id"], records["segment_txn"])
     newest = (log.stamp.mtime_ns // 1000 if log.stamp is not None else 0) + _DAY_US
     records = records[rows & (records["commit_us"] > 0) & (records["commit_us"] <= newest)]
-    keys = records["wal_id"].astype(np.int64) << 32 | records["segment_id"].astype(np.int64)
-    named, place = np.unique(keys, return_inverse=True)
+    named, place = np.unique(_keys(records), return_inverse=True)
     times, highest = np.zeros(len(named), np.int64), np.full(len(named), -1, np.int64)
     np.maximum.at(times, place, records["commit_us"])
     np.maximum.at(highest, place, records["segment_txn"])

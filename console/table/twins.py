@@ -1,7 +1,7 @@
 """Segments of one table that hold the same transactions: one of them is a copy, and applying both doubles rows.
 
-Only a segment that repeats another one from the first transaction on, event by event and column by column, is a twin:
-a sender that repeats its last batch writes it into a new segment, and does not repeat the first ones.
+Only a segment that repeats another one from the first transaction on, record by record of `_event` and column by
+column, is a twin: a sender that repeats its last batch writes it into a new segment, and not the first ones.
 
     wal1/0  A B C D      wal1/1  A B C D     twins
     wal1/0  A B C D      wal2/0  D           D was sent twice
@@ -50,12 +50,38 @@ def _both(one: Segment, other: Segment) -> int:
     count = min(len(one.events), len(other.events))
     differs = np.flatnonzero(one.events[_COMPARED][:count] != other.events[_COMPARED][:count])
     count = int(differs[0]) if len(differs) else count
+    count = _events_equal(one, other, count)
     mine = one.events[:count][one.data[:count]]
     rows = int(mine["end_row"].max()) if len(mine) else 0
     try:
         return count if rows and _columns_equal(one, other, rows) else 0
     except (DamageError, OSError):
         return 0
+
+
+def _events_equal(one: Segment, other: Segment, count: int) -> int:
+    """Return how many of the first `count` records of `_event` are the same bytes, 0 if a file cannot be read.
+
+    They hold the symbols that a transaction adds: two writers give the same key to different symbols.
+    """
+    mine, theirs = one.events[:count], other.events[:count]
+    same = (mine["offset"] == theirs["offset"]) & (mine["length"] == theirs["length"])
+    count = int(np.flatnonzero(~same)[0]) if not same.all() else count
+    if not count:
+        return 0
+    ends = (mine["offset"] + mine["length"])[:count]
+    at, end = int(mine["offset"][0]), int(ends[-1])
+    try:
+        with DbFile(one.path / "_event") as ours, DbFile(other.path / "_event") as copy:
+            while at < end:
+                size = min(_CHUNK, end - at)
+                differs = np.flatnonzero(ours.array(at, "u1", size) != copy.array(at, "u1", size))
+                if len(differs):
+                    return int((ends <= at + int(differs[0])).sum())
+                at += size
+    except (DamageError, OSError):
+        return 0
+    return count
 
 
 def _columns_equal(one: Segment, other: Segment, rows: int) -> bool:

@@ -12,7 +12,7 @@ from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.txn_log import TxnLog, read_log
 from console.table.belonging import OWN, Kinship, Verdict, judge_logs, life_began_us, table_named
-from console.table.log_life import lived_once, segment_created_us
+from console.table.log_life import agrees, lived_once, segment_created_us
 from console.table.wal_content import columns_differ, symbols_differ
 
 _SECOND_NS: Final = 1_000_000_000
@@ -77,7 +77,8 @@ def read_origins(
     paths = [*([table.sequencer] if present else []), *table.sequencer_backups(entries)]
     heads = [LogHead(path.name, path, read_log(path), read_sequencer_metadata(path)) for path in paths]
     logs = judge_logs(table, metadata.table_id, heads, elsewhere=elsewhere)
-    wals = judge_wals(table, metadata, structure, table.wals(entries), life_began_us(heads, logs))
+    live = next((each.log for each in heads if each.path == table.sequencer and logs[each.name].own), None)
+    wals = judge_wals(table, metadata, structure, table.wals(entries), life_began_us(heads, logs), live)
     return Origins(logs, wals)
 
 
@@ -91,24 +92,32 @@ class _Times:
 
 
 def judge_wals(
-    table: TableDirectory, metadata: TableMetadata, structure: int, wals: Sequence[WalDirectory], life_us: int
+    table: TableDirectory,
+    metadata: TableMetadata,
+    structure: int,
+    wals: Sequence[WalDirectory],
+    life_us: int,
+    live: TxnLog | None = None,
 ) -> dict[int, Verdict]:
     """Return a verdict on each WAL directory that is not the table's own, by id; `structure` is the table's version.
 
     `life_us` is when this life began, 0 if nothing tells. What was put in by hand is named only if the table can have
-    had an earlier life: the registry was never compacted before a table's first conversion.
+    had an earlier life: the registry was never compacted before a table's first conversion. File times convict no WAL
+    if `live`, the table's own log in place, agrees with all that is on disk.
     """
+    foreign = {wal.id: verdict for wal in wals if (verdict := _by_metadata(table, metadata, structure, wal))}
+    rest = [wal for wal in wals if wal.id not in foreign]
+    found = _judged_by_times(table, rest, life_us)
+    return foreign if found and live is not None and agrees(table, live) else foreign | found
+
+
+def _judged_by_times(table: TableDirectory, wals: Sequence[WalDirectory], life_us: int) -> dict[int, Verdict]:
     times = {wal.id: _times(table.path, wal) for wal in wals}
-    found: dict[int, Verdict] = {}
-    for wal in wals:
-        verdict = _by_metadata(table, metadata, structure, wal) or _by_life(times[wal.id], life_us)
-        if verdict is not None:
-            found[wal.id] = verdict
+    found = {wal.id: verdict for wal in wals if (verdict := _by_life(times[wal.id], life_us))}
     rest = [wal for wal in wals if wal.id not in found]
-    if len(rest) > 0 and not lived_once(table):
+    if rest and not lived_once(table):
         for wal in rest:
-            why = _put_in(table, wal, rest, times)
-            if why:
+            if why := _put_in(table, wal, rest, times):
                 found[wal.id] = Verdict(Kinship.UNPROVEN, why)
     return found
 

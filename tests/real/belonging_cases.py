@@ -48,6 +48,14 @@ def _foreign_log_alone(world: World, name: str) -> None:
     shutil.copy2(world.table("other") / "txn_seq" / "_txnlog", _moved(world, name) / "_txnlog")
 
 
+def _touched(world: World, name: str, strike: Strike) -> None:
+    """After `strike`, the files of the table itself get new times; logs and WALs keep theirs."""
+    strike(world, name)
+    for path in world.table(name).iterdir():
+        if path.is_file():
+            path.touch()
+
+
 def _both_backups(world: World, name: str) -> None:
     _moved(world, name)
     shutil.copytree(world.table("other") / "txn_seq", world.table(name) / "txn_seq.backup.9_the_newest")
@@ -203,6 +211,8 @@ CASES: dict[str, Case] = {
     "cyc_backup_copied": Case(lambda w, n: _then(w, n, _old_backup, shutil.copyfile), life="converted", alone=4),
     "cyc_backup_tar": Case(lambda w, n: _then(w, n, _old_backup, whole_seconds), life="converted", alone=4, must=True),
     "cyc_in_place_copied": Case(lambda w, n: _then(w, n, _old_in_place, shutil.copyfile), life="converted", alone=4),
+    "cyc_live_touched": Case(lambda w, n: _touched(w, n, _old_in_place), "repair-log", "converted", alone=4),
+    "cyc_backup_touched": Case(lambda w, n: _touched(w, n, _old_backup), "restore-sequencer", "converted", alone=4),
     "cyc_stale": Case(_stale_backup, "restore-sequencer", "converted", must=True),
     "cyc_stale_cp": Case(
         lambda w, n: _stale_backup(w, n, shutil.copyfile), "restore-sequencer", "converted", must=True
@@ -244,5 +254,6 @@ CASES: dict[str, Case] = {
     "remade_backup": Case(_old_backup, "restore-sequencer", "remade", alone=4),
     "remade_live": Case(_old_in_place, "repair-log", "remade", alone=4),
     "remade_backup_cp": Case(lambda w, n: _old_backup(w, n, shutil.copyfile), "restore-sequencer", "remade", alone=4),
+    "remade_live_touched": Case(lambda w, n: _touched(w, n, _old_in_place), "repair-log", "remade", alone=4),
     "remade_wal": Case(lambda w, n: _old_wal(w, n, 2), life="remade"),
 }

@@ -8,7 +8,7 @@ from console.questdb.layout import TableDirectory
 from console.recovery.codes import RefusalCode
 from console.recovery.gate.permission import closed_refusals
 from console.recovery.gate.registry import PlanContext
-from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Refusal, Requirement, Stage
+from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Refusal, Requirement, RowsLost, Stage
 from console.recovery.plans import make_plan
 from console.recovery.salvage import steps
 from console.recovery.salvage.output import refuse_inside
@@ -30,6 +30,8 @@ SPEC = ActionSpec(
     undo="Nothing under the database is changed; the files stay until you remove their folder yourself.",
 )
 STEPS = steps.STEPS
+_NOT_SEEN = frozenset({RefusalCode.PERMISSION, RefusalCode.WAL_NOT_READ})
+"""Refusals for files that were not read: nobody knows how many rows they hold."""
 
 
 def plan(context: PlanContext, table: str | None) -> Plan:
@@ -70,17 +72,24 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         looked = (context.database.table(table),) if table is not None else tuple(_all(context))
         refused += closed_refusals(context.database, looked)
     which = "all rows" if wanted.rows == ALL else "the unapplied rows"
+    unknown = not stages and any(each.code in _NOT_SEEN for each in refused)
+    what = (
+        "an unknown number of WAL segments, an unknown number of rows as things are,"
+        if unknown
+        else f"{plural(segments, 'WAL segment')}, {_rows(rows, unsure)} as things are,"
+    )
     return make_plan(
         SPEC,
         station=context.settings.station_name,
         table=clean_line(table) if table is not None else None,
         directory=chosen[0][1] or None if table is not None and chosen else None,
         why=(
-            f"Writes {which} of {plural(segments, 'WAL segment')}, {_rows(rows, unsure)} as things are, as "
-            f"{wanted.format.upper()} below {clean_line(str(to))}; the database is only read."
+            f"Writes {which} of {what} as {wanted.format.upper()} below "
+            f"{clean_line(str(to))}; the database is only read."
         ),
         stages=stages,
         facts=(),
+        rows_lost=RowsLost.unknown() if unknown else RowsLost.exact(0),
         refused=refused,
         requirements=(
             Requirement("the rows go to a place outside the database", not any(

@@ -117,3 +117,14 @@ def test_what_is_closed_is_unknown_and_no_plan_rests_on_it(database: DatabaseRoo
     plan = json.loads(out)
     assert "permission" in {refusal["code"] for refusal in plan["refused"]}
     assert plan["rows_lost"]["kind"] == "unknown"
+
+
+@pytest.mark.parametrize("what", ["a WAL", "the table"])
+def test_a_salvage_of_what_is_closed_counts_nothing(database: DatabaseRoot, what: str) -> None:
+    _closed(_CLOSED[what](database.table("altered")))
+    code, out, err = _said(database, "plan", "salvage-wal", "altered", "--json")
+    assert code == 8, err
+    plan = json.loads(out)
+    assert {refusal["code"] for refusal in plan["refused"]} & {"permission", "wal-not-read"}
+    assert plan["rows_lost"]["kind"] == "unknown"
+    assert "an unknown number of rows" in plan["why"]
