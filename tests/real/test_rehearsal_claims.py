@@ -37,13 +37,15 @@ def _trades(database: DatabaseRoot) -> TableDirectory:
 
 
 def _segment_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clone lacks the rows of the last segment."""
+    """The clone lacks the rows of the last segment, and the lock that tells of it."""
     clone = cloning.make_clone
 
     def planted(database: DatabaseRoot, selection: Any, target: Path, **more: Any) -> None:
         clone(database, selection, target, **more)
         segments = [path for path in directory(target.parent, "trades").glob("wal1/*") if path.is_dir()]
-        shutil.rmtree(max(segments, key=lambda path: int(path.name)))
+        last = max(segments, key=lambda path: int(path.name))
+        shutil.rmtree(last)
+        last.with_name(f"{last.name}.lock").unlink()
 
     monkeypatch.setattr(rehearsing, "make_clone", planted)
 
