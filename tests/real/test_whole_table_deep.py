@@ -285,6 +285,8 @@ def read_bytes(monkeypatch: pytest.MonkeyPatch, after: int | None = None) -> lis
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(Progress, "advance", counted)
+    if after is not None:  # a shell that starts the tests in the background has SIGINT ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return read
 
 
