@@ -17,6 +17,7 @@ from console.probes.stream_watch import StreamWatch, filling
 from console.redis_queue import facts as stream_facts
 from console.redis_queue.client import FAILURES, connect_async, failure, refused
 from console.redis_queue.lag import order_of
+from console.redis_queue.model import StreamFacts
 from console.settings import Settings, Stream
 from console.text import clean_line, plural
 
@@ -125,7 +126,7 @@ class BacklogProbe:
                 await asyncio.wait_for(client.aclose(), 1.0)
 
 
-async def _gone_while_pending(client: "redis.Redis", stream: Stream, facts: stream_facts.StreamFacts) -> int:
+async def _gone_while_pending(client: "redis.Redis", stream: Stream, facts: StreamFacts) -> int:
     """Return how many entries, CHUNK at most, were delivered, never acknowledged, and are no longer in the stream."""
     if not facts.pending or facts.pending_id is None:
         return 0

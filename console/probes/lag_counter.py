@@ -2,8 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 
-from console.redis_queue.facts import StreamFacts, lag_of
+from console.redis_queue.facts import lag_of
 from console.redis_queue.lag import StreamLag, counted, order_of
+from console.redis_queue.model import StreamFacts
 
 CHUNK = 5_000  # entries read at once to count them
 CHUNKS = 4  # at most so many in one reading; what is left is counted in the next one

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from console.redis_queue.facts import StreamEntry
+from console.redis_queue.model import StreamEntry
 from console.services.model import UnitSample, UnitState
 
 __all__ = [  # UnitSample, UnitState, StreamEntry are of layers below and belong to what samples hold

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from console.probes.lag_counter import CHUNK, Count, LagWatch
 from console.probes.sample import StreamSample
-from console.redis_queue.facts import StreamFacts
 from console.redis_queue.lag import order_of
+from console.redis_queue.model import StreamFacts
 from console.settings import Stream
 from console.text import clean_line
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from console.errors import WalmedicError
 from console.redis_queue.client import FAILURES, connect, failure
-from console.redis_queue.facts import StreamFacts, ask, facts, lag_of
+from console.redis_queue.facts import ask, facts, lag_of
 from console.redis_queue.lag import StreamLag, counted, order_of
+from console.redis_queue.model import StreamFacts
 from console.settings import RedisSettings, Stream
 
 _ANSWER = 5.0  # seconds

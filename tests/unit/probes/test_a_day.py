@@ -13,7 +13,7 @@ from console.probes.services import ServicesProbe
 from console.probes.state import StationState
 from console.probes.stream_watch import StreamWatch
 from console.probes.wal import DiskWatch
-from console.redis_queue.facts import StreamFacts
+from console.redis_queue.model import StreamFacts
 from console.services.model import UnitSample, UnitState
 from console.settings import Settings, Stream
 
