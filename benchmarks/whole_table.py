@@ -4,13 +4,12 @@
 
 The full check (`check --deep`) of a table in a dozen column types against `cksum` of the same files, with the memory it
 adds; the quick check of many tables of 20 columns against `find -size` of the same tree. A real QuestDB writes the
-files; the many tables are hard links to one. The issue's size is `--gigabytes 8 --tables 1000 --partitions 100`: it
-needs 10 GB of disk and two million names. Files are read once before, so that all find them in the page cache as far as
-memory reaches. Exits 1 above 3 times `cksum`, 3 times `find`, or 256 MiB.
+files; the many tables are hard links to one. The size of a large station is `--gigabytes 8 --tables 1000
+--partitions 100`: it needs 10 GB of disk and two million names. Files are read once before, so that all find them in
+the page cache as far as memory reaches. Exits 1 above 3 times `cksum`, 3 times `find`, or 256 MiB.
 """
 
 import argparse
-import multiprocessing
 import os
 import shutil
 import subprocess
@@ -18,10 +17,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
+from benchmarks.own_process import in_own_process
 from benchmarks.txn_log import best_of, peak_mib
 from console.diagnosis.database import diagnose
 from console.diagnosis.deep_files import DeepFiles
@@ -94,23 +93,13 @@ def quick(root: Path) -> None:
     assert diagnose(DatabaseRoot.locate(root)).healthy
 
 
-def _measure(work: Callable[[Path], None], root: Path, connection: Connection) -> None:
+def measured(work: Callable[[Path], None], root: Path) -> tuple[float, float]:
+    """Return the seconds of the best of several runs, and by how many MiB it raises the peak of this process."""
     before = peak_mib()
     start = time.perf_counter()
     work(root)
     first, mib = time.perf_counter() - start, peak_mib() - before
-    connection.send((min(first, best_of(RUNS - 1, lambda: work(root))), mib))
-
-
-def measured(work: Callable[[Path], None], root: Path) -> tuple[float, float]:
-    """Return the seconds of the best of several runs, and by how many MiB it raises the peak of its own process."""
-    here, there = multiprocessing.get_context("spawn").Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_measure, args=(work, root, there))
-    process.start()
-    there.close()
-    figures: tuple[float, float] = here.recv()
-    process.join()
-    return figures
+    return min(first, best_of(RUNS - 1, lambda: work(root))), mib
 
 
 def reference(*command: str | Path) -> float:
@@ -139,13 +128,13 @@ def main() -> int:
         multiply(many / "db", arguments.tables)
         files = [path for path in (large / "db").glob(f"{LARGE}*/*/*") if path.is_file()]
         size = sum(path.stat().st_size for path in files)
-        of_cksum, (seconds, mib) = reference("cksum", *files), measured(deep, large)
+        of_cksum, (seconds, mib) = reference("cksum", *files), in_own_process(measured, deep, large)
         good = seconds <= MOST_TIMES * of_cksum and mib <= MOST_MIB
         print(
             f"full check of {size / 1e9:.2f} GB: {seconds:.2f} s, cksum {of_cksum:.2f} s: "
             f"{seconds / of_cksum:.2f} times (limit {MOST_TIMES:g}), {mib:.0f} MiB more (limit {MOST_MIB:.0f})"
         )
-        of_find, (seconds, mib) = reference("find", many / "db", "-size", "+0"), measured(quick, many)
+        of_find, (seconds, mib) = reference("find", many / "db", "-size", "+0"), in_own_process(measured, quick, many)
         good &= seconds <= MOST_TIMES * of_find
         print(
             f"quick check of {arguments.tables:,} tables x {arguments.partitions:,} partitions x 20 columns: "

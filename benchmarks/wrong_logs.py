@@ -16,13 +16,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.own_process import in_own_process
 from benchmarks.txn_log import best_of, peak_mib
 from console.diagnosis.table import examine_table
 from console.questdb.layout import DatabaseRoot, TableDirectory
@@ -161,21 +161,11 @@ def plans(root: Path) -> None:
 WORK: Final = {"check": check, "plans": plans}
 
 
-def _measure(work: str, root: Path, connection: Connection) -> None:
+def measured(work: str, root: Path) -> tuple[float, float]:
+    """Return by how many MiB this `work` raises the peak of this process, and its seconds."""
     before, start = peak_mib(), time.perf_counter()
     WORK[work](root)
-    connection.send((peak_mib() - before, time.perf_counter() - start))
-
-
-def measured(work: str, root: Path) -> tuple[float, float]:
-    """Return by how many MiB a process raises its peak that does this `work`, and its seconds."""
-    here, there = multiprocessing.get_context("spawn").Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_measure, args=(work, root, there))
-    process.start()
-    there.close()
-    figures: tuple[float, float] = here.recv()
-    process.join()
-    return figures
+    return peak_mib() - before, time.perf_counter() - start
 
 
 def _cksum_seconds(cksum: str, files: list[Path]) -> float:
@@ -201,7 +191,7 @@ def main(argv: list[str]) -> int:
                 log = DatabaseRoot.locate(root).table(TABLE).sequencer
                 files = sorted(path for path in log.rglob("*") if path.is_file())
                 reference = _cksum_seconds(cksum, files)
-                figures = {work: measured(work, root) for work in WORK}
+                figures = {work: in_own_process(measured, work, root) for work in WORK}
             good &= all(mib <= MOST_MIB for mib, _ in figures.values())
             told = "; ".join(
                 f"{work} {mib:6.1f} MiB, {seconds / reference:5.1f} times ({seconds:5.1f} s)"
