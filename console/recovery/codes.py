@@ -147,6 +147,9 @@ class ClaimKey(enum.StrEnum):
     TABLE_ID = "table-id"
     WAL_INDEX = "wal-index"
     OWNER = "owner"
+    # a table's own files
+    FILES_WRITTEN = "files-written"
+    FILES_WHOLE = "files-whole"
     # evidence, and files that were exported
     EVIDENCE_WHOLE = "evidence-whole"
     RESTORED = "restored"

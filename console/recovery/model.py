@@ -77,6 +77,35 @@ class Requirement:
     evidence: str
 
 
+class Lost(enum.StrEnum):
+    """What of a value is lost."""
+
+    VALUES = "values"  # they become NULL
+    NAMES = "names"  # of symbols: they become placeholders; which rows have the same symbol stays known
+
+
+@dataclass(frozen=True, slots=True)
+class LostValues:
+    """Values of one column that an action gives up, of one partition or, if it names none, of the table.
+
+    `count` are values, or names of symbols; None: not known.
+    """
+
+    kind: Lost
+    column: str
+    partition: str
+    count: int | None
+
+    @property
+    def sentence(self) -> str:
+        """Return what is lost, for the plan's warnings."""
+        count = "an unknown number" if self.count is None else f"{self.count:,}"
+        where = f"column {self.column}" + (f", partition {self.partition}" if self.partition else "")
+        if self.kind is Lost.NAMES:
+            return f"names lost: {count} ({where}); placeholders take their place"
+        return f"values lost: {count} ({where}); they become NULL"
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One exact change: a file's bytes before and after, a command, or an SQL statement."""
@@ -136,6 +165,7 @@ class Plan:
     directory: str | None = None  # the table's directory, relative to the db root
     disk_needed: int = 0  # bytes that the action writes, in the db root or the state directory
     ledger: Ledger = ()  # what becomes of each segment transaction, where the action decides that
+    values_lost: tuple[LostValues, ...] = ()  # of rows that stay
     attachments: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False, metadata=LEFT_OUT)
 
     @property

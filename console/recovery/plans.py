@@ -13,6 +13,7 @@ from console.recovery.model import (
     Change,
     Danger,
     Fact,
+    LostValues,
     Plan,
     Refusal,
     Requirement,
@@ -56,6 +57,7 @@ def make_plan(
     warnings: Sequence[str] = (),
     disk_needed: int = 0,
     ledger: Ledger = (),
+    values_lost: Sequence[LostValues] = (),
     attachments: Mapping[str, bytes] | None = None,
 ) -> Plan:
     """Return a plan with its id and confirmation phrase. The id covers what is done and all that it rests on.
@@ -71,7 +73,12 @@ def make_plan(
         table,
         [records.to_json(stage) for stage in stages],
         [[fact.name, fact.digest] for fact in facts],
-        [rows_lost.kind, rows_lost.value, rows_maybe_twice],
+        [
+            rows_lost.kind,
+            rows_lost.value,
+            rows_maybe_twice,
+            *([records.to_json(tuple(values_lost))] if values_lost else []),
+        ],
         {name: hashlib.sha256(content).hexdigest() for name, content in attached.items()},
     )[:16]
     return Plan(
@@ -91,10 +98,11 @@ def make_plan(
         undo=spec.undo,
         rehearsed=False,
         left_out=tuple(clean(each) for each in left_out),
-        warnings=tuple(clean(each) for each in warnings),
+        warnings=tuple(clean(each) for each in (*(lost.sentence for lost in values_lost), *warnings)),
         directory=directory,
         disk_needed=disk_needed,
         ledger=tuple(replace(entry, why=clean(entry.why)) for entry in ledger),
+        values_lost=tuple(values_lost),
         attachments=attached,
     )
 

@@ -13,6 +13,7 @@ _ROOT: Final = Path(__file__).parents[2]
 _FAULTS, _VALUES = "tests/faults/test_claims.py", "tests/real/test_value_proof.py"
 _SEQUENCER = "test_a_fault_of_a_sequencer_fails_its_claim"
 _SERVER = "test_what_the_server_says_otherwise_fails_its_claim"
+_TABLE_REPAIR: Final = "tests/unit/recovery/test_table_repair.py"
 _COPY: Final = "tests/real/test_copy_table.py"
 _REHEARSAL, _REHEARSED = "tests/real/test_rehearsal.py", "tests/real/test_rehearsal_claims.py"
 _SYSTEMD = "tests/real/test_actions_systemd.py"
@@ -28,6 +29,8 @@ SHOWN: dict[ClaimKey, tuple[str, str]] = {
         ),
         (_FAULTS, _SEQUENCER),
     ),
+    ClaimKey.FILES_WRITTEN: (_TABLE_REPAIR, "test_a_file_that_is_not_as_planned_fails_its_claim"),
+    ClaimKey.FILES_WHOLE: (_TABLE_REPAIR, "test_a_finding_that_is_left_fails_its_claim"),
     ClaimKey.EVIDENCE_WHOLE: (_FAULTS, "test_evidence_that_is_changed_while_it_is_captured"),
     ClaimKey.RESTORED: (_FAULTS, "test_a_table_that_is_not_as_the_evidence_has_it"),
     ClaimKey.SALVAGE_FILES: (_FAULTS, "test_exported_rows_that_are_damaged_or_left_out"),

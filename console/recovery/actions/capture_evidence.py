@@ -1,17 +1,23 @@
 """capture-evidence: copy what a repair may touch or rest on into the state directory, before anything is changed."""
 
+import contextlib
+import os
+
+from console.diagnosis.model import Severity
+from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
 from console.recovery.evidence import steps
 from console.recovery.evidence.selection import Selection, select
 from console.recovery.evidence.verification import verify_capture
-from console.recovery.gate.registry import PlanContext
+from console.recovery.gate.registry import TABLE_REPAIRS, PlanContext, action_module
 from console.recovery.gate.rehearsed import Records
 from console.recovery.gate.start_checks import harmed
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Stage
 from console.recovery.plans import make_plan
 from console.recovery.steps.steps import RunContext
 from console.recovery.store.places import root_key
-from console.text import plural
+from console.recovery.table_repair.planning import replaced_by
+from console.text import clean_line, plural
 
 _UNCERTAIN = "a repair whose loss is not known was rehearsed"
 _DAMAGED = "files of the table itself are damaged"
@@ -33,10 +39,11 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     chosen = [context.database.table(table)] if table is not None else _all(context, damaged)
     whole = dict.fromkeys(_of_unknown_loss(context), _UNCERTAIN)
     whole.update(dict.fromkeys(damaged, _DAMAGED))
-    selections = {each.directory: select(each, whole=each.directory in whole) for each in chosen}
+    also = {each.directory: _replaced(context, each, planned=table is not None) for each in chosen}
+    selections = {d.directory: select(d, whole=d.directory in whole, also=also[d.directory]) for d in chosen}
     size = sum(selection.size for selection in selections.values())
     stages = [
-        _stage(index, each, selections[each.directory], whole.get(each.directory, ""))
+        _stage(index, each, selections[each.directory], whole.get(each.directory, ""), also[each.directory])
         for index, each in enumerate(chosen)
     ]
     stages.append(
@@ -80,7 +87,26 @@ def _of_unknown_loss(context: PlanContext) -> frozenset[str]:
     return frozenset(Records(context.state, root_key(context.database.db)).of_unknown_loss())
 
 
-def _stage(index: int, table: TableDirectory, selection: Selection, whole: str) -> Stage:
+def _replaced(context: PlanContext, table: TableDirectory, *, planned: bool) -> frozenset[str]:
+    """Return the entries of a table's directory that a repair of its own files may change.
+
+    They are those with a finding. If one table is captured its repairs are also planned: some read more than a check.
+    """
+    report = context.report(table.raw_name)
+    files = [
+        finding.file
+        for finding in (report.findings if report is not None else ())
+        if finding.file and finding.severity is not Severity.NOTE
+    ]
+    for action in TABLE_REPAIRS if planned else ():
+        with contextlib.suppress(WalmedicError, OSError):
+            files += [clean_line(path) for path in replaced_by(action_module(action).plan(context, table.raw_name))]
+    prefix = f"{clean_line(table.directory)}/"
+    found = {file.removeprefix(prefix).split("/", 1)[0] for file in files if file.startswith(prefix)}
+    return frozenset(entry.name for entry in os.scandir(table.path) if clean_line(entry.name) in found)
+
+
+def _stage(index: int, table: TableDirectory, selection: Selection, whole: str, also: frozenset[str]) -> Stage:
     listed = (
         f"; {plural(len(selection.listed), 'file')} of untouched partitions only listed" if selection.listed else ""
     )
@@ -90,7 +116,7 @@ def _stage(index: int, table: TableDirectory, selection: Selection, whole: str) 
         f"table-{index}",
         f"copy {table.name}{listed}",
         "capture-table",
-        {"directory": table.directory, "whole": bool(whole)},
+        {"directory": table.directory, "whole": bool(whole), **({"also": sorted(also)} if also else {})},
         (Change("copy", table.directory, after="evidence", size=selection.size),),
     )
 

@@ -77,10 +77,10 @@ class Capturer:
             self._done = here
             write_private(self._log, b"".join(_line(copied) for copied in here.values()))
 
-    def table(self, table: TableDirectory, *, whole: bool = False) -> None:
+    def table(self, table: TableDirectory, *, whole: bool = False, also: frozenset[str] = frozenset()) -> None:
         """Copy one table and note its stamp, which is read before and after: it must not change meanwhile."""
         stamp = table_stamp(table.path)
-        selection = select(table, whole=whole)
+        selection = select(table, whole=whole, also=also)
         self.total = selection.size
         self._bytes = 0
         for each in selection.copied:

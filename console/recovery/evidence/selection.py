@@ -40,8 +40,11 @@ class Selection:
         return sum(each.size for each in self.copied)
 
 
-def select(table: TableDirectory, *, whole: bool = False) -> Selection:
-    """Return what of a table is captured: with `whole` all of it. Raises OSError where it cannot be listed."""
+def select(table: TableDirectory, *, whole: bool = False, also: frozenset[str] = frozenset()) -> Selection:
+    """Return what of a table is captured: with `whole` all of it, else with the entries `also` of its directory.
+
+    Raises OSError where it cannot be listed.
+    """
     touched = touched_partitions(table)
     backups = {path.name for path in table.sequencer_backups()}
     copied: list[Selected] = []
@@ -55,6 +58,7 @@ def select(table: TableDirectory, *, whole: bool = False) -> Selection:
             or entry.name.startswith(("txn_seq", "wal", "_"))
             or entry.name in backups
             or entry.name in touched
+            or entry.name in also
         )
         for path, status in _files(Path(entry.path)):
             relative = f"{table.directory}/{path.relative_to(table.path)}"

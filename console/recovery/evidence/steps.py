@@ -26,7 +26,8 @@ class CaptureTable:
         capturer = Capturer(run)
         capturer.begin()
         table = run.database.table(str(stage.parameters["directory"]))
-        capturer.table(table, whole=bool(stage.parameters.get("whole")))
+        also = frozenset(map(str, stage.parameters.get("also", ())))
+        capturer.table(table, whole=bool(stage.parameters.get("whole")), also=also)
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Remove an unfinished capture."""

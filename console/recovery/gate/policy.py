@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from console.diagnosis.server.liveness import Liveness, liveness
 from console.diagnosis.server.open_files import users_of
@@ -12,7 +13,8 @@ from console.recovery.codes import RefusalCode
 from console.recovery.evidence.index import Capture, table_stamp
 from console.recovery.gate.registry import PlanContext
 from console.recovery.gate.result_gate import result_refusals
-from console.recovery.model import ActionSpec, Danger, Plan, Refusal
+from console.recovery.model import ActionSpec, Danger, Plan, Refusal, Stage
+from console.recovery.steps.table_files import STEP as _REPLACES
 from console.recovery.store.journal import JournalError
 from console.recovery.store.locks import SERVER_LOCK_NAME, HolderKind, holder_of
 from console.recovery.store.places import existing, free_space
@@ -37,7 +39,7 @@ class Policy:
         """Return all that stands against the action; with a plan also what its result would do."""
         found = [*self._station(), *self._services(), *self._server()]
         if self.spec.danger is Danger.DATA:
-            found += self._about_table([*self._files(plan), *self._evidence()])
+            found += self._about_table([*self._files(plan), *self._evidence(plan)])
         if plan is not None:
             found += [*self._space(plan), *self.loss_refusals(plan)]
             if self.spec.offline and self.table is not None:
@@ -147,8 +149,8 @@ class Policy:
                 # While an undo by evidence is cut off, _txn may be on its way: the directory tells as well.
                 here = tree.exists(f"{directory}/_txn") or not self.own_entry
                 owner = tree.owner_of_table(directory) if here else tree.owner_of_directory(directory)
-                for path in _paths(plan) if plan is not None else ():
-                    tree.refuse_unsafe_target(path)
+                for path, shared in _paths(plan) if plan is not None else ():
+                    tree.refuse_unsafe_target(path, shared=shared)
         except UnsafePathError as error:
             yield Refusal(
                 RefusalCode.UNSAFE_PATH,
@@ -188,12 +190,14 @@ class Policy:
                 "end that process; a server would write behind walmedic's back",
             )
 
-    def _evidence(self) -> Iterator[Refusal]:
+    def _evidence(self, plan: Plan | None) -> Iterator[Refusal]:
         if not self.spec.needs_evidence or self.table is None:
             return
         evidence, directory = self.context.evidence, self.table.directory
         stamp = table_stamp(self.table.path)
-        if evidence.fresh(directory, stamp) is not None:
+        capture = evidence.fresh(directory, stamp)
+        if capture is not None:
+            yield from _not_held(capture, plan, self.table) if plan is not None else ()
             return
         damaged = evidence.damaged(directory, stamp)
         if damaged is not None:
@@ -258,8 +262,30 @@ def evidence_refusal(capture: Capture, problem: str) -> Refusal:
     )
 
 
-def _paths(plan: Plan) -> Iterator[str]:
+def _not_held(capture: Capture, plan: Plan, table: TableDirectory) -> Iterator[Refusal]:
+    """Yield that evidence lacks files that a plan replaces: after a start it is the only way back to them."""
+    replaced = [str(spec["name"]) for stage in plan.stages if stage.step == _REPLACES for spec in _specs(stage)]
+    held = {str(item["path"]) for item in capture.manifest["files"]} if replaced else set()
+    lacking = [name for name in replaced if f"db/{name}" not in held]
+    if lacking:
+        yield Refusal(
+            RefusalCode.EVIDENCE_INCOMPLETE,
+            f"the evidence of {table.name} does not hold {plural(len(lacking), 'file')} that this replaces, first "
+            f"{clean_line(lacking[0])}",
+            f"capture-evidence {table.name}",
+            action="capture-evidence",
+        )
+
+
+def _specs(stage: Stage) -> list[dict[str, Any]]:
+    return [spec for spec in stage.parameters["files"] if spec["existed"]]
+
+
+def _paths(plan: Plan) -> Iterator[tuple[str, bool]]:
+    """Yield the paths that a plan writes, and whether the file there may have other hard links."""
     for stage in plan.stages:
         for key in ("path", "new", "old", "directory"):
             if isinstance(stage.parameters.get(key), str):
-                yield str(stage.parameters[key])
+                yield str(stage.parameters[key]), False
+        if stage.step == _REPLACES:
+            yield from ((str(spec["name"]), True) for spec in stage.parameters["files"])

@@ -34,6 +34,9 @@ _MODULES = {
     "thaw-writer": "thaw_writer.action",
 }
 
+TABLE_REPAIRS: tuple[str, ...] = ()
+"""Actions that replace a table's own files, in the order in which each rests on the one before."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlanContext:

@@ -25,6 +25,7 @@ from console.recovery.server.sql import Server
 from console.recovery.server.value_claims import sums_before, value_claims
 from console.recovery.server.value_sums import TableSums
 from console.recovery.server.verification import table_claims, wait_until_applied
+from console.recovery.table_repair.planning import partitions_of
 from console.recovery.tree.wal_locks import WalLocks
 from console.settings import QuestDBSettings
 from console.text import clean_line
@@ -124,7 +125,7 @@ class Proof:
             )
             raise
         self._predicted(expected)
-        values = sums_before(table)
+        values = sums_before(table, also=partitions_of(self._plan))
         with WalLocks(self._database.db) as locks:
             held = sum(locks.hold(each) for each in self._database.tables() if each.wal is not False)
             by_locks = behaviour_of(version_of_jar(binary.jar)).file_locks_hold_wal

@@ -32,10 +32,17 @@ _ABOUT: Final = 16  # bytes of a value in a segment
 _MOST_TURNS: Final = 2_000
 
 
-def predicted_sums(table: TableDirectory, *, first: int | None = None, last: int | None = None) -> TableSums:
+def predicted_sums(
+    table: TableDirectory,
+    *,
+    first: int | None = None,
+    last: int | None = None,
+    also: frozenset[str] | None = frozenset(),
+) -> TableSums:
     """Return what the partitions that unapplied transactions touch will hold, before a server applies them.
 
-    `first` and `last` bound the transactions, as for `expectation_of`. The last partition is among them in any case.
+    `first` and `last` bound the transactions, as for `expectation_of`. The last partition is among them in any case,
+    and so are the directories of partitions that `also` names; None: all of them.
     Raises DamageError, OSError where the table cannot be read.
     """
     rows = TableRows(table.path)
@@ -46,6 +53,10 @@ def predicted_sums(table: TableDirectory, *, first: int | None = None, last: int
             touched[start] = touched.get(start, 0) + share
     if rows.partitions:
         touched.setdefault(rows.partitions[-1].start, 0)
+    for partition in rows.partitions:
+        folders = {partition_path(rows.table, rows.partitioning, part.record).name for part in partition.parts}
+        if also is None or folders & also:
+            touched.setdefault(partition.start, 0)
     base = {partition.start: partition for partition in rows.partitions}
     open_ = dict.fromkeys(touched, why) if why else _too_large(rows, base, touched)
     collected = {start: Collected(rows.columns) for start in touched if start not in open_}

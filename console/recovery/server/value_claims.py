@@ -62,10 +62,16 @@ _LONGEST: Final = {
 }  # fmt: skip
 
 
-def sums_before(table: TableDirectory, *, first: int | None = None, last: int | None = None) -> TableSums | str:
-    """Return what the partitions of `table` will hold, or why that cannot be told."""
+def sums_before(
+    table: TableDirectory,
+    *,
+    first: int | None = None,
+    last: int | None = None,
+    also: frozenset[str] | None = frozenset(),
+) -> TableSums | str:
+    """Return what the partitions of `table` will hold, or why that cannot be told; `also` as in `predicted_sums`."""
     try:
-        return predicted_sums(table, first=first, last=last)
+        return predicted_sums(table, first=first, last=last, also=also)
     except (DamageError, OSError, WalmedicError) as error:
         return clean_line(error.what if isinstance(error, DamageError) else str(error), 300)
 

@@ -90,7 +90,7 @@ class BuildDirectory:
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Remove it."""
         directory = str(stage.parameters["directory"])
-        _refuse_vanished(run, directory)
+        refuse_vanished(run, directory)
         run.tree.remove_directory(directory)
 
 
@@ -116,7 +116,7 @@ class SwapDirectory:
         """`path` → `new` where it is ours, then `old` → `path`."""
         path, new, old = (str(stage.parameters[key]) for key in ("path", "new", "old"))
         tree = run.tree
-        _refuse_vanished(run, path)
+        refuse_vanished(run, path)
         ours_in_place = not tree.exists(new) and tree.exists(path)
         if stage.parameters["existed"]:
             if not tree.exists(old):
@@ -151,7 +151,7 @@ class ReplaceFile:
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Write the old bytes with their owner and times, or remove the file where there was none."""
         path, new = str(stage.parameters["path"]), str(stage.parameters["new"])
-        _refuse_vanished(run, path)
+        refuse_vanished(run, path)
         run.tree.remove_file(new)
         kept = self._kept(stage, run)
         if stage.parameters["existed"]:
@@ -161,7 +161,12 @@ class ReplaceFile:
             run.tree.remove_file(path)
 
     def _kept(self, stage: Stage, run: RunContext) -> Path:
-        return run.folder / "kept" / hashlib.sha256(str(stage.parameters["path"]).encode()).hexdigest()[:16]
+        return kept_place(run, str(stage.parameters["path"]))
+
+
+def kept_place(run: RunContext, path: str) -> Path:
+    """Return where the old bytes of the file at `path` are kept, in the entry's folder."""
+    return run.folder / "kept" / hashlib.sha256(path.encode()).hexdigest()[:16]
 
 
 def pieces_of(spec: Mapping[str, Any], run: RunContext) -> list[Piece]:
@@ -191,7 +196,7 @@ def check_digest(run: RunContext, relative: str, expected: object) -> None:
         )
 
 
-def _refuse_vanished(run: RunContext, path: str) -> None:
+def refuse_vanished(run: RunContext, path: str) -> None:
     """Raise StepError where the directory of `path` is away: what lies in it would be taken for never made."""
     parent = "/".join(parts_of(path)[:-1])
     if parent and not run.tree.exists(parent):
@@ -212,7 +217,11 @@ def _keep(run: RunContext, path: str, kept: Path) -> None:
 
 
 def _put_back(run: RunContext, path: str, new: str, kept: Path) -> None:
-    was = run.recall(f"kept {path}")
+    write_back(run, path, new, kept, run.recall(f"kept {path}"))
+
+
+def write_back(run: RunContext, path: str, new: str, kept: Path, was: object) -> None:
+    """Write the bytes of `kept` to `path` by way of `new`, with owner, mode and time as `was` noted them."""
     if not isinstance(was, dict):
         raise StepError(f"entry {run.entry} does not say whose {clean_line(path)} was; its bytes are in {kept}")
     size = kept.stat().st_size

@@ -18,6 +18,7 @@ from console.recovery.tree.pieces import OnBytes, Owner, Piece, allocate, copy_p
 from console.text import clean_line
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OWN_FILES = ("_txn", "_meta", "_cv")
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -116,8 +117,11 @@ class Tree:
                 os.close(descriptor)
 
     def owner_of_table(self, directory: str) -> Owner:
-        """Return the owner that new files of a table get. Raises FileNotFoundError where it has no `_txn`."""
-        txn = self.status(f"{directory}/_txn")
+        """Return the owner that new files of a table get: that of `_txn`; if it is gone, of `_meta` or `_cv`.
+
+        Raises FileNotFoundError where it has none of them.
+        """
+        txn = next((found for name in _OWN_FILES if (found := self.status(f"{directory}/{name}")) is not None), None)
         folder = self.status(directory)
         if txn is None or folder is None:
             raise FileNotFoundError(errno.ENOENT, "there is no such file", f"{directory}/_txn")
@@ -201,10 +205,13 @@ class Tree:
             raise UnsafePathError(f"{clean_line(new)} is already there; nothing is renamed over it")
         self._rename(old, new)
 
-    def replace(self, new: str, target: str) -> None:
-        """Rename the file `new` over the file `target` (there or not), and sync the directory."""
+    def replace(self, new: str, target: str, *, shared: bool = False) -> None:
+        """Rename the file `new` over the file `target` (there or not), and sync the directory.
+
+        With `shared` the target may have other hard links, which keep the old content.
+        """
         self.refuse_unsafe_target(new)
-        self.refuse_unsafe_target(target)
+        self.refuse_unsafe_target(target, shared=shared)
         self._rename(new, target)
 
     def _rename(self, old: str, new: str) -> None:

@@ -1,0 +1,133 @@
+"""Files of a table as they must be: known to the byte before one is written."""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from console.copying import blocks_of
+from console.questdb.layout import TableDirectory
+from console.questdb.reading import open_for_reading
+
+_ZEROS = bytes(1 << 20)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Bytes `at` an offset of a new file: `content`, or `length` bytes that the old file has from `old_at`."""
+
+    at: int
+    content: bytes = field(default=b"", repr=False)
+    length: int = 0
+    old_at: int = 0
+
+    @property
+    def end(self) -> int:
+        """Where the part ends in the new file."""
+        return self.at + (len(self.content) or self.length)
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """A file of a table: `path` below the table's directory, `size` in bytes, zero but for `parts` (ascending).
+
+    `told` says in a few words what it will hold.
+    """
+
+    path: str
+    size: int
+    parts: tuple[Part, ...]
+    told: str
+
+    @classmethod
+    def of(cls, path: str, content: bytes, told: str) -> "NewFile":
+        """Return a file that holds `content`."""
+        return cls(path, len(content), (Part(0, content),) if content else (), told)
+
+    def differs(self, table: TableDirectory) -> bool:
+        """Return whether the file on disk has other bytes, or is not there. Raises OSError."""
+        status = self._status(table)
+        if status is None or status.st_size != self.size:
+            return True
+        return _digest_of(table, self.path) != self.digest(table)
+
+    def digest(self, table: TableDirectory) -> str:
+        """Return the SHA-256 of the file as it will be. Raises OSError if its old content cannot be read."""
+        digest, at = hashlib.sha256(), 0
+        for part in self.parts:
+            _add_zeros(digest, part.at - at)
+            if part.content:
+                digest.update(part.content)
+            else:
+                _add_old(digest, table, self.path, part)
+            at = part.end
+        _add_zeros(digest, self.size - at)
+        return digest.hexdigest()
+
+    def exists(self, table: TableDirectory) -> bool:
+        """Return whether there is anything in its place."""
+        return self._status(table) is not None
+
+    def old_size(self, table: TableDirectory) -> int | None:
+        """Return the bytes of what is in its place, None if nothing is."""
+        status = self._status(table)
+        return None if status is None else status.st_size
+
+    def _status(self, table: TableDirectory) -> os.stat_result | None:
+        try:
+            return (table.path / self.path).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+
+def specs_of(
+    files: Sequence[NewFile], table: TableDirectory, prefix: str
+) -> tuple[list[Mapping[str, Any]], dict[str, bytes]]:
+    """Return `files` as `replace_files` takes them, and the plan's attachments, whose names begin with `prefix`.
+
+    Raises OSError if what a file keeps of its old content cannot be read.
+    """
+    specs: list[Mapping[str, Any]] = []
+    attachments: dict[str, bytes] = {}
+    for number, file in enumerate(files):
+        name, at, content, pieces = f"{prefix}-{number}", 0, bytearray(), []
+        for part in file.parts:
+            piece: dict[str, Any] = {"at": part.at, "length": part.end - part.at}
+            if part.content:
+                piece |= {"from": {"attachment": name}, "from_at": at}
+                content += part.content
+                at += len(part.content)
+            else:
+                piece |= {"from": {"old": True}, "from_at": part.old_at}
+            pieces.append(piece)
+        if content:
+            attachments[name] = bytes(content)
+        specs.append(
+            {
+                "name": f"{table.directory}/{file.path}", "existed": file.exists(table), "size": file.size,
+                "pieces": pieces, "sha256": file.digest(table),
+            }
+        )  # fmt: skip
+    return specs, attachments
+
+
+def _add_zeros(digest: Any, count: int) -> None:
+    while count > 0:
+        digest.update(_ZEROS[:count])
+        count -= len(_ZEROS)
+
+
+def _add_old(digest: Any, table: TableDirectory, path: str, part: Part) -> None:
+    source = open_for_reading(table.path / path)
+    try:
+        for block in blocks_of(source, part.old_at, part.old_at + part.length):
+            digest.update(block)
+    finally:
+        os.close(source)
+
+
+def _digest_of(table: TableDirectory, path: str) -> str:
+    source = open_for_reading(table.path / path)
+    with os.fdopen(source, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
