@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from console.questdb.layout import SEQUENCER
 from console.questdb.segment import EventType
 from console.table.inventory import Index, Inventory, Mask, carries_rows, segment_key
+from console.table.log_order import address_of
 from console.table.log_scan import LogScan, positions
 
 
@@ -117,20 +118,48 @@ def _from_log(inventory: Inventory, name: str, scan: LogScan) -> Unapplied:
     """A log that reaches the applied transaction: its records above it name what waits."""
     state = np.full(len(inventory), State.APPLIED, np.int8)
     seq = np.zeros(len(inventory), np.int64)
-    state[scan.named.event] = State.WAITING
-    seq[scan.named.event] = scan.named.number
+    named, believed = scan.named.at(~scan.replayed), scan.named.event[scan.believed]
+    state[named.event] = State.WAITING
+    seq[named.event] = named.number
+    seq[believed] = scan.seq[believed]
+    anew = _made_anew(inventory, scan)
+    state[anew] = State.UNSURE
     before = positions(inventory, scan.below)
     if scan.below_missing:
         before |= _before_first(inventory, scan)
-    loose = (state != State.WAITING) & ~before
-    return _with_loose(inventory, name, scan, state, seq, loose)
+    loose = (state == State.APPLIED) & ~before
+    decided = _with_loose(inventory, name, scan, state, seq, loose)
+    if not len(anew):
+        return decided
+    wals = ", ".join(f"wal{wal}" for wal in np.unique(inventory.events["wal"][anew]).tolist()[:5])
+    why = f"the log names transactions of {wals} twice: they are applied already, or the WAL was made anew"
+    open_too = np.where(decided.state == State.UNNAMED, State.UNSURE, decided.state).astype(np.int8)
+    return replace(decided, state=open_too, exact=False, why=why)
+
+
+def _made_anew(inventory: Inventory, scan: LogScan) -> Index:
+    """Return which of the replayed events may be new ones, in a WAL with the id of an old one (a lost `_wal_index.d`).
+
+    A new WAL begins with its first transaction, and has none on disk that only a record of the old one names.
+    """
+    replayed = np.unique(scan.named.event[scan.replayed])
+    only = (scan.seq > 0) & (scan.seq <= scan.applied)
+    only[replayed] = False
+    lost = scan.unnamed - len(replayed)
+    anew = [
+        wal
+        for wal, first, stop in inventory.by_wal()
+        if first in replayed and int(address_of(inventory.events[first : first + 1])[0]) == 0
+        if int(only[first:stop].sum()) <= lost
+    ]
+    return replayed[np.isin(inventory.events["wal"][replayed], anew)]
 
 
 def _with_loose(
     inventory: Inventory, name: str, scan: LogScan, state: NDArray[np.int8], seq: Index, loose: Mask
 ) -> Unapplied:
     """Say what the transactions are that no record names, given how many records above and below are lost."""
-    missing = scan.unnamed
+    missing = scan.unnamed - int((state == State.UNSURE).sum())
     if not missing:
         # Records that are lost below the applied transaction (filler of a repair, purged parts) were theirs; else no
         # record ever was: the last of a writer that died, or a hole that no commit of the server leaves.
@@ -184,7 +213,7 @@ def _number_single(scan: LogScan, seq: Index, loose: Mask) -> None:
     places = np.flatnonzero(loose)
     if len(places) != 1 or scan.unnamed != 1:
         return
-    seq[places] = next((low for low, _ in scan.proper.gaps(scan.applied + 1, scan.max_txn)), 0)
+    seq[places] = next((low for low, _ in scan.settled.gaps(scan.applied + 1, scan.max_txn)), 0)
 
 
 def _before_first(inventory: Inventory, scan: LogScan) -> Mask:
@@ -196,7 +225,7 @@ def _before_first(inventory: Inventory, scan: LogScan) -> Mask:
         return np.zeros(len(inventory), np.bool_)
     waiting = np.isin(inventory.events["wal"], np.array(list(scan.lowest), np.int64))
     named = np.zeros(len(inventory), np.bool_)
-    named[scan.named.event] = True
+    named[scan.named.event[scan.believed]] = True
     return np.asarray(waiting & ~_after_waiting(inventory, scan) & ~named)
 
 

@@ -23,7 +23,7 @@ from console.questdb.ranges import RangeCollector, Ranges
 from console.questdb.txn_log import RECORD_V2, TxnLog
 from console.questdb.wal_order import MAX_WALS
 from console.table.inventory import Index, Inventory, Mask, segment_key
-from console.table.log_block import Block, Changes, Named, WalPlaces
+from console.table.log_block import NOWHERE, Block, Changes, Named, WalPlaces
 from console.table.log_order import Bounds, address_of, floor_of, keep_to_order, stand_anywhere
 from console.table.log_records import MOST_NAMELESS, AboveRecords, BelowRecords, GoneSegment
 from console.table.memory import TableMemory
@@ -42,13 +42,14 @@ class LogScan:
     is later. `zeroed` are the runs (first, last) of records whose walId is 0. `valid` are the transactions above, up to
     the header's end, whose record has a form that the server writes; `nameless` those of them whose event is not on
     disk, `proper` those that are a structure change or the first to name an event on disk, `repeated` those that name
-    one again. `named` are the records above that name an event on disk: all up to the header's end, and behind it those
-    that are believed. `changes` are the structure changes above. `gone` are the first of the segments that nameless
-    records name. `wanted` masks the segments on disk (Inventory.keys) that a record above names, `unread` those of
-    which it names a transaction that is not there. `lowest` has the lowest place that a record above names of each WAL
-    on disk, `ahead` the segment that is named first behind `reach`, `oldest_us` is the earliest commit above. `below`
-    and `last` have the last reference to each WAL on disk (segment, transaction), up to the applied transaction and up
-    to the end. `below_missing` records up to the applied one are lost or zero: `below` does not tell all then.
+    one again. `replayed` masks those of `named` whose event the records up to the applied one call applied. `named` are
+    the records above that name an event on disk: all up to the header's end, and behind it those that are believed.
+    `changes` are the structure changes above. `gone` are the first of the segments that nameless records name. `wanted`
+    masks the segments on disk (Inventory.keys) that a record above names, `unread` those of which it names a
+    transaction that is not there. `lowest` has the lowest place that a record above names of each WAL on disk, but for
+    applied ones, `ahead` the segment that is named first behind `reach`, `oldest_us` is the earliest commit above.
+    `below` and `last` have the last reference to each WAL on disk (segment, transaction), up to the applied transaction
+    and up to the end. `below_missing` records up to the applied one are lost or zero: `below` does not tell all then.
 
     What can be believed, judged against the segments on disk: `told` are the transactions with such a record, `seq` has
     per event the transaction that names it (0: none), `believed` masks `named`, `lost` are those above whose event is
@@ -82,6 +83,7 @@ class LogScan:
     told: TxnSet
     seq: Index
     believed: Mask
+    replayed: Mask
     lost: TxnSet
     named_below: int
     structure_below: int
@@ -110,12 +112,17 @@ class LogScan:
         return _reach(self.proper, self.valid, self.applied, self.max_txn)
 
     @property
+    def settled(self) -> TxnSet:
+        """The proper ones but for replays: such a record stands where another transaction was."""
+        return self.proper - TxnSet(self.named.number[self.replayed])
+
+    @property
     def unnamed(self) -> int:
         """How many of the transactions above the applied one, that the header counts, nothing on disk belongs to.
 
-        Their record is lost, or it names a segment transaction that is not there.
+        Their record is lost, or it names a segment transaction that is not there, or one that is applied.
         """
-        return max(0, self.max_txn - max(self.applied, 0)) - len(self.proper)
+        return max(0, self.max_txn - max(self.applied, 0)) - len(self.settled)
 
     @property
     def bad(self) -> int:
@@ -217,12 +224,13 @@ class _Scan:
             nameless=above.nameless,
             wanted=self._wanted(above.wanted, named.event[believed]),
             unread=above.unread,
-            lowest=self._lowest(above.lowest, named.event[believed]).places(),
+            lowest=self._lowest(above.lowest, named.event[believed], floor).places(),
             ahead=above.ahead(_reach(above.proper, above.valid, applied, top)),
             oldest_us=above.oldest_us,
             told=told,
             seq=seq,
             believed=believed[kept],
+            replayed=~(believed | _behind(self._inventory, named, floor))[kept],
             lost=lost,
             named_below=below.named,
             structure_below=below.changes,
@@ -269,11 +277,21 @@ class _Scan:
         wanted[np.searchsorted(self._inventory.keys, segment_key(events["wal"], events["segment"]))] = True
         return wanted
 
-    def _lowest(self, lowest: WalPlaces, event: Index) -> WalPlaces:
+    def _lowest(self, lowest: WalPlaces, event: Index, floor: WalPlaces) -> WalPlaces:
+        lowest.value[lowest.value <= floor.value] = NOWHERE
         events = self._inventory.events[event]
         mine, rank = lowest.rank(events["wal"])
         np.minimum.at(lowest.value, rank, address_of(events[mine]))
         return lowest
+
+
+def _behind(inventory: Inventory, named: Named, floor: WalPlaces) -> Mask:
+    """Return which records name an event behind the last applied one of its WAL."""
+    events = inventory.events[named.event]
+    found = np.ones(len(named), np.bool_)
+    mine, rank = floor.rank(events["wal"])
+    found[mine] = address_of(events)[mine] > floor.value[rank]
+    return found
 
 
 def lost_rows(scan: LogScan, among: TxnSet) -> int | None:

@@ -87,6 +87,7 @@ def arrange(inventory: Inventory, names: Names, wanted: Wanted) -> Order:
     placed, empty, forced, problem = _place(items, capacity)
     if problem:
         return Order(events[:0], events[:0], 0, False, (problem,))
+    empty += _empty_behind(wanted, fixed_seq, int((placed == len(fixed_seq)).sum()))
     chosen = not forced or _several_writers(items, placed)
     refusals = _check_choice(inventory, events, items, wanted) if chosen else []
     refusals += _check_statements(inventory, items)
@@ -218,6 +219,13 @@ def _place(items: _Items, capacity: Index) -> tuple[Index, int, bool, Refusal | 
     for item, gap in taken.items():
         placed[item] = gap
     return placed, empty, forced, None
+
+
+def _empty_behind(wanted: Wanted, fixed_seq: Index, placed: int) -> int:
+    """Return how many places between the last known transaction on disk and the last one that is lost stay empty."""
+    first = int(fixed_seq[-1]) + 1 if len(fixed_seq) else wanted.applied + 1
+    last = wanted.left_out.last() or 0
+    return max(0, last + 1 - first - wanted.left_out.count(first, last) - placed)
 
 
 def _later_room(capacity: Index, gap: int, high: int, last: int) -> bool:

@@ -65,6 +65,16 @@ def test_a_left_out_transaction_keeps_its_place(tmp_path: Path) -> None:
     assert sorted(order.event.tolist()) == [0, 1, 2]
 
 
+def test_places_between_lost_ones_that_nothing_fills_are_counted(tmp_path: Path) -> None:
+    """Behind the last lost one only the header tells of transactions: those are not counted."""
+    of = inventory((1, 0, 0))
+    zero = np.zeros_like(record(None))
+    records = [record((1, 0, 0)), record((9, 0, 0)), zero, record((9, 0, 1)), zero, record((9, 0, 2)), zero]
+    names = named(of, 1, scanned(written_log(tmp_path / "a", records), of, 1))
+    order = arrange(of, names, Wanted(np.arange(0), 1, 0, 0, names.lost, False, False))
+    assert (list(names.lost.runs()), order.empty) == ([(2, 2), (4, 4), (6, 6)], 2)
+
+
 def test_records_that_leave_no_place_contradict_the_segments(tmp_path: Path) -> None:
     of = inventory((1, 0, 0), (1, 0, 1), (1, 0, 2))
     records = [record((1, 0, 0)), record((1, 0, 2))]
