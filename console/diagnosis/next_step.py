@@ -20,11 +20,11 @@ _LIMITS: Final = {
 }
 _FROM_A_COPY: Final = (
     ((Code.PARTITION_MISSING,), "put the partition's directory back from a copy, by the name that _txn has; "),
-    ((Code.SYMBOL_MAP_MISSING, Code.SYMBOL_MAP_SHORT, Code.SYMBOL_MAP_INVALID),
-     "put the named files back from a copy that has every symbol; "),
     ((Code.COLUMN_FILE_MISSING, Code.COLUMN_FILE_SHORT, Code.COLUMN_FILE_INVALID, Code.PARQUET_FILE_INVALID),
      "put the named files back from a copy of the same state; every other column can still be exported; "),
 )  # fmt: skip
+_SYMBOLS: Final = (Code.SYMBOL_MAP_MISSING, Code.SYMBOL_MAP_SHORT, Code.SYMBOL_MAP_INVALID)
+_INDEXES: Final = (Code.INDEX_FILE_MISSING, Code.INDEX_FILE_INVALID)
 _NOTHING: Final = NextStep(None, "nothing to do")
 
 
@@ -46,6 +46,12 @@ def _repair(situation: Situation) -> NextStep | None:
         return NextStep(None, reason, evidence=True)
     if situation.damaged(*OWN_FILES) or situation.disagrees:
         return _own_files(situation)
+    if situation.damaged(*_INDEXES):
+        reason = (
+            "make the index again from its column, or a torn column from its index; with QuestDB up and the column "
+            "whole: REINDEX TABLE … LOCK EXCLUSIVE"
+        )
+        return NextStep("rebuild-index", reason, evidence=True)
     if situation.damaged(Code.CONVERSION_HALF_DONE):
         return NextStep("convert-table", "it ends what was begun, and keeps the WAL", evidence=True)
     if situation.damaged(*NO_LOG, *METADATA, Code.SEQUENCER_FOREIGN) or not situation.log_serves:
@@ -71,7 +77,11 @@ def _repair(situation: Situation) -> NextStep | None:
 
 
 def _own_files(situation: Situation) -> NextStep:
-    """Return what a person can do about the table's own files; a backup is the only source walmedic names."""
+    """Return what comes next of the table's own files: partitions before symbol maps, which rest on their keys."""
+    others = tuple(code for code in OWN_FILES if code not in _SYMBOLS)
+    if situation.damaged(*_SYMBOLS) and not situation.damaged(*others) and not situation.disagrees:
+        reason = "symbol maps are damaged: write nothing; names are read from the map, WAL and evidence"
+        return NextStep("repair-symbols", reason, evidence=True)
     how = next((said for codes, said in _FROM_A_COPY if situation.damaged(*codes)), "")
     reason = "files of the table itself are damaged: do not start QuestDB, and write nothing; "
     return NextStep(None, f"{reason}{how}{_NO_REPAIR}", evidence=True)
@@ -102,9 +112,7 @@ def _by_hand(situation: Situation) -> NextStep | None:
     if situation.converting and situation.waiting:
         return NextStep(None, "take _convert out of the table (keep a copy) before any start, or what waits is deleted")
     if situation.damaged(Code.OWNERSHIP_DIFFERS):
-        return NextStep(
-            None, "give the named files back to the owner of _txn (chown, chmod u+w), with the server stopped"
-        )
+        return NextStep("repair-ownership", "give the table's files back to its owner, with the server stopped")
     if situation.damaged(Code.PARTITION_UNREADABLE):
         reason = (
             "QuestDB cannot read the named partitions: export the others by SQL, and restore these from a backup, or "
@@ -145,8 +153,6 @@ def _suspended(situation: Situation) -> NextStep:
 
 
 def _rest(situation: Situation) -> NextStep:
-    if situation.damaged(Code.INDEX_FILE_MISSING, Code.INDEX_FILE_INVALID):
-        return NextStep(None, "make the index again, with the server up: REINDEX TABLE … LOCK EXCLUSIVE")
     if situation.damaged(Code.SUSPECT_VALUES):
         return NextStep(None, "compare the named values with their source: a page that never reached the disk is zeros")
     if situation.damaged(Code.VIEW_BEHIND):

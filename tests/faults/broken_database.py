@@ -21,11 +21,15 @@ ACTIONS = {
     "restore-sequencer": "saved",
     "repair-log": "outrun",
     "raise-wal-index": "reused",
+    "repair-symbols": "named",
+    "rebuild-index": "indexed",
+    "repair-ownership": "closed",
 }
 """Which action repairs which table."""
 ROWS = 40
 """Rows that each table holds when it is whole: half applied, half only in its WAL."""
 
+_WITH_SYMBOLS = ("named", "indexed")
 _SMALL = {
     "cairo.wal.purge.interval": "600000",
     "cairo.wal.writer.data.append.page.size": "16384",
@@ -42,7 +46,8 @@ def build(root: Path, binary: ServerBinary) -> None:
     """Make the database under `root` and break it."""
     with PrivateServer(root, binary, settings=_SMALL) as server:
         for table in ACTIONS.values():
-            server.query(f"CREATE TABLE {table} (ts TIMESTAMP, v LONG) TIMESTAMP(ts) PARTITION BY DAY WAL")
+            more = ", s SYMBOL INDEX" if table in _WITH_SYMBOLS else ""
+            server.query(f"CREATE TABLE {table} (ts TIMESTAMP, v LONG{more}) TIMESTAMP(ts) PARTITION BY DAY WAL")
             for start in range(0, ROWS // 2, 5):
                 server.query(_insert(table, start))
         deadline = time.monotonic() + 20
@@ -63,6 +68,7 @@ def build(root: Path, binary: ServerBinary) -> None:
     saved.rename(saved.with_name("txn_seq.backup.20251110_032600"))
     _set_header(database.table("outrun").sequencer / "_txnlog", 50_000)
     (database.table("reused").sequencer / "_wal_index.d").write_bytes(bytes(4096))
+    _break_own_files(database)
 
 
 def wait_until_rows(server: PrivateServer, rows: int) -> None:
@@ -75,8 +81,21 @@ def wait_until_rows(server: PrivateServer, rows: int) -> None:
 
 
 def _insert(table: str, start: int) -> str:
-    values = ", ".join(f"('2024-01-{1 + n // 10:02d}T00:00:{n:02d}', {n})" for n in range(start, start + 5))
+    numbers = range(start, start + 5)
+    more = {n: f", 'symbol {n % 7}'" if table in _WITH_SYMBOLS else "" for n in numbers}
+    values = ", ".join(f"('2024-01-{1 + n // 10:02d}T00:00:{n:02d}', {n}{more[n]})" for n in numbers)
     return f"INSERT INTO {table} VALUES {values}"
+
+
+def _break_own_files(database: DatabaseRoot) -> None:
+    """Break symbol map, indexes and rights of the tables that are whole otherwise."""
+    named = database.table("named").path
+    (named / "s.o").unlink()
+    (named / "s.k").write_bytes(bytes(4096))
+    for partition in database.table("indexed").path.glob("2024-*"):
+        (partition / "s.v").write_bytes(bytes((partition / "s.v").stat().st_size))
+    for path in (*database.table("closed").path.glob("2024-*/v.d"), database.table("closed").path / "_cv"):
+        path.chmod(0o400)
 
 
 def _set_header(log: Path, max_txn: int) -> None:

@@ -23,6 +23,9 @@ _MODULES = {
     "stop-server": "stop_server",
     "capture-evidence": "capture_evidence",
     "salvage-wal": "salvage_wal",
+    "repair-ownership": "repair_ownership",
+    "repair-symbols": "repair_symbols",
+    "rebuild-index": "rebuild_index",
     "restore-sequencer": "restore_sequencer",
     "rebuild-sequencer": "rebuild_sequencer",
     "repair-log": "repair_log",
@@ -34,7 +37,7 @@ _MODULES = {
     "thaw-writer": "thaw_writer.action",
 }
 
-TABLE_REPAIRS: tuple[str, ...] = ()
+TABLE_REPAIRS: tuple[str, ...] = ("repair-symbols", "rebuild-index")
 """Actions that replace a table's own files, in the order in which each rests on the one before."""
 
 

@@ -46,7 +46,7 @@ def replace_files(
 class ReplaceFiles:
     """Replace files by rename. Done again it ends in the same state; reversed the old bytes are back."""
 
-    name = STEP
+    name = "replace-files"
     repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:

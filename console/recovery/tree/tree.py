@@ -221,6 +221,26 @@ class Tree:
             if parts_of(old)[:-1] != parts_of(new)[:-1]:
                 os.fsync(old_folder)
 
+    def set_owner(self, relative: str, uid: int, gid: int, mode: int) -> None:
+        """Give a plain file or a directory, which may not be open to us, its owner and mode, durably."""
+        with self._parent(relative) as (folder, name):
+            place = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            try:
+                status = os.fstat(place)
+                if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+                    raise UnsafePathError(f"{clean_line(relative)} is a link or a special file; its owner stays")
+                if status.st_dev != self._device:
+                    raise UnsafePathError(f"{clean_line(relative)} is on another device; its owner stays")
+                itself = f"/proc/self/fd/{place}"  # the very file, whatever stands under its name by now
+                if (status.st_uid, status.st_gid) != (uid, gid):
+                    os.chown(itself, uid, gid)
+                if stat.S_IMODE(os.fstat(place).st_mode) != mode:
+                    os.chmod(itself, mode)  # noqa: PTH101 - by descriptor
+                with contextlib.suppress(PermissionError):  # an undo may close it to us
+                    _sync(itself)
+            finally:
+                os.close(place)
+
     def remove_file(self, relative: str) -> None:
         """Remove a plain file with no other hard links; nothing happens where there is none."""
         if not self.exists(relative):
@@ -265,6 +285,14 @@ class Tree:
         with self._parent(relative) as (folder, name):
             os.rmdir(name, dir_fd=folder)
             os.fsync(folder)
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,89 @@
+"""Names of symbols that `.c` no longer has: from the WAL's events that are applied, and from earlier evidence.
+
+A name is taken only if the index of the map, which is whole then, leaves it one key; or if it stands at that key in a
+copy of the same table that was not truncated since.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+import numpy as np
+
+from console.diagnosis.table import examine_table
+from console.questdb.layout import TableDirectory
+from console.questdb.reading import DamageError, Problem
+from console.questdb.segment_details import read_symbols
+from console.questdb.table_metadata import TableColumn
+from console.questdb.table_txn import read_table_txn
+from console.recovery.evidence.index import EvidenceIndex
+from console.recovery.table_repair.symbol_map import SymbolMap, hashes_of, mask_of, read_symbol_map
+
+
+def names_of_wal(table: TableDirectory, column: TableColumn, known: SymbolMap) -> dict[int, bytes]:
+    """Return names by key that events of applied transactions brought; none without a whole index of the map."""
+    if known.buckets is None or not known.capacity or table.wal is False:
+        return {}
+    brought = {name: clean for name, clean in _brought(table, column) if name not in set(known.names)}
+    names = list(brought)
+    hashes = (hashes_of(names) & mask_of(known.capacity)).tolist()
+    by_hash: defaultdict[int, list[bytes]] = defaultdict(list)
+    for name, each in zip(names, hashes, strict=True):
+        by_hash[each].append(name)
+    open_: defaultdict[int, list[int]] = defaultdict(list)
+    for key in known.unknown:
+        open_[int(known.buckets[key])].append(key)
+    return {
+        open_[each][0]: candidates[0]
+        for each, candidates in by_hash.items()
+        if len(candidates) == 1 and len(open_[each]) == 1 and open_[each][0] >= brought[candidates[0]]
+    }
+
+
+def names_of_evidence(
+    table: TableDirectory, column: TableColumn, known: SymbolMap, name_txn: int, evidence: EvidenceIndex
+) -> dict[int, bytes]:
+    """Return names by key that a copy in the evidence has: of the same table, and at odds with no name known here."""
+    now = read_table_txn(table.path).current
+    for capture in reversed(evidence.captures()):
+        folder = capture.folder / "db" / table.directory
+        then = read_table_txn(folder).current if table.directory in capture.stamps else None
+        if now is None or then is None or then.truncate_version != now.truncate_version or then.txn > now.txn:
+            continue
+        try:
+            copy = read_symbol_map(folder, column.raw_name, known.count, name_txn, known.capacity)
+        except (DamageError, OSError):
+            continue
+        if _agrees(copy, known):
+            return {key: name for key in known.unknown if (name := copy.names[key]) is not None}
+    return {}
+
+
+def _agrees(copy: SymbolMap, known: SymbolMap) -> bool:
+    """Return whether a copy contradicts nothing that is known: no name, and no hash."""
+    for key, name in enumerate(copy.names):
+        ours = known.names[key]
+        if name is not None and ours is not None and name != ours:
+            return False
+    if known.buckets is None or not known.capacity:
+        return any(name is not None for name in copy.names)
+    named = [(key, name) for key, name in enumerate(copy.names) if name is not None]
+    hashes = hashes_of([name for _, name in named]) & mask_of(known.capacity)
+    return bool(named) and bool(np.all(hashes == known.buckets[[key for key, _ in named]]))
+
+
+def _brought(table: TableDirectory, column: TableColumn) -> Iterator[tuple[bytes, int]]:
+    """Yield each name that an applied event brought, and how many symbols the table had at least before it."""
+    found = examine_table(table)
+    inventory = found.facts.inventory
+    applied = ~(found.unapplied.waiting | found.unapplied.unsure)
+    sure = {tuple(event) for event in inventory.events[applied][["wal", "segment", "txn"]].tolist()}
+    for (wal, number), segment in inventory.segments.items():
+        diffs = read_symbols(segment)
+        if isinstance(diffs, Problem):
+            continue
+        for txn, each in diffs.items():
+            if (wal, number, txn) in sure:
+                for diff in each:
+                    if diff.column == column.index:
+                        names = (value for value in diff.values if value is not None)
+                        yield from ((name.encode("utf-16-le", "surrogatepass"), diff.clean_count) for name in names)
