@@ -36,7 +36,7 @@ _REMOVED = """
 mount -t cgroup2 none /sys/fs/cgroup
 cd /sys/fs/cgroup
 for again in $(seq 200); do
-  find "$GROUP" -name cgroup.procs -exec cat {} + | xargs -r kill -9
+  kill -9 $(find "$GROUP" -name cgroup.procs -exec cat {} +)
   find "$GROUP" -depth -type d -exec rmdir {} + && exit
   sleep 0.05
 done

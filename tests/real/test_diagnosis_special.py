@@ -17,6 +17,7 @@ from console.diagnosis.model import Code, Severity, TableReport, Verdict
 from console.questdb.layout import DatabaseRoot
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
+from tests.other_user import for_others
 from tests.real.damage_strikes import log_version, remove, zero
 from tests.real.generated_tables import wait_until_applied
 
@@ -38,10 +39,8 @@ def _as_user(binary: ServerBinary, folder: Path) -> ServerBinary:
     """Return a server that runs as an ordinary user; as ourselves, where we are one."""
     if not _ROOT:
         return binary
-    java = folder / "java"
-    java.write_text(
-        f'#!/bin/sh\nexec setpriv --reuid={_USER} --regid={_USER} --clear-groups {binary.java.resolve()} "$@"\n'
-    )
+    real, java = for_others(binary.java.resolve()), folder / "java"
+    java.write_text(f'#!/bin/sh\nexec setpriv --reuid={_USER} --regid={_USER} --clear-groups {real} "$@"\n')
     java.chmod(0o755)
     jar = folder / binary.jar.name
     shutil.copyfile(binary.jar, jar)

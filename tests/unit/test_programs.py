@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import programs
-
-_ROOT = Path(__file__).resolve().parents[2]
+from tests.other_user import CHECKOUT, for_others
 
 
 def _bare(tmp_path: Path, *scripts: tuple[str, str]) -> dict[str, str]:
@@ -24,8 +23,11 @@ def _bare(tmp_path: Path, *scripts: tuple[str, str]) -> dict[str, str]:
 
 
 def _run(environment: dict[str, str], *before: str) -> "subprocess.CompletedProcess[str]":
-    argv = [*before, sys.executable, "-m", "tests.programs"]
-    return subprocess.run(argv, env=environment, cwd=_ROOT, capture_output=True, text=True, check=False, timeout=60)
+    python, folder = Path(sys.executable), CHECKOUT
+    if before:
+        python, folder = for_others(python), for_others(folder)
+    argv = [*before, str(python), "-m", "tests.programs"]
+    return subprocess.run(argv, env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
 
 
 def test_without_a_package_manager_one_sentence_names_what_to_install(tmp_path: Path) -> None:

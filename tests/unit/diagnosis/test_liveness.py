@@ -13,6 +13,7 @@ import pytest
 
 from console.diagnosis.server.liveness import Doubt, Life, Proof, exclusive_holders, liveness
 from console.recovery.store.locks import LockedError, ServerLock, server_is_down
+from tests.other_user import CHECKOUT, USER, for_others
 
 _HOLD = """
 import fcntl, sys, time
@@ -193,6 +194,8 @@ def test_a_lock_that_may_not_be_read_is_no_absence(db: Path) -> None:
         if folder.stat().st_uid == 0 and folder != Path("/") and folder != Path("/tmp"):
             folder.chmod(0o711)
     (db / "tables.d.lock").chmod(0)
-    argv = ["setpriv", "--reuid", "65534", "--clear-groups", sys.executable, "-c", _ASK, str(db)]
-    said = json.loads(subprocess.run(argv, capture_output=True, check=True, timeout=60).stdout)
+    python = str(for_others(Path(sys.executable)))
+    argv = ["setpriv", "--reuid", str(USER), "--clear-groups", python, "-c", _ASK, str(db)]
+    ended = subprocess.run(argv, capture_output=True, check=True, timeout=60, cwd=for_others(CHECKOUT))
+    said = json.loads(ended.stdout)
     assert said[3] is None

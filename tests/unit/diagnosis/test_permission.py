@@ -13,6 +13,7 @@ import pytest
 
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from tests.data.samples import sample_database
+from tests.other_user import CHECKOUT, for_others
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
 _USER = 65534
@@ -34,10 +35,11 @@ def database() -> Iterator[DatabaseRoot]:
 def _said(database: DatabaseRoot, *words: str) -> tuple[int, str, str]:
     state = database.root.parent / "state"
     environment = {**os.environ, "XDG_STATE_HOME": str(state), "XDG_CONFIG_HOME": str(state)}
-    argv = ["setpriv", "--reuid", str(_USER), "--regid", str(_USER), "--clear-groups", sys.executable, "-m", "console"]
+    argv = ["setpriv", "--reuid", str(_USER), "--regid", str(_USER), "--clear-groups"]
+    argv += [str(for_others(Path(sys.executable))), "-m", "console", *words, "--db-root", str(database.root)]
     ended = subprocess.run(
-        [*argv, *words, "--db-root", str(database.root)], env={**environment, "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True, text=True, check=False, timeout=120, cwd=Path(__file__).parents[3],
+        argv, env={**environment, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True, text=True, check=False, timeout=120, cwd=for_others(CHECKOUT),
     )  # fmt: skip
     return ended.returncode, ended.stdout, ended.stderr
 
