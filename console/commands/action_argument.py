@@ -20,9 +20,13 @@ class ActionName(_Text):
 
     name = "action"
 
+    def __init__(self, *others: str) -> None:
+        self._others = others
+
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the id. Raises UnknownActionError naming the known ones."""
-        action_module(value)
+        """Return the id, or one of the other words. Raises UnknownActionError naming the known actions."""
+        if value not in self._others:
+            action_module(value)
         return value
 
     def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
@@ -31,4 +35,4 @@ class ActionName(_Text):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Complete the name of an action."""
-        return [CompletionItem(name) for name in action_ids() if name.startswith(incomplete)]
+        return [CompletionItem(name) for name in (*self._others, *action_ids()) if name.startswith(incomplete)]

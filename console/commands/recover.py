@@ -20,6 +20,7 @@ from console.recovery.store.journal import Entry, Journal
 from console.recovery.store.state import StateDir
 from console.text import clean_line
 
+_STATION = "station"
 _EXITS = {
     Outcome.NOT_NEEDED: ExitCode.OK,
     Outcome.DONE: ExitCode.DONE,
@@ -30,19 +31,30 @@ _EXITS = {
 }
 
 
-@click.command(epilog=ACTIONS)
-@click.argument("action", type=ActionName())
+@click.command(epilog=f"{ACTIONS} `plan station` lists the steps of all tables, with the total loss.")
+@click.argument("action", type=ActionName(_STATION))
 @click.argument("table", required=False)
 @station_options
 @salvage_options
 def plan(invocation: Invocation, action: str, table: str | None) -> int:
     """Show what ACTION would do to TABLE and what it would cost; nothing is changed."""
+    if action == _STATION:
+        return _plan_station(invocation)
     made = Engine(invocation.settings).plan(action, table)
     if invocation.as_json:
         invocation.emit(plans.to_json(made))
     else:
         recover_text.show_plan(recover_text.console(), made)
     return ExitCode.REFUSED if made.refused else ExitCode.OK
+
+
+def _plan_station(invocation: Invocation) -> int:
+    found = Engine(invocation.settings).plan_station()
+    if invocation.as_json:
+        invocation.emit(found.to_json())
+    else:
+        recover_text.show_station(recover_text.console(), found)
+    return ExitCode.PROBLEMS if found.steps else ExitCode.OK
 
 
 @click.command(epilog=ACTIONS)

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from console.recovery.model import Claim, Outcome, Plan, Progress, RunResult
+from console.recovery.station_plan import StationPlan
 from console.recovery.store.journal import Entry
 from console.text import clean, clean_line
 
@@ -53,6 +54,24 @@ def show_plan(to: Console, plan: Plan) -> None:
     else:
         _line(to, f"way back: {plan.undo}")
         _line(to, f"to do it, type exactly: {plan.confirmation}", "bold")
+
+
+def show_station(to: Console, plan: StationPlan) -> None:
+    """Write the steps of all tables in order, what each loses, and the total."""
+    if not plan.steps:
+        to.print("no table needs a step")
+        return
+    for number, step in enumerate(plan.steps, start=1):
+        cost = (
+            f"cost not known: {step.open_}" if step.open_ else f"rows lost: {step.rows_lost.phrase.replace('-', ' ')}"
+        )
+        _line(to, f"{number}. {step.table}: {step.action or 'by hand'}", "bold")
+        _line(to, f"   {cost}")
+        if step.reason:
+            _line(to, f"   {step.reason}")
+        for lost in step.values_lost:
+            _line(to, f"   {lost.sentence}")
+    _line(to, f"all together: rows lost: {plan.rows_lost.phrase.replace('-', ' ')}", "bold")
 
 
 def show_result(to: Console, result: RunResult) -> None:

@@ -4,7 +4,7 @@ from typing import Final
 
 from console.diagnosis.model import Code, NextStep, Severity
 from console.diagnosis.server.cause import Cause
-from console.diagnosis.situation import LOG_REPAIR, METADATA, NO_LOG, OWN_FILES, Situation
+from console.diagnosis.situation import INDEXES, LOG_REPAIR, METADATA, NO_LOG, OWN_FILES, SYMBOL_MAPS, Situation
 from console.table.closed import RUN_AS_OWNER
 from console.text import clean_line
 
@@ -23,8 +23,6 @@ _FROM_A_COPY: Final = (
     ((Code.COLUMN_FILE_MISSING, Code.COLUMN_FILE_SHORT, Code.COLUMN_FILE_INVALID, Code.PARQUET_FILE_INVALID),
      "put the named files back from a copy of the same state; every other column can still be exported; "),
 )  # fmt: skip
-_SYMBOLS: Final = (Code.SYMBOL_MAP_MISSING, Code.SYMBOL_MAP_SHORT, Code.SYMBOL_MAP_INVALID)
-_INDEXES: Final = (Code.INDEX_FILE_MISSING, Code.INDEX_FILE_INVALID)
 _NOTHING: Final = NextStep(None, "nothing to do")
 
 
@@ -46,7 +44,7 @@ def _repair(situation: Situation) -> NextStep | None:
         return NextStep(None, reason, evidence=True)
     if situation.damaged(*OWN_FILES) or situation.disagrees:
         return _own_files(situation)
-    if situation.damaged(*_INDEXES):
+    if situation.damaged(*INDEXES):
         reason = (
             "make the index again from its column, or a torn column from its index; with QuestDB up and the column "
             "whole: REINDEX TABLE … LOCK EXCLUSIVE"
@@ -78,8 +76,8 @@ def _repair(situation: Situation) -> NextStep | None:
 
 def _own_files(situation: Situation) -> NextStep:
     """Return what comes next of the table's own files: partitions before symbol maps, which rest on their keys."""
-    others = tuple(code for code in OWN_FILES if code not in _SYMBOLS)
-    if situation.damaged(*_SYMBOLS) and not situation.damaged(*others) and not situation.disagrees:
+    others = tuple(code for code in OWN_FILES if code not in SYMBOL_MAPS)
+    if situation.damaged(*SYMBOL_MAPS) and not situation.damaged(*others) and not situation.disagrees:
         reason = "symbol maps are damaged: write nothing; names are read from the map, WAL and evidence"
         return NextStep("repair-symbols", reason, evidence=True)
     how = next((said for codes, said in _FROM_A_COPY if situation.damaged(*codes)), "")

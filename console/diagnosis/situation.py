@@ -24,6 +24,25 @@ STOPS_WRITES = (
     *NO_LOG, Code.SEQUENCER_FOREIGN, *OWN_FILES, *METADATA, *LOG_REPAIR, Code.SEGMENT_MISSING,
     Code.SEGMENT_EVENT_TRUNCATED, Code.TABLE_TXN_INVALID, Code.LAG_OVERFLOW, Code.TABLE_SUSPENDED,
 )  # fmt: skip
+_TABLE_METADATA = (
+    Code.TABLE_METADATA_MISSING, Code.TABLE_METADATA_INVALID, Code.COLUMN_VERSIONS_MISSING,
+    Code.COLUMN_VERSIONS_INVALID,
+)  # fmt: skip
+_STATE = (Code.TABLE_TXN_INVALID, Code.TABLE_TXN_BEHIND, Code.PARTITION_ROWS_DIFFER)
+_PARTITIONS = (
+    Code.PARTITION_MISSING, Code.COLUMN_FILE_MISSING, Code.COLUMN_FILE_SHORT, Code.COLUMN_FILE_INVALID,
+    Code.PARQUET_FILE_INVALID, Code.TIMESTAMPS_INVALID, Code.SYMBOL_KEYS_UNKNOWN,
+)  # fmt: skip
+SYMBOL_MAPS = (Code.SYMBOL_MAP_MISSING, Code.SYMBOL_MAP_SHORT, Code.SYMBOL_MAP_INVALID)
+INDEXES = (Code.INDEX_FILE_MISSING, Code.INDEX_FILE_INVALID)
+LADDER = (
+    ("repair-metadata", _TABLE_METADATA),
+    ("repair-table-state", _STATE),
+    ("repair-partition", _PARTITIONS),
+    ("repair-symbols", SYMBOL_MAPS),
+    ("rebuild-index", INDEXES),
+)
+"""What repairs which findings about a table's own files, in this order: each rests on what is repaired before it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from console.recovery.gate.rehearsed import Records
 from console.recovery.gate.reports import DiskReports
 from console.recovery.model import ActionSpec, Availability, Danger, FirstStep, Outcome, Plan, Refusal, RunResult
 from console.recovery.plans import with_refusals
+from console.recovery.station_plan import StationPlan, station_plan
 from console.recovery.steps.steps import RunContext
 from console.recovery.store.entries import read_entry_plan, write_entry
 from console.recovery.store.journal import Entry, Journal, new_entry_id
@@ -116,6 +117,11 @@ class Engine:
             if entry.table == (found.name if found is not None else None):
                 return undoing.plan_finish(self._context(), entry)
         return self._plan(action, table, self._context(), lock_held=False)
+
+    def plan_station(self) -> StationPlan:
+        """Return what every table needs, step by step, and what that loses together."""
+        context = self._context()
+        return station_plan(self.diagnosis(), lambda action, table: self._plan(action, table, context, lock_held=False))
 
     def unfinished(self) -> tuple[Entry, ...]:
         """Return the entries of this database that were cut off: an intent without an outcome."""

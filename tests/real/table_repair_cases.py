@@ -41,6 +41,7 @@ class Case:
     action: str
     strikes: tuple[tuple[int, str, Strike], ...]
     names_lost: bool = False
+    deep: bool = False
     refused: bool = False
 
 
@@ -55,14 +56,14 @@ SYMBOLS: dict[str, Case] = {
     "okv_gone": Case("repair-symbols", ((0, "sx.o", gone), (0, "sx.k", gone), (0, "sx.v", gone))),
     "c_cut": Case("repair-symbols", ((0, "sy.c", cut(5)),)),
     "c_gone": Case("repair-symbols", ((0, "sy.c", gone), (0, "sy.o", gone))),
-    "c_zeros": Case("repair-symbols", ((0, "sx.c", zeros(20, 30)),)),
+    "c_zeros": Case("repair-symbols", ((0, "sx.c", zeros(20, 30)),), deep=True),
     "all_gone": Case("repair-symbols", tuple((0, f"sy.{suffix}", gone) for suffix in "ockv"), names_lost=True),
 }
 INDEXES: dict[str, Case] = {
     "index_gone": Case("rebuild-index", ((1, "sx.k", gone), (2, "sx.v", gone), (4, "sx.k", gone), (4, "sx.v", gone))),
     "index_zero": Case("rebuild-index", ((1, "sx.v", zeroed), (2, "sx.k", zeroed), (5, "late_x.v", zeroed))),
     "index_cut": Case("rebuild-index", ((5, "sx.v", cut(4000)), (5, "sx.k", cut(100)))),
-    "keys_torn": Case("rebuild-index", ((1, "sx.d", zeros(0, 128)), (2, "sx.d", gone), (5, "sx.d", cut(8)))),
+    "keys_torn": Case("rebuild-index", ((1, "sx.d", zeros(0, 128)), (2, "sx.d", gone), (5, "sx.d", cut(8))), deep=True),
     "both_torn": Case("rebuild-index", ((1, "sx.d", cut(8)), (1, "sx.v", zeroed)), refused=True),
 }
 CASES = {**SYMBOLS, **INDEXES}
