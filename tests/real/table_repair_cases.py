@@ -61,7 +61,7 @@ SYMBOLS: dict[str, Case] = {
 }
 INDEXES: dict[str, Case] = {
     "index_gone": Case("rebuild-index", ((1, "sx.k", gone), (2, "sx.v", gone), (4, "sx.k", gone), (4, "sx.v", gone))),
-    "index_zero": Case("rebuild-index", ((1, "sx.v", zeroed), (2, "sx.k", zeroed), (5, "late_x.v", zeroed))),
+    "index_zero": Case("rebuild-index", ((1, "sx.v", zeroed), (2, "sx.k", zeroed), (5, "late_x.v", zeroed)), deep=True),
     "index_cut": Case("rebuild-index", ((5, "sx.v", cut(4000)), (5, "sx.k", cut(100)))),
     "keys_torn": Case("rebuild-index", ((1, "sx.d", zeros(0, 128)), (2, "sx.d", gone), (5, "sx.d", cut(8))), deep=True),
     "both_torn": Case("rebuild-index", ((1, "sx.d", cut(8)), (1, "sx.v", zeroed)), refused=True),

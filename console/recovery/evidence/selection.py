@@ -1,6 +1,7 @@
 """What of a table is evidence: all that repairs rest on or touch; partitions only where an unapplied row may go."""
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.questdb.table_txn import TxnArea, read_table_txn
 
 _TABLE_FILES = ("_txn", "_meta", "_cv", "_name", "_todo_", "_convert", "_mv", "_mv.s")
-_SYMBOL_SUFFIXES = (".k", ".v", ".c", ".o")
+_SYMBOL_FILE = re.compile(r"\.[kvco](\.\d+)?$")  # with the name txn of a column that was added later
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def select(table: TableDirectory, *, whole: bool = False, also: frozenset[str] =
         wanted = (
             whole
             or entry.name in _TABLE_FILES
-            or entry.name.endswith(_SYMBOL_SUFFIXES)
+            or _SYMBOL_FILE.search(entry.name) is not None
             or entry.name.startswith(("txn_seq", "wal", "_"))
             or entry.name in backups
             or entry.name in touched
