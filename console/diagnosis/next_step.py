@@ -23,6 +23,10 @@ _FROM_A_COPY: Final = (
     ((Code.COLUMN_FILE_MISSING, Code.COLUMN_FILE_SHORT, Code.COLUMN_FILE_INVALID, Code.PARQUET_FILE_INVALID),
      "put the named files back from a copy of the same state; every other column can still be exported; "),
 )  # fmt: skip
+_METADATA: Final = (
+    Code.TABLE_METADATA_MISSING, Code.TABLE_METADATA_INVALID, Code.COLUMN_VERSIONS_MISSING,
+    Code.COLUMN_VERSIONS_INVALID,
+)  # fmt: skip
 _NOTHING: Final = NextStep(None, "nothing to do")
 
 
@@ -36,12 +40,18 @@ def next_step(situation: Situation) -> NextStep:
 
 def _repair(situation: Situation) -> NextStep | None:
     """Return the repair of files that the findings ask for."""
+    if situation.damaged(*_METADATA):
+        reason = "_meta or _cv is damaged: do not start QuestDB; earlier copies and the structure log may tell it"
+        return NextStep("repair-metadata", reason, evidence=True)
     if situation.damaged(Code.TABLE_TXN_BEHIND):
-        reason = f"_txn is older than the table's files: do not start QuestDB; {_NO_REPAIR}"
-        return NextStep(None, reason, evidence=True)
+        reason = "_txn is older than the table's files: do not start QuestDB; the disk may prove what it must say"
+        return NextStep("repair-table-state", reason, evidence=True)
     if situation.damaged(Code.TABLE_TXN_INVALID):
-        reason = f"_txn is damaged or gone, so nothing says what is applied: do not start QuestDB; {_NO_REPAIR}"
-        return NextStep(None, reason, evidence=True)
+        reason = "_txn is damaged or gone: do not start QuestDB; the disk may prove what it must say"
+        return NextStep("repair-table-state", reason, evidence=True)
+    if situation.damaged(Code.PARTITION_ROWS_DIFFER):
+        reason = "_txn counts other rows than the columns hold: do not start QuestDB; the disk may prove how many"
+        return NextStep("repair-table-state", reason, evidence=True)
     if situation.damaged(*OWN_FILES) or situation.disagrees:
         return _own_files(situation)
     if situation.damaged(*INDEXES):

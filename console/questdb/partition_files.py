@@ -36,6 +36,7 @@ from console.questdb.table_txn import TxnArea, read_table_txn
 PARQUET: Final = "data.parquet"
 
 
+_CHUNK: Final = 1 << 17
 _BY_ROW_COUNT: Final = (FaultKind.FILE_INVALID, FaultKind.INDEX_INVALID)
 
 
@@ -146,12 +147,28 @@ class PartitionFiles:
         for each in self.columns_of(span):
             faults += (each,) if isinstance(each, PartitionFault) else self._column(each, files)
         timestamp = self._metadata.timestamp
+        short = next((each for each in faults if timestamp is not None and each.column == timestamp.name), None)
+        if short is not None and self._counts_too_many(span, short):
+            what = f"its timestamps end before row {span.rows:,}, and the newest row of the table is among them"
+            yield PartitionFault(FaultKind.ROWS_DIFFER, span, short.file, short.column, what=what, rows=span.rows)
+            return
         if timestamp is not None and not any(fault.column == timestamp.name for fault in faults):
             beyond = list(self._last_row(span, folder, timestamp))
             if beyond:  # a row count that is wrong makes every other end look wrong
                 faults = [fault for fault in faults if fault.kind not in _BY_ROW_COUNT]
             faults += beyond
         yield from faults
+
+    def _counts_too_many(self, span: PartitionSpan, fault: PartitionFault | None) -> bool:
+        """Return whether the timestamps end before the rows that are counted, and yet have the newest one of all."""
+        if fault is None or fault.kind is not FaultKind.FILE_SHORT or not span.last:
+            return False
+        try:
+            with DbFile(fault.file) as file:
+                chunks = (file.array(at, "<i8", _CHUNK) for at in range(0, file.size, 8 * _CHUNK))
+                return any(bool((chunk == self._area.max_ts).any()) for chunk in chunks)
+        except OSError:
+            return False
 
     def _column(self, each: StoredColumn, files: Files) -> Iterator[PartitionFault]:
         if is_variable(each.column.type_code):

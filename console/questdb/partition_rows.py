@@ -19,7 +19,7 @@ from console.questdb.reading import DamageError, DbFile, Problem
 from console.questdb.row_values import FixedValues, Mask, Numbers, Values, fixed_values, joined, nulls
 from console.questdb.symbol_values import EMPTY, Dictionary, read_dictionary, symbol_texts
 from console.questdb.table_metadata import TableColumn, read_table_metadata
-from console.questdb.table_txn import read_table_txn
+from console.questdb.table_txn import TxnArea, read_table_txn
 from console.questdb.variable_values import data_span, variable_values
 
 _NO_NULL: Final = (ColumnTag.BOOLEAN, ColumnTag.BYTE, ColumnTag.SHORT)
@@ -51,16 +51,18 @@ class Partition:
 class TableRows:
     """A table that nothing writes to meanwhile, as its `_txn` is when this is made; `lag`: with the rows of its lag.
 
+    With `txn` that state is taken in place of the one in `_txn`.
+
     Raises DamageError where `_txn` or `_meta` cannot be read, or there is no designated timestamp.
     """
 
-    def __init__(self, table: Path, *, lag: bool = False) -> None:
+    def __init__(self, table: Path, *, lag: bool = False, txn: TxnArea | None = None) -> None:
         metadata = read_table_metadata(table)
         if isinstance(metadata, Problem):
             raise DamageError(f"_meta: {metadata.what}")
         if metadata.unusable:
             raise DamageError(f"_meta: {metadata.unusable}")
-        current = read_table_txn(table).current
+        current = txn or read_table_txn(table).current
         if current is None:
             raise DamageError("_txn holds no state that can be read")
         if metadata.timestamp is None:

@@ -60,6 +60,8 @@ def contradiction(area: TxnArea, metadata: TableMetadata) -> str:
     unordered = np.flatnonzero(starts[1:] <= starts[:-1])
     if len(unordered):
         return f"partition {int(unordered[0]) + 2} of {len(starts)} does not begin after the one before it"
+    if len(starts) and area.rows and not starts[0] and Partitioning.of(metadata).floors(np.array([area.min_ts]))[0] > 0:
+        return "its first partition begins in 1970, and its oldest row is later: the partition table is lost"
     listed = int(rows[:-1].sum())
     if listed != area.fixed_rows:
         return f"its partitions but the last have {listed:,} rows, and it counts {area.fixed_rows:,}"

@@ -1,4 +1,4 @@
-"""A small real database whose sequencers are broken in four ways, made once by a real server and copied per case."""
+"""A small real database, its sequencers and own files broken, made by a real server and copied per case."""
 
 import hashlib
 import os
@@ -24,6 +24,8 @@ ACTIONS = {
     "repair-symbols": "named",
     "rebuild-index": "indexed",
     "repair-ownership": "closed",
+    "repair-table-state": "stateless",
+    "repair-metadata": "nameless",
 }
 """Which action repairs which table."""
 ROWS = 40
@@ -69,6 +71,9 @@ def build(root: Path, binary: ServerBinary) -> None:
     _set_header(database.table("outrun").sequencer / "_txnlog", 50_000)
     (database.table("reused").sequencer / "_wal_index.d").write_bytes(bytes(4096))
     _break_own_files(database)
+    os.truncate(database.table("stateless").path / "_txn", 96)
+    metadata = database.table("nameless").path / "_meta"
+    metadata.write_bytes(bytes(metadata.stat().st_size))
 
 
 def wait_until_rows(server: PrivateServer, rows: int) -> None:

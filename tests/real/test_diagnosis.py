@@ -40,7 +40,7 @@ def test_what_check_says_of_the_dead_files(worlds: dict[int, World], version: in
         )
     healthy = not case.codes
     assert (report.verdict is Verdict.HEALTHY) == healthy
-    by_hand = ("lag_overflow", "convert_marker", "event_index_cut", "txn_set_back", "txn_set_back_without_log")
+    by_hand = ("lag_overflow", "convert_marker", "event_index_cut")
     assert (report.next_step.action is None) == (healthy or case.name in by_hand)
     assert (report.next_step.reason == "nothing to do") == healthy
     if case.at is not None:

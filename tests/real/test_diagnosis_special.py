@@ -174,6 +174,6 @@ def test_without_its_txn_a_table_is_none_to_the_server(special: Special) -> None
     (found,) = [finding for finding in report.findings if finding.severity is not Severity.NOTE]
     assert found.code is Code.TABLE_TXN_INVALID
     assert (report.can_read, report.can_write, report.rows_applied, report.rows_unapplied) == (False, False, None, None)
-    assert (report.next_step.action, report.next_step.evidence) == (None, True)
+    assert (report.next_step.action, report.next_step.evidence) == ("repair-table-state", True)
     with special.server.connect() as connection, pytest.raises(psycopg.Error, match="table does not exist"):
         connection.execute(b"select count() from unread")

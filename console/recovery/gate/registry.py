@@ -24,6 +24,8 @@ _MODULES = {
     "capture-evidence": "capture_evidence",
     "salvage-wal": "salvage_wal",
     "repair-ownership": "repair_ownership",
+    "repair-metadata": "repair_metadata",
+    "repair-table-state": "repair_table_state",
     "repair-symbols": "repair_symbols",
     "rebuild-index": "rebuild_index",
     "restore-sequencer": "restore_sequencer",
@@ -37,7 +39,7 @@ _MODULES = {
     "thaw-writer": "thaw_writer.action",
 }
 
-TABLE_REPAIRS: tuple[str, ...] = ("repair-symbols", "rebuild-index")
+TABLE_REPAIRS: tuple[str, ...] = ("repair-metadata", "repair-table-state", "repair-symbols", "rebuild-index")
 """Actions that replace a table's own files, in the order in which each rests on the one before."""
 
 

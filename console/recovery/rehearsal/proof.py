@@ -25,7 +25,7 @@ from console.recovery.server.sql import Server
 from console.recovery.server.value_claims import sums_before, value_claims
 from console.recovery.server.value_sums import TableSums
 from console.recovery.server.verification import table_claims, wait_until_applied
-from console.recovery.table_repair.planning import partitions_of
+from console.recovery.table_repair.planning import partitions_of, replaced_by
 from console.recovery.tree.wal_locks import WalLocks
 from console.settings import QuestDBSettings
 from console.text import clean_line
@@ -47,8 +47,8 @@ class NotProvenError(WalmedicError):
 class Before:
     """What the table held before the plan.
 
-    `rows`: applied rows, lag included. `logged_rows`: what it would have held once its own log was applied, None where
-    that log could not say. `wals`: the WAL directories on disk.
+    `rows`: applied rows, lag included; 0 if `_txn` is what the plan writes anew. `logged_rows`: what it would have held
+    once its own log was applied, None where that log could not say. `wals`: the WAL directories on disk.
     """
 
     rows: int
@@ -56,15 +56,18 @@ class Before:
     wals: tuple[int, ...]
 
     @classmethod
-    def of(cls, table: TableDirectory) -> "Before":
-        """Return what `table` holds now. Raises WalmedicError where its `_txn` cannot be read."""
+    def of(cls, table: TableDirectory, plan: Plan) -> "Before":
+        """Return what `table` holds now. Raises WalmedicError where its `_txn` cannot be read, and `plan` leaves it."""
+        wals = tuple(wal.id for wal in table.wals())
+        if f"{table.directory}/_txn" in replaced_by(plan):
+            return cls(0, None, wals)
         area = read_table_txn(table.path).current
         if area is None:
             raise WalmedicError(f"{table.name}: its _txn cannot be read, so no result could be compared with it")
         logged = None
         with contextlib.suppress(WalmedicError):
             logged = expectation_of(table).rows
-        return cls(area.rows + area.lag_rows, logged, tuple(wal.id for wal in table.wals()))
+        return cls(area.rows + area.lag_rows, logged, wals)
 
 
 def heap_bytes(available: int) -> int:
@@ -155,7 +158,10 @@ class Proof:
         back = expected.rows - self._before.rows
         promised = self._plan.rows_back
         claim = f"{clean_line(expected.table)}: rows that come back"
-        if expected.exact:
+        if promised == 0 and self._before.logged_rows is None and replaced_by(self._plan):
+            told = f"{back:,}, unapplied in the log that could not be compared before"
+            self.claims.append(Claim.note(ClaimKey.ROWS_BACK, claim, told, table=clean_line(expected.table)))
+        elif expected.exact:
             # A plan that leaves the log alone brings nothing back; what the log held before is still to be applied.
             untouched = promised == 0 and expected.rows == self._before.logged_rows
             self._add(

@@ -124,7 +124,7 @@ class _Rehearsing:
         facts = self._clone()
         clone = Engine(self._clone_settings(binary))
         table = clone.database.table(self.table.directory)
-        before = Before.of(table)
+        before = Before.of(table, self.plan)
         self._allow_unknown_loss(clone)
         self._capture(clone)
         records = Records(self.engine.state, root_key(self.engine.database.db))
@@ -187,7 +187,7 @@ class _Rehearsing:
         database = self.engine.database
         with self._undisturbed() as live:
             selection = select(database, self.table)
-            share = shares_blocks(self.table.path / "_txn", self.folder.place)
+            share = shares_blocks(self.engine.database.db / selection.files[0].path, self.folder.place)
             space = space_in(self.folder.place, self._needed(selection, share=share))
             self._tell_size(selection, space, share=share)
             done = 0

@@ -125,6 +125,16 @@ def read_table(directory: TableDirectory) -> TableOnDisk:
         raise TableUnreadableError(f"{directory.directory}/_meta cannot be read ({metadata.what})")
     if metadata.unusable:
         raise TableUnreadableError(f"{directory.directory}/_meta: {metadata.unusable}")
+    return table_with(directory, txn, metadata)
+
+
+def table_with(directory: TableDirectory, txn: TableTxn, metadata: TableMetadata) -> TableOnDisk:
+    """Return the table with all its segments, in the state that `txn` has. Raises TableUnreadableError if it has none.
+
+    For a table whose own `_txn` is damaged, and what may have been in it is tried.
+    """
+    if txn.current is None:
+        raise TableUnreadableError(f"{directory.directory}/_txn holds no state")
     entries, _ = directory.listing()
     origins = read_origins(directory, metadata, txn.current.structure_version, entries, elsewhere=True)
     own = [wal for wal in directory.wals(entries) if wal.id not in origins.left_out]

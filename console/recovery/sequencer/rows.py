@@ -50,7 +50,7 @@ class RowComparison:
             self.why_not = "the rows are too many to compare"
             return unknown
         try:
-            rows = TableRows(self._table.path, lag=True)
+            rows = TableRows(self._table.path, lag=True, txn=self._table.txn)
             compared = ComparedColumns.of(rows.metadata, rows.versions)
             asked = Asked(self._table, rows, events, applied, waiting)
             found = looked(asked, compared)
@@ -77,7 +77,7 @@ class RowComparison:
         if int(table.inventory.rows[events].sum()) > MAX_ROWS:
             return True
         try:
-            content = TableRows(table.path)
+            content = TableRows(table.path, txn=table.txn)
             compared = ComparedColumns.of(content.metadata, content.versions)
             found = read_event_rows(table, compared, events, is_plain(rows))
         except (DamageError, OSError):

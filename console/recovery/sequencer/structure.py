@@ -139,7 +139,7 @@ def _metadata(table: TableOnDisk, sources: Sequence[LogSource], version: int) ->
         found = source.metadata
         if isinstance(found, Problem) or found.structure_version != version or found.table_id != own.table_id:
             continue
-        if made is not None and _columns(found.columns) != _columns(_table_columns(own)):
+        if made is not None and _columns(found.columns) != _columns(table_columns(own)):
             continue  # the table itself says otherwise, and it is the one that is applied
         return _encode(found, version), f"{clean_line(source.name)}/_meta"
     if made is not None:
@@ -165,7 +165,7 @@ def _encode(metadata: SequencerMetadata, version: int) -> bytes:
 
 def _from_table(own: TableMetadata, version: int) -> bytes:
     return encode_sequencer_metadata(
-        _table_columns(own),
+        table_columns(own),
         structure_version=version,
         timestamp_index=own.timestamp_index,
         table_id=own.table_id,
@@ -185,7 +185,8 @@ def read_order(columns: Sequence[TableColumn]) -> tuple[int, ...]:
     return tuple(order)
 
 
-def _table_columns(own: TableMetadata) -> tuple[SequencerColumn, ...]:
+def table_columns(own: TableMetadata) -> tuple[SequencerColumn, ...]:
+    """Return the columns of a table's `_meta` as a sequencer's `_meta` has them."""
     return tuple(SequencerColumn(c.name, c.raw_name, c.type_code, c.dropped) for c in own.columns)
 
 

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from console.questdb.column_types import is_variable, storage_size
+from console.questdb.column_versions import ColumnVersions
 from console.questdb.partition_rows import Partition, TableRows
 from console.questdb.reading import DamageError
 from console.questdb.row_hashes import Hashes
@@ -73,6 +74,23 @@ def read_content(rows: TableRows, compared: ComparedColumns, stamps: Index) -> T
         unreadable=np.array(unreadable, np.int64),
         why=why,
     )
+
+
+def partition_hashes(rows: TableRows, versions: ColumnVersions) -> Hashes:
+    """Return a hash of each row of a table, all columns by value. Raises DamageError, OSError if one cannot be read."""
+    compared = ComparedColumns.of(rows.metadata, versions)
+    found = [compared.begin(0).values]
+    for partition in rows.partitions:
+        if partition.parquet:
+            raise DamageError(f"partition {rows.partitioning.name(partition.start)} is in Parquet")
+        for first in range(0, partition.rows, _CHUNK):
+            end = min(first + _CHUNK, partition.rows)
+            hashed = compared.begin(end - first)
+            floors = compared.partitioning.floors(rows.timestamps(partition, first, end))
+            for column in compared.columns:
+                compared.add(hashed, 0, column, rows.values(partition, column, first, end), floors)
+            found.append(hashed.values)
+    return np.concatenate(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,13 +59,15 @@ class Replacement:
 class Repair:
     """What a repair does to one table, and what it costs.
 
-    `read` are further files that it was made from, below the table's directory.
+    `read` are further files that it was made from, below the table's directory. `rows_back` are the rows that the table
+    will show, if it shows none before.
     """
 
     why: str
     replacements: tuple[Replacement, ...] = ()
     read: tuple[str, ...] = ()
     rows_lost: RowsLost = NOTHING_LOST
+    rows_back: int = 0
     values_lost: tuple[LostValues, ...] = ()
     requirements: tuple[Requirement, ...] = ()
     refused: tuple[Refusal, ...] = ()
@@ -101,6 +103,7 @@ def repair_plan(
         stages=() if repair.refused else stages,
         facts=facts,
         rows_lost=repair.rows_lost,
+        rows_back=repair.rows_back,
         values_lost=repair.values_lost,
         refused=repair.refused,
         requirements=repair.requirements,

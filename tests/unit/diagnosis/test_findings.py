@@ -270,7 +270,7 @@ def test_a_damaged_txn_promises_nothing(altered: TableDirectory, diagnosed: Diag
     report = diagnosed()
     assert any(f.code is Code.TABLE_TXN_INVALID and f.severity is Severity.DAMAGE for f in report.findings)
     assert (report.can_read, report.rows_applied, report.rows_unapplied) == (False, None, None)
-    assert (report.next_step.action, report.next_step.evidence) == (None, True)
+    assert (report.next_step.action, report.next_step.evidence) == ("repair-table-state", True)
 
 
 def test_a_txn_that_is_set_back_is_told_from_a_deleted_log(altered: TableDirectory, diagnosed: Diagnose) -> None:
@@ -288,7 +288,11 @@ def test_a_txn_that_is_set_back_is_told_from_a_deleted_log(altered: TableDirecto
     report = diagnosed()
     found = next(f for f in report.findings if f.code is Code.TABLE_TXN_BEHIND)
     assert (found.severity, found.file) == (Severity.DAMAGE, f"{altered.directory}/_txn")
-    assert (report.rows_unapplied, report.next_step.action, report.next_step.evidence) == (None, None, True)
+    assert (report.rows_unapplied, report.next_step.action, report.next_step.evidence) == (
+        None,
+        "repair-table-state",
+        True,
+    )
 
 
 def test_a_txn_that_names_a_partition_of_before_is_set_back(altered: TableDirectory) -> None:

@@ -1,0 +1,111 @@
+"""repair-table-state: `_txn` from an area of it that the disk agrees with, or made again from what the disk proves."""
+
+from console.diagnosis.findings.conversion import half_done, waiting_marker
+from console.diagnosis.model import Code
+from console.questdb.column_versions import read_column_versions
+from console.questdb.partition_columns import FaultKind
+from console.questdb.partition_files import PartitionFiles
+from console.questdb.reading import Problem
+from console.questdb.table_metadata import read_table_metadata
+from console.questdb.table_txn import TxnArea, read_table_txn
+from console.questdb.table_txn_encoding import encode_table_txn
+from console.recovery.codes import ClaimKey, RefusalCode
+from console.recovery.gate.registry import PlanContext
+from console.recovery.model import ActionSpec, Claim, Danger, Plan, Refusal, Requirement, RowsLost
+from console.recovery.steps import table_files
+from console.recovery.steps.steps import RunContext
+from console.recovery.table_repair import planning
+from console.recovery.table_repair.new_files import NewFile
+from console.recovery.table_repair.planning import Repair, Replacement, repair_plan, written_claims
+from console.recovery.table_repair.state import TableState, table_state
+from console.table.closed import RUN_AS_OWNER, closed_files
+from console.text import clean_line, plural
+
+SPEC = ActionSpec(
+    id="repair-table-state",
+    title="Repair the table's state",
+    danger=Danger.DATA,
+    needs_table=True,
+    summary=(
+        "Writes _txn anew: from its other area if the disk agrees with it, else from partitions, columns, symbol maps, "
+        "_cv, _meta, log and WAL; it refuses what the disk does not prove."
+    ),
+    undo="The old _txn is put back, byte for byte, until a server has started on the result.",
+    offline=True,
+    needs_evidence=True,
+)
+STEPS = table_files.STEPS
+world = planning.world
+DAMAGE = (Code.TABLE_TXN_INVALID, Code.TABLE_TXN_BEHIND, Code.PARTITION_ROWS_DIFFER)
+"""The findings that this action is for."""
+_READ = ("_meta", "_cv", "txn_seq/_txnlog")
+
+
+def plan(context: PlanContext, table: str | None) -> Plan:
+    """Return the plan; empty where `_txn` is whole, refused where the disk does not prove what it must say."""
+    directory = context.database.table(table or "")
+    report = context.report(directory.raw_name)
+    damage = [finding for finding in report.findings if finding.code in DAMAGE] if report is not None else []
+    if not damage:
+        return repair_plan(context, SPEC, directory, Repair("Nothing to do: _txn is whole and fits the table."))
+    closed = closed_files(directory.path, partitions=True)
+    if closed:
+        reason = f"{clean_line(str(closed[0].relative_to(directory.path.parent)))} cannot be read"
+        state = TableState(refusals=[Refusal(RefusalCode.PERMISSION, reason, RUN_AS_OWNER)])
+    elif half_done(directory) or waiting_marker(directory):
+        reason = f"{directory.name} is being converted, so which WAL belongs to it is open"
+        instead = "convert-table ends the conversion; else move _convert out of the table's directory"
+        state = TableState(refusals=[Refusal(RefusalCode.CONVERSION_PENDING, reason, instead)])
+    else:
+        state = table_state(directory)
+    return repair_plan(context, SPEC, directory, _repair(state, damage[0].message))
+
+
+def _repair(state: TableState, why: str) -> Repair:
+    area = state.area
+    proof = "; ".join(state.evidence) or (state.refusals[0].reason if state.refusals else "")
+    proven = Requirement("the disk proves what _txn must say", not state.refusals, proof)
+    if state.refusals or area is None:
+        refused = tuple(state.refusals)
+        return Repair(why, refused=refused, requirements=(proven,), rows_lost=RowsLost.unknown(), read=_READ)
+    file = NewFile.of("_txn", encode_table_txn(area), _told(area))
+    return Repair(
+        why,
+        (Replacement("write _txn anew", (file,)),),
+        read=_READ,
+        rows_back=area.rows + area.lag_rows + state.rows_waiting,
+        requirements=(proven,),
+        warnings=tuple(state.warnings),
+    )
+
+
+def _told(area: TxnArea) -> str:
+    return (
+        f"version {area.txn:,}: {plural(len(area.partitions), 'partition')}, {plural(area.rows, 'row')}, "
+        f"applied up to transaction {area.applied_txn:,}"
+    )
+
+
+def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
+    """Return what must hold of `_txn` and of the partitions that it names."""
+    table = run.database.table(plan.directory or "")
+    area, metadata = read_table_txn(table.path).current, read_table_metadata(table.path)
+    if area is None or isinstance(metadata, Problem):
+        return (Claim(ClaimKey.TXN_READABLE, "_txn can be read", "yes", "no", ok=False, table=table.name),)
+    versions = read_column_versions(table.path)
+    faults = list(PartitionFiles(table.path, area, metadata, versions).faults())
+    wrong = [each for each in faults if each.kind in (FaultKind.ROWS_DIFFER, FaultKind.PARTITION_MISSING)]
+    return (
+        *written_claims(plan, run),
+        Claim(ClaimKey.TXN_READABLE, "_txn can be read", "yes", "yes", ok=True, table=table.name),
+        _same("metadata version of _txn and _meta", metadata.metadata_version, area.metadata_version, table.name),
+        _same("column version of _txn and _cv", versions.version or 0, area.column_version, table.name),
+        Claim(
+            ClaimKey.ROWS_ON_DISK, "partitions that hold the rows that _txn counts", "all",
+            "all" if not wrong else f"not {clean_line(wrong[0].partition.directory)}", not wrong, table.name,
+        ),
+    )  # fmt: skip
+
+
+def _same(claim: str, expected: int, found: int, table: str) -> Claim:
+    return Claim(ClaimKey.TXN_READABLE, claim, f"{expected:,}", f"{found:,}", expected == found, table)

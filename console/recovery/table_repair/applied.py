@@ -1,0 +1,254 @@
+"""Up to which transaction a table is applied, if its `_txn` does not say: by the log, the columns, and the rows.
+
+    transaction  1..6     7         8          9          10
+    on disk      purged   yes       structure  yes        yes
+    says         nothing  present   applied    present    absent      so 9 is the last that is applied
+
+One too many would lose the rows of a transaction, one too few would double them. So what stays open is refused.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+
+from console.questdb.partition_rows import TableRows
+from console.questdb.reading import DamageError, Problem
+from console.questdb.structure_log import Command
+from console.recovery.codes import RefusalCode
+from console.recovery.model import Refusal
+from console.recovery.sequencer.applied_prefix import Seen
+from console.recovery.sequencer.attribution import Names, put_together
+from console.recovery.sequencer.compared_columns import ComparedColumns
+from console.recovery.sequencer.disk import LogSource, TableOnDisk, read_sources
+from console.recovery.sequencer.event_rows import read_event_rows
+from console.recovery.sequencer.multisets import counted
+from console.recovery.sequencer.rows import RowComparison
+from console.recovery.sequencer.structure import table_columns
+from console.recovery.sequencer.table_content import read_content
+from console.table.inventory import Index, is_plain
+from console.text import clean_line, plural
+
+_SETTLE: Final = "a copy of _txn from the time of the crash, or the server's log of its last commits, would settle it"
+_NOT_COLUMNS: Final = (Command.RENAME_TABLE, Command.ENABLE_DEDUP, Command.DISABLE_DEDUP)
+
+
+@dataclass(slots=True)
+class Applied:
+    """The last applied transaction and the structure version that goes with it; `refusals` say why they stay open.
+
+    `waiting` are the events that are not applied, by index of the inventory, `rows_waiting` the rows of those that the
+    log names. `partial` counts their rows that lie at the end of the table nevertheless: they were being applied at the
+    crash. `gone_above` counts the transactions behind `seq_txn` whose WAL is not on disk.
+    """
+
+    seq_txn: int = 0
+    structure: int = 0
+    last: int = 0
+    waiting: Index = field(default_factory=lambda: np.empty(0, np.int64))
+    rows_waiting: int = 0
+    gone_above: int = 0
+    partial: int = 0
+    evidence: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+
+    def refuse(self, code: RefusalCode, reason: str, instead: str = _SETTLE) -> "Applied":
+        """Note why it cannot be told, and return this."""
+        self.refusals.append(Refusal(code, reason, instead))
+        return self
+
+
+def decide(table: TableOnDisk, hint: int | None = None) -> Applied:
+    """Return what is applied of `table`, whose state is the one to be tried and has a `seq_txn` of 0.
+
+    `hint` is what a damaged `_txn` still says of it; it counts only where nothing contradicts it.
+    """
+    found = Applied()
+    if not table.metadata.wal:
+        found.evidence.append("a table without WAL has no transactions to apply")
+        return found
+    sources = [each for each in read_sources(table) if each.verdict.own and each.scan is not None]
+    if not sources:
+        reason = "neither txn_seq nor a copy of it has a log that can be read, so the transactions have no numbers"
+        return found.refuse(RefusalCode.NO_LOG, reason, "restore txn_seq from a backup first")
+    live = next((each for each in sources if each.live), sources[0])
+    logs = [(each.name, each.scan) for each in sources if each.scan is not None]
+    names = put_together(table.inventory, 0, logs)
+    found.last = max(scan.end for _, scan in logs)
+    fits = fitting_versions(table, live)
+    if not fits:
+        reason = "the columns of _meta are those of no structure version that log and WAL know"
+        return found.refuse(RefusalCode.STRUCTURE_UNKNOWN, reason, "repair-metadata, or restore txn_seq from a backup")
+    low, high = _by_structure(names, found.last, min(fits), max(fits))
+    table = _at_version(table, max(fits))
+    _by_rows(found, table, names, low, high, hint)
+    if not found.refusals:
+        found.structure = _structure_at(live, names, found.seq_txn)
+        if found.structure not in fits:
+            what = f"transaction {found.seq_txn:,} has structure version {found.structure:,}"
+            found.refuse(RefusalCode.STRUCTURE_UNKNOWN, f"{what}, and the columns of _meta are not of that version")
+    return found
+
+
+def _at_version(table: TableOnDisk, structure: int) -> TableOnDisk:
+    """Return the table with that structure version."""
+    return replace(table, txn_file=replace(table.txn_file, current=replace(table.txn, structure_version=structure)))
+
+
+def fitting_versions(table: TableOnDisk, live: LogSource) -> set[int]:
+    """Return the structure versions whose columns are those of the table's `_meta`."""
+    own = table_columns(table.metadata)
+    known = [each.metadata for each in table.segments.values() if each.metadata is not None]
+    known += [live.metadata] if not isinstance(live.metadata, Problem) else []
+    fits = {each.structure_version for each in known if _same(own, each.columns)}
+    for version in sorted(fits, reverse=True):  # changes that leave the columns as they are
+        while version > 0 and version not in fits - {version}:
+            change = live.changes.change(version)
+            if isinstance(change, Problem) or change.command not in _NOT_COLUMNS:
+                break
+            version -= 1
+            fits.add(version)
+    return fits
+
+
+def _same(own: Sequence[Any], other: Sequence[Any]) -> bool:
+    return [(c.raw_name, c.type_code, c.dropped) for c in own] == [(c.raw_name, c.type_code, c.dropped) for c in other]
+
+
+def _by_structure(names: Names, last: int, least: int, most: int) -> tuple[int, int]:
+    """Return the bounds of the last applied transaction that structure changes give: changes of the columns that
+    `_meta` has are applied, the first that it has not is not."""
+    changes = names.changes
+    low = int(changes.seq[changes.version <= least].max(initial=0))
+    high = int(changes.seq[changes.version > most].min(initial=last + 1)) - 1
+    return low, max(low, min(last, high))
+
+
+def _structure_at(live: LogSource, names: Names, seq: int) -> int:
+    records = live.log.records(seq, seq) if live.scan is not None and 0 < seq <= live.scan.max_txn else None
+    if records is not None and len(records):
+        return int(records["structure_version"][0])
+    return int(names.changes.version[names.changes.seq <= seq].max(initial=0))
+
+
+def _by_rows(found: Applied, table: TableOnDisk, names: Names, low: int, high: int, hint: int | None) -> None:
+    """Narrow the bounds by the rows of the events on disk, and note which wait."""
+    seq = names.seq
+    asked = np.flatnonzero((seq == 0) | ((seq > low) & (seq <= high)))
+    surely = np.flatnonzero((seq > 0) & (seq <= low))
+    later = np.flatnonzero(seq > high)
+    comparison = RowComparison(table)
+    possible = comparison.possible
+    seen = np.asarray(comparison.look(asked, surely, later)) if possible else np.full(len(asked), Seen.UNKNOWN)
+    if possible and (seen == Seen.UNKNOWN).any():
+        seen = _where_nothing_was_removed(found, table, names, asked, seen)
+    mine, unnamed = seq[asked], seq[asked] == 0
+    if (unnamed & (seen == Seen.PRESENT)).any():
+        reason = "rows are in the table whose transaction no record of the log names"
+        found.refuse(RefusalCode.APPLIED_AMBIGUOUS, reason, "put a whole copy of txn_seq in place first")
+        return
+    low = max(low, int(mine[seen == Seen.PRESENT].max(initial=0)))
+    high = min(high, int(mine[(seen == Seen.ABSENT) & ~unnamed].min(initial=high + 1)) - 1)
+    if low > high:
+        reason = (
+            f"the rows of transaction {high + 1:,} are not in the table, but those of the later transaction {low:,} are"
+        )
+        found.refuse(RefusalCode.ROWS_CONTRADICT, reason)
+        return
+    between = (mine > low) & (mine <= high)
+    unknown = between & (seen != Seen.SAME)
+    doubtful = unnamed & (seen != Seen.ABSENT) & (table.inventory.rows[asked] > 0)
+    if hint is not None and low <= hint <= high:
+        found.evidence.append(f"_txn still says transaction {hint:,}, and nothing contradicts it")
+        high = hint
+    elif unknown.any() and not doubtful.any() and _replaceable(table, asked[between]):
+        high = _before_all(names, low, high)
+        found.evidence.append("rows replace those of the same keys, so what is in doubt is applied once more")
+    elif unknown.any() or doubtful.any():
+        why = f" ({comparison.why_not})" if comparison.why_not else ""
+        first = int(mine[unknown].min(initial=found.last + 1))
+        which = f"transaction {first:,}" if first <= found.last else "a transaction that the log does not name"
+        found.refuse(RefusalCode.APPLIED_AMBIGUOUS, f"it cannot be told whether {which} is in the table{why}")
+        return
+    found.seq_txn = high
+    found.waiting = np.flatnonzero((seq == 0) | (seq > high))
+    above = int((seq > high).sum()) + int((names.changes.seq > high).sum())
+    found.gone_above = max(0, found.last - high - above)
+    found.rows_waiting = int(table.inventory.rows[seq > high].sum())
+    on_disk = int(((seq > low) & (seq <= high)).sum())
+    if high - low > on_disk and high > 0:
+        count = plural(high - low - on_disk, "transaction")
+        found.warnings.append(f"{count} up to {high:,} without WAL on disk: counted as applied, as WAL goes only then")
+    said = int(((seen == Seen.PRESENT) | (seen == Seen.ABSENT)).sum())
+    found.evidence.append(f"the log ends at transaction {found.last:,}; the rows of {said:,} on disk were compared")
+    _partly(found, table)
+
+
+def _where_nothing_was_removed(found: Applied, table: TableOnDisk, names: Names, asked: Index, seen: Any) -> Any:
+    """Return `seen` with what is absent for sure, as nothing behind it in the log can have removed its partitions.
+
+    TRUNCATE and the statements that drop or detach partitions are transactions of the log; a TTL removes without one.
+    """
+    if table.metadata.ttl:
+        return seen
+    plain = is_plain(table.inventory.events)
+    harmless = np.union1d(names.seq[plain & (names.seq > 0)], names.changes.seq)
+    kept = np.arange(found.last, found.last - len(harmless), -1)
+    same = harmless[::-1] == kept
+    last_other = found.last - (len(same) if same.all() else int(np.flatnonzero(~same)[0]))
+    mine = names.seq[asked]
+    lasting = np.flatnonzero(plain[asked] & ((mine == 0) | (mine > last_other)))
+    never = replace(table, txn_file=replace(table.txn_file, current=replace(table.txn, truncate_version=0)))
+    none = np.empty(0, np.int64)
+    again = np.asarray(RowComparison(never).look(asked[lasting], none, none))
+    settled = seen.copy()
+    settled[lasting[(again == Seen.ABSENT) & (seen[lasting] == Seen.UNKNOWN)]] = Seen.ABSENT
+    return settled
+
+
+def _replaceable(table: TableOnDisk, events: Index) -> bool:
+    """Return whether events may be applied again: rows with dedup keys and nothing else, so that the last one stays."""
+    rows = table.inventory.events[events]
+    return table.metadata.has_dedup and bool(is_plain(rows).all())
+
+
+def _before_all(names: Names, low: int, high: int) -> int:
+    """Return the last transaction up to `high` that cannot be applied again: a structure change, or no WAL on disk."""
+    on_disk = np.unique(names.seq[(names.seq > low) & (names.seq <= high)])
+    wanted = np.arange(high, high - len(on_disk), -1)
+    same = on_disk[::-1] == wanted
+    return high - (len(same) if same.all() else int(np.flatnonzero(~same)[0]))
+
+
+def _partly(found: Applied, table: TableOnDisk) -> None:
+    """Count the rows of waiting events that are at the end of the table: they were being applied at the crash."""
+    waiting = found.waiting[table.inventory.rows[found.waiting] > 0]
+    if not len(waiting) or not table.txn.rows:
+        return
+    try:
+        rows = TableRows(table.path, lag=True, txn=table.txn)
+        compared = ComparedColumns.of(rows.metadata, rows.versions)
+        wanted = read_event_rows(table, compared, waiting, np.ones(len(waiting), np.bool_))
+        stamps = np.unique(np.concatenate((wanted.stamps, wanted.bare_stamps)))
+        content = read_content(rows, compared, stamps)
+        others = np.setdiff1d(np.arange(len(table.inventory)), found.waiting)
+        beside = read_event_rows(table, compared, others, table.inventory.rows[others] > 0)
+    except (DamageError, OSError) as error:
+        what = error.what if isinstance(error, DamageError) else str(error.strerror)
+        found.refuse(RefusalCode.APPLIED_AMBIGUOUS, f"unapplied rows cannot be compared: {clean_line(what)}")
+        return
+    here = np.isin(content.stamps, wanted.stamps) & (counted(content.values, beside.values) == 0)
+    if compared.keys or not here.any():
+        return  # a row of the same keys is replaced, however often it is applied
+    same = counted(content.values[here], wanted.values) > 0
+    earliest = int(content.stamps[here].min())
+    if not same.all() or earliest < int(table.txn.partitions["timestamp"][-1]):
+        reason = (
+            "the table has rows of the time of a transaction that is not applied, and no WAL on disk has them as "
+            "applied: it may have been cut off while it was being applied"
+        )
+        found.refuse(RefusalCode.ROWS_CONTRADICT, reason)
+        return
+    found.partial = int(same.sum())

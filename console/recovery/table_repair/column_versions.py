@@ -1,0 +1,188 @@
+"""What `_cv` must say: its other area if `_txn` names that version, else made again where each column's top is proven.
+
+The top of a column is the rows of a partition that were there before it. A file in whole pages can hold what a later
+write left, so its length gives no top (measured: a wrong top passes every count, and doubles a sum). Proven is:
+
+    no file                                the column came later than the partition
+    a file of a column of the first day    top 0: it is as old as the table
+    a file of an exact length              top = rows - values in the file
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from console.questdb.column_types import ColumnTag, is_variable, storage_size
+from console.questdb.column_versions import (
+    COLUMN_VERSION,
+    DEFAULT_PARTITION,
+    SYMBOL_PARTITION,
+    parse_column_versions,
+)
+from console.questdb.column_versions_encoding import encode_column_versions
+from console.questdb.fields import Fields
+from console.questdb.formats.table import CV_HEADER
+from console.questdb.layout import TableDirectory
+from console.questdb.partition_spans import PartitionSpan, spans_of
+from console.questdb.reading import DamageError, list_directory, read_small
+from console.questdb.table_metadata import TableColumn, TableMetadata
+from console.questdb.table_txn import TxnArea, read_table_txn
+from console.recovery.codes import RefusalCode
+from console.recovery.model import Refusal
+from console.text import clean_line
+
+_PAGE: Final = 4096
+_SETTLE: Final = "a copy of _cv of the same version would settle it; salvage-table exports the columns that are proven"
+
+
+@dataclass(slots=True)
+class FoundVersions:
+    """The bytes of `_cv`; None with `refusals`."""
+
+    content: bytes | None = None
+    evidence: list[str] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+
+    def refuse(self, reason: str, instead: str = _SETTLE) -> "FoundVersions":
+        """Note why it cannot be told, and return this."""
+        self.refusals.append(Refusal(RefusalCode.COLUMN_VERSIONS_INVALID, reason, instead))
+        return self
+
+
+def found_versions(directory: TableDirectory, metadata: TableMetadata, initial: int) -> FoundVersions:
+    """Return what the `_cv` of a table must say; `initial` is how many columns the table was created with."""
+    found = FoundVersions()
+    txn = read_table_txn(directory.path)
+    area = txn.current if not txn.problems else None
+    if area is None:
+        return found.refuse("_cv and _txn are damaged: neither the partitions nor their rows are known")
+    other = _other_area(directory, area)
+    if other is not None:
+        found.content = other
+        found.evidence.append(f"its area of version {area.column_version:,}, which _txn names, is whole")
+        return found
+    entries = list(_entries(found, directory, area, metadata, initial))
+    if not found.refusals:
+        made = np.array(entries, COLUMN_VERSION) if entries else np.empty(0, COLUMN_VERSION)
+        found.content = encode_column_versions(area.column_version, made)
+        found.evidence.append(f"names and lengths of the column files prove {len(entries):,} entries")
+    return found
+
+
+def _other_area(directory: TableDirectory, area: TxnArea) -> bytes | None:
+    """Return the file with the version that `_txn` names, if the area of that version is whole."""
+    file = read_small(directory.path / "_cv")
+    if len(file.data) < CV_HEADER.size or CV_HEADER.value("version", Fields(file.data)) == 0:
+        return None
+    content = bytearray(file.data)
+    CV_HEADER.put(content, 0, version=area.column_version)
+    try:
+        _, entries = parse_column_versions(bytes(content))
+    except DamageError:
+        return None
+    known = abs(CV_HEADER.value("version", Fields(file.data)) - area.column_version) == 1
+    offset = CV_HEADER.value("b_offset" if area.column_version % 2 else "a_offset", Fields(file.data))
+    return bytes(content) if known and offset and _plausible(entries) else None
+
+
+def _plausible(entries: NDArray[Any]) -> bool:
+    return bool((entries["column"] >= 0).all() and (entries["name_txn"] >= -1).all())
+
+
+def _entries(
+    found: FoundVersions, directory: TableDirectory, area: TxnArea, metadata: TableMetadata, initial: int
+) -> Iterator[tuple[int, int, int, int]]:
+    """Yield (partition, column, name txn, top); what is not proven goes to the refusals."""
+    spans = spans_of(area, metadata)
+    files = [_sizes(directory, span.directory) for span in spans]
+    maps = _sizes(directory, "")
+    for column in metadata.columns:
+        if column.dropped:
+            continue
+        if any(span.parquet_size is not None for span in spans) and column.index >= initial:
+            found.refuse(
+                f"column {column.name} was added, and a partition is in Parquet: its first rows are not proven"
+            )
+            continue
+        if column.tag is ColumnTag.SYMBOL:
+            for name_txn in _suffixes(maps, column.raw_name, "o")[-1:]:
+                if name_txn > -1 and column.index < initial:
+                    yield SYMBOL_PARTITION, column.index, name_txn, 0
+        if column.index < initial:
+            yield from _first_column(found, column, spans, files)
+        else:
+            yield from _added_column(found, column, spans, files)
+
+
+def _first_column(
+    found: FoundVersions, column: TableColumn, spans: tuple[PartitionSpan, ...], files: list[dict[str, int]]
+) -> Iterator[tuple[int, int, int, int]]:
+    for span, sizes in zip(spans, files, strict=True):
+        suffixes = _suffixes(sizes, column.raw_name, "d")
+        if span.parquet_size is not None:
+            continue
+        if len(suffixes) != 1:
+            found.refuse(f"partition {span.name} has {len(suffixes)} files of column {column.name}")
+        elif suffixes[0] > -1:
+            yield span.start, column.index, suffixes[0], 0
+
+
+def _added_column(
+    found: FoundVersions, column: TableColumn, spans: tuple[PartitionSpan, ...], files: list[dict[str, int]]
+) -> Iterator[tuple[int, int, int, int]]:
+    known: list[tuple[PartitionSpan, int, int | None]] = []  # partition, name txn, top if the length tells it
+    for span, sizes in zip(spans, files, strict=True):
+        suffixes = _suffixes(sizes, column.raw_name, "d")
+        if len(suffixes) > 1:
+            found.refuse(f"partition {span.name} has {len(suffixes)} files of column {column.name}")
+        elif suffixes:
+            known.append((span, suffixes[0], _top(column, span, sizes, suffixes[0])))
+    if not known:
+        found.refuse(f"column {column.name} has no file, so that its name and where it begins are not known")
+        return
+    names = {name for _, name, _ in known}
+    if len(names) > 1:
+        found.refuse(f"column {column.name} has files of several versions: which of them is its own is not proven")
+        return
+    first = known[0]
+    unproven = next((span for span, _, top in known if top is None), None)
+    if unproven is not None:
+        found.refuse(f"partition {unproven.name}: where column {column.name} begins is not proven by its file")
+        return
+    yield DEFAULT_PARTITION, column.index, first[1], first[0].start
+    for span, name_txn, top in known:
+        if top:
+            yield span.start, column.index, name_txn, top
+    held = {span.start for span, _, _ in known}
+    for span in spans:
+        if span.start not in held and span.start > first[0].start:
+            yield span.start, column.index, first[1], span.rows
+
+
+def _top(column: TableColumn, span: PartitionSpan, sizes: dict[str, int], name_txn: int) -> int | None:
+    """Return the top that the length of a fixed-width file proves, None if it proves none."""
+    size = sizes[f"{column.raw_name}.d" + (f".{name_txn}" if name_txn > -1 else "")]
+    width = storage_size(column.type_code) or 0
+    if is_variable(column.type_code) or not width or size % width:
+        return None
+    if size == 0:
+        return span.rows
+    if size % _PAGE == 0 or size > width * span.rows:
+        return None
+    return span.rows - size // width
+
+
+def _suffixes(sizes: dict[str, int], raw_name: str, kind: str) -> list[int]:
+    """Return the name txns of a column's files of a kind, ascending; -1 for the one without."""
+    pattern = re.compile(re.escape(f"{raw_name}.{kind}") + r"(?:\.(\d+))?")
+    found = (pattern.fullmatch(name) for name in sizes)
+    return sorted(int(each[1]) if each[1] else -1 for each in found if each is not None)
+
+
+def _sizes(directory: TableDirectory, folder: str) -> dict[str, int]:
+    entries, _ = list_directory(directory.path / clean_line(folder) if folder else directory.path)
+    return {entry.name: entry.path.stat(follow_symlinks=False).st_size for entry in entries if entry.is_file}

@@ -1,0 +1,147 @@
+"""A table without its `_txn`: what lies on disk, and the state that the partitions there add up to."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from console.questdb.column_types import is_variable, storage_size
+from console.questdb.column_versions import ColumnVersions
+from console.questdb.fields import I64_MAX, I64_MIN
+from console.questdb.layout import TableDirectory
+from console.questdb.partition_columns import PartitionFault
+from console.questdb.partition_files import PartitionFiles
+from console.questdb.partition_rows import TableRows
+from console.questdb.partition_spans import UNPARTITIONED
+from console.questdb.partitioning import Partitioning
+from console.questdb.reading import DbFile, Problem
+from console.questdb.sequencer_metadata import read_sequencer_metadata
+from console.questdb.table_metadata import TableMetadata
+from console.questdb.table_txn import PARTITION, TableTxn, TxnArea
+from console.recovery.sequencer.disk import TableOnDisk, table_with
+from console.recovery.sequencer.multisets import counted
+from console.recovery.sequencer.table_content import partition_hashes
+from console.recovery.table_repair.partitions import FoundPartition, FoundPartitions, read_partitions
+from console.recovery.table_repair.symbol_counts import raise_to_used, symbol_counts
+
+_REMOVED: Final = 1
+"""Truncate version of a state made again: whether partitions were ever removed is not known, and 0 would deny it."""
+_MOST_VERSION: Final = 1 << 40
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """What is left of a table: columns, partitions, and `_txn` as it is now (`damaged`)."""
+
+    directory: TableDirectory
+    metadata: TableMetadata
+    versions: ColumnVersions
+    found: FoundPartitions
+    damaged: TableTxn
+
+    def files(self, area: TxnArea) -> PartitionFiles:
+        """Return the files of the partitions that `area` names."""
+        return PartitionFiles(self.directory.path, area, self.metadata, self.versions)
+
+    def with_area(self, area: TxnArea, seq_txn: int = 0) -> TableOnDisk:
+        """Return the table as it would be with `area`, nothing known to be applied."""
+        tried = replace(area, seq_txn=seq_txn, lag_txn_raw=0, lag_rows=0, truncate_version=_REMOVED)
+        tried = replace(tried, lag_checksum=tried.lag_checksum_expected())
+        txn = TableTxn(self.damaged.path, None, tried, None, 0, None, ())
+        return table_with(self.directory, txn, self.metadata)
+
+
+def area_of(disk: Disk) -> TxnArea:
+    """Return the state of the table with the partitions on disk, nothing known to be applied."""
+    found, versions = disk.found, disk.versions
+    rows = [each.rows for each in found.partitions]
+    suffixes = [each.name_txn for each in found.partitions] + versions.entries["name_txn"].tolist()
+    header = disk.damaged.header
+    before = header.version if header is not None and 0 <= header.version < _MOST_VERSION else 0
+    unpartitioned = Partitioning.of(disk.metadata).unit == UNPARTITIONED
+    version = versions.version or 0
+    return TxnArea(
+        base=0,
+        txn=even(max([0, before, version, *suffixes]) + 1),
+        transient_rows=rows[-1] if rows else 0,
+        fixed_rows=sum(rows[:-1]),
+        min_ts=found.partitions[0].first if rows else I64_MAX,
+        max_ts=found.partitions[-1].last if rows else I64_MIN,
+        metadata_version=disk.metadata.metadata_version,
+        structure_version=_structure(disk),
+        data_version=0,
+        partition_table_version=0,
+        column_version=version,
+        truncate_version=_REMOVED,
+        seq_txn=0,
+        lag_checksum=0,
+        lag_txn_raw=0,
+        lag_rows=0,
+        lag_min_ts=I64_MAX,
+        lag_max_ts=I64_MIN,
+        symbols=symbol_counts(disk.directory.path, disk.metadata, versions),
+        partitions=np.zeros(0, PARTITION) if unpartitioned else found.records(),
+    )
+
+
+def _structure(disk: Disk) -> int:
+    """Return the structure version that the sequencer has reached: a bound, until it is decided what is applied."""
+    sequencer = read_sequencer_metadata(disk.directory.sequencer) if disk.metadata.wal else None
+    if sequencer is None:
+        return 0
+    return disk.metadata.metadata_version if isinstance(sequencer, Problem) else max(0, sequencer.structure_version)
+
+
+def even(version: int) -> int:
+    """Return the version, or the next one: an even one points at area A."""
+    return version + version % 2
+
+
+def values_behind(disk: Disk, rows: int) -> bool:
+    """Return whether a column of the last partition has values behind its timestamps, up to `rows`. Raises OSError."""
+    area = area_of(disk)
+    files = disk.files(area)
+    least = area.transient_rows
+    for each in files.columns_of(files.spans[-1]) if files.spans else ():
+        if isinstance(each, PartitionFault) or is_variable(each.column.type_code):
+            continue
+        width, top = storage_size(each.column.type_code) or 0, least - each.rows
+        with DbFile(each.data) as file:
+            behind = file.read(width * (least - top), min(width * (rows - least), file.size))
+        if any(behind):
+            return True
+    return False
+
+
+def holds_older(disk: Disk) -> bool:
+    """Return whether each directory that is taken holds every row of the older ones beside it. Raises as readers do."""
+    found = disk.found
+    newest = {each.directory: each for each in found.partitions}
+    for directory, name_txn, newer in found.older:
+        before = read_partitions(disk.directory.path, disk.metadata, disk.versions, name_txn)
+        old = next((each for each in before.partitions if each.directory == directory), None)
+        if old is not None and not _within(disk, old, newest[newer]):
+            return False
+    return True
+
+
+def _within(disk: Disk, old: FoundPartition, new: FoundPartition) -> bool:
+    """Return whether every row of one directory is in another, by all of its values."""
+    hashes = []
+    for each in (old, new):
+        alone = replace(disk, found=replace(disk.found, partitions=[each]))
+        area = area_of(alone)
+        raise_to_used(area.symbols, disk.metadata, disk.files(area))
+        hashes.append(partition_hashes(TableRows(disk.directory.path, txn=area), disk.versions))
+    values, counts = np.unique(hashes[0], return_counts=True)
+    return bool((counted(values, hashes[1]) >= counts).all())
+
+
+def without_newest(disk: Disk, found: FoundPartitions) -> FoundPartitions | None:
+    """Return the partitions without the newest directory that has an older one beside it; None if there is none."""
+    names = {newer for _, _, newer in found.older}
+    newest = max((each.name_txn for each in found.partitions if each.directory in names), default=None)
+    if newest is None:
+        return None
+    before = read_partitions(disk.directory.path, disk.metadata, disk.versions, newest - 1)
+    return replace(before, uncommitted=True)

@@ -1,0 +1,235 @@
+"""What `_txn` must say: an area of the damaged file that the disk agrees with, or all of it made from the disk."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from console.questdb.column_versions import read_column_versions
+from console.questdb.layout import TableDirectory
+from console.questdb.partition_spans import UNPARTITIONED, contradiction
+from console.questdb.reading import DamageError, Problem, problem_of
+from console.questdb.table_metadata import read_table_metadata
+from console.questdb.table_txn import TableTxn, TxnArea, read_table_txn
+from console.recovery.codes import RefusalCode
+from console.recovery.model import Refusal
+from console.recovery.sequencer.disk import TableUnreadableError
+from console.recovery.table_repair.applied import decide
+from console.recovery.table_repair.disk import Disk, area_of, even, holds_older, values_behind, without_newest
+from console.recovery.table_repair.partitions import FoundPartitions, cut_last, read_partitions
+from console.recovery.table_repair.symbol_counts import raise_to_used
+from console.text import clean_line, plural
+
+
+@dataclass(slots=True)
+class TableState:
+    """The state to be written; None with `refusals`.
+
+    `rows_waiting` are those of the WAL that is not applied in that state.
+    """
+
+    area: TxnArea | None = None
+    rows_waiting: int = 0
+    evidence: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+
+    def refuse(self, code: RefusalCode, reason: str, instead: str, action: str | None = None) -> "TableState":
+        """Note why no state can be told, and return this."""
+        self.refusals.append(Refusal(code, reason, instead, action=action))
+        return self
+
+
+def table_state(directory: TableDirectory) -> TableState:
+    """Return what the `_txn` of a table must say. What cannot be told is a refusal of the result."""
+    state = TableState()
+    metadata, versions = read_table_metadata(directory.path), read_column_versions(directory.path)
+    if isinstance(metadata, Problem) or metadata.unusable:
+        what = metadata.what if isinstance(metadata, Problem) else metadata.unusable
+        return state.refuse(
+            RefusalCode.TABLE_METADATA_INVALID, f"_meta cannot be used ({what}), and it names the columns",
+            "repair-metadata", "repair-metadata",
+        )  # fmt: skip
+    if versions.version is None:
+        what = versions.problems[0].what if versions.problems else "it cannot be read"
+        return state.refuse(
+            RefusalCode.COLUMN_VERSIONS_INVALID, f"_cv cannot be used ({what}), and it names the columns' files",
+            "repair-metadata", "repair-metadata",
+        )  # fmt: skip
+    damaged = read_table_txn(directory.path)
+    found = read_partitions(directory.path, metadata, versions)
+    disk = Disk(directory, metadata, versions, found, damaged)
+    try:
+        return _of_areas(state, disk, older=False) or _made(state, disk)
+    except (DamageError, OSError) as error:
+        what = error.what if isinstance(error, DamageError) else problem_of(error, directory.path).what
+        return state.refuse(RefusalCode.TABLE_UNREADABLE, what, "salvage-table exports the rows")
+    except TableUnreadableError as error:
+        return state.refuse(RefusalCode.TABLE_UNREADABLE, str(error), "salvage-table exports the rows")
+
+
+def _areas(txn: TableTxn) -> list[TxnArea]:
+    """Return the areas that are whole, the newest first."""
+    found = [area for area in (txn.current, txn.other) if area is not None]
+    return sorted(found, key=lambda area: -area.txn)
+
+
+def _of_areas(state: TableState, disk: Disk, *, older: bool) -> TableState | None:
+    """Return the state of an area that the disk agrees with, None if there is none.
+
+    One with other rows than the disk has is `older` than the files: then the server must apply all that came after.
+    """
+    for area in _areas(disk.damaged):
+        if (area.rows + area.lag_rows != disk.found.rows) is not older:
+            continue
+        why = _disagrees(area, disk) or _not_followed(area, disk)
+        if why:
+            state.evidence.append(f"an area of _txn of version {area.txn:,} is not used: {why}")
+            continue
+        told = f"an area of _txn of version {area.txn:,} agrees with _meta, _cv, the directories, the rows and the log"
+        taken = replace(area, txn=even(area.txn))
+        waiting = decide(disk.with_area(area), area.applied_txn).rows_waiting
+        return TableState(taken, waiting, [*state.evidence, told])
+    return None
+
+
+def _not_followed(area: TxnArea, disk: Disk) -> str:
+    """Return why an area cannot be what is applied, by log and rows; empty where they agree."""
+    applied = decide(disk.with_area(area), area.applied_txn)
+    if applied.refusals:
+        return applied.refusals[0].reason
+    if disk.metadata.wal and (applied.seq_txn != area.applied_txn or applied.partial):
+        return f"by log and rows transaction {applied.seq_txn:,} is the last that is applied"
+    if disk.metadata.wal and applied.gone_above:
+        return f"WAL of {plural(applied.gone_above, 'later transaction')} is not on disk"
+    return ""
+
+
+def _disagrees(area: TxnArea, disk: Disk) -> str:
+    """Return what the disk says against an area, empty where it agrees."""
+    metadata = disk.metadata
+    if area.metadata_version != metadata.metadata_version:
+        return f"it is of metadata version {area.metadata_version:,}, and _meta of {metadata.metadata_version:,}"
+    if area.column_version != disk.versions.version:
+        return f"it is of column version {area.column_version:,}, and _cv of {disk.versions.version:,}"
+    if len(area.symbols) != len(metadata.symbols):
+        return f"it counts {len(area.symbols)} symbol columns, and _meta has {len(metadata.symbols)}"
+    wrong = contradiction(area, metadata)
+    if wrong:
+        return wrong
+    if disk.found.refusals:
+        return disk.found.refusals[0].reason
+    return _other_rows(area, disk)
+
+
+def _other_rows(area: TxnArea, disk: Disk) -> str:
+    naming = disk.found.partitioning
+    if naming.unit == UNPARTITIONED:
+        return "" if disk.found.rows >= area.rows else f"it counts {area.rows:,} rows, and the disk has fewer"
+    on_disk = {each.directory: each for each in disk.found.partitions}
+    lag = np.zeros(len(area.partitions), np.int64)
+    if len(lag):
+        lag[-1] = area.lag_rows
+    for each, more in zip(area.partitions, lag.tolist(), strict=True):
+        directory, rows = naming.directory(int(each["timestamp"]), int(each["name_txn"])), int(each["rows"])
+        there = on_disk.get(directory)
+        if rows and there is None:
+            return f"the directory {clean_line(directory)} that it names is not there"
+        if there is not None and there.rows + (more if there.directory in disk.found.unproven else 0) < rows:
+            return f"{clean_line(directory)} has {there.rows:,} rows, and it counts {rows:,}"
+    return ""
+
+
+def _made(state: TableState, disk: Disk) -> TableState:
+    """Return the state made from the disk; where it cannot be told, an area that is older than the files.
+
+    A directory newer than another of the same partition is either what counts, or was never committed. So each is
+    tried, the newest first.
+    """
+    found: FoundPartitions | None = disk.found
+    first: TableState | None = None
+    while found is not None:
+        tried = replace(disk, found=replace(found, partitions=[*found.partitions], refusals=[*found.refusals]))
+        made = _made_again(TableState(evidence=[*state.evidence]), tried)
+        if not made.refusals:
+            return made
+        first = first or made
+        found = without_newest(disk, found)
+    return _of_areas(state, disk, older=True) or first or state
+
+
+def _made_again(state: TableState, disk: Disk) -> TableState:
+    found = disk.found
+    record = _record(disk)
+    _settle(state, disk, record)
+    state.refusals += found.refusals
+    if state.refusals:
+        return state
+    if not found.uncommitted and not holds_older(disk):
+        reason = "a newer directory of a partition lacks rows of an older one: which of them counts is not known"
+        return state.refuse(RefusalCode.PARTITIONS_AMBIGUOUS, reason, "a copy of _txn from before would settle it")
+    hint = record.seq_txn if record is not None and record.rows == found.rows else None
+    area = area_of(disk)
+    short = raise_to_used(area.symbols, disk.metadata, disk.files(area))
+    applied = decide(disk.with_area(area), hint)
+    if applied.partial and not applied.refusals:
+        cut_last(found, applied.partial)
+        area = replace(area_of(disk), symbols=area.symbols)
+        cut = plural(applied.partial, "row")
+        state.evidence.append(f"{cut} at the end belong to a transaction that was cut off: they are not counted")
+        applied = decide(disk.with_area(area), hint)
+    if found.uncommitted and applied.gone_above and not applied.refusals:
+        reason = "a newer directory of a partition may be the table's, and WAL of what is in it is gone"
+        applied.refuse(RefusalCode.PARTITIONS_AMBIGUOUS, reason)
+    if applied.partial and not applied.refusals:
+        applied.refuse(RefusalCode.ROWS_CONTRADICT, "rows of a transaction that is not applied lie among the table's")
+    state.refusals += applied.refusals
+    if state.refusals:
+        return state
+    state.rows_waiting = applied.rows_waiting
+    state.warnings += applied.warnings
+    state.warnings += [f"the symbol map of {name} holds fewer symbols than the rows use" for name in short]
+    if not disk.metadata.wal:
+        state.warnings.append("rows that were written and not committed at the crash cannot be told, and count")
+    version = even(max(area.txn, applied.seq_txn) + 1)
+    state.area = replace(area, txn=version, seq_txn=applied.seq_txn, structure_version=applied.structure)
+    state.evidence += [
+        f"{plural(len(found.partitions), 'partition')} with {plural(found.rows, 'row')} on disk, counted by timestamps",
+        *applied.evidence,
+    ]
+    return state
+
+
+def _record(disk: Disk) -> TxnArea | None:
+    """Return the current record if it belongs to `_meta` and `_cv`, whatever its partitions are."""
+    area, header = disk.damaged.current, disk.damaged.header
+    if area is None or header is None or area.txn != header.version or area.lag_rows:
+        return None
+    versions = (area.metadata_version, area.column_version)
+    return area if versions == (disk.metadata.metadata_version, disk.versions.version) else None
+
+
+def _settle(state: TableState, disk: Disk, record: TxnArea | None) -> None:
+    """Refuse what the timestamps leave open and no row count of `_txn` settles; cut the last partition to it."""
+    found = disk.found
+    if not found.partitions:
+        return
+    last = found.partitions[-1]
+    if record is not None and record.fixed_rows == found.rows - last.rows:
+        if 0 < record.transient_rows < last.rows:
+            cut_last(found, last.rows - record.transient_rows)
+        elif record.transient_rows > last.rows and values_behind(disk, record.transient_rows):
+            reason = (
+                f"{clean_line(last.directory)} has timestamps of {plural(last.rows, 'row')}, and _txn counts "
+                f"{record.transient_rows:,}, of which other columns have values: the timestamps may be torn"
+            )
+            found.refuse(RefusalCode.ROWS_NOT_PROVEN, reason)
+            return
+    if record is not None and record.rows == found.rows:
+        found.unproven = []
+        state.evidence.append(f"_txn still counts {plural(record.rows, 'row')}, as the disk")
+    for directory in found.unproven[:3]:
+        reason = (
+            f"behind the rows of {clean_line(directory)} lie timestamps that may be rows as well: how many it has is "
+            "not proven"
+        )
+        found.refuse(RefusalCode.ROWS_NOT_PROVEN, reason)

@@ -1,0 +1,123 @@
+"""What `_txn`, `_meta` and `_cv` are made from, on captured tables and on files made here: no server."""
+
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from console.questdb.column_versions import COLUMN_VERSION, parse_column_versions
+from console.questdb.column_versions_encoding import encode_column_versions
+from console.questdb.layout import TableDirectory
+from console.questdb.partition_names import partition_of
+from console.questdb.partitioning import Partitioning
+from console.questdb.reading import DbFile
+from console.questdb.table_txn import TxnArea, read_table_txn
+from console.questdb.table_txn_encoding import encode_table_txn
+from console.recovery.table_repair.metadata import found_metadata
+from console.recovery.table_repair.state import table_state
+from console.recovery.table_repair.timestamps import timestamp_run
+from tests.data.samples import KINDS, Kind, sample_database
+
+_TABLES = ("altered", "kinds")
+_NAMES = {
+    "HOUR": ("2024-01-01T05", "2024-01-01T05.7", "2024-01-01T051000-000001"),
+    "DAY": ("2024-01-01", "2024-02-29.12", "2024-01-01T120000-000001.5", "2024-01-01T12"),
+    "WEEK": ("2024-W01", "2024-W01-3T12.4", "2020-W53"),
+    "MONTH": ("2024-01", "2024-12.3", "2024-01-15T000001"),
+    "YEAR": ("2024", "2024.9"),
+    "NONE": ("default", "default.2"),
+}
+
+
+@pytest.fixture(params=[(kind, name) for kind in KINDS for name in _TABLES], ids=lambda each: "-".join(each))
+def table(request: pytest.FixtureRequest, tmp_path: Path) -> TableDirectory:
+    """A table that a real server wrote."""
+    kind: Kind
+    kind, name = request.param
+    return sample_database(kind, tmp_path).table(name)
+
+
+def _area(table: Path) -> TxnArea:
+    area = read_table_txn(table).current
+    assert area is not None
+    return area
+
+
+def _told(area: TxnArea) -> dict[str, object]:
+    """What decides of a state: all but counters, the place in the file, and the checksum that follows from the rest."""
+    left = ("base", "txn", "lag_checksum", "data_version", "partition_table_version", "truncate_version")
+    return {name: repr(getattr(area, name)) for name in TxnArea.__dataclass_fields__ if name not in left}
+
+
+@pytest.mark.parametrize("nanos", [False, True])
+@pytest.mark.parametrize("unit", _NAMES)
+def test_the_name_of_a_directory_is_read_as_it_is_written(unit: str, nanos: bool) -> None:
+    naming = Partitioning(unit, nanos)
+    for name in _NAMES[unit]:
+        directory = name.replace("-000001", "-000000001") if nanos else name
+        found = partition_of(naming, directory)
+        assert found is not None, directory
+        assert naming.directory(*found) == directory
+    for name in ("wal1", "txn_seq", "2024-13", "2024-01-01.attachable", "2024-01-01.0.old", "2024-1-1", "2024-01-01.x"):
+        assert partition_of(naming, name) is None
+
+
+def test_a_state_is_read_as_it_is_written(table: TableDirectory, tmp_path: Path) -> None:
+    area = replace(_area(table.path), txn=8)
+    (tmp_path / "_txn").write_bytes(encode_table_txn(area))
+    found = read_table_txn(tmp_path)
+    assert (found.problems, found.current is not None) == ((), True)
+    assert _told(_area(tmp_path)) == _told(area)
+    with pytest.raises(ValueError, match="even"):
+        encode_table_txn(replace(area, txn=7))
+
+
+@pytest.mark.parametrize("left", [None, 0, 40, 96])
+def test_a_lost_state_is_made_again(table: TableDirectory, left: int | None) -> None:
+    before = _told(_area(table.path))
+    if left is None:
+        (table.path / "_txn").unlink()
+    else:
+        (table.path / "_txn").write_bytes((table.path / "_txn").read_bytes()[:left])
+    state = table_state(table)
+    assert (state.refusals, state.area is not None) == ([], True)
+    assert state.area is not None
+    assert _told(state.area) == before
+
+
+@pytest.mark.parametrize("state_too", [False, True])
+def test_lost_metadata_is_made_again_byte_for_byte(table: TableDirectory, state_too: bool) -> None:
+    before = (table.path / "_meta").read_bytes()
+    (table.path / "_meta").write_bytes(bytes(len(before)))
+    if state_too:
+        (table.path / "_txn").unlink()
+    found = found_metadata(table)
+    assert found.refusals == []
+    assert found.content is not None
+    assert found.content == before.rstrip(b"\0").ljust(len(found.content), b"\0")
+    assert bool(found.untold) == state_too  # without _txn nothing says whether a setting was changed
+
+
+def test_rows_are_the_leading_timestamps_of_the_partition(tmp_path: Path) -> None:
+    def run(*values: int, end: int = 200) -> tuple[int, bool, int]:
+        (tmp_path / "ts.d").write_bytes(struct.pack(f"<{len(values)}q", *values))
+        with DbFile(tmp_path / "ts.d") as file:
+            found = timestamp_run(file, 100, end, 200)
+        return found.rows, found.proven, found.continued
+
+    assert run(100, 120, 120, 150, 0, 0, 0) == (4, True, 0)
+    assert run(100, 120, 150, 110, 250, 0) == (3, True, 0)  # what a lag left behind
+    assert run(100, 120, 120, 110, 0) == (3, False, 0)  # its last row may be left behind too
+    assert run(100, 120, 0, 0, 150, 160) == (2, False, 0)  # a torn page
+    assert run(100, 120, 150, 160, 0, end=140) == (2, True, 2)  # split, the rest is in another directory
+    assert run(0, 0, 0) == (0, True, 0)
+
+
+@pytest.mark.parametrize("version", [6, 7])
+def test_column_versions_are_read_as_they_are_written(version: int) -> None:
+    entries = np.array([(5, 2, -1, 7), (-(1 << 63), 1, 3, 5), (5, 1, 3, 0)], COLUMN_VERSION)
+    found, read = parse_column_versions(encode_column_versions(version, entries))
+    assert found == version
+    assert read.tolist() == sorted(entries.tolist())
