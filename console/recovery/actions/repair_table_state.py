@@ -97,7 +97,6 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     wrong = [each for each in faults if each.kind in (FaultKind.ROWS_DIFFER, FaultKind.PARTITION_MISSING)]
     return (
         *written_claims(plan, run),
-        Claim(ClaimKey.TXN_READABLE, "_txn can be read", "yes", "yes", ok=True, table=table.name),
         _same("metadata version of _txn and _meta", metadata.metadata_version, area.metadata_version, table.name),
         _same("column version of _txn and _cv", versions.version or 0, area.column_version, table.name),
         Claim(

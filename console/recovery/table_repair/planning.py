@@ -161,7 +161,7 @@ def whole_claims(plan: Plan, run: RunContext, codes: Sequence[Code]) -> tuple[Cl
     left = [f for f in report.findings if f.code in codes and f.severity is not Severity.NOTE] if report else []
     found = "the table cannot be checked" if report is None else left[0].message if left else "no finding"
     claim = f"{table.name}: a check of the repaired files"
-    return (Claim(ClaimKey.FILES_WHOLE, claim, "no finding", found, found == "no finding", table=table.name),)
+    return (Claim(ClaimKey.FILES_WHOLE, claim, "no finding", found, report is not None and not left, table=table.name),)
 
 
 def stamp_of(path: Path) -> str:
