@@ -5,21 +5,27 @@ each symbol must find its rows, and new rows with known and new symbols must be 
 """
 
 import datetime
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from console.recovery.codes import RefusalCode
+from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.engine import Engine
 from console.recovery.model import Outcome
+from console.recovery.rehearsal.model import RehearsalOutcome
+from console.recovery.rehearsal.rehearsing import rehearse
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
+from console.settings import QuestDBSettings, Settings
+from console.text import plural
 from tests.faults.broken_database import captured, tree_of
 from tests.real.table_repair_cases import CASES, Case
 from tests.real.whole_tables import DAYS, SETTINGS, make, settle
 
 _ROWS = 300
+REHEARSED = ("c_gone", "index_cut", "keys_torn")
 _SYMBOLS = ("sy", "sx", "late_x")
 Rows = list[tuple[object, ...]]
 
@@ -72,9 +78,25 @@ def repaired(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory, be
         for day, file, strike in case.strikes:
             strike(_path(root, name, day, file))
     engine = captured(root, place / "state")
+    for name in REHEARSED:
+        shutil.copytree(root, place / name / "root")
     for name, case in CASES.items():
         _repair(engine, name, case)
     return root
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", REHEARSED)
+def test_a_repair_is_proven_on_a_clone_first(name: str, repaired: Path, questdb: ServerBinary) -> None:
+    root = repaired.parent / name / "root"
+    found = QuestDBSettings(db_root=str(root), jar=str(questdb.jar), java=str(questdb.java))
+    engine = Engine(Settings(state_dir=str(repaired.parent / name / "state"), questdb=found, bare=True))
+    ended = rehearse(engine, CASES[name].action, name)
+    assert ended.outcome is RehearsalOutcome.PASSED, ended.message
+    read = next(claim for claim in ended.verification if claim.key is ClaimKey.VALUES_READ)
+    days = {day for day, _, _ in CASES[name].strikes}  # 0: the symbol map, which is of all partitions
+    partitions = len(DAYS) if 0 in days else len(days | {len(DAYS)})
+    assert f"each value of {plural(partitions, 'partition')}" in read.claim
 
 
 def _repair(engine: Engine, name: str, case: Case) -> None:

@@ -1,16 +1,19 @@
 """start-server: start QuestDB with the WAL locked against its purge until every table is proven, or stop it again."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from console.digests import digest_of
+from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
 from console.questdb.server_version import Version
 from console.questdb.txn_log import read_log
 from console.questdb.version_behaviour import behaviour_of
 from console.records import to_json
 from console.recovery.codes import ClaimKey
-from console.recovery.gate.registry import PlanContext, action_ids, spec_of
+from console.recovery.gate.registry import TABLE_REPAIRS, PlanContext, action_ids, spec_of
 from console.recovery.gate.start_checks import start_refusals, unheld_refusals
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Fact, Outcome, Plan, Requirement, Stage
 from console.recovery.plans import make_plan, with_refusals
@@ -19,7 +22,9 @@ from console.recovery.server.expectation import Expectation, ExpectationError, e
 from console.recovery.server.purge_guard import CONFIGURATION, INTERVAL_MS, SETTING, VARIABLE, Guard, guard_of
 from console.recovery.steps import purge_guard, services
 from console.recovery.steps.steps import RunContext
+from console.recovery.store.entries import read_entry_plan
 from console.recovery.store.places import root_key
+from console.recovery.table_repair.planning import partitions_of
 from console.services.model import UnitState
 from console.settings import Role
 from console.text import plural
@@ -52,7 +57,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     refusals = start_refusals(context)
     if guard is None and not locks_hold:
         refusals = (*refusals, *unheld_refusals(context, version))
-    repaired = repaired_directories(context)
+    repaired = repaired_partitions(context)
     expected, left_out = [], []
     tables = [each for each in context.database.tables() if each.wal is not False]
     for each in tables:
@@ -63,7 +68,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
             continue
         if each.directory in repaired or found.logged_txn > found.applied_txn:
             expected.append(found)
-    stages = tuple(_stages(context, names, expected, guard if expected else None))
+    stages = tuple(_stages(context, names, expected, guard if expected else None, repaired))
     facts = tuple(_fact(each) for each in tables)
     requirement = Requirement("the server is down", context.server_down is True, stated)
     made = _made(context, stages, facts, requirement, tuple(left_out), tuple(expected))
@@ -115,7 +120,11 @@ def _warnings(
 
 
 def _stages(
-    context: PlanContext, names: list[str], expected: list[Expectation], guard: Guard | None
+    context: PlanContext,
+    names: list[str],
+    expected: list[Expectation],
+    guard: Guard | None,
+    repaired: Mapping[str, frozenset[str] | None],
 ) -> Iterator[Stage]:
     directories = [each.directory for each in expected]
     services = context.services
@@ -130,7 +139,7 @@ def _stages(
         if directories
         else "make sure that no server lives",
         "hold-wal",
-        {"directories": directories},
+        {"directories": directories, **_also(directories, repaired)},
         tuple(Change("lock", f"{directory}/wal*.lock and {directory}/wal*/*.lock") for directory in directories),
     )
     verbs = ("unmask", "start") if services is not None and services.can_mask else ("start",)
@@ -153,6 +162,13 @@ def _stages(
         yield Stage("sweep", "wait for a purge sweep, then let the WAL go", "await-sweep", {"expected": said})
 
 
+def _also(directories: list[str], repaired: Mapping[str, frozenset[str] | None]) -> dict[str, Any]:
+    """Return which partitions are read besides those that unapplied rows touch, where a repair replaced files."""
+    names = {each: repaired[each] for each in directories if each in repaired}
+    also = {each: None if parts is None else sorted(parts) for each, parts in names.items() if parts != frozenset()}
+    return {"also": also} if also else {}
+
+
 def _fact(table: TableDirectory) -> Fact:
     log = read_log(table.sequencer)
     header = None if log.header is None else [log.header.version, log.header.max_txn, log.file_size]
@@ -166,18 +182,32 @@ def _fact(table: TableDirectory) -> Fact:
 
 def repaired_directories(context: PlanContext) -> frozenset[str]:
     """Return the directories of tables repaired by walmedic and not yet proven by a start since."""
+    return frozenset(repaired_partitions(context))
+
+
+def repaired_partitions(context: PlanContext) -> dict[str, frozenset[str] | None]:
+    """Return by directory of a table repaired since the last start the partitions whose files were replaced; None: all.
+
+    Their values are read through the server after the start.
+    """
     root = root_key(context.database.db)
-    found: set[str] = set()
+    found: dict[str, frozenset[str] | None] = {}
     for entry in context.journal.entries():
         if entry.root != root or entry.result is not Outcome.DONE:
             continue
         if entry.action == SPEC.id:
             found.clear()
         elif entry.action in action_ids() and spec_of(entry.action).danger is Danger.DATA:
-            found.add(str(entry.intent.get("directory")))
+            directory = str(entry.intent.get("directory"))
+            before = found.get(directory, frozenset())
+            own: frozenset[str] | None = frozenset()
+            if entry.action in TABLE_REPAIRS:
+                with contextlib.suppress(WalmedicError):
+                    own = partitions_of(read_entry_plan(context.state, entry.id))
+            found[directory] = None if before is None or own is None else before | own
         elif entry.action == "undo":
-            found.discard(str(entry.intent.get("directory")))
-    return frozenset(found)
+            found.pop(str(entry.intent.get("directory")), None)
+    return found
 
 
 def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:

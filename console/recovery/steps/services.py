@@ -93,15 +93,17 @@ class HoldWal:
         if run.server_lock is not None and not run.recall("server started"):
             run.server_lock.acquire()
         if run.recall(_VALUES) is None and not run.recall("server started"):
-            run.remember(_VALUES, {each: self._values(each, run) for each in stage.parameters["directories"]})
+            also = stage.parameters.get("also", {})
+            values = {each: self._values(each, also.get(each, ()), run) for each in stage.parameters["directories"]}
+            run.remember(_VALUES, values)
         locks = run.keep.enter_context(WalLocks(run.database.db))
         for directory in stage.parameters["directories"]:
             locks.hold(run.database.table(str(directory)), skip_busy=bool(run.recall("server started")))
         run.progress(f"holding {plural(len(locks.held), 'lock')} of WAL directories and segments")
 
-    def _values(self, directory: str, run: RunContext) -> Any:
+    def _values(self, directory: str, also: Sequence[str] | None, run: RunContext) -> Any:
         run.progress(f"reading what the partitions of {directory} will hold")
-        found = sums_before(run.database.table(directory))
+        found = sums_before(run.database.table(directory), also=None if also is None else frozenset(also))
         return to_json(found)
 
     def reverse(self, stage: Stage, run: RunContext) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from console.diagnosis.model import Code
 from console.questdb.layout import DatabaseRoot, TableDirectory
+from console.recovery.actions.start_server import repaired_partitions
 from console.recovery.codes import ClaimKey
 from console.recovery.gate.registry import spec_of
-from console.recovery.model import Plan, Stage
+from console.recovery.model import Outcome, Plan, Stage
 from console.recovery.plans import make_plan, mark_of
 from console.recovery.steps.steps import RunContext
 from console.recovery.steps.table_files import ReplaceFiles, replace_files
@@ -22,6 +23,7 @@ from console.recovery.table_repair.planning import whole_claims, written_claims
 from console.recovery.tree.tree import Tree
 from console.settings import Settings
 from tests.data.samples import sample_database
+from tests.faults.broken_database import captured
 
 
 @pytest.fixture
@@ -99,3 +101,17 @@ def test_a_finding_that_is_left_fails_its_claim(table: TableDirectory, tmp_path:
     (table.path / "_cv").write_bytes(b"\xff" * 40)
     (claim,) = whole_claims(plan, run, (Code.COLUMN_VERSIONS_INVALID,))
     assert (claim.key, claim.ok) == (ClaimKey.FILES_WHOLE, False)
+
+
+def test_a_start_reads_the_partitions_that_were_repaired(tmp_path: Path) -> None:
+    database = sample_database("v1", tmp_path.resolve() / "root")
+    (database.db / "tables.d.lock").touch()
+    table = database.table("altered")
+    (table.path / "sym.o").unlink()
+    engine = captured(database.root, tmp_path.resolve() / "state")
+    plan = engine.plan("repair-symbols", "altered")
+    done = engine.run(plan, plan.confirmation)
+    assert done.outcome is Outcome.DONE
+    assert repaired_partitions(engine._context()) == {table.directory: None}
+    assert engine.undo(done.entry, engine.plan_undo(done.entry).confirmation).outcome is Outcome.DONE
+    assert repaired_partitions(engine._context()) == {}
