@@ -4,7 +4,16 @@ from typing import Final
 
 from console.diagnosis.model import Code, NextStep, Severity
 from console.diagnosis.server.cause import Cause
-from console.diagnosis.situation import INDEXES, LOG_REPAIR, METADATA, NO_LOG, OWN_FILES, SYMBOL_MAPS, Situation
+from console.diagnosis.situation import (
+    INDEXES,
+    LOG_REPAIR,
+    METADATA,
+    NO_LOG,
+    OWN_FILES,
+    SYMBOL_MAPS,
+    TABLE_METADATA,
+    Situation,
+)
 from console.table.closed import RUN_AS_OWNER
 from console.text import clean_line
 
@@ -23,10 +32,6 @@ _FROM_A_COPY: Final = (
     ((Code.COLUMN_FILE_MISSING, Code.COLUMN_FILE_SHORT, Code.COLUMN_FILE_INVALID, Code.PARQUET_FILE_INVALID),
      "put the named files back from a copy of the same state; every other column can still be exported; "),
 )  # fmt: skip
-_METADATA: Final = (
-    Code.TABLE_METADATA_MISSING, Code.TABLE_METADATA_INVALID, Code.COLUMN_VERSIONS_MISSING,
-    Code.COLUMN_VERSIONS_INVALID,
-)  # fmt: skip
 _NOTHING: Final = NextStep(None, "nothing to do")
 
 
@@ -40,7 +45,7 @@ def next_step(situation: Situation) -> NextStep:
 
 def _repair(situation: Situation) -> NextStep | None:
     """Return the repair of files that the findings ask for."""
-    if situation.damaged(*_METADATA):
+    if situation.damaged(*TABLE_METADATA):
         reason = "_meta or _cv is damaged: do not start QuestDB; earlier copies and the structure log may tell it"
         return NextStep("repair-metadata", reason, evidence=True)
     if situation.damaged(Code.TABLE_TXN_BEHIND):
