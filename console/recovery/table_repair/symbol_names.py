@@ -10,8 +10,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from console.diagnosis.table import examine_table
+from console.diagnosis.unapplied import State
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import DamageError, Problem
+from console.questdb.segment import EventType
 from console.questdb.segment_details import read_symbols
 from console.questdb.table_metadata import TableColumn
 from console.questdb.table_txn import read_table_txn
@@ -72,10 +74,19 @@ def _agrees(copy: SymbolMap, known: SymbolMap) -> bool:
 
 
 def _brought(table: TableDirectory, column: TableColumn) -> Iterator[tuple[bytes, int]]:
-    """Yield each name that an applied event brought, and how many symbols the table had at least before it."""
+    """Yield each name that an applied event brought, and how many symbols the table had at least before it.
+
+    A TRUNCATE empties a symbol map: only what came after the last one counts, and nothing if one cannot be placed.
+    """
     found = examine_table(table)
-    inventory = found.facts.inventory
-    applied = ~(found.unapplied.waiting | found.unapplied.unsure)
+    inventory, seq_txn = found.facts.inventory, found.unapplied.seq_txn
+    applied = found.unapplied.state == State.APPLIED
+    truncated = applied & (inventory.events["type"] == EventType.TRUNCATE)
+    current = found.facts.txn.current
+    if current is None or current.truncate_version > int(truncated.sum()) or (seq_txn[truncated] == 0).any():
+        return
+    if truncated.any():
+        applied &= seq_txn > int(seq_txn[truncated].max())
     sure = {tuple(event) for event in inventory.events[applied][["wal", "segment", "txn"]].tolist()}
     for (wal, number), segment in inventory.segments.items():
         diffs = read_symbols(segment)

@@ -10,7 +10,7 @@ import pytest
 from console.diagnosis.model import Code
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.recovery.actions.start_server import repaired_partitions
-from console.recovery.codes import ClaimKey
+from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.gate.registry import spec_of
 from console.recovery.model import Outcome, Plan, Stage
 from console.recovery.plans import make_plan, mark_of
@@ -115,3 +115,17 @@ def test_a_start_reads_the_partitions_that_were_repaired(tmp_path: Path) -> None
     assert repaired_partitions(engine._context()) == {table.directory: None}
     assert engine.undo(done.entry, engine.plan_undo(done.entry).confirmation).outcome is Outcome.DONE
     assert repaired_partitions(engine._context()) == {}
+
+
+def test_symbol_keys_that_txn_does_not_count_are_refused(tmp_path: Path) -> None:
+    """With a count too low the next new name would be given to rows of another."""
+    database = sample_database("v1", tmp_path.resolve() / "root")
+    (database.db / "tables.d.lock").touch()
+    table = database.table("altered")
+    (table.path / "sym.o").unlink()
+    column = next(table.path.glob("2024-*/sym.d*"))
+    column.write_bytes((99).to_bytes(4, "little") + column.read_bytes()[4:])
+    plan = captured(database.root, tmp_path.resolve() / "state").plan("repair-symbols", "altered")
+    (refusal,) = plan.refused
+    assert (refusal.code, refusal.action) == (RefusalCode.TABLE_FILES_DISAGREE, "repair-table-state")
+    assert not plan.stages
