@@ -88,13 +88,16 @@ class Code(StrEnum):
     APPLY_DISABLED = "apply-disabled"  # by the server's configuration
     APPLY_STANDS_STILL = "apply-stands-still"  # not suspended, and nothing of what waits is applied
     VIEW_BEHIND = "view-behind"
+    VIEW_FILES_INVALID = "view-files-invalid"
+    TODO_INVALID = "todo-invalid"  # `_todo_` is cut: no writer opens the table
     CONVERSION_HALF_DONE = "conversion-half-done"
     TABLE_METADATA_MISSING = "table-metadata-missing"
     TABLE_METADATA_INVALID = "table-metadata-invalid"
     COLUMN_VERSIONS_MISSING = "column-versions-missing"
     COLUMN_VERSIONS_INVALID = "column-versions-invalid"
-    TABLE_FILES_DISAGREE = "table-files-disagree"  # `_txn`, `_meta` and `_cv` are of different versions
+    TABLE_FILES_DISAGREE = "table-files-disagree"  # `_txn`, `_meta`, `_cv`, sequencer: of different states or columns
     PARTITION_MISSING = "partition-missing"
+    SOFT_LINK = "soft-link"  # of a partition or a table: it is read, and never written through
     PARTITION_ROWS_DIFFER = "partition-rows-differ"
     COLUMN_FILE_MISSING = "column-file-missing"
     COLUMN_FILE_SHORT = "column-file-short"

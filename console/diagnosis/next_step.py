@@ -124,6 +124,8 @@ def _segments(situation: Situation) -> NextStep | None:
 def _by_hand(situation: Situation) -> NextStep | None:
     if situation.converting and situation.waiting:
         return NextStep(None, "take _convert out of the table (keep a copy) before any start, or what waits is deleted")
+    if situation.damaged(Code.TODO_INVALID):
+        return NextStep(None, "stop QuestDB, move _todo_ out of the table and start it: it makes the file again")
     if situation.damaged(Code.OWNERSHIP_DIFFERS):
         return NextStep("repair-ownership", "give the table's files back to its owner, with the server stopped")
     if situation.damaged(Code.PARTITION_UNREADABLE):

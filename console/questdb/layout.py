@@ -292,7 +292,7 @@ def _symlinks(entries: Sequence[Entry]) -> tuple[Problem, ...]:
     return tuple(
         Problem(ProblemKind.UNREADABLE, "it is a symbolic link, which is never followed", entry.path)
         for entry in entries
-        if entry.is_symlink
+        if entry.is_symlink and not entry.is_directory
     )
 
 

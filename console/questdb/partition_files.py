@@ -29,7 +29,7 @@ from console.questdb.partition_columns import (
     variable_faults,
 )
 from console.questdb.partition_spans import UNPARTITIONED, PartitionSpan, spans_of
-from console.questdb.reading import DamageError, DbFile, Problem, problem_of
+from console.questdb.reading import DamageError, DbFile, Problem, open_directory, problem_of
 from console.questdb.table_metadata import TableColumn, TableMetadata, read_table_metadata
 from console.questdb.table_txn import TxnArea, read_table_txn
 
@@ -92,6 +92,15 @@ class PartitionFiles:
             return frozenset(os.listdir(self._table))  # noqa: PTH208 - names only
         except OSError:
             return frozenset()
+
+    def links(self) -> tuple[Path, ...]:
+        """Return the partitions that are soft links."""
+        try:
+            with os.scandir(self._table) as entries:
+                names = {entry.name for entry in entries if entry.is_symlink()}
+        except OSError:
+            return ()
+        return tuple(self._table / span.directory for span in self.spans if span.directory in names)
 
     def faults(self, spans: Sequence[PartitionSpan] | None = None) -> Iterator[PartitionFault]:
         """Yield the faults of the partitions in order of time, one directory listing for each partition."""
@@ -247,7 +256,7 @@ class PartitionFiles:
 
 def _listed(folder: Path) -> tuple[os.stat_result, Files]:
     """Return the stat of a directory, and those of the regular files in it by name. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = open_directory(folder)
     try:
         with os.scandir(descriptor) as entries:
             return os.fstat(descriptor), {

@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from console.questdb.soft_links import is_followed, is_way_to
 from console.text import clean_line
 
 SMALL_FILE: Final = 16 << 20
@@ -77,8 +78,9 @@ class FileStamp:
 def open_for_reading(path: Path) -> int:
     """Return a descriptor of the regular file `path`, which must be canonical (`Path.resolve` of the root came first).
 
-    No component may be a symlink: the last is refused by O_NOFOLLOW, the others by comparing the path that the kernel
-    resolved. Raises OSError: ENOENT, EACCES, ELOOP for symlinks, EINVAL for what is no regular file.
+    No component may be a symlink but those of soft_links: the last is refused by O_NOFOLLOW, the others by comparing
+    the path that the kernel resolved. Raises OSError: ENOENT, EACCES, ELOOP for symlinks, EINVAL for what is no regular
+    file.
     """
     name = os.fspath(path)
     try:
@@ -90,12 +92,35 @@ def open_for_reading(path: Path) -> int:
             raise OSError(errno.EINVAL, "not a regular file", str(path))
         resolved = _resolved_path(fd)
         # The name is compared before it is made absolute, which costs more than all the rest of the opening.
-        if resolved not in (None, name) and resolved != os.path.abspath(name):  # noqa: PTH100 (resolve would follow)
+        if resolved not in (None, name) and not _leads(os.path.abspath(name), str(resolved)):  # noqa: PTH100 (no link)
             raise OSError(errno.ELOOP, "reached through a symbolic link", str(path))
     except OSError:
         os.close(fd)
         raise
     return fd
+
+
+def open_directory(path: Path) -> int:
+    """Return a descriptor of the directory `path`; a link only if it is one of soft_links. Raises OSError."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENOTDIR) or not path.is_symlink():
+            raise
+        if not path.exists():
+            raise FileNotFoundError(errno.ENOENT, "the link leads to nothing", str(path)) from error
+        if not is_followed(path):
+            raise
+    fd = os.open(path, flags)
+    if _resolved_path(fd) in (None, str(path.resolve())) and is_followed(path):
+        return fd
+    os.close(fd)
+    raise OSError(errno.ELOOP, "reached through a symbolic link", str(path))
+
+
+def _leads(name: str, resolved: str) -> bool:
+    return name == resolved or is_way_to(Path(name), Path(resolved))
 
 
 def _resolved_path(fd: int) -> str | None:
@@ -235,7 +260,7 @@ def opened(path: Path) -> Iterator[DbFile | Problem]:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One name in a directory, as lstat sees it."""
+    """One name in a directory, as lstat sees it; a link of soft_links is a directory too."""
 
     name: str
     parent: Path
@@ -253,7 +278,7 @@ def list_directory(path: Path, limit: int = 1_000_000) -> tuple[tuple[Entry, ...
     """Return the entries of `path` sorted by name (at most `limit`), and the problem where it cannot be listed."""
     entries: list[Entry] = []
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = open_directory(path)
     except OSError as error:
         return (), problem_of(error, path)
     try:
@@ -261,15 +286,9 @@ def list_directory(path: Path, limit: int = 1_000_000) -> tuple[tuple[Entry, ...
             for each in found:
                 if len(entries) >= limit:
                     return tuple(entries), Problem(ProblemKind.INVALID, f"it has more than {limit:,} entries", path)
-                entries.append(
-                    Entry(
-                        each.name,
-                        path,
-                        each.is_dir(follow_symlinks=False),
-                        each.is_file(follow_symlinks=False),
-                        each.is_symlink(),
-                    )
-                )
+                link = each.is_symlink()
+                folder = is_followed(path / each.name) if link else each.is_dir(follow_symlinks=False)
+                entries.append(Entry(each.name, path, folder, each.is_file(follow_symlinks=False), link))
     except OSError as error:
         return tuple(sorted(entries, key=lambda e: e.name)), problem_of(error, path)
     finally:

@@ -22,15 +22,21 @@ from console.questdb.table_txn import TxnArea
 
 _OFFSET: Final = 8
 _LENGTH: Final = 4
+_MANY: Final = 32
+"""Symbols whose hashes fill both halves of the keys of their index for sure."""
 
 
 @dataclass(frozen=True, slots=True)
 class SymbolFault:
-    """One file of a symbol map that is missing, too short, damaged or unreadable; `suffix` is `o`, `c`, `k` or `v`."""
+    """One file of a symbol map that is missing, too short, damaged or unreadable; `suffix` is `o`, `c`, `k` or `v`.
+
+    Of one that is not `proven` another file says other than it.
+    """
 
     column: str
     problem: Problem
     suffix: str = ""
+    proven: bool = True
 
 
 def symbol_faults(
@@ -47,8 +53,12 @@ def symbol_faults(
             problem = Problem(ProblemKind.UNREADABLE, f"_meta gives {damage.what}", table / "_meta")
             yield SymbolFault(column.name, problem)
             continue
+        found = False
         for suffix, problem in _map_problems(paths, count):
+            found = True
             yield SymbolFault(column.name, problem, suffix)
+        if not found and (differs := _other_capacity(paths, count, column.symbol_capacity)) is not None:
+            yield SymbolFault(column.name, differs, "o", proven=False)
 
 
 def _map_problems(paths: dict[str, Path], count: int) -> Iterator[tuple[str, Problem]]:
@@ -82,13 +92,48 @@ def _offsets(files: dict[str, DbFile], count: int) -> None:
     """Check the header of `.o`, and the offsets of the first value and of the end of the last one."""
     file = files["o"]
     _need(file, HEADER_SIZE + _OFFSET * (count + 1), count)
-    if SYMBOL_OFFSETS.value("capacity", Fields(file.read(0, SYMBOL_OFFSETS.size))) <= 0:
-        raise DamageError("it says a capacity of no symbols", 0)
+    capacity = _capacity(file)
+    if capacity <= 0:
+        raise DamageError(f"it says a capacity of {capacity:,} symbols", 0)
+    keys, most = _hashes(files), 1 << max(0, capacity // 2 - 1).bit_length()
+    if keys > most or (count >= _MANY and 0 < keys <= most // 2):
+        what = f"it says a capacity of {capacity:,} symbols, and the index beside it has {keys:,} keys"
+        raise DamageError(what, 0)
     if count and _offset(file, 0):
         raise DamageError(f"its first symbol begins at offset {_offset(file, 0):,}", HEADER_SIZE)
     if count and _offset(file, count) < _LENGTH * count:
         what = f"its symbols end at offset {_offset(file, count):,}: too few bytes for {count:,}"
         raise DamageError(what, HEADER_SIZE + _OFFSET * count)
+
+
+def _capacity(file: DbFile) -> int:
+    return SYMBOL_OFFSETS.value("capacity", Fields(file.read(0, SYMBOL_OFFSETS.size)))
+
+
+def _hashes(files: dict[str, DbFile]) -> int:
+    """Return one more than the greatest hash in the index of a map, 0 if not known.
+
+    At most the power of 2 that is not below half the capacity, which is one itself but for the default of server.conf.
+    """
+    try:
+        return read_index_header(files["k"]).keys if "k" in files else 0
+    except DamageError:
+        return 0
+
+
+def _other_capacity(paths: dict[str, Path], count: int, wanted: int | None) -> Problem | None:
+    """Return that `.o` has another capacity than `_meta`, if the hashes in the index do not say which is right."""
+    if wanted is None or count >= _MANY:
+        return None
+    try:
+        with DbFile(paths["o"]) as file:
+            capacity = _capacity(file)
+    except OSError as error:
+        return problem_of(error, paths["o"])
+    if capacity == wanted:
+        return None
+    what = f"it says a capacity of {capacity:,} symbols, and _meta {wanted:,}"
+    return Problem(ProblemKind.INVALID, what, paths["o"], 0)
 
 
 def _values(files: dict[str, DbFile], count: int) -> None:

@@ -9,14 +9,20 @@ import shutil
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from console.diagnosis.database import diagnose
-from console.diagnosis.model import Code, Finding, Severity, Verdict
+from console.diagnosis.model import Code, Finding, Part, Severity, Verdict
 from console.questdb.layout import DatabaseRoot
+from console.questdb.sequencer_metadata import (
+    SequencerMetadata,
+    encode_sequencer_metadata,
+    read_sequencer_metadata,
+)
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
 from tests.real.whole_tables import COLUMNS, DAYS, FIXED, PARQUET, ROWS, SETTINGS, SYMBOLS, VARIABLE, make
@@ -29,6 +35,7 @@ _WIDTHS = {
     "UUID": 16, "IPV4": 4, "SYMBOL": 4, "SYMBOL INDEX": 4,
 }  # fmt: skip
 Strike = Callable[[Path], object]
+_VALUES_ONLY = (Part.COLUMN_VALUES, Part.SYMBOL_VALUES, Part.INDEX_ENTRIES)
 
 
 def gone(path: Path) -> None:
@@ -175,6 +182,57 @@ def test_the_symbol_maps(world: Path) -> None:
                 assert said(world, table, path, zeroed).code is Code.SYMBOL_MAP_INVALID
 
 
+def test_the_capacity_of_a_symbol_map_and_a_todo_file(world: Path) -> None:
+    """Its index tells the capacity by the hashes of many symbols; of few, only `_meta` says another."""
+
+    def capacity(value: int) -> Strike:
+        return lambda path: path.write_bytes(struct.pack("<i", value) + path.read_bytes()[4:])
+
+    for table in ("wal", "plain", "flat"):
+        for column, values in (("sx", (0, 16, 100, 1024)), ("sy", (100, 16, 1024))):
+            path = file_of(world, table, 0, f"{column}.o")
+            for value in values:
+                finding = said(world, table, path, capacity(value))
+                sure = column == "sx" or value in (16, 100)
+                assert (finding.code, finding.severity, finding.offset) == (
+                    Code.SYMBOL_MAP_INVALID, Severity.DAMAGE if sure else Severity.RISK, 0,
+                ), value  # fmt: skip
+        with struck(path, capacity(200)):  # what server.conf may have, for the same hashes as 256
+            assert [each.severity for each in grave(world, table)] == [Severity.RISK]
+        todo = file_of(world, table, 0, "_todo_")
+        for strike in (cut(0), cut(16)):
+            assert said(world, table, todo, strike).code is Code.TODO_INVALID
+        for strike in (gone, zeroed):
+            with struck(todo, strike):
+                assert grave(world, table) == []
+
+
+def test_a_partition_by_soft_link_is_read_and_named(world: Path, tmp_path: Path) -> None:
+    """Only in the place of a partition or a table, and of the same owner; one that leads to nothing is missing."""
+    folder = file_of(world, "wal", 3, "i8.d").parent
+    outside = tmp_path.resolve() / "volume"
+    folder.rename(outside)
+    try:
+        folder.symlink_to(outside)
+        (report,) = diagnose(DatabaseRoot.locate(world), ["wal"]).tables
+        assert (report.verdict, report.not_checked) == (Verdict.HEALTHY, _VALUES_ONLY)
+        assert [(finding.code, finding.severity) for finding in report.findings] == [(Code.SOFT_LINK, Severity.NOTE)]
+        assert str(outside) in report.findings[0].message
+        with struck(outside / "i8.d", cut(800)):
+            (finding,) = grave(world, "wal")
+        assert (finding.code, finding.rows) == (Code.COLUMN_FILE_SHORT, rows_of("wal", 3) - 100)
+        (outside / "i8.d").rename(outside / "aside")
+        (outside / "i8.d").symlink_to(outside / "aside")
+        assert {finding.code for finding in grave(world, "wal")} == {Code.COLUMN_FILE_MISSING}
+        (outside / "aside").rename(outside / "i8.d")
+        folder.unlink()
+        folder.symlink_to(tmp_path / "unmounted")
+        assert Code.PARTITION_MISSING in {finding.code for finding in grave(world, "wal")}
+    finally:
+        folder.unlink()
+        outside.rename(folder)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_files_that_the_owner_of_txn_cannot_write(world: Path) -> None:
     for table, day, name in (("wal", 1, "f8.d"), ("plain", 5, "st.i"), ("wal", 0, "sy.c"), ("flat", 0, "_cv")):
@@ -199,11 +257,64 @@ def test_a_partition_that_is_gone_has_all_its_rows_named(world: Path) -> None:
         assert (finding.code, finding.rows) == (Code.PARTITION_MISSING, rows_of(table, day))
 
 
+def renamed(column: str, other: str) -> Strike:
+    """Return what gives a column of a sequencer's `_meta` another name, its checksum too."""
+
+    def strike(path: Path) -> None:
+        found = read_sequencer_metadata(path.parent)
+        assert isinstance(found, SequencerMetadata)
+        columns = [replace(each, raw_name=other if each.raw_name == column else each.raw_name)
+                   for each in found.columns]  # fmt: skip
+        data = encode_sequencer_metadata(
+            columns, structure_version=found.structure_version, timestamp_index=found.timestamp_index,
+            table_id=found.table_id, read_order=found.read_order,
+        )  # fmt: skip
+        path.write_bytes(data + bytes(max(0, path.stat().st_size - len(data))))
+
+    return strike
+
+
+def test_the_columns_of_the_sequencer_and_the_names_of_the_registry_are_compared(world: Path) -> None:
+    def swapped(old: bytes, new: bytes) -> Strike:
+        return lambda path: path.write_bytes(path.read_bytes().replace(old, new, 1))
+
+    meta = file_of(world, "wal", 0, "_meta").parent / "txn_seq" / "_meta"
+    for column, other in (("i4", "i5"), ("late_v", "late_w"), ("sx", "sz")):
+        finding = said(world, "wal", meta, swapped(column.encode("utf-16-le"), other.encode("utf-16-le")))
+        assert (finding.code, finding.severity) == (Code.SEQUENCER_METADATA_INVALID, Severity.RISK)
+        assert other in finding.message
+        assert column in finding.message
+        finding = said(world, "wal", meta, renamed(column, other))
+        assert (finding.code, finding.severity) == (Code.TABLE_FILES_DISAGREE, Severity.RISK)
+    (report,) = diagnose(DatabaseRoot.locate(world), ["wal"]).tables
+    assert (report.verdict, report.not_checked) == (Verdict.HEALTHY, _VALUES_ONLY)
+    with struck(meta, renamed("i4", "i5")):
+        (report,) = diagnose(DatabaseRoot.locate(world), ["wal"]).tables
+        assert (report.next_step.action, report.not_checked) == (None, _VALUES_ONLY)
+    with struck(meta, swapped("i4".encode("utf-16-le"), "i5".encode("utf-16-le"))):
+        (report,) = diagnose(DatabaseRoot.locate(world), ["wal"]).tables
+        assert report.next_step.action == "rebuild-sequencer"
+    registry = next((world / "db").glob("tables.d.*[0-9]"))
+    table_id = int(meta.parents[1].name.split("~")[1])
+    entry = f"wal~{table_id}".encode("utf-16-le") + struct.pack("<i", table_id)
+    with struck(registry, swapped(entry, entry[:-4] + struct.pack("<i", table_id + 70))):
+        assert Code.REGISTRY_INVALID in {finding.code for finding in grave(world, "wal")}
+    with struck(meta.parents[1] / "_name", swapped("wal".encode("utf-16-le"), "law".encode("utf-16-le"))):
+        (report,) = diagnose(DatabaseRoot.locate(world), ["wal"]).tables
+        assert (report.verdict, [finding.code for finding in report.findings]) == (
+            Verdict.HEALTHY, [Code.REGISTRY_INVALID],
+        )  # fmt: skip
+
+
 def test_the_server_fails_where_the_check_says_so(world: Path, tmp_path: Path, questdb: ServerBinary) -> None:
     """Each column is gone in the third day and cut in the first: no column of them can be read there any more."""
     root = tmp_path.resolve() / "root"
     shutil.copytree(world, root)
-    before = _answers(root, questdb)
+    linked = file_of(root, "wal", 2, "").parent
+    linked.rename(tmp_path / "linked")
+    linked.symlink_to(tmp_path.resolve() / "linked")  # the server reads it, as the check does
+    before = _answers(root, questdb, f"ALTER TABLE {PARQUET} ADD COLUMN unapplied INT")
+    assert not grave(root, PARQUET)  # the sequencer has a column that is not applied yet
     for name in COLUMNS:
         gone(file_of(root, "wal", 3, f"{name}.d"))
         os.truncate(file_of(root, "wal", 1, f"{name}.d"), 1)
@@ -217,8 +328,8 @@ def test_the_server_fails_where_the_check_says_so(world: Path, tmp_path: Path, q
     assert len(whole) == 3 * len(COLUMNS)
 
 
-def _answers(root: Path, binary: ServerBinary) -> dict[tuple[str, str], str]:
-    """Return what the server shows of each column in each day, or its error."""
+def _answers(root: Path, binary: ServerBinary, alter: str = "") -> dict[tuple[str, str], str]:
+    """Return what the server shows of each column in each day, or its error. `alter` is not applied."""
     found: dict[tuple[str, str], str] = {}
     with PrivateServer(root, binary, settings={**SETTINGS, "cairo.wal.apply.enabled": "false"}) as server:
         for day in DAYS:
@@ -228,5 +339,7 @@ def _answers(root: Path, binary: ServerBinary) -> dict[tuple[str, str], str]:
                     found[day, column] = str(hash(str(values)))
                 except psycopg.Error as error:
                     found[day, column] = str(error)
+        if alter:
+            server.query(alter)
         server.kill()
     return found

@@ -1,6 +1,8 @@
 """Findings about partitions and their files: presence, length, both ends, owner."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 from console.diagnosis.findings.owners import owner_findings
@@ -44,6 +46,20 @@ def partition_file_findings(files: TableFiles, area: TxnArea, metadata: TableMet
         if whole:
             files.checked.add(span)
     yield from owner_findings(files, metadata, owners)
+    yield from _links(files, partitions.links())
+
+
+def _links(files: TableFiles, links: Sequence[Path]) -> Iterator[Finding]:
+    """Note the partitions that are soft links: they are read as QuestDB reads them, and never written through."""
+    if not links:
+        return
+    count, target = plural(len(links), "partition"), clean_line(os.path.realpath(links[0]))
+    message = f"{count} of the table lie elsewhere by a soft link, the first in {target}; walmedic writes nothing there"
+    if len(links) == 1:
+        message = (
+            f"partition {clean_line(links[0].name)} lies in {target} by a soft link; walmedic writes nothing there"
+        )
+    yield Finding(Code.SOFT_LINK, Severity.NOTE, message, files.relative(links[0]))
 
 
 def _finding(files: TableFiles, fault: PartitionFault) -> Finding:

@@ -1,5 +1,6 @@
 """Findings about the sequencer's other files: `_wal_index.d`, `_meta`, structure changes, owners, and its copies."""
 
+import itertools
 import os
 import stat
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from console.diagnosis.crashes.lengths import length_of
 from console.diagnosis.model import Code, Finding, Harm, Severity
 from console.diagnosis.table_facts import Sequencer, TableFacts
+from console.questdb.column_types import type_name
 from console.questdb.reading import Problem, ProblemKind
 from console.questdb.sequencer_metadata import SequencerMetadata
 from console.questdb.table_metadata import TableMetadata
@@ -68,9 +70,9 @@ def _metadata(facts: TableFacts) -> Iterator[Finding]:
     if metadata.dropped:
         message = "the sequencer's _meta says that the table was dropped: writes fail, and the sweep deletes its WAL"
         yield Finding(Code.SEQUENCER_METADATA_INVALID, Severity.DAMAGE, message, file, 8, start=Harm.DELETES_WAL)
-    table_id = facts.metadata.table_id if isinstance(facts.metadata, TableMetadata) else facts.directory.table_id
-    if table_id is not None and metadata.table_id != table_id:
-        message = f"the sequencer's _meta is of table id {metadata.table_id:,}, the table's is {table_id:,}"
+    own_id = facts.metadata.table_id if isinstance(facts.metadata, TableMetadata) else facts.directory.table_id
+    if own_id is not None and metadata.table_id not in (own_id, facts.directory.table_id):
+        message = f"the sequencer's _meta is of table id {metadata.table_id:,}, the table's is {own_id:,}"
         yield Finding(Code.SEQUENCER_METADATA_INVALID, Severity.RISK, message, file, 24)
     current = facts.txn.current
     if current is not None and not metadata.dropped and metadata.structure_version < current.structure_version:
@@ -82,6 +84,28 @@ def _metadata(facts: TableFacts) -> Iterator[Finding]:
         message += "every ALTER fails" if same else "writers work with columns that the table no longer has so"
         severity, harm = (Severity.RISK, Harm.NONE) if same else (Severity.DAMAGE, Harm.STOPS_APPLYING)
         yield Finding(Code.SEQUENCER_METADATA_INVALID, severity, message, file, 8, start=harm)
+    yield from _other_columns(facts, metadata, file)
+
+
+def _other_columns(facts: TableFacts, metadata: SequencerMetadata, file: str) -> Iterator[Finding]:
+    """Compare the columns of both `_meta` if both are of the structure version that `_txn` names.
+
+    A sequencer that is ahead has an ALTER that is not applied yet. The checksum of the sequencer's columns says which
+    of the two is damaged; if it fits, or there is none, neither can be made again from the other.
+    """
+    current, own = facts.txn.current, facts.metadata
+    if current is None or isinstance(own, Problem) or own.problems or metadata.problems:
+        return
+    if own.metadata_version != current.metadata_version or metadata.structure_version != current.structure_version:
+        return
+    pairs = itertools.zip_longest(_columns(metadata), _columns(own))
+    differ = next((pair for pair in pairs if pair[0] != pair[1]), None)
+    if differ is not None:
+        there, here = ("nothing" if each is None else f"{each[0]} {type_name(each[1])}" for each in differ)
+        message = f"the sequencer's _meta has {there} where the table's has {here}, at the same structure version"
+        changed = metadata.read_order is not None and not metadata.tail_valid
+        code = Code.SEQUENCER_METADATA_INVALID if changed else Code.TABLE_FILES_DISAGREE
+        yield Finding(code, Severity.RISK, message, file)
 
 
 def _columns(metadata: SequencerMetadata | TableMetadata) -> list[tuple[str, int]]:

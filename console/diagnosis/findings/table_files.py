@@ -12,15 +12,18 @@ from console.diagnosis.findings.partition_files import partition_file_findings
 from console.diagnosis.findings.subject import TableFiles
 from console.diagnosis.findings.symbol_maps import symbol_map_findings
 from console.diagnosis.model import Code, Finding, Harm, Part, Severity
-from console.questdb.formats.table import META_HEADER
+from console.questdb.formats.table import META_HEADER, TODO
 from console.questdb.partition_spans import contradiction
-from console.questdb.reading import Problem, ProblemKind
+from console.questdb.reading import Problem, ProblemKind, read_small
 from console.questdb.table_metadata import TableMetadata
+from console.questdb.table_name import read_table_name
 from console.questdb.table_txn import TxnArea
-from console.text import plural
+from console.text import clean_line, plural
 
 _MOST = 50
 """Findings about single files of one table; what is beyond is told as a number."""
+
+_NOT_THERE = "walmedic reads it and writes nothing there"
 
 _NAME_NOTHING = {
     Code.TABLE_TXN_INVALID, Code.TABLE_METADATA_MISSING, Code.TABLE_METADATA_INVALID, Code.UNREADABLE,
@@ -33,6 +36,11 @@ def table_file_findings(files: TableFiles) -> Iterator[Finding]:
     if os.path.exists(files.directory.path / "_view"):  # noqa: PTH110 (closed: False)
         return  # a view has no rows of its own
     yield from _metadata(files)
+    yield from _identity(files)
+    yield from _todo(files)
+    if files.directory.path.is_symlink():
+        message = f"the table lies in {clean_line(str(files.directory.path.resolve()))} by a soft link; {_NOT_THERE}"
+        yield Finding(Code.SOFT_LINK, Severity.NOTE, message, files.directory.directory)
     area, metadata = files.txn.current, files.metadata
     if area is None or files.txn.problems or isinstance(metadata, Problem) or damage_of(metadata) is not None:
         return
@@ -51,10 +59,11 @@ def table_file_findings(files: TableFiles) -> Iterator[Finding]:
 
 def parts_seen(findings: Iterable[Finding]) -> frozenset[Part]:
     """Return what was looked at, by what was found: the files of partitions are named by `_txn`, `_meta` and `_cv`."""
+    findings = tuple(findings)
     codes = {finding.code for finding in findings if finding.severity is not Severity.NOTE}
     if codes & _NAME_NOTHING:
         return frozenset()
-    if codes & _NAME_NO_FILES:
+    if any(finding.code in _NAME_NO_FILES and finding.severity is Severity.DAMAGE for finding in findings):
         return frozenset({Part.COLUMN_VERSIONS})
     return frozenset({Part.COLUMN_VERSIONS, Part.PARTITION_FILES, Part.SYMBOL_FILES})
 
@@ -83,6 +92,29 @@ def _metadata(files: TableFiles) -> Iterator[Finding]:
             code, Severity.DAMAGE, f"{message}; QuestDB can neither read nor write the table",
             files.relative(problem.file), problem.offset, start=Harm.REWRITES_TABLE,
         )  # fmt: skip
+
+
+def _identity(files: TableFiles) -> Iterator[Finding]:
+    """Compare id and name of a table in the registry with `_meta` and `_name`. A `_name` that is gone is no damage."""
+    table, metadata = files.directory, files.metadata
+    if not table.registered or isinstance(metadata, Problem) or damage_of(metadata) is not None:
+        return
+    if table.table_id is not None and metadata.table_id != table.table_id:
+        message = f"the registry lists the table with id {table.table_id:,}, and its _meta has {metadata.table_id:,}"
+        yield Finding(Code.REGISTRY_INVALID, Severity.RISK, message, files.relative(metadata.path), 16)
+    name = read_table_name(table.path)
+    if name is not None and name != table.raw_name:
+        message = f"the registry calls the table {table.name}, and its _name says {clean_line(name)}"
+        yield Finding(Code.REGISTRY_INVALID, Severity.NOTE, message, files.relative(table.path / "_name"))
+
+
+def _todo(files: TableFiles) -> Iterator[Finding]:
+    """A `_todo_` that is cut keeps every writer away; one that is missing or zeros the server makes again (9.1.0)."""
+    file = read_small(files.directory.path / "_todo_")
+    if file.present and len(file.data) < TODO.at("count"):
+        message = f"_todo_ is cut: it has {len(file.data):,} bytes; QuestDB reads the table, and suspends it at a write"
+        yield Finding(Code.TODO_INVALID, Severity.DAMAGE, message, files.relative(file.path), 0,
+                      start=Harm.STOPS_APPLYING if files.incoming.any else Harm.NONE)  # fmt: skip
 
 
 def _versions(files: TableFiles, area: TxnArea, metadata: TableMetadata) -> Iterator[Finding]:

@@ -1,0 +1,46 @@
+"""Soft links that QuestDB itself follows: of a partition's directory, and of a table's (ATTACH PARTITION, IN VOLUME).
+
+A link is followed for reading only, and only where it stands in the place of a partition or a table, and leads to a
+directory of the same owner as the directory that holds the link: so it leads nowhere that this owner cannot read.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+_PARTITION: Final = re.compile(r"(?:default|\d{4}(?:-W?\d\d(?:-\d\d(?:T\d{2,6}(?:-\d{6})?)?)?)?)(?:\.\d+)?")
+_OF_A_TABLE: Final = ("_txn", "_meta")
+_DEEPEST: Final = 4
+"""Directories above a file of a table that may hold links, up to the db directory: `db/table/wal1/0/_event`."""
+
+
+def is_followed(link: Path) -> bool:
+    """Return whether `link` is a link that readers follow."""
+    try:
+        if not link.is_symlink() or not link.is_dir() or link.stat().st_uid != link.parent.stat().st_uid:
+            return False
+        if _is_table(link.parent):
+            return _PARTITION.fullmatch(link.name) is not None
+        return _is_table(link) and not any(map(_is_table, list(link.parents)[: _DEEPEST - 1]))
+    except OSError:
+        return False
+
+
+def _is_table(folder: Path) -> bool:
+    return any(os.path.lexists(folder / name) for name in _OF_A_TABLE)
+
+
+def is_way_to(path: Path, resolved: Path) -> bool:
+    """Return whether the absolute `path` leads to `resolved` by links that are followed, and by no others."""
+    folder = path.parent
+    try:
+        if folder.resolve() / path.name != resolved:
+            return False
+        for _ in range(_DEEPEST):
+            if folder.is_symlink() and not is_followed(folder):
+                return False
+            folder = folder.parent
+        return folder.resolve() == folder
+    except (OSError, RuntimeError):  # a loop of links
+        return False
