@@ -113,7 +113,10 @@ def _miscounted(table: TableDirectory, row: dict[str, Any], part: dict[str, Any]
 
 
 def _zeros(table: TableDirectory, zeros: dict[str, dict[str, int]], sizes: dict[str, int]) -> Iterator[Finding]:
-    """Tell zeros of a column in few partitions where the others, with as many rows or more, have none at all."""
+    """Note zeros of a column in few partitions where the others, with as many rows or more, have none at all.
+
+    It is no more than a note: zeros are values too, and only the full check sees whether they fill pages.
+    """
     for column, by_partition in zeros.items():
         with_zeros = {name: count for name, count in by_partition.items() if count}
         without = sum(sizes[name] for name in by_partition if name not in with_zeros)
@@ -124,7 +127,7 @@ def _zeros(table: TableDirectory, zeros: dict[str, dict[str, int]], sizes: dict[
                 f"partition {clean_line(name)}, column {clean_line(column)}: {count:,} of {sizes[name]:,} values are 0 "
                 "and no other partition has a single one, as where pages never reached the disk; suspect only"
             )
-            yield Finding(Code.SUSPECT_VALUES, Severity.RISK, message, f"{table.directory}/{clean_line(name)}")
+            yield Finding(Code.SUSPECT_VALUES, Severity.NOTE, message, f"{table.directory}/{clean_line(name)}")
 
 
 def _text(value: str) -> str:

@@ -7,7 +7,6 @@ puts a partition or a column into new files; what was found in files that are re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import dropwhile
 from pathlib import Path
 from typing import Final
 
@@ -16,8 +15,10 @@ from console.diagnosis.deep_parquet import check_parquet
 from console.diagnosis.deep_record import DeepRecord, ReadColumn, mark_of
 from console.diagnosis.deep_scope import EVERYTHING, DeepScope
 from console.diagnosis.deep_symbols import check_symbol_map
+from console.diagnosis.deep_zeros import Share, weighed, zero_columns
 from console.diagnosis.findings.table_files import damage_of
-from console.diagnosis.model import Finding, Part
+from console.diagnosis.model import Finding, Part, Severity
+from console.questdb.bitmap_index import read_index_header
 from console.questdb.column_files import column_path
 from console.questdb.column_types import ColumnTag, is_variable, storage_size
 from console.questdb.column_versions import ColumnVersions, read_column_versions
@@ -38,12 +39,11 @@ from console.questdb.value_check import (
     bad_timestamps,
     bad_values,
     share_of_zeros,
+    suspect_empty_values,
     suspect_zeros,
 )
 from console.questdb.variable_columns import aux_shape, rows_within
 
-_LEAST_ROWS: Final = 64
-_SELDOM: Final = 0.01
 _ALL: Final = frozenset({Part.COLUMN_VALUES, Part.SYMBOL_VALUES, Part.INDEX_ENTRIES})
 _WHOLE_FILE: Final = -1
 """Stands for the column of a Parquet file in the record."""
@@ -56,14 +56,6 @@ class DeepLook:
     findings: tuple[Finding, ...]
     seen: frozenset[Part]
     left_out: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Share:
-    """How many of a column's values in one partition are zeros, from 0 to 1."""
-
-    each: StoredColumn
-    share: float
 
 
 class DeepFiles:
@@ -82,7 +74,7 @@ class DeepFiles:
         self.table, self._advance, self._scope = table, advance, scope
         self._record = record if record is not None else DeepRecord(None)
         self._told = DeepFindings(table)
-        self._shares: dict[int, list[_Share]] = {}
+        self._shares: dict[int, list[Share]] = {}
         txn, metadata = read_table_txn(table.path), read_table_metadata(table.path)
         versions = read_column_versions(table.path)
         self.why = _unreadable(txn.current if not txn.problems else None, metadata, versions)
@@ -171,16 +163,10 @@ class DeepFiles:
         self._once(span.directory, _WHOLE_FILE, paths, (span.rows, sorted(self._scope.columns)), read)
 
     def _zero_columns(self) -> None:
-        """Tell a column that is zeros throughout a partition, if it is hardly ever zero in as many other rows."""
-        for shares in self._shares.values():
-            if shares[0].each.column.tag is ColumnTag.SYMBOL and not any(0 < each.share < 1 for each in shares):
-                shares = list(dropwhile(lambda each: each.share == 1, shares))  # the first symbol came first, and left
-            zeros = [each.each for each in shares if each.share == 1 and each.each.rows >= _LEAST_ROWS]
-            others = sum(each.each.rows for each in shares if each.share < _SELDOM)
-            if zeros and others >= sum(each.rows for each in zeros):
-                for each in zeros:
-                    what = "every value is zero, and hardly any is in the other partitions"
-                    self._told.rows(each, BadRows(Wrong.ZERO_PAGES, each.data, 0, each.rows, 0, what))
+        self._told.found = [weighed(finding, self._shares) for finding in self._told.found]
+        for each in zero_columns(self._shares):
+            what = "every value is zero, and hardly any is in the other partitions"
+            self._told.rows(each, BadRows(Wrong.ZERO_PAGES, each.data, 0, each.rows, 0, what), Severity.NOTE)
 
     def _native(self, span: PartitionSpan) -> None:
         for each in self._files.columns_of(span):
@@ -199,14 +185,16 @@ class DeepFiles:
             now = replace(each, rows=rows)
             share = self._once(span.directory, column.index, paths, judged_by, partial(self._stored, now))
             if share is not None:
-                self._shares.setdefault(column.index, []).append(_Share(now, share))
+                self._shares.setdefault(column.index, []).append(Share(now, share))
 
     def _stored(self, each: StoredColumn) -> float | None:
         """Read a column of a partition, and return its share of zeros if that is counted."""
         try:
             proven = each.column.tag is ColumnTag.SYMBOL and each.column.indexed and self._index_agrees(each)
             for bad in self._column(each, proven):
-                self._told.rows(each, bad)
+                at_an_edge = is_variable(each.column.type_code) and not 0 < bad.first_row < each.rows - bad.rows
+                suspect = bad.wrong is Wrong.ZERO_PAGES and at_an_edge
+                self._told.rows(each, bad, Severity.NOTE if suspect else None)
             timestamps = each.column.index == self._metadata.timestamp_index
             if proven or timestamps or is_variable(each.column.type_code):
                 return None
@@ -226,7 +214,11 @@ class DeepFiles:
                 entry, more = aux_shape(column.tag)
                 rows = min(each.rows, max(0, aux.size // entry - more))
                 rows = min(rows, rows_within(column.tag, aux, rows, data.size)) or rows
-                yield from bad_values(replace(each, rows=rows), aux, data, self._advance)
+                held, wrong = replace(each, rows=rows), False
+                for bad in bad_values(held, aux, data, self._advance):
+                    wrong = True
+                    yield bad
+                yield from () if wrong else suspect_empty_values(held, aux, data)
             return
         with DbFile(each.data) as file:
             if column.index == self._metadata.timestamp_index:
@@ -243,8 +235,10 @@ class DeepFiles:
         paths = _index_paths(each)
         try:
             with DbFile(each.data) as file, DbFile(paths[0]) as keys, DbFile(paths[1]) as values:
-                rows = (top, top + each.rows)
-                check_index(file, keys, values, rows, self._symbols(each.column), self._advance)
+                rows, symbols = (top, top + each.rows), self._symbols(each.column)
+                check_index(file, keys, values, rows, symbols, self._advance)
+                if (count := read_index_header(keys).keys) > symbols + 1:
+                    self._told.more_keys(each, count, symbols)
         except DamageError as damage:
             self._told.index(each, damage)
             return False

@@ -5,6 +5,7 @@ from typing import Final
 
 from console.diagnosis.model import Code, Finding, Severity
 from console.questdb.column_files import column_path
+from console.questdb.formats.table import INDEX_HEADER
 from console.questdb.index_check import RowNumbersError
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_columns import StoredColumn
@@ -35,12 +36,12 @@ class DeepFindings:
         reason = why if isinstance(why, str) else clean_line(why.strerror or str(why))
         self.left_out.append(f"{what} of {self._table.name}: {reason}")
 
-    def rows(self, each: StoredColumn, bad: BadRows) -> None:
-        """Tell bad rows of a column."""
+    def rows(self, each: StoredColumn, bad: BadRows, severity: Severity | None = None) -> None:
+        """Tell bad rows of a column; `severity` is that of their kind if none is given."""
         code, effect = _CODES[bad.wrong]
         where = f"partition {each.span.name}, column {each.column.name}"
         message = f"{where}: {bad.what}; {plural(bad.rows, 'row')}: {effect}"
-        self._add(code, message, bad.file, bad.offset, each.span, each.column.name, bad.rows)
+        self._add(code, message, bad.file, bad.offset, each.span, each.column.name, bad.rows, severity)
 
     def index(self, each: StoredColumn, damage: DamageError) -> None:
         """Tell an index that is not that of its column."""
@@ -49,6 +50,16 @@ class DeepFindings:
         where = f"partition {each.span.name}, column {each.column.name}"
         message = f"{where}: its index is damaged: {damage.what}; filters on it miss rows"
         self._add(Code.INDEX_FILE_INVALID, message, path, damage.offset, each.span, each.column.name)
+
+    def more_keys(self, each: StoredColumn, keys: int, symbols: int) -> None:
+        """Note an index that counts more keys than there are symbols, as a commit that was cut off leaves it."""
+        path = column_path(each.data.parent, each.column.raw_name, "k", each.name_txn)
+        message = (
+            f"partition {each.span.name}, column {each.column.name}: its index counts {keys:,} keys and the symbol map "
+            f"{symbols:,} symbols; the keys beyond have no row"
+        )
+        offset = INDEX_HEADER.at("keys")
+        self._add(Code.INDEX_FILE_INVALID, message, path, offset, each.span, each.column.name, None, Severity.NOTE)
 
     def symbol_map(self, column: TableColumn, path: Path, damage: DamageError) -> None:
         """Tell a file of a symbol map that is damaged."""
@@ -78,8 +89,9 @@ class DeepFindings:
         span: PartitionSpan | None,
         column: str,
         rows: int | None = None,
+        severity: Severity | None = None,
     ) -> None:
-        severity = Severity.RISK if code is Code.SUSPECT_VALUES else Severity.DAMAGE
+        severity = severity or (Severity.RISK if code is Code.SUSPECT_VALUES else Severity.DAMAGE)
         file = clean_line(str(path.relative_to(self._table.path.parent)))
         name = span.name if span is not None else ""
         self.found.append(Finding(code, severity, message, file, offset, partition=name, column=column, rows=rows))

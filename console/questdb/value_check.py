@@ -13,13 +13,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from console.questdb.column_types import storage_size
+from console.questdb.column_types import ColumnTag, storage_size
 from console.questdb.partition_columns import StoredColumn
 from console.questdb.reading import DbFile
 from console.questdb.symbol_values import NULL_KEY
-from console.questdb.variable_columns import aux_shape, bad_variable_rows, data_fault
+from console.questdb.variable_columns import aux_shape, bad_variable_rows, data_fault, end_of_data, rows_within
 from console.questdb.variable_values import data_span
-from console.questdb.zero_pages import PAGE, suspect_zero_pages
+from console.questdb.zero_pages import PAGE, SECTOR, suspect_zero_pages
 
 BLOCK: Final = 1 << 18
 """Rows of a block of fixed-width values: 2 MiB of timestamps."""
@@ -140,6 +140,28 @@ def bad_values(each: StoredColumn, aux: DbFile, data: DbFile, advance: Advance) 
         start = data_fault(each.column.type_code, aux, data, first, each.rows)
         file, offset = (aux.path, entry * first) if start is None else (data.path, start)
         yield BadRows(Wrong.VALUES, file, first, bad, offset, what)
+
+
+def suspect_empty_values(each: StoredColumn, aux: DbFile, data: DbFile) -> Iterator[BadRows]:
+    """Yield stretches of empty STRING or BINARY values in whole pages of zeros: NULL is -1, and a lost page is zeros.
+
+    The data file is read only if the column has so many values without content.
+    """
+    if each.column.tag not in (ColumnTag.STRING, ColumnTag.BINARY):
+        return
+    width, unit = (4, 2) if each.column.tag is ColumnTag.STRING else (8, 1)
+    empty = 0
+    for at in range(0, each.rows, BLOCK):
+        offsets = aux.array(8 * at, "<i8", min(BLOCK, each.rows - at) + 1)
+        empty += int(np.count_nonzero(offsets[1:] - offsets[:-1] == width))
+    if width * empty < SECTOR:
+        return
+    for low, high in suspect_zero_pages(data, unit, end_of_data(each.column.tag, aux, each.rows)):
+        first, end = (rows_within(each.column.tag, aux, each.rows, unit * edge) for edge in (low, high))
+        if width * (end - first) < unit * (high - low) - width:
+            continue  # within a long value
+        what = f"rows {first:,} to {end - 1:,} are empty to the page, where NULLs may have stood"
+        yield BadRows(Wrong.ZERO_PAGES, data.path, first, end - first, unit * low, what)
 
 
 def _variable_block(each: StoredColumn, aux: DbFile, data: DbFile, first: int, end: int) -> NDArray[np.bool_]:

@@ -21,6 +21,10 @@ CHANCE: Final = 1e-6
 _OFTEN: Final = 1e-2
 """Above it zeros beside a lost page may be values."""
 _MOST_BESIDE: Final = 64
+_SHARP: Final = 1 / 64
+"""Of the places in a page, the most that may count as near its border: else where a run ends says nothing."""
+_BY_PLACE: Final = 100
+"""How many times as many runs must end at page borders as would by chance."""
 
 
 def suspect_zero_pages(file: DbFile, size: int, limit: int) -> list[tuple[int, int]]:
@@ -28,24 +32,26 @@ def suspect_zero_pages(file: DbFile, size: int, limit: int) -> list[tuple[int, i
 
     A run counts where it begins and ends exactly at page borders (or at the first and the last row), as lost pages do
     and values hardly ever; and where it ends near them, in a column that is zero too seldom for a page of it. A column
-    that is zero throughout is taken for what it says.
+    that is zero throughout is taken for what it says, and so are runs of which there are so many that some must end at
+    page borders. A run at the first or the last row has one such border only: values have that by chance, too.
     """
     limit = min(limit, file.size) // size * size
     zero = _zero_pages(file, limit)
     if not zero.any() or zero.all():
         return []
     edges = np.flatnonzero(np.diff(np.concatenate([[False], zero, [False]]).astype(np.int8)))
-    share = _zero_share(file, size, np.flatnonzero(~zero)[:_SAMPLED], limit)
+    share, places = _zero_share(file, size, np.flatnonzero(~zero)[:_SAMPLED], limit), PAGE // size
+    sharp = not by_chance(share, int(places * _SHARP) + 1, _OFTEN)
     found: list[tuple[int, int]] = []
     for first, end in edges.reshape(-1, 2).tolist():
         low, high = first * PAGE, min(end * PAGE, limit)
         if high - low < _LEAST:
             continue
         beside = _zeros_beside(file, size, low, high, limit)
-        near = all(by_chance(share, count, _OFTEN) for count in beside)
-        if not any(beside) or (near and not by_chance(share, (high - low) // size)):
+        near = sharp and all(by_chance(share, count, _OFTEN) for count in beside)
+        if (near or not any(beside)) and not by_chance(share, (high - low) // size):
             found.append((low // size, high // size))
-    return found
+    return found if len(found) * places**2 >= _BY_PLACE * len(edges) // 2 else []
 
 
 def may_be_lost(file: DbFile, size: int, rows: tuple[int, int], end: int) -> bool:
