@@ -11,6 +11,7 @@ from console.diagnosis.crashes.groups import examine
 from console.diagnosis.crashes.places import crash_logs_in
 from console.diagnosis.database import diagnose
 from console.diagnosis.deep_files import DeepFiles
+from console.diagnosis.inspection import Inspector
 from console.errors import WalmedicError
 from console.questdb import hs_err
 from console.questdb.column_files import partition_values, segment_timestamps, segment_values
@@ -246,6 +247,29 @@ def _whole_tables(db: Path) -> None:
         assert not (look.seen and look.left_out)
 
 
+def _inspection(db: Path) -> None:
+    for pattern in _INSPECTED:
+        for path in sorted(db.glob(pattern)):
+            try:
+                inspector = Inspector(path)
+            except WalmedicError:
+                continue
+            with inspector:
+                assert inspector.describe().summary
+                at = 0
+                for _ in range(_SOME):
+                    view = inspector.record_at(at)
+                    if view is None:
+                        break
+                    assert view.offset <= at < view.offset + view.size, (path.name, at, view)
+                    at = view.offset + view.size
+                inspector.record_at(inspector.size - 1)
+
+
+_INSPECTED: Final = (
+    f"{ALTERED}/*.[ockv]*", f"{KINDS}/20*/*.[kv]*", f"{HOURLY}/_mv*", f"{ALTERED}/_[mtc]*",
+    f"{ALTERED}/txn_seq/_*", f"{ALTERED}/wal1/1/_*",
+)  # fmt: skip
 READERS: Final = (
     Reader("log", _log, (f"{ALTERED}/txn_seq/_txnlog", f"{ALTERED}/txn_seq/_txn_parts/*")),
     Reader("segments", _segments, (f"{ALTERED}/wal1/[01]/_*", f"{HOURLY}/wal1/0/_*")),
@@ -261,6 +285,7 @@ READERS: Final = (
     Reader("layout", _layout, ("tables.d.0", "*/_name", "*/_meta", "*/txn_seq/_wal_index.d")),
     Reader("views", _views, (f"{HOURLY}/_mv", f"{HOURLY}/_mv.s")),
     Reader("column-versions", _versions, (f"{ALTERED}/_cv",)),
+    Reader("inspection", _inspection, _INSPECTED, _WHOLE),
     Reader("crashes", _crashes, ("hs_err_pid*.log",)),
     Reader(
         "whole-table",

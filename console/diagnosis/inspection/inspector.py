@@ -3,7 +3,7 @@
 from pathlib import Path
 from types import TracebackType
 
-from console.diagnosis.inspection import logs, segments, sequencer_files, table_files
+from console.diagnosis.inspection import logs, segments, sequencer_files, symbol_files, table_files, view_files
 from console.diagnosis.inspection.kinds import kind_of
 from console.diagnosis.inspection.model import Field, FileDescription, FileKind, RecordView
 from console.diagnosis.inspection.values import FieldReader
@@ -20,6 +20,7 @@ from console.questdb.table_txn import read_table_txn
 from console.text import clean_line, plural
 
 _LOGS = (FileKind.LOG_V1, FileKind.LOG_V2, FileKind.LOG_PART, FileKind.LOG_DAMAGED)
+_SYMBOL_FILES = (FileKind.SYMBOL_OFFSETS, FileKind.SYMBOL_VALUES, FileKind.INDEX_KEYS, FileKind.INDEX_ROWS)
 _SMALL = 64 << 20
 _SINGLE = {FileKind.UPGRADE: UPGRADE, FileKind.TODO: TODO, FileKind.CONVERSION: CONVERSION}
 
@@ -93,6 +94,8 @@ class Inspector:
             return sequencer_files.index_view(self._file, offset, EVENT_OFFSET, segments.HEADER, "event")
         if self.kind is FileKind.SEGMENT_EVENTS:
             return self._event_at(offset)
+        if self.kind in _SYMBOL_FILES:
+            return symbol_files.symbol_file_view(self.kind, self._file, offset)
         views = self.views()
         for view in views:
             if view.offset <= offset < view.offset + view.size:
@@ -188,6 +191,8 @@ class Inspector:
             return table_files.column_version_views(file)
         if self.kind is FileKind.REGISTRY:
             return table_files.registry_views(file)
+        if self.kind in (FileKind.VIEW_DEFINITION, FileKind.VIEW_STATE):
+            return view_files.view_file_views(file, self.kind is FileKind.VIEW_STATE)
         if self.kind is FileKind.STRUCTURE_CHANGES:
             return sequencer_files.structure_change_views(file, self._change_ends())
         return ()
@@ -219,6 +224,8 @@ class Inspector:
             return plural(max(0, segments.used_entries(self._file) - 1), "structure change")
         if self.kind is FileKind.CRASH_LOG:
             return "walmedic crashes tells what it says"
+        if self.kind in _SYMBOL_FILES:
+            return symbol_files.symbol_file_summary(self.kind, self._file)
         views = self.views()
         if not views:
             return "empty" if not self.size else f"{self.size:,} bytes"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from console.diagnosis.inspection.model import FileKind
+from console.diagnosis.inspection.symbol_files import symbol_file_kind
 from console.questdb.formats.table import META_HEADER
 from console.questdb.reading import DbFile
 from console.questdb.table_metadata import VERSION
@@ -24,6 +25,8 @@ _NAMES: Final = {
     "_upgrade.d": FileKind.UPGRADE,
     "_todo_": FileKind.TODO,
     "_convert": FileKind.CONVERSION,
+    "_mv": FileKind.VIEW_DEFINITION,
+    "_mv.s": FileKind.VIEW_STATE,
 }
 
 
@@ -46,7 +49,7 @@ def kind_of(file: DbFile) -> FileKind:
         return _log(file)
     if name == "_meta" or name.startswith(("_meta.", "_meta-")):
         return _metadata(file, path)
-    return FileKind.OTHER
+    return symbol_file_kind(path) or FileKind.OTHER
 
 
 def _log(file: DbFile) -> FileKind:

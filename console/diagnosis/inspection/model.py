@@ -31,8 +31,15 @@ class FileKind(StrEnum):
     TODO = "unfinished file operations"
     CONVERSION = "conversion at the next start"
     CRASH_LOG = "crash log of the Java machine"
+    SYMBOL_OFFSETS = "offsets of the symbols of a column"
+    SYMBOL_VALUES = "symbols of a column"
+    INDEX_KEYS = "keys of an index"
+    INDEX_ROWS = "row numbers of an index"
+    VIEW_DEFINITION = "definition of a view"
+    VIEW_STATE = "state of a materialised view"
     COLUMN_VALUES = "values of a column"
     COLUMN_OFFSETS = "offsets of the values of a column"
+    PARQUET = "partition in Parquet"
     OTHER = "not one of the files that walmedic decodes"
 
 

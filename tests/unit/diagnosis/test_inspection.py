@@ -115,7 +115,7 @@ def test_what_each_file_is(database: DatabaseRoot, altered: TableDirectory) -> N
         "../tables.d.0": FileKind.REGISTRY,
         "../_upgrade.d": FileKind.UPGRADE,
         "_todo_": FileKind.TODO,
-        "sym.k": FileKind.OTHER,
+        "sym.k": FileKind.INDEX_KEYS,
     }
     (database.db / "_upgrade.d").write_bytes(UPGRADE.pack(table_version=426, migration_version=427))
     found = {name: describe((altered.path / name).resolve()) for name in kinds}
@@ -156,9 +156,37 @@ def test_whole_files_have_no_field_that_is_not_normal(database: DatabaseRoot) ->
                 at = view.offset + view.size
 
 
+def test_symbol_maps_indexes_and_views_are_named_field_by_field(
+    database: DatabaseRoot, altered: TableDirectory
+) -> None:
+    """A symbol leads from its offset to its text and back; a view's state and statement are readable."""
+    offsets, symbols = altered.path / "sym.o", altered.path / "sym.c"
+    first, second = fields_at(offsets, 64)[0], fields_at(offsets, 72)[0]
+    assert (first.name, first.value, first.is_normal) == ("offset of symbol 0", "0", True)
+    text = fields_at(symbols, 5)[0]
+    assert (text.name, text.offset, str(text.size)) == ("symbol 0", 0, second.value)
+    assert f'"{text.value}"' in first.meaning
+    put(offsets, 72, "<q", 1)
+    assert not fields_at(offsets, 72)[0].is_normal
+    assert not fields_at(symbols, 0)[0].is_normal
+    put(offsets, 0, "<i", -1)
+    assert not fields_at(offsets, 0)[0].is_normal
+    keys = {field.name: field for field in fields_at(altered.path / "sym.k", 30)}
+    assert (keys["signature"].value, keys["sequence check"].is_normal) == ("0xfa", True)
+    assert fields_at(altered.path / "sym.v", 0)[0].name == "offset in .o"
+    view = database.table("hourly").path
+    with Inspector(view / "_mv.s") as inspector:
+        named = {field.name: field.value for each in inspector.views() for field in each.fields}
+    assert (named["invalid"], inspector.kind) == ("0", FileKind.VIEW_STATE)
+    with Inspector(view / "_mv") as inspector:
+        named = {field.name: field.value for each in inspector.views() for field in each.fields}
+    assert named["base table"] == "altered"
+    assert "sample by 1h" in named["statement"]
+
+
 def test_damaged_files_never_raise(database: DatabaseRoot, altered: TableDirectory) -> None:
     rng = random.Random(7)
-    paths = [path for path in altered.path.rglob("_*") if path.is_file()]
+    paths = [path for name in ("_*", "*.[ockv]") for path in altered.path.rglob(name) if path.is_file()]
     for path in paths:
         whole = path.read_bytes()
         for _ in range(25):
