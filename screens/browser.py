@@ -5,17 +5,14 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from console.errors import WalmedicError
 from screens import browser_places
-from screens.browser_panes import Area, BrowserPanes
+from screens.browser_going import BrowserGoing
 from screens.hex_keys import moving_keys
 
-_GOTO = "go to offset, t… transaction, r… row, or time:"
-_FILTER = "show files with:"
 _MOST_COPIED = 1 << 20  # bytes
 
 
-class Browser(BrowserPanes):
+class Browser(BrowserGoing):
     """Tree, bytes and record. Everything is read only, by offset, and nothing is followed through a symbolic link."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -26,7 +23,10 @@ class Browser(BrowserPanes):
         Binding("n", "finding(1)", "Finding", id="finding", tooltip="go to the next finding, in whatever file"),
         Binding("N,p", "finding(-1)", "Finding before", id="finding-before", show=False, tooltip="the one before"),
         Binding("c", "compare", "Compare", id="compare", tooltip="beside its copy, or the file chosen in the tree"),
-        Binding("slash", "filter", "Filter", id="filter", show=False, tooltip="list the files whose path has words"),
+        Binding(
+            "slash", "filter", "Filter", id="filter", show=False, tooltip="list files by name; of a file, find bytes"
+        ),
+        Binding("m", "match", "Match", id="match", show=False, tooltip="go to the next place of the bytes looked for"),
         Binding("s", "segment", "Segment", id="segment", show=False, tooltip="go to the segment that the record names"),
         Binding("backspace", "return", "Return", id="return", show=False, tooltip="to where the last jump began"),
         Binding("1", "area('tree')", "Tree", id="pane-1", show=False, tooltip="go to the tree"),
@@ -54,6 +54,8 @@ class Browser(BrowserPanes):
             self.prompt.leave()
             if self._at == "tree":
                 self._filter("")
+        elif self.searching:
+            self.stop_search()
         elif self._hex.selecting:
             self._hex.select()
         elif self._alone:
@@ -65,13 +67,6 @@ class Browser(BrowserPanes):
             self._list()
         else:
             self.app.pop_screen()
-
-    def action_area(self, area: Area) -> None:
-        """Go to a pane."""
-        self._at = area if self._file is not None else "tree"
-        self._draw()
-        if self._alone:
-            self._rearrange()
 
     def action_switch(self) -> None:
         """Change between tree and bytes."""
@@ -203,45 +198,6 @@ class Browser(BrowserPanes):
         from screens.browser_compare import Compare
 
         self.app.push_screen(Compare(database, file.path, others, self._hex.cursor))
-
-    # ---- keys: typing ------------------------------------------------------------------------------------------------
-
-    def action_goto(self) -> None:
-        """Ask where to go."""
-        self.action_area("hex")
-        self.prompt.ask(_GOTO, self._go_where)
-
-    def action_filter(self) -> None:
-        """Ask for words that the paths of files must have."""
-        self.action_area("tree")
-        self.prompt.ask(_FILTER, lambda text: None, typed=self._filter, text=self._filtered)
-
-    def _filter(self, text: str) -> None:
-        self._filtered = text
-        self._list()
-
-    def _go_where(self, text: str) -> None:
-        try:
-            self._error = ""
-            at = browser_places.row_asked_for(text, self._file.column if self._file is not None else None)
-            self._go_to(browser_places.asked_for(text) if at is None else browser_places.Asked(at, False))
-        except WalmedicError as refused:
-            self._error = str(refused)
-        self._draw()
-
-    def _go_to(self, asked: browser_places.Asked) -> None:
-        file = self._file
-        if file is None:
-            raise WalmedicError("open a file first: Enter in the tree")
-        offset = asked.number
-        if asked.transaction:
-            found = file.record_of(asked.number)
-            if found is None:
-                raise WalmedicError("this file has no record of that transaction")
-            offset = found.offset
-        self._hex.go(offset)
-        if offset >= file.size:
-            raise WalmedicError(f"offset {offset:#x} lies past the end; the file ends at {file.size:#x}")
 
     # ---- keys: copies ------------------------------------------------------------------------------------------------
 

@@ -4,12 +4,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from console.diagnosis.inspection import Field, FileKind, RecordView
 from console.diagnosis.inspection.values import FieldReader, Note
 from console.errors import WalmedicError
-from console.questdb.column_types import ColumnTag, is_nanos, type_name, value_dtype
+from console.questdb.column_types import ColumnTag, type_name, value_dtype
 from console.questdb.formats.model import RecordFormat
 from console.questdb.formats.segment import ARRAY_AUX, STRING_OFFSET, VARCHAR_AUX
 from console.questdb.partition_columns import PartitionFault, StoredColumn
@@ -195,26 +193,3 @@ class ColumnFile:
         if not self._is_data or self._aux is None:
             return entry * self._width
         return value_bytes(self._tag, self._aux, entry)[0]
-
-    def row_since(self, text: str) -> int:
-        """Return the first row whose designated timestamp is `text` (ISO, UTC) or later, a search by halves.
-
-        Raises WalmedicError if the file is not the designated timestamp's, or no row is that late.
-        """
-        column, aux, rows = self._each.column, self._aux, self._each.rows
-        if not self._partitions.is_timestamp(column) or aux is None:
-            raise WalmedicError("open the file of the designated timestamp to go to a time")
-        try:
-            wanted = int(np.datetime64(text.removesuffix("Z"), "ns" if is_nanos(self._code) else "us").astype(np.int64))
-        except ValueError as error:
-            raise WalmedicError(f"{clean_line(text)} is not a time such as 2025-11-10T03:26:00") from error
-        low, high = 0, min(rows, aux.size // 8)
-        while low < high:
-            middle = (low + high) // 2
-            if int(aux.array(8 * middle, "<i8", 1)[0]) < wanted:
-                low = middle + 1
-            else:
-                high = middle
-        if low >= min(rows, aux.size // 8):
-            raise WalmedicError(f"all rows of this partition are before {clean_line(text)}")
-        return self.top + low

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from console.diagnosis.inspection import FileDescription, FileKind, Inspector, RecordView
 from console.diagnosis.model import Finding
+from console.errors import WalmedicError
 from console.questdb.reading import DbFile
 from console.questdb.zero_runs import zero_runs
 from console.widgets import figures
 from console.widgets.hex_line import HexFile, RowFacts
 from screens.browser_column import ColumnFile
+from screens.browser_parquet import ParquetRows
 from screens.browser_tree import owner_name
 
 _LABEL = 12  # cells for the seqTxn at the end of a record's first row
@@ -43,15 +45,18 @@ class Stamp:
 class OpenFile:
     """A file, opened once. Opening blocks and may raise WalmedicError: from a thread only."""
 
-    def __init__(self, path: Path, root: Path, findings: Iterable[Finding], now: float) -> None:
+    def __init__(self, path: Path, root: Path, findings: Iterable[Finding], now: float, row: int = 0) -> None:
         self.path = path
         self.read_at = now
         self.stamp = Stamp.of(path)
         self._inspector = Inspector(path, root)
-        self.column = ColumnFile.of(canonical(path)) if self._inspector.kind is FileKind.OTHER else None
+        other = self._inspector.kind is FileKind.OTHER
+        self.column = ColumnFile.of(canonical(path)) if other else None
+        self.parquet = ParquetRows.of(canonical(path), row) if other and self.column is None else None
         self.findings = tuple(finding for finding in findings if finding.file and _same(root, finding.file, path))
         self.description = self._described()
-        self._records = functools.lru_cache(maxsize=512)((self.column or self._inspector).record_at)
+        decoder = self.column or self.parquet or self._inspector
+        self._records = functools.lru_cache(maxsize=512)(decoder.record_at)
 
     def learn(self, findings: Iterable[Finding]) -> None:
         """Take what a diagnosis of this very file found."""
@@ -60,7 +65,22 @@ class OpenFile:
 
     def _described(self) -> FileDescription:
         about = self._inspector.describe(self.findings)
+        if self.parquet is not None:
+            return replace(about, kind=FileKind.PARQUET, summary=self.parquet.summary())
         return replace(about, kind=self.column.kind, summary=self.column.summary()) if self.column else about
+
+    def offset_of(self, row: int) -> int:
+        """Return where a row of the partition is; of one in Parquet its values are read. Raises WalmedicError; blocks.
+
+        Rows are in the files of columns, and in Parquet.
+        """
+        if self.parquet is not None:
+            offset = self.parquet.load(row)
+            self._records.cache_clear()
+            return offset
+        if self.column is None:
+            raise WalmedicError("rows are in the column files of partitions: open one first")
+        return self.column.offset_of(row)
 
     @property
     def size(self) -> int:

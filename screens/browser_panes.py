@@ -30,7 +30,7 @@ class BrowserPanes(FramedScreen):
     """Tree, bytes and record, and what threads bring to them. Its keys are the browser's."""
 
     TITLE_WORD = "browser"
-    KEYS_AWAIT = frozenset({"tables", "nodes", "file", "place"})
+    KEYS_AWAIT = frozenset({"tables", "nodes", "file", "place", "row", "time"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,6 +86,8 @@ class BrowserPanes(FramedScreen):
 
     def on_answer(self, answer: Answer) -> None:
         """Take what a thread brought: the tables, the tree, a file, its runs of zeros, a place in another file."""
+        if self.brought(answer):
+            return
         if answer.asked in {"zeros", "findings"}:
             if not answer.error and answer.value[0] is self._file:
                 self._learn(answer.asked, *answer.value)
@@ -107,6 +109,10 @@ class BrowserPanes(FramedScreen):
             else:
                 self._show_file(answer.value)
         self._draw()
+
+    def brought(self, answer: Answer) -> bool:
+        """Take what the keys of a subclass asked for; return whether the answer was to that."""
+        raise NotImplementedError
 
     # ---- the tree ----------------------------------------------------------------------------------------------------
 
@@ -143,23 +149,23 @@ class BrowserPanes(FramedScreen):
 
     # ---- the file ----------------------------------------------------------------------------------------------------
 
-    def read(self, path: Path, offset: int = 0) -> None:
-        """Open a file with the cursor at `offset`, in a thread."""
+    def read(self, path: Path, offset: int = 0, row: int = 0) -> None:
+        """Open a file with the cursor at `offset`, in a thread; of one in Parquet show the values of `row`."""
         report, now = self.console.state.tables.data, self.console.wall_clock()
         findings = [finding for table in report.tables for finding in table.findings] if report is not None else []
         db = self._database.db if self._database is not None else path.parent
         self._wanted = offset
-        self.ask("file", lambda: OpenFile(path, db, findings, now))
+        self.ask("file", lambda: OpenFile(path, db, findings, now, row))
 
-    def _jump(self, path: Path, offset: int) -> None:
+    def _jump(self, path: Path, offset: int, row: int = 0) -> None:
         """Go to a place in another file, and remember where that began."""
         if self._file is not None:
             self._trail.append((self._file.path, self._hex.cursor))
-        self._show_place(path, offset)
+        self._show_place(path, offset, row)
 
-    def _show_place(self, path: Path, offset: int) -> None:
+    def _show_place(self, path: Path, offset: int, row: int = 0) -> None:
         file = self._file
-        if file is not None and file.path == path and not file.change(Stamp.of(path)):
+        if file is not None and file.path == path and file.parquet is None and not file.change(Stamp.of(path)):
             self._at = "hex"
             self._tree.choose(str(path))
             self._hex.go(offset)
@@ -167,7 +173,7 @@ class BrowserPanes(FramedScreen):
             return
         self._unfolded |= {str(folder) for folder in path.parents}
         self._list()
-        self.read(path, offset)
+        self.read(path, offset, row)
 
     def _show_file(self, file: OpenFile) -> None:
         if self._file is not None:

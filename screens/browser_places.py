@@ -10,7 +10,6 @@ from console.diagnosis.model import DatabaseReport, Finding
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.reading import DbFile
-from screens.browser_column import ColumnFile
 
 _ROW = re.compile(r"r(?:ow)?\s*(?P<row>\d+)", re.IGNORECASE)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d([T ].*?)?Z?")
@@ -36,18 +35,15 @@ def asked_for(text: str) -> Asked:
     return Asked(int(match["number"], 0), bool(match["txn"]))
 
 
-def row_asked_for(text: str, file: ColumnFile | None) -> int | None:
-    """Return the offset of the row that `text` names (r31, or a time), None if it names something else.
+def row_asked_for(text: str) -> int | None:
+    """Return the number of the row that `text` names (r31), None if it names something else."""
+    row = _ROW.fullmatch(text.replace(",", "").replace("_", "").strip())
+    return int(row["row"]) if row is not None else None
 
-    Raises WalmedicError if the open file, None if it is not one of a column, does not hold that row.
-    """
-    text = text.strip()
-    row, time = _ROW.fullmatch(text.replace(",", "").replace("_", "")), _TIME.fullmatch(text)
-    if row is None and time is None:
-        return None
-    if file is None:
-        raise WalmedicError("rows and times are in the column files of partitions: open one first")
-    return file.offset_of(int(row["row"]) if row is not None else file.row_since(text))
+
+def is_time(text: str) -> bool:
+    """Return whether `text` looks like a time."""
+    return _TIME.fullmatch(text.strip()) is not None
 
 
 def located(root: Path, db: Path, report: DatabaseReport | None) -> list[tuple[Path, Finding]]:

@@ -2,16 +2,20 @@
 
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 from textual.pilot import Pilot
 
 from console.diagnosis.database import diagnose
 from console.questdb.formats.table import TXN_HEADER, TXN_PARTITION, TXN_RECORD
 from console.questdb.layout import DatabaseRoot
+from console.questdb.reading import DbFile
 from console.questdb.table_txn import read_table_txn
 from console.settings import Settings
 from console.widgets.hex_view import HexView
@@ -159,7 +163,127 @@ async def test_rows_and_times_are_gone_to_and_their_values_shown(
         assert '"EEJTIIDPJTONFXTSDHV"' in text
         assert "bytes in st.d" in text
         assert "the partition has no row 40" in (await going("r40")).splitlines()[2]
-        assert "open the file of the designated timestamp" in (await going("2024-01-02")).splitlines()[2]
+        text = await going("2024-01-02T00:00:06.5")  # the same row, in the file that is open
+        assert "row 7 of st" in text
+        assert "all rows of the table are before 2099" in (await going("2099-01-01")).splitlines()[2]
         browser.read(partition.parent / "_txn")
         await settled(pilot)
         assert "open one first" in (await going("r1")).splitlines()[2]
+        assert "row 7 of ts" in await going("2024-01-02T00:00:06.5")  # the table's partition is found
+
+
+async def test_bytes_are_found_from_the_cursor_on_and_again_from_the_start(
+    console: MakeApp, settings: Settings, database: DatabaseRoot
+) -> None:
+    """`/` asks in the bytes, `m` goes to the next place; what is neither bytes nor a text is refused."""
+    path = database.db / TABLE / "found.bin"
+    path.write_bytes(bytes(5000) + b"\xfa\x01x" + bytes(5_000_000) + b"\xfa\x01" + "abc".encode("utf-16-le"))
+    async with browsing(console, settings, database, size=(80, 24)) as (pilot, app):
+        browser = app.screen
+        assert isinstance(browser, Browser)
+        browser.read(path)
+        await settled(pilot)
+        hexes = browser.query_one(HexView)
+
+        async def finding(text: str) -> int:
+            await pilot.press("slash", "ctrl+u")
+            await typed(pilot, text)
+            await pilot.press("enter")
+            await settled(pilot)
+            return hexes.cursor
+
+        await pilot.press("m")
+        await settled(pilot)
+        assert "nothing is looked for yet" in shown(app)
+        assert await finding("fa 01") == 5000
+        for place in (5_005_003, 5000):
+            await pilot.press("m")
+            await settled(pilot)
+            assert hexes.cursor == place
+        assert await finding('u"abc"') == 5_005_005
+        assert await finding('"x"') == 5002
+        assert await finding("ff ff") == 5002
+        assert "the file does not hold ff ff" in shown(app).splitlines()[2]
+        await finding("f")
+        assert "neither bytes" in shown(app).splitlines()[2]
+        await pilot.press("escape")
+        await settled(pilot)
+        assert hexes.cursor == 5002
+
+
+async def test_a_search_is_stopped_by_escape(
+    console: MakeApp, settings: Settings, database: DatabaseRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file on a slow disk: the screen stays, and keys are taken meanwhile."""
+    path = database.db / TABLE / "slow.bin"
+    path.write_bytes(b"\1" * (64 << 20))
+    read, pieces = DbFile.read, list[int]()
+
+    def slow(file: DbFile, offset: int, count: int) -> bytes:
+        if file.path.name == "slow.bin" and count > 1 << 20:
+            pieces.append(offset)
+            time.sleep(0.2)
+        return read(file, offset, count)
+
+    monkeypatch.setattr(DbFile, "read", slow)
+    async with browsing(console, settings, database, size=(80, 24)) as (pilot, app):
+        browser = app.screen
+        assert isinstance(browser, Browser)
+        browser.read(path)
+        await settled(pilot)
+        await pilot.press("slash")
+        await typed(pilot, "ff ff")
+        await pilot.press("enter")
+        await pilot.pause(0.3)
+        assert browser.searching
+        await pilot.press("escape")
+        await settled(pilot)
+        assert "the search was stopped" in shown(app).splitlines()[2]
+        assert app.screen is browser
+        assert len(pieces) < 8
+
+
+async def test_a_partition_in_parquet_shows_its_values_by_row(
+    console: MakeApp, settings: Settings, database: DatabaseRoot
+) -> None:
+    table = database.db / TABLE
+    parquet = in_parquet(table)
+    async with browsing(console, settings, database, size=(80, 24)) as (pilot, app):
+        browser = app.screen
+        assert isinstance(browser, Browser)
+        browser.read(parquet)
+        await settled(pilot)
+        assert "40 rows in 2 row groups" in shown(app).splitlines()[2]
+        for asked, row, group in (("r3", 3, 0), ("r 39", 39, 1), ("2024-01-02T00:00:06.5", 7, 0)):
+            await pilot.press("g")
+            await typed(pilot, asked)
+            await pilot.press("enter")
+            await settled(pilot)
+            text = shown(app)
+            assert f"row {row} of row group {group}" in text
+            assert f"2024-01-02T00:00:{row:02d}.000000Z" in text
+        await pilot.press("g")
+        await typed(pilot, "r40")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert "the partition has no row 40" in shown(app).splitlines()[2]
+
+
+def in_parquet(table: Path) -> Path:
+    """Put the table's partition into Parquet as `_txn` would name it, of the same times and 20 rows a group."""
+    folder = table / PARTITION
+    times = np.fromfile(folder / "ts.d", "<i8", 40)
+    columns = {"ts": pyarrow.array(times, pyarrow.timestamp("us")), "price": pyarrow.array(np.arange(40) * 0.5)}
+    path = folder / "data.parquet"
+    pyarrow.parquet.write_table(pyarrow.table(columns), path, row_group_size=20)
+    txn = read_table_txn(table)
+    area = txn.current
+    assert area is not None
+    at = area.base + TXN_RECORD.size + area.symbols.nbytes + 4
+    data = bytearray((table / "_txn").read_bytes())
+    row = np.frombuffer(bytes(data[at : at + TXN_PARTITION.size]), TXN_PARTITION.dtype).copy()
+    row["rows"] |= np.int64(1 << 61)
+    row["parquet_size"] = path.stat().st_size
+    data[at : at + TXN_PARTITION.size] = row.tobytes()
+    (table / "_txn").write_bytes(data)
+    return path

@@ -13,6 +13,7 @@ from console.questdb.partition_rows import TableRows
 from console.recovery.salvage.cells import cells_of
 from console.text import clean_line
 from screens.browser_column import ColumnFile
+from screens.browser_times import place_of_time
 from tests.data.samples import sample_database
 
 _PARTITIONS = {"kinds~6": "2024-01-02.1", "altered~5": "2024-01-01"}
@@ -76,22 +77,23 @@ def test_rows_before_the_column_have_no_place_in_its_file(tmp_path: Path) -> Non
 
 
 def test_a_time_leads_to_the_first_row_that_is_not_before_it(tmp_path: Path) -> None:
+    """In the file of the same column, whatever that is; in that of the timestamp from any other file."""
     sample_database("v1", tmp_path)
-    file = _column(tmp_path, "kinds~6", "ts.d")
-    rows = TableRows(tmp_path / "db" / "kinds~6")
+    table = tmp_path / "db" / "kinds~6"
+    folder, rows = table / _PARTITIONS["kinds~6"], TableRows(table)
     times = rows.timestamps(rows.partitions[0], 0, 40)
-    for row, time in enumerate(times.tolist()):
+    for time in times.tolist():
         text = str(np.datetime64(time, "us"))
-        assert times[file.row_since(text)] == time
-        assert file.row_since(f"{text}Z") == int(np.searchsorted(times, time)) <= row
+        row = int(np.searchsorted(times, time))
+        for asked in (text, f"{text}Z"):
+            assert place_of_time(table, folder / "ts.d", asked) == (folder / "ts.d", 8 * row, row)
+        assert place_of_time(table, folder / "price.d", text) == (folder / "price.d", 8 * row, row)
+        assert place_of_time(table, table / "_txn", text) == (folder / "ts.d", 8 * row, row)
+        assert place_of_time(table, folder / "st.i", text)[0] == folder / "st.i"
+    assert place_of_time(table, folder / "ts.d", "1999-01-01") == (folder / "ts.d", 0, 0)
     for asked in ("2099-01-01", "2024-13-01"):
         with pytest.raises(WalmedicError):
-            file.row_since(asked)
-    file.close()
-    other = _column(tmp_path, "kinds~6", "price.d")
-    with pytest.raises(WalmedicError):
-        other.row_since("2024-01-02")
-    other.close()
+            place_of_time(table, folder / "ts.d", asked)
 
 
 @pytest.mark.parametrize("name", ["st", "vc", "bin", "ar"])

@@ -1,0 +1,86 @@
+"""A Parquet partition in the browser: the row groups by their bytes, and the values of one row at a time."""
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from console.diagnosis.inspection import Field, RecordView
+from console.errors import WalmedicError
+from console.questdb.parquet_check import can_read_parquet
+from console.questdb.parquet_rows import ParquetGroup, read_groups, read_row
+from console.questdb.partition_files import PARQUET
+from console.questdb.reading import DamageError
+from console.text import clean_line, plural
+
+
+class ParquetRows:
+    """The rows of a `data.parquet`, numbered from 0 in the partition. What reads values blocks."""
+
+    def __init__(self, path: Path, groups: tuple[ParquetGroup, ...]) -> None:
+        self._path, self._groups = path, groups
+        self._lock = threading.Lock()
+        self._row, self._values = -1, dict[str, str]()
+
+    @classmethod
+    def of(cls, path: Path, row: int = 0) -> "ParquetRows | None":
+        """Return the rows of a file with the values of `row`, None if it is no Parquet, or cannot be decoded."""
+        if path.name != PARQUET or not can_read_parquet():
+            return None
+        try:
+            rows = cls(path, read_groups(path))
+            if rows.count:
+                rows.load(row)
+        except (DamageError, OSError, WalmedicError):
+            return None
+        return rows
+
+    @property
+    def count(self) -> int:
+        """How many rows the file has."""
+        return sum(group.rows for group in self._groups)
+
+    def summary(self) -> str:
+        """Return rows and row groups in a line."""
+        return f"{plural(self.count, 'row')} in {plural(len(self._groups), 'row group')}; g r… shows a row"
+
+    def load(self, row: int) -> int:
+        """Read the values of a row, and return the offset of its row group. Raises WalmedicError; blocks."""
+        group = next((each for each in self._groups if each.first <= row < each.first + each.rows), None)
+        if group is None or not group.chunks:
+            raise WalmedicError(f"the partition has no row {row:,}: it has {self.count:,}, the first is row 0")
+        try:
+            values = read_row(self._path, group, row)
+        except DamageError as damage:
+            raise WalmedicError(f"row {row:,} cannot be decoded: {damage.what}") from damage
+        except OSError as error:
+            raise WalmedicError(f"{PARQUET} cannot be read: {clean_line(error.strerror or str(error))}") from error
+        with self._lock:
+            self._row, self._values = row, values
+        return group.chunks[0].offset
+
+    def record_at(self, offset: int) -> RecordView | None:
+        """Return the row group that holds the byte at `offset`, with the values of the row that was loaded last."""
+        for group in self._groups:
+            low, high = _bounds(group)
+            if low <= offset < high:
+                return self._view(group, low, high)
+        return None
+
+    def _view(self, group: ParquetGroup, low: int, high: int) -> RecordView:
+        with self._lock:
+            row, values = self._row, self._values
+        here = group.first <= row < group.first + group.rows
+        shown: Mapping[str, str] = values if here else {}
+        fields = tuple(
+            Field(clean_line(each.name), each.offset, each.size, clean_line(shown.get(each.name, ""), 200), each.kind)
+            for each in group.chunks
+        )
+        rows = f"rows {group.first:,} to {group.first + group.rows - 1:,}"
+        title = f"row group {group.number:,}, {rows}"
+        return RecordView(f"row {row:,} of {title}" if here else title, low, high - low, fields)
+
+
+def _bounds(group: ParquetGroup) -> tuple[int, int]:
+    if not group.chunks:
+        return 0, 0
+    return group.chunks[0].offset, max(each.offset + each.size for each in group.chunks)
