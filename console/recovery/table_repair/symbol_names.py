@@ -1,4 +1,4 @@
-"""Names of symbols that `.c` no longer has: from the WAL's events that are applied, and from earlier evidence.
+"""Names of symbols that `.c` no longer has: from the WAL's events that are applied, from links, from evidence.
 
 A name is taken only if the index of the map, which is whole then, leaves it one key; or if it stands at that key in a
 copy of the same table that was not truncated since.
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from console.diagnosis.model import Code
 from console.diagnosis.table import examine_table
 from console.diagnosis.unapplied import State
 from console.questdb.layout import TableDirectory
@@ -55,9 +56,37 @@ def names_of_evidence(
             copy = read_symbol_map(folder, column.raw_name, known.count, name_txn, known.capacity)
         except (DamageError, OSError):
             continue
-        if _agrees(copy, known):
+        if _agrees(copy, known) or (_nothing_of(known) and copy.buckets is not None):
             return {key: name for key in known.unknown if (name := copy.names[key]) is not None}
     return {}
+
+
+def names_of_links(table: TableDirectory, column: TableColumn, known: SymbolMap) -> dict[int, bytes]:
+    """Return names by key that a WAL directory still has: its symbol files are links to the table's own.
+
+    A link keeps the names when the table's file is gone. If nothing of the table's map is known, a TRUNCATE or a WAL of
+    another table would not be noticed: then only a table without either is trusted.
+    """
+    if table.wal is False:
+        return {}
+    found = examine_table(table)
+    current = found.facts.txn.current
+    foreign = any(finding.code is Code.WAL_FOREIGN for finding in found.findings)
+    plain = current is not None and not current.truncate_version and not foreign
+    for wal in reversed(table.wals()):
+        try:
+            copy = read_symbol_map(wal.path, column.raw_name, known.count, -1, known.capacity)
+        except (DamageError, OSError):
+            continue
+        named = {key: name for key in known.unknown if (name := copy.names[key]) is not None}
+        # With an index of its own a link proves its names; without one its values may be of any age.
+        if named and (_agrees(copy, known) if not _nothing_of(known) else plain and copy.buckets is not None):
+            return named
+    return {}
+
+
+def _nothing_of(known: SymbolMap) -> bool:
+    return known.buckets is None and all(name is None for name in known.names)
 
 
 def _agrees(copy: SymbolMap, known: SymbolMap) -> bool:
@@ -67,7 +96,7 @@ def _agrees(copy: SymbolMap, known: SymbolMap) -> bool:
         if name is not None and ours is not None and name != ours:
             return False
     if known.buckets is None or not known.capacity:
-        return any(name is not None for name in copy.names)
+        return any(name is not None and name == known.names[key] for key, name in enumerate(copy.names))
     named = [(key, name) for key, name in enumerate(copy.names) if name is not None]
     hashes = hashes_of([name for _, name in named]) & mask_of(known.capacity)
     return bool(named) and bool(np.all(hashes == known.buckets[[key for key, _ in named]]))

@@ -22,7 +22,7 @@ from console.recovery.table_repair.symbol_map import (
     read_symbol_map,
     values_file,
 )
-from console.recovery.table_repair.symbol_names import names_of_evidence, names_of_wal
+from console.recovery.table_repair.symbol_names import names_of_evidence, names_of_links, names_of_wal
 from console.text import clean_line, plural
 
 _CAPACITY = 256  # what a server takes if nothing says another
@@ -130,7 +130,9 @@ def _restored(
 ) -> dict[int, bytes]:
     if not known.unknown:
         return {}
-    found = names_of_evidence(files.table, column, known, name_txn, evidence)
+    found = names_of_links(files.table, column, known)
+    if len(found) < len(known.unknown):
+        found = {**names_of_evidence(files.table, column, known, name_txn, evidence), **found}
     if len(found) < len(known.unknown):
         found = {**names_of_wal(files.table, column, known), **found}
     taken = {name for name in known.names if name is not None}

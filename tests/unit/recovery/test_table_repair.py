@@ -129,3 +129,31 @@ def test_symbol_keys_that_txn_does_not_count_are_refused(tmp_path: Path) -> None
     (refusal,) = plan.refused
     assert (refusal.code, refusal.action) == (RefusalCode.TABLE_FILES_DISAGREE, "repair-table-state")
     assert not plan.stages
+
+
+@pytest.mark.parametrize("source", ["links", "evidence", "nothing"])
+def test_names_of_a_lost_map_come_from_links_and_evidence(source: str, tmp_path: Path) -> None:
+    database = sample_database("v1", tmp_path.resolve() / "root")
+    (database.db / "tables.d.lock").touch()
+    table, state = database.table("altered"), tmp_path.resolve() / "state"
+    files = [table.path / f"sym.{suffix}" for suffix in "ockv"]
+    for link in table.path.glob("wal*/sym.*"):
+        link.unlink()
+    if source == "links":
+        for file in files:
+            os.link(file, table.path / "wal1" / file.name)
+    if source == "evidence":
+        captured(database.root, state)
+    old = [file.read_bytes() for file in files[:2]]
+    for file in files:
+        file.unlink()
+    engine = captured(database.root, state)
+    plan = engine.plan("repair-symbols", "altered")
+    assert [(lost.kind, lost.column) for lost in plan.values_lost] == (
+        [("names", "sym")] if source == "nothing" else []
+    )
+    assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE
+    new = [file.read_bytes() for file in files[:2]]
+    same = all(before[: len(after)] == after for before, after in zip(old, new, strict=True))
+    assert same == (source != "nothing")
+    assert not engine.plan("repair-symbols", "altered").stages
