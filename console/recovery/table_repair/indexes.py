@@ -27,7 +27,7 @@ from console.text import clean_line, plural
 _CAPACITY = 256  # of a block, if neither index nor `_meta` says another
 _MOST_ROWS = 1 << 26
 _MOST_BYTES = 2 << 30  # of all new files together: a plan holds them
-_REINDEX = "start QuestDB and let it make the index: REINDEX TABLE … LOCK EXCLUSIVE"
+_REINDEX = "start QuestDB and rebuild the index there: REINDEX TABLE … LOCK EXCLUSIVE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,9 @@ def index_repair(table: TableDirectory) -> Repair:
         refused.append(Refusal(RefusalCode.TOO_SCATTERED, reason, _REINDEX))
     told = []
     if indexes:
-        told.append(f"{plural(indexes, 'index', 'indexes')} made again from the symbol columns")
+        told.append(f"{plural(indexes, 'index', 'indexes')} rebuilt from the symbol columns")
     if columns:
-        told.append(f"{plural(columns, 'torn symbol column')} made again from its whole index")
+        told.append(f"{plural(columns, 'torn symbol column')} rebuilt from the whole index of each")
     return Repair(
         why="; ".join(told) or "All indexes agree with their columns.",
         replacements=tuple(replacements),
@@ -112,7 +112,7 @@ def _repaired(case: _Case) -> Replacement | Refusal | None:
     if column is None:
         return Refusal(
             RefusalCode.COLUMN_FILE_INVALID,
-            f"{place}: {what}, and its index does not name every row, so neither can be made from the other",
+            f"{place}: {what}, and its index does not name every row, so neither can be rebuilt from the other",
             "repair-partition first",
             action="repair-partition",
         )
