@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from console.diagnosis.model import Code
+from console.diagnosis.situation import TABLE_METADATA
 from console.questdb.column_versions import read_column_versions
 from console.questdb.fields import Fields
 from console.questdb.formats.table import META_HEADER
@@ -39,8 +40,6 @@ STEPS = table_files.STEPS
 world = planning.world
 _META = (Code.TABLE_METADATA_MISSING, Code.TABLE_METADATA_INVALID)
 _VERSIONS = (Code.COLUMN_VERSIONS_MISSING, Code.COLUMN_VERSIONS_INVALID)
-DAMAGE = (*_META, *_VERSIONS)
-"""The findings that this action is for."""
 _READ = ("_txn", "_meta.prev", "txn_seq/_meta.0", "txn_seq/_meta", "txn_seq/_txnlog.meta.d")
 
 
@@ -64,7 +63,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     """Return the plan; empty where `_meta` and `_cv` are whole, refused where what they must say is not proven."""
     directory = context.database.table(table or "")
     report = context.report(directory.raw_name)
-    damage = [finding for finding in report.findings if finding.code in DAMAGE] if report is not None else []
+    damage = [finding for finding in report.findings if finding.code in TABLE_METADATA] if report is not None else []
     if not damage:
         return repair_plan(context, SPEC, directory, Repair("Nothing to do: _meta and _cv are whole."))
     codes = {finding.code for finding in damage}

@@ -1,7 +1,7 @@
 """repair-table-state: `_txn` from an area of it that the disk agrees with, or made again from what the disk proves."""
 
 from console.diagnosis.findings.conversion import half_done, waiting_marker
-from console.diagnosis.model import Code
+from console.diagnosis.situation import TABLE_STATE
 from console.questdb.column_versions import read_column_versions
 from console.questdb.partition_columns import FaultKind
 from console.questdb.partition_files import PartitionFiles
@@ -36,8 +36,6 @@ SPEC = ActionSpec(
 )
 STEPS = table_files.STEPS
 world = planning.world
-DAMAGE = (Code.TABLE_TXN_INVALID, Code.TABLE_TXN_BEHIND, Code.PARTITION_ROWS_DIFFER)
-"""The findings that this action is for."""
 _READ = ("_meta", "_cv", "txn_seq/_txnlog")
 
 
@@ -45,7 +43,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     """Return the plan; empty where `_txn` is whole, refused where the disk does not prove what it must say."""
     directory = context.database.table(table or "")
     report = context.report(directory.raw_name)
-    damage = [finding for finding in report.findings if finding.code in DAMAGE] if report is not None else []
+    damage = [finding for finding in report.findings if finding.code in TABLE_STATE] if report is not None else []
     if not damage:
         return repair_plan(context, SPEC, directory, Repair("Nothing to do: _txn is whole and fits the table."))
     closed = closed_files(directory.path, partitions=True)
