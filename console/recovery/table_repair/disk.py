@@ -1,15 +1,16 @@
 """A table without its `_txn`: what lies on disk, and the state that the partitions there add up to."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from console.questdb.column_types import is_variable, storage_size
-from console.questdb.column_versions import ColumnVersions
+from console.questdb.column_versions import DEFAULT_PARTITION, ColumnVersions
 from console.questdb.fields import I64_MAX, I64_MIN
 from console.questdb.layout import TableDirectory
-from console.questdb.partition_columns import PartitionFault
+from console.questdb.partition_columns import StoredColumn
 from console.questdb.partition_files import PartitionFiles
 from console.questdb.partition_rows import TableRows
 from console.questdb.partition_spans import UNPARTITIONED
@@ -27,6 +28,7 @@ from console.recovery.table_repair.symbol_counts import raise_to_used, symbol_co
 _REMOVED: Final = 1
 """Truncate version of a state made again: whether partitions were ever removed is not known, and 0 would deny it."""
 _MOST_VERSION: Final = 1 << 40
+_CHUNK: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +99,37 @@ def even(version: int) -> int:
     return version + version % 2
 
 
-def values_behind(disk: Disk, rows: int) -> bool:
-    """Return whether a column of the last partition has values behind its timestamps, up to `rows`. Raises OSError."""
-    area = area_of(disk)
-    files = disk.files(area)
-    least = area.transient_rows
-    for each in files.columns_of(files.spans[-1]) if files.spans else ():
-        if isinstance(each, PartitionFault) or is_variable(each.column.type_code):
-            continue
-        width, top = storage_size(each.column.type_code) or 0, least - each.rows
+def torn_timestamps(disk: Disk) -> Iterator[FoundPartition]:
+    """Yield the partitions whose other columns have values where only zeros are behind the timestamps.
+
+    A page of timestamps may be lost there. A column that was added tells nothing: its file can hold what came later.
+    Raises OSError if a file cannot be read.
+    """
+    entries = disk.versions.entries
+    added = set(entries["column"][entries["partition"] == DEFAULT_PARTITION].tolist())
+    files = disk.files(area_of(disk))
+    clean = {each.directory: each for each in disk.found.partitions if each.clean}
+    for span in files.spans:
+        stored = files.columns_of(span) if span.directory in clean else ()
+        native = [each for each in stored if isinstance(each, StoredColumn) and each.column.index not in added]
+        if any(_values_behind(each) for each in native):
+            yield clean[span.directory]
+
+
+def _values_behind(each: StoredColumn) -> bool:
+    if is_variable(each.column.type_code):
+        return False
+    try:
         with DbFile(each.data) as file:
-            behind = file.read(width * (least - top), min(width * (rows - least), file.size))
-        if any(behind):
-            return True
+            at = (storage_size(each.column.type_code) or 0) * each.rows
+            while at < file.size:
+                at = max(at, file.next_data(at))
+                block = file.read(at, _CHUNK)
+                if any(block):
+                    return True
+                at += max(1, len(block))
+    except FileNotFoundError:
+        pass  # the column is lost, and tells nothing of the rows
     return False
 
 

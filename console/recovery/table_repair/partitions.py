@@ -46,6 +46,7 @@ class FoundPartition:
     parquet_size: int | None
     continued: int = 0
     timestamps: Path | None = None  # the file they were counted in; None: Parquet
+    clean: bool = False  # only zeros are behind its timestamps
 
 
 @dataclass(slots=True)
@@ -234,6 +235,7 @@ def _take(
                 parquet_size,
                 run.continued,
                 path,
+                run.clean and not run.continued,
             )
         )
 

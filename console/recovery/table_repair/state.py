@@ -14,7 +14,7 @@ from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
 from console.recovery.sequencer.disk import TableUnreadableError
 from console.recovery.table_repair.applied import decide
-from console.recovery.table_repair.disk import Disk, area_of, even, holds_older, values_behind, without_newest
+from console.recovery.table_repair.disk import Disk, area_of, even, holds_older, torn_timestamps, without_newest
 from console.recovery.table_repair.partitions import FoundPartitions, cut_last, read_partitions
 from console.recovery.table_repair.symbol_counts import raise_to_used
 from console.text import clean_line, plural
@@ -214,16 +214,17 @@ def _settle(state: TableState, disk: Disk, record: TxnArea | None) -> None:
     if not found.partitions:
         return
     last = found.partitions[-1]
-    if record is not None and record.fixed_rows == found.rows - last.rows:
-        if 0 < record.transient_rows < last.rows:
-            cut_last(found, last.rows - record.transient_rows)
-        elif record.transient_rows > last.rows and values_behind(disk, record.transient_rows):
+    others = found.rows - last.rows
+    if record is not None and record.fixed_rows == others and 0 < record.transient_rows < last.rows:
+        cut_last(found, last.rows - record.transient_rows)
+    if record is None or record.rows != found.rows:
+        for each in torn_timestamps(disk):
             reason = (
-                f"{clean_line(last.directory)} has timestamps of {plural(last.rows, 'row')}, and _txn counts "
-                f"{record.transient_rows:,}, of which other columns have values: the timestamps may be torn"
+                f"{clean_line(each.directory)} has timestamps of {plural(each.rows, 'row')}, and other columns have "
+                "values behind them: a page of timestamps may be lost"
             )
-            found.refuse(RefusalCode.ROWS_NOT_PROVEN, reason)
-            return
+            instead = "put the partition's timestamps back from a copy first; salvage-table exports what is left"
+            found.refuse(RefusalCode.ROWS_NOT_PROVEN, reason, instead)
     if record is not None and record.rows == found.rows:
         found.unproven = []
         state.evidence.append(f"_txn still counts {plural(record.rows, 'row')}, as the disk")

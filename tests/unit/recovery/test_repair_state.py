@@ -15,6 +15,7 @@ from console.questdb.partitioning import Partitioning
 from console.questdb.reading import DbFile
 from console.questdb.table_txn import TxnArea, read_table_txn
 from console.questdb.table_txn_encoding import encode_table_txn
+from console.recovery.codes import RefusalCode
 from console.recovery.table_repair.metadata import found_metadata
 from console.recovery.table_repair.state import table_state
 from console.recovery.table_repair.timestamps import timestamp_run
@@ -85,6 +86,22 @@ def test_a_lost_state_is_made_again(table: TableDirectory, left: int | None) -> 
     assert (state.refusals, state.area is not None) == ([], True)
     assert state.area is not None
     assert _told(state.area) == before
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_lost_page_of_timestamps_is_not_taken_for_the_end_of_the_rows(table: TableDirectory, lost: bool) -> None:
+    """The other columns have values behind the last timestamp: no row is given up in silence."""
+    area = _area(table.path)
+    (partition,) = [path for path in table.path.iterdir() if path.is_dir() and path.name.startswith("2024")]
+    content = (partition / "ts.d").read_bytes()
+    (partition / "ts.d").write_bytes(content[: 8 * (area.rows // 2)] + bytes(len(content) - 8 * (area.rows // 2)))
+    if lost:
+        (table.path / "_txn").unlink()
+    state = table_state(table)
+    if state.area is not None:  # the WAL still holds all of them, and an older area is from before
+        assert (lost, state.area.rows + state.rows_waiting) == (False, area.rows)
+    else:
+        assert state.refusals[0].code is RefusalCode.ROWS_NOT_PROVEN
 
 
 @pytest.mark.parametrize("state_too", [False, True])
