@@ -27,7 +27,7 @@ from tests.real.state_damage import struck
 from tests.real.test_sequencer_repairs import captured, engine_of
 
 _ALONE = os.environ.get("WALMEDIC_FAULT_SEED")
-_SEEDS = [int(_ALONE)] if _ALONE else [*range(7000, 7000 + int(os.environ.get("WALMEDIC_FAULT_STATE", "24")))]
+_SEEDS = [int(_ALONE)] if _ALONE else [*range(7000, 7000 + int(os.environ.get("WALMEDIC_FAULT_STATE", "16")))]
 _TOGETHER: Final = 30
 _ACTIONS: Final = ("repair-metadata", "repair-table-state")
 Rows = Counter[str]
