@@ -76,6 +76,7 @@ faults: programs setup-dev ## kill -9, I/O errors, power loss at every writing c
 	WALMEDIC_FAULT_KILLS=500 WALMEDIC_FAULT_ERRORS=500 WALMEDIC_FAULT_TABLES=200 WALMEDIC_FAULT_COMPOUND=300 WALMEDIC_FAULT_STATE=150 \
 	  WALMEDIC_POWER_STATES=160 WALMEDIC_KEYS_AT_RANDOM=2000 $(BIN)/python -m pytest -m "not faults" tests/faults \
 	  tests/real/test_sequencer_repairs.py tests/real/test_compound_damage.py tests/real/test_diagnosis_healthy.py \
+	  tests/real/test_repair_state.py \
 	  tests/real/incident/test_interface.py --timeout 7200 $(TEST_ARGS)
 
 fuzz: setup-dev ## damaged input for every reader, a million of them (FUZZ_ARGS: number, seed)
