@@ -108,13 +108,24 @@ class ServicesSettings:
 
 @dataclass(frozen=True, slots=True)
 class SalvageSettings:
-    """What salvage-wal writes: `to` a directory (empty: in the state directory), `format` csv or parquet, `rows`
-    unapplied or all; `wal` a directory that holds `walN` copied from a table (empty: the table itself)."""
+    """What salvage-wal and salvage-table write: `to` a directory (empty: in the state directory), `format` csv or
+    parquet. Of WAL alone: `rows` unapplied or all; `wal` a directory that holds `walN` copied from a table (empty: the
+    table itself)."""
 
     to: str = ""
     format: str = "csv"
     rows: str = "unapplied"
     wal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionSettings:
+    """What repair-partition does: `partition` a name (empty: each damaged one), `choice` copy, null, whole-rows or
+    set-aside (empty: what loses the fewest rows), `source` a directory to look for copies in (empty: the table's)."""
+
+    partition: str = ""
+    choice: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +138,7 @@ class Settings:
     redis: RedisSettings = field(default_factory=RedisSettings)
     services: ServicesSettings = field(default_factory=ServicesSettings)
     salvage: SalvageSettings = field(default_factory=SalvageSettings)
+    partition: PartitionSettings = field(default_factory=PartitionSettings)
     file: str = ""
     bare: bool = False  # a directory that belongs to no configured station: no services, no SQL
     keys: Mapping[str, str] = field(
@@ -354,7 +366,9 @@ def for_db_root(settings: Settings, db_root: str) -> Settings:
         return settings
     # Which binary to rehearse with leads to no station: it is kept.
     questdb = QuestDBSettings(db_root=db_root, jar=settings.questdb.jar, java=settings.questdb.java)
-    bare = Settings(state_dir=settings.state_dir, questdb=questdb, salvage=settings.salvage, bare=True)
+    bare = Settings(
+        state_dir=settings.state_dir, questdb=questdb, salvage=settings.salvage, partition=settings.partition, bare=True
+    )
     return replace(bare, sources={"questdb.db_root": COMMAND_LINE})
 
 

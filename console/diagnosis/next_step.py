@@ -18,7 +18,9 @@ from console.table.closed import RUN_AS_OWNER
 from console.text import clean_line
 
 _ASK: Final = "`walmedic bundle` makes the archive for those who know QuestDB"
-_NO_REPAIR: Final = f"no action of walmedic repairs this; salvage-wal exports unapplied rows, {_ASK}"
+_NO_REPAIR: Final = (
+    f"no action of walmedic repairs this; salvage-table exports its rows, salvage-wal the unapplied ones; {_ASK}"
+)
 _RESUMED_FOR_NOTHING: Final = "RESUME stopped there again"
 _MOVE_OUT: Final = "move the WAL that is not the table's, and its lock, out of the table's directory"
 _ROOM: Final = 256 << 20
@@ -31,6 +33,10 @@ _FROM_A_COPY: Final = (
     ((Code.PARTITION_MISSING,), "put the partition's directory back from a copy, by the name that _txn has; "),
     ((Code.COLUMN_FILE_MISSING, Code.COLUMN_FILE_SHORT, Code.COLUMN_FILE_INVALID, Code.PARQUET_FILE_INVALID),
      "put the named files back from a copy of the same state; every other column can still be exported; "),
+)  # fmt: skip
+_PARTITIONS: Final = (
+    Code.PARTITION_MISSING, Code.COLUMN_FILE_MISSING, Code.COLUMN_FILE_SHORT, Code.COLUMN_FILE_INVALID,
+    Code.PARQUET_FILE_INVALID,
 )  # fmt: skip
 _NOTHING: Final = NextStep(None, "nothing to do")
 
@@ -91,10 +97,14 @@ def _repair(situation: Situation) -> NextStep | None:
 
 def _own_files(situation: Situation) -> NextStep:
     """Return what comes next of the table's own files: partitions before symbol maps, which rest on their keys."""
-    others = tuple(code for code in OWN_FILES if code not in SYMBOL_MAPS)
-    if situation.damaged(*SYMBOL_MAPS) and not situation.damaged(*others) and not situation.disagrees:
-        reason = "symbol maps are damaged: write nothing; names are read from the map, WAL and evidence"
-        return NextStep("repair-symbols", reason, evidence=True)
+    others = tuple(code for code in OWN_FILES if code not in (*SYMBOL_MAPS, *_PARTITIONS))
+    if not situation.damaged(*others) and not situation.disagrees:
+        if situation.damaged(*_PARTITIONS):
+            reason = "each damaged partition is mended by the choice that loses the fewest rows: write nothing before"
+            return NextStep("repair-partition", reason, evidence=True)
+        if situation.damaged(*SYMBOL_MAPS):
+            reason = "symbol maps are damaged: write nothing; names are read from the map, WAL and evidence"
+            return NextStep("repair-symbols", reason, evidence=True)
     how = next((said for codes, said in _FROM_A_COPY if situation.damaged(*codes)), "")
     reason = "files of the table itself are damaged: do not start QuestDB, and write nothing; "
     return NextStep(None, f"{reason}{how}{_NO_REPAIR}", evidence=True)

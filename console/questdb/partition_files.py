@@ -141,6 +141,26 @@ class PartitionFiles:
         """Return whether a column is the designated timestamp."""
         return self._metadata.timestamp is not None and self._metadata.timestamp.index == column.index
 
+    @property
+    def metadata(self) -> TableMetadata:
+        """What `_meta` says."""
+        return self._metadata
+
+    @property
+    def area(self) -> TxnArea:
+        """What `_txn` says."""
+        return self._area
+
+    @property
+    def newest(self) -> int:
+        """The newest timestamp that `_txn` counts."""
+        return int(self._area.max_ts)
+
+    def timestamp(self, span: PartitionSpan) -> StoredColumn | None:
+        """Return the designated timestamp in a native partition, None for a table without one."""
+        found = (each for each in self.columns_of(span) if not isinstance(each, PartitionFault))
+        return next((each for each in found if self.is_timestamp(each.column)), None)
+
     def symbols(self, column: TableColumn) -> int:
         """Return how many symbols `_txn` counts for a SYMBOL column, 0 if it counts none for it."""
         dense = [each.index for each in self._metadata.symbols].index(column.index)

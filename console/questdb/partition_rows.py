@@ -82,6 +82,10 @@ class TableRows:
         assert column is not None  # noqa: S101 (checked when it was made)
         return column
 
+    def has_null(self, column: TableColumn) -> bool:
+        """Return whether a column's type has NULL."""
+        return column.tag not in _NO_NULL
+
     def column(self, raw_name: str) -> TableColumn | None:
         """Return the live column of that name."""
         return next((column for column in self.columns if column.raw_name == raw_name), None)

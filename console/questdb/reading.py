@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -130,6 +130,19 @@ def _resolved_path(fd: int) -> str | None:
     except OSError:
         return None
     return None if resolved.endswith(" (deleted)") or not resolved.startswith("/") else resolved
+
+
+class ArraySource(Protocol):
+    """What has items at offsets: a file, or bytes that were made to stand in for one."""
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        ...
+
+    def array(self, offset: int, dtype: DTypeLike, count: int) -> NDArray[Any]:
+        """Return up to `count` whole items of `dtype` at `offset`; short at the end."""
+        ...
 
 
 class DbFile:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from console.questdb.column_types import ColumnTag, array_dimensions, tag_of
 from console.questdb.formats.segment import ARRAY_AUX, VARCHAR_AUX
-from console.questdb.reading import DamageError, DbFile
+from console.questdb.reading import ArraySource, DamageError, DbFile
 
 _MAX_DATA: Final = 64 << 20
 _VARCHAR: Final = VARCHAR_AUX.dtype
@@ -97,7 +97,7 @@ def check_aux_ends(tag: ColumnTag | None, aux: DbFile, rows: int) -> None:
             raise DamageError(f"its last array ends at offset {ends[1]:,}, its first at {ends[0]:,}", 16 * (rows - 1))
 
 
-def bad_variable_rows(type_code: int, aux: DbFile, data: DbFile, first: int, end: int) -> Bad:
+def bad_variable_rows(type_code: int, aux: ArraySource, data: DbFile, first: int, end: int) -> Bad:
     """Return a mask over the rows first..end - 1: those that do not fit, or lie past the end of a file."""
     match tag_of(type_code):
         case ColumnTag.STRING:
@@ -157,7 +157,7 @@ def _skips_entry(tag: ColumnTag, data: DbFile, start: int, following: Numbers) -
     return len(following) > 1 and start == int(following[1])
 
 
-def _prefixed(aux: DbFile, data: DbFile, first: int, end: int, prefix: str, unit: int) -> Bad:
+def _prefixed(aux: ArraySource, data: DbFile, first: int, end: int, prefix: str, unit: int) -> Bad:
     """STRING (units of 2 bytes) and BINARY: each value ends where the next begins, as its own length says."""
     bad = np.ones(end - first, np.bool_)
     offsets = aux.array(8 * first, "<i8", end - first + 1).astype(np.int64)
@@ -175,7 +175,7 @@ def _prefixed(aux: DbFile, data: DbFile, first: int, end: int, prefix: str, unit
     return bad
 
 
-def _varchar(aux: DbFile, data: DbFile, first: int, end: int) -> Bad:
+def _varchar(aux: ArraySource, data: DbFile, first: int, end: int) -> Bad:
     bad = np.ones(end - first, np.bool_)
     entries = aux.array(16 * first, _VARCHAR, end - first)
     if not len(entries):
@@ -196,7 +196,7 @@ def _varchar(aux: DbFile, data: DbFile, first: int, end: int) -> Bad:
     return bad
 
 
-def _array(dimensions: int, aux: DbFile, data: DbFile, first: int, end: int) -> Bad:
+def _array(dimensions: int, aux: ArraySource, data: DbFile, first: int, end: int) -> Bad:
     bad = np.ones(end - first, np.bool_)
     entries = aux.array(16 * first, _ARRAY, end - first)
     if not len(entries):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from console.questdb.column_types import ColumnTag, array_dimensions, tag_of
 from console.questdb.formats.segment import ARRAY_AUX, VARCHAR_AUX
-from console.questdb.reading import DamageError, DbFile, ProblemKind
+from console.questdb.reading import ArraySource, DamageError, DbFile, ProblemKind
 from console.questdb.row_values import ArrayValues, Bytes, BytesValues, Numbers, Values, gather, offsets_of
 from console.questdb.utf16 import utf8_of
 
@@ -23,7 +23,7 @@ _MAX_SPAN: Final = 1 << 30
 _F8: Final = 8
 
 
-def variable_values(type_code: int, aux: DbFile, data: DbFile, first: int, end: int) -> Values:
+def variable_values(type_code: int, aux: ArraySource, data: DbFile, first: int, end: int) -> Values:
     """Return the rows first..end - 1. Raises DamageError where they do not lie whole in the two files."""
     match tag_of(type_code):
         case ColumnTag.STRING:
@@ -38,7 +38,7 @@ def variable_values(type_code: int, aux: DbFile, data: DbFile, first: int, end: 
             raise DamageError(f"type {type_code} has no variable width")
 
 
-def data_span(type_code: int, aux: DbFile, first: int, end: int) -> int:
+def data_span(type_code: int, aux: ArraySource, first: int, end: int) -> int:
     """Return about how many bytes the rows first..end - 1 take in the data file, so that chunks can be bounded."""
     if end <= first:
         return 0
@@ -49,7 +49,9 @@ def data_span(type_code: int, aux: DbFile, first: int, end: int) -> int:
     return max(0, int(high[0]) - int(low[0])) if len(low) and len(high) else 0
 
 
-def _prefixed(type_code: int, aux: DbFile, data: DbFile, first: int, end: int, prefix: str, unit: int) -> BytesValues:
+def _prefixed(
+    type_code: int, aux: ArraySource, data: DbFile, first: int, end: int, prefix: str, unit: int
+) -> BytesValues:
     offsets = aux.array(8 * first, "<i8", end - first + 1).astype(np.int64)
     if len(offsets) != end - first + 1:
         raise DamageError("its offsets end before its rows do", 8 * first, ProblemKind.SHORT)
@@ -70,7 +72,7 @@ def _prefixed(type_code: int, aux: DbFile, data: DbFile, first: int, end: int, p
     return BytesValues(type_code, text, offsets_of(sizes), null)
 
 
-def _varchar(type_code: int, aux: DbFile, data: DbFile, first: int, end: int) -> BytesValues:
+def _varchar(type_code: int, aux: ArraySource, data: DbFile, first: int, end: int) -> BytesValues:
     entries = _entries(aux, _VARCHAR, first, end)
     header = entries["header"].astype(np.int64)
     null = (header & _NULL) != 0
@@ -91,7 +93,7 @@ def _varchar(type_code: int, aux: DbFile, data: DbFile, first: int, end: int) ->
     return BytesValues(type_code, gather(both, starts, sizes), offsets_of(sizes), null)
 
 
-def _array(type_code: int, aux: DbFile, data: DbFile, first: int, end: int) -> ArrayValues:
+def _array(type_code: int, aux: ArraySource, data: DbFile, first: int, end: int) -> ArrayValues:
     dimensions = array_dimensions(type_code)
     if tag_of(type_code >> 8 & 0x3F) is not ColumnTag.DOUBLE:
         raise DamageError("an array whose elements are no doubles: 9.1.0 has none")
@@ -117,7 +119,7 @@ def _array(type_code: int, aux: DbFile, data: DbFile, first: int, end: int) -> A
     return ArrayValues(type_code, shapes, packed.view("<f8"), offsets_of(counts), null)
 
 
-def _entries(aux: DbFile, dtype: np.dtype[np.void], first: int, end: int) -> NDArray[np.void]:
+def _entries(aux: ArraySource, dtype: np.dtype[np.void], first: int, end: int) -> NDArray[np.void]:
     entries = aux.array(16 * first, dtype, end - first)
     if len(entries) != end - first:
         raise DamageError("its entries end before its rows do", 16 * first, ProblemKind.SHORT)

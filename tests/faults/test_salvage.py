@@ -1,4 +1,4 @@
-"""salvage-wal killed, or failed by the disk, at any writing call: finished it has the same rows, and no other harm."""
+"""A salvage killed, or failed by the disk, at any writing call: finished it has the same rows, and no other harm."""
 
 import errno
 import json
@@ -7,17 +7,20 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from console.errors import WalmedicError
 from console.recovery.engine import Engine
 from console.recovery.model import Outcome
 from tests.faults.broken_database import ACTIONS, ROWS, settings_of, tree_of
 from tests.faults.interposed import KILLS, count, failing, interposed, killed_in_child
 
+_ACTIONS = ("salvage-wal", "salvage-table")
 _ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES)
 
 
-def _run(engine: Engine) -> None:
-    plan = engine.plan("salvage-wal", None)
+def _run(engine: Engine, action: str) -> None:
+    plan = engine.plan(action, None)
     result = engine.run(plan, plan.confirmation)
     assert result.outcome is Outcome.DONE, result
 
@@ -34,23 +37,24 @@ def _rows(state: Path) -> dict[str, bytes]:
     return found
 
 
-def test_a_salvage_that_was_killed_goes_on_or_is_taken_back(master: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("action", _ACTIONS)
+def test_a_salvage_that_was_killed_goes_on_or_is_taken_back(action: str, master: Path, tmp_path: Path) -> None:
     seed = random.randrange(1 << 30)
     rng = random.Random(seed)
     original = tree_of(master)
     first = Engine(settings_of(master, tmp_path / "undisturbed"))
-    calls = count(lambda: _run(first))
+    calls = count(lambda: _run(first, action))
     whole = _rows(tmp_path / "undisturbed")
     assert sum(content.count(b"\n") - 1 for content in whole.values()) == len(ACTIONS) * ROWS // 2
     instants = [(at, done) for at in range(calls) for done in (False, True)]
     for at, done in instants if len(instants) <= KILLS else rng.sample(instants, KILLS):
         state = tmp_path / f"{at}-{done}"
         engine = Engine(settings_of(master, state))
-        assert killed_in_child(partial(_run, engine), at, done=done), f"seed {seed}: {at} {done}"
+        assert killed_in_child(partial(_run, engine, action), at, done=done), f"seed {seed}: {at} {done}"
         cut_off = engine.unfinished()
         if cut_off and rng.random() < 0.4:
             if rng.random() < 0.5:
-                killed_in_child(partial(_run, engine), rng.randrange(30), done=False)
+                killed_in_child(partial(_run, engine, action), rng.randrange(30), done=False)
             for entry in engine.unfinished():
                 name = str(entry.intent.get("undoes", entry.id))
                 undone = engine.undo(name, engine.plan_undo(name).confirmation)
@@ -58,7 +62,7 @@ def test_a_salvage_that_was_killed_goes_on_or_is_taken_back(master: Path, tmp_pa
             left = [path for path in (state / "salvage").glob("*") if not (path / "manifest.json").exists()]
             assert left == [], f"seed {seed}: {at} {done}"
         else:
-            _run(engine)
+            _run(engine, action)
             found = _rows(state)
             assert found == whole, f"seed {seed}: {at} {done}"
         assert engine.unfinished() == ()
@@ -66,16 +70,17 @@ def test_a_salvage_that_was_killed_goes_on_or_is_taken_back(master: Path, tmp_pa
     assert tree_of(master) == original
 
 
-def test_an_error_of_the_disk_leaves_no_half_salvage(master: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("action", _ACTIONS)
+def test_an_error_of_the_disk_leaves_no_half_salvage(action: str, master: Path, tmp_path: Path) -> None:
     seed = random.randrange(1 << 30)
     rng = random.Random(seed)
     original = tree_of(master)
-    calls = count(lambda: _run(Engine(settings_of(master, tmp_path / "count"))))
+    calls = count(lambda: _run(Engine(settings_of(master, tmp_path / "count")), action))
     for at in rng.sample(range(calls), 6):
         state, code = tmp_path / str(at), rng.choice(_ERRORS)
         engine = Engine(settings_of(master, state))
 
-        plan = engine.plan("salvage-wal", None)
+        plan = engine.plan(action, None)
         with interposed(failing(at, code)):
             try:
                 result = engine.run(plan, plan.confirmation)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
 from console.recovery.codes import RefusalCode
 from console.recovery.gate.permission import closed_refusals
@@ -11,13 +10,10 @@ from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Refusal, Requirement, RowsLost, Stage
 from console.recovery.plans import make_plan
 from console.recovery.salvage import steps
-from console.recovery.salvage.output import refuse_inside
-from console.recovery.salvage.parquet_file import arrow
 from console.recovery.salvage.selection import ALL, UNAPPLIED, Selection, select_directory, select_rows
 from console.recovery.salvage.steps import salvage_claims
-from console.recovery.salvage.writing import FORMATS
+from console.recovery.salvage.target_checks import target_of, target_refusals
 from console.recovery.steps.steps import RunContext
-from console.recovery.store.places import existing, free_space
 from console.settings import SalvageSettings
 from console.text import clean_line, plural
 
@@ -37,7 +33,7 @@ _NOT_SEEN = frozenset({RefusalCode.PERMISSION, RefusalCode.WAL_NOT_READ})
 def plan(context: PlanContext, table: str | None) -> Plan:
     """Return the plan to salvage one table, or all that have unapplied rows; or WAL that lies in a directory alone."""
     wanted = context.settings.salvage
-    to = Path(wanted.to).absolute() if wanted.to else context.state.root / "salvage"
+    to = target_of(context)
     chosen = list(_chosen(context, wanted, table))
     stages = tuple(_stage(*each, wanted, to) for each in chosen if each[2].choices)
     bound = sum(selection.bound for _, _, selection in chosen)
@@ -140,27 +136,9 @@ def _stage(name: str, directory: str, selection: Selection, wanted: SalvageSetti
 
 
 def _refusals(context: PlanContext, wanted: SalvageSettings, to: Path, bound: int) -> Iterator[Refusal]:
-    if wanted.format not in FORMATS:
-        yield Refusal(
-            RefusalCode.NO_SUCH_FORMAT, f"there is no format {clean_line(wanted.format)!r}", " or ".join(FORMATS)
-        )
-    elif wanted.format == "parquet":
-        try:
-            arrow()
-        except WalmedicError as error:
-            yield Refusal(RefusalCode.NO_PYARROW, str(error), "salvage-wal with --format csv, which needs nothing more")
+    yield from target_refusals(context, wanted, to, bound)
     if wanted.rows not in (UNAPPLIED, ALL):
         yield Refusal(RefusalCode.NO_SUCH_ROWS, f"{clean_line(wanted.rows)!r} says no rows", f"{UNAPPLIED} or {ALL}")
-    if inside := refuse_inside(to, context.database.db):
-        yield Refusal(RefusalCode.INSIDE_DATABASE, inside, "name a directory elsewhere (--to), best on another disk")
-    elif wanted.to:
-        free, reserve = free_space(existing(to))
-        if free - bound < reserve:
-            yield Refusal(
-                RefusalCode.DISK_SPACE,
-                f"{clean_line(str(to))} has {free:,} bytes free; up to {bound:,} are needed and {reserve:,} stay free",
-                "make room, or name a directory on another disk (--to)",
-            )
 
 
 def _rows(count: int, unsure: bool) -> str:

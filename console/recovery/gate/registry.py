@@ -23,9 +23,11 @@ _MODULES = {
     "stop-server": "stop_server",
     "capture-evidence": "capture_evidence",
     "salvage-wal": "salvage_wal",
+    "salvage-table": "salvage_table",
     "repair-ownership": "repair_ownership",
     "repair-metadata": "repair_metadata",
     "repair-table-state": "repair_table_state",
+    "repair-partition": "repair_partition",
     "repair-symbols": "repair_symbols",
     "rebuild-index": "rebuild_index",
     "restore-sequencer": "restore_sequencer",
@@ -39,7 +41,9 @@ _MODULES = {
     "thaw-writer": "thaw_writer.action",
 }
 
-TABLE_REPAIRS: tuple[str, ...] = ("repair-metadata", "repair-table-state", "repair-symbols", "rebuild-index")
+TABLE_REPAIRS: tuple[str, ...] = (
+    "repair-metadata", "repair-table-state", "repair-partition", "repair-symbols", "rebuild-index",
+)  # fmt: skip
 """Actions that replace a table's own files, in the order in which each rests on the one before."""
 
 

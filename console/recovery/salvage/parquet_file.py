@@ -31,6 +31,12 @@ _PLAIN = {
 }
 
 
+def _repeated(columns: tuple[Column, ...], schema: Any) -> list[str]:
+    """Return the columns whose values repeat: a dictionary of the others costs time and room."""
+    named = zip(columns, schema.names, strict=True)
+    return [name for column, name in named if tag_of(column.type_code) is ColumnTag.SYMBOL]
+
+
 def arrow() -> Any:
     """Return pyarrow. Raises WalmedicError where it is not installed."""
     try:
@@ -57,7 +63,9 @@ class ParquetFormat:
         with (
             new_file(path) as descriptor,
             os.fdopen(os.dup(descriptor), "wb") as stream,
-            self._arrow.parquet.ParquetWriter(stream, schema, compression="zstd") as writer,
+            self._arrow.parquet.ParquetWriter(
+                stream, schema, compression="zstd", use_dictionary=_repeated(columns, schema)
+            ) as writer,
         ):
             for rows in chunks:
                 writer.write_batch(self._batch(rows, schema))

@@ -7,6 +7,7 @@ from console.durable import make_directories, sync_directory
 from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Stage
 from console.recovery.salvage.selection import Selection, select_directory, select_rows
+from console.recovery.salvage.statements import statements_in
 from console.recovery.salvage.writing import (
     MANIFEST,
     Target,
@@ -23,6 +24,13 @@ from console.text import clean_line
 def folder_of(stage: Stage, run: RunContext) -> Path:
     """Return the folder that a stage writes into: named after table and entry, so that no other is ever met."""
     return Path(str(stage.parameters["to"])) / f"{stage.parameters['name']}-{run.entry}"
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the folder of a salvage that has no manifest yet."""
+    if folder.is_dir() and not (folder / MANIFEST).exists():
+        shutil.rmtree(folder)
+        sync_directory(folder.parent)
 
 
 class SalvageRows:
@@ -44,16 +52,14 @@ class SalvageRows:
             "table": run.plan.table or str(stage.parameters["name"]),
             "wal_of": str(target.wals),
             "chosen": str(stage.parameters["rows"]),
+            "statements": statements_in(target.wals),
         }
         manifest = finish(target, selection, about)
         run.progress(summary_of(manifest))
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Remove an unfinished salvage."""
-        folder = folder_of(stage, run)
-        if folder.is_dir() and not (folder / MANIFEST).exists():
-            shutil.rmtree(folder)
-            sync_directory(folder.parent)
+        remove_unfinished(folder_of(stage, run))
 
 
 def _target(stage: Stage, run: RunContext) -> Target:
@@ -61,12 +67,16 @@ def _target(stage: Stage, run: RunContext) -> Target:
     directory = str(said["directory"])
     table = run.database.db / directory if directory else None
     wals = Path(str(said["source"])) if said["source"] else run.database.db / directory
-    to = Path(str(said["to"]))
+    make_place(Path(str(said["to"])), run)
+    return Target(folder_of(stage, run), run.folder, str(said["format"]), wals, table)
+
+
+def make_place(to: Path, run: RunContext) -> None:
+    """Make the directory that salvages are written into."""
     if run.state.root in to.parents:
         run.state.made(to)
     else:
         make_directories(to)
-    return Target(wals, table, folder_of(stage, run), run.folder, str(said["format"]))
 
 
 def _select(stage: Stage, run: RunContext) -> Selection:

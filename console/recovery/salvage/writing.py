@@ -7,14 +7,12 @@ segment; a file that was not noted as done is written anew.
 import contextlib
 import datetime
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from console import paths
-from console.durable import sync_directory, write_all
 from console.questdb.column_types import is_nanos
 from console.questdb.reading import DamageError, Problem
 from console.questdb.segment import Segment, read_segment
@@ -23,6 +21,7 @@ from console.questdb.segment_rows import Column, Rows, SegmentRows, Span
 from console.records import of_json, to_json
 from console.recovery.salvage.cells import importable
 from console.recovery.salvage.csv_file import CsvFormat
+from console.recovery.salvage.folder import Folder
 from console.recovery.salvage.output import Extent, RowFormat, SalvageError, sha256_of
 from console.recovery.salvage.parquet_file import ParquetFormat
 from console.recovery.salvage.selection import Choice, Selection, rows_to_write
@@ -36,18 +35,11 @@ _MAX_TORN = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Where a salvage reads and writes. `table` holds the symbol dictionaries, None where there is no table."""
+class Target(Folder):
+    """Where a salvage of WAL reads and writes. `table` holds the symbol dictionaries, None where there is no table."""
 
     wals: Path  # the directory that holds the `walN`
     table: Path | None
-    folder: Path  # what is written
-    notes: Path  # the entry's own folder
-    form: str
-
-    @property
-    def _done(self) -> Path:
-        return self.notes / f"{self.folder.name}.written.jsonl"
 
     @property
     def _chosen(self) -> Path:
@@ -60,27 +52,6 @@ class Target:
         selection = choose()
         write_private(self._chosen, json.dumps(to_json(selection)).encode())
         return selection
-
-    def done(self) -> dict[str, dict[str, Any]]:
-        """Return what is said of each segment that is done, by name."""
-        found: dict[str, dict[str, Any]] = {}
-        with contextlib.suppress(FileNotFoundError):
-            for line in self._done.read_bytes().split(b"\n"):
-                with contextlib.suppress(ValueError, KeyError, TypeError):
-                    said = json.loads(line)
-                    found[said["name"]] = said
-        return found
-
-    def note(self, said: dict[str, Any]) -> None:
-        """Note durably that a segment is done; the name of its file is durable first."""
-        sync_directory(self.folder)
-        descriptor = os.open(self._done, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            write_all(descriptor, b"\n" + json.dumps(said).encode())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        sync_directory(self.notes)
 
 
 def write_segments(target: Target, selection: Selection, progress: Callable[[str, int, int], None]) -> None:
@@ -116,9 +87,14 @@ def finish(target: Target, selection: Selection, about: dict[str, Any]) -> dict[
         "not_rows": list(selection.others),
         "transactions_gone": selection.gone,
     }
-    sync_tree(target.folder)
-    write_private(target.folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
+    write_manifest(target.folder, manifest)
     return manifest
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write the manifest, after all else is durable."""
+    sync_tree(folder)
+    write_private(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -245,10 +221,10 @@ def _problem(problem: Problem) -> str:
     return f"{problem.file.name}: {problem.what}"
 
 
-def summary_of(manifest: dict[str, Any]) -> str:
-    """Return a manifest in one line."""
+def summary_of(manifest: dict[str, Any], part: str = "segment") -> str:
+    """Return a manifest in one line; a `part` is what a file is of."""
     partial = sum(said["status"] == "partial" for said in manifest["files"])
-    words = [f"{plural(manifest['rows'], 'row')} of {plural(len(manifest['files']), 'segment')}"]
+    words = [f"{plural(manifest['rows'], 'row')} of {plural(len(manifest['files']), part)}"]
     if partial:
         words.append(f"{partial} of them partial")
     if manifest["rows_left_out"]:

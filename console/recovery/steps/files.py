@@ -1,8 +1,8 @@
 """Steps on files of a table: build a new directory beside, swap it in, replace one small file.
 
 Parameters are JSON values; all paths are relative to the db directory. Files of a new directory are given as
-`{"name", "size", "pieces": [{"at", "length", "from": {"attachment": NAME} or {"file": PATH}, "from_at"}], "sha256"}`:
-zeros but for the pieces, so that a log of 400 MB needs no attachment of that size.
+`{"name", "size", "pieces": [{"at", "length", "from": {"attachment": NAME}, {"file": PATH} or {"outside": ABSOLUTE
+PATH}, "from_at"}], "sha256"}`: zeros but for the pieces, so that a log of 400 MB needs no attachment of that size.
 """
 
 import hashlib
@@ -176,6 +176,8 @@ def pieces_of(spec: Mapping[str, Any], run: RunContext) -> list[Piece]:
         source = item["from"]
         if "attachment" in source:
             path = run.attachment(str(source["attachment"]))
+        elif "outside" in source:
+            path = Path(str(source["outside"]))
         else:
             path = run.database.db.joinpath(*parts_of(str(source["file"])))
             with run.tree.directory(parts_of(str(source["file"]))[:-1]):

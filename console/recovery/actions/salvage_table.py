@@ -1,0 +1,131 @@
+"""salvage-table: the rows of tables as CSV or Parquet, outside of the database, whatever their own files are.
+
+No server is needed and none is started; the database is only read.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from console.questdb.layout import TableDirectory
+from console.questdb.reading import DamageError, problem_of
+from console.recovery.codes import RefusalCode
+from console.recovery.gate.permission import closed_refusals
+from console.recovery.gate.registry import PlanContext
+from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Refusal, Requirement, Stage
+from console.recovery.plans import make_plan
+from console.recovery.salvage import table_steps
+from console.recovery.salvage.steps import salvage_claims
+from console.recovery.salvage.table_picture import TablePicture, read_picture
+from console.recovery.salvage.table_steps import STEP
+from console.recovery.salvage.table_writing import bytes_of_parts
+from console.recovery.salvage.target_checks import target_of, target_refusals
+from console.recovery.steps.steps import RunContext
+from console.settings import SalvageSettings
+from console.text import clean_line, plural
+
+SPEC = ActionSpec(
+    id="salvage-table",
+    title="Salvage a table",
+    danger=Danger.SAFE,
+    needs_table=False,
+    summary="Writes the rows of one table or of all as CSV or Parquet outside the database, whatever is damaged.",
+    undo="Nothing under the database is changed; the files stay until you remove their folder yourself.",
+)
+STEPS = table_steps.STEPS
+_OF_CSV, _OF_PARQUET = 4, 1.5
+"""How many times the bytes of the column files a format takes at most, about."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    table: TableDirectory
+    picture: TablePicture | None  # None: nothing tells its columns
+    bytes: int
+    why: str = ""
+
+
+def plan(context: PlanContext, table: str | None) -> Plan:
+    """Return the plan to salvage one table, or all that have rows."""
+    wanted, to = context.settings.salvage, target_of(context)
+    looked = [context.database.table(table)] if table is not None else _all(context)
+    chosen = [_choose(each) for each in looked]
+    stages = tuple(_stage(each.table, each.picture, each.bytes, wanted, to)
+                   for each in chosen if each.picture is not None and each.picture.parts)  # fmt: skip
+    factor = _OF_CSV if wanted.format == "csv" else _OF_PARQUET
+    bound = int(sum(each.bytes for each in chosen) * factor)
+    rows = sum(each.picture.rows for each in chosen if each.picture is not None)
+    refused = list(target_refusals(context, wanted, to, bound))
+    if not stages:
+        refused += closed_refusals(context.database, tuple(looked))
+        refused += [
+            Refusal(RefusalCode.TABLE_UNREADABLE, f"{each.table.name}: {each.why}", "salvage-wal", action="salvage-wal")
+            for each in chosen
+            if each.why
+        ]
+    unread = [f"{each.table.name}: {each.why}" for each in chosen if each.why]
+    return make_plan(
+        SPEC,
+        station=context.settings.station_name,
+        table=clean_line(table) if table is not None else None,
+        directory=looked[0].directory if table is not None else None,
+        why=(
+            f"Writes {plural(rows, 'row')} of {plural(len(stages), 'table')} as {wanted.format.upper()} below "
+            f"{clean_line(str(to))}; the database is only read."
+        ),
+        stages=stages,
+        facts=(),
+        refused=refused,
+        requirements=(Requirement("columns of each table known", not unread, "; ".join(unread[:3]) or "all tables"),),
+        warnings=[*_warnings(chosen), *unread],
+        disk_needed=0 if wanted.to else bound,
+    )
+
+
+def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
+    """Hash every file once more and compare it with the manifest; say what is in it."""
+    return tuple(claim for stage in plan.stages for claim in salvage_claims(stage, run, whole=False))
+
+
+def _all(context: PlanContext) -> list[TableDirectory]:
+    return [each for each in context.database.tables() if not each.system]
+
+
+def _choose(table: TableDirectory) -> _Chosen:
+    try:
+        picture = read_picture(table.path)
+        return _Chosen(table, picture, bytes_of_parts(picture))
+    except DamageError as damage:
+        return _Chosen(table, None, 0, clean_line(damage.what))
+    except OSError as error:
+        return _Chosen(table, None, 0, problem_of(error, Path(str(error.filename))).what)
+
+
+def _warnings(chosen: list[_Chosen]) -> Iterator[str]:
+    for each in chosen:
+        picture, name = each.picture, each.table.name
+        if picture is None:
+            continue
+        if picture.not_proven:
+            yield f"{name}: not proven: {'; '.join(picture.not_proven)}"
+        if picture.missing:
+            rows = sum(count for _, count in picture.missing)
+            names = ", ".join(partition for partition, _ in picture.missing[:5])
+            yield f"{name}: {plural(rows, 'row')} lie in partitions that are gone: {names}"
+        if picture.area is not None and picture.area.lag_rows:
+            yield f"{name}: {plural(picture.area.lag_rows, 'row')} lie in the lag: salvage-wal exports those"
+
+
+def _stage(table: TableDirectory, picture: TablePicture, size: int, wanted: SalvageSettings, to: Path) -> Stage:
+    factor = _OF_CSV if wanted.format == "csv" else _OF_PARQUET
+    title = (
+        f"write {plural(picture.rows, 'row')} of {table.name}, {plural(len(picture.parts), 'partition')} with "
+        f"{size:,} bytes, read them back"
+    )
+    return Stage(
+        f"salvage-{table.directory}",
+        title,
+        STEP,
+        {"name": table.directory, "directory": table.directory, "to": str(to), "format": wanted.format},
+        (Change("create", str(to / f"{table.directory}-<entry>"), size=int(size * factor)),),
+    )

@@ -1,0 +1,129 @@
+"""Copies of a partition: another directory of it in the table, a detached one, evidence, or one that is named.
+
+A copy is taken only if every file that the partition needs is there and long enough, its timestamps rise within the
+partition, and its first and last are those of what is left of the partition, or of `_txn`.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from console.questdb.fields import I64_MAX
+from console.questdb.layout import TableDirectory
+from console.questdb.parquet_frame import check_parquet_frame
+from console.questdb.partition_columns import StoredColumn, length_faults, variable_faults
+from console.questdb.partition_files import PARQUET, PartitionFiles
+from console.questdb.partition_spans import PartitionSpan
+from console.questdb.partitioning import Partitioning
+from console.questdb.reading import DamageError, DbFile
+from console.text import clean_line
+
+_LEFT_OUT = re.compile(r"_meta|_cv|_txn|_name")
+"""Files that a detached partition has beside its columns."""
+_CHUNK = 1 << 18
+_BLOCK = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where to look for copies: a directory that an operator names (then only there), and evidence of the table."""
+
+    named: str = ""
+    evidence: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A directory that can stand in for a partition, and its files by name, with sizes."""
+
+    path: Path
+    files: tuple[tuple[str, int], ...]
+
+
+def copies_of(
+    table: TableDirectory, files: PartitionFiles, span: PartitionSpan, sources: Sources, damaged: frozenset[Path]
+) -> tuple[Copy | None, str]:
+    """Return the first copy that is whole, and why none is. `damaged` are the files of the partition with a fault."""
+    why = "there is no copy of it"
+    for path in _places(table, span, sources):
+        try:
+            return _checked(path, files, span, damaged), ""
+        except (DamageError, OSError) as error:
+            said = error.what if isinstance(error, DamageError) else error.strerror or str(error)
+            why = f"{clean_line(str(path))}: {clean_line(said)}"
+    return None, why
+
+
+def _places(table: TableDirectory, span: PartitionSpan, sources: Sources) -> Iterator[Path]:
+    if sources.named:
+        given = Path(sources.named).absolute()
+        names = [span.directory, span.name]
+        yield from (given / name for name in names if (given / name).is_dir())
+        if given.is_dir() and given.name.split(".")[0] == span.name:
+            yield given
+        return
+    pattern = re.compile(re.escape(span.name) + r"(\.\d+|\.detached|\.attachable)?")
+    for path in sorted(table.path.iterdir(), reverse=True):
+        if pattern.fullmatch(path.name) and path.name != span.directory and path.is_dir() and not path.is_symlink():
+            yield path
+    yield from (folder / span.directory for folder in sources.evidence if (folder / span.directory).is_dir())
+
+
+def _checked(path: Path, files: PartitionFiles, span: PartitionSpan, damaged: frozenset[Path]) -> Copy:
+    """Return a directory as a copy. Raises DamageError if it is none, OSError if it cannot be read."""
+    with os.scandir(path) as entries:
+        found = {entry.name: entry.stat(follow_symlinks=False) for entry in entries
+                 if entry.is_file(follow_symlinks=False) and not _LEFT_OUT.fullmatch(entry.name)}  # fmt: skip
+    if span.parquet_size is not None:
+        with DbFile(path / PARQUET) as file:
+            if file.size < span.parquet_size:
+                raise DamageError(f"{PARQUET} has {file.size:,} of {span.parquet_size:,} bytes")
+            check_parquet_frame(file, span.parquet_size)
+    else:
+        for column in files.columns_of(span):
+            if isinstance(column, StoredColumn):
+                _check_column(path, column, found)
+                _check_agrees(path, column, damaged)
+        _check_times(path, files, span)
+    return Copy(path, tuple(sorted((name, status.st_size) for name, status in found.items())))
+
+
+def _check_column(path: Path, column: StoredColumn, found: dict[str, os.stat_result]) -> None:
+    moved = StoredColumn(
+        column.span, column.column, path / column.data.name, path / column.aux.name, column.rows, column.name_txn
+    )
+    faults = variable_faults(moved, found) if moved.entries[0] == moved.aux else length_faults(moved, found)
+    for fault in faults:
+        raise DamageError(f"{fault.file.name}: {fault.what or fault.kind.value.replace('-', ' ')}")
+
+
+def _check_agrees(path: Path, column: StoredColumn, damaged: frozenset[Path]) -> None:
+    """Compare a column of fixed width with what the partition itself has, if that has no fault."""
+    if column.data in damaged or column.entries[0] != column.data or not column.data.exists():
+        return
+    size = column.entries[1] * column.rows
+    with DbFile(column.data) as own, DbFile(path / column.data.name) as other:
+        for at in range(0, size, _BLOCK):
+            if own.read(at, min(_BLOCK, size - at)) != other.read(at, min(_BLOCK, size - at)):
+                raise DamageError(f"{column.data.name} has other values than the partition")
+
+
+def _check_times(path: Path, files: PartitionFiles, span: PartitionSpan) -> None:
+    column = files.timestamp(span)
+    if column is None:
+        raise DamageError("the table has no designated timestamp, so nothing tells whether it is this partition's")
+    end = Partitioning.of(files.metadata).unit_end(span.start) or I64_MAX
+    high = end if span.end is None else min(end, span.end)
+    last = span.start
+    with DbFile(path / column.data.name) as file:
+        for at in range(0, span.rows, _CHUNK):
+            values = file.array(8 * at, "<i8", min(_CHUNK, span.rows - at))
+            if not len(values) or int(values[0]) < last or (np.diff(values) < 0).any() or int(values[-1]) >= high:
+                raise DamageError("its timestamps are not those of the partition")
+            last = int(values[-1])
+    if span.last and last != files.newest:
+        raise DamageError("its last timestamp is not the one that _txn has")

@@ -1,0 +1,208 @@
+"""repair-partition on real tables: what it announces as lost is what is lost, and the server takes the result.
+
+One database: a table for each case, all with the rows of the twin, damaged after the server was killed. The repaired
+tables are then read and written by one server.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from console.questdb.layout import DatabaseRoot
+from console.recovery.engine import Engine
+from console.recovery.model import Outcome, Plan
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
+from console.settings import PartitionSettings, QuestDBSettings, Settings
+from tests.faults.broken_database import tree_of
+from tests.real.salvaged_rows import Row, shown
+from tests.real.whole_tables import SETTINGS, settle, statements
+
+pytestmark = pytest.mark.faults
+
+_ROWS = 200
+_MIDDLE, _LAST = "2024-01-03", "2024-01-05"
+_TWIN = "twin"
+
+
+def _cut(table: Path, day: str, file: str, size: int) -> None:
+    with (_day(table, day) / file).open("r+b") as stream:
+        stream.truncate(size)
+
+
+def _gone(table: Path, day: str, *files: str) -> None:
+    for file in files:
+        (_day(table, day) / file).unlink()
+
+
+def _day(table: Path, day: str) -> Path:
+    return next(path for path in table.iterdir() if path.name.split(".")[0] == day)
+
+
+def _zeros(table: Path, day: str, file: str) -> None:
+    path = _day(table, day) / file
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def _drop(table: Path, day: str) -> None:
+    shutil.move(_day(table, day), table.parent.parent / f"copy-{table.name}" / _day(table, day).name)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One damage. `null` are values of a day that become NULL by column, `rows` are rows of a day that are lost."""
+
+    name: str
+    do: Callable[[Path], Any]
+    day: str = _MIDDLE
+    null: dict[str, range] = field(default_factory=dict)
+    rows: range = range(0)
+    choice: str = ""
+    copy: bool = False
+
+
+CASES = (
+    Case("fixed_cut", lambda t: _cut(t, _MIDDLE, "f8.d", 8 * 70 + 3), null={"f8": range(70, _ROWS)}),
+    Case("fixed_gone", lambda t: _gone(t, _LAST, "uu.d"), _LAST, {"uu": range(_ROWS)}),
+    Case("offsets_zeros", lambda t: _zeros(t, _MIDDLE, "st.i")),
+    Case("offsets_gone", lambda t: _gone(t, _LAST, "st.i", "bi.i"), _LAST),
+    Case("varchar_gone", lambda t: _gone(t, _MIDDLE, "vc.i"), null={"vc": range(_ROWS)}),
+    Case("varchar_both_gone", lambda t: _gone(t, _LAST, "vc.i", "vc.d"), _LAST, {"vc": range(_ROWS)}),
+    Case("array_gone", lambda t: _gone(t, _MIDDLE, "ar.i"), null={"ar": range(_ROWS)}),
+    Case("symbol_cut", lambda t: _cut(t, _MIDDLE, "sx.d", 400)),
+    Case("symbol_gone", lambda t: _gone(t, _LAST, "sx.d", "sx.k", "sx.v"), _LAST, {"sx": range(_ROWS)}),
+    Case("plain_symbol_cut", lambda t: _cut(t, _MIDDLE, "sy.d", 400), null={"sy": range(100, _ROWS)}),
+    Case("middle_gone", lambda t: shutil.rmtree(_day(t, _MIDDLE)), rows=range(_ROWS)),
+    Case("last_gone", lambda t: shutil.rmtree(_day(t, _LAST)), _LAST, rows=range(_ROWS)),
+    Case("cut_middle", lambda t: _cut(t, _MIDDLE, "i8.d", 800), rows=range(100, _ROWS), choice="whole-rows"),
+    Case("cut_last", lambda t: _cut(t, _LAST, "i8.d", 800), _LAST, rows=range(100, _ROWS), choice="whole-rows"),
+    Case("aside", lambda t: _gone(t, _MIDDLE, "i8.d"), rows=range(_ROWS), choice="set-aside"),
+    Case("times_cut", lambda t: _cut(t, _MIDDLE, "ts.d", 8 * 150), rows=range(150, _ROWS)),
+    Case("copied", lambda t: _drop(t, _MIDDLE), copy=True),
+)
+
+
+@dataclass
+class World:
+    root: Path
+    state: Path
+    twin: list[Row]
+    plans: dict[str, Plan] = field(default_factory=dict)
+    undone: dict[str, bool] = field(default_factory=dict)
+    rows: dict[str, list[Row]] = field(default_factory=dict)
+    written: dict[str, int] = field(default_factory=dict)
+
+
+def _engine(world: World, case: Case) -> Engine:
+    source = str(world.root / f"copy-{_directory(world, case)}") if case.copy else ""
+    wanted = PartitionSettings(choice=case.choice, source=source)
+    questdb = QuestDBSettings(db_root=str(world.root))
+    return Engine(Settings(state_dir=str(world.state), questdb=questdb, partition=wanted, bare=True))
+
+
+def _directory(world: World, case: Case) -> str:
+    return DatabaseRoot.locate(world.root).table(case.name).directory
+
+
+def _repaired(world: World, case: Case, *, undo: bool) -> None:
+    engine = _engine(world, case)
+    evidence = engine.plan("capture-evidence", case.name)
+    assert engine.run(evidence, evidence.confirmation).outcome is Outcome.DONE
+    engine = _engine(world, case)
+    plan = world.plans[case.name] = engine.plan("repair-partition", case.name)
+    assert plan.refused == (), (case.name, plan.refused)
+    before = tree_of(world.root)
+    result = engine.run(plan, plan.confirmation)
+    assert result.outcome is Outcome.DONE, (case.name, result)
+    if undo:
+        back = engine.undo(result.entry, engine.plan_undo(result.entry).confirmation)
+        assert back.outcome is Outcome.DONE, (case.name, back)
+        world.undone[case.name] = tree_of(world.root) == before
+        again = engine.plan("repair-partition", case.name)
+        assert engine.run(again, again.confirmation).outcome is Outcome.DONE, case.name
+
+
+@pytest.fixture(scope="module")
+def world(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("repair-partition")
+    made = World(folder / "root", folder / "state", [])
+    made.root.mkdir()
+    with PrivateServer(made.root, questdb, settings=SETTINGS, http=True) as server:
+        for statement in statements(_TWIN, "PARTITION BY DAY WAL", _ROWS):
+            server.query(statement) if statement else settle(server)
+        settle(server)
+        for case in CASES:
+            server.query(f"CREATE TABLE {case.name} (LIKE {_TWIN})")
+            server.query(f"INSERT INTO {case.name} SELECT * FROM {_TWIN}")
+        settle(server)
+        made.twin = shown(server, _TWIN)
+        server.kill()
+    (made.root / "db" / "tables.d.lock").touch()
+    for case in CASES:
+        table = DatabaseRoot.locate(made.root).table(case.name).path
+        (made.root / f"copy-{table.name}").mkdir()
+        case.do(table)
+        _repaired(made, case, undo=case.name in ("fixed_cut", "symbol_gone", "aside", "copied", "cut_last"))
+    with PrivateServer(made.root, questdb, settings=SETTINGS, http=True) as server:
+        settle(server)
+        made.rows = {case.name: shown(server, case.name) for case in CASES}
+        for case in CASES:
+            for day in range(1, 7):
+                server.query(
+                    f"INSERT INTO {case.name} (ts, i4, vc, sx) VALUES ('2024-01-0{day}T00:00:03', 7, 'w', 'q')"
+                )
+        settle(server)
+        assert not any(row[0] for row in server.query("SELECT suspended FROM wal_tables()"))
+        made.written = {case.name: int(server.query(f"SELECT count() FROM {case.name}")[0][0]) for case in CASES}
+        for case in CASES:
+            shown(server, case.name)  # every value can be read
+    yield made
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _expected(world: World, case: Case) -> list[Row]:
+    """Return the rows of the twin without what the case loses."""
+    first = next(at for at, row in enumerate(world.twin) if row["ts"].startswith(case.day))
+    rows = [dict(row) for row in world.twin]
+    for name, lost in case.null.items():
+        for row in lost:
+            rows[first + row][name] = ""
+    gone = {first + row for row in case.rows}
+    return [row for at, row in enumerate(rows) if at not in gone]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_what_is_announced_is_lost_and_no_more(world: World, case: Case) -> None:
+    plan = world.plans[case.name]
+    assert plan.rows_lost.value == len(case.rows)
+    lost = {each.column: each.count for each in plan.values_lost}
+    assert lost == {name: len(rows) for name, rows in case.null.items()}
+    expected = _expected(world, case)
+    assert len(world.rows[case.name]) == len(expected)
+    nothing = {"": "", "null": ""}
+    for found, row in zip(world.rows[case.name], expected, strict=True):
+        assert {k: nothing.get(v, v) for k, v in found.items()} == {k: nothing.get(v, v) for k, v in row.items()}
+    assert world.written[case.name] == len(expected) + 6
+    assert world.undone.get(case.name, True)
+
+
+def test_what_is_set_aside_stays_beside_the_table(world: World) -> None:
+    case = next(each for each in CASES if each.name == "aside")
+    (place,) = (world.root / "db").glob(f"{_directory(world, case)}.walmedic-*.aside")
+    (kept,) = place.iterdir()
+    assert kept.name.startswith(_MIDDLE)
+    assert (kept / "f8.d").stat().st_size >= 8 * _ROWS
+
+
+def test_a_choice_that_is_not_there_is_refused_with_the_others(world: World, tmp_path: Path) -> None:
+    case = next(each for each in CASES if each.name == "middle_gone")
+    shutil.copytree(world.root / "db", tmp_path / "root" / "db")
+    again = World(tmp_path / "root", tmp_path / "state", [])
+    shutil.rmtree(_day(DatabaseRoot.locate(again.root).table(_TWIN).path, _MIDDLE))
+    plan = _engine(again, replace(case, choice="null")).plan("repair-partition", _TWIN)
+    assert plan.stages == ()
+    assert any("set-aside" in each.instead for each in plan.refused)
