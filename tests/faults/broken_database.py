@@ -23,7 +23,6 @@ ACTIONS = {
     "raise-wal-index": "reused",
     "repair-symbols": "named",
     "rebuild-index": "indexed",
-    "repair-ownership": "closed",
     "repair-table-state": "stateless",
     "repair-metadata": "nameless",
 }
@@ -93,14 +92,12 @@ def _insert(table: str, start: int) -> str:
 
 
 def _break_own_files(database: DatabaseRoot) -> None:
-    """Break symbol map, indexes and rights of the tables that are whole otherwise."""
+    """Break symbol map and indexes of the tables that are whole otherwise."""
     named = database.table("named").path
     (named / "s.o").unlink()
     (named / "s.k").write_bytes(bytes(4096))
     for partition in database.table("indexed").path.glob("2024-*"):
         (partition / "s.v").write_bytes(bytes((partition / "s.v").stat().st_size))
-    for path in (*database.table("closed").path.glob("2024-*/v.d"), database.table("closed").path / "_cv"):
-        path.chmod(0o400)
 
 
 def _set_header(log: Path, max_txn: int) -> None:

@@ -157,5 +157,5 @@ def _serves_all(root: Path, questdb: ServerBinary) -> None:
                 if server.query(f"SELECT count() FROM {table}") == [(ROWS,)]:
                     break
             assert server.query(f"SELECT count(), min(v), max(v) FROM {table}") == [(ROWS, 0, ROWS - 1)]
-            server.query(f"INSERT INTO {table} VALUES ('2024-01-09', 99)")
+            server.query(f"INSERT INTO {table} (ts, v) VALUES ('2024-01-09', 99)")
         assert [row[0] for row in server.query("SELECT suspended FROM wal_tables()")] == [False] * len(ACTIONS)

@@ -43,7 +43,7 @@ def started(master: Path, questdb: ServerBinary, tmp_path_factory: pytest.TempPa
         wait_until_rows(server, ROWS)
         for table in ACTIONS.values():
             for number in range(_SINCE):  # one into a partition of before, the others into new ones
-                server.query(f"INSERT INTO {table} VALUES ('2024-01-0{4 + number}T12:00:00', {100 + number})")
+                server.query(f"INSERT INTO {table} (ts, v) VALUES ('2024-01-0{4 + number}T12:00:00', {100 + number})")
         wait_until_rows(server, ROWS + _SINCE)
     yield work / "root"
     shutil.rmtree(work)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 from console.digests import digest_of
+from console.questdb.layout import DatabaseRoot
 from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.evidence.index import table_stamp
 from console.recovery.gate.registry import PlanContext
@@ -21,7 +22,7 @@ SPEC = ActionSpec(
     danger=Danger.DATA,
     needs_table=True,
     summary="Gives files of a table back to the table's owner, who may then write them; no byte is changed.",
-    undo="Each file gets back its owner and mode, until a server has started on the result; then from evidence.",
+    undo="Each file that is still there gets back its owner and mode.",
     offline=True,
     needs_evidence=True,
 )
@@ -78,6 +79,12 @@ def _without_right(wrong: tuple[OwnerOf, ...]) -> Iterator[Refusal]:
     if others:
         reason = f"{clean_line(others[0].path)} belongs to user id {others[0].was[0]}, and walmedic runs as {user}"
         yield Refusal(RefusalCode.PERMISSION, reason, "run walmedic as that user, or as root")
+
+
+def world(database: DatabaseRoot, plan: Plan) -> str:
+    """Return what only others change: nothing that the way back rests on, since no byte of a file is changed."""
+    del database, plan
+    return ""
 
 
 def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
