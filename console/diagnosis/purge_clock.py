@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from console.diagnosis.unapplied import Unapplied
 from console.table.inventory import Inventory, Mask, segment_key
 from console.table.log_scan import LogScan
+from console.table.unapplied import Unapplied
 
 
 @dataclass(frozen=True, slots=True)

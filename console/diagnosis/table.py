@@ -39,7 +39,6 @@ from console.diagnosis.server.facts import ServerTableFacts
 from console.diagnosis.server.liveness import lock_held
 from console.diagnosis.situation import LOG_REPAIR, Situation
 from console.diagnosis.table_facts import Sequencer, TableFacts, read_facts
-from console.diagnosis.unapplied import Unapplied, decide
 from console.diagnosis.unapplied_data import check_waiting_data, torn_findings, waiting_segments
 from console.diagnosis.verdict import blocked_steps, can_read, can_write, verdict_of
 from console.questdb.column_versions import read_column_versions
@@ -52,6 +51,7 @@ from console.table.inventory import carries_rows
 from console.table.log_scan import LogScan
 from console.table.memory import TableMemory
 from console.table.torn import Wholeness
+from console.table.unapplied import Unapplied, decide
 
 _READINGS = 4
 _PAUSE = 0.05  # seconds between two readings

@@ -7,7 +7,6 @@ import numpy as np
 
 from console.diagnosis.model import Code, Finding, Severity, WaitingSegment, WaitingTxn
 from console.diagnosis.table_facts import TableFacts
-from console.diagnosis.unapplied import Unapplied, by_segment
 from console.questdb.column_types import ColumnTag, tag_of
 from console.questdb.segment import EventType, Segment
 from console.questdb.segment_data import Tear, TornRows
@@ -15,6 +14,7 @@ from console.questdb.table_metadata import TableMetadata
 from console.table.inventory import Inventory, carries_rows
 from console.table.memory import TableMemory
 from console.table.torn import Wholeness, check_rows
+from console.table.unapplied import Unapplied, by_segment
 from console.table.zero_columns import ZeroShares
 from console.text import plural
 

@@ -8,11 +8,11 @@ import numpy as np
 from console.diagnosis.model import Code, Finding, Severity
 from console.diagnosis.purge_clock import PurgeClock
 from console.diagnosis.table_facts import TableFacts
-from console.diagnosis.unapplied import State, Unapplied, by_segment
 from console.questdb.reading import ProblemKind
 from console.questdb.registry import TableKind
 from console.questdb.segment import EventType
 from console.table.inventory import carries_rows
+from console.table.unapplied import State, Unapplied, by_segment
 from console.text import plural
 
 _MOST: Final = 20

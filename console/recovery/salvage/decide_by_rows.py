@@ -6,12 +6,12 @@ The rows themselves are then compared with the table's, which takes a while: ask
 import numpy as np
 from numpy.typing import NDArray
 
-from console.diagnosis.unapplied import State
 from console.questdb.layout import TableDirectory
 from console.recovery.sequencer.disk import TableUnreadableError, read_sources, read_table
 from console.recovery.sequencer.reconstruction import reconstruct
 from console.settings import Settings
 from console.table.inventory import Inventory
+from console.table.unapplied import State
 
 
 def decided_states(

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from console.diagnosis.table import TableDiagnosis
-from console.diagnosis.unapplied import State
 from console.questdb.txn_log import valid_records
+from console.table.unapplied import State
 
 States = NDArray[np.int8]
 

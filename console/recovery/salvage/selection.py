@@ -11,7 +11,6 @@ from typing import Any, Final
 import numpy as np
 
 from console.diagnosis.table import examine_table
-from console.diagnosis.unapplied import State
 from console.errors import WalmedicError
 from console.questdb.column_types import storage_size
 from console.questdb.layout import TableDirectory, WalDirectory, wal_directories
@@ -25,6 +24,7 @@ from console.recovery.salvage.lag import with_lag
 from console.settings import Settings
 from console.table.inventory import Inventory, read_inventory
 from console.table.torn import check_events
+from console.table.unapplied import State
 from console.table.unseen import Unseen
 from console.text import clean_line, plural
 

@@ -1,4 +1,4 @@
-"""Which events are in the table already. Within one WAL they are a prefix, so the answer is one cut per WAL.
+"""Which events are in the table already: what names and counts (table/applied.py) leave open, the rows decide.
 
 Evidence, strongest first: transactions that a source names; the order within a WAL; the structure of its segments; the
 rows themselves; the count, where nothing was purged. What makes no difference counts as applied. What is left open is
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from console.questdb.segment import EventType
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
-from console.recovery.sequencer.attribution import Names
+from console.table.applied import CutRange, applied_mask, most_applied, ranges_of, settle_by_count
 from console.table.inventory import Index, Inventory, Mask
+from console.table.names import Names
 from console.text import plural
 
 _SETTLE: Final = (
@@ -59,25 +60,6 @@ class Cuts:
     undecided: Mask = field(default_factory=lambda: np.zeros(0, np.bool_))
 
 
-@dataclass(slots=True)
-class _Range:
-    """The cut of one WAL lies within `low`..`high`: that many of its events are applied."""
-
-    wal: int
-    first: int
-    stop: int
-    low: int
-    high: int
-    same_to: int = -1
-    """Up to here, from `low` on, it is the same whether events are applied; -1: that is not known."""
-    counted_to: int = -1
-    """Where the count of applied transactions alone ends the range: no source names the event there; -1: elsewhere."""
-
-    @property
-    def open(self) -> bool:
-        return self.low < self.high
-
-
 def decide(
     inventory: Inventory,
     names: Names,
@@ -89,17 +71,14 @@ def decide(
 ) -> Cuts:
     """Return the cuts: how many events of each WAL are applied.
 
-        applied 7   wal1   #0 is 2   #1 is 5   #2 is ?   #3 is 9     the cut is behind #1 or #2: rows decide
-                    wal2   #0 is 1   #1 is 3                         the cut is behind #1
-        4, 6 and 7 are named by nothing: #2 can be 6 or 7 (applied), or 8 (not applied)
-
     `structure_applied` is the table's column structure version; `look` compares rows.
 
     `why_no_look` tells why that did not decide.
     `highest_wal` is the highest WAL id ever handed out, where a `_wal_index.d` tells it: without it the newest WALs may
     have been purged unseen, and the count is only an upper bound.
     """
-    ranges = [_named(inventory, names, applied, *each) for each in inventory.by_wal()]
+    ranges = ranges_of(inventory, names, applied)
+    none = np.zeros(len(inventory), np.bool_)
     evidence: list[str] = []
     if names.used:
         evidence.append(f"named by {', '.join(names.used)}")
@@ -108,21 +87,24 @@ def decide(
     unsettled = [r for r in ranges if r.open]
     if not unsettled:
         behind = _present_behind(inventory, ranges, look)
-        return Cuts(_mask(inventory, ranges), tuple(evidence), behind, np.zeros(len(inventory), np.bool_))
+        return Cuts(applied_mask(inventory, ranges), tuple(evidence), behind, none)
     sure = highest_wal is not None and highest_wal == max(inventory.wals, default=0)
     refusals: list[Refusal] = []
     seen_any = False
     if look is not None:
         seen_any, refusals = _by_rows(ranges, look, inventory)
         if refusals:
-            return Cuts(_mask(inventory, ranges), tuple(evidence), tuple(refusals), np.zeros(len(inventory), np.bool_))
+            return Cuts(
+                applied_mask(inventory, ranges), tuple(evidence), tuple(refusals), np.zeros(len(inventory), np.bool_)
+            )
         if seen_any:
             evidence.append("rows compared with the table's partitions")
-    most = _most(names, applied, structure_applied)
+    most = most_applied(names, applied, structure_applied)
     if most is not None:
-        verdict = _by_count(ranges, most, exact=inventory.unbroken() and sure)
-        if verdict is not None:
-            evidence.append(verdict)
+        exact = inventory.unbroken() and sure
+        if settle_by_count(ranges, most, exact=exact):
+            counted = plural(most, "segment transaction")
+            evidence.append(f"the count: {counted} on disk {'must' if exact else 'at most can'} be applied")
         least = sum(r.low for r in ranges)
         if least > most:
             refusals.append(
@@ -145,27 +127,7 @@ def decide(
         refusals.append(_ambiguous(inventory, left, why_no_look()))
     if not refusals:
         refusals += _present_behind(inventory, ranges, look)
-    return Cuts(_mask(inventory, ranges), tuple(evidence), tuple(refusals), undecided)
-
-
-def _named(inventory: Inventory, names: Names, applied: int, wal: int, first: int, stop: int) -> _Range:
-    """Return the range that names leave: a transaction without a name needs a place that no source tells of."""
-    seq = names.seq[first:stop]
-    below = np.flatnonzero((seq > 0) & (seq <= applied))
-    above = np.flatnonzero(seq > applied)
-    low = int(below[-1]) + 1 if len(below) else 0
-    high = int(above[0]) if len(above) else stop - first
-    if low < high:
-        after = int(seq[below[-1]]) if len(below) else 0
-        most = low + names.holes_after(after)
-        if len(above):
-            before = int(seq[above[0]])
-            free = before - applied - 1 - names.told.count(applied + 1, before - 1)
-            low = max(low, high - free)
-        high = min(high, most)
-    high = max(low, high)
-    counted = high if high < stop - first and not seq[high] else -1
-    return _Range(wal, first, stop, low, high, counted_to=counted)
+    return Cuts(applied_mask(inventory, ranges), tuple(evidence), tuple(refusals), undecided)
 
 
 def contradicted(inventory: Inventory, names: Names, applied: int, look: Look) -> bool:
@@ -178,7 +140,7 @@ def contradicted(inventory: Inventory, names: Names, applied: int, look: Look) -
     return bool(last) and bool((np.asarray(look(np.array(last, np.int64), none, none)) == Seen.ABSENT).any())
 
 
-def _by_rows(ranges: list[_Range], look: Look, inventory: Inventory) -> tuple[bool, list[Refusal]]:
+def _by_rows(ranges: list[CutRange], look: Look, inventory: Inventory) -> tuple[bool, list[Refusal]]:
     unsettled = [r for r in ranges if r.open]
     wanted = np.concatenate([np.arange(r.first + r.low, r.first + r.high) for r in unsettled])
     applied = np.concatenate([np.arange(r.first, r.first + r.low) for r in ranges])
@@ -212,7 +174,7 @@ def _by_rows(ranges: list[_Range], look: Look, inventory: Inventory) -> tuple[bo
     return told, refusals
 
 
-def _present_behind(inventory: Inventory, ranges: list[_Range], look: Look | None) -> tuple[Refusal, ...]:
+def _present_behind(inventory: Inventory, ranges: list[CutRange], look: Look | None) -> tuple[Refusal, ...]:
     """Refuse where the rows of an event that only the count calls unapplied are in the table: one of the two is wrong.
 
     `_txn` may say too little, as where it was put back from an older copy. Then the rows would come twice.
@@ -221,8 +183,8 @@ def _present_behind(inventory: Inventory, ranges: list[_Range], look: Look | Non
     if look is None or not behind:
         return ()
     first = np.array([each.first + each.low for each in behind], np.int64)
-    applied = np.flatnonzero(_mask(inventory, ranges))
-    waiting = np.setdiff1d(np.flatnonzero(~_mask(inventory, ranges)), first)
+    applied = np.flatnonzero(applied_mask(inventory, ranges))
+    waiting = np.setdiff1d(np.flatnonzero(~applied_mask(inventory, ranges)), first)
     seen = np.asarray(look(first, applied, waiting))
     return tuple(
         Refusal(
@@ -235,35 +197,7 @@ def _present_behind(inventory: Inventory, ranges: list[_Range], look: Look | Non
     )
 
 
-def _most(names: Names, applied: int, structure_applied: int) -> int | None:
-    """Return how many events on disk are applied at most: exactly so many where nothing was purged. None: not known."""
-    if names.changes_applied is None:
-        return None
-    unnamed = names.holes_after(0) - (structure_applied - names.changes_applied)
-    named = int(((names.seq > 0) & (names.seq <= applied)).sum())
-    return named + unnamed if unnamed >= 0 else None
-
-
-def _by_count(ranges: list[_Range], most: int, exact: bool) -> str | None:
-    """Settle what the count alone settles; return how, None where it leaves a choice or cannot be met."""
-    low, high = sum(r.low for r in ranges), sum(r.high for r in ranges)
-    left = [r for r in ranges if r.open]
-    if not left or low > most or (exact and most > high):
-        return None  # something was purged after all: the highest WAL ids leave no gap when they go
-    if most == low:
-        for each in left:
-            each.high = each.low
-    elif exact and most == high:
-        for each in left:
-            each.low = each.high
-    elif exact and len(left) == 1:
-        left[0].low = left[0].high = left[0].low + most - low
-    else:
-        return None
-    return f"the count: {plural(most, 'segment transaction')} on disk {'must' if exact else 'at most can'} be applied"
-
-
-def _ambiguous(inventory: Inventory, left: list[_Range], why: str) -> Refusal:
+def _ambiguous(inventory: Inventory, left: list[CutRange], why: str) -> Refusal:
     parts = []
     for each in left[:5]:
         first = inventory.events[each.first + each.low]
@@ -283,7 +217,7 @@ def _address(event: Any) -> str:
     return f"segment {int(event['segment'])} transaction {int(event['txn'])}"
 
 
-def _left_out_anyway(inventory: Inventory, ranges: list[_Range]) -> Mask:
+def _left_out_anyway(inventory: Inventory, ranges: list[CutRange]) -> Mask:
     """Close the ranges of nothing but events that no repaired log may name, and return these events.
 
     Such an event is left out whether it is applied or not: it costs its rows at most, and can double none.
@@ -291,15 +225,7 @@ def _left_out_anyway(inventory: Inventory, ranges: list[_Range]) -> Mask:
     undecided = np.zeros(len(inventory), np.bool_)
     out = inventory.events["beyond"] | (inventory.events["type"] == EventType.UNREADABLE)
     for each in ranges:
-        places = slice(each.first + each.low, each.first + each.high)
-        if each.open and out[places].all():
-            undecided[places] = True
+        if each.open and out[each.places].all():
+            undecided[each.places] = True
             each.high = each.low
     return undecided
-
-
-def _mask(inventory: Inventory, ranges: list[_Range]) -> Mask:
-    applied = np.zeros(len(inventory), np.bool_)
-    for each in ranges:
-        applied[each.first : each.first + each.low] = True
-    return applied

@@ -8,12 +8,12 @@ import numpy as np
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
 from console.recovery.sequencer.applied_prefix import Cuts
-from console.recovery.sequencer.attribution import Names
 from console.recovery.sequencer.structure import LostChanges
 from console.table.gaps import Gap, gaps_of, most_rows, uncounted_rows, undecodable
 from console.table.inventory import Index, Inventory, Mask, carries_rows
 from console.table.ledger import Entry, Evidence, Fate, Ledger, RowsLost
 from console.table.log_scan import LogScan
+from console.table.names import Names
 from console.table.torn import Wholeness
 from console.table.unseen import Unseen
 from console.text import plural
@@ -23,7 +23,7 @@ from console.text import plural
 class Found:
     """What is known of a table's events once the applied ones are decided.
 
-    `names` as in `attribution`; `wholeness` of what is not applied. `out` are left out of the repaired log, `back` are
+    `wholeness` of what is not applied. `out` are left out of the repaired log, `back` are
     the events that it names. `empty` counts places between known records that nothing on disk fills. With `dedup` keys
     a row may have replaced another, or been replaced: then losing it costs no row, or changes one. `covered`: a log
     names every transaction above the applied one, so that what is gone from the disk has its record. `present` rows are
@@ -231,8 +231,9 @@ def _unnamed(found: Found) -> Iterator[Entry]:
     gone = max(0, found.empty - unnamed) + len(names.lost)
     if not gone:
         return
-    sure = len(names.lost) == gone and names.lost_rows is not None
-    rows = _counted(found, names.lost_rows or 0, sure=True) if sure else RowsLost.unknown()
+    named = names.lost_rows() if len(names.lost) == gone else None
+    sure = named is not None
+    rows = RowsLost.unknown() if named is None else _counted(found, named, sure=True)
     told = f"{plural(gone, 'logged transaction')} not applied and not on disk: purged, removed or not written"
     yield Entry(Fate.LOST if sure else Fate.UNKNOWN, Evidence.RECORD_ALONE, gone, rows, told)
 

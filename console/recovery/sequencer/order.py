@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from console.questdb.segment import EventType
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
-from console.recovery.sequencer.attribution import Names
 from console.table.inventory import Index, Inventory, is_plain
+from console.table.names import Names
 from console.table.txn_set import TxnSet
 from console.text import plural
 

@@ -11,9 +11,9 @@ from typing import Final
 import numpy as np
 
 from console.questdb.reading import DbFile
-from console.recovery.sequencer.attribution import CommitLines
 from console.recovery.sequencer.disk import TableOnDisk
 from console.settings import Settings
+from console.table.names import CommitLines
 from console.text import clean_line
 
 _BLOCK: Final = 8 << 20

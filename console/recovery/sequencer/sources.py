@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from console.recovery.sequencer.attribution import CommitLines
 from console.recovery.sequencer.disk import LogSource
 from console.table.inventory import Mask
+from console.table.names import CommitLines
 
 
 @dataclass(frozen=True, slots=True)

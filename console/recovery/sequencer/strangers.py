@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
-from console.recovery.sequencer.attribution import Names
 from console.table.belonging import Kinship
 from console.table.inventory import Inventory, Mask
+from console.table.names import Names
 from console.table.twins import twins
 from console.table.wal_origin import Origins, never_own
 from console.text import clean_line

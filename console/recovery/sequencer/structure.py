@@ -15,8 +15,8 @@ from console.questdb.structure_log import Command
 from console.questdb.table_metadata import TableColumn, TableMetadata
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
-from console.recovery.sequencer.attribution import Names
 from console.recovery.sequencer.disk import LogSource, TableOnDisk
+from console.table.names import Names
 from console.text import clean_line, plural
 
 PAGE: Final = 4096

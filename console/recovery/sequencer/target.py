@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from console.questdb.txn_log import RECORD_V2, STRUCTURE_CHANGE
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
-from console.recovery.sequencer import applied_prefix, attribution, order, structure
+from console.recovery.sequencer import applied_prefix, order, structure
 from console.recovery.sequencer.applied_records import CREATED, records_below
 from console.recovery.sequencer.disk import LogSource, TableOnDisk
 from console.recovery.sequencer.loss import Found, ledger_of, left_out, most_duplicates, unseen_refusals
@@ -21,6 +21,7 @@ from console.recovery.sequencer.views import FillerRule, Runs, views_of
 from console.table.inventory import Index, Mask, carries_rows
 from console.table.ledger import Evidence, Ledger, RowsLost, rows_lost, rows_unapplied
 from console.table.log_scan import LogScan
+from console.table.names import Names, put_together
 from console.table.torn import Wholeness
 from console.table.txn_set import TxnSet
 from console.table.txn_state import set_back
@@ -96,6 +97,7 @@ def compute(
     known = _names(table, sources, look)
     highest = sources.highest_known
     decided = applied_prefix.decide(inventory, known, table.applied, table.structure, look, why_no_look, highest)
+    known = known.where_new(~decided.applied)
     wholeness = check(np.flatnonzero(~decided.applied))
     unseen = (*table.unseen, *unseen_columns(table.path, wholeness))
     refusals = [*_set_back(table, sources), *decided.refusals, *unseen_refusals(unseen)]
@@ -173,14 +175,14 @@ def compute(
     )
 
 
-def _names(table: TableOnDisk, sources: Sources, look: applied_prefix.Look | None) -> attribution.Names:
+def _names(table: TableOnDisk, sources: Sources, look: applied_prefix.Look | None) -> Names:
     """Return what logs and the server's log lines say; lines of another time than the table's state are left out."""
     scans = [(s.name, s.scan) for s in sources.evidence if s.scan is not None]
-    without = attribution.put_together(table.inventory, table.applied, scans)
+    without = put_together(table.inventory, table.applied, scans)
     lines = sources.lines
     if lines is None or not len(lines.seq):
         return without
-    known = attribution.put_together(table.inventory, table.applied, scans, lines, sources.lines_name)
+    known = put_together(table.inventory, table.applied, scans, lines, sources.lines_name)
     reason = ""
     if int(lines.seq.max()) < table.applied:
         reason = f"{sources.lines_name} ends before the transactions that the table has applied"
@@ -214,7 +216,7 @@ def _base(source: LogSource | None, applied: int) -> Base | None:
 
 def _tail(
     table: TableOnDisk,
-    known: attribution.Names,
+    known: Names,
     applied_events: Mask,
     arranged: order.Order,
     sources: Sources,

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from console.questdb.log_encoding import encode_log_header, encode_records
 from console.questdb.segment import EventType
 from console.questdb.txn_log import RECORD_V2, read_log
-from console.recovery.sequencer.attribution import Names, put_together
 from console.table.inventory import EVENT, Inventory
 from console.table.log_scan import LogScan, scan_log
+from console.table.names import Names, put_together
 
 Address = tuple[int, int, int]
 

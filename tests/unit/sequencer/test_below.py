@@ -5,10 +5,10 @@ from typing import cast
 import numpy as np
 
 from console.recovery.sequencer.applied_records import records_below
-from console.recovery.sequencer.attribution import Names
 from console.recovery.sequencer.disk import TableOnDisk
 from console.recovery.sequencer.views import DependentView, FillerRule
 from console.table.inventory import Inventory
+from console.table.names import Names
 from tests.unit.sequencer.made import inventory, named
 
 NO_MARK = FillerRule(None, None, ())

@@ -94,10 +94,10 @@ def test_lost_events_are_told_with_their_rows_in_v2(tmp_path: Path) -> None:
     of = inventory((1, 0, 0))
     records = [record((1, 0, 0)), record((3, 0, 0), rows=77), record((4, 0, 0), rows=5)]
     names = named(of, 1, scanned(written_log(tmp_path / "a", records, part_size=2), of, applied=1))
-    assert (list(names.lost.runs()), names.lost_rows) == ([(2, 3)], 82)
+    assert (list(names.lost.runs()), names.lost_rows()) == ([(2, 3)], 82)
     records[2] = record((4, 0, 0))
     names = named(of, 1, scanned(written_log(tmp_path / "b", records, part_size=2), of, applied=1))
-    assert (list(names.lost.runs()), names.lost_rows) == ([(2, 3)], None)  # one does not say its rows
+    assert (list(names.lost.runs()), names.lost_rows()) == ([(2, 3)], None)  # one does not say its rows
 
 
 def test_a_purged_part_leaves_a_hole_below_applied(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from console.questdb.segment import DedupMode, EventType
-from console.recovery.sequencer.attribution import Names
 from console.recovery.sequencer.order import CHANGE, Order, Wanted, arrange
 from console.table.inventory import Inventory
+from console.table.names import Names
 from console.table.txn_set import TxnSet
 from tests.unit.sequencer.made import inventory, named, record, scanned, written_log
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from console.diagnosis.unapplied import decide
+from console.table.unapplied import decide
 from tests.unit.sequencer.made import inventory
 
 ONE_WAL = inventory(*((1, 0, txn) for txn in range(3)))  # rows at 0, 1000 and 2000

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from console.diagnosis.unapplied import State, Unapplied, decide
 from console.recovery.sequencer import applied_prefix
 from console.recovery.sequencer.applied_prefix import Cuts
 from console.table.inventory import Inventory
+from console.table.unapplied import State, Unapplied, decide
 from tests.unit.sequencer.made import Address, inventory, named, record, scanned, written_log
 
 ZEROS = np.zeros_like(record(None))

@@ -8,13 +8,13 @@ import numpy as np
 from console.diagnosis.findings.conversion import half_done
 from console.diagnosis.findings.txn import txn_set_back
 from console.diagnosis.table import TableDiagnosis
-from console.diagnosis.unapplied import State
 from console.questdb.conversion import read_conversion
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.segment import EventType
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.view_state import read_view
 from console.recovery.model import RowsLost
+from console.table.unapplied import State
 from console.text import plural
 
 

@@ -4,12 +4,14 @@ A source is a log (live or a copy), or the server's own log lines. Sources that 
 whole, and said to be: half a contradiction is no evidence.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
-from console.table.inventory import Index, Inventory
+from console.table.inventory import Index, Inventory, Mask
+from console.table.log_order import address_of
 from console.table.log_scan import LogScan, lost_rows
 from console.table.txn_set import TxnSet
 
@@ -34,20 +36,22 @@ class Names:
     """Per event its transaction (`seq`, 0: not known) and commit time (µs, 0: not known).
 
     `told` are the transactions that some source tells of; `changes_applied` counts the structure changes among those up
-    to the `applied` one, None where it cannot be told. `lost` are those above it whose event is not on disk, and
-    `lost_rows` their rows: None where not all V2 records say them.
+    to the `applied` one, None where it cannot be told. `lost` are those above it whose event is not on disk. `again`
+    has for an event that is named as applied a later transaction, which names it too (0: none): the event is new if its
+    WAL was made anew. `scans` are those of the logs `used`.
     """
 
     seq: Index
+    again: Index
     commit_us: Index
     changes: Changes
     applied: int
     told: TxnSet
     changes_applied: int | None
     lost: TxnSet
-    lost_rows: int | None
     used: tuple[str, ...]
     left_out: tuple[str, ...]
+    scans: tuple[LogScan, ...]
 
     @property
     def complete(self) -> bool:
@@ -57,6 +61,25 @@ class Names:
     def holes_after(self, seq: int) -> int:
         """Return how many transactions above `seq`, up to the applied one, no source tells of."""
         return max(0, self.applied - seq) - self.told.count(seq + 1, self.applied)
+
+    def where_new(self, new: Mask) -> "Names":
+        """Return these, where those of the masked events that are named again are what the later transaction names."""
+        new = new & (self.again > 0)
+        told = self.told | TxnSet(np.unique(self.again[new]))
+        return replace(self, seq=np.where(new, self.again, self.seq), told=told) if new.any() else self
+
+    def lost_rows(self) -> int | None:
+        """Return the rows of the `lost` transactions, each counted once; None where not all V2 records say them."""
+        total, before = 0, TxnSet()
+        for scan in self.scans:
+            try:
+                rows = lost_rows(scan, scan.lost - before)
+            except OSError:
+                rows = None
+            if rows is None:
+                return None
+            total, before = total + rows, before | scan.lost
+        return total
 
 
 _FIELDS: Final = ("seq", "version", "commit_us")
@@ -75,7 +98,7 @@ class CommitLines:
 def put_together(
     inventory: Inventory,
     applied: int,
-    logs: list[tuple[str, LogScan]],
+    logs: Sequence[tuple[str, LogScan]],
     lines: CommitLines | None = None,
     lines_name: str = "the server's log",
 ) -> Names:
@@ -86,12 +109,12 @@ def put_together(
     old copy    1 2 9 . 5 .    its third is another event: it is left out whole, with its 5
     """
     count = len(inventory)
-    seq, commit = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    seq, commit, again = (np.zeros(count, np.int64) for _ in range(3))
     used: list[str] = []
+    scans: list[LogScan] = []
     left_out: list[str] = []
     changes: list[Changes] = []
-    lost, rows = TxnSet(), RowsTold()
-    told = TxnSet()
+    lost, told = TxnSet(), TxnSet()
     counted: list[tuple[TxnSet, int]] = []  # what a source tells of up to the applied transaction, and its changes
     for name, scan in logs:
         if not _agrees(inventory, seq, scan.seq):
@@ -103,11 +126,12 @@ def put_together(
         commit[named.event] = np.where(commit[named.event] > 0, commit[named.event], named.commit_us)
         theirs = scan.changes.at(scan.changes.ok)
         changes.append(Changes(theirs.number, theirs.version, theirs.commit_us))
-        rows.add(scan, lost)
+        again = np.where(again > 0, again, _named_again(inventory, scan))
         lost |= scan.lost
         told |= scan.told
         counted.append((scan.told.within(1, applied), scan.structure_below))
         used.append(name)
+        scans.append(scan)
     if lines is not None and len(lines.seq):
         by_lines = _from_lines(inventory, lines)
         if _agrees(inventory, seq, by_lines):
@@ -124,6 +148,7 @@ def put_together(
     known = told.within(1, applied)
     return Names(
         seq=seq,
+        again=again,
         commit_us=commit,
         changes=_joined(changes),
         applied=applied,
@@ -131,27 +156,30 @@ def put_together(
         # Only a source that tells of all that any tells of has counted all their structure changes.
         changes_applied=next((count for theirs, count in counted if theirs == known), None if known else 0),
         lost=lost,
-        lost_rows=rows.total,
         used=tuple(used),
         left_out=tuple(left_out),
+        scans=tuple(scans),
     )
 
 
-class RowsTold:
-    """Sums up the rows of lost transactions over several logs, each transaction once; None once a log does not say."""
+def _named_again(inventory: Inventory, scan: LogScan) -> Index:
+    """Return per event the replay of it if it may be a new one, in a WAL with the id of an old one (0: it is not).
 
-    def __init__(self) -> None:
-        self.total: int | None = 0
-
-    def add(self, scan: LogScan, before: TxnSet) -> None:
-        """Add what `scan` has lost and no log `before` had."""
-        if self.total is None:
-            return
-        try:
-            rows = lost_rows(scan, scan.lost - before)
-        except OSError:
-            rows = None
-        self.total = None if rows is None else self.total + rows
+    A sequencer that lost its `_wal_index.d` gives out ids again. A new WAL begins with its first transaction, and has
+    none on disk that only a record of the old one names.
+    """
+    again = np.zeros(len(inventory), np.int64)
+    replays = scan.named.at(scan.replayed)
+    if not len(replays):
+        return again
+    again[replays.event] = replays.number
+    only = (scan.seq > 0) & (scan.seq <= scan.applied) & (again == 0)
+    lost = scan.unnamed - int((again > 0).sum())
+    for _, first, stop in inventory.by_wal():
+        begins = again[first] > 0 and int(address_of(inventory.events[first : first + 1])[0]) == 0
+        if not begins or int(only[first:stop].sum()) > lost:
+            again[first:stop] = 0
+    return again
 
 
 def _joined(parts: list[Changes]) -> Changes:
