@@ -63,7 +63,7 @@ def _named(names: Names, applied: int, wal: int, first: int, stop: int) -> CutRa
         high = min(high, most)
     high = max(low, high)
     counted = high if high < stop - first and not seq[high] else -1
-    again = np.flatnonzero(names.again[first:stop])
+    again = np.flatnonzero(names.again[first:stop])  # also those that only an old record names
     if len(again):  # they are applied, or they are new ones in a WAL that was made anew
         low, high = min(low, int(again[0])), max(high, int(again[-1]) + 1)
     return CutRange(wal, first, stop, low, high, counted_to=counted)

@@ -32,6 +32,8 @@ class Evidence(StrEnum):
     EVENTS_GONE = "events-gone"  # a segment with rows of which nothing tells a transaction
     SEGMENT_GONE = "segment-gone"  # of a WAL or a segment only the lock file is there, and no log tells what it held
     RECORD_ALONE = "record-alone"  # the log names it, and nothing on disk holds it
+    ROWS_BEHIND_EVENTS = "rows-behind-events"  # behind a segment's last event; no log tells if committed
+    STRUCTURE_UNSEEN = "structure-unseen"  # a structure change that is not applied leaves no trace but in the lost log
     STRUCTURE_LOST = "structure-lost"  # the log names a structure change whose content is nowhere on disk
     NOT_FOLLOWED = "not-followed"  # it lies behind a symbolic link
     NOT_READ = "not-read"  # its files may not be read

@@ -44,6 +44,21 @@ def floor_of(inventory: Inventory, seq: Index) -> WalPlaces:
     return floor
 
 
+def without_old(inventory: Inventory, seq: Index, above: Index) -> Index:
+    """Return `seq` without the records of a purged WAL whose id was given out again, for events named anew `above`.
+
+    record     1        2        3        | 4        5        | 6              applied are 1 to 5
+    names      wal1/0/0 wal1/0/1 wal1/0/2 | wal1/0/0 wal1/0/1 | wal1/0/2       the third is an old one's
+    """
+    kept = seq.copy()
+    again = np.zeros(len(inventory), np.bool_)
+    again[above] = True
+    for _, first, stop in inventory.by_wal() if again.any() else ():
+        mine = kept[first:stop]
+        mine[again[first:stop] & (mine < np.maximum.accumulate(mine))] = 0
+    return kept
+
+
 def stand_anywhere(inventory: Inventory, named: Named, seq: Index, applied: int, top: int) -> bool:
     """Return whether each transaction above is named once, may stand anywhere, and nothing else is on disk."""
     if len(named) != top - applied or not named.ok.all() or named.number[-1:].tolist() not in ([], [top]):

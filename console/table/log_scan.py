@@ -24,7 +24,7 @@ from console.questdb.txn_log import RECORD_V2, TxnLog
 from console.questdb.wal_order import MAX_WALS
 from console.table.inventory import Index, Inventory, Mask, segment_key
 from console.table.log_block import NOWHERE, Block, Changes, Named, WalPlaces
-from console.table.log_order import Bounds, address_of, floor_of, keep_to_order, stand_anywhere
+from console.table.log_order import Bounds, address_of, floor_of, keep_to_order, stand_anywhere, without_old
 from console.table.log_records import MOST_NAMELESS, AboveRecords, BelowRecords, GoneSegment
 from console.table.memory import TableMemory
 from console.table.txn_set import TxnSet
@@ -190,8 +190,9 @@ class _Scan:
             above.feed(at, records)
         check = checker.finish(top, log.missing_parts(1, top))
         named = above.named()
-        floor, nameless = floor_of(self._inventory, below.seq), above.nameless_places()
-        free = not self._dedup and stand_anywhere(self._inventory, named, below.seq, applied, top)
+        seq = without_old(self._inventory, below.seq, named.event)
+        floor, nameless = floor_of(self._inventory, seq), above.nameless_places()
+        free = not self._dedup and stand_anywhere(self._inventory, named, seq, applied, top)
         believed, lost = keep_to_order(self._inventory, named, nameless, floor, free=free)
         changes = above.changes()
         past = int(named.number[believed][-1]) if believed.any() else 0
@@ -201,7 +202,6 @@ class _Scan:
         if nameless is None:
             lost = self._nameless(named.at(believed), floor)
         told |= lost
-        seq = below.seq.copy()
         seq[named.event[believed]] = named.number[believed]
         kept = (named.number <= top) | believed
         return LogScan(

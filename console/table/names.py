@@ -64,9 +64,9 @@ class Names:
 
     def where_new(self, new: Mask) -> "Names":
         """Return these, where those of the masked events that are named again are what the later transaction names."""
-        new = new & (self.again > 0)
-        told = self.told | TxnSet(np.unique(self.again[new]))
-        return replace(self, seq=np.where(new, self.again, self.seq), told=told) if new.any() else self
+        new = new & (self.again != 0)
+        told = self.told | TxnSet(np.unique(self.again[new & (self.again > 0)]))
+        return replace(self, seq=np.where(new, np.maximum(self.again, 0), self.seq), told=told) if new.any() else self
 
     def lost_rows(self) -> int | None:
         """Return the rows of the `lost` transactions, each counted once; None where not all V2 records say them."""
@@ -101,12 +101,16 @@ def put_together(
     logs: Sequence[tuple[str, LogScan]],
     lines: CommitLines | None = None,
     lines_name: str = "the server's log",
+    *,
+    first_as_it_is: bool = False,
 ) -> Names:
     """Return what `logs` (strongest first) and `lines` name together.
 
     live log    1 2 3 . . 6
     copy        1 2 3 4 . .    agrees where both know: it adds 4, and 5 stays a hole
     old copy    1 2 9 . 5 .    its third is another event: it is left out whole, with its 5
+
+    `first_as_it_is`: the first log counts also if its records are not in the order of their WALs.
     """
     count = len(inventory)
     seq, commit, again = (np.zeros(count, np.int64) for _ in range(3))
@@ -117,16 +121,18 @@ def put_together(
     lost, told = TxnSet(), TxnSet()
     counted: list[tuple[TxnSet, int]] = []  # what a source tells of up to the applied transaction, and its changes
     for name, scan in logs:
-        if not _agrees(inventory, seq, scan.seq):
+        anew = _named_again(inventory, scan)
+        settled, theirs = (np.where((again != 0) | (anew != 0), 0, each) for each in (seq, scan.seq))
+        if not (first_as_it_is and not used) and not _agrees(inventory, settled, theirs):
             left_out.append(f"{name} contradicts a stronger source about the order of transactions")
             continue
         new = (seq == 0) & (scan.seq > 0)
         seq[new] = scan.seq[new]
         named = scan.named.at(scan.believed)
         commit[named.event] = np.where(commit[named.event] > 0, commit[named.event], named.commit_us)
-        theirs = scan.changes.at(scan.changes.ok)
-        changes.append(Changes(theirs.number, theirs.version, theirs.commit_us))
-        again = np.where(again > 0, again, _named_again(inventory, scan))
+        changed = scan.changes.at(scan.changes.ok)
+        changes.append(Changes(changed.number, changed.version, changed.commit_us))
+        again = np.where(again != 0, again, anew)
         lost |= scan.lost
         told |= scan.told
         counted.append((scan.told.within(1, applied), scan.structure_below))
@@ -134,15 +140,15 @@ def put_together(
         scans.append(scan)
     if lines is not None and len(lines.seq):
         by_lines = _from_lines(inventory, lines)
-        if _agrees(inventory, seq, by_lines):
+        if _agrees(inventory, np.where(again != 0, 0, seq), by_lines):
             new = (seq == 0) & (by_lines > 0)
             if new.any():
                 used.append(lines_name)
             seq[new] = by_lines[new]
             theirs_told = TxnSet(np.unique(lines.seq))
             told |= theirs_told
-            changed = len(np.unique(lines.seq[(lines.seq <= applied) & (lines.wal < 0)]))
-            counted.append((theirs_told.within(1, applied), changed))
+            altered = len(np.unique(lines.seq[(lines.seq <= applied) & (lines.wal < 0)]))
+            counted.append((theirs_told.within(1, applied), altered))
         else:
             left_out.append(f"{lines_name} contradicts a stronger source about the order of transactions")
     known = told.within(1, applied)
@@ -166,19 +172,25 @@ def _named_again(inventory: Inventory, scan: LogScan) -> Index:
     """Return per event the replay of it if it may be a new one, in a WAL with the id of an old one (0: it is not).
 
     A sequencer that lost its `_wal_index.d` gives out ids again. A new WAL begins with its first transaction, and has
-    none on disk that only a record of the old one names.
+    none on disk that only a record of the old one names. -1: such a record names it, but no replay.
+
+        record     1        2        3        | 4        5        | 6              applied are 1 to 5
+        names      wal1/0/0 wal1/0/1 wal1/0/2 | wal1/0/0 wal1/0/1 | wal1/0/2       the new one is not
     """
     again = np.zeros(len(inventory), np.int64)
     replays = scan.named.at(scan.replayed)
-    if not len(replays):
-        return again
     again[replays.event] = replays.number
-    only = (scan.seq > 0) & (scan.seq <= scan.applied) & (again == 0)
     lost = scan.unnamed - int((again > 0).sum())
+    below = np.where(scan.seq <= scan.applied, scan.seq, 0)
     for _, first, stop in inventory.by_wal():
-        begins = again[first] > 0 and int(address_of(inventory.events[first : first + 1])[0]) == 0
-        if not begins or int(only[first:stop].sum()) > lost:
-            again[first:stop] = 0
+        mine, seq = again[first:stop], below[first:stop]
+        old = (seq > 0) & ((seq < np.maximum.accumulate(seq)) | bool(mine[0]))
+        begins = not int(address_of(inventory.events[first : first + 1])[0])
+        if not begins or int((old & (mine == 0)).sum()) > lost:
+            mine[:] = 0
+        else:
+            mine[~old] = 0
+            mine[old & (mine == 0)] = -1
     return again
 
 

@@ -92,7 +92,7 @@ def decide(
         state = np.full(len(inventory), State.UNSURE, np.int8)
         why = "_txn cannot be read, so nothing says what is applied"
         return Unapplied(state, none, "", False, why)
-    names = put_together(inventory, applied, sources)
+    names = put_together(inventory, applied, sources, first_as_it_is=True)
     ranges = ranges_of(inventory, names, applied)
     for name, scan in sources:
         if scan.end >= applied:
@@ -125,20 +125,21 @@ def _without_log(
     state = np.where(applied_mask(inventory, ranges), State.APPLIED, State.WAITING).astype(np.int8)
     state[unsure] = State.UNSURE
     seq = np.zeros(len(inventory), np.int64)
-    name, count = sources[0][0] if sources else "", int(unsure.sum())
+    count = int(unsure.sum())
     if not count:
-        return Unapplied(state, seq, name, True, "")
+        return Unapplied(state, seq, "", True, "")
     if sources:
+        name, scan = sources[0]
         why = (
-            f"the log in {name} ends at seqTxn {sources[0][1].end:,}, below the applied {applied:,}: which of the "
-            f"{count:,} segment transactions after it are applied is not written there"
+            f"the log in {name} ends at seqTxn {scan.end:,}, below the applied {applied:,}: which of the {count:,} "
+            "segment transactions after it are applied is not written there"
         )
     else:
         why = (
             f"no log says which of the {count:,} segment transactions on disk are among the {applied:,} applied ones; "
             "a copy of the log, the server's log lines or the rows themselves would"
         )
-    return Unapplied(state, seq, name, False, why)
+    return Unapplied(state, seq, "", False, why)
 
 
 def _with_log(inventory: Inventory, name: str, scan: LogScan, names: Names, ranges: list[CutRange]) -> Unapplied:

@@ -84,8 +84,9 @@ def decide(
         evidence.append(f"named by {', '.join(names.used)}")
     if applied == 0:
         evidence.append("the table has applied no transaction")
-    unsettled = [r for r in ranges if r.open]
-    if not unsettled:
+    if old := _of_old_wals(inventory, names, applied, look):
+        return Cuts(applied_mask(inventory, ranges), tuple(evidence), old, none)
+    if not any(r.open for r in ranges):
         behind = _present_behind(inventory, ranges, look)
         return Cuts(applied_mask(inventory, ranges), tuple(evidence), behind, none)
     sure = highest_wal is not None and highest_wal == max(inventory.wals, default=0)
@@ -94,9 +95,7 @@ def decide(
     if look is not None:
         seen_any, refusals = _by_rows(ranges, look, inventory)
         if refusals:
-            return Cuts(
-                applied_mask(inventory, ranges), tuple(evidence), tuple(refusals), np.zeros(len(inventory), np.bool_)
-            )
+            return Cuts(applied_mask(inventory, ranges), tuple(evidence), tuple(refusals), none)
         if seen_any:
             evidence.append("rows compared with the table's partitions")
     most = most_applied(names, applied, structure_applied)
@@ -130,14 +129,35 @@ def decide(
     return Cuts(applied_mask(inventory, ranges), tuple(evidence), tuple(refusals), undecided)
 
 
-def contradicted(inventory: Inventory, names: Names, applied: int, look: Look) -> bool:
-    """Return whether the rows of a WAL's last event that `names` call applied are not in the table."""
+def contradicted(inventory: Inventory, names: Names, applied: int, look: Look) -> Index:
+    """Return those of each WAL's last event that `names` call applied whose rows are not in the table."""
     last = []
     for _, first, stop in inventory.by_wal():
         below = np.flatnonzero((names.seq[first:stop] > 0) & (names.seq[first:stop] <= applied))
         last += [first + int(below[-1])] if len(below) else []
-    none = np.empty(0, np.int64)
-    return bool(last) and bool((np.asarray(look(np.array(last, np.int64), none, none)) == Seen.ABSENT).any())
+    places, none = np.array(last, np.int64), np.empty(0, np.int64)
+    return places[np.asarray(look(places, none, none)) == Seen.ABSENT] if last else none
+
+
+def _of_old_wals(inventory: Inventory, names: Names, applied: int, look: Look | None) -> tuple[Refusal, ...]:
+    """Refuse where the rows of an event that is named as applied are not in the table: its WAL may be made anew.
+
+    A sequencer that lost its `_wal_index.d` gives out ids again. The records of the new WAL are then among those that
+    no source tells of.
+    """
+    if look is None or names.complete:
+        return ()
+    return tuple(
+        Refusal(
+            RefusalCode.ROWS_CONTRADICT,
+            f"wal{inventory.events['wal'][at]}: a log says that {_address(inventory.events[at])} is applied, and its "
+            "rows are not in the table; the WAL was made anew under an old id, or the rows were removed",
+            f"salvage-wal exports its rows; {_SETTLE}",
+            action="salvage-wal",
+        )
+        for at in contradicted(inventory, names, applied, look).tolist()
+        if names.again[at] == 0 and names.holes_after(int(names.seq[at]))
+    )
 
 
 def _by_rows(ranges: list[CutRange], look: Look, inventory: Inventory) -> tuple[bool, list[Refusal]]:

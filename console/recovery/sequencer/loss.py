@@ -27,7 +27,8 @@ class Found:
     the events that it names. `empty` counts places between known records that nothing on disk fills. With `dedup` keys
     a row may have replaced another, or been replaced: then losing it costs no row, or changes one. `covered`: a log
     names every transaction above the applied one, so that what is gone from the disk has its record. `present` rows are
-    in the table already. `changes_lost`: structure changes whose content is nowhere on disk.
+    in the table already. `changes_lost`: structure changes whose content is nowhere on disk. `logged`: a log
+    tells of every transaction that was committed; `changes_unseen`: none tells of every structure change.
     """
 
     inventory: Inventory
@@ -42,6 +43,8 @@ class Found:
     covered: bool
     present: int
     changes_lost: LostChanges | None = None
+    logged: bool = False
+    changes_unseen: bool = False
 
     @property
     def kept(self) -> int:
@@ -141,7 +144,9 @@ def _entries(found: Found) -> Iterator[Entry]:
             yield _undecodable(found, gap)
     yield from _uncounted_segments(found)
     yield from _lost_segments(found)
+    yield from _behind_events(found)
     yield from _unnamed(found)
+    yield from _unseen_changes(found)
     if (lost := found.changes_lost) is not None:
         yield Entry(Fate.UNKNOWN, Evidence.STRUCTURE_LOST, len(lost.versions), RowsLost.unknown(), lost.told)
     yield from _unseen(found)
@@ -222,6 +227,47 @@ def _lost_segments(found: Found) -> Iterator[Entry]:
         place = f"wal{wal}" if number < 0 else f"wal{wal}/{number}"
         told = f"{place}.lock is there and {place} is not: nothing tells which transactions it held"
         yield Entry(Fate.UNKNOWN, Evidence.SEGMENT_GONE, None, RowsLost.unknown(), told)
+
+
+def _behind_events(found: Found) -> Iterator[Entry]:
+    """Yield the rows that a writer put behind the last event of a segment, where no log tells what was committed.
+
+    A kill leaves rows that were not committed, and a lost end of `_event` leaves committed ones: they look the same.
+    """
+    inventory, total = found.inventory, 0
+    places: list[str] = []
+    for wal, number, low, high in () if found.logged else inventory.slices():
+        events = inventory.events[low:high]
+        behind = (inventory.events["wal"] == wal) & (inventory.events["segment"] > number)
+        if high == low or undecodable(inventory)[high - 1] or bool((behind & found.decided.applied).any()):
+            continue  # its rows are counted elsewhere, or they are applied
+        named = int(events["end"][carries_rows(events)].max(initial=0))
+        rows = (uncounted_rows(inventory.segments[wal, number]) or 0) - named
+        if rows > 0:
+            total, places = total + rows, [*places, f"wal{wal}/{number}"]
+    if total:
+        where = ", ".join(places[:5])
+        told = (
+            f"{plural(total, 'row')} behind the last transaction of {where}: they were not committed, or the end of "
+            "_event is lost; without a log nothing tells which"
+        )
+        yield Entry(Fate.UNKNOWN, Evidence.ROWS_BEHIND_EVENTS, None, RowsLost.at_most(total), told)
+
+
+def _unseen_changes(found: Found) -> Iterator[Entry]:
+    """Yield that a structure change may be lost: one of dedup keys, or the last one, leaves no trace in a segment."""
+    if not found.changes_unseen:
+        return
+    told = (
+        "an ALTER TABLE that was committed and not applied is lost with txn_seq, and no other file tells whether there "
+        "was one: compare columns and dedup keys with what they should be"
+    )
+    back = int(found.inventory.rows[found.back].sum())
+    if back and found.dedup:
+        told += f"; if it was DEDUP DISABLE, up to {plural(back, 'row')} replace others instead of being added"
+    elif back:
+        told += f"; if it was DEDUP ENABLE, up to {plural(back, 'row')} are added instead of replacing others"
+    yield Entry(Fate.UNKNOWN, Evidence.STRUCTURE_UNSEEN, None, RowsLost.exact(0), told)
 
 
 def _unnamed(found: Found) -> Iterator[Entry]:

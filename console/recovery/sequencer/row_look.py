@@ -29,6 +29,12 @@ MAX_ROWS: Final = 30_000_000
 """Rows of segments that are compared at most: beyond it the comparison would take minutes and gigabytes."""
 
 
+_OTHER_VALUES: Final = (
+    "the table has rows of the same times with other values, which no transaction on disk explains: columns of applied "
+    "rows may be damaged"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What is asked: `events` of a table, beside those surely `applied` and those surely `waiting`."""
@@ -83,13 +89,16 @@ def looked(asked: Asked, compared: ComparedColumns) -> Looked:
     seen[read.plain & (asked.table.inventory.rows[asked.events] == 0)] = Seen.SAME
     seen[present | read.older] = Seen.PRESENT
     seen[absent] = Seen.ABSENT
+    other = np.zeros(len(seen), np.bool_) if compared.keys else _other_values(read, present, absent)
+    seen[other] = Seen.UNKNOWN
     content = read.content
     doubtful = absent[read.rows.event] & np.isin(read.rows.stamps, content.doubtful)
     rows = asked.table.inventory.rows[asked.events]
     doubts = zeroed_columns(asked.table, compared, asked.events, read.rows, absent & read.plain & (rows > 0))
     if doubtful.any():
         doubts = joined_columns(doubts, content.zero_columns)
-    return Looked(seen, _why(asked, compared, read), {} if compared.doubts(doubts) else doubts)
+    why = _why(asked, compared, read) or (_OTHER_VALUES if other.any() else "")
+    return Looked(seen, why, {} if compared.doubts(doubts) else doubts)
 
 
 def _read(asked: Asked, compared: ComparedColumns) -> _Read:
@@ -134,6 +143,24 @@ def _counting(asked: Asked, compared: ComparedColumns, read: _Read) -> tuple[Mas
         if (now == within).all():
             return present, absent
         within = now
+
+
+def _other_values(read: _Read, present: Mask, absent: Mask) -> Mask:
+    """Return which of the `absent` events may be applied, their columns damaged since, in the WAL or in the table.
+
+    The table has rows of all their times that no transaction on disk explains.
+    """
+    rows = read.rows
+    mine = np.flatnonzero((absent & read.plain & ~read.newer)[rows.event])
+    mine = mine[np.lexsort((rows.stamps[mine], rows.event[mine]))]
+    fresh = np.diff(rows.event[mine], prepend=-1) != 0
+    fresh[1:] |= np.diff(rows.stamps[mine]) != 0
+    first = np.flatnonzero(fresh)
+    event, stamps = rows.event[mine[first]], rows.stamps[mine[first]]
+    explained = np.concatenate((rows.stamps[present[rows.event]], read.beside.stamps))
+    left = counted(stamps, read.content.stamps) - counted(stamps, explained)
+    short = np.bincount(event, left < np.diff(np.append(first, len(mine))), len(absent)) > 0
+    return np.asarray((np.bincount(event, minlength=len(absent)) > 0) & ~short)
 
 
 def _replacing(asked: Asked, compared: ComparedColumns, read: _Read) -> tuple[Mask, Mask]:

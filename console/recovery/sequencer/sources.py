@@ -1,10 +1,11 @@
 """What a reconstruction may rest on: the logs of a table that are proven to be its own, and the server's log lines."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from console.recovery.sequencer.disk import LogSource
 from console.table.inventory import Mask
 from console.table.names import CommitLines
+from console.table.txn_set import TxnSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,11 @@ class Sources:
         return scan.covers_applied and not scan.bad and not scan.beyond
 
     @property
+    def changes_known(self) -> bool:
+        """Whether the sequencer in place tells of every structure change, whatever its log does."""
+        return any(source.live and not source.changes.missing for source in self.evidence)
+
+    @property
     def handed_out(self) -> int | None:
         """The highest WAL id that the sequencer in place has given out, None if it does not say."""
         return next((source.wal_index.highest for source in self.evidence if source.live), None)
@@ -48,6 +54,13 @@ class Sources:
         """When the sequencer was made (µs, UTC), 0 if no header says so."""
         headers = (source.log.header for source in self.evidence)
         return next((header.created_us for header in headers if header and header.created_us > 0), 0)
+
+    def without(self, records: TxnSet) -> "Sources":
+        """Return these, where `records` of the base are not copied: they are of a WAL whose id was given out again."""
+        if not records or self.base is None or self.base.scan is None:
+            return self
+        scan = replace(self.base.scan, told=self.base.scan.told - records)
+        return replace(self, base=replace(self.base, scan=scan))
 
     def cover(self, applied: Mask) -> bool:
         """Return whether a log names every transaction above the `applied` ones, so that a WAL left out is in no doubt.

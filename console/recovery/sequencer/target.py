@@ -97,7 +97,8 @@ def compute(
     known = _names(table, sources, look)
     highest = sources.highest_known
     decided = applied_prefix.decide(inventory, known, table.applied, table.structure, look, why_no_look, highest)
-    known = known.where_new(~decided.applied)
+    named, known = known, known.where_new(~decided.applied)
+    sources = sources.without(TxnSet(np.unique(named.seq[named.seq != known.seq])))
     wholeness = check(np.flatnonzero(~decided.applied))
     unseen = (*table.unseen, *unseen_columns(table.path, wholeness))
     refusals = [*_set_back(table, sources), *decided.refusals, *unseen_refusals(unseen)]
@@ -138,8 +139,9 @@ def compute(
     tail_first, tail = _tail(table, known, decided.applied, arranged, sources, filler)
     dedup, present = table.metadata.has_dedup, table.txn.rows + table.txn.lag_rows
     found = Found(
-        inventory, known, decided, wholeness, unseen, out, events, arranged.empty, dedup, covered, present, shape.lost
-    )
+        inventory, known, decided, wholeness, unseen, out, events, arranged.empty, dedup, covered, present, shape.lost,
+        covered or sources.whole, not covered and not sources.changes_known,
+    )  # fmt: skip
     ledger = ledger_of(found)
     gone = sum(entry.transactions or 0 for entry in ledger if entry.evidence is Evidence.RECORD_ALONE)
     places = len(arranged.event) + int(out.sum()) + gone
@@ -169,7 +171,6 @@ def compute(
             *known.left_out,
             *filler.warnings,
             *_order_told(arranged),
-            *_changes_told(sources, covered),
         ),
         refusals=tuple(refusals),
     )
@@ -186,7 +187,7 @@ def _names(table: TableOnDisk, sources: Sources, look: applied_prefix.Look | Non
     reason = ""
     if int(lines.seq.max()) < table.applied:
         reason = f"{sources.lines_name} ends before the transactions that the table has applied"
-    elif look is not None and applied_prefix.contradicted(table.inventory, known, table.applied, look):
+    elif look is not None and len(applied_prefix.contradicted(table.inventory, known, table.applied, look)):
         reason = f"{sources.lines_name} contradicts the rows in the table"
     return replace(without, left_out=(*without.left_out, reason)) if reason else known
 
@@ -260,16 +261,6 @@ def _order_told(arranged: order.Order) -> list[str]:
     if not arranged.chosen:
         return []
     return ["the order between writers was chosen by row time; any order gives the same rows, as each only adds some"]
-
-
-def _changes_told(sources: Sources, covered: bool) -> list[str]:
-    """Say that a structure change may be lost: one of dedup keys, or the last one, leaves no trace in a segment."""
-    if covered or any(source.live and not source.changes.missing for source in sources.evidence):
-        return []
-    return [
-        "an ALTER TABLE that was committed and not applied is lost with txn_seq, and no other file tells whether there "
-        "was one: compare columns and dedup keys with what they should be"
-    ]
 
 
 def _lag_told(table: TableOnDisk) -> list[str]:

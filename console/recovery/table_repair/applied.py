@@ -19,7 +19,6 @@ from console.questdb.structure_log import Command
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
 from console.recovery.sequencer.applied_prefix import Seen
-from console.recovery.sequencer.attribution import Names, put_together
 from console.recovery.sequencer.compared_columns import ComparedColumns
 from console.recovery.sequencer.disk import LogSource, TableOnDisk, read_sources
 from console.recovery.sequencer.event_rows import read_event_rows
@@ -28,6 +27,7 @@ from console.recovery.sequencer.rows import RowComparison
 from console.recovery.sequencer.structure import table_columns
 from console.recovery.sequencer.table_content import read_content
 from console.table.inventory import Index, is_plain
+from console.table.names import Names, put_together
 from console.text import clean_line, plural
 
 _SETTLE: Final = "a copy of _txn from the time of the crash, or the server's log of its last commits, would settle it"

@@ -11,7 +11,6 @@ import numpy as np
 
 from console.diagnosis.model import Code
 from console.diagnosis.table import examine_table
-from console.diagnosis.unapplied import State
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import DamageError, Problem
 from console.questdb.segment import EventType
@@ -20,6 +19,7 @@ from console.questdb.table_metadata import TableColumn
 from console.questdb.table_txn import read_table_txn
 from console.recovery.evidence.index import EvidenceIndex
 from console.recovery.table_repair.symbol_map import SymbolMap, hashes_of, mask_of, read_symbol_map
+from console.table.unapplied import State
 
 
 def names_of_wal(table: TableDirectory, column: TableColumn, known: SymbolMap) -> dict[int, bytes]:

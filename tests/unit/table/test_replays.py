@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from console.recovery.sequencer import applied_prefix
-from console.recovery.sequencer.applied_prefix import Cuts
+from console.recovery.sequencer.applied_prefix import Cuts, Seen
 from console.table.inventory import Inventory
 from console.table.unapplied import State, Unapplied, decide
 from tests.unit.sequencer.made import Address, inventory, named, record, scanned, written_log
@@ -70,3 +70,31 @@ def test_with_a_wal_that_may_be_new_what_no_record_names_is_open_too(tmp_path: P
     records = ((1, 0, 0), (2, 0, 0), (1, 0, 1), (2, 0, 0), (2, 0, 1))
     checked, _ = _both(tmp_path / "log", inventory(*TWO), 3, *records)
     assert checked.state.tolist() == [A, A, U, U, W]
+
+
+def test_the_rows_decide_where_only_the_record_of_an_old_wal_names_an_event(tmp_path: Path) -> None:
+    """The third record is of the purged wal1. The sixth, of the new one, names the same: it decides, unless lost."""
+    of = inventory(*WAL1, (1, 0, 3))
+    records = [record(a) for a in (*WAL1, *WAL1[:2], (1, 0, 2), (1, 0, 3))]
+    whole = scanned(written_log(tmp_path / "whole", records), of, 5)
+    decided = decide(of, 5, (("txn_seq", whole),), 0)
+    assert (decided.state.tolist(), decided.seq_txn.tolist(), decided.exact) == ([A, A, W, W], [0, 0, 6, 7], True)
+    records[5] = ZEROS
+    scan = scanned(written_log(tmp_path / "log", records), of, 5)
+    assert decide(of, 5, (("txn_seq", scan),), 0).state.tolist() == [A, A, U, W]
+    names = named(of, 5, scan)
+    assert [each.code for each in applied_prefix.decide(of, names, 5, 0, None).refusals] == ["applied-ambiguous"]
+    absent = applied_prefix.decide(of, names, 5, 0, lambda events, *_: np.full(len(events), Seen.ABSENT))
+    assert (absent.applied.tolist(), absent.refusals) == ([True, True, False, False], ())
+    assert names.where_new(~absent.applied).seq.tolist() == [4, 5, 0, 7]
+    present = applied_prefix.decide(of, names, 5, 0, lambda events, *_: np.full(len(events), Seen.PRESENT))
+    assert present.applied.tolist() == [True, True, True, False]
+    assert names.where_new(~present.applied).seq.tolist() == [4, 5, 3, 7]
+
+
+def test_an_old_copy_that_calls_a_new_event_applied_is_refused_by_the_rows(tmp_path: Path) -> None:
+    of = inventory(*WAL1)
+    names = named(of, 5, scanned(written_log(tmp_path / "log", [record(a) for a in WAL1]), of, 5))
+    absent = applied_prefix.decide(of, names, 5, 0, lambda events, *_: np.full(len(events), Seen.ABSENT))
+    assert [each.code for each in absent.refusals] == ["rows-contradict"]
+    assert not applied_prefix.decide(of, names, 5, 0, lambda events, *_: np.full(len(events), Seen.UNKNOWN)).refusals
