@@ -10,6 +10,7 @@ from console.diagnosis.situation import (
     METADATA,
     NO_LOG,
     OWN_FILES,
+    PARTITIONS,
     SYMBOL_MAPS,
     TABLE_METADATA,
     Situation,
@@ -33,10 +34,6 @@ _FROM_A_COPY: Final = (
     ((Code.PARTITION_MISSING,), "put the partition's directory back from a copy, by the name that _txn has; "),
     ((Code.COLUMN_FILE_MISSING, Code.COLUMN_FILE_SHORT, Code.COLUMN_FILE_INVALID, Code.PARQUET_FILE_INVALID),
      "put the named files back from a copy of the same state; every other column can still be exported; "),
-)  # fmt: skip
-_PARTITIONS: Final = (
-    Code.PARTITION_MISSING, Code.COLUMN_FILE_MISSING, Code.COLUMN_FILE_SHORT, Code.COLUMN_FILE_INVALID,
-    Code.PARQUET_FILE_INVALID,
 )  # fmt: skip
 _NOTHING: Final = NextStep(None, "nothing to do")
 
@@ -97,9 +94,9 @@ def _repair(situation: Situation) -> NextStep | None:
 
 def _own_files(situation: Situation) -> NextStep:
     """Return what comes next of the table's own files: partitions before symbol maps, which rest on their keys."""
-    others = tuple(code for code in OWN_FILES if code not in (*SYMBOL_MAPS, *_PARTITIONS))
+    others = tuple(code for code in OWN_FILES if code not in (*SYMBOL_MAPS, *PARTITIONS))
     if not situation.damaged(*others) and not situation.disagrees:
-        if situation.damaged(*_PARTITIONS):
+        if situation.damaged(*PARTITIONS):
             reason = "each damaged partition is mended by the choice that loses the fewest rows: write nothing before"
             return NextStep("repair-partition", reason, evidence=True)
         if situation.damaged(*SYMBOL_MAPS):
