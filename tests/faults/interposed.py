@@ -89,8 +89,8 @@ def boundaries(work: Callable[[], object], also: Places = ()) -> tuple[int, list
     original = Journal.append
     with interposed(lambda number, name: None, also=also) as calls:
 
-        def append(journal: Journal, *said: Any) -> Any:
-            event = original(journal, *said)
+        def append(journal: Journal, *event_args: Any) -> Any:
+            event = original(journal, *event_args)
             ends.append(len(calls.names) - 1)
             return event
 
@@ -173,9 +173,9 @@ def killed_after_event(work: Callable[[], object], at: int) -> bool:
     if child == 0:
         original, events = Journal.append, 0
 
-        def append(journal: Journal, *said: Any) -> Any:
+        def append(journal: Journal, *event_args: Any) -> Any:
             nonlocal events
-            event = original(journal, *said)
+            event = original(journal, *event_args)
             if events == at:
                 os.kill(os.getpid(), signal.SIGKILL)
             events += 1
@@ -223,7 +223,7 @@ class Kills:
         self._instants = rng.sample(others, min(some, len(others))) + at_boundaries[::-1]
         self._rng = rng
         self.done = self.at_any_time = 0
-        self.told = ""
+        self.description = ""
 
     @property
     def enough(self) -> bool:
@@ -234,12 +234,12 @@ class Kills:
         """Do `work` and kill it; at any time it may have ended before."""
         if self._instants:
             at, done = self._instants.pop()
-            self.told = f"{'after' if done else 'before'} call {at} of {self.calls}"
-            assert killed_in_child(work, at, done=done), self.told
+            self.description = f"{'after' if done else 'before'} call {at} of {self.calls}"
+            assert killed_in_child(work, at, done=done), self.description
             self.done += 1
         else:
             when = self._rng.uniform(0, self.seconds)
-            self.told = f"after {when:.4f} s"
+            self.description = f"after {when:.4f} s"
             killed = killed_after(work, when)
             self.done += killed
             self.at_any_time += killed

@@ -1,6 +1,7 @@
 """A case of a power loss: a broken database, a state directory, and a disk below both."""
 
 import os
+import pickle
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import pytest
 from console.recovery.engine import Engine
 from console.recovery.model import Outcome
 from tests.faults.broken_database import settings_of, tree_of
-from tests.faults.power_loss import Disk, State
+from tests.faults.power_loss import CutDisk, Disk, State
 from tests.faults.vault import Vault
 
 STATES = int(os.environ.get("WALMEDIC_POWER_STATES", "4"))
@@ -54,12 +55,44 @@ class Case:
         others = [state for state in disk.states if not state.last]
         return ended + self.rng.sample(others, min(STATES - len(ended), len(others)))
 
+    def calls(self, work: Callable[[], object]) -> int:
+        """Do `work` and return how many writing calls it makes."""
+        disk = Disk(self.vault, self.rng, 0)
+        with disk.recorded():
+            work()
+        return len(disk.calls)
+
+    def lost_at(self, work: Callable[[], object], at: int) -> State | None:
+        """Do `work` in a child that loses power after its writing call `at`, from 1, and lay out what that leaves.
+
+        Return the state, None where the child had ended before.
+        """
+        note = self.top.with_name("state-at-the-loss")
+        note.unlink(missing_ok=True)
+        child = os.fork()
+        if child == 0:
+            try:
+                with CutDisk(self.vault, self.rng, at, note).recorded():
+                    work()
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        if not note.exists():
+            return None
+        # written by the child a moment ago
+        state, known = pickle.loads(note.read_bytes())  # noqa: S301
+        assert isinstance(state, State)
+        self.vault.known |= known
+        self.vault.lay(state.image)
+        self.tried += 1
+        return state
+
     def tries(self, states: list[State], check: Callable[[State, str], None]) -> None:
         """Lay each state out and check it."""
         for state in states:
             self.vault.lay(state.image)
             with self.vault.kept():
-                check(state, f"seed {self.seed}: {state.told}")
+                check(state, f"seed {self.seed}: {state.description}")
             self.tried += 1
 
     def ended_as(self, *trees: str) -> str:

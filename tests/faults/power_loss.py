@@ -14,7 +14,9 @@ product removes is moved to a folder beside, and a state is laid out by moving t
 """
 
 import os
+import pickle
 import random
+import signal
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -56,9 +58,9 @@ class _Change:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a power loss may leave; `told` says at which call, `last` whether all calls were over by then."""
+    """What a power loss may leave; `description` says at which call, `last` whether all calls were over by then."""
 
-    told: str
+    description: str
     image: Image
     last: bool = False
 
@@ -176,14 +178,14 @@ class Disk:
             _apply(self._durable, change)
         self._pending = [change for change in self._pending if change not in wanted]
 
-    def _draw(self, told: str, *, last: bool = False) -> None:
+    def _draw(self, description: str, *, last: bool = False) -> None:
         for _ in range(0 if self._paused else self._draws):
             image: Image = {}
             self._fill(image, self._chosen_names(), self._top, "")
             key = frozenset((p, i, a[:3], c) for p, (i, a, c) in image.items() if not p.endswith(_SHOWN_ONLY))
             if key not in self._known:
                 self._known.add(key)
-                self.states.append(State(told, image, last))
+                self.states.append(State(description, image, last))
 
     def _chosen_names(self) -> dict[int, dict[str, int]]:
         names = {folder: dict(inner) for folder, inner in self._durable.items()}
@@ -224,6 +226,24 @@ class Disk:
             return new[:cut] + rest
         parts = ((new, empty)[self._rng.random() < 0.5][at * _SECTOR : (at + 1) * _SECTOR] for at in sectors)
         return b"".join(parts)
+
+
+class CutDisk(Disk):
+    """A disk that loses power after its writing call `at`, from 1: one state goes to the file `note`, and the process
+    is killed. So what other processes have done by then (QuestDB, a service manager) fits the state.
+    """
+
+    def __init__(self, vault: Vault, rng: random.Random, at: int, note: Path) -> None:
+        super().__init__(vault, rng, 1)
+        self._at, self._note = at, note
+
+    def _draw(self, description: str, *, last: bool = False) -> None:
+        if len(self.calls) != self._at or last:
+            return
+        self._known.clear()
+        super()._draw(description)
+        self._note.write_bytes(pickle.dumps((self.states[-1], self._vault.known)))
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _changes(before: dict[int, dict[str, int]], after: dict[int, dict[str, int]]) -> list[_Change]:

@@ -58,7 +58,7 @@ def test_an_error_leaves_the_original_or_a_way_back(action: str, lasting: bool, 
     whole = tree_of(tmp_path / "count" / "root")
     ended: dict[str, int] = {}
     for at, code in _chosen(calls, rng):
-        told = f"seed {seed}: {errno.errorcode[code]} at call {at}"
+        label = f"seed {seed}: {errno.errorcode[code]} at call {at}"
         case = tmp_path / str(at)
         shutil.copytree(master, case / "root")
         engine = captured(case / "root", case / "state", ACTIONS[action])
@@ -68,19 +68,19 @@ def test_an_error_leaves_the_original_or_a_way_back(action: str, lasting: bool, 
             outcome = _attempt(engine, action, ACTIONS[action]).outcome
         ended[outcome.value] = ended.get(outcome.value, 0) + 1
         if outcome is Outcome.DONE:
-            assert tree_of(case / "root") == whole, told  # it failed where nothing depends on it, e.g. a lock's note
+            assert tree_of(case / "root") == whole, label  # it failed where nothing depends on it, e.g. a lock's note
         elif outcome is Outcome.ROLLED_BACK:
-            assert tree_of(case / "root") == original, told
+            assert tree_of(case / "root") == original, label
         for left in engine.unfinished():  # the journal itself could not be written any more
             undone = engine.undo(left.id, engine.plan_undo(left.id).confirmation)
-            assert undone.outcome is Outcome.DONE, f"{told}: {undone}"
-            assert tree_of(case / "root") == original, told
+            assert undone.outcome is Outcome.DONE, f"{label}: {undone}"
+            assert tree_of(case / "root") == original, label
         if outcome is Outcome.FAILED and (last := engine.journal.entries()[-1]).outcome is not None:
             if last.action != "undo":
-                assert engine.undo(last.id, engine.plan_undo(last.id).confirmation).outcome is Outcome.DONE, told
-            assert tree_of(case / "root") == original, told
-        assert tree_of(case / "root") in (original, whole), told
-        assert tree_of(case / "state" / "evidence") == evidence, told
+                assert engine.undo(last.id, engine.plan_undo(last.id).confirmation).outcome is Outcome.DONE, label
+            assert tree_of(case / "root") == original, label
+        assert tree_of(case / "root") in (original, whole), label
+        assert tree_of(case / "state" / "evidence") == evidence, label
         shutil.rmtree(case)
     print(f"{action}: {calls} writing calls, {sum(ended.values())} of them failed: {ended}")  # noqa: T201 - figures
 
@@ -107,7 +107,7 @@ def test_an_error_on_the_way_back_leaves_the_way_back(action: str, lasting: bool
     calls = count(lambda: undo(counted, done))
     ended: dict[str, int] = {}
     for at, code in _chosen(calls, rng):
-        told = f"seed {seed}: {errno.errorcode[code]} at call {at}"
+        label = f"seed {seed}: {errno.errorcode[code]} at call {at}"
         engine, done = repaired(tmp_path / str(at))
 
         with interposed(failing(at, code, lasting=lasting)):
@@ -116,13 +116,13 @@ def test_an_error_on_the_way_back_leaves_the_way_back(action: str, lasting: bool
             except WalmedicError as error:
                 result = RunResult("", Outcome.REFUSED, str(error))
         ended[result.outcome.value] = ended.get(result.outcome.value, 0) + 1
-        assert "\n" not in result.message, told
+        assert "\n" not in result.message, label
         if tree_of(tmp_path / str(at) / "root") != original or engine.unfinished():
             again = undo(engine, done)
-            assert again.outcome is Outcome.DONE, f"{told}: {result}; {again}"
-        assert tree_of(tmp_path / str(at) / "root") == original, told
-        assert engine.unfinished() == (), told
-        assert engine.journal.verify() == (), told
+            assert again.outcome is Outcome.DONE, f"{label}: {result}; {again}"
+        assert tree_of(tmp_path / str(at) / "root") == original, label
+        assert engine.unfinished() == (), label
+        assert engine.journal.verify() == (), label
         shutil.rmtree(tmp_path / str(at))
     print(f"undo of {action}: {calls} writing calls, {sum(ended.values())} of them failed: {ended}")  # noqa: T201
 
@@ -136,7 +136,7 @@ def test_an_error_while_evidence_is_captured_leaves_none_or_all(lasting: bool, r
     calls = count(lambda: _attempt(counted, "capture-evidence", "outrun"))
     ended: dict[str, int] = {}
     for at, code in _chosen(calls, rng):
-        told = f"seed {seed}: {errno.errorcode[code]} at call {at}"
+        label = f"seed {seed}: {errno.errorcode[code]} at call {at}"
         engine = Engine(settings_of(root, tmp_path / "state"))
 
         with interposed(failing(at, code, lasting=lasting)):
@@ -144,9 +144,9 @@ def test_an_error_while_evidence_is_captured_leaves_none_or_all(lasting: bool, r
         ended[outcome.value] = ended.get(outcome.value, 0) + 1
         take_back(engine)
         opened = "no-evidence" not in {refusal.code for refusal in engine.plan("repair-log", "outrun").refused}
-        assert opened or outcome is not Outcome.DONE, told
+        assert opened or outcome is not Outcome.DONE, label
         captures = list(engine.state.evidence.glob("*")) if engine.state.evidence.exists() else []
-        assert opened == any((folder / "manifest.json").exists() for folder in captures), told
+        assert opened == any((folder / "manifest.json").exists() for folder in captures), label
         shutil.rmtree(tmp_path / "state", ignore_errors=True)
     assert tree_of(root) == original
     print(f"capture-evidence: {calls} writing calls, {sum(ended.values())} of them failed: {ended}")  # noqa: T201
@@ -168,10 +168,10 @@ def test_a_table_that_vanishes_while_it_is_repaired_is_a_sentence(action: str, r
     plan = engine.plan(action, ACTIONS[action])
     with interposed(vanish):
         try:
-            said = engine.run(plan, plan.confirmation).message
+            sentence = engine.run(plan, plan.confirmation).message
         except WalmedicError as error:
-            said = str(error)
-    assert "\n" not in said
+            sentence = str(error)
+    assert "\n" not in sentence
     if elsewhere.exists():
         shutil.rmtree(table, ignore_errors=True)
         elsewhere.rename(table)

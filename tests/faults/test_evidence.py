@@ -66,10 +66,10 @@ def test_copies_of_a_sequencer_are_set_side_by_side(root: Path, tmp_path: Path) 
     (table.path / "txn_seq.backup.20251110_032030" / "_txnlog").write_bytes(b"other")
     _capture(engine)
     folder = next(engine.state.evidence.iterdir())
-    said = json.loads((folder / "manifest.json").read_text())["sequencers"][table.directory]
-    assert len(said["sets"]) == 3
-    assert said["same"]["_txnlog"] == [["txn_seq", "txn_seq.corrupted.20251110_032025"]]
-    assert len(said["same"]["_meta"][0]) == 3
+    document = json.loads((folder / "manifest.json").read_text())["sequencers"][table.directory]
+    assert len(document["sets"]) == 3
+    assert document["same"]["_txnlog"] == [["txn_seq", "txn_seq.corrupted.20251110_032025"]]
+    assert len(document["same"]["_meta"][0]) == 3
 
 
 def test_a_changed_copy_is_found(engine: Engine) -> None:
@@ -131,9 +131,9 @@ def _contents(folder: Path) -> dict[str, str]:
     manifest = json.loads((folder / "manifest.json").read_text())
     assert verify_capture(folder).ok
     there = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
-    said: dict[str, str] = {item["path"]: item["sha256"] for item in manifest["files"]}
-    assert there == {*said, "manifest.json", "copied.jsonl"}
-    return said
+    document: dict[str, str] = {item["path"]: item["sha256"] for item in manifest["files"]}
+    assert there == {*document, "manifest.json", "copied.jsonl"}
+    return document
 
 
 def test_a_capture_killed_at_any_instant_is_finished_or_taken_back(root: Path, tmp_path: Path) -> None:
@@ -146,19 +146,19 @@ def test_a_capture_killed_at_any_instant_is_finished_or_taken_back(root: Path, t
     while not kills.enough:
         engine = Engine(settings_of(root, tmp_path / "state"))
         kills.next(partial(_of_one_table, engine))
-        told = f"seed {seed}: {kills.told}"
+        label = f"seed {seed}: {kills.description}"
         if (cut_off := engine.unfinished()) and rng.random() < 0.5:
             undo = partial(engine.undo, cut_off[0].id, engine.plan_undo(cut_off[0].id).confirmation)
             killed_in_child(undo, rng.randrange(60), done=False)
             take_back(engine)
             folder = engine.state.evidence / cut_off[0].id  # gone, unless it was whole
-            assert not folder.exists() or _contents(folder) == whole, told
+            assert not folder.exists() or _contents(folder) == whole, label
         else:
             _of_one_table(engine)
             for folder in engine.state.evidence.iterdir():
-                assert _contents(folder) == whole, told
-        assert engine.unfinished() == (), told
-        assert engine.journal.verify() == (), told
+                assert _contents(folder) == whole, label
+        assert engine.unfinished() == (), label
+        assert engine.journal.verify() == (), label
         shutil.rmtree(tmp_path / "state")
     assert tree_of(root) == before, f"seed {seed}"
 
@@ -178,14 +178,14 @@ def test_a_capture_stops_before_it_takes_the_room_of_others(
     assert list(engine.state.evidence.iterdir()) == []
 
 
-def test_bytes_and_the_time_left_are_told(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_and_the_time_left_are_reported(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execution, "_LEAST_PAUSE", 0.0)
     engine = Engine(settings_of(root, tmp_path / "state"))
     assert killed_in_child(partial(_of_one_table, engine), 250, done=False)
-    said: list[Progress] = []
+    document: list[Progress] = []
     plan = engine.plan("capture-evidence", "outrun")
-    assert engine.run(plan, plan.confirmation, said.append).outcome is Outcome.DONE
-    copying = [each for each in said if each.total is not None]
+    assert engine.run(plan, plan.confirmation, document.append).outcome is Outcome.DONE
+    copying = [each for each in document if each.total is not None]
     assert (copying[0].done or 0) > (copying[0].total or 0) / 3  # what the killed attempt copied is done
     assert [each.done for each in copying] == sorted(each.done or 0 for each in copying)
     assert copying[-1].done == copying[-1].total

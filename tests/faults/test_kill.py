@@ -82,7 +82,7 @@ def test_what_was_killed_is_finished_or_taken_back(
             engine = captured(case / "root", case / "state", ACTIONS[action])
             evidence = tree_of(case / "state" / "evidence")
         kills.next(partial(_run, engine, action))
-        told = f"seed {seed}: {kills.told}"
+        label = f"seed {seed}: {kills.description}"
         if engine.unfinished() and rng.random() < 0.3:  # and killed again while it is being finished
             again += killed_in_child(partial(_finish, engine, action), rng.randrange(60), done=rng.random() < 0.5)
         if (cut_off := engine.unfinished()) and rng.random() < 0.5:
@@ -97,17 +97,17 @@ def test_what_was_killed_is_finished_or_taken_back(
         else:
             _finish(engine, action)
             tree = tree_of(case / "root")
-            assert tree == whole, told
+            assert tree == whole, label
             table = engine.database.table(ACTIONS[action]).directory
             if (digest := digest_of(sorted(tree.items()))) not in finished[action]:
                 finished[action][digest] = tmp_path_factory.mktemp(action) / table
                 shutil.copytree(case / "root" / "db" / table, finished[action][digest])
             ended += 1
             _take_back_the_last(engine)
-        assert tree_of(case / "root") == original, told
+        assert tree_of(case / "root") == original, label
         assert engine.unfinished() == ()
         assert engine.journal.verify() == ()
-        assert tree_of(case / "state" / "evidence") == evidence, told
+        assert tree_of(case / "state" / "evidence") == evidence, label
         number += 1
     with capsys.disabled():
         print(  # noqa: T201 - the figures of the long run

@@ -30,17 +30,17 @@ def _as_user(uid: int, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
             os.setgid(uid)
             os.setuid(uid)
             try:
-                said = work()
+                answer = work()
             except WalmedicError as error:
-                said = {"error": str(error)}
-            os.write(writing, json.dumps(said).encode())
+                answer = {"error": str(error)}
+            os.write(writing, json.dumps(answer).encode())
         finally:
             os._exit(0)
     os.close(writing)
     with os.fdopen(reading, "rb") as stream:
-        said = json.loads(stream.read())
+        answer = json.loads(stream.read())
     os.waitpid(child, 0)
-    return dict(said)
+    return dict(answer)
 
 
 def _own(root: Path, uid: int) -> None:
@@ -93,34 +93,34 @@ def _plan(root: Path, state: Path) -> dict[str, Any]:
 def test_the_owner_needs_no_root(owned: Path, tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     os.chown(tmp_path / "home", _OWNER, _OWNER)
-    said = _as_user(_OWNER, lambda: _repair(owned, tmp_path / "home" / "state"))
-    assert said == {"outcome": "done", "message": said["message"], "codes": []}
+    answer = _as_user(_OWNER, lambda: _repair(owned, tmp_path / "home" / "state"))
+    assert answer == {"outcome": "done", "message": answer["message"], "codes": []}
 
 
 def test_a_stranger_is_refused(owned: Path, tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     os.chown(tmp_path / "home", _STRANGER, _STRANGER)
     before = tree_of(owned)
-    said = _as_user(_STRANGER, lambda: _plan(owned, tmp_path / "home" / "state"))
-    assert "not-owner" in said["codes"]
-    assert f"belongs to user id {_OWNER} and walmedic runs as {_STRANGER}" in " ".join(said["reasons"])
+    answer = _as_user(_STRANGER, lambda: _plan(owned, tmp_path / "home" / "state"))
+    assert "not-owner" in answer["codes"]
+    assert f"belongs to user id {_OWNER} and walmedic runs as {_STRANGER}" in " ".join(answer["reasons"])
     assert tree_of(owned) == before
 
 
-def test_what_cannot_be_read_is_said_in_one_sentence(owned: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_reported_in_one_sentence(owned: Path, tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     os.chown(tmp_path / "home", _OWNER, _OWNER)
     (owned / "db" / "tables.d.lock").chmod(0)
     os.chown(owned / "db" / "tables.d.lock", 0, 0)
     before = tree_of(owned)
-    said = _as_user(_OWNER, lambda: _plan(owned, tmp_path / "home" / "state"))
-    assert "server-unknown" in said["codes"]
+    answer = _as_user(_OWNER, lambda: _plan(owned, tmp_path / "home" / "state"))
+    assert "server-unknown" in answer["codes"]
     victim = Engine(settings_of(owned, tmp_path / "x")).database.table("gone").path / "_txn"
     os.chown(victim, 0, 0)
     victim.chmod(0)
-    told = _as_user(_OWNER, lambda: _capture(owned, tmp_path / "home" / "state"))
-    assert told["outcome"] == "rolled-back"
-    assert "_txn: permission denied" in told["message"]
+    outcome_of = _as_user(_OWNER, lambda: _capture(owned, tmp_path / "home" / "state"))
+    assert outcome_of["outcome"] == "rolled-back"
+    assert "_txn: permission denied" in outcome_of["message"]
     victim.chmod(0o644)
     os.chown(victim, _OWNER, _OWNER)
     assert tree_of(owned) == before
@@ -130,9 +130,9 @@ def test_a_state_directory_that_others_may_write_is_refused(owned: Path, tmp_pat
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared").chmod(0o777)
     before = tree_of(owned)
-    said = _as_user(_OWNER, lambda: _plan(owned, tmp_path / "shared"))
-    assert "journal-unwritable" in said["codes"]
-    assert "chmod 700" in " ".join(said["reasons"])
+    answer = _as_user(_OWNER, lambda: _plan(owned, tmp_path / "shared"))
+    assert "journal-unwritable" in answer["codes"]
+    assert "chmod 700" in " ".join(answer["reasons"])
     assert tree_of(owned) == before
 
 
@@ -148,10 +148,10 @@ def test_wal_that_may_not_be_read_is_not_taken_for_none(hidden: str, owned: Path
     os.chown(segment / hidden, 0, 0)
     (segment / hidden).chmod(0)
     before = tree_of(owned)
-    said = _as_user(_OWNER, lambda: _looked(owned, tmp_path / "home" / "state"))
-    assert "permission" in said["codes"], said
-    assert said["lost"] == "unknown"
-    assert said["unapplied"] is None or hidden == "v.d", said
+    answer = _as_user(_OWNER, lambda: _looked(owned, tmp_path / "home" / "state"))
+    assert "permission" in answer["codes"], answer
+    assert answer["lost"] == "unknown"
+    assert answer["unapplied"] is None or hidden == "v.d", answer
     assert tree_of(owned) == before
 
 
@@ -174,10 +174,10 @@ def test_a_plan_on_closed_files_says_so_and_counts_nothing(hidden: str, owned: P
     mode = victim.stat().st_mode
     os.chown(victim, 0, 0)
     victim.chmod(0)
-    said = _as_user(_OWNER, lambda: _planned(owned, tmp_path / "home" / "state"))
-    assert "permission" in said["start-server"], said
-    assert said["salvage-wal"] in (["rows"], ["error"]) or "permission" in said["salvage-wal"], said
-    assert said["salvage-wal"] != ["rows"] or hidden not in (".", ".."), said
+    answer = _as_user(_OWNER, lambda: _planned(owned, tmp_path / "home" / "state"))
+    assert "permission" in answer["start-server"], answer
+    assert answer["salvage-wal"] in (["rows"], ["error"]) or "permission" in answer["salvage-wal"], answer
+    assert answer["salvage-wal"] != ["rows"] or hidden not in (".", ".."), answer
     victim.chmod(mode)
 
 

@@ -17,31 +17,31 @@ from tests.faults.power_case import STATES, Case, Tree, printed, run, undo
 from tests.faults.power_loss import State
 
 
-def _forth_and_back(case: Case, action: str, state: State, told: str) -> None:
+def _forth_and_back(case: Case, action: str, state: State, label: str) -> None:
     """From a state on: finish or take back, then to the other tree, and from some to the first again."""
     engine, table = case.engine(), ACTIONS[action]
-    assert not (state.last and engine.unfinished()), told
+    assert not (state.last and engine.unfinished()), label
     if cut_off := engine.unfinished():
         if case.rng.random() < 0.5 and all(entry.action == action for entry in cut_off):
             run(engine, action, table)
         else:  # an undo that was cut off comes first
             take_back(engine)
-    assert engine.unfinished() == (), told
+    assert engine.unfinished() == (), label
     ended = case.ended_as("before", "after")
-    assert ended == "after" if state.last else ended, told
+    assert ended == "after" if state.last else ended, label
     if ended == "before":
         run(engine, action, table)
-        assert case.ended_as("after"), told
+        assert case.ended_as("after"), label
     if ended == "after" or case.rng.random() < 0.3:
         (last,) = [entry.id for entry in engine.journal.entries() if entry.result is Outcome.DONE][-1:]
         undo(engine, last)
-        assert case.ended_as("before"), told
-    assert engine.journal.verify() == (), told
-    _evidence_is_whole(case, told)
+        assert case.ended_as("before"), label
+    assert engine.journal.verify() == (), label
+    _evidence_is_whole(case, label)
 
 
-def _evidence_is_whole(case: Case, told: str) -> None:
-    assert tree_of(case.state / "evidence") == case.trees["evidence"], told
+def _evidence_is_whole(case: Case, label: str) -> None:
+    assert tree_of(case.state / "evidence") == case.trees["evidence"], label
 
 
 def _prepared(case: Case, action: str) -> Engine:
@@ -69,16 +69,16 @@ def test_an_undo_is_finished(action: str, case: Case, capsys: pytest.CaptureFixt
     engine = _prepared(case, action)
     entry = run(engine, action, ACTIONS[action])
 
-    def check(state: State, told: str) -> None:
+    def check(state: State, label: str) -> None:
         reopened = case.engine()
         if state.last:
-            assert case.ended_as("before"), told
-            assert reopened.unfinished() == (), told
+            assert case.ended_as("before"), label
+            assert reopened.unfinished() == (), label
         take_back(reopened)
         if not case.ended_as("before"):
-            assert case.ended_as("after"), told
+            assert case.ended_as("after"), label
             undo(reopened, entry)
-        _forth_and_back(case, action, State(state.told, {}), told)
+        _forth_and_back(case, action, State(state.description, {}), label)
 
     case.tries(case.drawn(partial(undo, engine, entry)), check)
     printed(capsys, case, f"undo of {action}")
@@ -101,7 +101,7 @@ def test_power_is_lost_again_while_a_repair_is_finished(
         states = case.drawn(work)
         chosen = case.rng.sample(states, min(len(states), max(2, STATES // (1 + STATES // 20))))
         case.tries(
-            [State(f"{first.told}, then {each.told}", each.image) for each in chosen],
+            [State(f"{first.description}, then {each.description}", each.image) for each in chosen],
             partial(_forth_and_back, case, action),
         )
     printed(capsys, case, f"{action}, power lost twice")
@@ -117,23 +117,23 @@ def test_an_undo_by_evidence_is_finished(case: Case, capsys: pytest.CaptureFixtu
     (table / "_txn").touch()
 
     def before(tree: Tree) -> bool:
-        return {path: said for path, said in tree.items() if "since.walmedic-MARK.old" not in path} == case.trees[
+        return {path: content for path, content in tree.items() if "since.walmedic-MARK.old" not in path} == case.trees[
             "before"
         ]
 
-    def check(state: State, told: str) -> None:
+    def check(state: State, label: str) -> None:
         reopened = case.engine()
         if state.last:
-            assert before(tree_of(case.root)), told
+            assert before(tree_of(case.root)), label
         plan = reopened.plan_undo(entry)
-        assert {refusal.code for refusal in plan.refused} <= {"already-undone"}, told
+        assert {refusal.code for refusal in plan.refused} <= {"already-undone"}, label
         if not plan.refused:
             undo(reopened, entry)
-        assert before(tree_of(case.root)), told
-        assert reopened.unfinished() == (), told
-        assert reopened.journal.verify() == (), told
-        _evidence_is_whole(case, told)
-        assert reopened.plan("repair-log", "outrun").refused == (), told
+        assert before(tree_of(case.root)), label
+        assert reopened.unfinished() == (), label
+        assert reopened.journal.verify() == (), label
+        _evidence_is_whole(case, label)
+        assert reopened.plan("repair-log", "outrun").refused == (), label
 
     case.tries(case.drawn(partial(undo, engine, entry)), check)
     printed(capsys, case, "undo by evidence")

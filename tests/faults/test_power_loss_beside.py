@@ -17,26 +17,26 @@ from tests.faults.power_case import STATES, Case, printed, run
 from tests.faults.power_loss import State
 
 
-def _captured_whole(case: Case, state: State, told: str) -> None:
+def _captured_whole(case: Case, state: State, label: str) -> None:
     """From a state on: go on with the capture or take it back; each manifest then stands for whole files."""
     engine, table = case.engine(), "outrun"
     ended = [entry for entry in engine.journal.entries() if entry.result is Outcome.DONE]
     if state.last:
-        assert len(ended) == 1, told
+        assert len(ended) == 1, label
     for entry in ended:
-        assert verify_capture(case.state / "evidence" / entry.id).ok, told
+        assert verify_capture(case.state / "evidence" / entry.id).ok, label
     if engine.unfinished() and case.rng.random() < 0.5:
         take_back(engine)
     elif engine.unfinished() or not ended:
         run(engine, "capture-evidence", table)
-    assert engine.unfinished() == (), told
-    assert engine.journal.verify() == (), told
+    assert engine.unfinished() == (), label
+    assert engine.journal.verify() == (), label
     folders = list((case.state / "evidence").glob("*"))
     for folder in folders:
-        assert verify_capture(folder).ok, told
+        assert verify_capture(folder).ok, label
     if folders:
-        assert engine.plan("repair-log", table).refused == (), told
-    assert case.ended_as("before"), told
+        assert engine.plan("repair-log", table).refused == (), label
+    assert case.ended_as("before"), label
 
 
 def test_a_capture_is_whole_or_none(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,8 +47,10 @@ def test_a_capture_is_whole_or_none(case: Case, capsys: pytest.CaptureFixture[st
         if cut_off := case.engine().unfinished():
             again = case.drawn(lambda: run(case.engine(), "capture-evidence", "outrun"))
             again = case.rng.sample(again, min(len(again), max(2, STATES // 10)))
-            told = [State(f"{first.told} ({cut_off[0].id}), then {each.told}", each.image) for each in again]
-            case.tries(told, partial(_captured_whole, case))
+            label = [
+                State(f"{first.description} ({cut_off[0].id}), then {each.description}", each.image) for each in again
+            ]
+            case.tries(label, partial(_captured_whole, case))
     printed(capsys, case, "capture-evidence")
 
 
@@ -58,23 +60,23 @@ def test_a_salvage_is_whole_or_none(form: str, case: Case, capsys: pytest.Captur
     settings = replace(settings, salvage=replace(settings.salvage, format=form))
     whole: dict[str, int] = {}
 
-    def check(state: State, told: str) -> None:
+    def check(state: State, label: str) -> None:
         engine = Engine(settings)
         ended = [entry for entry in engine.journal.entries() if entry.result is Outcome.DONE]
-        assert len(ended) == 1 or not state.last, told
+        assert len(ended) == 1 or not state.last, label
         if ended:
-            assert _salvaged(case.state) == whole, told
+            assert _salvaged(case.state) == whole, label
         if engine.unfinished() and case.rng.random() < 0.5:
             take_back(engine)
             assert {path.parent for path in (case.state / "salvage").glob("*/*")} == {
                 path.parent for path in (case.state / "salvage").glob("*/manifest.json")
-            }, told
+            }, label
         else:
             run(engine, "salvage-wal", None)
-            assert _salvaged(case.state) == whole, told
-        assert engine.unfinished() == (), told
-        assert engine.journal.verify() == (), told
-        assert case.ended_as("before"), told
+            assert _salvaged(case.state) == whole, label
+        assert engine.unfinished() == (), label
+        assert engine.journal.verify() == (), label
+        assert case.ended_as("before"), label
 
     states = case.drawn(lambda: run(Engine(settings), "salvage-wal", None))
     whole.update(_salvaged(case.state))
@@ -89,8 +91,8 @@ def _salvaged(state: Path) -> dict[str, int]:
     for manifest in (state / "salvage").glob("*/manifest.json"):
         content = json.loads(manifest.read_bytes())
         assert damaged_files(manifest.parent, content) == []
-        for said in content["files"]:
-            found[f"{manifest.parent.name.rsplit('-', 2)[0]}/{said['file']}"] = int(said["rows"])
+        for listed in content["files"]:
+            found[f"{manifest.parent.name.rsplit('-', 2)[0]}/{listed['file']}"] = int(listed["rows"])
     return found
 
 
@@ -103,13 +105,13 @@ def test_the_configuration_is_as_it_was(case: Case, capsys: pytest.CaptureFixtur
         )  # the block lies across a sector's border
     original = file.read_bytes()
 
-    def check(state: State, told: str) -> None:
-        assert file.read_bytes().startswith(original), told
+    def check(state: State, label: str) -> None:
+        assert file.read_bytes().startswith(original), label
         if case.rng.random() < 0.5:
             hold_by_configuration(case.root)
-            assert b"\0" not in file.read_bytes(), told
+            assert b"\0" not in file.read_bytes(), label
         let_go_by_configuration(case.root)
-        assert file.read_bytes() == original, told
+        assert file.read_bytes() == original, label
 
     case.tries(case.drawn(lambda: hold_by_configuration(case.root), 10 + STATES), check)
     hold_by_configuration(case.root)

@@ -31,8 +31,8 @@ def _table_of(case: Case, directory: str) -> Tree:
     """Return the table and the registry: a start may make locks of other tables."""
     prefixes = (f"db/{directory}/", "db/tables.d.")
     return {
-        path: said
-        for path, said in tree_of(case.root).items()
+        path: content
+        for path, content in tree_of(case.root).items()
         if path.startswith(prefixes) and not path.endswith(".lock")
     }
 
@@ -67,23 +67,23 @@ def test_a_conversion_is_finished_or_taken_back(
         run(engine, "convert-table", _TABLE)
     after = _table_of(case, directory)
 
-    def check(state: State, told: str) -> None:
+    def check(state: State, label: str) -> None:
         reopened = Engine(settings)
         ended = [e for e in reopened.journal.entries() if e.action == "convert-table" and e.result is Outcome.DONE]
-        assert ended or not state.last, told
+        assert ended or not state.last, label
         if ended:
-            assert _table_of(case, directory) == after, told
+            assert _table_of(case, directory) == after, label
             undo(reopened, ended[0].id)
         take_back(reopened)
-        assert _table_of(case, directory) == before, told
-        assert reopened.journal.verify() == (), told
-        assert tree_of(case.state / "evidence") == evidence, told
+        assert _table_of(case, directory) == before, label
+        assert reopened.journal.verify() == (), label
+        assert tree_of(case.state / "evidence") == evidence, label
 
-    def undone_in_two(state: State, told: str) -> None:
+    def undone_in_two(state: State, label: str) -> None:
         reopened = Engine(settings)
         entry = reopened.journal.entries()[-1].id
         at, code = case.rng.randrange(calls), case.rng.choice(_ERRORS)
-        told = f"{told}: {errno.errorcode[code]} at call {at} of {calls}"
+        label = f"{label}: {errno.errorcode[code]} at call {at} of {calls}"
         if case.rng.random() < 0.5:
             killed_in_child(partial(undo, reopened, entry), at, done=case.rng.random() < 0.5)
         else:
@@ -92,20 +92,20 @@ def test_a_conversion_is_finished_or_taken_back(
                 interposed(failing(at, code, lasting=case.rng.random() < 0.5)),
                 contextlib.suppress(WalmedicError),  # the journal itself could not be written
             ):
-                assert "\n" not in reopened.undo(entry, phrase).message, told
+                assert "\n" not in reopened.undo(entry, phrase).message, label
         again = Engine(settings)
         if again.unfinished() or _table_of(case, directory) != before:
             undo(again, entry)
-        assert again.unfinished() == (), told
-        assert _table_of(case, directory) == before, told
-        assert again.journal.verify() == (), told
+        assert again.unfinished() == (), label
+        assert _table_of(case, directory) == before, label
+        assert again.journal.verify() == (), label
 
-    def finish(state: State, told: str) -> None:
+    def finish(state: State, label: str) -> None:
         reopened = Engine(settings)
         run(reopened, "convert-table", _TABLE)
-        assert _table_of(case, directory).keys() == after.keys(), told
-        assert reopened.unfinished() == (), told
-        assert reopened.journal.verify() == (), told
+        assert _table_of(case, directory).keys() == after.keys(), label
+        assert reopened.unfinished() == (), label
+        assert reopened.journal.verify() == (), label
 
     last = [state for state in disk.states if state.last]
     others = [state for state in disk.states if not state.last]

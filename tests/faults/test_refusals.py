@@ -27,7 +27,7 @@ class Outcome:
         self.code, self.out, self.err = code, out, err
 
     @property
-    def said(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         """The JSON document."""
         found: dict[str, Any] = json.loads(self.out)
         return found
@@ -47,7 +47,7 @@ def walmedic(root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> C
 
 
 def _codes(outcome: Outcome) -> set[str]:
-    return {refusal["code"] for refusal in outcome.said["refused"]}
+    return {refusal["code"] for refusal in outcome.document["refused"]}
 
 
 _RUN = ("run", "rebuild-sequencer", "gone", "--json", "--confirm", "gone lose 0")
@@ -58,8 +58,8 @@ def test_no_evidence(walmedic: Callable[..., Outcome], root: Path) -> None:
     planned, done = walmedic("plan", "rebuild-sequencer", "gone", "--json"), walmedic(*_RUN)
     assert (planned.code, done.code) == (8, 8)
     assert _codes(planned) == _codes(done) == {"no-evidence"}
-    assert done.said["outcome"] == "refused"
-    assert {r["instead"] for r in planned.said["refused"]} == {"capture-evidence"}
+    assert done.document["outcome"] == "refused"
+    assert {r["instead"] for r in planned.document["refused"]} == {"capture-evidence"}
     assert tree_of(root) == before
 
 
@@ -91,7 +91,7 @@ def test_a_plan_that_is_no_longer_the_plan(walmedic: Callable[..., Outcome], roo
     void = walmedic(*_RUN, "--plan", "0123456789abcdef")
     assert void.code == 8
     assert "its confirmation is void" in void.err
-    assert void.said["plan_id"] == engine.plan("rebuild-sequencer", "gone").plan_id
+    assert void.document["plan_id"] == engine.plan("rebuild-sequencer", "gone").plan_id
     assert tree_of(root) == before
 
 
@@ -101,7 +101,7 @@ def test_a_living_server(walmedic: Callable[..., Outcome], root: Path, engine: E
         fcntl.flock(held, fcntl.LOCK_EX)
         refused = walmedic(*_RUN)
         assert (refused.code, _codes(refused)) == (8, {"server-alive"})
-        assert f"pid {os.getpid()}" in refused.said["message"]
+        assert f"pid {os.getpid()}" in refused.document["message"]
     assert tree_of(root) == before
 
 

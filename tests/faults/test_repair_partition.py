@@ -79,7 +79,7 @@ def test_what_was_killed_is_finished_or_taken_back(choice: str, dented: Path, tm
             case = tmp_path / str(number)
             engine = _begin(dented, case, choice, source)
         kills.next(partial(_run, engine))
-        told = f"seed {seed}: {choice}: {kills.told}"
+        told = f"seed {seed}: {choice}: {kills.description}"
         if engine.unfinished() and rng.random() < 0.3:
             killed_in_child(partial(_run, engine), rng.randrange(40), done=rng.random() < 0.5)
         if engine.unfinished() and rng.random() < 0.5:

@@ -30,7 +30,7 @@ def _rows(state: Path) -> dict[str, bytes]:
     found = {}
     for folder in sorted((state / "salvage").iterdir()):
         manifest = json.loads((folder / "manifest.json").read_bytes())
-        names = {said["file"] for said in manifest["files"]}
+        names = {sentence["file"] for sentence in manifest["files"]}
         assert {path.name for path in folder.iterdir()} == names | {"manifest.json"}
         table = folder.name.rsplit("-", 2)[0]
         found.update({f"{table}/{name}": (folder / name).read_bytes() for name in names})
@@ -84,10 +84,10 @@ def test_an_error_of_the_disk_leaves_no_half_salvage(action: str, master: Path, 
         with interposed(failing(at, code)):
             try:
                 result = engine.run(plan, plan.confirmation)
-                said = result.message
+                sentence = result.message
             except WalmedicError as error:
-                said = str(error)
-        assert "\n" not in said
+                sentence = str(error)
+        assert "\n" not in sentence
         unfinished = [folder for folder in (state / "salvage").glob("*") if not (folder / "manifest.json").exists()]
         if not engine.unfinished():
             assert unfinished == [], f"seed {seed}: {at} {errno.errorcode[code]}"

@@ -61,7 +61,7 @@ def _case(action: str, master: Path, started: Path, folder: Path) -> tuple[Engin
 
 def _without_aside(tree: dict[str, tuple[str, int, int, int]]) -> dict[str, tuple[str, int, int, int]]:
     """Leave out what was moved aside, and modes of WAL locks (empty files that a server makes anew)."""
-    return {path: said for path, said in tree.items() if "since.walmedic-MARK.old" not in path}
+    return {path: content for path, content in tree.items() if "since.walmedic-MARK.old" not in path}
 
 
 def _undo(engine: Engine, entry: str) -> Outcome:
@@ -126,21 +126,21 @@ def test_an_undo_killed_anywhere_is_finished(action: str, master: Path, started:
     calls = count(partial(_undo, engine, entry))
     instants = [(at, done) for at in range(calls) for done in (False, True)]
     for at, done in instants if len(instants) <= _KILLS else rng.sample(instants, _KILLS):
-        told = f"seed {seed}: call {at} of {calls}, {done}"
+        label = f"seed {seed}: call {at} of {calls}, {done}"
         case = tmp_path / f"{at}-{done}"
         engine, entry = _case(action, master, started, case)
         evidence = tree_of(case / "state" / "evidence")
-        assert killed_in_child(partial(_undo, engine, entry), at, done=done), told
+        assert killed_in_child(partial(_undo, engine, entry), at, done=done), label
         if rng.random() < 0.3 and engine.unfinished():
             killed_in_child(partial(_undo, engine, entry), rng.randrange(30), done=False)
         refused = {refusal.code for refusal in engine.plan_undo(entry).refused}
-        assert refused in (set(), {"already-undone"}), told
+        assert refused in (set(), {"already-undone"}), label
         if not refused:
-            assert _undo(engine, entry) is Outcome.DONE, told
-        assert _without_aside(tree_of(case / "root")) == original, told
-        assert engine.unfinished() == (), told
-        assert engine.journal.verify() == (), told
-        assert tree_of(case / "state" / "evidence") == evidence, told
+            assert _undo(engine, entry) is Outcome.DONE, label
+        assert _without_aside(tree_of(case / "root")) == original, label
+        assert engine.unfinished() == (), label
+        assert engine.journal.verify() == (), label
+        assert tree_of(case / "state" / "evidence") == evidence, label
         shutil.rmtree(case)
 
 
@@ -168,14 +168,14 @@ def test_an_error_takes_the_undo_back(master: Path, started: Path, tmp_path: Pat
                 outcome = Outcome(last.outcome["outcome"]) if last.id != entry and last.outcome is not None else None
         while engine.unfinished():
             outcome = _undo(engine, entry)
-        told = f"seed {seed}: call {at} of {calls}: {outcome}"
+        label = f"seed {seed}: call {at} of {calls}: {outcome}"
         if outcome is Outcome.DONE:
-            assert _without_aside(tree_of(case / "root")) == _without_aside(tree_of(tmp_path / "whole" / "root")), told
+            assert _without_aside(tree_of(case / "root")) == _without_aside(tree_of(tmp_path / "whole" / "root")), label
         else:
-            assert outcome in (None, Outcome.ROLLED_BACK, Outcome.REFUSED), told
-            assert tree_of(case / "root") == before, told
+            assert outcome in (None, Outcome.ROLLED_BACK, Outcome.REFUSED), label
+            assert tree_of(case / "root") == before, label
             again = engine.plan_undo(entry)  # what the server has taken since is announced as before
-            assert (again.refused, again.confirmation) == ((), plan.confirmation), told
+            assert (again.refused, again.confirmation) == ((), plan.confirmation), label
         shutil.rmtree(case)
 
 

@@ -25,6 +25,7 @@ from console.settings import QuestDBSettings, Settings
 from tests.faults.interposed import count, killed_in_child, killed_in_stage, stage_times
 from tests.real.generated_tables import SERVER, Batch, Recipe, applied_txn, build, log_records, wait_until_applied
 from tests.real.plain_recipes import plain
+from tests.real.resume_world import suspended_live
 from tests.real.sequencer_damage import _zero_records as zero_records
 
 _KILLS = int(os.environ.get("WALMEDIC_FAULT_KILLS", "10")) // 2
@@ -111,6 +112,11 @@ class Shown:
     engine: Engine
     truth: dict[str, Rows]
 
+    @property
+    def root(self) -> DatabaseRoot:
+        """The data root of the tables."""
+        return DatabaseRoot.locate(self.batch.root)
+
 
 def _rows(server: PrivateServer, name: str) -> Rows:
     return Counter(map(repr, server.query(f'SELECT * FROM "{name}"')))
@@ -154,8 +160,8 @@ def _done(shown: Shown, plan: Plan) -> RunResult:
 
 
 @pytest.mark.parametrize("name", ["first", "middle", "run", "chunked", "twice", "last"])
-def test_the_loss_that_was_said_is_the_loss(shown: Shown, name: str) -> None:
-    said = 0
+def test_the_loss_that_was_announced_is_the_loss(shown: Shown, name: str) -> None:
+    announced = 0
     for _ in range(4):
         plan = shown.engine.plan("resume-wal", name)
         if not plan.needed and not plan.refused:
@@ -163,14 +169,14 @@ def test_the_loss_that_was_said_is_the_loss(shown: Shown, name: str) -> None:
         assert plan.refused == ()
         assert plan.rows_lost.kind == "exact"
         assert plan.confirmation == f"{name} lose {plan.rows_lost.value}"
-        said += plan.rows_lost.value or 0
+        announced += plan.rows_lost.value or 0
         before = sum(_rows(shown.server, name).values())
         _done(shown, plan)
         assert sum(_rows(shown.server, name).values()) - before == plan.rows_back
     found = _rows(shown.server, name)
-    assert said > 0
+    assert announced > 0
     assert not found - shown.truth[name]
-    assert sum((shown.truth[name] - found).values()) == said
+    assert sum((shown.truth[name] - found).values()) == announced
 
 
 def test_a_dedup_table_says_the_most_that_it_can_lose(shown: Shown) -> None:
@@ -201,31 +207,6 @@ def test_a_bad_record_does_not_take_the_good_ones_before_it(shown: Shown) -> Non
     assert shown.engine.run(plan, plan.confirmation).outcome is Outcome.REFUSED
 
 
-def _suspended_live(shown: Shown, name: str, zero: bool) -> int:
-    """Make a table on the running server, three transactions of two rows waiting; return what it must hold at last."""
-    query = shown.server.query
-    query(f'CREATE TABLE "{name}" (ts TIMESTAMP, v LONG) TIMESTAMP(ts) PARTITION BY DAY WAL')
-    query(f"INSERT INTO \"{name}\" VALUES ('2024-01-01', 0)")
-    deadline = time.monotonic() + 30
-    while query(f"SELECT writerTxn FROM wal_tables() WHERE name = '{name}'") != [(1,)]:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    query(f'ALTER TABLE "{name}" SUSPEND WAL')
-    for at in range(1, 4):
-        query(f"INSERT INTO \"{name}\" VALUES ('2024-01-0{at}T01', {at}), ('2024-01-0{at}T02', {at})")
-    if zero:
-        table = DatabaseRoot.locate(shown.batch.root).table(name)
-        zero_records_in_place(table.sequencer / "_txnlog", 2)
-    return 5 if zero else 7
-
-
-def zero_records_in_place(log: Path, txn: int) -> None:
-    """Zero a record of a log that a server has mapped."""
-    with log.open("r+b") as stream:
-        stream.seek(76 + 28 * (txn - 1))
-        stream.write(bytes(28))
-
-
 def test_a_table_of_any_name_goes_on_without_loss(shown: Shown) -> None:
     name = "select from; --ü"
     shown.server.query(f'CREATE TABLE "{name}" (ts TIMESTAMP, v LONG) TIMESTAMP(ts) PARTITION BY DAY WAL')
@@ -251,11 +232,11 @@ def test_killed_at_any_writing_call_it_is_finished(shown: Shown) -> None:
         result = shown.engine.run(plan, plan.confirmation)
         assert result.outcome in (Outcome.DONE, Outcome.NOT_NEEDED), result
 
-    _suspended_live(shown, "counted", zero=True)
+    suspended_live(shown.server, shown.root, "counted", zero=True)
     calls = count(partial(resume, "counted"))
     for number in range(_KILLS):
         name, at, done = f"killed{number}", rng.randrange(calls), rng.random() < 0.5
-        rows = _suspended_live(shown, name, zero=True)
+        rows = suspended_live(shown.server, shown.root, name, zero=True)
         assert killed_in_child(partial(resume, name), at, done=done), f"seed {seed}: {at} of {calls}, {done}"
         resume(name)
         assert shown.engine.unfinished() == (), f"seed {seed}: {at} {done}"
@@ -273,27 +254,27 @@ def test_killed_in_each_stage_at_any_moment_it_is_finished(shown: Shown) -> None
         result = shown.engine.run(plan, plan.confirmation, on_progress)
         assert result.outcome in (Outcome.DONE, Outcome.NOT_NEEDED), result
 
-    _suspended_live(shown, "timed", zero=True)
+    suspended_live(shown.server, shown.root, "timed", zero=True)
     times = stage_times(partial(resume, "timed"))
     assert list(times) == ["keep", "resume", "verify"]
     instants = [*times.items(), *rng.choices(list(times.items()), k=3)]
     for number, (stage, seconds) in enumerate(instants):
         name, after = f"moment{number}", rng.uniform(0, seconds)
-        told = f"seed {seed}: {stage} after {after:.4f} of {seconds:.4f} s"
-        rows = _suspended_live(shown, name, zero=True)
+        label = f"seed {seed}: {stage} after {after:.4f} of {seconds:.4f} s"
+        rows = suspended_live(shown.server, shown.root, name, zero=True)
         killed_in_stage(partial(resume, name), stage, after)
         resume(name, lambda progress: None)
-        assert shown.engine.unfinished() == (), told
-        assert shown.server.query(f"SELECT count() FROM {name}") == [(rows,)], told
+        assert shown.engine.unfinished() == (), label
+        assert shown.server.query(f"SELECT count() FROM {name}") == [(rows,)], label
         kept = [entry for entry in shown.engine.journal.entries() if entry.table == name]
-        assert kept, told
-        assert (shown.engine.state.entry(kept[0].id) / KEPT).is_dir(), told  # the segment, for salvage-wal
-        assert shown.engine.journal.verify() == (), told
+        assert kept, label
+        assert (shown.engine.state.entry(kept[0].id) / KEPT).is_dir(), label  # the segment, for salvage-wal
+        assert shown.engine.journal.verify() == (), label
 
 
 @pytest.mark.faults
 def test_a_skip_is_rehearsed_on_a_clone(shown: Shown, questdb: ServerBinary) -> None:
-    _suspended_live(shown, "rehearsed", zero=True)
+    suspended_live(shown.server, shown.root, "rehearsed", zero=True)
     settings = shown.engine.settings
     known = replace(settings.questdb, jar=str(questdb.jar), java=str(questdb.java))
     engine = Engine(replace(settings, questdb=known))
@@ -315,16 +296,16 @@ def test_torn_rows_are_skipped_alone_once_the_server_applies_one_by_one(shown: S
     with PrivateServer(shown.batch.root, questdb, settings=one_by_one) as server:
         _wait_until_suspended(server, {"torn"})
         engine = Engine(_settings(shown.batch.root, server, shown.engine.state.root))
-        said = 0
+        announced = 0
         for _ in range(20):
             plan = engine.plan("resume-wal", "torn")
             if not plan.needed:
                 break
             assert plan.refused == (), plan
-            said += plan.rows_lost.value or 0
+            announced += plan.rows_lost.value or 0
             result = engine.run(plan, plan.confirmation)
             assert result.outcome is Outcome.DONE, result
         found = _rows(server, "torn")
-    assert said > 0
+    assert announced > 0
     assert not found - shown.truth["torn"]
-    assert sum((shown.truth["torn"] - found).values()) == said
+    assert sum((shown.truth["torn"] - found).values()) == announced
