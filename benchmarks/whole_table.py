@@ -1,12 +1,13 @@
 """Full and quick check of a table's own files, beside tools that only read or list the same files in the same run.
 
-    python -m benchmarks.whole_table [--gigabytes 0.25] [--tables 50] [--partitions 20]
+    python -m benchmarks.whole_table [--gigabytes 0.25] [--tables 50] [--partitions 20] [--plot FILE]
 
 The full check (`check --deep`) of a table in a dozen column types against `cksum` of the same files, with the memory it
-adds; the quick check of many tables of 20 columns against `find -size` of the same tree. A real QuestDB writes the
-files; the many tables are hard links to one. The size of a large station is `--gigabytes 8 --tables 1000
---partitions 100`: it needs 10 GB of disk and two million names. Files are read once before, so that all find them in
-the page cache as far as memory reaches. Exits 1 above 3 times `cksum`, 3 times `find`, or 256 MiB.
+adds, as more of its ten partitions are read; the quick check of more and more tables of 20 columns against `find -size`
+of the same tree. A real QuestDB writes the files; the many tables are hard links to one. The size of a large station is
+`--gigabytes 8 --tables 1000 --partitions 100`: it needs 10 GB of disk, two million names, and half an hour. Files are
+read once before, so that all find them in the page cache as far as memory reaches. Exits 1 where the largest takes more
+than 3 times `cksum`, 3 times `find`, or 256 MiB; `--plot` draws the curves as an SVG.
 """
 
 import argparse
@@ -18,12 +19,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from benchmarks.growth_plot import Curve, Panel, draw
 from benchmarks.own_process import in_own_process
 from benchmarks.txn_log import best_of, peak_mib
 from console.diagnosis.database import diagnose
 from console.diagnosis.deep_files import DeepFiles
+from console.diagnosis.deep_scope import DeepScope
 from console.questdb.layout import DatabaseRoot
 from console.recovery.server.private_server import PrivateServer
 from console.station import downloads
@@ -46,6 +49,8 @@ _DOZEN: Final = {
     "vc": ("VARCHAR", "rnd_varchar(1, 40, 1)"),
 }
 _DAYS: Final = 10
+_OF_TEN: Final = (1, 2, 5, 10)
+"""Tenths of the files that are measured."""
 _ROW: Final = 190
 """Bytes of a row with its indexes, about."""
 _DAY: Final = 86_400_000_000
@@ -71,19 +76,20 @@ def write_one(server: PrivateServer, partitions: int) -> None:
     server.query(f"INSERT INTO {MANY} SELECT {times}, {values} FROM long_sequence({partitions})")  # noqa: S608
 
 
-def multiply(db: Path, count: int) -> None:
-    """Make `count` tables of the one in `db`, as hard links."""
-    (source,) = (path for path in db.glob(f"{MANY}*") if path.is_dir())
-    for number in range(1, count):
+def multiply(db: Path, have: int, count: int) -> None:
+    """Make `count` tables of the one in `db`, as hard links; `have` are there."""
+    (source,) = (path for path in db.glob(f"{MANY}*") if path.is_dir() and path.name.split("~")[0] == MANY)
+    for number in range(have, count):
         name = f"{MANY}_{number}"
         target = source.with_name(source.name.replace(MANY, name))
         shutil.copytree(source, target, copy_function=os.link)
         (target / "_name").unlink(missing_ok=True)  # the directory's name tells it
 
 
-def deep(root: Path) -> None:
-    """Read every value of the large table."""
-    look = DeepFiles(DatabaseRoot.locate(root).table(LARGE)).look()
+def deep(root: Path, days: int) -> None:
+    """Read every value of the first partitions of the large table."""
+    scope = DeepScope(frozenset(f"1970-01-{day + 1:02}" for day in range(days)))
+    look = DeepFiles(DatabaseRoot.locate(root).table(LARGE), scope=scope).look()
     assert not look.findings, look.findings[0]
     assert not look.left_out
 
@@ -93,13 +99,13 @@ def quick(root: Path) -> None:
     assert diagnose(DatabaseRoot.locate(root)).healthy
 
 
-def measured(work: Callable[[Path], None], root: Path) -> tuple[float, float]:
+def measured(work: Callable[..., None], *of: Any) -> tuple[float, float]:
     """Return the seconds of the best of several runs, and by how many MiB it raises the peak of this process."""
     before = peak_mib()
     start = time.perf_counter()
-    work(root)
+    work(*of)
     first, mib = time.perf_counter() - start, peak_mib() - before
-    return min(first, best_of(RUNS - 1, lambda: work(root))), mib
+    return min(first, best_of(RUNS - 1, lambda: work(*of))), mib
 
 
 def reference(*command: str | Path) -> float:
@@ -111,12 +117,60 @@ def reference(*command: str | Path) -> float:
     return best_of(RUNS, lambda: subprocess.run(words, stdout=subprocess.DEVNULL, check=True))
 
 
+def full_checks(root: Path) -> tuple[bool, Panel]:
+    """Measure and print the full check as the files grow; return whether the largest is fast and small enough."""
+    of_check: list[tuple[int, float]] = []
+    of_cksum: list[tuple[int, float]] = []
+    good = True
+    for days in _OF_TEN:
+        files = [
+            path
+            for day in range(days)
+            for path in (root / "db").glob(f"{LARGE}*/1970-01-{day + 1:02}*/*")
+            if path.is_file()
+        ]
+        size = sum(path.stat().st_size for path in files)
+        cksum, (seconds, mib) = reference("cksum", *files), in_own_process(measured, deep, root, days)
+        of_check.append((size >> 20, seconds))
+        of_cksum.append((size >> 20, cksum))
+        good = seconds <= MOST_TIMES * cksum and mib <= MOST_MIB
+        print(
+            f"full check of {size / 1e9:.2f} GB: {seconds:.2f} s, cksum {cksum:.2f} s: "
+            f"{seconds / cksum:.2f} times (limit {MOST_TIMES:g}), {mib:.0f} MiB more (limit {MOST_MIB:.0f})",
+            flush=True,
+        )
+    return good, ("full check", "MiB", (Curve("check --deep", of_check), Curve("cksum of the same files", of_cksum)))
+
+
+def quick_checks(root: Path, tables: int, partitions: int) -> tuple[bool, Panel]:
+    """Measure and print the quick check as tables are added; return whether the largest is fast enough."""
+    of_check: list[tuple[int, float]] = []
+    of_find: list[tuple[int, float]] = []
+    have, good = 1, True
+    for count in sorted({max(1, tables * tenths // 10) for tenths in _OF_TEN}):
+        multiply(root / "db", have, count)
+        have = count
+        find, (seconds, mib) = reference("find", root / "db", "-size", "+0"), in_own_process(measured, quick, root)
+        of_check.append((count, seconds))
+        of_find.append((count, find))
+        good = seconds <= MOST_TIMES * find
+        print(
+            f"quick check of {count:,} tables x {partitions:,} partitions x 20 columns: "
+            f"{seconds:.3f} s, find {find:.3f} s: {seconds / find:.2f} times (limit {MOST_TIMES:g}), "
+            f"{mib:.0f} MiB more",
+            flush=True,
+        )
+    named = f"tables of {partitions} partitions"
+    return good, ("quick check", named, (Curve("check", of_check), Curve("find -size of the same tree", of_find)))
+
+
 def main() -> int:
-    """Measure and print."""
+    """Measure, print, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=0.25, help="size of the table that is read whole")
     parser.add_argument("--tables", type=int, default=50, help="tables of the quick check")
     parser.add_argument("--partitions", type=int, default=20, help="partitions of each of them")
+    parser.add_argument("--plot", type=Path, help="the SVG to write")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="walmedic-benchmark-") as name:
         large, many = Path(name).resolve() / "large", Path(name).resolve() / "many"
@@ -125,23 +179,11 @@ def main() -> int:
             with PrivateServer(root, downloads.questdb_binary()) as server:
                 write(server, size)
                 server.kill()
-        multiply(many / "db", arguments.tables)
-        files = [path for path in (large / "db").glob(f"{LARGE}*/*/*") if path.is_file()]
-        size = sum(path.stat().st_size for path in files)
-        of_cksum, (seconds, mib) = reference("cksum", *files), in_own_process(measured, deep, large)
-        good = seconds <= MOST_TIMES * of_cksum and mib <= MOST_MIB
-        print(
-            f"full check of {size / 1e9:.2f} GB: {seconds:.2f} s, cksum {of_cksum:.2f} s: "
-            f"{seconds / of_cksum:.2f} times (limit {MOST_TIMES:g}), {mib:.0f} MiB more (limit {MOST_MIB:.0f})"
-        )
-        of_find, (seconds, mib) = reference("find", many / "db", "-size", "+0"), in_own_process(measured, quick, many)
-        good &= seconds <= MOST_TIMES * of_find
-        print(
-            f"quick check of {arguments.tables:,} tables x {arguments.partitions:,} partitions x 20 columns: "
-            f"{seconds:.3f} s, find {of_find:.3f} s: {seconds / of_find:.1f} times (limit {MOST_TIMES:g}), "
-            f"{mib:.0f} MiB more"
-        )
-    return 0 if good else 1
+        full_good, full = full_checks(large)
+        quick_good, quick_panel = quick_checks(many, arguments.tables, arguments.partitions)
+    if arguments.plot:
+        arguments.plot.write_text(draw((full, quick_panel)), encoding="utf-8")
+    return 0 if full_good and quick_good else 1
 
 
 if __name__ == "__main__":

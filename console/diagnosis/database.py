@@ -44,6 +44,7 @@ HistoryOf = Callable[[str], TableHistory]
 """Returns what the journal says of the table in a directory; asked only about tables that are not well."""
 
 _NO_LOOK: Final = DeepLook((), frozenset())
+_NO_MORE: Final = object()
 
 
 def diagnose(
@@ -185,9 +186,8 @@ def _without_wal(
 ) -> TableReport:
     """A table without WAL has no sequencer to be damaged: only its own files are looked at."""
     txn, found = _own_files(table, checked)
-    for _ in later_looks():  # a server may be writing it: what is damage lasts
-        if not any(finding.severity is not Severity.NOTE for finding in found):
-            break
+    looks = later_looks()  # a server may be writing it: what is damage lasts
+    while any(finding.severity is not Severity.NOTE for finding in found) and next(looks, _NO_MORE) is not _NO_MORE:
         txn, again = _own_files(table, checked)
         found = tuple(finding for finding in again if finding in found)
     findings = (*more, *found)

@@ -4,7 +4,7 @@ What the quick check finds is not told again. A server that writes meanwhile add
 puts a partition or a column into new files; what was found in files that are replaced is dropped, and said.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import Final
 
 from console.diagnosis.deep_findings import DeepFindings
 from console.diagnosis.deep_parquet import check_parquet
-from console.diagnosis.deep_record import DeepRecord, ReadColumn, mark_of
+from console.diagnosis.deep_readings import DeepReadings, Read, Reading
+from console.diagnosis.deep_record import DeepRecord
 from console.diagnosis.deep_scope import EVERYTHING, DeepScope
 from console.diagnosis.deep_symbols import check_symbol_map
 from console.diagnosis.deep_zeros import Share, weighed, zero_columns
@@ -71,9 +72,10 @@ class DeepFiles:
         scope: DeepScope = EVERYTHING,
         record: DeepRecord | None = None,
     ) -> None:
-        self.table, self._advance, self._scope = table, advance, scope
+        self.table, self._scope = table, scope
         self._record = record if record is not None else DeepRecord(None)
         self._told = DeepFindings(table)
+        self._readings = DeepReadings(table, self._told, self._record, advance)
         self._shares: dict[int, list[Share]] = {}
         txn, metadata = read_table_txn(table.path), read_table_metadata(table.path)
         versions = read_column_versions(table.path)
@@ -109,16 +111,17 @@ class DeepFiles:
         """Read everything and return what was found. What `advance` raises ends it."""
         if self.why:
             return DeepLook((), frozenset(), (f"the values of {self.table.name}: {self.why}",))
-        self._symbol_maps()
-        for span in filter(self._scope.partition, self._files.spans):
-            before = len(self._told.found)
-            if span.parquet_size is not None:
-                self._parquet(span)
-            else:
-                self._native(span)
-            if len(self._told.found) > before and self._replaced(span):
-                del self._told.found[before:]
-                self._told.skip(f"partition {span.name}", "QuestDB rewrote it while it was read")
+        with self._readings:
+            self._symbol_maps()
+            for span in filter(self._scope.partition, self._files.spans):
+                before = len(self._told.found)
+                if span.parquet_size is not None:
+                    self._parquet(span)
+                else:
+                    self._native(span)
+                if len(self._told.found) > before and self._replaced(span):
+                    del self._told.found[before:]
+                    self._told.skip(f"partition {span.name}", "QuestDB rewrote it while it was read")
         self._zero_columns()
         return replace(self.so_far(), seen=self._seen())
 
@@ -134,23 +137,6 @@ class DeepFiles:
             return frozenset()
         return _ALL if all(map(self._scope.partition, self._files.spans)) else frozenset({Part.SYMBOL_VALUES})
 
-    def _once(
-        self, folder: str, column: int, paths: Sequence[Path], judged_by: object, read: Callable[[], float | None]
-    ) -> float | None:
-        """Read a column and return its share of zeros, or take both from the record if its files are the same."""
-        mark = mark_of(paths, judged_by)
-        known = self._record.find(self.table.directory, folder, column, mark)
-        if known is not None:
-            self._told.found += known.findings
-            return known.share
-        found, left_out = len(self._told.found), len(self._told.left_out)
-        share = read()
-        if mark and len(self._told.left_out) == left_out:
-            findings = tuple(self._told.found[found:])
-            size = sum(path.lstat().st_size for path in paths if path.exists())
-            self._record.keep(self.table.directory, folder, ReadColumn(column, mark, size, share, findings))
-        return share
-
     def _parquet(self, span: PartitionSpan) -> None:
         folder = self.table.path / span.directory
         indexed = [
@@ -158,9 +144,13 @@ class DeepFiles:
             for each in self._files.columns_of(span)
             if isinstance(each, StoredColumn) and each.column.indexed and self._scope.column(each.column.raw_name)
         ]
-        read = partial(check_parquet, self._told, folder, span, indexed, self._advance, self._scope)
+
+        def read(told: DeepFindings) -> None:
+            check_parquet(told, folder, span, indexed, self._readings.advance, self._scope)
+
         paths = [folder / PARQUET, *(path for each in indexed for path in _index_paths(each))]
-        self._once(span.directory, _WHOLE_FILE, paths, (span.rows, sorted(self._scope.columns)), read)
+        judged_by = (span.rows, sorted(self._scope.columns))
+        self._readings.take(self._readings.ask(span.directory, _WHOLE_FILE, paths, judged_by, read))
 
     def _zero_columns(self) -> None:
         self._told.found = [weighed(finding, self._shares) for finding in self._told.found]
@@ -169,6 +159,7 @@ class DeepFiles:
             self._told.rows(each, BadRows(Wrong.ZERO_PAGES, each.data, 0, each.rows, 0, what), Severity.NOTE)
 
     def _native(self, span: PartitionSpan) -> None:
+        readings: list[tuple[StoredColumn, Reading]] = []
         for each in self._files.columns_of(span):
             if isinstance(each, PartitionFault):
                 continue  # the quick check tells it
@@ -183,18 +174,21 @@ class DeepFiles:
                 paths += _index_paths(each) if column.indexed else []
             judged_by = (column.type_code, rows, count, span.start, self._high(span))
             now = replace(each, rows=rows)
-            share = self._once(span.directory, column.index, paths, judged_by, partial(self._stored, now))
+            read = partial(self._stored, now)
+            readings.append((now, self._readings.ask(span.directory, column.index, paths, judged_by, read)))
+        for now, reading in readings:
+            share = self._readings.take(reading)
             if share is not None:
-                self._shares.setdefault(column.index, []).append(Share(now, share))
+                self._shares.setdefault(now.column.index, []).append(Share(now, share))
 
-    def _stored(self, each: StoredColumn) -> float | None:
+    def _stored(self, each: StoredColumn, told: DeepFindings) -> float | None:
         """Read a column of a partition, and return its share of zeros if that is counted."""
         try:
-            proven = each.column.tag is ColumnTag.SYMBOL and each.column.indexed and self._index_agrees(each)
+            proven = each.column.tag is ColumnTag.SYMBOL and each.column.indexed and self._index_agrees(each, told)
             for bad in self._column(each, proven):
                 at_an_edge = is_variable(each.column.type_code) and not 0 < bad.first_row < each.rows - bad.rows
                 suspect = bad.wrong is Wrong.ZERO_PAGES and at_an_edge
-                self._told.rows(each, bad, Severity.NOTE if suspect else None)
+                told.rows(each, bad, Severity.NOTE if suspect else None)
             timestamps = each.column.index == self._metadata.timestamp_index
             if proven or timestamps or is_variable(each.column.type_code):
                 return None
@@ -203,7 +197,7 @@ class DeepFiles:
         except FileNotFoundError:
             pass  # the quick check tells it
         except OSError as error:
-            self._told.skip(f"{each.data.name} of partition {each.span.name}", error)
+            told.skip(f"{each.data.name} of partition {each.span.name}", error)
         return None
 
     def _column(self, each: StoredColumn, proven: bool) -> Iterator[BadRows]:
@@ -215,37 +209,37 @@ class DeepFiles:
                 rows = min(each.rows, max(0, aux.size // entry - more))
                 rows = min(rows, rows_within(column.tag, aux, rows, data.size)) or rows
                 held, wrong = replace(each, rows=rows), False
-                for bad in bad_values(held, aux, data, self._advance):
+                for bad in bad_values(held, aux, data, self._readings.advance):
                     wrong = True
                     yield bad
                 yield from () if wrong else suspect_empty_values(held, aux, data)
             return
         with DbFile(each.data) as file:
             if column.index == self._metadata.timestamp_index:
-                yield from bad_timestamps(file, each.rows, span.start, self._high(span), self._advance)
+                yield from bad_timestamps(file, each.rows, span.start, self._high(span), self._readings.advance)
                 return
             if not proven:
-                yield from suspect_zeros(file, each, self._advance)
+                yield from suspect_zeros(file, each, self._readings.advance)
             if column.tag is ColumnTag.SYMBOL:
-                yield from bad_symbol_keys(file, each.rows, self._symbols(column), self._advance)
+                yield from bad_symbol_keys(file, each.rows, self._symbols(column), self._readings.advance)
 
-    def _index_agrees(self, each: StoredColumn) -> bool:
+    def _index_agrees(self, each: StoredColumn, told: DeepFindings) -> bool:
         """Return whether the index has every row of the column under its symbol; tell it if not."""
         top = self._versions.top(each.span.start, each.column.index) or 0
         paths = _index_paths(each)
         try:
             with DbFile(each.data) as file, DbFile(paths[0]) as keys, DbFile(paths[1]) as values:
                 rows, symbols = (top, top + each.rows), self._symbols(each.column)
-                check_index(file, keys, values, rows, symbols, self._advance)
+                check_index(file, keys, values, rows, symbols, self._readings.advance)
                 if (count := read_index_header(keys).keys) > symbols + 1:
-                    self._told.more_keys(each, count, symbols)
+                    told.more_keys(each, count, symbols)
         except DamageError as damage:
-            self._told.index(each, damage)
+            told.index(each, damage)
             return False
         except FileNotFoundError:
             return False  # the quick check tells it
         except OSError as error:
-            self._told.skip(f"the index of {each.column.name} in partition {each.span.name}", error)
+            told.skip(f"the index of {each.column.name} in partition {each.span.name}", error)
             return False
         return True
 
@@ -263,8 +257,10 @@ class DeepFiles:
                 continue  # the quick check tells it
             if self._scope.column(column.raw_name):
                 count = self._symbols(column)
-                check = partial(check_symbol_map, self._told, column, paths, count, self._advance)
-                self._once("", column.index, paths, count, check)
+                self._readings.take(self._readings.ask("", column.index, paths, count, self._map_reader(column, paths)))
+
+    def _map_reader(self, column: TableColumn, paths: Sequence[Path]) -> Read:
+        return lambda told: check_symbol_map(told, column, paths, self._symbols(column), self._readings.advance)
 
     def _high(self, span: PartitionSpan) -> int | None:
         """Return the first timestamp that is past the partition."""

@@ -27,9 +27,14 @@ class IndexHeader:
 
 def read_index_header(file: DbFile) -> IndexHeader:
     """Return the header of a `.k`. Raises DamageError if no server opens such a file, OSError if it cannot be read."""
-    data = Fields(file.read(0, INDEX_HEADER.size))
+    return parse_index_header(file.read(0, INDEX_HEADER.size), file.size)
+
+
+def parse_index_header(head: bytes, file_size: int) -> IndexHeader:
+    """Return the header in the first 64 bytes of a `.k` of `file_size` bytes. Raises DamageError as above."""
+    data = Fields(head)
     if len(data) < INDEX_HEADER.size:
-        what = f"it is {file.size:,} bytes long, and its header has {INDEX_HEADER.size}"
+        what = f"it is {file_size:,} bytes long, and its header has {INDEX_HEADER.size}"
         raise DamageError(what, 0, ProblemKind.SHORT)
     signature, value_bytes, block, keys = (
         INDEX_HEADER.value(name, data) for name in ("signature", "value_bytes", "block_values", "keys")
@@ -43,7 +48,7 @@ def read_index_header(file: DbFile) -> IndexHeader:
     if keys < 0:
         raise DamageError(f"it counts {keys:,} keys", INDEX_HEADER.at("keys"))
     needed = INDEX_HEADER.size + INDEX_KEY.size * keys
-    if file.size < needed:
-        what = f"it is {file.size:,} bytes long, and its {keys:,} keys need {needed:,}"
-        raise DamageError(what, file.size, ProblemKind.SHORT)
+    if file_size < needed:
+        what = f"it is {file_size:,} bytes long, and its {keys:,} keys need {needed:,}"
+        raise DamageError(what, file_size, ProblemKind.SHORT)
     return IndexHeader(value_bytes, block, keys)

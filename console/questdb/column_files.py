@@ -40,9 +40,14 @@ class ColumnRows:
 
 def column_path(directory: Path, raw_name: str, suffix: str, name_txn: int = -1) -> Path:
     """Return the file of a column. Raises DamageError for a name that could lead out of `directory`."""
+    return directory / column_file(raw_name, suffix, name_txn)
+
+
+def column_file(raw_name: str, suffix: str, name_txn: int = -1) -> str:
+    """Return the name of a column's file. Raises DamageError as `column_path`."""
     if not raw_name or "/" in raw_name or "\0" in raw_name or raw_name in (".", "..") or _LONE.search(raw_name):
         raise DamageError("a column name that no file can have")
-    return directory / (f"{raw_name}.{suffix}" + (f".{name_txn}" if name_txn > -1 else ""))
+    return f"{raw_name}.{suffix}" + (f".{name_txn}" if name_txn > -1 else "")
 
 
 def segment_timestamps(

@@ -58,9 +58,22 @@ class ColumnVersions:
         default = self._entry(DEFAULT_PARTITION, column)
         return 0 if default is None or int(default["top"]) <= partition else None
 
+    def of_partition(self, partition: int) -> NDArray[np.void]:
+        """Return the entries of one partition; most have none."""
+        low, high = self._range(partition)
+        return self.entries[low:high]
+
+    def _range(self, partition: int) -> tuple[int, int]:
+        partitions = self.entries["partition"]
+        low = int(partitions.searchsorted(partition))
+        if low == len(partitions) or partitions[low] != partition:
+            return low, low
+        return low, int(partitions.searchsorted(partition, "right"))
+
     def _entry(self, partition: int, column: int) -> np.void | None:
-        low = int(np.searchsorted(self.entries["partition"], partition, "left"))
-        high = int(np.searchsorted(self.entries["partition"], partition, "right"))
+        low, high = self._range(partition)
+        if low == high:
+            return None
         matches = np.flatnonzero(self.entries["column"][low:high] == column)
         found: np.void | None = self.entries[low + int(matches[0])] if len(matches) else None
         return found

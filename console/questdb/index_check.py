@@ -20,8 +20,10 @@ from console.questdb.symbol_values import NULL_KEY
 from console.questdb.value_check import BLOCK, Advance
 from console.text import plural
 
-_AT_ONCE: Final = 4 << 20
+_AT_ONCE: Final = 1 << 20
 """Bytes of `.v` in a block of reading."""
+_WINDOW: Final = 1 << 23
+"""Rows whose keys are held at once: 32 MiB."""
 _MAX_BLOCKS: Final = 1 << 23
 """Blocks of one index whose keys are held in memory: 16 bytes each."""
 _KEYS: Final = 1 << 21
@@ -76,6 +78,8 @@ def check_index(
     """
     header = read_index_header(keys)
     _check_counts(keys, header)
+    if _names_each(column, keys, values, rows, symbols, advance):
+        return
     # Keys that the index does not have share the last place: whatever rows they have, they differ.
     last = min(symbols, header.keys) + 1
     wrong, recounted = 0, 0
@@ -91,6 +95,41 @@ def check_index(
         name = "null" if first < 0 else f"key {first:,}"
         what = f"the rows of {plural(wrong, 'symbol')} are not those of the column, the first is {name}"
         raise DamageError(what) if recounted else RowNumbersError(what)
+
+
+def _names_each(
+    column: DbFile, keys: DbFile, values: DbFile, rows: tuple[int, int], symbols: int, advance: Advance
+) -> bool:
+    """Return whether the index names each row once, under the key that the column has. False says nothing.
+
+    As many rows as there are, each of them named: so none is named twice.
+    """
+    first, end = rows
+    for low in range(first, end, _WINDOW):
+        own = column.array(4 * (low - first), "<i4", min(end - low, _WINDOW))
+        named, count = np.zeros(len(own), np.bool_), 0
+        for owners, taken, numbers in _indexed_blocks(keys, values, advance if low == first else _quiet):
+            if not len(numbers):
+                continue
+            if int(owners.max()) > symbols or int(numbers.min()) < first or int(numbers.max()) >= end:
+                return False
+            expected = np.where(owners == 0, NULL_KEY, owners - 1).repeat(taken)
+            numbers -= low
+            if end - first > _WINDOW:
+                inside = (numbers >= 0) & (numbers < len(own))
+                numbers, expected = numbers[inside], expected[inside]
+            if int(numbers.max(initial=0)) >= len(own) or not np.array_equal(own[numbers], expected):
+                return False
+            named[numbers] = True
+            count += len(numbers)
+        if count != min(end - low, _WINDOW) or not named.all():
+            return False
+        advance(4 * len(own))
+    return True
+
+
+def _quiet(_count: int) -> None:
+    """Take no note of bytes that are read again."""
 
 
 def _recounted(keys: DbFile, header: IndexHeader, places: NDArray[np.int64], counts: NDArray[np.int64]) -> int:
@@ -185,7 +224,15 @@ def missing_symbols(keys: DbFile, values: DbFile, symbols: int, advance: Advance
 def indexed_rows(
     keys: DbFile, values: DbFile, advance: Advance
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield (keys, row numbers) of an index, in the order in which they lie in `.v`.
+    """Yield (keys, row numbers) of an index, in the order in which they lie in `.v`. Raises as `_indexed_blocks`."""
+    for owners, taken, numbers in _indexed_blocks(keys, values, advance):
+        yield np.repeat(owners.astype(np.int64), taken), numbers
+
+
+def _indexed_blocks(
+    keys: DbFile, values: DbFile, advance: Advance
+) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]]:
+    """Yield (key of each block, how many rows it names, all their numbers) of some blocks of `.v`, in their order.
 
     Raises DamageError if a chain of blocks leads out of the file or is not as long as its key says, OSError if a file
     cannot be read, or has too many blocks.
@@ -196,13 +243,16 @@ def indexed_rows(
     if blocks > _MAX_BLOCKS:
         raise OSError(errno.EFBIG, f"its {blocks:,} blocks are too many to be held")
     owner, used = _owners(keys, values, header, blocks)
-    at_once = max(1, _AT_ONCE // size)
-    for first in range(0, blocks, at_once):
-        block = values.array(first * size, "<i8", min(at_once, blocks - first) * (size // 8))
-        matrix = block.reshape(-1, size // 8)[:, : header.block_values]
-        taken = used[first : first + len(matrix)]
-        inside = np.arange(header.block_values)[None, :] < taken[:, None]
-        yield np.repeat(owner[first : first + len(matrix)].astype(np.int64), taken), matrix[inside].astype(np.int64)
+    first = 0
+    for block in values.blocks("<i8", blocks * (size // 8), max(1, _AT_ONCE // size) * (size // 8)):
+        matrix = block[: len(block) // (size // 8) * (size // 8)].reshape(-1, size // 8)[:, : header.block_values]
+        owners, taken = owner[first : first + len(matrix)], used[first : first + len(matrix)]
+        if (taken == header.block_values).all():
+            numbers = matrix.flatten()
+        else:
+            numbers = matrix[np.arange(header.block_values)[None, :] < taken[:, None]]
+        yield owners, taken, numbers
+        first += len(matrix)
         advance(block.nbytes)
 
 

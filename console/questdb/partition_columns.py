@@ -12,7 +12,7 @@ from console.questdb.column_types import ColumnTag, is_variable, storage_size
 from console.questdb.partition_spans import PartitionSpan
 from console.questdb.reading import DamageError, DbFile, problem_of
 from console.questdb.table_metadata import TableColumn
-from console.questdb.variable_columns import aux_shape, check_aux_ends, end_of_data, rows_within
+from console.questdb.variable_columns import aux_shape, checked_end, end_of_data, rows_within
 
 Files = dict[str, os.stat_result]
 """The regular files of a partition's directory, by name."""
@@ -138,8 +138,9 @@ def variable_faults(each: StoredColumn, files: Files) -> Iterator[PartitionFault
     if not short:
         try:
             with DbFile(each.aux) as aux:
-                check_aux_ends(tag, aux, each.rows)
-                needed = end_of_data(tag, aux, each.rows)
+                size, more = aux_shape(tag)
+                last = aux.read(size * (each.rows - 1 + more), size)
+                needed = checked_end(tag, aux.read(0, size), last, each.rows)
                 if status is not None and status.st_size < needed:
                     missing = each.rows - rows_within(tag, aux, each.rows, status.st_size)
         except DamageError as damage:

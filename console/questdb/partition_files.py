@@ -28,6 +28,7 @@ from console.questdb.partition_columns import (
     needed_index_bytes,
     variable_faults,
 )
+from console.questdb.partition_proof import PartitionProof
 from console.questdb.partition_spans import UNPARTITIONED, PartitionSpan, spans_of
 from console.questdb.reading import DamageError, DbFile, Problem, open_directory, problem_of
 from console.questdb.table_metadata import TableColumn, TableMetadata, read_table_metadata
@@ -57,6 +58,7 @@ class PartitionFiles:
         self._table, self._area, self._metadata, self._versions = table, area, metadata, versions
         self._columns = tuple(column for column in metadata.columns if not column.dropped)
         self._owner = owner
+        self._proof = PartitionProof(table, area, metadata, versions, owner)
         self.spans = spans_of(area, metadata)
 
     @classmethod
@@ -103,8 +105,10 @@ class PartitionFiles:
         return tuple(self._table / span.directory for span in self.spans if span.directory in names)
 
     def faults(self, spans: Sequence[PartitionSpan] | None = None) -> Iterator[PartitionFault]:
-        """Yield the faults of the partitions in order of time, one directory listing for each partition."""
+        """Yield the faults of the partitions in order of time; those that are proven whole cost little."""
         for span in self.spans if spans is None else spans:
+            if self._proof.whole(span):
+                continue
             folder = self._table / span.directory
             try:
                 own, files = _listed(folder)

@@ -39,16 +39,22 @@ def spans_of(area: TxnArea, metadata: TableMetadata) -> tuple[PartitionSpan, ...
     rows = area.partitions["rows"].astype(np.int64).copy()
     if len(rows):
         rows[-1] += area.lag_rows
+    held = np.flatnonzero(rows)
+    ends = [*starts[1:].tolist(), None]
+    parquet, sizes = area.partitions["parquet"].tolist(), area.partitions["parquet_size"].tolist()
+    suffixes = area.partitions["name_txn"].tolist()
     return tuple(
         PartitionSpan(
-            name=partitioning.name(int(starts[index])),
-            directory=partitioning.directory(int(starts[index]), int(area.partitions["name_txn"][index])),
-            start=int(starts[index]),
-            end=int(starts[index + 1]) if index + 1 < len(starts) else None,
-            rows=int(rows[index]),
-            parquet_size=int(area.partitions["parquet_size"][index]) if area.partitions["parquet"][index] else None,
+            name=name,
+            directory=name if suffixes[index] < 0 else f"{name}.{suffixes[index]}",
+            start=start,
+            end=ends[index],
+            rows=count,
+            parquet_size=sizes[index] if parquet[index] else None,
         )
-        for index in np.flatnonzero(rows).tolist()
+        for index, name, start, count in zip(
+            held.tolist(), partitioning.names(starts[held]), starts[held].tolist(), rows[held].tolist(), strict=True
+        )
     )
 
 

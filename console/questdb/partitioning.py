@@ -86,6 +86,15 @@ class Partitioning:
             return str(at.astype(f"datetime64[{_CALENDAR[self.unit]}]"))
         return f"{at.astype('datetime64[D]')}{self._time(start % (86_400 * self.per_second))}"
 
+    def names(self, starts: NDArray[np.int64]) -> list[str]:
+        """Return the name of each of the partitions that begin at `starts`."""
+        unit = _CALENDAR.get(self.unit)
+        seconds = starts // self.per_second
+        plain = (starts == self.floors(starts)) & (seconds >= 0) & (seconds <= _LATEST_SECOND)
+        if unit is None or not plain.all():
+            return [self.name(start) for start in starts.tolist()]
+        return [str(each) for each in np.datetime_as_string(seconds.astype("datetime64[s]"), unit=unit)]  # type: ignore[call-overload]
+
     def unit_name(self, start: int) -> str:
         """Return the name of the whole unit that `start` is in: a partition and those split off it share it."""
         return self.name(int(self.floors(np.array([start], np.int64))[0]))

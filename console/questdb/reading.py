@@ -199,6 +199,22 @@ class DbFile:
         filled = self.read_into(offset, buffer.data) if count else 0
         return buffer[: filled - filled % item].view(dtype)
 
+    def blocks(self, dtype: DTypeLike, count: int, at_once: int) -> Iterator[NDArray[Any]]:
+        """Yield the first `count` items of `dtype` in blocks of `at_once`, as far as the file has them.
+
+        Each block is in the place of the one before.
+        """
+        size = np.dtype(dtype).itemsize
+        count = min(count, self.size // size)
+        buffer = np.empty(size * min(count, at_once), np.uint8)
+        for at in range(0, count, at_once):
+            wanted = size * min(at_once, count - at)
+            filled = self.read_into(size * at, buffer.data[:wanted])
+            if filled >= size:
+                yield buffer[: filled // size * size].view(dtype)
+            if filled < wanted:
+                return
+
     def read_into(self, offset: int, buffer: memoryview) -> int:
         """Fill `buffer` from `offset` and return how many bytes came; for loops that must not allocate."""
         filled = 0

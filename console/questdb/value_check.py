@@ -21,11 +21,12 @@ from console.questdb.variable_columns import aux_shape, bad_variable_rows, data_
 from console.questdb.variable_values import data_span
 from console.questdb.zero_pages import PAGE, SECTOR, suspect_zero_pages
 
-BLOCK: Final = 1 << 18
-"""Rows of a block of fixed-width values: 2 MiB of timestamps."""
+BLOCK: Final = 1 << 17
+"""Rows of a block of fixed-width values: 1 MiB of timestamps."""
 _VARIABLE_BLOCK: Final = 1 << 15
 _SPAN: Final = 16 << 20
 """Bytes of the data file that a block of variable-width values takes at most, if it has more than one row."""
+_AT_ONCE: Final = 1 << 20
 _SAMPLED: Final = 16
 """Pages of a column that tell how often its values are zero."""
 Advance = Callable[[int], None]
@@ -56,23 +57,20 @@ class BadRows:
 def bad_timestamps(file: DbFile, rows: int, low: int, high: int | None, advance: Advance) -> Iterator[BadRows]:
     """Yield the rows of a designated timestamp that are below `low`, at or above `high`, or before the row before."""
     before = low
-    first, bad, value = -1, 0, 0
-    for at in range(0, rows, BLOCK):
-        values = file.array(8 * at, "<i8", min(BLOCK, rows - at)).astype(np.int64, copy=False)
-        if not len(values):
-            break
-        wrong = np.empty(len(values), np.bool_)
-        wrong[0] = values[0] < before
-        np.less(values[1:], values[:-1], out=wrong[1:])
-        wrong |= values < low
-        if high is not None:
-            wrong |= values >= high
-        count = int(np.count_nonzero(wrong))
-        if count and first < 0:
-            row = int(np.argmax(wrong))
-            first, value = at + row, int(values[row])
-        bad += count
+    first, bad, value, at = -1, 0, 0, 0
+    for values in file.blocks("<i8", rows, BLOCK):
+        falls = values[1:] < values[:-1]
+        if falls.any() or int(values[0]) < before or (high is not None and int(values[-1]) >= high):
+            wrong = np.concatenate([[values[0] < before], falls])
+            wrong |= values < low
+            if high is not None:
+                wrong |= values >= high
+            if first < 0:
+                row = int(np.argmax(wrong))
+                first, value = at + row, int(values[row])
+            bad += int(np.count_nonzero(wrong))
         before = int(values[-1])
+        at += len(values)
         advance(8 * len(values))
     if bad:
         what = f"row {first:,} has timestamp {value}: not in order, or outside the partition"
@@ -81,17 +79,16 @@ def bad_timestamps(file: DbFile, rows: int, low: int, high: int | None, advance:
 
 def bad_symbol_keys(file: DbFile, rows: int, count: int, advance: Advance) -> Iterator[BadRows]:
     """Yield the rows whose key is neither null nor one of the `count` symbols of the map."""
-    first, bad, value = -1, 0, 0
-    for at in range(0, rows, BLOCK):
-        keys = file.array(4 * at, "<i4", min(BLOCK, rows - at))
-        if not len(keys):
-            break
-        wrong = ((keys < 0) & (keys != NULL_KEY)) | (keys >= count)
-        found = int(np.count_nonzero(wrong))
-        if found and first < 0:
-            row = int(np.argmax(wrong))
-            first, value = at + row, int(keys[row])
-        bad += found
+    first, bad, value, at = -1, 0, 0, 0
+    for keys in file.blocks("<i4", rows, BLOCK):
+        if int(keys.max()) >= count or int(keys.min()) < 0:
+            wrong = ((keys < 0) & (keys != NULL_KEY)) | (keys >= count)
+            found = int(np.count_nonzero(wrong))
+            if found and first < 0:
+                row = int(np.argmax(wrong))
+                first, value = at + row, int(keys[row])
+            bad += found
+        at += len(keys)
         advance(4 * len(keys))
     if bad:
         what = f"row {first:,} has key {value}, and the symbol map has {count:,} symbols"
@@ -118,8 +115,7 @@ def share_of_zeros(file: DbFile, width: int, rows: int) -> float:
         zeros, values = zeros + len(matrix) - int(np.count_nonzero(matrix.any(axis=1))), values + len(matrix)
     if not values or zeros < values:
         return zeros / values if values else 0.0
-    whole = (file.array(at, "u1", min(_SPAN, size - at)) for at in range(0, size, _SPAN))
-    return 1.0 if not any(block.any() for block in whole) else 1.0 - 1 / (rows + 1)
+    return 1.0 if not any(block.any() for block in file.blocks("u1", size, _AT_ONCE)) else 1.0 - 1 / (rows + 1)
 
 
 def bad_values(each: StoredColumn, aux: DbFile, data: DbFile, advance: Advance) -> Iterator[BadRows]:

@@ -4,7 +4,7 @@ formats/segment.py has the fields of `.i`. An array is its i32 lengths by dimens
 elements (ArrayTypeDriver; measured on 9.1.0: each value begins where the one before it ends, NULL or not).
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ _MAX_DATA: Final = 64 << 20
 _VARCHAR: Final = VARCHAR_AUX.dtype
 _ARRAY: Final = ARRAY_AUX.dtype
 _INLINED, _NULL = 1, 4
+_OFFSET: Final = 8
+
+_PREFIXED: Final = (ColumnTag.STRING, ColumnTag.BINARY)
 
 Bad = NDArray[np.bool_]
 Numbers = NDArray[np.int64]
@@ -24,7 +27,7 @@ Numbers = NDArray[np.int64]
 
 def aux_shape(tag: ColumnTag | None) -> tuple[int, int]:
     """Return bytes per entry of the auxiliary file, and how many entries it has more than rows."""
-    return (8, 1) if tag in (ColumnTag.STRING, ColumnTag.BINARY) else (16, 0)
+    return (8, 1) if tag in _PREFIXED else (16, 0)
 
 
 def end_of_data(tag: ColumnTag | None, aux: DbFile, rows: int) -> int:
@@ -34,24 +37,30 @@ def end_of_data(tag: ColumnTag | None, aux: DbFile, rows: int) -> int:
     """
     if rows <= 0:
         return 0
-    if tag in (ColumnTag.STRING, ColumnTag.BINARY):
-        offsets = aux.array(8 * rows, "<i8", 1)
-        return max(0, int(offsets[0])) if len(offsets) else 0
-    if tag is ColumnTag.ARRAY:
-        arrays = aux.array(16 * (rows - 1), _ARRAY, 1)
-        return (int(arrays["offset"][0]) & ((1 << 48) - 1)) + max(0, int(arrays["size"][0])) if len(arrays) else 0
-    entries = aux.array(16 * (rows - 1), _VARCHAR, 1)
-    if tag is not ColumnTag.VARCHAR or not len(entries):
-        return 0
-    header = int(entries["header"][0])
-    size = 0 if header & (_INLINED | _NULL) else header >> 4 & 0x0FFFFFFF
-    return (int(entries["low"][0]) | int(entries["high"][0]) << 16) + size
+    size, more = aux_shape(tag)
+    return _end_by(tag, aux.read(size * (rows - 1 + more), size))
+
+
+def _end_by(tag: ColumnTag | None, entry: bytes) -> int:
+    """Return where a value ends by its entry (of a STRING or BINARY by the entry behind it), 0 if that is cut off."""
+    if tag is ColumnTag.VARCHAR and len(entry) == _VARCHAR.itemsize:
+        header = int.from_bytes(entry[:4], "little")
+        return int.from_bytes(entry[10:], "little") + (0 if header & (_INLINED | _NULL) else header >> 4)
+    if tag in _PREFIXED and len(entry) == _OFFSET:
+        return max(0, _signed(entry))
+    if tag is ColumnTag.ARRAY and len(entry) == _ARRAY.itemsize:
+        return (_signed(entry[:8]) & ((1 << 48) - 1)) + max(0, _signed(entry[8:12]))
+    return 0
+
+
+def _signed(data: bytes) -> int:
+    return int.from_bytes(data, "little", signed=True)
 
 
 def value_bytes(tag: ColumnTag | None, aux: DbFile, row: int) -> tuple[int, int]:
     """Return where the value of `row` begins and ends in the data file; both the same if it has no bytes there."""
     high = end_of_data(tag, aux, row + 1)
-    if tag in (ColumnTag.STRING, ColumnTag.BINARY):
+    if tag in _PREFIXED:
         return end_of_data(tag, aux, row), high
     if tag is ColumnTag.ARRAY:
         arrays = aux.array(16 * row, _ARRAY, 1)
@@ -75,26 +84,26 @@ def rows_within(tag: ColumnTag | None, aux: DbFile, rows: int, size: int) -> int
     return low
 
 
-def check_aux_ends(tag: ColumnTag | None, aux: DbFile, rows: int) -> None:
-    """Check the first and the last entry for `rows` rows. Raises DamageError with the offset of one that cannot be."""
-    if rows <= 0:
-        return
-    if tag in (ColumnTag.STRING, ColumnTag.BINARY):
-        width = 4 if tag is ColumnTag.STRING else 8
-        first, last = (aux.array(8 * row, "<i8", 1) for row in (0, rows))
-        if len(first) and int(first[0]):
-            raise DamageError(f"its first value begins at offset {int(first[0]):,}", 0)
-        if len(last) and int(last[0]) < width * rows:
-            raise DamageError(f"its values end at offset {int(last[0]):,}: too few for {rows:,} rows", 8 * rows)
-    elif tag is ColumnTag.VARCHAR:
-        for row in (0, rows - 1):
-            entry = aux.array(16 * row, _VARCHAR, 1)
-            if len(entry) and not int(entry["header"][0]):
+def checked_end(tag: ColumnTag | None, first: bytes, last: bytes, rows: int) -> int:
+    """Return `end_of_data` by the first and the last entry of an auxiliary file, if they can be those of `rows` rows.
+
+    Raises DamageError with the offset of an entry that cannot be.
+    """
+    end = _end_by(tag, last)
+    if tag is ColumnTag.VARCHAR:
+        for row, entry in ((0, first), (rows - 1, last)):
+            if entry[:4] == b"\0\0\0\0":
                 raise DamageError(f"the entry of row {row:,} is all zeros", 16 * row)
-    elif tag is ColumnTag.ARRAY and rows > 1:
-        ends = [end_of_data(tag, aux, row) for row in (1, rows)]
-        if ends[1] < ends[0]:
-            raise DamageError(f"its last array ends at offset {ends[1]:,}, its first at {ends[0]:,}", 16 * (rows - 1))
+    elif tag in _PREFIXED:
+        width = 4 if tag is ColumnTag.STRING else 8
+        begin = _signed(first)
+        if begin:
+            raise DamageError(f"its first value begins at offset {begin:,}", 0)
+        if len(last) == _OFFSET and _signed(last) < width * rows:
+            raise DamageError(f"its values end at offset {_signed(last):,}: too few for {rows:,} rows", 8 * rows)
+    elif tag is ColumnTag.ARRAY and end < (begin := _end_by(tag, first)):
+        raise DamageError(f"its last array ends at offset {end:,}, its first at {begin:,}", 16 * (rows - 1))
+    return end
 
 
 def bad_variable_rows(type_code: int, aux: ArraySource, data: DbFile, first: int, end: int) -> Bad:
@@ -120,7 +129,7 @@ def data_fault(type_code: int, aux: DbFile, data: DbFile, row: int, rows: int) -
     tag = tag_of(type_code)
     first, end = max(0, row - 1), min(rows, row + 2)
     place = row - first
-    if tag in (ColumnTag.STRING, ColumnTag.BINARY):
+    if tag in _PREFIXED:
         starts = aux.array(8 * first, "<i8", end - first + 1).astype(np.int64)
         width = 4 if tag is ColumnTag.STRING else 8
         whole = len(starts) == end - first + 1 and bool((np.diff(starts) >= width).all())
@@ -160,38 +169,54 @@ def _skips_entry(tag: ColumnTag, data: DbFile, start: int, following: Numbers) -
 def _prefixed(aux: ArraySource, data: DbFile, first: int, end: int, prefix: str, unit: int) -> Bad:
     """STRING (units of 2 bytes) and BINARY: each value ends where the next begins, as its own length says."""
     bad = np.ones(end - first, np.bool_)
-    offsets = aux.array(8 * first, "<i8", end - first + 1).astype(np.int64)
+    offsets = aux.array(8 * first, "<i8", end - first + 1)
     if len(offsets) < 2:
         return bad
-    start, stop = offsets[:-1], offsets[1:]
+    start = offsets[:-1]
+    room = np.diff(offsets)
     width = np.dtype(prefix).itemsize
-    wrong = (start < 0) | (stop - start < width) | (stop > data.size)
+    wrong = room < width
+    if int(offsets.min()) < 0 or int(offsets.max()) > data.size:
+        wrong |= (start < 0) | (offsets[1:] > data.size)
     if first == 0:
         wrong[0] |= start[0] != 0
-    lengths, known = _gather(data, start, ~wrong, width)
-    stored = lengths.view(prefix).reshape(-1).astype(np.int64)
-    wrong |= known & (stop - start != width + unit * np.maximum(stored, 0))
+    stored, rows = _gather(data, start, wrong, prefix)
+    lengths = np.maximum(stored, 0).astype(np.int64)
+    lengths *= unit
+    lengths += width
+    if rows is None:
+        wrong |= lengths != room
+    else:
+        wrong[rows] |= lengths != room[rows]
     bad[: len(wrong)] = wrong
     return bad
 
 
 def _varchar(aux: ArraySource, data: DbFile, first: int, end: int) -> Bad:
     bad = np.ones(end - first, np.bool_)
-    entries = aux.array(16 * first, _VARCHAR, end - first)
-    if not len(entries):
+    words = aux.array(16 * first, "<u8", 2 * (end - first))
+    words = words[: len(words) // 2 * 2].reshape(-1, 2)
+    if not len(words):
         return bad
-    header = entries["header"].astype(np.int64)
-    offset = entries["low"].astype(np.int64) | entries["high"].astype(np.int64) << 16
+    header = words[:, 0].astype(np.uint32)
+    offset = (words[:, 1] >> np.uint64(16)).astype(np.int64)
     outside = (header & (_INLINED | _NULL)) == 0
-    size = np.where(outside, header >> 4 & 0x0FFFFFFF, 0)
-    wrong = (header == 0) | (outside & (size <= 9)) | (offset + size > data.size)
-    wrong |= ((header & (_INLINED | _NULL)) == _INLINED) & (header >> 4 & 15 > 9)
+    size = np.where(outside, header >> 4, 0).astype(np.int64)
+    stop = offset + size
+    wrong = (header == 0) | (outside & (size <= 9)) | (stop > data.size)
+    wrong |= ((header & (_INLINED | _NULL)) == _INLINED) & ((header >> 4 & 15) > 9)
     # appended one after another: a value begins where the one before it ended
-    wrong[1:] |= offset[1:] != (offset + size)[:-1]
+    wrong[1:] |= offset[1:] != stop[:-1]
     if first == 0:
         wrong[0] |= offset[0] != 0
-    prefix, known = _gather(data, offset, outside & ~wrong, 6)
-    wrong |= known & (prefix != entries["prefix"]).any(axis=1)
+    found, rows = _gather(data, offset, wrong | ~outside, "<u8")
+    of = words if rows is None else words[rows]
+    prefix = of[:, 0] >> np.uint64(32) | (of[:, 1] & np.uint64(0xFFFF)) << np.uint64(32)
+    differs = (found & np.uint64((1 << 48) - 1)) != prefix
+    if rows is None:
+        wrong |= differs
+    else:
+        wrong[rows] |= differs
     bad[: len(wrong)] = wrong
     return bad
 
@@ -206,9 +231,11 @@ def _array(dimensions: int, aux: ArraySource, data: DbFile, first: int, end: int
     wrong |= _out_of_line(offset, offset + np.maximum(size, 0))
     if not offset.any() and not size.any():
         wrong |= bool(data.array(0, "u1", 8 * dimensions).any())  # nothing but NULL, and yet there are values
-    lengths, known = _gather(data, offset, (size > 0) & ~wrong, 4 * dimensions)
+    lengths, rows = _gather(data, offset, (size <= 0) | wrong, f"{4 * dimensions}u1")
     shapes = lengths.view("<i4").reshape(-1, dimensions).astype(np.float64)  # a product of damaged ones may be anything
-    wrong |= known & ((shapes < 0).any(axis=1) | (size != -(-4 * dimensions // 8) * 8 + 8 * shapes.prod(axis=1)))
+    stored = size if rows is None else size[rows]
+    differs = (shapes < 0).any(axis=1) | (stored != -(-4 * dimensions // 8) * 8 + 8 * shapes.prod(axis=1))
+    wrong[slice(None) if rows is None else rows] |= differs
     bad[: len(wrong)] = wrong
     return bad
 
@@ -225,20 +252,23 @@ def _out_of_line(start: Numbers, stop: Numbers) -> Bad:
     return wrong
 
 
-def _gather(data: DbFile, offsets: Numbers, wanted: Bad, width: int) -> tuple[NDArray[np.uint8], Bad]:
-    """Return `width` bytes at each of the wanted `offsets` (zeros elsewhere) and which rows were read.
+def _gather(data: DbFile, offsets: Numbers, without: Bad, dtype: str) -> tuple[NDArray[Any], NDArray[np.intp] | None]:
+    """Return the items of `dtype` at the `offsets`, but those of the rows `without`, and which rows they are of.
 
-    Values that lie further apart than can be held are left unread.
+    None: of all. Items that lie further apart than can be held, or that the file does not hold, are left unread.
     """
-    gathered = np.zeros((len(offsets), width), np.uint8)
-    rows = np.flatnonzero(wanted)
-    if len(rows):
-        low, high = int(offsets[rows].min()), int(offsets[rows].max()) + width
-        block = data.array(low, "u1", high - low) if high - low <= _MAX_DATA else np.empty(0, np.uint8)
-        rows = rows[offsets[rows] - low + width <= len(block)]
-        if len(rows):
-            windows = np.lib.stride_tricks.sliding_window_view(block, width)
-            gathered[rows] = windows[offsets[rows] - low]
-    known = np.zeros(len(offsets), np.bool_)
-    known[rows] = True
-    return gathered, known
+    rows = np.flatnonzero(~without) if without.any() else None
+    wanted = offsets if rows is None else offsets[rows]
+    if not len(wanted):
+        return np.empty(0, dtype), rows
+    width = np.dtype(dtype).itemsize
+    low, high = int(wanted.min()), int(wanted.max()) + width
+    block = data.array(low, "u1", high - low) if high - low <= _MAX_DATA else np.empty(0, np.uint8)
+    if len(block) < high - low:
+        inside = np.flatnonzero(wanted - low + width <= len(block))
+        rows, wanted = inside if rows is None else rows[inside], wanted[inside]
+        if not len(wanted):
+            return np.empty(0, dtype), rows
+    # the items overlap: one begins at each byte
+    items: NDArray[Any] = np.ndarray((len(block) - width + 1,), dtype, block, strides=(1,))
+    return items[wanted - low], rows

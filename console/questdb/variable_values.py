@@ -56,9 +56,10 @@ def _prefixed(
     if len(offsets) != end - first + 1:
         raise DamageError("its offsets end before its rows do", 8 * first, ProblemKind.SHORT)
     width = np.dtype(prefix).itemsize
-    if (np.diff(offsets) < width).any():
+    low, high = int(offsets[0]), int(offsets[-1])
+    if (np.diff(offsets) < width).any() or int(offsets.min()) < low or int(offsets.max()) > high:  # differences wrap
         raise DamageError("offsets that do not follow one another", 8 * first)
-    block, base = _block(data, int(offsets[0]), int(offsets[-1]))
+    block, base = _block(data, low, high)
     starts = offsets[:-1] - base
     stored = gather(block, starts, np.full(len(starts), width)).view(prefix).astype(np.int64)
     null = stored < 0

@@ -140,7 +140,9 @@ def watched(root: Path) -> Iterator[Watch]:
 
     def open_(path: Any, flags: int, *args: Any, **more: Any) -> int:
         watch.opened += 1
-        if not os.fspath(path).startswith(inside):
+        folder = more.get("dir_fd")
+        whole = os.fspath(path) if folder is None else f"{Path(f'/proc/self/fd/{folder}').readlink()}/{path}"
+        if not whole.startswith(inside):
             watch.wrong.append(f"{path} opened")
         if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC) or not flags & os.O_NOFOLLOW:
             watch.wrong.append(f"{path} opened with flags {flags:#x}")
