@@ -13,6 +13,7 @@ from console.questdb.txn_log import read_log
 from console.questdb.version_behaviour import behaviour_of
 from console.records import to_json
 from console.recovery.codes import ClaimKey
+from console.recovery.evidence.index import content_stamp
 from console.recovery.gate.registry import TABLE_REPAIRS, PlanContext, action_ids, spec_of
 from console.recovery.gate.start_checks import start_refusals, unheld_refusals
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Fact, Outcome, Plan, Requirement, Stage
@@ -172,12 +173,7 @@ def _also(directories: list[str], repaired: Mapping[str, frozenset[str] | None])
 def _fact(table: TableDirectory) -> Fact:
     log = read_log(table.sequencer)
     header = None if log.header is None else [log.header.version, log.header.max_txn, log.file_size]
-    try:
-        status = (table.path / "_txn").lstat()
-        txn: list[int] | None = [status.st_size, status.st_mtime_ns]
-    except OSError:
-        txn = None
-    return Fact(table.directory, digest_of(header, txn))
+    return Fact(table.directory, digest_of(header, content_stamp(str(table.path / "_txn"))))
 
 
 def repaired_directories(context: PlanContext) -> frozenset[str]:

@@ -1,9 +1,12 @@
 """What evidence there is: one manifest per capture, and whether a table is still as it was captured.
 
-A table's stamp is a digest over size, mtime_ns and inode of what a repair may touch or rest on. What walmedic itself
-changed since is no staleness: every run notes the stamp before and after in the journal, and that chain is followed.
+A table's stamp is a digest over size, mtime_ns and inode of what a repair may touch or rest on, and over the content of
+its small files of metadata: a time can be put back, and a store through a mapping need not move it. What walmedic
+itself changed since is no staleness: every run notes the stamp before and after in the journal, and that chain is
+followed.
 """
 
+import hashlib
 import json
 import os
 import stat
@@ -18,6 +21,9 @@ from console.recovery.store.journal import Journal
 from console.recovery.store.state import StateDir
 
 _SKIPPED_SUFFIX = ".lock"
+_SMALL = 1 << 20
+"""Files of metadata up to this size are read whole for the stamp, of longer ones both ends."""
+_END = 1 << 16
 
 
 def table_stamp(path: Path) -> str:
@@ -46,9 +52,34 @@ def _walk(path: str, relative: str) -> Iterator[list[Any]]:
                 if not name.endswith(_SKIPPED_SUFFIX):
                     yield from _walk(os.path.join(path, name), f"{relative}/{name}")  # noqa: PTH118 - hot
         else:
-            yield [relative, status.st_size, status.st_mtime_ns, status.st_ino]
+            yield [relative, status.st_size, status.st_mtime_ns, status.st_ino, _content(path, status)]
     except OSError as error:
         yield [relative, "unreadable", error.errno]
+
+
+def content_stamp(path: str) -> str:
+    """Return a SHA-256 over the content of a small file, or over both ends of a longer one; why not, if it has none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        return f"errno {error.errno}"
+    try:
+        size = os.fstat(descriptor).st_size
+        parts = ((0, size),) if size <= _SMALL else ((0, _END), (size - _END, _END))
+        digest = hashlib.sha256()
+        for at, length in parts:
+            digest.update(os.pread(descriptor, length, at))
+        return digest.hexdigest()
+    except OSError as error:
+        return f"errno {error.errno}"
+    finally:
+        os.close(descriptor)
+
+
+def _content(path: str, status: os.stat_result) -> str:
+    """Return the stamp of the content of a file of metadata (their names begin with `_`), empty for columns."""
+    metadata = stat.S_ISREG(status.st_mode) and path.rpartition("/")[2].startswith("_")
+    return content_stamp(path) if metadata else ""
 
 
 @dataclass(frozen=True, slots=True)

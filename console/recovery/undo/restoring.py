@@ -30,6 +30,8 @@ from console.text import clean_line, plural
 
 FILES, MOVES = "restored-files.json", "restored-moves.json"
 """Attachments of the plan: the files to fetch from the evidence, and the renames that exchange them."""
+_READ_ANYWAY = 1 << 20
+"""Bytes up to which a file's content is compared whatever its time says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,8 @@ def _same(path: Path, status: os.stat_result, known: Mapping[str, Any]) -> bool:
         return False
     if (status.st_size, status.st_mtime_ns) != (known["size"], known["mtime_ns"]):
         return False
-    return bool(status.st_ino == known["inode"] or digest_of_file(path) == known["sha256"])
+    same = status.st_ino == known["inode"] and status.st_size > _READ_ANYWAY
+    return bool(same or digest_of_file(path) == known["sha256"])
 
 
 def _as_listed(status: os.stat_result | None, item: Any) -> bool:

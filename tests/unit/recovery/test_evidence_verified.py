@@ -1,6 +1,7 @@
 """Evidence that was edited or partly removed carries no run: it is refused, and capturing again opens the way."""
 
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -101,3 +102,17 @@ def test_what_is_damaged_of_another_table_does_not_matter_and_an_older_whole_cap
     read = [each for each in told if each.stage == "evidence"]
     assert read
     assert read[-1].done == read[-1].total
+
+
+@pytest.mark.parametrize("name", ["_txn", "_meta", "_cv", "wal1/0/_event"])
+def test_a_byte_that_changed_since_is_seen_though_the_time_was_put_back(engine: Engine, name: str) -> None:
+    _capture(engine)
+    assert _codes(engine) == set()
+    path = engine.database.table(TABLE).path / name
+    status, content = path.stat(), path.read_bytes()
+    with path.open("r+b") as stream:
+        stream.seek(random.Random(len(content)).randrange(len(content)))
+        at = stream.tell()
+        stream.write(bytes([content[at] ^ 1]))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert "no-evidence" in _codes(engine)
