@@ -125,7 +125,7 @@ def read_segment(directory: Path) -> Segment:
 
 
 def _read_once(directory: Path) -> Segment:
-    metadata = read_sequencer_metadata(directory)
+    metadata = read_sequencer_metadata(directory, of_segment=True)
     metadata_problem = metadata if isinstance(metadata, Problem) else None
     raw = _read_files(directory)
     moved_to = not len(raw.event) and directory.name != "0"  # a roll-over moves rows there first

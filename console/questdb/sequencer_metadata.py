@@ -79,8 +79,11 @@ def columns_checksum(columns: Sequence[SequencerColumn]) -> int:
     return total - (1 << 64) if total >> 63 else total
 
 
-def parse_sequencer_metadata(data: bytes, file: Path) -> SequencerMetadata:
+def parse_sequencer_metadata(data: bytes, file: Path, *, of_segment: bool = False) -> SequencerMetadata:
     """Return the metadata in `data`, which may be padded to a page.
+
+    Of a segment's, the server does not read the timestamp index as it applies (TableWriter goes by the table's own): a
+    wrong one is replaced by the only timestamp column there is.
 
     Raises DamageError where the server could not load it either: a length, version, timestamp index, column type or
     name that makes no sense (the checks of SequencerMetadata.loadSequencerMetadata).
@@ -97,7 +100,7 @@ def parse_sequencer_metadata(data: bytes, file: Path) -> SequencerMetadata:
     count, timestamp_index = header["columns"], header["timestamp_index"]
     if not 0 <= count <= (length - SEQUENCER_META.size) // 8:
         raise DamageError(f"column count {count:,}", SEQUENCER_META.at("columns"))
-    if not (-1 <= timestamp_index < count):
+    if not of_segment and not (-1 <= timestamp_index < count):
         raise DamageError(f"designated timestamp {timestamp_index} of {count} columns", at_index)
     walk = Walk(Fields(data[:length]), SEQUENCER_META.size)
     columns: list[SequencerColumn] = []
@@ -110,7 +113,9 @@ def parse_sequencer_metadata(data: bytes, file: Path) -> SequencerMetadata:
         if name is None:
             raise DamageError(f"column {index} has no name", at + 4)
         columns.append(SequencerColumn(clean_line(name), name, abs(stored), stored < 0))
-    if timestamp_index >= 0 and columns[timestamp_index].tag is not ColumnTag.TIMESTAMP:
+    if of_segment:
+        timestamp_index = _only_timestamp(columns, timestamp_index, at_index)
+    elif timestamp_index >= 0 and columns[timestamp_index].tag is not ColumnTag.TIMESTAMP:
         raise DamageError(f"the designated timestamp is of type {columns[timestamp_index].type_name}", at_index)
     read_order, valid = _tail(walk, columns)
     return SequencerMetadata(
@@ -126,6 +131,16 @@ def parse_sequencer_metadata(data: bytes, file: Path) -> SequencerMetadata:
     )
 
 
+def _only_timestamp(columns: list[SequencerColumn], stored: int, at: int) -> int:
+    """Return `stored` if it names a timestamp column, else the only one. Raises DamageError if there are several."""
+    tags = [None if each.dropped else each.tag for each in columns]
+    if 0 <= stored < len(tags) and tags[stored] is ColumnTag.TIMESTAMP:
+        return stored
+    if tags.count(ColumnTag.TIMESTAMP) != 1:
+        raise DamageError(f"designated timestamp {stored} of {len(columns)} columns", at)
+    return tags.index(ColumnTag.TIMESTAMP)
+
+
 def _tail(walk: Walk, columns: list[SequencerColumn]) -> tuple[tuple[int, ...] | None, bool]:
     if len(walk.fields) - walk.at < SEQUENCER_ORDER.size:
         return None, False
@@ -137,21 +152,21 @@ def _tail(walk: Walk, columns: list[SequencerColumn]) -> tuple[tuple[int, ...] |
     return tuple(walk.i32() for _ in range(count)), checksum == columns_checksum(columns)
 
 
-def read_sequencer_metadata(directory: Path) -> SequencerMetadata | Problem:
+def read_sequencer_metadata(directory: Path, *, of_segment: bool = False) -> SequencerMetadata | Problem:
     """Return `_meta` of a sequencer or a segment, or the problem where it is missing or cannot be loaded.
 
     What cannot be loaded is read again a little later: a server rewrites the file in place, its length field last.
     """
-    result = _read_once(directory)
+    result = _read_once(directory, of_segment)
     if isinstance(result, Problem) and result.kind not in (ProblemKind.MISSING, ProblemKind.UNREADABLE):
         for _ in later_looks():
-            result = _read_once(directory)
+            result = _read_once(directory, of_segment)
             if isinstance(result, SequencerMetadata):
                 break
     return result
 
 
-def _read_once(directory: Path) -> SequencerMetadata | Problem:
+def _read_once(directory: Path, of_segment: bool) -> SequencerMetadata | Problem:
     file = read_small(directory / "_meta")
     if not file.present:
         return file.problem or Problem(ProblemKind.MISSING, "there is no such file", file.path)
@@ -159,7 +174,7 @@ def _read_once(directory: Path) -> SequencerMetadata | Problem:
         what = f"its {len(file.data):,} bytes are all zero" if file.data else "it is empty"
         return Problem(ProblemKind.INVALID, what, file.path, 0)
     try:
-        metadata = parse_sequencer_metadata(file.data, file.path)
+        metadata = parse_sequencer_metadata(file.data, file.path, of_segment=of_segment)
     except DamageError as damage:
         return damage.problem(file.path)
     return replace(metadata, stamp=file.stamp, problems=join_problems(file.problem))

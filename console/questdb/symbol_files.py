@@ -168,6 +168,12 @@ def _blocks(files: dict[str, DbFile], count: int) -> None:
     _need(files["v"], header.value_bytes, count)
 
 
+def has_more_symbols(offsets: Path, count: int) -> bool:
+    """Return whether a map's `.o` has the end of a symbol behind the first `count`. Raises OSError, DamageError."""
+    with DbFile(offsets) as file:
+        return _offset(file, count + 1) > max(0, _offset(file, count))
+
+
 def _offset(file: DbFile, key: int) -> int:
     """Return where the value of a key begins, -1 if the file does not say."""
     found = file.array(HEADER_SIZE + _OFFSET * key, "<i8", 1)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from console.diagnosis.findings.partition_files import partition_file_findings
 from console.diagnosis.findings.subject import TableFiles
+from console.diagnosis.findings.symbol_counts import symbol_count_findings
 from console.diagnosis.findings.symbol_maps import symbol_map_findings
 from console.diagnosis.model import Code, Finding, Harm, Part, Severity
 from console.questdb.formats.table import META_HEADER, TODO
@@ -54,6 +55,7 @@ def table_file_findings(files: TableFiles) -> Iterator[Finding]:
     yield from found
     if not any(finding.severity is Severity.DAMAGE for finding in found):
         yield from _bounded(symbol_map_findings(files, area, metadata))
+        yield from symbol_count_findings(files, area, metadata)
         yield from _bounded(partition_file_findings(files, area, metadata))
 
 

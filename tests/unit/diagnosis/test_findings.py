@@ -393,3 +393,14 @@ def test_symbol_columns_that_txn_does_not_count(altered: TableDirectory, diagnos
     put(altered.path / "_meta", 128 + 32 * metadata.symbols[0].index, "<i", -metadata.symbols[0].type_code)
     found = next(finding for finding in diagnosed().findings if finding.code is Code.TABLE_FILES_DISAGREE)
     assert (found.severity, found.file) == (Severity.DAMAGE, f"{altered.directory}/_meta")
+
+
+def test_a_symbol_that_txn_does_not_count_and_rows_use_is_damage(altered: TableDirectory, diagnosed: Diagnose) -> None:
+    txn = read_table_txn(altered.path)
+    area = txn.current
+    assert area is not None
+    count = int(area.symbols["count"][0])
+    put(altered.path / "_txn", area.base + 132, "<i", count - 1)
+    report = diagnosed()
+    assert (only(report, Code.TABLE_FILES_DISAGREE).file or "").endswith("_txn")
+    assert report.verdict is Verdict.BROKEN
