@@ -16,7 +16,7 @@ STEP = "salvage-table"
 class SalvageTable:
     """Write the rows of a table, read each file back, and write the manifest."""
 
-    name = STEP
+    name = "salvage-table"
     repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:

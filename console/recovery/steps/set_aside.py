@@ -30,7 +30,7 @@ def set_aside(table_directory: str, mark: str, names: Sequence[str]) -> Stage:
 class SetAside:
     """Move directories by rename. Done again it ends in the same state; reversed they are back."""
 
-    name = STEP
+    name = "set-aside"
     repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
