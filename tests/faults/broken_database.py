@@ -30,6 +30,7 @@ ACTIONS = {
 ROWS = 40
 """Rows that each table holds when it is whole: half applied, half only in its WAL."""
 
+_OWN_FILES = ("repair-symbols", "rebuild-index", "repair-table-state", "repair-metadata")
 _WITH_SYMBOLS = ("named", "indexed")
 _SMALL = {
     "cairo.wal.purge.interval": "600000",
@@ -73,6 +74,13 @@ def build(root: Path, binary: ServerBinary) -> None:
     os.truncate(database.table("stateless").path / "_txn", 96)
     metadata = database.table("nameless").path / "_meta"
     metadata.write_bytes(bytes(metadata.stat().st_size))
+
+
+def without_own_damage(root: Path) -> None:
+    """Remove the tables whose own files are damaged: no server starts beside them."""
+    for action, table in ACTIONS.items():
+        if action in _OWN_FILES:
+            shutil.rmtree(DatabaseRoot.locate(root).table(table).path)
 
 
 def wait_until_rows(server: PrivateServer, rows: int) -> None:

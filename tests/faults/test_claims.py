@@ -21,7 +21,7 @@ from console.recovery.salvage.steps import salvage_claims
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.steps.steps import RunContext
 from console.recovery.undo.steps import equal_claim
-from tests.faults.broken_database import settings_of
+from tests.faults.broken_database import settings_of, without_own_damage
 
 _HEADER, _RECORD = 76, 28
 _STRUCTURE, _WAL = 0, 8  # within a record
@@ -191,6 +191,7 @@ def _txn(table: Path, at: int, form: str, value: int) -> Change:
 def test_a_fault_of_a_conversion_fails_its_claim(
     root: Path, tmp_path: Path, questdb: ServerBinary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    without_own_damage(root)
     settings = settings_of(root, tmp_path / "state")
     place = replace(settings.questdb, jar=str(questdb.jar), java=str(questdb.java))
     engine = Engine(replace(settings, questdb=place))

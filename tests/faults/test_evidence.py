@@ -14,7 +14,7 @@ from console.errors import WalmedicError
 from console.recovery import execution
 from console.recovery.engine import Engine
 from console.recovery.evidence import capture as evidence
-from console.recovery.evidence.selection import select, touched_partitions
+from console.recovery.evidence.selection import touched_partitions
 from console.recovery.evidence.verification import verify_capture
 from console.recovery.model import Outcome, Progress
 from console.recovery.store.copying import CopyError, copy_out
@@ -37,10 +37,9 @@ def test_a_capture_holds_every_sequencer_segment_and_touched_partition(root: Pat
         assert len(wanted) > 10
         for path in wanted:
             assert (folder / "db" / path.relative_to(original)).read_bytes() == path.read_bytes()
-        assert touched_partitions(directory)
-        selection = select(directory)
-        copied = {each.path.split("/")[1] for each in selection.copied}
-        assert touched_partitions(directory) <= copied
+        # Without _txn nothing says what unapplied rows touch: all are taken.
+        partitions = touched_partitions(directory) or {each.name for each in directory.path.glob("2024-*")}
+        assert partitions <= {each.name for each in (folder / "db" / directory.directory).iterdir()}
     manifest = json.loads((folder / "manifest.json").read_text())
     assert {item["mode"] for item in manifest["files"]} >= {0o644}
     assert not manifest["live"]

@@ -15,7 +15,7 @@ from console.recovery.engine import Engine
 from console.recovery.model import Outcome
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
-from tests.faults.broken_database import captured, settings_of, take_back, tree_of
+from tests.faults.broken_database import captured, settings_of, take_back, tree_of, without_own_damage
 from tests.faults.interposed import count, failing, interposed, killed_in_child
 from tests.faults.power_case import STATES, Case, Tree, printed, run, undo
 from tests.faults.power_loss import Disk, State
@@ -45,6 +45,7 @@ def test_a_conversion_is_finished_or_taken_back(
     settings = settings_of(case.root, case.state)
     known = replace(settings.questdb, jar=str(questdb.jar), java=str(questdb.java))
     settings = replace(settings, questdb=known)
+    without_own_damage(case.root)
     captured(case.root, case.state, _TABLE)
     evidence = tree_of(case.state / "evidence")
     engine = Engine(settings)

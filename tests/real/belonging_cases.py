@@ -112,6 +112,8 @@ def _other_stations_wal(world: World, name: str) -> None:
     _gone(world, name)
     target = world.table(name) / "wal2"
     _put_wal(world.table("other") / "wal2", target)
+    for end in "ockv":  # as its writer links them, unless it was made before the first symbol
+        shutil.copy2(world.table("other") / f"sym.{end}", target / f"sym.{end}")
     for metadata in target.glob("*/_meta"):
         overwrite(metadata, 24, struct.pack("<i", int(world.table(name).name.rpartition("~")[2])))
 

@@ -96,7 +96,7 @@ DAMAGES = (
     Damage("txn_back", "table-files-disagree", word_back),
     Damage("txn_no_partitions", "table-txn-invalid", no_partition_table),
     Damage("txn_five_more", "partition-rows-differ", more_rows(5)),
-    Damage("txn_far_more", "column-file-short", more_rows(1_000_000)),
+    Damage("txn_far_more", "partition-rows-differ", more_rows(1_000_000)),
     Damage("meta_gone", "table-metadata-missing", lambda t: (t / "_meta").unlink(), proof=False),
     Damage("cv_gone", "column-versions-missing", lambda t: (t / "_cv").unlink()),
     Damage("cv_zero", "column-versions-invalid", lambda t: zero(t / "_cv")),

@@ -292,7 +292,9 @@ def test_a_check_that_is_interrupted_keeps_what_it_found_and_goes_on(
         with struck(changed, lost_page), monkeypatch.context() as patch:  # another inode, time and content
             rest = read_bytes(patch, after=total[0] // 4)
             _, document = checked(capsys, *here)
-        assert found_at(document) == {("wal", "2024-01-01", "i8"), ("wal", "2024-01-01", "f8")}
+        assert any("interrupted" in each for each in document["left_out"])
+        early = {("wal", "2024-01-01", "i8"), ("wal", "2024-01-01", "f8")}
+        assert early <= found_at(document) <= early | {("wal", "2024-01-05", "f8")}  # columns are read side by side
         with monkeypatch.context() as patch:
             rest = read_bytes(patch)
             code, document = checked(capsys, *here)

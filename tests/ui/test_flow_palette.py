@@ -94,7 +94,7 @@ async def test_the_filter_is_empty_and_the_list_is_new_after_an_action(
         assert isinstance(app.screen, Palette)
         assert "> resto" not in shown(app)
         assert "type to filter" in shown(app)
-        assert "freeze-writer" in shown(app)
+        assert "capture-evidence" in shown(app)
 
 
 async def test_a_letter_of_a_phrase_never_ends_operate_mode_where_nothing_can_be_confirmed(

@@ -213,11 +213,11 @@ async def test_the_palette_filters_by_letters_and_offers_the_recommended_step_fi
         await settled(pilot)
         rows = shown(app).splitlines()
         assert rows.index(next(r for r in rows if "restore-sequencer  Restore" in r)) < rows.index(
-            next(r for r in rows if "freeze-writer" in r)
+            next(r for r in rows if "capture-evidence" in r)
         )
         await typed(pilot, "stop-s")
         assert "stop-server" in shown(app)
-        assert "freeze-writer" not in shown(app)
+        assert "capture-evidence" not in shown(app)
 
 
 async def test_an_engine_error_is_a_sentence_on_the_screen(console: MakeApp, engine: ScriptedEngine) -> None:

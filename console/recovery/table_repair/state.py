@@ -225,6 +225,12 @@ def _settle(state: TableState, disk: Disk, record: TxnArea | None) -> None:
             )
             instead = "put the partition's timestamps back from a copy first; salvage-table exports what is left"
             found.refuse(RefusalCode.ROWS_NOT_PROVEN, reason, instead)
+    if record is not None and record.rows != found.rows and not disk.metadata.wal:
+        reason = (
+            f"_txn counts {plural(record.rows, 'row')}, and the disk has {found.rows:,}: some were written and not "
+            "committed, or are lost, and no WAL tells which"
+        )
+        found.refuse(RefusalCode.ROWS_NOT_PROVEN, reason, "a copy of _txn from before; salvage-table exports all rows")
     if record is not None and record.rows == found.rows:
         found.unproven = []
         state.evidence.append(f"_txn still counts {plural(record.rows, 'row')}, as the disk")
