@@ -1,5 +1,6 @@
 """The argument ACTION: its names are in the help, completed by the shell, and told where one is missing or wrong."""
 
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +14,7 @@ else:
     _Text = click.ParamType  # older versions of click cannot be told of what
 
 ACTIONS = f"ACTION is one of: {', '.join(action_ids())}."
+LISTED = "\b\n" + fill(ACTIONS, 78, break_on_hyphens=False)  # click itself would break an id in two
 
 
 class ActionName(_Text):

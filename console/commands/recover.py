@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from console.commands import recover_text
-from console.commands.action_argument import ACTIONS, ActionName
+from console.commands.action_argument import LISTED, ActionName
 from console.commands.options import Invocation, station_options
 from console.commands.salvage_options import salvage_options
 from console.errors import WalmedicError
@@ -31,7 +31,7 @@ _EXITS = {
 }
 
 
-@click.command(epilog=f"{ACTIONS} `plan station` lists the steps of all tables, with the total loss.")
+@click.command(epilog=f"{LISTED}\n\n`walmedic plan station` lists the steps of all tables, with the total loss.")
 @click.argument("action", type=ActionName(_STATION))
 @click.argument("table", required=False)
 @station_options
@@ -57,7 +57,7 @@ def _plan_station(invocation: Invocation) -> int:
     return ExitCode.PROBLEMS if found.steps else ExitCode.OK
 
 
-@click.command(epilog=ACTIONS)
+@click.command(epilog=LISTED)
 @click.argument("action", type=ActionName())
 @click.argument("table", required=False)
 @click.option("--confirm", "phrase", help="The confirmation phrase of the plan.")

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from console.commands import recover_text
-from console.commands.action_argument import ACTIONS, ActionName
+from console.commands.action_argument import LISTED, ActionName
 from console.commands.ending import ended_like_ctrl_c
 from console.commands.options import Invocation, station_options
 from console.recovery.codes import StageState
@@ -24,7 +24,7 @@ from console.settings import Settings
 _LEAST_PAUSE = 0.1  # seconds between two progress lines of one stage
 
 
-@click.command(epilog=ACTIONS)
+@click.command(epilog=LISTED)
 @click.argument("action", type=ActionName())
 @click.argument("table")
 @click.option("--to", type=click.Path(path_type=Path), help="Where to put the clone (default: the state directory).")

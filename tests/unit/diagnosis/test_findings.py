@@ -14,7 +14,6 @@ from console.diagnosis.model import Code, Finding, Severity, TableReport, Verdic
 from console.diagnosis.table import judge
 from console.diagnosis.table_facts import read_facts
 from console.questdb.layout import DatabaseRoot, TableDirectory
-from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.questdb.table_txn import read_table_txn
 from tests.unit.diagnosis.conftest import Diagnose, put, record_place, set_applied, zero_record
 
@@ -384,23 +383,3 @@ def test_a_view_that_is_invalid_or_whose_files_are_damaged(database: DatabaseRoo
 def put_crc(data: bytearray, region: int, end: int) -> None:
     """Put the checksum of a region of a block file right."""
     data[region : region + 4] = zlib.crc32(data[region + 12 : end]).to_bytes(4, "little")
-
-
-def test_symbol_columns_that_txn_does_not_count(altered: TableDirectory, diagnosed: Diagnose) -> None:
-    """A `_meta` of the same version with a symbol column less: the counts of `_txn` are of other columns then."""
-    metadata = read_table_metadata(altered.path)
-    assert isinstance(metadata, TableMetadata)
-    put(altered.path / "_meta", 128 + 32 * metadata.symbols[0].index, "<i", -metadata.symbols[0].type_code)
-    found = next(finding for finding in diagnosed().findings if finding.code is Code.TABLE_FILES_DISAGREE)
-    assert (found.severity, found.file) == (Severity.DAMAGE, f"{altered.directory}/_meta")
-
-
-def test_a_symbol_that_txn_does_not_count_and_rows_use_is_damage(altered: TableDirectory, diagnosed: Diagnose) -> None:
-    txn = read_table_txn(altered.path)
-    area = txn.current
-    assert area is not None
-    count = int(area.symbols["count"][0])
-    put(altered.path / "_txn", area.base + 132, "<i", count - 1)
-    report = diagnosed()
-    assert (only(report, Code.TABLE_FILES_DISAGREE).file or "").endswith("_txn")
-    assert report.verdict is Verdict.BROKEN
