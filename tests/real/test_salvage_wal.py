@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet
 import pytest
 
 from console.questdb.column_types import DECIMALS, ColumnTag
@@ -32,6 +31,7 @@ from console.recovery.server.private_server import PrivateServer
 from console.settings import QuestDBSettings, SalvageSettings, Settings
 from tests.faults.broken_database import tree_of
 from tests.real.generated_tables import SERVER, Batch, Recipe, build, wait_until_applied
+from tests.real.salvaged_rows import rows_of
 
 SEEDS = (3, 4, 5, 7, 11, 12, 19, 23, 31, 35)
 COUNTED = ["sym", "px", "qty", "n", "n2", "note", "txt", "flag", "extra", "late"]
@@ -201,7 +201,7 @@ def test_every_column_type_is_what_the_server_shows(world: World, form: str, tmp
     rows: list[dict[str, str]] = []
     for each in manifest["files"]:
         path = Path(manifest["folder"]) / each["file"]
-        rows += list(csv.DictReader(path.open(newline=""))) if form == "csv" else _texts_of_parquet(path)
+        rows += rows_of(path)
     assert len(rows) == len(said["rows"])
     rows.sort(key=lambda row: row["ts"])
     numbers: list[str] = []
@@ -235,37 +235,6 @@ def _same(name: str, mine: str, theirs: str) -> bool:
         kind = np.float32 if name == "f" else np.float64
         return kind(mine).tobytes() == kind(theirs).tobytes()
     return mine == theirs
-
-
-def _texts_of_parquet(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a Parquet file with values as text, by pyarrow and numpy alone."""
-    table = pyarrow.parquet.read_table(path)
-    columns: dict[str, list[str]] = {}
-    for field in table.schema:
-        column = table.column(field.name)
-        if pyarrow.types.is_timestamp(field.type):
-            stamps = column.cast(pyarrow.int64()).to_pylist()
-            unit = field.type.unit
-            columns[field.name] = [
-                "" if v is None else str(np.datetime_as_string(np.datetime64(v, unit), timezone="UTC")) for v in stamps
-            ]
-        else:
-            columns[field.name] = [_text(v) for v in column.to_pylist()]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def _text(value: Any) -> str:
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "true" if value else "false"
-        case bytes():
-            return base64.b64encode(value).decode()
-        case list():
-            return json.dumps(value)
-        case _:
-            return str(value)
 
 
 def test_torn_rows_are_left_out_or_null_and_said(world: World, tmp_path: Path) -> None:

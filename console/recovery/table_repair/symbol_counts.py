@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from console.questdb.column_files import column_path
 from console.questdb.column_types import ColumnTag
 from console.questdb.column_versions import ColumnVersions
-from console.questdb.partition_columns import PartitionFault
+from console.questdb.partition_columns import PartitionFault, StoredColumn
 from console.questdb.partition_files import PartitionFiles
 from console.questdb.reading import DamageError, DbFile
 from console.questdb.symbol_values import HEADER_SIZE, MAX_SYMBOLS
@@ -41,6 +41,18 @@ def raise_to_used(symbols: NDArray[Any], metadata: TableMetadata, files: Partiti
             symbols[at] = (used, used)
             short.append(column.name)
     return tuple(short)
+
+
+def key_bounds(each: StoredColumn) -> tuple[int, int]:
+    """Return the lowest key (0 at most) and the highest (-1: none) of a partition's column. Raises OSError."""
+    low, high = 0, -1
+    with DbFile(each.data) as file:
+        for at in range(0, each.rows, _CHUNK):
+            keys = file.array(4 * at, "<i4", min(_CHUNK, each.rows - at))
+            if not len(keys):
+                break
+            low, high = min(low, int(keys.min())), max(high, int(keys.max()))
+    return low, high
 
 
 def _in_map(table: Path, column: TableColumn, name_txn: int) -> int:
@@ -87,11 +99,8 @@ def _highest_keys(files: PartitionFiles) -> dict[int, int]:
             if isinstance(each, PartitionFault) or each.column.tag is not ColumnTag.SYMBOL:
                 continue
             try:
-                with DbFile(each.data) as file:
-                    for first in range(0, each.rows, _CHUNK):
-                        keys = file.array(4 * first, "<i4", min(_CHUNK, each.rows - first))
-                        index = each.column.index
-                        found[index] = max(found.get(index, -1), int(keys.max(initial=-1)))
+                index = each.column.index
+                found[index] = max(found.get(index, -1), key_bounds(each)[1])
             except OSError:
                 continue
     return found

@@ -4,17 +4,17 @@ from dataclasses import dataclass
 
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_columns import StoredColumn
-from console.questdb.reading import DamageError, DbFile
+from console.questdb.reading import DamageError
 from console.questdb.symbol_files import symbol_faults
 from console.questdb.symbol_values import NULL_KEY
 from console.questdb.table_metadata import TableColumn
-from console.questdb.value_check import BLOCK
 from console.recovery.codes import RefusalCode
 from console.recovery.evidence.index import EvidenceIndex
 from console.recovery.model import Lost, LostValues, Refusal, Requirement
 from console.recovery.table_repair.new_files import NewFile
 from console.recovery.table_repair.own_files import OwnFiles, own_files
 from console.recovery.table_repair.planning import Repair, Replacement
+from console.recovery.table_repair.symbol_counts import key_bounds
 from console.recovery.table_repair.symbol_map import (
     SymbolMap,
     index_of,
@@ -102,7 +102,7 @@ def keys_in_use(files: OwnFiles, column: TableColumn) -> KeysInUse:
         for each in files.partitions.columns_of(span):
             if isinstance(each, StoredColumn) and each.column.index == column.index:
                 try:
-                    low, high = _bounds(each)
+                    low, high = key_bounds(each)
                 except FileNotFoundError:
                     unread.append(span.name)
                     continue
@@ -112,17 +112,6 @@ def keys_in_use(files: OwnFiles, column: TableColumn) -> KeysInUse:
         else:
             has_null = True
     return KeysInUse(highest, place, has_null, tuple(unread))
-
-
-def _bounds(each: StoredColumn) -> tuple[int, int]:
-    low, high = 0, -1
-    with DbFile(each.data) as file:
-        for at in range(0, each.rows, BLOCK):
-            keys = file.array(4 * at, "<i4", min(BLOCK, each.rows - at))
-            if not len(keys):
-                break
-            low, high = min(low, int(keys.min())), max(high, int(keys.max()))
-    return low, high
 
 
 def _restored(
