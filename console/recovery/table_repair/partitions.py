@@ -253,6 +253,21 @@ def cut_last(found: FoundPartitions, rows: int) -> None:
     found.partitions.append(replace(last, rows=last.rows - rows, last=newest))
 
 
+def take_off_uncommitted(found: FoundPartitions, fixed_rows: int, transient_rows: int) -> None:
+    """Take off the partitions behind the last one that `_txn` counts: rows in them were never committed.
+
+    fixed rows 40, transient 7     on disk  2024-01-01 25   2024-01-02 15   2024-01-03 9   2024-01-04 3
+                                                                            the last       taken off
+
+    Nothing is taken off where no partition begins behind that many rows, or the one there has too few.
+    """
+    before = np.cumsum([0, *(each.rows for each in found.partitions)])
+    at = int(np.searchsorted(before, fixed_rows))
+    if at < len(found.partitions) and before[at] == fixed_rows and 0 < transient_rows <= found.partitions[at].rows:
+        while len(found.partitions) > at + 1:
+            cut_last(found, found.partitions[-1].rows)
+
+
 def _refuse_grown_parents(found: FoundPartitions) -> None:
     """Refuse a split partition whose first part has more rows behind the split than the directories behind it.
 

@@ -15,7 +15,7 @@ from console.recovery.model import Refusal
 from console.recovery.sequencer.disk import TableUnreadableError
 from console.recovery.table_repair.applied import decide
 from console.recovery.table_repair.disk import Disk, area_of, even, holds_older, torn_timestamps, without_newest
-from console.recovery.table_repair.partitions import FoundPartitions, cut_last, read_partitions
+from console.recovery.table_repair.partitions import FoundPartitions, cut_last, read_partitions, take_off_uncommitted
 from console.recovery.table_repair.symbol_counts import raise_to_used
 from console.text import clean_line, plural
 
@@ -213,6 +213,8 @@ def _settle(state: TableState, disk: Disk, record: TxnArea | None) -> None:
     found = disk.found
     if not found.partitions:
         return
+    if record is not None and not disk.metadata.wal:
+        take_off_uncommitted(found, record.fixed_rows, record.transient_rows)
     last = found.partitions[-1]
     others = found.rows - last.rows
     if record is not None and record.fixed_rows == others and 0 < record.transient_rows < last.rows:

@@ -17,6 +17,7 @@ from console.questdb.table_txn import TxnArea, read_table_txn
 from console.questdb.table_txn_encoding import encode_table_txn
 from console.recovery.codes import RefusalCode
 from console.recovery.table_repair.metadata import found_metadata
+from console.recovery.table_repair.partitions import FoundPartition, FoundPartitions, take_off_uncommitted
 from console.recovery.table_repair.state import table_state
 from console.recovery.table_repair.timestamps import timestamp_run
 from tests.data.samples import KINDS, Kind, sample_database
@@ -86,6 +87,18 @@ def test_a_lost_state_is_made_again(table: TableDirectory, left: int | None) -> 
     assert (state.refusals, state.area is not None) == ([], True)
     assert state.area is not None
     assert _told(state.area) == before
+
+
+@pytest.mark.parametrize(
+    ("fixed", "transient", "left"),
+    [(40, 7, 3), (40, 9, 3), (0, 25, 1), (49, 3, 4), (41, 7, 4), (40, 10, 4), (40, 0, 4)],
+)
+def test_partitions_behind_the_last_counted_one_are_taken_off(fixed: int, transient: int, left: int) -> None:
+    each = FoundPartition("2024-01-01", 0, -1, 0, 0, 0, None, timestamps=Path("ts.d"))
+    found = FoundPartitions(Partitioning("DAY", False), [replace(each, rows=rows) for rows in (25, 15, 9, 3)])
+    take_off_uncommitted(found, fixed, transient)
+    assert len(found.partitions) == left
+    assert len(found.empty) == 4 - left
 
 
 @pytest.mark.parametrize("lost", [False, True])
