@@ -132,7 +132,9 @@ class EvidenceIndex:
         journalled = {entry.id: (entry.outcome or {}).get("manifest") for entry in self._journal.entries()}
         found = [_read(folder, journalled.get(folder.name)) for folder in folders]
         mine = (capture for capture in found if capture is not None and capture.root == self._root)
-        return tuple(sorted(mine, key=lambda capture: capture.at))
+        # Two captures may end within one second: then the journal tells which came first.
+        begun = {name: number for number, name in enumerate(journalled)}
+        return tuple(sorted(mine, key=lambda capture: (capture.at, begun.get(capture.id, -1))))
 
     def of_table(self, directory: str) -> Capture | None:
         """Return the newest capture that holds a table."""

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from console.recovery.engine import Engine
+from console.recovery.evidence.index import EvidenceIndex
 from console.recovery.model import Outcome, Progress
+from console.recovery.store.places import root_key
 from console.settings import Settings, for_db_root
 from tests.data.samples import sample_database
 
@@ -32,6 +34,10 @@ def engine(tmp_path: Path) -> Engine:
     sequencer = root.table(TABLE).sequencer
     sequencer.rename(sequencer.with_name("txn_seq.backup.20251110_032600"))
     return Engine(for_db_root(Settings(state_dir=str(tmp_path / "state")), str(root.root)))
+
+
+def _index(engine: Engine) -> EvidenceIndex:
+    return EvidenceIndex(engine.state, root_key(engine.database.db), engine.journal)
 
 
 def _table_files(engine: Engine, folder: Path) -> list[Path]:
@@ -70,6 +76,15 @@ def test_a_file_that_is_not_as_it_was_captured_stops_the_run(engine: Engine, spo
     _capture(engine)
     again = engine.plan("restore-sequencer", TABLE)
     assert engine.run(again, again.confirmation).outcome is Outcome.DONE
+
+
+def test_of_captures_within_one_second_the_last_counts(engine: Engine) -> None:
+    made = [_capture(engine).name for _ in range(6)]
+    for name in made:
+        folder = engine.state.evidence / name
+        manifest = folder / "manifest.json"
+        manifest.write_text(json.dumps(json.loads(manifest.read_bytes()) | {"at": "2026-01-01T00:00:00+00:00"}))
+    assert [capture.id for capture in _index(engine).captures()] == made
 
 
 def test_a_directory_taken_out_or_an_edited_manifest_is_refused_by_the_plan(engine: Engine) -> None:
