@@ -270,6 +270,11 @@ class TableReport:
     not_checked: tuple[Part, ...] = ()
 
     @property
+    def problem(self) -> bool:
+        """Whether anything but `healthy` is known of it."""
+        return self.verdict is not Verdict.HEALTHY
+
+    @property
     def unseen(self) -> str:
         """Return in a few words what was not looked at, empty if all was."""
         return ", ".join(part.words for part in self.not_checked)
