@@ -1,6 +1,6 @@
-"""Power loss in actions on a running server: finished or taken back, and no row is lost.
+"""Power loss in actions on a running server and on services: finished or taken back, and no row is lost.
 
-The process is killed as the power goes, so that what QuestDB did by then fits what is left of the state
+The process is killed as the power goes, so that what QuestDB and supervisord did by then fits what is left of the state
 directory. QuestDB's own files keep what it wrote; its tests are its own.
 """
 
@@ -18,15 +18,18 @@ from console.recovery.engine import Engine
 from console.recovery.model import Outcome
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.table_copy import stretches
+from console.services.model import UnitState
 from console.settings import Settings
 from tests.faults.broken_database import take_back
 from tests.faults.power_case import STATES, Case, printed
+from tests.faults.service_station import SERVICE_ACTIONS, UNITS, assert_every_row, do, service_station, state_of
 from tests.faults.vault import Vault
 from tests.real.copy_table_world import World, broken_tables
 from tests.real.resume_world import suspended_live
 
 _RESUMED = max(12, STATES)
 _COPIED = max(12, STATES)
+_ROUNDS = max(6, STATES // 4)
 
 
 def _case_below(folder: Path) -> Case:
@@ -126,3 +129,55 @@ def test_a_copy_is_finished_or_taken_back(
             assert world.rows("killed") == rows, label
             assert engine.journal.verify() == (), label
     printed(capsys, case, "copy-table")
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1800)
+def test_actions_on_services_are_finished_or_taken_back(
+    master: Path, questdb: ServerBinary, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every other time the services are down after the loss, as those are that do not start with the machine."""
+    case = _case_below(tmp_path)
+    with service_station(master, questdb, tmp_path, case.state) as engine:
+        calls = {action: case.calls(partial(do, engine, action)) for action in SERVICE_ACTIONS}
+        for number in range(_ROUNDS):
+            for action in SERVICE_ACTIONS:
+                state = case.lost_at(partial(do, engine, action), case.rng.randrange(calls[action]) + 1)
+                label = f"seed {case.seed}: round {number}, {action}, {state.description if state else 'ended'}"
+                with case.vault.kept():
+                    if case.rng.random() < 0.5:
+                        _services_down(engine)
+                    _settled(case, engine, action, label)
+            assert_every_row(engine)
+    printed(capsys, case, "freeze-writer, stop-server, start-server and thaw-writer")
+
+
+def _settled(case: Case, engine: Engine, action: str, label: str) -> None:
+    """Go on from what a power loss left, until the action's end is reached."""
+    down = state_of(engine, "questdb") is not UnitState.UP
+
+    def finish() -> None:
+        plan = engine.plan(action)
+        outcome = engine.run(plan, plan.confirmation).outcome
+        # A server that went down meanwhile is not started unseen: the tables are looked at again by a new plan.
+        assert outcome in (Outcome.DONE, Outcome.NOT_NEEDED) or (down and outcome is Outcome.ROLLED_BACK), label
+
+    _finish_or_take_back(case, engine, finish)
+    assert engine.unfinished() == (), label
+    if action == "thaw-writer" and state_of(engine, "questdb") is not UnitState.UP:
+        do(engine, "start-server")
+    do(engine, action)
+    assert engine.unfinished() == (), label
+    assert engine.journal.verify() == (), label
+    if action.endswith("server"):
+        assert (state_of(engine, "questdb") is UnitState.UP) == (action == "start-server"), label
+    else:
+        assert (state_of(engine, "batch-writer") is UnitState.UP) == (action == "thaw-writer"), label
+
+
+def _services_down(engine: Engine) -> None:
+    services = engine._services()
+    assert services is not None
+    for unit in reversed(UNITS):
+        if state_of(engine, unit.name) is UnitState.UP:
+            services.stop(unit.name)

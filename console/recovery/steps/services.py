@@ -42,7 +42,7 @@ class StopUnits:
     """Stop units; where `hold` is set, also keep them from being started by anything else. Reversed: let go only."""
 
     name = "stop-units"
-    repeat = False
+    repeat = True  # after a power loss the service manager has started them, and a hold until boot is gone
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Hold first, then stop: in between nothing may start it again."""

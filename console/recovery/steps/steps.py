@@ -83,7 +83,8 @@ class RunContext:
 class Step(Protocol):
     """One kind of step. Both ways are idempotent: done again they end in the same state.
 
-    `repeat` says that a resumed run does it again although it was done: what it did ended with the process (locks).
+    `repeat` says that a resumed run does it again although it was done: what it did
+    ended with the process (locks) or with the machine (services).
     """
 
     name: str

@@ -36,7 +36,7 @@ class StartWriter:
     """Start the writer. Reversed: stop it."""
 
     name = "start-writer"
-    repeat = False
+    repeat = True  # after a power loss it is down
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Note where the tables stand and what waits, then start."""
