@@ -15,7 +15,7 @@ from types import TracebackType
 
 ROOT = Path(__file__).resolve().parents[1]
 _ROW = re.compile(rb"\x1b\[(\d+);\d+H")
-NOTHING = 1.0  # seconds after which a key is said to bring nothing
+NOTHING = 1.0  # seconds after which a key is reported to bring nothing
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 

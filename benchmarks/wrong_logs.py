@@ -193,11 +193,11 @@ def main(argv: list[str]) -> int:
                 reference = _cksum_seconds(cksum, files)
                 figures = {work: in_own_process(measured, work, root) for work in WORK}
             good &= all(mib <= MOST_MIB for mib, _ in figures.values())
-            told = "; ".join(
+            parts = "; ".join(
                 f"{work} {mib:6.1f} MiB, {seconds / reference:5.1f} times ({seconds:5.1f} s)"
                 for work, (mib, seconds) in figures.items()
             )
-            print(f"{kind:>14} {version}: {told}", flush=True)
+            print(f"{kind:>14} {version}: {parts}", flush=True)
     return 0 if good else 1
 
 

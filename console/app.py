@@ -121,7 +121,7 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
             from screens.keymap import checked
 
             settings = replace(settings, keys=checked(settings.keys, settings.file or "settings"))
-        # Native ANSI is said before the theme is: only then are no colour codes sent at all where none are wanted.
+        # Native ANSI is set before the theme is: only then are no colour codes sent at all where none are wanted.
         super().__init__(css_path=[styles / name for name in _STYLES], ansi_color=colors is not Colors.FULL)
         if colors is Colors.NONE:
             # In place of Textual's own filter, which sends the codes for default colours.

@@ -149,21 +149,21 @@ def run(arguments: Sequence[str]) -> int:
     except PermissionError as error:
         logging.getLogger("walmedic").exception("permission denied")
         denied = clean_line(str(error.filename or "a file"))
-        said = f"walmedic: {denied} cannot be used as uid {os.geteuid()}; run walmedic as root or as its owner"
-        return _ended(f"{said}; nothing is assumed done", "permission", _REFUSED, as_json)
+        message = f"walmedic: {denied} cannot be used as uid {os.geteuid()}; run walmedic as root or as its owner"
+        return _ended(f"{message}; nothing is assumed done", "permission", _REFUSED, as_json)
     except Exception as error:
         logging.getLogger("walmedic").exception("unexpected error")
         place = paths.default_state_dir() / "walmedic.log"
-        said = f"walmedic: an unexpected {type(error).__name__}; nothing is assumed done. See {place}"
-        return _ended(said, "unexpected", _REFUSED, as_json)
+        message = f"walmedic: an unexpected {type(error).__name__}; nothing is assumed done. See {place}"
+        return _ended(message, "unexpected", _REFUSED, as_json)
     return result if isinstance(result, int) else 0
 
 
-def _ended(said: str, code: str, exit_code: int, as_json: bool) -> int:
+def _ended(message: str, code: str, exit_code: int, as_json: bool) -> int:
     """Say why there is no result: on standard error, and where JSON was asked for also as that command's document."""
     if as_json:
-        click.echo(json.dumps({"schema": 1, "error": {"code": code, "message": said.removeprefix("walmedic: ")}}))
-    click.echo(said, err=True)
+        click.echo(json.dumps({"schema": 1, "error": {"code": code, "message": message.removeprefix("walmedic: ")}}))
+    click.echo(message, err=True)
     return exit_code
 
 
@@ -179,7 +179,7 @@ def main(arguments: Sequence[str] | None = None, *, answers_interrupt: bool = Tr
     """Run one command in a process of its own and return its exit code.
 
     What happens to standard output changes nothing of what is done. It changes the exit code only where that would
-    have said that all is well, and nobody can have read why.
+    claim that all is well, and nobody can have read why.
     """
     streams = Streams()
     if answers_interrupt:

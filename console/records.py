@@ -40,9 +40,9 @@ def to_json(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
-def of_json(kind: type[T], said: Any) -> T:
+def of_json(kind: type[T], document: Any) -> T:
     """Return the `kind` that `to_json` made. Fields it does not know are passed over. Raises RecordError."""
-    return cast(T, _value(kind, said, getattr(kind, "__name__", str(kind))))
+    return cast(T, _value(kind, document, getattr(kind, "__name__", str(kind))))
 
 
 @functools.cache
@@ -57,73 +57,73 @@ def _types(kind: type) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
-def _value(kind: Any, said: Any, where: str) -> Any:
+def _value(kind: Any, document: Any, where: str) -> Any:
     origin, inner = get_origin(kind), get_args(kind)
     if kind is Any:
-        return said
+        return document
     if origin in (Union, UnionType):
-        return _optional(inner, said, where)
+        return _optional(inner, document, where)
     if origin is tuple:
-        return _tuple(inner, said, where)
+        return _tuple(inner, document, where)
     if origin is not None:
-        return _mapping(inner, _of(Mapping, said, where), where)
+        return _mapping(inner, _of(Mapping, document, where), where)
     if is_dataclass(kind):
-        return _record(cast(type, kind), _of(Mapping, said, where), where)
+        return _record(cast(type, kind), _of(Mapping, document, where), where)
     if issubclass(kind, Enum):
-        return _enum(kind, said, where)
+        return _enum(kind, document, where)
     if kind is Path:
-        return Path(_of(str, said, where))
-    if kind is float and type(said) is int:
-        return float(said)
-    if type(said) is not kind:
-        raise RecordError(f"{where}: {kind.__name__} expected, not {said!r:.80}")
-    return said
+        return Path(_of(str, document, where))
+    if kind is float and type(document) is int:
+        return float(document)
+    if type(document) is not kind:
+        raise RecordError(f"{where}: {kind.__name__} expected, not {document!r:.80}")
+    return document
 
 
-def _optional(inner: tuple[Any, ...], said: Any, where: str) -> Any:
-    if said is None and NoneType in inner:
+def _optional(inner: tuple[Any, ...], document: Any, where: str) -> Any:
+    if document is None and NoneType in inner:
         return None
-    return _value(next(each for each in inner if each is not NoneType), said, where)
+    return _value(next(each for each in inner if each is not NoneType), document, where)
 
 
-def _tuple(inner: tuple[Any, ...], said: Any, where: str) -> tuple[Any, ...]:
-    values = _of(list | tuple, said, where)
+def _tuple(inner: tuple[Any, ...], document: Any, where: str) -> tuple[Any, ...]:
+    values = _of(list | tuple, document, where)
     kinds = (inner[0],) * len(values) if inner[-1] is Ellipsis else inner
     if len(kinds) != len(values):
         raise RecordError(f"{where}: {len(kinds)} values expected, not {len(values)}")
     return tuple(_value(each, value, where) for each, value in zip(kinds, values, strict=True))
 
 
-def _mapping(inner: tuple[Any, ...], said: Mapping[str, Any], where: str) -> dict[Any, Any]:
+def _mapping(inner: tuple[Any, ...], document: Mapping[str, Any], where: str) -> dict[Any, Any]:
     key, value = inner
-    return {_key(key, each, where): _value(value, found, f"{where}.{each}") for each, found in said.items()}
+    return {_key(key, each, where): _value(value, found, f"{where}.{each}") for each, found in document.items()}
 
 
-def _key(kind: Any, said: str, where: str) -> Any:
+def _key(kind: Any, document: str, where: str) -> Any:
     try:
-        return kind(said)
+        return kind(document)
     except ValueError:
-        raise RecordError(f"{where}: {kind.__name__} expected, not {said!r:.80}") from None
+        raise RecordError(f"{where}: {kind.__name__} expected, not {document!r:.80}") from None
 
 
-def _record(kind: type, said: Mapping[str, Any], where: str) -> Any:
+def _record(kind: type, document: Mapping[str, Any], where: str) -> Any:
     given: dict[str, Any] = {}
     for name, each in _named(kind).items():
-        if name in said:
-            given[each.name] = _value(_types(kind)[each.name], said[name], f"{where}.{name}")
+        if name in document:
+            given[each.name] = _value(_types(kind)[each.name], document[name], f"{where}.{name}")
         elif each.default is MISSING and each.default_factory is MISSING:
             raise RecordError(f"{where}: {name} is missing")
     return kind(**given)
 
 
-def _enum(kind: type[Enum], said: Any, where: str) -> Enum:
+def _enum(kind: type[Enum], document: Any, where: str) -> Enum:
     try:
-        return kind(said)
+        return kind(document)
     except ValueError:
-        raise RecordError(f"{where}: {said!r:.80} is no {kind.__name__}") from None
+        raise RecordError(f"{where}: {document!r:.80} is no {kind.__name__}") from None
 
 
-def _of(kind: Any, said: Any, where: str) -> Any:
-    if not isinstance(said, kind):
-        raise RecordError(f"{where}: {said!r:.80} is no record")
-    return said
+def _of(kind: Any, document: Any, where: str) -> Any:
+    if not isinstance(document, kind):
+        raise RecordError(f"{where}: {document!r:.80} is no record")
+    return document

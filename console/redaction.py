@@ -69,7 +69,7 @@ _COMMON = frozenset(f"{_WORDS} {_MORE}".split())  # they say nothing about anybo
 
 
 class Redactor:
-    """Takes secrets out of texts, and people and places where it was told of them; counts what it took, by kind."""
+    """Takes secrets out of texts, and people and places if it was given their names; counts what it took, by kind."""
 
     def __init__(self, *, secrets: Iterable[str] = (), private: bool = True) -> None:
         self.removed: Counter[str] = Counter()
@@ -230,11 +230,6 @@ def _worth_learning(value: str) -> bool:
     if len(value) < _LEAST_LEARNED or value == HIDDEN or value.lower() in _COMMON:
         return False
     return len(value) >= 8 or not value.isdigit()
-
-
-def is_secret_name(name: str) -> bool:
-    """Return whether what goes by `name` must not be shown."""
-    return _SECRET_NAME.search(name) is not None
 
 
 def without_secrets(text: str) -> str:

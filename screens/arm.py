@@ -59,21 +59,21 @@ class Arm(FramedScreen):
             self.console.arm()
             self.app.pop_screen()
         else:
-            said = f"the word is {WORD}; Esc stays in observe mode"
-            self._show(line(Span(f"{glyphs.BAD} not armed: ", Role.BAD), said))
+            message = f"the word is {WORD}; Esc stays in observe mode"
+            self._show(line(Span(f"{glyphs.BAD} not armed: ", Role.BAD), message))
 
-    def _show(self, said: Line) -> None:
-        self.query_one("#explain", Pane).show(said)
+    def _show(self, message: Line) -> None:
+        self.query_one("#explain", Pane).show(message)
 
 
-def _explain(said: Line, room: Room) -> Content:
+def _explain(message: Line, room: Room) -> Content:
     text = (
         "In operate mode a plan can be confirmed and carried out. Each one still asks for its own phrase, "
         "and the policy still refuses what would destroy data. The mode ends by itself after ten minutes; "
         "o ends it at once."
     )
     asked = line("Type  ", Span(WORD, Role.STRONG), "  and Enter to arm it for ten minutes.")
-    return Content("operate mode", (*wrap(text, min(room.width, 76)), BLANK, asked, said))
+    return Content("operate mode", (*wrap(text, min(room.width, 76)), BLANK, asked, message))
 
 
 def _arrange(size: Size) -> list[Box]:

@@ -68,8 +68,8 @@ class ColumnFile:
     def summary(self) -> str:
         """Return column, type and rows in a line."""
         each = self._each
-        said = f"column {each.column.name}, {type_name(self._code)}, {each.rows:,} of {each.span.rows:,} rows"
-        return f"{said}; the first {self.top:,} rows were there before the column" if self.top else said
+        caption = f"column {each.column.name}, {type_name(self._code)}, {each.rows:,} of {each.span.rows:,} rows"
+        return f"{caption}; the first {self.top:,} rows were there before the column" if self.top else caption
 
     def record_at(self, offset: int) -> RecordView | None:
         """Return the row that the byte at `offset` belongs to; None behind the last row."""

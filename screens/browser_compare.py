@@ -59,7 +59,7 @@ class Compare(FramedScreen):
         self._units = Units(0, 16, None)
         self._found: Comparison | None = None
         self._progress = Progress()
-        self._said = ""
+        self._note = ""
         self._follow = True
 
     def body(self) -> list[Widget]:
@@ -70,7 +70,7 @@ class Compare(FramedScreen):
         panes = Framed(
             self._left, self._right, self._summary, self._pair, arrange=_arrange, is_open=_is_open, id="browser"
         )
-        return [Bar(id="path"), Bar(id="said"), panes]
+        return [Bar(id="path"), Bar(id="note"), panes]
 
     def on_mount(self) -> None:
         """Open both files in a thread."""
@@ -109,7 +109,7 @@ class Compare(FramedScreen):
 
     def on_answer(self, answer: Answer) -> None:
         """Show the files, then what a comparison of them found."""
-        self._said = answer.error.replace(f"{self._database.db}/", "")
+        self._note = answer.error.replace(f"{self._database.db}/", "")
         if not answer.error:
             if answer.asked == "files":
                 self._show(answer.value)
@@ -146,11 +146,11 @@ class Compare(FramedScreen):
         if self._files is None or self.console.paused:
             return
         changed = [
-            f"{side}: {said}"
+            f"{side}: {changed_by}"
             for side, file in zip(("left", "right"), self._files, strict=True)
-            if (said := file.change(Stamp.of(file.path)))
+            if (changed_by := file.change(Stamp.of(file.path)))
         ]
-        self._said = f"{'; '.join(changed)}; r reads again" if changed else self._said
+        self._note = f"{'; '.join(changed)}; r reads again" if changed else self._note
         self._draw()
 
     def _moved(self, offset: int) -> None:
@@ -161,7 +161,7 @@ class Compare(FramedScreen):
         try:
             records = [file.record_at(self._offset) if self._offset < file.size else None for file in self._files]
         except OSError as error:
-            self._said = f"cannot be read: {error.strerror}"
+            self._note = f"cannot be read: {error.strerror}"
             records = [None, None]
         self._pair.show(PairView(records[0], records[1], self._offset))
         self._draw()
@@ -178,10 +178,10 @@ class Compare(FramedScreen):
     def action_difference(self, step: int) -> None:
         """Go to the next stretch that is not equal, or to the one before."""
         if self._found is None:
-            self._said = "the comparison still goes on"
+            self._note = "the comparison still goes on"
         else:
             found = self._found.next_difference(self._offset, step)
-            self._said = "" if found is not None else f"no difference {'after' if step > 0 else 'before'} this place"
+            self._note = "" if found is not None else f"no difference {'after' if step > 0 else 'before'} this place"
             if found is not None:
                 self._left.go(found.start)
         self._draw()
@@ -193,7 +193,7 @@ class Compare(FramedScreen):
 
     def action_again(self) -> None:
         """Read both files again."""
-        self._said = ""
+        self._note = ""
         self._read()
 
     def action_rows(self) -> None:
@@ -235,9 +235,9 @@ class Compare(FramedScreen):
                 raise WalmedicError("these files have no records of transactions")
             number = asked.number - (self._units.first or 0)
             self._left.go(self._units.base + number * self._units.unit if asked.transaction else asked.number)
-            self._said = ""
+            self._note = ""
         except WalmedicError as refused:
-            self._said = str(refused)
+            self._note = str(refused)
         self._draw()
 
     # ---- lines -------------------------------------------------------------------------------------------------------
@@ -245,9 +245,9 @@ class Compare(FramedScreen):
     def _draw(self) -> None:
         right = self._others[self._other]
         self.query_one("#path", Bar).show(self._name_line("left ", self._paths, 0))
-        self.query_one("#said", Bar).show(self._name_line("right", right, 1))
+        self.query_one("#note", Bar).show(self._name_line("right", right, 1))
         done = self._progress.done * 100 // max(1, self._progress.total)
-        self._summary.show(SummaryView(self._found, self._units, self._offset, done, self._said))
+        self._summary.show(SummaryView(self._found, self._units, self._offset, done, self._note))
 
     def _name_line(self, side: str, path: Path, number: int) -> Line:
         size = figures.size(self._files[number].size) if self._files is not None else ""

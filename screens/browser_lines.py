@@ -44,12 +44,12 @@ def node_line(node: Node, finding: Finding | None, width: int) -> Line:
     return crop(line(" ", Span(found, Role.BAD if node.short else Role.DIM)), width)
 
 
-def said_line(file: OpenFile | None, error: str, changed: str, finding: Numbered | None, width: int) -> Line:
+def note_line(file: OpenFile | None, error: str, changed: str, finding: Numbered | None, width: int) -> Line:
     """Return what matters most: an error, a change of the file, the finding that was gone to, what the file is."""
-    return crop(line(" ", _said(file, error, changed, finding)), width)
+    return crop(line(" ", _note(file, error, changed, finding)), width)
 
 
-def _said(file: OpenFile | None, error: str, changed: str, finding: Numbered | None) -> Line:
+def _note(file: OpenFile | None, error: str, changed: str, finding: Numbered | None) -> Line:
     if error:
         return line(Span(f"{glyphs.BAD} ", Role.BAD), error)
     if changed:

@@ -56,7 +56,7 @@ class BrowserPanes(FramedScreen):
         self._hex = HexView(self._moved, id="hex")
         self._record = Pane(record.build, id="record")
         panes = Framed(self._tree, self._hex, self._record, arrange=self._arrange, is_open=_is_open, id="browser")
-        return [Bar(id="path"), Bar(id="said"), panes]
+        return [Bar(id="path"), Bar(id="note"), panes]
 
     def on_mount(self) -> None:
         """List the tables in a thread."""
@@ -137,7 +137,7 @@ class BrowserPanes(FramedScreen):
         self._marked = self.console.state.tables.data
         marks = browser_tree.Marks.of(self._database, self._marked)
         make = functools.partial(browser_tree.item, unfolded=self._unfolded, marks=marks)
-        note = line(Span(browser_tree.said_of(self._tables, len(self._listed), self._filtered), Role.DIM))
+        note = line(Span(browser_tree.count_text(self._tables, len(self._listed), self._filtered), Role.DIM))
         self._tree.title = f"tree /{self._filtered}" if self._filtered else "tree"
         self._tree.offer_by_width([*self._listed.values()], make, note=note)
         if self._file is not None and self._at == "hex":
@@ -205,10 +205,10 @@ class BrowserPanes(FramedScreen):
         if file is None:
             return
         try:
-            found, said = file.record_at(offset), ""
+            found, reason = file.record_at(offset), ""
         except OSError as error:
-            found, said = None, f"cannot be read: {error.strerror}"
-        self._record.show(RecordAt(found, offset, said or "this byte belongs to no record that is known"))
+            found, reason = None, f"cannot be read: {error.strerror}"
+        self._record.show(RecordAt(found, offset, reason or "this byte belongs to no record that is known"))
 
     # ---- lines -------------------------------------------------------------------------------------------------------
 
@@ -224,10 +224,10 @@ class BrowserPanes(FramedScreen):
         self.query_one("#path", Bar).show(browser_lines.path_line(self._file, base, width))
         node = self._listed.get(self._tree.key) if self._at == "tree" else None
         if node is not None and node.in_partition and not self._error:
-            said = browser_lines.node_line(node, self._finding_at(node.path), width)
+            reason = browser_lines.node_line(node, self._finding_at(node.path), width)
         else:
-            said = browser_lines.said_line(self._file, self._error, self._changed, self._finding, width)
-        self.query_one("#said", Bar).show(said)
+            reason = browser_lines.note_line(self._file, self._error, self._changed, self._finding, width)
+        self.query_one("#note", Bar).show(reason)
 
     def on_choice_list_moved(self, event: ChoiceList.Moved) -> None:
         """Say what is known of the file or partition under the cursor of the tree."""

@@ -236,8 +236,8 @@ def _ends(node: Node, width: int, mark: Verdict | Severity | None) -> list[Line]
     short = line(Span(sign.text[:1], sign.role))
     if node.folder and node.depth == 0:
         return [line(sign), short]
-    said = node.note if node.folder else _short(node.size)
-    size = line(Span(said, Role.BAD if node.short else Role.DIM))
+    caption = node.note if node.folder else _short(node.size)
+    size = line(Span(caption, Role.BAD if node.short else Role.DIM))
     brief = line(size, " ", short) if sign.text else size
     if width < _WIDE:
         return [brief, short, BLANK]
@@ -252,6 +252,6 @@ def _short(size: int | None) -> str:
     return figures.size(size).replace(" ", "")
 
 
-def said_of(found: Sequence[TableDirectory], listed: int, text: str) -> str:
+def count_text(found: Sequence[TableDirectory], listed: int, text: str) -> str:
     """Return what the tree's rule says at its end."""
     return f"{plural(listed, 'file')} match" if text else plural(len(found), "table")

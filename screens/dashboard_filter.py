@@ -16,7 +16,7 @@ def filtered(probe: str, data: Any, text: str) -> Any:
 
     def matches(item: Any) -> bool:
         known = {each.name for each in fields(item)}
-        said = " ".join(str(getattr(item, name) or "") for name in names if name in known).lower()
-        return all(word in said for word in words)
+        haystack = " ".join(str(getattr(item, name) or "") for name in names if name in known).lower()
+        return all(word in haystack for word in words)
 
     return replace(data, **{items: tuple(item for item in getattr(data, items) if matches(item))})

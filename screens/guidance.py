@@ -24,7 +24,7 @@ _UNITS_AGAIN = 15.0  # seconds: in a crash loop a unit is up and down all the ti
 
 
 class Guided(Message):
-    """The engine said which step comes next; None for none."""
+    """The engine reported which step comes next; None for none."""
 
     def __init__(self, step: FirstStep | None) -> None:
         super().__init__()

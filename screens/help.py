@@ -70,7 +70,7 @@ def keys_of(bindings: Sequence[Binding]) -> tuple[tuple[str, str], ...]:
         keys, _ = found.setdefault(binding.action, ([], binding.tooltip or binding.description))
         if key_label(binding.key) not in keys:
             keys.append(key_label(binding.key))
-    return tuple((" ".join(keys), said) for keys, said in found.values())
+    return tuple((" ".join(keys), meaning) for keys, meaning in found.values())
 
 
 def _specs() -> Sequence[ActionSpec]:
@@ -81,8 +81,8 @@ def _specs() -> Sequence[ActionSpec]:
 
 def _help(view: HelpView, room: Room) -> Content:
     lines: list[Line] = []
-    for keys, said in view.keys:
-        lines.extend(hanging(left(line(Span(keys, Role.KEY)), 14), said, room.width))
+    for keys, meaning in view.keys:
+        lines.extend(hanging(left(line(Span(keys, Role.KEY)), 14), meaning, room.width))
     if view.actions:
         lines += [
             BLANK,

@@ -136,7 +136,7 @@ class Palette(FramedScreen):
         self._show()
 
     def on_answer(self, answer: Answer) -> None:
-        """Show what the engine said."""
+        """Show what the engine reported."""
         self._asking = False
         if answer.error:
             self.query_one("#detail", Pane).show(answer.error)

@@ -57,7 +57,7 @@ class PlanScreen(FramedScreen):
         self._table = table
         self._undoes = undoes
         self._view: PlanView | None = None
-        self._said: Line = BLANK
+        self._answer: Line = BLANK
         self._submitted = ""
         self._seen_since: float | None = None  # since when there is a plan, on the clock of events
         self._field = PhraseField(self._confirm, refused=self._refused, changed=lambda: self._say(BLANK))
@@ -129,8 +129,8 @@ class PlanScreen(FramedScreen):
         if self._view is not None and can_be_rehearsed(self._view.plan):
             self.app.push_screen(Rehearsing(self._view.plan))
         elif self._view is not None:
-            said = "there is nothing to rehearse: this changes no table's files while the server is down"
-            self._say(line(Span(said, Role.DIM)))
+            message = "there is nothing to rehearse: this changes no table's files while the server is down"
+            self._say(line(Span(message, Role.DIM)))
 
     def offers(self, name: str) -> bool:
         """Offer a rehearsal where the plan can be rehearsed."""
@@ -232,15 +232,15 @@ class PlanScreen(FramedScreen):
         self.draw_keys()
         self._draw()
 
-    def _say(self, said: Line) -> None:
-        self._said = said
+    def _say(self, message: Line) -> None:
+        self._answer = message
         self._draw()
 
     def _draw(self) -> None:
         if not self.is_mounted:
             return
         self._field.open(self._is_open())
-        self.query_one("#confirm", Pane).show(ConfirmView(self._view, self.console.armed_for > 0, self._said))
+        self.query_one("#confirm", Pane).show(ConfirmView(self._view, self.console.armed_for > 0, self._answer))
 
     def _arrange(self, size: Size) -> list[Box]:
         """Return the sections: one below the other, or reasons at the left and changes at the right."""

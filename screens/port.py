@@ -21,7 +21,7 @@ class RunningAction(Protocol):
     """An action that was started in a process of its own: it goes on when the console is closed."""
 
     def poll(self) -> Sequence[Progress]:
-        """Return what it has told since the last call."""
+        """Return what it has reported since the last call."""
         ...
 
     def result(self) -> RunResult | None:
@@ -33,7 +33,7 @@ class RunningRehearsal(Protocol):
     """A rehearsal in a process of its own, at work or over."""
 
     def poll(self) -> Sequence[Progress]:
-        """Return what it has told since the last call."""
+        """Return what it has reported since the last call."""
         ...
 
     def result(self) -> Rehearsal | None:

@@ -15,7 +15,7 @@ from screens.panes.timeline import IncidentView
 from screens.reporting_port import Desk
 
 _LEAST = 8  # lines that the timeline keeps, rule included
-_ROOMY = 30  # lines from which on what is left to do is said in full
+_ROOMY = 30  # lines from which on what is left to do is shown in full
 
 
 class Timeline(FramedScreen):
@@ -79,11 +79,11 @@ class Timeline(FramedScreen):
         elif answer.asked == "copy":
             self.console.copy_text(answer.value)
         else:
-            self._show(said=f"the report is in {answer.value}")
+            self._show(message=f"the report is in {answer.value}")
 
-    def _show(self, said: str = "", error: str = "") -> None:
+    def _show(self, message: str = "", error: str = "") -> None:
         for pane in self.query(Pane):
-            pane.show(IncidentView(self._incident, said, error))
+            pane.show(IncidentView(self._incident, message, error))
         self.query_one("#timeline", Framed).rearrange()
 
     def _arrange(self, size: Size) -> list[Box]:

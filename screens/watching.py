@@ -27,7 +27,7 @@ class Watched(Protocol):
     """What runs in a process of its own."""
 
     def poll(self) -> Sequence[Progress]:
-        """Return what it has told since the last call."""
+        """Return what it has reported since the last call."""
         ...
 
     def result(self) -> RunResult | Rehearsal | None:
@@ -35,8 +35,8 @@ class Watched(Protocol):
         ...
 
 
-class Told(Message):
-    """What was told, and how it ended once it has. `error` is what kept it from being started or watched."""
+class NewProgress(Message):
+    """What was reported, and how it ended once it has. `error` is what kept it from being started or watched."""
 
     def __init__(
         self, progress: tuple[Progress, ...], result: RunResult | Rehearsal | None = None, error: str = ""
@@ -67,7 +67,7 @@ class Watching(FramedScreen):
         raise NotImplementedError
 
     def first_view(self) -> RunView:
-        """Return what is shown before anything is told."""
+        """Return what is shown before anything is reported."""
         raise NotImplementedError
 
     def ended(self) -> None:
@@ -90,23 +90,23 @@ class Watching(FramedScreen):
         self.run_worker(self._follow(), exit_on_error=False, group="run", name="run", exclusive=True)
 
     async def _follow(self) -> None:
-        """Pass on what is told; widgets are changed by the messages only."""
+        """Pass on what is reported; widgets are changed by the messages only."""
         try:
             running = await Worker("begin").call(self.begin)
             while True:
-                # The result is asked for first: what was told before it is then complete.
+                # The result is asked for first: what was reported before it is then complete.
                 result = await Worker("result").call(running.result)
-                told = tuple(await Worker("poll").call(running.poll))
-                if told or result is not None:
-                    self.post_message(Told(told, result))
+                reports = tuple(await Worker("poll").call(running.poll))
+                if reports or result is not None:
+                    self.post_message(NewProgress(reports, result))
                 if result is not None:
                     return
                 await asyncio.sleep(_POLL)
         except WalmedicError as refused:
-            self.post_message(Told((), None, str(refused)))
+            self.post_message(NewProgress((), None, str(refused)))
 
-    def on_told(self, message: Told) -> None:
-        """Show what was told."""
+    def on_new_progress(self, message: NewProgress) -> None:
+        """Show what was reported."""
         if self.view is None:
             return
         view = self.view.taking(message.progress, self.console.monotonic(), self.console.wall_clock())

@@ -1,4 +1,4 @@
-"""The argument ACTION: its names are in the help, completed by the shell, and told where one is missing or wrong."""
+"""The argument ACTION: its names are in the help, completed by the shell, and listed if it is missing or wrong."""
 
 from textwrap import fill
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from console.recovery.gate.registry import action_ids, action_module
 if TYPE_CHECKING:
     _Text = click.ParamType[str]
 else:
-    _Text = click.ParamType  # older versions of click cannot be told of what
+    _Text = click.ParamType  # older versions of click take no parameter
 
 ACTIONS = f"ACTION is one of: {', '.join(action_ids())}."
 LISTED = "\b\n" + fill(ACTIONS, 78, break_on_hyphens=False)  # click itself would break an id in two
@@ -32,7 +32,7 @@ class ActionName(_Text):
         return value
 
     def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
-        """Return what is said where no action is named."""
+        """Return the text where no action is named."""
         return ACTIONS
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -43,10 +43,10 @@ def show(
 def summary(report: DatabaseReport) -> str:
     """Return e.g. `3 of 500 tables broken, 1 at risk; 2 not checked`."""
     found = Counter(table.verdict for table in report.tables)
-    said = f"{found[Verdict.BROKEN] or 'none'} of {plural(len(report.tables), 'table')} broken"
+    summary = f"{found[Verdict.BROKEN] or 'none'} of {plural(len(report.tables), 'table')} broken"
     if found[Verdict.AT_RISK]:
-        said += f", {found[Verdict.AT_RISK]} at risk"
-    return said + (f"; {found[Verdict.UNKNOWN]} not checked" if found[Verdict.UNKNOWN] else "")
+        summary += f", {found[Verdict.AT_RISK]} at risk"
+    return summary + (f"; {found[Verdict.UNKNOWN]} not checked" if found[Verdict.UNKNOWN] else "")
 
 
 def _version(report: DatabaseReport) -> str:

@@ -131,7 +131,7 @@ class Progress:
         self.total, self.name = 0, ""
         self._done = 0
         self._began = time.monotonic()
-        self._said = self._began - _EVERY
+        self._shown_at = self._began - _EVERY
         self._shown = False
         self._terminal = sys.stderr.isatty()
 
@@ -143,9 +143,9 @@ class Progress:
         """Take note that `count` more bytes are read."""
         self._done += count
         now = time.monotonic()
-        if not self._terminal or now - self._said < _EVERY or not self._done:
+        if not self._terminal or now - self._shown_at < _EVERY or not self._done:
             return
-        self._said, self._shown = now, True
+        self._shown_at, self._shown = now, True
         done = min(self._done, self.total)
         left = (now - self._began) * (self.total - done) / done if done else 0
         line = f"reading {self.name}: {done / 1e6:,.1f} of {self.total / 1e6:,.1f} MB, {left:,.0f} s left"

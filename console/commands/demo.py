@@ -51,7 +51,7 @@ def demo(scenario: str, scale: int, true_size: bool, directory: Path | None, hea
     from console.station.build import station
     from console.station.processes import marked
 
-    say = _teller()
+    say = _reporter()
     say(f"building a station: QuestDB, Redis, two collectors, a batch writer; scenario {scenario}")
     with (
         ended_like_ctrl_c(),
@@ -62,9 +62,9 @@ def demo(scenario: str, scale: int, true_size: bool, directory: Path | None, hea
         if serve:
             return _serve(built)
         if headless or not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
-            from console.station.story import tell
+            from console.station.story import play
 
-            return _RECOVERED if tell(built, say) else _NOT_RECOVERED
+            return _RECOVERED if play(built, say) else _NOT_RECOVERED
         left = open_console(built.settings())
         say("stopping the station's processes")
         return left
@@ -76,7 +76,7 @@ def _serve(built: "Station") -> int:
         signal.pause()
 
 
-def _teller() -> Callable[[str], None]:
+def _reporter() -> Callable[[str], None]:
     """Return what prints one line with the seconds since now; a reader that went away does not stop the work."""
     begun = time.monotonic()
 

@@ -147,7 +147,7 @@ def _survive_hangup() -> None:
 def _reporter(invocation: Invocation) -> Any:
     to = recover_text.console(stderr=True)
 
-    def tell(progress: Progress) -> None:
+    def report(progress: Progress) -> None:
         if not invocation.as_json and (progress.state != StageState.GOES_ON or sys.stderr.isatty()):
             # A terminal that went away must not end what is being done to the files.
             try:
@@ -155,7 +155,7 @@ def _reporter(invocation: Invocation) -> Any:
             except OSError:
                 return
 
-    return tell
+    return report
 
 
 def _end(invocation: Invocation, made: Plan, result: RunResult, *, quiet: bool) -> int:

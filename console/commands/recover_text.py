@@ -96,8 +96,8 @@ def show_claims(to: Console, claims: Sequence[Claim]) -> None:
 def show_progress(to: Console, progress: Progress) -> None:
     """Write one line of progress."""
     counts = f" {progress.done:,} of {progress.total:,}" if progress.done is not None and progress.total else ""
-    told = f": {progress.message}" if progress.message else ""
-    _line(to, f"[{progress.state}] {progress.title}{told}{counts}")
+    detail = f": {progress.message}" if progress.message else ""
+    _line(to, f"[{progress.state}] {progress.title}{detail}{counts}")
 
 
 def show_entries(to: Console, entries: Sequence[Entry]) -> None:

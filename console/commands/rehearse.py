@@ -59,7 +59,7 @@ def _reporter(invocation: Invocation) -> Callable[[Progress], None]:
     to = recover_text.console(stderr=True)
     last = 0.0
 
-    def tell(progress: Progress) -> None:
+    def report(progress: Progress) -> None:
         nonlocal last
         with contextlib.suppress(OSError):
             if invocation.as_json:
@@ -72,7 +72,7 @@ def _reporter(invocation: Invocation) -> Callable[[Progress], None]:
             elif progress.state != StageState.GOES_ON or sys.stderr.isatty():
                 recover_text.show_progress(to, progress)
 
-    return tell
+    return report
 
 
 def _show(ended: Rehearsal) -> None:

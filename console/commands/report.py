@@ -22,13 +22,13 @@ def report(invocation: Invocation, to: Path | None) -> int:
     """
     incident = read_incident(invocation.settings)
     redactor = redactor_for(incident, private=False)
-    told = redacted(incident, redactor)
-    text = written(told, redactor)
+    shared = redacted(incident, redactor)
+    text = written(shared, redactor)
     if to is not None:
         place = write_new(to / file_name(incident) if to.is_dir() else to, text.encode(), incident.database)
         click.echo(f"the report is in {place}", err=invocation.as_json)
     if invocation.as_json:
-        invocation.emit(to_json(told, redactor))
+        invocation.emit(to_json(shared, redactor))
     elif to is None:
         click.echo(text, nl=False)
     return 0

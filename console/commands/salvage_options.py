@@ -44,8 +44,8 @@ def salvage_options(function: F) -> F:
         source: str | None,
         **arguments: Any,
     ) -> Any:
-        said = {"to": to, "format": form, "rows": rows, "wal": wal}
-        given: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+        chosen = {"to": to, "format": form, "rows": rows, "wal": wal}
+        given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
         settings = invocation.settings
         asked = {"partition": partition, "choice": choice, "source": source}
         wanted: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}

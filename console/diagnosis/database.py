@@ -133,11 +133,11 @@ def assemble(
             if not table.system:
                 reports.append(_without_wal(table, more, seen, checked.setdefault(table.directory, set())))
             continue
-        said = None
+        sql_facts = None
         if server is not None:
             more += server_findings(table, server, diagnosis)
-            said = server.wal_tables.get(table.raw_name)
-        reports.append(_with_history(table, diagnosis, more, said, history, seen))
+            sql_facts = server.wal_tables.get(table.raw_name)
+        reports.append(_with_history(table, diagnosis, more, sql_facts, history, seen))
     return tuple(reports)
 
 
@@ -145,14 +145,14 @@ def _with_history(
     table: TableDirectory,
     diagnosis: TableDiagnosis,
     more: Sequence[Finding],
-    said: ServerTableFacts | None,
+    sql_facts: ServerTableFacts | None,
     history: HistoryOf | None,
     seen: frozenset[Part],
 ) -> TableReport:
     """Return the report; the journal is asked only about a table that is not well, since its evidence is compared."""
     grave = any(finding.severity is not Severity.NOTE for finding in (*diagnosis.findings, *more))
     known = history(table.directory) if history is not None and grave else NO_HISTORY
-    return diagnosis.report(more, said=said, history=known, seen=seen)
+    return diagnosis.report(more, sql_facts=sql_facts, history=known, seen=seen)
 
 
 def uses_wal(table: TableDirectory) -> bool:
@@ -167,7 +167,7 @@ def database_findings(database: DatabaseRoot) -> tuple[Finding, ...]:
     found = list(root_findings(database))
     for problem in database.listing_problems():
         if problem.kind is not ProblemKind.UNREADABLE and problem.file.name.startswith(REGISTRY):
-            continue  # damage, which is said already
+            continue  # damage, which is reported already
         inside = problem.file.is_relative_to(database.db)
         file = str(problem.file.relative_to(database.db)) if inside else str(problem.file)
         found.append(

@@ -1,7 +1,7 @@
 """The full check of a table's own files: every byte of every column once, with no server.
 
-What the quick check finds is not told again. A server that writes meanwhile adds rows behind those that are read, or
-puts a partition or a column into new files; what was found in files that are replaced is dropped, and said.
+The quick check's findings are not repeated. A server that writes meanwhile adds rows behind those that are read, or
+puts a partition or a column into new files; what was found in files that are replaced is dropped, and reported.
 """
 
 from collections.abc import Iterator, Sequence
@@ -60,7 +60,7 @@ class DeepLook:
 
 
 class DeepFiles:
-    """The full check of one table as its `_txn` is when this is made. `advance` is told the bytes as they are read.
+    """The full check of one table as its `_txn` is when this is made. `advance` is given the bytes as they are read.
 
     `scope` says what is read of it, `record` what an earlier check that was cut off has read already.
     """
@@ -74,8 +74,8 @@ class DeepFiles:
     ) -> None:
         self.table, self._scope = table, scope
         self._record = record if record is not None else DeepRecord(None)
-        self._told = DeepFindings(table)
-        self._readings = DeepReadings(table, self._told, self._record, advance)
+        self._findings = DeepFindings(table)
+        self._readings = DeepReadings(table, self._findings, self._record, advance)
         self._shares: dict[int, list[Share]] = {}
         txn, metadata = read_table_txn(table.path), read_table_metadata(table.path)
         versions = read_column_versions(table.path)
@@ -114,26 +114,26 @@ class DeepFiles:
         with self._readings:
             self._symbol_maps()
             for span in filter(self._scope.partition, self._files.spans):
-                before = len(self._told.found)
+                before = len(self._findings.found)
                 if span.parquet_size is not None:
                     self._parquet(span)
                 else:
                     self._native(span)
-                if len(self._told.found) > before and self._replaced(span):
-                    del self._told.found[before:]
-                    self._told.skip(f"partition {span.name}", "QuestDB rewrote it while it was read")
+                if len(self._findings.found) > before and self._replaced(span):
+                    del self._findings.found[before:]
+                    self._findings.skip(f"partition {span.name}", "QuestDB rewrote it while it was read")
         self._zero_columns()
         return replace(self.so_far(), seen=self._seen())
 
     def so_far(self) -> DeepLook:
         """Return what was found until now."""
         self._record.write()
-        return DeepLook(tuple(self._told.found), frozenset(), tuple(self._told.left_out))
+        return DeepLook(tuple(self._findings.found), frozenset(), tuple(self._findings.left_out))
 
     def _seen(self) -> frozenset[Part]:
         """Return what was read whole. The symbol maps are the table's, whichever partitions are named."""
         named = (column.raw_name for column in self._metadata.columns if not column.dropped)
-        if self._told.left_out or not all(map(self._scope.column, named)):
+        if self._findings.left_out or not all(map(self._scope.column, named)):
             return frozenset()
         return _ALL if all(map(self._scope.partition, self._files.spans)) else frozenset({Part.SYMBOL_VALUES})
 
@@ -145,18 +145,18 @@ class DeepFiles:
             if isinstance(each, StoredColumn) and each.column.indexed and self._scope.column(each.column.raw_name)
         ]
 
-        def read(told: DeepFindings) -> None:
-            check_parquet(told, folder, span, indexed, self._readings.advance, self._scope)
+        def read(findings: DeepFindings) -> None:
+            check_parquet(findings, folder, span, indexed, self._readings.advance, self._scope)
 
         paths = [folder / PARQUET, *(path for each in indexed for path in _index_paths(each))]
         judged_by = (span.rows, sorted(self._scope.columns))
         self._readings.take(self._readings.ask(span.directory, _WHOLE_FILE, paths, judged_by, read))
 
     def _zero_columns(self) -> None:
-        self._told.found = [weighed(finding, self._shares) for finding in self._told.found]
+        self._findings.found = [weighed(finding, self._shares) for finding in self._findings.found]
         for each in zero_columns(self._shares):
             what = "every value is zero, and hardly any is in the other partitions"
-            self._told.rows(each, BadRows(Wrong.ZERO_PAGES, each.data, 0, each.rows, 0, what), Severity.NOTE)
+            self._findings.rows(each, BadRows(Wrong.ZERO_PAGES, each.data, 0, each.rows, 0, what), Severity.NOTE)
 
     def _native(self, span: PartitionSpan) -> None:
         readings: list[tuple[StoredColumn, Reading]] = []
@@ -181,14 +181,14 @@ class DeepFiles:
             if share is not None:
                 self._shares.setdefault(now.column.index, []).append(Share(now, share))
 
-    def _stored(self, each: StoredColumn, told: DeepFindings) -> float | None:
+    def _stored(self, each: StoredColumn, findings: DeepFindings) -> float | None:
         """Read a column of a partition, and return its share of zeros if that is counted."""
         try:
-            proven = each.column.tag is ColumnTag.SYMBOL and each.column.indexed and self._index_agrees(each, told)
+            proven = each.column.tag is ColumnTag.SYMBOL and each.column.indexed and self._index_agrees(each, findings)
             for bad in self._column(each, proven):
                 at_an_edge = is_variable(each.column.type_code) and not 0 < bad.first_row < each.rows - bad.rows
                 suspect = bad.wrong is Wrong.ZERO_PAGES and at_an_edge
-                told.rows(each, bad, Severity.NOTE if suspect else None)
+                findings.rows(each, bad, Severity.NOTE if suspect else None)
             timestamps = each.column.index == self._metadata.timestamp_index
             if proven or timestamps or is_variable(each.column.type_code):
                 return None
@@ -197,7 +197,7 @@ class DeepFiles:
         except FileNotFoundError:
             pass  # the quick check tells it
         except OSError as error:
-            told.skip(f"{each.data.name} of partition {each.span.name}", error)
+            findings.skip(f"{each.data.name} of partition {each.span.name}", error)
         return None
 
     def _column(self, each: StoredColumn, proven: bool) -> Iterator[BadRows]:
@@ -223,7 +223,7 @@ class DeepFiles:
             if column.tag is ColumnTag.SYMBOL:
                 yield from bad_symbol_keys(file, each.rows, self._symbols(column), self._readings.advance)
 
-    def _index_agrees(self, each: StoredColumn, told: DeepFindings) -> bool:
+    def _index_agrees(self, each: StoredColumn, findings: DeepFindings) -> bool:
         """Return whether the index has every row of the column under its symbol; tell it if not."""
         top = self._versions.top(each.span.start, each.column.index) or 0
         paths = _index_paths(each)
@@ -232,14 +232,14 @@ class DeepFiles:
                 rows, symbols = (top, top + each.rows), self._symbols(each.column)
                 check_index(file, keys, values, rows, symbols, self._readings.advance)
                 if (count := read_index_header(keys).keys) > symbols + 1:
-                    told.more_keys(each, count, symbols)
+                    findings.more_keys(each, count, symbols)
         except DamageError as damage:
-            told.index(each, damage)
+            findings.index(each, damage)
             return False
         except FileNotFoundError:
             return False  # the quick check tells it
         except OSError as error:
-            told.skip(f"the index of {each.column.name} in partition {each.span.name}", error)
+            findings.skip(f"the index of {each.column.name} in partition {each.span.name}", error)
             return False
         return True
 
@@ -260,7 +260,7 @@ class DeepFiles:
                 self._readings.take(self._readings.ask("", column.index, paths, count, self._map_reader(column, paths)))
 
     def _map_reader(self, column: TableColumn, paths: Sequence[Path]) -> Read:
-        return lambda told: check_symbol_map(told, column, paths, self._symbols(column), self._readings.advance)
+        return lambda findings: check_symbol_map(findings, column, paths, self._symbols(column), self._readings.advance)
 
     def _high(self, span: PartitionSpan) -> int | None:
         """Return the first timestamp that is past the partition."""

@@ -21,7 +21,7 @@ _OTHER_ROWS: Final = "it does not name each row of the partition once"
 
 
 def check_parquet(
-    told: DeepFindings,
+    findings: DeepFindings,
     folder: Path,
     span: PartitionSpan,
     indexed: Iterable[StoredColumn],
@@ -34,29 +34,29 @@ def check_parquet(
     """
     path = folder / PARQUET
     if not can_read_parquet():
-        told.skip(f"partition {span.name}", "pyarrow is not installed")
+        findings.skip(f"partition {span.name}", "pyarrow is not installed")
         return
     try:
         for column, what, rows in parquet_problems(path, span.rows, advance, scope.column):
-            told.parquet(span, path, column, what, rows)
+            findings.parquet(span, path, column, what, rows)
         with DbFile(path) as file:
             for low, high in () if scope.columns else suspect_zero_pages(file, 1, span.parquet_size or 0):
-                told.parquet_zeros(span, path, low, high)
+                findings.parquet_zeros(span, path, low, high)
         for each in indexed:
             if each.column.tag is ColumnTag.SYMBOL:
-                _index(told, each, advance)
+                _index(findings, each, advance)
     except FileNotFoundError:
         return
     except OSError as error:
-        told.skip(f"partition {span.name}", error)
+        findings.skip(f"partition {span.name}", error)
 
 
-def _index(told: DeepFindings, each: StoredColumn, advance: Advance) -> None:
+def _index(findings: DeepFindings, each: StoredColumn, advance: Advance) -> None:
     folder, name, span = each.data.parent, each.column.raw_name, each.span
     paths = [column_path(folder, name, suffix, each.name_txn) for suffix in ("k", "v")]
     try:
         with DbFile(paths[0]) as keys, DbFile(paths[1]) as values:
             if not covers_rows(keys, values, span.rows - each.rows, span.rows, advance):
-                told.index(each, DamageError(_OTHER_ROWS))
+                findings.index(each, DamageError(_OTHER_ROWS))
     except DamageError as damage:
-        told.index(each, damage)
+        findings.index(each, damage)

@@ -30,25 +30,25 @@ class _StoppedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A column that is being read, or that the record has: `told` has what was found when `share` is there."""
+    """A column that is being read, or that the record has: `findings` has what was found when `share` is there."""
 
     folder: str
     column: int
     mark: str
     paths: Sequence[Path]
-    told: DeepFindings
+    findings: DeepFindings
     share: "Future[float | None]"
     known: ReadColumn | None = None
 
 
 class DeepReadings:
-    """The readings of one table. `told` gets what they find, `record` what is read, `advance` the bytes.
+    """The readings of one table. `findings` gets what they find, `record` what is read, `advance` the bytes.
 
     A context manager; at its end no thread is left.
     """
 
-    def __init__(self, table: TableDirectory, told: DeepFindings, record: DeepRecord, advance: Advance) -> None:
-        self._table, self._told, self._record, self._advance = table, told, record, advance
+    def __init__(self, table: TableDirectory, findings: DeepFindings, record: DeepRecord, advance: Advance) -> None:
+        self._table, self._findings, self._record, self._advance = table, findings, record, advance
         self._lock, self._stopped, self._read = Lock(), False, 0
         self._pool = ThreadPoolExecutor(min(_MOST_THREADS, len(os.sched_getaffinity(0))), "deep")
         self._asked: list[Reading] = []
@@ -73,14 +73,14 @@ class DeepReadings:
 
     def ask(self, folder: str, column: int, paths: Sequence[Path], judged_by: object, read: Read) -> Reading:
         """Begin to read a column, unless the record has it and its files are the same."""
-        mark, told = mark_of(paths, judged_by), DeepFindings(self._table)
+        mark, findings = mark_of(paths, judged_by), DeepFindings(self._table)
         known = self._record.find(self._table.directory, folder, column, mark)
         if known is not None:
             share: Future[float | None] = Future()
             share.set_result(known.share)
         else:
-            share = self._pool.submit(read, told)
-        reading = Reading(folder, column, mark, paths, told, share, known)
+            share = self._pool.submit(read, findings)
+        reading = Reading(folder, column, mark, paths, findings, share, known)
         self._asked.append(reading)
         return reading
 
@@ -103,12 +103,12 @@ class DeepReadings:
     def _keep(self, reading: Reading) -> None:
         self._asked.remove(reading)
         if reading.known is not None:
-            self._told.found += reading.known.findings
+            self._findings.found += reading.known.findings
             return
-        self._told.found += reading.told.found
-        self._told.left_out += reading.told.left_out
-        if reading.mark and not reading.told.left_out:
+        self._findings.found += reading.findings.found
+        self._findings.left_out += reading.findings.left_out
+        if reading.mark and not reading.findings.left_out:
             size = sum(path.lstat().st_size for path in reading.paths if path.exists())
-            share, found = reading.share.result(), tuple(reading.told.found)
+            share, found = reading.share.result(), tuple(reading.findings.found)
             kept = ReadColumn(reading.column, reading.mark, size, share, found)
             self._record.keep(self._table.directory, reading.folder, kept)

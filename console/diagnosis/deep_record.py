@@ -43,7 +43,7 @@ class _Line:
 
 
 class DeepRecord:
-    """The record at `path`; None: nothing is kept. `known` is told the bytes that need not be read again.
+    """The record at `path`; None: nothing is kept. `known` is given the bytes that need not be read again.
 
     Only the places of the lines are in memory.
     """

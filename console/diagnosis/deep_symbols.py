@@ -13,27 +13,27 @@ from console.text import plural
 
 
 def check_symbol_map(
-    told: DeepFindings, column: TableColumn, paths: Sequence[Path], count: int, advance: Advance
+    findings: DeepFindings, column: TableColumn, paths: Sequence[Path], count: int, advance: Advance
 ) -> None:
     """Read the four files (`.o`, `.c`, `.k`, `.v`) of a symbol map. One that is missing the quick check tells."""
     try:
         with DbFile(paths[0]) as offsets, DbFile(paths[1]) as values:
             check_dictionary(offsets, values, count, advance)
     except DamageError as damage:
-        told.symbol_map(column, paths[0], damage)
+        findings.symbol_map(column, paths[0], damage)
     except FileNotFoundError:
         pass
     except OSError as error:
-        told.skip(f"the symbol map of {column.name}", error)
+        findings.skip(f"the symbol map of {column.name}", error)
     try:
         with DbFile(paths[2]) as keys, DbFile(paths[3]) as values:
             missing = missing_symbols(keys, values, count, advance)
         if missing:
             what = f"it does not name {plural(missing, 'symbol')} of {count:,}, or names them twice"
-            told.symbol_map(column, paths[3], DamageError(what))
+            findings.symbol_map(column, paths[3], DamageError(what))
     except DamageError as damage:
-        told.symbol_map(column, paths[3 if isinstance(damage, RowNumbersError) else 2], damage)
+        findings.symbol_map(column, paths[3 if isinstance(damage, RowNumbersError) else 2], damage)
     except FileNotFoundError:
         pass
     except OSError as error:
-        told.skip(f"the index of the symbol map of {column.name}", error)
+        findings.skip(f"the index of the symbol map of {column.name}", error)

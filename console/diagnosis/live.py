@@ -111,8 +111,8 @@ def _head(file: Path, size: int) -> bytes:
         return f"{file.name} {error.errno}".encode()
     try:
         status = os.fstat(descriptor)
-        told = f"{status.st_ino} {status.st_size} {status.st_mtime_ns}"
-        return os.pread(descriptor, min(size, status.st_size), 0) + told.encode()
+        identity = f"{status.st_ino} {status.st_size} {status.st_mtime_ns}"
+        return os.pread(descriptor, min(size, status.st_size), 0) + identity.encode()
     except OSError as error:
         return f"{file.name} {error.errno}".encode()
     finally:

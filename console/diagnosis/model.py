@@ -9,7 +9,7 @@ from console.records import LEFT_OUT, renamed, to_json
 
 
 class Severity(StrEnum):
-    """How bad a finding is: `DAMAGE` makes a table broken, `RISK` at-risk; `NOTE` is only said."""
+    """How bad a finding is: `DAMAGE` makes a table broken, `RISK` at-risk; `NOTE` is only reported."""
 
     DAMAGE = "damage"
     RISK = "risk"

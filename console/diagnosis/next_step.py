@@ -1,4 +1,4 @@
-"""The one step to take now for a table, by what was found. What walmedic cannot do is said, never passed over."""
+"""The one step to take now for a table, by what was found. What walmedic cannot do is reported, never passed over."""
 
 from typing import Final
 
@@ -102,7 +102,7 @@ def _own_files(situation: Situation) -> NextStep:
         if situation.damaged(*SYMBOL_MAPS):
             reason = "symbol maps are damaged: write nothing; names are read from the map, WAL and evidence"
             return NextStep("repair-symbols", reason, evidence=True)
-    how = next((said for codes, said in _FROM_A_COPY if situation.damaged(*codes)), "")
+    how = next((advice for codes, advice in _FROM_A_COPY if situation.damaged(*codes)), "")
     reason = "files of the table itself are damaged: do not start QuestDB, and write nothing; "
     return NextStep(None, f"{reason}{how}{_NO_REPAIR}", evidence=True)
 

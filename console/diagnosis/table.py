@@ -75,18 +75,18 @@ class TableDiagnosis:
         self,
         more: Sequence[Finding] = (),
         *,
-        said: ServerTableFacts | None = None,
+        sql_facts: ServerTableFacts | None = None,
         history: TableHistory = NO_HISTORY,
         seen: frozenset[Part] = frozenset(),
     ) -> TableReport:
         """Return the report, with findings that others (the server) add.
 
-        `said` is the server's word on the table, `history` the journal's, `seen` what others looked at.
+        `sql_facts` is the server's word on the table, `history` the journal's, `seen` what others looked at.
         """
         own, clock = without_left_out(self.facts, self.findings, self.clock, history)
         findings = tuple(sorted([*own, *more], key=lambda finding: _ORDER[finding.severity]))
         rows = self._rows_waiting()
-        error = said.error if said is not None and said.suspended else ""
+        error = sql_facts.error if sql_facts is not None and sql_facts.suspended else ""
         cause = cause_of(error, self.facts.directory.directory)
         situation = Situation(
             findings=findings,
@@ -97,7 +97,7 @@ class TableDiagnosis:
             crashes=can_crash(self.facts),
             converting=self.facts.conversion.target is TableKind.NON_WAL,
             stops=self.wholeness.stops,
-            suspended=said is not None and said.suspended,
+            suspended=sql_facts is not None and sql_facts.suspended,
             applied=self.facts.applied,
             cause=cause,
             error=error,
@@ -267,7 +267,7 @@ def _listing(facts: TableFacts) -> list[Finding]:
     # Not what the directory was listed with: an ALTER replaces `_meta`, which is missing for a moment.
     problems: list[Problem] = [*([facts.metadata] if isinstance(facts.metadata, Problem) else facts.metadata.problems)]
     if damage_of(facts.metadata) is not None:
-        problems = []  # damage, which is said with the table's own files
+        problems = []  # damage, which is reported with the table's own files
     problems += facts.obstacles
     return [
         Finding(Code.UNREADABLE, Severity.RISK, f"{problem.file.name}: {problem.what}", facts.relative(problem.file))

@@ -101,7 +101,7 @@ class TableFacts:
 def read_facts(directory: TableDirectory, memory: TableMemory | None = None) -> TableFacts:
     """Return the facts of one WAL table; what `memory` has seen of it is not read again, and what is read it learns.
 
-    Raises nothing but MemoryError: what cannot be read is told by the facts.
+    Raises nothing but MemoryError: what cannot be read is reported by the facts.
     """
     entries, problem = directory.listing()
     before = read_table_txn(directory.path)

@@ -15,7 +15,7 @@ _NEXT = 300.0  # seconds after which a start is not taken for the one that follo
 class Aftermath:
     """One sentence; `up` says whether the service runs now, `certain` whether the process ids prove the connection."""
 
-    said: str
+    message: str
     up: bool
     certain: bool
 
@@ -48,8 +48,8 @@ def _follow(crashes: CrashesSample, crashed_at: float, unit: UnitSample, seen_at
             return Aftermath(
                 f"{who} crashed; {unit.name} was started again since, now it is pid {unit.pid}", True, True
             )
-        said = f"{who} crashed; {unit.name} started again after {_span(gap)} as pid {unit.pid}{count}"
-        return Aftermath(said, True, certain)
+        message = f"{who} crashed; {unit.name} started again after {_span(gap)} as pid {unit.pid}{count}"
+        return Aftermath(message, True, certain)
     if unit.state is UnitState.STARTING:
         return Aftermath(f"{who} crashed; {unit.name} is being started again{count}", False, certain)
     why = f": {unit.loop}" if unit.loop else ""

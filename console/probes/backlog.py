@@ -65,8 +65,8 @@ class BacklogProbe:
         if info.get("loading"):
             done = info.get("loading_loaded_perc")
             share = f" ({float(done):.0f} % done)" if done is not None else ""
-            said = f"Redis at {self.address} is loading its data{share}; feeds and writer wait for it"
-            return Sample(self.name, Status.DEGRADED, None, said)
+            message = f"Redis at {self.address} is loading its data{share}; feeds and writer wait for it"
+            return Sample(self.name, Status.DEGRADED, None, message)
         pipe = client.pipeline(transaction=False)
         for watch in self._watches:
             stream_facts.ask(pipe, watch.stream)
@@ -139,7 +139,7 @@ async def _gone_while_pending(client: "redis.Redis", stream: Stream, facts: Stre
 
 
 def _with_databases(error: str, kind: object, info: Mapping[str, Any]) -> str:
-    """Return what is said of a stream that is not there, with the other databases of this Redis that hold keys."""
+    """Return the text of a stream that is not there, with the other databases of this Redis that hold keys."""
     others = sorted(name[2:] for name in info if name[:2] == "db" and name[2:].isdigit() and name != "db0")
     if kind != "none" or not others:
         return error

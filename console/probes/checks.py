@@ -14,7 +14,7 @@ class Level(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the check-up; `said` is one sentence."""
+    """One line of the check-up; `said` is one sentence, and a field of `doctor --json`."""
 
     subject: str
     level: Level

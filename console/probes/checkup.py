@@ -111,8 +111,8 @@ def _data_root(settings: Settings) -> list[Check]:
     if not os.access(database.db, os.R_OK | os.X_OK):
         found.append(Check("data root", Level.PROBLEM, f"cannot be listed by this user; run as {owner}"))
     elif not os.access(database.db, os.W_OK):
-        said = f"this user may look but not repair; run as {owner} for that"
-        found.append(Check("data root", Level.NOTE, said))
+        message = f"this user may look but not repair; run as {owner} for that"
+        found.append(Check("data root", Level.NOTE, message))
     lives = liveness(database.db, settings.questdb)
     level = Level.OK if lives.life is not Life.UNKNOWN else Level.PROBLEM if lives.may_write else Level.NOTE
     found.append(Check("server lock", level, lives.sentence))
@@ -123,12 +123,12 @@ def _data_root(settings: Settings) -> list[Check]:
 
 def _version(settings: Settings, database: DatabaseRoot) -> Check:
     """Say which QuestDB the next start runs: what a start does to damage depends on it."""
-    version, told = version_to_start(settings, database, StateDir(settings.state_path))
+    version, origin = version_to_start(settings, database, StateDir(settings.state_path))
     if version is None:
-        said = "unknown: set questdb.jar; until then every start is judged by the version that destroys most"
-        return Check("QuestDB version", Level.NOTE, said)
+        message = "unknown: set questdb.jar; until then every start is judged by the version that destroys most"
+        return Check("QuestDB version", Level.NOTE, message)
     locks = "" if behaviour_of(version).file_locks_hold_wal else "; its purge ignores file locks"
-    return Check("QuestDB version", Level.OK, f"{version}, by {told}{locks}")
+    return Check("QuestDB version", Level.OK, f"{version}, by {origin}{locks}")
 
 
 def _rehearsal(settings: Settings, database: DatabaseRoot) -> Check:
@@ -136,8 +136,8 @@ def _rehearsal(settings: Settings, database: DatabaseRoot) -> Check:
     line = running_server(database)
     jar = settings.questdb.jar or (line.jar if line is not None else "")
     if not jar:
-        said = "it is not known which QuestDB to rehearse with: start the server once, or set questdb.jar"
-        return Check("rehearsal", Level.NOTE, said)
+        message = "it is not known which QuestDB to rehearse with: start the server once, or set questdb.jar"
+        return Check("rehearsal", Level.NOTE, message)
     if not os.access(jar, os.R_OK):
         return Check("rehearsal", Level.PROBLEM, f"{clean_line(jar)} cannot be read: set questdb.jar")
     java = settings.questdb.java or (line.java if line is not None else "") or shutil.which("java") or ""
@@ -151,11 +151,11 @@ def _state_dir(settings: Settings) -> list[Check]:
     place = settings.state_path
     there = next((each for each in (place, *place.parents) if each.exists()), Path("/"))
     if not os.access(there, os.W_OK | os.X_OK):
-        said = f"{place} cannot be written: without a journal nothing is done; name another with --state-dir"
-        return [Check("state directory", Level.PROBLEM, said)]
+        message = f"{place} cannot be written: without a journal nothing is done; name another with --state-dir"
+        return [Check("state directory", Level.PROBLEM, message)]
     if there == place and place.stat().st_mode & 0o022:
-        said = f"{place} can be written by others; make it yours alone (chmod 700)"
-        return [Check("state directory", Level.PROBLEM, said)]
+        message = f"{place} can be written by others; make it yours alone (chmod 700)"
+        return [Check("state directory", Level.PROBLEM, message)]
     made = "" if there == place else ", made when it is needed"
     return [Check("state directory", Level.OK, f"{place}{made}"), _disk("disk of the evidence", there)]
 
@@ -166,10 +166,10 @@ def _disk(subject: str, place: Path) -> Check:
         total = shutil.disk_usage(place).total
     except OSError as error:
         return Check(subject, Level.PROBLEM, f"{place} cannot be measured: {error.strerror}")
-    said = f"{_size(free)} of {_size(total)} free, {_size(reserve)} stay free"
+    message = f"{_size(free)} of {_size(total)} free, {_size(reserve)} stay free"
     if free < reserve:
-        return Check(subject, Level.PROBLEM, f"{said}: too little for any repair, make room first")
-    return Check(subject, Level.OK, said)
+        return Check(subject, Level.PROBLEM, f"{message}: too little for any repair, make room first")
+    return Check(subject, Level.OK, message)
 
 
 async def _queue(settings: Settings) -> list[Check]:
@@ -185,8 +185,8 @@ async def _queue(settings: Settings) -> list[Check]:
             found.append(Check("Redis", Level.PROBLEM, stream.error))
         else:
             waits = "an unknown number wait" if stream.waiting is None else f"{stream.waiting:,} wait"
-            said = f"{stream.stream}: {stream.length:,} entries, {waits} for {stream.group}"
-            found.append(Check("Redis", Level.OK, said))
+            message = f"{stream.stream}: {stream.length:,} entries, {waits} for {stream.group}"
+            found.append(Check("Redis", Level.OK, message))
     return [*found, *(Check("Redis", Level.NOTE, warning) for warning in data.warnings)]
 
 
@@ -202,8 +202,8 @@ async def _services(settings: Settings) -> list[Check]:
         how = ", ".join(word for word in (unit.state, ended, unit.loop) if word)
         found.append(Check("services", level, f"{unit.name} ({unit.role}): {how}"))
     if sample.data.backend == "systemd" and os.geteuid() != 0:
-        said = "this user cannot start or stop system units unless polkit says so; the commands are shown with sudo"
-        found.append(Check("services", Level.NOTE, said))
+        message = "this user cannot start or stop system units unless polkit says so; the commands are shown with sudo"
+        found.append(Check("services", Level.NOTE, message))
     return found
 
 
@@ -215,8 +215,8 @@ async def _journal(settings: Settings) -> list[Check]:
         return [Check("journal", Level.PROBLEM, f"its chain is broken: {sample.error}")]
     unfinished = [line.entry for line in sample.data.lines if line.outcome == "unfinished"]
     if unfinished:
-        said = f"{unfinished[0]} was cut off: run its action again to finish it, or undo it"
-        return [Check("journal", Level.NOTE, said)]
+        message = f"{unfinished[0]} was cut off: run its action again to finish it, or undo it"
+        return [Check("journal", Level.NOTE, message)]
     return [Check("journal", Level.OK, f"{plural(len(sample.data.lines), 'entry', 'entries')}, chain whole")]
 
 

@@ -29,15 +29,15 @@ async def check_server(settings: Settings) -> list[Check]:
     place = f"{settings.questdb.host}:{settings.questdb.pg_port}"
     found = [Check("QuestDB", Level.OK, f"{data.version} at {place} answered in {data.round_trip * 1000:.0f} ms")]
     if not data.version.startswith(KNOWN_VERSION):
-        said = (
+        message = (
             f"{data.version} is not {KNOWN_VERSION}x, which formats and repairs were measured on: rehearse everything"
         )
-        found.append(Check("QuestDB", Level.NOTE, said))
+        found.append(Check("QuestDB", Level.NOTE, message))
     if sample.error:
         found.append(Check("QuestDB", Level.NOTE, sample.error))
     if not data.read_only_user and dict(data.parameters).get("pg.readonly.user.enabled") != "true":
-        said = "observed with a user who may write; a read-only one is safer (server.conf: pg.readonly.user.enabled)"
-        found.append(Check("QuestDB", Level.NOTE, said))
+        message = "observed with a user who may write; a read-only one is safer (server.conf: pg.readonly.user.enabled)"
+        found.append(Check("QuestDB", Level.NOTE, message))
     found += [Check("QuestDB", Level.NOTE, warning) for warning in data.warnings]
     return [
         *found,
@@ -51,8 +51,8 @@ def _health(port: int, opinion: SecondOpinion) -> Check:
     if opinion.healthy is None:
         return Check("QuestDB", Level.NOTE, f"its health port {port} does not answer: there is no second opinion")
     metrics = "with metrics" if opinion.metrics else "without metrics (server.conf: metrics.enabled=true)"
-    said = f"its health port {port} answers ({opinion.health}; it says so of a broken table too), {metrics}"
-    return Check("QuestDB", Level.OK if opinion.healthy else Level.NOTE, said)
+    message = f"its health port {port} answers ({opinion.health}; it says so of a broken table too), {metrics}"
+    return Check("QuestDB", Level.OK if opinion.healthy else Level.NOTE, message)
 
 
 async def _operator(settings: Settings, parameters: Mapping[str, str]) -> list[Check]:

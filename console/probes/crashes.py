@@ -16,7 +16,7 @@ _BUCKETS = 24
 class CrashesProbe:
     """Lists the data root each time and reads only the logs that are new or changed.
 
-    Listing is cheaper than being told: it costs a millisecond for hundreds of logs, works on every file system, and
+    Listing is cheaper than a notification: it costs a millisecond for hundreds of logs, works on every file system, and
     uses none of the inotify watches that a server with many partitions leaves.
     """
 

@@ -188,9 +188,9 @@ def _trimmed(
     found = trimming.watch(client, [stream.name for stream in streams])
     for name, seen in found.items():
         if seen.length:
-            sources[f"redis.streams.{name}.max_length"] = seen.said
+            sources[f"redis.streams.{name}.max_length"] = seen.evidence
         else:
-            doubts.append(f"max_length of {clean_line(name)} is not known: {seen.said}")
+            doubts.append(f"max_length of {clean_line(name)} is not known: {seen.evidence}")
     return tuple(
         replace(stream, max_length=found[stream.name].length) if stream.name in found else stream for stream in streams
     )

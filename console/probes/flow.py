@@ -45,7 +45,7 @@ class Flow:
     """The verdict: four hops, the one where it is stuck, and the outlook in one sentence.
 
     `since` is epoch seconds; `waiting` counts entries not yet acknowledged, all streams together (None: unknown);
-    `lost_soon` estimates the entries that the next ten minutes cost if nothing is done (None: cannot be told).
+    `lost_soon` estimates the entries that the next ten minutes cost if nothing is done (None: not known).
     """
 
     hops: tuple[Hop, ...]
@@ -55,7 +55,7 @@ class Flow:
     losing: bool
     lost_soon: int | None
     outlook: str
-    soon_told: bool = False  # the outlook names what is lost soon
+    names_loss: bool = False  # the outlook names what is lost soon
 
 
 def flow(state: StationState, settings: Settings, now: float) -> Flow:
@@ -74,7 +74,14 @@ def flow(state: StationState, settings: Settings, now: float) -> Flow:
         stuck = next((hop for hop in reversed(hops) if hop.state is HopState.SLOW), None)
     ahead = _outlook(state, settings, hops)
     return Flow(
-        hops, stuck, _since(state, stuck), _waiting(backlog), ahead.losing, ahead.lost_soon, ahead.said, ahead.soon_told
+        hops,
+        stuck,
+        _since(state, stuck),
+        _waiting(backlog),
+        ahead.losing,
+        ahead.lost_soon,
+        ahead.message,
+        ahead.names_loss,
     )
 
 
@@ -221,8 +228,8 @@ class _Outlook(NamedTuple):
 
     losing: bool
     lost_soon: int | None
-    said: str
-    soon_told: bool = False
+    message: str
+    names_loss: bool = False
 
 
 def _outlook(state: StationState, settings: Settings, hops: tuple[Hop, ...]) -> _Outlook:
@@ -249,8 +256,8 @@ def _outlook(state: StationState, settings: Settings, hops: tuple[Hop, ...]) -> 
         names = ", ".join(stream.stream for stream in losing)
         lost = round(sum(max(0.0, _growth(stream)) for stream in losing) * AHEAD)
         gone = f"{_lost(losing):,} LOST" if _lost(losing) else "being LOST now"
-        said = f"MAXLEN trims unread entries of {names}: {gone}, {lost:,} more in ten minutes."
-        return _Outlook(True, lost, f"{said} Raise it, or get the writer going.", soon_told=True)
+        message = f"MAXLEN trims unread entries of {names}: {gone}, {lost:,} more in ten minutes."
+        return _Outlook(True, lost, f"{message} Raise it, or get the writer going.", names_loss=True)
     if _full(backlog):
         return _Outlook(
             True, soon, "Redis is full: what the feeds add is refused. Raise maxmemory first (CONFIG SET maxmemory)."

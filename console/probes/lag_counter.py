@@ -62,17 +62,17 @@ class LagWatch:
 
     async def lag(self, facts: StreamFacts, count: Count) -> StreamLag | None:
         """Return what waits, None where there is no group."""
-        told, delivered = lag_of(facts), facts.delivered_id
-        if told is None or delivered is None:
+        group_lag, delivered = lag_of(facts), facts.delivered_id
+        if group_lag is None or delivered is None:
             return None
-        if not told.exact:
-            known = self._as_before(facts, delivered, told)
-            told = known if known is not None else await self._counted(facts, delivered, told, count)
-        self._trimmed = told.trimmed
+        if not group_lag.exact:
+            known = self._as_before(facts, delivered, group_lag)
+            group_lag = known if known is not None else await self._counted(facts, delivered, group_lag, count)
+        self._trimmed = group_lag.trimmed
         self._delivered = delivered
-        return told
+        return group_lag
 
-    def _as_before(self, facts: StreamFacts, delivered: str, told: StreamLag) -> StreamLag | None:
+    def _as_before(self, facts: StreamFacts, delivered: str, group_lag: StreamLag) -> StreamLag | None:
         """Return the lag less what is known to be trimmed, None where that may have changed since."""
         if facts.lag is None or self._trimmed is None or facts.first_id is None:
             return None
@@ -80,8 +80,10 @@ class LagWatch:
         if order_of(delivered) < before or order_of(facts.first_id) > before:
             return None
         waiting = facts.lag - self._trimmed
-        return counted(waiting, facts.lag) if told.least <= waiting <= told.most else None
+        return counted(waiting, facts.lag) if group_lag.least <= waiting <= group_lag.most else None
 
-    async def _counted(self, facts: StreamFacts, delivered: str, told: StreamLag, count: Count) -> StreamLag:
+    async def _counted(self, facts: StreamFacts, delivered: str, group_lag: StreamLag, count: Count) -> StreamLag:
         found, exact = await self._counter.count(facts.length, delivered, count)
-        return counted(found, facts.lag) if exact else StreamLag(max(told.least, found), max(told.most, found))
+        return (
+            counted(found, facts.lag) if exact else StreamLag(max(group_lag.least, found), max(group_lag.most, found))
+        )

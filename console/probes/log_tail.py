@@ -16,7 +16,7 @@ _TROUBLE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line of a service. `at` is epoch seconds and `priority` syslog's (3: error), None where not told."""
+    """One line of a service. `at` is epoch seconds and `priority` syslog's (3: error), None where not reported."""
 
     text: str
     at: float | None = None

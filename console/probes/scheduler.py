@@ -137,8 +137,8 @@ async def read_once(probe: Probe[Any]) -> Sample[Any]:
         return Sample(probe.name, Status.DOWN, None, str(error))
     except Exception as error:
         _LOG.exception("probe %s failed", probe.name)
-        said = clean_line(str(error), 200)
-        return Sample(probe.name, Status.DOWN, None, f"an unexpected {type(error).__name__}: {said}; see the log")
+        message = clean_line(str(error), 200)
+        return Sample(probe.name, Status.DOWN, None, f"an unexpected {type(error).__name__}: {message}; see the log")
 
 
 def _forget(task: asyncio.Task[Any]) -> None:

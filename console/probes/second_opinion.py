@@ -38,9 +38,9 @@ class HealthPort:
         """
         if self._kept is not None and time.monotonic() - self._kept[0] < not_older:
             return self._kept[1]
-        told = await self._ask(deadline)
-        self._kept = time.monotonic(), told
-        return told
+        fresh = await self._ask(deadline)
+        self._kept = time.monotonic(), fresh
+        return fresh
 
     async def _ask(self, deadline: float) -> SecondOpinion:
         health, metrics = await asyncio.gather(
@@ -49,13 +49,13 @@ class HealthPort:
         if health is None:
             return SecondOpinion(f"its health port {self._where[1]} does not answer")
         status, body = health
-        said = clean_line(body.decode(errors="replace"), 80) or f"HTTP {status}"
+        health_text = clean_line(body.decode(errors="replace"), 80) or f"HTTP {status}"
         known = dict(_GAUGE.findall(metrics[1])) if metrics is not None and metrics[0] == 200 else {}
         number = {name.decode(): int(value) for name, value in known.items()}
         total, free = number.get("memory_jvm_total"), number.get("memory_jvm_free")
         now = time.monotonic()
         return SecondOpinion(
-            health=said,
+            health=health_text,
             healthy=status == 200,
             metrics=bool(number),
             suspended=number.get("suspended_tables"),

@@ -52,7 +52,7 @@ class ServerProbe:
         self._since: dict[str, tuple[float, ServerTableFacts]] = {}  # since when nothing moved, and what was seen last
 
     def facts(self, not_older: float) -> ServerFacts | None:
-        """Return what the server said at most `not_older` seconds ago, None where it did not answer or is not ours."""
+        """Return what the server answered in the last `not_older` seconds, None if it did not answer or is not ours."""
         if self._facts is None or time.monotonic() - self._facts[0] > not_older:
             return None
         return self._facts[1]
@@ -129,8 +129,8 @@ class ServerProbe:
         """Ask a new connection what does not change while the server lives."""
         build = await self._wire.query("select build()", _ANSWER)
         rows = await self._wire.query("(show parameters)", _ANSWER)
-        said = str(next(iter(build[0].values()), "")) if build else ""
-        self._version = str(version_of_build(said) or clean_line(said, 60))
+        build_text = str(next(iter(build[0].values()), "")) if build else ""
+        self._version = str(version_of_build(build_text) or clean_line(build_text, 60))
         found = {str(row["property_path"]): row for row in rows}
         self._parameters = {key: clean_line(str(found[key]["value"])) for key in _SHOWN if key in found}
         self._root, self._ours = clean_line(served_root(rows)), None

@@ -41,24 +41,24 @@ class StreamWatch:
     async def sample(self, facts: StreamFacts, now: float, count: Count, lost_pending: int = 0) -> StreamSample:
         """Return the sample of `facts`, read at `now` (time.monotonic())."""
         name, group = clean_line(self.stream.name), clean_line(self.stream.group)
-        told = None if facts.error else await self._lag.lag(facts, count)
-        if told is None:
+        unread = None if facts.error else await self._lag.lag(facts, count)
+        if unread is None:
             self._points.clear()
             self._before = None
             return StreamSample(name, group, facts.length, None, False, facts.pending, error=facts.error)
-        waiting = told.least + facts.pending if facts.pending is not None else None
-        self._note_loss(told.trimmed, now)
-        await self._follow(facts, waiting if told.exact else None, now, count)
+        waiting = unread.least + facts.pending if facts.pending is not None else None
+        self._note_loss(unread.trimmed, now)
+        await self._follow(facts, waiting if unread.exact else None, now, count)
         rate_in, rate_out = self._rates()
         most = self.stream.max_length or self._trimmed_to
-        headroom = most - waiting if most and waiting is not None and told.exact else None
+        headroom = most - waiting if most and waiting is not None and unread.exact else None
         growth = rate_in - rate_out if rate_in is not None and rate_out is not None else None
         return StreamSample(
             stream=name,
             group=group,
             length=facts.length,
-            lag=told.least,
-            lag_known=told.exact,
+            lag=unread.least,
+            lag_known=unread.exact,
             pending=facts.pending,
             oldest_pending=facts.oldest_pending,
             held_since=facts.held_since,
@@ -98,7 +98,7 @@ class StreamWatch:
             self._trimmed_to = max(self._trimmed_to, facts.length)
 
     def _note_loss(self, trimmed: int | None, now: float) -> None:
-        """Keep how many entries the group never got; None (not told now) changes nothing."""
+        """Keep how many entries the group never got; None (not reported now) changes nothing."""
         if trimmed is None:
             return
         if self._lost is not None and trimmed > self._lost:
@@ -106,7 +106,7 @@ class StreamWatch:
         self._lost = trimmed
 
     async def _new_entries(self, before: StreamFacts, facts: StreamFacts, count: Count) -> int | None:
-        """Return how many entries were added since `before`, None where that cannot be told."""
+        """Return how many entries were added since `before`, None where that is not known."""
         if order_of(facts.last_id) < order_of(before.last_id):
             return None  # another stream of the same name
         if facts.added is not None and before.added is not None:
@@ -127,7 +127,7 @@ class StreamWatch:
             return rate_in, None
         if first.lost is None or last.lost is None:
             if self._lost_at is not None and self._lost_at > first.at:
-                return rate_in, None  # what was trimmed and what was read cannot be told apart
+                return rate_in, None  # what was trimmed and what was read cannot be distinguished
             return rate_in, max(0.0, rate_in - (last.waiting - first.waiting) / elapsed)
         return rate_in, max(0.0, rate_in - (last.waiting - first.waiting + last.lost - first.lost) / elapsed)
 

@@ -51,6 +51,8 @@ class TablesProbe:
 
         database, state = DatabaseRoot.locate(Path(self._root)), StateDir(self._state)
         history = Histories(database, state, Journal(state)).of_table
-        said = self._server.facts(_FRESH) if self._server else None
-        silent = () if said is not None else ("SQL: the server does not answer, or none belongs to this directory",)
-        return self._live.look(database, said, silent, history=history, station=not self._bare)
+        sql_facts = self._server.facts(_FRESH) if self._server else None
+        silent = (
+            () if sql_facts is not None else ("SQL: the server does not answer, or none belongs to this directory",)
+        )
+        return self._live.look(database, sql_facts, silent, history=history, station=not self._bare)

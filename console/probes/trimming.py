@@ -34,10 +34,10 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Trimming:
-    """What was found of one stream: `length` 0 where it is not known, `said` from where, or why it is not."""
+    """What was found of one stream: `length` 0 where it is not known, `evidence` from where, or why it is not."""
 
     length: int
-    said: str
+    evidence: str
 
 
 def watch(client: "redis.Redis", names: Iterable[str]) -> dict[str, Trimming]:
@@ -79,8 +79,8 @@ def judged(looks: Sequence[Look], node: int) -> Trimming | None:
     new = f"{last.added - first.added:,} " if last.added is not None and first.added is not None else ""
     if least == most:
         return Trimming(least, f"it kept this length while {new}new entries came")
-    told = f"it kept {least:,} to {most:,} entries while {new}new ones came: MAXLEN ~ lets up to {node} more stay"
-    return Trimming(_roundest(most - node, least), told)
+    evidence = f"it kept {least:,} to {most:,} entries while {new}new ones came: MAXLEN ~ lets up to {node} more stay"
+    return Trimming(_roundest(most - node, least), evidence)
 
 
 def _before(look: Look, node: int) -> Trimming | None:
@@ -112,8 +112,8 @@ def _look(client: "redis.Redis", name: str) -> Look | None:
 
 def _node(client: "redis.Redis") -> int:
     with contextlib.suppress(RedisError, KeyError, ValueError):
-        told: Any = client.config_get("stream-node-max-entries")
-        most = int(told["stream-node-max-entries"])
+        evidence: Any = client.config_get("stream-node-max-entries")
+        most = int(evidence["stream-node-max-entries"])
         return most or _NODE
     return _NODE
 

@@ -43,7 +43,7 @@ async def journal(
 ) -> AsyncGenerator[LogLine, None]:
     """Follow systemd's journal, that in `directory` where one is named. Raises ServiceError where it cannot be read.
 
-    What is there is read before what comes is followed: where a unit has said nothing yet, `journalctl --follow
+    What is there is read before what comes is followed: where a unit has reported nothing yet, `journalctl --follow
     --lines=N` (252) shows of its first lines the last alone.
     """
     command = ["journalctl", "--no-pager", "--quiet", "--output=json", "--output-fields=MESSAGE,PRIORITY"]
@@ -86,10 +86,10 @@ async def _printed(command: list[str], unit: str, *, follow: bool) -> AsyncGener
             if not raw:
                 break
             yield raw
-        said = clean_line((await complaints).decode(errors="replace"), 300)
+        complaint = clean_line((await complaints).decode(errors="replace"), 300)
         if follow or await process.wait() != 0:
             shown = shlex.join([command[0], f"--unit={unit}"])
-            raise ServiceError(f"`{shown}` ended{f': {said}' if said else ''}")
+            raise ServiceError(f"`{shown}` ended{f': {complaint}' if complaint else ''}")
     finally:
         complaints.cancel()
         if process.returncode is None:

@@ -81,19 +81,6 @@ def written_rows(segment: Segment) -> int:
     return end
 
 
-def segment_values(segment: Segment, column: int, first: int, end: int) -> NDArray[Any]:
-    """Return the rows first..end - 1 of a fixed-width column of a segment (not its timestamp), short where it ends.
-
-    Raises DamageError where there is no such column of fixed width, OSError where the file cannot be read.
-    """
-    columns = segment.metadata.columns if segment.metadata else ()
-    dtype = value_dtype(columns[column].type_code) if 0 <= column < len(columns) else None
-    if dtype is None:
-        raise DamageError(f"column {column} has no fixed width")
-    with DbFile(column_path(segment.path, columns[column].raw_name, "d")) as file:
-        return file.array(first * dtype.itemsize, dtype, end - first)
-
-
 def partition_path(table: Path, partitioning: Partitioning, partition: np.void) -> Path:
     """Return the directory of an attached partition (a PARTITION row of `_txn`)."""
     return table / partitioning.directory(int(partition["timestamp"]), int(partition["name_txn"]))

@@ -15,7 +15,7 @@ from console.questdb.reading import DbFile
 
 _CHUNK: Final = 4 << 20
 MOST_STRETCHES: Final = 200_000
-"""Stretches that are told apart exactly; beyond them a chunk with any difference counts as one stretch."""
+"""Stretches that are distinguished exactly; beyond them a chunk with any difference counts as one stretch."""
 
 
 class Relation(IntEnum):
@@ -23,7 +23,7 @@ class Relation(IntEnum):
 
     EQUAL = 0
     DIFFER = 1
-    IN_PART = 2  # a chunk in which some units differ, told no closer
+    IN_PART = 2  # a chunk in which some units differ, which ones is not kept
     ONLY_LEFT = 3
     ONLY_RIGHT = 4
 

@@ -56,10 +56,6 @@ class WalDirectory:
         """Return the directory of a segment."""
         return self.path / str(segment_id)
 
-    def segment_lock(self, segment_id: int) -> Path:
-        """Return the lock file of a segment; it may not exist."""
-        return self.path / f"{segment_id}.lock"
-
 
 @dataclass(frozen=True, slots=True)
 class TableDirectory:

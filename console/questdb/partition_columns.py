@@ -106,7 +106,7 @@ def needed_bytes(each: StoredColumn) -> Iterator[tuple[Path, int | None]]:
     path, width, more = each.entries
     yield path, width * (each.rows + more)
     if path == each.aux:
-        yield each.data, _told(path, lambda aux: end_of_data(each.column.tag, aux, each.rows))
+        yield each.data, _length_of(path, lambda aux: end_of_data(each.column.tag, aux, each.rows))
     if each.indexed:
         yield from needed_index_bytes(each)
 
@@ -115,10 +115,10 @@ def needed_index_bytes(each: StoredColumn) -> Iterator[tuple[Path, int | None]]:
     """Yield the two files of a column's index, and how long each must be at least."""
     keys, values = each.index_files()
     yield keys, KEY_HEADER
-    yield values, _told(keys, lambda file: read_index_header(file).value_bytes)
+    yield values, _length_of(keys, lambda file: read_index_header(file).value_bytes)
 
 
-def _told(path: Path, ask: Callable[[DbFile], int]) -> int | None:
+def _length_of(path: Path, ask: Callable[[DbFile], int]) -> int | None:
     """Return what a file tells of another one, None if it cannot be read."""
     try:
         with DbFile(path) as file:

@@ -104,7 +104,7 @@ class Partitioning:
         return self.name(start) + (f".{name_txn}" if name_txn > -1 else "")
 
     def _time(self, units: int) -> str:
-        """Return the time of day in a split partition's name: as short as it can be told."""
+        """Return the time of day in a split partition's name: as short as it can be known."""
         second, fraction = divmod(units, self.per_second)
         hour, rest = divmod(second, 3600)
         text = f"T{hour:02d}"

@@ -262,7 +262,7 @@ def problem_of(error: OSError, path: Path) -> Problem:
 
 
 def read_small(path: Path, limit: int = SMALL_FILE) -> FileBytes:
-    """Return the first `limit` bytes of `path`; missing, unreadable and larger files are told by `problem`."""
+    """Return the first `limit` bytes of `path`; missing, unreadable and larger files are reported by `problem`."""
     try:
         with DbFile(path) as file:
             problem = None

@@ -34,7 +34,7 @@ def is_blank(event: NDArray[np.uint8], index: NDArray[np.int64]) -> bool:
     """Return whether neither file has been begun: both are empty or zeros, but for the index' first entry.
 
     A writer makes the files, then writes the header and the end mark (WalEventWriter.openEventFile, init): a reader may
-    see them between, and a server that is killed leaves them so. Zeros where pages were lost are told from that by the
+    see them between, and a server that is killed leaves them so. Zeros where pages were lost differ from that by the
     index and by the columns.
     """
     begun = event[: HEADER_SIZE + 4]

@@ -3,7 +3,7 @@
 After a power loss pages of a column can be zero, or a file short, where `_event` says that rows exist; the server
 applies them without complaint. Checked are: lengths; timestamps within their event's span, and their row ids; symbol
 keys within what the event's dictionary has; offsets of variable-width values, and the lengths or first bytes stored
-beside the values. Zero pages between other values of a fixed-width column are told as suspect: zero is a value too.
+beside the values. Zero pages between other values of a fixed-width column are reported as suspect: zero is a value too.
 """
 
 from collections.abc import Iterable, Iterator

@@ -210,13 +210,13 @@ class SegmentRows:
         events = self._events
         diffs = {txn: [d for d in each if d.column == column.index] for txn, each in self._diffs.items()}
         mine = [diffs.get(int(event["txn"]), []) for event in events]
-        said: dict[int, set[str | None]] = {}
+        values_of: dict[int, set[str | None]] = {}
         for diff in (diff for each in mine for diff in each):
             for key, value in zip(diff.keys, diff.values, strict=True):
-                said.setdefault(key, set()).add(value)
+                values_of.setdefault(key, set()).add(value)
         counts = {max((diff.clean_count for diff in each), default=0) for each in mine}
         spans: list[tuple[int, int, int, Numbers, Dictionary]] = []
-        if len(counts) == 1 and all(len(values) == 1 for values in said.values()):
+        if len(counts) == 1 and all(len(values) == 1 for values in values_of.values()):
             every = [diff for each in mine for diff in each]
             spans.append((0, int(events["end_row"].max()), counts.pop(), *diff_dictionary(every)))
         else:

@@ -66,10 +66,10 @@ def version_of_jar(jar: Path) -> Version | None:
     """Return the version of QuestDB in a jar, by its Maven properties, else by its name; None where neither tells."""
     try:
         with zipfile.ZipFile(jar) as archive, archive.open(_PROPERTIES) as stream:
-            said = stream.read(_MOST).decode(errors="replace")
+            contents = stream.read(_MOST).decode(errors="replace")
     except (OSError, KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
-        said = ""
-    found = re.search(r"(?m)^version=(.+)$", said) or _IN_NAME.fullmatch(jar.name)
+        contents = ""
+    found = re.search(r"(?m)^version=(.+)$", contents) or _IN_NAME.fullmatch(jar.name)
     return Version.parse(found[1]) if found else None
 
 

@@ -164,7 +164,7 @@ def _blocks(files: dict[str, DbFile], count: int) -> None:
     try:
         header = read_index_header(files["k"])
     except DamageError:
-        return  # told already
+        return  # reported already
     _need(files["v"], header.value_bytes, count)
 
 

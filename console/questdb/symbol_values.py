@@ -84,11 +84,11 @@ def read_symbol(directory: Path, raw_name: str, key: int, name_txn: int = -1) ->
 
 def diff_dictionary(diffs: Sequence[SymbolDiff]) -> tuple[Numbers, Dictionary]:
     """Return the keys that symbol diffs of one column bring, ascending and once each, and their values in order."""
-    said: dict[int, str] = {}
+    symbols: dict[int, str] = {}
     for diff in diffs:
-        said.update({key: value or "" for key, value in zip(diff.keys, diff.values, strict=True)})
-    keys = sorted(said)
-    units = [np.frombuffer(said[key].encode("utf-16-le", "surrogatepass"), "<u2") for key in keys]
+        symbols.update({key: value or "" for key, value in zip(diff.keys, diff.values, strict=True)})
+    keys = sorted(symbols)
+    units = [np.frombuffer(symbols[key].encode("utf-16-le", "surrogatepass"), "<u2") for key in keys]
     counts = np.array([len(each) for each in units], np.int64)
     text, sizes = utf8_of(np.concatenate(units) if units else np.empty(0, "<u2"), counts)
     return np.array(keys, np.int64), Dictionary(text, offsets_of(sizes))

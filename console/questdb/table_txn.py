@@ -82,11 +82,6 @@ class TxnArea:
         return abs(self.lag_txn_raw)
 
     @property
-    def lag_ordered(self) -> bool:
-        """Whether the lag rows are in timestamp order."""
-        return self.lag_txn_raw >= 0
-
-    @property
     def applied_txn(self) -> int:
         """Where applying resumes after: `seq_txn` plus the lag's transactions (TableWriter.getAppliedSeqTxn)."""
         return self.seq_txn + self.lag_txns

@@ -30,7 +30,7 @@ _AT_ONCE: Final = 1 << 20
 _SAMPLED: Final = 16
 """Pages of a column that tell how often its values are zero."""
 Advance = Callable[[int], None]
-"""Is told how many bytes were read since the last call; may raise, which ends the check."""
+"""Gets how many bytes were read since the last call; may raise, which ends the check."""
 
 
 class Wrong(StrEnum):

@@ -25,7 +25,7 @@ WAL_REFERENCE: Final = np.dtype([("wal_id", "<i4"), ("segment_id", "<i4"), ("seg
 class WalOrder:
     """Compares each reference with the one before it of the same wal, chunk by chunk.
 
-    `breaks` counts records that could not be understood: over one of them nothing can be said about what was left out.
+    `breaks` counts records that could not be understood: what was left out across one of them is not known.
     Memory is bounded by MAX_WALS, those with the lowest ids being forgotten first.
     """
 

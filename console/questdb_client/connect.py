@@ -17,7 +17,7 @@ from psycopg.rows import dict_row
 from console.settings import QuestDBSettings
 from console.text import clean_line
 
-_CANCEL: Final = 2.0  # seconds that a server gets to end a statement that it was told to
+_CANCEL: Final = 2.0  # seconds that a server gets to end a statement that it was asked to
 
 
 class DeadlineError(psycopg.OperationalError):
@@ -66,8 +66,8 @@ def tuples_of(connection: psycopg.Connection[tuple[Any, ...]], sql: str) -> list
 
 def reason(error: Exception) -> str:
     """Return the first line of what psycopg says of a failure."""
-    said = str(error).strip()
-    return clean_line(said.splitlines()[0] if said else type(error).__name__, 160)
+    message = str(error).strip()
+    return clean_line(message.splitlines()[0] if message else type(error).__name__, 160)
 
 
 @contextmanager
@@ -93,6 +93,6 @@ def _ended_after(connection: psycopg.Connection[Any], seconds: float) -> Iterato
 
 
 def _cut(connection: psycopg.Connection[Any]) -> None:
-    """Shut the socket: whoever waits on the connection is told so at once, in whatever thread."""
+    """Shut the socket: whoever waits on the connection gets an error at once, in whatever thread."""
     with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as ours:
         ours.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""One PGWire connection to QuestDB that is made again when it breaks and never waits longer than it is told."""
+"""One PGWire connection to QuestDB that is made again when it breaks and never waits longer than its deadline."""
 
 import asyncio
 import contextlib
@@ -112,8 +112,8 @@ def _refused(error: psycopg.Error) -> bool:
 
 def _why(error: psycopg.Error, user: str) -> str:
     """Return the rest of the sentence `QuestDB at HOST:PORT …`."""
-    said = str(error)
-    low = said.lower()
+    message = str(error)
+    low = message.lower()
     if "connection refused" in low:
         return "refuses connections: nothing listens there"
     if _refused(error):
@@ -124,4 +124,4 @@ def _why(error: psycopg.Error, user: str) -> str:
         return "cannot be found: its name is not known"
     if "closed the connection" in low or "connection is lost" in low or "terminat" in low or "consuming input" in low:
         return "closed the connection"
-    return f"failed: {clean_line(said.rpartition('failed: ')[2] or said, 200)}"
+    return f"failed: {clean_line(message.rpartition('failed: ')[2] or message, 200)}"

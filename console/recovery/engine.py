@@ -127,11 +127,6 @@ class Engine:
         """Return the entries of this database that were cut off: an intent without an outcome."""
         return self.journal.unfinished(self._root)
 
-    def busy(self) -> str:
-        """Return who works on this database right now, empty where nobody does."""
-        holder = StationLock(self.state, self.database.db).holder()
-        return str(holder) if holder is not None else ""
-
     # ---- doing -----------------------------------------------------------------------------------------------------
 
     def run(self, plan: Plan, phrase: str, on_progress: OnProgress | None = None) -> RunResult:

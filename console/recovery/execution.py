@@ -40,7 +40,7 @@ class ProgressLog:
         self._on_progress = on_progress
         self._last = 0.0
 
-    def tell(
+    def notify(
         self, stage: Stage, state: str, message: str = "", done: int | None = None, total: int | None = None
     ) -> None:
         """Tell where a stage is. A line that cannot be written is not an error of the action."""
@@ -66,7 +66,7 @@ def verification_progress(on_progress: OnProgress | None) -> Callable[[int, int]
     """Return what tells how much of the evidence has been read before a run rests on it."""
     last = 0.0
 
-    def tell(done: int, total: int) -> None:
+    def notify(done: int, total: int) -> None:
         nonlocal last
         now = time.monotonic()
         if on_progress is not None and (done >= total or now - last >= _LEAST_PAUSE):
@@ -76,7 +76,7 @@ def verification_progress(on_progress: OnProgress | None) -> Callable[[int, int]
                 Progress("", "evidence", "verify the evidence", state, f"{done:,} of {total:,} bytes", done, total)
             )
 
-    return tell
+    return notify
 
 
 def _private(path: str, flags: int) -> int:
@@ -101,16 +101,16 @@ class Executor:
             if stage.id in done and not step.repeat:
                 continue
             self._event("stage", stage, StageState.BEGINS)
-            self._log.tell(stage, StageState.BEGINS)
+            self._log.notify(stage, StageState.BEGINS)
             self._listen(stage)
             try:
                 step.perform(stage, self._run)
             except (WalmedicError, OSError) as error:
-                self._log.tell(stage, StageState.FAILED, sentence(error))
+                self._log.notify(stage, StageState.FAILED, sentence(error))
                 self._event("stage", stage, StageState.FAILED, sentence(error))
                 raise
             self._event("stage", stage, StageState.DONE)
-            self._log.tell(stage, StageState.DONE)
+            self._log.notify(stage, StageState.DONE)
 
     def reverse(self) -> None:
         """Take all stages back, last first, whether they were done, begun or neither. Raises what a step raised.
@@ -118,19 +118,21 @@ class Executor:
         A journal that cannot be written (a full disk) does not keep the files from going back; the outcome will tell.
         """
         for stage in reversed(self._run.plan.stages):
-            self._log.tell(stage, StageState.BEGINS, "taking it back")
+            self._log.notify(stage, StageState.BEGINS, "taking it back")
             self._listen(stage)
             step_named(self._steps, stage.step).reverse(stage, self._run)
             with contextlib.suppress(JournalError):
                 self._event("reversed", stage, StageState.DONE)
-            self._log.tell(stage, StageState.DONE, "taken back")
+            self._log.notify(stage, StageState.DONE, "taken back")
 
     def verify(self) -> tuple[Claim, ...]:
         """Return what the stages and the action itself prove."""
         return (*self._run.claims, *action_module(self._run.plan.action).verify(self._run.plan, self._run))
 
     def _listen(self, stage: Stage) -> None:
-        self._run.report = lambda message, done, total: self._log.tell(stage, StageState.GOES_ON, message, done, total)
+        self._run.report = lambda message, done, total: self._log.notify(
+            stage, StageState.GOES_ON, message, done, total
+        )
 
     def _event(self, kind: str, stage: Stage, state: str, message: str = "") -> None:
         data = {"id": stage.id, "title": stage.title, "step": stage.step, "state": state}

@@ -224,14 +224,14 @@ class Claim:
         return self.ok and not self.noted
 
     @classmethod
-    def of_json(cls, said: Mapping[str, Any]) -> "Claim":
+    def of_json(cls, document: Mapping[str, Any]) -> "Claim":
         """Return the claim of a journal, also of one that has no keys. What is missing is empty, and not ok."""
-        claim, expected, found = (clean_line(str(said.get(name, ""))) for name in ("claim", "expected", "found"))
-        table = None if said.get("table") is None else clean_line(str(said["table"]))
-        key = _KEYS.get(str(said.get("key")), ClaimKey.UNKNOWN)
-        if "key" not in said and claim.endswith(_ROWS_WITHOUT_KEY):  # the one sentence that was ever asked for
+        claim, expected, found = (clean_line(str(document.get(name, ""))) for name in ("claim", "expected", "found"))
+        table = None if document.get("table") is None else clean_line(str(document["table"]))
+        key = _KEYS.get(str(document.get("key")), ClaimKey.UNKNOWN)
+        if "key" not in document and claim.endswith(_ROWS_WITHOUT_KEY):  # the one sentence that was ever asked for
             key, table = ClaimKey.ROWS, claim.removesuffix(_ROWS_WITHOUT_KEY)
-        return cls(key, claim, expected, found, said.get("ok") is True, table, said.get("noted") is True)
+        return cls(key, claim, expected, found, document.get("ok") is True, table, document.get("noted") is True)
 
 
 _KEYS: Final = {key.value: key for key in ClaimKey}
@@ -253,7 +253,7 @@ class Outcome(enum.StrEnum):
 class Progress:
     """What the executor tells while it works: a stage begins, moves on, ends. Sizes in bytes where known.
 
-    `at` is when it was told, in epoch seconds, where that was written down.
+    `at` is when it was reported, in epoch seconds, where that was written down.
     """
 
     entry: str
@@ -285,17 +285,17 @@ def sentence(error: Exception) -> str:
     return clean_line(str(error))
 
 
-def claims_of(said: Any) -> tuple[Claim, ...]:
+def claims_of(document: Any) -> tuple[Claim, ...]:
     """Return the claims in a list of JSON documents; what is no such document is left out."""
-    documents = said if isinstance(said, list | tuple) else ()
+    documents = document if isinstance(document, list | tuple) else ()
     return tuple(Claim.of_json(each) for each in documents if isinstance(each, Mapping))
 
 
 def proven_in_words(claims: Sequence[Claim]) -> str:
     """Return e.g. `12 claims proven, 2 notes`: notes prove nothing and are not among the proven."""
     notes = sum(claim.noted for claim in claims)
-    said = f"{plural(sum(claim.proven for claim in claims), 'claim')} proven"
-    return f"{said}, {plural(notes, 'note')}" if notes else said
+    document = f"{plural(sum(claim.proven for claim in claims), 'claim')} proven"
+    return f"{document}, {plural(notes, 'note')}" if notes else document
 
 
 def failed_in_words(claims: Sequence[Claim]) -> str:

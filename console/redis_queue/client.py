@@ -61,10 +61,10 @@ def _login(settings: RedisSettings, seconds: float) -> dict[str, Any]:
 
 def _why(error: Exception, seconds: float, *, given: bool) -> str:
     """Return the rest of the sentence `Redis at HOST:PORT …`."""
-    said = clean_line(str(error), 200)
-    low = said.lower()
+    message = clean_line(str(error), 200)
+    low = message.lower()
     if isinstance(error, NoPermissionError):
-        return f"does not let this user look: {said}"
+        return f"does not let this user look: {message}"
     if refused(error):
         if given:
             return (
@@ -75,7 +75,7 @@ def _why(error: Exception, seconds: float, *, given: bool) -> str:
     if isinstance(error, NOT_REDIS):
         return f"answers as no Redis does ({type(error).__name__}): check redis.port"
     if isinstance(error, AnswerTooLargeError):
-        return f"{said}: whatever listens there is not the Redis that it should be"
+        return f"{message}: whatever listens there is not the Redis that it should be"
     if isinstance(error, TimeoutError | RedisTimeoutError):
         return f"accepts connections and does not answer within {seconds:g} s"
     if "refused" in low or f"error {errno.ECONNREFUSED} " in low:
@@ -83,5 +83,5 @@ def _why(error: Exception, seconds: float, *, given: bool) -> str:
     if "closed" in low or "reset" in low:
         return "closed the connection"
     if isinstance(error, ResponseError):
-        return f"refused: {said}"
-    return f"cannot be reached: {said or type(error).__name__}"
+        return f"refused: {message}"
+    return f"cannot be reached: {message or type(error).__name__}"

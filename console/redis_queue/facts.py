@@ -104,10 +104,10 @@ def _text(value: object) -> str | None:
 
 
 def _refusal(stream: Stream, error: Exception) -> str:
-    said = clean_line(str(error), 200)
-    if isinstance(error, ResponseError) and "no permissions" in said.lower():
-        return f"the Redis user may not look at {clean_line(stream.name)}: {said}"
-    return f"{clean_line(stream.name)} cannot be read: {said}"
+    message = clean_line(str(error), 200)
+    if isinstance(error, ResponseError) and "no permissions" in message.lower():
+        return f"the Redis user may not look at {clean_line(stream.name)}: {message}"
+    return f"{clean_line(stream.name)} cannot be read: {message}"
 
 
 def _whole(value: object) -> int | None:

@@ -13,7 +13,7 @@ class StreamLag:
     """Entries still in the stream that the group has not been given: between `least` and `most`, both in entries.
 
     `trimmed` counts entries that went before the group read them, over the group's whole life as far as Redis counted;
-    None where it is not known (no lag told, or the bounds differ).
+    None where it is not known (no lag reported, or the bounds differ).
     """
 
     least: int
@@ -38,7 +38,7 @@ def stream_lag(
     """Return how far a group is behind.
 
     `length`, `first_id` (the oldest entry still there), `last_id` (last-generated-id) and `added` (entries-added, None
-    before Redis 7) are the stream's; `delivered_id` (last-delivered-id) and `reported` (lag, None where it is not told)
+    before Redis 7) are the stream's; `delivered_id` (last-delivered-id) and `reported` (lag, None if absent)
     the group's.
     """
     delivered = order_of(delivered_id)

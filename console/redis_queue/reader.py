@@ -102,10 +102,10 @@ class Queue:
     def pending_span(self, stream: Stream) -> tuple[float, float] | None:
         """Return when the oldest and the newest entry were added that are delivered and not acknowledged."""
         with self._asking():
-            said: dict[str, Any] = self._redis.xpending(stream.name, stream.group)
-        if not said.get("pending"):
+            summary: dict[str, Any] = self._redis.xpending(stream.name, stream.group)
+        if not summary.get("pending"):
             return None
-        return order_of(str(said["min"]))[0] / 1000, order_of(str(said["max"]))[0] / 1000
+        return order_of(str(summary["min"]))[0] / 1000, order_of(str(summary["max"]))[0] / 1000
 
     def rate(self, name: str, window: float, most: int) -> float:
         """Return the entries that come in per second, over the last `window` seconds or `most` entries."""
@@ -130,11 +130,15 @@ class Queue:
         return found
 
     def _lag(self, name: str, found: StreamFacts) -> StreamLag | None:
-        told = lag_of(found)
-        if told is None or told.exact or found.delivered_id is None:
-            return told
+        group_lag = lag_of(found)
+        if group_lag is None or group_lag.exact or found.delivered_id is None:
+            return group_lag
         count, whole = self._behind(name, found.delivered_id)
-        return counted(count, found.lag) if whole else StreamLag(max(count, told.least), max(count, told.most) + 1)
+        return (
+            counted(count, found.lag)
+            if whole
+            else StreamLag(max(count, group_lag.least), max(count, group_lag.most) + 1)
+        )
 
     def _behind(self, name: str, delivered: str) -> tuple[int, bool]:
         """Return how many entries come after `delivered`, and whether that is all of them."""

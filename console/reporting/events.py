@@ -1,4 +1,4 @@
-"""What happened at a moment, and many moments of the same kind told as one."""
+"""What happened at a moment, and many moments of the same kind joined into one."""
 
 import enum
 from collections.abc import Iterable
@@ -45,20 +45,20 @@ class Event:
 
 def folded(events: Iterable[Event]) -> tuple[Event, ...]:
     """Return the events in time order, those of a loop as one each; an action or a finding ends what it came into."""
-    told: list[Event] = []
+    folded_events: list[Event] = []
     running: dict[tuple[Kind, str], int] = {}
     for event in sorted(events, key=lambda e: (e.at, e.kind is not Kind.CRASH)):
         if event.kind in (Kind.ACTION, Kind.FINDING):
             running.clear()
-            told.append(event)
+            folded_events.append(event)
             continue
         key = (event.kind, event.what)
         before = running.get(key)
-        if before is not None and event.at - told[before].last <= _GAP:
-            known = told[before]
+        if before is not None and event.at - folded_events[before].last <= _GAP:
+            known = folded_events[before]
             detail = known.detail if known.detail == event.detail else ""
-            told[before] = replace(known, until=event.last, count=known.count + event.count, detail=detail)
+            folded_events[before] = replace(known, until=event.last, count=known.count + event.count, detail=detail)
             continue
-        running[key] = len(told)
-        told.append(event)
-    return tuple(told)
+        running[key] = len(folded_events)
+        folded_events.append(event)
+    return tuple(folded_events)

@@ -64,12 +64,12 @@ class PastAction:
         if self.plan is None or self.table is None:
             return ""
         lost = self.plan.rows_lost
-        told = [plural(self.plan.rows_back, "row") + " back"] if self.plan.rows_back else []
-        told.append(f"{'up to ' if lost.kind == 'bound' else ''}{lost.value:,} lost" if lost.value is not None else "")
-        told += ["an unknown number lost"] if lost.value is None else []
+        parts = [plural(self.plan.rows_back, "row") + " back"] if self.plan.rows_back else []
+        parts.append(f"{'up to ' if lost.kind == 'bound' else ''}{lost.value:,} lost" if lost.value is not None else "")
+        parts += ["an unknown number lost"] if lost.value is None else []
         if self.plan.rows_maybe_twice:
-            told.append(f"{self.plan.rows_maybe_twice:,} maybe twice")
-        return ", ".join(each for each in told if each)
+            parts.append(f"{self.plan.rows_maybe_twice:,} maybe twice")
+        return ", ".join(each for each in parts if each)
 
     def to_json(self) -> dict[str, Any]:
         """Return the action in the form of `report --json`."""
@@ -114,15 +114,15 @@ def rows_proven(past_actions: Sequence[PastAction], table: str) -> int | None:
 
 def events_of(past_actions: Sequence[PastAction]) -> list[Event]:
     """Return one event for each action."""
-    told = []
+    parts = []
     for past in past_actions:
         proof = proven_in_words(past.claims) if past.claims and past.stands else ""
-        said = past.message if past.outcome not in (Outcome.DONE, "undone") else ""
-        detail = "; ".join(each for each in (said, past.rows, past.captured, proof) if each)
-        told.append(
+        failure = past.message if past.outcome not in (Outcome.DONE, "undone") else ""
+        detail = "; ".join(each for each in (failure, past.rows, past.captured, proof) if each)
+        parts.append(
             Event(past.at, Kind.ACTION, f"{past.title}: {past.outcome}", detail, past.ended_at, outcome=past.outcome)
         )
-    return told
+    return parts
 
 
 def _past_action(state: StateDir, entry: Entry, undone: set[str]) -> PastAction:
@@ -156,16 +156,16 @@ def _captured(state: StateDir, entry: str) -> str:
     """Return what a capture's manifest says, empty where there is none: it tells of damage that is repaired since."""
     try:
         manifest = json.loads((state.evidence / entry / "manifest.json").read_bytes())
-        said = f"{plural(len(manifest['files']), 'file')}, {int(manifest['bytes']):,} bytes"
+        failure = f"{plural(len(manifest['files']), 'file')}, {int(manifest['bytes']):,} bytes"
         sequencers: dict[str, Any] = manifest["sequencers"]
         for directory, found in sorted(sequencers.items()):
             if SEQUENCER not in found["sets"]:
-                said += (
+                failure += (
                     f"; {clean_line(directory)} had no {SEQUENCER}, only {', '.join(map(clean_line, found['sets']))}"
                 )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return ""
-    return said
+    return failure
 
 
 def _seconds(at: str) -> float:

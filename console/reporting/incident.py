@@ -144,16 +144,16 @@ def left_to_do(incident: Incident) -> tuple[str, ...]:
 
 def advice(incident: Incident) -> tuple[str, ...]:
     """Return what does not press and is wise: durability, and copies that lie where DROP TABLE would erase them."""
-    said = [*(incident.server.warnings if incident.server else ())]
-    said += [*(incident.backlog.warnings if incident.backlog else ())]
+    notes = [*(incident.server.warnings if incident.server else ())]
+    notes += [*(incident.backlog.warnings if incident.backlog else ())]
     copies = [
         f"{clean_line(table.directory)}/{clean_line(copy.name)}"
         for table in incident.database.tables()
         for copy in table.sequencer_backups()
     ]
     if copies:
-        said.append(f"copies of a sequencer lie in their tables, where DROP TABLE erases them: {', '.join(copies)}")
-    return tuple(said)
+        notes.append(f"copies of a sequencer lie in their tables, where DROP TABLE erases them: {', '.join(copies)}")
+    return tuple(notes)
 
 
 def _how_to_start(role: str) -> str:

@@ -43,7 +43,7 @@ def moment(at: float) -> str:
 
 
 def span(at: float, until: float | None) -> str:
-    """Return a moment, or `2025-11-10 02:27:01Z to 08:20:14Z`, the day said again where it is another."""
+    """Return a moment, or `2025-11-10 02:27:01Z to 08:20:14Z`, the day again if it differs."""
     if until is None or int(until) == int(at):
         return moment(at)
     first, last = moment(at), moment(until)

@@ -70,15 +70,15 @@ class Collector:
 
     def __init__(self, incident: Incident, redactor: Redactor) -> None:
         self._incident = incident
-        self._told = redacted(incident, redactor)
+        self._redacted = redacted(incident, redactor)
         self._redactor = redactor
         self.parts: list[Part] = []
         self.removed: dict[str, int] = {}
-        self.missing = [Missing(*_halves(each)) for each in self._told.missing]
+        self.missing = [Missing(*_halves(each)) for each in self._redacted.missing]
 
     def collect(self) -> None:
         """Make all parts, the most telling first."""
-        self._document("findings.json", "walmedic check", lambda: _without_lists(self._told.tables.to_json()))
+        self._document("findings.json", "walmedic check", lambda: _without_lists(self._redacted.tables.to_json()))
         self._crashes()
         self._sequencers()
         self._configuration()
@@ -88,8 +88,8 @@ class Collector:
         self._document("samples.json", "the station, asked once", self._samples)
         self._plans()
         self._document("journal.json", "walmedic's journal", self._journal)
-        self._document("timeline.json", "walmedic report", lambda: report_json(self._told, self._redactor))
-        text = posting(self._told, self._redactor, [part.name for part in self.parts])
+        self._document("timeline.json", "walmedic report", lambda: report_json(self._redacted, self._redactor))
+        text = posting(self._redacted, self._redactor, [part.name for part in self.parts])
         self._add("report.md", "everything here, to post as it is", lambda: (text, False))
         self.removed = dict(sorted(self._redactor.removed.items()))
         self.parts.sort(key=lambda part: (part.name != "report.md", part.name))
@@ -97,7 +97,7 @@ class Collector:
     # ---- one method for each group of parts ----------------------------------------------------------------------
 
     def _crashes(self) -> None:
-        self._document("crashes.json", "hs_err logs of the data root", lambda: self._told.crashes.to_json())
+        self._document("crashes.json", "hs_err logs of the data root", lambda: self._redacted.crashes.to_json())
         for number, group in enumerate(self._incident.crashes.groups[:_MOST_CAUSES], 1):
             path = Path(group.logs[-1])
             where = f"one of {plural(group.count, 'log')} with this cause: {clean_line(path.name)}"
@@ -159,7 +159,7 @@ class Collector:
         return self._redactor.text(kept), cut or shortened
 
     def _versions(self) -> dict[str, Any]:
-        server = self._told.server
+        server = self._redacted.server
         place = self._incident.database.db
         free = os.statvfs(place)
         return {
@@ -170,7 +170,7 @@ class Collector:
             "parameters": dict(server.parameters) if server else None,
             "java": sorted({group.title: _java(group.logs[-1]) for group in self._incident.crashes.groups}.values()),
             "disk": {"size": free.f_blocks * free.f_frsize, "free": free.f_bavail * free.f_frsize},
-            "queue": self._told.backlog.version if self._told.backlog else None,
+            "queue": self._redacted.backlog.version if self._redacted.backlog else None,
         }
 
     def _settings(self) -> dict[str, Any]:
@@ -179,15 +179,15 @@ class Collector:
         }
 
     def _samples(self) -> dict[str, Any]:
-        told = self._told
-        queue = None if told.backlog is None else dataclasses.asdict(told.backlog)
+        shared = self._redacted
+        queue = None if shared.backlog is None else dataclasses.asdict(shared.backlog)
         for stream in queue["streams"] if queue else ():
             # Entries of a stream are rows to be: counts and times are enough, whatever else a sample comes to hold.
             for key in [key for key, value in stream.items() if isinstance(value, dict)]:
                 del stream[key]
         return {
-            "server": told.server and dataclasses.asdict(told.server),
-            "services": told.services and dataclasses.asdict(told.services),
+            "server": shared.server and dataclasses.asdict(shared.server),
+            "services": shared.services and dataclasses.asdict(shared.services),
             "queue": queue,
         }
 
@@ -203,7 +203,9 @@ class Collector:
         return plan_json(Engine(self._incident.settings).plan(action, table if on_table else None))
 
     def _journal(self) -> list[dict[str, Any]]:
-        return [{**past.to_json(), "plan": _in_short(past.plan)} for past in self._told.past_actions[-_LAST_ENTRIES:]]
+        return [
+            {**past.to_json(), "plan": _in_short(past.plan)} for past in self._redacted.past_actions[-_LAST_ENTRIES:]
+        ]
 
     # ---- what all of them use ------------------------------------------------------------------------------------
 
@@ -257,6 +259,6 @@ def _file_name(text: str) -> str:
     return "/".join(part for part in kept.split("/") if part.strip("."))
 
 
-def _halves(said: str) -> tuple[str, str]:
-    what, _, why = said.partition(": ")
+def _halves(sentence: str) -> tuple[str, str]:
+    what, _, why = sentence.partition(": ")
     return what, why or "it could not be read"

@@ -1,4 +1,4 @@
-"""What must not leave the machine, gathered from where it is known, and taken out of everything that is told."""
+"""What must not leave the machine, gathered from where it is known, and taken out of everything that leaves."""
 
 import dataclasses
 import enum
@@ -40,7 +40,7 @@ def redactor_for(incident: Incident, *, private: bool) -> Redactor:
 
 
 def redacted(value: T, redactor: Redactor) -> T:
-    """Return a record as it may be told: every text in it, at any depth, without what `redactor` takes out."""
+    """Return a record that may leave the machine: every text in it, at any depth, without what `redactor` takes out."""
     made: Any = value
     if isinstance(value, (enum.Enum, bytes, int, float, type(None))):
         return value
@@ -49,7 +49,7 @@ def redacted(value: T, redactor: Redactor) -> T:
     elif isinstance(value, Path):
         made = Path(redactor.text(str(value)))
     elif isinstance(value, (Settings, DatabaseRoot)):
-        return value  # never told as they are; what is told of them goes through the redactor by itself
+        return value  # never passed on as they are; texts made of them go through the redactor on their own
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: redacted(getattr(value, field.name), redactor) for field in dataclasses.fields(value)}
         made = dataclasses.replace(value, **fields)

@@ -150,15 +150,15 @@ def _last_crash(incident: Incident) -> str:
 def _state(table_: TableReport) -> str:
     """Return what is true of a table now, in one clause."""
     words = {True: "yes", False: "no", None: "unknown"}
-    said = [f"reads {words[table_.can_read]}", f"writes {words[table_.can_write]}"]
+    parts = [f"reads {words[table_.can_read]}", f"writes {words[table_.can_write]}"]
     if table_.rows_applied is not None:
-        said.append(f"{table_.rows_applied:,} rows applied")
+        parts.append(f"{table_.rows_applied:,} rows applied")
     if table_.rows_unapplied:
-        said.append(f"{plural(table_.rows_unapplied, 'row')} in the WAL, not applied")
+        parts.append(f"{plural(table_.rows_unapplied, 'row')} in the WAL, not applied")
     if table_.rows_at_risk is None or table_.rows_at_risk:
         at_risk = "an unknown number" if table_.rows_at_risk is None else f"{table_.rows_at_risk:,}"
-        said.append(f"{at_risk} of them at risk" if table_.rows_unapplied else f"{at_risk} rows at risk")
-    return ", ".join(said)
+        parts.append(f"{at_risk} of them at risk" if table_.rows_unapplied else f"{at_risk} rows at risk")
+    return ", ".join(parts)
 
 
 def finding_lines(incident: Incident) -> list[str]:

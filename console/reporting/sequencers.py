@@ -141,16 +141,16 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 
 def _hashed(path: Path, db: Path) -> dict[str, Any]:
-    said: dict[str, Any] = {"file": clean_line(str(path.relative_to(db)), 1_000)}
+    document: dict[str, Any] = {"file": clean_line(str(path.relative_to(db)), 1_000)}
     digest = hashlib.sha256()
     try:
         with DbFile(path) as file:
-            said |= {"size": file.size, "modified": _iso(file.stamp.mtime_ns / 1e9)}
+            document |= {"size": file.size, "modified": _iso(file.stamp.mtime_ns / 1e9)}
             for at in range(0, file.size, _BLOCK):
                 digest.update(file.read(at, _BLOCK))
     except OSError as error:
-        return {**said, "error": problem_of(error, path).what}
-    return {**said, "sha256": digest.hexdigest()}
+        return {**document, "error": problem_of(error, path).what}
+    return {**document, "sha256": digest.hexdigest()}
 
 
 def _hex(data: bytes, base: int) -> Iterator[str]:

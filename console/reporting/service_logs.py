@@ -1,4 +1,4 @@
-"""What the service manager knows of the past: when services started, ended and how, and what the database said.
+"""What the service manager knows of the past: when services started, ended and how, and what the database reported.
 
 From systemd's journal its own messages are taken by their MESSAGE_ID (systemd's catalog, sd-messages.h), so that no
 wording matters; from supervisord's log the lines that its history is made of.
@@ -30,7 +30,7 @@ _PLAIN: Final = {
 }
 _PROCESS_ENDED: Final = "98e322203f7a4ed290d09fe03c09fe15"
 _FAILED: Final = "d9b373ed55a64feb8242e02dbe79a49c"
-_TOLD_BY_THE_PROCESS = ("exit-code", "signal", "core-dump", "")
+_NAMED_BY_THE_PROCESS = ("exit-code", "signal", "core-dump", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +76,9 @@ def _from_journal(settings: Settings, since: float | None, directory: Path | Non
         name = unit.name if "." in unit.name else f"{unit.name}.service"
         asked = [*base, "--output=json", f"--lines={_MOST_EVENTS}", *([f"--since=@{int(since)}"] if since else [])]
         try:
-            said, complaint = _output([*asked, f"{'USER_UNIT' if user else 'UNIT'}={name}"])
+            printed, complaint = _output([*asked, f"{'USER_UNIT' if user else 'UNIT'}={name}"])
             hidden = hidden or complaint
-            events += _manager_events(said, clean_line(unit.name))
+            events += _manager_events(printed, clean_line(unit.name))
             if unit.role is Role.DATABASE:
                 # What an expert asks for, in the words of the command that the operator would type.
                 lines = [f"--lines={_MOST_LINES}", "--output=short-iso", "--no-hostname"]
@@ -95,11 +95,11 @@ def _from_journal(settings: Settings, since: float | None, directory: Path | Non
 
 
 def _output(argv: list[str]) -> tuple[str, str]:
-    """Return what journalctl wrote, and what it said of messages that this user may not see."""
+    """Return what journalctl wrote, and what it reported of messages that this user may not see."""
     finished = run(argv, _ASKED)
     if finished.status:
-        said = clean_line(finished.error, 200) or f"exit {finished.status}"
-        raise ServiceError(f"journalctl failed: {said}")
+        printed = clean_line(finished.error, 200) or f"exit {finished.status}"
+        raise ServiceError(f"journalctl failed: {printed}")
     hint = "not seeing messages" in finished.error
     return finished.output, "this user may not see all of it; the group systemd-journal may" if hint else ""
 
@@ -107,27 +107,27 @@ def _output(argv: list[str]) -> tuple[str, str]:
 def _manager_events(output: str, unit: str) -> Iterator[Event]:
     for line in output.splitlines():
         try:
-            said: dict[str, Any] = json.loads(line)
-            at = int(said["__REALTIME_TIMESTAMP"]) / 1e6
+            printed: dict[str, Any] = json.loads(line)
+            at = int(printed["__REALTIME_TIMESTAMP"]) / 1e6
         except (ValueError, KeyError, TypeError):
             continue
-        what = _manager_word(said)
+        what = _manager_word(printed)
         if what:
             yield Event(at, Kind.SERVICE, f"{unit} {what}")
 
 
-def _manager_word(said: Mapping[str, Any]) -> str:
+def _manager_word(printed: Mapping[str, Any]) -> str:
     """Return what a message of the manager says of a unit, empty for those that add nothing."""
-    message = str(said.get("MESSAGE_ID", ""))
+    message = str(printed.get("MESSAGE_ID", ""))
     if message in _PLAIN:
         return _PLAIN[message]
     if message == _PROCESS_ENDED:
-        how = ended_how(str(said.get("EXIT_CODE", "")), str(said.get("EXIT_STATUS", "")))
+        how = ended_how(str(printed.get("EXIT_CODE", "")), str(printed.get("EXIT_STATUS", "")))
         return f"ended: {how}" if how else ""
     if message == _FAILED:
-        result = clean_line(str(said.get("UNIT_RESULT", "")), 60)
-        return "" if result in _TOLD_BY_THE_PROCESS else f"failed: {result}"
-    if "repeated too quickly" in str(said.get("MESSAGE", "")):
+        result = clean_line(str(printed.get("UNIT_RESULT", "")), 60)
+        return "" if result in _NAMED_BY_THE_PROCESS else f"failed: {result}"
+    if "repeated too quickly" in str(printed.get("MESSAGE", "")):
         return "was given up: its start limit was hit"
     return ""
 

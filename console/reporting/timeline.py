@@ -62,14 +62,14 @@ def _finding_events(database: DatabaseRoot, tables: DatabaseReport) -> Iterator[
     directories = {table.directory: table for table in database.tables()}
     for report in tables.tables:
         table = directories.get(report.directory)
-        told: set[tuple[str, int]] = set()
+        dated: set[tuple[str, int]] = set()
         for finding in report.findings:
             if table is None or finding.severity is Severity.NOTE or finding.code in _NO_EVENT:
                 continue
             at, how, latest = _damaged_at(database, table, finding.file)
-            if at is None or (finding.code.value, int(at)) in told:
+            if at is None or (finding.code.value, int(at)) in dated:
                 continue
-            told.add((finding.code.value, int(at)))
+            dated.add((finding.code.value, int(at)))
             what = f"{clean_line(report.table)}: {finding.code.value}"
             yield Event(at, Kind.FINDING, what, f"{finding.message} ({how})", sure=False, latest=latest)
 

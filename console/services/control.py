@@ -6,8 +6,6 @@ from typing import Protocol
 from console.services.model import UnitSample
 from console.settings import Settings, Unit
 
-VERBS = ("start", "stop", "restart", "mask", "unmask")
-
 
 class ServiceControl(Protocol):
     """What runs the services. Every method blocks, keeps its own deadline, and raises ServiceError in one sentence."""
@@ -52,7 +50,7 @@ class ServiceControl(Protocol):
         ...
 
     def command_line(self, verb: str, unit: str) -> str:
-        """Return the command that an operator would type for one of `VERBS`; empty where there is none."""
+        """Return the command to type for start, stop, restart, mask or unmask; empty if there is none."""
         ...
 
 

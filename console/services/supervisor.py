@@ -239,8 +239,8 @@ class _Server:
         except TimeoutError:
             raise ServiceError(f"supervisord at {self._path} did not answer within {self._timeout:.0f} s") from None
         except (OSError, http.client.HTTPException) as error:
-            said = getattr(error, "strerror", None) or type(error).__name__
-            raise ServiceError(f"supervisord at {self._path} does not answer ({said}); is it running?") from error
+            message = getattr(error, "strerror", None) or type(error).__name__
+            raise ServiceError(f"supervisord at {self._path} does not answer ({message}); is it running?") from error
         except (ExpatError, xmlrpc.client.Error) as error:
             raise ServiceError(f"supervisord at {self._path} gave an answer that is no XML-RPC") from error
 

@@ -178,20 +178,20 @@ class SystemdControl:
             raise self._refusal(verb, unit, finished)
 
     def _refusal(self, verb: str, unit: str, finished: Finished) -> ServiceError:
-        said = clean_line(finished.error or finished.output) or f"exit {finished.status}"
+        message = clean_line(finished.error or finished.output) or f"exit {finished.status}"
         command = self.command_line(verb, unit)
-        if any(sign in said.lower() for sign in _NO_PERMISSION):
+        if any(sign in message.lower() for sign in _NO_PERMISSION):
             word = verb.split()[0]
             if self._user:
                 return ServiceError(
                     f"no permission to {word} {unit}; log in as the user it belongs to, then: {command}"
                 )
             return ServiceError(f"no permission to {word} {unit}; the command that would work is: sudo {command}")
-        if "assertion failed" in said.lower() and self._hold_path(unit).exists():
+        if "assertion failed" in message.lower() and self._hold_path(unit).exists():
             return ServiceError(
                 f"{unit} is held down while its files are repaired; to end that: {self.command_line('unmask', unit)}"
             )
-        return ServiceError(f"`{command}` failed: {said}")
+        return ServiceError(f"`{command}` failed: {message}")
 
     def _state(self, unit: str) -> UnitSample:
         return _sample_of(unit, "", self._show([unit])[0])
@@ -202,11 +202,11 @@ class SystemdControl:
         finished = run(argv, _ANSWER)
         blocks = [_properties(block) for block in finished.output.strip().split("\n\n") if block.strip()]
         if finished.status or len(blocks) != len(names):
-            said = clean_line(finished.error) or f"exit {finished.status}"
-            if "failed to connect to bus" in said.lower() or "not been booted with systemd" in said.lower():
+            message = clean_line(finished.error) or f"exit {finished.status}"
+            if "failed to connect to bus" in message.lower() or "not been booted with systemd" in message.lower():
                 which = "the user's systemd" if self._user else "systemd"
-                raise ServiceError(f"{which} cannot be reached ({said}); is services.backend right?")
-            raise ServiceError(f"`{shlex.join(argv[:2])} …` failed: {said}")
+                raise ServiceError(f"{which} cannot be reached ({message}); is services.backend right?")
+            raise ServiceError(f"`{shlex.join(argv[:2])} …` failed: {message}")
         return blocks
 
     def _reload(self) -> None:

@@ -35,8 +35,8 @@ def wait_until_read(layout: Layout, rows: Mapping[str, int]) -> None:
             return
         except psycopg.Error as error:
             if late:
-                said = clean_line(str(error))
-                raise StationError(f"the server does not answer: {said}; see {layout.questdb_log}") from error
+                message = clean_line(str(error))
+                raise StationError(f"the server does not answer: {message}; see {layout.questdb_log}") from error
 
 
 def rows_between(layout: Layout, table: str, first: int, end: int) -> int:

@@ -52,7 +52,7 @@ class Worker(threading.Thread):
         self._sent = 0
 
     def run(self) -> None:
-        """Work until told to stop. Entries that were delivered before and never acknowledged come first."""
+        """Work until asked to stop. Entries that were delivered before and never acknowledged come first."""
         position, pause = "0", 0.0
         while not self._stopping.wait(pause):
             try:

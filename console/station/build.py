@@ -85,8 +85,8 @@ def station(
                 with marked(layout.directory):
                     built = _build(layout, processes, binary, redis_server, scenario, scale, true_size, say)
             except (OSError, psycopg.Error, redis.RedisError) as error:
-                said = clean_line(str(error)) or type(error).__name__
-                raise StationError(f"the station could not be built in {place}: {said}") from error
+                message = clean_line(str(error)) or type(error).__name__
+                raise StationError(f"the station could not be built in {place}: {message}") from error
             yield built
         finally:
             with undisturbed():

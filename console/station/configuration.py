@@ -9,7 +9,7 @@ from pathlib import Path
 from console.recovery.server.jvm import ServerBinary, server_command, server_conf
 from console.station.layout import STATION, STREAMS, UNITS, Layout
 
-# Every process of a station carries its directory in this variable: that is how leftovers are told from anything else.
+# Every process of a station carries its directory in this variable: that is how leftovers are recognized.
 MARK = "DEMO_STATION_DIRECTORY"
 _REDIS_MEMORY = "128mb"
 _LATER = ("questdb", "batch-writer")  # started by the scenario, one after the other

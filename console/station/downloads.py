@@ -131,19 +131,21 @@ def _fetch(scratch: Path, say: Say) -> Path:
     from jgo.maven import MavenContext, PythonResolver
 
     @contextlib.contextmanager
-    def tell(_name: str, total: int) -> Iterator[Callable[[int], None]]:
-        done, told = 0, 0
+    def progress(_name: str, total: int) -> Iterator[Callable[[int], None]]:
+        done, quarters = 0, 0
 
         def update(count: int) -> None:
-            nonlocal done, told
+            nonlocal done, quarters
             done += count
-            if done * 4 // total > told:
-                told = done * 4 // total
+            if done * 4 // total > quarters:
+                quarters = done * 4 // total
                 say(f"QuestDB {QUESTDB_VERSION}: {done / 1e6:.0f} of {total / 1e6:.0f} MB")
 
         yield update
 
-    context = MavenContext(resolver=PythonResolver(progress_callback=tell), repo_cache=scratch, timeout=_HTTP_TIMEOUT)
+    context = MavenContext(
+        resolver=PythonResolver(progress_callback=progress), repo_cache=scratch, timeout=_HTTP_TIMEOUT
+    )
     jar = context.project("org.questdb", "questdb").at_version(QUESTDB_VERSION).artifact().resolve()
     return Path(jar)
 

@@ -42,7 +42,7 @@ def run(kind: str, client: redis.Redis, rate: float) -> None:
     started = time.time_ns()
     market, tempo = Market(started, started // 1000), Tempo(rate, started)
     sent = dropped = 0
-    told = last = time.monotonic()
+    reported = last = time.monotonic()
     while True:
         time.sleep(_TICK)
         now = time.monotonic()
@@ -60,9 +60,9 @@ def run(kind: str, client: redis.Redis, rate: float) -> None:
             _LOG.error("%s: %d events dropped, %s", stream.name, count, error)
             time.sleep(1.0)
             last = time.monotonic()
-        if now - told > 10:
+        if now - reported > 10:
             _LOG.info("%s: %d events sent, %d dropped", stream.name, sent, dropped)
-            told = now
+            reported = now
 
 
 def main() -> None:

@@ -71,7 +71,7 @@ class Processes:
 
         def down() -> bool:
             self._control.stop(name)
-            # EXITED is down too, but supervisord is about to start it again: ask until it is told to stay down.
+            # EXITED is down too, but supervisord is about to start it again: repeat until it stays down.
             state = self._control.states([unit])[0]
             return state.state is UnitState.DOWN and state.sub_state == "STOPPED"
 

@@ -44,7 +44,7 @@ _DRAINED_WITHIN = 120.0  # seconds
 _FRESH = 5.0  # seconds: what waits no longer than this is the market of this moment
 
 
-def tell(built: Station, say: Say) -> bool:
+def play(built: Station, say: Say) -> bool:
     """Recover the station step by step; return whether every row came back and both tables take writes again."""
     engine = Engine(built.settings())
     _crashes(engine, say)
@@ -87,9 +87,9 @@ def _rehearsal(engine: Engine, action: str, table: str, say: Say) -> bool:
 
 def _claims(claims: Iterable[Claim], say: Say) -> None:
     for claim in claims:
-        said = claim.expected if claim.ok else f"expected {claim.expected}, found {claim.found}"
+        answer = claim.expected if claim.ok else f"expected {claim.expected}, found {claim.found}"
         word = "noted" if claim.noted else "proven" if claim.ok else "NOT PROVEN"
-        say(f"    {word}: {claim.claim}: {claim.found if claim.noted else said}")
+        say(f"    {word}: {claim.claim}: {claim.found if claim.noted else answer}")
 
 
 def _show(plan: Plan, say: Say) -> None:
@@ -143,10 +143,10 @@ def _word(can: bool | None) -> str:
 def _rows(built: Station, when: str, say: Say) -> None:
     for table in (TRADES, ORDERBOOK):
         try:
-            said = f"{answers.row_count(built.layout, table):,} rows"
+            answer = f"{answers.row_count(built.layout, table):,} rows"
         except psycopg.Error:
-            said = "the server does not answer"
-        say(f"{when}: {table}: {said}")
+            answer = "the server does not answer"
+        say(f"{when}: {table}: {answer}")
     say(f"{when}: {backlog.waiting_entries(built.layout):,} events wait in Redis")
 
 

@@ -58,7 +58,7 @@ def _named(names: Names, applied: int, wal: int, first: int, stop: int) -> CutRa
         most = low + names.holes_after(after)
         if len(above):
             before = int(seq[above[0]])
-            free = before - applied - 1 - names.told.count(applied + 1, before - 1)
+            free = before - applied - 1 - names.recorded.count(applied + 1, before - 1)
             low = max(low, high - free)
         high = min(high, most)
     high = max(low, high)

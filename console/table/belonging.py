@@ -90,7 +90,7 @@ def judge_logs(
     with the right id, or of the CREATE TABLE that wrote `_name`. The newest log with the right id is of this life,
     unless the segments that it names show another one (log_life.py). A copy that no segment speaks for, in a table that
     can have had an earlier life, is unproven.
-    A log that is also another table's is told by its header; a sequencer alone in its table, whose `_meta` is right, is
+    A log that is also another table's shows by its header; a sequencer alone in its table, whose `_meta` is right, is
     compared with the other tables only with `elsewhere`.
     """
     verdicts = {each.name: _by_id(table, table_id, each) for each in logs}

@@ -48,7 +48,7 @@ def worth_of(name: str, scan: LogScan, inventory: Inventory) -> Worth | None:
     """
     above = scan.above
     last = above.last() or 0
-    if max(scan.max_txn, scan.told.last() or 0) < scan.applied:
+    if max(scan.max_txn, scan.recorded.last() or 0) < scan.applied:
         return None
     return Worth(
         name=name,

@@ -26,7 +26,7 @@ class Gap:
     """Events `first`..`stop` - 1 of the inventory, one after another in one segment, none of which can be decoded.
 
     `rows` is None where nothing tells; `sure` says that they are just so many, else they are the most. `statement`: one
-    of them is no data, so far as can be told: what it would have changed nobody knows. `mixed`: nothing proves that all
+    of them is no data, so far as is known: what it would have changed nobody knows. `mixed`: nothing proves that all
     are data, so that a statement among them may change any other row. `passable`: the server reads past them.
     """
 

@@ -41,7 +41,7 @@ class BelowRecords:
 
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
-        self.told = TxnSet()
+        self.recorded = TxnSet()
         self.named = self.changes = 0
         self.seq = np.zeros(len(inventory), np.int64)
         self.last = WalPlaces(inventory, -1)
@@ -53,7 +53,7 @@ class BelowRecords:
         new = inventory.keys[~np.isin(inventory.keys, memory.keys)].tolist()
         if any(key >> 30 <= memory.highest and key <= _last_key(memory, key >> 30) for key in new):
             return None
-        made.told = memory.told.copy()
+        made.recorded = memory.recorded.copy()
         made.named, made.changes = memory.counts
         number, wal, segment, txn = memory.named.T
         event = inventory.locate(wal, segment, txn)
@@ -70,19 +70,19 @@ class BelowRecords:
         )
         last = dict(zip(self.last.wals.tolist(), self.last.value.tolist(), strict=True))
         counts = (self.named, self.changes)
-        return BelowMemory(self.told.copy(), counts, named, last, self._inventory.keys, highest)
+        return BelowMemory(self.recorded.copy(), counts, named, last, self._inventory.keys, highest)
 
     def feed(self, first: int, records: NDArray[Any]) -> None:
         """Take `records` in the order of the log."""
         if all_plain(records):
-            self.told.add_run(first, first + len(records) - 1)
+            self.recorded.add_run(first, first + len(records) - 1)
             self.named += len(records)
             mine, rank = self.last.rank(records["wal_id"])
             if len(mine):
                 self._refer(first + mine, rank, Block.of(first, records[mine]))
             return
         block = Block.of(first, records)
-        self.told.add_mask(first, block.ok)
+        self.recorded.add_mask(first, block.ok)
         self.named += int(block.ok.sum())
         self.changes += int((block.ok & (block.wal == STRUCTURE_CHANGE)).sum())
         mine, rank = self.last.rank(block.wal)

@@ -3,9 +3,9 @@
     seqTxn     1..7          8         9          10        11          | header ends
     record     applied       wal1/0/4  wal9/0/0   zeros     wal1/0/4    | wal1/0/5
     on disk                  yes       no         -         yes, again  | yes
-               told                                                     |
+               recorded                                                 |
     proper                   x                              (repeated)  |
-    told       x             x         x (lost)                         | x (beyond)
+    recorded   x             x         x (lost)                         | x (beyond)
 
 Kept are the records that name an event on disk; of the others there are sets of transactions, and counts. So a log of
 409 MB costs some megabytes, whatever is wrong in it.
@@ -51,11 +51,11 @@ class LogScan:
     `below` and `last` have the last reference to each WAL on disk (segment, transaction), up to the applied transaction
     and up to the end. `below_missing` records up to the applied one are lost or zero: `below` does not tell all then.
 
-    What can be believed, judged against the segments on disk: `told` are the transactions with such a record, `seq` has
-    per event the transaction that names it (0: none), `believed` masks `named`, `lost` are those above whose event is
-    not on disk. `named_below` counts the believable records up to the applied one, `structure_below` those of them that
-    are structure changes, `changed` the structure changes above and the record of a DROP, `beyond` what is believed
-    behind the header's end.
+    What can be believed, judged against the segments on disk: `recorded` are the transactions with such a record, `seq`
+    has per event the transaction that names it (0: none), `believed` masks `named`, `lost` are those above whose event
+    is not on disk. `named_below` counts the believable records up to the applied one, `structure_below` those of them
+    that are structure changes, `changed` the structure changes above and the record of a DROP, `beyond` what is
+    believed behind the header's end.
     """
 
     log: TxnLog
@@ -80,7 +80,7 @@ class LogScan:
     lowest: dict[int, tuple[int, int]]
     ahead: dict[int, int]
     oldest_us: int | None
-    told: TxnSet
+    recorded: TxnSet
     seq: Index
     believed: Mask
     replayed: Mask
@@ -99,12 +99,12 @@ class LogScan:
     @property
     def end(self) -> int:
         """The last transaction: the header's, or a later one where records behind it are believed."""
-        return (self.told.last() or 0) if self.beyond else self.max_txn
+        return (self.recorded.last() or 0) if self.beyond else self.max_txn
 
     @property
     def first_beyond(self) -> int | None:
         """The first transaction behind the header's end that is believed."""
-        return self.told.within(max(self.max_txn, self.applied) + 1, self.whole_records).first()
+        return self.recorded.within(max(self.max_txn, self.applied) + 1, self.whole_records).first()
 
     @property
     def reach(self) -> int:
@@ -127,12 +127,12 @@ class LogScan:
     @property
     def bad(self) -> int:
         """How many of the transactions above, up to the header's end, have no record that can be believed."""
-        return max(0, self.max_txn - self.applied) - self.told.count(self.applied + 1, self.max_txn)
+        return max(0, self.max_txn - self.applied) - self.recorded.count(self.applied + 1, self.max_txn)
 
     @property
     def above(self) -> TxnSet:
         """The transactions above that have a record that can be believed, whatever the header says."""
-        return self.told.within(self.applied + 1, self.whole_records)
+        return self.recorded.within(self.applied + 1, self.whole_records)
 
     @property
     def covers_applied(self) -> bool:
@@ -198,10 +198,10 @@ class _Scan:
         past = int(named.number[believed][-1]) if believed.any() else 0
         past = _going_on(log, changes, max(top, past, applied))
         changed = above.changed - above.changed.within(max(top, past) + 1, log.whole_records)
-        told = below.told | TxnSet(named.number[believed]) | changed | above.ended
+        recorded = below.recorded | TxnSet(named.number[believed]) | changed | above.ended
         if nameless is None:
             lost = self._nameless(named.at(believed), floor)
-        told |= lost
+        recorded |= lost
         seq[named.event[believed]] = named.number[believed]
         kept = (named.number <= top) | believed
         return LogScan(
@@ -227,7 +227,7 @@ class _Scan:
             lowest=self._lowest(above.lowest, named.event[believed], floor).places(),
             ahead=above.ahead(_reach(above.proper, above.valid, applied, top)),
             oldest_us=above.oldest_us,
-            told=told,
+            recorded=recorded,
             seq=seq,
             believed=believed[kept],
             replayed=~(believed | _behind(self._inventory, named, floor))[kept],
@@ -236,7 +236,7 @@ class _Scan:
             structure_below=below.changes,
             changed=len(changed) + len(above.ended),
             dropped=bool(above.ended),
-            beyond=told.count(max(top, applied) + 1, log.whole_records),
+            beyond=recorded.count(max(top, applied) + 1, log.whole_records),
         )
 
     def _begin(self, memory: TableMemory | None) -> tuple[LogChecker, BelowRecords, int]:

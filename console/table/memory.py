@@ -28,13 +28,13 @@ _Lengths = dict[str, tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class BelowMemory:
-    """What a log's records up to the applied transaction said: `told` as in LogScan, two counts, and references.
+    """What a log's records up to the applied transaction name: `recorded` as in LogScan, two counts, and references.
 
     `named` are (transaction, WAL, segment, segment transaction) of what was on disk, as i64 of shape (n, 4); `last` has
     the last address by WAL; `keys` are the segments that were on disk, `highest` is the highest WAL that was named.
     """
 
-    told: TxnSet
+    recorded: TxnSet
     counts: tuple[int, int]
     named: NDArray[np.int64]
     last: dict[int, int]

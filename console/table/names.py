@@ -1,7 +1,7 @@
 """Which transaction each event on disk was: what several sources say, put together, the strongest first.
 
 A source is a log (live or a copy), or the server's own log lines. Sources that contradict a stronger one are left out
-whole, and said to be: half a contradiction is no evidence.
+whole, and named in the plan: half a contradiction is no evidence.
 """
 
 from collections.abc import Sequence
@@ -35,8 +35,8 @@ class Changes:
 class Names:
     """Per event its transaction (`seq`, 0: not known) and commit time (µs, 0: not known).
 
-    `told` are the transactions that some source tells of; `changes_applied` counts the structure changes among those up
-    to the `applied` one, None where it cannot be told. `lost` are those above it whose event is not on disk. `again`
+    `recorded` are the transactions that some source names; `changes_applied` counts the structure changes among those
+    up to the `applied` one, None if it is not known. `lost` are those above it whose event is not on disk. `again`
     has for an event that is named as applied a later transaction, which names it too (0: none): the event is new if its
     WAL was made anew. `scans` are those of the logs `used`.
     """
@@ -46,7 +46,7 @@ class Names:
     commit_us: Index
     changes: Changes
     applied: int
-    told: TxnSet
+    recorded: TxnSet
     changes_applied: int | None
     lost: TxnSet
     used: tuple[str, ...]
@@ -55,18 +55,22 @@ class Names:
 
     @property
     def complete(self) -> bool:
-        """Whether every transaction up to the applied one is told of."""
+        """Whether every transaction up to the applied one is named by a source."""
         return not self.holes_after(0)
 
     def holes_after(self, seq: int) -> int:
         """Return how many transactions above `seq`, up to the applied one, no source tells of."""
-        return max(0, self.applied - seq) - self.told.count(seq + 1, self.applied)
+        return max(0, self.applied - seq) - self.recorded.count(seq + 1, self.applied)
 
     def where_new(self, new: Mask) -> "Names":
         """Return these, where those of the masked events that are named again are what the later transaction names."""
         new = new & (self.again != 0)
-        told = self.told | TxnSet(np.unique(self.again[new & (self.again > 0)]))
-        return replace(self, seq=np.where(new, np.maximum(self.again, 0), self.seq), told=told) if new.any() else self
+        recorded = self.recorded | TxnSet(np.unique(self.again[new & (self.again > 0)]))
+        return (
+            replace(self, seq=np.where(new, np.maximum(self.again, 0), self.seq), recorded=recorded)
+            if new.any()
+            else self
+        )
 
     def lost_rows(self) -> int | None:
         """Return the rows of the `lost` transactions, each counted once; None where not all V2 records say them."""
@@ -118,7 +122,7 @@ def put_together(
     scans: list[LogScan] = []
     left_out: list[str] = []
     changes: list[Changes] = []
-    lost, told = TxnSet(), TxnSet()
+    lost, recorded = TxnSet(), TxnSet()
     counted: list[tuple[TxnSet, int]] = []  # what a source tells of up to the applied transaction, and its changes
     for name, scan in logs:
         anew = _named_again(inventory, scan)
@@ -134,8 +138,8 @@ def put_together(
         changes.append(Changes(changed.number, changed.version, changed.commit_us))
         again = np.where(again != 0, again, anew)
         lost |= scan.lost
-        told |= scan.told
-        counted.append((scan.told.within(1, applied), scan.structure_below))
+        recorded |= scan.recorded
+        counted.append((scan.recorded.within(1, applied), scan.structure_below))
         used.append(name)
         scans.append(scan)
     if lines is not None and len(lines.seq):
@@ -145,20 +149,20 @@ def put_together(
             if new.any():
                 used.append(lines_name)
             seq[new] = by_lines[new]
-            theirs_told = TxnSet(np.unique(lines.seq))
-            told |= theirs_told
+            listed = TxnSet(np.unique(lines.seq))
+            recorded |= listed
             altered = len(np.unique(lines.seq[(lines.seq <= applied) & (lines.wal < 0)]))
-            counted.append((theirs_told.within(1, applied), altered))
+            counted.append((listed.within(1, applied), altered))
         else:
             left_out.append(f"{lines_name} contradicts a stronger source about the order of transactions")
-    known = told.within(1, applied)
+    known = recorded.within(1, applied)
     return Names(
         seq=seq,
         again=again,
         commit_us=commit,
         changes=_joined(changes),
         applied=applied,
-        told=told,
+        recorded=recorded,
         # Only a source that tells of all that any tells of has counted all their structure changes.
         changes_applied=next((count for theirs, count in counted if theirs == known), None if known else 0),
         lost=lost,
@@ -202,11 +206,11 @@ def _joined(parts: list[Changes]) -> Changes:
 
 
 def _from_lines(inventory: Inventory, lines: CommitLines) -> Index:
-    told = np.zeros(len(inventory), np.int64)
+    recorded = np.zeros(len(inventory), np.int64)
     event = inventory.locate(lines.wal, lines.segment, lines.txn)
     found = event >= 0
-    told[event[found]] = lines.seq[found]
-    return told
+    recorded[event[found]] = lines.seq[found]
+    return recorded
 
 
 def _agrees(inventory: Inventory, seq: Index, other: Index) -> bool:

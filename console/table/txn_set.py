@@ -4,7 +4,7 @@ ids     1 2 3 . 5 6 . . 9        runs     (1, 3) (5, 6) (9, 9)
 bits    0 1 1 1 0 1 1 0 0 1      gaps     (4, 4) (7, 8)
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -197,11 +197,3 @@ class TxnSet:
     def _bits(self, block: int) -> _Bits:
         packed = self._blocks.get(block)
         return np.zeros(_SIZE, np.uint8) if packed is None else np.unpackbits(packed)
-
-
-def union(sets: Iterable[TxnSet]) -> TxnSet:
-    """Return the ids that are in any of `sets`."""
-    made = TxnSet()
-    for each in sets:
-        made = made | each
-    return made

@@ -179,7 +179,7 @@ def _put_in(table: TableDirectory, wal: WalDirectory, wals: Sequence[WalDirector
 
 
 def _apart(wal: WalDirectory, lock: int | None) -> int:
-    """Return how long after the lock of a WAL its first segment was created (ns), 0 if that cannot be told.
+    """Return how long after the lock of a WAL its first segment was created (ns), 0 if that is not known.
 
     The server creates the first one with the lock, and later ones whenever.
     """

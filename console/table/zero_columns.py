@@ -56,7 +56,7 @@ class ZeroShares:
                 path = column_path(segment.path, column.raw_name, "d")
                 share = self._share(index, column) if _all_zero(path, size * first, size * end) else None
             except (DamageError, OSError):
-                continue  # told by what reads the values
+                continue  # reported by the reader of the values
             if share is not None and not by_chance(share, end - first):
                 what = "zeros in every row, where the table's rows have other values"
                 yield TornRows(Tear.ZERO_PAGES, column.name, path, size * first, event, first, end - first, what)

@@ -2,7 +2,7 @@
 
 A bare terminal takes OSC 52 itself. tmux swallows it in its default setting, so that tmux's own client is asked to pass
 it on (`load-buffer -w`), and where that fails the sequence goes through wrapped (`allow-passthrough`). GNU screen takes
-short wrapped pieces only. Whether the terminal took the text cannot be known, and that is said.
+short wrapped pieces only. Whether the terminal took the text cannot be known, and the message says so.
 """
 
 import base64

@@ -42,7 +42,7 @@ class HexFile:
     record: int | None = None
     facts: Callable[[int, int], RowFacts] = field(default=lambda offset, count: RowFacts())
     span: Callable[[int], tuple[int, int]] = field(default=lambda offset: (offset, offset + 1))  # field at an offset
-    tail: str = ""  # said after the last byte, e.g. that the header wants more
+    tail: str = ""  # shown after the last byte, e.g. that the header wants more
     labels: int = 0  # cells for labels at the end of rows
     kept: tuple[int, ...] = ()  # offsets over which zeros are not folded
 

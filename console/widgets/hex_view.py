@@ -20,13 +20,13 @@ _NOTHING = object()  # what a pane without a file shows
 class HexView(Pane):
     """Rows of bytes with a cursor on one of them; the field under the cursor is marked whole.
 
-    Long runs of zeros take one line, once `fold` was told where they are. Held `against` another file, what differs is
+    Long runs of zeros take one line, once `fold` has their places. Held `against` another file, what differs is
     marked, and the rows go on as far as the longer of the two does.
     """
 
     def __init__(self, moved: Callable[[int], object] = lambda offset: None, *, id: str) -> None:
         super().__init__(self._content, id=id)
-        self._moved = moved  # told at once, so that the record beside the bytes is painted with them
+        self._moved = moved  # called at once, so that the record beside the bytes is painted with them
         self._file: HexFile | None = None
         self._other: Bytes | None = None
         self._spare = 0
@@ -102,7 +102,7 @@ class HexView(Pane):
         self._moved(self.cursor)
 
     def follow(self, leader: "HexView") -> None:
-        """Show the same rows as `leader`, its cursor on the same byte; nobody is told."""
+        """Show the same rows as `leader`, its cursor on the same byte; nobody is notified."""
         self.cursor, self._field, self._top = leader.cursor, leader._field, leader._top
         self._show()
 
@@ -242,8 +242,8 @@ class HexView(Pane):
         size = file.source.size
         if self._extent and offset >= size:
             first = self._rows.row_of(size) == row or (offset == size)
-            said = "end of file" if first else ""
-            return line(Span(f"{offset:0{look.digits}x}  ", Role.DIM), Span(said, Role.WARN))
+            note = "end of file" if first else ""
+            return line(Span(f"{offset:0{look.digits}x}  ", Role.DIM), Span(note, Role.WARN))
         fold = self._folds.fold_at(row)
         if fold is not None:
             last, length = self._rows.bytes_of(fold.end - 1)
@@ -255,7 +255,7 @@ class HexView(Pane):
             data = file.source.read(offset, count)
             other = self._other.read(offset, count) if self._other is not None else None
         except OSError as error:
-            said = f"cannot be read: {error.strerror}"
-            return line(Span(f"{offset:0{look.digits}x}  ", Role.DIM), Span(said, Role.BAD))
+            note = f"cannot be read: {error.strerror}"
+            return line(Span(f"{offset:0{look.digits}x}  ", Role.DIM), Span(note, Role.BAD))
         facts = file.facts(offset, count) if self._other is None else RowFacts()
         return row_line(Row(offset, count, data, self._rows.starts_record(row), size, other), facts, look)

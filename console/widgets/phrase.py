@@ -15,7 +15,7 @@ from console.widgets.pane import LineWidget
 
 _LONGEST = 200
 
-Said = Callable[[str], object]
+OnText = Callable[[str], object]
 
 
 class TypingLine(LineWidget):
@@ -85,8 +85,8 @@ class PromptBar(TypingLine):
     def __init__(self, *, id: str, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._keys: Line = BLANK
-        self._done: Said | None = None
-        self._typed: Said | None = None
+        self._done: OnText | None = None
+        self._typed: OnText | None = None
 
     @property
     def asks(self) -> bool:
@@ -98,8 +98,8 @@ class PromptBar(TypingLine):
         self._keys = keys
         self._draw()
 
-    def ask(self, prompt: str, done: Said, *, typed: Said | None = None, text: str = "") -> None:
-        """Ask for a text: `done` is told the whole of it, `typed` each step to it."""
+    def ask(self, prompt: str, done: OnText, *, typed: OnText | None = None, text: str = "") -> None:
+        """Ask for a text: `done` is given the whole of it, `typed` each step to it."""
         self._prompt, self._done, self._typed, self.text = prompt, done, typed, text
         self._draw()
 
@@ -135,11 +135,11 @@ class PromptBar(TypingLine):
 class PhraseField(TypingLine):
     """The field of a confirmation. What is pasted is refused, and so is what was typed before the field was in sight.
 
-    `entered` is told the phrase, `changed` that one is being typed, `refused` why something was not taken.
+    `entered` is given the phrase, `changed` that one is being typed, `refused` why something was not taken.
     """
 
     def __init__(
-        self, entered: Said, *, refused: Said, changed: Callable[[], object] = lambda: None, id: str = "phrase"
+        self, entered: OnText, *, refused: OnText, changed: Callable[[], object] = lambda: None, id: str = "phrase"
     ) -> None:
         super().__init__(id=id)
         self._entered = entered

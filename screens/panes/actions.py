@@ -32,7 +32,7 @@ def _in_order(typed: str, text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What is said where no action is recommended: that all is well, or what a person can do."""
+    """The text where no action is recommended: that all is well, or what a person can do."""
 
     text: str
     well: bool
@@ -77,11 +77,11 @@ def items(actions: Sequence[Availability], typed: str, width: int, advice: Advic
 
 def _action(action: Availability, width: int) -> Line:
     glyph, role = (glyphs.OK, Role.OK) if action.open else (glyphs.BAD, Role.WARN)
-    said = action.spec.title if action.open else action.refusals[0].reason
+    caption = action.spec.title if action.open else action.refusals[0].reason
     row = line(
         Span(f"{glyph} ", role),
         left(line(Span(action.spec.id, Role.STRONG if action.open else Role.PLAIN)), _NAMES),
-        Span(said, Role.PLAIN if action.open else Role.DIM),
+        Span(caption, Role.PLAIN if action.open else Role.DIM),
     )
     return left(row, width)
 

@@ -61,14 +61,14 @@ def _stream(stream: StreamSample, names: int, width: int) -> Line:
 
 def _lost(stream: StreamSample, width: int) -> list[Line]:
     """Return what is gone for good; where there is no room for it the flow pane says how much that is."""
-    said = []
+    notes = []
     if stream.lost:
-        said.append(f"LOST {plural(stream.lost, 'entry', 'entries')}: trimmed before {stream.group} read them")
+        notes.append(f"LOST {plural(stream.lost, 'entry', 'entries')}: trimmed before {stream.group} read them")
     if stream.lost_pending:
-        said.append(
+        notes.append(
             f"{stream.lost_pending:,} taken and trimmed before they were acknowledged: only the writer has them"
         )
-    return [crop(line("  ", Span(f"{glyphs.BAD} {text}", Role.BAD)), width) for text in said]
+    return [crop(line("  ", Span(f"{glyphs.BAD} {text}", Role.BAD)), width) for text in notes]
 
 
 def _horizon(stream: StreamSample) -> Line:

@@ -55,23 +55,23 @@ class SummaryView:
     units: Units
     offset: int
     percent: int = 0
-    said: str = ""
+    message: str = ""
 
 
 def summary(view: SummaryView, room: Room) -> Content:
     """Return the stretches around the cursor, one a line, below a line about the whole."""
     found = view.found
-    said = line(Span("! ", Role.WARN), view.said) if view.said else BLANK
+    message = line(Span("! ", Role.WARN), view.message) if view.message else BLANK
     if found is None:
-        return Content("differences", (line(Span(f"comparing… {view.percent} %", Role.DIM)),), alert=said)
+        return Content("differences", (line(Span(f"comparing… {view.percent} %", Role.DIM)),), alert=message)
     here = found.at(view.offset)
     head = wrap(whole(found, view.units), room.width, Role.OK if found.equal else Role.STRONG)
-    around = max(1, room.height - len(head) - bool(said))
+    around = max(1, room.height - len(head) - bool(message))
     first = min(max(0, here - around // 2), max(0, found.count - around))
     rows = [_stretch(view, found.stretch(n), n == here) for n in range(first, min(found.count, first + around))]
     lines = (*head, *(crop(row, room.width) for row in rows))
     note = line(Span(f"{here + 1} of {found.count}", Role.DIM)) if found.count > 1 else BLANK
-    return Content("differences", lines, note, said)
+    return Content("differences", lines, note, message)
 
 
 def whole(found: Comparison, units: Units) -> str:
@@ -101,14 +101,14 @@ def _stretch(view: SummaryView, stretch: Stretch, here: bool) -> Line:
 
 def as_text(found: Comparison, units: Units, most: int = 10_000) -> str:
     """Return the summary as text, one stretch a line."""
-    said = [whole(found, units)]
+    message = [whole(found, units)]
     for number in range(min(found.count, most)):
         stretch = found.stretch(number)
         relation = _RELATIONS[stretch.relation].text.split(" ", 1)[-1]
-        said.append(f"{units.called(stretch)}\t{relation}\t{stretch.start:#x}–{stretch.end - 1:#x}")
+        message.append(f"{units.called(stretch)}\t{relation}\t{stretch.start:#x}–{stretch.end - 1:#x}")
     if found.count > most:
-        said.append(f"and {found.count - most:,} more")
-    return "\n".join(said) + "\n"
+        message.append(f"and {found.count - most:,} more")
+    return "\n".join(message) + "\n"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,32 +12,32 @@ from screens.panes.plan import PlanView
 
 @dataclass(frozen=True, slots=True)
 class ConfirmView:
-    """The plan to confirm, whether operate mode is armed, and what was said to what was typed."""
+    """The plan to confirm, whether operate mode is armed, and the answer to what was typed."""
 
     view: PlanView | None
     armed: bool
-    said: Line = BLANK
+    answer: Line = BLANK
 
 
 def confirmation(confirm: ConfirmView, room: Room) -> Content:
     """Return what to type to have the plan carried out."""
-    view, said = confirm.view, confirm.said
+    view, answer = confirm.view, confirm.answer
     if view is None:
-        return Content("confirmation", (said,))
+        return Content("confirmation", (answer,))
     plan = view.plan
     if plan.refused:
         text = "It is refused now, for the reasons above; nothing can be confirmed."
-        return Content("confirmation", (*wrap(text, room.width, Role.WARN), said))
+        return Content("confirmation", (*wrap(text, room.width, Role.WARN), answer))
     if not plan.needed:
-        return Content("confirmation", (line(Span("There is nothing to do.", Role.OK)), said))
+        return Content("confirmation", (line(Span("There is nothing to do.", Role.OK)), answer))
     if not confirm.armed:
         closed = line(Span("Closed: this is observe mode. ", Role.WARN), Span("o", Role.KEY), " arms operate mode.")
         phrase = line(Span("It would ask for  ", Role.DIM), Span(plan.confirmation, Role.STRONG))
-        return Content("confirmation", (closed, said or _urge(view) or phrase))
+        return Content("confirmation", (closed, answer or _urge(view) or phrase))
     asked = line(
         "Type  ", Span(plan.confirmation, Role.STRONG), "  and Enter to do it", Span("   Esc goes back", Role.DIM)
     )
-    return Content("confirmation", (asked, said or _urge(view)))
+    return Content("confirmation", (asked, answer or _urge(view)))
 
 
 def _urge(view: PlanView) -> Line:
@@ -54,8 +54,8 @@ def _urge(view: PlanView) -> Line:
     if rows is None:
         return line(Span("! how many rows it loses is not known: ", Role.WARN), key, " rehearses it on a clone first")
     if rows:
-        said = f"! {plural(rows, 'row')} hang on it: " if rows != 1 else "! 1 row hangs on it: "
-        return line(Span(said, Role.WARN), key, " rehearses it on a clone first")
+        answer = f"! {plural(rows, 'row')} hang on it: " if rows != 1 else "! 1 row hangs on it: "
+        return line(Span(answer, Role.WARN), key, " rehearses it on a clone first")
     return line(key, Span(" rehearses it on a clone first", Role.DIM))
 
 

@@ -82,7 +82,9 @@ def _large(sample: CrashesSample, now: float, width: int) -> list[Line]:
         line(Span(_rate(sample.total, first, last), Role.DIM)),
     )
     role = Role.BAD if bleeding else Role.STRONG
-    rows = [line(Span(row, role), "   ", crop(said, room)) for row, said in zip(figure, beside, strict=True)]
+    rows = [
+        line(Span(row, role), "   ", crop(beside_text, room)) for row, beside_text in zip(figure, beside, strict=True)
+    ]
     return [_head(sample, width), *rows]
 
 
@@ -98,7 +100,9 @@ def _after(after: Aftermath | None, width: int) -> list[Line]:
     if after is None:
         return []
     sure = "" if after.certain or not after.up else " (by the time of its start)"
-    return hanging(line(Span("then  ", Role.DIM)), f"{after.said}{sure}", width, Role.PLAIN if after.up else Role.WARN)
+    return hanging(
+        line(Span("then  ", Role.DIM)), f"{after.message}{sure}", width, Role.PLAIN if after.up else Role.WARN
+    )
 
 
 def _place(cause: CrashCause) -> str:
@@ -117,7 +121,7 @@ def _brief(cause: CrashCause, width: int, height: int) -> list[Line]:
 
 
 def _open(cause: CrashCause, width: int, *, alone: bool) -> list[Line]:
-    """Return all that is known of one cause; how it came in time is not said twice where it is the only one."""
+    """Return all that is known of one cause; how it came in time is not shown twice where it is the only one."""
     number = f"{figures.count(cause.count)} × "
     lines = hanging(line(Span(number, Role.STRONG)), cause.title, width)
     indent = "  "

@@ -88,10 +88,10 @@ def stages(view: EntryView, width: int) -> list[Line]:
     if plan is None:
         return wrap(view.error, width, Role.WARN)
     undoes = bool(entry.intent.get("undoes"))
-    told = {str(event.data.get("id")): event for event in entry.events if event.kind in {"stage", "reversed"}}
+    stage_events = {str(event.data.get("id")): event for event in entry.events if event.kind in {"stage", "reversed"}}
     lines = []
     for stage in plan.stages:
-        event = told.get(stage.id)
+        event = stage_events.get(stage.id)
         state = str(event.data.get("state")) if event is not None else "waits"
         if undoes:
             glyph, word, role = "·", "to take back", Role.DIM

@@ -41,6 +41,6 @@ def build(flow: Flow | None, room: Room) -> Content:
 
 def _soon(flow: Flow) -> str:
     """Return what the next ten minutes cost where the outlook does not say it itself."""
-    if not flow.lost_soon or flow.soon_told:
+    if not flow.lost_soon or flow.names_loss:
         return ""
     return f" If nothing is done: {flow.lost_soon:,} lost in ten minutes."

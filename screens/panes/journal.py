@@ -40,8 +40,8 @@ def build(source: Source[JournalSample], room: Room) -> Content:
 def items(sample: JournalSample | None, width: int) -> list[Item]:
     """Return the entries as a list to choose from."""
     if sample is None or not sample.lines:
-        said = "reading…" if sample is None else "nothing was done from here yet"
-        return [Item("", line(Span(said, Role.DIM)))]
+        text = "reading…" if sample is None else "nothing was done from here yet"
+        return [Item("", line(Span(text, Role.DIM)))]
     rows = entries(sample.lines, width)
     return [Item(each.entry, row) for each, row in zip(sample.lines, rows, strict=True)]
 

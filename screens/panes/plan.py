@@ -64,14 +64,14 @@ def changes(view: PlanView, room: Room) -> Content:
         lines.append(line(Span("nothing would change", Role.DIM)))
     lines.extend(hanging(line(Span("undo  ", Role.DIM)), view.plan.undo, room.width, Role.DIM))
     needed = view.plan.disk_needed
-    said = [f"in {directory}"] if directory else []
-    said += [f"writes {figures.size(needed)}"] if needed else []
-    note, brief = (line(Span(text, Role.DIM)) for text in (", ".join(said), said[-1] if said else ""))
+    notes = [f"in {directory}"] if directory else []
+    notes += [f"writes {figures.size(needed)}"] if needed else []
+    note, brief = (line(Span(text, Role.DIM)) for text in (", ".join(notes), notes[-1] if notes else ""))
     return Content("what will change", tuple(lines), note, more="more lines", brief=brief)
 
 
 def _change(change: Change, base: str, width: int) -> list[Line]:
-    """Return one change: what is made of what, on one line where it fits. Paths are said from the table's directory."""
+    """Return one change: what is made of what, on one line where it fits. Paths start at the table's directory."""
     sign = _SIGNS.get(change.kind, "•")
     role = Role.WARN if sign in "~-" else Role.ACCENT
     size = line(Span(f" {figures.count(change.size)} bytes", Role.DIM)) if change.size is not None else BLANK

@@ -41,12 +41,12 @@ def proof(view: RunView, room: Room) -> Content:
 
 def _at_work(view: RunView, room: Room) -> Content:
     if view.cancelled:
-        said = "Being cancelled: its server is stopped and the clone is removed…"
+        hint = "Being cancelled: its server is stopped and the clone is removed…"
     elif view.rehearses:
-        said = "The original is only read. It goes on when this screen is left; c cancels it and removes the clone."
+        hint = "The original is only read. It goes on when this screen is left; c cancels it and removes the clone."
     else:
-        said = "It goes on by itself, also when this screen or the console is closed."
-    lines = [*wrap(view.found, room.width, Role.STRONG), *wrap(said, room.width, Role.DIM)]
+        hint = "It goes on by itself, also when this screen or the console is closed."
+    lines = [*wrap(view.found, room.width, Role.STRONG), *wrap(hint, room.width, Role.DIM)]
     return Content("proof", tuple(lines))
 
 

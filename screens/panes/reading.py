@@ -44,15 +44,15 @@ class Source(Generic[T]):
 UNREAD: Source[Any] = Source()
 
 
-def note(source: Source[T], said: str = "") -> Line:
-    """Return the age for the right end of a pane's rule, and STALE in words where it is; `said` names the origin."""
+def note(source: Source[T], text: str = "") -> Line:
+    """Return the age for the right end of a pane's rule, and STALE in words where it is; `text` names the origin."""
     if source.data is None:
-        said = f"NO DATA{_countdown(source)}"
-        return line(Span(said, Role.WARN)) if source.error else line(Span("reading…", Role.DIM))
+        text = f"NO DATA{_countdown(source)}"
+        return line(Span(text, Role.WARN)) if source.error else line(Span("reading…", Role.DIM))
     age = figures.ago(source.age or 0.0)
     if source.stale:
         return line(Span(f"STALE {age.removesuffix(' ago')}{_countdown(source)}", Role.WARN))
-    return line(Span(f"{said}, {age}" if said else age, Role.DIM))
+    return line(Span(f"{text}, {age}" if text else age, Role.DIM))
 
 
 def _countdown(source: Source[T]) -> str:

@@ -17,14 +17,14 @@ class RecordAt:
 
     record: RecordView | None
     offset: int
-    said: str = ""  # shown instead where there is no record
+    reason: str = ""  # shown instead where there is no record
 
 
 def build(view: RecordAt, room: Room) -> Content:
-    """Return the record's fields, one a line; the meaning of the one under the cursor is said in full below them."""
+    """Return the record's fields, one a line; the meaning of the one under the cursor stands in full below them."""
     record = view.record
     if record is None:
-        return Content("record", tuple(wrap(view.said or "no record lies here", room.width, Role.DIM)))
+        return Content("record", tuple(wrap(view.reason or "no record lies here", room.width, Role.DIM)))
     here = record.field_at(view.offset)
     names = max((len(field.name) for field in record.fields), default=0)
     most = _VALUE if room.width < _ROOMY else max(27, room.width // 3)

@@ -61,14 +61,14 @@ class RunView:
         """Return a run of which nothing is known yet."""
         return cls(plan, tuple(StageView(stage.id, stage.title) for stage in plan.stages), now, now)
 
-    def taking(self, told: Sequence[Progress], now: float, wall: float) -> "RunView":
-        """Return the run after what was told; stages that the plan does not name come last.
+    def taking(self, reports: Sequence[Progress], now: float, wall: float) -> "RunView":
+        """Return the run after what was reported; stages that the plan does not name come last.
 
-        `now` is the monotonic clock, `wall` the time in epoch seconds: what was told earlier keeps its own time.
+        `now` is the monotonic clock, `wall` the time in epoch seconds: what was reported earlier keeps its own time.
         """
         stages = {stage.id: stage for stage in self.stages}
         entry, began = self.entry, self.began
-        for progress in told:
+        for progress in reports:
             entry = progress.entry or entry
             at = now if progress.at is None else min(now, now - (wall - progress.at))
             began = min(began, at)

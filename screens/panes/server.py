@@ -34,17 +34,17 @@ def behind(wal: WalTable, rows: int | None) -> str:
         return ""
     if wal.behind < 0:
         return f"the log is {plural(-wal.behind, 'transaction')} BEHIND the table: new ones are never applied"
-    said = "nothing waits"
+    state = "nothing waits"
     if wal.behind:
         waiting = "an unknown number of rows" if rows is None else plural(rows, "row")
         since = "since ?" if wal.seconds_behind is None else f"the oldest for {figures.duration(wal.seconds_behind)}"
-        said = f"behind by {plural(wal.behind, 'transaction')}, {waiting}, {since}"
+        state = f"behind by {plural(wal.behind, 'transaction')}, {waiting}, {since}"
     rates = [
         f"{figures.short(rate)}/s {what}"
         for rate, what in ((wal.rate_in, "come"), (wal.rate_out, "are applied"))
         if rate is not None
     ]
-    return f"{said}; {', '.join(rates)}" if rates else said
+    return f"{state}; {', '.join(rates)}" if rates else state
 
 
 def _label(word: str) -> Line:
@@ -96,15 +96,15 @@ def _health(opinion: SecondOpinion) -> Iterator[str]:
 
 def _set_to(known: Mapping[str, str]) -> list[str]:
     """Return the parameters that decide what a power loss takes and how the log looks."""
-    said = []
+    state = []
     if "cairo.commit.mode" in known:
-        said.append(f"commit mode {known['cairo.commit.mode']}")
+        state.append(f"commit mode {known['cairo.commit.mode']}")
     if "cairo.wal.enabled.default" in known:
-        said.append("WAL by default" if known["cairo.wal.enabled.default"] == "true" else "no WAL by default")
+        state.append("WAL by default" if known["cairo.wal.enabled.default"] == "true" else "no WAL by default")
     part = known.get("cairo.default.sequencer.part.txn.count")
     if part is not None:
-        said.append("new logs V1" if part == "0" else f"new logs V2, {part} transactions a part")
-    return said
+        state.append("new logs V1" if part == "0" else f"new logs V2, {part} transactions a part")
+    return state
 
 
 def _disk(disk: DiskSample) -> str:

@@ -90,13 +90,13 @@ def build(view: TablesView, room: Room) -> Content:
         lines.append(line(Span("no table of yours in this database", Role.WARN)))
     for finding in report.findings:
         lines.extend(hanging(line(finding_mark(finding), " "), finding.message, room.width))
-    said = "disk" if report.left_out else "disk + SQL"
+    caption = "disk" if report.left_out else "disk + SQL"
     if view.first is not None:
         title = f"{title} {glyphs.ARROW} next: {view.first.action}"
     return Content(
         title,
         tuple(lines),
-        note(source, said),
+        note(source, caption),
         alert(source, "tables"),
         source.stale,
         "more lines (PgDn)" if room.whole else "more",
@@ -122,8 +122,8 @@ def _shared(blocks: list[list[Line]], height: int) -> list[Line]:
 
 def _answer(word: str, value: bool | None) -> Line:
     """Return e.g. `writes NO`, of steady width."""
-    said, role = {True: ("yes", Role.OK), False: ("NO", Role.BAD), None: ("?", Role.WARN)}[value]
-    return left(line(Span(f"{word} ", Role.DIM), Span(said, role)), len(word) + 6)
+    caption, role = {True: ("yes", Role.OK), False: ("NO", Role.BAD), None: ("?", Role.WARN)}[value]
+    return left(line(Span(f"{word} ", Role.DIM), Span(caption, role)), len(word) + 6)
 
 
 def _rows(table: TableReport) -> Line:
@@ -180,16 +180,16 @@ def _open(table: TableReport, wal: WalSample | None, names: int, width: int, *, 
     indent = " " * _INDENT
     lines.extend(_counts(table, width))
     behind = wal.of(table.table) if wal is not None else None
-    if behind is not None and (said := server.behind(behind, table.rows_unapplied)):
-        lines.extend(line(indent, row) for row in wrap(said, width - _INDENT))
+    if behind is not None and (caption := server.behind(behind, table.rows_unapplied)):
+        lines.extend(line(indent, row) for row in wrap(caption, width - _INDENT))
     if table.verdict is Verdict.HEALTHY:
         return lines
     if table.next_step.reason:
         label = line(indent, Span(f"needs  {table.next_step.action or 'a decision'}  ", Role.KEY))
         lines.extend(hanging(label, table.next_step.advice, width))
     for finding in table.findings:
-        said = f"{finding.message} ({finding.evidence})" if finding.evidence else finding.message
-        lines.extend(hanging(line(indent, finding_mark(finding), " "), said, width, _tone(finding)))
+        caption = f"{finding.message} ({finding.evidence})" if finding.evidence else finding.message
+        lines.extend(hanging(line(indent, finding_mark(finding), " "), caption, width, _tone(finding)))
     for step in table.blocked_steps:
         label = line(indent, Span(f"{glyphs.BAD} not now  ", Role.WARN), Span(f"{step.action}: ", Role.STRONG))
         lines.extend(hanging(label, step.reason, width, Role.DIM))

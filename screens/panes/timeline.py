@@ -26,23 +26,23 @@ class IncidentView:
     """The incident, or why there is none yet, and what was done with its report."""
 
     incident: Incident | None
-    said: str = ""
+    message: str = ""
     error: str = ""
 
 
 def summary(view: IncidentView, room: Room) -> Content:
     """Return what a reader needs who reads nothing else: crashes, rows table by table, what is left to do."""
     if view.incident is None:
-        said = line(Span("reading files, services and the journal…", Role.DIM))
-        return Content("incident", tuple(_error(view, room.width)) or (said,))
+        message = line(Span("reading files, services and the journal…", Role.DIM))
+        return Content("incident", tuple(_error(view, room.width)) or (message,))
     incident = view.incident
     lines: list[Line] = []
     crashes = incident.crashes
     if crashes.total:
         causes = "one cause" if len(crashes.groups) == 1 else f"{len(crashes.groups)} causes"
-        told = f"{plural(crashes.total, 'crash', 'crashes')}, {causes}"
+        crashed = f"{plural(crashes.total, 'crash', 'crashes')}, {causes}"
         last = f", the last {figures.moment(crashes.last_at)}" if crashes.last_at is not None else ""
-        lines.append(line(Span(f"{glyphs.BAD} {told}", Role.BAD), Span(last, Role.DIM)))
+        lines.append(line(Span(f"{glyphs.BAD} {crashed}", Role.BAD), Span(last, Role.DIM)))
     names = max((len(account.table) for account in accounts(incident)), default=0)
     lines.extend(_account(account, names) for account in accounts(incident))
     todo = left_to_do(incident)
@@ -56,14 +56,14 @@ def summary(view: IncidentView, room: Room) -> Content:
         lines.append(line(Span(f"{glyphs.OK} nothing is left to do", Role.OK)))
     lines.extend(line(Span(f"not read: {each}", Role.DIM)) for each in incident.missing)
     lines.extend(_error(view, room.width))
-    if view.said:
-        lines.extend(wrap(f"{glyphs.OK} {view.said}", room.width, Role.OK, 2))
+    if view.message:
+        lines.extend(wrap(f"{glyphs.OK} {view.message}", room.width, Role.OK, 2))
     note = line(Span(f"as of {figures.clock(incident.made_at)}", Role.DIM))
     return Content("incident", tuple(lines), note, more="more lines: s saves the whole report")
 
 
 def events(view: IncidentView, room: Room) -> Content:
-    """Return every event, oldest first, the day said where it changes."""
+    """Return every event, oldest first, with the day where it changes."""
     if view.incident is None:
         return Content("timeline")
     lines: list[Line] = []

@@ -52,8 +52,8 @@ def _note(tail: LogTail) -> Line:
     parts = []
     if filtered:
         what = "trouble" if tail.only_trouble else ""
-        said = f"/{tail.wanted}" if tail.wanted else ""
-        parts.append(f"{' '.join(word for word in (what, said) if word)}: {shown:,} of {held:,}")
+        search = f"/{tail.wanted}" if tail.wanted else ""
+        parts.append(f"{' '.join(word for word in (what, search) if word)}: {shown:,} of {held:,}")
     if tail.following:
         return line(Span(", ".join([*parts, "following"]), Role.DIM))
     newer = f"HELD, {below:,} below" if below else "HELD"

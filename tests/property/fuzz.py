@@ -19,7 +19,7 @@ from tests.property.readers import READERS
 from tests.property.test_reader_mutations import run_mutations
 
 _BATCH = 500
-_TOLD = 100_000
+_EVERY = 100_000
 """Inputs after which a line says how far it is."""
 
 
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> None:
                 count = _BATCH if wanted is None else min(_BATCH, wanted - done)
                 run_mutations(reader, kind, Path(folder) / f"{reader.name}-{kind}", count, seed + turn)
                 done += count
-                if done // _TOLD > (done - count) // _TOLD:
+                if done // _EVERY > (done - count) // _EVERY:
                     sys.stderr.write(f"{done:,} inputs after {time.monotonic() - start:,.0f} s\n")
         except KeyboardInterrupt:
             pass

@@ -14,8 +14,7 @@ from console.diagnosis.deep_files import DeepFiles
 from console.diagnosis.inspection import Inspector
 from console.errors import WalmedicError
 from console.questdb import hs_err
-from console.questdb.column_files import partition_values, segment_timestamps, segment_values
-from console.questdb.column_types import storage_size
+from console.questdb.column_files import partition_values, segment_timestamps
 from console.questdb.column_versions import read_column_versions
 from console.questdb.conversion import read_conversion
 from console.questdb.layout import DatabaseRoot
@@ -102,12 +101,8 @@ def _segment_data(db: Path) -> None:
         for torn in check_segment_data(segment):
             assert torn.rows > 0
             assert torn.file.is_relative_to(db)
-        columns = segment.metadata.columns if segment.metadata else ()
         try:
             list(segment_timestamps(segment, 0, 1 << 62))
-            for index, column in enumerate(columns):
-                if storage_size(column.type_code) and not column.dropped:
-                    segment_values(segment, index, 0, 1 << 62)
         except (DamageError, OSError):
             continue
 

@@ -88,10 +88,10 @@ def _disagreements(database: DatabaseRoot, name: str, seeds: range) -> list[str]
             shutil.copytree(live, directory.path / each)
         done = [(each, [_spoil(directory.path / each, rng, top) for _ in range(rng.randint(1, 2))]) for each in names]
         table = read_table(directory)
-        best, told = best_of(table, [source for source in read_sources(table) if not source.live])
+        best, descriptions = best_of(table, [source for source in read_sources(table) if not source.live])
         shown = best_backup(read_facts(directory))
         if (best.source.name if best else None) != (shown.name if shown else None):
-            found.append(f"seed {seed}: the check takes {shown and shown.name}: {told}; {done}")
+            found.append(f"seed {seed}: the check takes {shown and shown.name}: {descriptions}; {done}")
         for each in names:
             shutil.rmtree(directory.path / each)
     return found
@@ -173,16 +173,16 @@ def _repaired(engine: Engine, name: str, case: Case, truth: Rows) -> Ended:
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_lost_was_announced_and_nothing_foreign_came_in(name: str, ended: Outcomes) -> None:
     each = ended.cases[name]
-    told = f"{each.plan.why} {each.plan.warnings} {[refusal.reason for refusal in each.plan.refused]}"
+    descriptions = f"{each.plan.why} {each.plan.warnings} {[refusal.reason for refusal in each.plan.refused]}"
     if each.outcome is None:
-        assert not each.case.must, told
+        assert not each.case.must, descriptions
         return
-    assert each.found - each.truth == Counter(), told
+    assert each.found - each.truth == Counter(), descriptions
     lost = sum((each.truth - each.found).values())
     assert each.plan.rows_lost == RowsLost.exact(lost) or (
         each.plan.rows_lost.kind == "bound" and lost <= (each.plan.rows_lost.value or 0)
-    ), f"{lost} rows are lost: {told}"
-    assert not each.case.must or not lost, told
+    ), f"{lost} rows are lost: {descriptions}"
+    assert not each.case.must or not lost, descriptions
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name.startswith(_EARLIER)])

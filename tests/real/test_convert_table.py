@@ -170,7 +170,7 @@ def test_the_plan_says_what_it_costs_and_what_is_better(converted: Converted) ->
     assert "v205" in views[0]
 
 
-def test_no_row_is_lost_but_those_that_were_said(built: Built, converted: Converted, questdb: ServerBinary) -> None:
+def test_no_row_is_lost_but_those_announced(built: Built, converted: Converted, questdb: ServerBinary) -> None:
     with PrivateServer(converted.root, questdb, settings=SERVER) as server:
         for recipe in RECIPES:
             name, plan = recipe.name, converted.plans[recipe.name]
@@ -211,8 +211,8 @@ def test_the_rows_are_in_files_and_their_wal_is_kept(built: Built, converted: Co
 
 
 def test_the_lag_that_a_conversion_leaves_is_found_and_cleared(converted: Converted) -> None:
-    said = {claim.claim: claim.found for claim in converted.results["lagging"].verification if "lag" in claim.claim}
-    assert [found for claim, found in said.items() if "after the" in claim] == ["-1, cleared to 0"] * 2
+    content = {claim.claim: claim.found for claim in converted.results["lagging"].verification if "lag" in claim.claim}
+    assert [found for claim, found in content.items() if "after the" in claim] == ["-1, cleared to 0"] * 2
     assert all(
         claim.found == "0"
         for claim in converted.results["removed"].verification
@@ -246,8 +246,8 @@ class Fresh:
         files = tree_of(self.batch.root / "db")
         directory = self.batch.directories["removed"]
         return {
-            path: said
-            for path, said in files.items()
+            path: content
+            for path, content in files.items()
             if (path.startswith((f"{directory}/", "tables.d.")) and not path.endswith(".lock"))
         }
 
@@ -318,22 +318,22 @@ def test_killed_at_any_writing_call_it_is_finished_or_taken_back(
         before = fresh.tree()
         at, done = rng.randrange(calls), rng.random() < 0.5
         killed_in_child(partial(_done, fresh.engine, "convert-table", "removed"), at, done=done)
-        told = f"seed {seed}: {at} of {calls}, {done}"
+        label = f"seed {seed}: {at} of {calls}, {done}"
         _until_free(fresh.engine)
         cut_off = fresh.engine.unfinished()
         if cut_off and number % 2:
             back = fresh.engine.plan_undo(cut_off[0].id)
-            assert back.refused == (), told
-            assert fresh.engine.undo(cut_off[0].id, back.confirmation).outcome is Outcome.DONE, told
-            assert fresh.tree() == before, told
+            assert back.refused == (), label
+            assert fresh.engine.undo(cut_off[0].id, back.confirmation).outcome is Outcome.DONE, label
+            assert fresh.tree() == before, label
         else:
             plan = fresh.engine.plan("convert-table", "removed")
-            assert plan.refused == (), (told, plan.refused)
+            assert plan.refused == (), (label, plan.refused)
             result = fresh.engine.run(plan, plan.confirmation)
-            assert result.outcome in (Outcome.DONE, Outcome.NOT_NEEDED), (told, result)
-            assert fresh.tree().keys() == whole.keys(), told
-        assert fresh.engine.unfinished() == (), told
-        assert fresh.engine.journal.verify() == (), told
+            assert result.outcome in (Outcome.DONE, Outcome.NOT_NEEDED), (label, result)
+            assert fresh.tree().keys() == whole.keys(), label
+        assert fresh.engine.unfinished() == (), label
+        assert fresh.engine.journal.verify() == (), label
 
 
 @pytest.mark.faults
@@ -358,28 +358,28 @@ def test_killed_in_each_stage_at_any_moment_it_is_finished_or_taken_back(
         fresh = _fresh(built, tmp_path / stage, questdb)
         before, evidence = fresh.tree(), tree_of(tmp_path / stage / "state" / "evidence")
         after = rng.uniform(0, seconds)
-        told = f"seed {seed}: {stage} after {after:.3f} of {seconds:.3f} s"
+        label = f"seed {seed}: {stage} after {after:.3f} of {seconds:.3f} s"
         killed = killed_in_stage(partial(work, fresh.engine), stage, after)
         _until_free(fresh.engine)
         cut_off = fresh.engine.unfinished()
         if cut_off and stage != served:
             back = fresh.engine.plan_undo(cut_off[0].id)
-            assert back.refused == (), told
-            assert fresh.engine.undo(cut_off[0].id, back.confirmation).outcome is Outcome.DONE, told
-            assert fresh.tree() == before, told
+            assert back.refused == (), label
+            assert fresh.engine.undo(cut_off[0].id, back.confirmation).outcome is Outcome.DONE, label
+            assert fresh.tree() == before, label
         else:
             plan = fresh.engine.plan("convert-table", "removed")
-            assert plan.refused == (), (told, plan.refused)
+            assert plan.refused == (), (label, plan.refused)
             result = fresh.engine.run(plan, plan.confirmation)
-            assert result.outcome in (Outcome.DONE, Outcome.NOT_NEEDED), (told, result)
-            assert not killed or not cut_off or result.entry == cut_off[0].id, told
-            assert fresh.tree().keys() == whole, told
-        assert fresh.engine.unfinished() == (), told
-        assert fresh.engine.journal.verify() == (), told
-        assert tree_of(tmp_path / stage / "state" / "evidence") == evidence, told
+            assert result.outcome in (Outcome.DONE, Outcome.NOT_NEEDED), (label, result)
+            assert not killed or not cut_off or result.entry == cut_off[0].id, label
+            assert fresh.tree().keys() == whole, label
+        assert fresh.engine.unfinished() == (), label
+        assert fresh.engine.journal.verify() == (), label
+        assert tree_of(tmp_path / stage / "state" / "evidence") == evidence, label
         if stage == served:
             with PrivateServer(fresh.batch.root, questdb, settings=SERVER) as server:
-                assert _rows(server, "removed") == built.applied["removed"], told
+                assert _rows(server, "removed") == built.applied["removed"], label
                 server.query("INSERT INTO removed (ts, px) VALUES ('2030-01-01', 1)")
                 _until(server, "SELECT count() FROM removed WHERE ts >= '2030'", [(1,)])
         shutil.rmtree(tmp_path / stage)

@@ -120,9 +120,9 @@ def test_every_row_is_under_the_old_name_after_the_swap(world: World) -> None:
     assert names[directory] == "gone_old"
     assert world.rows("gone_old") == old
     assert world.rows("gone") == copy + came
-    said = {claim.claim: claim.found for claim in result.verification}
-    assert said["rows under the name gone"] == f"{sum((copy + came).values()):,}"
-    assert said["rows that the copy alone has"] == "2"
+    found_of = {claim.claim: claim.found for claim in result.verification}
+    assert found_of["rows under the name gone"] == f"{sum((copy + came).values()):,}"
+    assert found_of["rows that the copy alone has"] == "2"
     again = world.engine.plan("copy-table", "gone_old")
     assert [refusal.code for refusal in again.refused] == ["copied-already"]
     assert [r.code for r in world.engine.plan_undo(world.copied["gone"]).refused] == ["later-entry"]
@@ -164,11 +164,11 @@ def test_a_row_that_comes_while_the_names_change_is_there_too(world: World, monk
     plan = world.engine.plan("copy-table", "raced")
     held = world.rows("raced")
     when = world.server.query("SELECT ts FROM raced LIMIT 5, 6")[0][0].isoformat()  # so that its row comes among others
-    said: list[str] = []
+    found_of: list[str] = []
 
     def late(number: int, sql: str, after: bool) -> None:
         del number
-        said.append(sql)
+        found_of.append(sql)
         if sql.startswith('RENAME TABLE "raced"') and not after:
             world.server.query(f"INSERT INTO raced (ts, sym, px) VALUES ('{when}', 'LATE', 7)")
             until(lambda: world.rows("raced").total() == held.total() + 1)
@@ -177,7 +177,7 @@ def test_a_row_that_comes_while_the_names_change_is_there_too(world: World, monk
     result = world.engine.run(plan, plan.confirmation)
     assert result.outcome is Outcome.DONE, result
     assert "1 copied" in {c.found for c in result.verification if c.claim == "rows that came until the name was free"}
-    assert any(" LIMIT " in sql for sql in said[-4:])
+    assert any(" LIMIT " in sql for sql in found_of[-4:])
     assert world.rows("raced") == world.rows("raced_old")
     assert world.rows("raced").total() == held.total() + 1
 
@@ -224,30 +224,30 @@ def test_a_swap_killed_at_any_statement_goes_on_or_back(world: World, monkeypatc
     copying: list[tuple[int, bool | None]] = [(0, None), (0, True), (1, False)]
     renaming = [(at, done) for at in range(2) for done in (False, True, None)]
     for number, (at, done) in enumerate([*copying, *rng.choices(renaming, k=_KILLS - len(copying))]):
-        told = f"seed {seed}: {at} {done}"
+        label = f"seed {seed}: {at} {done}"
         work = partial(_do, world.engine, "copy-table", "killed")
         killed = killed_at(monkeypatch, work, at, done=done)
         cut_off = world.engine.unfinished()
         if cut_off and (number < len(copying) or rng.random() < 0.5):
             (entry,) = cut_off
             undo = world.engine.plan_undo(entry.id)
-            assert undo.refused == (), told
-            assert world.engine.undo(entry.id, undo.confirmation).outcome is Outcome.DONE, told
+            assert undo.refused == (), label
+            assert world.engine.undo(entry.id, undo.confirmation).outcome is Outcome.DONE, label
         else:
             if killed and cut_off:
                 plan = world.engine.plan("copy-table", "killed")
                 result = world.engine.run(plan, plan.confirmation)
-                assert result.outcome is Outcome.DONE, f"{told}: {result}"
+                assert result.outcome is Outcome.DONE, f"{label}: {result}"
                 assert result.entry == cut_off[0].id
-            assert world.rows("killed") == world.rows("killed_old") == held, told
+            assert world.rows("killed") == world.rows("killed_old") == held, label
             last = world.engine.journal.entries()[-1]
             undo = world.engine.plan_undo(last.id)
-            assert undo.refused == (), told
-            assert world.engine.undo(last.id, undo.confirmation).outcome is Outcome.DONE, told
-        assert world.engine.unfinished() == (), told
-        assert world.names() == names, told
-        assert world.rows("killed") == held, told
-        assert not world.rows("killed_copy") - held, told
+            assert undo.refused == (), label
+            assert world.engine.undo(last.id, undo.confirmation).outcome is Outcome.DONE, label
+        assert world.engine.unfinished() == (), label
+        assert world.names() == names, label
+        assert world.rows("killed") == held, label
+        assert not world.rows("killed_copy") - held, label
     assert world.engine.journal.verify() == ()
     # nothing but ours was ever written to it: the first entry is still taken back
     undo = world.engine.plan_undo(world.copied["killed"])

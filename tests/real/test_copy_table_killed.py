@@ -41,8 +41,8 @@ def test_a_copy_killed_at_any_statement_goes_on_without_doubles(world: World, mo
     assert forth > 8
     instants = [(at, done) for at in range(forth) for done in (False, True, None)]
     for at, done in instants if len(instants) <= _KILLS else rng.sample(instants, _KILLS):
-        told = f"seed {seed}: {at} {done}"
-        assert killed_at(monkeypatch, lambda: do(world, "killed"), at, done=done), told
+        label = f"seed {seed}: {at} {done}"
+        assert killed_at(monkeypatch, lambda: do(world, "killed"), at, done=done), label
         cut_off = world.engine.unfinished()
         if cut_off and rng.random() < 0.4:
             (entry,) = cut_off
@@ -53,17 +53,17 @@ def test_a_copy_killed_at_any_statement_goes_on_without_doubles(world: World, mo
                 undoes = str(left.intent.get("undoes", left.id))
                 if any(each.id == left.id for each in world.engine.unfinished()):
                     undone = world.engine.undo(undoes, world.engine.plan_undo(undoes).confirmation)
-                    assert undone.outcome is Outcome.DONE, f"{told}: {undone}"
+                    assert undone.outcome is Outcome.DONE, f"{label}: {undone}"
         else:
             plan = world.engine.plan("copy-table", "killed")
             finished = world.engine.run(plan, plan.confirmation)
-            assert finished.outcome is Outcome.DONE, f"{told}: {finished}"
+            assert finished.outcome is Outcome.DONE, f"{label}: {finished}"
             assert not cut_off or finished.entry == cut_off[0].id
-            assert world.rows("killed") == world.rows("killed_old") == rows, told
+            assert world.rows("killed") == world.rows("killed_old") == rows, label
             undo = world.engine.plan_undo(finished.entry)
-            assert world.engine.undo(finished.entry, undo.confirmation).outcome is Outcome.DONE, told
+            assert world.engine.undo(finished.entry, undo.confirmation).outcome is Outcome.DONE, label
         assert world.engine.unfinished() == ()
-        assert world.names() == names, told
+        assert world.names() == names, label
         assert world.rows("killed") == rows
     assert world.engine.journal.verify() == ()
 
@@ -86,23 +86,23 @@ def test_a_copy_killed_in_each_stage_at_any_moment_goes_on(world: World, monkeyp
     times = stage_times(work)
     assert list(times) == ["salvage", "create", "copy", "compare", "finish", "swap"]
     for number, (stage, seconds) in enumerate([("", 0.0), *times.items()]):
-        told = f"seed {seed}: {stage} of {seconds:.3f} s"
+        label = f"seed {seed}: {stage} of {seconds:.3f} s"
         if number:
             killed_in_stage(work, stage, rng.uniform(0, seconds))
         cut_off = world.engine.unfinished()
         if cut_off and rng.random() < 0.5:
             undo = world.engine.plan_undo(cut_off[0].id)
-            assert undo.refused == (), told
-            assert world.engine.undo(cut_off[0].id, undo.confirmation).outcome is Outcome.DONE, told
+            assert undo.refused == (), label
+            assert world.engine.undo(cut_off[0].id, undo.confirmation).outcome is Outcome.DONE, label
         else:
             if cut_off:
                 result = work(lambda progress: None)
-                assert (result.entry, result.outcome) == (cut_off[0].id, Outcome.DONE), f"{told}: {result}"
-            assert world.rows("killed") == world.rows("killed_old") == rows, told
+                assert (result.entry, result.outcome) == (cut_off[0].id, Outcome.DONE), f"{label}: {result}"
+            assert world.rows("killed") == world.rows("killed_old") == rows, label
             last = world.engine.journal.entries()[-1].id
             undo = world.engine.plan_undo(last)
-            assert world.engine.undo(last, undo.confirmation).outcome is Outcome.DONE, told
-        assert world.engine.unfinished() == (), told
-        assert world.names() == names, told
-        assert partitions(world.engine.database.table("killed").path) == original, told
+            assert world.engine.undo(last, undo.confirmation).outcome is Outcome.DONE, label
+        assert world.engine.unfinished() == (), label
+        assert world.names() == names, label
+        assert partitions(world.engine.database.table("killed").path) == original, label
     assert world.engine.journal.verify() == ()

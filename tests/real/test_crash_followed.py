@@ -80,14 +80,14 @@ class Watcher:
     def __init__(self, settings: Settings) -> None:
         self._probes = ServicesProbe(settings), CrashesProbe(settings)
         self.state = StationState()
-        self.said: list[Aftermath] = []
+        self.message: list[Aftermath] = []
 
     async def look(self) -> None:
         for probe in self._probes:
             self.state = self.state.taking(await read_once(probe))
         found = aftermath(self.state)
-        if found is not None and (not self.said or self.said[-1] != found):
-            self.said.append(found)
+        if found is not None and (not self.message or self.message[-1] != found):
+            self.message.append(found)
 
     @property
     def unit(self) -> UnitSample:
@@ -102,7 +102,7 @@ class Watcher:
             if self.unit.state is UnitState.UP and self.unit.pid not in (None, other_than):
                 assert self.unit.pid is not None
                 return self.unit.pid
-            assert time.monotonic() < deadline, (self.unit, self.said)
+            assert time.monotonic() < deadline, (self.unit, self.message)
             await asyncio.sleep(0.1)
 
 
@@ -118,7 +118,7 @@ async def test_the_crash_is_tied_to_the_start_that_followed(manager: str, reques
     pid = await watcher.until_up()
     await until_it_listens(pid)
     await watcher.look()
-    assert watcher.said == []
+    assert watcher.message == []
     name = settings.services.units[0].name
     for number in (1, 2):
         os.kill(pid, signal.SIGSEGV)
@@ -128,9 +128,9 @@ async def test_the_crash_is_tied_to_the_start_that_followed(manager: str, reques
         assert (crashes.total, crashes.last_pid) == (number, pid)
         assert sum(cause.count for cause in crashes.causes) == number
         assert all(cause.title.startswith("SIGSEGV") for cause in crashes.causes)
-        last = watcher.said[-1]
-        assert last.said.startswith(f"pid {pid} crashed; {name} started again after ")
-        assert last.said.endswith(f" as pid {after}, restart {number}")
+        last = watcher.message[-1]
+        assert last.message.startswith(f"pid {pid} crashed; {name} started again after ")
+        assert last.message.endswith(f" as pid {after}, restart {number}")
         assert (last.up, last.certain) == (True, True)
         assert (watcher.unit.restarts, watcher.unit.result) == (number, "SIGABRT")
         pid = after
@@ -143,6 +143,6 @@ async def test_a_kill_without_a_crash_log_is_no_crash(under_supervisord: Setting
     pid = await watcher.until_up()
     os.kill(pid, signal.SIGKILL)
     await watcher.until_up(other_than=pid)
-    assert watcher.said == []
+    assert watcher.message == []
     assert watcher.unit.restarts == 1
     assert watcher.unit.result == "SIGKILL"

@@ -115,7 +115,7 @@ def test_evidence_holds_files_of_any_name(engine: Engine) -> None:
             assert {path.name for path in kept.iterdir()} >= set(_FILES)
 
 
-def test_names_that_look_alike_are_told_apart(engine: Engine, plans: dict[str, Plan]) -> None:
+def test_names_that_look_alike_are_distinguished(engine: Engine, plans: dict[str, Plan]) -> None:
     latin, cyrillic = plans["orders"], plans["оrders"]
     assert latin.confirmation != cyrillic.confirmation
     with pytest.raises(Exception, match="the phrase is not the plan's"):

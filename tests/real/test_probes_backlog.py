@@ -138,7 +138,7 @@ async def test_rates_and_times(server: RedisServer) -> None:
     await probe.close()
 
 
-async def test_unread_entries_that_are_trimmed_are_said_to_be_lost(server: RedisServer) -> None:
+async def test_unread_entries_that_are_trimmed_are_reported_lost(server: RedisServer) -> None:
     group(server)
     add(server, 100, maxlen=100)
     read(server, 10)
@@ -222,7 +222,7 @@ async def test_what_is_trimmed_is_not_taken_for_what_is_read(server: RedisServer
     await probe.close()
 
 
-async def test_entries_that_are_trimmed_while_pending_are_told(server: RedisServer) -> None:
+async def test_entries_that_are_trimmed_while_pending_are_reported(server: RedisServer) -> None:
     group(server)
     add(server, 100)
     read(server, 30)

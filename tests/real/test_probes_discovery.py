@@ -65,9 +65,9 @@ async def test_what_is_written_can_be_worked_with(running: Settings, tmp_path: P
     settings = load(written, environment={"WALMEDIC_STATE_DIR": str(tmp_path / "state")})
     checks = await checkup(settings)
     assert [check for check in checks if check.level is Level.PROBLEM] == []
-    said = {check.subject: check.said for check in checks if check.subject in ("rehearsal", "clock")}
-    assert said["rehearsal"].startswith(f"with {Path(running.questdb.jar).name} and ")
-    assert "agree" in said["clock"]
+    messages = {check.subject: check.said for check in checks if check.subject in ("rehearsal", "clock")}
+    assert messages["rehearsal"].startswith(f"with {Path(running.questdb.jar).name} and ")
+    assert "agree" in messages["clock"]
     assert any(check.said.startswith(f"its health port {running.questdb.health_port} answers") for check in checks)
     before = written.read_bytes()
     again = CliRunner().invoke(init, arguments, standalone_mode=False)

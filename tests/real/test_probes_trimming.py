@@ -74,11 +74,11 @@ def test_the_length_is_seen_at_work(client: "redis.Redis") -> None:
         time.sleep(1.5)  # until the first trims to the limit are over
         found = watch(client, ["exact", "about", "deleted", "drained", "grows", "none"])
     assert found["exact"].length == 1_234
-    assert "it kept this length while" in found["exact"].said
+    assert "it kept this length while" in found["exact"].evidence
     assert found["about"].length == 2_000
-    assert "MAXLEN ~ lets up to 100 more stay" in found["about"].said
+    assert "MAXLEN ~ lets up to 100 more stay" in found["about"].evidence
     assert found["drained"].length == 0
-    assert "not at one length" in found["drained"].said
+    assert "not at one length" in found["drained"].evidence
     assert "grows" not in found
     assert "none" not in found
     if "max-deleted-entry-id" in client.xinfo_stream("deleted"):
@@ -118,8 +118,8 @@ def test_the_slow_log_says_it_word_for_word(client: "redis.Redis", monkeypatch: 
     client.xtrim("trim", maxlen=50, approximate=False)
     raw.execute_command("XADD", "minid", "MINID", "~", "1-0", "*", "maxlen", "12")
     found = watch(client, ["exact", "about", "equal", "trim", "minid"])
-    said = {name: seen.length for name, seen in found.items() if "slow log" in seen.said}
-    assert said == {"exact": 150, "about": 70, "equal": 60, "trim": 50}
+    lengths = {name: seen.length for name, seen in found.items() if "slow log" in seen.evidence}
+    assert lengths == {"exact": 150, "about": 70, "equal": 60, "trim": 50}
     sources: dict[str, str] = {}
     (stream,) = _trimmed(client, (Stream("exact", "writer", "trades"),), sources, [])
     assert stream == Stream("exact", "writer", "trades", 150)

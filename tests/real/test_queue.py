@@ -67,9 +67,9 @@ def test_trimmed_entries_are_not_waited_for(server: RedisServer, client: "redis.
     _read(client, 3)
     waiting = _waiting(server)
     assert (waiting.lag, waiting.exact, waiting.total) == (0, True, 0)
-    said = client.xinfo_groups(_STREAM)[0].get("lag")
-    assert said in (None, 50, 0)  # 6.2, Redis 7, and newer ones that take it off
-    assert waiting.trimmed == said
+    reported = client.xinfo_groups(_STREAM)[0].get("lag")
+    assert reported in (None, 50, 0)  # 6.2, Redis 7, and newer ones that take it off
+    assert waiting.trimmed == reported
 
 
 def test_deleted_entries_are_counted_as_gone(server: RedisServer, client: "redis.Redis") -> None:
@@ -95,11 +95,11 @@ def test_the_room_is_what_is_left_until_unread_entries_go(server: RedisServer, c
     _feed(client, 100, 10.0)
     _read(client, 20)
     room = headroom_of(settings)
-    assert "reaches its MAXLEN of 400" in room.said
-    assert "80 entries wait" in room.said
+    assert "reaches its MAXLEN of 400" in room.description
+    assert "80 entries wait" in room.description
     assert room.short
     fits = 320
-    rate = float(room.said.rsplit(", ", 1)[1].split()[0])
+    rate = float(room.description.rsplit(", ", 1)[1].split()[0])
     assert 1.5 <= rate <= 10.5  # a hundred within the last minute
     assert room.seconds is not None
     assert abs(room.seconds * rate - fits) < fits * 0.1
@@ -113,13 +113,13 @@ def test_the_room_is_what_is_left_until_unread_entries_go(server: RedisServer, c
 def test_the_room_is_what_is_left_of_the_memory(server: RedisServer, client: "redis.Redis") -> None:
     settings = RedisSettings(port=server.port, streams=(Stream(_STREAM, _GROUP, "trades"),))
     _feed(client, 2_000, 100.0)
-    assert "free memory" in headroom_of(settings).said
+    assert "free memory" in headroom_of(settings).description
     used = int(client.info()["used_memory"])
     client.config_set("maxmemory", used + (64 << 20))
     try:
         room = headroom_of(settings)
-        assert "Redis has used its maxmemory" in room.said
-        assert "refuses what the feeds add" in room.said
+        assert "Redis has used its maxmemory" in room.description
+        assert "refuses what the feeds add" in room.description
         # 64 MiB at some 550 bytes for each of 33 entries in a second: about an hour
         assert room.seconds is not None
         assert 1_800 < room.seconds < 7_200
@@ -130,7 +130,7 @@ def test_the_room_is_what_is_left_of_the_memory(server: RedisServer, client: "re
 def test_without_a_redis_the_room_is_not_known() -> None:
     room = headroom_of(RedisSettings(port=1, streams=(Stream(_STREAM, _GROUP, "trades"),)))
     assert room.seconds is None
-    assert "not known" in room.said
+    assert "not known" in room.description
     assert not room.short
 
 

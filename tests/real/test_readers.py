@@ -274,7 +274,7 @@ def test_event_bodies_are_decoded(world: World) -> None:
     assert all(isinstance(body, DataDetails | InvalidateDetails) for body in bodies["hourly"])
 
 
-def test_torn_columns_are_told_with_their_rows(world: World, tmp_path: Path) -> None:
+def test_torn_columns_are_reported_with_their_rows(world: World, tmp_path: Path) -> None:
     """A page of zeros in each column of a copy: which rows, and whether it is certain or suspect."""
     segment = _segments(world.table("shuffled"))[0]
     copy = tmp_path / "wal1" / "0"

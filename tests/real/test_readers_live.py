@@ -76,7 +76,9 @@ class Looks:
 
 
 @pytest.mark.parametrize("part", [0, 7], ids=["v1", "v2"])
-def test_nothing_is_said_against_a_busy_server_nor_one_killed(part: int, questdb: ServerBinary, tmp_path: Path) -> None:
+def test_nothing_is_reported_against_a_busy_server_nor_one_killed(
+    part: int, questdb: ServerBinary, tmp_path: Path
+) -> None:
     """Writers that roll segments and alter the table, a reader beside them; then SIGKILL, and the same once more."""
     settings = {
         "cairo.default.sequencer.part.txn.count": str(part),

@@ -164,9 +164,7 @@ print(len(service_logs(made, directory=pathlib.Path(sys.argv[2])).events))
 """
 
 
-def test_systemctl_and_journalctl_are_told_no_password(
-    settings: Settings, systemd: SystemdUser, tmp_path: Path
-) -> None:
+def test_systemctl_and_journalctl_get_no_password(settings: Settings, systemd: SystemdUser, tmp_path: Path) -> None:
     """Every execve() is traced: neither the arguments nor the environment of either has one."""
     trace = tmp_path / "trace"
     secret = {f"WALMEDIC_{name}_PASSWORD": f"canary-{name}" for name in ("QUESTDB", "QUESTDB_READONLY", "REDIS")}

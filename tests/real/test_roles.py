@@ -118,8 +118,8 @@ def test_the_read_only_user_changes_nothing(server: PrivateServer, settings: Set
 
 async def test_doctor_tries_both_logins(settings: Settings) -> None:
     right = dataclasses.replace(settings, questdb=operating(settings))
-    said = [each for each in await checkup(right) if each.subject == "QuestDB"]
-    assert any("observe as 'watch', operate as 'admin': both let in" in each.said for each in said)
+    found_checks = [each for each in await checkup(right) if each.subject == "QuestDB"]
+    assert any("observe as 'watch', operate as 'admin': both let in" in each.said for each in found_checks)
     wrong = [each for each in await checkup(settings) if each.level is Level.PROBLEM]
     assert any("operate as 'admin' cannot work" in each.said for each in wrong)
     assert not any(CANARY in each.said for each in wrong)

@@ -237,7 +237,7 @@ def _same(name: str, mine: str, theirs: str) -> bool:
     return mine == theirs
 
 
-def test_torn_rows_are_left_out_or_null_and_said(world: World, tmp_path: Path) -> None:
+def test_torn_rows_are_left_out_or_null_and_reported(world: World, tmp_path: Path) -> None:
     table = DatabaseRoot.locate(world.batch.root).table("every")
     copied = tmp_path / "copied"
     segment = copied / "wal1" / "0"
@@ -306,7 +306,7 @@ def test_it_is_not_written_into_the_database_nor_where_there_is_no_room(world: W
     assert "no-such-format" in {refusal.code for refusal in wrong.refused}
 
 
-def test_what_is_gone_when_its_turn_comes_is_said(
+def test_what_is_gone_when_its_turn_comes_is_reported(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = DatabaseRoot.locate(world.batch.root).table("every")

@@ -73,19 +73,24 @@ async def test_with_metrics(
             while not data.opinion.suspended:  # the server finds it missing about a second after its start
                 await asyncio.sleep(0.1)
                 data = await sampled(settings)
-        told = data.opinion
-        assert (told.health, told.healthy, told.metrics, told.unhandled_errors) == ("Status: Healthy", True, True, 0)
-        assert told.resident is not None
-        assert told.heap_used is not None
-        assert told.heap_limit is not None
-        assert 0 < told.heap_used < told.heap_limit
-        assert told.resident > 50 << 20
+        second = data.opinion
+        assert (second.health, second.healthy, second.metrics, second.unhandled_errors) == (
+            "Status: Healthy",
+            True,
+            True,
+            0,
+        )
+        assert second.resident is not None
+        assert second.heap_used is not None
+        assert second.heap_limit is not None
+        assert 0 < second.heap_used < second.heap_limit
+        assert second.resident > 50 << 20
         # The table without a sequencer: not listed by SQL, broken on disk, counted as suspended by the metrics.
         report = (await read_once(TablesProbe(settings, None))).data
         assert report is not None
         assert [t.table for t in report.tables if t.verdict is Verdict.BROKEN] == ["gone"]
-        assert (told.suspended, suspended(data)) == (1, 0)
-        green, hidden = contradictions(told, suspended(data), report)
+        assert (second.suspended, suspended(data)) == (1, 0)
+        green, hidden = contradictions(second, suspended(data), report)
         assert green == (
             "the health port says 'Status: Healthy', yet 1 table is broken (gone): it does not look at tables"
         )
@@ -128,8 +133,8 @@ async def test_rows_are_counted_to_a_rate(root: Path, questdb: ServerBinary) -> 
         assert (await port.read()).rows_written is None
         server.query("insert into well select ('2025-01-02'::timestamp + x), x from long_sequence(1000)")
         deadline = time.monotonic() + 30
-        while not ((told := await port.read(5.0)).rows_applied and told.rows_written):
-            assert time.monotonic() < deadline, told
+        while not ((second := await port.read(5.0)).rows_applied and second.rows_written):
+            assert time.monotonic() < deadline, second
             await asyncio.sleep(0.3)
     finally:
         server.stop()
@@ -145,8 +150,8 @@ async def test_without_metrics_it_answers_healthy_to_everything(root: Path, ques
         assert data.opinion == SecondOpinion("Status: Healthy", healthy=True)
         shown = "\n".join(map(plain, pane.lines(Source(data), UNREAD, None, 200)))
         assert "Status: Healthy · no metrics (server.conf: metrics.enabled=true)" in shown
-        said = [check.said for check in await checkup(settings) if check.level is Level.OK]
-        assert any("without metrics (server.conf: metrics.enabled=true)" in each for each in said)
+        messages = [check.said for check in await checkup(settings) if check.level is Level.OK]
+        assert any("without metrics (server.conf: metrics.enabled=true)" in each for each in messages)
         # HTTP that is not the health port: the status counts, and nothing is taken for a number.
         assert await get("127.0.0.1", server.http_port, "/metrics", 5.0) == (404, b"Not Found\r\n")
         assert await get("127.0.0.1", server.pg_port, "/status", 0.5) is None

@@ -72,7 +72,7 @@ def wait_for(control: SupervisorControl, name: str, what: UnitState) -> UnitSamp
     return sample
 
 
-def test_start_stop_and_what_is_told(control: SupervisorControl) -> None:
+def test_start_stop_and_what_is_reported(control: SupervisorControl) -> None:
     assert state_of(control, "questdb").state is UnitState.DOWN
     control.start("questdb")
     control.start("questdb")  # what is up is no error
@@ -238,7 +238,7 @@ async def test_the_probe_sees_it_go_and_come_back(tmp_path: Path) -> None:
         await probe.close()
 
 
-def test_a_supervisord_that_shuts_down_is_said_to(tmp_path: Path) -> None:
+def test_a_supervisord_that_shuts_down_is_reported(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     slow = (
         f"[program:slow]\ncommand=bash -c 'trap \"\" TERM; touch {ready}; while :; do sleep 0.1; done'\n"

@@ -67,7 +67,7 @@ def wait_for(control: SystemdControl, name: str, what: UnitState) -> UnitSample:
     return sample
 
 
-def test_start_stop_and_what_is_told(control: SystemdControl, systemd: SystemdUser) -> None:
+def test_start_stop_and_what_is_reported(control: SystemdControl, systemd: SystemdUser) -> None:
     control.start("questdb")
     up = state_of(control, "questdb")
     assert up.state is UnitState.UP
@@ -175,7 +175,7 @@ def test_masked_means_that_nothing_starts_it(control: SystemdControl, systemd: S
     assert (systemd.units / "questdb.service").read_bytes() == before
 
 
-def test_units_keep_their_order_and_unknown_ones_are_said(control: SystemdControl) -> None:
+def test_units_keep_their_order_and_unknown_ones_are_reported(control: SystemdControl) -> None:
     wanted = [LOOP, Unit("no-such-unit", Role.FEED), GOOD, BAD]
     samples = control.states(wanted)
     assert [sample.name for sample in samples] == [unit.name for unit in wanted]
@@ -197,7 +197,7 @@ def test_the_commands_are_those_that_an_operator_types(control: SystemdControl) 
     assert SystemdControl(user=False).command_line("start", "questdb") == "systemctl start questdb.service"
 
 
-def test_without_permission_the_command_that_would_work_is_said(
+def test_without_permission_the_command_that_would_work_is_reported(
     control: SystemdControl, systemd: SystemdUser, public: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The real systemctl of a real unprivileged user on a real bus: looking is allowed, commanding is denied."""

@@ -40,7 +40,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "root"
 
 
-def test_what_the_server_does_not_apply_is_said_with_its_cause(
+def test_what_the_server_does_not_apply_is_reported_with_its_cause(
     root: Path, tmp_path: Path, questdb: ServerBinary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with PrivateServer(root, questdb) as server:

@@ -175,7 +175,7 @@ def test_a_parquet_file_with_a_page_of_zeros(world: Path) -> None:
     assert [(finding.code, finding.rows) for finding in found] == [(Code.PARQUET_FILE_INVALID, ROWS)]
 
 
-def test_what_was_read_is_said(world: Path) -> None:
+def test_what_was_read_is_reported(world: Path) -> None:
     database = DatabaseRoot.locate(world)
     looks = {table.directory: DeepFiles(table).look() for table in database.tables() if not table.system}
     for report in diagnose(database, deep=looks).tables:

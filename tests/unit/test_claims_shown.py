@@ -77,7 +77,7 @@ SHOWN: dict[ClaimKey, tuple[str, str]] = {
     ),
     ClaimKey.UNIT_UP: (_SYSTEMD, "test_it_is_started_and_every_table_proven"),
     ClaimKey.ANSWERS: (
-        "tests/real/test_suspended_advice.py", "test_what_the_server_does_not_apply_is_said_with_its_cause",
+        "tests/real/test_suspended_advice.py", "test_what_the_server_does_not_apply_is_reported_with_its_cause",
     ),
     **dict.fromkeys(
         (ClaimKey.FIRST_BATCH, ClaimKey.ACKNOWLEDGED, ClaimKey.FRESH),

@@ -84,7 +84,7 @@ def test_exit_codes(arguments: list[str], code: int, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.usefixtures("probe_command")
-def test_a_bug_is_said_in_a_sentence_and_told_in_the_log(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_bug_is_one_sentence_and_a_traceback_in_the_log(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert cli.run(["crashes", "bug"]) == 8
     said = capsys.readouterr().err
     log = tmp_path / "state/walmedic/walmedic.log"

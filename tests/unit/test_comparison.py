@@ -103,7 +103,7 @@ def test_any_two_files_agree_with_a_slow_reckoning(tmp_path: Path, monkeypatch: 
                 assert relation is Relation.ONLY_LEFT
 
 
-def test_too_many_stretches_are_told_by_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_stretches_are_known_by_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison, "MOST_STRETCHES", 10)
     monkeypatch.setattr(comparison, "_CHUNK", 280)
     left = bytes(BASE + 100 * UNIT)

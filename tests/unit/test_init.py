@@ -33,7 +33,7 @@ def test_it_is_read_back_as_it_was_meant(
     assert replace(read, file="", sources={}) == settings
 
 
-def test_a_source_is_said_beside_each_value_and_no_password_is_written() -> None:
+def test_a_source_is_reported_beside_each_value_and_no_password_is_written() -> None:
     settings = Settings(
         questdb=QuestDBSettings(db_root="/srv", password="canary"),
         redis=RedisSettings(password="canary"),

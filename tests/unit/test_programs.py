@@ -56,7 +56,7 @@ def test_where_installing_fails_the_sentence_has_the_command(tmp_path: Path) -> 
     assert "run `apt-get install -y -qq --no-install-recommends tmux strace " in ended.stderr
 
 
-def test_whoever_is_not_root_is_told_and_nothing_is_run() -> None:
+def test_whoever_is_not_root_gets_a_sentence_and_nothing_is_run() -> None:
     if os.geteuid():
         pytest.skip("only root becomes another user")
     with tempfile.TemporaryDirectory() as folder:  # pytest's own may be entered by its user alone

@@ -55,7 +55,9 @@ def test_a_reader_that_goes_away_does_not_make_a_broken_table_healthy(broken: Da
     os.close(write_end)
 
 
-def test_a_full_disk_behind_standard_output_is_said_and_is_never_healthy(broken: DatabaseRoot, tmp_path: Path) -> None:
+def test_a_full_disk_behind_standard_output_is_reported_and_is_never_healthy(
+    broken: DatabaseRoot, tmp_path: Path
+) -> None:
     with Path("/dev/full").open("wb") as full:
         ended = _called(tmp_path, "check", "--db-root", str(broken.root), stdout=full)
         assert ended.returncode == 1

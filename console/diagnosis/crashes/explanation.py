@@ -40,9 +40,9 @@ def without_file(log: CrashLog) -> str:
                 "(errno 12). No file is damaged by that: sysctl -w vm.max_map_count=1048576, and keep it in "
                 "/etc/sysctl.d"
             )
-        said = f" ({log.reason})" if log.reason else ""
+        wording = f" ({log.reason})" if log.reason else ""
         return (
-            f"the machine refused memory to the process{said}: look at free memory, the limits of the service "
+            f"the machine refused memory to the process{wording}: look at free memory, the limits of the service "
             "(MemoryMax, ulimit -v) and vm.overcommit_memory. No file is damaged by that"
         )
     frames = [frame.short for frame in log.stack if frame.method.startswith("io.questdb.")][:_SHOWN_FRAMES]
@@ -55,7 +55,7 @@ def without_file(log: CrashLog) -> str:
 def explain(tie: Tie, table: TableDirectory | None, lengths: tuple[LogLength, ...], otherwise: str = "") -> Explanation:
     """Return what the tie means; `lengths` are the table's own log and its copies, the own one first.
 
-    `otherwise` is what is said where no file is tied to the crash.
+    `otherwise` is the text where no file is tied to the crash.
     """
     if tie.confidence is Confidence.NONE:
         return Explanation(None, None, tie.confidence, otherwise or "no file could be tied to this crash")
@@ -105,7 +105,7 @@ def _past_the_log(tie: Tie, lengths: tuple[LogLength, ...]) -> Explanation:
 def _innocent(tie: Tie, table: TableDirectory | None, lengths: tuple[LogLength, ...]) -> Explanation:
     """The structure version of the log's last record sent the server past the end of the index beside it."""
     neighbour = PurePosixPath(tie.accused).name
-    said = (
+    wording = (
         f"{neighbour} is an innocent neighbour: the server looked up structure version {tie.version:,} in it, a number "
         "that it took from the last record of _txnlog"
     )
@@ -115,16 +115,15 @@ def _innocent(tie: Tie, table: TableDirectory | None, lengths: tuple[LogLength, 
         at = HEADER_SIZE + RECORD_SIZE * (length.max_txn - 1)
         record = _record(table, index, at)
         if record is not None and record[0] == tie.version:
-            sentence = f"{said}, where it still is ({length.file}, seqTxn {length.max_txn:,})"
+            sentence = f"{wording}, where it still is ({length.file}, seqTxn {length.max_txn:,})"
             return Explanation(at, length.max_txn, tie.confidence, sentence)
         if record is None or record[1] == 0:
             # Not in the file, or zeros: it was read past the end, out of whatever was mapped there.
             grown = "" if record is None else ", which that start has since filled up with zeros"
-            sentence = (
-                f"{said}, past the end of that file{grown}: its header counts {plural(length.max_txn, 'transaction')}"
-            )
+            counted = plural(length.max_txn, "transaction")
+            sentence = f"{wording}, past the end of that file{grown}: its header counts {counted}"
             return Explanation(at, length.max_txn, Confidence.MEDIUM, sentence)
-    return Explanation(None, None, Confidence.MEDIUM, f"{said}; the log that it was in is not there any more")
+    return Explanation(None, None, Confidence.MEDIUM, f"{wording}; the log that it was in is not there any more")
 
 
 def _record(table: TableDirectory, index: int, at: int) -> tuple[int, int] | None:

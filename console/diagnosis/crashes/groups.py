@@ -37,7 +37,7 @@ class Crash:
     tie: Tie
     java: str
     problem: str = ""
-    otherwise: str = ""  # what is said where no file could be tied to it
+    otherwise: str = ""  # the text where no file could be tied to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,18 +173,18 @@ def _group(members: list[Crash], tables: "_TableFinder") -> CrashGroup:
     found = best.tie
     table = tables.of(found.guilty, best.path) if found.guilty else None
     lengths = lengths_of(table) if table else ()
-    said = explain(found, table, lengths, best.otherwise)
+    explained = explain(found, table, lengths, best.otherwise)
     return CrashGroup(
         title=best.title,
         count=len(members),
         first_at=members[0].time,
         last_at=members[-1].time,
         file=relative_to_db(found.guilty) if found.guilty else "",
-        offset=said.offset,
-        seq_txn=said.seq_txn,
-        confidence=said.confidence,
+        offset=explained.offset,
+        seq_txn=explained.seq_txn,
+        confidence=explained.confidence,
         why=found.why,
-        explanation=said.sentence,
+        explanation=explained.sentence,
         accused=relative_to_db(found.accused) if found.innocent else "",
         accused_offset=found.accused_offset if found.innocent else None,
         lengths=lengths,

@@ -33,12 +33,12 @@ class LogLength:
             return "there is no such file"
         if self.max_txn is None:
             return f"{plural(self.size, 'byte')}, no header"
-        said = f"header {self.max_txn:,}, file {plural(self.size, 'byte')}"
+        sizes = f"header {self.max_txn:,}, file {plural(self.size, 'byte')}"
         if self.max_txn < 0:
-            return f"{said}: a number of transactions that cannot be"
+            return f"{sizes}: a number of transactions that cannot be"
         if not self.short_by:
-            return f"{said}: holds all its header counts"
-        return f"{said}: {shortfall(self.short_by)}, {plural(self.whole_records, 'whole record')}"
+            return f"{sizes}: holds all its header counts"
+        return f"{sizes}: {shortfall(self.short_by)}, {plural(self.whole_records, 'whole record')}"
 
 
 def shortfall(missing: int) -> str:

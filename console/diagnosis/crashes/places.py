@@ -1,4 +1,4 @@
-"""Where crash logs are: beside the data root, in its db directory, and where the running server was told to put them.
+"""Where crash logs are: beside the data root, in its db directory, and where the running server is set to write them.
 
 DIR/hs_err_pid4711.log      as the JVM does by itself, and what older start scripts say
 DIR/db/hs_err_pid+4711.log  as the official packages say (-XX:ErrorFile=$QDB_ROOT/db/hs_err_pid+%p.log)
@@ -66,7 +66,7 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _by_option(database: DatabaseRoot) -> Iterator[Path]:
-    """Yield the logs that lie where the server that runs was told to put them (-XX:ErrorFile, %p is the process)."""
+    """Yield the logs that lie where the server that runs is set to write them (-XX:ErrorFile, %p is the process)."""
     for pid in exclusive_holders([database.lock]):
         for pattern in _patterns(pid):
             folder = pattern.parent

@@ -33,9 +33,11 @@ def half_done(table: TableDirectory) -> str:
     log = read_log(table.sequencer)
     if not log.max_txn or not log.readable:
         return ""
-    said = f"_txn says transaction 0 and holds {plural(area.rows, 'row')}, and the log still has {log.max_txn:,}"
+    contradiction = (
+        f"_txn says transaction 0 and holds {plural(area.rows, 'row')}, and the log still has {log.max_txn:,}"
+    )
     if read_conversion(table.path).present:
-        return f"{said}: a conversion began (its marker {MARKER} is there) and did not end"
+        return f"{contradiction}: a conversion began (its marker {MARKER} is there) and did not end"
     first = log.records(1, 1)
     purged = not len(first)
     if len(first) and int(first["wal_id"][0]) >= 1:
@@ -43,7 +45,7 @@ def half_done(table: TableDirectory) -> str:
     elif len(first):
         purged = int(first["wal_id"][0]) != STRUCTURE_CHANGE
     if purged:
-        return f"{said}, of which the first is purged, so that it was applied once: a conversion did not end"
+        return f"{contradiction}, of which the first is purged, so that it was applied once: a conversion did not end"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""What a repair left out of the log on purpose, and told before: a note afterwards, no new damage."""
+"""What a repair left out of the log on purpose, as its plan announced: a note afterwards, no new damage."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +16,7 @@ from console.table.inventory import segment_key
 _CODES: Final = (
     Code.LOG_TAIL_UNLOGGED, Code.WAL_AT_RISK_OF_PURGE, Code.IN_TABLE_BACKUP_AT_RISK, Code.SEGMENT_EVENT_TRUNCATED,
 )  # fmt: skip
-_SAID: Final = "; the repair left this out, as its plan said: salvage-wal --rows all exports what is whole of it"
+_AS_PLANNED: Final = "; the repair left this out, as its plan said: salvage-wal --rows all exports what is whole of it"
 
 
 def without_left_out(
@@ -33,7 +33,7 @@ def without_left_out(
     if not old:
         return tuple(findings), clock
     kept = tuple(
-        replace(each, severity=Severity.NOTE, message=f"{each.message}{_SAID}") if each in old else each
+        replace(each, severity=Severity.NOTE, message=f"{each.message}{_AS_PLANNED}") if each in old else each
         for each in findings
     )
     purged = any(each.code is Code.WAL_AT_RISK_OF_PURGE for each in old)

@@ -22,7 +22,7 @@ from console.questdb.table_txn import TxnArea
 from console.text import clean_line, plural
 
 _MOST = 50
-"""Findings about single files of one table; what is beyond is told as a number."""
+"""Findings about single files of one table; what is beyond is reported as a number."""
 
 _NOT_THERE = "walmedic reads it and writes nothing there"
 

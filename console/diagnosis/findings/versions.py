@@ -89,7 +89,7 @@ def _last_version(facts: TableFacts, sequencer: Sequencer, file: str, at: int) -
     if expected == scan.last_version + 1 and _on_its_way(facts, sequencer, expected):
         return
     if (zeroed and scan.max_txn > scan.applied) or scan.max_txn < scan.applied or scan.beyond:
-        return  # told as a zeroed record, or as a header that is too low, already
+        return  # reported as a zeroed record, or as a header that is too low, already
     message = (
         f"the last record, seqTxn {scan.max_txn:,}, has structure version {scan.last_version:,} and the sequencer's "
         f"_meta {expected:,}: inserts work, every ALTER fails"

@@ -54,9 +54,9 @@ def _by_http(settings: QuestDBSettings) -> list[dict[str, Any]]:
     connection = http.client.HTTPConnection(settings.host, settings.http_port, timeout=_WAIT)
     try:
         connection.request("GET", f"/exec?query={quote(_QUERY)}")
-        said: Mapping[str, Any] = json.loads(connection.getresponse().read(_MOST))
-        names = [str(column["name"]) for column in said["columns"]]
-        return [dict(zip(names, row, strict=False)) for row in said["dataset"]]
+        document: Mapping[str, Any] = json.loads(connection.getresponse().read(_MOST))
+        names = [str(column["name"]) for column in document["columns"]]
+        return [dict(zip(names, row, strict=False)) for row in document["dataset"]]
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
         return []
     finally:

@@ -32,18 +32,18 @@ _NUMBER: Final = re.compile(r"(?:^|\s|\()\[(\d{1,3})\]|errno[=:]\s*(\d{1,3})")
 
 def cause_of(error: str, directory: str) -> Cause:
     """Return the cause that `error` names for the table in `directory`."""
-    said = error.lower()
-    found = next((cause for cause, signs in _SIGNS if any(sign in said for sign in signs)), None)
+    lowered = error.lower()
+    found = next((cause for cause, signs in _SIGNS if any(sign in lowered for sign in signs)), None)
     if found is not None:
         return found
-    numbers = [int(first or second) for first, second in _NUMBER.findall(said)]
+    numbers = [int(first or second) for first, second in _NUMBER.findall(lowered)]
     named = next((_ERRNO[number] for number in numbers if number in _ERRNO), None)
     if named is not None:
         return named
     file = own_file(error, directory)
     if file is not None:
         return Cause.UNKNOWN if file.startswith(("wal", "txn_seq")) else Cause.OWN_FILES
-    return Cause.OWN_FILES if any(sign in said for sign in _OWN) else Cause.UNKNOWN
+    return Cause.OWN_FILES if any(sign in lowered for sign in _OWN) else Cause.UNKNOWN
 
 
 def own_file(error: str, directory: str) -> str | None:

@@ -24,7 +24,7 @@ def served_root(parameters: Iterable[Mapping[str, Any]]) -> str:
 
 
 def serves(root: str, db: Path) -> bool | None:
-    """Return whether a server's `root` is `db`, by device and inode; None where that cannot be told.
+    """Return whether a server's `root` is `db`, by device and inode; None where that is not known.
 
     A server in a container has names of its own: `root` is looked up as each process that has files of `db` mapped, or
     open for writing, sees it. A name that does not exist here, and is proven by no process, proves nothing.

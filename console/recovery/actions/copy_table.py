@@ -105,10 +105,10 @@ def plan(context: PlanContext, table: str | None) -> Plan:
 
 def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     """Say which table the writer goes to, and prove that both tables are there as they are to be."""
-    said = next(stage.parameters for stage in plan.stages if "copy" in stage.parameters)
+    given = next(stage.parameters for stage in plan.stages if "copy" in stage.parameters)
     server = Server(run.settings.questdb)
     names = names_of(server)
-    ours, table, copy = str(run.recall(COPY_DIRECTORY)), str(said["table"]), str(said["copy"])
+    ours, table, copy = str(run.recall(COPY_DIRECTORY)), str(given["table"]), str(given["copy"])
     swap = any(stage.step == "swap-names" for stage in plan.stages) and run.recall(NOT_FREED) is None
     expected = table if swap else copy
     row = server.wal_table(names.get(ours, copy))
@@ -248,15 +248,15 @@ def _stages(
     copy: str, old: str,
 ) -> Iterator[Stage]:  # fmt: skip
     name, nanos = directory.raw_name, rows.partitioning.nanos
-    said = {
+    given = {
         "table": name, "directory": directory.directory, "copy": copy, "version": rows.txn.txn, "rows": rows.txn.rows,
     }  # fmt: skip
     yield from _salvage(context, directory, selection)
     create = create_statement(copy, rows.metadata)
-    yield Stage("create", f"make {clean_line(copy)}, empty", "create-copy", said, (Change("sql", clean_line(create)),))
+    yield Stage("create", f"make {clean_line(copy)}, empty", "create-copy", given, (Change("sql", clean_line(create)),))
     columns = [column.raw_name for column in rows.columns]
     copied = {
-        **said, "columns": columns, "timestamp": rows.timestamp.raw_name, "nanos": nanos,
+        **given, "columns": columns, "timestamp": rows.timestamp.raw_name, "nanos": nanos,
         "stretches": to_json(parts),
     }  # fmt: skip
     shown = tuple(
@@ -266,13 +266,13 @@ def _stages(
     yield Stage(
         "copy", f"copy {plural(len(parts), 'stretch', 'stretches')}, one after another", "copy-stretches", copied, shown
     )
-    yield Stage("compare", "compare every partition and column with the original", "compare-tables", said)
+    yield Stage("compare", "compare every partition and column with the original", "compare-tables", given)
     finish = tuple(Change("sql", clean_line(statement)) for statement in finish_statements(copy, rows.metadata))
-    yield Stage("finish", "give it TTL and DEDUP of the original", "finish-copy", said, finish)
+    yield Stage("finish", "give it TTL and DEDUP of the original", "finish-copy", given, finish)
     if old:
         title = f"{directory.name} becomes {clean_line(old)}, {clean_line(copy)} becomes {directory.name}"
         renames = (Change("rename", name, name, old), Change("rename", copy, copy, name))
-        yield Stage("swap", title, "swap-names", {**said, "old": old}, renames)
+        yield Stage("swap", title, "swap-names", {**given, "old": old}, renames)
 
 
 def _salvage(context: PlanContext, directory: TableDirectory, selection: Selection) -> Iterator[Stage]:

@@ -48,7 +48,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         why=(
             "Stops the writer and not the collectors: no exchange sends again what a collector misses, and the queue "
             f"keeps what the writer does not take ({feeds or 'the feeds'} keep running). A writer that retries against "
-            f"a broken table only adds load. How long that can go on Redis decides: {room.said}."
+            f"a broken table only adds load. How long that can go on Redis decides: {room.description}."
         ),
         stages=stages if running else (),
         facts=(),
@@ -58,7 +58,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
                 bool(units),
                 ", ".join(f"{s.name} is {s.state}" for s in samples) or "none",
             ),
-            Requirement("the queue has room for ten minutes or more", not room.short, room.said),
+            Requirement("the queue has room for ten minutes or more", not room.short, room.description),
         ),
         warnings=tuple(_warnings(room, feeds)) if running else (),
     )
@@ -68,8 +68,8 @@ def _warnings(room: Headroom, feeds: str) -> Iterator[str]:
     yield "the queue grows until thaw-writer: watch its memory, and set no new MAXLEN"
     if room.short:
         yield (
-            f"{room.said}: raise maxmemory or the feeds' MAXLEN now; stop {feeds or 'the feeds'} only when the room is "
-            "nearly gone, since what they miss is lost for good"
+            f"{room.description}: raise maxmemory or the feeds' MAXLEN now; stop {feeds or 'the feeds'} only when the "
+            "room is nearly gone, since what they miss is lost for good"
         )
 
 

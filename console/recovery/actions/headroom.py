@@ -22,10 +22,10 @@ _LOCAL: Final = ("127.0.0.1", "localhost", "::1", "")
 
 @dataclass(frozen=True, slots=True)
 class Headroom:
-    """Seconds until the first loss, None where nothing grows or it cannot be told; `said` says which, in words."""
+    """Seconds until the first loss, None if nothing grows or it is not known; `description` says which."""
 
     seconds: float | None
-    said: str
+    description: str
 
     @property
     def short(self) -> bool:

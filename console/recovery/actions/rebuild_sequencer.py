@@ -23,7 +23,7 @@ STEPS = checking.STEPS
 
 
 def plan(context: PlanContext, table: str | None) -> Plan:
-    """Return the plan; refused where it cannot be told what is applied, empty where the sequencer in place is whole."""
+    """Return the plan; refused where it is not known what is applied, empty where the sequencer in place is whole."""
     case = planning.open_case(context, SPEC, table or "")
     if isinstance(case, Plan):
         return case

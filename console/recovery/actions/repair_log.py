@@ -41,7 +41,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         )
         return planning.refused(context, SPEC, case.table.directory, refusal)
     target = case.target(live)
-    return planning.make(case, target, why=f"The log in place is kept where it can be believed ({judged.told}).")
+    return planning.make(case, target, why=f"The log in place is kept where it can be believed ({judged.description}).")
 
 
 def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:

@@ -29,9 +29,9 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     case = planning.open_case(context, SPEC, table or "")
     if isinstance(case, Plan):
         return case
-    best, told = best_of(case.table, case.copies)
+    best, descriptions = best_of(case.table, case.copies)
     if best is None:
-        seen = f" ({'; '.join(told)})" if told else ""
+        seen = f" ({'; '.join(descriptions)})" if descriptions else ""
         refusal = Refusal(
             RefusalCode.NO_BACKUP,
             f"{case.table.directory.name} has no backup of its sequencer that can be used{seen}",
@@ -42,7 +42,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     target = case.target(best.source)
     proven = sum(source.verdict.own for source in case.copies)
     why = (
-        f"{clean_line(best.source.name)} is the best of {plural(proven, 'backup')}: {'. '.join(told)}. What "
+        f"{clean_line(best.source.name)} is the best of {plural(proven, 'backup')}: {'. '.join(descriptions)}. What "
         "its records lack comes from the WAL segments."
     )
     return planning.make(case, target, why=why)

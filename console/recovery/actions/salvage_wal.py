@@ -62,7 +62,11 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     refused = list(_refusals(context, wanted, to, bound))
     if unread and not stages:
         refused.append(
-            Refusal(RefusalCode.WAL_NOT_READ, "; ".join(notes) or _said(skipped), "make it readable, then plan again")
+            Refusal(
+                RefusalCode.WAL_NOT_READ,
+                "; ".join(notes) or _skipped_text(skipped),
+                "make it readable, then plan again",
+            )
         )
     if not stages and not wanted.wal:
         looked = (context.database.table(table),) if table is not None else tuple(_all(context))
@@ -90,7 +94,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         requirements=(
             Requirement("the rows go to a place outside the database", not any(
                 r.code is RefusalCode.INSIDE_DATABASE for r in refused), clean_line(str(to))),
-            Requirement("segments that can be read", not skipped and not unread, _said(skipped)),
+            Requirement("segments that can be read", not skipped and not unread, _skipped_text(skipped)),
         ),
         warnings=warnings,
         disk_needed=0 if wanted.to else bound,
@@ -145,7 +149,7 @@ def _rows(count: int, unsure: bool) -> str:
     return f"{'up to ' if unsure else ''}{plural(count, 'row')}"
 
 
-def _said(skipped: list[tuple[int, int, str]]) -> str:
+def _skipped_text(skipped: list[tuple[int, int, str]]) -> str:
     if not skipped:
         return "all that have such rows"
     return "; ".join(f"wal{wal}/{segment}: {why}" for wal, segment, why in skipped[:3])

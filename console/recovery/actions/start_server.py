@@ -52,7 +52,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     stated = ", ".join(f"{s.name} is {s.state}" for s in samples)
     if up:
         return _made(context, (), (), Requirement("the server is down", False, stated), (), ())
-    version, told = version_to_start(context.settings, context.database, context.state)
+    version, origin = version_to_start(context.settings, context.database, context.state)
     locks_hold = behaviour_of(version).file_locks_hold_wal
     guard = None if locks_hold else guard_of(context.services, context.database.root)
     refusals = start_refusals(context)
@@ -73,7 +73,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     facts = tuple(_fact(each) for each in tables)
     requirement = Requirement("the server is down", context.server_down is True, stated)
     made = _made(context, stages, facts, requirement, tuple(left_out), tuple(expected))
-    which = f"QuestDB {version} is started, by {told}." if version else "Which QuestDB is started is not known."
+    which = f"QuestDB {version} is started, by {origin}." if version else "Which QuestDB is started is not known."
     made = replace(made, why=f"{made.why} {which}", warnings=tuple(_warnings(version, guard, locks_hold, expected)))
     return with_refusals(made, refusals)
 
@@ -150,17 +150,17 @@ def _stages(
     yield Stage(
         "start", f"start {', '.join(names)} and wait for its answer", "start-server-unit", {"units": names}, commands
     )
-    said = to_json(expected)
+    documents = to_json(expected)
     if guard is not None:
         yield Stage("held", "ask the server whether its purge is held", "prove-held", guarded)
-    if said:
-        yield Stage("verify", "wait until all is applied, and prove it", "verify-tables", {"expected": said})
+    if documents:
+        yield Stage("verify", "wait until all is applied, and prove it", "verify-tables", {"expected": documents})
         if guard is not None:
             again = tuple(
                 Change("command", services.command_line("restart", name)) for name in names if services is not None
             )
             yield Stage("let-go", "start the server again with its own interval", "let-purge-go", guarded, again)
-        yield Stage("sweep", "wait for a purge sweep, then let the WAL go", "await-sweep", {"expected": said})
+        yield Stage("sweep", "wait for a purge sweep, then let the WAL go", "await-sweep", {"expected": documents})
 
 
 def _also(directories: list[str], repaired: Mapping[str, frozenset[str] | None]) -> dict[str, Any]:

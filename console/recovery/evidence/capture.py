@@ -127,7 +127,7 @@ class Capturer:
             "inode": inode,
             "live": bool(self._run.recall("live")),
             "bytes": sum(copied.size for copied in self._done.values()),
-            "stamps": {directory: said["stamp"] for directory, said in tables.items()},
+            "stamps": {directory: recorded["stamp"] for directory, recorded in tables.items()},
             "tables": tables,
             "sequencers": side_by_side(self._done.values()),
             "files": [asdict(copied) for copied in sorted(self._done.values(), key=lambda c: c.path)],
@@ -169,14 +169,14 @@ class Capturer:
             os.close(descriptor)
 
     def _on_bytes(self, name: str) -> Any:
-        def tell(count: int) -> None:
+        def report(count: int) -> None:
             self._bytes += count
             self._copied += count  # what an earlier attempt copied says nothing of how fast this one is
             seconds = time.monotonic() - self._started
             left = (self.total - self._bytes) * seconds / self._copied if self._copied and self.total else 0
             self._run.progress(f"{clean_line(name)}, about {max(0, left):.0f} s left", self._bytes, self.total or None)
 
-        return tell
+        return report
 
     def _units(self, server: Path) -> None:
         services = self._run.services
@@ -190,10 +190,10 @@ class Capturer:
                     self._write(server / f"unit.{Path(sample.unit_file).name}", configuration_without_secrets(content))
                 if services.backend.startswith("systemd"):
                     scope = ["--user"] if services.backend.endswith("user") else []
-                    said = run_command(
+                    recorded = run_command(
                         ["journalctl", *scope, "-b", "-n", "5000", "--no-pager", "-u", sample.name], 20.0
                     )
-                    self._write(server / f"journal.{sample.name}.txt", without_secrets(said.output).encode())
+                    self._write(server / f"journal.{sample.name}.txt", without_secrets(recorded.output).encode())
 
 
 def _line(copied: Copied) -> bytes:
@@ -215,8 +215,8 @@ def side_by_side(files: Iterable[Copied]) -> dict[str, Any]:
     for table, sets in tables.items():
         alike: dict[str, dict[str, list[str]]] = {}
         for name, content in sorted(sets.items()):
-            for file, said in content.items():
-                alike.setdefault(file, {}).setdefault(str(said["sha256"]), []).append(name)
+            for file, recorded in content.items():
+                alike.setdefault(file, {}).setdefault(str(recorded["sha256"]), []).append(name)
         same = {file: [names for names in groups.values() if len(names) > 1] for file, groups in alike.items()}
         found[table] = {"sets": sets, "same": {file: groups for file, groups in same.items() if groups}}
     return found

@@ -187,8 +187,8 @@ def _read(folder: Path, digest: object) -> Capture | None:
             live=bool(manifest["live"]),
             whole=frozenset(
                 str(directory)
-                for directory, said in manifest["tables"].items()
-                if not said["listed"] and not said["skipped"]
+                for directory, recorded in manifest["tables"].items()
+                if not recorded["listed"] and not recorded["skipped"]
             ),
             changed=digest is not None and digest != manifest_digest(folder),
         )

@@ -74,8 +74,8 @@ class Records:
 
 def _read(path: Path) -> Passed | None:
     try:
-        said = json.loads(path.read_bytes())
-        device, inode = said.pop("root")
-        return Passed(root=(int(device), int(inode)), **{key: str(value) for key, value in said.items()})
+        document = json.loads(path.read_bytes())
+        device, inode = document.pop("root")
+        return Passed(root=(int(device), int(inode)), **{key: str(value) for key, value in document.items()})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

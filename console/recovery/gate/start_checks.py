@@ -105,9 +105,9 @@ def _refusals(context: PlanContext, table: TableDirectory, version: Version | No
     report = context.report(table.raw_name)
     if report is not None:
         only_torn = table.wal is not False and _whole_but_for_torn(context, table, report)
-        told = [*_harm_refusals(report), *_version_refusals(report, version)]
-        told += _finding_refusals(report, only_torn=only_torn)
-        yield from (refusal for refusal in told if refusal.code not in known)
+        judged = [*_harm_refusals(report), *_version_refusals(report, version)]
+        judged += _finding_refusals(report, only_torn=only_torn)
+        yield from (refusal for refusal in judged if refusal.code not in known)
 
 
 def _root_refusal(finding: Finding) -> Refusal:
@@ -120,10 +120,10 @@ def _root_refusal(finding: Finding) -> Refusal:
 
 def _harm_refusals(report: TableReport, leaving_out: tuple[Harm, ...] = ()) -> Iterator[Refusal]:
     """Judge the table's own files: one refusal for each kind of damage, with the first place of it."""
-    told: set[Code] = set()
+    judged: set[Code] = set()
     for finding in report.findings:
-        if finding.start not in (Harm.NONE, *leaving_out) and finding.code not in told:
-            told.add(finding.code)
+        if finding.start not in (Harm.NONE, *leaving_out) and finding.code not in judged:
+            judged.add(finding.code)
             yield _refusal(report, finding, harm_in_words(finding.start))
 
 

@@ -31,7 +31,7 @@ class ProgressFile:
             return []
         whole = content.rfind(b"\n") + 1
         self._read += whole
-        return [told for line in content[:whole].splitlines() if (told := _progress(line)) is not None]
+        return [progress for line in content[:whole].splitlines() if (progress := _progress(line)) is not None]
 
 
 class Child:
@@ -74,14 +74,14 @@ class Child:
 def document_in(folder: Path) -> dict[str, Any]:
     """Return the JSON document that a child wrote to its standard output, empty where there is none."""
     try:
-        said = json.loads((folder / "stdout").read_bytes())
+        parsed = json.loads((folder / "stdout").read_bytes())
     except (OSError, ValueError):
         return {}
-    return said if isinstance(said, dict) else {}
+    return parsed if isinstance(parsed, dict) else {}
 
 
 def words_in(folder: Path) -> str:
-    """Return what a child said last, as one sentence."""
+    """Return what a child reported last, as one sentence."""
     message = document_in(folder).get("message")
     if message:
         return clean_line(str(message))
@@ -104,10 +104,10 @@ def place_of(engine: Engine) -> list[str]:
 
 def _progress(line: bytes) -> Progress | None:
     try:
-        said: dict[str, Any] = json.loads(line)
+        parsed: dict[str, Any] = json.loads(line)
         return Progress(
-            said["entry"], said["stage"], said["title"], said["state"], said["message"], said["done"], said["total"],
-            said.get("at"),
+            parsed["entry"], parsed["stage"], parsed["title"], parsed["state"], parsed["message"],
+            parsed["done"], parsed["total"], parsed.get("at"),
         )  # fmt: skip
     except (ValueError, KeyError, TypeError):
         return None

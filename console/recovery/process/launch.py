@@ -41,23 +41,23 @@ class RunningAction:
         self._since = since
         self._child = child
         self._stamp = stamp
-        self._told = ProgressFile()
+        self._progress = ProgressFile()
 
     def poll(self) -> list[Progress]:
-        """Return what was told since the last call, oldest first."""
+        """Return what was reported since the last call, oldest first."""
         entry = self._undoes or self._found()
         if entry is None:
             return []
-        told = self._told.read(self._engine.state.entry(entry) / "progress.jsonl")
-        return [each for each in told if each.at is None or each.at >= self._since]
+        progress = self._progress.read(self._engine.state.entry(entry) / "progress.jsonl")
+        return [each for each in progress if each.at is None or each.at >= self._since]
 
     def result(self) -> RunResult | None:
         """Return how it ended, None while it goes on. A process that died leaves its entry unfinished."""
         if self.alive:
             return None
-        said = _result_of(self._child.document()) if self._child is not None else None
-        if said is not None:
-            return said
+        ended = _result_of(self._child.document()) if self._child is not None else None
+        if ended is not None:
+            return ended
         entry = self._found()
         found = next((e for e in self._engine.journal.entries() if e.id == entry), None)
         if found is not None and found.outcome is not None:
@@ -134,15 +134,15 @@ def _own_scope() -> list[str]:
     return [tool, *user, "--scope", "--quiet", "--collect"]
 
 
-def _result_of(said: dict[str, Any]) -> RunResult | None:
+def _result_of(ended: dict[str, Any]) -> RunResult | None:
     """Return the result in a document of `run --json` or an outcome of the journal, None where there is none in it."""
     try:
         return RunResult(
-            str(said["entry"] or ""),
-            Outcome(said["outcome"]),
-            str(said["message"]),
-            claims_of(said.get("verification")),
-            str(said.get("next_step") or ""),
+            str(ended["entry"] or ""),
+            Outcome(ended["outcome"]),
+            str(ended["message"]),
+            claims_of(ended.get("verification")),
+            str(ended.get("next_step") or ""),
         )
     except (KeyError, ValueError, TypeError):
         return None

@@ -94,11 +94,11 @@ def remove_leftovers(state: StateDir) -> tuple[str, ...]:
     removed = []
     for path in sorted(records.glob("*.json")):
         try:
-            said = json.loads(path.read_bytes())
-            rehearsal, place = str(said["id"]), Path(str(said["place"]))
+            document = json.loads(path.read_bytes())
+            rehearsal, place = str(document["id"]), Path(str(document["place"]))
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        if said.get("kept") or rehearsal != path.stem or place.name != f"{_PREFIX}{rehearsal}":
+        if document.get("kept") or rehearsal != path.stem or place.name != f"{_PREFIX}{rehearsal}":
             continue
         try:
             lock = _locked(path.with_suffix(".lock"), create=True)

@@ -27,7 +27,7 @@ class RunningRehearsal:
         self.plan = plan
         self._folder = engine.state.root / "rehearsals" / f"plan-{plan.plan_id}"
         self._child = child
-        self._told = ProgressFile()
+        self._progress = ProgressFile()
 
     @property
     def known(self) -> bool:
@@ -40,8 +40,8 @@ class RunningRehearsal:
         return self._child.alive if self._child is not None else runs_walmedic(*self._process())
 
     def poll(self) -> list[Progress]:
-        """Return what was told since the last call, oldest first."""
-        return self._told.read(self._folder / "stderr")
+        """Return what was reported since the last call, oldest first."""
+        return self._progress.read(self._folder / "stderr")
 
     def result(self) -> Rehearsal | None:
         """Return how it ended, None while it goes on. What kept it from being done at all is a refusal's message."""
@@ -49,17 +49,17 @@ class RunningRehearsal:
             return None
         if (self._folder / "cancelled").exists():
             return self._not_done("it was cancelled; its server is stopped and the clone is gone")
-        said = document_in(self._folder)
+        document = document_in(self._folder)
         try:
             return Rehearsal(
-                str(said["rehearsal"]),
-                plans.from_json(said["plan"]),
-                RehearsalOutcome(said["outcome"]),
-                clean_line(str(said["message"])),
-                claims_of(said["verification"]),
-                float(said["seconds"]),
+                str(document["rehearsal"]),
+                plans.from_json(document["plan"]),
+                RehearsalOutcome(document["outcome"]),
+                clean_line(str(document["message"])),
+                claims_of(document["verification"]),
+                float(document["seconds"]),
                 None,
-                tuple(said["left_out"]),
+                tuple(document["left_out"]),
             )
         except (KeyError, ValueError, TypeError):
             return self._not_done(words_in(self._folder))

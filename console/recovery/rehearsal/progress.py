@@ -9,7 +9,7 @@ from console.text import clean_line
 OnProgress = Callable[[Progress], None]
 
 
-class Teller:
+class Reporter:
     """Tells stages of one rehearsal to a callback."""
 
     def __init__(self, rehearsal: str, on_progress: OnProgress | None) -> None:
@@ -20,22 +20,22 @@ class Teller:
     def begins(self, stage: str, title: str) -> None:
         """A stage begins."""
         self._titles[stage] = title
-        self._tell(stage, StageState.BEGINS)
+        self._report(stage, StageState.BEGINS)
 
     def goes_on(self, stage: str, message: str, done: int | None = None, total: int | None = None) -> None:
         """A stage moves on; sizes in bytes or counts, as the message says."""
-        self._tell(stage, StageState.GOES_ON, message, done, total)
+        self._report(stage, StageState.GOES_ON, message, done, total)
 
     def done(self, stage: str, message: str = "") -> None:
         """A stage ended well."""
-        self._tell(stage, StageState.DONE, message)
+        self._report(stage, StageState.DONE, message)
 
     def forward(self, progress: Progress) -> None:
         """Tell what the executor on the clone says, as part of this rehearsal."""
         self._titles.setdefault(progress.stage, progress.title)
-        self._tell(progress.stage, progress.state, progress.message, progress.done, progress.total)
+        self._report(progress.stage, progress.state, progress.message, progress.done, progress.total)
 
-    def _tell(
+    def _report(
         self, stage: str, state: str, message: str = "", done: int | None = None, total: int | None = None
     ) -> None:
         if self._on_progress is not None:

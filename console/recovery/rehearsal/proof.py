@@ -15,7 +15,7 @@ from console.questdb.version_behaviour import behaviour_of
 from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Plan
 from console.recovery.rehearsal.canary import Shape, canary_claim, column_claim
-from console.recovery.rehearsal.progress import Teller
+from console.recovery.rehearsal.progress import Reporter
 from console.recovery.rehearsal.sweeps import Sweeps
 from console.recovery.server.expectation import Expectation, expectation_of
 from console.recovery.server.jvm import ServerBinary
@@ -107,12 +107,12 @@ def started(root: Path, binary: ServerBinary, *, held: bool = False) -> Iterator
 class Proof:
     """Collects claims about one table of a clone. Raises NotProvenError at the first that does not hold."""
 
-    def __init__(self, database: DatabaseRoot, plan: Plan, before: Before, mark: str, teller: Teller) -> None:
+    def __init__(self, database: DatabaseRoot, plan: Plan, before: Before, mark: str, reporter: Reporter) -> None:
         self._database = database
         self._plan = plan
         self._before = before
         self._mark = mark
-        self._teller = teller
+        self._reporter = reporter
         self._server: PrivateServer | None = None
         self.claims: list[Claim] = []
         self.build = ""
@@ -133,7 +133,7 @@ class Proof:
             held = sum(locks.hold(each) for each in self._database.tables() if each.wal is not False)
             by_locks = behaviour_of(version_of_jar(binary.jar)).file_locks_hold_wal
             how = f"{held:,} WAL locks held" if by_locks else "its purge held by its interval"
-            self._teller.begins("start", f"start a server on the clone, {how}")
+            self._reporter.begins("start", f"start a server on the clone, {how}")
             with self._running(binary, held=not by_locks) as server:
                 sql = self._sql(server)
                 self._applied(sql, expected, values)
@@ -154,7 +154,7 @@ class Proof:
         return self._plan.directory or self._plan.table or ""
 
     def _predicted(self, expected: Expectation) -> None:
-        """The log that the plan wrote must bring back what the plan said: disk against plan, before any server."""
+        """The log that the plan wrote must bring back what the plan announced: disk against plan, before any server."""
         back = expected.rows - self._before.rows
         promised = self._plan.rows_back
         claim = f"{clean_line(expected.table)}: rows that come back"
@@ -193,7 +193,7 @@ class Proof:
             with started(self._database.root, binary, held=held) as server:
                 self._server = server
                 self.build = clean_line(str(self._sql(server).rows("SELECT build() AS build")[0]["build"]))
-                self._teller.done("start", self.build)
+                self._reporter.done("start", self.build)
                 try:
                     yield server
                 except WalmedicError:
@@ -221,33 +221,33 @@ class Proof:
         return f"the server on the clone died ({f'signal {-status}' if status < 0 else f'exit {status}'})"
 
     def _applied(self, sql: Server, expected: Expectation, values: TableSums | str) -> None:
-        self._teller.begins("apply", "apply what was logged, compare rows, range and partitions")
+        self._reporter.begins("apply", "apply what was logged, compare rows, range and partitions")
 
         def on_applied(done: int, total: int) -> None:
-            self._teller.goes_on("apply", "transactions applied", done, total)
+            self._reporter.goes_on("apply", "transactions applied", done, total)
 
         row = wait_until_applied(sql, expected, on_applied)
         for claim in table_claims(sql, expected, row):
             self._add(claim)
-        self._teller.goes_on("apply", "reading every value of the partitions that were touched")
+        self._reporter.goes_on("apply", "reading every value of the partitions that were touched")
         for claim in value_claims(sql, self._database.table(self._table), expected, values):
             self._add(claim)
-        self._teller.done("apply", f"{expected.rows:,} rows")
+        self._reporter.done("apply", f"{expected.rows:,} rows")
 
     def _sweeps(self, sql: Server, expected: Expectation, locks: WalLocks | None) -> None:
         sweeps = Sweeps(self._database.table(self._table).path, self._alive)
         first = "once with the WAL locked, twice without" if locks is not None else "twice"
-        self._teller.begins("sweeps", f"wait for the purge: {first}")
+        self._reporter.begins("sweeps", f"wait for the purge: {first}")
         if locks is not None:
             sweeps.wait()
             self._kept(expected)
             locks.release()
         for _ in range(_SWEEPS):
             sweeps.wait()
-            self._teller.goes_on("sweeps", "purge sweeps seen", sweeps.passed, _SWEEPS + 1)
+            self._reporter.goes_on("sweeps", "purge sweeps seen", sweeps.passed, _SWEEPS + 1)
         for claim in table_claims(sql, expected, sql.wal_table(expected.table)):
             self._add(replace(claim, claim=f"{claim.claim}, after two purge sweeps"))
-        self._teller.done("sweeps", f"{sweeps.passed} sweeps seen")
+        self._reporter.done("sweeps", f"{sweeps.passed} sweeps seen")
 
     def _kept(self, expected: Expectation) -> None:
         """Every WAL of before must be there still, but for those that the plan set aside."""
@@ -271,15 +271,15 @@ class Proof:
         table = self._database.table(self._table)
         if table.is_view:
             return  # a view takes no rows but from its base table
-        self._teller.begins("canary", "write a marked row and read it back, add a column")
+        self._reporter.begins("canary", "write a marked row and read it back, add a column")
         shape = Shape.of(table)
         self._add(canary_claim(sql, shape, self._mark, self._alive))
         self._add(column_claim(sql, shape, self._mark, self._alive))
         row = sql.wal_table(table.raw_name)
-        said = "not listed" if row is None else "suspended" if row["suspended"] else "not suspended"
+        state = "not listed" if row is None else "suspended" if row["suspended"] else "not suspended"
         claim, well = f"{table.name} is not suspended after the writes", row is not None and not row["suspended"]
-        self._add(Claim(ClaimKey.TAKES_WRITES, claim, "not suspended", said, well, table=table.name))
-        self._teller.done("canary", "read back")
+        self._add(Claim(ClaimKey.TAKES_WRITES, claim, "not suspended", state, well, table=table.name))
+        self._reporter.done("canary", "read back")
 
     def _add(self, claim: Claim) -> None:
         self.claims.append(claim)

@@ -24,7 +24,7 @@ from console.recovery.model import Claim, Danger, Outcome, Plan, Refusal, RowsLo
 from console.recovery.rehearsal.cloning import Space, make_clone, shares_blocks, space_in
 from console.recovery.rehearsal.folder import RehearsalFolder, remove_leftovers
 from console.recovery.rehearsal.model import CloneFacts, Rehearsal, RehearsalOutcome
-from console.recovery.rehearsal.progress import OnProgress, Teller
+from console.recovery.rehearsal.progress import OnProgress, Reporter
 from console.recovery.rehearsal.proof import Before, Proof, heap_bytes, log_tail
 from console.recovery.rehearsal.selection import CloneSelection, find_table, select
 from console.recovery.rehearsal.server_on_clone import BY_SQL, answering
@@ -82,7 +82,7 @@ def rehearse(
         raise WalmedicError(f"{clean_line(str(to))} is under the database root; name another directory with --to")
     with RehearsalFolder(engine.state, to) as folder:
         try:
-            return _Rehearsing(engine, found, plan, folder, Teller(folder.id, on_progress), began).run(binary)
+            return _Rehearsing(engine, found, plan, folder, Reporter(folder.id, on_progress), began).run(binary)
         except OSError as error:
             raise WalmedicError(f"the rehearsal could not go on: {sentence(error)}") from error
         finally:
@@ -115,7 +115,7 @@ class _Rehearsing:
     table: TableDirectory
     plan: Plan
     folder: RehearsalFolder
-    teller: Teller
+    reporter: Reporter
     began: float
     claims: list[Claim] = field(default_factory=list)
 
@@ -128,7 +128,7 @@ class _Rehearsing:
         self._allow_unknown_loss(clone)
         self._capture(clone)
         records = Records(self.engine.state, root_key(self.engine.database.db))
-        proof = Proof(clone.database, self.plan, before, f"walmedic-{self.folder.id}", self.teller)
+        proof = Proof(clone.database, self.plan, before, f"walmedic-{self.folder.id}", self.reporter)
         try:
             refused = self._on_clone(clone) if spec_of(self.plan.action).offline else self._by_sql(clone, binary)
             if refused:
@@ -152,9 +152,9 @@ class _Rehearsing:
             return plan.refused
         if not plan.needed and self.plan.rows_lost == RowsLost.exact(0) and not spec_of(self.plan.action).offline:
             # What a server is asked for without loss it does by itself when it starts.
-            told = "nothing is left to do once it has started"
+            nothing_left = "nothing is left to do once it has started"
             self.claims.append(
-                Claim.note(ClaimKey.START_DOES_IT, "a start of the server does what the plan asks for", told)
+                Claim.note(ClaimKey.START_DOES_IT, "a start of the server does what the plan asks for", nothing_left)
             )
             return ()
         self._same_plan(plan)
@@ -189,13 +189,13 @@ class _Rehearsing:
             selection = select(database, self.table)
             share = shares_blocks(self.engine.database.db / selection.files[0].path, self.folder.place)
             space = space_in(self.folder.place, self._needed(selection, share=share))
-            self._tell_size(selection, space, share=share)
+            self._report_size(selection, space, share=share)
             done = 0
 
             def on_bytes(path: str, count: int) -> None:
                 nonlocal done
                 done += count
-                self.teller.goes_on("clone", path, done, selection.size)
+                self.reporter.goes_on("clone", path, done, selection.size)
 
             make_clone(database, selection, self.folder.db, share=share, on_bytes=on_bytes)
             again = self.engine.plan(self.plan.action, self.table.raw_name)
@@ -203,7 +203,7 @@ class _Rehearsing:
             raise WalmedicError(
                 f"{self.table.name} changed while it was cloned; stop the server (stop-server) and rehearse again"
             )
-        self.teller.done("clone", plural(len(selection.files), "file"))
+        self.reporter.done("clone", plural(len(selection.files), "file"))
         return CloneFacts(
             folder=str(self.folder.root),
             tables=tuple(each.name for each in selection.tables),
@@ -237,9 +237,9 @@ class _Rehearsing:
         # What evidence copies is what unapplied rows may touch: the server on the clone writes that much once more.
         return (0 if share else selection.on_disk) + 2 * evidence + self.plan.disk_needed + _SERVER_FILES
 
-    def _tell_size(self, selection: CloneSelection, space: Space, *, share: bool) -> None:
+    def _report_size(self, selection: CloneSelection, space: Space, *, share: bool) -> None:
         how = "blocks shared with the original" if share else f"a copy of {selection.on_disk:,} bytes"
-        self.teller.begins(
+        self.reporter.begins(
             "clone",
             f"clone {', '.join(each.name for each in selection.tables)}: {plural(len(selection.files), 'file')}, "
             f"{selection.size:,} bytes, {how}; up to {space.needed:,} bytes in all, {space.free:,} are free",
@@ -270,12 +270,12 @@ class _Rehearsing:
         )
 
     def _capture(self, clone: Engine) -> None:
-        self.teller.begins("evidence", "capture evidence of the clone")
+        self.reporter.begins("evidence", "capture evidence of the clone")
         plan = clone.plan(_EVIDENCE, self.table.raw_name)
         result = clone.run(plan, plan.confirmation)
         if result.outcome is not Outcome.DONE:
             raise WalmedicError(f"evidence of the clone could not be captured: {result.message}")
-        self.teller.done("evidence")
+        self.reporter.done("evidence")
 
     def _allow_unknown_loss(self, clone: Engine) -> None:
         """Note for the clone alone, by its own device and inode, that this is the rehearsal which such a plan needs."""
@@ -294,7 +294,7 @@ class _Rehearsing:
             raise WalmedicError("on the clone another plan was made than on the original: they are not the same data")
 
     def _carry_out(self, clone: Engine, plan: Plan) -> None:
-        result = clone.run(plan, plan.confirmation, self.teller.forward)
+        result = clone.run(plan, plan.confirmation, self.reporter.forward)
         self.claims.extend(result.verification)
         done = result.outcome is Outcome.DONE
         self.claims.append(

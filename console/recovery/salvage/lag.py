@@ -15,7 +15,7 @@ States = NDArray[np.int8]
 
 
 def with_lag(diagnosis: TableDiagnosis, states: States) -> States:
-    """Return `states` with those of the lag told apart from what is applied for good.
+    """Return `states` with those of the lag distinguished from what is applied for good.
 
     The log names them. Where no log does, they are the last applied ones: of one WAL certainly, of several any of the
     last of each may be.

@@ -253,8 +253,8 @@ def _others(segment: Segment, events: Any) -> list[str]:
         where = f"wal{event['wal']}/{event['segment']} transaction {txn:,}"
         if kind == EventType.SQL:
             details = read_details(segment, txn)
-            said = clean_line(details.sql, 200) if isinstance(details, SqlDetails) else "a statement"
-            found.append(f"{where}: {said}")
+            statement = clean_line(details.sql, 200) if isinstance(details, SqlDetails) else "a statement"
+            found.append(f"{where}: {statement}")
         elif kind in (EventType.TRUNCATE, EventType.MAT_VIEW_INVALIDATE):
             found.append(f"{where}: {EventType(kind).name}")
         elif kind == EventType.UNREADABLE:

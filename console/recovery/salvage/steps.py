@@ -63,12 +63,12 @@ class SalvageRows:
 
 
 def _target(stage: Stage, run: RunContext) -> Target:
-    said = stage.parameters
-    directory = str(said["directory"])
+    given = stage.parameters
+    directory = str(given["directory"])
     table = run.database.db / directory if directory else None
-    wals = Path(str(said["source"])) if said["source"] else run.database.db / directory
-    make_place(Path(str(said["to"])), run)
-    return Target(folder_of(stage, run), run.folder, str(said["format"]), wals, table)
+    wals = Path(str(given["source"])) if given["source"] else run.database.db / directory
+    make_place(Path(str(given["to"])), run)
+    return Target(folder_of(stage, run), run.folder, str(given["format"]), wals, table)
 
 
 def make_place(to: Path, run: RunContext) -> None:
@@ -80,10 +80,10 @@ def make_place(to: Path, run: RunContext) -> None:
 
 
 def _select(stage: Stage, run: RunContext) -> Selection:
-    said = stage.parameters
-    if said["source"]:
-        return select_directory(Path(str(said["source"])))
-    return select_rows(run.database.table(str(said["directory"])), str(said["rows"]), run.settings)
+    given = stage.parameters
+    if given["source"]:
+        return select_directory(Path(str(given["source"])))
+    return select_rows(run.database.table(str(given["directory"])), str(given["rows"]), run.settings)
 
 
 def salvage_claims(stage: Stage, run: RunContext, *, whole: bool) -> tuple[Claim, ...]:
@@ -98,14 +98,14 @@ def salvage_claims(stage: Stage, run: RunContext, *, whole: bool) -> tuple[Claim
     found = f"{len(files) - len(bad)} of {len(files)}" + (f"; {', '.join(bad[:3])} differ" if bad else "")
     where, due = clean_line(str(folder)), f"{len(files)} of {len(files)}"
     rows, left = int(manifest["rows"]), int(manifest["rows_left_out"])
-    told = f"{rows:,} written and read back" + (f", {left:,} left out (the manifest says why)" if left else "")
-    gone = left - sum(int(said["rows_left_out"]) for said in files)
+    result = f"{rows:,} written and read back" + (f", {left:,} left out (the manifest says why)" if left else "")
+    gone = left - sum(int(given["rows_left_out"]) for given in files)
     missing = Claim(
         ClaimKey.SALVAGE_LEFT_OUT, f"{name}: rows of segments that could not be written", "0", f"{gone:,}", gone == 0,
         table=name,
     )  # fmt: skip
     return (
-        Claim.note(ClaimKey.SALVAGED, f"{name}: rows salvaged", f"{told}, in {where}", table=name),
+        Claim.note(ClaimKey.SALVAGED, f"{name}: rows salvaged", f"{result}, in {where}", table=name),
         Claim(ClaimKey.SALVAGE_FILES, f"{name}: files as hashed in {where}", due, found, not bad, table=name),
         *((missing,) if whole else ()),
     )

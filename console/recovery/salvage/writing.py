@@ -55,7 +55,7 @@ class Target(Folder):
 
 
 def write_segments(target: Target, selection: Selection, progress: Callable[[str, int, int], None]) -> None:
-    """Write what is not done yet. A damaged segment is told, not raised. Raises SalvageError, OSError."""
+    """Write what is not done yet. A damaged segment is reported, not raised. Raises SalvageError, OSError."""
     paths.make_private(target.folder)
     form = FORMATS[target.form]()
     done = target.done()
@@ -63,7 +63,7 @@ def write_segments(target: Target, selection: Selection, progress: Callable[[str
     for choice in selection.choices:
         if choice.name not in done:
             progress(f"wal{choice.wal}/{choice.segment}", written, total)
-            target.note(_Salvaged(target, choice, form).said())
+            target.note(_Salvaged(target, choice, form).entry())
         written += choice.rows
     progress("all written and read back", total, total)
 
@@ -73,14 +73,14 @@ def finish(target: Target, selection: Selection, about: dict[str, Any]) -> dict[
     done = target.done()
     files = [done[choice.name] for choice in selection.choices]
     gone = [{"wal": s["wal"], "segment": s["segment"], "why": s["why"]} for s in files if s["status"] == "skipped"]
-    kept = [said for said in files if said["status"] != "skipped"]
+    kept = [entry for entry in files if entry["status"] != "skipped"]
     manifest = {
         "schema": 1,
         "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **about,
         "format": target.form,
-        "rows": sum(said["rows"] for said in kept),
-        "rows_left_out": sum(said["rows_left_out"] for said in files),
+        "rows": sum(entry["rows"] for entry in kept),
+        "rows_left_out": sum(entry["rows_left_out"] for entry in files),
         "which_are_unapplied": selection.note or "known",
         "files": kept,
         "skipped": [*({"wal": w, "segment": s, "why": why} for w, s, why in selection.skipped), *gone],
@@ -109,13 +109,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def damaged_files(folder: Path, manifest: dict[str, Any]) -> list[str]:
     """Return the files of a manifest that are missing, or do not have its SHA-256."""
     bad = []
-    for said in manifest["files"]:
+    for entry in manifest["files"]:
         try:
-            same = sha256_of(folder / str(said["file"])) == said["sha256"]
+            same = sha256_of(folder / str(entry["file"])) == entry["sha256"]
         except OSError:
             same = False
         if not same:
-            bad.append(str(said["file"]))
+            bad.append(str(entry["file"]))
     return bad
 
 
@@ -126,7 +126,7 @@ class _Salvaged:
         self._choice, self._form, self._target = choice, form, target
         self._path = target.folder / f"{choice.name}.{form.suffix}"
 
-    def said(self) -> dict[str, Any]:
+    def entry(self) -> dict[str, Any]:
         """Write and read back; return the entry for the manifest."""
         choice = self._choice
         segment = read_segment(self._target.wals / f"wal{choice.wal}" / str(choice.segment))
@@ -150,9 +150,11 @@ class _Salvaged:
             expected = sum(high - low for low, high in spans)
             if not found == again.extent.rows == extent.extent.rows == expected:
                 raise SalvageError(f"{clean_line(str(self._path))} has {found:,} of {expected:,} rows")
-            return self._told(segment, rows, extent.extent, torn)
+            return self._manifest_entry(segment, rows, extent.extent, torn)
 
-    def _told(self, segment: Segment, rows: SegmentRows, extent: Extent, torn: list[TornRows]) -> dict[str, Any]:
+    def _manifest_entry(
+        self, segment: Segment, rows: SegmentRows, extent: Extent, torn: list[TornRows]
+    ) -> dict[str, Any]:
         certain = [each for each in torn if not each.suspect]
         problems = [*segment.problems, *rows.problems]
         nanos = is_nanos(rows.columns[rows.designated].type_code)
@@ -177,9 +179,9 @@ class _Salvaged:
 
     def _skipped(self, segment: Segment, why: str) -> dict[str, Any]:
         self._path.unlink(missing_ok=True)
-        said = "; ".join([clean_line(why), *(_problem(each) for each in segment.problems[:3])])
+        entry = "; ".join([clean_line(why), *(_problem(each) for each in segment.problems[:3])])
         return {
-            **self._address(), "status": "skipped", "why": said, "rows": 0, "rows_left_out": self._choice.rows,
+            **self._address(), "status": "skipped", "why": entry, "rows": 0, "rows_left_out": self._choice.rows,
         }  # fmt: skip
 
     def _address(self) -> dict[str, Any]:
@@ -223,7 +225,7 @@ def _problem(problem: Problem) -> str:
 
 def summary_of(manifest: dict[str, Any], part: str = "segment") -> str:
     """Return a manifest in one line; a `part` is what a file is of."""
-    partial = sum(said["status"] == "partial" for said in manifest["files"])
+    partial = sum(entry["status"] == "partial" for entry in manifest["files"])
     words = [f"{plural(manifest['rows'], 'row')} of {plural(len(manifest['files']), part)}"]
     if partial:
         words.append(f"{partial} of them partial")

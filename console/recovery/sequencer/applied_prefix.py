@@ -167,13 +167,13 @@ def _by_rows(ranges: list[CutRange], look: Look, inventory: Inventory) -> tuple[
     waiting = np.concatenate([np.arange(r.first + r.high, r.stop) for r in ranges])
     seen = np.asarray(look(wanted, applied, waiting))
     refusals = []
-    told = False
+    any_decided = False
     at = 0
     for each in unsettled:
         mine = seen[at : at + each.high - each.low]
         at += each.high - each.low
         present, absent = np.flatnonzero(mine == Seen.PRESENT), np.flatnonzero(mine == Seen.ABSENT)
-        told |= bool(len(present) or len(absent))
+        any_decided |= bool(len(present) or len(absent))
         last_present = int(present[-1]) if len(present) else -1
         first_absent = int(absent[0]) if len(absent) else len(mine)
         if last_present > first_absent:
@@ -191,7 +191,7 @@ def _by_rows(ranges: list[CutRange], look: Look, inventory: Inventory) -> tuple[
         each.low, each.high = base + last_present + 1, base + first_absent
         if (mine[last_present + 1 : first_absent] == Seen.SAME).all():
             each.same_to = each.high
-    return told, refusals
+    return any_decided, refusals
 
 
 def _present_behind(inventory: Inventory, ranges: list[CutRange], look: Look | None) -> tuple[Refusal, ...]:

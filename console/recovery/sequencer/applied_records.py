@@ -60,7 +60,7 @@ def _believed(base: LogSource | None, first: int, applied: int) -> Mask:
     """Return which of the transactions `first`..`applied` have a record that is copied."""
     if base is None or base.scan is None:
         return np.zeros(max(0, applied + 1 - first), np.bool_)
-    return base.scan.told.mask(first, applied)
+    return base.scan.recorded.mask(first, applied)
 
 
 def _placed(inventory: Inventory, names: Names, applied_events: Mask, holes: Index) -> dict[int, int]:
@@ -128,8 +128,8 @@ def _of_events(inventory: Inventory, names: Names, index: Index) -> NDArray[Any]
     records["structure_version"] = events["structure"]
     for name, source in (("wal_id", "wal"), ("segment_id", "segment"), ("segment_txn", "txn")):
         records[name] = events[source]
-    told = names.commit_us[index]
-    records["commit_us"] = np.maximum(CREATED, np.where(told > 0, told, events["written_us"]))
+    known_us = names.commit_us[index]
+    records["commit_us"] = np.maximum(CREATED, np.where(known_us > 0, known_us, events["written_us"]))
     data = carries_rows(events)
     records["min_ts"] = np.where(data, events["min_ts"], np.iinfo(np.int64).max)
     records["max_ts"] = np.where(data, events["max_ts"], -1)

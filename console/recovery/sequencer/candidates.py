@@ -11,11 +11,11 @@ from console.text import clean_line, plural
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """One copy: what it is `worth` as a base, None if it is none; `told` is the sentence about it."""
+    """One copy: what it is `worth` as a base, None if it is none; `description` is the sentence about it."""
 
     source: LogSource
     worth: Worth | None
-    told: str
+    description: str
 
     @property
     def usable(self) -> bool:
@@ -52,14 +52,14 @@ def judge(table: TableOnDisk, source: LogSource) -> Judgement:
 def best_of(table: TableOnDisk, sources: Sequence[LogSource]) -> tuple[Judgement | None, tuple[str, ...]]:
     """Return the best usable copy (None: there is none) and one sentence about each, the best first."""
     judged = _best_first(judge(table, source) for source in sources)
-    told: list[str] = []
+    descriptions: list[str] = []
     seen: dict[str, str] = {}
     for each in judged:
         twin = seen.get(each.source.digest) if each.source.digest else None
-        told.append(f"{each.told}; its log is identical to that of {twin}" if twin else each.told)
+        descriptions.append(f"{each.description}; its log is identical to that of {twin}" if twin else each.description)
         seen.setdefault(each.source.digest, clean_line(each.source.name))
     name = best_copy(each.worth for each in judged if each.worth is not None)
-    return next((each for each in judged if each.source.name == name), None), tuple(told)
+    return next((each for each in judged if each.source.name == name), None), tuple(descriptions)
 
 
 def ordered(table: TableOnDisk, sources: Sequence[LogSource]) -> tuple[LogSource, ...]:

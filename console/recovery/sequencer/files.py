@@ -55,7 +55,8 @@ def files_of(target: SequencerTarget, table: TableDirectory, into: str) -> NewFi
     for spec in specs:
         spec["sha256"] = digest(spec, attachments, table.path.parent)
     changes = tuple(
-        Change("create", f"{into}/{spec['name']}", after=_told(spec, target), size=int(spec["size"])) for spec in specs
+        Change("create", f"{into}/{spec['name']}", after=_described(spec, target), size=int(spec["size"]))
+        for spec in specs
     )
     return NewFiles(specs, attachments, changes)
 
@@ -185,7 +186,7 @@ def _paged(size: int) -> int:
     return max(PAGE, -(-size // PAGE) * PAGE)
 
 
-def _told(spec: dict[str, Any], target: SequencerTarget) -> str:
+def _described(spec: dict[str, Any], target: SequencerTarget) -> str:
     name = str(spec["name"])
     if name == "_txnlog":
         below = max(0, target.max_txn - target.applied)
@@ -196,6 +197,6 @@ def _told(spec: dict[str, Any], target: SequencerTarget) -> str:
     if name == "_wal_index.d":
         return f"highest WAL id {target.wal_index:,}"
     if name == "_meta":
-        return f"structure version {target.structure.version:,}, from {target.structure.told}"
+        return f"structure version {target.structure.version:,}, from {target.structure.origin}"
     sources = sorted({str(p["from"]["file"]) for p in spec["pieces"] if "file" in p["from"]})
     return f"copy of {', '.join(sources)}" if sources else "records" if spec["pieces"] else "empty (zeros)"

@@ -148,7 +148,7 @@ def _entries(found: Found) -> Iterator[Entry]:
     yield from _unnamed(found)
     yield from _unseen_changes(found)
     if (lost := found.changes_lost) is not None:
-        yield Entry(Fate.UNKNOWN, Evidence.STRUCTURE_LOST, len(lost.versions), RowsLost.unknown(), lost.told)
+        yield Entry(Fate.UNKNOWN, Evidence.STRUCTURE_LOST, len(lost.versions), RowsLost.unknown(), lost.description)
     yield from _unseen(found)
 
 
@@ -163,11 +163,11 @@ def _of(fate: Fate, evidence: Evidence, mask: Mask, rows: Index) -> Entry:
 
 def _lost(found: Found, evidence: Evidence, mask: Mask, why: str, *, sure: bool = True) -> Entry:
     count, rows = int(mask.sum()), int(found.inventory.rows[mask].sum())
-    told = f"{plural(count, 'transaction')} with {plural(rows, 'row')} left out: {why}"
+    note = f"{plural(count, 'transaction')} with {plural(rows, 'row')} left out: {why}"
     if (mask & ~carries_rows(found.inventory.events)).any():
-        told += f"; one is a statement, whose changes to the other {plural(found.kept, 'row')} are lost too"
-        return Entry(Fate.LOST, evidence, count, RowsLost.at_most(rows + found.kept), told)
-    return Entry(Fate.LOST, evidence, count, _counted(found, rows, sure=sure), told)
+        note += f"; one is a statement, whose changes to the other {plural(found.kept, 'row')} are lost too"
+        return Entry(Fate.LOST, evidence, count, RowsLost.at_most(rows + found.kept), note)
+    return Entry(Fate.LOST, evidence, count, _counted(found, rows, sure=sure), note)
 
 
 def _counted(found: Found, rows: int, *, sure: bool) -> RowsLost:
@@ -180,28 +180,28 @@ def _suspect(found: Found, back: Mask) -> Entry:
     wal, number, first = suspects[0]
     columns = sorted({each.column for _, _, each in suspects})
     named = ", ".join(columns[:5]) + (f" and {len(columns) - 5} more" if len(columns) > 5 else "")
-    told = (
+    note = (
         f"{plural(rows, 'row')} come back with whole pages of zeros in {named}, which the disk may have lost; the "
         f"first is in wal{wal}/{number}, transaction {first.event:,}, row {first.first_row:,}"
     )
-    return Entry(Fate.LOST, Evidence.ZERO_PAGES, 0, RowsLost.at_most(rows), told)
+    return Entry(Fate.LOST, Evidence.ZERO_PAGES, 0, RowsLost.at_most(rows), note)
 
 
 def _undecodable(found: Found, gap: Gap) -> Entry:
     applied, undecided = (mask[gap.first : gap.stop] for mask in (found.decided.applied, found.decided.undecided))
     count = int((~applied).sum())
-    told = f"{gap.place}/_event: {plural(count, 'transaction')} cannot be decoded"
+    note = f"{gap.place}/_event: {plural(count, 'transaction')} cannot be decoded"
     most = most_rows(gap, found.kept)
     if most is None or gap.rows is None:
-        why = f"{told}, and what it holds is not known"
+        why = f"{note}, and what it holds is not known"
         return Entry(Fate.UNKNOWN, Evidence.EVENT_UNDECODABLE, count, RowsLost.unknown(), why)
     sure = gap.sure and not applied.any() and not undecided.any()
     rows = _counted(found, most, sure=sure)
     often = "" if rows.kind == "exact" else "at most "
-    told = f"{told}; {often}{plural(gap.rows, 'row')} lost"
+    note = f"{note}; {often}{plural(gap.rows, 'row')} lost"
     if gap.mixed:
-        told += f", and if one is an UPDATE, its changes to the other {plural(found.kept, 'row')}"
-    return Entry(Fate.LOST, Evidence.EVENT_UNDECODABLE, count, rows, told)
+        note += f", and if one is an UPDATE, its changes to the other {plural(found.kept, 'row')}"
+    return Entry(Fate.LOST, Evidence.EVENT_UNDECODABLE, count, rows, note)
 
 
 def _uncounted_segments(found: Found) -> Iterator[Entry]:
@@ -214,8 +214,8 @@ def _uncounted_segments(found: Found) -> Iterator[Entry]:
         behind = (inventory.events["wal"] == wal) & (inventory.events["segment"] > number)
         rows = uncounted_rows(inventory.segments[wal, number])
         if rows != 0 and not bool((behind & found.decided.applied).any()):
-            told = f"wal{wal}/{number} holds rows, and nothing tells which transactions"
-            yield Entry(Fate.UNKNOWN, Evidence.EVENTS_GONE, None, RowsLost.unknown(), told)
+            note = f"wal{wal}/{number} holds rows, and nothing tells which transactions"
+            yield Entry(Fate.UNKNOWN, Evidence.EVENTS_GONE, None, RowsLost.unknown(), note)
 
 
 def _lost_segments(found: Found) -> Iterator[Entry]:
@@ -225,8 +225,8 @@ def _lost_segments(found: Found) -> Iterator[Entry]:
         if number >= 0 and bool(((events["wal"] == wal) & (events["segment"] > number)).any()):
             continue  # what comes later in its WAL is applied
         place = f"wal{wal}" if number < 0 else f"wal{wal}/{number}"
-        told = f"{place}.lock is there and {place} is not: nothing tells which transactions it held"
-        yield Entry(Fate.UNKNOWN, Evidence.SEGMENT_GONE, None, RowsLost.unknown(), told)
+        note = f"{place}.lock is there and {place} is not: nothing tells which transactions it held"
+        yield Entry(Fate.UNKNOWN, Evidence.SEGMENT_GONE, None, RowsLost.unknown(), note)
 
 
 def _behind_events(found: Found) -> Iterator[Entry]:
@@ -247,27 +247,27 @@ def _behind_events(found: Found) -> Iterator[Entry]:
             total, places = total + rows, [*places, f"wal{wal}/{number}"]
     if total:
         where = ", ".join(places[:5])
-        told = (
+        note = (
             f"{plural(total, 'row')} behind the last transaction of {where}: they were not committed, or the end of "
             "_event is lost; without a log nothing tells which"
         )
-        yield Entry(Fate.UNKNOWN, Evidence.ROWS_BEHIND_EVENTS, None, RowsLost.at_most(total), told)
+        yield Entry(Fate.UNKNOWN, Evidence.ROWS_BEHIND_EVENTS, None, RowsLost.at_most(total), note)
 
 
 def _unseen_changes(found: Found) -> Iterator[Entry]:
     """Yield that a structure change may be lost: one of dedup keys, or the last one, leaves no trace in a segment."""
     if not found.changes_unseen:
         return
-    told = (
+    note = (
         "an ALTER TABLE that was committed and not applied is lost with txn_seq, and no other file tells whether there "
         "was one: compare columns and dedup keys with what they should be"
     )
     back = int(found.inventory.rows[found.back].sum())
     if back and found.dedup:
-        told += f"; if it was DEDUP DISABLE, up to {plural(back, 'row')} replace others instead of being added"
+        note += f"; if it was DEDUP DISABLE, up to {plural(back, 'row')} replace others instead of being added"
     elif back:
-        told += f"; if it was DEDUP ENABLE, up to {plural(back, 'row')} are added instead of replacing others"
-    yield Entry(Fate.UNKNOWN, Evidence.STRUCTURE_UNSEEN, None, RowsLost.exact(0), told)
+        note += f"; if it was DEDUP ENABLE, up to {plural(back, 'row')} are added instead of replacing others"
+    yield Entry(Fate.UNKNOWN, Evidence.STRUCTURE_UNSEEN, None, RowsLost.exact(0), note)
 
 
 def _unnamed(found: Found) -> Iterator[Entry]:
@@ -280,8 +280,8 @@ def _unnamed(found: Found) -> Iterator[Entry]:
     named = names.lost_rows() if len(names.lost) == gone else None
     sure = named is not None
     rows = RowsLost.unknown() if named is None else _counted(found, named, sure=True)
-    told = f"{plural(gone, 'logged transaction')} not applied and not on disk: purged, removed or not written"
-    yield Entry(Fate.LOST if sure else Fate.UNKNOWN, Evidence.RECORD_ALONE, gone, rows, told)
+    note = f"{plural(gone, 'logged transaction')} not applied and not on disk: purged, removed or not written"
+    yield Entry(Fate.LOST if sure else Fate.UNKNOWN, Evidence.RECORD_ALONE, gone, rows, note)
 
 
 def most_duplicates(found: Found, scan: LogScan | None, applied: int, kept: int) -> int:

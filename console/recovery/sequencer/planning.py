@@ -132,9 +132,9 @@ def make(
     """Return the plan that puts `target` in place of the live sequencer."""
     table = case.table.directory
     facts = facts_of(case)
-    told = whole(case, target)
-    if told:
-        return _plan(case, (), facts, f"Nothing to do: {told}.", target, (), requirements, {}, 0)
+    missing = whole(case, target)
+    if missing:
+        return _plan(case, (), facts, f"Nothing to do: {missing}.", target, (), requirements, {}, 0)
     if waiting_marker(table) and not half_done(table):
         target = replace(target, refusals=(*target.refusals, _conversion_pending(table)))
     if target.refusals:

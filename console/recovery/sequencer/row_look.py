@@ -60,7 +60,7 @@ class _Read:
     """What was read. Masks over the events asked: `older` and `newer` by the structure of their segments, `exact` of
     the table's own version, `trusted` where no column is torn, `timed` where the timestamps are whole.
 
-    `beside` are rows of events that surely are applied, `untold` the times of events whose rows are not known.
+    `beside` are rows of events that surely are applied, `unread_span` the times of events whose rows are not known.
     """
 
     wal: Index
@@ -73,7 +73,7 @@ class _Read:
     rows: EventRows
     beside_wal: Index
     beside: EventRows
-    untold: Index
+    unread_span: Index
     content: TableContent
 
 
@@ -119,7 +119,7 @@ def _read(asked: Asked, compared: ComparedColumns) -> _Read:
     return _Read(
         wal=events["wal"].astype(np.int64), plain=plain, older=older, newer=newer, exact=exact, trusted=trusted,
         timed=timed, rows=rows, beside_wal=inventory["wal"][near].astype(np.int64), beside=beside,
-        untold=np.stack((unread["min_ts"], unread["max_ts"])).astype(np.int64),
+        unread_span=np.stack((unread["min_ts"], unread["max_ts"])).astype(np.int64),
         content=read_content(asked.rows, compared, np.union1d(stamps, beside.stamps)),
     )  # fmt: skip
 
@@ -135,7 +135,7 @@ def _counting(asked: Asked, compared: ComparedColumns, read: _Read) -> tuple[Mas
         evidence = Evidence(
             wal=read.wal, event=rows.event, values=rows.values, sure=rows.sure, table_values=content.values,
             table_sure=content.sure, applied_values=read.beside.values, applied_sure=read.beside.sure,
-            decides=proves & lasting, free=readable & ~_among(rows.stamps, read.untold),
+            decides=proves & lasting, free=readable & ~_among(rows.stamps, read.unread_span),
             absent=_untimely(asked, compared, read, lasting),
         )  # fmt: skip
         present, absent = settle(evidence)

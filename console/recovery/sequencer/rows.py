@@ -55,7 +55,7 @@ class RowComparison:
             asked = Asked(self._table, rows, events, applied, waiting)
             found = looked(asked, compared)
             if found.doubts:
-                # Zeros, in the table or in the WAL, may be lost pages: what only they tell apart is not told apart.
+                # Zeros, in the table or in the WAL, may be lost pages: rows that differ only by them count as equal.
                 doubts = [column.name for column in compared.columns if column.index in found.doubts]
                 found = looked(asked, compared.doubting(found.doubts))
                 found = replace(found, why=found.why or f"zeros in {', '.join(doubts[:5])} may be a lost page")

@@ -59,7 +59,7 @@ class Sources:
         """Return these, where `records` of the base are not copied: they are of a WAL whose id was given out again."""
         if not records or self.base is None or self.base.scan is None:
             return self
-        scan = replace(self.base.scan, told=self.base.scan.told - records)
+        scan = replace(self.base.scan, recorded=self.base.scan.recorded - records)
         return replace(self, base=replace(self.base, scan=scan))
 
     def cover(self, applied: Mask) -> bool:

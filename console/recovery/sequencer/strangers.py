@@ -12,7 +12,7 @@ from console.table.wal_origin import Origins, never_own
 from console.text import clean_line
 
 
-def origins_told(origins: Origins) -> Iterator[str]:
+def origin_notes(origins: Origins) -> Iterator[str]:
     """Yield a sentence about each log and each WAL that is not used."""
     for name, verdict in sorted(origins.logs.items()):
         if not verdict.own:

@@ -33,7 +33,7 @@ class Structure:
     metadata: bytes
     changes_from: Path | None
     changes_sizes: tuple[int, int]  # of `.meta.i` and `.meta.d`
-    told: str
+    origin: str
     refusal: Refusal | None = None
     key_changes: tuple[int, ...] = ()
     """Pending versions that change the dedup keys, or may: no writer begins a segment for them."""
@@ -49,7 +49,7 @@ class LostChanges:
     columns: tuple[str, ...]
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """What is lost, as a sentence."""
         count = len(self.versions)
         which = ", ".join(str(version) for version in self.versions[:5])
@@ -75,7 +75,7 @@ def settle(table: TableOnDisk, names: Names, sources: Sequence[LogSource], heade
     version = applied
     if reach > applied:
         version = min(reach, needed) if header_whole else reach
-    metadata, told = _metadata(table, sources, version)
+    metadata, origin = _metadata(table, sources, version)
     chosen = best.path if best is not None and reach >= version and reach > 0 else None
     sizes = _sizes(best) if chosen is not None and best is not None else (max(PAGE, 8 * (version + 2)), 0)
     refusal = None
@@ -88,7 +88,7 @@ def settle(table: TableOnDisk, names: Names, sources: Sequence[LogSource], heade
         )
     keys = _key_changes(best, applied, version)
     return Structure(
-        version, metadata or b"", chosen, sizes, told, refusal, keys, _lost(table, names, sources, version)
+        version, metadata or b"", chosen, sizes, origin, refusal, keys, _lost(table, names, sources, version)
     )
 
 

@@ -16,7 +16,7 @@ from console.recovery.sequencer.applied_records import CREATED, records_below
 from console.recovery.sequencer.disk import LogSource, TableOnDisk
 from console.recovery.sequencer.loss import Found, ledger_of, left_out, most_duplicates, unseen_refusals
 from console.recovery.sequencer.sources import Sources
-from console.recovery.sequencer.strangers import origin_refusals, origins_told, twin_refusals
+from console.recovery.sequencer.strangers import origin_notes, origin_refusals, twin_refusals
 from console.recovery.sequencer.views import FillerRule, Runs, views_of
 from console.table.inventory import Index, Mask, carries_rows
 from console.table.ledger import Evidence, Ledger, RowsLost, rows_lost, rows_unapplied
@@ -164,13 +164,13 @@ def compute(
         rows_maybe_twice=most_duplicates(found, scan, table.applied, len(arranged.event)),
         evidence=decided.evidence,
         warnings=(
-            *origins_told(table.origins),
+            *origin_notes(table.origins),
             *(entry.why for entry in ledger if entry.why),
-            *_header_told(scan, table, places),
-            *_lag_told(table),
+            *_header_notes(scan, table, places),
+            *_lag_notes(table),
             *known.left_out,
             *filler.warnings,
-            *_order_told(arranged),
+            *_order_notes(arranged),
         ),
         refusals=tuple(refusals),
     )
@@ -211,7 +211,7 @@ def _set_back(table: TableOnDisk, sources: Sources) -> list[Refusal]:
 def _base(source: LogSource | None, applied: int) -> Base | None:
     if source is None or source.scan is None:
         return None
-    runs = source.scan.told.last_runs(1, applied, _MOST_RUNS)
+    runs = source.scan.recorded.last_runs(1, applied, _MOST_RUNS)
     return Base(source.path, runs) if runs else None
 
 
@@ -232,8 +232,8 @@ def _tail(
     rows = inventory.events[np.maximum(event, 0)] if len(inventory) else np.zeros(len(event), inventory.events.dtype)
     for name, source in (("wal_id", "wal"), ("segment_id", "segment"), ("segment_txn", "txn")):
         tail[name] = np.where(is_event, rows[source], STRUCTURE_CHANGE)
-    told = known.commit_us[np.maximum(event, 0)] if len(inventory) else np.zeros(len(event), np.int64)
-    commit = np.where(is_event, np.where(told > 0, told, rows["written_us"]), 0)
+    named_us = known.commit_us[np.maximum(event, 0)] if len(inventory) else np.zeros(len(event), np.int64)
+    commit = np.where(is_event, np.where(named_us > 0, named_us, rows["written_us"]), 0)
     for at in np.flatnonzero(~is_event).tolist():
         match = np.flatnonzero(known.changes.version == arranged.version[at])
         commit[at] = known.changes.commit_us[match[-1]] if len(match) else 0
@@ -246,7 +246,7 @@ def _tail(
     return table.applied + 1 - len(below), np.concatenate((below, tail))
 
 
-def _header_told(scan: LogScan | None, table: TableOnDisk, places: int) -> list[str]:
+def _header_notes(scan: LogScan | None, table: TableOnDisk, places: int) -> list[str]:
     """Say that the log's header counts more than `places` transactions behind the applied ones."""
     beyond = max(0, scan.max_txn - table.applied - places) if scan is not None else 0
     if not beyond:
@@ -257,13 +257,13 @@ def _header_told(scan: LogScan | None, table: TableOnDisk, places: int) -> list[
     ]
 
 
-def _order_told(arranged: order.Order) -> list[str]:
+def _order_notes(arranged: order.Order) -> list[str]:
     if not arranged.chosen:
         return []
     return ["the order between writers was chosen by row time; any order gives the same rows, as each only adds some"]
 
 
-def _lag_told(table: TableOnDisk) -> list[str]:
+def _lag_notes(table: TableOnDisk) -> list[str]:
     txn = table.txn
     if not txn.lag_txns:
         return []

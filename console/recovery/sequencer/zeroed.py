@@ -1,4 +1,4 @@
-"""Zeros in the columns of WAL segments that a power loss may have left: what only they tell apart is not told apart."""
+"""Zeros that a power loss may have left in WAL columns: rows that differ by them alone count as equal."""
 
 import numpy as np
 

@@ -48,23 +48,23 @@ def server_binary(settings: Settings, database: DatabaseRoot, state: StateDir) -
 
     Raises NoBinaryError naming the setting that would say it.
     """
-    line, told = _known(note_running(database, state), settings, database, state)
+    line, origin = _known(note_running(database, state), settings, database, state)
     jar, java = line.jar, line.java
     if not jar:
         raise NoBinaryError(
             f"no server runs on {database.root} and none was seen there, so it is not known which QuestDB to rehearse "
             "with; name its jar: questdb.jar in the settings file, WALMEDIC_QUESTDB_JAR, or --jar"
         )
-    _check_jar(Path(jar), told)
-    return ServerBinary(Path(jar), _java(settings.questdb.java or java)), told
+    _check_jar(Path(jar), origin)
+    return ServerBinary(Path(jar), _java(settings.questdb.java or java)), origin
 
 
 def version_to_start(settings: Settings, database: DatabaseRoot, state: StateDir) -> tuple[Version | None, str]:
     """Return the version that the station's next start runs, and what tells it; None where nothing does."""
-    line, told = _known(running(database), settings, database, state)
+    line, origin = _known(running(database), settings, database, state)
     version = version_of_jar(Path(line.jar)) if line.jar else None
     if version is not None:
-        return version, f"the jar of {told}" if told != _SETTINGS else "the jar in the settings"
+        return version, f"the jar of {origin}" if origin != _SETTINGS else "the jar in the settings"
     return read_versions(database.db).last, "the last start on this data root"
 
 
@@ -74,7 +74,7 @@ def _known(
     """Return the first of the jars that are known, with its java and what tells it; an empty one where none is."""
     if settings.questdb.jar:
         return CommandLine(settings.questdb.jar, settings.questdb.java, ""), _SETTINGS
-    found = ((line, told) for line, told in _found(seen, settings, database, state) if line.jar)
+    found = ((line, origin) for line, origin in _found(seen, settings, database, state) if line.jar)
     return next(found, (CommandLine("", "", ""), ""))
 
 
@@ -128,8 +128,8 @@ def _found(
 ) -> list[tuple[CommandLine, str]]:
     found = [(seen, "the running server")] if seen is not None else []
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        said = json.loads(_remembered(database, state).read_bytes())
-        line = CommandLine(str(said["jar"]), str(said["java"]), str(said["root"]))
+        document = json.loads(_remembered(database, state).read_bytes())
+        line = CommandLine(str(document["jar"]), str(document["java"]), str(document["root"]))
         if Path(line.jar).is_file():
             found.append((line, "the server last seen there"))
     if not settings.bare:
@@ -174,14 +174,14 @@ def _same_root(root: str, database: DatabaseRoot) -> bool:
         return False
 
 
-def _check_jar(jar: Path, told: str) -> None:
+def _check_jar(jar: Path, origin: str) -> None:
     try:
         with zipfile.ZipFile(jar) as archive:
             archive.getinfo(f"{_MAIN.replace('.', '/')}.class")
     except (OSError, zipfile.BadZipFile, KeyError) as error:
         why = "it holds no QuestDB" if isinstance(error, KeyError) else clean_line(str(error), 200)
         raise NoBinaryError(
-            f"{clean_line(str(jar))} (from {told}) cannot be used as QuestDB's jar: {why}; name the right one with "
+            f"{clean_line(str(jar))} (from {origin}) cannot be used as QuestDB's jar: {why}; name the right one with "
             "questdb.jar in the settings file, or --jar"
         ) from error
 

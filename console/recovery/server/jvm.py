@@ -124,11 +124,11 @@ def java_version(java: Path) -> int | None:
     """Return the feature release of a Java (17, 21, …; 8 for 1.8), None where it does not tell."""
     # Options in the environment could keep it from starting; the server is started without them too.
     try:
-        said = subprocess.run(
+        output = subprocess.run(
             [str(java), "-version"],
             capture_output=True, text=True, errors="replace", timeout=20, check=False, env=java_environment(),
         ).stderr  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return None
-    found = re.search(r'version "(?:1\.)?(\d+)', said)
+    found = re.search(r'version "(?:1\.)?(\d+)', output)
     return int(found[1]) if found else None

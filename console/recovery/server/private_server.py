@@ -122,12 +122,12 @@ class PrivateServer:
                 self._start(timeout)
                 return
             except ServerError:
-                if self.pid is not None or _PORT_TAKEN not in self._said_since(before):
+                if self.pid is not None or _PORT_TAKEN not in self._output_since(before):
                     raise
                 self.http_port, self.pg_port = free_ports(2)
         raise ServerError(f"the server on {self.root} found no free port in {_PORT_TRIES} tries; its log is {self.log}")
 
-    def _said_since(self, offset: int) -> bytes:
+    def _output_since(self, offset: int) -> bytes:
         """Return the end of what its log has held since it was `offset` bytes long."""
         with self.log.open("rb") as log:
             size = log.seek(0, os.SEEK_END)

@@ -54,8 +54,8 @@ class Server:
             with contextlib.closing(connect(self._settings, _CONNECT)) as connection:
                 return rows_of(connection, sql, parameters, deadline=deadline)
         except DeadlineError as error:
-            said = f"did not answer `{clean_line(sql, 200)}` within {deadline:g} s"
-            raise SqlError(f"QuestDB at {self.address} {said}") from error
+            message = f"did not answer `{clean_line(sql, 200)}` within {deadline:g} s"
+            raise SqlError(f"QuestDB at {self.address} {message}") from error
         except psycopg.OperationalError as error:
             raise SqlError(f"QuestDB at {self.address} does not answer ({clean_line(str(error), 200)})") from error
         except psycopg.Error as error:

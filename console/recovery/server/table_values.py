@@ -1,7 +1,7 @@
 """What the partitions that unapplied rows touch hold, value by value, as sums over hashes: predicted, and on disk.
 
 A sum over the hashes of a column's values changes with every value that is lost, doubled, zeroed or changed, and not
-with their order. It can be told before a server starts: of the rows in the table now, and of those that the log names.
+with their order. It can be known before a server starts: of the rows in the table now, and of those that the log names.
 
     table now      BTC 1, ETH 2          predicted          h(BTC) + h(ETH) + h(SOL)
     log, to come   SOL 3                 found, one zeroed  h(BTC) + h(ETH) + h("")

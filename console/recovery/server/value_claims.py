@@ -28,7 +28,7 @@ from console.text import clean_line, plural
 _AT_ONCE: Final = 40  # columns in one statement
 _DEADLINE: Final = 300.0  # seconds for one statement
 _ATTEMPTS: Final = 5  # a server may move files of a partition while they are read
-_MOST_TOLD: Final = 5
+_MOST_LISTED: Final = 5
 _DECIMALS: Final = (
     ColumnTag.DECIMAL8, ColumnTag.DECIMAL16, ColumnTag.DECIMAL32, ColumnTag.DECIMAL64, ColumnTag.DECIMAL128,
     ColumnTag.DECIMAL256,
@@ -69,7 +69,7 @@ def sums_before(
     last: int | None = None,
     also: frozenset[str] | None = frozenset(),
 ) -> TableSums | str:
-    """Return what the partitions of `table` will hold, or why that cannot be told; `also` as in `predicted_sums`."""
+    """Return what the partitions of `table` will hold, or why that is not known; `also` as in `predicted_sums`."""
     try:
         return predicted_sums(table, first=first, last=last, also=also)
     except (DamageError, OSError, WalmedicError) as error:
@@ -96,9 +96,9 @@ def value_claims(
     wanted = {each.start: each for each in before.partitions}
     claims = []
     if starts := [*wanted, *before.open_]:
-        wrong = [told for start in starts for told in reader.wrong(start, None if grew else wanted.get(start))]
+        wrong = [noted for start in starts for noted in reader.wrong(start, None if grew else wanted.get(start))]
         claim = f"{name}: each value of {plural(len(starts), 'partition')} read through the server"
-        due, found = plural(len(reader.columns) * len(starts), "column"), _told(wrong) or "all read, none differs"
+        due, found = plural(len(reader.columns) * len(starts), "column"), _listed(wrong) or "all read, none differs"
         claims.append(Claim(ClaimKey.VALUES_READ, claim, due, found, not wrong, table=name))
     if wanted and not grew:
         claims.append(_on_disk(name, table, wanted))
@@ -106,13 +106,13 @@ def value_claims(
 
 
 def _notes(name: str, before: TableSums, reader: "_Reader", *, grew: bool) -> Iterator[Claim]:
-    told = [(f"values of {reader.partitioning.name(start)} not compared", why) for start, why in before.open_.items()]
+    noted = [(f"values of {reader.partitioning.name(start)} not compared", why) for start, why in before.open_.items()]
     if before.partitions and grew:
-        told.append(("values not compared", "rows were written since"))
+        noted.append(("values not compared", "rows were written since"))
     if unread := [clean_line(each) for each in before.columns if each not in reader.columns]:
-        told.append(("columns of types that no aggregate reads, not read through the server", ", ".join(unread)))
+        noted.append(("columns of types that no aggregate reads, not read through the server", ", ".join(unread)))
     yield from (
-        Claim.note(ClaimKey.NOT_COMPARED, f"{name}: {what}", clean_line(why, 200), table=name) for what, why in told
+        Claim.note(ClaimKey.NOT_COMPARED, f"{name}: {what}", clean_line(why, 200), table=name) for what, why in noted
     )
 
 
@@ -120,7 +120,7 @@ def noted_value_claims(
     server: Server,
     table: TableDirectory,
     expected: Expectation,
-    said: Any,
+    remembered: Any,
     row: Mapping[str, Any] | None,
     *,
     grew: bool = False,
@@ -130,7 +130,9 @@ def noted_value_claims(
     `row` is the table's row of `wal_tables()`: others have written where the sequencer is ahead of what was expected.
     """
     before = (
-        of_json(TableSums, said) if isinstance(said, Mapping) else str(said or "nothing was noted before the start")
+        of_json(TableSums, remembered)
+        if isinstance(remembered, Mapping)
+        else str(remembered or "nothing was noted before the start")
     )
     grew = grew or row is None or int(row["sequencerTxn"]) > expected.logged_txn
     return value_claims(server, table, expected, before, grew=grew)
@@ -144,8 +146,8 @@ def _on_disk(name: str, table: TableDirectory, wanted: Mapping[int, PartitionSum
         why = error.what if isinstance(error, DamageError) else str(error)
         return Claim(ClaimKey.VALUES, claim, due, f"cannot be read: {clean_line(why, 200)}", ok=False, table=name)
     have = {each.start: each for each in found.partitions}
-    wrong = [told for start, each in wanted.items() for told in _different(each, have.get(start))]
-    return Claim(ClaimKey.VALUES, claim, due, _told(wrong) or "equal", not wrong, table=name)
+    wrong = [noted for start, each in wanted.items() for noted in _different(each, have.get(start))]
+    return Claim(ClaimKey.VALUES, claim, due, _listed(wrong) or "equal", not wrong, table=name)
 
 
 def _settled_sums(table: TableDirectory, starts: list[int]) -> TableSums:
@@ -171,9 +173,9 @@ def _different(wanted: PartitionSums, found: PartitionSums | None) -> Iterator[s
             yield f"{wanted.name}: its values are in other rows"
 
 
-def _told(wrong: list[str]) -> str:
-    more = f" and {len(wrong) - _MOST_TOLD:,} more" if len(wrong) > _MOST_TOLD else ""
-    return clean_line("; ".join(wrong[:_MOST_TOLD]), 400) + more
+def _listed(wrong: list[str]) -> str:
+    more = f" and {len(wrong) - _MOST_LISTED:,} more" if len(wrong) > _MOST_LISTED else ""
+    return clean_line("; ".join(wrong[:_MOST_LISTED]), 400) + more
 
 
 class _Reader:

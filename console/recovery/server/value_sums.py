@@ -99,7 +99,7 @@ class Collected:
         return found
 
     def decide(self) -> str:
-        """Settle which rows stay: of equal keys the last. Return why that cannot be told, empty where it can."""
+        """Settle which rows stay: of equal keys the last. Return why that is not known, empty if it is."""
         keys = np.concatenate(self.keys) if self.keys else np.empty(0, np.uint64)
         if len(np.unique(keys[: self.old])) != self.old:
             return "rows with equal dedup keys are in it already"

@@ -123,9 +123,11 @@ def row_claims(server: Server, expected: Expectation, *, grew: bool = False) -> 
         if not _as_many(have.get(partition, 0), rows, grew)
     ]
     wrong += [f"{partition}: unexpected" for partition in have if partition not in expected.partitions and not grew]
-    told = clean_line("; ".join(wrong)) if wrong else "as predicted"
+    found_text = clean_line("; ".join(wrong)) if wrong else "as predicted"
     count_of = f"{len(expected.partitions):,} partitions as the events say"
-    claims.append(Claim(ClaimKey.PARTITIONS, f"{name}: rows of each partition", count_of, told, not wrong, table=name))
+    claims.append(
+        Claim(ClaimKey.PARTITIONS, f"{name}: rows of each partition", count_of, found_text, not wrong, table=name)
+    )
     return claims
 
 
@@ -162,8 +164,8 @@ def _as_many(found: int, expected: int, grew: bool) -> bool:
 def _counted(name: str, expected: Expectation, found: int, *, grew: bool) -> Claim:
     claim, rows = f"{name}: rows", expected.rows
     if not expected.exact and grew:
-        told = f"{found:,}, with what was written since (at most {rows:,} without it)"
-        return Claim.note(ClaimKey.ROWS, claim, told, table=name)
+        found_text = f"{found:,}, with what was written since (at most {rows:,} without it)"
+        return Claim.note(ClaimKey.ROWS, claim, found_text, table=name)
     if not expected.exact:
         return Claim(ClaimKey.ROWS, claim, f"at most {rows:,}", f"{found:,}", found <= rows, table=name)
     if grew:

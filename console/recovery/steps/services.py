@@ -147,8 +147,8 @@ class VerifyTables:
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Add the claims to the run. Raises StepError at the first that does not hold."""
         server = Server(run.settings.questdb)
-        for said in stage.parameters["expected"]:
-            expected = of_json(Expectation, said)
+        for document in stage.parameters["expected"]:
+            expected = of_json(Expectation, document)
 
             def on_applied(done: int, total: int, name: str = expected.table) -> None:
                 run.progress(f"{name}: transactions applied", done, total)
@@ -156,8 +156,8 @@ class VerifyTables:
             row = wait_until_applied(server, expected, on_applied)
             self._add(table_claims(server, expected, row), run)
             run.progress(f"{expected.table}: reading every value of the partitions that were touched")
-            table, said = run.database.table(expected.directory), run.recall(_VALUES, {}).get(expected.directory)
-            self._add(noted_value_claims(server, table, expected, said, row), run)
+            table, document = run.database.table(expected.directory), run.recall(_VALUES, {}).get(expected.directory)
+            self._add(noted_value_claims(server, table, expected, document, row), run)
 
     def _add(self, claims: Sequence[Claim], run: RunContext) -> None:
         run.claims.extend(claims)
@@ -182,8 +182,8 @@ class AwaitSweep:
         while (left := until - time.monotonic()) > 0:
             run.progress(f"a purge sweep comes every {interval:.0f} s; {left:.0f} s to wait")
             time.sleep(min(0.5, left))
-        for said in stage.parameters["expected"]:
-            expected = of_json(Expectation, said)
+        for document in stage.parameters["expected"]:
+            expected = of_json(Expectation, document)
             claim = sweep_claim(server, expected)
             run.claims.append(claim)
             if not claim.ok:

@@ -23,7 +23,7 @@ _KINDS: Final = {"number": int, "entry": str, "kind": str, "at": str, "data": di
 class ChainBreak:
     """Where the chain does not hold: the line's number (from 1), the entry that it claims to belong to, and why.
 
-    `crash`: a line that a crash cut while it was written. Nobody was told that it was done; the next append removes it.
+    `crash`: a line that a crash cut while it was written. Nobody was informed of it; the next append removes it.
     """
 
     line: int

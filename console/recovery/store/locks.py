@@ -62,7 +62,7 @@ def who() -> str:
 def terminal() -> str:
     """Return the terminal that this process was started from, empty where there is none.
 
-    A run that the console starts has none of its own: it is told the console's.
+    A run that the console starts has none of its own: it is given the console's.
     """
     for descriptor in (0, 1, 2):
         with contextlib.suppress(OSError):
@@ -89,10 +89,10 @@ class StationLock:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = self._told(descriptor)
+            holder = self._noted_holder(descriptor)
             os.close(descriptor)
             raise LockedError(
-                f"another walmedic works on this database: {holder or 'it has not said who it is'}; "
+                f"another walmedic works on this database: {holder or 'it has not noted who it is'}; "
                 "wait for it, or look at its journal entry"
             ) from None
         self._fd = descriptor
@@ -101,19 +101,19 @@ class StationLock:
             "pid": os.getpid(), "user": who(), "host": socket.gethostname(), "tty": terminal(), "since": now,
             "doing": doing, "stamp": own_stamp(),
         }  # fmt: skip
-        # The lock is what counts; who holds it is told as well as the disk lets us.
+        # The lock is what counts; who holds it is reported as well as the disk lets us.
         with contextlib.suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(holder_now).encode(), 0)
 
-    def _told(self, descriptor: int) -> Holder | None:
+    def _noted_holder(self, descriptor: int) -> Holder | None:
         """Return who holds the lock by its note, which comes an instant later: until then an older one may be there."""
-        said: Holder | None = None
+        noted: Holder | None = None
         for late in looks(_NOTE, 0.005):
-            said, pids = _read_holder(descriptor), exclusive_holders([self.path])
-            if late or (said is not None and (not pids or said.pid in pids)):
+            noted, pids = _read_holder(descriptor), exclusive_holders([self.path])
+            if late or (noted is not None and (not pids or noted.pid in pids)):
                 break
-        return said
+        return noted
 
     def holder(self) -> Holder | None:
         """Return who holds the lock now, None where nobody does."""
@@ -124,7 +124,7 @@ class StationLock:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return self._told(descriptor) or Holder(0, "someone", "", "", "", "starting")
+            return self._noted_holder(descriptor) or Holder(0, "someone", "", "", "", "starting")
         finally:
             os.close(descriptor)
         return None
@@ -140,11 +140,11 @@ class StationLock:
 
 def _read_holder(descriptor: int) -> Holder | None:
     try:
-        said = json.loads(os.pread(descriptor, 4096, 0))
+        noted = json.loads(os.pread(descriptor, 4096, 0))
         user, host, tty, since, doing = (
-            clean_line(str(said[key]), 100) for key in ("user", "host", "tty", "since", "doing")
+            clean_line(str(noted[key]), 100) for key in ("user", "host", "tty", "since", "doing")
         )
-        return Holder(int(said["pid"]), user, host, tty, since, doing, str(said.get("stamp") or ""))
+        return Holder(int(noted["pid"]), user, host, tty, since, doing, str(noted.get("stamp") or ""))
     except (ValueError, KeyError, TypeError, OSError):
         return None
 

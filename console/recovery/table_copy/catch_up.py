@@ -80,20 +80,22 @@ class CatchUp:
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Take the copy up and fill its gaps; raises StepError where the original is not as the plan saw it."""
-        server, said = our_server(run), stage.parameters
-        copy = str(said["copy"])
+        server, given = our_server(run), stage.parameters
+        copy = str(given["copy"])
         if run.recall(COPY_DIRECTORY) is None:
-            run.remember(FOREIGN, others_before(run, str(said["ours"]), server, copy))
-            run.remember(ORIGINAL, str(said["table"]))
-            run.remember(COPY_DIRECTORY, str(said["ours"]))
+            run.remember(FOREIGN, others_before(run, str(given["ours"]), server, copy))
+            run.remember(ORIGINAL, str(given["table"]))
+            run.remember(COPY_DIRECTORY, str(given["ours"]))
         refuse_changed(run, stage)
         await_quiet(run, server, copy)
         await_applied(run, server, copy)
-        brought = bring_rows(run, stage, server, str(said["table"]), copy)
+        brought = bring_rows(run, stage, server, str(given["table"]), copy)
         settle(run, server, copy)
-        wanted = int(said["missing"])
-        told = f"{brought:,} of {wanted:,} copied" if brought < wanted else f"{brought:,} copied"
-        run.claims.append(Claim.note(ClaimKey.COPY_CAUGHT_UP, "rows that the table took since it was copied", told))
+        wanted = int(given["missing"])
+        copied_text = f"{brought:,} of {wanted:,} copied" if brought < wanted else f"{brought:,} copied"
+        run.claims.append(
+            Claim.note(ClaimKey.COPY_CAUGHT_UP, "rows that the table took since it was copied", copied_text)
+        )
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Note that what the copy has got is ours."""
@@ -116,14 +118,14 @@ class CompareContained:
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Add the claims; raises StepError where a row is missing."""
-        server, said = our_server(run), stage.parameters
+        server, given = our_server(run), stage.parameters
         names = names_of(server)
-        if names.get(str(said["directory"])) != str(said["table"]):
+        if names.get(str(given["directory"])) != str(given["table"]):
             return  # compared before the names were swapped: the first of the two renames changed the original too
-        copy = names.get(str(run.recall(COPY_DIRECTORY)), str(said["copy"]))
+        copy = names.get(str(run.recall(COPY_DIRECTORY)), str(given["copy"]))
         refuse_changed(run, stage)
         await_applied(run, server, copy)
-        found, more = differences(run, stage), int(said["only_in_copy"])
+        found, more = differences(run, stage), int(given["only_in_copy"])
         claims = (
             Claim(
                 ClaimKey.COPY_LACKS,

@@ -15,7 +15,7 @@ NO_SERVER: Final = (RefusalCode.NO_STATION, RefusalCode.SERVER_DOWN)
 
 
 def refusals_of(context: PlanContext, directory: TableDirectory, server: Server) -> Iterator[Refusal]:
-    """Yield them, the first one the reason to be told; nothing is asked of a server that is not ours."""
+    """Yield them, the first one the reason to be reported; nothing is asked of a server that is not ours."""
     if context.settings.bare:
         yield Refusal(
             RefusalCode.NO_STATION,

@@ -44,14 +44,14 @@ def shown_definition(server: Server, name: str) -> str:
 
 
 def _column(column: TableColumn) -> str:
-    said = f"{quoted(column.raw_name)} {column.type_name}"
+    definition = f"{quoted(column.raw_name)} {column.type_name}"
     if column.tag is ColumnTag.SYMBOL:
         if column.symbol_capacity is not None:
-            said += f" CAPACITY {max(2, column.symbol_capacity)}"
-        said += " CACHE" if column.cached else " NOCACHE"
+            definition += f" CAPACITY {max(2, column.symbol_capacity)}"
+        definition += " CACHE" if column.cached else " NOCACHE"
         if column.indexed:
-            said += f" INDEX CAPACITY {column.index_capacity}"
-    return said
+            definition += f" INDEX CAPACITY {column.index_capacity}"
+    return definition
 
 
 def copy_statement(source: str, target: str, columns: list[str], timestamp: str, nanos: bool, part: Stretch) -> str:

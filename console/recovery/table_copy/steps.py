@@ -93,21 +93,21 @@ class CopyStretches:
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Copy; raises StepError where the original changed, or a stretch is there in part."""
-        server, said = our_server(run), stage.parameters
-        copy = str(said["copy"])
+        server, given = our_server(run), stage.parameters
+        copy = str(given["copy"])
         await_quiet(run, server, copy)
         await_applied(run, server, copy)
-        stretches = [of_json(Stretch, each) for each in said["stretches"]]
+        stretches = [of_json(Stretch, each) for each in given["stretches"]]
         total, done = sum(each.rows for each in stretches), 0
-        timestamp, nanos = str(said["timestamp"]), bool(said["nanos"])
-        columns = [str(column) for column in said["columns"]]
+        timestamp, nanos = str(given["timestamp"]), bool(given["nanos"])
+        columns = [str(column) for column in given["columns"]]
         for each in stretches:
             run.progress(f"{each.partition}: {plural(each.rows, 'row')}", done, total)
             count = count_statement(copy, timestamp, nanos, each)
             found = int(server.rows(count)[0]["n"])
             if not found:
                 refuse_changed(run, stage)
-                server.rows(copy_statement(str(said["table"]), copy, columns, timestamp, nanos, each), (), STATEMENT)
+                server.rows(copy_statement(str(given["table"]), copy, columns, timestamp, nanos, each), (), STATEMENT)
                 await_applied(run, server, copy)
                 found = int(server.rows(count)[0]["n"])
             if found != each.rows:
@@ -127,13 +127,13 @@ class CompareTables:
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Add the claims; raises StepError where a value differs."""
-        server, said = our_server(run), stage.parameters
+        server, given = our_server(run), stage.parameters
         if run.recall(SETTLED) is not None:
             return  # compared before it was finished; its name may be another by now
         refuse_changed(run, stage)
-        await_applied(run, server, str(said["copy"]))
+        await_applied(run, server, str(given["copy"]))
         try:
-            original = TableRows(run.database.db / str(said["directory"]))
+            original = TableRows(run.database.db / str(given["directory"]))
             copied = TableRows(run.database.db / str(run.recall(COPY_DIRECTORY)))
             total, done = original.txn.rows, 0
 
@@ -204,7 +204,7 @@ class SwapNames:
     repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
-        """Where the server cannot rename the original, nothing is renamed, and that is told."""
+        """Where the server cannot rename the original, nothing is renamed, and that is reported."""
         server = our_server(run)
         table, old, copy = (str(stage.parameters[key]) for key in ("table", "old", "copy"))
         ours = str(run.recall(COPY_DIRECTORY))

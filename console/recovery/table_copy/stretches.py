@@ -61,7 +61,7 @@ def _boundary(table: TableRows, partition: Partition, end: int, first: int) -> i
 
 def _at(table: TableRows, partition: Partition, row: int) -> int:
     if partition.parquet:
-        # its rows are in a file that is not read here: the partition's end is told by the next one, or by `_txn`
+        # its rows are in a file that is not read here: the partition's end comes from the next one, or by `_txn`
         later = [each.start for each in table.partitions if each.start > partition.start]
         return (min(later) if later else table.txn.max_ts + 1) - 1
     return int(table.timestamps(partition, row, row + 1)[0])

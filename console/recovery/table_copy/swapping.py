@@ -149,7 +149,7 @@ def _warnings(swap: Swap, found: Compared) -> Iterator[str]:
 
 def _stages(swap: Swap, found: Compared) -> Iterator[Stage]:
     name, copy = swap.directory.raw_name, swap.earlier.name
-    said: Mapping[str, object] = {
+    parameters: Mapping[str, object] = {
         "table": name, "directory": swap.directory.directory, "copy": copy, "ours": swap.earlier.directory,
         "version": swap.rows.txn.txn, "rows": swap.rows.txn.rows, "old": swap.old, "missing": found.missing,
         "only_in_copy": found.only_in_copy,
@@ -161,10 +161,10 @@ def _stages(swap: Swap, found: Compared) -> Iterator[Stage]:
         "catch-up",
         f"copy {plural(found.missing, 'row')} that came since, in {plural(len(found.gaps), 'place')}",
         "catch-up-copy",
-        said,
+        parameters,
         tuple(Change("sql", clean_line(statement)) for statement in statements),
     )
-    yield Stage("compare", "compare every partition and column with the original", "compare-contained", said)
+    yield Stage("compare", "compare every partition and column with the original", "compare-contained", parameters)
     title = f"{swap.directory.name} becomes {clean_line(swap.old)}, {swap.copy} becomes {swap.directory.name}"
     renames = (Change("rename", name, name, swap.old), Change("rename", copy, copy, name))
-    yield Stage("swap", title, "swap-names", said, renames)
+    yield Stage("swap", title, "swap-names", parameters, renames)

@@ -117,7 +117,7 @@ def plan_restoring(
 ) -> Plan:
     """Return the plan that puts the table of `plan` (of `entry`) back as `capture` has it.
 
-    `then` is what `promise_of` said of the table when the entry ended, None where its outcome does not have it.
+    `then` is what `promise_of` returned for the table when the entry ended, None where its outcome does not have it.
     """
     table = database.table(plan.directory or "")
     manifest = capture.manifest

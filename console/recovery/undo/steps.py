@@ -109,12 +109,12 @@ def equal_claim(table: TableDirectory, capture: Capture, *, ignored: str) -> Cla
     found = difference(table.path, table.directory, manifest, ignored=frozenset({ignored}))
     many = plural(sum(item["path"].startswith(f"db/{table.directory}/") for item in manifest["files"]), "file")
     wrong = sorted({*found.back, *found.aside, *found.changed})
-    said = "equal" if found.none else f"{clean_line(', '.join(wrong[:3]))} differ"
+    result = "equal" if found.none else f"{clean_line(', '.join(wrong[:3]))} differ"
     return Claim(
         ClaimKey.RESTORED,
         f"{table.name} is as evidence {capture.id} has it",
         f"{many} equal",
-        said,
+        result,
         ok=found.none,
         table=table.name,
     )

@@ -147,9 +147,9 @@ def plan_finish(context: PlanContext, entry: Entry) -> Plan:
     """Return the plan of an entry that was cut off, as it was confirmed, with what stands against finishing it now."""
     plan = read_entry_plan(context.state, entry.id)
     done = f"{len(entry.stages_done)} of {plural(len(plan.stages), 'stage')} done"
-    said = f"entry {entry.id} was cut off with {done}: to confirm this plan finishes it"
+    warning = f"entry {entry.id} was cut off with {done}: to confirm this plan finishes it"
     refused = finish_refusals(context, entry, plan, lock_held=False)
-    return replace(with_refusals(plan, refused), warnings=(said, *plan.warnings))
+    return replace(with_refusals(plan, refused), warnings=(warning, *plan.warnings))
 
 
 def _table(context: PlanContext, plan: Plan) -> TableDirectory | None:

@@ -27,7 +27,7 @@ _VOLATILE = (
 )
 
 
-class Told:
+class Documented:
     """What commands said, with what differs from run to run made alike: names of places, ids, marks."""
 
     def __init__(self, places: dict[str, str]) -> None:

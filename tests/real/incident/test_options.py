@@ -19,7 +19,7 @@ from console.recovery.server.private_server import PrivateServer
 from console.station.answers import wait_until_read
 from console.station.build import Station
 from tests.real.generated_tables import wait_until_applied
-from tests.real.incident.options_document import Told, same_as_documented
+from tests.real.incident.options_document import Documented, same_as_documented
 
 _SWEEPING = {"cairo.wal.purge.interval": "1000"}
 
@@ -37,14 +37,14 @@ class Copies:
         place = self.work / name
         (place / "hot").mkdir(parents=True)
         shutil.copytree(self.original / "db", place / "hot" / "db", symlinks=True)
-        told = Told(
+        documented = Documented(
             {
                 str(place / "hot"): "/srv/questdb/data/hot",
                 str(place / "state"): "~/.local/state/walmedic",
                 str(self.binary.jar): "/opt/questdb/questdb.jar",
             }
         )
-        made = Copy(place, told, self.binary)
+        made = Copy(place, documented, self.binary)
         made.walmedic("run", "capture-evidence", "--confirm", "capture-evidence hot", exits=2)
         return made
 
@@ -54,7 +54,7 @@ class Copy:
     """One copy and its own state directory."""
 
     place: Path
-    told: Told
+    documented: Documented
     binary: ServerBinary
 
     @property
@@ -65,7 +65,7 @@ class Copy:
     def walmedic(self, *arguments: str, exits: int) -> str:
         """Run a command on it and return what it says."""
         where = ("--db-root", str(self.root), "--state-dir", str(self.place / "state"))
-        return self.told.command(*arguments, *where, exits=exits)
+        return self.documented.command(*arguments, *where, exits=exits)
 
     def rows(self, *tables: str) -> str:
         """Start a server on it, wait for its purge, write a row into each table, and return what SQL then says."""
@@ -211,10 +211,10 @@ def _import(server: PrivateServer, path: Path) -> int:
         headers={"Content-Type": "multipart/form-data; boundary=border"},
     )
     with urllib.request.urlopen(request) as answer:  # noqa: S310 - loopback
-        said = json.loads(answer.read())
-    assert said["status"] == "OK", said
-    assert said["rowsRejected"] == 0, said
-    return int(said["rowsImported"])
+        response = json.loads(answer.read())
+    assert response["status"] == "OK", response
+    assert response["rowsRejected"] == 0, response
+    return int(response["rowsImported"])
 
 
 def _wait_until_applied(server: PrivateServer, table: str) -> None:

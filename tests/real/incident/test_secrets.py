@@ -75,7 +75,7 @@ def executed(trace: Path) -> list[tuple[str, str]]:
     return found
 
 
-def test_nothing_that_is_started_is_told_a_password(
+def test_nothing_that_is_started_gets_a_password(
     incident_station: Station, environment: dict[str, str], tmp_path: Path
 ) -> None:
     name = incident_station.settings().station_name

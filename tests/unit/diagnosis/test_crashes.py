@@ -58,7 +58,7 @@ def test_an_address_that_no_program_can_have_is_looked_for_in_every_register() -
     assert (found.confidence, found.accused, found.seq_txn) == (Confidence.MEDIUM, LOG, 10_000_000_000)
 
 
-def test_a_crash_that_leads_nowhere_is_said_to() -> None:
+def test_a_crash_that_leads_nowhere_is_reported() -> None:
     found = tied(crash_text((), fault=BASE, rdx=0, stack=()))
     assert (found.confidence, found.guilty, found.seq_txn) == (Confidence.NONE, "", None)
 
@@ -194,7 +194,7 @@ def test_logs_are_found_where_the_official_packages_put_and_rename_them(tmp_path
     assert {pid_in(path.name) for path in logs} == ({None, 2} if named == "db" else {None, 1, 2})
 
 
-def test_logs_are_found_where_the_running_server_was_told_to_put_them(tmp_path: Path) -> None:
+def test_logs_are_found_where_the_running_server_writes_them(tmp_path: Path) -> None:
     database = sample_database("v1", tmp_path.resolve() / "station")
     database.lock.touch()
     elsewhere = tmp_path / "var"
@@ -259,7 +259,7 @@ def test_a_crash_in_native_code_names_the_java_code_that_called_it(tmp_path: Pat
 
 
 @pytest.mark.parametrize(("maps", "full"), [(65_529, True), (900, False)])
-def test_memory_that_the_machine_refuses_is_told_apart_from_too_many_mappings(
+def test_memory_that_the_machine_refuses_is_distinguished_from_too_many_mappings(
     tmp_path: Path, maps: int, full: bool
 ) -> None:
     lines = "\n".join(f"{BASE + n * 8192:x}-{BASE + n * 8192 + 4096:x} rw-p 00000000 00:00 0" for n in range(maps))

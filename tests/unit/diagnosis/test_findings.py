@@ -273,7 +273,9 @@ def test_a_damaged_txn_promises_nothing(altered: TableDirectory, diagnosed: Diag
     assert (report.next_step.action, report.next_step.evidence) == ("repair-table-state", True)
 
 
-def test_a_txn_that_is_set_back_is_told_from_a_deleted_log(altered: TableDirectory, diagnosed: Diagnose) -> None:
+def test_a_txn_that_is_set_back_is_distinguished_from_a_deleted_log(
+    altered: TableDirectory, diagnosed: Diagnose
+) -> None:
     """The version points at the older area, and WAL that only the newer one allows to be purged is gone."""
     txn = read_table_txn(altered.path)
     assert txn.current is not None

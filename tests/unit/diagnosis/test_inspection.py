@@ -126,7 +126,7 @@ def test_what_each_file_is(database: DatabaseRoot, altered: TableDirectory) -> N
     assert found["txn_seq/_wal_index.d"].summary == "highest wal id 1"
 
 
-def test_a_log_s_records_are_told_by_base_size_and_count(database: DatabaseRoot, altered: TableDirectory) -> None:
+def test_a_log_s_records_are_known_by_base_size_and_count(database: DatabaseRoot, altered: TableDirectory) -> None:
     path, _, _ = record_place(altered, 9)
     about = describe(path)
     if about.kind is FileKind.LOG_V1:

@@ -175,7 +175,7 @@ def test_after_a_while_all_is_read_afresh(database: DatabaseRoot) -> None:
     assert reads.of("_txnlog") > SIZE
 
 
-def test_a_random_life_is_told_as_if_it_were_read_afresh_each_time(database: DatabaseRoot) -> None:
+def test_a_random_life_is_reported_as_if_it_were_read_afresh_each_time(database: DatabaseRoot) -> None:
     table = database.table("altered")
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")  # noqa: T201

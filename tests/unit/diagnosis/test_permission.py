@@ -32,7 +32,7 @@ def database() -> Iterator[DatabaseRoot]:
         yield found
 
 
-def _said(database: DatabaseRoot, *words: str) -> tuple[int, str, str]:
+def _answer(database: DatabaseRoot, *words: str) -> tuple[int, str, str]:
     state = database.root.parent / "state"
     environment = {**os.environ, "XDG_STATE_HOME": str(state), "XDG_CONFIG_HOME": str(state)}
     argv = ["setpriv", "--reuid", str(_USER), "--regid", str(_USER), "--clear-groups"]
@@ -50,16 +50,16 @@ def _closed(path: Path) -> None:
 
 
 @pytest.mark.parametrize("closed", ["the folder", "its log"])
-def test_a_copy_of_another_user_is_not_said_to_be_missing(database: DatabaseRoot, closed: str) -> None:
+def test_a_copy_of_another_user_is_not_reported_as_missing(database: DatabaseRoot, closed: str) -> None:
     table = database.table("altered")
     copy = table.path / "txn_seq.backup"
     shutil.move(table.sequencer, copy)
     _closed(copy if closed == "the folder" else copy / "_txnlog")
-    code, out, _ = _said(database, "check", "altered", "--json")
+    code, out, _ = _answer(database, "check", "altered", "--json")
     assert code == 1
     findings = {finding["code"]: finding for finding in json.loads(out)["tables"][0]["findings"]}
-    told = [finding["message"] for finding in json.loads(out)["tables"][0]["findings"]]
-    assert any(f"txn_seq.backup cannot be read as uid {_USER}" in message for message in told)
+    messages = [finding["message"] for finding in json.loads(out)["tables"][0]["findings"]]
+    assert any(f"txn_seq.backup cannot be read as uid {_USER}" in message for message in messages)
     assert "no such file" not in out
     assert "backup-found" not in findings
 
@@ -70,15 +70,15 @@ def test_a_plan_that_meets_a_closed_folder_ends_in_one_sentence(database: Databa
     shutil.move(table.sequencer, copy)
     _closed(copy)
     for action in ("capture-evidence", "restore-sequencer", "rebuild-sequencer"):
-        code, _, err = _said(database, "plan", action, "altered")
+        code, _, err = _answer(database, "plan", action, "altered")
         assert code == 8, action
         assert "unexpected" not in err
         assert err.count("\n") <= 1
 
 
-def test_a_root_that_may_not_be_entered_is_not_said_to_be_the_wrong_one(database: DatabaseRoot) -> None:
+def test_a_root_that_may_not_be_entered_is_not_reported_as_the_wrong_one(database: DatabaseRoot) -> None:
     _closed(database.root)
-    code, _, err = _said(database, "check")
+    code, _, err = _answer(database, "check")
     assert code == 8
     assert f"cannot be read as uid {_USER}; run walmedic as root or as the owner" in err
 
@@ -105,7 +105,7 @@ _CLOSED: dict[str, Callable[[TableDirectory], Path]] = {
 @pytest.mark.parametrize("what", _CLOSED)
 def test_what_is_closed_is_unknown_and_no_plan_rests_on_it(database: DatabaseRoot, what: str) -> None:
     _closed(_CLOSED[what](database.table("altered")))
-    code, out, err = _said(database, "check", "altered", "--json")
+    code, out, err = _answer(database, "check", "altered", "--json")
     assert code == 1, err
     report = json.loads(out)["tables"][0]
     assert report["verdict"] == "unknown"
@@ -114,7 +114,7 @@ def test_what_is_closed_is_unknown_and_no_plan_rests_on_it(database: DatabaseRoo
     assert not [finding for finding in report["findings"] if finding["severity"] == "damage"]
     assert report["next_step"]["action"] is None
     assert "owner of the database" in report["next_step"]["reason"]
-    code, out, err = _said(database, "plan", "rebuild-sequencer", "altered", "--json")
+    code, out, err = _answer(database, "plan", "rebuild-sequencer", "altered", "--json")
     assert code == 8, err
     plan = json.loads(out)
     assert "permission" in {refusal["code"] for refusal in plan["refused"]}
@@ -124,7 +124,7 @@ def test_what_is_closed_is_unknown_and_no_plan_rests_on_it(database: DatabaseRoo
 @pytest.mark.parametrize("what", ["a WAL", "the table"])
 def test_a_salvage_of_what_is_closed_counts_nothing(database: DatabaseRoot, what: str) -> None:
     _closed(_CLOSED[what](database.table("altered")))
-    code, out, err = _said(database, "plan", "salvage-wal", "altered", "--json")
+    code, out, err = _answer(database, "plan", "salvage-wal", "altered", "--json")
     assert code == 8, err
     plan = json.loads(out)
     assert {refusal["code"] for refusal in plan["refused"]} & {"permission", "wal-not-read"}

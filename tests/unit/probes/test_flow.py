@@ -191,7 +191,7 @@ def test_a_lower_bound_is_no_number_of_waiting_entries() -> None:
     assert "still being counted" in found.outlook
 
 
-def test_before_anything_was_read_nothing_is_said_to_be_well() -> None:
+def test_before_anything_was_read_nothing_is_called_well() -> None:
     """The first frame: the units are known at once, tables and rates are not."""
     settings = Settings(redis=SETTINGS.redis, questdb=QuestDBSettings(db_root="/srv/questdb/hot"))
     units = tuple(

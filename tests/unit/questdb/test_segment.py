@@ -173,7 +173,7 @@ def test_a_cut_file_has_the_events_before_the_cut(folder: Path) -> None:
     assert any(problem.kind is ProblemKind.SHORT for problem in segment.problems)
 
 
-def test_rows_that_do_not_follow_one_another_are_told(folder: Path) -> None:
+def test_rows_that_do_not_follow_one_another_are_reported(folder: Path) -> None:
     """Overlap, gap, an end before its start."""
     for rows in ((4, 7), (6, 7), (5, 3)):
         segment = _write(folder, [_data(0, 0, 5), _data(1, *rows)])

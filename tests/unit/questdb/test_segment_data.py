@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from console.questdb.column_files import column_path, segment_timestamps, segment_values
+from console.questdb.column_files import column_path, segment_timestamps
 from console.questdb.layout import DatabaseRoot
 from console.questdb.reading import DamageError, DbFile
 from console.questdb.segment import Segment, read_segment
@@ -27,7 +27,7 @@ def _patch(path: Path, offset: int, data: bytes) -> None:
         file.write(data)
 
 
-def _told(folder: Path, txns: list[int] | None = None) -> set[tuple[Tear, str, int, int, int]]:
+def _tears(folder: Path, txns: list[int] | None = None) -> set[tuple[Tear, str, int, int, int]]:
     return {
         (torn.tear, torn.column, torn.event, torn.first_row, torn.rows)
         for torn in check_segment_data(read_segment(folder), txns)
@@ -45,22 +45,22 @@ def test_a_whole_segment_is_not_torn(v1: DatabaseRoot) -> None:
 def test_timestamps_are_held_to_their_event(kinds: Path) -> None:
     """Zeros are outside its span, and their row id is not theirs; the other event is not accused."""
     _patch(kinds / "ts.d", 16 * 90, bytes(32))
-    assert _told(kinds) == {(Tear.TIMESTAMP, "ts", 2, 90, 2), (Tear.ROW_ID, "ts", 2, 90, 2)}
-    assert _told(kinds, [0]) == set()
+    assert _tears(kinds) == {(Tear.TIMESTAMP, "ts", 2, 90, 2), (Tear.ROW_ID, "ts", 2, 90, 2)}
+    assert _tears(kinds, [0]) == set()
     timestamps = next(rows for _, rows in segment_timestamps(read_segment(kinds), 0, 100))
     _patch(kinds / "ts.d", 16 * 10, struct.pack("<q", int(timestamps["timestamp"][95])))
-    assert (Tear.TIMESTAMP, "ts", 0, 10, 1) in _told(kinds)
+    assert (Tear.TIMESTAMP, "ts", 0, 10, 1) in _tears(kinds)
 
 
 @pytest.mark.parametrize("name", ["st.i", "bin.i", "vc.i", "ar.i", "price.d", "ts.d"])
-def test_a_short_file_is_told_from_the_first_missing_row(kinds: Path, name: str) -> None:
+def test_a_short_file_is_reported_from_the_first_missing_row(kinds: Path, name: str) -> None:
     """For each event that needs more than there is."""
     size = {"price.d": 8, "ts.d": 16, "st.i": 8, "bin.i": 8}.get(name, 16)
     rows = 70 + (name in ("st.i", "bin.i"))
     os.truncate(kinds / name, rows * size + 3)
-    assert (Tear.SHORT, name.partition(".")[0], 2, 70, 30) in _told(kinds)
+    assert (Tear.SHORT, name.partition(".")[0], 2, 70, 30) in _tears(kinds)
     os.truncate(kinds / name, (rows - 50) * size)
-    assert {told[2:] for told in _told(kinds) if told[0] is Tear.SHORT} == {(0, 20, 40), (2, 60, 40)}
+    assert {one[2:] for one in _tears(kinds) if one[0] is Tear.SHORT} == {(0, 20, 40), (2, 60, 40)}
 
 
 @pytest.mark.parametrize("name", ["st", "bin", "vc"])
@@ -68,10 +68,10 @@ def test_zeros_in_variable_width_files_are_found(kinds: Path, name: str) -> None
     """In the offsets and in the values themselves."""
     aux, data = (kinds / f"{name}.i").read_bytes(), (kinds / f"{name}.d").read_bytes()
     (kinds / f"{name}.i").write_bytes(aux[:800] + bytes(len(aux) - 800))
-    assert {told[:3] for told in _told(kinds)} >= {(Tear.VARIABLE, name, 2)}
+    assert {one[:3] for one in _tears(kinds)} >= {(Tear.VARIABLE, name, 2)}
     (kinds / f"{name}.i").write_bytes(aux)
     (kinds / f"{name}.d").write_bytes(bytes(len(data)))
-    assert {told[:3] for told in _told(kinds)} == {(Tear.VARIABLE, name, 0), (Tear.VARIABLE, name, 2)}
+    assert {one[:3] for one in _tears(kinds)} == {(Tear.VARIABLE, name, 0), (Tear.VARIABLE, name, 2)}
 
 
 def test_arrays_are_held_to_their_offsets_and_shapes(kinds: Path) -> None:
@@ -81,30 +81,30 @@ def test_arrays_are_held_to_their_offsets_and_shapes(kinds: Path) -> None:
         changed = bytearray(aux)
         changed[zeroed] = bytes(len(changed[zeroed]))
         (kinds / "ar.i").write_bytes(bytes(changed))
-        assert {told[:3] for told in _told(kinds)} == {(Tear.VARIABLE, "ar", event) for event in torn}, zeroed
+        assert {one[:3] for one in _tears(kinds)} == {(Tear.VARIABLE, "ar", event) for event in torn}, zeroed
     (kinds / "ar.i").write_bytes(aux)
     (kinds / "ar.d").write_bytes(bytes(len(data)))
-    assert {told[:3] for told in _told(kinds)} == {(Tear.VARIABLE, "ar", 0), (Tear.VARIABLE, "ar", 2)}
+    assert {one[:3] for one in _tears(kinds)} == {(Tear.VARIABLE, "ar", 0), (Tear.VARIABLE, "ar", 2)}
 
 
 def test_symbol_keys_must_be_in_the_event_s_dictionary(v1: DatabaseRoot) -> None:
     """Null is a key; one past the last is not."""
     folder = v1.table("altered").path / "wal1" / "0"
-    keys = segment_values(read_segment(folder), 1, 0, 9)
+    keys = np.fromfile(folder / "sym.d", "<i4", 9)
     _patch(folder / "sym.d", 4 * 3, struct.pack("<i", -(1 << 31)))
-    assert _told(folder) == set()
+    assert _tears(folder) == set()
     _patch(folder / "sym.d", 4 * 3, struct.pack("<i", int(keys.max()) + 1))
-    assert _told(folder) == {(Tear.SYMBOL, "sym", 0, 3, 1)}
+    assert _tears(folder) == {(Tear.SYMBOL, "sym", 0, 3, 1)}
     _patch(folder / "sym.d", 4 * 8, struct.pack("<i", -1))
-    assert (Tear.SYMBOL, "sym", 1, 8, 1) in _told(folder)
+    assert (Tear.SYMBOL, "sym", 1, 8, 1) in _tears(folder)
 
 
 def test_a_missing_column_costs_every_row(kinds: Path) -> None:
     """Removed; a symlink hides them: nobody looked."""
     (kinds / "price.d").unlink()
-    assert _told(kinds) == {(Tear.UNREADABLE, "price", 0, 0, 60), (Tear.UNREADABLE, "price", 2, 60, 40)}
+    assert _tears(kinds) == {(Tear.UNREADABLE, "price", 0, 0, 60), (Tear.UNREADABLE, "price", 2, 60, 40)}
     (kinds / "price.d").symlink_to("/dev/zero")
-    assert {told[0] for told in _told(kinds)} == {Tear.HIDDEN}
+    assert {one[0] for one in _tears(kinds)} == {Tear.HIDDEN}
 
 
 def test_column_names_cannot_lead_elsewhere(kinds: Path) -> None:

@@ -110,7 +110,7 @@ def test_lag_and_structure_version_are_decoded() -> None:
         struct.pack_into("<Q", area, 40, stored)
         decoded = parse_txn_area(bytes(area), 64)
         assert (decoded.structure_version, decoded.metadata_version) == (structure, stored & 0xFFFF)
-        assert (decoded.applied_txn, decoded.lag_txns, decoded.lag_ordered, decoded.lag_rows) == (43, 3, False, 17)
+        assert (decoded.applied_txn, decoded.lag_txns, decoded.lag_rows) == (43, 3, 17)
         assert (decoded.offset_seq_txn, decoded.offset_lag_txns) == (144, 156)
 
 
@@ -131,7 +131,7 @@ def test_table_metadata_of_the_server(v1: DatabaseRoot) -> None:
     assert metadata.problems == ()
 
 
-def test_damaged_table_metadata_is_told(v1: DatabaseRoot) -> None:
+def test_damaged_table_metadata_is_reported(v1: DatabaseRoot) -> None:
     """Missing, short, absurd counts; a wrong version or unit is a problem of a value that is there."""
     table = v1.table("kinds").path
     path = table / "_meta"

@@ -36,7 +36,7 @@ def _set_max_txn(log: Path, value: int) -> None:
         file.write(struct.pack("<q", value))
 
 
-def test_what_there_is_of_a_log_is_told_apart(v1: DatabaseRoot) -> None:
+def test_what_there_is_of_a_log_is_distinguished(v1: DatabaseRoot) -> None:
     """Present, shortened, empty, missing, without sequencer, unreadable."""
     sequencer = v1.table("altered").sequencer
     log = sequencer / "_txnlog"
@@ -87,7 +87,7 @@ def test_a_wild_header_costs_nothing(v1: DatabaseRoot, claimed: int) -> None:
     assert check_log(log).checked == (143 if claimed > 0 else 0)
 
 
-def test_the_zero_tail_is_told_from_records(v1: DatabaseRoot) -> None:
+def test_the_zero_tail_is_distinguished_from_records(v1: DatabaseRoot) -> None:
     """Above maxTxn: how far the bytes still look like records, for a header that may be too low."""
     sequencer = v1.table("altered").sequencer
     count = read_log(sequencer).max_txn

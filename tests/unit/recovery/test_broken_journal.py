@@ -41,7 +41,7 @@ def engine(tmp_path: Path) -> Engine:
     ],
     ids=["emptied", "junk", "junk lines", "first byte", "last line gone", "a word changed"],
 )
-def test_it_is_said_and_nothing_is_done(
+def test_it_is_reported_and_nothing_is_done(
     engine: Engine, tamper: Tamper, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(engine.state.root.parent / "log"))

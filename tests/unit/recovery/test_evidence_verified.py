@@ -112,9 +112,9 @@ def test_what_is_damaged_of_another_table_does_not_matter_and_an_older_whole_cap
     assert _codes(engine) == set()
     shutil.rmtree(_capture(engine) / "db" / engine.database.table(TABLE).directory)
     plan = engine.plan("restore-sequencer", TABLE)
-    told: list[Progress] = []
-    assert engine.run(plan, plan.confirmation, told.append).outcome is Outcome.DONE
-    read = [each for each in told if each.stage == "evidence"]
+    progress: list[Progress] = []
+    assert engine.run(plan, plan.confirmation, progress.append).outcome is Outcome.DONE
+    read = [each for each in progress if each.stage == "evidence"]
     assert read
     assert read[-1].done == read[-1].total
 

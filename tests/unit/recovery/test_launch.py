@@ -46,13 +46,13 @@ def engine(database: DatabaseRoot, tmp_path: Path) -> Engine:
 
 
 def _watched(running: RunningAction) -> tuple[RunResult, list[Progress]]:
-    told: list[Progress] = []
+    progress: list[Progress] = []
     deadline = time.monotonic() + _PATIENCE
     while (result := running.result()) is None:
         assert time.monotonic() < deadline
-        told += running.poll()
+        progress += running.poll()
         time.sleep(0.02)
-    return result, told + running.poll()
+    return result, progress + running.poll()
 
 
 def _files(database: DatabaseRoot) -> dict[str, bytes]:
@@ -72,18 +72,18 @@ def test_launched_taken_back_and_done_again(
     monkeypatch.setattr("console.recovery.process.child_process.terminal", lambda: "/dev/pts/7")
     before = _files(database)
     plan = _restore(engine)
-    done, told = _watched(launch(engine, plan, plan.confirmation))
+    done, progress = _watched(launch(engine, plan, plan.confirmation))
     assert done.outcome is Outcome.DONE, done
-    assert [p.stage for p in told if p.state == "done"] == [stage.id for stage in plan.stages]
+    assert [p.stage for p in progress if p.state == "done"] == [stage.id for stage in plan.stages]
     entry = engine.journal.entry(done.entry)
     assert entry.worker.data["terminal"] == "/dev/pts/7"
     assert f"walmedic run restore-sequencer {TABLE} --plan {plan.plan_id}" in entry.worker.data["command"]
 
     back = engine.plan_undo(done.entry)
-    undone, told = _watched(launch(engine, back, back.confirmation, undoes=done.entry))
+    undone, progress = _watched(launch(engine, back, back.confirmation, undoes=done.entry))
     assert undone.outcome is Outcome.DONE, undone
     # What the action itself had told in the same folder is not told again.
-    assert [p.stage for p in told if p.state == "done"] == [stage.id for stage in back.stages]
+    assert [p.stage for p in progress if p.state == "done"] == [stage.id for stage in back.stages]
     assert _files(database) == before
     entry = engine.journal.entry(done.entry)
     assert entry.outcome is not None
@@ -200,9 +200,9 @@ def test_a_cut_off_run_is_finished_in_a_process_and_says_how(engine: Engine) -> 
     assert (step.action, step.table) == ("restore-sequencer", TABLE)
     open_now = [each.spec.id for each in engine.availability(TABLE) if each.open]
     assert open_now == ["restore-sequencer"]
-    result, told = _watched(launch(engine, finish, finish.confirmation))
+    result, progress = _watched(launch(engine, finish, finish.confirmation))
     assert (result.outcome, result.entry) == (Outcome.DONE, killed), result
-    assert [p.stage for p in told if p.state == "done"][-1] == plan.stages[-1].id
+    assert [p.stage for p in progress if p.state == "done"][-1] == plan.stages[-1].id
     assert engine.journal.entry(killed).worker.kind == "resumed"
 
 
@@ -237,7 +237,7 @@ def _killed_in_a_stage(engine: Engine, plan: Plan) -> str:
             engine.run(
                 plan,
                 plan.confirmation,
-                lambda told: os.kill(os.getpid(), signal.SIGKILL) if told.stage == plan.stages[1].id else None,
+                lambda progress: os.kill(os.getpid(), signal.SIGKILL) if progress.stage == plan.stages[1].id else None,
             )
         finally:
             os._exit(1)

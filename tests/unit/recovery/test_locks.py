@@ -18,7 +18,7 @@ from console.recovery.store.state import StateDir
 _FORK = multiprocessing.get_context("fork")
 
 
-def test_the_second_is_told_who_holds_it(tmp_path: Path) -> None:
+def test_the_second_learns_who_holds_it(tmp_path: Path) -> None:
     first, second = (StationLock(StateDir(tmp_path / "state"), tmp_path) for _ in range(2))
     first.acquire("restore-sequencer orders")
     with pytest.raises(LockedError, match=rf"pid {os.getpid()}.*restore-sequencer orders"):

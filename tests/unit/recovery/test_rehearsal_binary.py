@@ -99,8 +99,8 @@ def test_the_settings_come_first(database: DatabaseRoot, state: StateDir, jar: P
     java = java_of(tmp_path, "17.0.9")
     settings = Settings(questdb=QuestDBSettings(jar=str(jar), java=str(java)))
     with process("-p", "/other.jar", "-m", MAIN, "-d", str(database.root)):
-        found, told = server_binary(settings, database, state)
-    assert (found.jar, found.java, told) == (jar, java, "settings")
+        found, origin = server_binary(settings, database, state)
+    assert (found.jar, found.java, origin) == (jar, java, "settings")
 
 
 def test_the_running_server_of_this_root_is_taken_and_remembered(
@@ -110,14 +110,14 @@ def test_the_running_server_of_this_root_is_taken_and_remembered(
     settings = Settings(questdb=QuestDBSettings(java=str(java)))
     (tmp_path / "alias").symlink_to(database.root)
     with process("-p", jar.name, "-m", MAIN, "-d", str(tmp_path / "alias"), cwd=jar.parent):
-        found, told = server_binary(settings, database, state)
+        found, origin = server_binary(settings, database, state)
         line = running(database)
         assert line is not None
         assert line.java == str(Path(sys.executable).resolve())  # the process's own executable, not its first word
-    assert (found.jar, told) == (jar, "the running server")
+    assert (found.jar, origin) == (jar, "the running server")
     assert running(database) is None
-    found, told = server_binary(settings, database, state)
-    assert (found.jar, told) == (jar, "the server last seen there")
+    found, origin = server_binary(settings, database, state)
+    assert (found.jar, origin) == (jar, "the server last seen there")
 
 
 def test_a_server_on_another_root_is_not_taken(
@@ -141,8 +141,8 @@ def test_the_unit_file_is_read_where_nothing_runs(
     line = CommandLine(str(jar), str(java), str(database.root))
     assert binary.of_unit_file(unit, database) == [line]
     monkeypatch.setattr(binary, "_unit_files", lambda settings, root: binary.of_unit_file(unit, root))
-    found, told = server_binary(Settings(), database, state)
-    assert (found.jar, found.java, told) == (jar, java, "the unit file")
+    found, origin = server_binary(Settings(), database, state)
+    assert (found.jar, found.java, origin) == (jar, java, "the unit file")
     with pytest.raises(NoBinaryError):
         server_binary(replace(Settings(), bare=True), database, state)
 
@@ -161,14 +161,16 @@ def test_what_is_no_questdb_is_refused(database: DatabaseRoot, state: StateDir, 
             server_binary(Settings(questdb=QuestDBSettings(jar=str(path))), database, state)
 
 
-@pytest.mark.parametrize(("said", "version"), [("17.0.9", 17), ("1.8.0_402", 8), ("25", 25), ("21-ea", 21)])
-def test_the_feature_release_of_a_java(tmp_path: Path, said: str, version: int) -> None:
-    assert java_version(java_of(tmp_path, said)) == version
+@pytest.mark.parametrize(("output", "version"), [("17.0.9", 17), ("1.8.0_402", 8), ("25", 25), ("21-ea", 21)])
+def test_the_feature_release_of_a_java(tmp_path: Path, output: str, version: int) -> None:
+    assert java_version(java_of(tmp_path, output)) == version
 
 
-@pytest.mark.parametrize("said", ["11.0.2", "1.8.0"])
-def test_an_old_java_is_refused(database: DatabaseRoot, state: StateDir, jar: Path, tmp_path: Path, said: str) -> None:
-    settings = Settings(questdb=QuestDBSettings(jar=str(jar), java=str(java_of(tmp_path, said))))
+@pytest.mark.parametrize("output", ["11.0.2", "1.8.0"])
+def test_an_old_java_is_refused(
+    database: DatabaseRoot, state: StateDir, jar: Path, tmp_path: Path, output: str
+) -> None:
+    settings = Settings(questdb=QuestDBSettings(jar=str(jar), java=str(java_of(tmp_path, output))))
     with pytest.raises(NoBinaryError, match="17 or later"):
         server_binary(settings, database, state)
 

@@ -64,7 +64,7 @@ def test_a_damaged_or_foreign_record_counts_for_nothing(state: StateDir) -> None
         assert records.passed(plan()) is None
 
 
-def test_tables_with_a_rehearsed_plan_of_unknown_loss_are_told(state: StateDir) -> None:
+def test_tables_with_a_rehearsed_plan_of_unknown_loss_are_reported(state: StateDir) -> None:
     records = Records(state, ROOT)
     records.add(plan(), "r1", "")
     assert records.of_unknown_loss() == frozenset()

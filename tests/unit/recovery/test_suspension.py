@@ -9,7 +9,7 @@ from console.diagnosis.table import examine_table
 from console.questdb.layout import TableDirectory
 from console.questdb.table_txn import read_table_txn
 from console.recovery.actions.resume_wal import action as resume_wal
-from console.recovery.actions.resume_wal.blockage import Blockage, Queue, queue_of, told
+from console.recovery.actions.resume_wal.blockage import Blockage, Queue, queue_of, skipped_lines
 from console.recovery.actions.resume_wal.steps import statement
 from console.recovery.model import RowsLost
 from tests.data.samples import KINDS, sample_database
@@ -51,7 +51,7 @@ def test_a_zero_record_costs_the_rows_that_no_other_names(table: TableDirectory)
     found = _blockage(table)
     assert (found.first, found.last, found.resume_from, found.good_before) == (8, 8, 9, 0)
     assert (found.rows, found.gone, found.ahead, found.on_disk) == (RowsLost.exact(1), 0, False, True)
-    (line,) = told(found, str)
+    (line,) = skipped_lines(found, str)
     assert line.startswith("skipped: seqTxn 8 (wal1/2 transaction 0): 1 row, ")
     assert _codes(table) == []
 
@@ -73,13 +73,13 @@ def test_a_run_is_one(table: TableDirectory) -> None:
     assert found.next_first is None
 
 
-def test_a_segment_that_is_gone_is_told_as_gone(table: TableDirectory) -> None:
+def test_a_segment_that_is_gone_is_reported_as_gone(table: TableDirectory) -> None:
     set_applied(table, 7)
     shutil.rmtree(table.path / "wal1" / "2")
     found = _blockage(table)
     assert (found.first, found.last, found.rows, found.gone) == (8, 9, RowsLost.exact(0), 2)
     assert found.ahead
-    assert "nothing is on disk any more" in list(told(found, str))[-1]
+    assert "nothing is on disk any more" in list(skipped_lines(found, str))[-1]
 
 
 def test_good_ones_before_a_missing_segment_are_not_skipped_with_it(table: TableDirectory) -> None:

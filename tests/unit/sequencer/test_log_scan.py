@@ -16,7 +16,7 @@ def test_a_whole_log_names_every_event(tmp_path: Path) -> None:
     scan = scanned(folder, of, applied=1)
     assert scan.seq.tolist() == [1, 3, 2]
     assert (scan.bad, scan.beyond, scan.covers_applied) == (0, 0, True)
-    assert (list(scan.told.runs()), scan.named.number.tolist()) == ([(1, 3)], [2, 3])
+    assert (list(scan.recorded.runs()), scan.named.number.tolist()) == ([(1, 3)], [2, 3])
 
 
 def test_records_behind_a_stale_header_count_where_they_name_what_is_on_disk(tmp_path: Path) -> None:
@@ -64,14 +64,14 @@ def test_zero_and_garbage_records_are_holes(tmp_path: Path) -> None:
     garbage["segment_id"] = 0x7FFFFFFF
     records = [record((1, 0, 0)), np.zeros_like(garbage), garbage]
     scan = scanned(written_log(tmp_path / "a", records), of, applied=1)
-    assert (scan.bad, list(scan.told.gaps(1, 3))) == (2, [(2, 3)])
+    assert (scan.bad, list(scan.recorded.gaps(1, 3))) == (2, [(2, 3)])
     assert scan.seq.tolist() == [1, 0, 0]
 
 
 def test_a_log_one_page_short_has_a_hole_up_to_its_header(tmp_path: Path) -> None:
     of = inventory(*THREE)
     scan = scanned(written_log(tmp_path / "a", [record((1, 0, 0))], max_txn=3), of, applied=1)
-    assert (scan.bad, list(scan.told.gaps(1, 3))) == (2, [(2, 3)])
+    assert (scan.bad, list(scan.recorded.gaps(1, 3))) == (2, [(2, 3)])
 
 
 def test_a_record_against_the_order_of_its_wal_is_not_believed(tmp_path: Path) -> None:
@@ -87,10 +87,10 @@ def test_an_event_named_twice_is_named_once(tmp_path: Path) -> None:
     of = inventory(*THREE)
     records = [record((1, 0, 0)), record((1, 0, 0)), record((2, 0, 0))]
     scan = scanned(written_log(tmp_path / "a", records), of, applied=1)
-    assert (scan.bad, list(scan.told.gaps(1, 3))) == (1, [(2, 2)])
+    assert (scan.bad, list(scan.recorded.gaps(1, 3))) == (1, [(2, 2)])
 
 
-def test_lost_events_are_told_with_their_rows_in_v2(tmp_path: Path) -> None:
+def test_lost_events_are_reported_with_their_rows_in_v2(tmp_path: Path) -> None:
     of = inventory((1, 0, 0))
     records = [record((1, 0, 0)), record((3, 0, 0), rows=77), record((4, 0, 0), rows=5)]
     names = named(of, 1, scanned(written_log(tmp_path / "a", records, part_size=2), of, applied=1))

@@ -61,7 +61,7 @@ def test_a_body_that_follows_the_rows_before_it_names_its_rows(folder: Path, at:
         assert (gap.first, gap.stop, gap.rows, gap.sure, gap.statement) == (txn, txn + 1, 10, True, False)
 
 
-def test_nothing_left_of_one_event_is_told_by_those_around_it(folder: Path) -> None:
+def test_nothing_left_of_one_event_is_known_by_those_around_it(folder: Path) -> None:
     _five(folder)
     _strike(folder, 2, 0, bytes(46))
     gap = _gap(folder)

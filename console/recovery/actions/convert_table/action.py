@@ -98,8 +98,8 @@ def _planned(
     context: PlanContext, directory: TableDirectory, diagnosis: TableDiagnosis, expected: Expectation, half: str
 ) -> Plan:
     cost = cost_of(diagnosis, lambda: _rows_by_rebuild(context, directory))
-    told, found = _binary(context)
-    refused = [] if found else [Refusal(RefusalCode.NO_BINARY, told, "name the station's jar: questdb.jar, or --jar")]
+    origin, found = _binary(context)
+    refused = [] if found else [Refusal(RefusalCode.NO_BINARY, origin, "name the station's jar: questdb.jar, or --jar")]
     refused += own_start_refusals(context, directory)
     if others := other_markers(context.database, directory):
         refused.append(
@@ -134,7 +134,7 @@ def _planned(
         rows_lost=cost.rows,
         refused=refused,
         requirements=(
-            Requirement("the station's QuestDB can be started here", found, told),
+            Requirement("the station's QuestDB can be started here", found, origin),
             Requirement("how many rows wait is known exactly", cost.rows.kind == "exact", cost.why or "from the WAL"),
         ),
         warnings=tuple(_warnings(context, directory, cost, half)),
@@ -190,10 +190,10 @@ def _better(context: PlanContext, directory: TableDirectory, cost: Cost, half: s
 
 def _binary(context: PlanContext) -> tuple[str, bool]:
     try:
-        binary, told = server_binary(context.settings, context.database, context.state)
+        binary, origin = server_binary(context.settings, context.database, context.state)
     except NoBinaryError as error:
         return str(error), False
-    return f"{binary.jar} ({told})", True
+    return f"{binary.jar} ({origin})", True
 
 
 def _facts(directory: TableDirectory) -> tuple[Fact, ...]:

@@ -27,7 +27,7 @@ _SETTINGS = {
     "cairo.repeat.migration.from.version": "-1",  # else every table's lag is checked, and `_txn` written
 }
 LOG = "server.log"
-"""What the last such server said, in the entry's folder."""
+"""What the last such server reported, in the entry's folder."""
 _LOG_TAIL = 256 << 10
 _PLACE = "place of our start"
 _START = 180.0

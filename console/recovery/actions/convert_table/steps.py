@@ -40,7 +40,7 @@ _TABLE_FILES = ("_txn", "_meta", "_cv", MARKER)
 _NEW_MARKER = f"{MARKER}.walmedic-marker.new"
 _BEGUN = "conversion begun"
 _VALUES = "values"
-_ATTEMPTS = 3  # a conversion that was cut off after the marker went is told again
+_ATTEMPTS = 3  # a conversion that was cut off after the marker went is started again
 
 
 def registry_files(names: list[str]) -> list[str]:
@@ -180,8 +180,8 @@ class ConvertByServer:
             try:
                 with started_on(run, (owner.uid, owner.gid)) as server:
                     claims = _wal_claims(server, expected) if wal else _plain_claims(server, expected)
-                    table, said = run.database.table(directory), run.recall(_VALUES)
-                    before = of_json(TableSums, said) if isinstance(said, dict) else str(said)
+                    table, remembered = run.database.table(directory), run.recall(_VALUES)
+                    before = of_json(TableSums, remembered) if isinstance(remembered, dict) else str(remembered)
                     claims = (*claims, *value_claims(server, table, expected, before))
             except ServerError as error:
                 # A port may have been taken between choosing and using it; other ports are tried.
@@ -238,10 +238,10 @@ def is_converted(database: DatabaseRoot, directory: str, *, wal: bool) -> bool:
 def _plain_claims(server: Server, expected: Expectation) -> tuple[Claim, ...]:
     name = clean_line(expected.table)
     found = server.rows(f"SELECT walEnabled FROM tables() WHERE table_name = {literal(expected.table)}")  # noqa: S608
-    said = "not listed" if not found else "WAL" if found[0]["walEnabled"] else "no WAL"
+    remembered = "not listed" if not found else "WAL" if found[0]["walEnabled"] else "no WAL"
     plain = bool(found) and not found[0]["walEnabled"]
     claims = row_claims(server, expected)
-    return (Claim(ClaimKey.PLAIN, f"{name} is no WAL table for now", "no WAL", said, plain, table=name), *claims)
+    return (Claim(ClaimKey.PLAIN, f"{name} is no WAL table for now", "no WAL", remembered, plain, table=name), *claims)
 
 
 def _wal_claims(server: Server, expected: Expectation) -> tuple[Claim, ...]:

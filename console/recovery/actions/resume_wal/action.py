@@ -14,7 +14,7 @@ from console.questdb.layout import TableDirectory
 from console.questdb.partitioning import Partitioning
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.recovery.actions.resume_wal import steps as resume_steps
-from console.recovery.actions.resume_wal.blockage import Blockage, Queue, queue_of, told
+from console.recovery.actions.resume_wal.blockage import Blockage, Queue, queue_of, skipped_lines
 from console.recovery.actions.resume_wal.steps import KEPT, statement
 from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.gate.registry import PlanContext
@@ -195,7 +195,7 @@ def _planned(
             f"{found.reason[0].upper()}{found.reason[1:]}. The server can go on only behind it, from seqTxn "
             f"{found.resume_from:,}; {found.run} will not be applied any more."
         )
-        warnings += told(found, _show_time(directory))
+        warnings += skipped_lines(found, _show_time(directory))
         if found.on_disk:
             warnings.append(
                 f"the rows of {found.run} are still on disk, only its record is lost: repair-log (with the server "

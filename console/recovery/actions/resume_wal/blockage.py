@@ -290,7 +290,7 @@ def _undecoded_rows(gap: Gap, places: Collection[int], others: int) -> RowsLost:
     return RowsLost.exact(most) if gap.sure and inside == gap.stop - gap.first else RowsLost.at_most(most)
 
 
-def told(blockage: Blockage, show_time: Any) -> Iterator[str]:
+def skipped_lines(blockage: Blockage, show_time: Any) -> Iterator[str]:
     """Yield one line for each transaction that a skip would lose; of very many only the first."""
     for each in blockage.skipped[:MOST_LISTED]:
         number = f"seqTxn {each.seq_txn:,}" if each.seq_txn is not None else f"one of {blockage.run}"

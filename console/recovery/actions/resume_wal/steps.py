@@ -80,7 +80,7 @@ class ResumeTable:
         server.rows(statement(str(stage.parameters["table"]), first))
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
-        """Raise StepError where transactions were skipped; a table that was only told to go on loses nothing by it."""
+        """Raise StepError where transactions were skipped; a table that was only resumed loses nothing by it."""
         if run.recall("skipped"):
             raise StepError(
                 f"transactions that were skipped stay skipped; their segments are kept in {run.folder / KEPT}, from "
@@ -97,10 +97,10 @@ class VerifyResumed:
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Add the claims to the run. Raises StepError at the first that does not hold, saying where it stopped."""
         server = Server(run.settings.questdb)
-        said = run.recall("expected")
-        if not isinstance(said, dict):
+        remembered = run.recall("expected")
+        if not isinstance(remembered, dict):
             raise StepError(f"entry {run.entry} does not say what the table must hold; take it back and plan again")
-        expected = of_json(Expectation, said)
+        expected = of_json(Expectation, remembered)
 
         def on_applied(done: int, total: int) -> None:
             run.progress(f"{expected.table}: transactions applied", done, total)
@@ -117,8 +117,8 @@ class VerifyResumed:
         if row is not None and row["suspended"]:
             stuck = int(row["writerTxn"]) + 1
             run.remember(STOPPED_AT, stuck)
-            said_why = clean_line(" ".join(str(row.get(key) or "") for key in ("errorTag", "errorMessage")), 300)
-            why = f"; the server stopped at seqTxn {stuck:,}" + (f" ({said_why})" if said_why.strip() else "")
+            error = clean_line(" ".join(str(row.get(key) or "") for key in ("errorTag", "errorMessage")), 300)
+            why = f"; the server stopped at seqTxn {stuck:,}" + (f" ({error})" if error.strip() else "")
         raise StepError(f"not proven: {failed}{why}")
 
     def _values(

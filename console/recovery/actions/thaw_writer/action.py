@@ -69,7 +69,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
             Requirement(
                 "streams are configured", bool(streams), ", ".join(clean_line(s.name) for s in streams) or "none"
             ),
-            *(Requirement("no row comes twice", not each.most, each.said) for each in doubles),
+            *(Requirement("no row comes twice", not each.most, each.description) for each in doubles),
         ),
         rows_maybe_twice=sum(each.most for each in doubles),
         warnings=tuple(_warnings(streams, doubles, unknown)),
@@ -77,8 +77,8 @@ def plan(context: PlanContext, table: str | None) -> Plan:
 
 
 def _counting(doubles: tuple[Doubles, ...]) -> Stage:
-    said = {"doubles": to_json(doubles)}
-    return Stage("doubles", "count the rows that came twice", "count-doubles", said)
+    documents = {"doubles": to_json(doubles)}
+    return Stage("doubles", "count the rows that came twice", "count-doubles", documents)
 
 
 def _warnings(streams: tuple[Stream, ...], doubles: tuple[Doubles, ...], unknown: str) -> Iterator[str]:
@@ -94,7 +94,7 @@ def _warnings(streams: tuple[Stream, ...], doubles: tuple[Doubles, ...], unknown
 
 
 def _doubles(context: PlanContext) -> tuple[tuple[Doubles, ...], str]:
-    """Return what may come twice, and why it cannot be told where it cannot."""
+    """Return what may come twice, and if that is not known, why."""
     streams = context.settings.redis.streams
     if not streams or context.settings.bare:
         return (), ""

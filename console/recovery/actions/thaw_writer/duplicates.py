@@ -43,7 +43,7 @@ class Doubles:
         return 0 if self.keyed else self.pending
 
     @property
-    def said(self) -> str:
+    def description(self) -> str:
         """The comparison in words."""
         name, table = clean_line(self.stream), clean_line(self.table)
         pending = f"{name}: {plural(self.pending, 'entry', 'entries')} pending, sent again first"

@@ -49,7 +49,7 @@ class StartWriter:
             )
         if run.recall(TWICE) is None:
             stages = [each for each in run.plan.stages if each.step == CountDoubles.name]
-            every = [of_json(Doubles, said) for each in stages for said in each.parameters["doubles"]]
+            every = [of_json(Doubles, document) for each in stages for document in each.parameters["doubles"]]
             server = Server(run.settings.questdb)
             run.remember(TWICE, {each.stream: _counted(run, server, each) for each in every})
         for unit in units_named(run, stage):
@@ -85,7 +85,7 @@ class _Drain:
         """Entries per second by which the backlog shrinks."""
         return ((self.first or 0) - total) / max(0.5, time.monotonic() - self.started)
 
-    def told(self, total: int) -> str:
+    def progress_text(self, total: int) -> str:
         """Return how many entries wait, how fast they become fewer or more, and how long that takes."""
         rate = self.rate(total)
         left = f", about {total / rate:.0f} s left" if rate > 0 else ""
@@ -120,7 +120,7 @@ class WatchBacklog:
                 unread, held = self._left(run, queue)
                 near = total - sum(held.values()) <= max(10.0, _NEAR * drain.incoming(waiting))
                 taken = not any(held.values()) or drain.held.seconds(held) > _HELD
-                run.progress(drain.told(total), None, None)
+                run.progress(drain.progress_text(total), None, None)
                 if near and not any(unread.values()) and taken and all(_fresh(run, each) for each in waiting):
                     break
                 if time.monotonic() - drain.least_at > _STALLED:
@@ -151,9 +151,9 @@ class WatchBacklog:
                 left = unread[each.stream]
                 yield Claim(ClaimKey.ACKNOWLEDGED, claim, "0", f"{left:,}", left == 0, table=table)
             if count := held[each.stream]:
-                told = f"{count:,}, pending with a consumer that is gone: XAUTOCLAIM"
+                progress_text = f"{count:,}, pending with a consumer that is gone: XAUTOCLAIM"
                 claim = f"{name}: entries that waited at the start, not acknowledged"
-                yield Claim.note(ClaimKey.PENDING, claim, told, table=table)
+                yield Claim.note(ClaimKey.PENDING, claim, progress_text, table=table)
             now = f"{each.lag:,} unread, {each.pending:,} pending"
             yield Claim.note(ClaimKey.DRAINED, f"{name}: what came just now", now, table=table)
             if (behind := _behind(run, each)) is not None:
@@ -223,14 +223,16 @@ class CountDoubles:
         """Add a claim for each table. A count that takes too long is no error of the thaw."""
         server = Server(run.settings.questdb)
         before: dict[str, int | None] = run.recall(TWICE, {})
-        for said in stage.parameters["doubles"]:
-            doubles = of_json(Doubles, said)
+        for document in stage.parameters["doubles"]:
+            doubles = of_json(Doubles, document)
             run.progress(f"counting rows of {clean_line(doubles.table)} that came twice")
             now, then = _counted(run, server, doubles), before.get(doubles.stream)
             found = "not counted" if now is None or then is None else f"{max(0, now - then):,}"
             name = clean_line(doubles.table)
-            told = f"{found} (at most {doubles.most:,} from what was pending)"
-            run.claims.append(Claim.note(ClaimKey.DUPLICATES, f"{name}: rows that came twice", told, table=name))
+            progress_text = f"{found} (at most {doubles.most:,} from what was pending)"
+            run.claims.append(
+                Claim.note(ClaimKey.DUPLICATES, f"{name}: rows that came twice", progress_text, table=name)
+            )
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Nothing was changed."""
@@ -252,7 +254,7 @@ def _fresh(run: RunContext, waiting: Waiting) -> bool:
 
 
 def _behind(run: RunContext, waiting: Waiting) -> float | None:
-    """Return by how many seconds the newest row is behind the newest entry, None where that cannot be told."""
+    """Return by how many seconds the newest row is behind the newest entry, None where that is not known."""
     if not waiting.table or waiting.newest is None:
         return None
     server = Server(run.settings.questdb)
