@@ -15,7 +15,7 @@ from console.widgets.hex_view import HexView
 from screens.browser import Browser
 from tests.ui import samples
 from tests.ui.conftest import MakeApp
-from tests.ui.showing import settled
+from tests.ui.showing import settled, typed
 
 
 @asynccontextmanager
@@ -44,3 +44,11 @@ async def to_log(pilot: Pilot[int]) -> HexView:
     await pilot.press("n")
     await settled(pilot)
     return pilot.app.screen.query_one(HexView)
+
+
+async def go_to(pilot: Pilot[int], place: str) -> None:
+    """Go to an offset or a transaction, as it is typed."""
+    await pilot.press("g")
+    await typed(pilot, place)
+    await pilot.press("enter")
+    await settled(pilot)

@@ -10,8 +10,10 @@ import pytest_textual_snapshot
 from syrupy.types import SnapshotIndex
 
 from console.app import ConsoleApp, make_app
+from console.questdb.layout import DatabaseRoot
 from console.settings import RedisSettings, Role, ServicesSettings, Settings, Stream, Unit
 from tests.ui import samples
+from tests.ui.database import damaged
 from tests.ui.scripted import ScriptedEngine
 
 _SNAPSHOTS = Path(__file__).resolve().parents[2] / "snapshots"
@@ -65,6 +67,12 @@ def settings() -> Settings:
         services=ServicesSettings(backend="supervisor", units=units),
         file="/etc/walmedic.toml",
     )
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> DatabaseRoot:
+    """A small damaged database."""
+    return damaged(tmp_path)[0]
 
 
 @pytest.fixture

@@ -8,7 +8,11 @@ from textual.pilot import Pilot
 from console.app import ConsoleApp
 from screens.plan import PlanScreen
 from tests.ui import samples
+from tests.ui.captured import DONE_ENTRY, RECOVERED_JOURNAL
 from tests.ui.showing import settled, typed
+
+_SHOWN = [line.entry for line in RECOVERED_JOURNAL.lines]
+DOWN_TO_RESTORED = ("down",) * _SHOWN.index(DONE_ENTRY.id)  # from the journal's newest entry
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from console.diagnosis.model import DatabaseReport, NextStep, TableReport, Verdi
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
 from console.recovery.codes import ClaimKey
-from console.recovery.model import Claim, Outcome
+from console.recovery.model import Outcome
 from console.redaction import Redactor
 from console.reporting.bundle import Bundle, Written, prepare
 from console.reporting.history import PastAction
@@ -46,7 +46,7 @@ def after(folder: Path) -> Incident:
 
 def _past_action(entry: str, action: str, later: float, table: str | None) -> PastAction:
     plan = replace(captured.RESTORE_PLAN, table=table, confirmation=f"{table} lose 0") if table else None
-    rows = Claim(ClaimKey.ROWS, f"{_TABLE}: rows", "412,445", "412,445", ok=True, table=_TABLE)
+    rows = next(claim for claim in captured.REHEARSED.verification if claim.key == ClaimKey.ROWS)
     return PastAction(
         entry, _AT + later, _AT + later + 12.0, action, table, Outcome.DONE, "", "operator", "host", (rows,), plan
     )

@@ -12,16 +12,17 @@ from console.recovery.model import ActionSpec, Availability, FirstStep, Outcome,
 from console.recovery.rehearsal.model import Rehearsal, RehearsalOutcome
 from console.recovery.store.journal import Entry
 from tests.ui import captured
-from tests.ui.captured import DONE_ENTRY, ENTRY, REHEARSAL_TOLD, REHEARSED, UNDO, UNDONE
+from tests.ui.captured import DONE_ENTRY, ENTRY, REHEARSAL_PROGRESS, REHEARSED, UNDO, UNDONE
 
 SPECS = tuple(spec_of(action) for action in action_ids())
 PLAN = captured.RESTORE_PLAN
+BACK = f"{PLAN.rows_back:,} rows"  # that become visible again
 DONE = replace(
-    captured.RESTORE_RESULT, next_step="the sequencer is whole again: start-server applies the 6,359 rows that wait"
+    captured.RESTORE_RESULT, next_step=f"the sequencer is whole again: start-server applies the {BACK} that wait"
 )
 FREEZE = FirstStep("freeze-writer", None, "the writer goes on retrying against it; the feeds and the queue keep all")
 RESTORE = FirstStep(PLAN.action, PLAN.table, "a copy in the table can be put back")
-THEN = FirstStep("start-server", None, "it applies the 6,359 rows that wait, while every WAL is held")
+THEN = FirstStep("start-server", None, f"it applies the {BACK} that wait, while every WAL is held")
 ALIVE = Refusal(
     RefusalCode.SERVER_ALIVE, "a QuestDB server lives on this database (pid 4711)", "stop-server", action="stop-server"
 )
@@ -66,7 +67,7 @@ class ScriptedRun:
 
     def __init__(self, plan: Plan, result: RunResult, hold_after: int | None) -> None:
         self._hold_after = hold_after
-        self._told = [
+        self._progress = [
             [
                 Progress(result.entry, stage.id, stage.title, "begins"),
                 Progress(result.entry, stage.id, stage.title, "done"),
@@ -81,27 +82,27 @@ class ScriptedRun:
             return []
         if self._hold_after is not None:
             self._hold_after -= 1
-            first, second = self._told[0], self._told[1]
+            first, second = self._progress[0], self._progress[1]
             return [*first, second[0]]
-        return self._told.pop(0) if self._told else []
+        return self._progress.pop(0) if self._progress else []
 
     def result(self) -> RunResult | None:
         """Return the result once all is told."""
-        return None if self._told else self._result
+        return None if self._progress else self._result
 
 
 class ScriptedRehearsal:
     """Tells its stages, then how it ended."""
 
-    def __init__(self, told: Sequence[Progress], ended: Rehearsal | None) -> None:
-        self._told = list(told)
+    def __init__(self, progress: Sequence[Progress], ended: Rehearsal | None) -> None:
+        self._progress = list(progress)
         self._ended = ended
         self.cancelled = False
 
     def poll(self) -> Sequence[Progress]:
         """Return what was told since the last call."""
-        told, self._told = self._told, []
-        return told
+        progress, self._progress = self._progress, []
+        return progress
 
     def result(self) -> Rehearsal | None:
         """Return how it ended, None while it works."""
@@ -145,7 +146,7 @@ class ScriptedEngine:
         self.then: FirstStep | None = RESTORE  # by what the disk says
         self.after: FirstStep | None = THEN  # and says once the plan is done
         self.recommends = True
-        self.end = "The station is back: 6,359 rows recovered, 0 lost."
+        self.end = f"The station is back: {BACK} recovered, 0 lost."
         self.ended: Rehearsal | None = REHEARSED  # how a rehearsal ends, None while it goes on
         self.rehearsals: list[Plan] = []
         self.running: ScriptedRehearsal | None = None
@@ -217,8 +218,8 @@ class ScriptedEngine:
     def rehearse(self, plan: Plan) -> ScriptedRehearsal:
         """Note it and tell the stages."""
         self.rehearsals.append(plan)
-        told = REHEARSAL_TOLD if self.ended is not None else REHEARSAL_TOLD[:9]
-        self.running = ScriptedRehearsal(told, self.ended)
+        progress = REHEARSAL_PROGRESS if self.ended is not None else REHEARSAL_PROGRESS[:10]
+        self.running = ScriptedRehearsal(progress, self.ended)
         return self.running
 
     def rehearsal(self, plan: Plan) -> ScriptedRehearsal | None:

@@ -12,16 +12,10 @@ from console.settings import QuestDBSettings, Settings
 from console.widgets.hex_view import HexView
 from screens.browser import Browser
 from screens.dashboard import Dashboard
-from tests.ui.browsing import browsing, on_top, to_log
+from tests.ui.browsing import browsing, go_to, on_top, to_log
 from tests.ui.conftest import MakeApp
-from tests.ui.database import TABLE, damaged
+from tests.ui.database import TABLE
 from tests.ui.showing import settled, shown, typed
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> DatabaseRoot:
-    """A small damaged database."""
-    return damaged(tmp_path)[0]
 
 
 async def test_n_opens_the_file_of_the_finding_and_says_it(
@@ -41,10 +35,7 @@ async def test_go_to_by_offset_and_by_transaction_names_the_record(
     async with browsing(console, settings, database) as (pilot, app):
         view = await to_log(pilot)
         for asked, offset, title in (("0x4c", 76, "seqTxn 1"), ("104", 104, "seqTxn 2"), ("t 3", 132, "seqTxn 3")):
-            await pilot.press("g")
-            await typed(pilot, asked)
-            await pilot.press("enter")
-            await settled(pilot)
+            await go_to(pilot, asked)
             assert view.cursor == offset
             assert title in shown(app)
         for named in ("structure version", "walId", "segmentId", "segmentTxn", "commit timestamp"):
@@ -52,15 +43,12 @@ async def test_go_to_by_offset_and_by_transaction_names_the_record(
 
 
 @pytest.mark.parametrize("asked", ["", "x", "0x", "-1", "t", "99999999999", "0xfffffffffffffffffffff"])
-async def test_go_to_nowhere_is_said_and_changes_nothing_else(
+async def test_go_to_nowhere_is_reported_and_changes_nothing_else(
     console: MakeApp, settings: Settings, database: DatabaseRoot, asked: str
 ) -> None:
     async with browsing(console, settings, database) as (pilot, app):
         await to_log(pilot)
-        await pilot.press("g")
-        await typed(pilot, asked)
-        await pilot.press("enter")
-        await settled(pilot)
+        await go_to(pilot, asked)
         assert "✗" in shown(app).splitlines()[2]
 
 
@@ -82,7 +70,7 @@ async def test_moving_by_bytes_rows_pages_and_to_the_ends_stays_inside_the_file(
         assert view.cursor == size - 1
 
 
-async def test_a_file_that_changes_shrinks_or_vanishes_is_said(
+async def test_a_file_that_changes_shrinks_or_vanishes_is_reported(
     console: MakeApp, settings: Settings, database: DatabaseRoot
 ) -> None:
     log = database.db / TABLE / "txn_seq" / "_txnlog"
@@ -158,7 +146,9 @@ async def test_escape_goes_from_bytes_to_tree_to_dashboard(
         assert on_top(app) is Dashboard
 
 
-async def test_a_directory_that_is_no_database_is_said(console: MakeApp, settings: Settings, tmp_path: Path) -> None:
+async def test_a_directory_that_is_no_database_is_reported(
+    console: MakeApp, settings: Settings, tmp_path: Path
+) -> None:
     app = console(settings=replace(settings, questdb=QuestDBSettings(db_root=str(tmp_path / "nothing"))))
     async with app.run_test(size=(200, 50)) as pilot:
         await pilot.press("b")
@@ -217,10 +207,7 @@ async def test_from_a_record_to_its_event_and_back(
 ) -> None:
     async with browsing(console, settings, database) as (pilot, app):
         view = await to_log(pilot)
-        await pilot.press("g")
-        await typed(pilot, "t2")
-        await pilot.press("enter")
-        await settled(pilot)
+        await go_to(pilot, "t2")
         at = view.cursor
         await pilot.press("s")
         await settled(pilot)
@@ -237,7 +224,9 @@ async def test_from_a_record_to_its_event_and_back(
         assert "names no segment" in shown(app).splitlines()[2]
 
 
-async def test_a_segment_that_was_purged_is_said(console: MakeApp, settings: Settings, database: DatabaseRoot) -> None:
+async def test_a_segment_that_was_purged_is_reported(
+    console: MakeApp, settings: Settings, database: DatabaseRoot
+) -> None:
     import shutil
 
     async with browsing(console, settings, database) as (pilot, app):
@@ -256,10 +245,7 @@ async def test_runs_of_zeros_take_one_line_and_open_where_one_goes_into_them(
     async with browsing(console, settings, database) as (pilot, app):
         await to_log(pilot)
         assert "zeros: 3,752 bytes, 268 rows" in shown(app)
-        await pilot.press("g")
-        await typed(pilot, "t 100")
-        await pilot.press("enter")
-        await settled(pilot)
+        await go_to(pilot, "t 100")
         assert "zeros: " not in shown(app)
         assert "seqTxn 100" in shown(app)
         await pilot.press("g")

@@ -1,24 +1,14 @@
 """Two files side by side: they scroll together, what differs is found, a copy is judged by itself."""
 
-from pathlib import Path
-
-import pytest
-
 from console.questdb.layout import DatabaseRoot
 from console.settings import Settings
 from console.widgets.hex_view import HexView
 from screens.browser import Browser
 from screens.browser_compare import Compare
-from tests.ui.browsing import browsing, on_top, to_log
+from tests.ui.browsing import browsing, go_to, on_top, to_log
 from tests.ui.conftest import MakeApp
-from tests.ui.database import TABLE, damaged
-from tests.ui.showing import settled, shown, typed
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> DatabaseRoot:
-    """A small damaged database."""
-    return damaged(tmp_path)[0]
+from tests.ui.database import TABLE
+from tests.ui.showing import settled, shown
 
 
 async def test_two_files_scroll_together_and_what_differs_is_found_and_summed_up(
@@ -56,10 +46,7 @@ async def test_two_files_scroll_together_and_what_differs_is_found_and_summed_up
         await settled(pilot)
         assert left.cursor == 0
         assert "≠ maxTxn" in shown(app)
-        await pilot.press("g")
-        await typed(pilot, "t7")
-        await pilot.press("enter")
-        await settled(pilot)
+        await go_to(pilot, "t7")
         assert left.cursor == right.cursor == 76 + 28 * 6
         await pilot.press("escape")
         await settled(pilot)

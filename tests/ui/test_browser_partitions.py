@@ -22,7 +22,7 @@ from console.widgets.hex_view import HexView
 from screens import browser_tree
 from screens.browser import Browser
 from tests.data.samples import sample_database
-from tests.ui.browsing import browsing
+from tests.ui.browsing import browsing, go_to
 from tests.ui.conftest import MakeApp
 from tests.ui.showing import settled, shown, typed
 
@@ -145,10 +145,7 @@ async def test_rows_and_times_are_gone_to_and_their_values_shown(
         assert isinstance(browser, Browser)
 
         async def going(text: str) -> str:
-            await pilot.press("g")
-            await typed(pilot, text)
-            await pilot.press("enter")
-            await settled(pilot)
+            await go_to(pilot, text)
             return shown(app)
 
         browser.read(partition / "ts.d")

@@ -4,13 +4,13 @@ from screens.execution import Execution
 from screens.journal import JournalScreen
 from screens.plan import PlanScreen
 from tests.ui import captured, samples
-from tests.ui.captured import ENTRY, UNDO
+from tests.ui.captured import DONE_ENTRY, ENTRY, UNDO
 from tests.ui.conftest import MakeApp
-from tests.ui.driving import at_plan, confirmed, pressed, running
-from tests.ui.scripted import DONE, PLAN, ScriptedEngine
+from tests.ui.driving import DOWN_TO_RESTORED, at_plan, confirmed, pressed, running
+from tests.ui.scripted import BACK, DONE, PLAN, ScriptedEngine
 from tests.ui.showing import shown, until
 
-RESTORED = "20261123-112104-65d6e8"
+RESTORED = DONE_ENTRY.id
 
 
 async def test_from_the_proof_to_undone(console: MakeApp, engine: ScriptedEngine) -> None:
@@ -23,7 +23,7 @@ async def test_from_the_proof_to_undone(console: MakeApp, engine: ScriptedEngine
         await pressed(pilot, "u")
         assert isinstance(app.screen, PlanScreen)
         text = shown(app)
-        assert "the 6,359 rows that it brought back are out of reach again" in text
+        assert f"the {BACK} that it brought back are out of reach again" in text
         assert "take back: put it in place" in text
         await confirmed(pilot, "market_orderbook lose 1")
         assert engine.undone == []
@@ -43,10 +43,10 @@ async def test_from_the_journal_with_all_that_it_says(console: MakeApp, engine: 
     app = console()
     async with running(app) as pilot:
         app.take(samples.sample("journal", captured.RECOVERED_JOURNAL))
-        await pressed(pilot, "j", "down", "down", "down")
+        await pressed(pilot, "j", *DOWN_TO_RESTORED)
         assert isinstance(app.screen, JournalScreen)
         text = shown(app)
-        assert "root on trading-01, terminal /dev/pts/3, pid 11752" in text
+        assert f"root on trading-01, terminal /dev/pts/3, pid {DONE_ENTRY.worker.data['pid']}" in text
         assert "walmedic run restore-sequencer market_orderbook" in text
         assert "--confirm 'market_orderbook lose 0'" in " ".join(text.split())
         await pressed(pilot, "u")

@@ -213,7 +213,9 @@ async def test_an_export_is_a_picture_a_text_and_the_samples_for_the_operator_al
         assert found["backlog"]["data"]["streams"][0]["stream"]
 
 
-async def test_an_export_that_cannot_be_written_is_said(console: MakeApp, settings: Settings, tmp_path: Path) -> None:
+async def test_an_export_that_cannot_be_written_is_reported(
+    console: MakeApp, settings: Settings, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("no folder", encoding="utf-8")
     app = console(settings=replace(settings, state_dir=str(tmp_path / "file")))
     async with app.run_test(size=(80, 24), notifications=True) as pilot:

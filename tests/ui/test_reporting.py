@@ -51,7 +51,7 @@ async def test_the_keys_open_both_and_the_archive_is_real(console: MakeApp, tmp_
             assert tar.getnames()[0].endswith("/report.md")
 
 
-async def test_what_fails_is_said_and_what_was_known_stays(console: MakeApp, tmp_path: Path) -> None:
+async def test_what_fails_is_reported_and_what_was_known_stays(console: MakeApp, tmp_path: Path) -> None:
     known = await asyncio.to_thread(reporting.before, tmp_path / "a")
     desk = ScriptedDesk(known, await asyncio.to_thread(reporting.bundle, tmp_path / "b"))
     app = console()

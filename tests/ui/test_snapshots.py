@@ -9,11 +9,11 @@ from textual.pilot import Pilot
 
 from console.app import ConsoleApp
 from console.recovery.codes import ClaimKey
-from console.recovery.model import Claim, Outcome, RunResult
+from console.recovery.model import Outcome, RunResult
 from console.widgets.theme import Colors
 from tests.ui import captured, samples
 from tests.ui.conftest import MakeApp
-from tests.ui.scripted import PLAN, ScriptedEngine
+from tests.ui.scripted import DONE, PLAN, ScriptedEngine
 from tests.ui.showing import settled, typed, until
 
 Snap = Callable[..., bool]
@@ -210,9 +210,11 @@ def test_stages_at_work(snap_compare: Snap, console: MakeApp, engine: ScriptedEn
 
 def test_failed_and_rolled_back(snap_compare: Snap, console: MakeApp, engine: ScriptedEngine) -> None:
     """It failed and was taken back; the proof says what was not as expected."""
-    claims = (Claim(ClaimKey.LOG_MAX_TXN, "the header's maxTxn", "150,983", "150,982", False),)
-    said = "not proven: transactions in the log (expected 150,983, found 150,982)"
-    engine.outcome = RunResult("20261123-112104-65d6e8", Outcome.ROLLED_BACK, said, claims)
+    claim = next(each for each in DONE.verification if each.key == ClaimKey.LOG_MAX_TXN)
+    one_less = f"{int(claim.expected.replace(',', '')) - 1:,}"
+    message = f"not proven: {claim.claim} (expected {claim.expected}, found {one_less})"
+    claims = (replace(claim, found=one_less, ok=False),)
+    engine.outcome = RunResult(DONE.entry, Outcome.ROLLED_BACK, message, claims)
     assert snap_compare(console(), run_before=_run_to("ROLLED BACK"))
 
 

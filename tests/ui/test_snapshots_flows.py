@@ -11,7 +11,7 @@ from screens.unfinished import Unfinished
 from tests.ui import captured, samples
 from tests.ui.captured import ENTRY
 from tests.ui.conftest import MakeApp
-from tests.ui.driving import confirmed, pressed
+from tests.ui.driving import DOWN_TO_RESTORED, confirmed, pressed
 from tests.ui.scripted import PLAN, ScriptedAttached, ScriptedEngine, ScriptedRun
 from tests.ui.showing import settled, shown, typed, until
 from tests.ui.test_flow_rehearsal import FAILED
@@ -112,7 +112,7 @@ def test_undone(snap_compare: Snap, console: MakeApp) -> None:
     """Taken back: the stages, last first, and what can be run instead."""
 
     async def before(pilot: Pilot[int]) -> None:
-        await with_samples("j", "down", "down", "down", "u", armed=True, made=samples.recovered())(pilot)
+        await with_samples("j", *DOWN_TO_RESTORED, "u", armed=True, made=samples.recovered())(pilot)
         await confirmed(pilot, PLAN.confirmation)
         await until(pilot, lambda: "UNDONE" in shown(pilot.app))
 
@@ -157,7 +157,7 @@ def test_found_at_work(snap_compare: Snap, console: MakeApp, engine: ScriptedEng
 def test_journal_entry(snap_compare: Snap, console: MakeApp, size: tuple[int, int]) -> None:
     """What was done, by whom, from which terminal, with the exact command."""
     app = console(wall_clock=lambda: captured.RECOVERED_JOURNAL.lines[0].at + 30)
-    before = with_samples("j", "down", "down", "down", made=samples.recovered())
+    before = with_samples("j", *DOWN_TO_RESTORED, made=samples.recovered())
     assert snap_compare(app, terminal_size=size, run_before=before)
 
 

@@ -50,7 +50,7 @@ INCIDENT_SERVICES: Final = _of("incident", "services", ServicesSample)
 INCIDENT_TABLES: Final = _of("incident", "tables", DatabaseReport)
 
 REHEARSED: Final = _of("recovery", "rehearsed", Rehearsal)
-REHEARSAL_TOLD: Final = _of("recovery", "rehearsal_told", tuple[Progress, ...])
+REHEARSAL_PROGRESS: Final = _of("recovery", "rehearsal_progress", tuple[Progress, ...])
 RESTORE_PLAN: Final = _of("recovery", "restore_plan", Plan)
 RESTORE_RESULT: Final = _of("recovery", "restore_result", RunResult)
 RECOVERED_JOURNAL: Final = _of("recovery", "journal", JournalSample)
