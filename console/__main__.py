@@ -9,7 +9,7 @@ from types import FrameType
 def _stopped(signum: int, frame: FrameType | None) -> None:
     """Answer Ctrl-C while the program is still being loaded."""
     os.write(2, b"stopped; nothing was done\n")
-    os._exit(8)
+    os._exit(8 if "--detailed-exitcode" in sys.argv else 1)  # as console.exit_codes has it
 
 
 def main() -> None:

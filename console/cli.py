@@ -17,10 +17,10 @@ from click.shell_completion import CompletionItem
 
 from console import __version__, paths
 from console.errors import WalmedicError
+from console.exit_codes import DETAILED, ExitCode
 from console.standard_streams import Streams
 from console.text import clean_line
 
-_USAGE, _REFUSED = 16, 8
 _WIDEST = 100_000  # columns; what is wider is no terminal
 
 # name -> (module:attribute, summary). Text, so that `walmedic --help` and `check` never import Textual.
@@ -59,6 +59,9 @@ class LazyGroup(click.Group):
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)  # noqa: S101 - the table above is ours
+        if all(DETAILED not in option.opts for option in command.params):
+            told = "End with 2, 4, 8 or 16 too, as docs/exit-codes.md lists them."
+            command.params.append(click.Option([DETAILED], is_flag=True, expose_value=False, help=told))
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -130,7 +133,7 @@ def _must_be_a_file(place: Path) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code: its own, 8 for any operational error, 16 for any wrong usage."""
+    """Run one command and return its detailed exit code: its own, 8 for any operational error, 16 for wrong usage."""
     _start_log()
     as_json = "--json" in arguments
     try:
@@ -138,24 +141,24 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except (click.Abort, KeyboardInterrupt):
-        return _ended("stopped; nothing more is done", "stopped", _REFUSED, as_json)
+        return _ended("stopped; nothing more is done", "stopped", ExitCode.REFUSED, as_json)
     except click.ClickException as error:
-        return _ended(f"walmedic: {error.format_message()}", "usage", _USAGE, as_json)
+        return _ended(f"walmedic: {error.format_message()}", "usage", ExitCode.USAGE, as_json)
     except SystemExit as end:  # of click's own completion
         return end.code if isinstance(end.code, int) else 0
     except WalmedicError as error:
         logging.getLogger("walmedic").info("refused: %s", error)
-        return _ended(f"walmedic: {error}", "refused", _REFUSED, as_json)
+        return _ended(f"walmedic: {error}", "refused", ExitCode.REFUSED, as_json)
     except PermissionError as error:
         logging.getLogger("walmedic").exception("permission denied")
         denied = clean_line(str(error.filename or "a file"))
         message = f"walmedic: {denied} cannot be used as uid {os.geteuid()}; run walmedic as root or as its owner"
-        return _ended(f"{message}; nothing is assumed done", "permission", _REFUSED, as_json)
+        return _ended(f"{message}; nothing is assumed done", "permission", ExitCode.REFUSED, as_json)
     except Exception as error:
         logging.getLogger("walmedic").exception("unexpected error")
         place = paths.default_state_dir() / "walmedic.log"
         message = f"walmedic: an unexpected {type(error).__name__}; nothing is assumed done. See {place}"
-        return _ended(message, "unexpected", _REFUSED, as_json)
+        return _ended(message, "unexpected", ExitCode.REFUSED, as_json)
     return result if isinstance(result, int) else 0
 
 
@@ -185,8 +188,10 @@ def main(arguments: Sequence[str] | None = None, *, answers_interrupt: bool = Tr
     if answers_interrupt:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     _usable_environment()
-    code = run(sys.argv[1:] if arguments is None else arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    code = run(words)
     failure = streams.failure
     if failure is not None:
         click.echo(f"walmedic: standard output cannot be written ({failure.strerror}); its reader has less", err=True)
-    return code if failure is None or code else _REFUSED
+        code = code or ExitCode.REFUSED
+    return code.plain if isinstance(code, ExitCode) and DETAILED not in words else int(code)

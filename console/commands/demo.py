@@ -12,12 +12,11 @@ import click
 
 from console.commands.console import open_console
 from console.commands.ending import ended_like_ctrl_c
+from console.exit_codes import ExitCode
 from console.station.scenario import SCALES, Scenario
 
 if TYPE_CHECKING:
     from console.station.build import Station
-
-_RECOVERED, _NOT_RECOVERED = 0, 8
 
 
 @click.command()
@@ -64,7 +63,7 @@ def demo(scenario: str, scale: int, true_size: bool, directory: Path | None, hea
         if headless or not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
             from console.station.story import play
 
-            return _RECOVERED if play(built, say) else _NOT_RECOVERED
+            return ExitCode.OK if play(built, say) else ExitCode.REFUSED
         left = open_console(built.settings())
         say("stopping the station's processes")
         return left

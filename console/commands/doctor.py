@@ -5,9 +5,9 @@ import asyncio
 import click
 
 from console.commands.options import Invocation, station_options
+from console.exit_codes import ExitCode
 from console.records import to_json
 
-_OK, _REFUSED = 0, 8
 _GLYPHS = {"ok": "✓", "note": "·", "problem": "✗"}
 
 
@@ -32,7 +32,7 @@ def doctor(invocation: Invocation) -> int:
                 "checks": to_json(checks),
             }
         )
-        return _REFUSED if problems else _OK
+        return ExitCode.REFUSED if problems else ExitCode.OK
     width = max(len(each.key) for each in settings)
     for each in settings:
         click.echo(f"{each.key:<{width}}  {each.value}  ({each.source})")
@@ -40,4 +40,4 @@ def doctor(invocation: Invocation) -> int:
     width = max(len(check.subject) for check in checks)
     for check in checks:
         click.echo(f"{_GLYPHS[check.level]} {check.level:<7}  {check.subject:<{width}}  {check.said}")
-    return _REFUSED if problems else _OK
+    return ExitCode.REFUSED if problems else ExitCode.OK

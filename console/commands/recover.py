@@ -11,11 +11,12 @@ from console.commands.action_argument import LISTED, ActionName
 from console.commands.options import Invocation, station_options
 from console.commands.salvage_options import salvage_options
 from console.errors import WalmedicError
+from console.exit_codes import ExitCode
 from console.records import to_json
 from console.recovery import plans
 from console.recovery.codes import StageState
 from console.recovery.engine import Engine, PlanChangedError, WrongPhraseError
-from console.recovery.model import ExitCode, Outcome, Plan, Progress, RunResult
+from console.recovery.model import Outcome, Plan, Progress, RunResult
 from console.recovery.store.journal import Entry, Journal
 from console.recovery.store.state import StateDir
 from console.text import clean_line

@@ -37,8 +37,8 @@ def rehearse(
 ) -> int:
     """Carry ACTION out on a clone of TABLE, start a real QuestDB on it, and prove the result.
 
-    The original is only read. Exit 0: passed; 4: failed; 8: refused, or could not be done. With --json its progress
-    comes as JSON lines on standard error.
+    The original is only read. Exit 0: passed; 1: failed, refused, or could not be done. With --json its
+    progress comes as JSON lines on standard error.
     """
     engine = Engine(_with_binary(invocation.settings, jar, java))
     with ended_like_ctrl_c():

@@ -21,17 +21,6 @@ class Danger(enum.StrEnum):
     DATA = "data"
 
 
-class ExitCode(enum.IntEnum):
-    """Exit codes of the command line (contract)."""
-
-    OK = 0
-    PROBLEMS = 1
-    DONE = 2
-    FAILED = 4
-    REFUSED = 8
-    USAGE = 16
-
-
 @dataclass(frozen=True, slots=True)
 class ActionSpec:
     """One recovery action as palette, help, command line and docs show it."""

@@ -10,12 +10,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
 
 from console import cli
 from console.errors import WalmedicError
+from console.exit_codes import DETAILED, ExitCode
 
 _PYTHON = (sys.executable, "-P", "-c")
 
@@ -51,6 +53,8 @@ def probe_command(monkeypatch: pytest.MonkeyPatch) -> None:
             raise RuntimeError("canary-detail")
         if ending == "abort":
             raise click.Abort
+        if ending in ("done", "failed"):
+            return ExitCode[ending.upper()]
         return int(ending)
 
     monkeypatch.setattr(importlib.import_module("tests.unit.test_cli"), "told", told, raising=False)
@@ -81,6 +85,21 @@ def test_exit_codes(arguments: list[str], code: int, capsys: pytest.CaptureFixtu
         assert output.out == ""
         assert re.fullmatch(r"(walmedic: )?[^\n]+\n", output.err)
     assert "Traceback" not in output.err + output.out
+
+
+@pytest.mark.usefixtures("probe_command")
+@pytest.mark.parametrize(
+    ("ending", "plain"), [("0", 0), ("1", 1), ("done", 0), ("failed", 1), ("refused", 1), ("--no-such-option", 2)]
+)
+def test_the_exit_code_is_detailed_only_where_it_is_asked_for(
+    ending: str, plain: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detailed = {"done": ExitCode.DONE, "failed": ExitCode.FAILED, "refused": 8, "--no-such-option": 16}
+    monkeypatch.setattr(cli, "Streams", lambda: SimpleNamespace(failure=None))
+    words = ["crashes", *([ending] if ending.startswith("-") else []), ending]
+    assert cli.main(words, answers_interrupt=False) == plain
+    for asked in ([*words, DETAILED], [DETAILED, *words]):
+        assert cli.main(asked, answers_interrupt=False) == detailed.get(ending, plain)
 
 
 @pytest.mark.usefixtures("probe_command")
@@ -161,7 +180,7 @@ def test_without_a_terminal_there_is_no_console_but_a_sentence(lost: str, tmp_pa
     finally:
         os.close(controller)
         os.close(terminal)
-    assert ended.returncode == 8
+    assert ended.returncode == 1
     assert f"the console needs a terminal, and {lost} is none" in said
     assert "Traceback" not in said
     assert "\x1b" not in said
@@ -236,7 +255,7 @@ def _without_the_extra(*words: str, **variables: str) -> "subprocess.CompletedPr
 
 def test_without_the_extra_the_demo_says_what_to_install() -> None:
     ended = _without_the_extra("demo")
-    assert ended.returncode == 8
+    assert ended.returncode == 1
     assert ended.stdout == ""
     assert "uv tool install 'walmedic[demo]'" in ended.stderr
     assert ended.stderr.count("\n") == 1

@@ -38,7 +38,7 @@ def _called(
         name: value for name, value in os.environ.items() if not name.startswith(("WALMEDIC_", "LC_", "LANG"))
     }
     own = {"XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
-    argv = ["sh", "-c", f'{before} exec "$@"', "sh", *_WALMEDIC, *words]
+    argv = ["sh", "-c", f'{before} exec "$@"', "sh", *_WALMEDIC, *words, "--detailed-exitcode"]
     environment.update(own | (variables or {}))
     return subprocess.run(argv, stdout=stdout, stderr=subprocess.PIPE, env=environment, check=False, timeout=120)
 
@@ -145,7 +145,7 @@ def test_ctrl_c_at_any_early_moment_is_a_sentence(broken: DatabaseRoot, tmp_path
     for pause in (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4):
         begun.unlink(missing_ok=True)
         process = subprocess.Popen(
-            [*argv, "check", "--db-root", str(broken.root)],
+            [*argv, "check", "--db-root", str(broken.root), "--detailed-exitcode"],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment,
             # A run in the background ignores SIGINT, and so would the program.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),

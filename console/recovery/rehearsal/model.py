@@ -4,10 +4,11 @@ import enum
 from dataclasses import dataclass
 from typing import Any
 
+from console.exit_codes import ExitCode
 from console.records import to_json
 from console.recovery import plans
 from console.recovery.gate.registry import action_ids, spec_of
-from console.recovery.model import Claim, Danger, ExitCode, Plan
+from console.recovery.model import Claim, Danger, Plan
 
 
 class RehearsalOutcome(enum.StrEnum):

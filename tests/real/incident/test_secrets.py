@@ -83,7 +83,7 @@ def test_nothing_that_is_started_gets_a_password(
     commands = {
         "doctor": (["doctor"], 0),
         "check": (["check", "--json"], 1),
-        "freeze": (["run", "freeze-writer", "--confirm", f"freeze-writer {name}"], 2),
+        "freeze": (["run", "freeze-writer", "--confirm", f"freeze-writer {name}"], 0),
         "plan": (["plan", "restore-sequencer", "market_trades"], None),
         "rehearse": (["rehearse", "restore-sequencer", "market_trades"], None),
         "bundle": (["bundle", "--yes", "--to", str(tmp_path / "bundle.tar.gz")], 0),

@@ -37,6 +37,7 @@ def _answer(database: DatabaseRoot, *words: str) -> tuple[int, str, str]:
     environment = {**os.environ, "XDG_STATE_HOME": str(state), "XDG_CONFIG_HOME": str(state)}
     argv = ["setpriv", "--reuid", str(_USER), "--regid", str(_USER), "--clear-groups"]
     argv += [str(for_others(Path(sys.executable))), "-m", "console", *words, "--db-root", str(database.root)]
+    argv += ["--detailed-exitcode"]
     ended = subprocess.run(
         argv, env={**environment, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True, text=True, check=False, timeout=120, cwd=for_others(CHECKOUT),
