@@ -65,7 +65,7 @@ def show_station(to: Console, plan: StationPlan) -> None:
         cost = (
             f"cost not known: {step.open_}" if step.open_ else f"rows lost: {step.rows_lost.phrase.replace('-', ' ')}"
         )
-        _line(to, f"{number}. {step.table}: {step.action or 'by hand'}", "bold")
+        _line(to, f"{number}. {step.table}: {step.action or ('further steps' if step.later else 'by hand')}", "bold")
         _line(to, f"   {cost}")
         if step.reason:
             _line(to, f"   {step.reason}")

@@ -194,6 +194,7 @@ class ClaimKey(enum.StrEnum):
     KNOWN = "known"
     SAME_PLAN = "same-plan"
     CARRIED_OUT = "carried-out"
+    FURTHER_STEP = "further-step"
     START_DOES_IT = "start-does-it"
     ROWS_BACK = "rows-back"
     SERVER_LIVES = "server-lives"

@@ -21,7 +21,10 @@ MakePlan = Callable[[str, str], Plan]
 
 @dataclass(frozen=True, slots=True)
 class StationStep:
-    """One action on one table: what it loses by the plan of now. `open_` says why that is not known, empty if it is."""
+    """One action on one table: what it loses by the plan of now. `open_` says why that is not known, empty if it is.
+
+    `later` stands for the steps that cannot be named before the ones above it are done.
+    """
 
     table: str
     action: str | None
@@ -30,6 +33,7 @@ class StationStep:
     values_lost: tuple[LostValues, ...] = ()
     confirmation: str = ""
     open_: str = ""
+    later: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,10 @@ def _steps(report: TableReport, make: MakePlan) -> Iterator[StationStep]:
     for action in actions:
         yield _step(report, action, earlier, make)
         earlier.append(action)
+    if hiding := [action for action in actions if action in _HIDING]:
+        reason = "damage to partitions, symbol maps and indexes cannot be seen yet"
+        after = f"known after {hiding[-1]}; a rehearsal of {hiding[0]} shows it before"
+        yield StationStep(report.table, None, reason, RowsLost.unknown(), open_=after, later=True)
 
 
 def actions_for(report: TableReport) -> tuple[str, ...]:
@@ -102,6 +110,8 @@ _SEQUENCER = (
     ("repair-log", (*LOG_REPAIR, Code.SEGMENT_MISSING, Code.SEGMENT_DATA_TORN, Code.SEGMENT_EVENT_TRUNCATED)),
     ("raise-wal-index", (Code.WAL_INDEX_MISSING, Code.WAL_INDEX_LOW)),
 )
+_HIDING = ("repair-metadata", "repair-table-state")
+"""What writes `_meta` and `_txn` anew: before that nothing says which files the table must have."""
 _OWNERSHIP = "repair-ownership"
 _PREPARING = ("stop-server", "freeze-writer", "capture-evidence")
 """What stands before every repair and says nothing about its cost."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from console.records import renamed
-from console.recovery.model import RowsLost
+from console.recovery.model import Lost, LostValues, RowsLost
 from console.reporting.history import PastAction, rows_proven
 from console.reporting.incident import Incident
 from console.text import clean_line, plural
@@ -22,6 +22,7 @@ class TableAccount:
     proven: int | None = field(metadata=renamed("rows_proven"))
     at_risk: int | None = field(metadata=renamed("rows_at_risk"))
     repaired: bool
+    values_lost: tuple[LostValues, ...] = ()
 
     @property
     def lost_in_words(self) -> str:
@@ -39,13 +40,13 @@ def accounts(incident: Incident) -> tuple[TableAccount, ...]:
             TableAccount(
                 table=name,
                 verdict=report.verdict.value,
-                # A later repair counts again what waits to be applied: only the newest one says what came back.
-                back=repairs[-1].plan.rows_back if repairs and repairs[-1].plan else 0,
+                back=_back(repairs),
                 lost=_summed(repairs),
                 maybe_twice=repairs[-1].plan.rows_maybe_twice if repairs and repairs[-1].plan else 0,
                 proven=rows_proven(incident.past_actions, name),
                 at_risk=report.rows_at_risk,
                 repaired=bool(repairs),
+                values_lost=tuple(lost for past in repairs if past.plan for lost in past.plan.values_lost),
             )
         )
     return tuple(made)
@@ -62,7 +63,8 @@ def ending(incident: Incident) -> str:
     twice = sum(account.maybe_twice for account in repaired)
     more = f", up to {plural(twice, 'possible duplicate')}" if twice else ""
     gone = "an unknown number" if lost.value is None else in_words(lost)
-    return f"The station is back: {plural(back, 'row')} recovered, {gone} lost{more}."
+    values = values_in_words(repaired)
+    return f"The station is back: {plural(back, 'row')} recovered, {gone} lost{values}{more}."
 
 
 def in_words(lost: RowsLost) -> str:
@@ -70,6 +72,23 @@ def in_words(lost: RowsLost) -> str:
     if lost.value is None:
         return "unknown"
     return f"{'up to ' if lost.kind == 'bound' else ''}{lost.value:,}"
+
+
+def values_in_words(repaired: Iterable[TableAccount]) -> str:
+    """Return e.g. `, 25,897 values lost`, empty if no value and no name of a symbol was lost."""
+    lost = [each for account in repaired for each in account.values_lost]
+    words = ""
+    for kind, name in ((Lost.VALUES, "value"), (Lost.NAMES, "symbol name")):
+        counts = [each.count for each in lost if each.kind is kind]
+        known = [count for count in counts if count is not None]
+        if counts:
+            words += f", {plural(sum(known), name)} lost" if len(known) == len(counts) else f", {name}s lost"
+    return words
+
+
+def _back(repairs: Sequence[PastAction]) -> int:
+    """Return the rows that came back. A later repair counts again what waits to be applied: only the newest counts."""
+    return next((past.plan.rows_back for past in reversed(repairs) if past.plan and past.plan.rows_back), 0)
 
 
 def _touches_rows(past: PastAction) -> bool:

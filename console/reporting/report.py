@@ -9,7 +9,7 @@ from console.diagnosis.crashes.groups import CrashGroup
 from console.diagnosis.model import Severity, TableReport, Verdict
 from console.recovery.model import Outcome
 from console.redaction import Redactor
-from console.reporting.accounts import accounts
+from console.reporting.accounts import accounts, values_in_words
 from console.reporting.history import PastAction
 from console.reporting.incident import Incident, advice, left_to_do
 from console.reporting.markdown import code, moment, plain, span, table
@@ -93,7 +93,7 @@ def in_short(incident: Incident) -> list[str]:
         back, twice = sum(account.back for account in done), sum(account.maybe_twice for account in done)
         lost = [account.lost_in_words for account in done]
         total = lost[0] if len(set(lost)) == 1 else "see below"
-        more = f", {plural(twice, 'row')} may be there twice" if twice else ""
+        more = values_in_words(done) + (f", {plural(twice, 'row')} may be there twice" if twice else "")
         lines.append(f"- Repairs brought **{plural(back, 'row')} back** and lost **{total}**{more}.")
     left = left_to_do(incident)
     lines.append(f"- **{plural(len(left), 'thing')} left to do.**" if left else "- **Nothing is left to do.**")
@@ -226,6 +226,8 @@ def loss_table(incident: Incident) -> list[str]:
     ]
     head = ("table", "rows brought back", "rows lost", "maybe twice", "rows proven by the server", "rows at risk now")
     lines = table(head, rows, right=(1, 2, 3, 4, 5)) if rows else ["There are no tables."]
+    values = [f"- {code(account.table)}: {lost.sentence}" for account in made for lost in account.values_lost]
+    lines += ["", *values] if values else []
     queue = list(_queue(incident))
     return [*lines, *([""] if queue else []), *queue]
 

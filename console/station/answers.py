@@ -45,6 +45,12 @@ def rows_between(layout: Layout, table: str, first: int, end: int) -> int:
     return int(query(layout, sql)[0][0])
 
 
+def empty_values(layout: Layout, table: str, column: str, end: int) -> int:
+    """Return the rows with timestamp < `end` (microseconds) whose `column` is NULL. Raises psycopg.Error."""
+    sql = f"SELECT count() FROM {table} WHERE timestamp < {end}::timestamp AND {column} IS NULL"
+    return int(query(layout, sql)[0][0])
+
+
 def continuity(layout: Layout, table: str, column: str, first: int) -> tuple[int, int, int]:
     """Return rows, missing ids and repeated ids of `table` from `first` (microseconds) on. Raises psycopg.Error.
 

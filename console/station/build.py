@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from console.questdb.formats.sequencer import LOG_RECORD
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
 from console.settings import Settings
-from console.station import answers, downloads, incident, sequencer, tables
+from console.station import answers, downloads, incident, power_loss, sequencer, tables
 from console.station.configuration import write_server_conf, write_settings, write_supervisor_conf
 from console.station.downloads import Say
 from console.station.layout import ORDERBOOK, STREAMS, TRADES, Layout, StationError, lay_out
@@ -41,6 +41,8 @@ class TableFacts:
     applied_txn: int
     logged_txn: int
     records_lost: int  # with the last page of the log
+    rows_lost: int = 0  # with a partition that is gone
+    values_lost: int = 0  # of column `power_loss.TORN_COLUMN`
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +118,13 @@ def _build(
     say("Redis and both collectors run")
     if scenario is Scenario.HEALTHY:
         processes.start("questdb")
-    else:
+    elif scenario is not Scenario.POWER_LOSS:
         incident.crash_loop(layout, processes, say)
     if scenario in (Scenario.LOG_REMOVED, Scenario.INCIDENT):
         incident.remove_logs(layout, processes, _applied(facts), say)
     if scenario is Scenario.INCIDENT:
         incident.remove_sequencers(layout, processes, say)
-    if scenario is not Scenario.CRASH_LOOP:
+    if scenario not in (Scenario.CRASH_LOOP, Scenario.POWER_LOSS):
         answers.wait_until_read(layout, _applied(facts))
     # The writer comes last: what it writes in a server's last second would make the counts another's than the story's.
     processes.start("batch-writer")
@@ -146,6 +148,7 @@ def _fill(
     with PrivateServer(root, binary, settings=prepared, whole_log=True) as server:
         tables.create(server)
         tables.load_applied(server, counts, say)
+        days = power_loss.Days.counted_by(server)
     if scenario is Scenario.HEALTHY:
         server.log.unlink()
         return (
@@ -164,10 +167,12 @@ def _fill(
     # The log of that run is the station's log of the minute before the power loss.
     server.log.replace(layout.questdb_log)
     lost = incident.lose_power(layout, say)
-    return (
-        TableFacts(TRADES, counts.trades, 0, applied[TRADES], lengths[TRADES], 0),
-        TableFacts(ORDERBOOK, counts.orderbook, counts.unapplied, applied[ORDERBOOK], lengths[ORDERBOOK], lost),
-    )
+    trades = TableFacts(TRADES, counts.trades, 0, applied[TRADES], lengths[TRADES], 0)
+    book = TableFacts(ORDERBOOK, counts.orderbook, counts.unapplied, applied[ORDERBOOK], lengths[ORDERBOOK], lost)
+    if scenario is Scenario.POWER_LOSS:
+        power_loss.break_files(layout, days, say)
+        return replace(trades, values_lost=days.values_lost), replace(book, rows_lost=days.gone)
+    return trades, book
 
 
 def _log_lengths(scale: int, true_size: bool) -> dict[str, int]:

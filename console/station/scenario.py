@@ -14,3 +14,4 @@ class Scenario(enum.StrEnum):
     CRASH_LOOP = "crash-loop"
     LOG_REMOVED = "log-removed"
     INCIDENT = "incident"
+    POWER_LOSS = "power-loss"

@@ -5,6 +5,7 @@ asks server and queue itself whether everything came back.
 """
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -21,9 +22,10 @@ from console.recovery.model import Claim, Outcome, Plan, Progress
 from console.recovery.rehearsal.model import RehearsalOutcome
 from console.recovery.rehearsal.rehearsing import rehearse
 from console.station import answers, backlog
-from console.station.build import Station
+from console.station.build import Station, TableFacts
 from console.station.downloads import Say
 from console.station.layout import ORDERBOOK, TRADES
+from console.station.power_loss import TORN_COLUMN
 from console.station.scenario import Scenario
 from console.station.tables import POWER_LOSS, UNAPPLIED_FROM
 from console.text import clean_line, plural
@@ -33,19 +35,30 @@ _BEFORE: tuple[tuple[str, str | None], ...] = (
     ("freeze-writer", None), ("stop-server", None), ("capture-evidence", None),
 )  # fmt: skip
 _AFTER: tuple[tuple[str, str | None], ...] = (("start-server", None), ("thaw-writer", None))
+_OWN_FILES: tuple[tuple[str, str | None], ...] = (
+    ("repair-table-state", TRADES), ("repair-partition", TRADES), ("repair-symbols", TRADES),
+    ("repair-metadata", ORDERBOOK), ("repair-partition", ORDERBOOK), ("repair-log", ORDERBOOK),
+)  # fmt: skip
 # The order book is made again from its WAL alone, the trades from the responder's backup: both ways are shown.
 _REPAIRS: dict[Scenario, tuple[tuple[str, str | None], ...]] = {
     Scenario.HEALTHY: (),
     Scenario.CRASH_LOOP: (("repair-log", ORDERBOOK),),
     Scenario.LOG_REMOVED: (("rebuild-sequencer", ORDERBOOK), ("restore-sequencer", TRADES)),
     Scenario.INCIDENT: (("rebuild-sequencer", ORDERBOOK), ("restore-sequencer", TRADES)),
+    Scenario.POWER_LOSS: _OWN_FILES,
 }
 _DRAINED_WITHIN = 120.0  # seconds
 _FRESH = 5.0  # seconds: what waits no longer than this is the market of this moment
+_Announced = Counter[tuple[str | None, str]]
+"""Rows and values that the plans named as lost, by table and kind."""
 
 
 def play(built: Station, say: Say) -> bool:
-    """Recover the station step by step; return whether every row came back and both tables take writes again."""
+    """Recover the station step by step; return whether every row came back and both tables take writes again.
+
+    Rows and values that the scenario destroyed must be lost as the plans announced it, to the row.
+    """
+    announced = _Announced()
     engine = Engine(built.settings())
     _crashes(engine, say)
     _verdicts(engine, "before", say)
@@ -53,18 +66,18 @@ def play(built: Station, say: Say) -> bool:
     steps = (*_BEFORE, *_REPAIRS[built.scenario], *_AFTER) if _REPAIRS[built.scenario] else ()
     for number, (action, table) in enumerate(steps, 1):
         say(f"--- step {number} of {len(steps)}: {action} {table or ''}".rstrip())
-        if not _step(engine, action, table, say):
+        if not _step(engine, action, table, announced, say):
             say("the recovery stops here; nothing more is done")
             return False
     healthy = _verdicts(engine, "after", say)
     try:
-        return _proof(built, say) and healthy
+        return _proof(built, announced, say) and healthy
     except psycopg.Error as error:
         say(f"    the server does not answer: {clean_line(str(error))}")
         return False
 
 
-def _step(engine: Engine, action: str, table: str | None, say: Say) -> bool:
+def _step(engine: Engine, action: str, table: str | None, announced: _Announced, say: Say) -> bool:
     plan = engine.plan(action, table)
     _show(plan, say)
     if plan.refused:
@@ -74,6 +87,8 @@ def _step(engine: Engine, action: str, table: str | None, say: Say) -> bool:
     result = engine.run(plan, plan.confirmation, lambda progress: _progress(progress, say))
     _claims(result.verification, say)
     say(f"    {result.outcome}: {result.message}")
+    announced[table, "rows"] += plan.rows_lost.value or 0
+    announced[table, "values"] += sum(lost.count or 0 for lost in plan.values_lost)
     return result.outcome in (Outcome.DONE, Outcome.NOT_NEEDED)
 
 
@@ -102,6 +117,8 @@ def _show(plan: Plan, say: Say) -> None:
     if plan.table is not None:
         twice = f", maybe twice {plan.rows_maybe_twice:,}" if plan.rows_maybe_twice else ""
         say(f"    rows: lost {plan.rows_lost.phrase}, back {plan.rows_back:,}{twice}; undo: {plan.undo}")
+        for lost in plan.values_lost:
+            say(f"    values: lost {lost.count or 'unknown'}, column {lost.column}, partition {lost.partition}")
     if plan.needed and not plan.refused:
         say(f"    typed: {plan.confirmation}")
 
@@ -150,15 +167,16 @@ def _rows(built: Station, when: str, say: Say) -> None:
     say(f"{when}: {backlog.waiting_entries(built.layout):,} events wait in Redis")
 
 
-def _proof(built: Station, say: Say) -> bool:
+def _proof(built: Station, announced: _Announced, say: Say) -> bool:
     """Ask server and queue, not the engine: the rows of before the power loss, the drained queue, new rows in both."""
     say("--- proof")
     good = True
     for facts in built.tables:
         expected = facts.rows_applied + facts.rows_unapplied
         found = answers.rows_between(built.layout, facts.table, 0, POWER_LOSS)
-        good &= found == expected
+        good &= found == expected - facts.rows_lost
         say(f"    {facts.table}: {found:,} of {expected:,} rows until the power loss")
+        good &= _lost_as_announced(built, facts, announced, expected - found, say)
         if facts.rows_unapplied:
             found = answers.rows_between(built.layout, facts.table, UNAPPLIED_FROM, POWER_LOSS)
             good &= found == facts.rows_unapplied
@@ -177,6 +195,18 @@ def _proof(built: Station, say: Say) -> bool:
         rows = answers.row_count(built.layout, table)
         say(f"    {table} {'takes' if takes else 'does NOT take'} writes: {rows:,} rows")
     return good and drained
+
+
+def _lost_as_announced(built: Station, facts: TableFacts, announced: _Announced, rows: int, say: Say) -> bool:
+    """Say what is lost beside what the plans announced; return whether it is that, and what was destroyed."""
+    values = answers.empty_values(built.layout, TRADES, TORN_COLUMN, POWER_LOSS) if facts.table == TRADES else 0
+    good = True
+    for kind, lost, destroyed in (("rows", rows, facts.rows_lost), ("values", values, facts.values_lost)):
+        told = announced[facts.table, kind]
+        good &= lost == told == destroyed
+        if lost or told or destroyed:
+            say(f"    {facts.table}: {lost:,} {kind} lost, {told:,} announced, {destroyed:,} destroyed")
+    return good
 
 
 def _wait_for_drain(built: Station) -> bool:

@@ -90,7 +90,7 @@ SHOWN: dict[ClaimKey, tuple[str, str]] = {
 NOTES: Final = frozenset(
     {
         ClaimKey.NOT_COMPARED, ClaimKey.SALVAGED, ClaimKey.NAME_FREED, ClaimKey.COPY_LATE, ClaimKey.COPY_CAUGHT_UP,
-        ClaimKey.PENDING, ClaimKey.DRAINED, ClaimKey.DUPLICATES, ClaimKey.START_DOES_IT,
+        ClaimKey.PENDING, ClaimKey.DRAINED, ClaimKey.DUPLICATES, ClaimKey.START_DOES_IT, ClaimKey.FURTHER_STEP,
     }
 )  # fmt: skip
 

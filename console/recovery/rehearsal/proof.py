@@ -1,7 +1,7 @@
 """Proof on the clone: a real server is started on the result, and made to show what the plan promised."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -57,13 +57,11 @@ class Before:
 
     @classmethod
     def of(cls, table: TableDirectory, plan: Plan) -> "Before":
-        """Return what `table` holds now. Raises WalmedicError where its `_txn` cannot be read, and `plan` leaves it."""
+        """Return what `table` holds now: 0 rows if its `_txn` cannot be read."""
         wals = tuple(wal.id for wal in table.wals())
-        if f"{table.directory}/_txn" in replaced_by(plan):
-            return cls(0, None, wals)
         area = read_table_txn(table.path).current
-        if area is None:
-            raise WalmedicError(f"{table.name}: its _txn cannot be read, so no result could be compared with it")
+        if area is None or (plan.rows_back and f"{table.directory}/_txn" in replaced_by(plan)):
+            return cls(0, None, wals)
         logged = None
         with contextlib.suppress(WalmedicError):
             logged = expectation_of(table).rows
@@ -104,12 +102,34 @@ def started(root: Path, binary: ServerBinary, *, held: bool = False) -> Iterator
         server.stop()
 
 
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """The plan that is rehearsed, and those of the `further` repairs that the clone needed; they may still come."""
+
+    plan: Plan
+    further: Sequence[Plan]
+
+    @property
+    def applied_rows_lost(self) -> int:
+        """The applied rows that the plan takes out of `_txn`; others that it loses were never applied."""
+        own = f"{self.plan.directory}/_txn" in replaced_by(self.plan)
+        return self.plan.rows_lost.value or 0 if own and not self.plan.rows_back else 0
+
+    @property
+    def partitions(self) -> frozenset[str] | None:
+        """The partitions whose files were replaced; None: files of all partitions' columns."""
+        each = [partitions_of(plan) for plan in (self.plan, *self.further)]
+        known = [names for names in each if names is not None]
+        return frozenset().union(*known) if len(known) == len(each) else None
+
+
 class Proof:
     """Collects claims about one table of a clone. Raises NotProvenError at the first that does not hold."""
 
-    def __init__(self, database: DatabaseRoot, plan: Plan, before: Before, mark: str, reporter: Reporter) -> None:
+    def __init__(self, database: DatabaseRoot, done: Rehearsed, before: Before, mark: str, reporter: Reporter) -> None:
         self._database = database
-        self._plan = plan
+        self._plan = done.plan
+        self._done = done
         self._before = before
         self._mark = mark
         self._reporter = reporter
@@ -128,7 +148,7 @@ class Proof:
             )
             raise
         self._predicted(expected)
-        values = sums_before(table, also=partitions_of(self._plan))
+        values = sums_before(table, also=self._done.partitions)
         with WalLocks(self._database.db) as locks:
             held = sum(locks.hold(each) for each in self._database.tables() if each.wal is not False)
             by_locks = behaviour_of(version_of_jar(binary.jar)).file_locks_hold_wal
@@ -156,14 +176,19 @@ class Proof:
     def _predicted(self, expected: Expectation) -> None:
         """The log that the plan wrote must bring back what the plan announced: disk against plan, before any server."""
         back = expected.rows - self._before.rows
-        promised = self._plan.rows_back
+        gone = self._done.applied_rows_lost
+        promised = self._plan.rows_back - gone
         claim = f"{clean_line(expected.table)}: rows that come back"
-        if promised == 0 and self._before.logged_rows is None and replaced_by(self._plan):
+        if self._done.further:
+            told = f"{back:,}, with the further repairs"
+            self.claims.append(Claim.note(ClaimKey.ROWS_BACK, claim, told, table=clean_line(expected.table)))
+        elif promised == 0 and self._before.logged_rows is None and replaced_by(self._plan):
             told = f"{back:,}, unapplied in the log that could not be compared before"
             self.claims.append(Claim.note(ClaimKey.ROWS_BACK, claim, told, table=clean_line(expected.table)))
         elif expected.exact:
             # A plan that leaves the log alone brings nothing back; what the log held before is still to be applied.
-            untouched = promised == 0 and expected.rows == self._before.logged_rows
+            logged = self._before.logged_rows
+            untouched = self._plan.rows_back == 0 and logged is not None and expected.rows == logged - gone
             self._add(
                 Claim(
                     ClaimKey.ROWS_BACK,

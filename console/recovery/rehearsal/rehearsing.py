@@ -23,9 +23,10 @@ from console.recovery.gate.rehearsed import Records
 from console.recovery.model import Claim, Danger, Outcome, Plan, Refusal, RowsLost, sentence
 from console.recovery.rehearsal.cloning import Space, make_clone, shares_blocks, space_in
 from console.recovery.rehearsal.folder import RehearsalFolder, remove_leftovers
+from console.recovery.rehearsal.further import further_claim, further_plans
 from console.recovery.rehearsal.model import CloneFacts, Rehearsal, RehearsalOutcome
 from console.recovery.rehearsal.progress import OnProgress, Reporter
-from console.recovery.rehearsal.proof import Before, Proof, heap_bytes, log_tail
+from console.recovery.rehearsal.proof import Before, Proof, Rehearsed, heap_bytes, log_tail
 from console.recovery.rehearsal.selection import CloneSelection, find_table, select
 from console.recovery.rehearsal.server_on_clone import BY_SQL, answering
 from console.recovery.server.binary import server_binary
@@ -118,6 +119,7 @@ class _Rehearsing:
     reporter: Reporter
     began: float
     claims: list[Claim] = field(default_factory=list)
+    further: list[Plan] = field(default_factory=list)
 
     def run(self, binary: ServerBinary) -> Rehearsal:
         """Clone, plan, carry out, prove; note in the state directory that it passed."""
@@ -128,7 +130,8 @@ class _Rehearsing:
         self._allow_unknown_loss(clone)
         self._capture(clone)
         records = Records(self.engine.state, root_key(self.engine.database.db))
-        proof = Proof(clone.database, self.plan, before, f"walmedic-{self.folder.id}", self.reporter)
+        plans_ = Rehearsed(self.plan, self.further)
+        proof = Proof(clone.database, plans_, before, f"walmedic-{self.folder.id}", self.reporter)
         try:
             refused = self._on_clone(clone) if spec_of(self.plan.action).offline else self._by_sql(clone, binary)
             if refused:
@@ -142,6 +145,8 @@ class _Rehearsing:
         message = f"passed on a clone: {rows} rows, 3 purge sweeps seen" + (
             "" if table.is_view else ", a marked row read back, a column added"
         )
+        if self.further:
+            message += f"; with {', '.join(plan.action for plan in self.further)}, which the table also needs"
         records.add(self.plan, self.folder.id, message)
         return self._end(RehearsalOutcome.PASSED, message, proof, facts)
 
@@ -159,6 +164,10 @@ class _Rehearsing:
             return ()
         self._same_plan(plan)
         self._carry_out(clone, plan)
+        for further in further_plans(clone, plan) if spec_of(plan.action).offline else ():
+            self._carry_out(clone, further)
+            self.further.append(further)
+            self.claims.append(further_claim(further))
         return ()
 
     def _by_sql(self, quiet: Engine, binary: ServerBinary) -> tuple[Refusal, ...]:

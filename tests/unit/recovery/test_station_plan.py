@@ -42,3 +42,16 @@ def test_several_damages_of_a_table_stand_in_their_order(engine: Engine) -> None
     document = json.loads(json.dumps(plan.to_json()))
     assert document["schema"] == 1
     assert document["total"]["rows_lost"] == {"kind": "exact", "value": 0}
+
+
+@pytest.mark.parametrize(("file", "action"), [("_txn", "repair-table-state"), ("_meta", "repair-metadata")])
+def test_what_a_lost_file_hides_is_not_called_free(engine: Engine, file: str, action: str) -> None:
+    table = engine.database.table("altered")
+    (table.path / file).write_bytes(bytes(96))
+    (table.path / "sym.o").unlink()
+    plan = engine.plan_station()
+    steps = [step for step in plan.steps if step.table == "altered"]
+    assert (steps[0].action, steps[0].rows_lost) == (action, RowsLost.exact(0))
+    assert (steps[-1].action, steps[-1].rows_lost) == (None, RowsLost.unknown())
+    assert action in steps[-1].open_
+    assert plan.rows_lost == RowsLost.unknown()
