@@ -10,7 +10,7 @@ FUZZ_ARGS ?= 1_000_000
 # Compiled once and kept: each of the hundred processes that a run starts would compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-dev demo programs test lint unit real ui faults fuzz bench captured snapshots lock clean
+.PHONY: help setup setup-dev demo programs test lint unit real ui faults versions fuzz bench captured snapshots lock clean
 
 help: ## this text
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -60,7 +60,7 @@ programs: | $(BIN)/python
 # Three workers on two cores, where it takes some 12 minutes: much of what they do is waiting for a server.
 test: programs lint ## everything that a change must pass
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not faults" \
-	  tests/real tests/faults tests/property tests/ui tests/unit $(TEST_ARGS)
+	  tests/real tests/versions tests/faults tests/property tests/ui tests/unit $(TEST_ARGS)
 
 unit: setup-dev ## the fast tests alone
 	$(BIN)/python -m pytest tests/unit tests/property $(TEST_ARGS)
@@ -78,6 +78,9 @@ faults: programs setup-dev ## kill -9, I/O errors, power loss at every writing c
 	  tests/real/test_sequencer_repairs.py tests/real/test_compound_damage.py tests/real/test_diagnosis_healthy.py \
 	  tests/real/test_repair_state.py \
 	  tests/real/incident/test_interface.py --timeout 7200 $(TEST_ARGS)
+
+versions: programs setup-dev ## every QuestDB from 7.3.10 to 9.3.4: read, damaged, repaired, started (some 10 minutes)
+	WALMEDIC_VERSIONS=all $(BIN)/python -m pytest tests/versions --timeout 1200 $(TEST_ARGS)
 
 fuzz: setup-dev ## damaged input for every reader, a million of them (FUZZ_ARGS: number, seed)
 	nice -n 15 $(BIN)/python -m tests.property.fuzz $(FUZZ_ARGS)

@@ -32,6 +32,8 @@ def show(
         out.print(Text(f"  {_MARKS[finding.severity]} {finding.code.value}  {finding.message}"))
     for each in (opinion or {}).get("contradictions", ()):
         out.print(Text(f"  ! {each}"))
+    if report.views:
+        out.print(Text(f"views, which hold no rows: {', '.join(report.views)}", style="dim"))
     for each in left_out:
         out.print(Text(f"left out: {clean_line(each)}", style="dim"))
     out.print(Text(f"QuestDB version: {_version(report)}", style="dim"))

@@ -29,6 +29,7 @@ def show_plan(to: Console, plan: Plan) -> None:
     """Write a plan: why, what it costs, what must hold, every change, and the phrase."""
     _line(to, f"plan {plan.plan_id}: {plan.action} {plan.table or plan.station}", "bold")
     to.print(Text(clean(plan.why)))
+    _line(to, f"QuestDB version: {plan.questdb or 'unknown (no file of this data root names it)'}", "dim")
     lost = plan.rows_lost.phrase.replace("-", " ")
     to.print(
         Text(f"rows lost: {lost}   rows that come back: {plan.rows_back:,}   maybe twice: {plan.rows_maybe_twice:,}")

@@ -11,7 +11,7 @@ from console.diagnosis.findings.server import server_findings
 from console.diagnosis.findings.subject import Incoming, TableFiles
 from console.diagnosis.findings.table_files import parts_seen, table_file_findings
 from console.diagnosis.findings.txn import txn_damage
-from console.diagnosis.findings.views import view_findings
+from console.diagnosis.findings.views import query_findings, view_findings
 from console.diagnosis.model import (
     NO_HISTORY,
     Code,
@@ -78,6 +78,7 @@ def diagnose(
         str(versions.last) if versions.last is not None else None,
         versions.seen,
         server=server_state(database, server, station=station),
+        views=tuple(view.name for view in database.views()),
     )
 
 
@@ -164,7 +165,7 @@ def uses_wal(table: TableDirectory) -> bool:
 
 def database_findings(database: DatabaseRoot) -> tuple[Finding, ...]:
     """Return what is wrong with the database as a whole, and what keeps it from being seen whole."""
-    found = list(root_findings(database))
+    found = [*root_findings(database), *query_findings(database.views())]
     for problem in database.listing_problems():
         if problem.kind is not ProblemKind.UNREADABLE and problem.file.name.startswith(REGISTRY):
             continue  # damage, which is reported already

@@ -75,6 +75,7 @@ class LiveDiagnosis:
             str(versions.last) if versions.last is not None else None,
             versions.seen,
             server=server_state(database, server, station=station),
+            views=tuple(view.name for view in database.views()),
         )
 
     def _examined(self, table: TableDirectory) -> _Known:

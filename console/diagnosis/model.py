@@ -292,6 +292,7 @@ class DatabaseReport:
     """The whole database: one report per table, findings that belong to none, and what was left out and why.
 
     `version` is the QuestDB that started here last, None where nothing tells; `versions_seen` are all that ever did.
+    `views` are the stored queries of 9.3 and later, which hold no rows.
     """
 
     db_root: Path
@@ -302,6 +303,7 @@ class DatabaseReport:
     version: str | None = field(default=None, metadata=renamed("questdb_version"))
     versions_seen: tuple[str, ...] = field(default=(), metadata=renamed("questdb_versions_seen"))
     server: ServerState = ServerState.UNKNOWN
+    views: tuple[str, ...] = ()
 
     @property
     def healthy(self) -> bool:

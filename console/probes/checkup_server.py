@@ -10,11 +10,13 @@ from console.probes.checks import Check, Level
 from console.probes.sample import SecondOpinion, ServerSample, Status
 from console.probes.scheduler import read_once
 from console.probes.server import ServerProbe
+from console.questdb.formats.model import FIRST as OLDEST_KNOWN
+from console.questdb.known_formats import NEWEST_KNOWN
+from console.questdb.server_version import Version
 from console.questdb_client.watch import PgWire
 from console.recovery.server.sql import Server
 from console.settings import Settings
 
-KNOWN_VERSION = "9.1."  # of QuestDB: what formats and repairs were measured on
 _SKEW = 2.0  # seconds between two clocks that nobody minds
 
 
@@ -28,10 +30,10 @@ async def check_server(settings: Settings) -> list[Check]:
     data: ServerSample = sample.data
     place = f"{settings.questdb.host}:{settings.questdb.pg_port}"
     found = [Check("QuestDB", Level.OK, f"{data.version} at {place} answered in {data.round_trip * 1000:.0f} ms")]
-    if not data.version.startswith(KNOWN_VERSION):
-        message = (
-            f"{data.version} is not {KNOWN_VERSION}x, which formats and repairs were measured on: rehearse everything"
-        )
+    version = Version.parse(data.version)
+    if version is None or not OLDEST_KNOWN <= version.numbers <= NEWEST_KNOWN:
+        low, high = (".".join(map(str, each)) for each in (OLDEST_KNOWN, NEWEST_KNOWN))
+        message = f"{data.version} is not among {low} to {high}, which walmedic was measured on: rehearse everything"
         found.append(Check("QuestDB", Level.NOTE, message))
     if sample.error:
         found.append(Check("QuestDB", Level.NOTE, sample.error))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from console.diagnosis.server.facts import ServerFacts, ServerTableFacts, watched
+from console.diagnosis.server.facts import LISTED, ServerFacts, ServerTableFacts, watched
 from console.diagnosis.server.served import served_root, serves
 from console.errors import WalmedicError
 from console.probes.rates import Slope
@@ -123,7 +123,7 @@ class ServerProbe:
         started = time.monotonic()
         rows = await self._wire.query("wal_tables()", _ANSWER)
         round_trip = time.monotonic() - started
-        return started, round_trip, rows, await self._wire.query("tables()", _ANSWER)
+        return started, round_trip, rows, await self._wire.query(LISTED, _ANSWER)
 
     async def _introduce(self) -> None:
         """Ask a new connection what does not change while the server lives."""

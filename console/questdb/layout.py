@@ -25,6 +25,8 @@ from console.questdb.table_name import is_system_name, name_of_directory, read_t
 from console.text import clean_line
 
 SEQUENCER: Final = "txn_seq"
+VIEW: Final = "_view"
+"""The definition of a view, a block file in its directory."""
 REGISTRY_LOCK: Final = "tables.d.lock"
 _LOCK: Final = ".lock"
 _WAL: Final = re.compile(r"wal([1-9]\d{0,9})")
@@ -62,7 +64,8 @@ class TableDirectory:
     """A table on disk. `name` is clean, for showing; SQL needs `raw_name`; `directory` never changes on a rename.
 
     `wal` is None where neither registry nor `_meta` can be read. `registered` says that `tables.d.N` lists it, which
-    holds for WAL tables only. `system` marks the server's own tables.
+    holds for WAL tables only. `system` marks the server's own tables. `is_view` marks a materialised view, `is_query` a
+    view of 9.3 and later: a stored query, with no rows of its own.
     """
 
     name: str
@@ -76,6 +79,7 @@ class TableDirectory:
     system: bool
     dropped: bool = False
     problems: tuple[Problem, ...] = ()
+    is_query: bool = False
 
     @property
     def sequencer(self) -> Path:
@@ -157,8 +161,15 @@ class DatabaseRoot:
     def tables(self, *, dropped: bool = False) -> tuple[TableDirectory, ...]:
         """Return the tables, by name: those of the registry, then any other directory that holds `_txn`.
 
-        Tables that the registry says were dropped come only with `dropped`.
+        Tables that the registry says were dropped come only with `dropped`; views, which hold no rows, are not tables.
         """
+        return tuple(table for table in self._listed(dropped=dropped) if not table.is_query)
+
+    def views(self) -> tuple[TableDirectory, ...]:
+        """Return the views, by name: a stored query each, from 9.3 on. Materialised views are tables."""
+        return tuple(table for table in self._listed(dropped=False) if table.is_query)
+
+    def _listed(self, *, dropped: bool) -> tuple[TableDirectory, ...]:
         registry = self.registry()
         live, gone = registry.live(), registry.dropped()
         entries, _ = list_directory(self.db)
@@ -190,6 +201,8 @@ class DatabaseRoot:
                 f"{clean_line(str(self.db))} cannot be listed as uid {os.geteuid()} ({problem.what}); "
                 "run walmedic as root or as the owner of the database"
             )
+        if any(name in (view.raw_name, view.directory) for view in self.views()):
+            raise WalmedicError(f"{clean_line(name)} is a view: it holds no rows; name the table that it reads")
         raise WalmedicError(
             f"there is no table {clean_line(name)} in {self.db}; `walmedic check` lists those there are"
         )
@@ -227,11 +240,12 @@ def _table(path: Path, entry: RegistryEntry | None, *, dropped: bool) -> TableDi
         raw_name = entry.name
         table_id: int | None = entry.table_id
         wal: bool | None = entry.kind in (TableKind.WAL, TableKind.MATERIALIZED_VIEW)
-        is_view = entry.kind == TableKind.MATERIALIZED_VIEW
+        is_view, is_query = entry.kind == TableKind.MATERIALIZED_VIEW, entry.kind == TableKind.VIEW
     else:
         raw_name = read_table_name(path) or name_of_directory(path.name)
         table_id, wal = identity.table_id, identity.wal
-        is_view = os.path.exists(path / "_mv")  # noqa: PTH110 (False where the directory may not be entered)
+        # os.path.exists is False where the directory may not be entered.
+        is_view, is_query = (os.path.exists(path / name) for name in ("_mv", VIEW))  # noqa: PTH110
     return TableDirectory(
         name=clean_line(raw_name),
         raw_name=raw_name,
@@ -240,6 +254,7 @@ def _table(path: Path, entry: RegistryEntry | None, *, dropped: bool) -> TableDi
         table_id=table_id,
         wal=wal,
         is_view=is_view,
+        is_query=is_query,
         registered=entry is not None,
         system=is_system_name(raw_name),
         dropped=dropped,

@@ -32,6 +32,7 @@ class TableKind(IntEnum):
     NON_WAL = 0
     WAL = 1
     MATERIALIZED_VIEW = 2
+    VIEW = 3
 
 
 @dataclass(frozen=True, slots=True)

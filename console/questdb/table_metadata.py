@@ -19,7 +19,7 @@ MAX_COLUMNS: Final = 100_000
 _MOST_CAPACITY: Final = 1 << 30
 _PLAIN: Final = (
     "partition_by", "timestamp_index", "version", "table_id", "metadata_version", "max_uncommitted_rows",
-    "o3_max_lag_us", "ttl",
+    "o3_max_lag_us",
 )  # fmt: skip
 _FLAGS: Final = META_COLUMN["flags"]
 
@@ -36,7 +36,7 @@ class TableColumn:
     indexed: bool
     cached: bool
     dedup_key: bool
-    symbol_capacity: int | None  # None: not known, as of a column that 8.2 or before added by ALTER
+    symbol_capacity: int | None  # None: not known, as in a table that 8.2 or before altered
     replaces: int | None
     index_capacity: int = 0  # values of one block of the index
 
@@ -53,7 +53,10 @@ class TableColumn:
 
 @dataclass(frozen=True, slots=True)
 class TableMetadata:
-    """Content of a table `_meta`. `partition_by` is an index into PARTITION_UNITS; `timestamp_index` -1 means none."""
+    """Content of a table `_meta`. `partition_by` is an index into PARTITION_UNITS; `timestamp_index` -1 means none.
+
+    `ttl` is in hours, or minus months; 0 also where the checksum beside it says that it does not count.
+    """
 
     path: Path
     partition_by: int
@@ -171,6 +174,7 @@ def parse_table_metadata(data: bytes, file: Path) -> TableMetadata:
         path=file,
         wal=header["wal"] != 0,
         **{name: header[name] for name in _PLAIN},
+        ttl=header["ttl"] if header["minor_checksum"] == minor_checksum(header["metadata_version"], count) else 0,
         columns=tuple(columns),
         stamp=None,
         problems=(),
@@ -191,8 +195,8 @@ def parse_table_metadata(data: bytes, file: Path) -> TableMetadata:
 
 
 def _capacity(stored: int) -> int | None:
-    """Return a capacity, always a power of 2; 8.2 and before leave a random number for a column added by ALTER."""
-    return stored if stored == 0 or (0 < stored <= _MOST_CAPACITY and not stored & (stored - 1)) else None
+    """Return a capacity, always a power of 2; an ALTER of 8.2 and before leaves zero or a random number."""
+    return stored if 0 < stored <= _MOST_CAPACITY and not stored & (stored - 1) else None
 
 
 def read_table_metadata(table: Path) -> TableMetadata | Problem:
@@ -215,3 +219,15 @@ def _read_once(table: Path) -> TableMetadata | Problem:
     except DamageError as damage:
         return damage.problem(file.path)
     return replace(metadata, stamp=file.stamp, problems=join_problems(file.problem, metadata.problems))
+
+
+def minor_checksum(metadata_version: int, columns: int) -> int:
+    """Return the i16 that must be there for the fields behind it to count (TableUtils.calculateMetaFormatMinorVersion).
+
+    `metadata_version` is an i64, `columns` the count with dropped ones.
+    """
+    folded = (metadata_version ^ (metadata_version >> 32)) & 0xFFFFFFFF
+    total = (13 * folded + 37 * columns) & 0xFFFFFFFF
+    low = (total ^ (total >> 16)) & 0xFFFF
+    signed = low - (1 << 16) if low >> 15 else low
+    return signed or -1337

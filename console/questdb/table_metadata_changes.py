@@ -11,7 +11,7 @@ from console.questdb.fields import Fields
 from console.questdb.formats.table import META_COLUMN, META_HEADER
 from console.questdb.reading import DamageError
 from console.questdb.structure_log import Command, StructureChange
-from console.questdb.table_metadata import TableMetadata, parse_table_metadata
+from console.questdb.table_metadata import TableMetadata, minor_checksum, parse_table_metadata
 
 _FLAGS: Final = META_COLUMN["flags"]
 _INDEXED, _CACHED, _KEY = (_FLAGS.bit(name).mask for name in ("indexed", "symbol cache", "deduplication key"))
@@ -123,15 +123,3 @@ class MetadataImage:
 
     def _set_flags(self, at: int, flags: int) -> None:
         META_COLUMN.put(self.entries[at], 0, flags=flags)
-
-
-def minor_checksum(metadata_version: int, columns: int) -> int:
-    """Return the i16 that must be there for the fields behind it to count (TableUtils.calculateMetaFormatMinorVersion).
-
-    `metadata_version` is an i64, `columns` the count with dropped ones.
-    """
-    folded = (metadata_version ^ (metadata_version >> 32)) & 0xFFFFFFFF
-    total = (13 * folded + 37 * columns) & 0xFFFFFFFF
-    low = (total ^ (total >> 16)) & 0xFFFF
-    signed = low - (1 << 16) if low >> 15 else low
-    return signed or -1337

@@ -4,7 +4,7 @@ Measured on 7.3.10, 7.4.2, 8.2.0, 9.1.0, 9.3.2 and 9.3.4; between two of them th
 (TableSequencerImpl, TableTransactionLogFile, WalPurgeJob). A version that is not known counts as the worst of them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from console.questdb.server_version import Version
@@ -17,20 +17,23 @@ class StartBehaviour:
     `erases_without_sequencer`: a table whose `txn_seq` is missing counts as dropped, and its
     directory is deleted. `empties_missing_log`: a missing or empty `_txnlog` is made anew at transaction 0, so that the
     purge deletes all WAL. `file_locks_hold_wal`: the purge takes no WAL whose lock file another process holds.
+    `keeps_suspension`: a table whose sequencer `_meta` says that it is suspended stays so.
     """
 
     erases_without_sequencer: bool
     empties_missing_log: bool
     file_locks_hold_wal: bool
+    keeps_suspension: bool
 
 
-_SINCE: Final = (
-    ((0, 0, 0), StartBehaviour(erases_without_sequencer=True, empties_missing_log=True, file_locks_hold_wal=True)),
-    ((7, 4, 0), StartBehaviour(erases_without_sequencer=True, empties_missing_log=False, file_locks_hold_wal=True)),
-    ((9, 0, 0), StartBehaviour(erases_without_sequencer=False, empties_missing_log=False, file_locks_hold_wal=True)),
-    ((9, 3, 3), StartBehaviour(erases_without_sequencer=False, empties_missing_log=False, file_locks_hold_wal=False)),
+_OLDEST: Final = StartBehaviour(
+    erases_without_sequencer=True, empties_missing_log=True, file_locks_hold_wal=True, keeps_suspension=True
 )
-WORST: Final = StartBehaviour(erases_without_sequencer=True, empties_missing_log=True, file_locks_hold_wal=False)
+_V74: Final = replace(_OLDEST, empties_missing_log=False)
+_V90: Final = replace(_V74, erases_without_sequencer=False, keeps_suspension=False)
+_V933: Final = replace(_V90, file_locks_hold_wal=False)
+_SINCE: Final = (((0, 0, 0), _OLDEST), ((7, 4, 0), _V74), ((9, 0, 0), _V90), ((9, 3, 3), _V933))
+WORST: Final = replace(_OLDEST, file_locks_hold_wal=False)
 """Of a version that is not known: whatever any version would do."""
 
 

@@ -108,6 +108,8 @@ class RefusalCode(enum.StrEnum):
     TXN_SET_BACK = "txn-set-back"
     UNFINISHED_ENTRY = "unfinished-entry"
     UNSAFE_PATH = "unsafe-path"
+    VERSION_CANNOT_CONVERT = "version-cannot-convert"
+    VERSION_NOT_KNOWN = "version-not-known"
     USE_OPPOSITE = "use-opposite"
     WAL_INDEX_LOW = "wal-index-low"
     WAL_NOT_FOLLOWED = "wal-not-followed"
@@ -167,6 +169,7 @@ class ClaimKey(enum.StrEnum):
     ROWS_ON_DISK = "rows-on-disk"
     LOG_BEGINS = "log-begins"
     META_READABLE = "meta-readable"
+    TTL = "ttl"
     # a copy of a table
     COPY_NAME = "copy-name"
     COPY_WRITES = "copy-writes"

@@ -14,6 +14,7 @@ from console.diagnosis.server.facts import read_server_facts
 from console.diagnosis.server.liveness import Life, liveness
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot, TableDirectory
+from console.questdb.server_version import read_versions
 from console.recovery.availability import availability, first_step
 from console.recovery.codes import RefusalCode
 from console.recovery.evidence.index import EvidenceIndex, table_stamp
@@ -278,6 +279,8 @@ class Engine:
         if module.SPEC.needs_table and found is None:
             raise WalmedicError(f"{action} works on one table; name it")
         plan = module.plan(context, found.raw_name if found is not None else None)
+        last = read_versions(self.database.db).last
+        plan = replace(plan, questdb=None if last is None else str(last))
         plan = replace(plan, rehearsed=Records(self.state, self._root).passed(plan) is not None)
         if self.settings.bare and module.SPEC.offline and not module.SPEC.proves:
             plan = replace(plan, left_out=(*plan.left_out, _NO_SERVER))

@@ -155,6 +155,7 @@ class Plan:
     disk_needed: int = 0  # bytes that the action writes, in the db root or the state directory
     ledger: Ledger = ()  # what becomes of each segment transaction, where the action decides that
     values_lost: tuple[LostValues, ...] = ()  # of rows that stay
+    questdb: str | None = None  # the QuestDB that ran here last, None where no file tells
     attachments: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False, metadata=LEFT_OUT)
 
     @property

@@ -56,6 +56,20 @@ class Incident:
     missing: tuple[str, ...]
 
     @property
+    def version(self) -> str:
+        """Return which QuestDB runs, or ran last, by what it or the data root says; empty if neither tells."""
+        return self.server.version if self.server is not None else self.tables.version or ""
+
+    @property
+    def questdb(self) -> str:
+        """Return the version in words, with those that ran before it."""
+        if not self.version:
+            return "unknown: no server answers and no file of the data root names it"
+        earlier = [each for each in self.tables.versions_seen if each != self.version]
+        said = self.version if self.server is not None else f"{self.version}, the last that started here"
+        return said + (f"; also ran here: {', '.join(earlier)}" if earlier else "")
+
+    @property
     def station(self) -> str:
         """Return the station's name."""
         return clean_line(self.settings.station_name)

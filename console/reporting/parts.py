@@ -167,6 +167,7 @@ class Collector:
             "python": platform.python_version(),
             "system": f"{platform.system()} {platform.release()} {platform.machine()}",
             "questdb": server.version if server else None,
+            "questdb_on_disk": {"last": self._incident.tables.version, "seen": self._incident.tables.versions_seen},
             "parameters": dict(server.parameters) if server else None,
             "java": sorted({group.title: _java(group.logs[-1]) for group in self._incident.crashes.groups}.values()),
             "disk": {"size": free.f_blocks * free.f_frsize, "free": free.f_bavail * free.f_frsize},

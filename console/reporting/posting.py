@@ -75,7 +75,7 @@ def posting(incident: Incident, redactor: Redactor, files: Sequence[str]) -> str
 
 
 def _title(incident: Incident) -> str:
-    server = f"QuestDB {incident.server.version}" if incident.server else "QuestDB"
+    server = f"QuestDB {incident.version}".strip()
     codes = [
         finding.code.value
         for report in incident.tables.tables
@@ -90,7 +90,7 @@ def _title(incident: Incident) -> str:
 
 def _environment(incident: Incident) -> list[str]:
     server = incident.server
-    known = [("QuestDB", server.version if server else "unknown: the server does not answer")]
+    known = [("QuestDB", incident.questdb)]
     if server:
         known += [(key, value) for key, value in server.parameters if key in _PARAMETERS]
     known += [("queue", f"Redis {incident.backlog.version}")] if incident.backlog else []

@@ -25,6 +25,7 @@ def report(incident: Incident, redactor: Redactor) -> str:
         "",
         f"Made {moment(incident.made_at)} by walmedic {__version__} from {code(str(incident.database.root))}. "
         "All times are UTC.",
+        f"QuestDB: {plain(incident.questdb)}.",
         "",
         *in_short(incident),
         "",
@@ -62,6 +63,8 @@ def to_json(incident: Incident, redactor: Redactor) -> dict[str, Any]:
             "schema": 1,
             "station": incident.station,
             "db_root": str(incident.database.root),
+            "questdb_version": incident.tables.version,
+            "questdb_versions_seen": incident.tables.versions_seen,
             "made_at": incident.made_at,
             "over": incident.over,
             "events": records.to_json(incident.events),

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from console.questdb.formats.table import META_HEADER
+from console.questdb.table_metadata import minor_checksum, parse_table_metadata
 from console.questdb.table_txn import read_table_txn
 from console.recovery import execution
 from console.recovery.actions.convert_table.steps import ClearLag
@@ -188,6 +190,14 @@ def _txn(table: Path, at: int, form: str, value: int) -> Change:
     return change
 
 
+def _with_ttl(content: bytes) -> bytes:
+    """Return a `_meta` with a TTL of 7 hours that counts."""
+    header, found = bytearray(content), parse_table_metadata(content, Path("_meta"))
+    checksum = minor_checksum(found.metadata_version, len(found.columns))
+    META_HEADER.put(header, 0, minor_checksum=checksum, minor_version=1, ttl=7)
+    return bytes(header)
+
+
 def test_a_fault_of_a_conversion_fails_its_claim(
     root: Path, tmp_path: Path, questdb: ServerBinary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,6 +215,7 @@ def test_a_fault_of_a_conversion_fails_its_claim(
         ClaimKey.LOG_BEGINS.value: (table / "txn_seq" / "_txnlog", lambda c: _number(c, 4, "<q", 5)),
         ClaimKey.META_READABLE.value: (table / "_meta", lambda _: b""),
         ClaimKey.CONVERTED.value: (table / "_meta", lambda _: b""),
+        ClaimKey.TTL.value: (table / "_meta", _with_ttl),
     }
     perform, lags = ClearLag.perform, []
 

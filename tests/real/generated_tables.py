@@ -102,11 +102,11 @@ class Batch:
 
     def copy(self, to: Path) -> "Batch":
         """Return a copy of everything at `to`; hard links inside stay links."""
-        _copy_tree(self.root, to)
+        copy_tree(self.root, to)
         return Batch(to, self.recipes, dict(self.directories), dict(self.inserted))
 
 
-def _copy_tree(source: Path, to: Path) -> None:
+def copy_tree(source: Path, to: Path) -> None:
     to.mkdir(parents=True)
     links: dict[tuple[int, int], Path] = {}
     for path in sorted(source.rglob("*")):

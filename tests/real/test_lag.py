@@ -27,7 +27,7 @@ from console.recovery.server.private_server import PrivateServer
 from console.recovery.server.sql import Server
 from console.recovery.server.verification import table_claims, wait_until_applied
 from console.settings import QuestDBSettings, Settings
-from tests.real.generated_tables import SERVER, _copy_tree, log_records
+from tests.real.generated_tables import SERVER, copy_tree, log_records
 from tests.real.waiting import until
 
 LAGGING = {
@@ -57,7 +57,7 @@ class World:
 
     def copy(self, to: Path) -> Path:
         """Return the data root of a copy of its own."""
-        _copy_tree(self.root, to / "root")
+        copy_tree(self.root, to / "root")
         return to / "root"
 
 

@@ -38,7 +38,7 @@ SHOWN: dict[ClaimKey, tuple[str, str]] = {
     **dict.fromkeys(
         (
             ClaimKey.TXN_READABLE, ClaimKey.CONVERTED, ClaimKey.LAG_EMPTY, ClaimKey.ROWS_ON_DISK,
-            ClaimKey.LOG_BEGINS, ClaimKey.META_READABLE, ClaimKey.LAG,
+            ClaimKey.LOG_BEGINS, ClaimKey.META_READABLE, ClaimKey.LAG, ClaimKey.TTL,
         ),
         (_FAULTS, "test_a_fault_of_a_conversion_fails_its_claim"),
     ),

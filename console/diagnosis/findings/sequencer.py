@@ -9,10 +9,13 @@ from console.diagnosis.crashes.lengths import length_of
 from console.diagnosis.model import Code, Finding, Harm, Severity
 from console.diagnosis.table_facts import Sequencer, TableFacts
 from console.questdb.column_types import type_name
+from console.questdb.formats.sequencer import SEQUENCER_META
 from console.questdb.reading import Problem, ProblemKind
 from console.questdb.sequencer_metadata import SequencerMetadata
+from console.questdb.server_version import read_versions
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.txn_log import LogState
+from console.questdb.version_behaviour import behaviour_of
 from console.table.copies import Worth, best_copy, worth_of
 from console.table.log_parts import with_parts
 from console.table.log_scan import scan_log
@@ -67,6 +70,8 @@ def _metadata(facts: TableFacts) -> Iterator[Finding]:
             yield Finding(Code.SEQUENCER_METADATA_INVALID, Severity.DAMAGE, message, file, metadata.offset,
                           start=Harm.STOPS_APPLYING)  # fmt: skip
         return
+    if metadata.suspended:
+        yield from _suspension(facts, file)
     if metadata.dropped:
         message = "the sequencer's _meta says that the table was dropped: writes fail, and the sweep deletes its WAL"
         yield Finding(Code.SEQUENCER_METADATA_INVALID, Severity.DAMAGE, message, file, 8, start=Harm.DELETES_WAL)
@@ -111,6 +116,17 @@ def _other_columns(facts: TableFacts, metadata: SequencerMetadata, file: str) ->
 def _columns(metadata: SequencerMetadata | TableMetadata) -> list[tuple[str, int]]:
     """Return name and type of each column that is not dropped."""
     return [(column.name, column.type_code) for column in metadata.columns if not column.dropped]
+
+
+def _suspension(facts: TableFacts, file: str) -> Iterator[Finding]:
+    """Up to 8.2 a suspension is kept in the file, so that a start does not end it; later versions do not look there."""
+    last = read_versions(facts.directory.path.parent).last
+    if not behaviour_of(last).keeps_suspension:
+        return
+    which = f"QuestDB {last}" if last is not None else "a QuestDB of unknown version"
+    message = f"the table is suspended, and {which} keeps that over a start: writes are acknowledged and not applied"
+    at = SEQUENCER_META.at("suspended")
+    yield Finding(Code.TABLE_SUSPENDED, Severity.DAMAGE, message, file, at, start=Harm.NONE)
 
 
 def _changes(facts: TableFacts) -> Iterator[Finding]:

@@ -24,18 +24,24 @@ def server_findings(table: TableDirectory, server: ServerFacts, diagnosis: Table
         return
     if sql_facts.suspended:
         message = "the server has suspended it: writes are acknowledged and not applied"
-        yield Finding(
-            Code.TABLE_SUSPENDED,
-            Severity.DAMAGE,
-            message,
-            table.directory,
-            None,
-            sql_facts.writer_txn + 1,
-            sql_facts.error,
-        )
+        if not _told(diagnosis):
+            yield Finding(
+                Code.TABLE_SUSPENDED,
+                Severity.DAMAGE,
+                message,
+                table.directory,
+                None,
+                sql_facts.writer_txn + 1,
+                sql_facts.error,
+            )
     elif 0 <= sql_facts.writer_txn < sql_facts.sequencer_txn:
         yield from _not_applied(table, server, sql_facts, diagnosis)
     yield from _disagreement(table, sql_facts, diagnosis.facts.applied)
+
+
+def _told(diagnosis: TableDiagnosis) -> bool:
+    """Return whether the files say already that the table is suspended, as they do up to 8.2."""
+    return any(finding.code is Code.TABLE_SUSPENDED for finding in diagnosis.findings)
 
 
 def _not_applied(

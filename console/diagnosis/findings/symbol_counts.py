@@ -26,7 +26,7 @@ _NEWEST: Final = 1 << 18
 def symbol_count_findings(files: TableFiles, area: TxnArea, metadata: TableMetadata) -> Iterator[Finding]:
     """Yield the columns whose newest committed rows use keys at or above the number of symbols in `_txn`."""
     partitions = PartitionFiles(files.directory.path, area, metadata, files.versions, None)
-    if not partitions.spans or bool(area.partitions["parquet"][-1]):
+    if not partitions.spans or partitions.spans[-1].parquet_size is not None:
         return
     for each in partitions.columns_of(partitions.spans[-1]):
         if isinstance(each, StoredColumn) and each.column.tag is ColumnTag.SYMBOL:

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 
 from console.diagnosis.model import Code, Finding, Severity
 from console.diagnosis.table import TableDiagnosis
-from console.questdb.layout import TableDirectory
+from console.questdb.block_file import read_block_file
+from console.questdb.layout import VIEW, TableDirectory
 from console.questdb.reading import ProblemKind
 from console.questdb.txn_log import read_log
 from console.questdb.view_state import View, ViewState, read_view
@@ -28,6 +29,15 @@ def view_findings(tables: Iterable[TableDirectory], made: dict[str, TableDiagnos
         finding = _behind(table, view.state, base) if base is not None else None
         if finding is not None:
             yield table.directory, finding
+
+
+def query_findings(views: Iterable[TableDirectory]) -> Iterator[Finding]:
+    """Yield the views of 9.3 and later whose definition cannot be read: QuestDB cannot run their query."""
+    for view in views:
+        for problem in read_block_file(view.path / VIEW).problems:
+            code = Code.UNREADABLE if problem.kind is ProblemKind.UNREADABLE else Code.VIEW_FILES_INVALID
+            message = f"{VIEW} of the view {view.name}: {problem.what}; the view holds no rows, create it again"
+            yield Finding(code, Severity.RISK, message, f"{view.directory}/{VIEW}", problem.offset)
 
 
 def _files(table: TableDirectory, view: View) -> Iterator[Finding]:

@@ -90,7 +90,7 @@ META_COLUMN: Final = RecordFormat(
     FieldFormat("type", 0, "<i4", "in the low byte, parameters above it; negative: dropped", codes=COLUMN_TYPES),
     FieldFormat("flags", 4, "<i8", bits=(Bits("indexed", 0), Bits("symbol cache", 2), Bits("deduplication key", 3))),
     FieldFormat("index_capacity", 12, "<i4", "row numbers of a block of the index", shown="index block capacity"),
-    FieldFormat("symbol_capacity", 16, "<i4", "a power of 2; up to 8.2 random, if ALTER added the column"),
+    FieldFormat("symbol_capacity", 16, "<i4", "a power of 2; up to 8.2 zero or random after an ALTER"),
     FieldFormat("parquet_encoding", 20, "<i4", "zero: as configured; up to 8.2 random, if ALTER added the column",
         since=(9, 3, 3), bits=(Bits("encoding", 0, 8), Bits("compression", 8, 8), Bits("level", 16, 8),
         Bits("explicit", 24))),

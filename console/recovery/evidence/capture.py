@@ -19,6 +19,7 @@ from console.diagnosis.crashes.places import crash_logs_of, is_crash_log
 from console.durable import write_all
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
+from console.questdb.server_version import read_versions
 from console.recovery.evidence.index import table_stamp
 from console.recovery.evidence.selection import select
 from console.recovery.steps.steps import RunContext
@@ -119,6 +120,7 @@ class Capturer:
         sync_tree(self.folder)
         tables: dict[str, Any] = self._run.recall("tables", {})
         device, inode = root_key(self._run.database.db)
+        versions = read_versions(self._run.database.db)
         manifest = {
             "schema": 1,
             "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -126,6 +128,11 @@ class Capturer:
             "device": device,
             "inode": inode,
             "live": bool(self._run.recall("live")),
+            "questdb": {
+                "last": None if versions.last is None else str(versions.last),
+                "seen": list(versions.seen),
+                "migration": versions.migration,
+            },
             "bytes": sum(copied.size for copied in self._done.values()),
             "stamps": {directory: recorded["stamp"] for directory, recorded in tables.items()},
             "tables": tables,

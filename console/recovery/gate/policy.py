@@ -8,7 +8,9 @@ from typing import Any
 from console.diagnosis.server.liveness import Liveness, liveness
 from console.diagnosis.server.open_files import users_of
 from console.errors import WalmedicError
+from console.questdb.known_formats import NEWEST_KNOWN, newer_than_known, unknown_formats
 from console.questdb.layout import TableDirectory
+from console.questdb.server_version import read_versions
 from console.recovery.codes import RefusalCode
 from console.recovery.evidence.index import Capture, table_stamp
 from console.recovery.gate.registry import PlanContext
@@ -39,7 +41,7 @@ class Policy:
         """Return all that stands against the action; with a plan also what its result would do."""
         found = [*self._station(), *self._services(), *self._server()]
         if self.spec.danger is Danger.DATA:
-            found += self._about_table([*self._files(plan), *self._evidence(plan)])
+            found += self._about_table([*self._formats(), *self._files(plan), *self._evidence(plan)])
         if plan is not None:
             found += [*self._space(plan), *self.loss_refusals(plan)]
             if self.spec.offline and self.table is not None:
@@ -139,6 +141,23 @@ class Policy:
 
     def _liveness(self) -> Liveness:
         return liveness(self.context.database.db, self.context.settings.questdb)
+
+    def _formats(self) -> Iterator[Refusal]:
+        """Judge a QuestDB newer than the known ones: its files may be changed only if their formats are known."""
+        versions = read_versions(self.context.database.db)
+        newer = newer_than_known(versions)
+        if not newer or self.table is None or not self.spec.offline:
+            return
+        known = ".".join(map(str, NEWEST_KNOWN))
+        unknown = unknown_formats(versions, self.table)
+        if not unknown:
+            self.notes.append(f"QuestDB {newer} is newer than {known}, the newest known; the files have known formats")
+            return
+        yield Refusal(
+            RefusalCode.VERSION_NOT_KNOWN,
+            f"QuestDB {newer} wrote here; walmedic knows up to {known}, and not these formats: {'; '.join(unknown)}",
+            "a walmedic that knows this version; reading, evidence and salvage work",
+        )
 
     def _files(self, plan: Plan | None) -> Iterator[Refusal]:
         if self.table is None or not self.spec.offline:

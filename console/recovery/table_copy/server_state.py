@@ -36,7 +36,8 @@ def our_server(run: RunContext) -> Server:
 
 def names_of(server: Server) -> dict[str, str]:
     """Return the name of each table by its directory."""
-    return {str(row["directoryName"]): str(row["table_name"]) for row in server.rows("SELECT * FROM tables()")}
+    found = server.rows("SELECT directoryName, table_name FROM tables()")
+    return {str(row["directoryName"]): str(row["table_name"]) for row in found}
 
 
 def directory_of(server: Server, table: str) -> str | None:

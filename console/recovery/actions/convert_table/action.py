@@ -12,11 +12,13 @@ from console.questdb.layout import SEQUENCER, DatabaseRoot, TableDirectory
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.questdb.table_txn import read_table_txn
 from console.questdb.txn_log import read_log
+from console.questdb.version_behaviour import behaviour_of
 from console.records import of_json
 from console.recovery.actions.convert_table import steps as conversion_steps
 from console.recovery.actions.convert_table.cost import Cost, cost_of, other_markers, views_on
 from console.recovery.actions.convert_table.stages import conversion_stages, held_now, names_aside
 from console.recovery.actions.convert_table.steps import is_converted, registry_files
+from console.recovery.actions.convert_table.ttl import ttl_claim
 from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.evidence.index import table_stamp
 from console.recovery.gate.registry import PlanContext, action_module
@@ -24,7 +26,7 @@ from console.recovery.gate.start_checks import own_start_refusals
 from console.recovery.model import ActionSpec, Claim, Danger, Fact, Plan, Refusal, Requirement, RowsLost
 from console.recovery.plans import make_plan, mark_of, refused_plan
 from console.recovery.sequencer import planning
-from console.recovery.server.binary import NoBinaryError, server_binary
+from console.recovery.server.binary import NoBinaryError, server_binary, version_to_start
 from console.recovery.server.expectation import Expectation
 from console.recovery.steps.steps import RunContext
 from console.text import plural
@@ -91,16 +93,21 @@ def plan(context: PlanContext, table: str | None) -> Plan:
             SPEC, station=context.settings.station_name, table=directory.name, directory=directory.directory,
             why=f"Nothing to do: {directory.name} is {report.verdict.value}.", stages=(), facts=_facts(directory),
         )  # fmt: skip
-    return _planned(context, directory, diagnosis, held_now(directory, area, metadata), half)
+    return _planned(context, directory, metadata, diagnosis, held_now(directory, area, metadata), half)
 
 
 def _planned(
-    context: PlanContext, directory: TableDirectory, diagnosis: TableDiagnosis, expected: Expectation, half: str
+    context: PlanContext,
+    directory: TableDirectory,
+    metadata: TableMetadata,
+    diagnosis: TableDiagnosis,
+    expected: Expectation,
+    half: str,
 ) -> Plan:
     cost = cost_of(diagnosis, lambda: _rows_by_rebuild(context, directory))
     origin, found = _binary(context)
     refused = [] if found else [Refusal(RefusalCode.NO_BINARY, origin, "name the station's jar: questdb.jar, or --jar")]
-    refused += own_start_refusals(context, directory)
+    refused += [*own_start_refusals(context, directory), *_version_refusals(context, directory)]
     if others := other_markers(context.database, directory):
         refused.append(
             Refusal(
@@ -129,7 +136,7 @@ def _planned(
             f"{begins}The table keeps its {plural(expected.rows, 'applied row')} and begins anew at transaction 0; "
             f"{lost}."
         ),
-        stages=conversion_stages(directory, cost, expected, names, mark_of(facts)),
+        stages=conversion_stages(directory, metadata, cost, expected, names, mark_of(facts)),
         facts=facts,
         rows_lost=cost.rows,
         refused=refused,
@@ -140,6 +147,20 @@ def _planned(
         warnings=tuple(_warnings(context, directory, cost, half)),
         disk_needed=_DISK,
     )
+
+
+def _version_refusals(context: PlanContext, directory: TableDirectory) -> Iterator[Refusal]:
+    """A conversion starts a server on the table without its sequencer, and an older one then drops the table."""
+    version, told = version_to_start(context.settings, context.database, context.state)
+    if behaviour_of(version).erases_without_sequencer:
+        which = f"QuestDB {version} ({told})" if version is not None else "the QuestDB version is unknown; an older one"
+        yield Refusal(
+            RefusalCode.VERSION_CANNOT_CONVERT,
+            f"{which} deletes a table whose sequencer is missing, and a conversion sets the sequencer of "
+            f"{directory.name} aside",
+            "rebuild-sequencer, which starts no server; or copy-table with the table's own server",
+            action="rebuild-sequencer",
+        )
 
 
 def _warnings(context: PlanContext, directory: TableDirectory, cost: Cost, half: str) -> Iterator[str]:
@@ -268,6 +289,8 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     metadata = read_table_metadata(path)
     names = len(metadata.columns) if isinstance(metadata, TableMetadata) else 0
     claims.append(Claim(ClaimKey.META_READABLE, "_meta can be read", "its columns", f"{names:,} columns", names > 0))
+    if isinstance(metadata, TableMetadata):
+        claims.append(ttl_claim(plan, metadata))
     for stage in plan.stages:
         if stage.step == "salvage-before":
             claims += conversion_steps.salvaged_claims(stage, run)

@@ -7,6 +7,7 @@ from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TxnArea
 from console.records import to_json
 from console.recovery.actions.convert_table.cost import Cost
+from console.recovery.actions.convert_table.ttl import ttl_stages
 from console.recovery.model import Change, Stage
 from console.recovery.server.expectation import Expectation
 from console.text import plural
@@ -43,7 +44,7 @@ def held_now(directory: TableDirectory, area: TxnArea, metadata: TableMetadata) 
 
 
 def conversion_stages(
-    directory: TableDirectory, cost: Cost, expected: Expectation, names: list[str], mark: str
+    directory: TableDirectory, metadata: TableMetadata, cost: Cost, expected: Expectation, names: list[str], mark: str
 ) -> tuple[Stage, ...]:
     """Return what is done, in order; `mark` names the directory that the WAL is set aside in."""
     table = directory.directory
@@ -94,6 +95,7 @@ def conversion_stages(
             (Change("create", f"{table}/{MARKER}", after="byte 1"), *back),
         ),
         _clear(table, "before-writes", "after the second, before any write"),
+        *ttl_stages(table, metadata),
     )
 
 

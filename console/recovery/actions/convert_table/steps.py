@@ -19,6 +19,7 @@ from console.questdb.table_txn import read_table_txn
 from console.questdb.txn_log import read_log
 from console.records import of_json, to_json
 from console.recovery.actions.convert_table.own_start import LOG, remove_leftover, started_on
+from console.recovery.actions.convert_table.ttl import KeepTtl
 from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Stage, failed_in_words
 from console.recovery.salvage.steps import SalvageRows, salvage_claims
@@ -290,4 +291,4 @@ class ClearLag:
             run.tree.remove_file(f"{stage.parameters['directory']}/_txn.walmedic-lag.new")
 
 
-STEPS: tuple[Step, ...] = (KeepState(), SetAside(), SalvageFirst(), ConvertByServer(), ClearLag())
+STEPS: tuple[Step, ...] = (KeepState(), SetAside(), SalvageFirst(), ConvertByServer(), ClearLag(), KeepTtl())
