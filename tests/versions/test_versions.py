@@ -192,6 +192,12 @@ def test_a_repair_costs_what_it_announced(seen: Seen) -> None:
         assert ended.plan.questdb == seen.world.version
 
 
+def test_a_rebuilt_sequencer_has_the_metadata_that_the_table_began_with(seen: Seen) -> None:
+    for name in ("every_wal", "wide", "filling"):
+        old, new = (DatabaseRoot.locate(root).table(name).sequencer for root in (seen.world.root, seen.repaired))
+        assert (new / "_meta.0").read_bytes() == (old / "_meta.0").read_bytes(), name
+
+
 def test_what_was_repaired_is_healthy_and_takes_rows_and_columns(seen: Seen) -> None:
     assert seen.after is not None
     done = {name for name, ended in seen.ended.items() if ended.outcome is Outcome.DONE}

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from console.questdb.formats.table import META_COLUMN, META_HEADER
 from console.questdb.layout import TableDirectory
 from console.questdb.log_encoding import encode_log_header, encode_records, encode_wal_index
+from console.questdb.reading import Problem
+from console.questdb.table_metadata import read_table_metadata
 from console.questdb.txn_log import (
     HEADER_SIZE,
     RECORD_SIZE,
@@ -21,6 +24,7 @@ from console.text import plural
 
 _BLOCK: Final = 1 << 20
 _OWN: Final = ("_txnlog", "_txnlog.meta.i", "_txnlog.meta.d", "_meta", "_wal_index.d")
+_FIRST: Final = "_meta.0"
 _TAIL, _HEAD, _META, _INDEX = "tail", "header", "meta", "wal-index"
 
 
@@ -167,7 +171,19 @@ def _others(target: SequencerTarget, table: TableDirectory) -> list[dict[str, An
     if table.is_view and not any(spec["name"] == "_mv" for spec in specs) and (table.path / "_mv").is_file():
         size = (table.path / "_mv").stat().st_size
         specs.append(_spec("_mv", size, [_copied(f"{table.directory}/_mv", 0, size, 0)]))
+    if target.structure.version == 0 and not any(spec["name"] == _FIRST for spec in specs):
+        specs += _first_metadata(table)
     return specs
+
+
+def _first_metadata(table: TableDirectory) -> list[dict[str, Any]]:
+    """Return `_meta.0`, the table's `_meta` as it was created: that of a table that was never altered (measured)."""
+    metadata = read_table_metadata(table.path)
+    if isinstance(metadata, Problem) or metadata.problems or metadata.metadata_version != 0:
+        return []
+    names = sum(4 + len(column.raw_name.encode("utf-16-le", "surrogatepass")) for column in metadata.columns)
+    size = META_HEADER.size + META_COLUMN.size * len(metadata.columns) + names
+    return [_spec(_FIRST, size, [_copied(f"{table.directory}/_meta", 0, size, 0)])]
 
 
 def _spec(name: str, size: int, pieces: list[dict[str, Any]]) -> dict[str, Any]:

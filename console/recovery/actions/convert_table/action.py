@@ -151,9 +151,9 @@ def _planned(
 
 def _version_refusals(context: PlanContext, directory: TableDirectory) -> Iterator[Refusal]:
     """A conversion starts a server on the table without its sequencer, and an older one then drops the table."""
-    version, told = version_to_start(context.settings, context.database, context.state)
+    version, origin = version_to_start(context.settings, context.database, context.state)
     if behaviour_of(version).erases_without_sequencer:
-        which = f"QuestDB {version} ({told})" if version is not None else "the QuestDB version is unknown; an older one"
+        which = f"QuestDB {version} ({origin})" if version is not None else "QuestDB, of unknown version,"
         yield Refusal(
             RefusalCode.VERSION_CANNOT_CONVERT,
             f"{which} deletes a table whose sequencer is missing, and a conversion sets the sequencer of "
