@@ -195,6 +195,11 @@ MEANINGS: Final[dict[Code, Meaning]] = {
     Code.PARQUET_FILE_INVALID: Meaning(
         "a partition's data.parquet is damaged", "a query on it fails, and can kill the server", _PARTITION
     ),
+    Code.PARQUET_FORMAT_OLD: Meaning(
+        "a partition was converted to Parquet by QuestDB 8.1 or 8.2",
+        "8.1 and 8.2 cannot read it; later versions can crash or suspend the table on it",
+        "salvage-table exports its rows; do so before an upgrade",
+    ),
     Code.SUSPECT_VALUES: Meaning(
         "zeros where the rest of the column has none: perhaps a page that never reached the disk",
         "shows them without an error", "compare the values with their source",

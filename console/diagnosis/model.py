@@ -108,6 +108,7 @@ class Code(StrEnum):
     COLUMN_FILE_INVALID = "column-file-invalid"  # of the right length, with content that no server writes
     INDEX_FILE_INVALID = "index-file-invalid"
     PARQUET_FILE_INVALID = "parquet-file-invalid"
+    PARQUET_FORMAT_OLD = "parquet-format-old"
     TIMESTAMPS_INVALID = "timestamps-invalid"  # of a partition: not in order, or outside it
     SYMBOL_KEYS_UNKNOWN = "symbol-keys-unknown"
     REGISTRY_INVALID = "registry-invalid"

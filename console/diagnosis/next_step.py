@@ -177,6 +177,8 @@ def _suspended(situation: Situation) -> NextStep:
 def _rest(situation: Situation) -> NextStep:
     if situation.damaged(Code.SUSPECT_VALUES):
         return NextStep(None, "compare the named values with their source: a page that never reached the disk is zeros")
+    if situation.damaged(Code.PARQUET_FORMAT_OLD):
+        return NextStep("salvage-table", "export the rows of the partitions in the Parquet format of QuestDB 8")
     if situation.damaged(Code.VIEW_BEHIND):
         return NextStep(None, "refresh the view in full: REFRESH MATERIALIZED VIEW … FULL")
     if situation.damaged(Code.UNREADABLE):

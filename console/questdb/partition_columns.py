@@ -29,6 +29,7 @@ class FaultKind(StrEnum):
     INDEX_MISSING = "index-missing"
     INDEX_INVALID = "index-invalid"
     PARQUET_INVALID = "parquet-invalid"
+    PARQUET_OLD = "parquet-old"
     OWNER_DIFFERS = "owner-differs"
     UNREADABLE = "unreadable"
 

@@ -15,7 +15,7 @@ from console.questdb.column_files import column_path
 from console.questdb.column_types import is_variable
 from console.questdb.column_versions import ColumnVersions, read_column_versions
 from console.questdb.file_owner import FileOwner, difference
-from console.questdb.parquet_frame import check_parquet_frame
+from console.questdb.parquet_frame import check_parquet_frame, of_version_8
 from console.questdb.partition_columns import (
     FaultKind,
     Files,
@@ -222,6 +222,8 @@ class PartitionFiles:
             try:
                 with DbFile(path) as file:
                     check_parquet_frame(file, size)
+                    if of_version_8(file, size):
+                        yield PartitionFault(FaultKind.PARQUET_OLD, span, path, rows=span.rows)
             except DamageError as damage:
                 yield PartitionFault(
                     FaultKind.PARQUET_INVALID, span, path, what=damage.what, offset=damage.offset, rows=span.rows

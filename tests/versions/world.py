@@ -117,7 +117,7 @@ def kinds(version: Since) -> dict[str, Kind]:
         ),
         "parquet": Kind(
             plain + _WAL,
-            since=(9, 0, 0),
+            since=(8, 1, 0),
             change=("ALTER TABLE {} CONVERT PARTITION TO PARQUET LIST '2024-01-01'",),
         ),
         "kept": Kind(

@@ -69,6 +69,12 @@ def _finding(files: TableFiles, fault: PartitionFault) -> Finding:
         return Finding(Code.UNREADABLE, Severity.RISK, message, file, partition=span.name, column=fault.column)
     if fault.kind is FaultKind.PARTITION_MISSING:
         return _missing(span, fault, file)
+    if fault.kind is FaultKind.PARQUET_OLD:
+        message = (
+            f"partition {span.name} is in the Parquet format of QuestDB 8: 8.1 and 8.2 cannot read it, and later "
+            "versions can crash or suspend the table on it; export its rows with salvage-table before an upgrade"
+        )
+        return Finding(Code.PARQUET_FORMAT_OLD, Severity.RISK, message, file, partition=span.name, rows=fault.rows)
     code, harm = _OF_FILES[fault.kind]
     opened = files.incoming.touches(span) or fault.kind is FaultKind.ROWS_DIFFER
     return Finding(
