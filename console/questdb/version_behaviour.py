@@ -17,13 +17,15 @@ class StartBehaviour:
     `erases_without_sequencer`: a table whose `txn_seq` is missing counts as dropped, and its
     directory is deleted. `empties_missing_log`: a missing or empty `_txnlog` is made anew at transaction 0, so that the
     purge deletes all WAL. `file_locks_hold_wal`: the purge takes no WAL whose lock file another process holds.
-    `keeps_suspension`: a table whose sequencer `_meta` says that it is suspended stays so.
+    `keeps_suspension`: a table whose sequencer `_meta` says that it is suspended stays so. `drops_rows_by_rebase`: there
+    is a statement REBASE WAL, which gives unapplied rows up (from the pull request: no such version was measured).
     """
 
     erases_without_sequencer: bool
     empties_missing_log: bool
     file_locks_hold_wal: bool
     keeps_suspension: bool
+    drops_rows_by_rebase: bool = False
 
 
 _OLDEST: Final = StartBehaviour(
@@ -32,7 +34,8 @@ _OLDEST: Final = StartBehaviour(
 _V74: Final = replace(_OLDEST, empties_missing_log=False)
 _V90: Final = replace(_V74, erases_without_sequencer=False, keeps_suspension=False)
 _V933: Final = replace(_V90, file_locks_hold_wal=False)
-_SINCE: Final = (((0, 0, 0), _OLDEST), ((7, 4, 0), _V74), ((9, 0, 0), _V90), ((9, 3, 3), _V933))
+_V94: Final = replace(_V933, drops_rows_by_rebase=True)
+_SINCE: Final = (((0, 0, 0), _OLDEST), ((7, 4, 0), _V74), ((9, 0, 0), _V90), ((9, 3, 3), _V933), ((9, 4, 0), _V94))
 WORST: Final = replace(_OLDEST, file_locks_hold_wal=False)
 """Of a version that is not known: whatever any version would do."""
 

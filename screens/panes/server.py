@@ -21,6 +21,8 @@ def lines(
     found: list[Line] = []
     if server.asked and (server.data is not None or server.error):
         found.extend(_server(server, width))
+    if report is not None and (seen := ", ".join(report.versions_seen)) and seen != report.version:
+        found.extend(hanging(_label("versions"), f"QuestDB {report.version} ran last; seen here: {seen}", width))
     if wal.data is not None and wal.data.disk is not None:
         found.extend(hanging(_label("disk"), _disk(wal.data.disk), width, _disk_role(wal.data.disk)))
     if server.asked and server.data is not None and not server.stale:

@@ -39,13 +39,14 @@ def _index_gone(table: Path) -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """The damage of one table. `refused_before` is the version from which on the action is not refused."""
+    """The damage of one table, made in versions from `since` to before `until`; the action is `refused` or done."""
 
     table: str
     action: str
     strike: Callable[[Path], None]
     since: Since = FIRST
-    refused_before: Since = FIRST
+    until: Since = (99, 0, 0)
+    refused: bool = False
 
 
 CASES: Final = (
@@ -68,7 +69,7 @@ CASES: Final = (
     Case("flat", "repair-table-state", _gone("_txn")),
 )
 CONVERTED: Final = (
-    Case("by_month", "convert-table", _damage(sequencer_damage.header_zeroed), FIRST, (9, 0, 0)),
+    Case("by_month", "convert-table", _damage(sequencer_damage.header_zeroed), until=(9, 0, 0), refused=True),
     Case("kept", "convert-table", _sequencer_gone, (9, 0, 0)),
 )
 """Last: a conversion starts a server of its own on all tables, so that the others must be whole by then."""

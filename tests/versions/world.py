@@ -99,7 +99,7 @@ def kinds(version: Since) -> dict[str, Kind]:
         "stated": Kind(plain + _WAL),
         "renamed": Kind(plain + _WAL, change=("RENAME TABLE {0} TO {0}_now",)),
         "truncated": Kind(plain + _WAL, change=("TRUNCATE TABLE {}",)),
-        "split": Kind(plain + _WAL, rows=80_000, step=1_000_000),
+        "split": Kind(plain + _WAL, rows=20_000, step=4_000_000),
         "cut": Kind(plain + _WAL, change=("ALTER TABLE {} DROP PARTITION LIST '2024-01-01'",)),
         "updated": Kind(plain + _WAL, change=("UPDATE {} SET n = -1 WHERE n < 50",)),
         "altered": Kind(

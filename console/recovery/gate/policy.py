@@ -11,6 +11,7 @@ from console.errors import WalmedicError
 from console.questdb.known_formats import NEWEST_KNOWN, newer_than_known, unknown_formats
 from console.questdb.layout import TableDirectory
 from console.questdb.server_version import read_versions
+from console.questdb.version_behaviour import behaviour_of
 from console.recovery.codes import RefusalCode
 from console.recovery.evidence.index import Capture, table_stamp
 from console.recovery.gate.registry import PlanContext
@@ -145,6 +146,8 @@ class Policy:
     def _formats(self) -> Iterator[Refusal]:
         """Judge a QuestDB newer than the known ones: its files may be changed only if their formats are known."""
         versions = read_versions(self.context.database.db)
+        if versions.last is not None and behaviour_of(versions.last).drops_rows_by_rebase:
+            self.notes.append(f"never use REBASE WAL of QuestDB {versions.last}: it gives up all unapplied rows")
         newer = newer_than_known(versions)
         if not newer or self.table is None or not self.spec.offline:
             return

@@ -33,4 +33,8 @@ def test_an_unknown_version_is_the_worst() -> None:
     assert behaviour_of(Version((9, 3, 2))).file_locks_hold_wal
     assert not behaviour_of(Version((9, 3, 3))).file_locks_hold_wal
     assert behaviour_of(Version((7, 3, 10))).empties_missing_log
+    assert behaviour_of(Version((8, 2, 0))).keeps_suspension
+    assert not behaviour_of(Version((9, 0, 0))).keeps_suspension
+    assert behaviour_of(Version((9, 4, 0))).drops_rows_by_rebase
+    assert not behaviour_of(Version((9, 3, 4))).drops_rows_by_rebase
     assert not behaviour_of(Version((7, 4, 2))).empties_missing_log
