@@ -17,8 +17,8 @@ class StartBehaviour:
     `erases_without_sequencer`: a table whose `txn_seq` is missing counts as dropped, and its
     directory is deleted. `empties_missing_log`: a missing or empty `_txnlog` is made anew at transaction 0, so that the
     purge deletes all WAL. `file_locks_hold_wal`: the purge takes no WAL whose lock file another process holds.
-    `keeps_suspension`: a table whose sequencer `_meta` says that it is suspended stays so. `drops_rows_by_rebase`: there
-    is a statement REBASE WAL, which gives unapplied rows up (from the pull request: no such version was measured).
+    `keeps_suspension`: a table whose sequencer `_meta` says that it is suspended stays so. `drops_rows_by_rebase`:
+    REBASE WAL is a statement, and gives unapplied rows up (from the pull request: no such version was measured).
     """
 
     erases_without_sequencer: bool

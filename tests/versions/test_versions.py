@@ -9,16 +9,14 @@ import os
 import shutil
 import struct
 import time
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow.parquet
 import pytest
 
 from console.diagnosis.database import diagnose
-from console.diagnosis.model import Code, DatabaseReport, Severity, Verdict
+from console.diagnosis.model import Code, Severity, Verdict
 from console.errors import WalmedicError
 from console.questdb.formats.database import UPGRADE
 from console.questdb.formats.sequencer import SEQUENCER_META
@@ -28,134 +26,32 @@ from console.questdb.server_version import Version
 from console.questdb.version_behaviour import behaviour_of
 from console.recovery.codes import RefusalCode
 from console.recovery.engine import Engine
-from console.recovery.model import Outcome, Plan
-from console.recovery.rehearsal.model import RehearsalOutcome
-from console.recovery.rehearsal.rehearsing import rehearse
+from console.recovery.model import Outcome
 from console.recovery.server.private_server import PrivateServer
 from console.recovery.server.purge_guard import INTERVAL_MS, SETTING
 from console.recovery.tree.wal_locks import WalLocks
 from console.settings import QuestDBSettings, SalvageSettings, Settings
-from tests.real.generated_tables import applied_txn, copy_tree, log_records, wait_until_applied
+from tests.real.generated_tables import applied_txn, copy_tree, log_records
 from tests.real.versions import binary_of
 from tests.real.waiting import until
-from tests.versions.damages import CASES, CONVERTED, Case
+from tests.versions.seen import Seen, engine_of, look
 from tests.versions.table import Row, checked_or_written
-from tests.versions.world import SETTINGS, VERSIONS, World, make, numbers_of
+from tests.versions.world import SETTINGS, VERSIONS
 
 _CHOSEN = os.environ.get("WALMEDIC_VERSIONS", "8.1.4 9.3.4")
 CHOSEN = VERSIONS if _CHOSEN == "all" else tuple(_CHOSEN.split())
 _SWEEP = 500  # milliseconds
 _PARQUET_8 = (8, 1, 0)
 """From here to 9.0 partitions are written in a Parquet format that these versions cannot read themselves."""
-Rows = Counter[str]
-
-
-@dataclass
-class Ended:
-    """What one repair announced, how it ended, and the rows that a server of that version then showed."""
-
-    case: Case
-    plan: Plan
-    outcome: Outcome
-    found: Rows = field(default_factory=Counter)
-
-
-@dataclass
-class Seen:
-    """One version: its database as killed, what walmedic said of it, what its server shows, and every repair."""
-
-    world: World
-    report: DatabaseReport
-    truth: dict[str, Rows]
-    repaired: Path
-    struck: dict[str, Verdict] = field(default_factory=dict)
-    ended: dict[str, Ended] = field(default_factory=dict)
-    after: DatabaseReport | None = None
-    written: dict[str, int] = field(default_factory=dict)
-    ttl: list[object] = field(default_factory=list)
-    rehearsed: str = ""  # what a rehearsal failed by, empty if it passed
-
-
-def _engine(root: Path, state: Path, version: str) -> Engine:
-    binary = binary_of(version)
-    questdb = QuestDBSettings(db_root=str(root), jar=str(binary.jar), java=str(binary.java))
-    return Engine(Settings(state_dir=str(state), questdb=questdb, bare=True))
-
-
-def _rows(server: PrivateServer, name: str) -> Rows:
-    return Counter(repr(row) for row in server.query(f"SELECT * FROM {name}"))
-
-
-def _repair(engine: Engine, seen: Seen, cases: tuple[Case, ...]) -> None:
-    """Damage the tables, look at them, capture evidence, and repair one after the other."""
-    cases = tuple(case for case in cases if case.since <= seen.world.numbers < case.until)
-    for case in cases:
-        case.strike(engine.database.table(case.table).path)
-    for report in diagnose(engine.database, [case.table for case in cases]).tables:
-        seen.struck[report.table] = report.verdict
-    capture = engine.plan("capture-evidence")
-    assert engine.run(capture, capture.confirmation).outcome is Outcome.DONE
-    for case in cases:
-        plan = engine.plan(case.action, case.table)
-        seen.ended[case.table] = Ended(case, plan, engine.run(plan, plan.confirmation).outcome)
 
 
 @pytest.fixture(scope="module", params=CHOSEN)
 def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
-    """Make, look, show the truth on a copy, damage, repair, start that version on the result, write."""
+    """One version after the other."""
     version: str = request.param
     work = tmp_path_factory.mktemp(version)
-    world = make(work / "root", version)
-    report = diagnose(DatabaseRoot.locate(world.root))
-    for name in ("truth", "repaired", "rehearsed"):
-        copy_tree(world.root, work / name / "root")
-    truth = _truth(work / "truth" / "root", version)
-    found = Seen(world, report, truth, work / "repaired" / "root")
-    engine = _engine(found.repaired, work / "state", version)
-    _repair(engine, found, CASES)
-    _repair(engine, found, CONVERTED)
-    found.after = diagnose(engine.database)
-    for ended in found.ended.values():  # a start must not meet what was refused
-        if ended.outcome is Outcome.REFUSED:
-            engine.database.table(ended.case.table).path.rename(work / ended.case.table)
-    with PrivateServer(found.repaired, binary_of(version), settings={**SETTINGS, SETTING: "1000"}) as server:
-        wait_until_applied(server)
-        for name, ended in found.ended.items():
-            if ended.outcome is Outcome.DONE:
-                ended.found = _rows(server, name)
-                _write(server, name)
-        wait_until_applied(server)
-        for name, ended in found.ended.items():
-            if ended.outcome is Outcome.DONE:
-                found.written[name] = int(server.query(f"SELECT count() FROM {name}")[0][0])
-        if "kept" in found.ended:
-            found.ttl = list(server.query("SELECT ttlValue, ttlUnit FROM tables() WHERE table_name = 'kept'"))
-    found.rehearsed = _rehearsed(work / "rehearsed", version)
-    yield found
+    yield look(version, work)
     shutil.rmtree(work, ignore_errors=True)
-
-
-def _truth(root: Path, version: str) -> dict[str, Rows]:
-    with PrivateServer(root, binary_of(version), settings=SETTINGS) as server:
-        wait_until_applied(server)
-        names = [str(row[0]) for row in server.query("SELECT table_name FROM tables()")]
-        unread = ("sys.", "telemetry", "_", *(("parquet",) if numbers_of(version) < (9, 0, 0) else ()))
-        return {name: _rows(server, name) for name in names if not name.startswith(unread)}
-
-
-def _write(server: PrivateServer, name: str) -> None:
-    """Write, alter and write; a partition in Parquet cannot be read with a column that it has not."""
-    server.query(f"INSERT INTO {name} (ts) VALUES ('2030-01-01T00:00:00.000000Z')")
-    if name != "parquet":
-        server.query(f"ALTER TABLE {name} ADD COLUMN after_repair INT")
-    server.query(f"INSERT INTO {name} (ts) VALUES ('2030-01-02T00:00:00.000000Z')")
-
-
-def _rehearsed(work: Path, version: str) -> str:
-    engine = _engine(work / "root", work / "state", version)
-    shutil.rmtree(engine.database.table("wide").path / "txn_seq")
-    ended = rehearse(engine, "rebuild-sequencer", "wide")
-    return "" if ended.outcome is RehearsalOutcome.PASSED else ended.message
 
 
 def test_healthy_tables_of_every_type_are_healthy_and_the_version_is_said(seen: Seen) -> None:
@@ -231,7 +127,7 @@ def test_the_table_in_the_docs_is_what_the_run_showed(seen: Seen) -> None:
     checked_or_written(
         Row(
             version=seen.world.version,
-            read=f"{len(seen.report.tables)} tables, {sum(rows.total() for rows in seen.truth.values()):,} rows",
+            read=f"{len(seen.report.tables)} tables",
             diagnosed=f"{sum(v is not Verdict.HEALTHY for v in seen.struck.values())} of {len(seen.struck)} damages",
             repaired=f"{done} of {len(seen.ended)}" + (f", {refused} refused" if refused else ""),
             rehearsed="no" if seen.rehearsed else "yes",
@@ -287,7 +183,7 @@ def test_a_newer_version_is_said_and_its_files_are_changed_only_in_known_formats
     old, new = (text.encode("utf-16-le") for text in (seen.world.version, "9.8.7".ljust(len(seen.world.version), "0")))
     words.write_bytes(words.read_bytes().replace(old, new))
     shutil.rmtree(database.table("wide").sequencer)
-    engine = _engine(database.root, tmp_path / "state", seen.world.version)
+    engine = engine_of(database.root, tmp_path / "state", seen.world.version)
     capture = engine.plan("capture-evidence")
     assert engine.run(capture, capture.confirmation).outcome is Outcome.DONE
     plan = engine.plan("rebuild-sequencer", "wide")
