@@ -51,9 +51,11 @@ def server_binary(settings: Settings, database: DatabaseRoot, state: StateDir) -
     line, origin = _known(note_running(database, state), settings, database, state)
     jar, java = line.jar, line.java
     if not jar:
+        last = read_versions(database.db).last
+        which = f"; QuestDB {last} ran here last (Maven: org.questdb:questdb:{last})" if last is not None else ""
         raise NoBinaryError(
             f"no server runs on {database.root} and none was seen there, so it is not known which QuestDB to rehearse "
-            "with; name its jar: questdb.jar in the settings file, WALMEDIC_QUESTDB_JAR, or --jar"
+            f"with{which}; name its jar: questdb.jar in the settings file, WALMEDIC_QUESTDB_JAR, or --jar"
         )
     _check_jar(Path(jar), origin)
     return ServerBinary(Path(jar), _java(settings.questdb.java or java)), origin
