@@ -66,7 +66,7 @@ def _headline(table: TableReport, width: int, server: ServerState) -> Text:
     words.append(f"{_number(table.rows_applied)} rows applied")
     if table.rows_unapplied != 0:
         words.append(f"{_number(table.rows_unapplied)} wait in WAL")
-    if table.rows_at_risk:
+    if table.rows_at_risk != 0:
         words.append(f"{_number(table.rows_at_risk)} at risk")
     if table.unseen:
         words.append(f"not checked: {table.unseen}")

@@ -136,6 +136,11 @@ MEANINGS: Final[dict[Code, Meaning]] = {
     Code.TABLE_TXN_BEHIND: Meaning(
         "_txn is older than the table's other files", "deletes what it does not name, and applies rows again", _STATE
     ),
+    Code.TABLE_TXN_MISCOUNTED: Meaning(
+        "_txn counts other transactions as applied, or other symbols, than the table has",
+        "applies transactions a second time, or skips some and deletes their WAL; with symbols, reads fail",
+        _STATE,
+    ),
     Code.LAG_OVERFLOW: Meaning(
         "the lag transactions in _txn have no lag rows", "counts transactions as applied that are not",
         "restart QuestDB before anything is written",

@@ -77,6 +77,7 @@ class Code(StrEnum):
     SEGMENT_DATA_TORN = "segment-data-torn"
     TABLE_TXN_INVALID = "table-txn-invalid"
     TABLE_TXN_BEHIND = "table-txn-behind"
+    TABLE_TXN_MISCOUNTED = "table-txn-miscounted"  # it counts other transactions, or symbols, than the table has
     OWNERSHIP_DIFFERS = "ownership-differs"
     BACKUP_FOUND = "backup-found"
     SERVER_DISAGREES = "server-disagrees"
@@ -138,6 +139,7 @@ class Harm(StrEnum):
     FORGETS_TABLE = "forgets-table"
     ERASES_TABLE = "erases-table"
     DELETES_WAL = "deletes-wal"
+    MISAPPLIES = "misapplies"
     STOPS_APPLYING = "stops-applying"
     ROLLS_BACK = "rolls-back"
     CRASHES = "crashes"

@@ -35,6 +35,13 @@ _FROM_A_COPY: Final = (
     ((Code.COLUMN_FILE_MISSING, Code.COLUMN_FILE_SHORT, Code.COLUMN_FILE_INVALID, Code.PARQUET_FILE_INVALID),
      "put the named files back from a copy of the same state; every other column can still be exported; "),
 )  # fmt: skip
+_STATE: Final = (
+    (Code.TABLE_TXN_BEHIND, "_txn is older than the table's files"),
+    (Code.TABLE_TXN_INVALID, "_txn is damaged or gone"),
+    (Code.TABLE_TXN_MISCOUNTED, "_txn counts what the table does not have"),
+    (Code.PARTITION_ROWS_DIFFER, "_txn counts other rows than the columns hold"),
+)
+"""What is wrong with the state of the table, the first that is damaged."""
 _NOTHING: Final = NextStep(None, "nothing to do")
 
 
@@ -51,14 +58,9 @@ def _repair(situation: Situation) -> NextStep | None:
     if situation.damaged(*TABLE_METADATA):
         reason = "_meta or _cv is damaged: do not start QuestDB; earlier copies and the structure log may tell it"
         return NextStep("repair-metadata", reason, evidence=True)
-    if situation.damaged(Code.TABLE_TXN_BEHIND):
-        reason = "_txn is older than the table's files: do not start QuestDB; the disk may prove what it must say"
-        return NextStep("repair-table-state", reason, evidence=True)
-    if situation.damaged(Code.TABLE_TXN_INVALID):
-        reason = "_txn is damaged or gone: do not start QuestDB; the disk may prove what it must say"
-        return NextStep("repair-table-state", reason, evidence=True)
-    if situation.damaged(Code.PARTITION_ROWS_DIFFER):
-        reason = "_txn counts other rows than the columns hold: do not start QuestDB; the disk may prove how many"
+    state = next((what for code, what in _STATE if situation.damaged(code)), "")
+    if state:
+        reason = f"{state}: do not start QuestDB; the disk may prove what it must say"
         return NextStep("repair-table-state", reason, evidence=True)
     if situation.damaged(*OWN_FILES) or situation.disagrees:
         return _own_files(situation)

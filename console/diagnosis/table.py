@@ -19,7 +19,7 @@ from console.diagnosis.findings.sequencer import (
 )
 from console.diagnosis.findings.subject import Incoming, TableFiles
 from console.diagnosis.findings.table_files import damage_of, parts_seen, table_file_findings
-from console.diagnosis.findings.txn import txn_findings, txn_set_back
+from console.diagnosis.findings.txn import miscounted, txn_findings, txn_set_back
 from console.diagnosis.findings.wal import conversion_findings, purge_findings, wal_findings
 from console.diagnosis.model import (
     NO_HISTORY,
@@ -118,8 +118,7 @@ class TableDiagnosis:
             logged_txn=self.facts.sequencer.max_txn,
             rows_applied=current.rows if current else None,
             rows_unapplied=rows,
-            # What waits and will not be applied as things are; a table that is well applies it by itself.
-            rows_at_risk=rows if writes is False or situation.converting else max(clock.rows, self._rows_torn()),
+            rows_at_risk=rows if writes is False or situation.converting else self._at_risk(clock, findings),
             findings=findings,
             next_step=next_step(situation),
             blocked_steps=blocked_steps(situation),
@@ -127,8 +126,16 @@ class TableDiagnosis:
             not_checked=tuple(part for part in Part if part not in parts_seen(self.findings) | seen),
         )
 
-    def _rows_torn(self) -> int:
-        return int(self.facts.inventory.rows[self.wholeness.torn].sum())
+    def _at_risk(self, clock: PurgeClock, findings: Sequence[Finding]) -> int | None:
+        """Return the rows that will not be applied as things are, of a table that applies the others by itself.
+
+        None where a transaction without a record may be a committed one, or not.
+        """
+        unnamed = [each for each in findings if each.code is Code.LOG_TAIL_UNLOGGED and each.rows]
+        if any(each.severity is Severity.NOTE for each in unnamed):
+            return None
+        torn = int(self.facts.inventory.rows[self.wholeness.torn].sum())
+        return max(clock.rows, torn, sum(each.rows or 0 for each in unnamed))
 
     def _rows_waiting(self) -> int | None:
         current = self.facts.txn.current
@@ -137,6 +144,7 @@ class TableDiagnosis:
             or self.facts.closed
             or self.facts.unseen
             or txn_set_back(self.facts)
+            or miscounted(self.facts) is not None
             or in_doubt(self.facts)
         ):
             return None

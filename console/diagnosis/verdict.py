@@ -32,6 +32,8 @@ def can_read(situation: Situation) -> bool | None:
         return False
     if situation.crashes or situation.damaged(*OWN_FILES, Code.PARTITION_UNREADABLE) or situation.disagrees:
         return False
+    if any(each.code is Code.TABLE_TXN_MISCOUNTED and each.column for each in situation.findings):
+        return False  # it counts symbols that there are not
     return None if situation.damaged(Code.UNREADABLE) else True
 
 

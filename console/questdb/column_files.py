@@ -68,13 +68,14 @@ def segment_timestamps(
             yield at, rows
 
 
-def written_rows(segment: Segment) -> int:
+def written_rows(segment: Segment, first: int = 0) -> int:
     """Return how many rows a writer has put into the designated timestamp, whether they were committed or not.
 
-    Each row's id is its number, and the room behind the last one is zeros. Raises as `segment_timestamps`.
+    Only rows from `first` on are read: 0 if there is none. Each row's id is its number, and the room behind the last
+    one is zeros. Raises as `segment_timestamps`.
     """
     end = 0
-    for at, rows in segment_timestamps(segment, 0, _MAX_ROWS):
+    for at, rows in segment_timestamps(segment, first, _MAX_ROWS):
         own = (rows["row"] == np.arange(at, at + len(rows))) & ((rows["row"] > 0) | (rows["timestamp"] != 0))
         if own.any():
             end = at + int(np.flatnonzero(own)[-1]) + 1

@@ -103,14 +103,29 @@ class TxnArea:
 
     def lag_checksum_expected(self) -> int:
         """Return the i32 that the server would store for these lag fields (TableUtils.calculateTxnLagChecksum)."""
-        total = self.lag_min_ts
-        for value in (self.lag_max_ts, self.txn, self.seq_txn, self.lag_rows, self.lag_txn_raw):
-            total = (total * 31 + value) & _U64
-        low = (total ^ (total >> 32)) & 0xFFFFFFFF
-        return low - (1 << 32) if low >> 31 else low
+        return int(self._checksums(np.array([self.seq_txn]).astype("u8"))[0])
+
+    def seq_txns_by_checksum(self, last: int) -> list[int]:
+        """Return the seqTxn from 0 to `last` that the stored checksum fits, with the other fields as they are.
+
+        A wrong one fits by chance in one of 2^32.
+        """
+        found: list[int] = []
+        for first in range(0, last + 1, _CHUNK):
+            tried = np.arange(first, min(first + _CHUNK, last + 1), dtype="u8")
+            found += tried[self._checksums(tried) == self.lag_checksum].tolist()
+        return found
+
+    def _checksums(self, seq_txn: NDArray[np.uint64]) -> NDArray[np.int32]:
+        """Return the i32 for each u64 of `seq_txn`; sums and products are those of i64, modulo 2^64."""
+        total = (self.lag_min_ts * 31 + self.lag_max_ts) * 31 + self.txn
+        after = (seq_txn + np.uint64(total * 31 & _U64)) * np.uint64(31 * 31)
+        after += np.uint64(self.lag_rows * 31 + self.lag_txn_raw & _U64)
+        return (after ^ (after >> np.uint64(32))).astype("u4").view("i4")
 
 
 _U64: Final = (1 << 64) - 1
+_CHUNK: Final = 1 << 18
 _COUNTS: Final = {
     "transient_rows": "rows in its last partition",
     "fixed_rows": "rows in its other partitions",

@@ -101,6 +101,7 @@ class RefusalCode(enum.StrEnum):
     TABLE_METADATA_MISSING = "table-metadata-missing"
     TABLE_NOT_READY = "table-not-ready"
     TABLE_TXN_BEHIND = "table-txn-behind"
+    TABLE_TXN_MISCOUNTED = "table-txn-miscounted"
     TABLE_TXN_INVALID = "table-txn-invalid"
     TABLE_UNREADABLE = "table-unreadable"
     TAKES_WRITES = "takes-writes"

@@ -71,9 +71,15 @@ def gaps_of(inventory: Inventory) -> tuple[Gap, ...]:
     return tuple(found)
 
 
-def uncounted_rows(segment: Segment) -> int | None:
-    """Return the most rows of a segment of which neither header nor index tells a transaction, None if not known."""
-    return _written(segment)
+def rows_from(segment: Segment, first: int = 0) -> int | None:
+    """Return the number behind the last row that a writer put into a segment, 0 if none is from `first` on.
+
+    None if that is not known.
+    """
+    try:
+        return written_rows(segment, first)
+    except (DamageError, OSError):
+        return None
 
 
 def _gap(inventory: Inventory, wal: int, number: int, span: tuple[int, int], run: tuple[int, int]) -> Gap:
@@ -88,7 +94,7 @@ def _gap(inventory: Inventory, wal: int, number: int, span: tuple[int, int], run
     if len(after):
         rows: int | None = max(0, int(after["start"][0]) - start)
     else:
-        written = _written(inventory.segments[wal, number])
+        written = rows_from(inventory.segments[wal, number])
         rows = None if written is None else max(0, written - start)
     alone = len(mine) == 1 and bool(len(after)) and bool(rows)
     data = alone or disputed
@@ -109,10 +115,3 @@ def _too_short_for_a_statement(segment: Segment | None, txns: Index) -> bool:
         return False
     lengths = segment.stated[txns]
     return bool(((lengths >= _LEAST_DATA) & (lengths < _LEAST_STATEMENT)).all())
-
-
-def _written(segment: Segment) -> int | None:
-    try:
-        return written_rows(segment)
-    except (DamageError, OSError):
-        return None

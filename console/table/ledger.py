@@ -24,6 +24,7 @@ class Evidence(StrEnum):
     ON_DISK = "on-disk"  # event and columns are whole
     COLUMNS_TORN = "columns-torn"  # the column files do not hold the rows
     ZERO_PAGES = "zero-pages"  # whole pages of zeros between other values: the rows come back, perhaps with lost values
+    VALUES_CONTRADICTED = "values-contradicted"  # the table has other values in the applied rows of the same segment
     EVENT_UNDECODABLE = "event-undecodable"  # its rows are bounded by the events around it and the timestamps
     EVENT_OUT_OF_REACH = "event-out-of-reach"  # it lies behind one that cannot be decoded, where the server stops
     EVENT_NOT_INDEXED = "event-not-indexed"  # its entry in `_event.i` is wrong, and the server begins to read there
@@ -35,6 +36,7 @@ class Evidence(StrEnum):
     ROWS_BEHIND_EVENTS = "rows-behind-events"  # behind a segment's last event; no log tells if committed
     STRUCTURE_UNSEEN = "structure-unseen"  # a structure change that is not applied leaves no trace but in the lost log
     STRUCTURE_LOST = "structure-lost"  # the log names a structure change whose content is nowhere on disk
+    WAL_UNPROVEN = "wal-unproven"  # a WAL that may have been put in by hand, and no log tells whose it is
     NOT_FOLLOWED = "not-followed"  # it lies behind a symbolic link
     NOT_READ = "not-read"  # its files may not be read
 
@@ -102,8 +104,11 @@ def rows_lost(ledger: Ledger) -> RowsLost:
 
 
 def rows_unapplied(ledger: Ledger) -> RowsLost:
-    """Return the rows on disk that are not applied, whether they come back or not."""
-    elsewhere = (Evidence.ZERO_PAGES, Evidence.RECORD_ALONE)  # among those that come back; nowhere on disk
+    """Return the rows on disk that are not applied, whether they come back or not.
+
+    Entries about rows among those that come back do not count, nor what is nowhere on disk.
+    """
+    elsewhere = (Evidence.ZERO_PAGES, Evidence.VALUES_CONTRADICTED, Evidence.RECORD_ALONE)
     return RowsLost.total(
         entry.rows for entry in ledger if entry.fate is not Fate.APPLIED and entry.evidence not in elsewhere
     )

@@ -1,13 +1,33 @@
 """Whether `_txn` is what the table was at last: its other area may be the newer one."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from console.questdb.column_versions import read_column_versions
 from console.questdb.partitioning import Partitioning
 from console.questdb.reading import Problem, list_directory
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TableTxn, TxnArea
+
+_MOST_TRIED: Final = 1 << 24
+_FURTHER: Final = 1 << 18
+
+
+def other_seq_txn(area: TxnArea, last: int) -> tuple[int, ...] | None:
+    """Return which seqTxn the checksum of `_txn` was made for, None where nothing speaks against the one in place.
+
+    The checksum covers the version, seqTxn and the lag. Every server writes it, with or without a lag (measured on
+    7.3.10 to 9.3.4); a lag that it contradicts is set to 0 at the next start, and is no doubt about seqTxn. Tried are
+    those up to `last`, the end of the log, and some more: none of them fits if another field was changed.
+    """
+    lags = [area, replace(area, lag_txn_raw=0, lag_rows=0), replace(area, lag_txn_raw=0)]
+    if not area.lag_checksum or any(each.lag_checksum == each.lag_checksum_expected() for each in lags):
+        return None
+    if area.lag_txn_raw and not area.lag_rows:
+        return None  # 9.1.0's conversions leave such a lag, and no checksum for it
+    return tuple(area.seq_txns_by_checksum(min(max(last, area.seq_txn) + _FURTHER, _MOST_TRIED)))
 
 
 def set_back(

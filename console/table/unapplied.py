@@ -18,6 +18,8 @@ from console.table.applied import CutRange, applied_mask, most_applied, open_mas
 from console.table.inventory import Index, Inventory, Mask, carries_rows, segment_key
 from console.table.log_scan import LogScan
 from console.table.names import Names, put_together
+from console.table.unrecorded import covered, names_all, rows_behind
+from console.text import plural
 
 
 class State(IntEnum):
@@ -36,7 +38,8 @@ class Unapplied:
 
     `source` names the directory of the log that was believed, empty where there was none. `exact` says that the waiting
     ones are just these; else `why` says what is open. `maybe_extra` of the waiting ones may never have been
-    acknowledged. Of `lost` transactions that the log counts nothing is left on disk.
+    acknowledged. Of `lost` transactions that the log counts nothing is left on disk. `behind` rows lie behind the last
+    transaction of a segment, where no log tells whether they were committed.
     """
 
     state: NDArray[np.int8]
@@ -46,6 +49,7 @@ class Unapplied:
     why: str
     maybe_extra: int = 0
     lost: int = 0
+    behind: int = 0
 
     @property
     def waiting(self) -> Mask:
@@ -67,7 +71,7 @@ class Unapplied:
 
     def bound(self, inventory: Inventory) -> int:
         """Return the most rows that can wait."""
-        return int(inventory.rows[self.waiting | self.unsure].sum())
+        return int(inventory.rows[self.waiting | self.unsure].sum()) + self.behind
 
 
 def decide(
@@ -92,6 +96,17 @@ def decide(
         state = np.full(len(inventory), State.UNSURE, np.int8)
         why = "_txn cannot be read, so nothing says what is applied"
         return Unapplied(state, none, "", False, why)
+    decided = _by_names(inventory, applied, sources, structure_version, newest)
+    return _with_behind(inventory, decided, sources)
+
+
+def _by_names(
+    inventory: Inventory,
+    applied: int,
+    sources: Sequence[tuple[str, LogScan]],
+    structure_version: int,
+    newest: int | None,
+) -> Unapplied:
     names = put_together(inventory, applied, sources, first_as_it_is=True)
     ranges = ranges_of(inventory, names, applied)
     for name, scan in sources:
@@ -101,6 +116,18 @@ def decide(
     decided = _without_log(inventory, sources, ranges, applied)
     why = _uncounted(inventory)
     return replace(decided, exact=False, why=why) if decided.exact and why else decided
+
+
+def _with_behind(inventory: Inventory, decided: Unapplied, sources: Sequence[tuple[str, LogScan]]) -> Unapplied:
+    """Add the rows behind the last event of a segment, unless a log tells of all that was committed."""
+    applied = decided.state == State.APPLIED
+    if covered((scan for _, scan in sources), applied) or any(n == SEQUENCER and names_all(s) for n, s in sources):
+        return decided
+    rows = sum(each.rows for each in rows_behind(inventory, applied))
+    if not rows:
+        return decided
+    why = f"{plural(rows, 'row')} behind the last transaction of a segment: not committed, or the end of _event is lost"
+    return replace(decided, exact=False, why="; ".join(filter(None, (decided.why, why))), behind=rows)
 
 
 def _settle(inventory: Inventory, ranges: list[CutRange], most: int | None, newest: int | None) -> None:

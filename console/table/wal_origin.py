@@ -1,8 +1,8 @@
 """Whether the WAL directories in a table's directory are its own, and of this life of it (see belonging.py)."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -30,10 +30,19 @@ class LogHead:
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """Verdicts on each log of a table by the directory's name, and on each WAL that is not its own by id."""
+    """Verdicts on each log of a table by the directory's name, and on each WAL that is not its own by id.
+
+    `doubts` says of WALs what speaks for their being put in by hand, where no log in place tells whose they are, and
+    nothing else speaks against them: file times and links convict nothing, and do not acquit either.
+    """
 
     logs: Mapping[str, Verdict]
     wals: Mapping[int, Verdict]
+    doubts: Mapping[int, str] = field(default_factory=dict)
+
+    def unproven(self, named: Iterable[int]) -> dict[int, str]:
+        """Return the doubts but for the WALs that are `named` by a log of the table."""
+        return {wal: why for wal, why in self.doubts.items() if wal not in set(named)}
 
     def log(self, name: str) -> Verdict:
         """Return the verdict on a log; one that was not there when the table was read is walmedic's own."""
@@ -78,8 +87,18 @@ def read_origins(
     heads = [LogHead(path.name, path, read_log(path), read_sequencer_metadata(path)) for path in paths]
     logs = judge_logs(table, metadata.table_id, heads, elsewhere=elsewhere)
     live = next((each.log for each in heads if each.path == table.sequencer and logs[each.name].own), None)
-    wals = judge_wals(table, metadata, structure, table.wals(entries), life_began_us(heads, logs), live)
-    return Origins(logs, wals)
+    present_wals = table.wals(entries)
+    wals = judge_wals(table, metadata, structure, present_wals, life_began_us(heads, logs), live)
+    if live is not None and live.readable:
+        return Origins(logs, wals)
+    return Origins(logs, wals, dict(_put_in_by_hand(table, [wal for wal in present_wals if wal.id not in wals])))
+
+
+def _put_in_by_hand(table: TableDirectory, wals: Sequence[WalDirectory]) -> Iterator[tuple[int, str]]:
+    times = {wal.id: _times(table.path, wal) for wal in wals}
+    for wal in wals:
+        if why := _put_in(table, wal, wals, times):
+            yield wal.id, why
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +137,7 @@ def _judged_by_times(table: TableDirectory, wals: Sequence[WalDirectory], life_u
     if rest and not lived_once(table):
         for wal in rest:
             if why := _put_in(table, wal, rest, times):
-                found[wal.id] = Verdict(Kinship.UNPROVEN, why)
+                found[wal.id] = Verdict(Kinship.UNPROVEN, f"may be of an earlier life: {why}")
     return found
 
 
@@ -157,24 +176,24 @@ def _put_in(table: TableDirectory, wal: WalDirectory, wals: Sequence[WalDirector
     mine = times[wal.id]
     others = [each for each in wals if each.id != wal.id]
     if mine.lock is not None and mine.newest and mine.lock - mine.newest > _SECOND_NS:
-        return f"may be of an earlier life: its files are older than wal{wal.id}.lock"
+        return f"its files are older than wal{wal.id}.lock"
     for other in others:
         theirs = times[other.id].lock
         if other.id < wal.id and theirs is not None and mine.newest and theirs - mine.newest > _SECOND_NS:
-            return f"may be of an earlier life: it was last written before wal{other.id} was created"
+            return f"it was last written before wal{other.id} was created"
         late = mine.lock is not None and theirs is not None and mine.lock - theirs > _SECOND_NS
         if other.id > wal.id and late and _in_place(table.path):
-            return f"may be of an earlier life: it was put here by hand, after wal{other.id} was created"
+            return f"it was put here by hand, after wal{other.id} was created"
     if mine.lock is None and any(times[other.id].lock is not None for other in others):
-        return "may be of an earlier life: it was put here by hand, without its lock file"
+        return "it was put here by hand, without its lock file"
     if mine.set_later and any(not times[other.id].set_later for other in others):
-        return "may be of an earlier life: it was put here by hand, after it was written"
+        return "it was put here by hand, after it was written"
     linked = {other.id: _linked(table.path, other) for other in (wal, *others)}
     if linked[wal.id] is False and (any(linked[other.id] for other in others) or _in_place(table.path)):
-        return "may be of an earlier life: its symbol files are copies, not links to the table's"
+        return "its symbol files are copies, not links to the table's"
     apart = _apart(wal, mine.lock) if not linked[wal.id] and _in_place(table.path) else 0
     if abs(apart) > _SECOND_NS:
-        return f"may be of an earlier life: its files are {'younger' if apart > 0 else 'older'} than wal{wal.id}.lock"
+        return f"its files are {'younger' if apart > 0 else 'older'} than wal{wal.id}.lock"
     return ""
 
 

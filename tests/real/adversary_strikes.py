@@ -194,6 +194,22 @@ def segment_renamed(table: Path, _: Path) -> None:
     segment.rename(segment.with_name(str(int(segment.name) + 1)))
 
 
+def segment_timestamp(index: int) -> Strike:
+    """Let `_meta` of the newest segment of wal1 name another designated timestamp (SequencerMetadata, offset 20)."""
+    return lambda table, _: write(segment_of(table) / "_meta", 20, struct.pack("<i", index))
+
+
+def wals_closed(table: Path, _: Path) -> None:
+    """Cut the event files of every newest segment to their end, as a writer does that ends in order."""
+    for wal in sorted(table.glob("wal*/")):
+        segment = max(wal.glob("*/"), key=lambda path: int(path.name))
+        read = read_segment(segment)
+        last = (read.max_txn or 0) + 2
+        end = struct.unpack_from("<q", (segment / "_event.i").read_bytes(), 8 * (last - 1))[0]
+        os.truncate(segment / "_event", end + 4)
+        os.truncate(segment / "_event.i", 8 * last)
+
+
 def segment_copied(table: Path, _: Path) -> None:
     """A copy of the newest segment of wal1 has the next number."""
     segment = segment_of(table)
@@ -203,6 +219,21 @@ def segment_copied(table: Path, _: Path) -> None:
 def wal_copied(name: str) -> Strike:
     """A copy of wal1 has another name."""
     return lambda table, _: shutil.copytree(table / "wal1", table / name)
+
+
+def other_stations_wal(at: int) -> Strike:
+    """Put a WAL of another table in the place of walN; its table id is this one's, and it has no symbol files."""
+
+    def strike(table: Path, _: Path) -> None:
+        target = table / f"wal{at}"
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(next(table.parent.glob("donor~*")) / "wal1", target)
+        for path in target.glob("sym.*"):
+            path.unlink()
+        for path in target.glob("*/_meta"):
+            write(path, 24, struct.pack("<i", int(table.name.rpartition("~")[2])))
+
+    return strike
 
 
 def converting(table: Path, _: Path) -> None:

@@ -18,6 +18,7 @@ import psycopg
 
 from console.diagnosis.database import diagnose_table
 from console.diagnosis.model import TableReport, Verdict
+from console.recovery.engine import Engine
 from console.recovery.model import Outcome, Plan, RowsLost
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
@@ -25,7 +26,9 @@ from console.table.ledger import Evidence
 from tests.real.generated_tables import EPOCH, SERVER, Batch, wait_until_applied
 from tests.real.test_sequencer_repairs import captured, engine_of
 
-REPAIRS = ("rebuild-sequencer", "restore-sequencer", "repair-log", "raise-wal-index")
+REPAIRS = ("repair-table-state", "rebuild-sequencer", "restore-sequencer", "repair-log", "raise-wal-index")
+
+_MOST_STEPS = 3
 
 Step = str | tuple[str, ...] | Callable[["Table"], "Step"]
 """A statement; several that are open at once, each with a WAL of its own; or what makes one of these."""
@@ -75,7 +78,7 @@ class Ended:
 
     case: Case
     report: TableReport
-    plan: Plan | None
+    plans: Sequence[Plan]
     outcome: Outcome | None
     truth: Rows
     columns: list[str]
@@ -83,6 +86,18 @@ class Ended:
     found: Rows = field(default_factory=Counter)
     found_columns: list[str] = field(default_factory=list)
     error: str = ""
+
+    @property
+    def plan(self) -> Plan | None:
+        """The last plan: the one that was refused, if one was."""
+        return self.plans[-1] if self.plans else None
+
+    @property
+    def announced(self) -> RowsLost:
+        """What all plans together said will be lost; without one, what `check` does not know of."""
+        most = sum(finding.rows or 0 for finding in self.report.findings)
+        unknown = RowsLost.at_most(most if self.report.rows_at_risk is None else 0)
+        return RowsLost.total(plan.rows_lost for plan in self.plans) if self.plans else unknown
 
     @property
     def repaired(self) -> bool:
@@ -97,13 +112,13 @@ class Ended:
         return sum((self.found - self.truth).values())
 
     def __str__(self) -> str:
-        plan, report = self.plan, self.report
+        report = self.report
         said = f"check {report.verdict} unapplied {report.rows_unapplied} at risk {report.rows_at_risk} "
         said += f"{[f.code.value for f in report.findings]} next {report.next_step.action}"
-        done = "no plan"
-        if plan is not None:
+        done = "" if self.plans else "no plan"
+        for plan in self.plans:
             codes = [refusal.code.value for refusal in plan.refused]
-            done = f"{plan.action} '{plan.confirmation}' back {plan.rows_back} twice {plan.rows_maybe_twice} {codes}"
+            done += f"{plan.action} '{plan.confirmation}' back {plan.rows_back} twice {plan.rows_maybe_twice} {codes} "
         truth = f"truth {self.truth.total()} found {self.found.total()} lost {self.lost} extra {self.extra}"
         other = "" if self.columns == self.found_columns else f" columns {self.columns} found {self.found_columns}"
         return f"{self.case.name}: {said}; {done} -> {self.outcome}; {truth}{other} {self.error}"
@@ -123,6 +138,10 @@ def hold(each: Ended) -> None:
     if plan is None and each.report.verdict is not Verdict.HEALTHY:
         return
     assert not each.error, each
+    evidence = {entry.evidence for plan in each.plans for entry in plan.ledger}
+    if Evidence.VALUES_CONTRADICTED in evidence:  # the plan warns that the rows may have other values, ids too
+        assert max(each.lost, each.extra) <= (each.announced.value or 0), each
+        return
     ids = Counter(row[0] for row in each.found.elements())
     assert set(ids) <= each.ids, f"foreign {sorted(set(ids) - each.ids)[:5]}: {each}"
     assert not ids or max(ids.values()) == 1, f"twice {[i for i, n in ids.items() if n > 1][:5]}: {each}"
@@ -130,7 +149,7 @@ def hold(each: Ended) -> None:
         _hold_unseen(each)
         return
     assert each.columns == each.found_columns, each
-    lost = plan.rows_lost if plan is not None else RowsLost.exact(0)
+    lost = each.announced
     if lost.kind == "exact":
         assert (each.lost, each.extra) == (lost.value, 0), each
     elif lost.kind == "bound":
@@ -244,15 +263,10 @@ def play(work: Path, cases: Sequence[Case], questdb: ServerBinary) -> dict[str, 
     engine = captured(engine_of(batch.root, work / "state"))
     ended: dict[str, Ended] = {}
     for number, case in enumerate(cases):
-        report = diagnose_table(engine.database, engine.database.table(case.name))
-        action = case.action or report.next_step.action
-        plan, outcome = None, None
-        if action in REPAIRS:
-            plan = engine.plan(action, case.name)
-            outcome = engine.run(plan, plan.confirmation).outcome
+        report, plans, outcome = _repaired(engine, case)
         ids = {str(n) for n in range(number * 1_000_000 + 1, last[case.name])}
         rows, columns = truth[case.name]
-        ended[case.name] = Ended(case, report, plan, outcome, rows, columns, ids)
+        ended[case.name] = Ended(case, report, plans, outcome, rows, columns, ids)
     (work / "refused").mkdir()
     for each in ended.values():
         if each.plan is not None and not each.repaired:
@@ -260,6 +274,20 @@ def play(work: Path, cases: Sequence[Case], questdb: ServerBinary) -> dict[str, 
     _look(batch, ended, questdb)
     shutil.rmtree(work)
     return ended
+
+
+def _repaired(engine: Engine, case: Case) -> tuple[TableReport, list[Plan], Outcome | None]:
+    """Take the recommended repairs, one after the other, until one is refused or none is left."""
+    plans: list[Plan] = []
+    outcome: Outcome | None = None
+    first = report = diagnose_table(engine.database, engine.database.table(case.name))
+    while (action := case.action or report.next_step.action) in REPAIRS and len(plans) < _MOST_STEPS:
+        plans.append(engine.plan(action, case.name))
+        outcome = engine.run(plans[-1], plans[-1].confirmation).outcome
+        if case.action or outcome is not Outcome.DONE:
+            break
+        report = diagnose_table(engine.database, engine.database.table(case.name))
+    return first, plans, outcome
 
 
 def _look(batch: Batch, ended: Mapping[str, Ended], questdb: ServerBinary) -> None:

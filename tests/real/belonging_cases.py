@@ -90,7 +90,7 @@ def _old_wal(world: World, name: str, at: int, *, log: bool = False, copied: boo
         _gone(world, name)
     else:
         _moved(world, name)
-    target = world.table(name) / f"wal{at}"
+    target = world.table(name) / "wal2"
     _put_wal(world.kept / name / "wal2", target)
     if copied:
         again(target, shutil.copyfile)
@@ -107,13 +107,19 @@ def _first_wal_copied(world: World, name: str, *, lock: bool = False) -> None:
         target.with_name("wal1.lock").touch()
 
 
-def _other_stations_wal(world: World, name: str) -> None:
-    """A WAL of another station's table, which has this one's name, id, and columns, but symbols of its own."""
+def _other_stations_wal(world: World, name: str, *, symbols: bool = True) -> None:
+    """A WAL of another station's table, which has this one's name, id, and columns, but symbols of its own.
+
+    Its writer linked the `symbols` that there were, or was made before the first one.
+    """
     _gone(world, name)
     target = world.table(name) / "wal2"
     _put_wal(world.table("other") / "wal2", target)
-    for end in "ockv":  # as its writer links them, unless it was made before the first symbol
-        shutil.copy2(world.table("other") / f"sym.{end}", target / f"sym.{end}")
+    for end in "ockv":
+        if symbols:
+            shutil.copy2(world.table("other") / f"sym.{end}", target / f"sym.{end}")
+        else:
+            (target / f"sym.{end}").unlink(missing_ok=True)
     for metadata in target.glob("*/_meta"):
         overwrite(metadata, 24, struct.pack("<i", int(world.table(name).name.rpartition("~")[2])))
 
@@ -230,6 +236,7 @@ CASES: dict[str, Case] = {
     ),
     "put_symbols_copied": Case(_other_symbols, life="converted"),
     "put_other_station": Case(_other_stations_wal),
+    "put_other_station_bare": Case(lambda w, n: _other_stations_wal(w, n, symbols=False)),
     "same_early": Case(_gone, life="converted", altered=1, early=2, must=True),
     "same_sole_cp": Case(
         lambda w, n: _copied(w, n, shutil.copyfile, log=False), life="converted", writers=1, must=True

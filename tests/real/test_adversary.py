@@ -6,6 +6,7 @@ The longer list, of what held from the start, is in test_adversary_held.py.
 import pytest
 
 from console.recovery.server.jvm import ServerBinary
+from console.table.ledger import Evidence
 from tests.real.adversary_strikes import (
     DEDUP,
     PLAIN,
@@ -14,14 +15,20 @@ from tests.real.adversary_strikes import (
     all_of,
     exchanged,
     gone,
+    header,
+    nothing,
     older_events,
+    older_sequencer,
+    other_stations_wal,
     rows,
     segment_copied,
     segment_removed,
+    segment_timestamp,
     together,
     txn_field,
     wal_copied,
     wal_removed,
+    wals_closed,
     wide,
     zeroed,
 )
@@ -55,6 +62,10 @@ def _one(name: str, strike: Strike, *, repaired: bool | None = None) -> Case:
     return Case(name, PLAIN, _APPLIED, _PENDING, strike, repaired=repaired)
 
 
+def _keyed(name: str, strike: Strike) -> Case:
+    return Case(name, PLAIN, _APPLIED, _PENDING, strike, suffix=DEDUP)
+
+
 def _two(name: str, strike: Strike, *, repaired: bool | None = None) -> Case:
     """Two WALs, each with a transaction applied and one not."""
     return Case(name, PLAIN, (together(0, 24),), (together(48, 72),), strike, repaired=repaired)
@@ -63,6 +74,15 @@ def _two(name: str, strike: Strike, *, repaired: bool | None = None) -> Case:
 def _aged(name: str, strike: Strike, *, repaired: bool | None = None) -> Case:
     """Event files were kept aside one transaction before the end."""
     return Case(name, PLAIN, (rows(0), rows(24)), (rows(48), "KEEP old", rows(72)), strike, repaired=repaired)
+
+
+def _older(name: str, *last: Step, strike: Strike = nothing, repaired: bool | None = None) -> Case:
+    """The sequencer is one of an earlier moment: nothing but the segments has the last transactions.
+
+    One of each writer can be what a kill leaves: then no action is planned, and the rows are an unknown number.
+    """
+    strike = all_of(strike, older_sequencer("old"))
+    return Case(name, PLAIN, (rows(0), together(12, 24, 36)), ("KEEP old", *last), strike, repaired=repaired)
 
 
 def _same_batch(table: Table) -> Step:
@@ -88,15 +108,18 @@ CASES = (
     _one("columns_exchanged", all_of(exchanged("id.d", "px.d"), gone), repaired=False),
     _one("price_zeroed", all_of(zeroed("px.d"), gone), repaired=False),
     _one("symbols_zeroed", all_of(zeroed("sym.d"), gone), repaired=False),
+    _keyed("columns_exchanged_keyed", all_of(exchanged("id.d", "px.d"), gone)),
+    _keyed("price_zeroed_keyed", all_of(zeroed("px.d"), gone)),
+    _keyed("price_zeroed_keyed_logged", all_of(zeroed("px.d"), header(-1))),
     _two("price_zeroed_of_two", all_of(zeroed("px.d"), gone), repaired=False),
-    _count("counted_low", 2, repaired=False),
-    _count("counted_lower", 1, repaired=False),
-    _count("counted_none", 0, repaired=False),
+    _count("counted_low", 2, repaired=True),
+    _count("counted_lower", 1, repaired=True),
+    _count("counted_none", 0, repaired=True),
     _count("counted_high", 4, repaired=True),
     _count("counted_far_too_high", 9, repaired=True),
     _count("counted_low_with_keys", 2, repaired=True, suffix=DEDUP),
     Case("counted_low_of_two", PLAIN, (together(0, 24),), (together(48, 72),), all_of(txn_field(80, "<q", 1), gone),
-         repaired=False),
+         repaired=True),
     _lag("lag_of_one", 1),
     _lag("lag_unordered", -2),
     _lag("lag_with_rows", 2, 3),
@@ -119,6 +142,26 @@ CASES = (
     _aged("events_older_than_index", all_of(older_events("old", "_event"), gone), repaired=True),
     _aged("events_older_than_log", older_events("old", "_event")),
     _aged("index_older", all_of(older_events("old", "_event.i"), gone), repaired=True),
+    Case("donor", PLAIN, (rows(0),), (rows(24), rows(48)), nothing),
+    _two("strange_in_place", all_of(other_stations_wal(2), gone)),
+    _two("strange_added", all_of(other_stations_wal(3), gone)),
+    _one("strange_alone", all_of(other_stations_wal(1), gone)),
+    _older("log_older_by_one", rows(48)),
+    _older("log_older_by_one_each", together(48, 72, 96)),
+    _older("log_older_by_two", rows(48), rows(72), repaired=True),
+    _older("log_older_than_closed", together(48, 72, 96), strike=wals_closed, repaired=True),
+    _one("symbols_counted_low", txn_field(132, "<i", 3)),
+    _one("symbols_counted_none", txn_field(132, "<i", 0)),
+    _one("symbols_counted_high", txn_field(132, "<i", 9), repaired=True),
+    _one("segment_timestamp_elsewhere", segment_timestamp(1)),
+    _one("segment_timestamp_nowhere", segment_timestamp(200)),
+    _one("segment_timestamp_without_log", all_of(segment_timestamp(3), gone), repaired=True),
+    _one("counted_low_logged", txn_field(80, "<q", 2), repaired=True),
+    _one("counted_none_logged", txn_field(80, "<q", 0), repaired=True),
+    _one("counted_high_logged", txn_field(80, "<q", 4), repaired=True),
+    _one("counted_all_logged", txn_field(80, "<q", 5), repaired=True),
+    Case("counted_low_keyed", PLAIN, _APPLIED, _PENDING, txn_field(80, "<q", 2), repaired=True, suffix=DEDUP),
+    _one("columns_exchanged_logged", exchanged("id.d", "px.d")),
     Case("whole", PLAIN, _APPLIED, _PENDING, gone, repaired=True),
     Case("whole_wide", WIDE, (wide(0), wide(24)), (wide(48), wide(72)), gone, repaired=True),
 )  # fmt: skip
@@ -133,3 +176,14 @@ def ended(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> di
 @pytest.mark.parametrize("name", [case.name for case in CASES])
 def test_what_is_lost_was_announced_or_the_plan_is_refused(name: str, ended: dict[str, Ended]) -> None:
     hold(ended[name])
+
+
+@pytest.mark.parametrize("name", [case.name for case in CASES if case.name.startswith("strange_")])
+def test_a_wal_of_which_only_times_tell_that_it_was_put_in_makes_the_loss_unknown(
+    name: str, ended: dict[str, Ended]
+) -> None:
+    each = ended[name]
+    assert each.plan is not None, each
+    evidence = {entry.evidence for entry in each.plan.ledger}
+    assert each.plan.rows_lost.kind == "unknown", each
+    assert Evidence.WAL_UNPROVEN in evidence or each.plan.refused, each

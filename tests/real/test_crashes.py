@@ -17,11 +17,11 @@ from console.diagnosis.database import diagnose
 from console.diagnosis.model import Code, Verdict
 from console.questdb.layout import DatabaseRoot
 from console.questdb.log_encoding import v1_log_chunks
-from console.questdb.table_txn import read_table_txn
 from console.questdb.txn_log import RECORD_V2, read_log
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer, ServerError
 from tests.real.generated_tables import wait_until_applied
+from tests.txn_file import put_seq_txn
 
 APPLIED, PENDING = 20, 20
 LAST = APPLIED + PENDING
@@ -65,13 +65,11 @@ def _last_version(value: int) -> Callable[[Path], None]:
 
 def _one_page_short(table: Path) -> None:
     """A long log: filler for what is applied, then the records that wait, the last page missing."""
-    current = read_table_txn(table).current
-    assert current is not None
     waiting = read_log(table / "txn_seq").records(APPLIED + 1, LAST)
     log = table / "txn_seq" / "_txnlog"
     applied = np.zeros(LONG - PENDING, RECORD_V2)
     log.write_bytes(b"".join(v1_log_chunks(LONG, 1_700_000_000_000_000, iter([applied, waiting]))))
-    _put(table / "_txn", current.offset_seq_txn, LONG - PENDING)
+    put_seq_txn(table, LONG - PENDING)
     size = log.stat().st_size
     assert size == -(-(76 + 28 * LONG) // 4096) * 4096
     with log.open("r+b") as file:

@@ -15,6 +15,7 @@ from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
 from tests.real.generated_tables import EPOCH, SERVER, applied_txn, log_records, wait_until_applied
 from tests.real.test_sequencer_repairs import captured, engine_of
+from tests.txn_file import put_seq_txn
 
 _MINUTE = 60_000_000
 _APPLIED, _PENDING, _ROWS = 6, 4, 300
@@ -77,11 +78,7 @@ def _segment(table: Path) -> Path:
 
 def _lengthen(table: Path) -> None:
     """Put filler below the applied transactions, so that the log is as long as one that crashes a server."""
-    data = bytearray((table / "_txn").read_bytes())
-    (version,) = struct.unpack_from("<q", data)
-    (base,) = struct.unpack_from("<i", data, 32 if version & 1 else 8)
-    struct.pack_into("<q", data, base + 80, _APPLIED + _FILLER)
-    (table / "_txn").write_bytes(data)
+    put_seq_txn(table, _APPLIED + _FILLER)
     log = read_log(table / "txn_seq")
     real = log.records(1, _APPLIED + _PENDING)
     top = _FILLER + len(real)

@@ -29,11 +29,14 @@ def without_left_out(
     """
     if history.repaired_at is None or any(_grave(each) and each.code not in _CODES for each in findings):
         return tuple(findings), clock
-    old = [each for each in findings if _grave(each) and _before(facts, each, clock, history.repaired_at)]
+    counted = (each for each in findings if each.code in _CODES and (_grave(each) or each.rows))
+    old = [each for each in counted if _before(facts, each, clock, history.repaired_at)]
     if not old:
         return tuple(findings), clock
     kept = tuple(
-        replace(each, severity=Severity.NOTE, message=f"{each.message}{_AS_PLANNED}") if each in old else each
+        replace(each, severity=Severity.NOTE, message=f"{each.message}{_AS_PLANNED}", rows=None)
+        if each in old
+        else each
         for each in findings
     )
     purged = any(each.code is Code.WAL_AT_RISK_OF_PURGE for each in old)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from console.diagnosis.model import Code, Finding, Severity
 from console.diagnosis.table_facts import TableFacts
 from console.table.belonging import Kinship
@@ -19,12 +21,22 @@ def origin_findings(facts: TableFacts) -> Iterator[Finding]:
         if verdict.kinship is not Kinship.UNPROVEN:
             message += ": its rows are not counted"
         yield Finding(Code.WAL_FOREIGN, Severity.RISK, message, facts.relative(facts.directory.path / f"wal{wal}"))
+    for wal, why in sorted(_unproven(facts).items()):
+        message = f"nothing proves that wal{wal} is this table's: {why}; a repair brings its rows in, and says so"
+        yield Finding(Code.WAL_FOREIGN, Severity.NOTE, message, facts.relative(facts.directory.path / f"wal{wal}"))
+
+
+def _unproven(facts: TableFacts) -> dict[int, str]:
+    """Return the WALs that no log of the table names, and that may have been put in by hand."""
+    scans = [each.scan for each in facts.own_logs if each.scan is not None]
+    named = np.unique(np.concatenate([np.empty(0, np.int64), *(scan.named.event for scan in scans)])).astype(np.int64)
+    return facts.origins.unproven(np.unique(facts.inventory.events["wal"][named]).tolist())
 
 
 def in_doubt(facts: TableFacts) -> bool:
     """Return whether nobody knows what is unapplied: a WAL is unproven, or is another's and no log tells of ours."""
     origins, applied = facts.origins, facts.applied or 0
-    if any(verdict.kinship is Kinship.UNPROVEN for verdict in origins.wals.values()):
+    if any(verdict.kinship is Kinship.UNPROVEN for verdict in origins.wals.values()) or _unproven(facts):
         return True
     scans = [each.scan for each in facts.own_logs]
     covered = any(scan is not None and scan.max_txn > applied and scan.whole_above for scan in scans)

@@ -6,6 +6,7 @@ from typing import Final
 from console.diagnosis.findings.subject import TableFiles
 from console.diagnosis.model import Code, Finding, Harm, Severity
 from console.questdb.reading import ProblemKind
+from console.questdb.symbol_counts import agreed_symbols
 from console.questdb.symbol_files import SymbolFault, symbol_faults
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TxnArea
@@ -24,9 +25,31 @@ _EFFECTS: Final = {
 
 
 def symbol_map_findings(files: TableFiles, area: TxnArea, metadata: TableMetadata) -> Iterator[Finding]:
-    """Yield what is wrong with the dictionaries of the symbol columns."""
-    for fault in symbol_faults(files.directory.path, area, metadata, files.versions):
-        yield _finding(files, fault)
+    """Yield what is wrong with the dictionaries of the symbol columns, or with the count of them in `_txn`."""
+    faults = list(symbol_faults(files.directory.path, area, metadata, files.versions))
+    counted = {each.column: each for each in _miscounted(files, area, metadata, {fault.column for fault in faults})}
+    yield from counted.values()
+    for fault in faults:
+        if fault.column not in counted:
+            yield _finding(files, fault)
+
+
+def _miscounted(files: TableFiles, area: TxnArea, metadata: TableMetadata, doubted: set[str]) -> Iterator[Finding]:
+    """Yield the columns of which `_txn` counts more symbols than values and index of the map agree on."""
+    for column, count in zip(metadata.symbols, area.symbols["count"].tolist(), strict=False):
+        if column.name not in doubted:
+            continue
+        held = agreed_symbols(files.directory.path, column.raw_name, files.versions.symbol_name_txn(column.index))
+        if held is not None and held < count:
+            message = (
+                f"_txn counts {count:,} symbols of {column.name}, and values and index of its symbol map agree on "
+                f"{held:,}: a row with a new symbol, or a read, fails"
+            )
+            harm = Harm.SPOILS_SYMBOLS
+            yield Finding(
+                Code.TABLE_TXN_MISCOUNTED, Severity.DAMAGE, message, files.relative(files.txn.path), area.base,
+                column=column.name, start=harm if files.incoming.any else Harm.NONE, write=harm,
+            )  # fmt: skip
 
 
 def _finding(files: TableFiles, fault: SymbolFault) -> Finding:

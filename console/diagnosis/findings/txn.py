@@ -6,7 +6,7 @@ from console.diagnosis.model import Code, Finding, Harm, Severity
 from console.diagnosis.table_facts import TableFacts
 from console.questdb.reading import ProblemKind
 from console.questdb.table_txn import TableTxn
-from console.table.txn_state import set_back
+from console.table.txn_state import other_seq_txn, set_back
 from console.text import plural
 
 
@@ -46,6 +46,21 @@ def txn_findings(facts: TableFacts) -> Iterator[Finding]:
                       f"lag transactions {area.lag_txn_raw}, lag rows 0")  # fmt: skip
     if txn_set_back(facts):
         yield _behind(facts, file)
+    elif (fitting := miscounted(facts)) is not None:
+        fits = f"seqTxn {fitting[0]:,}" if len(fitting) == 1 else "no other: more is wrong"
+        message = f"_txn says seqTxn {area.seq_txn:,}, and its own checksum contradicts that: it fits {fits}"
+        yield Finding(
+            Code.TABLE_TXN_MISCOUNTED, Severity.DAMAGE, message, file, area.offset_seq_txn, area.seq_txn,
+            start=Harm.MISAPPLIES,
+        )  # fmt: skip
+
+
+def miscounted(facts: TableFacts) -> tuple[int, ...] | None:
+    """Return which seqTxn `_txn` was written with, if that is not what it says now; None where nothing contradicts."""
+    area = facts.txn.current
+    if area is None or facts.txn.problems or facts.conversion.present:
+        return None  # a conversion sets seqTxn to 0 in place
+    return other_seq_txn(area, max((each.scan.end for each in facts.own_logs if each.scan is not None), default=0))
 
 
 def txn_set_back(facts: TableFacts) -> bool:

@@ -13,9 +13,14 @@ from console.questdb.registry import TableKind
 from console.questdb.segment import EventType
 from console.table.inventory import carries_rows
 from console.table.unapplied import State, Unapplied, by_segment
+from console.table.unrecorded import log_is_older
 from console.text import plural
 
 _MOST: Final = 20
+_UNNAMED: Final = {
+    True: "the log is older than the WAL, since its writer went on behind it",
+    False: "its writer was killed before it was acknowledged, or the log is an older one: nothing tells which",
+}
 
 
 def wal_findings(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
@@ -105,20 +110,20 @@ def _unlogged(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
     named[scan.named.event] = True
     missing = unapplied.waiting & ~named & (unapplied.source == facts.sequencer.name)
     unnamed = unapplied.state == State.UNNAMED
+    older = bool(unnamed.any()) and log_is_older(inventory, unnamed)
     for wal, segment, places in by_segment(inventory, missing | unnamed)[:_MOST]:
         events = inventory.events[places]
         rows = int((events["end"] - events["start"])[carries_rows(events)].sum())
         low, high = int(events["txn"][0]), int(events["txn"][-1])
         which = f"transaction {low:,}" if low == high else f"transactions {low:,} to {high:,}"
-        many = len(places) > 1 or not bool(unnamed[places].all())
-        severity = Severity.DAMAGE if bool(missing[places].any()) else Severity.RISK if many else Severity.NOTE
+        severity = Severity.DAMAGE if bool(missing[places].any()) else Severity.RISK if older else Severity.NOTE
         message = f"no record of the log names wal{wal}/{segment} {which} ({plural(rows, 'row')})"
-        if severity is Severity.NOTE:
-            message += ": the last of its writer, perhaps never acknowledged, so that the sender still has it"
+        if severity is not Severity.DAMAGE:
+            message += f": {_UNNAMED[older]}; QuestDB does not apply it, and its purge deletes it"
         place = facts.relative(facts.directory.path / f"wal{wal}" / str(segment) / "_event")
         read = facts.inventory.segments[wal, segment].events
         offset = int(read["offset"][low]) if low < len(read) and read["offset"][low] >= 0 else None
-        yield Finding(Code.LOG_TAIL_UNLOGGED, severity, message, place, offset, evidence=f"log: {log}")
+        yield Finding(Code.LOG_TAIL_UNLOGGED, severity, message, place, offset, evidence=f"log: {log}", rows=rows)
 
 
 def _lost(facts: TableFacts) -> Iterator[Finding]:

@@ -1,55 +1,21 @@
 """The ledger of a repaired sequencer: what becomes of each segment transaction, and what stands against the repair."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
 from console.recovery.sequencer.applied_prefix import Cuts
-from console.recovery.sequencer.structure import LostChanges
-from console.table.gaps import Gap, gaps_of, most_rows, uncounted_rows, undecodable
+from console.recovery.sequencer.doubts import behind_events, contradicted, suspect, unproven, unseen_changes
+from console.recovery.sequencer.found import Found
+from console.table.gaps import Gap, gaps_of, most_rows, rows_from, undecodable
 from console.table.inventory import Index, Inventory, Mask, carries_rows
 from console.table.ledger import Entry, Evidence, Fate, Ledger, RowsLost
 from console.table.log_scan import LogScan
-from console.table.names import Names
 from console.table.torn import Wholeness
 from console.table.unseen import Unseen
 from console.text import plural
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What is known of a table's events once the applied ones are decided.
-
-    `wholeness` of what is not applied. `out` are left out of the repaired log, `back` are
-    the events that it names. `empty` counts places between known records that nothing on disk fills. With `dedup` keys
-    a row may have replaced another, or been replaced: then losing it costs no row, or changes one. `covered`: a log
-    names every transaction above the applied one, so that what is gone from the disk has its record. `present` rows are
-    in the table already. `changes_lost`: structure changes whose content is nowhere on disk. `logged`: a log
-    tells of every transaction that was committed; `changes_unseen`: none tells of every structure change.
-    """
-
-    inventory: Inventory
-    names: Names
-    decided: Cuts
-    wholeness: Wholeness
-    unseen: tuple[Unseen, ...]
-    out: Mask
-    back: Index
-    empty: int
-    dedup: bool
-    covered: bool
-    present: int
-    changes_lost: LostChanges | None = None
-    logged: bool = False
-    changes_unseen: bool = False
-
-    @property
-    def kept(self) -> int:
-        """Rows that the table has when all is applied, so far as they are known: what a lost statement may change."""
-        return self.present + int(self.inventory.rows[self.back].sum())
 
 
 def left_out(inventory: Inventory, decided: Cuts, wholeness: Wholeness) -> Mask:
@@ -120,7 +86,10 @@ def _entries(found: Found) -> Iterator[Entry]:
     back[found.back] = True
     yield Entry(Fate.COMES_BACK, Evidence.ON_DISK, len(found.back), RowsLost.exact(int(rows[back].sum())))
     if found.wholeness.suspects(inventory, back):
-        yield _suspect(found, back)
+        yield suspect(found, back)
+    yield from unproven(found, back)
+    if len(found.contradicted):
+        yield contradicted(found)
     torn = torn & ~decided.applied & ~undecodable(inventory)
     if torn.any():
         why = "their column files do not hold the rows that the transaction says"
@@ -144,9 +113,9 @@ def _entries(found: Found) -> Iterator[Entry]:
             yield _undecodable(found, gap)
     yield from _uncounted_segments(found)
     yield from _lost_segments(found)
-    yield from _behind_events(found)
+    yield from behind_events(found)
     yield from _unnamed(found)
-    yield from _unseen_changes(found)
+    yield from unseen_changes(found)
     if (lost := found.changes_lost) is not None:
         yield Entry(Fate.UNKNOWN, Evidence.STRUCTURE_LOST, len(lost.versions), RowsLost.unknown(), lost.description)
     yield from _unseen(found)
@@ -174,19 +143,6 @@ def _counted(found: Found, rows: int, *, sure: bool) -> RowsLost:
     return RowsLost.exact(rows) if sure and not found.dedup else RowsLost.at_most(rows)
 
 
-def _suspect(found: Found, back: Mask) -> Entry:
-    suspects = found.wholeness.suspects(found.inventory, back)
-    rows = found.wholeness.suspect_rows(found.inventory, back)
-    wal, number, first = suspects[0]
-    columns = sorted({each.column for _, _, each in suspects})
-    named = ", ".join(columns[:5]) + (f" and {len(columns) - 5} more" if len(columns) > 5 else "")
-    note = (
-        f"{plural(rows, 'row')} come back with whole pages of zeros in {named}, which the disk may have lost; the "
-        f"first is in wal{wal}/{number}, transaction {first.event:,}, row {first.first_row:,}"
-    )
-    return Entry(Fate.LOST, Evidence.ZERO_PAGES, 0, RowsLost.at_most(rows), note)
-
-
 def _undecodable(found: Found, gap: Gap) -> Entry:
     applied, undecided = (mask[gap.first : gap.stop] for mask in (found.decided.applied, found.decided.undecided))
     count = int((~applied).sum())
@@ -212,7 +168,7 @@ def _uncounted_segments(found: Found) -> Iterator[Entry]:
         if high > low or (wal, number) not in broken:
             continue
         behind = (inventory.events["wal"] == wal) & (inventory.events["segment"] > number)
-        rows = uncounted_rows(inventory.segments[wal, number])
+        rows = rows_from(inventory.segments[wal, number])
         if rows != 0 and not bool((behind & found.decided.applied).any()):
             note = f"wal{wal}/{number} holds rows, and nothing tells which transactions"
             yield Entry(Fate.UNKNOWN, Evidence.EVENTS_GONE, None, RowsLost.unknown(), note)
@@ -227,47 +183,6 @@ def _lost_segments(found: Found) -> Iterator[Entry]:
         place = f"wal{wal}" if number < 0 else f"wal{wal}/{number}"
         note = f"{place}.lock is there and {place} is not: nothing tells which transactions it held"
         yield Entry(Fate.UNKNOWN, Evidence.SEGMENT_GONE, None, RowsLost.unknown(), note)
-
-
-def _behind_events(found: Found) -> Iterator[Entry]:
-    """Yield the rows that a writer put behind the last event of a segment, where no log tells what was committed.
-
-    A kill leaves rows that were not committed, and a lost end of `_event` leaves committed ones: they look the same.
-    """
-    inventory, total = found.inventory, 0
-    places: list[str] = []
-    for wal, number, low, high in () if found.logged else inventory.slices():
-        events = inventory.events[low:high]
-        behind = (inventory.events["wal"] == wal) & (inventory.events["segment"] > number)
-        if high == low or undecodable(inventory)[high - 1] or bool((behind & found.decided.applied).any()):
-            continue  # its rows are counted elsewhere, or they are applied
-        named = int(events["end"][carries_rows(events)].max(initial=0))
-        rows = (uncounted_rows(inventory.segments[wal, number]) or 0) - named
-        if rows > 0:
-            total, places = total + rows, [*places, f"wal{wal}/{number}"]
-    if total:
-        where = ", ".join(places[:5])
-        note = (
-            f"{plural(total, 'row')} behind the last transaction of {where}: they were not committed, or the end of "
-            "_event is lost; without a log nothing tells which"
-        )
-        yield Entry(Fate.UNKNOWN, Evidence.ROWS_BEHIND_EVENTS, None, RowsLost.at_most(total), note)
-
-
-def _unseen_changes(found: Found) -> Iterator[Entry]:
-    """Yield that a structure change may be lost: one of dedup keys, or the last one, leaves no trace in a segment."""
-    if not found.changes_unseen:
-        return
-    note = (
-        "an ALTER TABLE that was committed and not applied is lost with txn_seq, and no other file tells whether there "
-        "was one: compare columns and dedup keys with what they should be"
-    )
-    back = int(found.inventory.rows[found.back].sum())
-    if back and found.dedup:
-        note += f"; if it was DEDUP DISABLE, up to {plural(back, 'row')} replace others instead of being added"
-    elif back:
-        note += f"; if it was DEDUP ENABLE, up to {plural(back, 'row')} are added instead of replacing others"
-    yield Entry(Fate.UNKNOWN, Evidence.STRUCTURE_UNSEEN, None, RowsLost.exact(0), note)
 
 
 def _unnamed(found: Found) -> Iterator[Entry]:

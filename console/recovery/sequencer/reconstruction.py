@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from console.recovery.sequencer import rows, server_log
 from console.recovery.sequencer.candidates import ordered
 from console.recovery.sequencer.disk import LogSource, TableOnDisk
+from console.recovery.sequencer.other_values import contradicted
 from console.recovery.sequencer.sources import Sources
 from console.recovery.sequencer.target import SequencerTarget, compute
 from console.recovery.sequencer.whole_rows import by_whole_rows
@@ -32,4 +33,5 @@ def reconstruct(
         why_no_look=lambda: compare.why_not,
         check=lambda events: check_rows(table.inventory, events, zeros, memory),
         shared_keys=compare.shared_keys,
+        contradicted=lambda applied, back: contradicted(table, applied, back),
     )

@@ -6,6 +6,7 @@ from console.recovery.sequencer.disk import LogSource
 from console.table.inventory import Mask
 from console.table.names import CommitLines
 from console.table.txn_set import TxnSet
+from console.table.unrecorded import covered, names_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,11 @@ class Sources:
         if scan is None or scan.max_txn < scan.applied:
             return False
         return scan.covers_applied and not scan.bad and not scan.beyond
+
+    @property
+    def logged(self) -> bool:
+        """Whether the base is the log in place, and tells of every transaction above the applied one."""
+        return self.base is not None and self.base.live and self.base.scan is not None and names_all(self.base.scan)
 
     @property
     def changes_known(self) -> bool:
@@ -63,12 +69,5 @@ class Sources:
         return replace(self, base=replace(self.base, scan=scan))
 
     def cover(self, applied: Mask) -> bool:
-        """Return whether a log names every transaction above the `applied` ones, so that a WAL left out is in no doubt.
-
-        A log that ends at the applied transaction, or before an event that is on disk, may be older than what waited in
-        the WAL that was there.
-        """
-        scans = [source.scan for source in self.evidence if source.scan is not None]
-        return any(
-            scan.max_txn > scan.applied and not scan.bad and bool((applied | (scan.seq > 0)).all()) for scan in scans
-        )
+        """Return whether a log names every transaction above the `applied` ones."""
+        return covered((source.scan for source in self.evidence if source.scan is not None), applied)

@@ -14,7 +14,8 @@ from console.recovery.model import Refusal
 from console.recovery.sequencer import applied_prefix, order, structure
 from console.recovery.sequencer.applied_records import CREATED, records_below
 from console.recovery.sequencer.disk import LogSource, TableOnDisk
-from console.recovery.sequencer.loss import Found, ledger_of, left_out, most_duplicates, unseen_refusals
+from console.recovery.sequencer.found import Found
+from console.recovery.sequencer.loss import ledger_of, left_out, most_duplicates, unseen_refusals
 from console.recovery.sequencer.sources import Sources
 from console.recovery.sequencer.strangers import origin_notes, origin_refusals, twin_refusals
 from console.recovery.sequencer.views import FillerRule, Runs, views_of
@@ -87,6 +88,7 @@ def compute(
     why_no_look: applied_prefix.Why,
     check: Callable[[Index], Wholeness],
     shared_keys: Callable[[Index], bool],
+    contradicted: Callable[[Mask, Index], Mask],
 ) -> SequencerTarget:
     """Return the sequencer that `table` must have. Refusals are in the result; nothing is raised for what is missing.
 
@@ -138,9 +140,11 @@ def compute(
     filler = FillerRule.of(views, base.runs if base else (), table.applied, max(table.highest_wal, highest or 0))
     tail_first, tail = _tail(table, known, decided.applied, arranged, sources, filler)
     dedup, present = table.metadata.has_dedup, table.txn.rows + table.txn.lag_rows
+    unproven = table.origins.unproven(np.unique(inventory.events["wal"][known.seq > 0]).tolist())
     found = Found(
         inventory, known, decided, wholeness, unseen, out, events, arranged.empty, dedup, covered, present, shape.lost,
-        covered or sources.whole, not covered and not sources.changes_known,
+        covered or sources.logged, not covered and not sources.changes_known, unproven,
+        events[contradicted(decided.applied, events)] if not decided.refusals else events[:0],
     )  # fmt: skip
     ledger = ledger_of(found)
     gone = sum(entry.transactions or 0 for entry in ledger if entry.evidence is Evidence.RECORD_ALONE)

@@ -1,15 +1,20 @@
 """What `_txn` must say: an area of the damaged file that the disk agrees with, or all of it made from the disk."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from console.questdb.column_versions import read_column_versions
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_spans import UNPARTITIONED, contradiction
 from console.questdb.reading import DamageError, Problem, problem_of
+from console.questdb.symbol_counts import agreed_symbols
 from console.questdb.table_metadata import read_table_metadata
-from console.questdb.table_txn import TableTxn, TxnArea, read_table_txn
+from console.questdb.table_txn import TxnArea, read_table_txn
+from console.questdb.txn_log import read_log
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
 from console.recovery.sequencer.disk import TableUnreadableError
@@ -17,6 +22,7 @@ from console.recovery.table_repair.applied import decide
 from console.recovery.table_repair.disk import Disk, area_of, even, holds_older, torn_timestamps, without_newest
 from console.recovery.table_repair.partitions import FoundPartitions, cut_last, read_partitions, take_off_uncommitted
 from console.recovery.table_repair.symbol_counts import raise_to_used
+from console.table.txn_state import other_seq_txn
 from console.text import clean_line, plural
 
 
@@ -67,10 +73,28 @@ def table_state(directory: TableDirectory) -> TableState:
         return state.refuse(RefusalCode.TABLE_UNREADABLE, str(error), "salvage-table exports the rows")
 
 
-def _areas(txn: TableTxn) -> list[TxnArea]:
-    """Return the areas that are whole, the newest first."""
-    found = [area for area in (txn.current, txn.other) if area is not None]
-    return sorted(found, key=lambda area: -area.txn)
+def _areas(disk: Disk) -> Iterator[tuple[TxnArea, bool]]:
+    """Yield the areas that are whole, the newest first, and whether seqTxn is what its checksum was made for instead.
+
+    Counts of symbols are lowered to what the maps hold.
+    """
+    last = read_log(disk.directory.sequencer).max_txn or 0
+    found = [area for area in (disk.damaged.current, disk.damaged.other) if area is not None]
+    for area in sorted(found, key=lambda area: -area.txn):
+        fitting = other_seq_txn(area, last) or ()
+        seq_txn = fitting[0] if len(fitting) == 1 else area.seq_txn
+        yield replace(area, seq_txn=seq_txn, symbols=_as_held(area.symbols, disk)), len(fitting) == 1
+
+
+def _as_held(symbols: NDArray[Any], disk: Disk) -> NDArray[Any]:
+    """Return the counts of symbols, lowered to what values and index of a map agree on."""
+    held = symbols.copy()
+    for at, column in enumerate(disk.metadata.symbols[: len(symbols)]):
+        name_txn = disk.versions.symbol_name_txn(column.index)
+        agreed = agreed_symbols(disk.directory.path, column.raw_name, name_txn)
+        if agreed is not None and agreed < int(symbols["count"][at]):
+            held[at] = (agreed, agreed)
+    return held
 
 
 def _of_areas(state: TableState, disk: Disk, *, older: bool) -> TableState | None:
@@ -78,10 +102,10 @@ def _of_areas(state: TableState, disk: Disk, *, older: bool) -> TableState | Non
 
     One with other rows than the disk has is `older` than the files: then the server must apply all that came after.
     """
-    for area in _areas(disk.damaged):
+    for area, proven in _areas(disk):
         if (area.rows + area.lag_rows != disk.found.rows) is not older:
             continue
-        why = _disagrees(area, disk) or _not_followed(area, disk)
+        why = _disagrees(area, disk) or _not_followed(area, disk, proven=proven)
         if why:
             state.evidence.append(f"an area of _txn of version {area.txn:,} is not used: {why}")
             continue
@@ -92,9 +116,14 @@ def _of_areas(state: TableState, disk: Disk, *, older: bool) -> TableState | Non
     return None
 
 
-def _not_followed(area: TxnArea, disk: Disk) -> str:
-    """Return why an area cannot be what is applied, by log and rows; empty where they agree."""
+def _not_followed(area: TxnArea, disk: Disk, *, proven: bool) -> str:
+    """Return why an area cannot be what is applied, by log and rows; empty where they agree.
+
+    Without a log its checksum tells, if seqTxn is `proven` by that.
+    """
     applied = decide(disk.with_area(area), area.applied_txn)
+    if proven and [each.code for each in applied.refusals] == [RefusalCode.NO_LOG]:
+        return ""
     if applied.refusals:
         return applied.refusals[0].reason
     if disk.metadata.wal and (applied.seq_txn != area.applied_txn or applied.partial):

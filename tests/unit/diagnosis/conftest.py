@@ -9,8 +9,8 @@ import pytest
 from console.diagnosis.database import diagnose_table
 from console.diagnosis.model import TableReport
 from console.questdb.layout import DatabaseRoot, TableDirectory
-from console.questdb.table_txn import read_table_txn
 from tests.data.samples import KINDS, sample_database
+from tests.txn_file import put_seq_txn
 
 Diagnose = Callable[[], TableReport]
 
@@ -42,9 +42,7 @@ def put(path: Path, offset: int, form: str, *values: int) -> None:
 
 def set_applied(table: TableDirectory, seq_txn: int) -> None:
     """Set the seqTxn of the current area of `_txn`, as if the later transactions were not applied."""
-    current = read_table_txn(table.path).current
-    assert current is not None
-    put(table.path / "_txn", current.offset_seq_txn, "<q", seq_txn)
+    put_seq_txn(table.path, seq_txn)
 
 
 def record_place(table: TableDirectory, txn: int) -> tuple[Path, int, int]:

@@ -10,11 +10,12 @@ import pytest
 
 from console.diagnosis.database import diagnose
 from console.diagnosis.findings.txn import txn_set_back
-from console.diagnosis.model import Code, Finding, Severity, TableReport, Verdict
+from console.diagnosis.model import Code, Finding, Harm, Severity, TableReport, Verdict
 from console.diagnosis.table import judge
 from console.diagnosis.table_facts import read_facts
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.table_txn import read_table_txn
+from tests.txn_file import put_seq_txn
 from tests.unit.diagnosis.conftest import Diagnose, put, record_place, set_applied, zero_record
 
 
@@ -273,6 +274,20 @@ def test_a_damaged_txn_promises_nothing(altered: TableDirectory, diagnosed: Diag
     assert (report.next_step.action, report.next_step.evidence) == ("repair-table-state", True)
 
 
+@pytest.mark.parametrize("seq_txn", [0, 5, 8])
+def test_a_seq_txn_that_its_checksum_contradicts(altered: TableDirectory, diagnosed: Diagnose, seq_txn: int) -> None:
+    current = read_table_txn(altered.path).current
+    assert current is not None
+    put(altered.path / "_txn", current.offset_seq_txn, "<q", seq_txn)
+    report = diagnosed()
+    found = next(f for f in report.findings if f.code is Code.TABLE_TXN_MISCOUNTED)
+    assert (found.severity, found.offset, found.start) == (Severity.DAMAGE, current.offset_seq_txn, Harm.MISAPPLIES)
+    assert f"it fits seqTxn {current.seq_txn}" in found.message
+    assert (report.rows_unapplied, report.next_step.action, report.can_read) == (None, "repair-table-state", True)
+    put_seq_txn(altered.path, seq_txn)
+    assert not diagnosed().has(Code.TABLE_TXN_MISCOUNTED)
+
+
 def test_a_txn_that_is_set_back_is_distinguished_from_a_deleted_log(
     altered: TableDirectory, diagnosed: Diagnose
 ) -> None:
@@ -283,7 +298,7 @@ def test_a_txn_that_is_set_back_is_distinguished_from_a_deleted_log(
     assert txn.header is not None
     put(altered.path / "_txn", 0, "<q", txn.other.txn)
     if txn.other.seq_txn == txn.current.seq_txn:
-        put(altered.path / "_txn", txn.other.offset_seq_txn, "<q", txn.current.seq_txn - 1)
+        put_seq_txn(altered.path, txn.current.seq_txn - 1, txn.other)
     # Nothing is purged: a server that died before it moved the version just applies it again.
     assert not diagnosed().has(Code.TABLE_TXN_BEHIND)
     shutil.rmtree(altered.path / "wal1" / "2")
@@ -304,7 +319,7 @@ def test_a_txn_that_names_a_partition_of_before_is_set_back(altered: TableDirect
     assert txn.other is not None
     put(altered.path / "_txn", 0, "<q", txn.other.txn)
     if txn.other.seq_txn == txn.current.seq_txn:
-        put(altered.path / "_txn", txn.other.offset_seq_txn, "<q", txn.current.seq_txn - 1)
+        put_seq_txn(altered.path, txn.current.seq_txn - 1, txn.other)
     assert not txn_set_back(read_facts(altered))
     first = min(altered.path.glob("20*"))
     first.rename(first.with_name(f"{first.name[:10]}.99"))

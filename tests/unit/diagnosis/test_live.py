@@ -15,9 +15,9 @@ from console.diagnosis.database import diagnose
 from console.diagnosis.live import LiveDiagnosis
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.log_encoding import v1_log_chunks
-from console.questdb.table_txn import read_table_txn
 from console.questdb.txn_log import RECORD_V2, read_log
 from tests.data.samples import sample_database
+from tests.txn_file import put_seq_txn
 
 LONG = 150_000
 SIZE = 76 + 28 * LONG
@@ -43,9 +43,7 @@ def _put(path: Path, offset: int, form: str, *values: int) -> None:
 
 def _set_applied(table: TableDirectory, txn: int) -> None:
     """Set the applied transaction as the server would, version last."""
-    current = read_table_txn(table.path).current
-    assert current is not None
-    _put(table.path / "_txn", current.offset_seq_txn, "<q", txn)
+    put_seq_txn(table.path, txn)
 
 
 class Reads:

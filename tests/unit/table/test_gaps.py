@@ -10,7 +10,8 @@ import pytest
 from console.questdb.layout import wal_directories
 from console.questdb.segment import read_segment
 from console.recovery.sequencer.applied_prefix import Cuts
-from console.recovery.sequencer.loss import Found, ledger_of, left_out
+from console.recovery.sequencer.found import Found
+from console.recovery.sequencer.loss import ledger_of, left_out
 from console.table.gaps import Gap, gaps_of, most_rows
 from console.table.inventory import Inventory, read_inventory
 from console.table.ledger import rows_lost
