@@ -32,7 +32,7 @@ from tests.real.adversary_strikes import (
     wide,
     zeroed,
 )
-from tests.real.adversary_world import Case, Ended, Step, Table, hold, play
+from tests.real.adversary_world import Case, Played, Step, Table, hold, play
 
 pytestmark = pytest.mark.timeout(900)  # one fixture plays all cases
 
@@ -168,19 +168,19 @@ CASES = (
 
 
 @pytest.fixture(scope="module")
-def ended(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
+def ended(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
     """All cases, played together."""
     return play(tmp_path_factory.mktemp("adversary") / "work", CASES, questdb)
 
 
 @pytest.mark.parametrize("name", [case.name for case in CASES])
-def test_what_is_lost_was_announced_or_the_plan_is_refused(name: str, ended: dict[str, Ended]) -> None:
+def test_what_is_lost_was_announced_or_the_plan_is_refused(name: str, ended: dict[str, Played]) -> None:
     hold(ended[name])
 
 
 @pytest.mark.parametrize("name", [case.name for case in CASES if case.name.startswith("strange_")])
 def test_a_wal_of_which_only_times_tell_that_it_was_put_in_makes_the_loss_unknown(
-    name: str, ended: dict[str, Ended]
+    name: str, ended: dict[str, Played]
 ) -> None:
     each = ended[name]
     assert each.plan is not None, each

@@ -27,7 +27,7 @@ from tests.real.adversary_strikes import (
     without,
     zeroed,
 )
-from tests.real.adversary_world import Case, Ended, Step, hold, play
+from tests.real.adversary_world import Case, Played, Step, hold, play
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]  # one fixture plays all cases
 
@@ -83,11 +83,11 @@ CASES = (
 
 
 @pytest.fixture(scope="module")
-def ended(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
+def ended(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
     """All cases, played together."""
     return play(tmp_path_factory.mktemp("held") / "work", CASES, questdb)
 
 
 @pytest.mark.parametrize("name", [case.name for case in CASES])
-def test_what_is_lost_was_announced_or_the_plan_is_refused(name: str, ended: dict[str, Ended]) -> None:
+def test_what_is_lost_was_announced_or_the_plan_is_refused(name: str, ended: dict[str, Played]) -> None:
     hold(ended[name])
