@@ -161,7 +161,6 @@ CASES = (
     _one("counted_high_logged", txn_field(80, "<q", 4), repaired=True),
     _one("counted_all_logged", txn_field(80, "<q", 5), repaired=True),
     Case("counted_low_keyed", PLAIN, _APPLIED, _PENDING, txn_field(80, "<q", 2), repaired=True, suffix=DEDUP),
-    _one("columns_exchanged_logged", exchanged("id.d", "px.d")),
     Case("whole", PLAIN, _APPLIED, _PENDING, gone, repaired=True),
     Case("whole_wide", WIDE, (wide(0), wide(24)), (wide(48), wide(72)), gone, repaired=True),
 )  # fmt: skip

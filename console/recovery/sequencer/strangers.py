@@ -1,15 +1,18 @@
 """What logs and WALs that are not the table's own mean for a plan: named, and refused if they leave a doubt."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+
+import numpy as np
 
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
+from console.recovery.sequencer.disk import TableOnDisk
 from console.table.belonging import Kinship
 from console.table.inventory import Inventory, Mask
 from console.table.names import Names
 from console.table.twins import twins
 from console.table.wal_origin import Origins, never_own
-from console.text import clean_line
+from console.text import clean_line, plural
 
 
 def origin_notes(origins: Origins) -> Iterator[str]:
@@ -37,6 +40,30 @@ def origin_refusals(origins: Origins, own: int, handed_out: int | None, *, cover
                 f"if wal{wal} was put there by hand, move it and wal{wal}.lock out of the table's directory, put back "
                 "what was there before, and plan again",
             )
+
+
+def unproven_wals(table: TableOnDisk, names: Names, applied: Mask) -> dict[int, str]:
+    """Return why WALs may be another table's, by their times or by the count of the `applied` transactions.
+
+    One that a log names, or of which a transaction is applied, is the table's.
+    """
+    wal = table.inventory.events["wal"]
+    named = np.unique(wal[names.seq > 0]).tolist()
+    own = {*named, *np.unique(wal[applied]).tolist()}
+    return {**_out_of_count(table, own, int(applied.sum())), **table.origins.unproven(named)}
+
+
+def _out_of_count(table: TableOnDisk, own: Collection[int], on_disk: int) -> dict[int, str]:
+    """Return the WALs of whose transactions none is applied, while others that are applied lie in no WAL on disk.
+
+    Nothing shows a purge: WAL ids run from 1 and segments from 0. So a WAL may have been replaced by one of these, or
+    one with a higher id was purged.
+    """
+    lost = table.applied - table.structure - on_disk
+    if lost <= 0 or not table.inventory.unbroken():
+        return {}
+    why = f"none of its transactions is applied, and {plural(lost, 'applied one')} lie in no WAL on disk"
+    return {wal: why for wal in table.inventory.wals if wal not in own}
 
 
 def twin_refusals(inventory: Inventory, names: Names, applied: Mask) -> Iterator[Refusal]:

@@ -17,7 +17,7 @@ from console.recovery.sequencer.disk import LogSource, TableOnDisk
 from console.recovery.sequencer.found import Found
 from console.recovery.sequencer.loss import ledger_of, left_out, most_duplicates, unseen_refusals
 from console.recovery.sequencer.sources import Sources
-from console.recovery.sequencer.strangers import origin_notes, origin_refusals, twin_refusals
+from console.recovery.sequencer.strangers import origin_notes, origin_refusals, twin_refusals, unproven_wals
 from console.recovery.sequencer.views import FillerRule, Runs, views_of
 from console.table.inventory import Index, Mask, carries_rows
 from console.table.ledger import Evidence, Ledger, RowsLost, rows_lost, rows_unapplied
@@ -140,7 +140,7 @@ def compute(
     filler = FillerRule.of(views, base.runs if base else (), table.applied, max(table.highest_wal, highest or 0))
     tail_first, tail = _tail(table, known, decided.applied, arranged, sources, filler)
     dedup, present = table.metadata.has_dedup, table.txn.rows + table.txn.lag_rows
-    unproven = table.origins.unproven(np.unique(inventory.events["wal"][known.seq > 0]).tolist())
+    unproven = {} if covered else unproven_wals(table, known, decided.applied)
     found = Found(
         inventory, known, decided, wholeness, unseen, out, events, arranged.empty, dedup, covered, present, shape.lost,
         covered or sources.logged, not covered and not sources.changes_known, unproven,

@@ -10,7 +10,7 @@ import pytest
 
 from console.diagnosis.database import diagnose
 from console.diagnosis.findings.txn import txn_set_back
-from console.diagnosis.model import Code, Finding, Harm, Severity, TableReport, Verdict
+from console.diagnosis.model import Code, Finding, Severity, TableReport, Verdict
 from console.diagnosis.table import judge
 from console.diagnosis.table_facts import read_facts
 from console.questdb.layout import DatabaseRoot, TableDirectory
@@ -272,20 +272,6 @@ def test_a_damaged_txn_promises_nothing(altered: TableDirectory, diagnosed: Diag
     assert any(f.code is Code.TABLE_TXN_INVALID and f.severity is Severity.DAMAGE for f in report.findings)
     assert (report.can_read, report.rows_applied, report.rows_unapplied) == (False, None, None)
     assert (report.next_step.action, report.next_step.evidence) == ("repair-table-state", True)
-
-
-@pytest.mark.parametrize("seq_txn", [0, 5, 8])
-def test_a_seq_txn_that_its_checksum_contradicts(altered: TableDirectory, diagnosed: Diagnose, seq_txn: int) -> None:
-    current = read_table_txn(altered.path).current
-    assert current is not None
-    put(altered.path / "_txn", current.offset_seq_txn, "<q", seq_txn)
-    report = diagnosed()
-    found = next(f for f in report.findings if f.code is Code.TABLE_TXN_MISCOUNTED)
-    assert (found.severity, found.offset, found.start) == (Severity.DAMAGE, current.offset_seq_txn, Harm.MISAPPLIES)
-    assert f"it fits seqTxn {current.seq_txn}" in found.message
-    assert (report.rows_unapplied, report.next_step.action, report.can_read) == (None, "repair-table-state", True)
-    put_seq_txn(altered.path, seq_txn)
-    assert not diagnosed().has(Code.TABLE_TXN_MISCOUNTED)
 
 
 def test_a_txn_that_is_set_back_is_distinguished_from_a_deleted_log(
