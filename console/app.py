@@ -18,23 +18,24 @@ from textual.message import Message
 
 from console import paths
 from console.errors import WalmedicError
+from console.probes.headline import headline
 from console.probes.sample import Sample
 from console.probes.state import StationState
 from console.settings import Settings
-from console.widgets import figures
-from console.widgets.line import Line, Role, Span, line, spread
+from console.widgets.line import Line
 from console.widgets.terminal_app import TerminalApp
 from console.widgets.theme import Colors, Uncolored, choose, make_theme
 from screens.dashboard import Dashboard
 from screens.frame import FramedScreen, KeysGoOn, key_label
 from screens.guidance import Guide, Guided, LeftOver
+from screens.panes.headline import Keys, Mode, header
 from screens.port import EnginePort
 from screens.screen_actions import OpensScreens
 
 if TYPE_CHECKING:  # what is imported before the first paint delays it
     from console.probes.log_tail import LogLine
     from console.probes.scheduler import OnSample
-    from console.recovery.model import FirstStep
+    from console.recovery.way import Way
 
 _LOG = logging.getLogger(__name__)
 _ARMED_FOR = 600.0  # seconds that operate mode lasts
@@ -134,7 +135,8 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
         self.state = StationState()
         self.plain_glyphs = colors is Colors.SIXTEEN
         self.paused = False
-        self.first_step: FirstStep | None = None
+        self.way: Way | None = None
+        self.way_asked = False
         self.wall_clock = wall_clock
         self.monotonic = monotonic
         self._make_sources = sources
@@ -210,12 +212,22 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
 
     async def _take(self, event: Key | Paste) -> None:
         screen = self.screen
-        if not (isinstance(screen, FramedScreen) and screen.takes(event)) and isinstance(event, Key):
-            await self._check_bindings(event.key)
+        if isinstance(screen, FramedScreen) and screen.covered:
+            if isinstance(event, Key) and event.key == "ctrl+c":
+                self.exit()
+            return
+        if (isinstance(screen, FramedScreen) and screen.takes(event)) or not isinstance(event, Key):
+            return
+        if not await self._check_bindings(event.key) and event.is_printable:
+            said = f"{key_label(event.key)} does nothing here. {self.key('help', 'question_mark')} shows the keys."
+            self.notify(said, timeout=2, markup=False)
 
     def _tick(self) -> None:
         if self._armed_until and not self.armed_for:
             self.disarm()
+            said = f"Operate mode has ended after ten minutes. {self.key('operate', 'o')} arms it again."
+            self.notify(said, severity="warning", timeout=30, markup=False)
+            self.bell()
         if isinstance(self.screen, FramedScreen) and self.screen.stands:
             self.screen.tick()
 
@@ -228,6 +240,7 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
         for sample in samples:
             self.state = self.state.taking(sample)
         self.guide.look(self.state)
+        self.way_asked = self.way_asked or self.guide.asks_anew
 
     def on_sample_arrived(self, message: SampleArrived) -> None:
         """Take a sample that a probe brought; one that only brings new figures is drawn with the next tick."""
@@ -238,8 +251,16 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
 
     def on_guided(self, message: Guided) -> None:
         """Show which step comes next."""
-        self.first_step = message.step
+        if message.known:
+            self.way = message.way
+        self.way_asked = False
         self.guide.look(self.state)
+        self.way_asked = self.guide.asks_anew
+        self._tick()
+
+    def take_way(self, way: Way) -> None:
+        """Show the way as a screen has just found it out."""
+        self.way, self.way_asked = way, False
         self._tick()
 
     def on_left_over(self, message: LeftOver) -> None:
@@ -266,7 +287,7 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
         return max(0.0, self._armed_until - self.monotonic())
 
     def arm(self) -> None:
-        """Arm operate mode for ten minutes."""
+        """Arm operate mode for ten minutes from now."""
         self._armed_until = self.monotonic() + _ARMED_FOR
         _LOG.info("operate mode armed")
         self._tick()
@@ -292,16 +313,13 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
         """Return the last lines of a service's log and then each new one."""
         return self._logs(self.settings, unit)
 
-    def header(self, title: str, width: int) -> Line:
-        """Return the header line: station, mode in words, clock."""
-        left = self.armed_for
-        mode = Span(f" OPERATE {figures.duration(left)} left ", Role.ARMED) if left else Span("OBSERVE", Role.STRONG)
-        name = line(Span("walmedic", Role.KEY), "  ") if not title else ()
-        start = line(
-            " ", name, Span(self.settings.station_name, Role.STRONG), "  ", mode,
-            Span("  PAUSED" if self.paused else "", Role.WARN), Span(f"  {title}" if title else "", Role.PLAIN),
-        )  # fmt: skip
-        return spread(start, line(Span(figures.clock(self.wall_clock()), Role.DIM), " "), width)
+    def header(self, title: str, width: int) -> list[Line]:
+        """Return the header: the verdict with the next step, then the way, the mode in words, station and clock."""
+        now = self.wall_clock()
+        found = headline(self.state, self.settings, self.way, asked=self.way_asked, now=now, monotonic=self.monotonic())
+        mode = Mode(self.settings.station_name, self.armed_for, self.paused, now)
+        keys = Keys(self.key("actions", "a"), self.key("timeline", "t"), self.key("pane-tables", "1"))
+        return header(found, self.way.steps if self.way is not None else (), mode, keys, title, width)
 
     # ---- actions -----------------------------------------------------------------------------------------------------
 

@@ -14,9 +14,9 @@ from console.probes.flow import flow as flow_of
 from console.probes.sample import Status
 from console.settings import Settings
 from console.widgets.frames import Box
-from console.widgets.pane import Bar, Builder, Framed, Pane
+from console.widgets.pane import Builder, Framed, Pane
 from screens.dashboard_boxes import OPEN_HEIGHT, PANES, dashboard_boxes, whole
-from screens.dashboard_filter import filtered
+from screens.dashboard_filter import filtered, hidden
 from screens.frame import FramedScreen
 from screens.panes import backlog, crashes, flow, journal, services, tables
 from screens.panes.reading import Source
@@ -80,8 +80,8 @@ class Dashboard(FramedScreen):
 
     def tick(self) -> None:
         """Draw header, ages and whatever a new sample brought."""
-        title = f"/{self._filtered}" if self._filtered else ""
-        self.query_one("#header", Bar).show(self.console.header(title, self.size.width))
+        title = f"/{self._filtered}: {self._hidden()} hidden" if self._filtered else ""
+        self.draw_header(title)
         if self.console.paused and not self.prompt.asks:
             return
         for name, view in self._views().items():
@@ -90,6 +90,12 @@ class Dashboard(FramedScreen):
         shown = self._boxes
         if framed.size and self._arrange(framed.size) != shown:
             framed.rearrange()
+
+    def _hidden(self) -> int:
+        """Return how much the filter hides."""
+        state = self.console.state
+        readings = {name: state.reading(name).data for name in ("tables", "services", "backlog", "journal")}
+        return sum(hidden(name, data, filtered(name, data, self._filtered)) for name, data in readings.items())
 
     @property
     def _here(self) -> str:
@@ -181,7 +187,6 @@ class Dashboard(FramedScreen):
         return {
             "tables": tables.TablesView(
                 source("tables"),
-                self.console.first_step,
                 source("wal"),
                 source("server", not settings.bare),
                 down=state.server.status is Status.DOWN,

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from console.widgets.frames import Box
 
 TWO_COLUMNS = 150  # cells from which on the panes stand in two columns
+SIDE_BY_SIDE, ALL_PANES = 80, 17  # cells and lines below which only the panes that say most are shown
+_LEFT_OUT = ("journal", "backlog", "crashes")  # in this order, until the others fit
+_FIRST = ("tables", "services", "flow", "crashes", "backlog")  # who gets the lines to spare, in this order
 OPEN_HEIGHT = 30  # lines from which on the panes open their details
 PANES = ("tables", "crashes", "services", "backlog", "flow", "journal")
 
@@ -37,16 +40,29 @@ def dashboard_boxes(width: int, height: int, need: Need) -> list[Box]:
         ]
         # What is left over goes where more can come: the journal at the left, the crashes at the right.
         return [*_stack(first, height, (1, 0), grow=2), *_stack(second, height, (0, 2), grow=1, edge_from=split)]
+    if width < SIDE_BY_SIDE or height < ALL_PANES:
+        return _what_fits(need, width, height)
     split = width * 3 // 8
     tall = height >= OPEN_HEIGHT
     rows = [
-        _row(need, (("tables", 0, width),), least=8 if tall else 4, most=999),
-        _row(need, (("crashes", 0, split), ("services", split, width - split)), least=7 if tall else 5, most=14),
+        _row(need, (("tables", 0, width),), least=8 if tall else 4, most=999 if tall else max(6, height // 2)),
+        _row(need, (("crashes", 0, split), ("services", split, width - split)), least=7 if tall else 3, most=14),
         _row(need, (("backlog", 0, width),), least=5 if tall else 2, most=9),
-        _row(need, (("flow", 0, width),), least=3, most=4),
+        _row(need, (("flow", 0, width),), least=3 if tall else 2, most=4),
         _row(need, (("journal", 0, width),), least=3 if tall else 1, most=999),
     ]
-    return _stack(rows, height, (2, 0, 1, 3), grow=4)
+    return _stack(rows, height, (2, 0, 1, 3) if tall else (0, 3, 1, 2), grow=4)
+
+
+def _what_fits(need: Need, width: int, height: int) -> list[Box]:
+    """Return the panes one below the other, those that say most first: the others have the whole screen by a digit."""
+    least = {"tables": 3, "crashes": 1, "services": 2, "backlog": 1, "flow": 2, "journal": 1}
+    shown = list(PANES)
+    for name in _LEFT_OUT:
+        if sum(least[each] + 1 for each in shown) > height:
+            shown.remove(name)
+    rows = [_row(need, ((name, 0, width),), least=least[name], most=999) for name in shown]
+    return _stack(rows, height, [shown.index(name) for name in _FIRST if name in shown], grow=len(rows) - 1)
 
 
 def whole(name: str, width: int, height: int) -> list[Box]:

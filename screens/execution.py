@@ -5,11 +5,11 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from console.recovery.model import FirstStep, Outcome, Plan, RunResult
+from console.recovery.model import Outcome, Plan, RunResult
 from console.recovery.store.journal import Entry
 from screens.frame import Answer
 from screens.panes.run import RunView
-from screens.port import AttachedAction, EnginePort, FollowsSteps, RunningAction
+from screens.port import AttachedAction, FollowsSteps, RunningAction
 from screens.watching import Watching
 
 _ENDED_WELL = (Outcome.DONE, Outcome.ROLLED_BACK)
@@ -60,13 +60,14 @@ class Execution(Watching):
         result = self.view.result if self.view is not None else None
         if self.view is not None and isinstance(result, RunResult) and result.outcome in _ENDED_WELL:
             self.view = replace(self.view, asks=True)
-            self.ask("next", lambda: _what_next(console.engine()))
+            self.ask("next", lambda: console.engine().way())
 
     def on_answer(self, answer: Answer) -> None:
         """Show what comes next."""
         if self.view is not None:
-            step, ending = answer.value if not answer.error else (None, "")
-            self.view = replace(self.view, next=step, ending=ending, asks=False)
+            self.view = replace(self.view, way=None if answer.error else answer.value, asks=False)
+            if not answer.error:
+                self.console.take_way(answer.value)
             self._draw()
 
     def offers(self, name: str) -> bool:
@@ -97,12 +98,6 @@ class Execution(Watching):
 
     def _palette(self) -> FollowsSteps | None:
         return next((screen for screen in self.app.screen_stack if isinstance(screen, FollowsSteps)), None)
-
-
-def _what_next(engine: EnginePort) -> tuple[FirstStep | None, str]:
-    """Return the step that comes next, or how the incident ended where none does."""
-    step = engine.first_step()
-    return step, engine.ending() if step is None else ""
 
 
 def _by_whom(entry: Entry) -> str:

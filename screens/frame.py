@@ -16,14 +16,14 @@ from textual.widget import Widget
 from console.errors import WalmedicError
 from console.probes.worker import Worker
 from console.widgets.line import Line, Role, Span, line
-from console.widgets.pane import ROLE_CLASSES, Bar
+from console.widgets.pane import ROLE_CLASSES, LineWidget
 from console.widgets.phrase import PromptBar
 from screens.port import ConsolePort
 from screens.too_small import MIN_HEIGHT, MIN_WIDTH, TooSmall
 
 _LOG = logging.getLogger(__name__)
 _WIDTHS = [(0, "-thin"), (MIN_WIDTH, "-narrow"), (110, "-wide")]
-_HEIGHTS = [(0, "-flat"), (MIN_HEIGHT, "-low"), (30, "-tall")]
+_HEIGHTS = [(0, "-flat"), (MIN_HEIGHT, "-short"), (20, "-low"), (30, "-tall")]
 _KEYS_SHOWN = 6
 _LABELS = {"question_mark": "?", "escape": "Esc", "space": "Space", "enter": "Enter", "slash": "/", "tab": "Tab",
            "pagedown": "PgDn", "pageup": "PgUp", "up": "↑", "down": "↓", "left": "←", "right": "→"}  # fmt: skip
@@ -97,12 +97,10 @@ class FramedScreen(Screen[None], inherit_bindings=False):
     def compose(self) -> ComposeResult:
         """Lay out header, body, keys and the page for small terminals."""
         self._bindings = remapped(self._bindings, self.console.settings.keys)
-        yield Bar(id="header", classes="-top")
+        yield LineWidget(id="header", classes="-top")
         yield from self.body()
         yield self.prompt
-        groups = self._bindings.key_to_bindings.values()
-        ways_out = [binding for group in groups for binding in group if binding.id in {"back", "quit"}]
-        yield TooSmall(key_label(ways_out[0].key), ways_out[0].description)
+        yield TooSmall()
 
     def body(self) -> list[Widget]:
         """Return the widgets between header and keys."""
@@ -125,6 +123,11 @@ class FramedScreen(Screen[None], inherit_bindings=False):
         """Return whether the screen is not drawn yet, or waits for what it asked of a thread."""
         return not self._drawn or bool(self._unanswered)
 
+    @property
+    def covered(self) -> bool:
+        """Return whether the terminal is too small for it: it cannot be seen, and takes no keys."""
+        return self.app.size.width < MIN_WIDTH or self.app.size.height < MIN_HEIGHT
+
     def holds(self) -> bool:
         """Return whether keys have to wait, since what they would act on is not there yet."""
         return not self._drawn or (not self.prompt.asks and not self._unanswered.isdisjoint(self.KEYS_AWAIT))
@@ -145,7 +148,11 @@ class FramedScreen(Screen[None], inherit_bindings=False):
 
     def tick(self) -> None:
         """Draw what time changes: clock, ages, the time that operate mode has left."""
-        self.query_one("#header", Bar).show(self.console.header(self.TITLE_WORD, self.size.width))
+        self.draw_header(self.TITLE_WORD)
+
+    def draw_header(self, title: str) -> None:
+        """Draw the verdict, the way and the mode above everything."""
+        self.query_one("#header", LineWidget).put(self.console.header(title, self.size.width))
 
     def draw_keys(self) -> None:
         """Draw at most six keys that do something now, help and the way out first."""

@@ -16,19 +16,20 @@ from screens.port import AttachedAction, EnginePort
 
 if TYPE_CHECKING:
     from console.diagnosis.model import DatabaseReport
-    from console.recovery.model import FirstStep
     from console.recovery.store.journal import Entry
+    from console.recovery.way import Way
 
 _LOG = logging.getLogger(__name__)
 _UNITS_AGAIN = 15.0  # seconds: in a crash loop a unit is up and down all the time, and an answer reads disk and queue
 
 
 class Guided(Message):
-    """The engine reported which step comes next; None for none."""
+    """The engine reported which steps there are; not `known` if it could not."""
 
-    def __init__(self, step: FirstStep | None) -> None:
+    def __init__(self, way: Way | None, *, known: bool = True) -> None:
         super().__init__()
-        self.step = step
+        self.way = way
+        self.known = known
 
 
 class LeftOver(Message):
@@ -62,6 +63,7 @@ class Guide:
         self._asked = 0.0
         self._looked_back = False
         self.asking = False
+        self.asks_anew = False  # what it rests on has changed, not only what runs
 
     def look(self, state: StationState) -> None:
         """Ask what is not known yet, or not any more."""
@@ -69,6 +71,7 @@ class Guide:
         if report is not None and not self.asking:
             known, units, now = _rests_on(state, report), _running(state), time.monotonic()
             if known != self._known or (units != self._units and now - self._asked >= _UNITS_AGAIN):
+                self.asks_anew = known != self._known
                 self._known, self._units, self._asked, self.asking = known, units, now, True
                 self._run(self._find_next(report))
         journal = state.journal.data
@@ -78,15 +81,16 @@ class Guide:
                 self._run(self._find_left_over())
 
     async def _find_next(self, report: DatabaseReport | None) -> None:
-        step = None
+        way, known = None, False
         try:
-            step = await Worker("first-step").call(lambda: self._engine().first_step(report))
+            way = await Worker("way").call(lambda: self._engine().way(report))
+            known = True
         except WalmedicError as refused:
             _LOG.info("no next step: %s", refused)
         except Exception:
             _LOG.exception("the next step could not be found")
-        self.asking = False
-        self._post(Guided(step))
+        self.asking = self.asks_anew = False
+        self._post(Guided(way, known=known))
 
     async def _find_left_over(self) -> None:
         try:

@@ -1,7 +1,10 @@
 """The action palette: the recommended step on top, what is open, what is blocked. It does nothing itself."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
@@ -19,6 +22,18 @@ from screens.frame import Answer, FramedScreen
 from screens.panes import actions, tables
 from screens.plan import PlanScreen
 from screens.port import EnginePort
+
+if TYPE_CHECKING:  # it brings all of the engine with it
+    from console.recovery.way import Way
+
+
+@dataclass(frozen=True, slots=True)
+class Possible:
+    """What is possible for a table, and the way if it was asked for."""
+
+    table: str | None
+    actions: Sequence[Availability]
+    way: Way | None
 
 
 class Palette(FramedScreen):
@@ -141,7 +156,10 @@ class Palette(FramedScreen):
         if answer.error:
             self.query_one("#detail", Pane).show(answer.error)
         else:
-            self._table, self._actions = answer.value
+            found: Possible = answer.value
+            self._table, self._actions = found.table, found.actions
+            if found.way is not None:
+                self.console.take_way(found.way)
         self._show()
         if self._entered:
             self._entered = False
@@ -177,12 +195,12 @@ class Palette(FramedScreen):
         return line(" ", *parts) if parts else line(" ", Span("the station; no table is known", Role.DIM))
 
 
-def _possible(engine: EnginePort, table: str | None, *, follows: bool) -> tuple[str | None, Sequence[Availability]]:
+def _possible(engine: EnginePort, table: str | None, *, follows: bool) -> Possible:
     """Return what is possible for `table`, or for the one of the next step, which may be known by nobody else yet."""
-    step = engine.first_step() if follows else None
-    if step is not None and step.table is not None:
-        table = step.table
-    return table, engine.availability(table)
+    way = engine.way() if follows else None
+    if way is not None and way.first is not None and way.first.table is not None:
+        table = way.first.table
+    return Possible(table, engine.availability(table), way)
 
 
 def _detail(view: Availability | actions.Advice | str | None, room: Room) -> Content:

@@ -26,7 +26,8 @@ from screens.panes.plan import PlanView
 from screens.port import RunningRehearsal
 from screens.rehearsing import Rehearsing
 
-_SECTIONS = ("why", "changes", "hold", "cost")
+_SECTIONS = ("cost", "why", "changes", "hold")
+_ROOMY = 15  # lines of the body from which on the cost stands in large cells
 _TWO_COLUMNS = 110
 
 
@@ -192,6 +193,7 @@ class PlanScreen(FramedScreen):
             self._field.renew()
             self._say(line(Span(f"{glyphs.BAD} void: ", Role.BAD), "it is refused by now; the reason stands above"))
         elif phrase == plan.confirmation and self._is_open():
+            self.console.arm()  # each confirmed action renews operate mode
             self.app.switch_screen(Execution(plan, phrase, self._undoes))
 
     def _take_rehearsal(self, answer: Answer) -> None:
@@ -247,18 +249,20 @@ class PlanScreen(FramedScreen):
         need = {name: self._sections[name].wanted for name in _SECTIONS}
         if size.width >= _TWO_COLUMNS:
             half = size.width // 2
+            cost = 1 + min(need["cost"](size.width - 2, open=True), max(1, size.height - 12))
             inner = half - 2
             hold = min(need["hold"](inner, open=True), max(3, size.height // 3)) + 1
-            tall = size.height - 2
+            tall = size.height - cost
             return [
-                Box("why", 0, 0, half, tall - hold),
-                Box("hold", 0, tall - hold, half, hold),
-                Box("changes", half, 0, size.width - half, tall, edge=True),
-                Box("cost", 0, tall, size.width, 2),
+                Box("cost", 0, 0, size.width, cost),
+                Box("why", 0, cost, half, tall - hold),
+                Box("hold", 0, size.height - hold, half, hold),
+                Box("changes", half, cost, size.width - half, tall, edge=True),
             ]
         inner = size.width - 2
         wants = {name: max(1, need[name](inner, open=True)) for name in _SECTIONS}
-        texts = {"why": 1, "changes": 1, "hold": 1, "cost": 1}
+        wants["cost"] = wants["cost"] if size.height >= _ROOMY else 1
+        texts = {"cost": wants["cost"], "why": 1, "changes": 1, "hold": 1}
         spare = size.height - len(_SECTIONS) - sum(texts.values())
         # In turn, so that each section shows something of itself before one shows all.
         while spare > 0 and any(texts[name] < wants[name] for name in _SECTIONS):

@@ -12,9 +12,10 @@ from console.widgets.line import Line
 if TYPE_CHECKING:  # what is imported before the first paint delays it
     from console.diagnosis.model import DatabaseReport
     from console.probes.log_tail import LogLine
-    from console.recovery.model import Availability, FirstStep, Plan, Progress, RunResult
+    from console.recovery.model import Availability, Plan, Progress, RunResult
     from console.recovery.rehearsal.model import Rehearsal
     from console.recovery.store.journal import Entry
+    from console.recovery.way import Way
 
 
 class RunningAction(Protocol):
@@ -80,12 +81,8 @@ class EnginePort(Protocol):
         """Return each action with what stands against it now."""
         ...
 
-    def first_step(self, report: DatabaseReport | None = None) -> FirstStep | None:
-        """Return the one step to take now, by `report` or by what the disk says; None for no step."""
-        ...
-
-    def ending(self) -> str:
-        """Return the one line that ends an incident, empty while something is left to do."""
+    def way(self, report: DatabaseReport | None = None) -> Way:
+        """Return the steps of the recovery with the one to take now, by `report` or by what the disk says."""
         ...
 
     def plan(self, action: str, table: str | None = None) -> Plan:
@@ -132,11 +129,16 @@ class ConsolePort(Protocol):
     settings: Settings
     state: StationState
     paused: bool
-    first_step: FirstStep | None  # the one recommended next step of the station
+    way: Way | None  # the steps of the recovery as they were last known, None before that
+    way_asked: bool  # it is being found out anew, since the station has changed
 
     @property
     def armed_for(self) -> float:
         """Return the seconds for which operate mode is armed; 0 in observe mode."""
+        ...
+
+    def take_way(self, way: Way) -> None:
+        """Show the way as a screen has just found it out."""
         ...
 
     def arm(self) -> None:
@@ -175,8 +177,8 @@ class ConsolePort(Protocol):
         """Copy text beyond the terminal, and say what happened."""
         ...
 
-    def header(self, title: str, width: int) -> Line:
-        """Return the header line: station, mode in words, clock."""
+    def header(self, title: str, width: int) -> list[Line]:
+        """Return the header: the verdict with the next step, then the way, the mode in words, station and clock."""
         ...
 
     def wall_clock(self) -> float:

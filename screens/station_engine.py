@@ -1,15 +1,17 @@
 """The recovery engine behind the screens; what it starts runs in a process of its own and outlives the console."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from console.diagnosis.model import DatabaseReport
 from console.recovery.engine import Engine
-from console.recovery.model import Availability, FirstStep, Plan
+from console.recovery.model import Availability, Plan
 from console.recovery.process.launch import Attached, RunningAction, attach, launch
 from console.recovery.rehearsal.launching import RunningRehearsal, launch_rehearsal, rehearsal_of
 from console.recovery.store.entries import read_entry_plan
 from console.recovery.store.journal import Entry
-from console.reporting.accounts import ending
+from console.recovery.way import Way
+from console.reporting.accounts import recovered
 from console.reporting.incident import read_incident
 from console.settings import Settings
 
@@ -24,13 +26,10 @@ class StationEngine:
         """Return each action with what stands against it now."""
         return self._engine.availability(table)
 
-    def first_step(self, report: DatabaseReport | None = None) -> FirstStep | None:
-        """Return the one step to take now."""
-        return self._engine.first_step(report)
-
-    def ending(self) -> str:
-        """Return the one line that ends an incident."""
-        return ending(read_incident(self._engine.settings))
+    def way(self, report: DatabaseReport | None = None) -> Way:
+        """Return the whole way, with what it brought back if it is over."""
+        way = self._engine.way(report)
+        return way if way.ended_at is None else replace(way, recovered=recovered(read_incident(self._engine.settings)))
 
     def plan(self, action: str, table: str | None = None) -> Plan:
         """Return what would be done."""

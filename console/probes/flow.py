@@ -257,7 +257,7 @@ def _outlook(state: StationState, settings: Settings, hops: tuple[Hop, ...]) -> 
         lost = round(sum(max(0.0, _growth(stream)) for stream in losing) * AHEAD)
         gone = f"{_lost(losing):,} LOST" if _lost(losing) else "being LOST now"
         message = f"MAXLEN trims unread entries of {names}: {gone}, {lost:,} more in ten minutes."
-        return _Outlook(True, lost, f"{message} Raise it, or get the writer going.", names_loss=True)
+        return _Outlook(True, lost, f"{message} Raise the feeds' MAXLEN now.", names_loss=True)
     if _full(backlog):
         return _Outlook(
             True, soon, "Redis is full: what the feeds add is refused. Raise maxmemory first (CONFIG SET maxmemory)."

@@ -50,6 +50,11 @@ def first_step(context: PlanContext, report: DatabaseReport) -> FirstStep | None
     return _cut_off(context) or _first(context, report)
 
 
+def not_needed(context: PlanContext, action: str) -> bool:
+    """Return whether an action on the station finds nothing to do."""
+    return {refusal.code for refusal in _Judge(context, None).against(action)} == {RefusalCode.NOT_NEEDED}
+
+
 def _cut_off(context: PlanContext) -> FirstStep | None:
     entry = next((entry for entry in context.unfinished() if entry.action in action_ids()), None)
     if entry is None:

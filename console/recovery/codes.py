@@ -217,3 +217,11 @@ class StageState(enum.StrEnum):
     GOES_ON = "goes on"
     DONE = "done"
     FAILED = "failed"
+
+
+class StepState(enum.StrEnum):
+    """Where a step of a recovery is."""
+
+    DONE = "done"
+    NEXT = "next"
+    AHEAD = "ahead"

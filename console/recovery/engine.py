@@ -37,6 +37,7 @@ from console.recovery.store.state import StateDir
 from console.recovery.tree.tree import Tree
 from console.recovery.undo import by_evidence, undoing
 from console.recovery.undo.restoring import promise_of
+from console.recovery.way import Way, station_way
 from console.services.control import ServiceControl, control_for
 from console.settings import Settings
 from console.text import clean_line
@@ -96,6 +97,10 @@ class Engine:
     def first_step(self, report: DatabaseReport | None = None) -> FirstStep | None:
         """Return the one step to take now, by `report` or by what the disk says; None for no step."""
         return first_step(self._context(), report or self.diagnosis())
+
+    def way(self, report: DatabaseReport | None = None) -> Way:
+        """Return all steps of the recovery with the one to take now, by `report` or by what the disk says."""
+        return station_way(self._context(), report or self.diagnosis())
 
     def diagnosis(self) -> DatabaseReport:
         """Return what disk, server and journal say of all tables now."""

@@ -156,6 +156,7 @@ class Plan:
     ledger: Ledger = ()  # what becomes of each segment transaction, where the action decides that
     values_lost: tuple[LostValues, ...] = ()  # of rows that stay
     questdb: str | None = None  # the QuestDB that ran here last, None where no file tells
+    duplicates_known: bool = True  # whether `rows_maybe_twice` is all of them
     attachments: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False, metadata=LEFT_OUT)
 
     @property

@@ -51,6 +51,7 @@ def make_plan(
     rows_lost: RowsLost = RowsLost("exact", 0),  # noqa: B008 - frozen
     rows_back: int = 0,
     rows_maybe_twice: int = 0,
+    duplicates_known: bool = True,
     refused: Sequence[Refusal] = (),
     requirements: Sequence[Requirement] = (),
     left_out: Sequence[str] = (),
@@ -91,6 +92,7 @@ def make_plan(
         rows_lost=rows_lost,
         rows_back=rows_back,
         rows_maybe_twice=rows_maybe_twice,
+        duplicates_known=duplicates_known,
         refused=tuple(refusal.about(table) for refusal in refused),
         requirements=tuple(requirements),
         stages=stages,

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from console.records import renamed
-from console.recovery.model import Lost, LostValues, RowsLost
+from console.recovery.model import LostValues, RowsLost
+from console.recovery.way import Recovered, values_lost_in_words
 from console.reporting.history import PastAction, rows_proven
 from console.reporting.incident import Incident
-from console.text import clean_line, plural
+from console.text import clean_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +53,18 @@ def accounts(incident: Incident) -> tuple[TableAccount, ...]:
     return tuple(made)
 
 
-def ending(incident: Incident) -> str:
-    """Return the one line that ends an incident, empty while something is left to do."""
+def recovered(incident: Incident) -> Recovered | None:
+    """Return what the recovery brought back and what it cost, None while something is left to do."""
     if not incident.over:
-        return ""
+        return None
     repaired = [account for account in accounts(incident) if account.repaired]
-    if not repaired:
-        return "The station is back: no rows had to be recovered, none were lost."
-    back, lost = sum(account.back for account in repaired), summed_losses(account.lost for account in repaired)
-    twice = sum(account.maybe_twice for account in repaired)
-    more = f", up to {plural(twice, 'possible duplicate')}" if twice else ""
-    gone = "an unknown number" if lost.value is None else in_words(lost)
-    values = values_in_words(repaired)
-    return f"The station is back: {plural(back, 'row')} recovered, {gone} lost{values}{more}."
+    return Recovered(
+        sum(account.back for account in repaired),
+        summed_losses(account.lost for account in repaired),
+        sum(account.maybe_twice for account in repaired),
+        bool(repaired),
+        tuple(lost for account in repaired for lost in account.values_lost),
+    )
 
 
 def in_words(lost: RowsLost) -> str:
@@ -76,14 +76,7 @@ def in_words(lost: RowsLost) -> str:
 
 def values_in_words(repaired: Iterable[TableAccount]) -> str:
     """Return e.g. `, 25,897 values lost`, empty if no value and no name of a symbol was lost."""
-    lost = [each for account in repaired for each in account.values_lost]
-    words = ""
-    for kind, name in ((Lost.VALUES, "value"), (Lost.NAMES, "symbol name")):
-        counts = [each.count for each in lost if each.kind is kind]
-        known = [count for count in counts if count is not None]
-        if counts:
-            words += f", {plural(sum(known), name)} lost" if len(known) == len(counts) else f", {name}s lost"
-    return words
+    return values_lost_in_words(lost for account in repaired for lost in account.values_lost)
 
 
 def _back(repairs: Sequence[PastAction]) -> int:

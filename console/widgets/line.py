@@ -28,6 +28,11 @@ class Role(enum.StrEnum):
     FIELD = "field"
     DIFF = "diff"
     ARMED = "armed"
+    LARGE_OK = "large-ok"
+    LARGE_WARN = "large-warn"
+    BAR_OK = "bar-ok"
+    BAR_WARN = "bar-warn"
+    BAR_BAD = "bar-bad"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +149,8 @@ def bounded(lines: Sequence[Line], height: int, more: str = "more") -> list[Line
     """Return at most `height` lines; where some are left out the last line says how many."""
     if len(lines) <= height:
         return list(lines)
-    if height <= 0:
-        return []
+    if height <= 1:
+        return list(lines[:height])
     left_out = len(lines) - height + 1
     return [*lines[: height - 1], line(Span(f"… {left_out} {more}", Role.DIM))]
 

@@ -31,7 +31,7 @@ def confirmation(confirm: ConfirmView, room: Room) -> Content:
     if not plan.needed:
         return Content("confirmation", (line(Span("There is nothing to do.", Role.OK)), answer))
     if not confirm.armed:
-        closed = line(Span("Closed: this is observe mode. ", Role.WARN), Span("o", Role.KEY), " arms operate mode.")
+        closed = line(Span("Closed: this is observe mode. ", Role.WARN), Span("F2", Role.KEY), " arms operate mode.")
         phrase = line(Span("It would ask for  ", Role.DIM), Span(plan.confirmation, Role.STRONG))
         return Content("confirmation", (closed, answer or _urge(view) or phrase))
     asked = line(

@@ -33,9 +33,9 @@ def build(view: CrashesView, room: Room) -> Content:
         lines: tuple[Line, ...] = (line(Span(f"{glyphs.OK} none", Role.OK), Span("  no hs_err log", Role.DIM)),)
         return Content("crashes", lines, note(source), alert(source, "crashes"), source.stale)
     if room.open and room.width >= _LARGE_WIDTH and room.height >= _LARGE_HEIGHT:
-        text = _large(sample, source.now, room.width)
+        text = _large(sample, source.now, room.width, bleeding=_bleeds(view))
     else:
-        text = _summary(sample, source.now, room.width)
+        text = _summary(sample, source.now, room.width, bleeding=_bleeds(view))
     if room.open:
         for cause in sample.causes:
             text.extend(_open(cause, room.width, alone=len(sample.causes) == 1))
@@ -52,23 +52,25 @@ def _head(sample: CrashesSample, width: int) -> Line:
     return spread(head, line(Span(causes, Role.STRONG)), width)
 
 
-def _since(sample: CrashesSample, now: float) -> tuple[float | None, bool]:
-    """Return the seconds since the last crash, and whether the loop is taken to go on."""
+def _bleeds(view: CrashesView) -> bool:
+    """Return whether the loop is taken to go on: the last crash is recent, and the server is not up since."""
+    sample = view.source.data
+    if sample is None or sample.last_at is None or (view.after is not None and view.after.up):
+        return False
+    return view.source.now - sample.last_at < _BLEEDING
+
+
+def _summary(sample: CrashesSample, now: float, width: int, *, bleeding: bool) -> list[Line]:
     since = now - sample.last_at if sample.last_at is not None else None
-    return since, since is not None and since < _BLEEDING
-
-
-def _summary(sample: CrashesSample, now: float, width: int) -> list[Line]:
-    since, bleeding = _since(sample, now)
     when = "last ?" if since is None else f"last {figures.ago(since)}"
     last = Span("CRASHING NOW", Role.BAD) if bleeding else Span(when, Role.DIM)
     bars = glyphs.spark(sample.per_bucket, max(0, min(20, width - 20)))
     return [_head(sample, width), spread(line(last), line(Span(bars, Role.WARN)), width)]
 
 
-def _large(sample: CrashesSample, now: float, width: int) -> list[Line]:
+def _large(sample: CrashesSample, now: float, width: int, *, bleeding: bool) -> list[Line]:
     """Return the time since the last crash in large, beside it what it is and how the crashes came."""
-    since, bleeding = _since(sample, now)
+    since = now - sample.last_at if sample.last_at is not None else None
     figure = large(figures.duration(since))
     first = min(cause.first_at for cause in sample.causes)
     last = sample.last_at if sample.last_at is not None else first
@@ -117,7 +119,7 @@ def _brief(cause: CrashCause, width: int, height: int) -> list[Line]:
     # The first clause says what; the whole sentence stands where there is room.
     what = wrap(cause.explanation.split(": ")[0], width, Role.STRONG)[:2]
     code = wrap(cause.title.split(" ← ")[0], width)[:1] if len(where) + len(what) < height or not what else []
-    return [*code, *where, *what]
+    return [*code, *where, *what][: max(1, height)]
 
 
 def _open(cause: CrashCause, width: int, *, alone: bool) -> list[Line]:

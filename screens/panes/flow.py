@@ -2,7 +2,7 @@
 
 from console.probes.flow import Flow, HopState
 from console.widgets import figures, glyphs
-from console.widgets.line import BLANK, Line, Role, Span, cells, join, line, plain, wrap
+from console.widgets.line import BLANK, Line, Role, Span, cells, crop, join, line, plain, wrap
 from console.widgets.pane import Content, Room
 
 _STATES = {
@@ -32,6 +32,8 @@ def build(flow: Flow | None, room: Room) -> Content:
     outlook = wrap(f"{flow.outlook}{_soon(flow)}", room.width, role)
     if len(outlook) >= room.height:
         outlook = wrap(flow.outlook, room.width, role)
+    if len(outlook) >= room.height > 1:
+        outlook = [crop(line(Span(flow.outlook, role)), room.width)]
     note = line(Span(f"since {figures.clock(flow.since)}", Role.WARN)) if stuck and flow.since else BLANK
     lines = [way, *outlook]
     if stuck is not None and stuck.detail and stuck.detail not in plain(way) and len(lines) < room.height:

@@ -7,6 +7,8 @@ from console.recovery.rehearsal.model import Rehearsal, RehearsalOutcome, can_be
 from console.widgets import figures, glyphs
 from console.widgets.line import BLANK, Line, Role, Span, cells, crop, hanging, line, spread, tail, wrap
 from console.widgets.pane import Content, Room
+from screens.panes.cost import CELLS, large, small
+from screens.panes.cost import costs as figures_of
 
 _SIGNS = {
     "create": "+",
@@ -110,15 +112,10 @@ def _rehearsal(view: PlanView, width: int) -> list[Line]:
 
 
 def cost(view: PlanView, room: Room) -> Content:
-    """Return rows lost, rows that come back, rows that may come twice."""
-    plan = view.plan
-    lost, role = _lost(plan)
-    parts = (("rows lost", lost, role), ("rows that come back", figures.count(plan.rows_back), Role.STRONG),
-             ("maybe twice", figures.count(plan.rows_maybe_twice), Role.STRONG))  # fmt: skip
-    row: Line = BLANK
-    for name, value, tone in parts:
-        row = line(row, Span(f"{name} ", Role.DIM), Span(value, tone), "    ")
-    return Content("cost", (row,), _rehearsed(view))
+    """Return rows lost, rows recovered and possible duplicates: large, for they decide."""
+    found = figures_of(view.plan)
+    lines = large(found, room.width) if room.height >= CELLS and view.plan.table else [small(found)]
+    return Content("cost, in rows", tuple(lines), _rehearsed(view))
 
 
 def _rehearsed(view: PlanView) -> Line:
@@ -130,13 +127,6 @@ def _rehearsed(view: PlanView) -> Line:
     if view.rehearsal is not None and view.rehearsal.outcome is RehearsalOutcome.FAILED:
         return line(Span(f"{glyphs.BAD} rehearsal FAILED", Role.BAD))
     return line(Span("not rehearsed", Role.DIM)) if can_be_rehearsed(view.plan) else BLANK
-
-
-def _lost(plan: Plan) -> tuple[str, Role]:
-    lost = plan.rows_lost
-    if lost.kind == "exact":
-        return figures.count(lost.value), Role.OK if lost.value == 0 else Role.BAD
-    return (f"up to {figures.count(lost.value)}" if lost.kind == "bound" else "unknown"), Role.BAD
 
 
 def changed_facts(old: Plan, new: Plan) -> tuple[str, ...]:

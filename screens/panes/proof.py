@@ -4,28 +4,31 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 
-from console.recovery.model import Claim, Outcome, RunResult
+from console.recovery.model import Claim, Outcome, Plan, RunResult, proven_in_words
 from console.recovery.rehearsal.model import Rehearsal, RehearsalOutcome
 from console.text import plural
 from console.widgets import glyphs
 from console.widgets.line import BLANK, Line, Role, Span, hanging, left, line, right, wrap
 from console.widgets.pane import Content, Room
+from screens.panes.cost import bar, costs, large, small
 from screens.panes.run import RunView
 
 _OUTCOMES = {
-    Outcome.DONE: (glyphs.OK, "DONE AND VERIFIED", Role.OK),
-    Outcome.NOT_NEEDED: (glyphs.OK, "NOTHING TO DO", Role.OK),
-    Outcome.FAILED: (glyphs.BAD, "FAILED", Role.BAD),
-    Outcome.ROLLED_BACK: ("!", "FAILED AND ROLLED BACK", Role.WARN),
-    Outcome.REFUSED: (glyphs.BAD, "REFUSED", Role.BAD),
-    Outcome.UNFINISHED: ("!", "UNFINISHED", Role.BAD),
+    Outcome.DONE: (glyphs.OK, "DONE AND VERIFIED", Role.BAR_OK),
+    Outcome.NOT_NEEDED: (glyphs.OK, "NOTHING TO DO", Role.BAR_OK),
+    Outcome.FAILED: (glyphs.BAD, "FAILED", Role.BAR_BAD),
+    Outcome.ROLLED_BACK: (glyphs.BAD, "FAILED AND ROLLED BACK", Role.BAR_WARN),
+    Outcome.REFUSED: (glyphs.BAD, "REFUSED", Role.BAR_WARN),
+    Outcome.UNFINISHED: (glyphs.WARN, "UNFINISHED", Role.BAR_BAD),
 }
 REHEARSALS = {
-    RehearsalOutcome.PASSED: (glyphs.OK, "PASSED", Role.OK),
-    RehearsalOutcome.NOT_NEEDED: (glyphs.OK, "NOTHING TO REHEARSE", Role.OK),
-    RehearsalOutcome.FAILED: (glyphs.BAD, "FAILED", Role.BAD),
-    RehearsalOutcome.REFUSED: (glyphs.BAD, "NOT REHEARSED", Role.WARN),
+    RehearsalOutcome.PASSED: (glyphs.OK, "PASSED", Role.BAR_OK),
+    RehearsalOutcome.NOT_NEEDED: (glyphs.OK, "NOTHING TO REHEARSE", Role.BAR_OK),
+    RehearsalOutcome.FAILED: (glyphs.BAD, "FAILED", Role.BAR_BAD),
+    RehearsalOutcome.REFUSED: (glyphs.BAD, "NOT REHEARSED", Role.BAR_WARN),
 }
+_ROOMY = 12  # lines of the pane from which on the cost stands in large cells
+_READING = 110  # cells of the longest line that an eye follows
 
 
 def proof(view: RunView, room: Room) -> Content:
@@ -54,16 +57,35 @@ def _run(view: RunView, result: RunResult, room: Room) -> Content:
     glyph, word, role = _OUTCOMES[result.outcome]
     if view.undoes and result.outcome is Outcome.DONE:
         word = "UNDONE"
-    lines = hanging(line(Span(f"{glyph} {word}  ", role)), result.message, room.width)
+    passed = sum(claim.proven for claim in result.verification)
+    checks = f"{plural(passed, 'check')} passed" if passed else ""
+    lines = [bar(f"{glyph} {word}", role, room.width, checks)]
+    if result.outcome is Outcome.ROLLED_BACK:
+        lines.extend(wrap(_as_before(view.plan), room.width, Role.STRONG))
+    if result.message != proven_in_words(result.verification):
+        lines.extend(wrap(result.message, min(room.width, _READING)))
+    if view.plan.table and result.outcome is Outcome.DONE and not view.undoes:
+        roomy = room.height >= _ROOMY
+        lines.extend(large(costs(view.plan), room.width) if roomy else [small(costs(view.plan))])
     # What to do now stands above the claims: they may be more than there is room for. What failed comes first.
-    if view.next is not None:
-        step = " ".join(filter(None, (view.next.action, view.next.table)))
-        lines.append(line(Span("next  ", Role.KEY), Span(step, Role.STRONG)))
-        lines.extend(line(" " * 6, row) for row in wrap(view.next.reason, room.width - 6))
+    first = view.way.first if view.way is not None else None
+    recovered = view.way.recovered if view.way is not None else None
+    if view.way is not None and first is not None:
+        number = f"{view.way.next.number} " if view.way.next is not None else ""
+        step = " ".join(filter(None, (first.action, first.table)))
+        lines.append(line(Span("next  ", Role.KEY), Span(f"{number}{step}", Role.STRONG)))
+        again = result.outcome is not Outcome.DONE and (first.action, first.table) == (
+            view.plan.action,
+            view.plan.table,
+        )
+        why = (
+            "The same step, which has just failed: remove the cause that stands above first." if again else first.reason
+        )
+        lines.extend(line(" " * 6, row) for row in wrap(why, min(room.width, _READING) - 6))
     elif view.asks:
         lines.append(line(Span("next  ", Role.KEY), Span("finding the next step…", Role.DIM)))
-    elif view.ending:
-        lines.extend(hanging(line(Span(f"{glyphs.OK} ", Role.OK)), view.ending, room.width, Role.STRONG))
+    elif recovered is not None:
+        lines.extend(hanging(line(Span(f"{glyphs.OK} ", Role.OK)), recovered.sentence, room.width, Role.STRONG))
     elif result.next_step:
         lines.extend(hanging(line(Span("next  ", Role.KEY)), result.next_step, room.width, Role.STRONG))
     if result.entry and result.outcome is Outcome.DONE:
@@ -71,14 +93,21 @@ def _run(view: RunView, result: RunResult, room: Room) -> Content:
             Span("back  " if view.undoes else "undo  ", Role.DIM), Span("" if view.undoes else "u  ", Role.KEY)
         )
         lines.extend(hanging(label, view.plan.undo, room.width, Role.DIM))
-    lines.extend(claims(result.verification, room.width))
+    lines.extend(claims(result.verification, min(room.width, _READING)))
     note = line(Span(f"entry {result.entry}", Role.DIM)) if result.entry else BLANK
     return Content("proof", tuple(lines), note, more="more lines")
 
 
+def _as_before(plan: Plan) -> str:
+    """Return what a run that was rolled back left: each stage was taken back, last first."""
+    if plan.table is None:
+        return "Every stage was taken back: the station is as it was."
+    return f"Every stage was taken back: {plan.table} is byte for byte as it was."
+
+
 def _rehearsal(ended: Rehearsal, room: Room) -> Content:
     glyph, word, role = REHEARSALS[ended.outcome]
-    lines = hanging(line(Span(f"{glyph} {word}  ", role)), ended.message, room.width)
+    lines = [bar(f"{glyph} {word}", role, room.width), *wrap(ended.message, min(room.width, _READING))]
     differ = [claim for claim in ended.verification if not claim.ok]
     if compared := [claim for claim in ended.verification if not claim.noted]:
         counted = f"{plural(len(compared), 'claim')}, {f'{len(differ)} not' if differ else 'all'} as expected"
@@ -89,7 +118,7 @@ def _rehearsal(ended: Rehearsal, room: Room) -> Content:
         )
     for left_out in ended.left_out:
         lines.extend(hanging(line(Span("• left out: ", Role.DIM)), left_out, room.width, Role.DIM))
-    lines.extend(claims(ended.verification, room.width))
+    lines.extend(claims(ended.verification, min(room.width, _READING)))
     note = line(Span(f"{ended.seconds:.0f} s on a clone", Role.DIM)) if ended.id else BLANK
     return Content("proof by rehearsal", tuple(lines), note, more="more lines")
 

@@ -1,14 +1,20 @@
 """A run or a rehearsal as it is watched: its stages with their times."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from console.recovery.codes import StageState
-from console.recovery.model import FirstStep, Plan, Progress, RunResult
+from console.recovery.model import Plan, Progress, RunResult
 from console.recovery.rehearsal.model import Rehearsal
 from console.widgets import figures, glyphs
 from console.widgets.line import BLANK, Line, Role, Span, cells, left, line, right, spread, wrap
 from console.widgets.pane import Content, Room
+
+if TYPE_CHECKING:  # it brings all of the engine with it
+    from console.recovery.way import Way
 
 _STATES = {
     "waits": ("·", "waits", Role.DIM),
@@ -37,8 +43,7 @@ class StageView:
 class RunView:
     """A run or a rehearsal as far as it is known. `error` is what kept it from starting or from being watched.
 
-    `undoes` is the entry that is taken back, `found` who started what was found at work, `next` the step to take after
-    it.
+    `undoes` is the entry that is taken back, `found` who started what was found at work.
     """
 
     plan: Plan
@@ -52,16 +57,15 @@ class RunView:
     found: str = ""
     rehearses: bool = False
     cancelled: bool = False
-    next: FirstStep | None = None
+    way: Way | None = None  # the steps of the recovery as they are after it
     asks: bool = False  # what comes next is being found out
-    ending: str = ""  # the one line that ends an incident, empty while something is left to do
 
     @classmethod
-    def of(cls, plan: Plan, now: float) -> "RunView":
+    def of(cls, plan: Plan, now: float) -> RunView:
         """Return a run of which nothing is known yet."""
         return cls(plan, tuple(StageView(stage.id, stage.title) for stage in plan.stages), now, now)
 
-    def taking(self, reports: Sequence[Progress], now: float, wall: float) -> "RunView":
+    def taking(self, reports: Sequence[Progress], now: float, wall: float) -> RunView:
         """Return the run after what was reported; stages that the plan does not name come last.
 
         `now` is the monotonic clock, `wall` the time in epoch seconds: what was reported earlier keeps its own time.

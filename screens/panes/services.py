@@ -46,8 +46,28 @@ def build(view: ServicesView, room: Room) -> Content:
         rows[unit.name].extend(_details(unit, room) if room.open else _limit(unit, room.width))
     if sum(map(len, rows.values())) > room.height:
         rows = {name: lines[:1] for name, lines in rows.items()}
+    if len(rows) > room.height and not view.chosen:
+        rows = _folded(sample, rows, room)
     lines = [row for block in rows.values() for row in block]
     return Content("services", tuple(lines), note(source), alert(source, sample.backend), source.stale)
+
+
+def _folded(sample: ServicesSample, rows: dict[str, list[Line]], room: Room) -> dict[str, list[Line]]:
+    """Return a line for each service that needs the operator, and the names of those that run in what is left."""
+    well = [unit.name for unit in sample.units if unit.state is UnitState.UP and not unit.loop]
+    troubled = {name: lines for name, lines in rows.items() if name not in well}
+    left_over = max(1, room.height - len(troubled))
+    while well and left_over > 1:  # the first ones keep their line
+        name = next(each for each in rows if each in well and each not in troubled)
+        folded = hanging(line(Span(f"{glyphs.OK} up   ", Role.OK)), ", ".join(well[1:]), room.width)
+        if len(well) == 1 or len(folded) >= left_over:
+            break
+        troubled[name] = rows[name]
+        well.remove(name)
+        left_over -= 1
+    if well:
+        troubled["\n"] = hanging(line(Span(f"{glyphs.OK} up   ", Role.OK)), ", ".join(well), room.width)
+    return troubled
 
 
 def worst(sample: ServicesSample | None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
@@ -15,9 +14,6 @@ from console.widgets.line import BLANK, Line, Role, Span, bounded, crop, hanging
 from console.widgets.pane import UNBOUNDED, Content, Room
 from screens.panes import server
 from screens.panes.reading import UNREAD, Source, alert, note
-
-if TYPE_CHECKING:  # what is imported before the first paint delays it
-    from console.recovery.model import FirstStep
 
 _VERDICTS = {
     Verdict.HEALTHY: (glyphs.OK, "healthy", Role.OK),
@@ -31,6 +27,7 @@ _SEVERITIES = {
     Severity.NOTE: (glyphs.BUSY, "note", Role.DIM),
 }
 _INDENT = 10
+_NARROW = 72  # cells below which only what is not possible is said of reading and writing
 
 
 def verdict(report: TableReport, *, down: bool = False) -> Line:
@@ -54,13 +51,12 @@ def worst_first(report: DatabaseReport) -> list[TableReport]:
 
 @dataclass(frozen=True, slots=True)
 class TablesView:
-    """The tables, the one step that comes next on the station, how far they are behind, and the server itself.
+    """The tables, how far they are behind, and the server itself.
 
     `down` says that the server is known not to answer: whatever the files are, nothing can be read or written.
     """
 
     source: Source[DatabaseReport]
-    first: FirstStep | None = None
     wal: Source[WalSample] = UNREAD
     server: Source[ServerSample] = UNREAD
     down: bool = False
@@ -84,15 +80,13 @@ def build(view: TablesView, room: Room) -> Content:
             [*blocks, about] if about else blocks, UNBOUNDED if room.whole else room.height - bool(source.error)
         )
     else:
-        lines = [row for table in tables for row in _brief(table, names, room.width, down=down)]
+        lines = _fair([_brief(table, names, room.width, down=down) for table in tables], room)
         lines += [] if any(table.verdict is Verdict.BROKEN for table in tables) else unseen
     if not tables:
         lines.append(line(Span("no table of yours in this database", Role.WARN)))
     for finding in report.findings:
         lines.extend(hanging(line(finding_mark(finding), " "), finding.message, room.width))
     caption = "disk" if report.left_out else "disk + SQL"
-    if view.first is not None:
-        title = f"{title} {glyphs.ARROW} next: {view.first.action}"
     return Content(
         title,
         tuple(lines),
@@ -101,6 +95,22 @@ def build(view: TablesView, room: Room) -> Content:
         source.stale,
         "more lines (PgDn)" if room.whole else "more",
     )
+
+
+def _fair(blocks: list[list[Line]], room: Room) -> list[Line]:
+    """Return the blocks one below the other, each cut alike, so that every verdict is in sight if that can be."""
+    for most in (3, 2):
+        if sum(min(most, len(block)) for block in blocks) <= room.height:
+            break
+    else:
+        most = 1
+    lines: list[Line] = []
+    for block in blocks:
+        kept = block[:most]
+        if 1 < most < len(block):
+            kept[-1] = _cut(kept[-1], room.width)
+        lines.extend(kept)
+    return lines
 
 
 def _shared(blocks: list[list[Line]], height: int) -> list[Line]:
@@ -147,11 +157,14 @@ def _unseen(tables: Sequence[TableReport], width: int) -> list[Line]:
 
 def _head(table: TableReport, names: int, width: int, *, down: bool) -> Line:
     files = "files ok, " if table.verdict is Verdict.HEALTHY else ""
-    answers = (
+    answers: tuple[Line, ...] = (
         (left(line(files, Span("server ", Role.DIM), Span("DOWN", Role.BAD)), 23),)
         if down
         else (_answer("reads", table.can_read), _answer("writes", table.can_write))
     )
+    if width < _NARROW and not down:
+        can = (("reads", table.can_read), ("writes", table.can_write))
+        answers = tuple(_answer(word, value) for word, value in can if not value)
     start = line(verdict(table, down=down), left(line(Span(table.table, Role.STRONG)), names + 2), *answers)
     return spread(start, _rows(table), width)
 
@@ -167,8 +180,13 @@ def _brief(table: TableReport, names: int, width: int, *, down: bool) -> list[Li
     if text:
         rows[0] = line(" " * _INDENT, Span(action, Role.KEY), plain(text[0]).removeprefix(action.rstrip()).lstrip())
     if len(text) > 2:
-        rows[1] = line(crop(rows[1], width - 1), "…")
+        rows[1] = _cut(rows[1], width)
     return [head, *rows]
+
+
+def _cut(row: Line, width: int) -> Line:
+    """Return a row with the sign that more follows."""
+    return row if plain(row).endswith("…") else line(crop(row, width - 1), "…")
 
 
 def _first_message(table: TableReport) -> str:

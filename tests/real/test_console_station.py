@@ -25,13 +25,13 @@ async def test_the_incident_is_brought_back_by_keys(incident_station: Station) -
     settings = incident_station.settings()
     async with _console(settings) as (pilot, app):
         await _until(pilot, lambda: "6,359 rows at risk" in shown(app), 60)
-        assert "OBSERVE" in shown(app).splitlines()[0]
+        assert "OBSERVE" in shown(app).splitlines()[1]
         assert "BROKEN  market_trades" in shown(app)
         await pilot.press("o")
         await _until(pilot, lambda: "operate" in shown(app))
         await typed(pilot, "operate")
         await pilot.press("enter")
-        await _until(pilot, lambda: "OPERATE" in shown(app).splitlines()[0])
+        await _until(pilot, lambda: "OPERATE" in shown(app).splitlines()[1])
         for action, table, phrase in STEPS:
             await _by_keys(pilot, app, action, table, phrase)
         await _until(pilot, lambda: shown(app).count("✓ healthy") == 2, 60)

@@ -81,7 +81,7 @@ def pane(incident_station: Station, tmp_path: Path) -> Iterator[Pane]:
 def test_the_incident_is_brought_back_by_keys_in_tmux(pane: Pane, incident_station: Station) -> None:
     """By the recommended step alone: `a`, Enter, the phrase that is shown, Enter; no step twice, at most nine."""
     screen = pane.until(lambda s: "6,359 rows at risk" in s)
-    assert "OBSERVE" in screen.splitlines()[0]
+    assert "OBSERVE" in screen.splitlines()[1]
     phrases = _brought_back(pane, "The station is back: 6,359 rows recovered, 0 lost.", most=9)
     assert len(set(phrases)) == len(phrases)
     all_is_back(incident_station)
@@ -110,7 +110,7 @@ def _brought_back(pane: Pane, told: str, most: int) -> list[str]:
     pane.until(lambda s: "operate" in s.lower().replace("o operate", ""))
     pane.type("operate")
     pane.press("Enter")
-    pane.until(lambda s: "OPERATE" in s.splitlines()[0])
+    pane.until(lambda s: "OPERATE" in s.splitlines()[1])
     phrases: list[str] = []
     while (phrase := _do_what_is_recommended(pane, told)) is not None:
         phrases.append(phrase)
@@ -156,4 +156,4 @@ def _do_what_is_recommended(pane: Pane, told: str) -> str | None:
 
 
 def _title(screen: str, word: str) -> bool:
-    return word in screen.splitlines()[0]
+    return word in screen.splitlines()[1]

@@ -11,7 +11,7 @@ from syrupy.types import SnapshotIndex
 
 from console.app import ConsoleApp, make_app
 from console.questdb.layout import DatabaseRoot
-from console.settings import RedisSettings, Role, ServicesSettings, Settings, Stream, Unit
+from console.settings import QuestDBSettings, RedisSettings, Role, ServicesSettings, Settings, Stream, Unit
 from tests.ui import samples
 from tests.ui.database import damaged
 from tests.ui.scripted import ScriptedEngine
@@ -63,6 +63,7 @@ def settings() -> Settings:
     return Settings(
         station="ai-trading-station",
         state_dir="/var/lib/walmedic",
+        questdb=QuestDBSettings(db_root="/srv/questdb/hot"),
         redis=RedisSettings(streams=streams),
         services=ServicesSettings(backend="supervisor", units=units),
         file="/etc/walmedic.toml",

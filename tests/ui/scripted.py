@@ -8,10 +8,21 @@ from console.diagnosis.model import DatabaseReport
 from console.errors import WalmedicError
 from console.recovery.codes import RefusalCode
 from console.recovery.gate.registry import action_ids, spec_of
-from console.recovery.model import ActionSpec, Availability, FirstStep, Outcome, Plan, Progress, Refusal, RunResult
+from console.recovery.model import (
+    ActionSpec,
+    Availability,
+    FirstStep,
+    Outcome,
+    Plan,
+    Progress,
+    Refusal,
+    RowsLost,
+    RunResult,
+)
 from console.recovery.rehearsal.model import Rehearsal, RehearsalOutcome
 from console.recovery.store.journal import Entry
-from tests.ui import captured
+from console.recovery.way import Recovered, Standing, Walked, Way, way_of
+from tests.ui import captured, samples
 from tests.ui.captured import DONE_ENTRY, ENTRY, REHEARSAL_PROGRESS, REHEARSED, UNDO, UNDONE
 
 SPECS = tuple(spec_of(action) for action in action_ids())
@@ -146,7 +157,8 @@ class ScriptedEngine:
         self.then: FirstStep | None = RESTORE  # by what the disk says
         self.after: FirstStep | None = THEN  # and says once the plan is done
         self.recommends = True
-        self.end = f"The station is back: {BACK} recovered, 0 lost."
+        self.standing = Standing()  # what was done on the way
+        self.recovered: Recovered | None = Recovered(PLAN.rows_back, RowsLost.exact(0), 0)
         self.ended: Rehearsal | None = REHEARSED  # how a rehearsal ends, None while it goes on
         self.rehearsals: list[Plan] = []
         self.running: ScriptedRehearsal | None = None
@@ -165,16 +177,15 @@ class ScriptedEngine:
             for spec in SPECS
         )
 
-    def first_step(self, report: DatabaseReport | None = None) -> FirstStep | None:
-        """Return the step that was set; none where nothing is wrong."""
+    def way(self, report: DatabaseReport | None = None) -> Way:
+        """Return the way to the step that was set; none where nothing is wrong."""
         if report is None:
             assert self.looks.wait(60)
-            return self.then
-        return None if report.healthy else self.first
-
-    def ending(self) -> str:
-        """Return what was set."""
-        return self.end
+        first = self.then if report is None else None if report.healthy else self.first
+        if first is None:
+            ended = self.standing.walked[-1].at if self.standing.walked else None
+            return replace(way_of(samples.HEALTHY, None, self.standing), ended_at=ended, recovered=self.recovered)
+        return way_of(report or samples.INCIDENT, first, self.standing)
 
     def plan(self, action: str, table: str | None = None) -> Plan:
         """Return the plan, for whatever action and table."""
@@ -196,6 +207,9 @@ class ScriptedEngine:
             self.undone.append(undoes)
         elif self.outcome.outcome is Outcome.DONE:
             self.then = self.after
+            done = ("freeze-writer", "stop-server", "capture-evidence")
+            walked = [Walked(action, None, samples.NOW) for action in done]
+            self.standing = Standing(True, True, (*walked, Walked(plan.action, plan.table, samples.NOW)))
         self.launched.append((plan, phrase))
         return ScriptedRun(plan, UNDONE if undoes else self.outcome, self.hold_after)
 

@@ -49,7 +49,7 @@ async def test_go_to_nowhere_is_reported_and_changes_nothing_else(
     async with browsing(console, settings, database) as (pilot, app):
         await to_log(pilot)
         await go_to(pilot, asked)
-        assert "✗" in shown(app).splitlines()[2]
+        assert "✗" in shown(app).splitlines()[3]
 
 
 async def test_moving_by_bytes_rows_pages_and_to_the_ends_stays_inside_the_file(
@@ -95,7 +95,7 @@ async def test_a_file_that_changes_shrinks_or_vanishes_is_reported(
         assert "the file is gone" in shown(app)
         await pilot.press("r")
         await settled(pilot)
-        assert f"✗ {TABLE}/txn_seq/_txnlog" in shown(app).splitlines()[2]
+        assert f"✗ {TABLE}/txn_seq/_txnlog" in shown(app).splitlines()[3]
 
 
 async def test_a_symbolic_link_is_not_followed(console: MakeApp, settings: Settings, database: DatabaseRoot) -> None:
@@ -221,7 +221,7 @@ async def test_from_a_record_to_its_event_and_back(
         await typed(pilot, "t20")
         await pilot.press("enter", "s")
         await settled(pilot)
-        assert "names no segment" in shown(app).splitlines()[2]
+        assert "names no segment" in shown(app).splitlines()[3]
 
 
 async def test_a_segment_that_was_purged_is_reported(
@@ -236,7 +236,7 @@ async def test_a_segment_that_was_purged_is_reported(
         await typed(pilot, "t2")
         await pilot.press("enter", "s")
         await settled(pilot)
-        assert "wal1/0/_event is gone: applied segments are purged" in shown(app).splitlines()[2]
+        assert "wal1/0/_event is gone: applied segments are purged" in shown(app).splitlines()[3]
 
 
 async def test_runs_of_zeros_take_one_line_and_open_where_one_goes_into_them(

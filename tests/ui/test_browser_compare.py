@@ -80,7 +80,7 @@ async def test_a_file_without_a_copy_says_how_to_choose_another(
         await settled(pilot)
         await pilot.press("c")
         await settled(pilot)
-        assert "choose the other file in the tree" in shown(app).splitlines()[2]
+        assert "choose the other file in the tree" in shown(app).splitlines()[3]
 
 
 async def test_a_copy_of_a_log_is_judged_by_itself_when_it_is_opened(

@@ -127,13 +127,13 @@ async def test_the_finding_stands_beside_its_file_and_n_goes_to_it(
         assert "needs 328B" in next(row for row in shown(app).splitlines() if "st.i" in row)
         await pilot.press("down", "down")
         await settled(pilot)
-        assert "COLUMN_FILE_SHORT" in shown(app).splitlines()[2].upper().replace("-", "_")
+        assert "COLUMN_FILE_SHORT" in shown(app).splitlines()[3].upper().replace("-", "_")
         await pilot.press("down")
         await settled(pilot)
-        assert "st.i: 4,096 bytes found, 328 needed" in shown(app).splitlines()[2]
+        assert "st.i: 4,096 bytes found, 328 needed" in shown(app).splitlines()[3]
         await pilot.press("n")
         await settled(pilot)
-        assert f"{TABLE}/{PARTITION}/price.d" in shown(app).splitlines()[1]
+        assert f"{TABLE}/{PARTITION}/price.d" in shown(app).splitlines()[2]
 
 
 async def test_rows_and_times_are_gone_to_and_their_values_shown(
@@ -159,13 +159,13 @@ async def test_rows_and_times_are_gone_to_and_their_values_shown(
         text = await going("r 7")
         assert '"EEJTIIDPJTONFXTSDHV"' in text
         assert "bytes in st.d" in text
-        assert "the partition has no row 40" in (await going("r40")).splitlines()[2]
+        assert "the partition has no row 40" in (await going("r40")).splitlines()[3]
         text = await going("2024-01-02T00:00:06.5")  # the same row, in the file that is open
         assert "row 7 of st" in text
-        assert "all rows of the table are before 2099" in (await going("2099-01-01")).splitlines()[2]
+        assert "all rows of the table are before 2099" in (await going("2099-01-01")).splitlines()[3]
         browser.read(partition.parent / "_txn")
         await settled(pilot)
-        assert "open one first" in (await going("r1")).splitlines()[2]
+        assert "open one first" in (await going("r1")).splitlines()[3]
         assert "row 7 of ts" in await going("2024-01-02T00:00:06.5")  # the table's partition is found
 
 
@@ -200,9 +200,9 @@ async def test_bytes_are_found_from_the_cursor_on_and_again_from_the_start(
         assert await finding('u"abc"') == 5_005_005
         assert await finding('"x"') == 5002
         assert await finding("ff ff") == 5002
-        assert "the file does not hold ff ff" in shown(app).splitlines()[2]
+        assert "the file does not hold ff ff" in shown(app).splitlines()[3]
         await finding("f")
-        assert "neither bytes" in shown(app).splitlines()[2]
+        assert "neither bytes" in shown(app).splitlines()[3]
         await pilot.press("escape")
         await settled(pilot)
         assert hexes.cursor == 5002
@@ -235,7 +235,7 @@ async def test_a_search_is_stopped_by_escape(
         assert browser.searching
         await pilot.press("escape")
         await settled(pilot)
-        assert "the search was stopped" in shown(app).splitlines()[2]
+        assert "the search was stopped" in shown(app).splitlines()[3]
         assert app.screen is browser
         assert len(pieces) < 8
 
@@ -250,7 +250,7 @@ async def test_a_partition_in_parquet_shows_its_values_by_row(
         assert isinstance(browser, Browser)
         browser.read(parquet)
         await settled(pilot)
-        assert "40 rows in 2 row groups" in shown(app).splitlines()[2]
+        assert "40 rows in 2 row groups" in shown(app).splitlines()[3]
         for asked, row, group in (("r3", 3, 0), ("r 39", 39, 1), ("2024-01-02T00:00:06.5", 7, 0)):
             await pilot.press("g")
             await typed(pilot, asked)
@@ -263,7 +263,7 @@ async def test_a_partition_in_parquet_shows_its_values_by_row(
         await typed(pilot, "r40")
         await pilot.press("enter")
         await settled(pilot)
-        assert "the partition has no row 40" in shown(app).splitlines()[2]
+        assert "the partition has no row 40" in shown(app).splitlines()[3]
 
 
 def in_parquet(table: Path) -> Path:

@@ -80,7 +80,9 @@ async def test_after_the_last_action_the_proof_says_that_the_station_is_back(
         app.arm()
         await at_plan(pilot)
         await confirmed(pilot, PLAN.confirmation)
-        await until(pilot, lambda: engine.end in shown(app))
+        assert engine.recovered is not None
+        sentence = engine.recovered.sentence
+        await until(pilot, lambda: sentence in shown(app))
 
 
 async def test_the_filter_is_empty_and_the_list_is_new_after_an_action(
@@ -118,12 +120,12 @@ async def test_a_letter_of_a_phrase_never_ends_operate_mode_where_nothing_can_be
 async def test_dashboard_and_palette_name_the_same_next_step(console: MakeApp, engine: ScriptedEngine) -> None:
     app = console()
     async with running(app) as pilot:
-        assert "next: freeze-writer" in shown(app).splitlines()[1]
+        assert "next 1 freeze-writer (a)" in shown(app).splitlines()[0]
         assert "needs restore-sequencer" in shown(app)
         app.arm()
         await at_plan(pilot)
         await confirmed(pilot, PLAN.confirmation)
-        await until(pilot, lambda: "next  start-server" in shown(app))
+        await until(pilot, lambda: "next  4 start-server" in shown(app))
         assert f"it applies the {BACK} that wait" in shown(app)
 
 
@@ -149,7 +151,7 @@ async def test_after_an_action_the_palette_stands_on_the_table_of_the_next_step(
                 await until(pilot, lambda: isinstance(app.screen, Palette), still=False)
                 engine.looks.set()
             case "next":
-                await until(pilot, lambda: "next  capture-evidence" in shown(app))
+                await until(pilot, lambda: "next  3 capture-evidence" in shown(app))
                 await pressed(pilot, "a")
             case "back":
                 await pressed(pilot, "escape")

@@ -92,7 +92,7 @@ async def test_an_action_that_still_runs_is_watched_again_with_its_stages(
         await until(pilot, lambda: "DONE AND VERIFIED" in shown(app))
         assert "waits" not in shown(app)
         assert "✓ done    put it in place" in shown(app)
-        await until(pilot, lambda: "next  capture-evidence" in shown(app))
+        await until(pilot, lambda: "next  1 capture-evidence" in shown(app))
         await pressed(pilot, "a")
         assert isinstance(app.screen, Palette)
         assert engine.judged == ["market_trades"]  # no palette was open before that it could go back to
@@ -113,8 +113,8 @@ async def test_stages_that_were_reported_earlier_keep_their_own_times(console: M
         app.take(samples.sample("journal", _journal("running")))
         await until(pilot, lambda: "working" in shown(app), still=False)
         rows = shown(app).splitlines()
-        assert rows[2].endswith("17.5s")
-        assert rows[1].rstrip(" ─").endswith("30s")
+        assert rows[3].endswith("17.5s")
+        assert rows[2].rstrip(" ─").endswith("30s")
         assert f"found at work: root on /dev/pts/3, pid {ENTRY.worker.data['pid']}" in shown(app)
 
 

@@ -27,7 +27,7 @@ async def test_the_first_screen_says_one_verdict_per_table(console: MakeApp) -> 
         text = shown(pilot.app)
         assert "✗ BROKEN  market_orderbook  reads yes  writes NO" in text
         assert f"{samples.ORDERBOOK.rows_at_risk:,} rows at risk" in text
-        assert "OBSERVE" in text.splitlines()[0]
+        assert "OBSERVE" in text.splitlines()[1]
 
 
 async def test_observe_mode_shows_the_plan_and_keeps_the_confirmation_closed(
@@ -85,7 +85,7 @@ async def test_operate_mode_disarms_itself_and_closes_an_open_confirmation(
         assert not app.screen.query_one(PhraseField).display
         await pilot.press("enter")
         await settled(pilot)
-        assert "OBSERVE" in shown(app).splitlines()[0]
+        assert "OBSERVE" in shown(app).splitlines()[1]
     assert engine.launched == []
 
 

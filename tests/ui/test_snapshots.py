@@ -115,10 +115,31 @@ def test_dashboard_one_pane(snap_compare: Snap, console: MakeApp) -> None:
     assert snap_compare(console(), run_before=with_samples("1"))
 
 
-@pytest.mark.parametrize("size", [(60, 24), (80, 20), (30, 8)], ids=["narrow", "low", "tiny"])
+@pytest.mark.parametrize("size", [(50, 24), (80, 12), (30, 8)], ids=["narrow", "low", "tiny"])
 def test_too_small(snap_compare: Snap, console: MakeApp, size: tuple[int, int]) -> None:
-    """Below 80x24 one page says what there is and what is needed."""
+    """Below 60x15 one page says what there is and what is needed."""
     assert snap_compare(console(), terminal_size=size, run_before=with_samples())
+
+
+SMALL = pytest.mark.parametrize("size", [(80, 20), (80, 23), (60, 15)], ids=["80x20", "80x23", "60x15"])
+
+
+@SMALL
+def test_small_dashboard(snap_compare: Snap, console: MakeApp, size: tuple[int, int]) -> None:
+    """tmux with its status line, a split, half a split: the verdict, the next step and every table's verdict."""
+    assert snap_compare(console(), terminal_size=size, run_before=with_samples())
+
+
+@SMALL
+def test_small_plan(snap_compare: Snap, console: MakeApp, size: tuple[int, int]) -> None:
+    """A plan: its cost, its phrase, something of each section."""
+    assert snap_compare(console(), terminal_size=size, run_before=with_samples("a", "enter", armed=True))
+
+
+@SMALL
+def test_small_proof(snap_compare: Snap, console: MakeApp, size: tuple[int, int]) -> None:
+    """How it ended, and the next step."""
+    assert snap_compare(console(), terminal_size=size, run_before=_run_to("DONE AND VERIFIED"))
 
 
 # ---- palette, plan, execution --------------------------------------------------------------------------------------

@@ -170,9 +170,9 @@ def test_keys_that_come_in_one_write_reach_what_they_are_for(start: Callable[...
     terminal.read_until(lambda text: "samples.json" in text)
     (screen,) = tmp_path.glob("walmedic/exports/*/screen.txt")
     rows = screen.read_text(encoding="utf-8").splitlines()
-    assert "txn_seq/_txnlog" in rows[1]
-    assert "bytes a record" in rows[3]
-    assert "0x20 = 32" in rows[3]
+    assert "txn_seq/_txnlog" in rows[2]
+    assert "bytes a record" in rows[4]
+    assert "0x20 = 32" in rows[4]
     terminal.send("q")
     terminal.read_until(painted)
     assert terminal.end() == 0

@@ -65,7 +65,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
 
 
 def _warnings(room: Headroom, feeds: str) -> Iterator[str]:
-    yield "the queue grows until thaw-writer: watch its memory, and set no new MAXLEN"
+    yield "the queue grows until thaw-writer: watch its memory, and do not lower MAXLEN"
     if room.short:
         yield (
             f"{room.description}: raise maxmemory or the feeds' MAXLEN now; stop {feeds or 'the feeds'} only when the "

@@ -17,7 +17,7 @@ from console.recovery.steps.steps import RunContext
 from console.redis_queue.reader import Queue
 from console.services.model import UnitState
 from console.settings import Role, Stream
-from console.text import clean_line
+from console.text import clean_line, plural
 
 SPEC = ActionSpec(
     id="thaw-writer",
@@ -69,9 +69,9 @@ def plan(context: PlanContext, table: str | None) -> Plan:
             Requirement(
                 "streams are configured", bool(streams), ", ".join(clean_line(s.name) for s in streams) or "none"
             ),
-            *(Requirement("no row comes twice", not each.most, each.description) for each in doubles),
         ),
         rows_maybe_twice=sum(each.most for each in doubles),
+        duplicates_known=not unknown,
         warnings=tuple(_warnings(streams, doubles, unknown)),
     )
 
@@ -85,7 +85,10 @@ def _warnings(streams: tuple[Stream, ...], doubles: tuple[Doubles, ...], unknown
     if not streams:
         yield "no streams are configured: only the start of the writer can be watched"
     if unknown:
-        yield f"what may come twice is not known: {unknown}"
+        yield f"the number of possible duplicates is not known: {unknown}"
+    for each in doubles:
+        if each.most:
+            yield f"up to {plural(each.most, 'possible duplicate')}: {each.description}"
     if any(each.most for each in doubles):
         yield (
             "a pending entry is sent again whether or not its row is there: what came twice is counted at the end, and "

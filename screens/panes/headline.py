@@ -1,0 +1,259 @@
+"""The header: the verdict with the one next step, and the way as a row of steps. One sentence, shortened by need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from console.probes.headline import Alarm, Headline
+from console.recovery.codes import StepState
+from console.text import plural
+from console.widgets import figures, glyphs
+from console.widgets.line import BLANK, Line, Role, Span, cells, crop, join, line, spread
+
+if TYPE_CHECKING:  # what is imported before the first paint delays it
+    from console.recovery.way import WayStep
+
+_ALARMS = {
+    Alarm.WELL: (glyphs.OK, Role.OK),
+    Alarm.RISK: (glyphs.WARN, Role.WARN),
+    Alarm.UNKNOWN: (glyphs.UNKNOWN, Role.WARN),
+    Alarm.BAD: (glyphs.BAD, Role.BAD),
+}
+_STATES = {StepState.DONE: (glyphs.DONE, Role.OK), StepState.NEXT: (glyphs.HALF, Role.KEY),
+           StepState.AHEAD: (glyphs.AHEAD, Role.DIM)}  # fmt: skip
+_NAMES = {"freeze-writer": "freeze", "stop-server": "stop", "capture-evidence": "evidence", "": "by hand",
+          "restore-sequencer": "restore", "repair-log": "repair", "rebuild-sequencer": "rebuild",
+          "start-server": "start",
+          "thaw-writer": "thaw", "resume-wal": "resume", "convert-table": "convert", "copy-table": "copy",
+          "raise-wal-index": "WAL index"}  # fmt: skip
+_BETWEEN = Span(" · ", Role.DIM)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of the verdict in words, as short as it may be said, and what it means."""
+
+    long: str
+    short: str
+    role: Role = Role.STRONG
+
+
+def verdict(found: Headline, keys: Keys, width: int, *, narrow: bool = False) -> Line:
+    """Return the verdict in at most `width` cells; the next step stands in it unless the terminal is `narrow`."""
+    glyph, role = _ALARMS[found.alarm]
+    mark = line(" ", Span(f"{glyph} ", role))
+    parts = list(_parts(found, keys))
+    ends = [BLANK] if narrow else following(found, keys)
+    room = width - cells(mark) - 1
+    for end in ends:
+        for said in _shorter(parts):
+            whole = join([*said, end], (_BETWEEN,))
+            if cells(whole) <= room and (len(said) >= min(2, len(parts)) or end is ends[-1]):
+                return line(mark, whole)
+    return line(mark, crop(join([*list(_shorter(parts))[-1], ends[-1]], (_BETWEEN,)), room))
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The labels of the keys that the header names."""
+
+    actions: str = "a"
+    report: str = "t"
+    tables: str = "1"
+
+
+def following(found: Headline, keys: Keys) -> list[Line]:
+    """Return the next step in words, the longest first."""
+    if found.at_work is not None:
+        action, target = found.at_work
+        return [_step("now", _number(found, action), f"{action} {target}", ""), _step("now", "", action, "")]
+    if found.asked:
+        return [line(Span("finding the next step…", Role.DIM)), line(Span("next …", Role.DIM))]
+    step = found.next
+    if step is None:
+        return [line(Span(f"no action helps: see tables ({keys.tables})", Role.WARN))] if found.helpless else [BLANK]
+    key = f" ({keys.actions})"
+    if not step.action:
+        return [_step("next", str(step.number), "by hand", f" ({keys.tables})")]
+    words = [f"{step.action} {found.table}"] if found.table else []
+    return [_step("next", str(step.number), said, key) for said in (*words, step.action, name_of(step.action))]
+
+
+def _step(word: str, number: str, said: str, key: str) -> Line:
+    return line(Span(f"{word} ", Role.DIM), Span(f"{number} {said}".strip(), Role.STRONG), Span(key, Role.KEY))
+
+
+def _number(found: Headline, action: str) -> str:
+    """Return the number of what runs if it is the step of the way."""
+    return str(found.next.number) if found.next is not None and found.next.action == action else ""
+
+
+def name_of(action: str) -> str:
+    """Return a step in one word, e.g. `restore`."""
+    return _NAMES.get(action) or action.removeprefix("repair-").removeprefix("rebuild-").removeprefix("salvage-")
+
+
+def _parts(found: Headline, keys: Keys) -> Iterator[Part]:
+    """Yield the parts of the verdict, what matters most first."""
+    if not found.configured:
+        yield Part("no data root is configured: run walmedic init, or give --db-root", "no data root: walmedic init")
+        return
+    if found.counts is None:
+        yield Part(f"the tables cannot be read: {found.error}" if found.error else "reading the tables…", "reading…")
+        return
+    if found.recovered is not None and found.ended_at is not None:
+        yield from _recovered(found, keys)
+        return
+    yield from _trouble(found)
+    if found.alarm is Alarm.WELL:
+        counts = found.counts
+        yield Part(f"{_all(counts.tables)} healthy (files and SQL)", f"{_all(counts.tables)} healthy")
+        if found.since_crash is not None:
+            yield Part(f"last crash {figures.ago(found.since_crash)}", "", Role.DIM)
+
+
+def _trouble(found: Headline) -> Iterator[Part]:
+    counts = found.counts
+    assert counts is not None  # noqa: S101 - asked only if the tables are read
+    of = f"of {plural(counts.tables, 'table')}"
+    for count, what in (
+        (counts.unreadable, "cannot be read"),
+        (counts.unwritable, "cannot be written"),
+        (counts.broken, "broken"),
+        (counts.unknown, "in an unknown state"),
+        (counts.at_risk, "at risk"),
+    ):
+        if count:
+            yield Part(f"{count} {of} {what}", f"{count} of {counts.tables} {what}")
+    if found.elsewhere:
+        yield Part("damage outside the tables", "damage outside the tables")
+    if not counts.tables:
+        yield Part("no table in this data root", "no table")
+    if counts.rows is None:
+        yield Part("rows at risk unknown", "unknown at risk", Role.WARN)
+    elif counts.rows:
+        yield Part(f"{plural(counts.rows, 'row')} at risk", f"{counts.rows:,} at risk", Role.BAD)
+    if found.losing:
+        yield Part("data is being lost now", "losing data", Role.BAD)
+    if found.server is False:
+        role = Role.WARN if found.held else Role.BAD
+        yield Part("QuestDB stopped" if found.held else "QuestDB is down", "QuestDB down", role)
+    elif found.server is None:
+        yield Part("QuestDB not asked yet", "QuestDB ?", Role.WARN)
+    for unit in found.loops:
+        yield Part(f"{unit} restarts again and again", f"{unit} LOOP", Role.BAD)
+    for unit in found.units[:2]:
+        yield Part(f"{unit} does not run", f"{unit} down", Role.BAD)
+    if len(found.units) > 2:
+        yield Part(f"{len(found.units) - 2} more services down", f"{len(found.units) - 2} more down", Role.BAD)
+    if found.old is not None:
+        yield Part(f"tables read {figures.ago(found.old)}", f"{figures.duration(found.old)} old", Role.WARN)
+    whole = not (counts.unreadable or counts.unwritable or counts.broken or counts.unknown or counts.at_risk)
+    if whole and counts.tables and found.alarm is not Alarm.WELL:
+        yield Part(f"files of {_all(counts.tables)} healthy", f"{_all(counts.tables)} healthy", Role.PLAIN)
+
+
+def _all(tables: int) -> str:
+    return f"all {tables} tables" if tables > 1 else plural(tables, "table")
+
+
+def _recovered(found: Headline, keys: Keys) -> Iterator[Part]:
+    recovered, at = found.recovered, found.ended_at
+    assert recovered is not None  # noqa: S101 - asked only if it is over
+    assert at is not None  # noqa: S101
+    when = f"{figures.clock(at)[:5]}Z"
+    yield Part(f"station recovered {when}", f"recovered {when}", Role.OK)
+    rows = f"{plural(recovered.rows, 'row')} recovered, {recovered.lost_in_words} lost"
+    yield Part(rows, f"{recovered.rows:,} rows, {recovered.lost_in_words} lost")
+    if recovered.duplicates:
+        more = plural(recovered.duplicates, "possible duplicate")
+        yield Part(f"≤ {more}", f"≤ {recovered.duplicates:,} duplicates", Role.WARN)
+    yield Part(f"{keys.report} report", f"{keys.report} report", Role.KEY)
+
+
+def _shorter(parts: Sequence[Part]) -> Iterator[list[Line]]:
+    """Yield the parts in words, each time in fewer cells: all long, all short, then the last ones left out."""
+    yield [line(Span(part.long, part.role)) for part in parts]
+    for count in range(len(parts), 0, -1):
+        yield [line(Span(parts[0].long, parts[0].role)), *(_short(part) for part in parts[1:count])]
+        yield [_short(part) for part in parts[:count]]
+
+
+def _short(part: Part) -> Line:
+    return line(Span(part.short, part.role)) if part.short else BLANK
+
+
+def stepper(steps: Sequence[WayStep], width: int) -> Line:
+    """Return the way in at most `width` cells: with names, or as dots with the name of the next one."""
+    if not steps:
+        return BLANK
+    named = [
+        line(Span(f"{_STATES[step.state][0]}{step.number} {_label(step)}", _STATES[step.state][1])) for step in steps
+    ]
+    for between in (" ─ ", "  ", " "):
+        whole = join(named, (Span(between, Role.RULE),))
+        if cells(whole) <= width:
+            return whole
+    at = next((step for step in steps if step.state is StepState.NEXT), None)
+    said = f" {at.number}/{len(steps)} {_label(at)}" if at is not None else ""
+    return crop(line(dots(steps), Span(said, Role.STRONG)), width)
+
+
+def dots(steps: Sequence[WayStep]) -> Line:
+    """Return the way as one sign a step."""
+    return line(*(Span(*_STATES[step.state]) for step in steps))
+
+
+def _label(step: WayStep) -> str:
+    count = len(step.tables)
+    if count < 2:
+        return name_of(step.action)
+    return f"{name_of(step.action)} {f'{step.done}/{count}' if 0 < step.done < count else f'×{count}'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """What else the header says: the station's name, seconds left of operate mode (0: observe), PAUSED, the time."""
+
+    station: str
+    armed: float
+    paused: bool
+    now: float
+
+
+_NARROW = 80  # cells below which the next step stands in the second line
+
+
+def header(found: Headline, steps: Sequence[WayStep], mode: Mode, keys: Keys, title: str, width: int) -> list[Line]:
+    """Return the two lines of the header; `title` says where on the way through the screens it is."""
+    narrow = width < _NARROW
+    end = _mode(mode)
+    if narrow:
+        start = line(" ", following(found, keys)[-1] or Span(title, Role.PLAIN))
+        start = join([start, dots(steps)], (_BETWEEN,))
+    else:
+        start = _place(mode, title, named=not steps)
+        room = width - cells(end) - cells(start) - 4
+        start = line(start, stepper(steps, room) if room > 0 else BLANK)
+    clock = line("  ", Span(figures.clock(mode.now), Role.DIM))
+    name = line(Span(mode.station, Role.DIM), "  ") if steps else BLANK
+    for extra, after in ((name, clock), (BLANK, clock), (BLANK, BLANK)):
+        whole = line(extra, end, after, " ")
+        if cells(start) + cells(whole) + 2 <= width or (not extra and not after):
+            break
+    return [verdict(found, keys, width, narrow=narrow), spread(start, whole, width)]
+
+
+def _mode(mode: Mode) -> Line:
+    left = mode.armed
+    word = Span(f" OPERATE {figures.duration(left)} left ", Role.ARMED) if left else Span("OBSERVE", Role.STRONG)
+    return line(Span("PAUSED  " if mode.paused else "", Role.WARN), word)
+
+
+def _place(mode: Mode, title: str, *, named: bool) -> Line:
+    """Return where this is: the station if there is room for it, and the screen."""
+    parts = [Span(mode.station, Role.STRONG) if named else BLANK, Span(title, Role.PLAIN) if title else BLANK]
+    start = join([line(part) for part in parts], (Span(" › ", Role.DIM),))
+    return line(" ", start, "  ") if start else line(" ")
