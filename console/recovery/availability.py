@@ -70,11 +70,18 @@ def _first(context: PlanContext, report: DatabaseReport) -> FirstStep | None:
         if judge.needs(each.next_step):
             step = judge.towards(each.next_step)
             if step is not None:
-                return step
+                return _for_all(report, step)
             waits = True  # a start is no way past a table that cannot be helped yet
     if waits or any(step.action == _START for each in report.tables for step in each.blocked_steps):
         return None
     return _Judge(context, None).bring_up()
+
+
+def _for_all(report: DatabaseReport, step: FirstStep) -> FirstStep:
+    """Return `step` for all tables at once, if several need it and there is an action that does it."""
+    several = sum(each.next_step.action == step.action for each in report.tables) > 1
+    for_all = spec_of(step.action).for_all
+    return FirstStep(for_all, None, step.reason) if several and for_all else step
 
 
 @dataclass(slots=True)

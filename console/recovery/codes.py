@@ -72,6 +72,7 @@ class RefusalCode(enum.StrEnum):
     ORDER_CONTRADICTS = "order-contradicts"
     OTHER_DATABASE = "other-database"
     OWNERSHIP_DIFFERS = "ownership-differs"
+    OWN_FILES_DAMAGED = "own-files-damaged"
     PARQUET_FILE_INVALID = "parquet-file-invalid"
     PARTITIONS_AMBIGUOUS = "partitions-ambiguous"
     PARTITION_MISSING = "partition-missing"

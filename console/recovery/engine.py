@@ -282,7 +282,8 @@ class Engine:
         found = self._table(table)
         module = action_module(action)
         if module.SPEC.needs_table and found is None:
-            raise WalmedicError(f"{action} works on one table; name it")
+            others = f", or use {module.SPEC.for_all} for all that need it" if module.SPEC.for_all else ""
+            raise WalmedicError(f"{action} works on one table; name it{others}")
         plan = module.plan(context, found.raw_name if found is not None else None)
         last = read_versions(self.database.db).last
         plan = replace(plan, questdb=None if last is None else str(last))

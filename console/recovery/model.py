@@ -36,6 +36,7 @@ class ActionSpec:
     proves: bool = False  # its own stages start a server, and prove the result by it
     final: str = ""  # why there is no way back once it ended; one sentence
     opposite: str = ""  # the action that is the way back, where undoing needs checks of its own
+    for_all: str = ""  # the action that does the same for all tables that need it, in one plan
 
 
 @dataclass(frozen=True, slots=True)

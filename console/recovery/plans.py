@@ -34,9 +34,8 @@ def mark_of(facts: Sequence[Fact]) -> str:
 
 def confirmation(spec: ActionSpec, station: str, table: str | None, rows_lost: RowsLost) -> str:
     """Return the phrase to type (contract)."""
-    if spec.danger is Danger.DATA and table is not None:
-        return f"{clean_line(table)} lose {rows_lost.phrase}"
-    return f"{spec.id} {clean_line(table if table is not None else station)}"
+    target = clean_line(table if table is not None else station)
+    return f"{target} lose {rows_lost.phrase}" if spec.danger is Danger.DATA else f"{spec.id} {target}"
 
 
 def make_plan(
@@ -110,14 +109,14 @@ def make_plan(
 
 
 def refused_plan(
-    spec: ActionSpec, station: str, table: TableDirectory, *refusals: Refusal, facts: Sequence[Fact] = ()
+    spec: ActionSpec, station: str, table: TableDirectory | None, *refusals: Refusal, facts: Sequence[Fact] = ()
 ) -> Plan:
-    """Return a plan for `table` that does nothing and says why."""
+    """Return a plan for `table`, or for the station, that does nothing and says why."""
     return make_plan(
         spec,
         station=station,
-        table=table.name,
-        directory=table.directory,
+        table=table.name if table is not None else None,
+        directory=table.directory if table is not None else None,
         why=refusals[0].reason,
         stages=(),
         facts=facts,

@@ -66,6 +66,7 @@ def _against(spec: ActionSpec, *, alive: bool) -> tuple[Refusal, ...]:
         "stop-server": None if alive else NOT_NEEDED,
         "start-server": NOT_NEEDED if alive else WAITS,
         "resume-wal": NO_SEQUENCER if alive else DOWN,
+        "resume-all": NOT_NEEDED if alive else DOWN,
         "copy-table": None if alive else DOWN,
         "thaw-writer": NOT_READY if alive else DOWN,
     }

@@ -17,6 +17,9 @@ from console.recovery.store.state import StateDir
 STOPPED_AT: Final = "stopped at"
 """Under which a resume-wal notes the seqTxn at which the server stopped again."""
 _RESUMES: Final = "resume-wal"
+_RESUMES_ALL: Final = "resume-all"
+EXPECTED: Final = "expected"
+"""Under which a resume notes what a table must hold: it has told the server to go on with that table."""
 _REPAIRS: Final = ("repair-log", "rebuild-sequencer", "restore-sequencer")
 
 
@@ -37,14 +40,11 @@ class Histories:
         return self._known.setdefault(directory, NO_HISTORY)
 
     def _read(self, directory: str) -> TableHistory:
-        entries = [
-            entry
-            for entry in reversed(self._journal.entries())
-            if entry.root == self._root and entry.intent.get("directory") == directory
-        ]
+        ours = [entry for entry in reversed(self._journal.entries()) if entry.root == self._root]
+        entries = [entry for entry in ours if entry.intent.get("directory") == directory]
         return TableHistory(
             evidence=self._captured(directory),
-            stopped_at=stopped_at(self._state, entries),
+            stopped_at=stopped_at(self._state, ours, directory),
             repaired_at=self._repaired_at(entries),
         )
 
@@ -60,13 +60,23 @@ class Histories:
         return None if repair is None else datetime.datetime.fromisoformat(repair.events[-1].at).timestamp()
 
 
-def stopped_at(state: StateDir, entries: list[Entry]) -> int | None:
-    """Return the seqTxn at which the server stopped after the last resume-wal among `entries`, newest first."""
-    last = next((entry for entry in entries if entry.action == _RESUMES), None)
-    if last is None or last.outcome is None or _done(last):
-        return None
-    value = notes_of(state, last.id).get(STOPPED_AT)
-    return value if isinstance(value, int) else None
+def stopped_at(state: StateDir, entries: list[Entry], directory: str) -> int | None:
+    """Return the seqTxn at which the server stopped after the last resume of a table among `entries`, newest first."""
+    for entry in entries:
+        if entry.action == _RESUMES and entry.intent.get("directory") == directory:
+            key = STOPPED_AT
+        elif entry.action == _RESUMES_ALL and among(EXPECTED, directory) in notes_of(state, entry.id):
+            key = among(STOPPED_AT, directory)
+        else:
+            continue
+        value = None if entry.outcome is None or _done(entry) else notes_of(state, entry.id).get(key)
+        return value if isinstance(value, int) else None
+    return None
+
+
+def among(note: str, directory: str) -> str:
+    """Return the key of a note about one table among those of an entry."""
+    return f"{note} {directory}"
 
 
 def _done(entry: Entry) -> bool:

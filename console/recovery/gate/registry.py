@@ -35,6 +35,7 @@ _MODULES = {
     "repair-log": "repair_log",
     "raise-wal-index": "raise_wal_index",
     "resume-wal": "resume_wal.action",
+    "resume-all": "resume_wal.all_tables",
     "convert-table": "convert_table.action",
     "copy-table": "copy_table",
     "start-server": "start_server",

@@ -94,8 +94,13 @@ def unheld_refusals(context: PlanContext, version: Version | None) -> tuple[Refu
 
 def harmed(report: TableReport) -> bool:
     """Return whether files of the table itself are damaged so that a start, or the next row, makes it worse."""
-    harms = {harm for finding in report.findings for harm in (finding.start, finding.write)}
-    return bool(harms - {Harm.NONE, *_OF_THE_SEQUENCER})
+    return bool(harming(report))
+
+
+def harming(report: TableReport) -> list[Finding]:
+    """Return the damage of a table's own files that a start, or the next row, makes worse."""
+    harmless = {Harm.NONE, *_OF_THE_SEQUENCER}
+    return [finding for finding in report.findings if {finding.start, finding.write} - harmless]
 
 
 def _refusals(context: PlanContext, table: TableDirectory, version: Version | None) -> Iterator[Refusal]:

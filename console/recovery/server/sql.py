@@ -102,3 +102,7 @@ class Server:
         """Return the row of `wal_tables()` of a table: name, suspended, writerTxn, sequencerTxn, …"""
         found = self.rows("SELECT * FROM wal_tables() WHERE name = %s", (table,))
         return found[0] if found else None
+
+    def suspended_tables(self) -> list[dict[str, Any]]:
+        """Return the rows of `wal_tables()` of the suspended tables, by name."""
+        return sorted(self.rows("SELECT * FROM wal_tables() WHERE suspended"), key=lambda row: str(row["name"]))

@@ -36,7 +36,11 @@ def world_stamps(database: DatabaseRoot, plan: Plan) -> str:
         return str(own(database, plan))
     if plan.directory is None:
         return ""
-    table = database.db / plan.directory
+    return world_of(database.db / plan.directory)
+
+
+def world_of(table: Path) -> str:
+    """Return the stamp of one table, by its directory."""
     return digest_of([_stamp(table / name) for name in _WORLD], sorted(p.name for p in table.glob("wal*[0-9]")))
 
 
@@ -219,13 +223,15 @@ def _own_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusa
                 "remove its folder yourself",
             )
         ]
-    if spec.danger is not Danger.DATA or plan.directory is None:
+    if spec.danger is not Danger.DATA:
         return []
     judge = getattr(action_module(entry.action), "undo_refusals", None)
     if judge is not None:  # what works through the server knows better than stamps of files that the server writes
         return list(judge(context, entry, plan))
     if outcome is None:
         return [] if world_stamps(context.database, plan) == entry.intent.get("world") else [moved_on(entry.id)]
+    if plan.directory is None:
+        return []
     now = table_stamp(context.database.db / plan.directory)
     left = (outcome, *(other.outcome for other in begun if other.outcome is not None and _stuck(other)))
     if now in {ended.get("stamps_after", {}).get(plan.directory) for ended in left}:

@@ -8,8 +8,8 @@ import pytest
 from console.diagnosis.table import examine_table
 from console.questdb.layout import TableDirectory
 from console.questdb.table_txn import read_table_txn
-from console.recovery.actions.resume_wal import action as resume_wal
 from console.recovery.actions.resume_wal.blockage import Blockage, Queue, queue_of, skipped_lines
+from console.recovery.actions.resume_wal.refusals import resume_refusals
 from console.recovery.actions.resume_wal.steps import statement
 from console.recovery.model import RowsLost
 from tests.data.samples import KINDS, sample_database
@@ -35,7 +35,7 @@ def _blockage(table: TableDirectory) -> Blockage:
 
 
 def _codes(table: TableDirectory, stuck: int | None = None) -> list[str]:
-    return [refusal.code for refusal in resume_wal._refusals(table, _queue(table), stuck, "could not open")]
+    return [refusal.code for refusal in resume_refusals(table, _queue(table), stuck, "could not open")]
 
 
 def test_whole_records_stop_nothing(table: TableDirectory) -> None:

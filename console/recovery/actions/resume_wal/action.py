@@ -1,6 +1,5 @@
 """resume-wal: let the server go on with a suspended table, past a transaction that cannot be applied where need be."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +14,7 @@ from console.questdb.partitioning import Partitioning
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.recovery.actions.resume_wal import steps as resume_steps
 from console.recovery.actions.resume_wal.blockage import Blockage, Queue, queue_of, skipped_lines
+from console.recovery.actions.resume_wal.refusals import own_files_refusals, resume_refusals
 from console.recovery.actions.resume_wal.steps import KEPT, statement
 from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.gate.registry import PlanContext
@@ -47,11 +47,9 @@ SPEC = ActionSpec(
     ),
     undo="None for a transaction that was skipped; its segments are kept, from where salvage-wal reads its rows.",
     final="what the server has applied or skipped is not taken back",
+    for_all="resume-all",
 )
 STEPS = resume_steps.STEPS
-
-
-_ONE_BY_ONE = "cairo.wal.max.lag.size=1 and cairo.wal.apply.look.ahead.txn.count=1"
 
 
 def plan(context: PlanContext, table: str | None) -> Plan:
@@ -96,7 +94,11 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     )
     if not suspended:
         return _made(context, directory, queue, (), stated, why="The table is not suspended: there is nothing to do.")
-    refusals = tuple(_refusals(directory, queue, context.history(directory.directory).stopped_at, _error(row)))
+    report = context.report(directory.raw_name)
+    refusals = (
+        *own_files_refusals(directory, report, _error(row)),
+        *resume_refusals(directory, queue, context.history(directory.directory).stopped_at, _error(row)),
+    )
     made = _planned(context, directory, queue, refusals, stated)
     if cause_of(_error(row), directory.directory) is Cause.UNKNOWN:
         return made
@@ -106,64 +108,6 @@ def plan(context: PlanContext, table: str | None) -> Plan:
 
 def _error(row: dict[str, Any]) -> str:
     return clean_line(" ".join(str(row.get(key) or "") for key in ("errorTag", "errorMessage")), 300).strip()
-
-
-def _refusals(directory: TableDirectory, queue: Queue, stuck: int | None, error: str) -> Iterator[Refusal]:
-    found = queue.blockage
-    if queue.logged < queue.applied:
-        yield Refusal(
-            RefusalCode.LOG_BELOW_APPLIED,
-            f"the log of {directory.name} ends at {queue.logged:,} and {queue.applied:,} are applied: resumed or not, "
-            "what is written is acknowledged and never applied",
-            "repair-log, with the server stopped",
-            action="repair-log",
-        )
-    if stuck == queue.applied + 1 and (found is None or found.first > stuck):
-        yield Refusal(
-            RefusalCode.STOPPED_AGAIN,
-            f"told to go on, the server stopped at seqTxn {stuck:,} again and nothing on disk says why ({error}); what "
-            "it could not apply may be that one, one of the next (it applies several at once), or the table itself",
-            "read the server's log; copy-table brings what is applied into a new table",
-        )
-    if found is None:
-        return
-    if found.structure:
-        yield Refusal(
-            RefusalCode.STRUCTURE_CHANGE_LOST,
-            found.structure,
-            "repair-log, with the server stopped",
-            action="repair-log",
-        )
-    if found.ahead and found.good_before:
-        yield _good_behind_bad(found)
-    if queue.lag_txns and not found.good_before:
-        yield Refusal(
-            RefusalCode.LAG_NOT_ZERO,
-            f"{plural(queue.lag_txns, 'transaction')} with {plural(queue.lag_rows, 'row')} wait in the table's lag: "
-            "RESUME WAL FROM TXN adds them to the number it is given, and skips that many good ones (QuestDB #5422)",
-            "repair-log, with the server stopped: it makes the record again or takes it out, and the lag is committed "
-            "with what follows; a start alone leaves it",
-            action="repair-log",
-        )
-
-
-def _good_behind_bad(found: Blockage) -> Refusal:
-    lost = f"{plural(found.good_before, 'good transaction')} with {plural(found.rows_before, 'row')} that come first"
-    if found.torn:
-        return Refusal(
-            RefusalCode.GOOD_BEHIND_BAD,
-            f"{found.reason}; the server applies several transactions at once and stops in front of {lost}, or takes "
-            "what is not there for zeros: to skip the bad one now would lose those too",
-            f"write {_ONE_BY_ONE} into server.conf, stop-server and start-server: it then applies one by one up to the "
-            f"bad one, and resume-wal skips {found.run} alone",
-        )
-    return Refusal(
-        RefusalCode.GOOD_BEHIND_BAD,
-        f"{found.reason}; the server reads what is ahead before it applies anything, so it stops in front of {lost}: "
-        "to skip the bad one would lose those too, and no setting of the server keeps it from looking ahead",
-        "repair-log, with the server stopped: it takes the record out of the log and keeps every good one",
-        action="repair-log",
-    )
 
 
 def _planned(
