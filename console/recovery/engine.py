@@ -3,7 +3,6 @@
 Behind palette and command line alike. Everything here blocks: screens call it from a thread.
 """
 
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,21 +16,21 @@ from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.server_version import read_versions
 from console.recovery.availability import availability, first_step
 from console.recovery.codes import RefusalCode
-from console.recovery.evidence.index import EvidenceIndex, table_stamp
+from console.recovery.evidence.index import table_stamp
 from console.recovery.evidence.verification import manifest_digest
 from console.recovery.execution import Ended, OnProgress, carry_out, verification_progress, write_end
+from console.recovery.gate.context import plan_context
 from console.recovery.gate.history import Histories
 from console.recovery.gate.policy import Policy, evidence_refusal
 from console.recovery.gate.registry import PlanContext, action_ids, action_module, spec_of
 from console.recovery.gate.rehearsed import Records
-from console.recovery.gate.reports import DiskReports
 from console.recovery.model import ActionSpec, Availability, Danger, FirstStep, Outcome, Plan, Refusal, RunResult
 from console.recovery.plans import with_refusals
 from console.recovery.station_plan import StationPlan, station_plan
 from console.recovery.steps.steps import RunContext
 from console.recovery.store.entries import read_entry_plan, write_entry
 from console.recovery.store.journal import Entry, Journal, new_entry_id
-from console.recovery.store.locks import RunLocks, ServerLock, StationLock, server_is_down
+from console.recovery.store.locks import RunLocks, ServerLock, StationLock
 from console.recovery.store.places import root_key
 from console.recovery.store.state import StateDir
 from console.recovery.tree.tree import Tree
@@ -299,19 +298,8 @@ class Engine:
 
     def _context(self, server_lock: ServerLock | None = None) -> PlanContext:
         held = server_lock is not None and server_lock.held
-        history = Histories(self.database, self.state, self.journal).of_table
-        return PlanContext(
-            settings=self.settings.observing(),
-            database=self.database,
-            state=self.state,
-            journal=self.journal,
-            evidence=EvidenceIndex(self.state, self._root, self.journal),
-            services=self._services(),
-            report=DiskReports(self.database, history).of_table,
-            history=history,
-            server_down=True if held else server_is_down(self.database.db, self.settings.questdb),
-            now=time.time(),
-        )
+        services = self._services()
+        return plan_context(self.settings, self.database, self.state, self.journal, services, lock_held=held)
 
     def _services(self) -> ServiceControl | None:
         return None if self.settings.bare else control_for(self.settings)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Iterable
 
 from console.diagnosis.model import Severity
 from console.errors import WalmedicError
@@ -9,6 +10,7 @@ from console.questdb.layout import TableDirectory
 from console.recovery.evidence import steps
 from console.recovery.evidence.selection import Selection, select
 from console.recovery.evidence.verification import verify_capture
+from console.recovery.gate.context import plan_context
 from console.recovery.gate.registry import TABLE_REPAIRS, PlanContext, action_module
 from console.recovery.gate.rehearsed import Records
 from console.recovery.gate.start_checks import harmed
@@ -30,7 +32,31 @@ SPEC = ActionSpec(
     summary="Copies sequencers, in-table backups, WAL and table state into the state directory, hashed and read back.",
     undo="Nothing under the database is changed; the copy stays until you remove its folder yourself.",
 )
-STEPS = steps.STEPS
+
+
+class PlanRepairs:
+    """Find what of a table its repairs replace: some read whole columns, so that a plan of a capture does not."""
+
+    name = "plan-repairs"
+    repeat = True
+
+    def perform(self, stage: Stage, run: RunContext) -> None:
+        """Note the entries of the table's directory, for the stage that copies it."""
+        table = run.database.table(str(stage.parameters["directory"]))
+        held = run.server_lock is not None and run.server_lock.held
+        context = plan_context(run.settings, run.database, run.state, run.journal, run.services, lock_held=held)
+        files: list[str] = []
+        for action in TABLE_REPAIRS:
+            run.progress(f"what {action} would replace")
+            with contextlib.suppress(WalmedicError, OSError):
+                files += replaced_by(action_module(action).plan(context, table.raw_name))
+        run.remember(steps.REPLACED, sorted(_entries(table, files)))
+
+    def reverse(self, stage: Stage, run: RunContext) -> None:
+        """Nothing was changed."""
+
+
+STEPS = (PlanRepairs(), *steps.STEPS)
 
 
 def plan(context: PlanContext, table: str | None) -> Plan:
@@ -39,10 +65,11 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     chosen = [context.database.table(table)] if table is not None else _all(context, damaged)
     whole = dict.fromkeys(_of_unknown_loss(context), _UNCERTAIN)
     whole.update(dict.fromkeys(damaged, _DAMAGED))
-    also = {each.directory: _replaced(context, each, planned=table is not None) for each in chosen}
+    also = {each.directory: _with_findings(context, each) for each in chosen}
     selections = {d.directory: select(d, whole=d.directory in whole, also=also[d.directory]) for d in chosen}
     size = sum(selection.size for selection in selections.values())
-    stages = [
+    stages = [] if table is None else [_repairs(chosen[0])]
+    stages += [
         _stage(index, each, selections[each.directory], whole.get(each.directory, ""), also[each.directory])
         for index, each in enumerate(chosen)
     ]
@@ -87,23 +114,24 @@ def _of_unknown_loss(context: PlanContext) -> frozenset[str]:
     return frozenset(Records(context.state, root_key(context.database.db)).of_unknown_loss())
 
 
-def _replaced(context: PlanContext, table: TableDirectory, *, planned: bool) -> frozenset[str]:
-    """Return the entries of a table's directory that a repair of its own files may change.
-
-    They are those with a finding. If one table is captured its repairs are also planned: some read more than a check.
-    """
+def _with_findings(context: PlanContext, table: TableDirectory) -> frozenset[str]:
+    """Return the entries of a table's directory that have a finding."""
     report = context.report(table.raw_name)
-    files = [
-        finding.file
-        for finding in (report.findings if report is not None else ())
-        if finding.file and finding.severity is not Severity.NOTE
-    ]
-    for action in TABLE_REPAIRS if planned else ():
-        with contextlib.suppress(WalmedicError, OSError):
-            files += [clean_line(path) for path in replaced_by(action_module(action).plan(context, table.raw_name))]
+    findings = report.findings if report is not None else ()
+    return _entries(table, [each.file for each in findings if each.file and each.severity is not Severity.NOTE])
+
+
+def _entries(table: TableDirectory, files: Iterable[str]) -> frozenset[str]:
+    """Return the entries of a table's directory that hold `files`, which are relative to the db directory."""
     prefix = f"{clean_line(table.directory)}/"
-    found = {file.removeprefix(prefix).split("/", 1)[0] for file in files if file.startswith(prefix)}
+    below = (clean_line(file) for file in files)
+    found = {file.removeprefix(prefix).split("/", 1)[0] for file in below if file.startswith(prefix)}
     return frozenset(entry.name for entry in os.scandir(table.path) if clean_line(entry.name) in found)
+
+
+def _repairs(table: TableDirectory) -> Stage:
+    title = f"find what repairs of {table.name} would replace, and copy that too"
+    return Stage("repairs", title, PlanRepairs.name, {"directory": table.directory})
 
 
 def _stage(index: int, table: TableDirectory, selection: Selection, whole: str, also: frozenset[str]) -> Stage:

@@ -1,11 +1,15 @@
 """Steps of capture-evidence. Taking one back removes an unfinished capture only: finished evidence is never deleted."""
 
 import shutil
+from typing import Final
 
 from console.durable import sync_directory
 from console.recovery.evidence.capture import Capturer
 from console.recovery.model import Stage
 from console.recovery.steps.steps import RunContext, Step
+
+REPLACED: Final = "replaced"
+"""Under which a capture of one table notes the entries of its directory that its repairs would replace."""
 
 
 def _drop_unfinished(run: RunContext) -> None:
@@ -26,7 +30,7 @@ class CaptureTable:
         capturer = Capturer(run)
         capturer.begin()
         table = run.database.table(str(stage.parameters["directory"]))
-        also = frozenset(map(str, stage.parameters.get("also", ())))
+        also = frozenset(map(str, (*stage.parameters.get("also", ()), *run.recall(REPLACED, ()))))
         capturer.table(table, whole=bool(stage.parameters.get("whole")), also=also)
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
