@@ -6,8 +6,8 @@ from pathlib import Path
 
 from console.diagnosis.inspection import Field, RecordView
 from console.errors import WalmedicError
-from console.questdb.parquet_check import can_read_parquet
-from console.questdb.parquet_rows import ParquetGroup, read_groups, read_row
+from console.questdb.parquet_rows import ParquetGroup, read_layout, read_row
+from console.questdb.parquet_worker import can_read_parquet
 from console.questdb.partition_files import PARQUET
 from console.questdb.reading import DamageError
 from console.text import clean_line, plural
@@ -27,7 +27,7 @@ class ParquetRows:
         if path.name != PARQUET or not can_read_parquet():
             return None
         try:
-            rows = cls(path, read_groups(path))
+            rows = cls(path, read_layout(path).groups)
             if rows.count:
                 rows.load(row)
         except (DamageError, OSError, WalmedicError):

@@ -6,7 +6,7 @@ import numpy as np
 
 from console.errors import WalmedicError
 from console.questdb.column_types import is_nanos
-from console.questdb.parquet_rows import first_row_since, read_groups
+from console.questdb.parquet_rows import first_row_since, read_layout
 from console.questdb.partition_columns import PartitionFault, StoredColumn
 from console.questdb.partition_files import PARQUET, PartitionFiles
 from console.questdb.partition_spans import PartitionSpan
@@ -54,7 +54,7 @@ def _row_since(table: Path, span: PartitionSpan, timestamp: StoredColumn, wanted
     try:
         if span.parquet_size is not None:
             path = table / span.directory / PARQUET
-            return first_row_since(path, read_groups(path), timestamp.column.raw_name, wanted)
+            return first_row_since(path, read_layout(path).groups, timestamp.column.raw_name, wanted)
         with DbFile(timestamp.data) as file:
             low, high = 0, min(timestamp.rows, file.size // 8)
             while low < high:
@@ -76,7 +76,7 @@ def _row_since(table: Path, span: PartitionSpan, timestamp: StoredColumn, wanted
 def _place(table: Path, partitions: PartitionFiles, span: PartitionSpan, path: Path, row: int) -> tuple[Path, int, int]:
     if span.parquet_size is not None:
         file = table / span.directory / PARQUET
-        group = next(each for each in read_groups(file) if each.first <= row < each.first + each.rows)
+        group = next(each for each in read_layout(file).groups if each.first <= row < each.first + each.rows)
         return file, group.chunks[0].offset, row
     index, aux = _column_of(partitions, path)
     for each in partitions.columns_of(span):

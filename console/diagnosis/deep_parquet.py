@@ -9,7 +9,8 @@ from console.diagnosis.deep_scope import EVERYTHING, DeepScope
 from console.questdb.column_files import column_path
 from console.questdb.column_types import ColumnTag
 from console.questdb.index_check import covers_rows
-from console.questdb.parquet_check import can_read_parquet, parquet_problems
+from console.questdb.parquet_check import parquet_problems
+from console.questdb.parquet_worker import can_read_parquet
 from console.questdb.partition_columns import StoredColumn
 from console.questdb.partition_files import PARQUET
 from console.questdb.partition_spans import PartitionSpan

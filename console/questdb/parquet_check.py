@@ -3,17 +3,10 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from console.questdb.parquet_rows import check_column, read_layout
+from console.questdb.reading import DamageError
 from console.questdb.value_check import Advance
 from console.text import clean_line
-
-
-def can_read_parquet() -> bool:
-    """Return whether pyarrow, which is optional, is installed."""
-    try:
-        import pyarrow.parquet  # noqa: F401
-    except ImportError:
-        return False
-    return True
 
 
 def parquet_problems(
@@ -23,25 +16,20 @@ def parquet_problems(
 
     One column chunk is in memory at a time. Raises OSError if the file cannot be read.
     """
-    import pyarrow
-    import pyarrow.parquet
-
     try:
-        with path.open("rb") as stream, pyarrow.PythonFile(stream, mode="r") as source:
-            file = pyarrow.parquet.ParquetFile(source)
-            if file.metadata.num_rows != rows:
-                yield "", f"it has {file.metadata.num_rows:,} rows, and _txn counts {rows:,}", rows
-            for group in range(file.metadata.num_row_groups):
-                described = file.metadata.row_group(group)
-                for column in range(described.num_columns):
-                    name = described.column(column).path_in_schema.split(".")[0]
-                    if not wanted(name):
-                        continue
-                    try:
-                        file.read_row_group(group, [name])
-                    except (pyarrow.ArrowException, OSError) as error:
-                        what = f"row group {group} cannot be decoded ({clean_line(str(error), 120)})"
-                        yield clean_line(name), what, described.num_rows
-                    advance(described.column(column).total_compressed_size)
-    except pyarrow.ArrowException as error:
-        yield "", f"its footer cannot be decoded ({clean_line(str(error), 120)})", rows
+        layout = read_layout(path)
+    except DamageError as damage:
+        yield "", f"its footer cannot be decoded ({damage.what})", rows
+        return
+    if layout.rows != rows:
+        yield "", f"it has {layout.rows:,} rows, and _txn counts {rows:,}", rows
+    for group in layout.groups:
+        for chunk in group.chunks:
+            if not wanted(chunk.name):
+                continue
+            try:
+                check_column(path, group, chunk.name)
+            except DamageError as damage:
+                what = f"row group {group.number} cannot be decoded ({damage.what})"
+                yield clean_line(chunk.name), what, group.rows
+            advance(max(0, chunk.size))

@@ -1,19 +1,16 @@
-"""Values of one row of a Parquet partition, by pyarrow, which is optional; one column chunk is in memory at a time."""
+"""Values of a Parquet partition, by pyarrow, which is optional; one column chunk is in memory at a time.
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+A worker process decodes: see parquet_worker. Every function raises DamageError if the file cannot be decoded, OSError
+if it cannot be read.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import numpy as np
-
-from console.questdb.reading import DamageError, open_for_reading
-from console.text import clean_line
-
-_MOST: Final = 256 << 20
-"""Bytes of a column chunk, decoded, that are read for one value."""
+from console.questdb.parquet_worker import WORKER
+from console.questdb.reading import DamageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,84 +33,63 @@ class ParquetGroup:
     chunks: tuple[ParquetChunk, ...]
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """Yield the pyarrow file. Raises DamageError where it cannot be decoded, OSError where it cannot be read."""
+@dataclass(frozen=True, slots=True)
+class ParquetLayout:
+    """What the footer says: rows in all, row groups, the names of columns by field id (-1: a column that has none)."""
+
+    rows: int
+    groups: tuple[ParquetGroup, ...]
+    fields: Mapping[int, str]
+
+
+def read_layout(path: Path) -> ParquetLayout:
+    """Return what the footer says."""
+    found = WORKER.ask("layout", path)
+    groups, first = [], 0
+    for number, each in enumerate(found["groups"]):
+        if each["rows"] < 0:
+            raise DamageError(f"row group {number} has {each['rows']:,} rows")
+        chunks = tuple(ParquetChunk(**chunk) for chunk in each["chunks"])
+        groups.append(ParquetGroup(number, first, each["rows"], chunks))
+        first += each["rows"]
+    return ParquetLayout(found["rows"], tuple(groups), {int(number): name for number, name in found["fields"].items()})
+
+
+def check_column(path: Path, group: ParquetGroup, name: str) -> None:
+    """Decode a column of a row group."""
+    WORKER.ask("check_column", path, group.number, name)
+
+
+def read_column(path: Path, group: ParquetGroup, name: str) -> Any:
+    """Return a column of a row group as a pyarrow array."""
     import pyarrow
-    import pyarrow.parquet
 
-    with os.fdopen(open_for_reading(path), "rb") as stream:
-        try:
-            with pyarrow.PythonFile(stream, mode="r") as source:
-                yield pyarrow.parquet.ParquetFile(source)
-        except pyarrow.ArrowException as error:
-            raise DamageError(clean_line(str(error), 120)) from error
-
-
-def read_groups(path: Path) -> tuple[ParquetGroup, ...]:
-    """Return the row groups by the footer. Raises DamageError, OSError."""
-    with _opened(path) as file:
-        groups, first = [], 0
-        for number in range(file.metadata.num_row_groups):
-            group = file.metadata.row_group(number)
-            chunks = []
-            for each in (group.column(column) for column in range(group.num_columns)):
-                start = each.data_page_offset
-                if each.has_dictionary_page and each.dictionary_page_offset is not None:
-                    start = min(start, each.dictionary_page_offset)
-                kind = f"{each.physical_type.lower()}, {each.compression.lower()}"
-                chunks.append(ParquetChunk(each.path_in_schema.split(".")[0], start, each.total_compressed_size, kind))
-            groups.append(ParquetGroup(number, first, group.num_rows, tuple(sorted(chunks, key=lambda c: c.offset))))
-            first += group.num_rows
-        return tuple(groups)
+    stream = WORKER.ask("column", path, group.number, name)
+    found = pyarrow.ipc.open_stream(stream).read_all().column(0).combine_chunks()
+    if len(found) != group.rows:
+        raise DamageError(f"it has {len(found):,} values for {group.rows:,} rows")
+    return found
 
 
 def read_row(path: Path, group: ParquetGroup, row: int) -> dict[str, str]:
     """Return the value of each column in a row of a group as text; what cannot be decoded says why.
 
-    `row` is numbered in the partition. Raises DamageError if nothing can be decoded, OSError.
+    `row` is numbered in the partition.
     """
-    import pyarrow
+    found: dict[str, str] = WORKER.ask("row", path, group.number, row - group.first)
+    return found
 
-    found: dict[str, str] = {}
-    with _opened(path) as file:
-        described = file.metadata.row_group(group.number)
-        sizes = {
-            described.column(each).path_in_schema.split(".")[0]: described.column(each).total_uncompressed_size
-            for each in range(described.num_columns)
-        }
-        for name, size in sizes.items():
-            if size > _MOST:
-                found[name] = f"not read: the column has {size:,} bytes here"
-                continue
-            try:
-                column = file.read_row_group(group.number, [name]).column(0)
-                found[name] = _text(column[row - group.first])
-            except (pyarrow.ArrowException, OSError, IndexError) as error:
-                found[name] = f"cannot be decoded ({clean_line(str(error), 80)})"
+
+def read_time(path: Path, group: ParquetGroup, name: str, at: int) -> int:
+    """Return the i64 timestamp in row `at` of a row group, from its end if that is below 0."""
+    found: int = WORKER.ask("time", path, group.number, name, at)
     return found
 
 
 def first_row_since(path: Path, groups: tuple[ParquetGroup, ...], name: str, wanted: int) -> int | None:
-    """Return the first row whose i64 timestamp in column `name` is `wanted` or later. Raises DamageError, OSError."""
-    with _opened(path) as file:
-        for group in groups:
-            values = file.read_row_group(group.number, [name]).column(0).cast("int64").to_numpy()
-            row = int(np.searchsorted(values, wanted))
-            if row < len(values):
-                return group.first + row
+    """Return the first row whose i64 timestamp in column `name` is `wanted` or later."""
+    for group in groups:
+        row: int | None = WORKER.ask("row_since", path, group.number, name, wanted)
+        if row is not None:
+            return group.first + row
     return None
-
-
-def _text(scalar: Any) -> str:
-    """Return a value as text: times as ISO in UTC, bytes as hexadecimal digits."""
-    import pyarrow
-
-    if not scalar.is_valid:
-        return "null"
-    if pyarrow.types.is_timestamp(scalar.type):
-        return f"{np.datetime64(scalar.value, scalar.type.unit)}Z"
-    value = scalar.as_py()
-    if isinstance(value, bytes):
-        return value.hex(" ")
-    return f'"{value}"' if isinstance(value, str) else str(value)

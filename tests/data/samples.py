@@ -12,12 +12,23 @@ from console.questdb.layout import DatabaseRoot
 Kind = Literal["v1", "v2"]
 KINDS: Final[tuple[Kind, ...]] = ("v1", "v2")
 _ARCHIVE: Final = Path(__file__).with_name("questdb-9.1.0.tar.xz")
+_PARQUET: Final = Path(__file__).with_name("questdb-9.1.0-parquet.tar.xz")
 
 
 @functools.cache
 def sample_files(kind: Kind) -> Mapping[str, bytes]:
     """Return the files of the db directory whose logs have the format `kind`, by path under db/."""
-    with tarfile.open(_ARCHIVE) as archive:
+    return _files(_ARCHIVE, kind)
+
+
+@functools.cache
+def parquet_files() -> Mapping[str, bytes]:
+    """Return the files of a db directory with one table, two of whose three partitions are in Parquet."""
+    return _files(_PARQUET, "parquet")
+
+
+def _files(path: Path, kind: str) -> Mapping[str, bytes]:
+    with tarfile.open(path) as archive:
         found = {
             member.name.removeprefix(f"{kind}/"): reader.read()
             for member in archive.getmembers()

@@ -1,7 +1,7 @@
 """Every reader, called as its users call it, with all that its result offers; and the sample files that it reads."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,8 @@ from console.questdb.column_versions import read_column_versions
 from console.questdb.conversion import read_conversion
 from console.questdb.layout import DatabaseRoot
 from console.questdb.log_check import check_log
+from console.questdb.parquet_rows import read_layout, read_row, read_time
+from console.questdb.partition_files import PARQUET
 from console.questdb.partition_rows import TableRows
 from console.questdb.partitioning import Partitioning
 from console.questdb.reading import DamageError, Problem
@@ -36,7 +38,11 @@ from console.questdb.txn_log import read_log
 from console.questdb.view_state import read_view
 from console.questdb.wal_index import read_wal_index
 from console.recovery.salvage.cells import csv_cells, rows_of
+from console.recovery.salvage.parquet_rows import ParquetRows
+from console.recovery.salvage.part_rows import Found
 from console.recovery.salvage.selection import rows_to_write, select_directory
+from console.recovery.salvage.table_picture import read_picture
+from tests.data.samples import parquet_files
 from tests.unit.crash_text import INDEX, INDEX_OPEN, LOG, Mapped, crash_text
 
 ALTERED, KINDS, HOURLY = "altered~5", "kinds~6", "hourly~7"
@@ -60,6 +66,7 @@ class Reader:
     read: Callable[[Path], None]
     patterns: tuple[str, ...]
     inputs: int = 1000  # for each format of the log: 2,000 in all
+    more: Mapping[str, bytes] = field(default_factory=dict)  # files beside those of the sample
 
     def files(self, names: list[str]) -> list[str]:
         """Return those of `names` that the reader reads."""
@@ -242,6 +249,26 @@ def _whole_tables(db: Path) -> None:
         assert not (look.seen and look.left_out)
 
 
+def _parquet(db: Path) -> None:
+    (table,) = (each for each in DatabaseRoot(db.parent, db).tables() if each.path.name == PARTED)
+    look = DeepFiles(table).look()
+    assert all(finding.message and finding.file for finding in look.findings)
+    try:
+        picture = read_picture(table.path)
+    except (DamageError, OSError):
+        return
+    for part in (each for each in picture.parts if each.span.parquet_size is not None):
+        path = table.path / part.span.directory / PARQUET
+        try:
+            rows = sum(len(chunk) for chunk in islice(ParquetRows(picture, part).chunks(Found()), 4))
+            assert rows <= part.span.rows
+            for group in read_layout(path).groups[:3]:
+                read_row(path, group, group.first + group.rows - 1)
+            read_time(path, read_layout(path).groups[0], "ts", 0)
+        except (DamageError, OSError, IndexError):
+            continue
+
+
 def _inspection(db: Path) -> None:
     for pattern in _INSPECTED:
         for path in sorted(db.glob(pattern)):
@@ -261,6 +288,8 @@ def _inspection(db: Path) -> None:
                 inspector.record_at(inspector.size - 1)
 
 
+PARQUET_FILES: Final = parquet_files()
+PARTED: Final = next(name.partition("/")[0] for name in PARQUET_FILES if name.startswith("parted"))
 _INSPECTED: Final = (
     f"{ALTERED}/*.[ockv]*", f"{KINDS}/20*/*.[kv]*", f"{HOURLY}/_mv*", f"{ALTERED}/_[mtc]*",
     f"{ALTERED}/txn_seq/_*", f"{ALTERED}/wal1/1/_*",
@@ -280,6 +309,7 @@ READERS: Final = (
     Reader("layout", _layout, ("tables.d.0", "*/_name", "*/_meta", "*/txn_seq/_wal_index.d")),
     Reader("views", _views, (f"{HOURLY}/_mv", f"{HOURLY}/_mv.s")),
     Reader("column-versions", _versions, (f"{ALTERED}/_cv",)),
+    Reader("parquet", _parquet, (f"{PARTED}/*/data.parquet", f"{PARTED}/_[tm]*"), more=PARQUET_FILES),
     Reader("inspection", _inspection, _INSPECTED, _WHOLE),
     Reader("crashes", _crashes, ("hs_err_pid*.log",)),
     Reader(

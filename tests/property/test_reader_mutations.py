@@ -25,7 +25,7 @@ def test_no_damage_breaks_a_reader(reader: Reader, kind: Kind, tmp_path: Path) -
 def run_mutations(reader: Reader, kind: Kind, folder: Path, count: int, seed: int) -> None:
     """Let `reader` read `count` mutations and assert that each is taken well."""
     root = folder.resolve()
-    files = {**sample_files(kind), **CRASHES}
+    files = {**sample_files(kind), **CRASHES, **reader.more}
     targets = reader.files(sorted(files))
     assert targets, reader
     database = Folder(root / "db", files)

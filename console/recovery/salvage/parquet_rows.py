@@ -5,13 +5,14 @@ Measured on 9.1.0: the field id is the column's index in `_meta`; a nanosecond t
 UUID has its most significant byte first, LONG256 the least; an element of an array that is not finite is null.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from console.questdb.column_types import DECIMALS, ColumnTag, array_dimensions, tag_of, value_dtype
+from console.questdb.parquet_rows import ParquetGroup, read_column, read_layout
 from console.questdb.partition_files import PARQUET
 from console.questdb.partition_rows import absent_values
 from console.questdb.reading import DamageError
@@ -33,7 +34,6 @@ from console.recovery.salvage.part_values import Hole
 from console.recovery.salvage.table_picture import Part, TablePicture
 from console.text import clean_line
 
-_FIELD_ID: Final = b"PARQUET:field_id"
 _CHUNK: Final = 1 << 17
 
 
@@ -49,35 +49,33 @@ class ParquetRows:
     def chunks(self, found: Found) -> Iterator[Rows]:
         """Yield the rows in order. Raises DamageError if the footer cannot be decoded, OSError if the disk fails."""
         watch = TimeWatch(self._picture, self._part, found)
-        with self._path.open("rb") as stream, self._arrow.PythonFile(stream, mode="r") as source:
-            try:
-                file = self._arrow.parquet.ParquetFile(source)
-            except self._arrow.ArrowException as error:
-                raise DamageError(f"its Parquet footer cannot be decoded ({clean_line(str(error), 120)})") from error
-            names = {_index(each): each.name for each in file.schema_arrow}
-            first, wanted = 0, self._part.span.rows
-            for group in range(file.num_row_groups):
-                count = min(file.metadata.row_group(group).num_rows, wanted - first)
-                columns = [self._column(file, group, column, names, first, count, found) for column in self.columns]
-                for at in range(0, count, _CHUNK):
-                    end = min(at + _CHUNK, count)
-                    rows = Rows(first + at, first + end, tuple(_slice(column, at, end) for column in columns))
-                    watch.see(rows)
-                    yield rows
-                first += count
+        try:
+            layout = read_layout(self._path)
+        except DamageError as damage:
+            raise DamageError(f"its Parquet footer cannot be decoded ({damage.what})") from damage
+        first, wanted = 0, self._part.span.rows
+        for group in layout.groups:
+            count = min(group.rows, wanted - first)
+            columns = [self._column(group, column, layout.fields, first, count, found) for column in self.columns]
+            for at in range(0, count, _CHUNK):
+                end = min(at + _CHUNK, count)
+                rows = Rows(first + at, first + end, tuple(_slice(column, at, end) for column in columns))
+                watch.see(rows)
+                yield rows
+            first += count
         if first < wanted:
             raise DamageError(f"it has {first:,} rows, and _txn counts {wanted:,}")
 
     def _column(
-        self, file: Any, group: int, column: Column, names: dict[int, str], first: int, count: int, found: Found
+        self, group: ParquetGroup, column: Column, names: Mapping[int, str], first: int, count: int, found: Found
     ) -> Values:
         if column.index not in names:  # added after the partition was converted
             return absent_values(column.type_code, count)
         try:
-            stored = file.read_row_group(group, [names[column.index]]).column(0).combine_chunks()
-            return self._values(column.type_code, stored)
-        except (self._arrow.ArrowException, OSError, ValueError) as error:
-            why = f"row group {group} cannot be decoded ({clean_line(str(error), 120)})"
+            return self._values(column.type_code, read_column(self._path, group, names[column.index]))
+        except (DamageError, self._arrow.ArrowException, OSError, ValueError) as error:
+            what = error.what if isinstance(error, DamageError) else clean_line(str(error), 120)
+            why = f"row group {group.number} cannot be decoded ({what})"
             found.holes.append(Hole(column.name, first, count, why))
             return nulls(column.type_code, count)
 
@@ -119,11 +117,6 @@ class ParquetRows:
             stored = stored.flatten()
         values = np.asarray(stored.cast(self._arrow.float64()).fill_null(np.nan))
         return ArrayValues(code, shapes, values, offsets_of(np.where(null, 0, shapes.prod(axis=1))), null)
-
-
-def _index(field: Any) -> int:
-    said = (field.metadata or {}).get(_FIELD_ID, b"")
-    return int(said) if said.isdigit() else -1
 
 
 def _bytes(code: int, binary: Any, null: Mask) -> BytesValues:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from console.questdb.layout import TableDirectory
+from console.questdb.parquet_rows import read_layout, read_time
 from console.questdb.partition_columns import FaultKind, PartitionFault
 from console.questdb.partition_files import PARQUET, PartitionFiles
 from console.questdb.partition_spans import UNPARTITIONED, PartitionSpan
@@ -164,17 +165,17 @@ def _time(table: TableDirectory, files: PartitionFiles, span: PartitionSpan, row
 
 
 def _time_in_parquet(path: Path, files: PartitionFiles, span: PartitionSpan, row: int) -> int:
-    try:
-        import pyarrow.parquet
-    except ImportError:
-        raise DamageError(f"{clean_line(span.directory)} is in Parquet, and pyarrow is not installed") from None
     timestamp = files.metadata.timestamp
     name = timestamp.raw_name if timestamp is not None else ""
     try:
-        column = pyarrow.parquet.read_table(path, columns=[name]).column(0).cast("int64")
-        return int(column[row].as_py())
-    except (pyarrow.ArrowException, IndexError, KeyError) as error:
-        raise DamageError(f"{clean_line(span.directory)}: {clean_line(str(error), 120)}") from error
+        for group in read_layout(path).groups:
+            if row < group.first + group.rows:
+                return read_time(path, group, name, row - group.first)
+    except ImportError:
+        raise DamageError(f"{clean_line(span.directory)} is in Parquet, and pyarrow is not installed") from None
+    except DamageError as damage:
+        raise DamageError(f"{clean_line(span.directory)}: {damage.what}") from damage
+    raise DamageError(f"{clean_line(span.directory)} has no row {row:,}")
 
 
 def _lag(files: PartitionFiles, chosen: Sequence[tuple[DamagedPartition, Choice]]) -> list[Refusal]:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from console.questdb.column_files import column_path
 from console.questdb.column_versions import ColumnVersions
 from console.questdb.fields import I64_MAX
-from console.questdb.parquet_check import can_read_parquet
+from console.questdb.parquet_rows import read_layout, read_time
+from console.questdb.parquet_worker import can_read_parquet
 from console.questdb.partition_files import PARQUET
 from console.questdb.partition_names import partition_of
 from console.questdb.partition_spans import UNPARTITIONED
@@ -203,20 +204,14 @@ def _parquet(found: FoundPartitions, place: _Place, path: Path, raw_name: str) -
         reason = f"{place.shown} is in Parquet, and pyarrow is not installed, so that its rows cannot be counted"
         found.refuse(RefusalCode.NO_PYARROW, reason, "install pyarrow")
         return
-    import pyarrow
-    import pyarrow.parquet
-
     try:
-        with path.open("rb") as stream, pyarrow.PythonFile(stream, mode="r") as source:
-            file = pyarrow.parquet.ParquetFile(source)
-            groups, rows = file.metadata.num_row_groups, file.metadata.num_rows
-            ends = [file.read_row_group(group, [raw_name]).column(0) for group in sorted({0, groups - 1})]
-            first, last = (np.asarray(each.cast("int64")) for each in (ends[0], ends[-1]))
-    except (pyarrow.ArrowException, IndexError, KeyError) as error:
+        layout = read_layout(path)
+        first, last = (read_time(path, layout.groups[at], raw_name, at) for at in (0, -1))
+    except (DamageError, IndexError) as error:
         found.refuse(RefusalCode.PARQUET_FILE_INVALID, f"{place.shown}: {clean_line(str(error), 120)}",
                      _instead_of_torn())  # fmt: skip
         return
-    run = TimestampRun(rows, int(first[0]), int(last[-1]), clean=True, proven=True, continued=0)
+    run = TimestampRun(layout.rows, first, last, clean=True, proven=True, continued=0)
     _take(found, place, run, path.stat().st_size)
 
 
