@@ -18,8 +18,8 @@ from console.recovery.model import Outcome, Plan
 from console.recovery.server.private_server import PrivateServer
 from console.settings import QuestDBSettings, SalvageSettings, Settings
 from tests.real.generated_tables import SERVER, wait_until_applied
-from tests.real.questdb_versions import questdb_of
 from tests.real.test_sequencer_repairs import captured, engine_of
+from tests.real.versions import binary_of
 
 pytestmark = pytest.mark.faults  # it fetches a server of another version
 
@@ -47,7 +47,7 @@ class Found:
 def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     work = tmp_path_factory.mktemp("decimals")
     root = work / "root"
-    questdb = questdb_of("9.3.4")
+    questdb = binary_of("9.3.4")
     with PrivateServer(root, questdb, settings=SERVER) as server:
         for name in ("money", "twin"):
             server.query(f"CREATE TABLE {name} ({_COLUMNS}) TIMESTAMP(ts) PARTITION BY DAY WAL")
