@@ -7,6 +7,7 @@ from typing import Final
 from console.questdb.block_file import Block, BlockFile, read_block_file
 from console.questdb.fields import I64_MIN, Walk
 from console.questdb.formats.database import VIEW_INTERVALS, VIEW_STATE, VIEW_TIME
+from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.reading import DamageError, Problem, join_problems
 from console.text import clean, clean_line
 
@@ -139,3 +140,13 @@ def _state(file: BlockFile) -> tuple[ViewState | None, Problem | None]:
         return parse_state(file.blocks), None
     except DamageError as damage:
         return None, damage.problem(file.path)
+
+
+def views_on(database: DatabaseRoot, table: TableDirectory) -> tuple[TableDirectory, ...]:
+    """Return the materialised views on `table`, by disk: QuestDB before 9.0 has no materialized_views()."""
+    found = []
+    for each in database.tables():
+        definition = read_view(each.path).definition if each.is_view else None
+        if definition is not None and definition.base_table.lower() == table.raw_name.lower():
+            found.append(each)
+    return tuple(found)

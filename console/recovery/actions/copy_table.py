@@ -10,6 +10,7 @@ from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_rows import TableRows
 from console.questdb.reading import DamageError
+from console.questdb.view_state import views_on
 from console.records import to_json
 from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.gate.registry import PlanContext
@@ -41,7 +42,7 @@ from console.recovery.table_copy.earlier import (
     later_entries,
     written_by_others,
 )
-from console.recovery.table_copy.naming import free_name, sequencer_blocks, views_of
+from console.recovery.table_copy.naming import free_name, sequencer_blocks
 from console.recovery.table_copy.refusals import NO_SERVER, refusals_of
 from console.recovery.table_copy.server_state import COPY_DIRECTORY, EXPECTED, names_of, rows_of
 from console.recovery.table_copy.statements import copy_statement, create_statement, finish_statements
@@ -85,7 +86,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         if refused:
             return refused_plan(SPEC, station, directory, *refused)
         rows = TableRows(directory.path)
-        views = views_of(server, directory.raw_name)
+        views = [view.name for view in views_on(context.database, directory)]
         if earlier is not None:
             return _swap(context, directory, rows, earlier, set(names.values()), views)
         return _made(context, directory, rows, stretches(rows), set(names.values()), views)

@@ -9,7 +9,7 @@ from pathlib import Path
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.table_name import name_of_directory
-from console.questdb.view_state import read_view
+from console.questdb.view_state import views_on
 from console.recovery.store.locks import SERVER_LOCK_NAME
 from console.text import clean_line
 
@@ -65,7 +65,7 @@ def select(database: DatabaseRoot, table: TableDirectory) -> CloneSelection:
     that names directories elsewhere.
     """
     _check_registry(database)
-    tables = (table, *_views_on(database, table))
+    tables = (table, *views_on(database, table))
     directories: list[str] = []
     files = list(_registry_files(database.db))
     for each in tables:
@@ -85,16 +85,6 @@ def _check_registry(database: DatabaseRoot) -> None:
                 f"the registry {registry.path} places a table outside the database ({clean_line(entry.directory)!r}), "
                 "which a server on the clone would follow; it is not rehearsed on"
             )
-
-
-def _views_on(database: DatabaseRoot, table: TableDirectory) -> tuple[TableDirectory, ...]:
-    """Return the materialised views on `table`: plans depend on how far they are refreshed, and so does the purge."""
-    found = []
-    for each in database.tables():
-        definition = read_view(each.path).definition if each.is_view else None
-        if definition is not None and definition.base_table.lower() == table.raw_name.lower():
-            found.append(each)
-    return tuple(found)
 
 
 def _registry_files(db: Path) -> Iterator[CloneFile]:

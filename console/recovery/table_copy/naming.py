@@ -4,8 +4,6 @@ from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem
 from console.questdb.sequencer_metadata import read_sequencer_metadata
 from console.questdb.txn_log import read_log
-from console.recovery.server.sql import Server, literal
-from console.text import clean_line
 
 
 def sequencer_blocks(directory: TableDirectory) -> str:
@@ -21,12 +19,6 @@ def sequencer_blocks(directory: TableDirectory) -> str:
     # the server takes a change only where both agree, else it speaks of corruption
     same = version == metadata.structure_version
     return "" if same else f"_meta has structure version {metadata.structure_version}, the last record {version}"
-
-
-def views_of(server: Server, table: str) -> list[str]:
-    """Return the names of the materialised views on a table, for showing."""
-    rows = server.rows(f"SELECT view_name FROM materialized_views() WHERE base_table_name = {literal(table)}")  # noqa: S608
-    return [clean_line(str(row["view_name"])) for row in rows]
 
 
 def free_name(name: str, taken: set[str]) -> str:

@@ -13,9 +13,10 @@ from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.questdb.table_txn import read_table_txn
 from console.questdb.txn_log import read_log
 from console.questdb.version_behaviour import behaviour_of
+from console.questdb.view_state import views_on
 from console.records import of_json
 from console.recovery.actions.convert_table import steps as conversion_steps
-from console.recovery.actions.convert_table.cost import Cost, cost_of, other_markers, views_on
+from console.recovery.actions.convert_table.cost import Cost, cost_of, other_markers
 from console.recovery.actions.convert_table.stages import conversion_stages, held_now, names_aside
 from console.recovery.actions.convert_table.steps import is_converted, registry_files
 from console.recovery.actions.convert_table.ttl import ttl_claim
@@ -173,7 +174,7 @@ def _warnings(context: PlanContext, directory: TableDirectory, cost: Cost, half:
         )
     if cost.others:
         yield f"{plural(cost.others, 'transaction')} without rows (UPDATE, TRUNCATE, …) will not be made either"
-    views = views_on(context.database, directory)
+    views = [view.name for view in views_on(context.database, directory)]
     if views:
         yield (
             f"materialised views on it: {', '.join(views)}; its transaction numbers begin anew, so that each needs "

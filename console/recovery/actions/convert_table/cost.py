@@ -12,7 +12,6 @@ from console.questdb.conversion import read_conversion
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.segment import EventType
 from console.questdb.table_metadata import TableMetadata
-from console.questdb.view_state import read_view
 from console.recovery.model import RowsLost
 from console.table.unapplied import State
 from console.text import plural
@@ -90,13 +89,3 @@ def other_markers(database: DatabaseRoot, table: TableDirectory) -> tuple[str, .
         for each in database.tables()
         if each.directory != table.directory and read_conversion(each.path).present
     )
-
-
-def views_on(database: DatabaseRoot, table: TableDirectory) -> tuple[str, ...]:
-    """Return the names of the materialised views on `table`."""
-    found = []
-    for each in database.tables():
-        definition = read_view(each.path).definition if each.is_view else None
-        if definition is not None and definition.base_table.lower() == table.raw_name.lower():
-            found.append(each.name)
-    return tuple(found)
