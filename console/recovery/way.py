@@ -239,12 +239,14 @@ def _with_next(steps: list[WayStep], first: FirstStep | None) -> list[WayStep]:
     following = steps[at + 1 :]
     if not any(step.action in (FREEZE, THAW) for step in (*passed, steps[at])):
         following = [step for step in following if step.action != THAW]  # a writer that runs needs no thaw
-    return [*passed, replace(steps[at], state=StepState.NEXT), *following]
+    action = first.action if first is not None else steps[at].action
+    return [*passed, replace(steps[at], action=action, state=StepState.NEXT), *following]
 
 
 def _is(step: WayStep, first: FirstStep) -> bool:
     """Return whether the next step is this one: repeated if it was done, since the world has changed."""
-    if step.action != first.action:
+    for_all = step.action != BY_HAND and spec_of(step.action).for_all == first.action
+    if step.action != first.action and not for_all:
         return False
     return first.table is None or not step.tables or (first.table in step.tables and step.done < len(step.tables))
 

@@ -25,8 +25,8 @@ _STATES = {StepState.DONE: (glyphs.DONE, Role.OK), StepState.NEXT: (glyphs.HALF,
            StepState.AHEAD: (glyphs.AHEAD, Role.DIM)}  # fmt: skip
 _NAMES = {"freeze-writer": "freeze", "stop-server": "stop", "capture-evidence": "evidence", "": "by hand",
           "restore-sequencer": "restore", "repair-log": "repair", "rebuild-sequencer": "rebuild",
-          "start-server": "start",
-          "thaw-writer": "thaw", "resume-wal": "resume", "convert-table": "convert", "copy-table": "copy",
+          "start-server": "start", "resume-wal": "resume", "resume-all": "resume",
+          "thaw-writer": "thaw", "convert-table": "convert", "copy-table": "copy",
           "raise-wal-index": "WAL index"}  # fmt: skip
 _BETWEEN = Span(" · ", Role.DIM)
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from console.diagnosis.model import DatabaseReport
+from console.diagnosis.model import DatabaseReport, NextStep
 from console.recovery.codes import StepState
 from console.recovery.model import FirstStep
 from console.recovery.way import BY_HAND, Standing, Walked, Way, way_of
@@ -127,3 +127,10 @@ def test_a_healthy_station_has_no_way() -> None:
     assert way_of(HEALTHY, None, Standing()) == Way()
     frozen = way_of(HEALTHY, FirstStep("thaw-writer", None, ""), Standing(True, False, ()))
     assert _shown(frozen) == "◐1thaw"
+
+
+def test_all_suspended_tables_are_one_step() -> None:
+    tables = (replace(table, findings=(), next_step=NextStep("resume-wal", "")) for table in INCIDENT.tables)
+    report = replace(INCIDENT, tables=tuple(tables))
+    way = way_of(report, FirstStep("resume-all", None, ""), Standing())
+    assert [(step.action, len(step.tables), step.state) for step in way.steps] == [("resume-all", 2, StepState.NEXT)]
