@@ -74,9 +74,9 @@ class ParquetWorker:
         """Return the worker. One of the process that this one was forked from is not asked."""
         if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
             command = [sys.executable, "-m", "console.questdb.parquet_worker"]
-            pipe, null = subprocess.PIPE, subprocess.DEVNULL
+            pipe = subprocess.PIPE
             # It is in no terminal's group: an interrupt there is ours to take.
-            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=null, start_new_session=True)
+            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=True)
             self._owner = os.getpid()
         return self._process
 
@@ -97,6 +97,7 @@ def main() -> None:
     """Answer requests until there are no more."""
     from console.questdb.parquet_decoding import OPERATIONS
 
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what pyarrow says as it aborts is for no screen
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in sys.stdin.buffer:
