@@ -309,7 +309,7 @@ READERS: Final = (
     Reader("layout", _layout, ("tables.d.0", "*/_name", "*/_meta", "*/txn_seq/_wal_index.d")),
     Reader("views", _views, (f"{HOURLY}/_mv", f"{HOURLY}/_mv.s")),
     Reader("column-versions", _versions, (f"{ALTERED}/_cv",)),
-    Reader("parquet", _parquet, (f"{PARTED}/2024-01-01*/data.parquet", f"{PARTED}/_[tm]*"), more=PARQUET_FILES),
+    Reader("parquet", _parquet, (f"{PARTED}/2024-01-01*/data.parquet",), more=PARQUET_FILES),
     Reader("inspection", _inspection, _INSPECTED, _WHOLE),
     Reader("crashes", _crashes, ("hs_err_pid*.log",)),
     Reader(

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from console.questdb.column_types import ColumnTag
 from console.questdb.fields import I64_MAX
 from console.questdb.partition_spans import UNPARTITIONED
 from console.questdb.partitioning import Partitioning
@@ -102,6 +103,8 @@ class TimeWatch:
 
     def __init__(self, picture: TablePicture, part: Part, found: Found) -> None:
         timestamp = picture.metadata.timestamp
+        if timestamp is not None and timestamp.tag is not ColumnTag.TIMESTAMP:
+            timestamp = None  # what damage in _meta made of it tells no times
         self._found, self._name = found, timestamp.name if timestamp is not None else ""
         live = live_columns(picture)
         self._at = None if timestamp is None else [column.index for column in live].index(timestamp.index)
