@@ -7,7 +7,7 @@ what is not yet compared, or rearrange equal timestamps.
 
 from console.questdb.column_types import ColumnTag
 from console.questdb.table_metadata import TableColumn, TableMetadata
-from console.recovery.server.sql import Server, quoted
+from console.recovery.server.sql import Server, SqlError, quoted
 from console.recovery.table_copy.missing import Gap
 from console.recovery.table_copy.stretches import Stretch
 
@@ -38,8 +38,14 @@ def finish_statements(name: str, metadata: TableMetadata) -> list[str]:
 
 
 def shown_definition(server: Server, name: str) -> str:
-    """Return what the server shows of a table's definition, without its name. Raises SqlError."""
-    (row,) = server.rows(f"SHOW CREATE TABLE {quoted(name)}")
+    """Return what the server shows of a table's definition, without its name. Raises SqlError.
+
+    QuestDB before 9.0 has no SHOW CREATE TABLE: there it is the columns, with types, indexes, capacities and keys.
+    """
+    try:
+        (row,) = server.rows(f"SHOW CREATE TABLE {quoted(name)}")
+    except SqlError:
+        return repr([sorted(column.items()) for column in server.rows(f"SHOW COLUMNS FROM {quoted(name)}")])
     return str(row["ddl"]).removeprefix(f"CREATE TABLE '{name}'")
 
 
