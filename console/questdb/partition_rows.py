@@ -51,12 +51,12 @@ class Partition:
 class TableRows:
     """A table that nothing writes to meanwhile, as its `_txn` is when this is made; `lag`: with the rows of its lag.
 
-    With `txn` that state is taken in place of the one in `_txn`.
+    With `txn` that state is taken in place of the one in `_txn`. With `keys` a symbol is its key: its map is not read.
 
     Raises DamageError where `_txn` or `_meta` cannot be read, or there is no designated timestamp.
     """
 
-    def __init__(self, table: Path, *, lag: bool = False, txn: TxnArea | None = None) -> None:
+    def __init__(self, table: Path, *, lag: bool = False, txn: TxnArea | None = None, keys: bool = False) -> None:
         metadata = read_table_metadata(table)
         if isinstance(metadata, Problem):
             raise DamageError(f"_meta: {metadata.what}")
@@ -70,6 +70,7 @@ class TableRows:
         self.table, self.metadata, self.txn = table, metadata, current
         self.partitioning = Partitioning.of(metadata)
         self.columns = tuple(column for column in metadata.columns if not column.dropped)
+        self._keys = keys
         self.lag_rows = current.lag_rows if lag else 0
         self.versions = read_column_versions(table)
         self._dictionaries: dict[int, Dictionary] = {}
@@ -110,7 +111,7 @@ class TableRows:
             for part in partition.parts
             if part.first < end and part.first + part.rows > first
         ]
-        return joined(parts) if parts else nulls(column.type_code, 0)
+        return joined(parts) if parts else nulls(self._code(column), 0)
 
     def zeros(self, partition: Partition, column: TableColumn, first: int, end: int) -> Mask:
         """Return which values of a fixed-width column are zeros in its file (of a SYMBOL: its key), null or not."""
@@ -159,7 +160,7 @@ class TableRows:
         top = part.rows if top is None else min(top, part.rows)
         found: list[Values] = []
         if first < top:
-            found.append(absent_values(column.type_code, min(end, top) - first))
+            found.append(absent_values(self._code(column), min(end, top) - first))
         if end > top:
             found.append(self._stored(part, column, max(first, top), end, top))
         return joined(found)
@@ -171,7 +172,7 @@ class TableRows:
         rows = partition_values(self.table, self.partitioning, self.versions, part.record, column, first, end)
         if len(rows.values) != end - first:
             raise DamageError(f"column {column.name} of a partition ends before row {end:,}")
-        if column.tag is ColumnTag.SYMBOL:
+        if column.tag is ColumnTag.SYMBOL and not self._keys:
             dictionary = self._dictionary(column)
             keys = rows.values.astype(np.int64)
             empty = np.empty(0, np.int64)
@@ -179,7 +180,11 @@ class TableRows:
             if len(unknown):
                 raise DamageError(f"column {column.name} has symbols that its dictionary does not name")
             return texts
-        return fixed_values(column.type_code, rows.values)
+        return fixed_values(self._code(column), rows.values)
+
+    def _code(self, column: TableColumn) -> int:
+        """Return the type of what is read of a column."""
+        return ColumnTag.INT if self._keys and column.tag is ColumnTag.SYMBOL else column.type_code
 
     def _dictionary(self, column: TableColumn) -> Dictionary:
         if column.index not in self._dictionaries:

@@ -65,7 +65,7 @@ def _rows(server: PrivateServer, name: str) -> Rows | str:
         return str(error).splitlines()[0]
 
 
-def _write(server: PrivateServer, name: str) -> None:
+def write_everywhere(server: PrivateServer, name: str) -> None:
     """Write into each day of the table and into a new one, and add a column, where the server takes it."""
     days = [f"2024-01-0{day}T12:00:00" for day in range(1, 6)] + ["2025-06-01"]
     statements = [f"INSERT INTO {name} (ts) VALUES ('{day}')" for day in days]
@@ -84,17 +84,17 @@ def _seen(root: Path, names: list[str], questdb: ServerBinary) -> dict[str, list
     found: dict[str, list[Rows | str]] = {}
     for again in (False, True):
         with PrivateServer(root, questdb, settings=SETTINGS) as server:
-            stopped = _stopped(server)
+            stopped = stopped_tables(server)
             for name in names:
                 found.setdefault(name, []).append(stopped.get(name) or _rows(server, name))
             if not again:
                 for name in names:
-                    _write(server, name)
-                _stopped(server)
+                    write_everywhere(server, name)
+                stopped_tables(server)
     return found
 
 
-def _stopped(server: PrivateServer) -> dict[str, str]:
+def stopped_tables(server: PrivateServer) -> dict[str, str]:
     """Wait until nothing is applied any more; return why the tables stand that are not applied to the end."""
     wanted = "SELECT name, writerTxn, suspended, errorMessage FROM wal_tables() WHERE writerTxn < sequencerTxn"
     before, since = server.query(wanted), time.monotonic()

@@ -12,10 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from console.digests import canonical, digest_of
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
-from console.recovery import plans
 from console.recovery.codes import ClaimKey
 from console.recovery.engine import Engine
 from console.recovery.gate.registry import spec_of
@@ -27,6 +25,7 @@ from console.recovery.rehearsal.further import further_claim, further_plans
 from console.recovery.rehearsal.model import CloneFacts, Rehearsal, RehearsalOutcome
 from console.recovery.rehearsal.progress import OnProgress, Reporter
 from console.recovery.rehearsal.proof import Before, Proof, Rehearsed, heap_bytes, log_tail
+from console.recovery.rehearsal.same_plan import essence, outside_copies
 from console.recovery.rehearsal.selection import CloneSelection, find_table, select
 from console.recovery.rehearsal.server_on_clone import BY_SQL, answering
 from console.recovery.server.binary import server_binary
@@ -265,6 +264,7 @@ class _Rehearsing:
         # Station name and server log are part of what a plan is made from; nothing here reaches the station. An action
         # that starts a server of its own takes the same one.
         settings = self.engine.settings
+        copies = outside_copies(self.plan, self.engine.database.db)
         return Settings(
             station=settings.station_name,
             state_dir=str(self.folder.state),
@@ -275,6 +275,7 @@ class _Rehearsing:
                 java=str(binary.java),
                 pg_port=pg_port or settings.questdb.pg_port,
             ),
+            partition=replace(settings.partition, source=settings.partition.source or copies),
             bare=True,
         )
 
@@ -294,7 +295,8 @@ class _Rehearsing:
 
     def _same_plan(self, on_clone: Plan) -> None:
         """What is carried out on the clone must be what would be done to the original, but for the marks in names."""
-        ours, theirs = _essence(self.plan, self.plan), _essence(on_clone, self.plan)
+        db = self.engine.database.db
+        ours, theirs = (essence(plan, self.plan, self.folder.db, db) for plan in (self.plan, on_clone))
         claim = Claim(
             ClaimKey.SAME_PLAN, "the plan on the clone is the plan", ours[:16], theirs[:16], ok=ours == theirs
         )
@@ -321,11 +323,3 @@ class _Rehearsing:
         path = self.engine.state.root / "rehearsals" / f"{self.folder.id}.log"
         write_private(path, tail)
         return f"; the end of the server's log is {path}"
-
-
-def _essence(plan: Plan, original: Plan) -> str:
-    """Return a digest of what a plan does and promises, with its mark replaced by the original plan's."""
-    document = plans.to_json(plan)
-    kept = {key: document[key] for key in ("action", "table", "stages", "rows_lost", "rows_back", "rows_maybe_twice")}
-    text = canonical(kept).decode().replace(plans.mark_of(plan.facts), plans.mark_of(original.facts))
-    return digest_of(text, {name: digest_of(content.hex()) for name, content in plan.attachments.items()})

@@ -10,7 +10,8 @@ from console.questdb.partition_files import PartitionFiles
 from console.questdb.partition_spans import PartitionSpan
 from console.questdb.reading import DamageError, problem_of
 from console.recovery.model import Lost, LostValues
-from console.recovery.table_repair.null_files import Mended, mended, whole_rows
+from console.recovery.table_repair.new_files import NewFile
+from console.recovery.table_repair.null_files import Mended, kept_offsets, mended, whole_rows
 from console.recovery.table_repair.partition_copies import Copy, Sources, copies_of
 from console.text import clean_line, plural
 
@@ -33,13 +34,19 @@ OURS: Final = (
 
 @dataclass(slots=True)
 class DamagedPartition:
-    """A partition, its faults, and the choices: rows and values lost by each; `cannot` says why one is not there."""
+    """A partition, its faults, and the choices: rows and values lost by each; `cannot` says why one is not there.
+
+    `offsets` are the files that whole rows need besides. With `counted` some column still has all rows that `_txn`
+    counts: without, its count itself may be too high.
+    """
 
     span: PartitionSpan
     faults: list[PartitionFault]
     rows_lost: dict[Choice, int] = field(default_factory=dict)
     values_lost: tuple[LostValues, ...] = ()
     columns: tuple[Mended, ...] = ()
+    offsets: tuple[NewFile, ...] = ()
+    counted: bool = True
     copy: Copy | None = None
     cannot: dict[Choice, str] = field(default_factory=dict)
 
@@ -103,9 +110,13 @@ def _weigh(table: TableDirectory, files: PartitionFiles, each: DamagedPartition,
 
 def _weigh_columns(table: TableDirectory, files: PartitionFiles, each: DamagedPartition) -> None:
     damaged = [column for column in _columns(files, each) if _is_damaged(each, column)]
+    each.counted = len(damaged) < len(_columns(files, each))
     kept = min((each.span.rows - column.rows + whole_rows(column) for column in damaged), default=0)
     if 0 < kept < each.span.rows:
         each.rows_lost[Choice.WHOLE_ROWS] = each.span.rows - kept
+        shorter = ((column, column.rows - (each.span.rows - kept)) for column in damaged)
+        made = (kept_offsets(table.path, column, rows) for column, rows in shorter)
+        each.offsets = tuple(file for file in made if file is not None)
     else:
         each.cannot[Choice.WHOLE_ROWS] = "no row of it is whole" if not kept else "each row of it is whole"
     if any(files.is_timestamp(column.column) for column in damaged):

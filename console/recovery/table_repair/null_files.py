@@ -82,6 +82,19 @@ def whole_rows(each: StoredColumn) -> int:
         return rows_within(tag, aux, min(each.rows, aux.size // 16), _size(each.data))
 
 
+def kept_offsets(table: Path, each: StoredColumn, rows: int) -> NewFile | None:
+    """Return the offsets of the first `rows` rows of a damaged STRING or BINARY column, None for another type.
+
+    `whole_rows` counts the values of such a column in its data file, whatever its offsets are.
+    """
+    tag = each.column.tag
+    if rows <= 0 or tag is None or not tells_offsets(tag):
+        return None
+    with DbFile(each.data) as data:
+        offsets = rebuilt_offsets(tag, data, rows)
+    return NewFile.of(_path(table, each.aux), offsets.astype("<i8").tobytes(), f"offsets of {rows:,} values")
+
+
 def mended(table: Path, each: StoredColumn) -> Mended:
     """Return the new files of a damaged column. Raises DamageError if what is left cannot be told, OSError."""
     if not is_variable(each.column.type_code):
@@ -181,18 +194,20 @@ def _entries(table: Path, each: StoredColumn) -> Mended:
         bad = (header == 0) | (outside & (start + length > size))
     else:
         start, length = found["offset"].astype(np.int64) & _LOW_48, found["size"].astype(np.int64)
-        bad = (length > 0) & (start + length > size)
+        outside = length > 0
+        bad = outside & (start + length > size)
     bad[known:] = True
-    if not bad.any():
+    # An entry without bytes in the data file says where the next value begins: that too must be within the file.
+    end = np.maximum.accumulate(np.where(bad | ~outside, 0, start + length))
+    moved = bad | (~outside & (start > size))
+    if not moved.any() and each.data.exists():
         raise DamageError(f"{each.aux.name} and {each.data.name}: no value is known to be gone")
-    good_ends = np.where(bad, 0, start + length)
-    end = np.maximum.accumulate(good_ends)[bad]
     found[bad] = np.zeros((), dtype)
     if varchar:
         found["header"][bad] = _NULL
-        found["low"][bad], found["high"][bad] = end & 0xFFFF, end >> 16
+        found["low"][moved], found["high"][moved] = end[moved] & 0xFFFF, end[moved] >> 16
     else:
-        found["offset"][bad] = end
+        found["offset"][moved] = end[moved]
     lost = int(bad.sum())
     told = f"{rows - lost:,} entries of values, {lost:,} of NULL"
     files = [NewFile.of(_path(table, each.aux), found.tobytes(), told)]

@@ -68,9 +68,9 @@ def _made(
     table: TableDirectory, files: PartitionFiles, chosen: Sequence[tuple[DamagedPartition, Choice]]
 ) -> PartitionRepair:
     replacements = [
-        Replacement(f"write {plural(len(new), 'file')} of partition {clean_line(each.span.name)}", tuple(new))
+        Replacement(f"write {plural(len(new), 'file')} of partition {clean_line(each.span.name)}", new)
         for each, choice in chosen
-        if choice is Choice.NULL and (new := [file for column in each.columns for file in column.files])
+        if (new := _files(each, choice))
     ]
     try:
         if (txn := _txn(table, files, chosen)) is not None:
@@ -85,7 +85,7 @@ def _made(
     repair = Repair(
         _why([each for each, _ in chosen]),
         tuple(replacements),
-        rows_lost=RowsLost.exact(lost),
+        rows_lost=RowsLost.exact(lost) if all(map(_is_counted, chosen)) else RowsLost.at_most(lost),
         values_lost=values,
         warnings=(
             *(_choices(each) for each, _ in chosen),
@@ -93,6 +93,19 @@ def _made(
         ),
     )
     return PartitionRepair(repair, before)
+
+
+def _files(each: DamagedPartition, choice: Choice) -> tuple[NewFile, ...]:
+    """Return the new files of a partition's columns."""
+    if choice is Choice.NULL:
+        return tuple(file for column in each.columns for file in column.files)
+    return each.offsets if choice is Choice.WHOLE_ROWS else ()
+
+
+def _is_counted(chosen: tuple[DamagedPartition, Choice]) -> bool:
+    """Whether the rows that a choice loses are known to have been there. `_txn` may count too many in the last one."""
+    each, choice = chosen
+    return each.counted or choice not in _CHANGES_ROWS or not each.span.last
 
 
 def _before(table: TableDirectory, chosen: Sequence[tuple[DamagedPartition, Choice]]) -> list[Stage]:
