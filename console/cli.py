@@ -60,8 +60,8 @@ class LazyGroup(click.Group):
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)  # noqa: S101 - the table above is ours
         if all(DETAILED not in option.opts for option in command.params):
-            told = "End with 2, 4, 8 or 16 too, as docs/exit-codes.md lists them."
-            command.params.append(click.Option([DETAILED], is_flag=True, expose_value=False, help=told))
+            description = "End with 2, 4, 8 or 16 too, as docs/exit-codes.md lists them."
+            command.params.append(click.Option([DETAILED], is_flag=True, expose_value=False, help=description))
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:

@@ -32,7 +32,7 @@ def to_json(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     if is_dataclass(value) and not isinstance(value, type):
-        return {name: to_json(getattr(value, each.name)) for name, each in _named(type(value)).items()}
+        return {name: to_json(getattr(value, each.name)) for name, each in named_fields(type(value)).items()}
     if isinstance(value, Mapping):
         return {str(key): to_json(each) for key, each in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -46,7 +46,7 @@ def of_json(kind: type[T], document: Any) -> T:
 
 
 @functools.cache
-def _named(kind: type) -> dict[str, Field[Any]]:
+def named_fields(kind: type) -> dict[str, Field[Any]]:
     """Return the fields by their name in JSON."""
     named = {each.metadata.get(_NAME, each.name): each for each in fields(kind)}
     return {name: each for name, each in named.items() if name is not None}
@@ -108,7 +108,7 @@ def _key(kind: Any, document: str, where: str) -> Any:
 
 def _record(kind: type, document: Mapping[str, Any], where: str) -> Any:
     given: dict[str, Any] = {}
-    for name, each in _named(kind).items():
+    for name, each in named_fields(kind).items():
         if name in document:
             given[each.name] = _value(_types(kind)[each.name], document[name], f"{where}.{name}")
         elif each.default is MISSING and each.default_factory is MISSING:

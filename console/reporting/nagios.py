@@ -29,9 +29,9 @@ def plugin_state(report: DatabaseReport) -> PluginState:
     return PluginState.OK
 
 
-def plugin_line(state: PluginState, said: str, report: DatabaseReport | None = None) -> str:
+def plugin_line(state: PluginState, sentence: str, report: DatabaseReport | None = None) -> str:
     """Return the line: state, sentence, and the counts where there is a report. A rows count that is unknown is `U`."""
-    line = f"WALMEDIC {state.name} - {clean_line(said).replace('|', '/')}"
+    line = f"WALMEDIC {state.name} - {clean_line(sentence).replace('|', '/')}"
     if report is None:
         return line
     found = Counter(table.verdict for table in report.tables)

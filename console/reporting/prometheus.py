@@ -48,10 +48,10 @@ def exposition(report: DatabaseReport, now: float | None = None) -> str:
     )
 
 
-def gauge(name: str, told: str, samples: Iterable[Sample]) -> str:
+def gauge(name: str, description: str, samples: Iterable[Sample]) -> str:
     """Return one gauge with its help and type; empty if it has no sample."""
     lines = [f"walmedic_{name}{_labels(labels)} {_value(value)}\n" for labels, value in samples]
-    return f"# HELP walmedic_{name} {told}\n# TYPE walmedic_{name} gauge\n{''.join(lines)}" if lines else ""
+    return f"# HELP walmedic_{name} {description}\n# TYPE walmedic_{name} gauge\n{''.join(lines)}" if lines else ""
 
 
 def _of(tables: Iterable[TableReport], field: str) -> Iterable[Sample]:

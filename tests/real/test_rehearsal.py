@@ -36,6 +36,7 @@ from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
 from console.recovery.store.locks import ServerLock
 from console.settings import QuestDBSettings, Settings
+from tests.documents import validated
 from tests.real.generated_tables import EPOCH, SERVER, wait_until_applied
 
 ACTION = "rebuild-sequencer"
@@ -160,7 +161,7 @@ def test_it_passes_and_predicts_what_the_real_run_gives(
             standalone_mode=False,
         )
         assert ended.return_value == 0, (ended.output, ended.exception)
-        seen[table] = json.loads(ended.stdout)
+        seen[table] = validated("rehearse", json.loads(ended.stdout))
     assert tree(root) == before
     assert not list((tmp_path / "state/rehearsals").iterdir())
 

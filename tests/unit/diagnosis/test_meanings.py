@@ -14,7 +14,10 @@ _ACTION = re.compile(r"\b(?:repair|rebuild|restore|raise|resume|convert|capture|
 
 
 def _table() -> str:
-    rows = (f"| `{code.value}` | {said.what} | {said.server} | {said.to_do} |\n" for code, said in MEANINGS.items())
+    rows = (
+        f"| `{code.value}` | {meaning.what} | {meaning.server} | {meaning.to_do} |\n"
+        for code, meaning in MEANINGS.items()
+    )
     return "| code | what it means | what QuestDB does | what to do |\n| --- | --- | --- | --- |\n" + "".join(rows)
 
 
@@ -23,7 +26,7 @@ def test_every_code_has_a_meaning() -> None:
 
 
 def test_each_action_that_is_named_is_one() -> None:
-    named = {name for said in MEANINGS.values() for name in _ACTION.findall(said.to_do)}
+    named = {name for meaning in MEANINGS.values() for name in _ACTION.findall(meaning.to_do)}
     assert named
     assert named <= set(action_ids())
 
