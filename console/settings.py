@@ -39,10 +39,20 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One service as its backend names it."""
+    """One service as its backend names it.
+
+    Backend `command`: `status`, `stop`, `start` and `log` are argv lists; `up` is text in the output of `status` that
+    means it runs (empty: exit status 0 does). Backend `by-hand`: `process` is text in the command line of its process.
+    """
 
     name: str
     role: Role
+    status: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
+    start: tuple[str, ...] = ()
+    log: tuple[str, ...] = ()
+    up: str = ""
+    process: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +105,12 @@ class RedisSettings:
 
 @dataclass(frozen=True, slots=True)
 class ServicesSettings:
-    """Which backend runs the services: `systemd`, `systemd-user`, `supervisor` or `none`."""
+    """Which backend runs the services: one of BACKENDS."""
 
     backend: str = "none"
     socket: str = ""  # supervisor: path of its unix socket
     units: tuple[Unit, ...] = ()
+    namespace: str = ""  # kubernetes: empty means that of kubectl's context
 
     def named(self, role: Role) -> tuple[str, ...]:
         """Return the names of the services with `role`."""
@@ -170,13 +181,16 @@ _LONGEST_FILE = 1 << 20  # bytes
 _SECRET_KEYS = [tuple(key.split(".")) for key in _SECRETS]
 # systemd.unit(5), and what supervisord takes as well: no path, no option, nothing that a terminal obeys.
 _UNIT_NAME = re.compile(r"[A-Za-z0-9_@:][A-Za-z0-9_.@:\\-]{0,254}")
-_BACKENDS = {"systemd", "systemd-user", "supervisor", "none"}
+_WORKLOAD = re.compile(r"(?:statefulset|deployment)/[a-z0-9][a-z0-9.-]{0,252}")  # as kubectl names one
+BACKENDS: Final = (
+    "systemd", "systemd-user", "supervisor", "docker", "podman", "kubernetes", "command", "by-hand", "none",
+)  # fmt: skip
 _NOT_SET = {"file", "bare", "sources"}
 
 
 def is_unit_name(name: str) -> bool:
     """Return whether a service of this name can be set: no path, no option, nothing that a terminal obeys."""
-    return _UNIT_NAME.fullmatch(name) is not None
+    return (_UNIT_NAME.fullmatch(name) or _WORKLOAD.fullmatch(name)) is not None
 
 
 def is_secret(key: str) -> bool:
@@ -196,6 +210,10 @@ def _coerce(key: str, value: object, kind: Any, where: str) -> object:
         return number
     if kind is str and isinstance(value, str):
         return value
+    if kind == tuple[str, ...]:
+        if not isinstance(value, list) or not all(isinstance(each, str) and "\0" not in each for each in value):
+            raise SettingsError(f'{where}: {key} must be a list of words, such as ["sv", "stop", "questdb"]')
+        return tuple(value)
     shown = "" if key in _SECRETS else f", not {reprlib.repr(value)}"
     raise SettingsError(f"{where}: {key} must be text{shown}")
 
@@ -253,12 +271,13 @@ def _merge(base: S, values: Mapping[str, Any], where: str, sources: dict[str, st
             for unit in changed[name]:
                 if not is_unit_name(unit.name):
                     raise SettingsError(
-                        f"{where}: {unit.name!a} is no name of a unit: letters, digits and any of :_.@\\- only"
+                        f"{where}: {unit.name!a} is no name of a unit: letters, digits and any of :_.@\\- only "
+                        "(kubernetes: statefulset/NAME or deployment/NAME)"
                     )
         else:
             changed[name] = _coerce(key, value, hints[name], where)
-        if key == "services.backend" and changed[name] not in _BACKENDS:
-            raise SettingsError(f"{where}: {key} must be one of {', '.join(sorted(_BACKENDS))}")
+        if key == "services.backend" and changed[name] not in BACKENDS:
+            raise SettingsError(f"{where}: {key} must be one of {', '.join(BACKENDS)}")
         sources[key] = where
     merged: S = replace(base, **changed)
     return merged

@@ -17,6 +17,8 @@ PROGRAMS: Final[Mapping[str, tuple[str, str, str]]] = {
     "strace": ("", "strace", "strace"),
     "systemd": ("/lib/systemd/systemd", "systemd", "systemd"),
     "dbus-daemon": ("", "dbus", "dbus-daemon"),
+    "podman": ("", "podman", "podman"),
+    "crun": ("", "crun", "crun"),
     "unshare": ("", "util-linux", "util-linux"),
     "setpriv": ("", "util-linux", "util-linux"),
 }

@@ -1,7 +1,8 @@
-"""What a service says: the last lines and then every new one, from systemd's journal or supervisord's log files."""
+"""What a service says: the last lines and then every new one, from systemd's journal, a log file or a log command."""
 
 import asyncio
 import contextlib
+import datetime
 import json
 import os
 import shlex
@@ -14,9 +15,10 @@ from typing import Any
 from console.probes.log_tail import LogLine
 from console.probes.worker import Worker
 from console.services.command import plain_environment
+from console.services.logs import LogCommand, log_command
 from console.services.model import ServiceError
 from console.services.supervisor import SupervisorControl
-from console.settings import Settings
+from console.settings import Role, Settings
 from console.text import clean_line
 
 _LONGEST = 1 << 20  # bytes of one line; a longer one is dropped
@@ -35,7 +37,31 @@ def unit_log(settings: Settings, unit: str, lines: int = 200) -> AsyncGenerator[
             return journal(unit, lines, user=settings.services.backend == "systemd-user")
         case "supervisor":
             return supervised(settings.services.socket, unit, lines)
-    raise ServiceError("no services are configured (settings: services.backend), so there is no log of them")
+    roles = [each.role for each in settings.services.units if each.name == unit]
+    if settings.services.backend == "by-hand" and settings.questdb.log and Role.DATABASE in roles:
+        return followed_file(Path(settings.questdb.log), unit, lines)
+    return printed_log(log_command(settings, unit, lines, follow=True), unit)
+
+
+async def printed_log(command: LogCommand, unit: str) -> AsyncGenerator[LogLine, None]:
+    """Follow what a command prints on both its streams. Raises ServiceError where it fails.
+
+    A command that ends well has shown all that there was; no new line comes then.
+    """
+    async with contextlib.aclosing(_printed(list(command.argv), unit, follow=False, merged=True)) as printed:
+        async for raw in printed:
+            yield _stamped(raw) if command.stamped else _line(raw.rstrip(b"\n"))
+    await asyncio.Event().wait()
+
+
+def _stamped(raw: bytes) -> LogLine:
+    """Return a line such as `2026-11-29T17:35:56.334211651Z text`, with its time."""
+    stamp, _, text = raw.rstrip(b"\n").decode(errors="replace").partition(" ")
+    try:
+        at = datetime.datetime.fromisoformat(f"{stamp[:19]}+00:00").timestamp()
+    except ValueError:
+        return _line(raw.rstrip(b"\n"))
+    return LogLine(clean_line(text, _SHOWN), at)
 
 
 async def journal(
@@ -60,14 +86,18 @@ async def journal(
                     yield line
 
 
-async def _printed(command: list[str], unit: str, *, follow: bool) -> AsyncGenerator[bytes, None]:
-    """Run journalctl and return its lines. Raises ServiceError where it fails, or ends though it follows."""
+async def _printed(command: list[str], unit: str, *, follow: bool, merged: bool = False) -> AsyncGenerator[bytes, None]:
+    """Run a command and return its lines, with those of its standard error if `merged`.
+
+    Raises ServiceError where it fails, or ends though it follows.
+    """
+    last = b""
     try:
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT if merged else asyncio.subprocess.PIPE,
             env=plain_environment(),
             limit=_LONGEST,
             start_new_session=True,
@@ -75,8 +105,7 @@ async def _printed(command: list[str], unit: str, *, follow: bool) -> AsyncGener
     except OSError as error:
         raise ServiceError(f"`{command[0]}` cannot be run ({error.strerror})") from error
     assert process.stdout is not None  # noqa: S101 - it was asked for
-    assert process.stderr is not None  # noqa: S101
-    complaints = asyncio.create_task(process.stderr.read(4_096))
+    complaints = asyncio.create_task(process.stderr.read(4_096)) if process.stderr is not None else None
     try:
         while True:
             try:
@@ -85,13 +114,15 @@ async def _printed(command: list[str], unit: str, *, follow: bool) -> AsyncGener
                 continue
             if not raw:
                 break
+            last = raw
             yield raw
-        complaint = clean_line((await complaints).decode(errors="replace"), 300)
+        said = clean_line((await complaints if complaints else last).decode(errors="replace"), 300)
         if follow or await process.wait() != 0:
-            shown = shlex.join([command[0], f"--unit={unit}"])
-            raise ServiceError(f"`{shown}` ended{f': {complaint}' if complaint else ''}")
+            shown = shlex.join(command if merged else [command[0], f"--unit={unit}"])
+            raise ServiceError(f"`{shown}` ended{f': {said}' if said else ''}")
     finally:
-        complaints.cancel()
+        if complaints is not None:
+            complaints.cancel()
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -117,6 +148,14 @@ async def supervised(socket: str, unit: str, lines: int = 200) -> AsyncGenerator
     """Follow the log file of a supervised program, through rotation. Raises ServiceError where it has none."""
     worker = Worker(f"log of {unit}")
     path = Path(await worker.call(SupervisorControl(socket).log_file, unit))
+    async with contextlib.aclosing(followed_file(path, unit, lines)) as followed:
+        async for each in followed:
+            yield each
+
+
+async def followed_file(path: Path, unit: str, lines: int = 200) -> AsyncGenerator[LogLine, None]:
+    """Follow a log file, through rotation. Raises ServiceError where it cannot be read."""
+    worker = Worker(f"log of {unit}")
     descriptor = await worker.call(_opened, path)
     try:
         tail, offset = await worker.call(_tail, descriptor)

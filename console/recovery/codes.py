@@ -216,6 +216,7 @@ class StageState(enum.StrEnum):
 
     BEGINS = "begins"
     GOES_ON = "goes on"
+    ASKS = "your turn"  # the operator has to do something by hand; walmedic waits for it
     DONE = "done"
     FAILED = "failed"
 

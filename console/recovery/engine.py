@@ -263,7 +263,7 @@ class Engine:
         return evidence_refusal(capture, problem) if problem else None
 
     def _run_context(self, plan: Plan, entry: str, folder: Path, tree: Tree, server_lock: ServerLock) -> RunContext:
-        return RunContext(
+        run = RunContext(
             settings=self.settings,
             database=self.database,
             plan=plan,
@@ -274,8 +274,9 @@ class Engine:
             state=self.state,
             journal=self.journal,
             server_lock=server_lock,
-            services=self._services(),
         )
+        run.services = None if self.settings.bare else control_for(self.settings, run.ask)
+        return run
 
     def _plan(self, action: str, table: str | None, context: PlanContext, *, lock_held: bool) -> Plan:
         found = self._table(table)

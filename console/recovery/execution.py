@@ -133,6 +133,7 @@ class Executor:
         self._run.report = lambda message, done, total: self._log.notify(
             stage, StageState.GOES_ON, message, done, total
         )
+        self._run.asks = lambda sentence: self._log.notify(stage, StageState.ASKS, sentence)
 
     def _event(self, kind: str, stage: Stage, state: str, message: str = "") -> None:
         data = {"id": stage.id, "title": stage.title, "step": stage.step, "state": state}

@@ -5,6 +5,7 @@ wording matters; from supervisord's log the lines that its history is made of.
 """
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Final
 from console.reporting.events import Event, Kind
 from console.reporting.reading import MOST, MOST_OF_A_LOG, Unreadable, read_text
 from console.services.command import run
+from console.services.logs import log_command
 from console.services.model import ServiceError
 from console.services.supervisor import SupervisorControl
 from console.services.supervisor_log import run_events
@@ -62,7 +64,31 @@ def service_logs(settings: Settings, since: float | None = None, directory: Path
             return _from_journal(settings, since, directory)
         case "supervisor":
             return _from_supervisor(settings, since)
-    return ServiceLogs(missing=("service events: no services are configured (settings: services.backend)",))
+        case "none":
+            return ServiceLogs(missing=("service events: no services are configured (settings: services.backend)",))
+    return _from_commands(settings)
+
+
+def _from_commands(settings: Settings) -> ServiceLogs:
+    """Return what the log command of the database prints; these backends keep no events that could be read here."""
+    excerpts: list[Excerpt] = []
+    missing = [f"service events: not read from {settings.services.backend}"]
+    for unit in settings.services.units:
+        if unit.role is not Role.DATABASE:
+            continue
+        try:
+            command = log_command(settings, unit.name, _MOST_LINES, follow=False)
+            finished = run(command.argv, _ASKED)
+            if finished.status:
+                raise ServiceError(clean_line(finished.error, 200) or f"exit {finished.status}")
+        except ServiceError as error:
+            missing.append(f"the log of {clean_line(unit.name)}: {error}")
+            continue
+        text = finished.output + finished.error
+        name = f"{settings.services.backend}.{clean_line(unit.name)}".replace("/", "-")
+        cut = len(text) > MOST_OF_A_LOG
+        excerpts.append(Excerpt(name, clean_line(shlex.join(command.argv)), text[-MOST_OF_A_LOG:], cut))
+    return ServiceLogs((), tuple(excerpts), tuple(missing))
 
 
 def _from_journal(settings: Settings, since: float | None, directory: Path | None) -> ServiceLogs:

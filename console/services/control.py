@@ -1,6 +1,6 @@
 """One way to read and command services, whatever runs them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from console.services.model import UnitSample
@@ -11,8 +11,16 @@ class ServiceControl(Protocol):
     """What runs the services. Every method blocks, keeps its own deadline, and raises ServiceError in one sentence."""
 
     backend: str
-    can_mask: bool
-    can_set_environment: bool
+
+    @property
+    def can_mask(self) -> bool:
+        """Whether `mask_runtime` changes anything."""
+        ...
+
+    @property
+    def can_set_environment(self) -> bool:
+        """Whether `set_environment` works."""
+        ...
 
     def states(self, units: Iterable[Unit]) -> tuple[UnitSample, ...]:
         """Return the state of each of `units`, in their order."""
@@ -27,10 +35,10 @@ class ServiceControl(Protocol):
         ...
 
     def mask_runtime(self, unit: str) -> None:
-        """Keep `unit` from being started by anyone until `unmask` or the next boot.
+        """Keep `unit` from being started by its manager until `unmask`; with systemd by anyone, until the next boot.
 
-        Does nothing where the backend has no such thing (`can_mask` is False): supervisord never starts by itself what
-        was stopped.
+        Changes nothing where the backend has no such thing (`can_mask` is False): supervisord never starts by itself
+        what was stopped. Of containers the restart policy is suspended.
         """
         ...
 
@@ -54,8 +62,14 @@ class ServiceControl(Protocol):
         ...
 
 
-def control_for(settings: Settings) -> ServiceControl | None:
+def _unasked(sentence: str) -> None:
+    """Drop what a person would be asked: whoever only reads asks nothing."""
+
+
+def control_for(settings: Settings, ask: Callable[[str], None] = _unasked) -> ServiceControl | None:
     """Return the control of the station's services, None where the settings name no backend.
+
+    `ask` gets what the operator has to do by hand, one sentence each.
 
     Raises ServiceError where the settings name one without what it needs.
     """
@@ -72,4 +86,20 @@ def control_for(settings: Settings) -> ServiceControl | None:
             from console.services.supervisor import SupervisorControl
 
             return SupervisorControl(settings.services.socket)
+        case "docker" | "podman":
+            from console.services.containers import ContainerControl
+
+            return ContainerControl(settings.services.backend, settings)
+        case "kubernetes":
+            from console.services.kubernetes import KubernetesControl
+
+            return KubernetesControl(settings)
+        case "command":
+            from console.services.command_lines import CommandControl
+
+            return CommandControl(settings)
+        case "by-hand":
+            from console.services.by_hand import ByHandControl
+
+            return ByHandControl(settings, ask)
     return None

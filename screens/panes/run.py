@@ -20,6 +20,7 @@ _STATES = {
     "waits": ("·", "waits", Role.DIM),
     StageState.BEGINS: (glyphs.BUSY, "working", Role.ACCENT),
     StageState.GOES_ON: (glyphs.BUSY, "working", Role.ACCENT),
+    StageState.ASKS: (glyphs.BUSY, "YOUR TURN", Role.WARN),
     StageState.DONE: (glyphs.OK, "done", Role.OK),
     StageState.FAILED: (glyphs.BAD, "FAILED", Role.BAD),
 }
@@ -123,7 +124,7 @@ def _stage(stage: StageView, view: RunView, width: int) -> list[Line]:
     rows = wrap(stage.title, width - 10 - max(10, cells(end) + 2)) or [BLANK]
     lines = [spread(line(left(line(Span(f"{glyph} {word}", role)), 10), rows[0]), end, width)]
     lines.extend(line(" " * 10, row) for row in rows[1:])
-    if stage.message and stage.state in {StageState.GOES_ON, StageState.BEGINS, StageState.FAILED}:
+    if stage.message and stage.state in {StageState.GOES_ON, StageState.ASKS, StageState.BEGINS, StageState.FAILED}:
         lines.extend(line(" " * 10, row) for row in wrap(stage.message, width - 10, Role.DIM))
     return lines
 

@@ -144,9 +144,8 @@ def _stages(
         tuple(Change("lock", f"{directory}/wal*.lock and {directory}/wal*/*.lock") for directory in directories),
     )
     verbs = ("unmask", "start") if services is not None and services.can_mask else ("start",)
-    commands = tuple(
-        Change("command", services.command_line(verb, name)) for name in names for verb in verbs if services is not None
-    )
+    lines = [services.command_line(verb, name) for name in names for verb in verbs if services is not None]
+    commands = tuple(Change("command", line) for line in lines if line)
     yield Stage(
         "start", f"start {', '.join(names)} and wait for its answer", "start-server-unit", {"units": names}, commands
     )

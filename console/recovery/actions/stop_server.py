@@ -47,9 +47,8 @@ def _stage(context: PlanContext, units: list[Unit]) -> Stage:
     names = [unit.name for unit in units]
     services = context.services
     verbs = ("mask", "stop") if services is not None and services.can_mask else ("stop",)
-    changes = [
-        Change("command", services.command_line(verb, name)) for name in names for verb in verbs if services is not None
-    ]
+    commands = [services.command_line(verb, name) for name in names for verb in verbs if services is not None]
+    changes = [Change("command", command) for command in commands if command]
     return Stage(
         "stop",
         f"stop {', '.join(names)} and keep it down",

@@ -45,10 +45,15 @@ class RunContext:
     services: ServiceControl | None = None
     claims: list[Claim] = field(default_factory=list)
     keep: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    asks: Callable[[str], None] = field(default=lambda sentence: None)
 
     def progress(self, message: str, done: int | None = None, total: int | None = None) -> None:
         """Tell how far the stage is; sizes in bytes or counts, as the message says."""
         self.report(message, done, total)
+
+    def ask(self, sentence: str) -> None:
+        """Tell the operator what to do by hand; shown wherever progress is shown, also where that is no terminal."""
+        self.asks(sentence)
 
     def attachment(self, name: str) -> Path:
         """Return the file of an attachment. Raises StepError where the entry has none of that name."""

@@ -1,0 +1,216 @@
+"""Services as Kubernetes workloads, by kubectl: a StatefulSet or Deployment is scaled to 0 and back.
+
+Tested against answers in the form of the Kubernetes API reference (apps/v1, v1), not on a cluster. Whatever sets the
+number of replicas itself (an operator, an autoscaler, a GitOps controller) has to be paused first.
+"""
+
+import json
+import shlex
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from console.services.command import run
+from console.services.holds import Holds
+from console.services.model import ServiceError, UnitSample, UnitState
+from console.settings import Settings, Unit
+from console.text import clean_line, plural
+from console.waiting import looks
+
+_ANSWER: Final = 10.0  # seconds for anything that only asks
+_PAUSE: Final = 1.0
+_PATIENCE: Final = 300.0  # seconds for a pod to end or to become ready: volumes are detached and attached
+_LOOPS = ("CrashLoopBackOff", "RunContainerError", "CreateContainerError")
+
+
+class KubernetesControl:
+    """Workloads of one namespace; a unit is named `statefulset/NAME` or `deployment/NAME`."""
+
+    backend = "kubernetes"
+    can_mask = False
+    can_set_environment = False
+
+    def __init__(self, settings: Settings) -> None:
+        namespace = settings.services.namespace
+        self._base = ("kubectl", *([f"--namespace={namespace}"] if namespace else []))
+        self._holds = Holds(settings)
+
+    def states(self, units: Iterable[Unit]) -> tuple[UnitSample, ...]:
+        """Return the state of each of `units`, in their order. Raises ServiceError if the cluster does not answer."""
+        return tuple(self._sample(unit.name, unit.role.value) for unit in units)
+
+    def stop(self, unit: str, timeout: float = 60.0) -> None:
+        """Note the number of replicas, scale to 0, and wait until no pod is left."""
+        workload = self._get(unit)
+        if workload is None:
+            raise ServiceError(f"the cluster knows no {unit}; `{shlex.join([*self._base, 'get', 'pods'])}` lists pods")
+        replicas = _number(workload, "spec", "replicas")
+        if replicas:
+            self._holds.note(unit, {"replicas": str(replicas)})
+        self._scale(unit, 0)
+        for late in looks(max(timeout, _PATIENCE), _PAUSE):
+            sample = self._sample(unit, "")
+            if sample.state is UnitState.DOWN:
+                return
+            if late:
+                raise ServiceError(f"pods of {unit} are left after its scale to 0: {sample.sub_state}")
+
+    def start(self, unit: str, timeout: float = 60.0) -> None:
+        """Scale to the number of replicas that was noted (else 1) and wait until all are ready."""
+        replicas = int((self._holds.noted(unit) or {}).get("replicas", "1"))
+        self._scale(unit, replicas)
+        for late in looks(max(timeout, _PATIENCE), _PAUSE):
+            sample = self._sample(unit, "")
+            if sample.state is UnitState.UP:
+                self._holds.forget(unit)
+                return
+            if late or sample.state is UnitState.FAILED:
+                raise ServiceError(
+                    f"{unit} does not become ready ({sample.result or sample.sub_state}){self._event(unit)}"
+                )
+
+    def mask_runtime(self, unit: str) -> None:
+        """Do nothing: a workload of 0 replicas is not started by Kubernetes itself."""
+
+    def unmask(self, unit: str) -> None:
+        """Do nothing, see `mask_runtime`."""
+
+    def set_environment(self, unit: str, values: Mapping[str, str]) -> None:
+        """Raise ServiceError: a changed pod template would outlive the repair."""
+        raise ServiceError(f"{unit} cannot be given another environment; its server.conf can be changed")
+
+    def clear_environment(self, unit: str) -> None:
+        """Do nothing, see `set_environment`."""
+
+    def command_line(self, verb: str, unit: str) -> str:
+        """Return e.g. `kubectl scale statefulset/questdb --replicas=0`; empty for mask and unmask."""
+        if verb == "restart":
+            return f"{self.command_line('stop', unit)} && {self.command_line('start', unit)}"
+        if verb not in ("start", "stop"):
+            return ""
+        replicas = "0" if verb == "stop" else (self._holds.noted(unit) or {}).get("replicas", "1")
+        return shlex.join([*self._base, "scale", unit, f"--replicas={replicas}"])
+
+    def _scale(self, unit: str, replicas: int) -> None:
+        argv = [*self._base, "scale", unit, f"--replicas={replicas}"]
+        finished = run(argv, 30.0)
+        if finished.status:
+            raise self._refusal(argv, finished.error or finished.output)
+
+    def _get(self, unit: str) -> Mapping[str, Any] | None:
+        """Return the workload, None where the cluster knows none of that name."""
+        return self._json(["get", unit, "--output=json"])
+
+    def _json(self, arguments: Sequence[str]) -> Mapping[str, Any] | None:
+        argv = [*self._base, *arguments]
+        finished = run(argv, _ANSWER)
+        if finished.status:
+            if "notfound" in finished.error.lower().replace(" ", ""):
+                return None
+            raise self._refusal(argv, finished.error or finished.output)
+        try:
+            said = json.loads(finished.output)
+        except ValueError:
+            said = None
+        if not isinstance(said, dict):
+            raise ServiceError(f"`{shlex.join(argv)}` gave no JSON object")
+        return said
+
+    def _refusal(self, argv: Sequence[str], output: str) -> ServiceError:
+        said = clean_line(output, 200) or "no reason given"
+        if "forbidden" in said.lower():
+            return ServiceError(f"this account may not `{shlex.join(argv)}`: {said}")
+        return ServiceError(f"`{shlex.join(argv)}` failed: {said}")
+
+    def _sample(self, name: str, role: str) -> UnitSample:
+        workload = self._get(name)
+        if workload is None:
+            return UnitSample(name, role, UnitState.UNKNOWN, result="no such workload", sub_state="not-found")
+        wanted, ready = _number(workload, "spec", "replicas"), _number(workload, "status", "readyReplicas")
+        pods = self._pods(workload)
+        containers = [status for pod in pods for status in _list(pod, "status", "containerStatuses")]
+        waiting = [str(_at(each, "state", "waiting", "reason") or "") for each in containers]
+        loops = [reason for reason in waiting if reason in _LOOPS]
+        state = _state(wanted, ready, len(pods), loops=bool(loops))
+        restarts = sum(_number(each, "restartCount") for each in containers)
+        ended = next(filter(None, (_ended(each) for each in containers)), "")
+        return UnitSample(
+            name=name,
+            role=role,
+            state=state,
+            uptime=_uptime(containers) if state is UnitState.UP else None,
+            restarts=restarts,
+            result="" if state is UnitState.UP else ended,
+            sub_state=clean_line(
+                next(filter(None, waiting), "") or f"{ready} of {plural(wanted, 'replica')} ready", 60
+            ),
+            loop=f"{loops[0]}, {plural(restarts, 'restart')} so far" if loops else "",
+            held=state is UnitState.DOWN,
+        )
+
+    def _pods(self, workload: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        labels = _at(workload, "spec", "selector", "matchLabels")
+        if not isinstance(labels, dict) or not labels:
+            raise ServiceError("the workload has no selector.matchLabels, so its pods cannot be found")
+        selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+        said = self._json(["get", "pods", f"--selector={selector}", "--output=json"])
+        return [each for each in _list(said or {}, "items") if isinstance(each, dict)]
+
+    def _event(self, unit: str) -> str:
+        """Return the newest warning about the workload or its pods, as the end of a sentence; empty without one."""
+        name = unit.partition("/")[2]
+        said = self._json(
+            ["get", "events", "--field-selector=type=Warning", "--sort-by=.lastTimestamp", "--output=json"]
+        )
+        ours = [
+            str(_at(each, "message") or "")
+            for each in _list(said or {}, "items")
+            if _belongs(str(_at(each, "involvedObject", "name") or ""), name)
+        ]
+        return f"; the newest warning: {clean_line(ours[-1], 200)}" if ours else ""
+
+
+def _belongs(named: str, workload: str) -> bool:
+    return named == workload or named.startswith(f"{workload}-")
+
+
+def _state(wanted: int, ready: int, pods: int, *, loops: bool) -> UnitState:
+    if wanted == 0:
+        return UnitState.STOPPING if pods else UnitState.DOWN
+    if loops:
+        return UnitState.FAILED
+    return UnitState.UP if ready >= wanted else UnitState.STARTING
+
+
+def _at(value: Any, *keys: str) -> Any:
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _number(value: Any, *keys: str) -> int:
+    """Return a count of the API, 0 where it is left out (Kubernetes omits zeros)."""
+    found = _at(value, *keys)
+    return found if isinstance(found, int) and not isinstance(found, bool) else 0
+
+
+def _list(value: Any, *keys: str) -> list[Any]:
+    found = _at(value, *keys)
+    return found if isinstance(found, list) else []
+
+
+def _ended(status: Mapping[str, Any]) -> str:
+    last = _at(status, "lastState", "terminated") or _at(status, "state", "terminated")
+    if not isinstance(last, dict):
+        return ""
+    reason, code = clean_line(str(last.get("reason") or ""), 40), _number(last, "exitCode")
+    return f"{reason}, exit {code}" if reason and code else reason if reason != "Completed" else ""
+
+
+def _uptime(statuses: Sequence[Any]) -> float | None:
+    try:
+        began = [datetime.fromisoformat(str(_at(each, "state", "running", "startedAt"))) for each in statuses]
+    except ValueError:
+        return None
+    return max(0.0, time.time() - max(at.timestamp() for at in began)) if began else None
