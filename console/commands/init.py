@@ -10,9 +10,9 @@ import click
 from console import paths
 from console.commands.options import Invocation, station_options
 from console.errors import WalmedicError
-from console.settings import COMMAND_LINE, Settings, load
+from console.settings import COMMAND_LINE, Settings, Unit, load
 
-_SHOWN = ("db_root", "pg_port", "http_port", "health_port", "jar", "java", "log")
+_SHOWN = ("db_root", "host", "pg_port", "http_port", "health_port", "jar", "java", "log")
 
 
 @click.command()
@@ -84,19 +84,35 @@ def _lines(settings: Settings) -> Iterator[str]:
             yield "# max_length = 0  # the feed's MAXLEN, where it has one: then it is told when unread entries go"
     yield "\n[services]"
     yield _pair("backend", services.backend, settings, "services.backend")
+    if services.namespace:
+        yield _pair("namespace", services.namespace, settings, "services.namespace")
     if services.socket:
         yield _pair("socket", services.socket, settings, "services.socket")
     for unit in services.units:
         yield "\n[[services.units]]"
         yield _pair("name", unit.name)
         yield _pair("role", unit.role.value)
+        yield from _own_words(unit)
+
+
+def _own_words(unit: Unit) -> Iterator[str]:
+    """Yield what a unit says besides name and role, by hand or of its commands."""
+    for name in ("up", "process"):
+        if getattr(unit, name):
+            yield _pair(name, getattr(unit, name))
+    for name in ("status", "stop", "start", "log"):
+        if argv := getattr(unit, name):
+            yield f"{name} = [{', '.join(_written(word) for word in argv)}]"
 
 
 def _pair(name: str, value: str | int, settings: Settings | None = None, key: str = "") -> str:
-    # A JSON string is a TOML basic string, but for DEL, which TOML wants escaped.
-    written = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     source = settings.sources.get(key, "the usual one") if settings else ""
-    return f"{name} = {written}" + (f"  # {source}" if source else "")
+    return f"{name} = {_written(value)}" + (f"  # {source}" if source else "")
+
+
+def _written(value: str | int) -> str:
+    """Return a TOML value: a JSON string is a TOML basic string, but for DEL, which TOML wants escaped."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _write(place: Path, text: str) -> None:

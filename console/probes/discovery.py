@@ -1,47 +1,32 @@
 """Finding the running station: data root, ports, queue, streams, units and what each unit is to the station."""
 
 import contextlib
-import os
 import re
 import socket
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import redis
 
 from console.errors import WalmedicError
 from console.probes import running, trimming
-from console.probes.running import Manager, Owner, ServerProcess
+from console.probes.found_server import found_server, questdb_settings, read_only_user
+from console.probes.found_services import found_services
+from console.probes.running import Manager, Owner
 from console.questdb.layout import DatabaseRoot
+from console.questdb.server_processes import ServerProcess
 from console.redis_queue.client import FAILURES, connect
 from console.services.supervisor import SupervisorControl
 from console.settings import (
-    QuestDBSettings,
     RedisSettings,
-    Role,
-    ServicesSettings,
     Settings,
     Stream,
-    Unit,
-    is_unit_name,
 )  # fmt: skip
 from console.text import clean_line
 
 _KEYS = 20_000  # looked at in Redis for streams
-_LARGEST_CONF = 1 << 20  # bytes
 _ANSWER = 3.0  # seconds that Redis gets for each answer
-_LOOKS, _LOOK = 8, 0.4  # how often clients are looked at, and the seconds between two looks
 _CONTAINER = re.compile(r"[0-9a-f]{12}|[0-9a-f]{64}")  # how Docker names one that nobody named
-_READS = ("xreadgroup", "xack", "xautoclaim", "xclaim", "xgroup|create", "xpending")  # what a consumer of a group does
-_ADDS = ("xadd",)
-# Settings of server.conf, newest spelling first, and the port where none is there (QuestDB 9.1).
-_PORTS = {
-    "pg_port": (("pg.net.bind.to",), 8812),
-    "http_port": (("http.bind.to", "http.net.bind.to"), 9000),
-    "health_port": (("http.min.bind.to", "http.min.net.bind.to"), 9003),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +42,15 @@ def discover(db_root: str = "", redis_password: str = "") -> Discovery:
 
     Raises WalmedicError where no QuestDB is found, or several and none is named.
     """
-    server, database = _database(db_root)
+    server, database = found_server(db_root)
     doubts: list[str] = []
     sources: dict[str, str] = {}
-    questdb = _questdb(server, database, sources, doubts)
+    questdb = questdb_settings(server, database, sources, doubts)
+    if read_only_user(server, database):
+        doubts.append("the server has a read-only user: set questdb.readonly_user and its password to observe with it")
     owner = running.owner_of(server.pid) if server else None
     queue_pid, queue = _queue(owner, redis_password, database, sources, doubts)
-    services = _services(server, queue_pid, queue, owner, redis_password, sources, doubts)
+    services = found_services(server, queue_pid, queue, owner, redis_password, sources, doubts)
     settings = Settings(questdb=questdb, redis=queue, services=services, sources=sources)
     log = _log(server, owner)
     if log:
@@ -90,51 +77,6 @@ def _log(server: ServerProcess | None, owner: Owner | None) -> str:
             return SupervisorControl(owner.manager.socket).log_file(owner.unit)
         return ""
     return running.output_file(server.pid)
-
-
-def _database(db_root: str) -> tuple[ServerProcess | None, DatabaseRoot]:
-    servers = running.questdb_servers()
-    if db_root:
-        database = DatabaseRoot.locate(Path(db_root))
-        return next((each for each in servers if each.root == database.root), None), database
-    roots = sorted({server.root for server in servers})
-    if not roots:
-        raise WalmedicError("no QuestDB that this user may see runs here; start it, or name its directory: --db-root")
-    if len(roots) > 1:
-        shown = ", ".join(clean_line(str(root)) for root in roots)
-        raise WalmedicError(f"{len(roots)} QuestDB servers run here ({shown}); name one of them with --db-root")
-    return servers[0], DatabaseRoot.locate(roots[0])
-
-
-def _questdb(
-    server: ServerProcess | None, database: DatabaseRoot, sources: dict[str, str], doubts: list[str]
-) -> QuestDBSettings:
-    conf = database.root / "conf" / "server.conf"
-    properties = _properties(conf)
-    values: dict[str, int] = {}
-    for name, (keys, usual) in _PORTS.items():
-        key = next((key for key in keys if key in properties), "")
-        port = _port(properties.get(key, ""))
-        values[name] = port or usual
-        if port:
-            sources[f"questdb.{name}"] = f"{key} in {clean_line(str(conf))}"
-        if server and server.ports and values[name] not in server.ports and name != "health_port":
-            doubts.append(f"the server (pid {server.pid}) does not listen on {values[name]}: check questdb.{name}")
-    sources["questdb.db_root"] = f"command line of pid {server.pid}" if server else "--db-root"
-    if server is None:
-        doubts.append("no server that this user may see runs on it: ports are those of its configuration")
-    else:
-        sources["questdb.jar"] = sources["questdb.java"] = f"pid {server.pid}"
-    if properties.get("pg.readonly.user.enabled") == "true":
-        doubts.append("the server has a read-only user: set questdb.readonly_user and its password to observe with it")
-    return QuestDBSettings(
-        db_root=str(database.root),
-        jar=server.jar if server else "",
-        java=server.java if server else "",
-        pg_port=values["pg_port"],
-        http_port=values["http_port"],
-        health_port=values["health_port"],
-    )
 
 
 def _queue(
@@ -196,86 +138,6 @@ def _trimmed(
     )
 
 
-def _services(
-    server: ServerProcess | None,
-    queue_pid: int | None,
-    queue: RedisSettings,
-    owner: Owner | None,
-    password: str,
-    sources: dict[str, str],
-    doubts: list[str],
-) -> ServicesSettings:
-    """Return the units, each with the role that its process was seen in."""
-    if owner is None:
-        doubts.append("no service was found that runs the server: set services.backend and services.units yourself")
-        return ServicesSettings()
-    roles: dict[str, Role] = {owner.unit: Role.DATABASE}
-    held = {pid: role for pid, role in ((queue_pid, Role.QUEUE),) if pid is not None}
-    if queue.streams:
-        held |= _clients(replace(queue, password=password))
-    for pid, role in held.items():
-        found = running.owner_of(pid)
-        if found is not None and found.manager == owner.manager:
-            roles.setdefault(found.unit, role)
-    for role, what in ((Role.WRITER, "reads the streams"), (Role.FEED, "adds to the streams")):
-        if role not in roles.values():
-            doubts.append(f"no unit was seen that {what}: add the {role} to services.units")
-    sources["services.backend"] = f"what runs pid {server.pid}" if server else ""
-    sources["services.units"] = "the processes that serve, add and read, seen at work"
-    if owner.manager.socket:
-        sources["services.socket"] = "supervisord's own configuration"
-    for name in [name for name in roles if not is_unit_name(name)]:
-        doubts.append(f"the {roles.pop(name)} runs as {name!a}, which is no name for settings: rename it there")
-    ordered = sorted(roles.items(), key=lambda item: (list(Role).index(item[1]), item[0]))
-    units = tuple(Unit(name, role) for name, role in ordered)
-    return ServicesSettings(owner.manager.backend, owner.manager.socket, units)
-
-
-def _clients(queue: RedisSettings) -> dict[int, Role]:
-    """Return which local process adds to the streams and which reads from their groups, by process id.
-
-    Redis tells the last command of a connection only, so they are watched for a moment. Who reads is a writer to the
-    database, though it may add as well.
-    """
-    found: dict[int, Role] = {}
-    with contextlib.suppress(*FAILURES), connect(queue, _ANSWER) as client:
-        for _ in range(_LOOKS):
-            clients, held = client.client_list(), running.pids_by_port()
-            for each in clients:
-                command, pid = str(each.get("cmd", "")), held.get(_port(str(each.get("addr", ""))))
-                if pid is not None and command in _READS:
-                    found[pid] = Role.WRITER
-                elif pid is not None and command in _ADDS:
-                    found.setdefault(pid, Role.FEED)
-            if {Role.WRITER, Role.FEED} <= set(found.values()):
-                break
-            time.sleep(_LOOK)
-    return found
-
-
 def _manager_of(pid: int) -> Manager | None:
     owner = running.owner_of(pid)
     return owner.manager if owner else None
-
-
-def _properties(conf: Path) -> dict[str, str]:
-    """Return the settings of a server.conf; nothing where it cannot be read (all is then as usual)."""
-    try:
-        descriptor = os.open(conf, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        return {}
-    try:
-        text = os.read(descriptor, _LARGEST_CONF).decode(errors="replace")
-    except OSError:
-        return {}
-    finally:
-        os.close(descriptor)
-    lines = (line.strip() for line in text.splitlines())
-    pairs = (line.partition("=") for line in lines if line and not line.startswith(("#", "!")))
-    return {key.strip(): value.strip() for key, _, value in pairs}
-
-
-def _port(address: str) -> int:
-    """Return the port of `host:port` or `port`, 0 where there is none."""
-    digits = address.rpartition(":")[2]
-    return int(digits) if digits.isascii() and digits.isdigit() and 0 < int(digits) < 65_536 else 0

@@ -1,29 +1,22 @@
-"""What runs on this machine: QuestDB and Redis processes, and the service that each process belongs to."""
+"""What runs on this machine: Redis processes, and the service or container that each process belongs to."""
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
+from console.questdb.server_processes import in_container, listening
+from console.services.containers import ContainerControl, name_of, pid_of, unit_of
 from console.services.model import ServiceError
 from console.services.supervisor import SupervisorControl
+from console.settings import Settings
 
 _UNIT = re.compile(r"([^/]+\.service)$")
 _USER_MANAGER = re.compile(r"/user@\d+\.service/")
-
-
-@dataclass(frozen=True, slots=True)
-class ServerProcess:
-    """A QuestDB: its data root, and what runs it. `ports` are the TCP ports it listens on, empty where not seen."""
-
-    pid: int
-    root: Path
-    java: str
-    jar: str
-    ports: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +35,6 @@ class Owner:
     unit: str
 
 
-def questdb_servers() -> tuple[ServerProcess, ...]:
-    """Return the QuestDB servers that this user may see, by data root."""
-    found = []
-    for process, arguments in _command_lines():
-        if not any("io.questdb" in word for word in arguments) or "-d" not in arguments[:-1]:
-            continue
-        with contextlib.suppress(psutil.Error, OSError):
-            root = Path(arguments[arguments.index("-d") + 1])
-            root = root if root.is_absolute() else Path(process.cwd()) / root
-            jar = next((word for word in arguments if word.endswith(".jar")), "")
-            found.append(ServerProcess(process.pid, root.resolve(), process.exe(), jar, listening(process.pid)))
-    return tuple(sorted(found, key=lambda server: (server.root, server.pid)))
-
-
 def redis_servers() -> tuple[tuple[int, int], ...]:
     """Return (pid, port) of each Redis (or Valkey) that this user may see."""
     found = []
@@ -63,15 +42,6 @@ def redis_servers() -> tuple[tuple[int, int], ...]:
         if Path(arguments[0]).name.startswith(("redis-server", "valkey-server")):
             found += [(process.pid, port) for port in sorted(listening(process.pid))[:1]]
     return tuple(found)
-
-
-def listening(pid: int) -> frozenset[int]:
-    """Return the TCP ports that `pid` listens on, none where this user may not see them."""
-    try:
-        connections = psutil.Process(pid).net_connections("tcp")
-    except psutil.Error:
-        return frozenset()
-    return frozenset(each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN)
 
 
 def output_file(pid: int) -> str:
@@ -95,8 +65,40 @@ def pids_by_port() -> dict[int, int]:
 
 
 def owner_of(pid: int) -> Owner | None:
-    """Return the service that `pid` belongs to: by its control group, else by the supervisord above it."""
+    """Return the service that `pid` belongs to: its container, else by its control group or the supervisord above."""
+    if in_container(pid):
+        return _container_owner(pid)
     return _systemd_owner(pid) or _supervisor_owner(pid)
+
+
+def container_of(pid: int) -> tuple[str, Mapping[str, Any]] | None:
+    """Return the engine (`podman` or `docker`) and what it says of the container of `pid`; None where none knows it."""
+    try:
+        chain = {pid, *(each.pid for each in psutil.Process(pid).parents())}
+    except psutil.Error:
+        return None
+    for program in ("podman", "docker"):
+        with contextlib.suppress(ServiceError):
+            for found in ContainerControl(program, Settings()).containers():
+                if pid_of(found) in chain:
+                    return program, found
+    return None
+
+
+def _container_owner(pid: int) -> Owner | None:
+    """Return the container; or the systemd unit that runs it, which would start it again."""
+    known = container_of(pid)
+    if known is None:
+        return None
+    unit = unit_of(known[1])
+    return Owner(Manager("systemd"), unit) if unit else Owner(Manager(known[0]), name_of(known[1]))
+
+
+def in_kubernetes(pid: int) -> bool:
+    """Return whether `pid` is in a pod, by its control group."""
+    with contextlib.suppress(OSError):
+        return "kubepods" in Path(f"/proc/{pid}/cgroup").read_text(errors="replace")
+    return False
 
 
 def _systemd_owner(pid: int) -> Owner | None:

@@ -5,6 +5,7 @@ by the user a restart policy does nothing until the daemon or the machine starts
 while a unit is held, and put back. Podman before 5 cannot change the policy; there a stop holds until the next boot.
 """
 
+import contextlib
 import datetime
 import json
 import shlex
@@ -210,6 +211,31 @@ def name_of(found: Mapping[str, Any]) -> str:
 def pid_of(found: Mapping[str, Any]) -> int:
     """Return the process id of an inspected container as the host sees it, 0 where it does not run."""
     return _count(_mapping(found.get("State")).get("Pid")) or 0
+
+
+def unit_of(found: Mapping[str, Any]) -> str:
+    """Return the systemd unit that runs the container (Quadlet, `podman generate systemd`), empty for any other."""
+    return str(_mapping(_mapping(found.get("Config")).get("Labels")).get("PODMAN_SYSTEMD_UNIT", ""))
+
+
+def published(found: Mapping[str, Any]) -> dict[int, int]:
+    """Return the port of this machine by the container's TCP port, for those that are published."""
+    ports = _mapping(_mapping(found.get("NetworkSettings")).get("Ports"))
+    pairs: dict[int, int] = {}
+    for inside, places in ports.items():
+        number, _, kind = inside.partition("/")
+        for place in places if isinstance(places, list) and kind in ("", "tcp") else ():
+            with contextlib.suppress(ValueError):
+                pairs.setdefault(int(number), int(_mapping(place).get("HostPort") or 0))
+    return {inside: outside for inside, outside in pairs.items() if outside}
+
+
+def address_of(found: Mapping[str, Any]) -> str:
+    """Return the container's address in its first network, empty where it has none of its own."""
+    network = _mapping(found.get("NetworkSettings"))
+    networks = (_mapping(each) for each in _mapping(network.get("Networks")).values())
+    addresses = (str(each.get("IPAddress") or "") for each in networks)
+    return next(filter(None, addresses), str(network.get("IPAddress") or ""))
 
 
 def project_of(found: Mapping[str, Any]) -> str:

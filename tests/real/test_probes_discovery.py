@@ -14,8 +14,10 @@ from console.commands.init import init, render
 from console.errors import WalmedicError
 from console.probes.checks import Level
 from console.probes.checkup import checkup
-from console.probes.discovery import _services, discover
-from console.probes.running import ServerProcess, owner_of
+from console.probes.discovery import discover
+from console.probes.found_services import found_services
+from console.probes.running import owner_of
+from console.questdb.server_processes import ServerProcess
 from console.services.supervisor import SupervisorControl
 from console.settings import RedisSettings, Role, Settings, load
 from console.station.build import station
@@ -104,7 +106,7 @@ def test_a_directory_without_a_server_gives_what_its_configuration_says(tmp_path
     found = discover(str(tmp_path))
     assert (found.settings.questdb.pg_port, found.settings.questdb.http_port) == (9812, 9000)
     assert found.settings.services.backend == "none"
-    assert any("no server that this user may see runs on it" in doubt for doubt in found.doubts)
+    assert any("it cannot be known whether a server lives on it" in doubt for doubt in found.doubts)
     with pytest.raises(WalmedicError):
         discover(str(tmp_path / "nothing"))
 
@@ -123,9 +125,9 @@ def test_a_name_that_settings_refuse_is_not_written(tmp_path: Path) -> None:
         owner = owner_of(pid)
         assert owner is not None
         assert (owner.unit, name) == ("my+fééd", "my+fééd")
-        server = ServerProcess(pid, tmp_path, "java", "questdb.jar", frozenset())
+        server = ServerProcess(pid, str(tmp_path), tmp_path, "java", "questdb.jar", frozenset())
         doubts: list[str] = []
-        found = _services(server, None, RedisSettings(), owner, "", {}, doubts)
+        found = found_services(server, None, RedisSettings(), owner, "", {}, doubts)
         assert found.units == ()
         assert r"the database runs as 'my+f\xe9\xe9d', which is no name for settings: rename it there" in doubts
         file = tmp_path / "walmedic.toml"

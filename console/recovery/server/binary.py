@@ -10,14 +10,11 @@ import re
 import shlex
 import shutil
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
 
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
+from console.questdb.server_processes import CommandLine, parse, servers
 from console.questdb.server_version import Version, read_versions, version_of_jar
 from console.recovery.server.jvm import LEAST_JAVA, ServerBinary, java_version
 from console.recovery.store.places import root_key
@@ -27,20 +24,10 @@ from console.text import clean_line
 
 _SETTINGS = "settings"
 _MAIN = "io.questdb.ServerMain"
-_JAR_OPTIONS = ("-p", "--module-path", "-cp", "-classpath", "--class-path", "-jar")
 
 
 class NoBinaryError(WalmedicError):
     """It is not known which QuestDB the station runs, or it cannot be run here."""
-
-
-@dataclass(frozen=True, slots=True)
-class CommandLine:
-    """What a server was started with: its jar, its java (empty where unknown), its data root."""
-
-    jar: str
-    java: str
-    root: str
 
 
 def server_binary(settings: Settings, database: DatabaseRoot, state: StateDir) -> tuple[ServerBinary, str]:
@@ -92,37 +79,14 @@ def note_running(database: DatabaseRoot, state: StateDir) -> CommandLine | None:
 
 
 def running(database: DatabaseRoot) -> CommandLine | None:
-    """Return the command line of the server on `database`, as /proc tells it; None where there is none to be seen."""
-    for process in psutil.process_iter(["cmdline"]):
-        words = process.info["cmdline"] or []
-        if not any(word.endswith(_MAIN) for word in words):
-            continue
-        try:
-            folder, executable = Path(process.cwd()), process.exe()
-        except psutil.Error:
-            folder, executable = Path("/"), ""
-        line = parse(words, folder)
-        if line is not None and _same_root(line.root, database):
-            return CommandLine(line.jar, executable or line.java, line.root)
+    """Return the command line of the server on `database`, as /proc tells it; None where there is none to be seen.
+
+    Of a server in a container jar and java are by their names here, empty where they have none.
+    """
+    for server in servers():
+        if server.serves(database.root):
+            return CommandLine(server.jar, server.java, str(database.root))
     return None
-
-
-def parse(words: Sequence[str], folder: Path) -> CommandLine | None:
-    """Return what a server's command line names, paths made absolute from `folder`; None where it is no server's."""
-    if not any(word.endswith(_MAIN) for word in words):
-        return None
-    following = {word: words[index + 1] for index, word in reversed(list(enumerate(words[:-1])))}
-    root = following.get("-d", "")
-    if not root:
-        return None
-    paths = (part for option in _JAR_OPTIONS for part in following.get(option, "").split(":") if part.endswith(".jar"))
-    jars = sorted(paths, key=lambda path: "questdb" not in Path(path).name)
-    java = words[0] if Path(words[0]).name.startswith("java") else ""
-    return CommandLine(
-        jar=str(folder / jars[0]) if jars else "",
-        java=(java if "/" not in java else str(folder / java)) if java else "",
-        root=str(folder / root),
-    )
 
 
 def _found(

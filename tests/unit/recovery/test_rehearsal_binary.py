@@ -13,12 +13,11 @@ from pathlib import Path
 import pytest
 
 from console.questdb.layout import DatabaseRoot
+from console.questdb.server_processes import CommandLine, parse
 from console.recovery.server import binary
 from console.recovery.server.binary import (
-    CommandLine,
     NoBinaryError,
     note_running,
-    parse,
     running,
     server_binary,
 )
