@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from console.waiting import looks
+
 _PROGRAM = """#!/bin/bash
 set -e
 export CONTAINERS_CONF={folder}/containers.conf TMPDIR={folder}/tmp
@@ -30,6 +32,14 @@ netns = "host"
 events_logger = "file"
 """
 _LIMITS = ("--ulimit", "nofile=20000:20000", "--ulimit", "nproc=4096:4096")
+
+
+def remove(folder: Path) -> None:
+    """Remove `folder`, in which Podman's own clean-up may still write for a moment."""
+    for late in looks(10, 0.2):
+        shutil.rmtree(folder, ignore_errors=True)
+        if late or not folder.exists():
+            return
 
 
 class Podman:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,11 +21,12 @@ from console.services.by_hand import ByHandControl
 from console.services.control import ServiceControl, control_for
 from console.services.model import ServiceError, UnitSample, UnitState
 from console.settings import Role, ServicesSettings, Settings, Unit
-from tests.real.podman import Podman
+from tests.real.podman import Podman, remove
 from tests.real.supervisord import Supervisord
 from tests.real.systemd_user import SystemdUser
 
 _SAYS = "echo the-contract speaks; exec sleep 1000"
+_STAYS = "echo the-contract speaks; while :; do sleep 0.2; done"  # under its own name
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,9 @@ class _Script:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.pid = folder / "pid"
-        self.loop = f"while :; do sh -c '{_SAYS}' contract-of-the-test & echo $! > {self.pid}; wait $!; sleep 0.2; done"
+        self.loop = (
+            f"while :; do sh -c '{_STAYS}' contract-of-the-test & echo $! > {self.pid}; wait $!; sleep 0.2; done"
+        )
 
     def write(self, name: str, text: str) -> tuple[str, ...]:
         file = self.folder / name
@@ -175,12 +177,13 @@ _LONG = pytest.mark.faults
 
 @pytest.fixture(params=[pytest.param(each, marks=_LONG if each == "docker" else ()) for each in _BACKENDS])
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
+    folder = tempfile.mkdtemp(prefix="walmedic-contract-")
+    Path(folder).chmod(0o755)
+    try:
         with _BACKENDS[request.param](Path(folder), monkeypatch) as made:
             yield made
-        shutil.rmtree(folder, ignore_errors=True)
-        Path(folder).mkdir(exist_ok=True)
+    finally:
+        remove(Path(folder))
 
 
 def test_a_backend_keeps_the_contract(backend: Backend) -> None:

@@ -9,11 +9,11 @@ from console.recovery.codes import ClaimKey
 
 _ROOT = Path(__file__).parents[2]
 _METHODS = ("startswith", "endswith", "removesuffix", "removeprefix", "partition", "split", "find", "index")
-# Modules that match what psycopg, Redis, systemd, supervisord and the kernel say.
+# Modules that match what psycopg, Redis, systemd, supervisord, container engines and the kernel say.
 _FOREIGN = frozenset(
     {
         "console/questdb_client/watch.py", "console/redis_queue/facts.py", "console/reporting/service_logs.py",
-        "console/services/supervisor_log.py", "console/services/systemd.py",
+        "console/services/containers.py", "console/services/supervisor_log.py", "console/services/systemd.py",
     }
 )  # fmt: skip
 

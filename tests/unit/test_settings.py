@@ -128,7 +128,12 @@ def test_the_default_file_is_read_where_none_is_named(tmp_path: Path, monkeypatc
         ("questdb = 3", "questdb must be a table"),
         ("[redis]\nport = 70000", "redis.port must be a port from 1 to 65535, not 70000"),
         ("[redis]\nport = true", "redis.port must be a whole number, not True"),
-        ("[services]\nbackend = 'docker'", "services.backend must be one of none, supervisor, systemd, systemd-user"),
+        (
+            "[services]\nbackend = 'upstart'",
+            "services.backend must be one of systemd, systemd-user, supervisor",
+        ),
+        ("[[services.units]]\nname = 'x'\nrole = 'feed'\nstop = 'sv stop x'", "stop must be a list of words"),
+        ("[[services.units]]\nname = 'pod/x'\nrole = 'feed'", "'pod/x' is no name of a unit"),
         ("[[services.units]]\nname = 'x'\nrole = 'king'", "role must be one of database, writer, feed, queue"),
         ("[[services.units]]\nrole = 'feed'", "every entry of services.units needs a name"),
         *(
