@@ -25,12 +25,16 @@ ACTIONS = {
     "rebuild-index": "indexed",
     "repair-table-state": "stateless",
     "repair-metadata": "nameless",
+    "repair-partition": "dented",
+    "repair-ownership": "closed",
 }
 """Which action repairs which table."""
 ROWS = 40
 """Rows that each table holds when it is whole: half applied, half only in its WAL."""
 
-_OWN_FILES = ("repair-symbols", "rebuild-index", "repair-table-state", "repair-metadata")
+_OWN_FILES = (
+    "repair-symbols", "rebuild-index", "repair-table-state", "repair-metadata", "repair-partition", "repair-ownership",
+)  # fmt: skip
 _WITH_SYMBOLS = ("named", "indexed")
 _SMALL = {
     "cairo.wal.purge.interval": "600000",
@@ -100,12 +104,15 @@ def _insert(table: str, start: int) -> str:
 
 
 def _break_own_files(database: DatabaseRoot) -> None:
-    """Break symbol map and indexes of the tables that are whole otherwise."""
+    """Break symbol map, indexes, a column and modes of the tables that are whole otherwise."""
     named = database.table("named").path
     (named / "s.o").unlink()
     (named / "s.k").write_bytes(bytes(4096))
     for partition in database.table("indexed").path.glob("2024-*"):
         (partition / "s.v").write_bytes(bytes((partition / "s.v").stat().st_size))
+    os.truncate(database.table("dented").path / "2024-01-01" / "v.d", 8 * 3)
+    for path in (database.table("closed").path / "2024-01-02").iterdir():
+        path.chmod(0o444)
 
 
 def _set_header(log: Path, max_txn: int) -> None:
