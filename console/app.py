@@ -18,13 +18,15 @@ from textual.message import Message
 
 from console import paths
 from console.errors import WalmedicError
+from console.probes.aftermath import crashed_since
 from console.probes.headline import headline
 from console.probes.sample import Sample
 from console.probes.state import StationState
 from console.settings import Settings
+from console.text import plural
 from console.widgets.line import Line
 from console.widgets.terminal_app import TerminalApp
-from console.widgets.theme import Colors, Uncolored, choose, make_theme
+from console.widgets.theme import FULL_PALETTES, Colors, Uncolored, choose, make_theme
 from screens.dashboard import Dashboard
 from screens.frame import FramedScreen, KeysGoOn, key_label
 from screens.guidance import Guide, Guided, LeftOver
@@ -123,7 +125,7 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
 
             settings = replace(settings, keys=checked(settings.keys, settings.file or "settings"))
         # Native ANSI is set before the theme is: only then are no colour codes sent at all where none are wanted.
-        super().__init__(css_path=[styles / name for name in _STYLES], ansi_color=colors is not Colors.FULL)
+        super().__init__(css_path=[styles / name for name in _STYLES], ansi_color=colors not in FULL_PALETTES)
         if colors is Colors.NONE:
             # In place of Textual's own filter, which sends the codes for default colours.
             self._filters = [Uncolored()]
@@ -137,6 +139,7 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
         self.paused = False
         self.way: Way | None = None
         self.way_asked = False
+        self._way_from = 0.0  # of time.monotonic(): what was asked before that is out of date
         self.wall_clock = wall_clock
         self.monotonic = monotonic
         self._make_sources = sources
@@ -227,7 +230,7 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
             self.disarm()
             said = f"Operate mode has ended after ten minutes. {self.key('operate', 'o')} arms it again."
             self.notify(said, severity="warning", timeout=30, markup=False)
-            self.bell()
+            self.call_operator(said)
         if isinstance(self.screen, FramedScreen) and self.screen.stands:
             self.screen.tick()
 
@@ -237,8 +240,11 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
         self._tick()
 
     def _take_in(self, *samples: Sample[Any]) -> None:
+        before = self.state
         for sample in samples:
             self.state = self.state.taking(sample)
+        if crashed := crashed_since(before, self.state):
+            self.call_operator(f"QuestDB has crashed again: {plural(crashed, 'crash', 'crashes')}")
         self.guide.look(self.state)
         self.way_asked = self.way_asked or self.guide.asks_anew
 
@@ -251,16 +257,25 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
 
     def on_guided(self, message: Guided) -> None:
         """Show which step comes next."""
-        if message.known:
-            self.way = message.way
-        self.way_asked = False
+        if message.asked < self._way_from:
+            self.guide.forget()  # it was asked before the last action ended, or a screen has found out more since
+        else:
+            if message.known:
+                self.way = message.way
+            self.way_asked = False
         self.guide.look(self.state)
-        self.way_asked = self.guide.asks_anew
+        self.way_asked = self.way_asked or self.guide.asks_anew
+        self._tick()
+
+    def expire_way(self) -> None:
+        """Name no step until it is found out anew: an action has ended."""
+        self._way_from, self.way_asked = time.monotonic(), True
+        self.guide.forget()
         self._tick()
 
     def take_way(self, way: Way) -> None:
         """Show the way as a screen has just found it out."""
-        self.way, self.way_asked = way, False
+        self._way_from, self.way, self.way_asked = time.monotonic(), way, False
         self._tick()
 
     def on_left_over(self, message: LeftOver) -> None:
@@ -345,10 +360,6 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
             self.disarm()
         else:
             self.push_screen(Arm())
-
-    def action_copy_screen(self) -> None:
-        """Copy the screen as text."""
-        self.copy_text(self.screen_text())
 
     def action_export(self) -> None:
         """Keep the screen as a picture and as text, and the samples behind it, in the state directory."""

@@ -18,6 +18,12 @@ def styles_dir() -> Path:
     return beside if (beside / "tokens.tcss").is_file() else _PACKAGE / "styles"
 
 
+def glossary_file() -> Path:
+    """Return the glossary: inside the package in a wheel, among the documents in a checkout."""
+    beside = _PACKAGE.parent / "docs" / "glossary.md"
+    return beside if beside.is_file() else _PACKAGE / "glossary.md"
+
+
 def default_state_dir() -> Path:
     """Return the folder for journal, evidence and locks where `--state-dir` names none."""
     return Path(platformdirs.user_state_dir("walmedic"))

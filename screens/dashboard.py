@@ -108,6 +108,11 @@ class Dashboard(FramedScreen):
         self._alone = "" if self._alone == wanted else wanted
         self._go_to_pane(self._alone)
 
+    def open_pane(self, name: str) -> None:
+        """Give a pane the whole screen."""
+        self._alone = name
+        self._go_to_pane(name)
+
     def action_pane(self, steps: int) -> None:
         """Go to the next pane, or to the one before; it keeps the whole screen if there was one that had it."""
         at = (PANES.index(self._here) + steps) % len(PANES) if self._here else (0 if steps > 0 else -1)

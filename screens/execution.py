@@ -54,7 +54,13 @@ class Execution(Watching):
     def ended(self) -> None:
         """Have everything read again, and ask what comes next."""
         console, palette = self.console, self._palette()
+        console.expire_way()
         console.refresh_sources()
+        what = " ".join(filter(None, (self._plan.action, self._plan.table)))
+        outcome = (
+            self.view.result.outcome if self.view is not None and isinstance(self.view.result, RunResult) else "failed"
+        )
+        console.call_operator(f"walmedic: {what}: {outcome}")
         if palette is not None:
             palette.follow()
         result = self.view.result if self.view is not None else None

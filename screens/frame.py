@@ -74,6 +74,9 @@ class FramedScreen(Screen[None], inherit_bindings=False):
     VERTICAL_BREAKPOINTS = _HEIGHTS
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark,f1", "app.help", "Help", id="help", tooltip="all keys and actions of this screen"),
+        Binding(
+            "colon,ctrl+p", "app.commands", "Everything", id="commands", show=False, tooltip="screens, tables, actions"
+        ),
         Binding("escape,q", "app.back", "Back", id="back", tooltip="leave this screen; nothing is done"),
     ]
     TITLE_WORD = ""

@@ -24,12 +24,13 @@ _UNITS_AGAIN = 15.0  # seconds: in a crash loop a unit is up and down all the ti
 
 
 class Guided(Message):
-    """The engine reported which steps there are; not `known` if it could not."""
+    """The engine reported which steps there are; not `known` if it could not. `asked` is when (time.monotonic())."""
 
-    def __init__(self, way: Way | None, *, known: bool = True) -> None:
+    def __init__(self, way: Way | None, *, known: bool = True, asked: float = 0.0) -> None:
         super().__init__()
         self.way = way
         self.known = known
+        self.asked = asked
 
 
 class LeftOver(Message):
@@ -80,8 +81,12 @@ class Guide:
             if any(entry.outcome in {"running", "unfinished"} for entry in journal.lines):
                 self._run(self._find_left_over())
 
+    def forget(self) -> None:
+        """Have the next look ask again: something was done meanwhile."""
+        self._known = None
+
     async def _find_next(self, report: DatabaseReport | None) -> None:
-        way, known = None, False
+        way, known, asked = None, False, time.monotonic()
         try:
             way = await Worker("way").call(lambda: self._engine().way(report))
             known = True
@@ -90,7 +95,7 @@ class Guide:
         except Exception:
             _LOG.exception("the next step could not be found")
         self.asking = self.asks_anew = False
-        self._post(Guided(way, known=known))
+        self._post(Guided(way, known=known, asked=asked))
 
     async def _find_left_over(self) -> None:
         try:

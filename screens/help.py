@@ -1,18 +1,21 @@
 """Help made from what is there: the keys of the screen below, the actions, and where things are kept."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.widget import Widget
 
+from console.paths import glossary_file
 from console.recovery.model import ActionSpec
 from console.widgets.frames import Box
 from console.widgets.line import BLANK, Line, Role, Span, hanging, left, line
 from console.widgets.pane import Content, Framed, Pane, Room
 from screens.frame import Answer, FramedScreen, key_label
+
+_READING = 110  # cells of the longest line that an eye follows
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +25,18 @@ class HelpView:
     keys: tuple[tuple[str, str], ...]
     actions: Sequence[ActionSpec]
     places: tuple[tuple[str, str], ...]
+    words: tuple[tuple[str, str], ...] = ()
+    search: str = ""
 
 
 class Help(FramedScreen):
-    """All keys of the screen below, all actions, and where log, journal and settings are."""
+    """All keys of the screen below, all actions, the glossary, and where log, journal and settings are."""
 
     TITLE_WORD = "help"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,question_mark,f1", "app.back", "Back", id="back", tooltip="leave the help"),
+        Binding("escape", "narrow", "Back", id="back", tooltip="show everything again, or leave the help"),
+        Binding("q,question_mark,f1", "app.back", "Back", id="leave", show=False, tooltip="leave the help"),
+        Binding("slash", "search", "Search", id="filter", tooltip="show what has these letters"),
         Binding("up", "scroll(-1)", "Up", id="up", show=False, tooltip="move up"),
         Binding("down", "scroll(1)", "Down", id="down", show=False, tooltip="move down"),
         Binding("pageup", "scroll(-10)", "Page up", id="page-up", show=False, tooltip="move up by a page"),
@@ -48,13 +55,35 @@ class Help(FramedScreen):
         """Show the keys at once; the actions come from the registry in a thread."""
         super().on_mount()
         self.query_one("#text", Pane).show(self._view)
-        self.ask("actions", _specs)
+        self.ask("actions", lambda: (_specs(), _glossary()))
 
     def on_answer(self, answer: Answer) -> None:
         """Add the actions."""
         if not answer.error:
-            self._view = HelpView(self._view.keys, answer.value, self._view.places)
-            self.query_one("#text", Pane).show(self._view)
+            specs, words = answer.value
+            self._show(replace(self._view, actions=specs, words=words))
+
+    def action_search(self) -> None:
+        """Ask for letters that a line must have."""
+        self.prompt.ask("show what has:", self._search, typed=self._search, text=self._view.search)
+
+    def _search(self, text: str) -> None:
+        self._show(replace(self._view, search=text))
+
+    async def action_narrow(self) -> None:
+        """From a search to everything, from everything back to the screen below."""
+        if self.prompt.asks:
+            self.prompt.leave()
+        if self._view.search:
+            self._show(replace(self._view, search=""))
+        else:
+            self.app.pop_screen()
+
+    def _show(self, view: HelpView) -> None:
+        self._view = view
+        pane = self.query_one("#text", Pane)
+        pane.scroll_line = 0
+        pane.show(view)
 
     def action_scroll(self, lines: int) -> None:
         """Move the text."""
@@ -79,21 +108,41 @@ def _specs() -> Sequence[ActionSpec]:
     return [spec_of(action) for action in action_ids()]
 
 
+def _glossary() -> tuple[tuple[str, str], ...]:
+    """Return the words of the glossary with their meanings; none if the file cannot be read."""
+    try:
+        rows = glossary_file().read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ()
+    cells = [[cell.strip() for cell in row.strip("|").split("|", 1)] for row in rows if row.startswith("| ")]
+    return tuple((word, meaning.replace("`", "")) for word, meaning in cells[1:] if not word.startswith("---"))
+
+
+def _groups(view: HelpView) -> Iterator[tuple[str, str, int, Role, Sequence[tuple[str, str]]]]:
+    """Yield title, remark, cells for the first column and its role, and the rows of each group."""
+    yield "keys of this screen", "", 14, Role.KEY, view.keys
+    remark = "never by one key: from the palette (a), with a plan"
+    yield "actions", remark, 19, Role.STRONG, [(spec.id, spec.summary) for spec in view.actions]
+    yield "words", "", 24, Role.STRONG, view.words
+    yield "places", "", 14, Role.DIM, view.places
+
+
 def _help(view: HelpView, room: Room) -> Content:
+    width = min(room.width, _READING)
+    wanted = view.search.lower()
     lines: list[Line] = []
-    for keys, meaning in view.keys:
-        lines.extend(hanging(left(line(Span(keys, Role.KEY)), 14), meaning, room.width))
-    if view.actions:
-        lines += [
-            BLANK,
-            line(Span("actions", Role.TITLE), Span("  never by one key: from the palette (a), with a plan", Role.DIM)),
-        ]
-    for spec in view.actions:
-        lines.extend(hanging(left(line(Span(spec.id, Role.STRONG)), 19), spec.summary, room.width))
-    lines += [BLANK, line(Span("places", Role.TITLE))]
-    for name, place in view.places:
-        lines.extend(hanging(left(line(Span(name, Role.DIM)), 14), place, room.width))
-    return Content("keys", tuple(lines), more="more lines (PgDn)")
+    for title, remark, cells, role, rows in _groups(view):
+        found = [row for row in rows if wanted in f"{row[0]} {row[1]}".lower()]
+        if not found:
+            continue
+        lines += [BLANK] if lines else []
+        lines.append(line(Span(title, Role.TITLE), Span(f"  {remark}" if remark else "", Role.DIM)))
+        for name, text in found:
+            lines.extend(hanging(left(line(Span(name, role)), cells), text, width))
+    if not lines:
+        lines.append(line(Span(f"Nothing in the help has {view.search!r}.", Role.WARN)))
+    title = f"help: {view.search}" if wanted else "help"
+    return Content(title, tuple(lines), line(Span("/ searches", Role.DIM)), more="more lines (PgDn)")
 
 
 def _arrange(size: Size) -> list[Box]:

@@ -12,8 +12,9 @@ from textual.events import Key, Paste
 from textual.geometry import Size
 from textual.widget import Widget
 
-from console.recovery.model import Availability
+from console.recovery.model import Availability, FirstStep
 from console.text import clean_line
+from console.widgets import glyphs
 from console.widgets.choice import ChoiceList
 from console.widgets.frames import Box
 from console.widgets.line import Line, Role, Span, line
@@ -51,13 +52,14 @@ class Palette(FramedScreen):
         Binding("pagedown", "move(8)", "Page down", id="page-down", show=False, tooltip="move down by a page"),
     ]
 
-    def __init__(self) -> None:
+    def __init__(self, table: str | None = None) -> None:
         super().__init__()
-        self._table: str | None = None
-        self._follows = True  # the table of the next step, until the operator chooses another one
+        self._table = table
+        self._follows = table is None  # the table of the next step, until the operator chooses another one
         self._typed = ""
         self._actions: Sequence[Availability] = ()
         self._asking = False
+        self._asked_at = 0.0
         self._entered = False  # Enter was pressed before the answer was there
         self._to_recommended = True
 
@@ -73,7 +75,7 @@ class Palette(FramedScreen):
     def on_mount(self) -> None:
         """Begin with the table that needs the operator most."""
         super().on_mount()
-        self._table = next(iter(self._tables()), None)
+        self._table = self._table or next(iter(self._tables()), None)
 
     def follow(self) -> None:
         """Stand on the table of the next step again, once the screen is on top: something was done."""
@@ -120,8 +122,21 @@ class Palette(FramedScreen):
             table = self._table if chosen.spec.needs_table else None
             self._typed = ""
             self.app.push_screen(PlanScreen(chosen.spec.id, table))
+        elif self._asking and self.query_one(ChoiceList).key == actions.KNOWN and (step := self._known()) is not None:
+            self.app.push_screen(PlanScreen(step.action, step.table))
         elif self._asking:
             self._entered = True
+            self._show()
+
+    def _known(self) -> FirstStep | None:
+        """Return the next step as the header names it, None where it is not known or another table was chosen."""
+        way = self.console.way
+        return way.first if way is not None and not self.console.way_asked and self._follows else None
+
+    def tick(self) -> None:
+        """Count the seconds of what is waited for."""
+        super().tick()
+        if self._asking:
             self._show()
 
     @on(ChoiceList.Moved)
@@ -147,6 +162,7 @@ class Palette(FramedScreen):
         table, follows, console = self._table, self._follows, self.console
         # What was possible before is not offered for what is possible now.
         self._actions, self._asking, self._entered, self._to_recommended = (), True, False, True
+        self._asked_at = console.monotonic()
         self.ask("availability", lambda: _possible(console.engine(), table, follows=follows))
         self._show()
 
@@ -170,11 +186,16 @@ class Palette(FramedScreen):
         hint = "" if self._typed else "type to filter"
         if self._asking:
             then = " Enter opens its plan then" if self._entered else ""
-            hint = f"asking what is possible…{then}"
+            spent = glyphs.waiting(self.console.monotonic() - self._asked_at)
+            hint = f"checking what is possible… {spent}{then}"
         typed = line(" ", Span("> ", Role.KEY), Span(self._typed, Role.STRONG), Span(" ", Role.CURSOR))
         self.query_one("#typed", Bar).show(line(typed, "  ", Span(hint, Role.DIM)))
         choices = self.query_one(ChoiceList)
-        listed = actions.items(self._actions, self._typed, self.size.width - 3, self._advice())
+        heading = "recommended now" if self._follows else f"recommended for {self._table}"
+        listed = actions.items(self._actions, self._typed, self.size.width - 3, self._advice(), heading)
+        known = self._known()
+        if self._asking and not self._typed and known is not None:
+            listed = actions.known_step(known.action, known.table, known.reason, self.size.width - 3)
         recommended = next((a.spec.id for a in self._actions if a.recommended), "")
         choices.offer(listed, recommended)
         if self._to_recommended and self._actions:
@@ -183,7 +204,7 @@ class Palette(FramedScreen):
         if self._actions:
             self.query_one("#detail", Pane).show(self._about())
         elif self._asking:
-            self.query_one("#detail", Pane).show("asking what is possible…")
+            self.query_one("#detail", Pane).show("The engine checks every action on disk, server, services and queue.")
 
     def _target(self) -> Line:
         report = self.console.state.tables.data

@@ -137,6 +137,10 @@ class ConsolePort(Protocol):
         """Return the seconds for which operate mode is armed; 0 in observe mode."""
         ...
 
+    def expire_way(self) -> None:
+        """Name no step until it is found out anew."""
+        ...
+
     def take_way(self, way: Way) -> None:
         """Show the way as a screen has just found it out."""
         ...
@@ -175,6 +179,10 @@ class ConsolePort(Protocol):
 
     def copy_text(self, text: str) -> None:
         """Copy text beyond the terminal, and say what happened."""
+        ...
+
+    def call_operator(self, message: str) -> None:
+        """Ring the bell, and have the terminal show `message`."""
         ...
 
     def header(self, title: str, width: int) -> list[Line]:

@@ -23,6 +23,33 @@ class OpensScreens(App[int], inherit_bindings=False):
 
         self.push_screen(Palette())
 
+    def action_commands(self) -> None:
+        """Open the palette of everything: screens, tables, services, actions."""
+        from screens.commands import Commands
+
+        self.push_screen(Commands())
+
+    def open_pane(self, name: str) -> None:
+        """Go to the dashboard, and give a pane of it the whole screen."""
+        from screens.dashboard import Dashboard
+
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        if isinstance(self.screen, Dashboard):
+            self.screen.open_pane(name)
+
+    def open_table(self, table: str) -> None:
+        """Open the action palette on a table."""
+        from screens.palette import Palette
+
+        self.push_screen(Palette(table))
+
+    def open_plan(self, action: str, table: str | None) -> None:
+        """Open the plan of an action."""
+        from screens.plan import PlanScreen
+
+        self.push_screen(PlanScreen(action, table))
+
     def replace_by_palette(self) -> None:
         """Open the action palette in place of the screen on top."""
         from screens.palette import Palette

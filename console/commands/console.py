@@ -13,7 +13,7 @@ from console.settings import Settings
 
 @click.command()
 @click.option("--mouse", is_flag=True, help="Let the console take the mouse (the terminal's own selection then stops).")
-@click.option("--colors", type=click.Choice(["auto", "16", "none"]), default="auto", help="Colours to use.")
+@click.option("--colors", type=click.Choice(["auto", "light", "16", "none"]), default="auto", help="Colours to use.")
 @station_options
 def console(invocation: Invocation, mouse: bool, colors: str) -> int:
     """Open the console in observe mode."""

@@ -20,6 +20,12 @@ class Aftermath:
     certain: bool
 
 
+def crashed_since(before: StationState, now: StationState) -> int:
+    """Return how many crashes there are if QuestDB has crashed between two looks; 0 if not, or at the first look."""
+    was, found = before.crashes.data, now.crashes.data
+    return found.total if was is not None and found is not None and found.total > was.total else 0
+
+
 def aftermath(state: StationState) -> Aftermath | None:
     """Return what followed the last crash, None where there was none or no service is known as the database."""
     crashes, services = state.crashes.data, state.services.good

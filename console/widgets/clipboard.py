@@ -1,4 +1,4 @@
-"""Copies that reach beyond the terminal: OSC 52, by the way that what stands between lets through.
+"""Copies and calls that reach beyond the terminal: OSC 52 and OSC 9, by the way that what stands between lets through.
 
 A bare terminal takes OSC 52 itself. tmux swallows it in its default setting, so that tmux's own client is asked to pass
 it on (`load-buffer -w`), and where that fails the sequence goes through wrapped (`allow-passthrough`). GNU screen takes
@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from console.text import plural
+from console.text import clean_line, plural
 
 _LARGEST = 100_000  # characters; terminals drop more in silence
 _SCREEN_PIECE = 700  # bytes in one wrapped piece that GNU screen lets through
@@ -22,7 +22,15 @@ _DEADLINE = 2.0  # seconds
 def sequence(text: str, environment: Mapping[str, str]) -> str:
     """Return the control sequence that copies `text`, wrapped for what stands between here and the terminal."""
     payload = base64.b64encode(text.encode()).decode()
-    plain = f"\x1b]52;c;{payload}\x07"
+    return _wrapped(f"\x1b]52;c;{payload}\x07", environment)
+
+
+def notification(text: str, environment: Mapping[str, str]) -> str:
+    """Return the control sequence that has the terminal show `text` to somebody who looks elsewhere (OSC 9)."""
+    return _wrapped(f"\x1b]9;{clean_line(text)}\x07", environment)
+
+
+def _wrapped(plain: str, environment: Mapping[str, str]) -> str:
     if environment.get("TMUX"):
         return "\x1bPtmux;" + plain.replace("\x1b", "\x1b\x1b") + "\x1b\\"
     if environment.get("STY"):

@@ -15,6 +15,7 @@ DIFFERS = "≠"
 DONE = "●"
 HALF = "◐"
 AHEAD = "○"
+SPINNER = "◐◓◑◒"
 BARS = "▁▂▃▄▅▆▇█"
 
 # One character for one character, so that no column moves.
@@ -22,7 +23,8 @@ _TWINS = {
     "✓": "+", "✗": "x", "•": "*", "→": ">", "←": "<", "↑": "^", "↓": "v", "▾": "v", "▸": ">", "▌": ">", "▏": "|",
     "─": "-", "│": "|", "┌": "+", "┐": "+", "└": "+", "┘": "+", "├": "+", "┤": "+", "┬": "+", "┴": "+", "┼": "+",
     "…": "~", "·": ".", "×": "x", "▁": "_", "▂": "_", "▃": ".", "▄": "-", "▅": "-", "▆": "=", "▇": "=", "█": "#",
-    "░": ".", "●": "*", "◐": ">", "○": "o", "≤": "<", "≥": ">", "≠": "#", "±": "~", "–": "-", "—": "-", "’": "'",
+    "░": ".", "●": "*", "○": "o",
+    "◐": ">", "◓": ">", "◑": ">", "◒": ">", "≤": "<", "≥": ">", "≠": "#", "±": "~", "–": "-", "—": "-", "’": "'",
 }  # fmt: skip
 PLAIN = str.maketrans(_TWINS)
 
@@ -43,6 +45,12 @@ _UNSAFE = dict.fromkeys(
 )
 DRAWN = _UNSAFE
 DRAWN_PLAIN = {**_UNSAFE, **PLAIN}
+
+
+def waiting(seconds: float) -> str:
+    """Return a sign that turns once a second, and the seconds, e.g. `◓ 1 s`: something is waited for."""
+    whole = max(0, int(seconds))
+    return f"{SPINNER[whole % len(SPINNER)]} {whole} s"
 
 
 def spark(values: Sequence[int], width: int) -> str:

@@ -9,7 +9,7 @@ from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.app import App
 from textual.screen import Screen
 
-from console.widgets.clipboard import copy
+from console.widgets.clipboard import copy, notification
 from console.widgets.picture import without_edge_blanks
 from console.widgets.wire import LeanUpdate
 
@@ -46,6 +46,15 @@ class TerminalApp(App[int], inherit_bindings=False):
     def copy_text(self, text: str) -> None:
         """Copy `text` by OSC 52 or, inside tmux, into its buffer; say what happened."""
         self.notify(copy(text, os.environ, self._write_raw), timeout=4, markup=False)
+
+    def call_operator(self, message: str) -> None:
+        """Ring the bell, which tmux marks on its status line, and have the terminal show `message` (OSC 9)."""
+        self.bell()
+        self._write_raw(notification(message, os.environ))
+
+    def action_copy_screen(self) -> None:
+        """Copy the screen as text."""
+        self.copy_text(self.screen_text())
 
     def _write_raw(self, codes: str) -> None:
         if self._driver is not None:

@@ -12,9 +12,10 @@ from textual.theme import BUILTIN_THEMES, Theme
 
 
 class Colors(enum.StrEnum):
-    """How many colours to use: the full palette, the terminal's own 16 with plain glyphs, or none at all."""
+    """Which colours to use: the full palette, dark or light, the terminal's own 16 with plain glyphs, or none."""
 
     FULL = "full"
+    LIGHT = "light"
     SIXTEEN = "16"
     NONE = "none"
 
@@ -27,7 +28,13 @@ class Uncolored(LineFilter):
         return [Segment(text, style.without_color if style else style, control) for text, style, control in segments]
 
 
-_FILES = {Colors.FULL: "tokens.tcss", Colors.SIXTEEN: "tokens_16.tcss", Colors.NONE: "tokens_none.tcss"}
+_FILES = {
+    Colors.FULL: "tokens.tcss",
+    Colors.LIGHT: "tokens_light.tcss",
+    Colors.SIXTEEN: "tokens_16.tcss",
+    Colors.NONE: "tokens_none.tcss",
+}
+FULL_PALETTES = (Colors.FULL, Colors.LIGHT)
 _TOKEN = re.compile(r"^\$([\w-]+):\s*([^;]+);", re.MULTILINE)
 
 
@@ -35,6 +42,8 @@ def choose(asked: str, environment: Mapping[str, str]) -> Colors:
     """Return the colours for `--colors` and the environment; an empty NO_COLOR means nothing (no-color.org)."""
     if asked == "none" or (asked == "auto" and environment.get("NO_COLOR")):
         return Colors.NONE
+    if asked == "light":
+        return Colors.LIGHT
     if asked == "16" or (asked == "auto" and environment.get("TERM") in {"linux", "vt100", "vt220", "dumb", "ansi"}):
         return Colors.SIXTEEN
     return Colors.FULL
@@ -59,8 +68,8 @@ def make_theme(colors: Colors, styles: Path) -> Theme:
         background=tokens["background"],
         surface=tokens["background"],
         panel=tokens["raised"],
-        dark=True,
-        ansi=colors is not Colors.FULL,
+        dark=colors is not Colors.LIGHT,
+        ansi=colors not in FULL_PALETTES,
         # Textual's own style sheets name variables that only its themes for ANSI colours define.
-        variables=tokens if colors is Colors.FULL else {**BUILTIN_THEMES["ansi-dark"].variables, **tokens},
+        variables=tokens if colors in FULL_PALETTES else {**BUILTIN_THEMES["ansi-dark"].variables, **tokens},
     )

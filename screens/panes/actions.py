@@ -1,7 +1,8 @@
 """Actions: what is open now, what is not and why, and what comes first."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from console.diagnosis.model import DatabaseReport, Verdict
 from console.recovery.model import Availability, Danger
@@ -17,12 +18,19 @@ _TOUCHES = {
 }
 _NAMES = 19
 
+T = TypeVar("T")
+
 
 def matching(actions: Sequence[Availability], typed: str) -> list[Availability]:
     """Return the actions that hold `typed` in id or title; where none does, those that hold its letters in order."""
+    return found_by(actions, typed, lambda action: (action.spec.id, action.spec.title))
+
+
+def found_by(items: Sequence[T], typed: str, names: Callable[[T], tuple[str, ...]]) -> list[T]:
+    """Return the items one of whose names holds `typed`; if none does, those that hold its letters in order."""
     wanted = typed.lower().strip()
-    whole = [a for a in actions if wanted in a.spec.id or wanted in a.spec.title.lower()]
-    return whole or [a for a in actions if _in_order(wanted, a.spec.id) or _in_order(wanted, a.spec.title.lower())]
+    whole = [item for item in items if any(wanted in name.lower() for name in names(item))]
+    return whole or [item for item in items if any(_in_order(wanted, name.lower()) for name in names(item))]
 
 
 def _in_order(typed: str, text: str) -> bool:
@@ -53,14 +61,27 @@ NOTHING = "nothing"
 """Key of the line on which the cursor stands where no action is recommended: Enter does nothing there."""
 
 
-def items(actions: Sequence[Availability], typed: str, width: int, advice: Advice) -> list[Item]:
+KNOWN = "known"
+"""Key of the line of the next step as it is known before the engine has answered."""
+
+
+def known_step(action: str, table: str | None, reason: str, width: int) -> list[Item]:
+    """Return the list of the palette before the engine has answered: the next step, which is known."""
+    name = " ".join(filter(None, (action, table)))
+    row = line(Span(f"{glyphs.OK} ", Role.OK), Span(name, Role.STRONG), "  ", Span(reason, Role.DIM))
+    return [Item("", line(Span("recommended now", Role.DIM))), Item(KNOWN, left(row, width))]
+
+
+def items(
+    actions: Sequence[Availability], typed: str, width: int, advice: Advice, heading: str = "recommended now"
+) -> list[Item]:
     """Return the list of the palette: the recommended step, then what is open, then what is blocked.
 
     Where nothing is recommended it begins with `advice`, so that no action is preselected.
     """
     shown = matching(actions, typed)
     groups = (
-        ("recommended now", [a for a in shown if a.recommended]),
+        (heading, [a for a in shown if a.recommended]),
         ("open now", [a for a in shown if a.open and not a.recommended]),
         ("not now", [a for a in shown if not a.open and not a.recommended]),
     )

@@ -268,7 +268,7 @@ async def test_escape_and_the_keys_of_the_bar_lead_there_and_back(
 
 async def test_help_names_every_key_and_every_action(console: MakeApp) -> None:
     app = console()
-    async with running(app, (120, 90)) as pilot:
+    async with running(app, (120, 150)) as pilot:
         await pilot.press("question_mark")
         await until(pilot, lambda: "thaw-writer" in shown(app))
         text = shown(app)

@@ -257,3 +257,29 @@ async def test_the_help_is_made_of_the_keys_there_are(console: MakeApp) -> None:
         assert isinstance(binding, Binding)
         by_action.setdefault(binding.action, binding.tooltip)
     assert [said for said in by_action.values() if said[:40] not in text] == []
+
+
+async def test_the_help_has_the_glossary_and_is_searched(console: MakeApp) -> None:
+    app = console()
+    async with app.run_test(size=(100, 60)) as pilot:
+        await pilot.press("question_mark")
+        await settled(pilot)
+        await pilot.press("slash")
+        await typed(pilot, "sequencer")
+        await pilot.press("enter")
+        await settled(pilot)
+        text = shown(app)
+        assert "txn_seq: it gives transactions of all writers one order." in text
+        assert "rebuild-sequencer" in text
+        assert "hold the screen" not in text
+        await pilot.press("slash")
+        await typed(pilot, "zzzz")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert "Nothing in the help has" in shown(app)
+        await pilot.press("escape")
+        await settled(pilot)
+        assert "keys of this screen" in shown(app)
+        await pilot.press("escape")
+        await settled(pilot)
+        assert isinstance(app.screen, Dashboard)

@@ -13,12 +13,13 @@ from textual.binding import Binding
 from textual.screen import Screen
 
 from console.app import ConsoleApp
+from console.paths import styles_dir
 from console.widgets import figures, glyphs
 from console.widgets.frames import Box, frames
 from console.widgets.hex_rows import HexRows
 from console.widgets.line import Role, Span, cells, crop, left, line, plain, right, spread, wrap
 from console.widgets.pane import Room
-from console.widgets.theme import Colors, choose
+from console.widgets.theme import Colors, choose, make_theme
 from screens.arm import Arm
 from screens.browser import Browser
 from screens.dashboard import Dashboard
@@ -149,6 +150,7 @@ def test_durations_are_short_and_seldom_change(seconds: float | None, said: str)
         ("auto", {"NO_COLOR": "1"}, Colors.NONE),
         ("auto", {"TERM": "linux"}, Colors.SIXTEEN),
         ("16", {"NO_COLOR": ""}, Colors.SIXTEEN),
+        ("light", {"TERM": "linux"}, Colors.LIGHT),
         ("none", {}, Colors.NONE),
     ],
 )
@@ -188,6 +190,33 @@ async def test_the_bar_has_at_most_six_keys_help_and_the_way_out_first(console: 
             if key:
                 await pilot.press("escape")
                 await settled(pilot)
+
+
+@pytest.mark.parametrize("colors", [Colors.FULL, Colors.LIGHT])
+def test_every_text_can_be_read_on_its_background(colors: Colors) -> None:
+    """WCAG: 7:1 for text, 4.5:1 for what is dimmed or stands on a bar or a mark."""
+    theme = make_theme(colors, styles_dir()).variables
+    for name, background, least in (
+        ("foreground", "background", 7.0), ("strong", "background", 7.0), ("accent", "background", 5.5),
+        ("ok", "background", 5.5), ("warn", "background", 5.5), ("bad", "background", 5.0),
+        ("muted", "background", 4.5), ("cursor", "cursor-background", 4.5), ("strong", "field-background", 4.5),
+        ("mark", "mark-background", 4.5), ("diff", "diff-background", 4.5), ("bar-text", "ok-bar", 4.5),
+        ("bar-text", "warn-bar", 4.5), ("bar-text", "bad-bar", 4.5),
+    ):  # fmt: skip
+        ratio = _contrast(theme[name], theme[background])
+        assert ratio >= least, (name, background, ratio)
+    meanings = [theme[name] for name in ("ok", "accent", "warn", "bad", "cursor-background")]
+    assert len(set(meanings)) == len(meanings)  # one meaning each
+
+
+def _contrast(one: str, other: str) -> float:
+    def luminance(color: str) -> float:
+        parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        red, green, blue = (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
 
 
 def test_key_labels() -> None:

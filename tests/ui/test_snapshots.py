@@ -62,6 +62,17 @@ def test_dashboard_sixteen_colors(snap_compare: Snap, console: MakeApp) -> None:
     assert snap_compare(console(colors=Colors.SIXTEEN), run_before=with_samples())
 
 
+@pytest.mark.parametrize("keys", [(), ("a", "enter")], ids=["dashboard", "plan"])
+def test_light_theme(snap_compare: Snap, console: MakeApp, keys: tuple[str, ...]) -> None:
+    """--colors light: each colour means what it means on a dark terminal."""
+    assert snap_compare(console(colors=Colors.LIGHT), run_before=with_samples(*keys, armed=bool(keys)))
+
+
+def test_commands(snap_compare: Snap, console: MakeApp) -> None:
+    """Everything by a few letters; the next step stands first."""
+    assert snap_compare(console(), run_before=with_samples("colon"))
+
+
 def test_dashboard_healthy(snap_compare: Snap, console: MakeApp) -> None:
     """Nothing is wrong: few words, no colour that alarms."""
     app = console(wall_clock=lambda: captured.HEALTHY_AT)
