@@ -90,7 +90,7 @@ def _old_wal(world: World, name: str, at: int, *, log: bool = False, copied: boo
         _gone(world, name)
     else:
         _moved(world, name)
-    target = world.table(name) / "wal2"
+    target = world.table(name) / f"wal{at}"
     _put_wal(world.kept / name / "wal2", target)
     if copied:
         again(target, shutil.copyfile)
