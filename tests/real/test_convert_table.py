@@ -80,6 +80,7 @@ def negative_lag(table: Path) -> int:
     data = bytearray((table / "_txn").read_bytes())
     struct.pack_into("<q", data, 0, number)
     struct.pack_into("<q", data, area.base, number)
+    struct.pack_into("<i", data, area.base + 88, replace(area, txn=number).lag_checksum_expected())
     (table / "_txn").write_bytes(data)
     return number
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from console.diagnosis.findings.conversion import half_done
 from console.diagnosis.model import Code, Finding, Harm, Severity
 from console.diagnosis.table_facts import TableFacts
 from console.questdb.reading import ProblemKind
@@ -60,7 +61,9 @@ def miscounted(facts: TableFacts) -> tuple[int, ...] | None:
     area = facts.txn.current
     if area is None or facts.txn.problems or facts.conversion.present:
         return None  # a conversion sets seqTxn to 0 in place
-    return other_seq_txn(area, max((each.scan.end for each in facts.own_logs if each.scan is not None), default=0))
+    last = max((each.scan.end for each in facts.own_logs if each.scan is not None), default=0)
+    fitting = other_seq_txn(area, last)
+    return None if fitting is not None and half_done(facts.directory) else fitting
 
 
 def txn_set_back(facts: TableFacts) -> bool:
