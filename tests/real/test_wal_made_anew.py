@@ -46,13 +46,17 @@ def _backup(table: Path, kept: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """Transactions of the first wal1 and of the new one: those applied, and those that are not; then the damage."""
+    """Transactions of the first wal1 and of the new one: those applied, and those that are not; then the damage.
+
+    `doubted`: nothing on disk tells the new wal1 from one of another table, so that a rehearsal comes first.
+    """
 
     name: str
     old: int
     applied: int
     pending: int
     strike: Callable[[Path, Path], object]
+    doubted: bool = False
 
 
 _CASES = (
@@ -64,7 +68,7 @@ _CASES = (
     _Case("old_records_lost", 3, 1, 3, _zeroed(1, 2, 3)),
     _Case("log_gone", 3, 2, 3, gone),
     _Case("old_copy", 3, 2, 3, _backup),
-    _Case("old_copy_none_applied", 3, 0, 2, _backup),
+    _Case("old_copy_none_applied", 3, 0, 2, _backup, doubted=True),
     _Case("old_copy_all_applied", 2, 3, 1, _backup),
 )
 
@@ -166,6 +170,10 @@ def ended(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> di
 def test_no_row_of_a_wal_made_anew_is_lost_unannounced_or_comes_twice(name: str, ended: dict[str, _Ended]) -> None:
     each = ended[name]
     assert each.plan is not None
+    if each.case.doubted:
+        assert [refusal.code for refusal in each.plan.refused] == ["lose-unknown-without-rehearsal"], each
+        assert each.plan.rows_back == 5 * each.case.pending, each
+        return
     assert each.outcome in (Outcome.DONE, Outcome.NOT_NEEDED), each
     assert len(set(each.found)) == len(each.found), f"twice: {each}"
     lost = each.plan.rows_lost
