@@ -117,8 +117,8 @@ def test_evidence_that_was_edited_or_partly_removed_is_not_put_back(
     assert engine.undo(entry, plan.confirmation).outcome is Outcome.DONE
 
 
-# Open: an undo of repair-ownership after a start, killed, once took itself for done with the table as the server left it
-# (seed 498797982, call 198 of 373).
+# Open: an undo of repair-ownership after a start that was killed ended with the table as the server had left it (seed
+# 498797982, call 198 of 373).
 _OPEN = pytest.mark.xfail(reason="an undo of repair-ownership by evidence that is killed may end too early")
 
 
