@@ -10,12 +10,12 @@ from textual.geometry import Size
 from textual.widget import Widget
 
 from console.recovery.model import ActionSpec
-from console.text import clean_line
 from console.widgets.choice import ChoiceList, Item
 from console.widgets.frames import Box
 from console.widgets.line import Role, Span, left, line
 from console.widgets.pane import Bar, Framed
 from screens.dashboard_boxes import PANES
+from screens.filter_text import filter_after
 from screens.frame import Answer, FramedScreen
 from screens.panes.actions import found_by
 from screens.screen_actions import OpensScreens
@@ -80,14 +80,10 @@ class Commands(FramedScreen):
 
     def takes(self, event: Key | Paste) -> bool:
         """Narrow the list by what is typed."""
-        if isinstance(event, Paste):
-            self._typed += clean_line(event.text)
-        elif event.key == "backspace":
-            self._typed = self._typed[:-1]
-        elif event.character is not None and event.is_printable:
-            self._typed += event.character
-        else:
+        after = filter_after(self._typed, event)
+        if after is None:
             return False
+        self._typed = after
         self._show()
         return True
 

@@ -13,12 +13,12 @@ from textual.geometry import Size
 from textual.widget import Widget
 
 from console.recovery.model import Availability, FirstStep
-from console.text import clean_line
 from console.widgets import glyphs
 from console.widgets.choice import ChoiceList
 from console.widgets.frames import Box
 from console.widgets.line import Line, Role, Span, line
 from console.widgets.pane import Bar, Content, Framed, Pane, Room
+from screens.filter_text import filter_after
 from screens.frame import Answer, FramedScreen
 from screens.panes import actions, tables
 from screens.plan import PlanScreen
@@ -92,14 +92,10 @@ class Palette(FramedScreen):
 
     def takes(self, event: Key | Paste) -> bool:
         """Filter by what is typed."""
-        if isinstance(event, Paste):
-            self._typed += clean_line(event.text)
-        elif event.key == "backspace":
-            self._typed = self._typed[:-1]
-        elif event.character is not None and event.is_printable and event.character != "?":
-            self._typed += event.character
-        else:
+        after = filter_after(self._typed, event, without="?")
+        if after is None:
             return False
+        self._typed = after
         self._show()
         return True
 
