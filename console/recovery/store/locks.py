@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from console.diagnosis.server.liveness import Life, exclusive_holders, liveness, refuses
+from console.diagnosis.server.liveness import Life, exclusive_holders, liveness
 from console.errors import WalmedicError
 from console.recovery.store.living import command_line, own_stamp, runs_walmedic
 from console.recovery.store.state import StateDir, StateError
@@ -221,14 +221,15 @@ class RunLocks:
 
 
 def server_is_down(root: Path, asked: QuestDBSettings | None = None) -> bool | None:
-    """Return whether no server lives on `root`; None where that cannot be known. The lock is held for an instant."""
-    lock = ServerLock(root, asked)
-    try:
-        lock.acquire()
-    except LockedError:
-        return False if refuses(lock.path) or liveness(root, asked).life is Life.ALIVE else None
-    lock.release()
-    return True
+    """Return whether no server lives on `root`; None where that cannot be known, or its lock may not be read.
+
+    The lock is not taken for it: two that look at once would each take the other for a server, and a server that
+    starts just then would find its lock taken.
+    """
+    lock = root / SERVER_LOCK_NAME
+    if exclusive_holders([lock]) or (life := liveness(root, asked).life) is Life.ALIVE:
+        return False
+    return True if life is Life.DOWN and os.access(lock, os.R_OK) else None
 
 
 class HolderKind(enum.Enum):

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -126,6 +127,13 @@ def test_the_server_lock_is_won_only_while_nobody_holds_it(tmp_path: Path) -> No
     assert lock.held
     assert server_is_down(tmp_path) is False
     lock.release()
+
+
+def test_two_that_look_at_once_take_neither_for_a_server(tmp_path: Path) -> None:
+    (tmp_path / "tables.d.lock").touch()
+    with ThreadPoolExecutor(4) as threads:
+        seen = set(threads.map(lambda _: server_is_down(tmp_path), range(400)))
+    assert seen == {True}
 
 
 _HOLD = "import fcntl,sys,time;f=open(sys.argv[1]);fcntl.flock(f,fcntl.LOCK_EX);print(flush=True);time.sleep(60)"
