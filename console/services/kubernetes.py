@@ -21,7 +21,10 @@ from console.waiting import looks
 _ANSWER: Final = 10.0  # seconds for anything that only asks
 _PAUSE: Final = 1.0
 _PATIENCE: Final = 300.0  # seconds for a pod to end or to become ready: volumes are detached and attached
+_STAYS: Final = 3.0  # seconds for which no pod may come back after a stop
 _LOOPS = ("CrashLoopBackOff", "RunContainerError", "CreateContainerError")
+_ENDED = ("Succeeded", "Failed")  # phases in which no process of a pod is left; an evicted pod stays listed so
+_UNREACHABLE = ("unable to connect to the server", "was refused - did you specify", "couldn't get current server api")
 
 
 class KubernetesControl:
@@ -41,25 +44,32 @@ class KubernetesControl:
         return tuple(self._sample(unit.name, unit.role.value) for unit in units)
 
     def stop(self, unit: str, timeout: float = 60.0) -> None:
-        """Note the number of replicas, scale to 0, and wait until no pod is left."""
-        workload = self._get(unit)
-        if workload is None:
-            raise ServiceError(f"the cluster knows no {unit}; `{shlex.join([*self._base, 'get', 'pods'])}` lists pods")
-        replicas = _number(workload, "spec", "replicas")
+        """Note the number of replicas, scale to 0, and wait until no pod has been left for three seconds."""
+        replicas = self._replicas(unit)
         if replicas:
             self._holds.note(unit, {"replicas": str(replicas)})
         self._scale(unit, 0)
+        down = 0.0
         for late in looks(max(timeout, _PATIENCE), _PAUSE):
-            sample = self._sample(unit, "")
-            if sample.state is UnitState.DOWN:
+            state = self._sample(unit, "").state
+            if state not in (UnitState.DOWN, UnitState.STOPPING):
+                raise ServiceError(
+                    f"something has scaled {unit} up again; pause the operator, autoscaler or GitOps controller that "
+                    "sets its replicas"
+                )
+            down = down + _PAUSE if state is UnitState.DOWN else 0.0
+            if down > _STAYS:
                 return
             if late:
-                raise ServiceError(f"pods of {unit} are left after its scale to 0: {sample.sub_state}")
+                raise ServiceError(f"pods of {unit} still run {_PATIENCE / 60:.0f} min after it was scaled to 0")
 
     def start(self, unit: str, timeout: float = 60.0) -> None:
-        """Scale to the number of replicas that was noted (else 1) and wait until all are ready."""
-        replicas = int((self._holds.noted(unit) or {}).get("replicas", "1"))
-        self._scale(unit, replicas)
+        """Scale to the number of replicas that was noted and wait until all are ready.
+
+        Without a note a workload keeps its number, and gets 1 if that is 0.
+        """
+        noted = (self._holds.noted(unit) or {}).get("replicas", "")
+        self._scale(unit, int(noted) if noted.isdecimal() else self._replicas(unit) or 1)
         for late in looks(max(timeout, _PATIENCE), _PAUSE):
             sample = self._sample(unit, "")
             if sample.state is UnitState.UP:
@@ -98,9 +108,17 @@ class KubernetesControl:
         if finished.status:
             raise self._refusal(argv, finished.error or finished.output)
 
+    def _replicas(self, unit: str) -> int:
+        """Return the number of replicas that is wanted. Raises ServiceError if there is no such workload."""
+        workload = self._get(unit)
+        if workload is None:
+            there = shlex.join([*self._base, "get", "statefulsets,deployments"])
+            raise ServiceError(f"the cluster knows no {unit}; units are named KIND/NAME, and `{there}` lists them")
+        return _number(workload, "spec", "replicas")
+
     def _get(self, unit: str) -> Mapping[str, Any] | None:
         """Return the workload, None where the cluster knows none of that name."""
-        return self._json(["get", unit, "--output=json"])
+        return self._json(["get", unit, "--output=json"]) if "/" in unit else None
 
     def _json(self, arguments: Sequence[str]) -> Mapping[str, Any] | None:
         argv = [*self._base, *arguments]
@@ -118,9 +136,13 @@ class KubernetesControl:
         return said
 
     def _refusal(self, argv: Sequence[str], output: str) -> ServiceError:
-        said = clean_line(output, 200) or "no reason given"
-        if "forbidden" in said.lower():
+        # kubectl 1.32 logs each try before it; the last line is the error.
+        said = clean_line((output.strip().splitlines() or [""])[-1], 200) or "no reason given"
+        low = said.lower()
+        if "forbidden" in low or "unauthorized" in low:
             return ServiceError(f"this account may not `{shlex.join(argv)}`: {said}")
+        if any(sign in low for sign in _UNREACHABLE):
+            return ServiceError(f"kubectl reaches no cluster ({said}); `kubectl config current-context` names the one")
         return ServiceError(f"`{shlex.join(argv)}` failed: {said}")
 
     def _sample(self, name: str, role: str) -> UnitSample:
@@ -130,11 +152,13 @@ class KubernetesControl:
         wanted, ready = _number(workload, "spec", "replicas"), _number(workload, "status", "readyReplicas")
         pods = self._pods(workload)
         containers = [status for pod in pods for status in _list(pod, "status", "containerStatuses")]
-        waiting = [str(_at(each, "state", "waiting", "reason") or "") for each in containers]
+        before = [status for pod in pods for status in _list(pod, "status", "initContainerStatuses")]
+        waiting = [str(_at(each, "state", "waiting", "reason") or "") for each in (*before, *containers)]
+        waiting += [_unscheduled(pod) for pod in pods]
         loops = [reason for reason in waiting if reason in _LOOPS]
         state = _state(wanted, ready, len(pods), loops=bool(loops))
-        restarts = sum(_number(each, "restartCount") for each in containers)
-        ended = next(filter(None, (_ended(each) for each in containers)), "")
+        restarts = sum(_number(each, "restartCount") for each in (*before, *containers))
+        ended = next(filter(None, (_ended(each) for each in (*before, *containers))), "")
         return UnitSample(
             name=name,
             role=role,
@@ -150,12 +174,14 @@ class KubernetesControl:
         )
 
     def _pods(self, workload: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """Return the pods of `workload` in which a process may live."""
         labels = _at(workload, "spec", "selector", "matchLabels")
         if not isinstance(labels, dict) or not labels:
             raise ServiceError("the workload has no selector.matchLabels, so its pods cannot be found")
         selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
         said = self._json(["get", "pods", f"--selector={selector}", "--output=json"])
-        return [each for each in _list(said or {}, "items") if isinstance(each, dict)]
+        pods = [each for each in _list(said or {}, "items") if isinstance(each, dict)]
+        return [each for each in pods if _at(each, "status", "phase") not in _ENDED]
 
     def _event(self, unit: str) -> str:
         """Return the newest warning about the workload or its pods, as the end of a sentence; empty without one."""
@@ -206,6 +232,13 @@ def _ended(status: Mapping[str, Any]) -> str:
         return ""
     reason, code = clean_line(str(last.get("reason") or ""), 40), _number(last, "exitCode")
     return f"{reason}, exit {code}" if reason and code else reason if reason != "Completed" else ""
+
+
+def _unscheduled(pod: Mapping[str, Any]) -> str:
+    """Return why no node takes `pod`, such as `Unschedulable`; empty if one has."""
+    conditions = _list(pod, "status", "conditions")
+    refused = (each for each in conditions if _at(each, "type") == "PodScheduled" and _at(each, "status") == "False")
+    return next((str(_at(each, "reason") or "") for each in refused), "")
 
 
 def _uptime(statuses: Sequence[Any]) -> float | None:

@@ -24,6 +24,7 @@ from console.settings import Role, ServicesSettings, Settings, Unit
 from tests.real.podman import Podman, remove
 from tests.real.supervisord import Supervisord
 from tests.real.systemd_user import SystemdUser
+from tests.unit.services.recorded_kubectl import DOWN, RecordedKubectl
 
 _SAYS = "echo the-contract speaks; exec sleep 1000"
 _STAYS = "echo the-contract speaks; while :; do sleep 0.2; done"  # under its own name
@@ -93,6 +94,16 @@ def _container(folder: Path, patch: pytest.MonkeyPatch, program: str) -> Iterato
         yield _made(folder, program, Unit("contract", Role.WRITER))
     finally:
         podman.close()
+
+
+@contextlib.contextmanager
+def _kubernetes(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Backend]:
+    """No cluster: a kubectl that answers from files."""
+    programs = folder / "bin"
+    programs.mkdir()
+    patch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    RecordedKubectl(programs).plays(DOWN)
+    yield _made(folder, "kubernetes", Unit("statefulset/questdb", Role.WRITER), restarts=False)
 
 
 class _Script:
@@ -167,6 +178,7 @@ _BACKENDS = {
     "supervisor": _supervisor,
     "podman": lambda folder, patch: _container(folder, patch, "podman"),
     "docker": lambda folder, patch: _container(folder, patch, "docker"),  # Podman by Docker's name
+    "kubernetes": _kubernetes,
     "command": _command,
     "by-hand": _by_hand,
 }
