@@ -67,7 +67,8 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class QuestDBSettings:
-    """Where the server is. `jar` and `java` are for rehearsals; empty means: as the running server, else PATH."""
+    """Where the server is. `jar` and `java` are for rehearsals; empty means: as the running server, else PATH.
+    `maven` allows a jar that is not known to be fetched: `mvn`, or a Maven repository's URL; empty: never."""
 
     db_root: str = ""
     host: str = "127.0.0.1"
@@ -81,6 +82,7 @@ class QuestDBSettings:
     readonly_password: str = field(default="", repr=False)
     jar: str = ""
     java: str = ""
+    maven: str = ""
     log: str = ""  # the server's own log file, where it has one
 
     def observing(self) -> "QuestDBSettings":
@@ -384,7 +386,8 @@ def for_db_root(settings: Settings, db_root: str) -> Settings:
     if configured and _data_root(configured) == _data_root(db_root):
         return settings
     # Which binary to rehearse with leads to no station: it is kept.
-    questdb = QuestDBSettings(db_root=db_root, jar=settings.questdb.jar, java=settings.questdb.java)
+    binary = settings.questdb
+    questdb = QuestDBSettings(db_root=db_root, jar=binary.jar, java=binary.java, maven=binary.maven)
     bare = Settings(
         state_dir=settings.state_dir, questdb=questdb, salvage=settings.salvage, partition=settings.partition, bare=True
     )

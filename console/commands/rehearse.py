@@ -4,7 +4,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -31,16 +31,15 @@ _LEAST_PAUSE = 0.1  # seconds between two progress lines of one stage
 @click.option("--keep", is_flag=True, help="Keep the clone afterwards.")
 @click.option("--jar", help="The station's QuestDB jar, where it cannot be seen from a running server.")
 @click.option("--java", help="The Java to run it with.")
+@click.option("--maven", help="Where no jar is known, fetch it: mvn (as Maven is set up), or a repository's URL.")
 @station_options
-def rehearse(
-    invocation: Invocation, action: str, table: str, to: Path | None, keep: bool, jar: str | None, java: str | None
-) -> int:
+def rehearse(invocation: Invocation, action: str, table: str, to: Path | None, keep: bool, **binary: str | None) -> int:
     """Carry ACTION out on a clone of TABLE, start a real QuestDB on it, and prove the result.
 
     The original is only read. Exit 0: passed; 1: failed, refused, or could not be done. With --json its
     progress comes as JSON lines on standard error.
     """
-    engine = Engine(_with_binary(invocation.settings, jar, java))
+    engine = Engine(_with_binary(invocation.settings, binary))
     with ended_like_ctrl_c():
         ended = rehearse_on_clone(engine, action, table, to=to, keep=keep, on_progress=_reporter(invocation))
     if invocation.as_json:
@@ -50,9 +49,9 @@ def rehearse(
     return EXITS[ended.outcome]
 
 
-def _with_binary(settings: Settings, jar: str | None, java: str | None) -> Settings:
-    questdb = replace(settings.questdb, jar=jar or settings.questdb.jar, java=java or settings.questdb.java)
-    return replace(settings, questdb=questdb)
+def _with_binary(settings: Settings, binary: Mapping[str, str | None]) -> Settings:
+    jar, java, maven = (binary[name] or getattr(settings.questdb, name) for name in ("jar", "java", "maven"))
+    return replace(settings, questdb=replace(settings.questdb, jar=jar, java=java, maven=maven))
 
 
 def _reporter(invocation: Invocation) -> Callable[[Progress], None]:

@@ -94,7 +94,8 @@ def launch_rehearsal(engine: Engine, plan: Plan) -> RunningRehearsal:
     shutil.rmtree(folder, ignore_errors=True)
     engine.state.made(folder)
     questdb = engine.settings.questdb
-    binary = [*(["--jar", questdb.jar] if questdb.jar else []), *(["--java", questdb.java] if questdb.java else [])]
+    named = (("--jar", questdb.jar), ("--java", questdb.java), ("--maven", questdb.maven))
+    binary = [word for flag, value in named if value for word in (flag, value)]
     child = Child.start(folder, ["rehearse", plan.action, plan.table, "--json", *binary, *place_of(engine)])
     write_private(folder / "pid", f"{child.pid} {process_stamp(child.pid)}".encode())
     return RunningRehearsal(engine, plan, child)

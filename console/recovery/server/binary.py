@@ -1,7 +1,8 @@
 """Which QuestDB a rehearsal starts: the station's own jar and Java, never one from elsewhere.
 
 Taken in this order: the settings, the command line of the server that runs on the database, the one last seen running
-there, the unit file of the station's database. Nothing is downloaded.
+there, the unit file of the station's database; last the jar of the version that ran here, by its Maven coordinates,
+where the setting `questdb.maven` allows it. Else nothing is downloaded.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
 from console.questdb.server_processes import CommandLine, parse, servers
 from console.questdb.server_version import Version, read_versions, version_of_jar
+from console.recovery.server.coordinates import NoBinaryError, jar_of
 from console.recovery.server.jvm import LEAST_JAVA, ServerBinary, java_version
 from console.recovery.store.places import root_key
 from console.recovery.store.state import StateDir, write_private
@@ -26,10 +28,6 @@ _SETTINGS = "settings"
 _MAIN = "io.questdb.ServerMain"
 
 
-class NoBinaryError(WalmedicError):
-    """It is not known which QuestDB the station runs, or it cannot be run here."""
-
-
 def server_binary(settings: Settings, database: DatabaseRoot, state: StateDir) -> tuple[ServerBinary, str]:
     """Return what to run for `database` and from where that is known.
 
@@ -37,12 +35,15 @@ def server_binary(settings: Settings, database: DatabaseRoot, state: StateDir) -
     """
     line, origin = _known(note_running(database, state), settings, database, state)
     jar, java = line.jar, line.java
+    last = read_versions(database.db).last
+    if not jar and last is not None and settings.questdb.maven:
+        jar, origin = str(jar_of(last, settings.questdb.maven)), f"Maven, org.questdb:questdb:{last}"
     if not jar:
-        last = read_versions(database.db).last
         which = f"; QuestDB {last} ran here last (Maven: org.questdb:questdb:{last})" if last is not None else ""
         raise NoBinaryError(
             f"no server runs on {database.root} and none was seen there, so it is not known which QuestDB to rehearse "
-            f"with{which}; name its jar: questdb.jar in the settings file, WALMEDIC_QUESTDB_JAR, or --jar"
+            f"with{which}; name its jar: questdb.jar in the settings file, WALMEDIC_QUESTDB_JAR, or --jar; or allow "
+            "it to be fetched: questdb.maven, or --maven"
         )
     _check_jar(Path(jar), origin)
     return ServerBinary(Path(jar), _java(settings.questdb.java or java)), origin

@@ -15,12 +15,8 @@ import pytest
 from console.questdb.layout import DatabaseRoot
 from console.questdb.server_processes import CommandLine, parse
 from console.recovery.server import binary
-from console.recovery.server.binary import (
-    NoBinaryError,
-    note_running,
-    running,
-    server_binary,
-)
+from console.recovery.server.binary import note_running, running, server_binary
+from console.recovery.server.coordinates import NoBinaryError
 from console.recovery.server.jvm import java_version
 from console.recovery.store.state import StateDir
 from console.settings import QuestDBSettings, Settings

@@ -27,7 +27,8 @@ from console.recovery.gate.start_checks import own_start_refusals
 from console.recovery.model import ActionSpec, Claim, Danger, Fact, Plan, Refusal, Requirement, RowsLost
 from console.recovery.plans import make_plan, mark_of, refused_plan
 from console.recovery.sequencer import planning
-from console.recovery.server.binary import NoBinaryError, server_binary, version_to_start
+from console.recovery.server.binary import server_binary, version_to_start
+from console.recovery.server.coordinates import NoBinaryError
 from console.recovery.server.expectation import Expectation
 from console.recovery.steps.steps import RunContext
 from console.text import plural
