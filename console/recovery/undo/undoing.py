@@ -81,7 +81,10 @@ def plan_undo(context: PlanContext, entry: Entry, *, lock_held: bool) -> Plan:
         if r.code not in _EVIDENCE
     ]
     own = _own_refusals(context, entry, plan)
-    if table is not None and spec.offline and any(r.code == "moved-on" for r in own):
+    # One by evidence that was cut off goes on so, however much of it is in place again by now.
+    begun = by_evidence.begun_undo(context.journal, entry)
+    goes_on = begun is not None and bool(begun.intent.get("evidence"))
+    if table is not None and spec.offline and (goes_on or any(r.code == "moved-on" for r in own)):
         from_evidence = _by_evidence(context, entry, plan, table, lock_held=lock_held)
         if from_evidence is not None:
             return from_evidence
