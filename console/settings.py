@@ -14,8 +14,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_type_hints
 
-from console import paths
+from console import paths, redis_settings
 from console.errors import WalmedicError
+from console.redis_settings import RedisSettings as RedisSettings
+from console.redis_settings import Stream as Stream
 
 S = TypeVar("S", bound=Any)
 
@@ -56,16 +58,6 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
-    """One Redis stream, the group that reads it, the table it ends in; `max_length` is the feed's MAXLEN (0: none)."""
-
-    name: str
-    group: str = "batch-writer"
-    table: str = ""
-    max_length: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class QuestDBSettings:
     """Where the server is. `jar` and `java` are for rehearsals; empty means: as the running server, else PATH.
     `maven` allows a jar that is not known to be fetched: `mvn`, or a Maven repository's URL; empty: never."""
@@ -93,16 +85,6 @@ class QuestDBSettings:
         if not self.readonly_user:
             return self
         return replace(self, user=self.readonly_user, password=self.readonly_password)
-
-
-@dataclass(frozen=True, slots=True)
-class RedisSettings:
-    """Where the queue is."""
-
-    host: str = "127.0.0.1"
-    port: int = 6379
-    password: str = field(default="", repr=False)
-    streams: tuple[Stream, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +159,7 @@ class Settings:
         return (root.parent.name if root.name == "db" else root.name) or "station"
 
 
-_SECRETS = {"questdb.password", "questdb.readonly_password", "redis.password"}
+_SECRETS = {"questdb.password", "questdb.readonly_password", "redis.password", "redis.sentinel_password"}
 _LONGEST_SECRET = 4_096  # bytes
 _LONGEST_FILE = 1 << 20  # bytes
 _SECRET_KEYS = [tuple(key.split(".")) for key in _SECRETS]
@@ -212,6 +194,10 @@ def _coerce(key: str, value: object, kind: Any, where: str) -> object:
         return number
     if kind is str and isinstance(value, str):
         return value
+    if kind is bool:
+        if str(value).lower() not in ("true", "false"):
+            raise SettingsError(f"{where}: {key} must be true or false, not {reprlib.repr(value)}")
+        return str(value).lower() == "true"
     if kind == tuple[str, ...]:
         if not isinstance(value, list) or not all(isinstance(each, str) and "\0" not in each for each in value):
             raise SettingsError(f'{where}: {key} must be a list of words, such as ["sv", "stop", "questdb"]')
@@ -326,6 +312,9 @@ def _from_credentials(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _holds_secret(values: Mapping[str, Any]) -> bool:
+    queue = values.get("redis")
+    if isinstance(queue, dict) and redis_settings.password_in(queue.get("url")):
+        return True
     return any(isinstance(values.get(section), dict) and name in values[section] for section, name in _SECRET_KEYS)
 
 
@@ -373,7 +362,12 @@ def load(
     settings = _merge(settings, _from_environment(env), "environment", sources)
     if flags:
         settings = _merge(settings, flags, COMMAND_LINE, sources)
-    return replace(settings, sources=sources)
+    given = frozenset(key.removeprefix("redis.") for key in sources if key.startswith("redis."))
+    try:
+        queue = redis_settings.resolved(settings.redis, given)
+    except ValueError as error:
+        raise SettingsError(f"{sources.get('redis.url', path)}: {error}") from None
+    return replace(settings, redis=queue, sources=sources)
 
 
 def for_db_root(settings: Settings, db_root: str) -> Settings:

@@ -10,7 +10,7 @@ import click
 from console import paths
 from console.commands.options import Invocation, station_options
 from console.errors import WalmedicError
-from console.settings import COMMAND_LINE, Settings, Unit, load
+from console.settings import COMMAND_LINE, RedisSettings, Settings, Unit, load
 
 _SHOWN = ("db_root", "host", "pg_port", "http_port", "health_port", "jar", "java", "log")
 
@@ -30,7 +30,7 @@ def init(invocation: Invocation, output: Path | None, only_print: bool) -> int:
 
     given = invocation.settings
     named = given.questdb.db_root if given.sources.get("questdb.db_root") == COMMAND_LINE else ""
-    found = discover(named, load().redis.password)
+    found = discover(named, load().redis)
     text = render(found.settings)
     place = output or paths.default_settings_file()
     if not only_print:
@@ -71,7 +71,7 @@ def _lines(settings: Settings) -> Iterator[str]:
         if value:
             yield _pair(name, value, settings, f"questdb.{name}")
     yield "\n[redis]"
-    yield _pair("port", queue.port, settings, "redis.port")
+    yield from _queue(queue, settings)
     for stream in queue.streams:
         yield "\n[[redis.streams]]"
         yield _pair("name", stream.name)
@@ -93,6 +93,20 @@ def _lines(settings: Settings) -> Iterator[str]:
         yield _pair("name", unit.name)
         yield _pair("role", unit.role.value)
         yield from _own_words(unit)
+
+
+def _queue(queue: RedisSettings, settings: Settings) -> Iterator[str]:
+    """Yield where Redis is; what a URL says is not said again."""
+    usual = RedisSettings()
+    said = () if queue.url else ("host", "socket", "database", "user", "tls")
+    if not queue.url and not queue.socket and not queue.nodes:
+        yield _pair("port", queue.port, settings, "redis.port")
+    for name in ("url", *said, "ca", "certificate", "key", "sentinel_master", "sentinel_user", "cluster"):
+        value = getattr(queue, name)
+        if value != getattr(usual, name):
+            yield _pair(name, value, settings, f"redis.{name}")
+    if queue.nodes:
+        yield f"nodes = [{', '.join(_written(node) for node in queue.nodes)}]"
 
 
 def _own_words(unit: Unit) -> Iterator[str]:

@@ -177,9 +177,7 @@ async def _queue(settings: Settings) -> list[Check]:
     if sample.data is None:
         return [_failed("Redis", sample)]
     data = sample.data
-    found = [
-        Check("Redis", Level.OK, f"{data.version} at {settings.redis.host}:{settings.redis.port}, {data.persistence}")
-    ]
+    found = [Check("Redis", Level.OK, f"{data.version} at {settings.redis.address}, {data.persistence}")]
     for stream in data.streams:
         if stream.error:
             found.append(Check("Redis", Level.PROBLEM, stream.error))

@@ -4,7 +4,6 @@ import contextlib
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +14,7 @@ from console.probes.found_server import port_of
 from console.probes.running import Owner
 from console.questdb.server_processes import ServerProcess
 from console.redis_queue.client import FAILURES, connect
+from console.redis_queue.location import located
 from console.settings import RedisSettings, Role, ServicesSettings, Unit, is_unit_name
 from console.text import clean_line
 
@@ -31,7 +31,6 @@ def found_services(
     queue_pid: int | None,
     queue: RedisSettings,
     owner: Owner | None,
-    password: str,
     sources: dict[str, str],
     doubts: list[str],
 ) -> ServicesSettings:
@@ -41,7 +40,7 @@ def found_services(
         return ServicesSettings()
     held = {pid: role for pid, role in ((queue_pid, Role.QUEUE),) if pid is not None}
     if queue.streams:
-        held |= _clients(replace(queue, password=password))
+        held |= _clients(queue)
     if owner is None:
         return _by_hand(server, held, sources, doubts)
     roles: dict[str, Role] = {owner.unit: Role.DATABASE}
@@ -107,7 +106,7 @@ def _clients(queue: RedisSettings) -> dict[int, Role]:
     database, though it may add as well.
     """
     found: dict[int, Role] = {}
-    with contextlib.suppress(*FAILURES), connect(queue, _ANSWER) as client:
+    with contextlib.suppress(*FAILURES), connect(located(queue, _ANSWER)[0], _ANSWER) as client:
         for _ in range(_LOOKS):
             clients, held = client.client_list(), running.pids_by_port()
             for each in clients:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from redis.exceptions import BusyLoadingError, ResponseError
+from redis.exceptions import BusyLoadingError, MovedError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -30,8 +30,8 @@ def ask(pipe: Any, stream: Stream) -> None:
     pipe.xinfo_consumers(stream.name, stream.group)
 
 
-def facts(stream: Stream, answers: Sequence[Any]) -> StreamFacts:
-    """Return the facts out of the answers to `ask`; a failed command's answer is its exception.
+def facts(stream: Stream, answers: Sequence[Any], database: int = 0) -> StreamFacts:
+    """Return the facts out of the answers to `ask` in `database`; a failed command's answer is its exception.
 
     Raises RedisError where the connection failed, or Redis still loads its data.
     """
@@ -40,7 +40,7 @@ def facts(stream: Stream, answers: Sequence[Any]) -> StreamFacts:
             raise answer
     kind, info, groups, pending, oldest, consumers = answers
     if kind == "none":
-        return StreamFacts(0, error=f"there is no stream {clean_line(stream.name)} in database 0")
+        return StreamFacts(0, error=f"there is no stream {clean_line(stream.name)} in database {database}")
     if kind not in ("stream", b"stream") and not isinstance(kind, Exception):
         return StreamFacts(0, error=f"{clean_line(stream.name)} is no stream but a {clean_line(str(kind))}: wrong type")
     for answer in (kind, info, groups):
@@ -107,6 +107,9 @@ def _refusal(stream: Stream, error: Exception) -> str:
     message = clean_line(str(error), 200)
     if isinstance(error, ResponseError) and "no permissions" in message.lower():
         return f"the Redis user may not look at {clean_line(stream.name)}: {message}"
+    if isinstance(error, MovedError):
+        node = clean_line(f"{error.host}:{error.port}")
+        return f"{clean_line(stream.name)} is on another node of this cluster ({node}): set redis.cluster = true"
     return f"{clean_line(stream.name)} cannot be read: {message}"
 
 

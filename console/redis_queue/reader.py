@@ -9,10 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import redis
+
 from console.errors import WalmedicError
 from console.redis_queue.client import FAILURES, connect, failure
 from console.redis_queue.facts import ask, facts, lag_of
 from console.redis_queue.lag import StreamLag, counted, order_of
+from console.redis_queue.location import located
 from console.redis_queue.model import StreamFacts
 from console.settings import RedisSettings, Stream
 
@@ -50,15 +53,34 @@ class Waiting:
 
 
 class Queue:
-    """A connection to the station's Redis; every answer has a deadline. All methods raise QueueError, in a sentence."""
+    """Connections to the station's Redis; every answer has a deadline. All methods raise QueueError, in a sentence."""
 
     def __init__(self, settings: RedisSettings) -> None:
         self._settings = settings
-        self._redis = connect(settings, _ANSWER)
+        self._servers: list[tuple[redis.Redis, tuple[str, ...]]] = []
 
     def close(self) -> None:
-        """Close the connection."""
-        self._redis.close()
+        """Close the connections."""
+        for client, _ in self._servers:
+            client.close()
+
+    def servers(self) -> tuple[tuple[str, ...], ...]:
+        """Return the names of the streams, by the server that holds them: more than one is a cluster."""
+        with self._asking():
+            return tuple(names for _, names in self._connected())
+
+    def _connected(self) -> list[tuple[redis.Redis, tuple[str, ...]]]:
+        if not self._servers:
+            self._servers = [
+                (connect(each, _ANSWER), tuple(stream.name for stream in each.streams))
+                for each in located(self._settings, _ANSWER)
+            ]
+        return self._servers
+
+    def _on(self, name: str) -> redis.Redis:
+        """Return the connection to the server that holds the stream `name`."""
+        servers = self._connected()
+        return next((client for client, names in servers if name in names), servers[0][0])
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
@@ -75,9 +97,9 @@ class Queue:
             return tuple(self._of(stream) for stream in self._settings.streams)
 
     def _of(self, stream: Stream) -> Waiting:
-        pipe = self._redis.pipeline(transaction=False)
+        pipe = self._on(stream.name).pipeline(transaction=False)
         ask(pipe, stream)
-        found = facts(stream, pipe.execute(raise_on_error=False))
+        found = facts(stream, pipe.execute(raise_on_error=False), self._settings.database)
         lag = self._lag(stream.name, found)
         if lag is None or found.error:
             raise QueueError(found.error)
@@ -90,19 +112,18 @@ class Queue:
     def unread_to(self, stream: Stream, last_id: str) -> tuple[int, int]:
         """Return how many entries up to `last_id` are not acknowledged: (unread, pending), a page of each at most."""
         with self._asking():
-            groups: Iterable[dict[str, Any]] = self._redis.xinfo_groups(stream.name)
+            server = self._on(stream.name)
+            groups: Iterable[dict[str, Any]] = server.xinfo_groups(stream.name)
             delivered = next((str(g["last-delivered-id"]) for g in groups if g["name"] == stream.group), "0-0")
-            pending: list[Any] = self._redis.xpending_range(stream.name, stream.group, "-", last_id, _PAGE)
+            pending: list[Any] = server.xpending_range(stream.name, stream.group, "-", last_id, _PAGE)
             behind = order_of(delivered) < order_of(last_id)
-            unread: list[Any] = (
-                (self._redis.xrange(stream.name, f"({delivered}", last_id, _PAGE) or []) if behind else []
-            )
+            unread: list[Any] = (server.xrange(stream.name, f"({delivered}", last_id, _PAGE) or []) if behind else []
         return len(unread), len(pending)
 
     def pending_span(self, stream: Stream) -> tuple[float, float] | None:
         """Return when the oldest and the newest entry were added that are delivered and not acknowledged."""
         with self._asking():
-            summary: dict[str, Any] = self._redis.xpending(stream.name, stream.group)
+            summary: dict[str, Any] = self._on(stream.name).xpending(stream.name, stream.group)
         if not summary.get("pending"):
             return None
         return order_of(str(summary["min"]))[0] / 1000, order_of(str(summary["max"]))[0] / 1000
@@ -110,9 +131,10 @@ class Queue:
     def rate(self, name: str, window: float, most: int) -> float:
         """Return the entries that come in per second, over the last `window` seconds or `most` entries."""
         with self._asking():
-            seconds, micros = self._redis.time()
+            server = self._on(name)
+            seconds, micros = server.time()
             now = float(seconds) + float(micros) / 1e6
-            found: list[Any] = self._redis.xrevrange(name, "+", str(int((now - window) * 1000)), most) or []
+            found: list[Any] = server.xrevrange(name, "+", str(int((now - window) * 1000)), most) or []
         if not found:
             return 0.0
         oldest = order_of(str(found[-1][0]))[0] / 1000
@@ -121,12 +143,12 @@ class Queue:
     def bytes_of(self, name: str) -> int:
         """Return the memory that a stream takes, in bytes."""
         with self._asking():
-            return int(self._redis.memory_usage(name) or 0)
+            return int(self._on(name).memory_usage(name) or 0)
 
-    def information(self) -> dict[str, Any]:
-        """Return what INFO says."""
+    def information(self, name: str) -> dict[str, Any]:
+        """Return what INFO says of the server that holds the stream `name`."""
         with self._asking():
-            found: dict[str, Any] = self._redis.info()
+            found: dict[str, Any] = self._on(name).info()
         return found
 
     def _lag(self, name: str, found: StreamFacts) -> StreamLag | None:
@@ -144,7 +166,7 @@ class Queue:
         """Return how many entries come after `delivered`, and whether that is all of them."""
         count, after = 0, delivered
         while count < _COUNT_MOST:
-            page: list[Any] = self._redis.xrange(name, min=f"({after}", max="+", count=_PAGE) or []
+            page: list[Any] = self._on(name).xrange(name, min=f"({after}", max="+", count=_PAGE) or []
             count += len(page)
             if len(page) < _PAGE:
                 return count, True

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from console.questdb.layout import DatabaseRoot
 from console.redaction import Redactor
+from console.redis_settings import host_and_port
 from console.reporting.incident import Incident
 from console.reporting.reading import Unreadable, read_text
 from console.settings import Role, Settings
@@ -33,6 +34,7 @@ def redactor_for(incident: Incident, *, private: bool) -> Redactor:
     operators = {past.operator for past in incident.past_actions}
     hosts = {past.host for past in incident.past_actions} | {socket.gethostname(), socket.gethostname().split(".")[0]}
     hosts |= {settings.questdb.host, settings.redis.host}
+    hosts |= {host_and_port(node)[0] for node in settings.redis.nodes}
     made.people("<host>", *(host for host in hosts if not host[:1].isdigit()))  # addresses are taken out as such
     made.people("<operator>", *operators, *(name.split()[0] for name in operators if name.split()), _user())
     made.removed.clear()
@@ -63,7 +65,8 @@ def redacted(value: T, redactor: Redactor) -> T:
 def secrets_of(settings: Settings) -> tuple[str, ...]:
     """Return the secrets that the settings hold."""
     quest = settings.questdb
-    return tuple(filter(None, (quest.password, quest.readonly_password, settings.redis.password)))
+    queue = settings.redis
+    return tuple(filter(None, (quest.password, quest.readonly_password, queue.password, queue.sentinel_password)))
 
 
 def configuration_files(database: DatabaseRoot) -> tuple[Path, ...]:

@@ -45,10 +45,11 @@ class RedisServer:
         self.options = list(options)
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *, answering: bool = True) -> None:
-        """Start it, and wait until it takes connections."""
-        argv = [str(self.binary), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-        argv += ["--save", "", "--appendonly", "no", *self.options]
+    def start(self, *, answering: bool = True, configuration: Path | None = None) -> None:
+        """Start it, a Sentinel with a file that it may write, and wait until it takes connections."""
+        argv = [str(self.binary), *([str(configuration)] if configuration else [])]
+        argv += ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        argv += [*([] if configuration else ["--save", "", "--appendonly", "no"]), *self.options]
         self._process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         while answering:

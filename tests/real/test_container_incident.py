@@ -106,7 +106,9 @@ def settings(place: ContainerStation, walmedic: Walmedic, backend: str) -> Setti
     text = walmedic.settings_file.read_text()
     if backend == "by-hand":
         text = text.replace('backend = "podman"', 'backend = "by-hand"')
-        text = text.replace('role = "writer"', 'role = "writer"\nprocess = "console.station.batch_writer"')
+        # Other stations of this machine have a writer too.
+        process = f"console.station.batch_writer --redis-port {place.station.layout.redis_port}"
+        text = text.replace('role = "writer"', f'role = "writer"\nprocess = "{process}"')
     walmedic.settings_file.write_text(f'state_dir = "{walmedic.folder}/state"\n{text}')
     return load(walmedic.settings_file, environment={})
 

@@ -127,7 +127,7 @@ def test_a_name_that_settings_refuse_is_not_written(tmp_path: Path) -> None:
         assert (owner.unit, name) == ("my+fééd", "my+fééd")
         server = ServerProcess(pid, str(tmp_path), tmp_path, "java", "questdb.jar", frozenset())
         doubts: list[str] = []
-        found = found_services(server, None, RedisSettings(), owner, "", {}, doubts)
+        found = found_services(server, None, RedisSettings(), owner, {}, doubts)
         assert found.units == ()
         assert r"the database runs as 'my+f\xe9\xe9d', which is no name for settings: rename it there" in doubts
         file = tmp_path / "walmedic.toml"

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from console.probes import trimming
-from console.probes.discovery import _trimmed
+from console.probes.found_queue import _trimmed
 from console.probes.trimming import Trimming, watch
 from console.settings import Stream
 from tests.real.redis_server import BINARIES, RedisServer

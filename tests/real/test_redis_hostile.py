@@ -87,7 +87,8 @@ async def test_a_stream_in_another_database_is_not_called_empty(server: RedisSer
     await probe.close()
     assert sample.data is not None
     assert sample.data.streams[0].error == (
-        "there is no stream market:trades in database 0; there are keys in database 1, where walmedic does not look"
+        "there is no stream market:trades in database 0; "
+        "there are keys in database 1: redis.database says where to look"
     )
     with (
         contextlib.closing(Queue(settings)) as queue,
@@ -105,7 +106,7 @@ async def test_a_user_that_is_switched_off_is_no_wrong_password(server: RedisSer
     sample = await probe.read()
     await probe.close()
     assert "refuses the default user with this password" in sample.error
-    assert "walmedic logs in as no other" in sample.error
+    assert "redis.user names another" in sample.error
     with contextlib.closing(Queue(settings)) as queue, pytest.raises(QueueError) as refused:
         queue.waiting()
     assert "does not answer" not in str(refused.value)

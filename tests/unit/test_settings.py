@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from console import paths
 from console import settings as module
-from console.settings import Role, Settings, SettingsError, Stream, Unit, for_db_root, load
+from console.settings import RedisSettings, Role, Settings, SettingsError, Stream, Unit, for_db_root, load
 
 NOWHERE: dict[str, str] = {}
 FULL = """
@@ -239,3 +240,59 @@ def test_a_copy_is_never_taken_for_the_station(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("root", "name"), [("/srv/qdb", "qdb"), ("/srv/qdb/db", "qdb"), ("", "station")])
 def test_a_station_without_a_name_is_called_after_its_directory(root: str, name: str) -> None:
     assert load(flags={"questdb": {"db_root": root}}, environment=NOWHERE).station_name == name
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://queue", {"host": "queue"}),
+        ("redis://queue:6380/3", {"host": "queue", "port": 6380, "database": 3}),
+        ("redis://[::1]:6380", {"host": "::1", "port": 6380}),
+        ("valkeys://u@queue", {"host": "queue", "user": "u", "tls": True}),
+        ("rediss://me:p%40ss@queue/1", {"host": "queue", "user": "me", "password": "p@ss", "database": 1, "tls": True}),
+        ("redis://:p@queue", {"host": "queue", "password": "p"}),
+        ("unix:///run/redis.sock?db=2", {"socket": "/run/redis.sock", "database": 2}),
+    ],
+)
+def test_a_url_says_where_redis_is(tmp_path: Path, url: str, expected: dict[str, Any]) -> None:
+    file = written(tmp_path, f'[redis]\nurl = "{url}"\n', 0o600)
+    found = load(file, environment=NOWHERE).redis
+    assert found == dataclasses.replace(RedisSettings(url=found.url), **expected)
+    assert "p%40ss" not in found.url
+    assert ":p@" not in found.url
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('url = "http://queue"', "redis.url must be redis://HOST:PORT/DATABASE"),
+        ('url = "redis://"', "redis.url must be redis://HOST:PORT/DATABASE"),
+        ('url = "redis://queue:port"', "host or port cannot be read"),
+        ('url = "redis://queue/first"', "the database must be a number, not 'first'"),
+        ('url = "redis://queue?ssl=true"', "redis.url takes no parameter 'ssl'"),
+        ('url = "unix://run/redis.sock"', "a path begins with three slashes"),
+        ('url = "redis://queue"\nhost = "other"', "redis.url says what redis.host says: keep one of them"),
+        ('url = "rediss://queue"\ntls = false', "redis.url says what redis.tls says: keep one of them"),
+        ('nodes = ["queue"]', "redis.nodes must be HOST:PORT each, not 'queue'"),
+        ('nodes = "queue:1"', "redis.nodes must be a list of words"),
+        ('cluster = "maybe"', "redis.cluster must be true or false, not 'maybe'"),
+        ('cluster = true\nsentinel_master = "m"', "redis.sentinel_master and redis.cluster are both set"),
+    ],
+)
+def test_a_redis_that_cannot_be_meant_is_one_sentence(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(written(tmp_path, f"[redis]\n{text}\n", 0o600), environment=NOWHERE)
+    assert message in str(refused.value)
+
+
+def test_a_password_in_a_url_is_a_secret(tmp_path: Path) -> None:
+    file = written(tmp_path, '[redis]\nurl = "redis://me:canary@queue"\n', 0o644)
+    with pytest.raises(SettingsError, match="holds a password and can be read by others"):
+        load(file, environment=NOWHERE)
+    file.chmod(0o600)
+    found = load(file, environment=NOWHERE)
+    assert found.redis.url == "redis://me@queue"
+    assert "canary" not in repr(found)
+    with pytest.raises(SettingsError) as refused:
+        load(file, environment={**NOWHERE, "WALMEDIC_REDIS_PASSWORD": "other"})
+    assert "canary" not in str(refused.value)

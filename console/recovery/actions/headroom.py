@@ -17,7 +17,6 @@ ENOUGH: Final = 600.0
 """Seconds below which the room is called short."""
 _WINDOW: Final = 60.0  # seconds over which the rate is taken
 _MOST: Final = 5_000  # entries that are looked at for it
-_LOCAL: Final = ("127.0.0.1", "localhost", "::1", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,10 @@ def headroom_of(settings: RedisSettings) -> Headroom:
     try:
         waiting = queue.waiting()
         rates = {each.stream: queue.rate(each.stream, _WINDOW, _MOST) for each in waiting}
-        ends = [*_trims(settings, waiting, rates), *_memory(settings, queue, waiting, rates)]
+        ends = [*_trims(settings, waiting, rates)]
+        for names in queue.servers():
+            there = tuple(each for each in waiting if each.stream in names)
+            ends += _memory(settings, queue, there, rates)
     except (QueueError, KeyError, ValueError) as error:
         return Headroom(None, f"the room in the queue is not known: {clean_line(str(error), 200)}")
     finally:
@@ -82,14 +84,14 @@ def _memory(
     )
     if not growth:
         return
-    info: dict[str, Any] = queue.information()
+    info: dict[str, Any] = queue.information(waiting[0].stream)
     used, limit = int(info["used_memory"]), int(info.get("maxmemory", 0))
     if limit:
         policy = clean_line(str(info.get("maxmemory_policy", "")))
         refuses = policy == "noeviction"
         what = "refuses what the feeds add" if refuses else f"evicts keys ({policy})"
         yield _End(max(0.0, (limit - used) / growth), f"Redis has used its maxmemory of {limit >> 20:,} MiB and {what}")
-    elif settings.host in _LOCAL:
+    elif settings.local:
         free = psutil.virtual_memory().available
         yield _End(
             free / growth, f"the host's free memory ({free >> 20:,} MiB) is used up: Redis has no limit of its own"
