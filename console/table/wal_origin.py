@@ -78,9 +78,9 @@ def read_origins(
 ) -> Origins:
     """Return what the logs and WAL directories in a table's directory are to it. Raises nothing but MemoryError.
 
-    A table whose own `_meta` cannot be read has no id to compare with.
+    A table whose own `_meta` cannot be read, or is zeros, has no id to compare with.
     """
-    if isinstance(metadata, Problem):
+    if isinstance(metadata, Problem) or not metadata.columns:
         return NO_ORIGINS
     present = table.sequencer.is_dir() and not table.sequencer.is_symlink()
     paths = [*([table.sequencer] if present else []), *table.sequencer_backups(entries)]
