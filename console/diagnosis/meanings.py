@@ -138,7 +138,7 @@ MEANINGS: Final[dict[Code, Meaning]] = {
     ),
     Code.TABLE_TXN_MISCOUNTED: Meaning(
         "_txn counts other transactions as applied, or other symbols, than the table has",
-        "applies transactions a second time, or skips some and deletes their WAL; with symbols, reads fail",
+        "applies transactions twice, or skips some and deletes their WAL; with symbols, reads fail or names mix",
         _STATE,
     ),
     Code.LAG_OVERFLOW: Meaning(

@@ -38,7 +38,7 @@ _FROM_A_COPY: Final = (
 _STATE: Final = (
     (Code.TABLE_TXN_BEHIND, "_txn is older than the table's files"),
     (Code.TABLE_TXN_INVALID, "_txn is damaged or gone"),
-    (Code.TABLE_TXN_MISCOUNTED, "_txn counts what the table does not have"),
+    (Code.TABLE_TXN_MISCOUNTED, "_txn counts other transactions or symbols than the table has"),
     (Code.PARTITION_ROWS_DIFFER, "_txn counts other rows than the columns hold"),
 )
 """What is wrong with the state of the table, the first that is damaged."""

@@ -1,5 +1,6 @@
 """`_name` of a table directory, and the rules by which a directory name stands for a table name."""
 
+import struct
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,15 @@ def parse_table_name(data: bytes) -> str | None:
     except DamageError:
         return None
     return name if name and end == len(data) - 1 else None
+
+
+def encode_table_name(raw_name: str) -> bytes:
+    """Return the bytes of a `_name` file: the name as `str` (i32 count of UTF-16 units, then these), one zero byte.
+
+    Source: TableUtils.createTableNameFile.
+    """
+    units = raw_name.encode("utf-16-le", "surrogatepass")
+    return struct.pack("<i", len(units) // 2) + units + b"\0"
 
 
 def read_table_name(table: Path) -> str | None:

@@ -69,6 +69,16 @@ def too_many_rows(txn: Path, rng: random.Random) -> None:
     txn.write_bytes(content)
 
 
+def too_few_symbols(txn: Path, rng: random.Random) -> None:
+    """Each symbol column has fewer symbols than its rows use."""
+    del rng
+    area = _area(txn)
+    content = bytearray(txn.read_bytes())
+    for at in range(len(area.symbols)):
+        struct.pack_into("<ii", content, area.base + TXN_RECORD.size + TXN_SYMBOL.size * at, 3, 3)
+    txn.write_bytes(content)
+
+
 def version_back(txn: Path, rng: random.Random) -> None:
     """The version points at the other area."""
     del rng

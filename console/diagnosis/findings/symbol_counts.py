@@ -60,6 +60,6 @@ def _finding(files: TableFiles, each: StoredColumn, count: int, key: int) -> Fin
     )
     harm = Harm.SPOILS_SYMBOLS
     return Finding(
-        Code.TABLE_FILES_DISAGREE, Severity.DAMAGE, message, files.relative(files.txn.path), column=each.column.name,
+        Code.TABLE_TXN_MISCOUNTED, Severity.DAMAGE, message, files.relative(files.txn.path), column=each.column.name,
         partition=each.span.directory, start=harm if files.incoming.any else Harm.NONE, write=harm,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""repair-metadata: `_meta` from an earlier copy and the structure log, `_cv` where each column's top is proven."""
+"""repair-metadata: `_meta` from an earlier copy and the structure log, `_cv` where tops are proven, `_name`."""
 
 from dataclasses import dataclass, field
 
@@ -10,6 +10,7 @@ from console.questdb.formats.table import META_HEADER
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem, read_small
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
+from console.questdb.table_name import encode_table_name, read_table_name
 from console.questdb.table_txn import read_table_txn
 from console.recovery.codes import ClaimKey
 from console.recovery.gate.registry import PlanContext
@@ -29,8 +30,8 @@ SPEC = ActionSpec(
     danger=Danger.DATA,
     needs_table=True,
     summary=(
-        "Writes _meta anew from its earlier copies and the structure log, and _cv where the column files prove it; "
-        "settings that no file tells are named."
+        "Writes _meta from earlier copies and the structure log, _cv where column files prove it, _name from the "
+        "registry; settings that no file tells are named."
     ),
     undo="The old files are put back, byte for byte, until a server has started on the result.",
     offline=True,
@@ -64,18 +65,24 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     directory = context.database.table(table or "")
     report = context.report(directory.raw_name)
     damage = [finding for finding in report.findings if finding.code in TABLE_METADATA] if report is not None else []
-    if not damage:
-        return repair_plan(context, SPEC, directory, Repair("Nothing to do: _meta and _cv are whole."))
+    name = name_file(directory)
+    if not damage and name is None:
+        return repair_plan(context, SPEC, directory, Repair("Nothing to do: _meta, _cv and _name are whole."))
     codes = {finding.code for finding in damage}
     parts = _Parts()
-    metadata = _metadata(directory, parts, damaged=bool(codes & set(_META)))
+    metadata = _metadata(directory, parts, damaged=bool(codes & set(_META))) if damage else None
     if metadata is not None and (codes & set(_VERSIONS) or read_column_versions(directory.path).version is None):
         found = found_versions(directory, metadata, _initial(directory, metadata))
         parts.proven("where each column begins is proven", found.evidence, found.refusals)
         if found.content is not None:
             parts.files.append(NewFile.of("_cv", found.content, "; ".join(found.evidence)))
+    if name is not None:
+        parts.proven("the name of the table is known", [f"the registry calls it {directory.name}"], [])
+        parts.files.append(name)
     repair = Repair(
-        damage[0].message,
+        damage[0].message
+        if damage
+        else "_name is not what the registry says; QuestDB reads it if the registry is lost.",
         (Replacement("write the metadata anew", tuple(parts.files)),) if parts.files and not parts.refusals else (),
         read=_READ,
         rows_lost=RowsLost.unknown() if parts.refusals else RowsLost.exact(0),
@@ -102,6 +109,13 @@ def _metadata(directory: TableDirectory, parts: _Parts, *, damaged: bool) -> Tab
     return found.metadata
 
 
+def name_file(directory: TableDirectory) -> NewFile | None:
+    """Return `_name` as the registry has it, None if it says that, or if the table is not in the registry."""
+    if not directory.registered or directory.is_query or read_table_name(directory.path) == directory.raw_name:
+        return None
+    return NewFile.of("_name", encode_table_name(directory.raw_name), f"the name {directory.name}")
+
+
 def _initial(directory: TableDirectory, metadata: TableMetadata) -> int:
     """Return how many columns the table was created with, 0 if nothing tells."""
     if metadata.metadata_version == 0:
@@ -119,6 +133,11 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
         *written_claims(plan, run),
         Claim(ClaimKey.META_READABLE, "_meta can be read", "yes", "yes" if readable else "no", readable, table.name),
     ]
+    named = name_file(table) is None
+    told = "as in the registry"
+    claims.append(
+        Claim(ClaimKey.META_READABLE, "_name of the table", told, told if named else "not", named, table.name)
+    )
     txn = read_table_txn(table.path)
     area = txn.current if not txn.problems else None
     if area is not None and not isinstance(metadata, Problem):

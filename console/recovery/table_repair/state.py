@@ -21,7 +21,7 @@ from console.recovery.sequencer.disk import TableUnreadableError
 from console.recovery.table_repair.applied import decide
 from console.recovery.table_repair.disk import Disk, area_of, even, holds_older, torn_timestamps, without_newest
 from console.recovery.table_repair.partitions import FoundPartitions, cut_last, read_partitions, take_off_uncommitted
-from console.recovery.table_repair.symbol_counts import raise_to_used
+from console.recovery.table_repair.symbol_counts import raise_to_held, raise_to_used
 from console.table.txn_state import other_seq_txn
 from console.text import clean_line, plural
 
@@ -105,14 +105,17 @@ def _of_areas(state: TableState, disk: Disk, *, older: bool) -> TableState | Non
     for area, proven in _areas(disk):
         if (area.rows + area.lag_rows != disk.found.rows) is not older:
             continue
-        why = _disagrees(area, disk) or _not_followed(area, disk, proven=proven)
+        why, symbols = _disagrees(area, disk), area.symbols.copy()
+        raised = () if why else raise_to_held(disk.directory.path, symbols, disk.metadata, disk.files(area))
+        taken = replace(area, txn=even(area.txn), symbols=symbols)
+        why = why or _not_followed(taken, disk, proven=proven)
         if why:
             state.evidence.append(f"an area of _txn of version {area.txn:,} is not used: {why}")
             continue
         told = f"an area of _txn of version {area.txn:,} agrees with _meta, _cv, the directories, the rows and the log"
-        taken = replace(area, txn=even(area.txn))
-        waiting = decide(disk.with_area(area), area.applied_txn).rows_waiting
-        return TableState(taken, waiting, [*state.evidence, told])
+        waiting = decide(disk.with_area(taken), area.applied_txn).rows_waiting
+        more = [f"rows use symbols that it does not count: the maps hold more, {', '.join(raised)}"] if raised else []
+        return TableState(taken, waiting, [*state.evidence, told, *more])
     return None
 
 

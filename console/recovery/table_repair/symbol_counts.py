@@ -11,7 +11,7 @@ from console.questdb.column_versions import ColumnVersions
 from console.questdb.partition_columns import PartitionFault, StoredColumn
 from console.questdb.partition_files import PartitionFiles
 from console.questdb.reading import DbFile
-from console.questdb.symbol_counts import symbols_of
+from console.questdb.symbol_counts import agreed_symbols, symbols_of
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import SYMBOL_COUNT
 
@@ -40,6 +40,28 @@ def raise_to_used(symbols: NDArray[Any], metadata: TableMetadata, files: Partiti
             symbols[at] = (used, used)
             short.append(column.name)
     return tuple(short)
+
+
+def raise_to_held(
+    table: Path, symbols: NDArray[Any], metadata: TableMetadata, files: PartitionFiles
+) -> tuple[str, ...]:
+    """Raise the counts of `symbols` that rows exceed, in place, and return their columns.
+
+    All symbols that values and index of the map agree on count then: the WAL may use those that no row does. A map that
+    holds fewer than the rows use tells nothing.
+    """
+    raised = []
+    highest = _highest_keys(files)
+    for at, column in enumerate(metadata.symbols[: len(symbols)]):
+        used = highest.get(column.index, -1) + 1
+        if used <= int(symbols["count"][at]):
+            continue
+        name_txn = files.symbol_name_txn(column)
+        if symbols_of(table, column.raw_name, name_txn) >= used:
+            count = agreed_symbols(table, column.raw_name, name_txn) or used
+            symbols[at] = (count, count)
+            raised.append(f"{column.name} ({count:,})")
+    return tuple(raised)
 
 
 def key_bounds(each: StoredColumn) -> tuple[int, int]:

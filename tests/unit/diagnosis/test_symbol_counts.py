@@ -24,5 +24,5 @@ def test_a_symbol_that_txn_does_not_count_and_rows_use_is_damage(altered: TableD
     count = int(area.symbols["count"][0])
     put(altered.path / "_txn", area.base + 132, "<i", count - 1)
     report = diagnosed()
-    assert (only(report, Code.TABLE_FILES_DISAGREE).file or "").endswith("_txn")
+    assert (only(report, Code.TABLE_TXN_MISCOUNTED).file or "").endswith("_txn")
     assert report.verdict is Verdict.BROKEN

@@ -16,11 +16,13 @@ from console.questdb.reading import DbFile
 from console.questdb.table_txn import TxnArea, read_table_txn
 from console.questdb.table_txn_encoding import encode_table_txn
 from console.recovery.codes import RefusalCode
+from console.recovery.model import Outcome
 from console.recovery.table_repair.metadata import found_metadata
 from console.recovery.table_repair.partitions import FoundPartition, FoundPartitions, take_off_uncommitted
 from console.recovery.table_repair.state import table_state
 from console.recovery.table_repair.timestamps import timestamp_run
 from tests.data.samples import KINDS, Kind, sample_database
+from tests.faults.broken_database import captured
 
 _TABLES = ("altered", "kinds")
 _NAMES = {
@@ -151,3 +153,39 @@ def test_column_versions_are_read_as_they_are_written(version: int) -> None:
     found, read = parse_column_versions(encode_column_versions(version, entries))
     assert found == version
     assert read.tolist() == sorted(entries.tolist())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_count_of_symbols_that_rows_exceed_is_raised_to_what_the_map_holds(kind: Kind, tmp_path: Path) -> None:
+    table = sample_database(kind, tmp_path).table("altered")
+    area = _area(table.path)
+    lower = area.symbols.copy()
+    lower[0] = (1, 1)
+    (table.path / "_txn").write_bytes(encode_table_txn(replace(area, txn=area.txn + area.txn % 2, symbols=lower)))
+    state = table_state(table)
+    assert state.area is not None, state.refusals
+    assert state.area.symbols.tolist() == area.symbols.tolist()
+    assert int(area.symbols["count"][0]) > 1
+
+
+@pytest.mark.parametrize("content", [None, b"", bytes(40), b"\x03\0\0\0a\0b\0"])
+def test_a_name_that_is_lost_comes_from_the_registry(content: bytes | None, tmp_path: Path) -> None:
+    database = sample_database("v1", tmp_path.resolve() / "root")
+    (database.db / "tables.d.lock").touch()
+    table = database.table("altered")
+    whole = (table.path / "_name").read_bytes()
+    engine = captured(database.root, tmp_path.resolve() / "state")
+    assert engine.plan("repair-metadata", "altered").stages == ()
+    (table.path / "_name").unlink()
+    if content is not None:
+        (table.path / "_name").write_bytes(content)
+    engine = captured(database.root, tmp_path.resolve() / "state")
+    plan = engine.plan("repair-metadata", "altered")
+    assert plan.refused == ()
+    assert plan.confirmation == "altered lose 0"
+    done = engine.run(plan, plan.confirmation)
+    assert done.outcome is Outcome.DONE, done
+    assert (table.path / "_name").read_bytes() == whole
+    assert engine.undo(done.entry, engine.plan_undo(done.entry).confirmation).outcome is Outcome.DONE
+    left = (table.path / "_name").read_bytes() if (table.path / "_name").exists() else None
+    assert left == content
