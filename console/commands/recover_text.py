@@ -8,6 +8,7 @@ from rich.text import Text
 from console.recovery.model import Claim, Outcome, Plan, Progress, RunResult
 from console.recovery.station_plan import StationPlan
 from console.recovery.store.journal import Entry
+from console.recovery.way import values_lost_in_words
 from console.text import clean, clean_line
 
 _OUTCOMES = {
@@ -31,9 +32,8 @@ def show_plan(to: Console, plan: Plan) -> None:
     to.print(Text(clean(plan.why)))
     _line(to, f"QuestDB version: {plan.questdb or 'unknown (no file of this data root names it)'}", "dim")
     lost = plan.rows_lost.phrase.replace("-", " ")
-    to.print(
-        Text(f"rows lost: {lost}   rows that come back: {plan.rows_back:,}   maybe twice: {plan.rows_maybe_twice:,}")
-    )
+    back, values = f"rows that come back: {plan.rows_back:,}", values_lost_in_words(plan.values_lost)
+    to.print(Text(f"rows lost: {lost}{values}   {back}   maybe twice: {plan.rows_maybe_twice:,}"))
     for requirement in plan.requirements:
         _line(to, f"  {'✓' if requirement.holds else '✗'} {requirement.claim}: {requirement.evidence}")
     for number, stage in enumerate(plan.stages, start=1):
@@ -72,7 +72,8 @@ def show_station(to: Console, plan: StationPlan) -> None:
             _line(to, f"   {step.reason}")
         for lost in step.values_lost:
             _line(to, f"   {lost.sentence}")
-    _line(to, f"all together: rows lost: {plan.rows_lost.phrase.replace('-', ' ')}", "bold")
+    total = plan.rows_lost.phrase.replace("-", " ") + values_lost_in_words(plan.values_lost)
+    _line(to, f"all together: rows lost: {total}", "bold")
 
 
 def show_result(to: Console, result: RunResult) -> None:

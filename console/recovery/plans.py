@@ -13,6 +13,7 @@ from console.recovery.model import (
     Change,
     Danger,
     Fact,
+    Lost,
     LostValues,
     Plan,
     Refusal,
@@ -32,10 +33,23 @@ def mark_of(facts: Sequence[Fact]) -> str:
     return digest_of([[fact.name, fact.digest] for fact in facts])[:8]
 
 
-def confirmation(spec: ActionSpec, station: str, table: str | None, rows_lost: RowsLost) -> str:
-    """Return the phrase to type (contract)."""
+def confirmation(
+    spec: ActionSpec, station: str, table: str | None, rows_lost: RowsLost, values_lost: Sequence[LostValues] = ()
+) -> str:
+    """Return the phrase to type (contract), e.g. `trades lose 7`, or `trades lose 0 rows and 130 values`."""
     target = clean_line(table if table is not None else station)
-    return f"{target} lose {rows_lost.phrase}" if spec.danger is Danger.DATA else f"{spec.id} {target}"
+    if spec.danger is not Danger.DATA:
+        return f"{spec.id} {target}"
+    rows = f"{target} lose {rows_lost.phrase}"
+    values = [f"{count} {kind}" for kind in Lost if (count := _counted(values_lost, kind))]
+    return f"{rows} rows and {' and '.join(values)}" if values else rows
+
+
+def _counted(values_lost: Sequence[LostValues], kind: Lost) -> str:
+    """Return how many of a kind are lost, empty if none is."""
+    counts = [lost.count for lost in values_lost if lost.kind is kind]
+    known = [count for count in counts if count is not None]
+    return "" if not any(counts) and known == counts else str(sum(known)) if known == counts else "unknown"
 
 
 def make_plan(
@@ -86,7 +100,7 @@ def make_plan(
         action=spec.id,
         table=table,
         station=station,
-        confirmation=confirmation(spec, station, table, rows_lost),
+        confirmation=confirmation(spec, station, table, rows_lost, values_lost),
         why=clean(why),
         rows_lost=rows_lost,
         rows_back=rows_back,

@@ -86,7 +86,7 @@ def _back(repairs: Sequence[PastAction]) -> int:
 
 def _touches_rows(past: PastAction) -> bool:
     """Return whether an action was on the files or rows of its table: those have `lose` in their phrase (contract)."""
-    return past.plan is not None and past.plan.confirmation == f"{past.table} lose {past.plan.rows_lost.phrase}"
+    return past.plan is not None and past.plan.confirmation.startswith(f"{past.table} lose ")
 
 
 def _summed(repairs: Sequence[PastAction]) -> RowsLost:

@@ -154,7 +154,9 @@ def test_undone_the_files_are_byte_for_byte_as_before(struck: tuple[Engine, Path
         plan = engine.plan(case.action, name)
         result = engine.run(plan, plan.confirmation)
         assert result.outcome is Outcome.DONE, (name, plan.refused, result)
-        assert plan.confirmation == f"{name} lose {case.rows}"
+        values = f" rows and {plan.values_lost[0].count} {plan.values_lost[0].kind}" if plan.values_lost else ""
+        assert plan.confirmation == f"{name} lose {case.rows}{values}"
+        assert bool(values) == bool(case.column or case.names)
         back = engine.plan_undo(result.entry)
         assert engine.undo(result.entry, back.confirmation).outcome is Outcome.DONE
     assert tree_of(engine.database.root) == before

@@ -11,17 +11,38 @@ import pytest
 from console.station import processes
 
 
-@pytest.mark.faults  # by keys, tests/real/test_console_tmux.py does the same in every run
-def test_the_whole_recovery_as_text_loses_nothing(tmp_path: Path) -> None:
+def _told(tmp_path: Path, *options: str) -> list[str]:
     place = tmp_path / "station"
     environment = {**os.environ, "PATH": str(tmp_path / "nothing"), "XDG_STATE_HOME": str(tmp_path / "state")}
     told = subprocess.run(
-        [sys.executable, "-m", "console", "demo", "--dir", str(place)],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, timeout=240, check=False,
+        [sys.executable, "-m", "console", "demo", "--dir", str(place), *options],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, timeout=480, check=False,
     )  # fmt: skip
     assert told.returncode == 0, told.stdout + told.stderr
     assert processes.processes_of(place) == []
-    lines = [re.sub(r"^ *[0-9.]+ s +", "", line) for line in told.stdout.splitlines()]
+    return [re.sub(r"^ *[0-9.]+ s +", "", line) for line in told.stdout.splitlines()]
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+def test_a_power_loss_as_text_loses_what_is_announced(tmp_path: Path) -> None:
+    lines = _told(tmp_path, "--scenario", "power-loss")
+    assert sum(line.startswith("power loss: ") for line in lines) >= 6
+    assert sum(line.startswith("rehearsal: passed on a clone") for line in lines) == 6
+    for table, kind in (("market_orderbook", "rows"), ("market_trades", "values")):
+        (line,) = [line for line in lines if re.fullmatch(rf"{table}: [0-9,]+ {kind} lost, .*", line)]
+        lost, announced, destroyed = (each.split()[0] for each in line.removeprefix(f"{table}: ").split(", "))
+        assert lost == announced == destroyed != "0"
+        total = lost.replace(",", "")
+        phrase = f"{table} lose {total}" if kind == "rows" else f"{table} lose 0 rows and {total} values"
+        assert f"typed: {phrase}" in lines
+        assert any(line.startswith(f"after: {table}: healthy") for line in lines)
+    assert "the backlog is drained" in lines
+
+
+@pytest.mark.faults  # by keys, tests/real/test_console_tmux.py does the same in every run
+def test_the_whole_recovery_as_text_loses_nothing(tmp_path: Path) -> None:
+    lines = _told(tmp_path)
     assert "before: market_orderbook: 406,086 rows" in lines
     assert any("market_orderbook: broken" in line and "rows at risk 6,359" in line for line in lines)
     assert "typed: market_orderbook lose 0" in lines

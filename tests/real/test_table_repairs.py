@@ -113,7 +113,8 @@ def _repair(engine: Engine, name: str, case: Case) -> None:
     assert plan.refused == (), (name, plan.refused)
     assert plan.stages, name
     assert bool(plan.values_lost) == case.names_lost, (name, plan.values_lost)
-    assert plan.confirmation == f"{name} lose 0"
+    names = sum(lost.count or 0 for lost in plan.values_lost)
+    assert plan.confirmation == f"{name} lose 0" + (f" rows and {names} names" if case.names_lost else "")
     place = engine.database.table(name).path
     original = tree_of(place)
     done = engine.run(plan, plan.confirmation)

@@ -8,7 +8,19 @@ import pytest
 from console.recovery import plans
 from console.recovery.codes import RefusalCode
 from console.recovery.gate.registry import UnknownActionError, action_ids, action_module, spec_of
-from console.recovery.model import ActionSpec, Change, Danger, Fact, Plan, Refusal, Requirement, RowsLost, Stage
+from console.recovery.model import (
+    ActionSpec,
+    Change,
+    Danger,
+    Fact,
+    Lost,
+    LostValues,
+    Plan,
+    Refusal,
+    Requirement,
+    RowsLost,
+    Stage,
+)
 
 _SPEC = ActionSpec("repair-log", "Repair", Danger.DATA, True, "…", "by rename")
 
@@ -55,6 +67,22 @@ def test_the_same_plan_has_the_same_id_and_any_other_another() -> None:
 )
 def test_the_phrase_is_the_contract(danger: Danger, table: str | None, lost: RowsLost, phrase: str) -> None:
     assert plans.confirmation(replace(_SPEC, danger=danger), "hot", table, lost) == phrase
+
+
+@pytest.mark.parametrize(
+    ("counts", "phrase"),
+    [
+        ({Lost.VALUES: [130]}, "orders lose 0 rows and 130 values"),
+        ({Lost.VALUES: [130, 1000]}, "orders lose 0 rows and 1130 values"),
+        ({Lost.NAMES: [3]}, "orders lose 0 rows and 3 names"),
+        ({Lost.NAMES: [3], Lost.VALUES: [8]}, "orders lose 0 rows and 8 values and 3 names"),
+        ({Lost.VALUES: [130, None]}, "orders lose 0 rows and unknown values"),
+        ({Lost.VALUES: [0]}, "orders lose 0"),
+    ],
+)
+def test_the_phrase_names_values_that_are_lost(counts: dict[Lost, list[int | None]], phrase: str) -> None:
+    lost = [LostValues(kind, "px", "", count) for kind, each in counts.items() for count in each]
+    assert plans.confirmation(replace(_SPEC, danger=Danger.DATA), "hot", "orders", RowsLost.exact(0), lost) == phrase
 
 
 def test_json_goes_there_and_back() -> None:
