@@ -64,7 +64,9 @@ def _finding(files: TableFiles, fault: SymbolFault) -> Finding:
     if not problem.offset and fault.suffix == "o" and problem.kind is ProblemKind.INVALID:
         effect = "QuestDB finds no symbol by its hash, and enters each a second time"  # measured on 9.1.0
     message, severity = f"{what}; {effect}" if effect else what, Severity.DAMAGE if fault.proven else Severity.RISK
-    return Finding(
-        code, severity, message, file, problem.offset, column=fault.column,
-        start=harm if files.incoming.any else Harm.NONE, write=harm,
-    )  # fmt: skip
+    start = harm if files.incoming.any else Harm.NONE
+    # Measured on 9.1.0: with nothing to apply a start leaves the map alone, and purges WAL that may hold the names.
+    if start is Harm.NONE and fault.suffix == "c" and files.directory.wals():
+        start = Harm.DELETES_WAL
+        message += "; applied WAL may hold these names, and a start purges it"
+    return Finding(code, severity, message, file, problem.offset, column=fault.column, start=start, write=harm)

@@ -15,7 +15,7 @@ from console.records import to_json
 from console.recovery.codes import ClaimKey
 from console.recovery.evidence.index import content_stamp
 from console.recovery.gate.registry import TABLE_REPAIRS, PlanContext, action_ids, spec_of
-from console.recovery.gate.start_checks import start_refusals, unheld_refusals
+from console.recovery.gate.start_checks import first_row_refusals, start_refusals, unheld_refusals
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Fact, Outcome, Plan, Requirement, Stage
 from console.recovery.plans import make_plan, with_refusals
 from console.recovery.server.binary import version_to_start
@@ -56,6 +56,9 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     locks_hold = behaviour_of(version).file_locks_hold_wal
     guard = None if locks_hold else guard_of(context.services, context.database.root)
     refusals = start_refusals(context)
+    fragile = () if refusals else first_row_refusals(context)
+    if not _frozen(context):
+        refusals, fragile = (*refusals, *fragile), ()
     if guard is None and not locks_hold:
         refusals = (*refusals, *unheld_refusals(context, version))
     repaired = repaired_partitions(context)
@@ -74,8 +77,17 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     requirement = Requirement("the server is down", context.server_down is True, stated)
     made = _made(context, stages, facts, requirement, tuple(left_out), tuple(expected))
     which = f"QuestDB {version} is started, by {origin}." if version else "Which QuestDB is started is not known."
-    made = replace(made, why=f"{made.why} {which}", warnings=tuple(_warnings(version, guard, locks_hold, expected)))
+    warnings = (*(f"{each.reason}: write nothing before" for each in fragile),
+                *_warnings(version, guard, locks_hold, expected))  # fmt: skip
+    made = replace(made, why=f"{made.why} {which}", warnings=warnings)
     return with_refusals(made, refusals)
+
+
+def _frozen(context: PlanContext) -> bool:
+    """Return whether every writer is known to be down. Without a unit of a writer nobody knows who writes."""
+    units = [unit for unit in context.settings.services.units if unit.role is Role.WRITER]
+    samples = context.services.states(units) if context.services is not None else ()
+    return bool(units) and len(samples) == len(units) and all(sample.stopped for sample in samples)
 
 
 def _made(

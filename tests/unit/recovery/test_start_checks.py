@@ -1,0 +1,43 @@
+"""A start where it does no harm itself and the first row would: refused as long as a writer may send one."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from console.diagnosis.database import diagnose_table
+from console.diagnosis.model import Code, Harm
+from console.recovery.codes import RefusalCode
+from console.recovery.engine import Engine
+from tests.data.samples import sample_database
+from tests.faults.broken_database import settings_of
+
+_STRIKES: dict[str, tuple[Callable[[Path], object], RefusalCode]] = {
+    "offsets gone": (lambda table: (table / "sym.o").unlink(), RefusalCode.SYMBOL_MAP_MISSING),
+    "values cut": (lambda table: (table / "sym.c").write_bytes(b"\1\0"), RefusalCode.SYMBOL_MAP_SHORT),
+    "keys zeros": (lambda table: (table / "sym.k").write_bytes(bytes(4096)), RefusalCode.SYMBOL_MAP_INVALID),
+}
+
+
+@pytest.mark.parametrize("how", _STRIKES)
+def test_a_start_before_symbols_are_repaired_is_refused_while_a_writer_may_write(how: str, tmp_path: Path) -> None:
+    database = sample_database("v1", tmp_path.resolve() / "root")
+    (database.db / "tables.d.lock").touch()
+    strike, code = _STRIKES[how]
+
+    def refused() -> dict[RefusalCode, str | None]:
+        plan = Engine(settings_of(database.root, tmp_path / "state")).plan("start-server")
+        return {each.code: each.action for each in plan.refused if each.table is not None}
+
+    assert refused() == {}
+    strike(database.table("altered").path)
+    assert refused() == {code: "repair-symbols"}
+
+
+def test_a_start_that_purges_the_wal_with_lost_names_is_refused_whoever_writes(tmp_path: Path) -> None:
+    database = sample_database("v1", tmp_path.resolve() / "root")
+    table = database.table("altered")
+    assert table.wals()
+    (table.path / "sym.c").write_bytes(b"\1\0")
+    (finding,) = (each for each in diagnose_table(database, table).findings if each.code is Code.SYMBOL_MAP_SHORT)
+    assert (finding.start, finding.write) == (Harm.DELETES_WAL, Harm.SPOILS_SYMBOLS)
