@@ -7,6 +7,7 @@ it back and hashes it. Files are read once before, so that both find them in the
 """
 
 import argparse
+import resource
 import shutil
 import subprocess
 import sys
@@ -63,7 +64,8 @@ def _measured(folder: Path, gigabytes: float, form: str) -> int:
     assert result.outcome is Outcome.DONE, result
     written = sum(path.stat().st_size for path in (folder / "out").rglob("*") if path.is_file())
     print(f"{size / 1e9:.2f} GB: cp {copied:.1f} s, salvage-table ({form}) {took:.1f} s: {took / copied:.1f} times")
-    print(f"{written / 1e9:.2f} GB written")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(f"{written / 1e9:.2f} GB written, {peak / 1e6:.0f} MB of memory at most")
     return int(took > MOST_TIMES * copied)
 
 
