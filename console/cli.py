@@ -16,7 +16,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from console import __version__, paths
-from console.errors import WalmedicError
+from console.errors import WalmedicError, run_as_owner
 from console.exit_codes import DETAILED, ExitCode
 from console.standard_streams import Streams
 from console.text import clean_line
@@ -152,7 +152,7 @@ def run(arguments: Sequence[str]) -> int:
     except PermissionError as error:
         logging.getLogger("walmedic").exception("permission denied")
         denied = clean_line(str(error.filename or "a file"))
-        message = f"walmedic: {denied} cannot be used as uid {os.geteuid()}; run walmedic as root or as its owner"
+        message = f"walmedic: {denied} cannot be used as uid {os.geteuid()}; {run_as_owner('its owner')}"
         return _ended(f"{message}; nothing is assumed done", "permission", ExitCode.REFUSED, as_json)
     except Exception as error:
         logging.getLogger("walmedic").exception("unexpected error")

@@ -15,7 +15,7 @@ from console.diagnosis.situation import (
     TABLE_METADATA,
     Situation,
 )
-from console.table.closed import RUN_AS_OWNER
+from console.errors import run_as_owner
 from console.text import clean_line
 
 _ASK: Final = "`walmedic bundle` makes the archive for those who know QuestDB"
@@ -48,7 +48,7 @@ _NOTHING: Final = NextStep(None, "nothing to do")
 def next_step(situation: Situation) -> NextStep:
     """Return the one step to take now. Its action is None if a person must decide or act, or nothing is to do."""
     if situation.closed:
-        return NextStep(None, f"this user may not read all of the table's files: {RUN_AS_OWNER}")
+        return NextStep(None, f"this user may not read all of the table's files: {run_as_owner()}")
     step = _repair(situation) or _by_hand(situation) or _rest(situation)
     return NextStep(step.action, step.reason, step.evidence and not situation.history.evidence)
 

@@ -1,6 +1,7 @@
 """The part of `init` that finds the services: who serves, adds and reads, and what runs each of them."""
 
 import contextlib
+import os
 import re
 import time
 from collections.abc import Mapping
@@ -62,6 +63,13 @@ def found_services(
     return ServicesSettings(owner.manager.backend, owner.manager.socket, units)
 
 
+def _unshown() -> str:
+    which = "the server runs in a container that neither podman nor docker shows to this user"
+    if os.geteuid():
+        return f"{which}: run init as root, or as the user whose container it is"
+    return f"{which}: run init as the user whose container it is, or start and stop it when walmedic asks"
+
+
 def _by_hand(
     server: ServerProcess, held: Mapping[int, Role], sources: dict[str, str], doubts: list[str]
 ) -> ServicesSettings:
@@ -69,9 +77,7 @@ def _by_hand(
     if running.in_kubernetes(server.pid):
         doubts.append("the server runs in a Kubernetes pod: see docs/containers.md for services.backend = kubernetes")
     elif server.contained:
-        doubts.append(
-            "the server runs in a container that neither podman nor docker shows to this user: run init as root"
-        )
+        doubts.append(_unshown())
     else:
         doubts.append("no service manager was found that runs the server: you start and stop it when walmedic asks")
     units = {"questdb": Unit("questdb", Role.DATABASE)}

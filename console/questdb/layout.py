@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from console.errors import WalmedicError
+from console.errors import WalmedicError, run_as_owner
 from console.questdb.reading import (
     Entry,
     Problem,
@@ -133,9 +133,7 @@ class DatabaseRoot:
             is_directory, inner_is_directory = given.is_dir(), inner.is_dir()
         except PermissionError as error:
             place = clean_line(str(path))
-            raise WalmedicError(
-                f"{place} cannot be read as uid {os.geteuid()}; run walmedic as root or as the owner of the database"
-            ) from error
+            raise WalmedicError(f"{place} cannot be read as uid {os.geteuid()}; {run_as_owner()}") from error
         except OSError as error:
             reason = clean_line(error.strerror or "it cannot be read")
             raise WalmedicError(f"{clean_line(str(path))}: {reason}; name the directory that holds db/") from error
@@ -198,8 +196,7 @@ class DatabaseRoot:
                 return matches[0]
         if problem := list_directory(self.db)[1]:
             raise WalmedicError(
-                f"{clean_line(str(self.db))} cannot be listed as uid {os.geteuid()} ({problem.what}); "
-                "run walmedic as root or as the owner of the database"
+                f"{clean_line(str(self.db))} cannot be listed as uid {os.geteuid()} ({problem.what}); {run_as_owner()}"
             )
         if any(name in (view.raw_name, view.directory) for view in self.views()):
             raise WalmedicError(f"{clean_line(name)} is a view: it holds no rows; name the table that it reads")

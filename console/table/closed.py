@@ -7,11 +7,6 @@ from typing import Final
 
 from console.questdb.registry import REGISTRY
 
-RUN_AS_OWNER: Final = (
-    "run walmedic as root, or as the owner of the database"
-    if os.geteuid()
-    else "run walmedic as the owner of the database: this root may not override the modes of files"
-)
 _READS_ALL: Final = 1 << 1 | 1 << 2  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
 _PARTITION_FIRST: Final = frozenset("0123456789")
 

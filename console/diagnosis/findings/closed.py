@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from console.diagnosis.model import Code, Finding, Severity
+from console.errors import run_as_owner
 from console.questdb.layout import TableDirectory
-from console.table.closed import RUN_AS_OWNER
 from console.text import clean_line
 
 
@@ -16,7 +16,7 @@ def closed_findings(table: TableDirectory, closed: Sequence[Path]) -> list[Findi
         return []
     more = f" and {len(closed) - 1:,} more" if len(closed) > 1 else ""
     first = str(closed[0].relative_to(table.path.parent))
-    message = f"{clean_line(first)}{more} cannot be read as uid {os.geteuid()}: {RUN_AS_OWNER}"
+    message = f"{clean_line(first)}{more} cannot be read as uid {os.geteuid()}: {run_as_owner()}"
     return [Finding(Code.UNREADABLE, Severity.RISK, message, first)]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from console.diagnosis.crashes.lengths import length_of
 from console.diagnosis.model import Code, Finding, Harm, Severity
 from console.diagnosis.table_facts import Sequencer, TableFacts
+from console.errors import run_as_owner
 from console.questdb.column_types import type_name
 from console.questdb.formats.sequencer import SEQUENCER_META
 from console.questdb.reading import Problem, ProblemKind
@@ -175,7 +176,7 @@ def backup_findings(facts: TableFacts, broken: bool) -> Iterator[Finding]:
         if length.unreadable:
             message = (
                 f"the copy of the sequencer {clean_line(backup.name)} cannot be read as uid {os.geteuid()}, so what it "
-                "is worth is not known: run walmedic as root or as its owner before anything is repaired"
+                f"is worth is not known: before anything is repaired, {run_as_owner('its owner')}"
             )
             yield Finding(Code.UNREADABLE, Severity.RISK, message, facts.relative(backup.path))
             continue

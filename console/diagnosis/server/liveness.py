@@ -295,7 +295,10 @@ def _instead(db: Path, doubt: Doubt, unreadable: int = 0) -> str:
     if doubt is Doubt.REPLACED:
         if hides_processes():
             return where
-        return f"run as root: {plural(unreadable, 'process', 'processes')} of other users cannot be looked at"
+        others = f"{plural(unreadable, 'process', 'processes')} of other users cannot be looked at"
+        if os.geteuid():
+            return f"run as root: {others}"
+        return f"{others} by this root, as in a container without CAP_SYS_PTRACE: {where}"
     return f"where a copy lost it, make sure that no server uses this directory, then make it empty: touch {lock}"
 
 

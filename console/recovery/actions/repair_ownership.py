@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 from console.digests import digest_of
+from console.errors import run_as_owner
 from console.questdb.layout import DatabaseRoot
 from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.evidence.index import table_stamp
@@ -40,7 +41,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     except OSError as error:
         uid = gid = -1
         reason = f"{clean_line(str(error.filename or directory.directory))} cannot be listed: {error.strerror}"
-        refused.append(Refusal(RefusalCode.PERMISSION, reason, "run walmedic as root"))
+        refused.append(Refusal(RefusalCode.PERMISSION, reason, run_as_owner()))
     refused += _without_right(wrong)
     count = plural(len(wrong), "file or directory", "files and directories")
     parameters = {

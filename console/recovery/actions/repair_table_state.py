@@ -2,6 +2,7 @@
 
 from console.diagnosis.findings.conversion import half_done, waiting_marker
 from console.diagnosis.situation import TABLE_STATE
+from console.errors import run_as_owner
 from console.questdb.column_versions import read_column_versions
 from console.questdb.partition_columns import FaultKind
 from console.questdb.partition_files import PartitionFiles
@@ -18,7 +19,7 @@ from console.recovery.table_repair import planning
 from console.recovery.table_repair.new_files import NewFile
 from console.recovery.table_repair.planning import Repair, Replacement, repair_plan, written_claims
 from console.recovery.table_repair.state import TableState, table_state
-from console.table.closed import RUN_AS_OWNER, closed_files
+from console.table.closed import closed_files
 from console.text import clean_line, plural
 
 SPEC = ActionSpec(
@@ -49,7 +50,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     closed = closed_files(directory.path, partitions=True)
     if closed:
         reason = f"{clean_line(str(closed[0].relative_to(directory.path.parent)))} cannot be read"
-        state = TableState(refusals=[Refusal(RefusalCode.PERMISSION, reason, RUN_AS_OWNER)])
+        state = TableState(refusals=[Refusal(RefusalCode.PERMISSION, reason, run_as_owner())])
     elif half_done(directory) or waiting_marker(directory):
         reason = f"{directory.name} is being converted, so which WAL belongs to it is open"
         instead = "convert-table ends the conversion; else move _convert out of the table's directory"

@@ -2,11 +2,12 @@
 
 import os
 
+from console.errors import run_as_owner
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.reading import list_directory
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
-from console.table.closed import RUN_AS_OWNER, closed_files
+from console.table.closed import closed_files
 from console.text import clean_line
 
 
@@ -27,4 +28,4 @@ def _of(table: TableDirectory) -> Refusal:
 
 def _refusal(what: str) -> Refusal:
     reason = f"{what} as uid {os.geteuid()}, so what is unapplied is not known"
-    return Refusal(RefusalCode.PERMISSION, reason, RUN_AS_OWNER)
+    return Refusal(RefusalCode.PERMISSION, reason, run_as_owner())

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from console.diagnosis.findings.conversion import half_done, waiting_marker
+from console.errors import run_as_owner
 from console.questdb.conversion import MARKER
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem
@@ -22,7 +23,7 @@ from console.recovery.sequencer.files import files_of
 from console.recovery.sequencer.reconstruction import reconstruct
 from console.recovery.sequencer.target import SequencerTarget
 from console.recovery.steps.files import build_directory, new_name, old_name, swap_directory
-from console.table.closed import RUN_AS_OWNER, closed_files
+from console.table.closed import closed_files
 from console.text import clean_line, plural
 
 
@@ -82,7 +83,7 @@ def _closed(context: PlanContext, spec: ActionSpec, table: TableDirectory, close
         stages=(),
         facts=(Fact(table.directory, table_stamp(table.path)),),
         rows_lost=RowsLost.unknown(),
-        refused=(Refusal(RefusalCode.PERMISSION, reason, RUN_AS_OWNER),),
+        refused=(Refusal(RefusalCode.PERMISSION, reason, run_as_owner()),),
     )
 
 

@@ -32,10 +32,15 @@ def database() -> Iterator[DatabaseRoot]:
         yield found
 
 
-def _answer(database: DatabaseRoot, *words: str) -> tuple[int, str, str]:
+_AS_ANOTHER = ("--reuid", str(_USER), "--regid", str(_USER), "--clear-groups")
+_AS_WEAK_ROOT = ("--inh-caps=-all", "--bounding-set=-dac_override,-dac_read_search")
+"""Root as in a container that takes these powers from it: a mode of 0 closes a file of another user to it."""
+
+
+def _answer(database: DatabaseRoot, *words: str, who: tuple[str, ...] = _AS_ANOTHER) -> tuple[int, str, str]:
     state = database.root.parent / "state"
     environment = {**os.environ, "XDG_STATE_HOME": str(state), "XDG_CONFIG_HOME": str(state)}
-    argv = ["setpriv", "--reuid", str(_USER), "--regid", str(_USER), "--clear-groups"]
+    argv = ["setpriv", *who]
     argv += [str(for_others(Path(sys.executable))), "-m", "console", *words, "--db-root", str(database.root)]
     argv += ["--detailed-exitcode"]
     ended = subprocess.run(
@@ -82,6 +87,26 @@ def test_a_root_that_may_not_be_entered_is_not_reported_as_the_wrong_one(databas
     code, _, err = _answer(database, "check")
     assert code == 8
     assert f"cannot be read as uid {_USER}; run walmedic as root or as the owner" in err
+
+
+@pytest.mark.parametrize("closed", ["the root", "the database", "a copy", "_txn"])
+def test_root_that_may_not_read_is_not_sent_to_root(database: DatabaseRoot, closed: str) -> None:
+    table = database.table("altered")
+    if closed == "a copy":
+        shutil.move(table.sequencer, table.path / "txn_seq.backup")
+    place = {
+        "the root": database.root, "the database": database.db, "a copy": table.path / "txn_seq.backup",
+        "_txn": table.path / "_txn",
+    }[closed]  # fmt: skip
+    place.chmod(0)
+    os.chown(database.root.parent / "state", 0, 0)
+    for words in (("check", "altered"), ("plan", "repair-log", "altered"), ("plan", "repair-ownership", "altered")):
+        _, out, err = _answer(database, *words, who=_AS_WEAK_ROOT)
+        said = " ".join((out + err).split())
+        assert "as root" not in said, (words, said)
+        if words[0] == "check":
+            assert "run walmedic as" in said
+            assert "CAP_DAC_OVERRIDE" in said
 
 
 def _first(path: Path, pattern: str) -> Path:
