@@ -3,6 +3,7 @@
 import atexit
 import functools
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -45,3 +46,38 @@ def _linked(source: str, target: str) -> None:
         os.link(source, target, follow_symlinks=False)
     except OSError:  # another file system
         shutil.copy2(source, target)
+
+
+@functools.cache
+def _closed() -> dict[Path, list[Path]]:
+    """Return folder that others may not enter → what lies in it of Python and the checkout."""
+    found: dict[Path, list[Path]] = {}
+    for place in dict.fromkeys((Path(sys.base_prefix), Path(sys.prefix), CHECKOUT)):
+        closed = next((each for each in reversed(place.parents) if not each.stat().st_mode & 0o001), None)
+        if closed is not None:
+            found.setdefault(closed, []).append(place)
+    return found
+
+
+def as_user(uid: int, folder: Path) -> list[str]:
+    """Return what comes before an argv so that it runs as `uid`; `folder` is one to mount in, of this test alone.
+
+    If Python or the checkout lies in a folder that others may not enter, it gets another one in a mount namespace.
+    """
+    script = ["set -e"]
+    for number, (closed, places) in enumerate(_closed().items()):
+        kept = []
+        for index, place in enumerate(places):
+            beside = folder / f"kept-{number}-{index}"
+            beside.mkdir(exist_ok=True)
+            script.append(f"mount --bind {shlex.quote(str(place))} {shlex.quote(str(beside))}")
+            kept.append((beside, place))
+        script.append(f"mount -t tmpfs -o mode=755 none {shlex.quote(str(closed))}")
+        for beside, place in kept:
+            script.append(f"mkdir -p {shlex.quote(str(place))}")
+            script.append(f"mount --bind {shlex.quote(str(beside))} {shlex.quote(str(place))}")
+    script.append('exec "$@"')
+    user = ["setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups"]
+    if len(script) == 2:
+        return user
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", "\n".join(script), "sh", *user]

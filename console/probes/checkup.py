@@ -16,6 +16,7 @@ from console.errors import WalmedicError
 from console.probes.backlog import BacklogProbe
 from console.probes.checks import Check, Level
 from console.probes.checkup_server import check_server
+from console.probes.checkup_user import check_user
 from console.probes.journal import JournalProbe
 from console.probes.sample import Probe, Sample, Status, UnitState
 from console.probes.scheduler import read_once
@@ -59,7 +60,7 @@ def _settings_of(settings: Settings, value: Any, prefix: str) -> Iterator[KnownS
         elif isinstance(content, Mapping):
             shown = ", ".join(f"{name} = {value}" for name, value in content.items()) or "the usual ones"
         elif isinstance(content, tuple):
-            shown = ", ".join(each.name for each in content) or "none"
+            shown = ", ".join(str(getattr(each, "name", each)) for each in content) or "none"
         else:
             shown = str(content)
         yield KnownSetting(key, clean_line(shown) or "not set", clean_line(source))
@@ -105,14 +106,12 @@ def _data_root(settings: Settings) -> list[Check]:
         database = DatabaseRoot.locate(Path(settings.questdb.db_root))
         tables = database.tables()
     except WalmedicError as error:
-        return [Check("data root", Level.PROBLEM, str(error))]
+        closed = isinstance(error.__cause__, PermissionError)
+        user = check_user(settings, Path(settings.questdb.db_root)) if closed else ()
+        return [Check("data root", Level.PROBLEM, str(error)), *user]
     owner = _owner(database.db)
     found = [Check("data root", Level.OK, f"{database.root}, {plural(len(tables), 'table')}, owned by {owner}")]
-    if not os.access(database.db, os.R_OK | os.X_OK):
-        found.append(Check("data root", Level.PROBLEM, f"cannot be listed by this user; run as {owner}"))
-    elif not os.access(database.db, os.W_OK):
-        message = f"this user may look but not repair; run as {owner} for that"
-        found.append(Check("data root", Level.NOTE, message))
+    found += check_user(settings, database.db)
     lives = liveness(database.db, settings.questdb)
     level = Level.OK if lives.life is not Life.UNKNOWN else Level.PROBLEM if lives.may_write else Level.NOTE
     found.append(Check("server lock", level, lives.sentence))

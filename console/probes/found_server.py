@@ -39,7 +39,9 @@ def found_server(db_root: str) -> tuple[ServerProcess | None, DatabaseRoot]:
         raise WalmedicError("no QuestDB that this user may see runs here; start it, or name its directory: --db-root")
     if len(roots) > 1:
         shown = ", ".join(map(clean_line, roots))
-        raise WalmedicError(f"{len(roots)} QuestDB servers run here ({shown}); name one of them with --db-root")
+        unseen = any(server.root is None for server in found) and os.geteuid() != 0
+        sees = "; some may be in containers: run walmedic init as root (sudo -E) to see where" if unseen else ""
+        raise WalmedicError(f"{len(roots)} QuestDB servers run here ({shown}); name one of them with --db-root{sees}")
     (server, *_) = found
     if server.root is None:
         raise WalmedicError(_unnamed(server))

@@ -96,7 +96,11 @@ class ServerProbe:
             warnings=_warnings(self._parameters, self._read_only()),
             opinion=opinion,
         )
-        doubt = "" if ours else f"whether the server at {self._wire.address} is this station's cannot be proven"
+        doubt = (
+            f"whether the server at {self._wire.address} is this station's cannot be proven: it names its data root "
+        )
+        doubt += f"{self._root}; if this is a container, mount the data at that path"
+        doubt = "" if ours else doubt
         return Sample(self.name, Status.OK if ours else Status.DEGRADED, data, doubt)
 
     async def close(self) -> None:

@@ -141,7 +141,7 @@ def here(pid: int, inside: str) -> Path | None:
     try:
         status = _view(pid, inside).stat()
     except PermissionError:  # another user's process: what has the same name here may well be something else
-        return Path(inside).resolve() if not _may_be_elsewhere(pid) and Path(inside).exists() else None
+        return Path(inside).resolve() if not _may_be_elsewhere(pid) and os.path.exists(inside) else None  # noqa: PTH110
     except OSError:
         return None
     for path in (Path(inside), *_candidates(pid, inside)):
