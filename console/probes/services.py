@@ -6,8 +6,8 @@ import time
 from console.probes.rates import Slope
 from console.probes.sample import Sample, ServicesSample, Status, UnitSample, UnitState
 from console.probes.worker import Worker
-from console.services.control import ServiceControl, control_for
-from console.services.model import ServiceError
+from console.services.control import control_for
+from console.services.model import ServiceControl, ServiceError
 from console.settings import ServicesSettings, Settings
 
 _RATE_WINDOW = 600.0  # seconds over which restarts are counted to a rate

@@ -37,7 +37,8 @@ from console.recovery.tree.tree import Tree
 from console.recovery.undo import by_evidence, undoing
 from console.recovery.undo.restoring import promise_of
 from console.recovery.way import Way, station_way
-from console.services.control import ServiceControl, control_for
+from console.services.control import control_for
+from console.services.model import ServiceControl
 from console.settings import Settings
 from console.text import clean_line
 

@@ -4,7 +4,7 @@ Whether QuestDB runs is told by its lock and files (`liveness`), whether another
 process.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import psutil
@@ -13,7 +13,7 @@ from console.diagnosis.server.liveness import Life, hides_processes, liveness
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
 from console.services.holds import Holds
-from console.services.model import ServiceError, UnitSample, UnitState
+from console.services.model import ServiceControl, ServiceError, UnitSample, UnitState
 from console.settings import Role, Settings, Unit
 from console.waiting import looks
 
@@ -23,12 +23,10 @@ _STAYS = 5.0  # seconds for which a service must stay down: whatever restarts it
 _PAUSE = 0.25
 
 
-class ByHandControl:
+class ByHandControl(ServiceControl):
     """The operator. `ask` gets each sentence that says what to do; `patience` is in seconds."""
 
     backend = "by-hand"
-    can_mask = False
-    can_set_environment = False
 
     def __init__(self, settings: Settings, ask: Ask, patience: float = PATIENCE) -> None:
         self._settings = settings
@@ -84,13 +82,6 @@ class ByHandControl:
     def unmask(self, unit: str) -> None:
         """Take the note back."""
         self._holds.forget(unit)
-
-    def set_environment(self, unit: str, values: Mapping[str, str]) -> None:
-        """Raise ServiceError: server.conf is changed instead."""
-        raise ServiceError(f"{unit} cannot be given another environment; its server.conf can be changed")
-
-    def clear_environment(self, unit: str) -> None:
-        """Do nothing, see `set_environment`."""
 
     def command_line(self, verb: str, unit: str) -> str:
         """Return what the operator is asked to do; empty for mask and unmask."""

@@ -4,10 +4,10 @@ For runit, s6, OpenRC, Nomad, a remote manager over ssh, or a script of one's ow
 """
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from console.services.command import Finished, run
-from console.services.model import ServiceError, UnitSample, UnitState
+from console.services.model import ServiceControl, ServiceError, UnitSample, UnitState
 from console.settings import Settings, Unit
 from console.text import clean_line
 from console.waiting import looks
@@ -18,12 +18,10 @@ _STAYS = 2.0  # seconds for which a unit must stay down after a stop
 _PAUSE = 0.2
 
 
-class CommandControl:
-    """The station's own commands."""
+class CommandControl(ServiceControl):
+    """The station's own commands. After `stop` nothing may start the unit again: there is no mask."""
 
     backend = "command"
-    can_mask = False
-    can_set_environment = False
 
     def __init__(self, settings: Settings) -> None:
         self._units = {unit.name: unit for unit in settings.services.units}
@@ -56,19 +54,6 @@ class CommandControl:
                 return
             if late:
                 raise ServiceError(f"{unit} is {sample.state} {timeout:.0f} s after its start")
-
-    def mask_runtime(self, unit: str) -> None:
-        """Do nothing: `stop` must be a command after which nothing starts the unit again."""
-
-    def unmask(self, unit: str) -> None:
-        """Do nothing, see `mask_runtime`."""
-
-    def set_environment(self, unit: str, values: Mapping[str, str]) -> None:
-        """Raise ServiceError: no command for it is configured."""
-        raise ServiceError(f"{unit} cannot be given another environment; its server.conf can be changed")
-
-    def clear_environment(self, unit: str) -> None:
-        """Do nothing, see `set_environment`."""
 
     def command_line(self, verb: str, unit: str) -> str:
         """Return the configured command of `verb`; of `restart` both; empty for mask and unmask."""

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from console.services.command import Finished, run
 from console.services.holds import Holds
-from console.services.model import ServiceError, UnitSample, UnitState
+from console.services.model import ServiceControl, ServiceError, UnitSample, UnitState
 from console.settings import Settings, Unit
 from console.text import clean_line
 from console.waiting import looks
@@ -34,10 +34,8 @@ _STATES = {
 }  # fmt: skip
 
 
-class ContainerControl:
+class ContainerControl(ServiceControl):
     """Containers of one engine, `docker` or `podman`."""
-
-    can_set_environment = False
 
     def __init__(self, program: str, settings: Settings) -> None:
         self.backend = program
@@ -105,13 +103,6 @@ class ContainerControl:
         if noted.get("suspended"):
             self._set_policy(unit, noted["policy"])
         self._holds.forget(unit)
-
-    def set_environment(self, unit: str, values: Mapping[str, str]) -> None:
-        """Raise ServiceError: a container has the environment that it was made with."""
-        raise ServiceError(f"{unit} cannot be given another environment; its server.conf can be changed")
-
-    def clear_environment(self, unit: str) -> None:
-        """Do nothing, see `set_environment`."""
 
     def command_line(self, verb: str, unit: str) -> str:
         """Return e.g. `docker stop questdb`; for mask and unmask the change of the restart policy."""

@@ -1,65 +1,9 @@
-"""One way to read and command services, whatever runs them."""
+"""Which backend commands the services of a station."""
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from collections.abc import Callable
 
-from console.services.model import UnitSample
-from console.settings import Settings, Unit
-
-
-class ServiceControl(Protocol):
-    """What runs the services. Every method blocks, keeps its own deadline, and raises ServiceError in one sentence."""
-
-    backend: str
-
-    @property
-    def can_mask(self) -> bool:
-        """Whether `mask_runtime` changes anything."""
-        ...
-
-    @property
-    def can_set_environment(self) -> bool:
-        """Whether `set_environment` works."""
-        ...
-
-    def states(self, units: Iterable[Unit]) -> tuple[UnitSample, ...]:
-        """Return the state of each of `units`, in their order."""
-        ...
-
-    def stop(self, unit: str, timeout: float = 60.0) -> None:
-        """Stop `unit` and return once no process of it is left. Nothing happens where it does not run."""
-        ...
-
-    def start(self, unit: str, timeout: float = 60.0) -> None:
-        """Start `unit` and return once it is up. A start limit that was hit before is forgotten first."""
-        ...
-
-    def mask_runtime(self, unit: str) -> None:
-        """Keep `unit` from being started by its manager until `unmask`; with systemd by anyone, until the next boot.
-
-        Changes nothing where the backend has no such thing (`can_mask` is False): supervisord never starts by itself
-        what was stopped. Of containers the restart policy is suspended.
-        """
-        ...
-
-    def unmask(self, unit: str) -> None:
-        """Take `mask_runtime` back; nothing happens where it was not in force."""
-        ...
-
-    def set_environment(self, unit: str, values: Mapping[str, str]) -> None:
-        """Give `unit` environment variables from its next start on, until `clear_environment` or the next boot.
-
-        Only where `can_set_environment` is True.
-        """
-        ...
-
-    def clear_environment(self, unit: str) -> None:
-        """Take `set_environment` back from the next start on; nothing happens where it was not in force."""
-        ...
-
-    def command_line(self, verb: str, unit: str) -> str:
-        """Return the command to type for start, stop, restart, mask or unmask; empty if there is none."""
-        ...
+from console.services.model import ServiceControl
+from console.settings import Settings
 
 
 def _unasked(sentence: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from console.services.command import run
 from console.services.holds import Holds
-from console.services.model import ServiceError, UnitSample, UnitState
+from console.services.model import ServiceControl, ServiceError, UnitSample, UnitState
 from console.settings import Settings, Unit
 from console.text import clean_line, plural
 from console.waiting import looks
@@ -27,12 +27,10 @@ _ENDED = ("Succeeded", "Failed")  # phases in which no process of a pod is left;
 _UNREACHABLE = ("unable to connect to the server", "was refused - did you specify", "couldn't get current server api")
 
 
-class KubernetesControl:
+class KubernetesControl(ServiceControl):
     """Workloads of one namespace; a unit is named `statefulset/NAME` or `deployment/NAME`."""
 
     backend = "kubernetes"
-    can_mask = False
-    can_set_environment = False
 
     def __init__(self, settings: Settings) -> None:
         namespace = settings.services.namespace
@@ -79,19 +77,6 @@ class KubernetesControl:
                 raise ServiceError(
                     f"{unit} does not become ready ({sample.result or sample.sub_state}){self._event(unit)}"
                 )
-
-    def mask_runtime(self, unit: str) -> None:
-        """Do nothing: a workload of 0 replicas is not started by Kubernetes itself."""
-
-    def unmask(self, unit: str) -> None:
-        """Do nothing, see `mask_runtime`."""
-
-    def set_environment(self, unit: str, values: Mapping[str, str]) -> None:
-        """Raise ServiceError: a changed pod template would outlive the repair."""
-        raise ServiceError(f"{unit} cannot be given another environment; its server.conf can be changed")
-
-    def clear_environment(self, unit: str) -> None:
-        """Do nothing, see `set_environment`."""
 
     def command_line(self, verb: str, unit: str) -> str:
         """Return e.g. `kubectl scale statefulset/questdb --replicas=0`; empty for mask and unmask."""

@@ -1,9 +1,12 @@
-"""State of one service, the same whatever runs it."""
+"""One way to read and command services, and the state of one, whatever runs them."""
 
 import enum
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from console.errors import WalmedicError
+from console.settings import Unit
 
 
 class ServiceError(WalmedicError):
@@ -51,3 +54,56 @@ class UnitSample:
     def stopped(self) -> bool:
         """Return whether no process of it is left and none is about to start, however the last run ended."""
         return self.state in (UnitState.DOWN, UnitState.FAILED) and self.pid is None
+
+
+class ServiceControl(ABC):
+    """What runs the services. Every method blocks, keeps its own deadline, and raises ServiceError in one sentence.
+
+    A backend that can do no more than state, stop and start inherits the rest.
+    """
+
+    backend: str
+    can_set_environment = False
+    """Whether `set_environment` works."""
+
+    @property
+    def can_mask(self) -> bool:
+        """Whether `mask_runtime` changes anything."""
+        return False
+
+    @abstractmethod
+    def states(self, units: Iterable[Unit]) -> tuple[UnitSample, ...]:
+        """Return the state of each of `units`, in their order."""
+
+    @abstractmethod
+    def stop(self, unit: str, timeout: float = 60.0) -> None:
+        """Stop `unit` and return once no process of it is left. Nothing happens where it does not run."""
+
+    @abstractmethod
+    def start(self, unit: str, timeout: float = 60.0) -> None:
+        """Start `unit` and return once it is up. A start limit that was hit before is forgotten first."""
+
+    def mask_runtime(self, unit: str) -> None:  # noqa: B027 - a default, not abstract
+        """Keep `unit` from being started by its manager until `unmask`; with systemd by anyone, until the next boot.
+
+        Changes nothing where the backend has no such thing (`can_mask` is False): supervisord never starts by itself
+        what was stopped, and Kubernetes no workload of 0 replicas. Of containers the restart policy is suspended.
+        """
+
+    def unmask(self, unit: str) -> None:  # noqa: B027 - a default, not abstract
+        """Take `mask_runtime` back; nothing happens where it was not in force."""
+
+    def set_environment(self, unit: str, values: Mapping[str, str]) -> None:
+        """Give `unit` environment variables from its next start on, until `clear_environment` or the next boot.
+
+        Raises ServiceError where `can_set_environment` is False.
+        """
+        del values
+        raise ServiceError(f"{unit} cannot be given another environment; its server.conf can be changed")
+
+    def clear_environment(self, unit: str) -> None:  # noqa: B027 - a default, not abstract
+        """Take `set_environment` back from the next start on; nothing happens where it was not in force."""
+
+    @abstractmethod
+    def command_line(self, verb: str, unit: str) -> str:
+        """Return the command to type for start, stop, restart, mask or unmask; empty if there is none."""

@@ -16,7 +16,7 @@ from xml.parsers.expat import ExpatError
 
 import psutil
 
-from console.services.model import ServiceError, UnitSample, UnitState
+from console.services.model import ServiceControl, ServiceError, UnitSample, UnitState
 from console.services.supervisor_log import RunHistory, SupervisorLog
 from console.settings import Unit
 from console.text import clean, clean_line
@@ -37,12 +37,10 @@ _STATES = {
 }
 
 
-class SupervisorControl:
+class SupervisorControl(ServiceControl):
     """The supervisord that listens on the unix socket `path`."""
 
     backend = "supervisor"
-    can_mask = False
-    can_set_environment = False
 
     def __init__(self, path: str) -> None:
         if not path:
@@ -115,19 +113,6 @@ class SupervisorControl:
                 if fault.code != _ALREADY_STARTED:
                     raise self._refusal("start", unit, fault) from None
                 self._until_up(server, unit, timeout)
-
-    def mask_runtime(self, unit: str) -> None:
-        """Do nothing: what was stopped stays stopped until someone starts it."""
-
-    def unmask(self, unit: str) -> None:
-        """Do nothing, see `mask_runtime`."""
-
-    def set_environment(self, unit: str, values: Mapping[str, str]) -> None:
-        """Raise ServiceError: supervisord takes the environment from its own configuration file alone."""
-        raise ServiceError(f"supervisord cannot give {unit} another environment; its server.conf can be changed")
-
-    def clear_environment(self, unit: str) -> None:
-        """Do nothing, see `set_environment`."""
 
     def command_line(self, verb: str, unit: str) -> str:
         """Return e.g. `supervisorctl -s unix:///run/supervisor.sock stop batch-writer`; empty for mask and unmask."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from console.services.command import Finished, run
-from console.services.model import ServiceError, UnitSample, UnitState
+from console.services.model import ServiceControl, ServiceError, UnitSample, UnitState
 from console.settings import Unit
 from console.text import clean_line
 from console.waiting import looks
@@ -43,7 +43,7 @@ AssertPathExists=!/
 """
 
 
-class SystemdControl:
+class SystemdControl(ServiceControl):
     """The system's systemd, or the user's own (`user`)."""
 
     can_mask = True

@@ -18,8 +18,8 @@ import pytest
 
 from console.probes.unit_log import unit_log
 from console.services.by_hand import ByHandControl
-from console.services.control import ServiceControl, control_for
-from console.services.model import ServiceError, UnitSample, UnitState
+from console.services.control import control_for
+from console.services.model import ServiceControl, ServiceError, UnitSample, UnitState
 from console.settings import Role, ServicesSettings, Settings, Unit
 from tests.real.podman import Podman, remove
 from tests.real.supervisord import Supervisord

@@ -11,7 +11,7 @@ from console.recovery.store.journal import Journal
 from console.recovery.store.locks import server_is_down
 from console.recovery.store.places import root_key
 from console.recovery.store.state import StateDir
-from console.services.control import ServiceControl
+from console.services.model import ServiceControl
 from console.settings import Settings
 
 

@@ -14,7 +14,7 @@ from console.recovery.steps.steps import RunContext, Step
 from console.recovery.store.journal import Entry, Journal
 from console.recovery.store.places import root_key
 from console.recovery.store.state import StateDir
-from console.services.control import ServiceControl
+from console.services.model import ServiceControl
 from console.settings import Settings
 
 # In the order in which an incident is worked through; palette, help and docs keep it.

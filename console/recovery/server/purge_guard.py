@@ -19,7 +19,7 @@ from typing import Final
 from console.durable import sync_directory, write_all
 from console.errors import WalmedicError
 from console.questdb.reading import read_small
-from console.services.control import ServiceControl
+from console.services.model import ServiceControl
 
 INTERVAL_MS: Final = 31_536_000_000
 """One year. A server multiplies it by 1,000 in a 64-bit integer, so that it must not be much more."""

@@ -15,8 +15,7 @@ from console.recovery.server.verification import purge_interval, table_claims, w
 from console.recovery.steps.steps import RunContext, Step, StepError
 from console.recovery.store.locks import LockedError, ServerLock
 from console.recovery.tree.wal_locks import WalLocks
-from console.services.control import ServiceControl
-from console.services.model import ServiceError
+from console.services.model import ServiceControl, ServiceError
 from console.settings import Unit
 from console.text import clean_line, plural
 from console.waiting import looks

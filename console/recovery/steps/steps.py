@@ -14,7 +14,7 @@ from console.recovery.store.journal import Journal
 from console.recovery.store.locks import ServerLock
 from console.recovery.store.state import StateDir, write_private
 from console.recovery.tree.tree import Tree
-from console.services.control import ServiceControl
+from console.services.model import ServiceControl
 from console.settings import Settings
 
 OnProgress = Callable[[str, int | None, int | None], None]
