@@ -4,6 +4,7 @@ Names and messages from disk, logs, Redis and the server may carry escape sequen
 line separators. Everything that walmedic shows goes through `clean` once, at the border where the text is read.
 """
 
+import datetime
 import re
 
 # C0 but newline and tab, DEL, C1, bidi embeddings/overrides/isolates and marks, line/paragraph separators, BOM,
@@ -29,3 +30,8 @@ def clean_line(text: str, limit: int = 500) -> str:
 def plural(count: int, noun: str, many: str = "") -> str:
     """Return e.g. `1 row`, `6,359 rows`."""
     return f"{count:,} {noun if count == 1 else many or noun + 's'}"
+
+
+def moment(at: float) -> str:
+    """Return date and time in UTC of epoch seconds, e.g. `2025-11-09 21:26:11Z`."""
+    return datetime.datetime.fromtimestamp(at, datetime.UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -1,6 +1,5 @@
 """`walmedic crashes`: hs_err logs grouped by cause, each tied to file, offset and transaction where it can be."""
 
-import datetime
 from pathlib import Path
 
 import click
@@ -12,7 +11,7 @@ from console.diagnosis.crashes.groups import CrashGroup, CrashReport, examine
 from console.diagnosis.crashes.places import crash_logs_in, crash_logs_of
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
-from console.text import plural
+from console.text import moment, plural
 
 
 @click.command()
@@ -55,9 +54,9 @@ def show(out: Console, report: CrashReport) -> None:
 def _show_group(out: Console, group: CrashGroup) -> None:
     out.print()
     out.print(Text(f"{group.count:,} × {group.title}", style="bold"))
-    span = _moment(group.first_at)
+    span = moment(group.first_at)
     if group.count > 1:
-        span += f" to {_moment(group.last_at)}"
+        span += f" to {moment(group.last_at)}"
     out.print(Text(f"    {span}"))
     if group.file:
         place = [group.file]
@@ -73,7 +72,3 @@ def _show_group(out: Console, group: CrashGroup) -> None:
     for length in group.lengths:
         out.print(Text(f"      {length.file}  {length.sentence}"))
     out.print(Text(f"    newest log: {group.logs[-1]}", style="dim"))
-
-
-def _moment(at: float) -> str:
-    return datetime.datetime.fromtimestamp(at, datetime.UTC).strftime("%Y-%m-%d %H:%M:%SZ")

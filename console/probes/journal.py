@@ -1,6 +1,5 @@
 """The journal probe: what was done here, newest first, and whether the record of it is whole."""
 
-import datetime
 import os
 import socket
 from collections.abc import Sequence
@@ -75,7 +74,7 @@ def _line(entry: Entry, undone: set[str]) -> JournalLine:
     target = entry.table or str(entry.intent.get("station", ""))
     return JournalLine(
         entry=clean_line(entry.id),
-        at=_seconds(entry.at),
+        at=entry.events[0].seconds,
         action=clean_line(entry.action),
         target=clean_line(target),
         outcome=outcome,
@@ -101,13 +100,6 @@ def _alive(entry: Entry) -> bool:
         return runs_walmedic(int(worker.data.get("pid", 0)), stamp)
     try:
         process = psutil.Process(int(worker.data.get("pid", 0)))
-        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= _seconds(worker.at) + 1.0
+        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= worker.seconds + 1.0
     except (psutil.Error, ValueError):
         return False
-
-
-def _seconds(at: str) -> float:
-    try:
-        return datetime.datetime.fromisoformat(at).timestamp()
-    except ValueError:
-        return 0.0

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -162,7 +161,7 @@ class DbFile:
     def __enter__(self) -> "DbFile":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -253,8 +252,10 @@ class FileBytes:
         return self.stamp is not None
 
 
-def problem_of(error: OSError, path: Path) -> Problem:
-    """Return the sentence for an error of the operating system."""
+def problem_of(error: OSError | DamageError, path: Path) -> Problem:
+    """Return an error of the operating system, or damage, as a value about the file `path`."""
+    if isinstance(error, DamageError):
+        return error.problem(path)
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return Problem(ProblemKind.MISSING, "there is no such file", path)
     reason = clean_line(error.strerror or str(error)) or "unknown error"

@@ -92,10 +92,8 @@ def read_details(segment: Segment, txn: int) -> Details | Problem:
     try:
         with DbFile(path) as file:
             return parse_details(file.read(offset, length), kind, offset)
-    except OSError as error:
+    except (OSError, DamageError) as error:
         return problem_of(error, path)
-    except DamageError as damage:
-        return damage.problem(path)
 
 
 def parse_details(record: bytes, kind: int, offset: int = 0) -> Details:
@@ -131,10 +129,8 @@ def read_symbols(segment: Segment, path: Path | None = None) -> dict[int, tuple[
                 body = (EVENT_VIEW_ROWS if kind == EventType.MAT_VIEW_DATA else EVENT_ROWS).size
                 if diffs := _symbols(Walk(Fields(record, offset), body)):
                     found[int(event["txn"])] = diffs
-    except OSError as error:
+    except (OSError, DamageError) as error:
         return problem_of(error, path)
-    except DamageError as damage:
-        return damage.problem(path)
     return found
 
 

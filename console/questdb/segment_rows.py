@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 import numpy as np
@@ -112,7 +111,7 @@ class SegmentRows:
                 self._dictionaries[column.index] = self._dictionary(column)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._open.close()
 
     def chunks(self, spans: Sequence[Span]) -> Iterator[Rows]:
@@ -234,7 +233,7 @@ class SegmentRows:
         try:
             return read_dictionary(self._segment.path.parent, column.raw_name, count)
         except (DamageError, OSError) as error:
-            first = _problem(error, self._segment.path.parent / f"{column.name}.c")
+            first = problem_of(error, self._segment.path.parent / f"{column.name}.c")
         if self._table is None:
             self.problems.append(first)
             return EMPTY
@@ -242,13 +241,9 @@ class SegmentRows:
         try:
             return read_dictionary(self._table, column.raw_name, count, name_txn)
         except (DamageError, OSError) as error:
-            self.problems += [first, _problem(error, self._table / f"{column.name}.c")]
+            self.problems += [first, problem_of(error, self._table / f"{column.name}.c")]
             return EMPTY
 
 
 def _column(index: int, column: SequencerColumn) -> Column:
     return Column(index, column.name, column.raw_name, column.type_code, column.type_name)
-
-
-def _problem(error: DamageError | OSError, path: Path) -> Problem:
-    return error.problem(path) if isinstance(error, DamageError) else problem_of(error, path)

@@ -76,9 +76,7 @@ def _map_problems(paths: dict[str, Path], count: int) -> Iterator[tuple[str, Pro
                 continue
             try:
                 check(files, count)
-            except DamageError as damage:
-                yield suffix, damage.problem(paths[suffix])
-            except OSError as error:
+            except (DamageError, OSError) as error:
                 yield suffix, problem_of(error, paths[suffix])
 
 

@@ -220,9 +220,7 @@ def _snapshot(path: Path) -> tuple[TableTxn, bool]:
             current, problem = _area(file, header, header.version & 1)
             other, _ = _area(file, header, 1 - (header.version & 1))
             settled = TXN_HEADER.value("version", Fields(file.read(0, 8))) == header.version
-        except DamageError as damage:
-            return TableTxn(path, None, None, None, file.size, file.stamp, (damage.problem(path),)), True
-        except OSError as error:
+        except (DamageError, OSError) as error:
             return TableTxn(path, None, None, None, file.size, file.stamp, (problem_of(error, path),)), True
         if current is not None and current.txn != header.version:
             what = f"its current record is of transaction {current.txn:,}, its header says {header.version:,}"

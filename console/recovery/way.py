@@ -4,7 +4,6 @@ It is made of what the tables ask for (`station_plan`), the one next step (`avai
 number of a step stays the same from the first to the last.
 """
 
-import datetime
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -140,7 +139,7 @@ def walked(entries: Sequence[Entry], now: float) -> tuple[Walked, ...]:
     found: list[Walked] = []
     later = now
     for entry in reversed(entries):
-        at = _seconds(entry.events[-1].at)
+        at = entry.events[-1].seconds
         if later - at > _PAUSE or (found and entry.action == THAW and entry.result is Outcome.DONE):
             break
         later = at
@@ -257,10 +256,3 @@ def _step(action: str, *, done: bool) -> WayStep:
 
 def _numbered(steps: Iterable[WayStep]) -> tuple[WayStep, ...]:
     return tuple(replace(step, number=number) for number, step in enumerate(steps, 1))
-
-
-def _seconds(at: str) -> float:
-    try:
-        return datetime.datetime.fromisoformat(at).timestamp()
-    except ValueError:
-        return 0.0

@@ -1,6 +1,5 @@
 """What was done here: the journal's entries with their plans, as a report tells them."""
 
-import datetime
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -137,8 +136,8 @@ def _past_action(state: StateDir, entry: Entry, undone: set[str]) -> PastAction:
             plan = None
     return PastAction(
         entry=clean_line(entry.id),
-        at=_seconds(entry.at),
-        ended_at=_seconds(entry.events[-1].at) if outcome else None,
+        at=entry.events[0].seconds,
+        ended_at=entry.events[-1].seconds if outcome else None,
         action=clean_line(entry.action),
         table=None if entry.table is None else clean_line(entry.table),
         outcome="undone" if entry.id in undone else clean_line(word),
@@ -166,10 +165,3 @@ def _captured(state: StateDir, entry: str) -> str:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return ""
     return failure
-
-
-def _seconds(at: str) -> float:
-    try:
-        return datetime.datetime.fromisoformat(at).timestamp()
-    except ValueError:
-        return 0.0

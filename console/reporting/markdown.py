@@ -1,10 +1,9 @@
 """Markdown that shows foreign text as it is: nothing in it is a link, a picture, a tag or emphasis."""
 
-import datetime
 import re
 from collections.abc import Iterable, Sequence
 
-from console.text import clean_line
+from console.text import clean_line, moment
 
 # An underscore or a tilde inside a word is nothing but itself (GitHub's Markdown), and file names are full of them.
 _ACTIVE = re.compile(r"([\\`*\[\]<>|&]|(?<!\w)_|_(?!\w)|~(?=~)|(?<=~)~)")
@@ -35,11 +34,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[in
     """Return a table; the columns of `right` are aligned there. Cells are Markdown already."""
     line = ["---:" if number in right else "---" for number in range(len(head))]
     return [f"| {' | '.join(cells)} |" for cells in (head, line, *rows)]
-
-
-def moment(at: float) -> str:
-    """Return `2025-11-10 02:27:01Z`."""
-    return datetime.datetime.fromtimestamp(at, datetime.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def span(at: float, until: float | None) -> str:

@@ -7,9 +7,9 @@ from typing import Final
 from console import __version__
 from console.redaction import Redactor
 from console.reporting.incident import Incident, left_to_do
-from console.reporting.markdown import code, moment, plain, table
+from console.reporting.markdown import code, plain, table
 from console.reporting.report import action_table, crash_lines, finding_lines, in_short, loss_table, timeline_table
-from console.text import plural
+from console.text import moment, plural
 
 
 @dataclass(frozen=True, slots=True)

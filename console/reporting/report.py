@@ -12,8 +12,8 @@ from console.redaction import Redactor
 from console.reporting.accounts import accounts, values_in_words
 from console.reporting.history import PastAction
 from console.reporting.incident import Incident, advice, left_to_do
-from console.reporting.markdown import code, moment, plain, span, table
-from console.text import clean_line, plural
+from console.reporting.markdown import code, plain, span, table
+from console.text import clean_line, moment, plural
 
 _MOST_EVENTS, _MOST_FINDINGS = 200, 40
 

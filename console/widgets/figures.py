@@ -61,8 +61,3 @@ def size(number: int | None) -> str:
 def clock(epoch: float) -> str:
     """Return the time of day in UTC, e.g. `03:31:07Z`."""
     return dt.datetime.fromtimestamp(epoch, dt.UTC).strftime("%H:%M:%SZ")
-
-
-def moment(epoch: float) -> str:
-    """Return date and time in UTC, e.g. `2025-11-09 21:26:11Z`."""
-    return dt.datetime.fromtimestamp(epoch, dt.UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -3,7 +3,7 @@
 from rich.cells import cell_len
 
 from console.probes.sample import BacklogSample, StreamSample
-from console.text import plural
+from console.text import moment, plural
 from console.widgets import figures, glyphs
 from console.widgets.line import Line, Role, Span, crop, hanging, left, line, right, wrap
 from console.widgets.pane import Content, Room
@@ -110,7 +110,7 @@ def _details(stream: StreamSample, now: float, width: int) -> list[Line]:
     lines = [line("  ", text) for text in wrap(" · ".join(parts), width - 2, Role.DIM)]
     for label, entry in (("first ", stream.first_entry), ("last  ", stream.last_entry)):
         if entry is not None:
-            when = figures.moment(entry.at) if entry.at is not None else entry.id
+            when = moment(entry.at) if entry.at is not None else entry.id
             lines.append(crop(line("  ", Span(f"{label} {when}  ", Role.DIM), entry.text), width))
     return lines
 

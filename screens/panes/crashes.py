@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from console.probes.aftermath import Aftermath
 from console.probes.sample import CrashCause, CrashesSample
-from console.text import plural
+from console.text import moment, plural
 from console.widgets import figures, glyphs
 from console.widgets.large import large
 from console.widgets.line import Line, Role, Span, crop, hanging, line, spread, wrap
@@ -127,7 +127,7 @@ def _open(cause: CrashCause, width: int, *, alone: bool) -> list[Line]:
     number = f"{figures.count(cause.count)} × "
     lines = hanging(line(Span(number, Role.STRONG)), cause.title, width)
     indent = "  "
-    span = f"{figures.moment(cause.first_at)} to {figures.clock(cause.last_at)}"
+    span = f"{moment(cause.first_at)} to {figures.clock(cause.last_at)}"
     if cause.file:
         where = f"{cause.file} at {cause.offset:#010x}" if cause.offset is not None else cause.file
         lines.extend(wrap(indent + where, width))

@@ -1,6 +1,5 @@
 """One journal entry as it is read: what, by whom, from where, with which command, how far, how it ended."""
 
-import datetime
 from dataclasses import dataclass
 
 from console.recovery.codes import StageState
@@ -126,16 +125,9 @@ def _outcome(entry: Entry) -> str:
 
 
 def _ended(entry: Entry) -> str:
-    took = _seconds(entry.events[-1].at) - _seconds(entry.at)
+    took = entry.events[-1].seconds - entry.events[0].seconds
     return f"{_when(entry.events[-1].at)}, after {figures.duration(took)}"
 
 
 def _when(at: str) -> str:
     return f"{at[:10]} {at[11:19]}Z"
-
-
-def _seconds(at: str) -> float:
-    try:
-        return datetime.datetime.fromisoformat(at).timestamp()
-    except ValueError:
-        return 0.0

@@ -7,7 +7,7 @@ from console.recovery.model import Outcome
 from console.reporting.accounts import TableAccount, accounts
 from console.reporting.events import Event, Kind
 from console.reporting.incident import Incident, left_to_do
-from console.text import plural
+from console.text import moment, plural
 from console.widgets import figures, glyphs
 from console.widgets.line import BLANK, Line, Role, Span, crop, hanging, left, line, wrap
 from console.widgets.pane import Content, Room
@@ -41,7 +41,7 @@ def summary(view: IncidentView, room: Room) -> Content:
     if crashes.total:
         causes = "one cause" if len(crashes.groups) == 1 else f"{len(crashes.groups)} causes"
         crashed = f"{plural(crashes.total, 'crash', 'crashes')}, {causes}"
-        last = f", the last {figures.moment(crashes.last_at)}" if crashes.last_at is not None else ""
+        last = f", the last {moment(crashes.last_at)}" if crashes.last_at is not None else ""
         lines.append(line(Span(f"{glyphs.BAD} {crashed}", Role.BAD), Span(last, Role.DIM)))
     names = max((len(account.table) for account in accounts(incident)), default=0)
     lines.extend(_account(account, names) for account in accounts(incident))

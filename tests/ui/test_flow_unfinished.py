@@ -5,7 +5,7 @@ from datetime import datetime
 
 from console.probes.sample import JournalLine, JournalSample
 from console.recovery.model import FirstStep, Progress
-from console.widgets import figures
+from console.text import moment
 from screens.dashboard import Dashboard
 from screens.execution import Execution
 from screens.help import Help
@@ -43,7 +43,7 @@ async def test_cut_off_work_is_offered_at_start_with_who_when_and_how_far(
         text = shown(app)
         assert "CUT OFF  restore-sequencer on market_orderbook was begun and not ended" in text
         assert "root on trading-01, terminal /dev/pts/3" in text
-        assert figures.moment(datetime.fromisoformat(ENTRY.at).timestamp()) in text
+        assert moment(datetime.fromisoformat(ENTRY.at).timestamp()) in text
         states = [line.split()[1] for line in text.splitlines() if line.startswith((" ✓ ", " ! ", " · "))]
         assert states[-3:] == ["done", "CUT", "not"]
         # Finished by its plan, confirmed again.

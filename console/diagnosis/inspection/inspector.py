@@ -1,7 +1,6 @@
 """One open file under inspection: what it is, and the record that any byte belongs to."""
 
 from pathlib import Path
-from types import TracebackType
 
 from console.diagnosis.inspection import logs, segments, sequencer_files, symbol_files, table_files, view_files
 from console.diagnosis.inspection.kinds import kind_of
@@ -47,7 +46,7 @@ class Inspector:
     def __enter__(self) -> "Inspector":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -1,7 +1,6 @@
 """What the journal says of each table, for the diagnosis: its evidence, its last resume, its last repair."""
 
 import contextlib
-import datetime
 from typing import Final
 
 from console.diagnosis.model import NO_HISTORY, TableHistory
@@ -57,7 +56,7 @@ class Histories:
         """Return when the last repair ended that stands; a start since then changes nothing about it."""
         undone = self._journal.undone()
         repair = next((e for e in entries if e.action in _REPAIRS and e.id not in undone and _done(e)), None)
-        return None if repair is None else datetime.datetime.fromisoformat(repair.events[-1].at).timestamp()
+        return None if repair is None else repair.events[-1].seconds
 
 
 def stopped_at(state: StateDir, entries: list[Entry], directory: str) -> int | None:

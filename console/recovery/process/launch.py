@@ -4,7 +4,6 @@ Its output goes to files of the state directory, its progress to the entry's fol
 finds it by the journal and by the station's lock, which says who works.
 """
 
-import datetime
 import os
 import secrets
 import shutil
@@ -116,7 +115,7 @@ def attach(engine: Engine) -> Attached | None:
         if worker.get("pid") != holder.pid or worker.get("stamp", holder.stamp) != holder.stamp:
             continue
         undoes = str(entry.intent.get("undoes") or "")
-        since = _seconds(entry.worker.at) if undoes else 0.0
+        since = entry.worker.seconds if undoes else 0.0
         running = RunningAction(engine, holder.pid, entry=entry.id, undoes=undoes, since=since, stamp=holder.stamp)
         plan = engine.plan_undo(undoes) if undoes else read_entry_plan(engine.state, entry.id)
         return Attached(running, plan, entry)
@@ -146,7 +145,3 @@ def _result_of(ended: dict[str, Any]) -> RunResult | None:
         )
     except (KeyError, ValueError, TypeError):
         return None
-
-
-def _seconds(at: str) -> float:
-    return datetime.datetime.fromisoformat(at).timestamp()

@@ -13,7 +13,6 @@ import secrets
 import shutil
 import time
 from pathlib import Path
-from types import TracebackType
 
 import psutil
 
@@ -68,7 +67,7 @@ class RehearsalFolder:
             ) from error
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.kept:
             write_private(self._record, json.dumps({"id": self.id, "place": str(self.place), "kept": True}).encode())
             os.close(self._lock)

@@ -14,7 +14,7 @@ from console.questdb.reading import DamageError, problem_of
 from console.questdb.table_txn import read_table_txn
 from console.recovery.salvage.cells import importable
 from console.recovery.salvage.folder import Folder
-from console.recovery.salvage.output import RowFormat, SalvageError, sha256_of
+from console.recovery.salvage.output import RowFormat, SalvageError
 from console.recovery.salvage.parquet_rows import ParquetRows
 from console.recovery.salvage.part_rows import Found, NativeRows, Reader, shown_columns, symbol_names
 from console.recovery.salvage.part_values import Hole
@@ -22,6 +22,7 @@ from console.recovery.salvage.statements import statements_in
 from console.recovery.salvage.symbol_names import SymbolNames
 from console.recovery.salvage.table_picture import Part, TablePicture
 from console.recovery.salvage.writing import FORMATS, write_manifest
+from console.recovery.store.copying import digest_of_file
 from console.text import clean_line
 
 _MOST_LISTED: Final = 1000
@@ -132,7 +133,7 @@ class _Written:
             "status": "partial" if found.holes or found.doubts else "written",
             "file": self._path.name,
             "bytes": self._path.stat().st_size,
-            "sha256": sha256_of(self._path),
+            "sha256": digest_of_file(self._path),
             "rows": found.rows,
             "rows_left_out": 0,
             "rows_proven": not note and self._picture.area is not None,

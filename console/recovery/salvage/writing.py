@@ -22,10 +22,10 @@ from console.records import of_json, to_json
 from console.recovery.salvage.cells import importable
 from console.recovery.salvage.csv_file import CsvFormat
 from console.recovery.salvage.folder import Folder
-from console.recovery.salvage.output import Extent, RowFormat, SalvageError, sha256_of
+from console.recovery.salvage.output import Extent, RowFormat, SalvageError
 from console.recovery.salvage.parquet_file import ParquetFormat
 from console.recovery.salvage.selection import Choice, Selection, rows_to_write
-from console.recovery.store.copying import sync_tree
+from console.recovery.store.copying import digest_of_file, sync_tree
 from console.recovery.store.state import write_private
 from console.text import clean_line, plural
 
@@ -111,7 +111,7 @@ def damaged_files(folder: Path, manifest: dict[str, Any]) -> list[str]:
     bad = []
     for entry in manifest["files"]:
         try:
-            same = sha256_of(folder / str(entry["file"])) == entry["sha256"]
+            same = digest_of_file(folder / str(entry["file"])) == entry["sha256"]
         except OSError:
             same = False
         if not same:
@@ -163,7 +163,7 @@ class _Salvaged:
             "status": "partial" if certain or problems or rows.unresolved else "written",
             "file": self._path.name,
             "bytes": self._path.stat().st_size,
-            "sha256": sha256_of(self._path),
+            "sha256": digest_of_file(self._path),
             "rows": extent.rows,
             "rows_left_out": self._choice.rows - extent.rows,
             "unit": "ns" if nanos else "us",

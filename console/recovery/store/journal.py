@@ -57,6 +57,14 @@ class Event:
     data: Mapping[str, Any]
     digest: str
 
+    @property
+    def seconds(self) -> float:
+        """When it was, in epoch seconds; 0 for a time that cannot be read."""
+        try:
+            return datetime.datetime.fromisoformat(self.at).timestamp()
+        except ValueError:
+            return 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

@@ -12,7 +12,6 @@ import errno
 import fcntl
 import os
 from pathlib import Path
-from types import TracebackType
 
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
@@ -37,7 +36,7 @@ class WalLocks:
     def __enter__(self) -> "WalLocks":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
     @property
