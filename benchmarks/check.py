@@ -29,9 +29,9 @@ from benchmarks.txn_log import RECORDS, best_of, peak_mib, records
 from console.diagnosis.database import diagnose
 from console.diagnosis.table import examine_table
 from console.questdb.layout import DatabaseRoot
-from console.questdb.log_encoding import v1_log_chunks
 from console.questdb.table_txn import read_table_txn
 from console.questdb.txn_log import read_log
+from tests.data.logs import v1_log_chunks
 from tests.data.samples import sample_database
 
 RUNS = 5

@@ -1,13 +1,12 @@
 """Bytes of the sequencer's files for a repair: pure functions, the counterpart of the readers; they write nothing."""
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from console.questdb.formats.sequencer import LOG_HEADER, WAL_INDEX
-from console.questdb.txn_log import HEADER_SIZE, PAGE, RECORD, RECORD_SIZE, RECORD_V2, expected_v1_size
+from console.questdb.txn_log import PAGE, RECORD, RECORD_V2
 
 _CHUNK: Final = 1 << 16
 
@@ -32,24 +31,6 @@ def encode_records(records: NDArray[np.void], *, v2: bool = False) -> bytes:
         if name in (records.dtype.names or ()):
             encoded[name] = records[name]
     return encoded.tobytes()
-
-
-def v1_log_chunks(
-    max_txn: int, created_us: int, records: Iterator[NDArray[np.void]], *, page: int = PAGE
-) -> Iterator[bytes]:
-    """Yield the bytes of a whole V1 `_txnlog`, padded to `page`, from its records in order.
-
-    Raises ValueError at the end where there were not exactly `max_txn` of them.
-    """
-    yield encode_log_header(max_txn, created_us)
-    written = 0
-    for part in records:
-        for at in range(0, len(part), _CHUNK):
-            yield encode_records(part[at : at + _CHUNK])
-        written += len(part)
-    if written != max_txn:
-        raise ValueError(f"{written} records for maxTxn {max_txn}")
-    yield b"\0" * (expected_v1_size(max_txn, page) - HEADER_SIZE - RECORD_SIZE * max_txn)
 
 
 def encode_wal_index(highest: int) -> bytes:

@@ -12,7 +12,7 @@ from console.questdb.formats.sequencer import LOG_RECORD
 from console.questdb.ranges import RangeCollector
 
 MAX_WALS: Final = 1 << 18
-_STATE: Final = np.dtype([("wal_id", "<i4"), ("place", "<i8"), ("breaks", "<i8")])
+_STATE: Final = np.dtype([("wal_id", "<i4"), ("place", "<i8")])
 _PLACE_OFFSET: Final = LOG_RECORD.at("segment_id")
 _NEXT: Final = 1 << 32
 _FEW: Final = 6
@@ -25,16 +25,13 @@ WAL_REFERENCE: Final = np.dtype([("wal_id", "<i4"), ("segment_id", "<i4"), ("seg
 class WalOrder:
     """Compares each reference with the one before it of the same wal, chunk by chunk.
 
-    `breaks` counts records that could not be understood: what was left out across one of them is not known.
     Memory is bounded by MAX_WALS, those with the lowest ids being forgotten first.
     """
 
     def __init__(self) -> None:
         self.repeated = RangeCollector()
         self.order = RangeCollector()
-        self.gap = RangeCollector()
         self._wals = np.empty(0, _STATE)
-        self._unseen = 0  # breaks before a wal not seen yet; -1 (no count) once wals had to be forgotten
 
     def last_references(self) -> NDArray[np.void]:
         """Return the last reference to each wal, by id, as WAL_REFERENCE."""
@@ -43,47 +40,32 @@ class WalOrder:
         wals["segment_id"], wals["segment_txn"] = segment_of(self._wals["place"]), txn_of(self._wals["place"])
         return wals
 
-    def feed(
-        self,
-        first: int,
-        at: NDArray[np.int64] | None,
-        wal: NDArray[np.int32],
-        place: NDArray[np.int64],
-        breaks: NDArray[np.int64] | int,
-    ) -> None:
-        """Take references in log order; each is transaction `first` + its entry of `at` (None: its index).
-
-        `breaks` is the count before each of them, or one number where it is the same for all.
-        """
+    def feed(self, first: int, at: NDArray[np.int64] | None, wal: NDArray[np.int32], place: NDArray[np.int64]) -> None:
+        """Take references in log order; each is transaction `first` + its entry of `at` (None: its index)."""
         if not len(wal):
             return
-        if isinstance(breaks, int) and int(wal.max()) - int(wal.min()) < _FEW:
-            self._feed_few(first, at, wal, place, breaks)
+        if int(wal.max()) - int(wal.min()) < _FEW:
+            self._feed_few(first, at, wal, place)
             return
         order, starts = _group(wal)
         ids = wal[starts] if order is None else wal[order[starts]]
         if order is not None:
             place = place.take(order)
-            breaks = breaks if isinstance(breaks, int) else breaks[order]
-        carried = self._carried(ids)
         steps = np.empty_like(place)
         np.subtract(place[1:], place[:-1], out=steps[1:])
-        steps[starts] = place[starts] - carried["place"]
+        steps[starts] = place[starts] - self._carried(ids)
         unusual = np.flatnonzero(steps != _NEXT)
         if len(unusual):
-            now = np.full(len(unusual), breaks) if isinstance(breaks, int) else breaks[unusual]
-            then = _breaks_before(unusual, starts, carried, breaks)
             where = unusual if order is None else order[unusual]
             before = place[unusual] - steps[unusual]
-            self._judge(first, where if at is None else at[where], place[unusual], before, now == then)
+            self._judge(first, where if at is None else at[where], place[unusual], before)
         ends = np.append(starts[1:], len(place)) - 1
         state = np.empty(len(ids), _STATE)
         state["wal_id"], state["place"] = ids, place[ends]
-        state["breaks"] = breaks if isinstance(breaks, int) else breaks[ends]
         self._keep(state)
 
     def _feed_few(
-        self, first: int, at: NDArray[np.int64] | None, wal: NDArray[np.int32], place: NDArray[np.int64], breaks: int
+        self, first: int, at: NDArray[np.int64] | None, wal: NDArray[np.int32], place: NDArray[np.int64]
     ) -> None:
         """Take references to few wals, which a log has at a time: picking out each wal's costs less than sorting."""
         low, high = int(wal.min()), int(wal.max())
@@ -94,56 +76,44 @@ class WalOrder:
             mine = place if of_it is None else place.compress(of_it)
             if not len(mine):
                 continue
-            last, then = self._last(each)
+            last = self._last(each)
             unusual = np.flatnonzero(mine[1:] - mine[:-1] != _NEXT) + 1
             if int(mine[0]) - last != _NEXT:
                 unusual = np.concatenate([[0], unusual])
             if len(unusual):
                 before = np.where(unusual > 0, mine[unusual - 1], last)
                 where = unusual if of_it is None else np.flatnonzero(of_it)[unusual]
-                odd.append((where, mine[unusual], before, (unusual > 0) | (then == breaks)))
-            state.append((each, int(mine[-1]), breaks))
+                odd.append((where, mine[unusual], before))
+            state.append((each, int(mine[-1])))
         if odd:
-            where, now, before, certain = (np.concatenate(column) for column in zip(*odd, strict=True))
-            self._judge(first, where if at is None else at[where], now, before, certain)
+            where, now, before = (np.concatenate(column) for column in zip(*odd, strict=True))
+            self._judge(first, where if at is None else at[where], now, before)
         self._keep(np.array(state, _STATE))
 
-    def _last(self, wal: int) -> tuple[int, int]:
-        """Return place and breaks of the last reference to a wal."""
+    def _last(self, wal: int) -> int:
+        """Return the place of the last reference to a wal, -1 for a wal not seen before."""
         at = int(self._wals["wal_id"].searchsorted(wal))
         if at == len(self._wals) or self._wals["wal_id"][at] != wal:
-            return -1, self._unseen
-        return int(self._wals["place"][at]), int(self._wals["breaks"][at])
+            return -1
+        return int(self._wals["place"][at])
 
-    def _judge(
-        self,
-        first: int,
-        where: NDArray[np.int64],
-        place: NDArray[np.int64],
-        before: NDArray[np.int64],
-        certain: NDArray[np.bool_],
-    ) -> None:
+    def _judge(self, first: int, where: NDArray[np.int64], place: NDArray[np.int64], before: NDArray[np.int64]) -> None:
         """Say of each reference that is not simply the next what is wrong with it, if anything is."""
         segment, txn = segment_of(place), txn_of(place)
         last_segment, last_txn = segment_of(before), txn_of(before)
         same, newer = segment == last_segment, segment > last_segment
         if (newer & (txn == 0)).all():
             return  # each begins its wal's next segment
-        for collector, mask in (
-            (self.repeated, same & (txn == last_txn)),
-            (self.order, (same & (txn < last_txn)) | (segment < last_segment)),
-            (self.gap, ((same & (txn > last_txn)) | (newer & (txn != 0))) & certain),
-        ):
-            collector.add(np.sort(first + where[mask]))
+        self.repeated.add(np.sort(first + where[same & (txn == last_txn)]))
+        self.order.add(np.sort(first + where[(same & (txn < last_txn)) | (segment < last_segment)]))
 
-    def _carried(self, ids: NDArray[np.int32]) -> NDArray[np.void]:
-        """Return the state of each of `ids`: segment and transaction -1 for a wal not seen before."""
-        carried = np.empty(len(ids), _STATE)
-        carried["wal_id"], carried["place"], carried["breaks"] = ids, -1, self._unseen
+    def _carried(self, ids: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the place of the last reference to each of `ids`, -1 for a wal not seen before."""
+        carried = np.full(len(ids), -1, np.int64)
         at = np.searchsorted(self._wals["wal_id"], ids)
         known = at < len(self._wals)
         known[known] = self._wals["wal_id"][at[known]] == ids[known]
-        carried[known] = self._wals[at[known]]
+        carried[known] = self._wals["place"][at[known]]
         return carried
 
     def _keep(self, state: NDArray[np.void]) -> None:
@@ -158,7 +128,6 @@ class WalOrder:
             self._wals = np.insert(self._wals, at[~known], state[~known])
             if len(self._wals) > MAX_WALS:
                 self._wals = self._wals[-MAX_WALS:].copy()
-                self._unseen = -1
 
 
 def places_of(records: NDArray[np.void]) -> NDArray[np.int64]:
@@ -191,17 +160,3 @@ def _group(wal: NDArray[np.int32]) -> tuple[NDArray[np.int64] | None, NDArray[np
     order = np.argsort(keys, kind="stable")
     ordered = keys.take(order)
     return order, np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1])
-
-
-def _breaks_before(
-    rows: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    carried: NDArray[np.void],
-    breaks: NDArray[np.int64] | int,
-) -> NDArray[np.int64]:
-    """Return for each of `rows` (grouped order) the count of breaks when its wal was referred to before."""
-    then = np.full(len(rows), breaks) if isinstance(breaks, int) else breaks[rows - 1]
-    group = np.minimum(np.searchsorted(starts, rows), len(starts) - 1)
-    is_start = starts[group] == rows
-    then[is_start] = carried["breaks"][group[is_start]]
-    return then

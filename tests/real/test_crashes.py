@@ -16,10 +16,10 @@ from console.diagnosis.crashes.tie import Confidence
 from console.diagnosis.database import diagnose
 from console.diagnosis.model import Code, Verdict
 from console.questdb.layout import DatabaseRoot
-from console.questdb.log_encoding import v1_log_chunks
 from console.questdb.txn_log import RECORD_V2, read_log
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer, ServerError
+from tests.data.logs import v1_log_chunks
 from tests.real.generated_tables import wait_until_applied
 from tests.txn_file import put_seq_txn
 

@@ -14,8 +14,8 @@ import pytest
 from console.diagnosis.database import diagnose
 from console.diagnosis.live import LiveDiagnosis
 from console.questdb.layout import DatabaseRoot, TableDirectory
-from console.questdb.log_encoding import v1_log_chunks
 from console.questdb.txn_log import RECORD_V2, read_log
+from tests.data.logs import v1_log_chunks
 from tests.data.samples import sample_database
 from tests.txn_file import put_seq_txn
 
