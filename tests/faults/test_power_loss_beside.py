@@ -55,7 +55,8 @@ def test_a_capture_is_whole_or_none(case: Case, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_a_salvage_is_whole_or_none(form: str, case: Case, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("action", ["salvage-wal", "salvage-table"])
+def test_a_salvage_is_whole_or_none(action: str, form: str, case: Case, capsys: pytest.CaptureFixture[str]) -> None:
     settings = settings_of(case.root, case.state)
     settings = replace(settings, salvage=replace(settings.salvage, format=form))
     whole: dict[str, int] = {}
@@ -72,17 +73,17 @@ def test_a_salvage_is_whole_or_none(form: str, case: Case, capsys: pytest.Captur
                 path.parent for path in (case.state / "salvage").glob("*/manifest.json")
             }, label
         else:
-            run(engine, "salvage-wal", None)
+            run(engine, action, None)
             assert _salvaged(case.state) == whole, label
         assert engine.unfinished() == (), label
         assert engine.journal.verify() == (), label
         assert case.ended_as("before"), label
 
-    states = case.drawn(lambda: run(Engine(settings), "salvage-wal", None))
+    states = case.drawn(lambda: run(Engine(settings), action, None))
     whole.update(_salvaged(case.state))
     assert sum(whole.values()) == len(ACTIONS) * ROWS // 2
     case.tries(states, check)
-    printed(capsys, case, f"salvage-wal to {form}")
+    printed(capsys, case, f"{action} to {form}")
 
 
 def _salvaged(state: Path) -> dict[str, int]:

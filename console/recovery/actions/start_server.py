@@ -187,11 +187,6 @@ def _fact(table: TableDirectory) -> Fact:
     return Fact(table.directory, digest_of(header, content_stamp(str(table.path / "_txn"))))
 
 
-def repaired_directories(context: PlanContext) -> frozenset[str]:
-    """Return the directories of tables repaired by walmedic and not yet proven by a start since."""
-    return frozenset(repaired_partitions(context))
-
-
 def repaired_partitions(context: PlanContext) -> dict[str, frozenset[str] | None]:
     """Return by directory of a table repaired since the last start the partitions whose files were replaced; None: all.
 

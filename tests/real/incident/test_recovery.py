@@ -137,7 +137,7 @@ def test_a_start_that_is_not_proven_is_stopped_again(engine: Engine, monkeypatch
     assert result.outcome is Outcome.ROLLED_BACK, result
     assert "not proven" in result.message
     assert server_is_down(engine.database.db) is True
-    assert start_server.repaired_directories(engine._context()) == {"market_orderbook~19", "market_trades~8"}
+    assert set(start_server.repaired_partitions(engine._context())) == {"market_orderbook~19", "market_trades~8"}
 
 
 def test_a_start_killed_before_it_is_proven_is_finished(engine: Engine) -> None:
@@ -168,7 +168,7 @@ def test_a_start_killed_before_it_is_proven_is_finished(engine: Engine) -> None:
     }
     assert _rows(engine, "market_orderbook") == 412_445
     assert _rows(engine, "market_trades") == 160_594
-    assert start_server.repaired_directories(engine._context()) == frozenset()
+    assert start_server.repaired_partitions(engine._context()) == {}
 
 
 def test_the_thaw_drains_the_backlog_and_no_table_is_left_behind(engine: Engine) -> None:

@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from console.diagnosis.meanings import MEANINGS
+from tests.unit.diagnosis.meanings import MEANINGS
 from console.diagnosis.model import Code
 from console.recovery.gate.registry import action_ids
 
