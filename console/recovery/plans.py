@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from console import records
@@ -23,6 +23,20 @@ from console.recovery.model import (
 )
 from console.table.ledger import Ledger
 from console.text import clean, clean_line
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a plan is about: a table, or the station as a whole (`table` None). `directory` is relative to `db`."""
+
+    station: str
+    table: str | None = None
+    directory: str | None = None
+
+    @classmethod
+    def of(cls, station: str, table: TableDirectory | None) -> "Target":
+        """Return the target of a plan for `table`, or for the station."""
+        return cls(station) if table is None else cls(station, table.name, table.directory)
 
 
 def mark_of(facts: Sequence[Fact]) -> str:
@@ -54,13 +68,11 @@ def _counted(values_lost: Sequence[LostValues], kind: Lost) -> str:
 
 def make_plan(
     spec: ActionSpec,
+    target: Target,
     *,
-    station: str,
-    table: str | None,
     why: str,
-    stages: Sequence[Stage],
-    facts: Sequence[Fact],
-    directory: str | None = None,
+    stages: Sequence[Stage] = (),
+    facts: Sequence[Fact] = (),
     rows_lost: RowsLost = RowsLost("exact", 0),  # noqa: B008 - frozen
     rows_back: int = 0,
     rows_maybe_twice: int = 0,
@@ -79,6 +91,7 @@ def make_plan(
     Names of files and tables get into its sentences: what is shown is cleaned here, what is done (a stage's parameters,
     the directory) stays as it is.
     """
+    station, table = target.station, target.table
     attached = dict(attachments or {})
     stages = tuple(_shown(stage) for stage in stages)
     plan_id = digest_of(
@@ -114,7 +127,7 @@ def make_plan(
         rehearsed=False,
         left_out=tuple(clean(each) for each in left_out),
         warnings=tuple(clean(each) for each in (*(lost.sentence for lost in values_lost), *warnings)),
-        directory=directory,
+        directory=target.directory,
         disk_needed=disk_needed,
         ledger=tuple(replace(entry, why=clean(entry.why)) for entry in ledger),
         values_lost=tuple(values_lost),
@@ -122,20 +135,9 @@ def make_plan(
     )
 
 
-def refused_plan(
-    spec: ActionSpec, station: str, table: TableDirectory | None, *refusals: Refusal, facts: Sequence[Fact] = ()
-) -> Plan:
-    """Return a plan for `table`, or for the station, that does nothing and says why."""
-    return make_plan(
-        spec,
-        station=station,
-        table=table.name if table is not None else None,
-        directory=table.directory if table is not None else None,
-        why=refusals[0].reason,
-        stages=(),
-        facts=facts,
-        refused=refusals,
-    )
+def refused_plan(spec: ActionSpec, target: Target, *refusals: Refusal, facts: Sequence[Fact] = ()) -> Plan:
+    """Return a plan that does nothing and says why."""
+    return make_plan(spec, target, why=refusals[0].reason, facts=facts, refused=refusals)
 
 
 def _shown(stage: Stage) -> Stage:

@@ -26,7 +26,7 @@ from console.recovery.codes import ClaimKey
 from console.recovery.engine import Engine
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import Outcome, Plan, Progress
-from console.recovery.plans import make_plan
+from console.recovery.plans import Target, make_plan
 from console.recovery.rehearsal import cloning, rehearsing
 from console.recovery.rehearsal.folder import remove_leftovers
 from console.recovery.rehearsal.launching import launch_rehearsal, rehearsal_of
@@ -230,7 +230,7 @@ def rehearse_wrong(engine: Engine, monkeypatch: pytest.MonkeyPatch, change: Any)
         plan = change(right(context, table))
         assert isinstance(plan, Plan)
         return make_plan(
-            rebuild_sequencer.SPEC, station=plan.station, table=plan.table, directory=plan.directory, why=plan.why,
+            rebuild_sequencer.SPEC, Target(plan.station, plan.table, plan.directory), why=plan.why,
             stages=plan.stages, facts=plan.facts, rows_lost=plan.rows_lost, rows_back=plan.rows_back,
             attachments=plan.attachments,
         )  # fmt: skip

@@ -84,15 +84,12 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         warnings.append("a server may be writing meanwhile: no repair will be based on this copy; stop-server first")
     return make_plan(
         SPEC,
-        station=context.settings.station_name,
-        table=chosen[0].name if table is not None else None,
-        directory=chosen[0].directory if table is not None else None,
+        context.target(chosen[0] if table is not None else None),
         why=(
             f"Copies {size:,} bytes of {plural(len(chosen), 'table')} to {context.state.evidence}; "
             "every repair is locked until that exists."
         ),
         stages=stages,
-        facts=(),
         disk_needed=size,
         warnings=warnings,
     )

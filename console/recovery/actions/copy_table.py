@@ -72,8 +72,8 @@ _BETTER = (
 
 def plan(context: PlanContext, table: str | None) -> Plan:
     """Return the plan; refused where the table cannot be read, moves, or needs no copy."""
-    station = context.settings.station_name
     directory = context.database.table(table or "")
+    target = context.target(directory)
     server = Server(context.settings.questdb)
     try:
         refused = list(refusals_of(context, directory, server))
@@ -84,22 +84,21 @@ def plan(context: PlanContext, table: str | None) -> Plan:
             if earlier.swapped:
                 refused.append(_swapped(directory, earlier))
         if refused:
-            return refused_plan(SPEC, station, directory, *refused)
+            return refused_plan(SPEC, target, *refused)
         rows = TableRows(directory.path)
         views = [view.name for view in views_on(context.database, directory)]
         if earlier is not None:
             return _swap(context, directory, rows, earlier, set(names.values()), views)
         return _made(context, directory, rows, stretches(rows), set(names.values()), views)
     except DamageError as damage:
-        return refused_plan(SPEC, station, directory, _unreadable(directory, damage.what))
+        return refused_plan(SPEC, target, _unreadable(directory, damage.what))
     except OSError as error:
         what = f"{error.filename}: {error.strerror}"
-        return refused_plan(SPEC, station, directory, _unreadable(directory, what))
+        return refused_plan(SPEC, target, _unreadable(directory, what))
     except SqlError as error:
         return refused_plan(
             SPEC,
-            station,
-            directory,
+            target,
             Refusal(RefusalCode.SERVER_DOWN, str(error), "start-server", action="start-server"),
         )
 
@@ -224,9 +223,7 @@ def _made(
     facts = (Fact(directory.directory, digest_of([rows.txn.txn, rows.txn.rows, rows.txn.applied_txn])),)
     return make_plan(
         SPEC,
-        station=context.settings.station_name,
-        table=directory.name,
-        directory=directory.directory,
+        context.target(directory),
         why=(
             f"Copies {plural(rows.txn.rows, 'row')} of {plural(len(rows.partitions), 'partition')} to "
             f"{clean_line(copy)} and compares every value; {directory.directory} is left as it is."

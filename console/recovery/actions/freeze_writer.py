@@ -43,15 +43,13 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     )
     return make_plan(
         SPEC,
-        station=context.settings.station_name,
-        table=None,
+        context.target(),
         why=(
             "Stops the writer and not the collectors: no exchange sends again what a collector misses, and the queue "
             f"keeps what the writer does not take ({feeds or 'the feeds'} keep running). A writer that retries against "
             f"a broken table only adds load. How long that can go on Redis decides: {room.description}."
         ),
         stages=stages if running else (),
-        facts=(),
         requirements=(
             Requirement(
                 "a unit with the role writer is configured",

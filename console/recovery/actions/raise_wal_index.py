@@ -66,9 +66,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         )
     return make_plan(
         SPEC,
-        station=context.settings.station_name,
-        table=directory.name,
-        directory=directory.directory,
+        context.target(directory),
         why=f"The next writer takes the WAL after the index ({enough.evidence}).",
         stages=stages,
         facts=facts,

@@ -54,9 +54,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     stages = (Stage("owners", f"set owner and mode of {count}", STEP, parameters, changes),)
     return make_plan(
         SPEC,
-        station=context.settings.station_name,
-        table=directory.name,
-        directory=directory.directory,
+        context.target(directory),
         why=f"{count} of the table do not belong to {uid}:{gid}, or their owner may not write them."
         if wrong
         else "Every file belongs to the owner of the table.",

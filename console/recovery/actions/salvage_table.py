@@ -66,15 +66,12 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     unread = [f"{each.table.name}: {each.why}" for each in chosen if each.why]
     return make_plan(
         SPEC,
-        station=context.settings.station_name,
-        table=clean_line(table) if table is not None else None,
-        directory=looked[0].directory if table is not None else None,
+        context.target(looked[0] if table is not None else None),
         why=(
             f"Writes {plural(rows, 'row')} of {plural(len(stages), 'table')} as {wanted.format.upper()} below "
             f"{clean_line(str(to))}; the database is only read."
         ),
         stages=stages,
-        facts=(),
         refused=refused,
         requirements=(Requirement("columns of each table known", not unread, "; ".join(unread[:3]) or "all tables"),),
         warnings=[*_warnings(chosen), *unread],

@@ -1,6 +1,7 @@
 """salvage-wal: the rows of WAL segments as CSV or Parquet, outside of the database, which is only read."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from console.questdb.layout import TableDirectory
@@ -80,15 +81,14 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     )
     return make_plan(
         SPEC,
-        station=context.settings.station_name,
-        table=clean_line(table) if table is not None else None,
-        directory=chosen[0][1] or None if table is not None and chosen else None,
+        replace(context.target(), table=clean_line(table), directory=chosen[0][1] or None if chosen else None)
+        if table is not None
+        else context.target(),
         why=(
             f"Writes {which} of {what} as {wanted.format.upper()} below "
             f"{clean_line(str(to))}; the database is only read."
         ),
         stages=stages,
-        facts=(),
         rows_lost=RowsLost.unknown() if unknown else RowsLost.exact(0),
         refused=refused,
         requirements=(

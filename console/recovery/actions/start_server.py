@@ -101,8 +101,7 @@ def _made(
     back = sum(each.rows for each in expected)
     return make_plan(
         SPEC,
-        station=context.settings.station_name,
-        table=None,
+        context.target(),
         why=(
             f"{plural(len(expected), 'table')} to prove ({back:,} rows in all): their WAL is held until the server "
             "shows what the files promise; where it does not, it is stopped again."

@@ -33,11 +33,9 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     stated = ", ".join(f"{s.name} is {s.state}{' (held)' if s.held else ''}" for s in samples)
     return make_plan(
         SPEC,
-        station=context.settings.station_name,
-        table=None,
+        context.target(),
         why="Files may be repaired only while no server lives; a crash loop that goes on changes the evidence.",
         stages=stages,
-        facts=(),
         requirements=(Requirement("a unit with the role database is configured", bool(units), stated or "none"),),
         warnings=("reads stop too, until start-server",) if stages else (),
     )

@@ -7,9 +7,10 @@ from typing import Protocol, cast
 
 from console.diagnosis.model import TableHistory, TableReport
 from console.errors import WalmedicError
-from console.questdb.layout import DatabaseRoot
+from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.recovery.evidence.index import EvidenceIndex
 from console.recovery.model import ActionSpec, Claim, Plan
+from console.recovery.plans import Target
 from console.recovery.steps.steps import RunContext, Step
 from console.recovery.store.journal import Entry, Journal
 from console.recovery.store.places import root_key
@@ -68,6 +69,10 @@ class PlanContext:
     history: Callable[[str], TableHistory]
     server_down: bool | None
     now: float
+
+    def target(self, table: TableDirectory | None = None) -> Target:
+        """Return the target of a plan for `table`, or for the station."""
+        return Target.of(self.settings.station_name, table)
 
     def unfinished(self) -> tuple[Entry, ...]:
         """Return the journal's entries of this database that have no outcome, oldest first."""

@@ -76,11 +76,8 @@ def _closed(context: PlanContext, spec: ActionSpec, table: TableDirectory, close
     reason = f"{first}{more} cannot be read as uid {os.geteuid()}, so what would be lost is not known"
     return make_plan(
         spec,
-        station=context.settings.station_name,
-        table=table.name,
-        directory=table.directory,
+        context.target(table),
         why=reason,
-        stages=(),
         facts=(Fact(table.directory, table_stamp(table.path)),),
         rows_lost=RowsLost.unknown(),
         refused=(Refusal(RefusalCode.PERMISSION, reason, run_as_owner()),),
@@ -183,7 +180,7 @@ def facts_of(case: Case) -> tuple[Fact, ...]:
 def refused(context: PlanContext, spec: ActionSpec, table: TableDirectory, *refusals: Refusal) -> Plan:
     """Return a plan that does nothing and says why."""
     facts = (Fact(table.directory, table_stamp(table.path)),)
-    return refused_plan(spec, context.settings.station_name, table, *refusals, facts=facts)
+    return refused_plan(spec, context.target(table), *refusals, facts=facts)
 
 
 def _plan(
@@ -208,9 +205,7 @@ def _plan(
     )
     return make_plan(
         case.spec,
-        station=case.context.settings.station_name,
-        table=table.name,
-        directory=table.directory,
+        case.context.target(table),
         why=why,
         stages=stages,
         facts=facts,

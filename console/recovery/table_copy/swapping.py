@@ -47,14 +47,14 @@ def swap_plan(context: PlanContext, spec: ActionSpec, swap: Swap, salvage: Seque
 
     Raises DamageError, OSError where either cannot be read.
     """
-    station, directory = context.settings.station_name, swap.directory
+    directory, target = swap.directory, context.target(swap.directory)
     if swap.blocked:
-        return refused_plan(spec, station, directory, _not_yet(swap))
+        return refused_plan(spec, target, _not_yet(swap))
     copy = TableRows(context.database.db / swap.earlier.directory)
     if _columns(copy) != _columns(swap.rows):
         reason = f"the columns of {directory.name} and of its copy {swap.copy} are not the same any more"
         instead = "give both the same columns (ALTER TABLE), then plan again"
-        return refused_plan(spec, station, directory, Refusal(RefusalCode.COLUMNS_DIFFER, reason, instead))
+        return refused_plan(spec, target, Refusal(RefusalCode.COLUMNS_DIFFER, reason, instead))
     found = compared(swap.rows, copy)
     refused = list(_refusals(swap, found, copy))
     lost = _lost(swap.lost, found)
@@ -65,9 +65,7 @@ def swap_plan(context: PlanContext, spec: ActionSpec, swap: Swap, salvage: Seque
     more = f", with {plural(found.only_in_copy, 'row')} of its own that came since" if found.only_in_copy else ""
     return make_plan(
         replace(spec, undo=_UNDO),
-        station=station,
-        table=directory.name,
-        directory=directory.directory,
+        target,
         why=(
             f"{swap.copy} is a verified copy of it (entry {swap.earlier.entry}){more}; the sequencer opens again, so "
             f"that the name can be freed: {swap.copy} becomes {directory.name}, and what is {directory.name} now is "

@@ -96,9 +96,7 @@ def repair_plan(
         stages.append(replace_files(number, table.directory, mark, specs, each.title, _changes(each, table)))
     return make_plan(
         spec,
-        station=context.settings.station_name,
-        table=table.name,
-        directory=table.directory,
+        context.target(table),
         why=repair.why,
         stages=() if repair.refused else stages,
         facts=facts,

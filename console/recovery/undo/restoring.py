@@ -21,7 +21,7 @@ from console.questdb.txn_log import read_log
 from console.recovery.codes import RefusalCode
 from console.recovery.evidence.index import Capture, table_stamp
 from console.recovery.model import ActionSpec, Change, Fact, Plan, Refusal, RowsLost, Stage
-from console.recovery.plans import make_plan, mark_of
+from console.recovery.plans import Target, make_plan, mark_of
 from console.recovery.sequencer.views import views_of
 from console.recovery.server.expectation import ExpectationError, expectation_of
 from console.recovery.steps.files import new_name, old_name
@@ -139,9 +139,7 @@ def plan_restoring(
     refusals += [*_incomplete(manifest, table, found, capture)]
     return make_plan(
         spec,
-        station=plan.station,
-        table=plan.table,
-        directory=table.directory,
+        Target(plan.station, plan.table, table.directory),
         why=(
             f"a server has started on the result of entry {entry}, so the way back is the evidence {capture.id} "
             f"({capture.at}); what the server has taken since ({plural(transactions, 'transaction')}) is moved aside"

@@ -4,9 +4,9 @@ import os
 import re
 from pathlib import Path
 
-from tests.unit.diagnosis.meanings import MEANINGS
 from console.diagnosis.model import Code
 from console.recovery.gate.registry import action_ids
+from tests.unit.diagnosis.meanings import MEANINGS
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "findings.md"
 _MARK = "<!-- findings -->\n"

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,8 @@ def _plan(**changed: object) -> Plan:
         "requirements": (Requirement("claim", True, "evidence"),),
         "attachments": {"head": b"123"},
     }
-    return plans.make_plan(_SPEC, **{**said, **changed})  # type: ignore[arg-type]
+    known: dict[str, Any] = {**said, **changed}
+    return plans.make_plan(_SPEC, plans.Target(known.pop("station"), known.pop("table")), **known)
 
 
 def test_the_same_plan_has_the_same_id_and_any_other_another() -> None:

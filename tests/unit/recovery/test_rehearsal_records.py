@@ -11,7 +11,7 @@ from console.errors import WalmedicError
 from console.recovery.evidence.index import EvidenceIndex
 from console.recovery.gate.rehearsed import Records
 from console.recovery.model import ActionSpec, Danger, Fact, Plan, RowsLost, Stage
-from console.recovery.plans import make_plan
+from console.recovery.plans import Target, make_plan
 from console.recovery.rehearsal.proof import heap_bytes
 from console.recovery.store.journal import Journal
 from console.recovery.store.state import StateDir
@@ -21,9 +21,7 @@ ROOT = (65024, 7)
 
 
 def plan(digest: str = "aa", title: str = "build") -> Plan:
-    return make_plan(
-        SPEC, station="s", table="t", why="", stages=[Stage("1", title, "step")], facts=[Fact("t~1", digest)]
-    )
+    return make_plan(SPEC, Target("s", "t"), why="", stages=[Stage("1", title, "step")], facts=[Fact("t~1", digest)])
 
 
 @pytest.fixture

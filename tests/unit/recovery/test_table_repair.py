@@ -13,7 +13,7 @@ from console.recovery.actions.start_server import repaired_partitions
 from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.gate.registry import spec_of
 from console.recovery.model import Outcome, Plan, Stage
-from console.recovery.plans import make_plan, mark_of
+from console.recovery.plans import Target, make_plan, mark_of
 from console.recovery.steps.steps import RunContext
 from console.recovery.steps.table_files import ReplaceFiles, replace_files
 from console.recovery.store.journal import Journal
@@ -39,8 +39,7 @@ def _plan(table: TableDirectory, *files: NewFile) -> tuple[Plan, Stage]:
     specs, attachments = specs_of(files, table, "files")
     stage = replace_files(0, table.directory, mark_of(()), specs, "write them", ())
     plan = make_plan(
-        spec_of("raise-wal-index"), station="here", table=table.name, directory=table.directory, why="",
-        stages=(stage,), facts=(), attachments=attachments,
+        spec_of("raise-wal-index"), Target.of("here", table), why="", stages=(stage,), attachments=attachments,
     )  # fmt: skip
     return plan, stage
 

@@ -62,37 +62,36 @@ _DISK = 16 << 20
 
 def plan(context: PlanContext, table: str | None) -> Plan:
     """Return the plan; empty for a table that is well, refused where a conversion cannot be made or taken back."""
-    station = context.settings.station_name
     directory = context.database.table(table or "")
+    target = context.target(directory)
     if directory.wal is False:
         reason = f"{directory.name} is no WAL table; ALTER TABLE … SET TYPE WAL and a restart make it one"
         return refused_plan(
             SPEC,
-            station,
-            directory,
+            target,
             Refusal(RefusalCode.NOT_WAL, reason, "nothing: there is no sequencer to be repaired"),
         )
     if directory.is_view:
         reason = f"{directory.name} is a materialised view: what it holds is made from its base table"
         instead = "rebuild-sequencer; or refresh it in full once its base table is well"
-        return refused_plan(SPEC, station, directory, Refusal(RefusalCode.IS_VIEW, reason, instead))
+        return refused_plan(SPEC, target, Refusal(RefusalCode.IS_VIEW, reason, instead))
     diagnosis = examine_table(directory)
     area, metadata = diagnosis.facts.txn.current, diagnosis.facts.metadata
     if area is None or not isinstance(metadata, TableMetadata):
         reason = f"_txn or _meta of {directory.name} cannot be read: the server's conversion writes both"
         return refused_plan(
-            SPEC, station, directory, Refusal(RefusalCode.TABLE_UNREADABLE, reason, "restore them from a backup first")
+            SPEC, target, Refusal(RefusalCode.TABLE_UNREADABLE, reason, "restore them from a backup first")
         )
     if metadata.unusable:
         reason = f"_meta of {directory.name}: {metadata.unusable}"
         return refused_plan(
-            SPEC, station, directory, Refusal(RefusalCode.TABLE_UNREADABLE, reason, "restore _meta from a backup first")
+            SPEC, target, Refusal(RefusalCode.TABLE_UNREADABLE, reason, "restore _meta from a backup first")
         )
     half = half_done(directory)
     report = context.report(directory.raw_name)
     if not half and report is not None and report.verdict is not Verdict.BROKEN:
         return make_plan(
-            SPEC, station=context.settings.station_name, table=directory.name, directory=directory.directory,
+            SPEC, target,
             why=f"Nothing to do: {directory.name} is {report.verdict.value}.", stages=(), facts=_facts(directory),
         )  # fmt: skip
     return _planned(context, directory, metadata, diagnosis, held_now(directory, area, metadata), half)
@@ -131,9 +130,7 @@ def _planned(
     )
     return make_plan(
         SPEC,
-        station=context.settings.station_name,
-        table=directory.name,
-        directory=directory.directory,
+        context.target(directory),
         why=(
             f"{begins}The table keeps its {plural(expected.rows, 'applied row')} and begins anew at transaction 0; "
             f"{lost}."

@@ -54,8 +54,8 @@ STEPS = resume_steps.STEPS
 
 def plan(context: PlanContext, table: str | None) -> Plan:
     """Return the plan; empty where the table is not suspended, refused where another step loses less."""
-    station = context.settings.station_name
     directory = context.database.table(table or "")
+    target = context.target(directory)
     server = Server(context.settings.questdb)
     try:
         server.prove_ours(context.database.db)
@@ -63,15 +63,13 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     except SqlError as error:
         return refused_plan(
             SPEC,
-            station,
-            directory,
+            target,
             Refusal(RefusalCode.SERVER_DOWN, str(error), "start-server", action="start-server"),
         )
     if directory.wal is False:
         return refused_plan(
             SPEC,
-            station,
-            directory,
+            target,
             Refusal(RefusalCode.NOT_WAL, f"{directory.name} is no WAL table: it has none", "nothing to do"),
         )
     queue = queue_of(examine_table(directory))
@@ -79,8 +77,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         reason = f"the server does not list {directory.name}, or its log cannot be read: it has no sequencer to resume"
         return refused_plan(
             SPEC,
-            station,
-            directory,
+            target,
             Refusal(
                 RefusalCode.NO_SEQUENCER, reason, "restore-sequencer, or rebuild-sequencer", action="restore-sequencer"
             ),
@@ -256,9 +253,7 @@ def _made(
     rests_on = [queue.applied, queue.lag_txns, None if found is None else [found.first, found.last, found.good_before]]
     return make_plan(
         SPEC,
-        station=context.settings.station_name,
-        table=directory.name,
-        directory=directory.directory,
+        context.target(directory),
         why=why,
         stages=stages,
         facts=(Fact(directory.directory, digest_of(rests_on)),),

@@ -47,7 +47,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         rows = server.suspended_tables()
     except SqlError as error:
         down = Refusal(RefusalCode.SERVER_DOWN, str(error), "start-server", action="start-server")
-        return refused_plan(SPEC, context.settings.station_name, None, down)
+        return refused_plan(SPEC, context.target(), down)
     made, stay = [], []
     for row in rows:
         found = _of_table(context, str(row["name"]), clean_line(str(row.get("errorMessage") or "")))
@@ -97,8 +97,7 @@ def _together(context: PlanContext, made: Sequence[Plan], stay: Sequence[Refusal
     stages = [_among(each, stage) for each in made for stage in each.stages]
     return make_plan(
         SPEC,
-        station=context.settings.station_name,
-        table=None,
+        context.target(),
         why=why,
         stages=sorted(stages, key=lambda stage: order.index(stage.step)),
         facts=[fact for each in made for fact in each.facts],

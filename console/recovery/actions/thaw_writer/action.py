@@ -56,11 +56,9 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     )
     return make_plan(
         SPEC,
-        station=context.settings.station_name,
-        table=None,
+        context.target(),
         why="The queue holds what was not written meanwhile; the writer sends it, and is stopped at the first error.",
         stages=stages if down else (),
-        facts=(),
         refused=tuple(_refusals(context)) if down else (),
         requirements=(
             Requirement(
