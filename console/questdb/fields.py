@@ -11,7 +11,6 @@ I32_MIN: Final = -(1 << 31)
 MAX_STRING: Final = 1 << 20
 """Longest string (UTF-16 units) that is believed where a length field says so."""
 
-_I16 = struct.Struct("<h")
 _I32 = struct.Struct("<i")
 _I64 = struct.Struct("<q")
 
@@ -39,17 +38,6 @@ class Fields:
                 self.base + at,
                 ProblemKind.SHORT,
             )
-
-    def i8(self, at: int) -> int:
-        """Return the signed byte at `at`."""
-        self.need(at, 1)
-        value = self.data[at]
-        return value - 256 if value > 127 else value
-
-    def i16(self, at: int) -> int:
-        """Return the i16 at `at`."""
-        self.need(at, 2)
-        return int(_I16.unpack_from(self.data, at)[0])
 
     def i32(self, at: int) -> int:
         """Return the i32 at `at`."""
@@ -84,18 +72,6 @@ class Walk:
     def __init__(self, fields: Fields, at: int = 0) -> None:
         self.fields = fields
         self.at = at
-
-    def i8(self) -> int:
-        """Return the next signed byte."""
-        value = self.fields.i8(self.at)
-        self.at += 1
-        return value
-
-    def i16(self) -> int:
-        """Return the next i16."""
-        value = self.fields.i16(self.at)
-        self.at += 2
-        return value
 
     def i32(self) -> int:
         """Return the next i32."""

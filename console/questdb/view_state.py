@@ -5,26 +5,23 @@ from pathlib import Path
 from typing import Final
 
 from console.questdb.block_file import Block, BlockFile, read_block_file
-from console.questdb.fields import I64_MIN, Walk
-from console.questdb.formats.database import VIEW_INTERVALS, VIEW_STATE, VIEW_TIME
+from console.questdb.fields import Walk
+from console.questdb.formats.database import VIEW_STATE
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.reading import DamageError, Problem, join_problems
-from console.text import clean, clean_line
+from console.text import clean
 
 _MAX_SQL: Final = 1 << 22
-_STATE, _STATE_TIME, _STATE_PERIOD, _STATE_INTERVALS = range(4)
-_REFRESH: Final = ("immediate", "timer", "manual")
+_STATE, _STATE_INTERVALS = 0, 3
+_REFRESHES: Final = 3  # 0 immediate, 1 timer, 2 manual; -1, -2, -3: the same, deferred
+_INTERVAL: Final = 8 + 2  # how many units of time a row stands for, and the unit
 
 
 @dataclass(frozen=True, slots=True)
 class ViewDefinition:
-    """What a view is made of: `base_table` raw, `sql` clean; `refresh` is immediate, timer or manual."""
+    """What a view is made of: `base_table` raw, `sql` clean."""
 
     base_table: str
-    refresh: str
-    deferred: bool
-    sampling_interval: int
-    sampling_unit: str
     sql: str
 
 
@@ -32,17 +29,14 @@ class ViewDefinition:
 class ViewState:
     """How far a view is refreshed. `refresh_base_txn`: base-table transaction of the last refresh, -1 for never.
 
-    `refreshed_us` and `period_high` are None where never set. `intervals_base_txn` (-1: none): base transaction up to
-    which the view has cached what it still must refresh; the server then purges the base table's WAL up to it.
+    `intervals_base_txn` (-1: none): base transaction up to which the view has cached what it still must refresh; the
+    server then purges the base table's WAL up to it.
     """
 
     invalid: bool
     reason: str
     refresh_base_txn: int
-    refreshed_us: int | None
-    period_high: int | None
     intervals_base_txn: int
-    intervals: tuple[int, ...]
 
     @property
     def needs_records_after(self) -> int:
@@ -73,18 +67,16 @@ def parse_definition(block: Block) -> ViewDefinition:
     """Return the definition in a block of type 0. Raises DamageError where it is none."""
     walk = Walk(block.fields)
     coded = walk.i32()
-    refresh = -(coded + 1) if coded < 0 else coded
     base_table = walk.string(4096)
-    if not base_table or not 0 <= refresh < len(_REFRESH):
+    if not base_table or not -_REFRESHES <= coded < _REFRESHES:
         raise DamageError(
             f"refresh type {coded}, base table {'named' if base_table else 'not named'}", block.fields.base
         )
-    interval = walk.i64()
-    unit = walk.i16() & 0xFFFF
+    walk.skip(_INTERVAL)
     walk.string(4096)
     walk.string(4096)
     sql = walk.string(_MAX_SQL)
-    return ViewDefinition(base_table, _REFRESH[refresh], coded < 0, interval, clean_line(chr(unit)), clean(sql or ""))
+    return ViewDefinition(base_table, clean(sql or ""))
 
 
 def parse_state(blocks: tuple[Block, ...]) -> ViewState:
@@ -95,30 +87,13 @@ def parse_state(blocks: tuple[Block, ...]) -> ViewState:
     walk = found[_STATE]
     state = VIEW_STATE.read(walk.fields)
     reason, _ = walk.fields.string(VIEW_STATE.size, _MAX_SQL)
-    refreshed, period = (
-        VIEW_TIME.value("time", found[block].fields) if block in found else I64_MIN
-        for block in (_STATE_TIME, _STATE_PERIOD)
-    )
-    intervals_txn = -1
-    intervals: tuple[int, ...] = ()
-    if _STATE_INTERVALS in found:
-        intervals_txn, intervals = _intervals(found[_STATE_INTERVALS])
+    intervals = found.get(_STATE_INTERVALS)
     return ViewState(
         invalid=state["invalid"] != 0,
         reason=clean(reason or ""),
         refresh_base_txn=state["base_txn"],
-        refreshed_us=None if refreshed == I64_MIN else refreshed,
-        period_high=None if period == I64_MIN else period,
-        intervals_base_txn=intervals_txn,
-        intervals=intervals,
+        intervals_base_txn=-1 if intervals is None else intervals.i64(),
     )
-
-
-def _intervals(walk: Walk) -> tuple[int, tuple[int, ...]]:
-    base_txn = walk.i64()
-    if VIEW_INTERVALS.value("count", walk.fields) == -1:
-        return base_txn, ()
-    return base_txn, tuple(walk.i64() for _ in range(walk.count("interval", 8)))
 
 
 def _definition(file: BlockFile) -> tuple[ViewDefinition | None, Problem | None]:

@@ -26,7 +26,7 @@ from console.questdb.reading import DamageError, Problem
 from console.questdb.registry import read_registry
 from console.questdb.segment import read_segment
 from console.questdb.segment_data import check_segment_data
-from console.questdb.segment_details import read_details
+from console.questdb.segment_details import read_statement, read_symbols
 from console.questdb.segment_rows import SegmentRows
 from console.questdb.sequencer_metadata import encode_sequencer_metadata, read_sequencer_metadata
 from console.questdb.structure_log import read_structure_log
@@ -99,7 +99,8 @@ def _segments(db: Path) -> None:
         assert len(segment.opens) == len(segment.events)
         assert segment.whole == (segment.max_txn == counted - 1 and not (segment.events["type"] < 0).any())
         for txn in range(-1, min(len(segment.events) + 1, _SOME)):
-            read_details(segment, txn)
+            read_statement(segment, txn)
+        read_symbols(segment)
 
 
 def _segment_data(db: Path) -> None:

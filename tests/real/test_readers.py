@@ -15,7 +15,7 @@ from console.questdb.partitioning import Partitioning
 from console.questdb.reading import DbFile, Problem
 from console.questdb.segment import DedupMode, EventType, Segment, read_segment
 from console.questdb.segment_data import Tear, check_segment_data
-from console.questdb.segment_details import DataDetails, InvalidateDetails, SqlDetails, TruncateDetails, read_details
+from console.questdb.segment_details import read_statement, read_symbols
 from console.questdb.sequencer_metadata import (
     SequencerMetadata,
     encode_sequencer_metadata,
@@ -246,23 +246,22 @@ def test_structure_changes_are_those_that_were_made(world: World) -> None:
 
 
 def test_event_bodies_are_decoded(world: World) -> None:
-    """Symbols with their values, statements, truncation, and the view's data and state."""
-    bodies = {
-        name: [read_details(each, txn) for each in _segments(world.table(name)) for txn in range(len(each.events))]
-        for name in TABLES
-    }
-    assert not [body for all_of in bodies.values() for body in all_of if isinstance(body, Problem)]
-    values = {
-        value
-        for body in bodies["plain"]
-        if isinstance(body, DataDetails)
-        for diff in body.symbols
-        for value in diff.values
-    }
+    """Symbols with their values, statements, truncation, and the view's state."""
+    values: set[str | None] = set()
+    for each in _segments(world.table("plain")):
+        symbols = read_symbols(each)
+        assert isinstance(symbols, dict)
+        values |= {value for diffs in symbols.values() for diff in diffs for value in diff.values}
     assert values == {"a", "b", "c", "d"}
-    statements = [body.sql for body in bodies["altered"] if isinstance(body, SqlDetails)]
-    assert statements[0] == "update altered set v = 7 where sym = 'k1'"
-    assert [body for body in bodies["emptied"] if isinstance(body, TruncateDetails)]
+    statements = [
+        read_statement(each, txn)
+        for name in TABLES
+        for each in _segments(world.table(name))
+        for txn in np.flatnonzero(each.events["type"] == EventType.SQL).tolist()
+    ]
+    assert not [statement for statement in statements if isinstance(statement, Problem)]
+    assert "update altered set v = 7 where sym = 'k1'" in statements
+    assert any((each.events["type"] == EventType.TRUNCATE).any() for each in _segments(world.table("emptied")))
     view = read_view(world.table("hourly").path)
     assert not view.problems
     assert view.definition is not None
@@ -272,7 +271,6 @@ def test_event_bodies_are_decoded(world: World) -> None:
     replaced = np.concatenate([each.events[each.data] for each in _segments(world.table("hourly"))])
     assert set(replaced["dedup_mode"].tolist()) <= {DedupMode.REPLACE_RANGE, DedupMode.DEFAULT}
     assert replaced["base_txn"].max() == len(world.logs["plain"])
-    assert all(isinstance(body, DataDetails | InvalidateDetails) for body in bodies["hourly"])
 
 
 def test_torn_columns_are_reported_with_their_rows(world: World, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from console.questdb.layout import TableDirectory, WalDirectory, wal_directories
 from console.questdb.reading import Problem
 from console.questdb.segment import EventType, Segment
 from console.questdb.segment_data import Tear, TornRows
-from console.questdb.segment_details import SqlDetails, read_details
+from console.questdb.segment_details import read_statement
 from console.questdb.segment_rows import Span
 from console.recovery.salvage.decide_by_rows import decided_states
 from console.recovery.salvage.lag import with_lag
@@ -252,8 +252,8 @@ def _others(segment: Segment, events: Any) -> list[str]:
         kind, txn = int(event["type"]), int(event["txn"])
         where = f"wal{event['wal']}/{event['segment']} transaction {txn:,}"
         if kind == EventType.SQL:
-            details = read_details(segment, txn)
-            statement = clean_line(details.sql, 200) if isinstance(details, SqlDetails) else "a statement"
+            text = read_statement(segment, txn)
+            statement = "a statement" if isinstance(text, Problem) else clean_line(text, 200)
             found.append(f"{where}: {statement}")
         elif kind in (EventType.TRUNCATE, EventType.MAT_VIEW_INVALIDATE):
             found.append(f"{where}: {EventType(kind).name}")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from console.questdb.layout import SEQUENCER, wal_directories
 from console.questdb.reading import Problem
 from console.questdb.segment import EventType
-from console.questdb.segment_details import SqlDetails, read_details
+from console.questdb.segment_details import read_statement
 from console.questdb.structure_log import read_structure_log
 from console.questdb.table_txn import read_table_txn
 from console.questdb.txn_log import STRUCTURE_CHANGE, TxnLog, as_v2, read_log
@@ -55,8 +55,8 @@ def _statement(inventory: Inventory, place: int, seq_txn: int | None, applied: i
     wal, segment, txn = int(event["wal"]), int(event["segment"]), int(event["txn"])
     kind, sql = "truncate", "TRUNCATE TABLE"
     if int(event["type"]) == EventType.SQL:
-        details = read_details(inventory.segments[wal, segment], txn)
-        kind, sql = "sql", clean(details.raw_sql)[:_LONGEST] if isinstance(details, SqlDetails) else ""
+        text = read_statement(inventory.segments[wal, segment], txn)
+        kind, sql = "sql", "" if isinstance(text, Problem) else clean(text)[:_LONGEST]
     return {
         "seq_txn": seq_txn, "kind": kind, "sql": sql, "wal": wal, "segment": segment, "transaction": txn,
         "applied": _applied(seq_txn, applied),

@@ -129,11 +129,9 @@ def test_directories_list_what_is_there_without_following(file: Path) -> None:
 def test_fields_are_bounds_checked_and_name_their_place() -> None:
     """Every width, at the last place and one past it; offsets are those of the file."""
     fields = Fields(np.arange(248, 264, dtype=np.int64).astype(np.uint8).tobytes(), base=1000)
-    assert fields.i8(0) == -8
-    assert fields.i16(14) == 0x0706
     assert fields.i32(12) == 0x07060504
     assert fields.i64(8) == 0x0706050403020100
-    for read, at in ((fields.i8, 16), (fields.i16, 15), (fields.i32, 13), (fields.i64, 9), (fields.i64, -1)):
+    for read, at in ((fields.i32, 13), (fields.i64, 9), (fields.i64, -1)):
         with pytest.raises(DamageError) as caught:
             read(at)
         assert caught.value.offset == 1000 + at

@@ -10,15 +10,7 @@ import pytest
 from console.questdb.layout import DatabaseRoot
 from console.questdb.reading import Problem, ProblemKind
 from console.questdb.segment import DedupMode, EventType, Segment, read_segment
-from console.questdb.segment_details import (
-    DataDetails,
-    InvalidateDetails,
-    SqlDetails,
-    TruncateDetails,
-    parse_details,
-    read_details,
-    read_symbols,
-)
+from console.questdb.segment_details import read_statement, read_symbols
 
 
 def _record(txn: int, kind: int, body: bytes = b"") -> bytes:
@@ -191,59 +183,19 @@ def test_a_wild_header_costs_nothing(folder: Path, last: int) -> None:
 
 
 def test_bodies_of_the_server_are_decoded(v1: DatabaseRoot) -> None:
-    """Symbols, UPDATE, TRUNCATE, a view's data."""
+    """Symbols and UPDATE."""
     altered = v1.table("altered").path / "wal1"
     first = read_segment(altered / "0")
-    details = read_details(first, 0)
-    assert isinstance(details, DataDetails)
-    assert {diff.column for diff in details.symbols} == {1}
     symbols = read_symbols(first)
     assert isinstance(symbols, dict)
     assert set(symbols) == {0, 1}
-    assert symbols[0] == details.symbols
+    assert {diff.column for diffs in symbols.values() for diff in diffs} == {1}
     assert {value for diffs in symbols.values() for diff in diffs for value in diff.values} <= {"k1", "k2", "k3"}
-    update = read_details(read_segment(altered / "1"), 1)
-    assert isinstance(update, SqlDetails)
-    assert (update.command, update.sql, update.variables) == (3, "update altered set v = 7 where sym = 'k1'", ())
-    assert isinstance(read_details(read_segment(v1.table("kinds").path / "wal1" / "0"), 1), TruncateDetails)
-    beyond = read_details(first, 2)
-    assert isinstance(beyond, Problem)
-    assert beyond.kind is ProblemKind.SHORT
-
-
-def _str(text: str) -> bytes:
-    return struct.pack("<i", len(text)) + text.encode("utf-16-le")
-
-
-def test_variables_of_a_statement_are_read_by_their_types() -> None:
-    """Every type that a bind variable may have, as WalEventWriter.appendFunctionValue stores it."""
-    values = [
-        (1, b"\1", "true"), (2, b"\xff", "-1"), (3, b"\x02\0", "2"), (4, b"A\0", "A"), (5, struct.pack("<i", -7), "-7"),
-        (6, struct.pack("<q", -(1 << 63)), "null"), (8, struct.pack("<q", 9), "9"), (9, struct.pack("<f", 1.5), "1.5"),
-        (10, struct.pack("<d", -2.25), "-2.25"), (11, _str("x\x1b[2Jy"), "xy"), (11, b"\xff" * 4, "null"),
-        (18, struct.pack("<q", 3) + b"abc", "3 bytes"), (18, struct.pack("<q", -1), "null"),
-        (19, struct.pack("<QQ", 2, 1), "00000000000000010000000000000002"),
-        (25, struct.pack("<I", 0x7F000001), "127.0.0.1"), (26, struct.pack("<I", 0x80000002) + b"hi", "hi"),
-        (26, b"\xff" * 4, "null"), (14 | 4 << 8, b"\x05", "5"),
-    ]  # fmt: skip
-    indexed = b"".join(struct.pack("<i", code) + data for code, data, _ in values)
-    named = _str("p\x1b]0;t\x07") + struct.pack("<iq", 6, 42)
-    body = struct.pack("<i", 2) + _str("alter…") + struct.pack("<qqi", 1, -1, len(values)) + indexed
-    details = parse_details(_record(0, 1, body + struct.pack("<i", 1) + named), EventType.SQL)
-    assert isinstance(details, SqlDetails)
-    assert [variable.value for variable in details.variables] == [*(words for _, _, words in values), "42"]
-    assert details.variables[-1].name == "p"
-    assert details.seeds == (1, -1)
-
-
-def test_a_view_s_change_of_state_may_be_of_an_older_form() -> None:
-    """The later fields are optional."""
-    old = struct.pack("<qqb", 5, 6, 1) + _str("because")
-    details = parse_details(_record(0, 4, old), EventType.MAT_VIEW_INVALIDATE)
-    assert details == InvalidateDetails(5, 6, True, "because", None, -1, ())
-    new = old + struct.pack("<qqiqq", 7, 8, 2, 9, 10)
-    details = parse_details(_record(0, 4, new), EventType.MAT_VIEW_INVALIDATE)
-    assert details == InvalidateDetails(5, 6, True, "because", 7, 8, (9, 10))
+    assert read_statement(read_segment(altered / "1"), 1) == "update altered set v = 7 where sym = 'k1'"
+    for txn, kind in ((0, ProblemKind.INVALID), (2, ProblemKind.SHORT)):  # rows, and behind the end
+        none = read_statement(first, txn)
+        assert isinstance(none, Problem)
+        assert none.kind is kind
 
 
 @pytest.mark.parametrize(
