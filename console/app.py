@@ -37,7 +37,7 @@ from screens.screen_actions import OpensScreens
 if TYPE_CHECKING:  # what is imported before the first paint delays it
     from console.probes.log_tail import LogLine
     from console.probes.scheduler import OnSample
-    from console.recovery.way import Way
+    from console.recovery.next_steps.way import Way
 
 _LOG = logging.getLogger(__name__)
 _ARMED_FOR = 600.0  # seconds that operate mode lasts

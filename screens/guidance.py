@@ -16,8 +16,8 @@ from screens.port import AttachedAction, EnginePort
 
 if TYPE_CHECKING:
     from console.diagnosis.model import DatabaseReport
+    from console.recovery.next_steps.way import Way
     from console.recovery.store.journal import Entry
-    from console.recovery.way import Way
 
 _LOG = logging.getLogger(__name__)
 _UNITS_AGAIN = 15.0  # seconds: in a crash loop a unit is up and down all the time, and an answer reads disk and queue

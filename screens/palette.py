@@ -25,7 +25,7 @@ from screens.plan import PlanScreen
 from screens.port import EnginePort
 
 if TYPE_CHECKING:  # it brings all of the engine with it
-    from console.recovery.way import Way
+    from console.recovery.next_steps.way import Way
 
 
 @dataclass(frozen=True, slots=True)

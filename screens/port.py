@@ -13,9 +13,9 @@ if TYPE_CHECKING:  # what is imported before the first paint delays it
     from console.diagnosis.model import DatabaseReport
     from console.probes.log_tail import LogLine
     from console.recovery.model import Availability, Plan, Progress, RunResult
+    from console.recovery.next_steps.way import Way
     from console.recovery.rehearsal.model import Rehearsal
     from console.recovery.store.journal import Entry
-    from console.recovery.way import Way
 
 
 class RunningAction(Protocol):

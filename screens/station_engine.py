@@ -6,11 +6,11 @@ from dataclasses import replace
 from console.diagnosis.model import DatabaseReport
 from console.recovery.engine import Engine
 from console.recovery.model import Availability, Plan
+from console.recovery.next_steps.way import Way
 from console.recovery.process.launch import Attached, RunningAction, attach, launch
 from console.recovery.rehearsal.launching import RunningRehearsal, launch_rehearsal, rehearsal_of
 from console.recovery.store.entries import read_entry_plan
 from console.recovery.store.journal import Entry
-from console.recovery.way import Way
 from console.reporting.accounts import recovered
 from console.reporting.incident import read_incident
 from console.settings import Settings

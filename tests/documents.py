@@ -19,8 +19,8 @@ from console.probes.checks import Check
 from console.probes.sample import SecondOpinion
 from console.records import named_fields
 from console.recovery.model import Claim, LostValues, Outcome, Plan, RowsLost
+from console.recovery.next_steps.station_plan import StationStep
 from console.recovery.rehearsal.model import CloneFacts, RehearsalOutcome
-from console.recovery.station_plan import StationStep
 from console.reporting.accounts import TableAccount
 from console.reporting.events import Event
 

@@ -15,7 +15,7 @@ from console.recovery.codes import StepState
 from console.settings import Role, Settings
 
 if TYPE_CHECKING:  # what is imported before the first paint delays it
-    from console.recovery.way import Recovered, Way, WayStep
+    from console.recovery.next_steps.way import Recovered, Way, WayStep
 
 _RECENT = 600.0  # seconds for which the end of a recovery stays the news
 _OLD = 30.0  # seconds from which on what was read last is not the present

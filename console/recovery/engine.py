@@ -14,7 +14,6 @@ from console.diagnosis.server.liveness import Life, liveness
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.server_version import read_versions
-from console.recovery.availability import availability, first_step
 from console.recovery.codes import RefusalCode
 from console.recovery.evidence.index import table_stamp
 from console.recovery.evidence.verification import manifest_digest
@@ -25,8 +24,10 @@ from console.recovery.gate.policy import Policy, evidence_refusal
 from console.recovery.gate.registry import PlanContext, action_ids, action_module, spec_of
 from console.recovery.gate.rehearsed import Records
 from console.recovery.model import ActionSpec, Availability, Danger, FirstStep, Outcome, Plan, Refusal, RunResult
+from console.recovery.next_steps.availability import availability, first_step
+from console.recovery.next_steps.station_plan import StationPlan, station_plan
+from console.recovery.next_steps.way import Way, station_way
 from console.recovery.plans import with_refusals
-from console.recovery.station_plan import StationPlan, station_plan
 from console.recovery.steps.steps import RunContext
 from console.recovery.store.entries import read_entry_plan, write_entry
 from console.recovery.store.journal import Entry, Journal, new_entry_id
@@ -36,7 +37,6 @@ from console.recovery.store.state import StateDir
 from console.recovery.tree.tree import Tree
 from console.recovery.undo import by_evidence, undoing
 from console.recovery.undo.restoring import promise_of
-from console.recovery.way import Way, station_way
 from console.services.control import control_for
 from console.services.model import ServiceControl
 from console.settings import Settings

@@ -13,7 +13,7 @@ from console.widgets import figures, glyphs
 from console.widgets.line import BLANK, Line, Role, Span, cells, crop, join, line, spread
 
 if TYPE_CHECKING:  # what is imported before the first paint delays it
-    from console.recovery.way import WayStep
+    from console.recovery.next_steps.way import WayStep
 
 _ALARMS = {
     Alarm.WELL: (glyphs.OK, Role.OK),

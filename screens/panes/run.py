@@ -14,7 +14,7 @@ from console.widgets.line import BLANK, Line, Role, Span, cells, left, line, rig
 from console.widgets.pane import Content, Room
 
 if TYPE_CHECKING:  # it brings all of the engine with it
-    from console.recovery.way import Way
+    from console.recovery.next_steps.way import Way
 
 _STATES = {
     "waits": ("·", "waits", Role.DIM),

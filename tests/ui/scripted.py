@@ -19,9 +19,9 @@ from console.recovery.model import (
     RowsLost,
     RunResult,
 )
+from console.recovery.next_steps.way import Recovered, Standing, Walked, Way, way_of
 from console.recovery.rehearsal.model import Rehearsal, RehearsalOutcome
 from console.recovery.store.journal import Entry
-from console.recovery.way import Recovered, Standing, Walked, Way, way_of
 from tests.ui import captured, samples
 from tests.ui.captured import DONE_ENTRY, ENTRY, REHEARSAL_PROGRESS, REHEARSED, UNDO, UNDONE
 

@@ -11,7 +11,7 @@ from console.probes.headline import Alarm, Headline, headline
 from console.probes.sample import Sample, UnitState
 from console.probes.state import StationState
 from console.recovery.model import FirstStep, RowsLost
-from console.recovery.way import Recovered, Standing, Walked, Way, way_of
+from console.recovery.next_steps.way import Recovered, Standing, Walked, Way, way_of
 from console.settings import Settings
 from console.widgets.figures import clock
 from console.widgets.line import plain

@@ -23,7 +23,7 @@ from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TableTxn, TxnArea, read_table_txn
 from console.recovery.salvage.table_columns import KnownColumns, known_columns
 from console.recovery.salvage.version_guess import guessed_top
-from console.recovery.table_repair.timestamps import timestamp_run
+from console.table.timestamps import timestamp_run
 
 _CHUNK: Final = 1 << 18
 _MOST_ROWS: Final = 1 << 40

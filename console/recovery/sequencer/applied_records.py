@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from console.questdb.segment import EventType
 from console.questdb.txn_log import RECORD_V2, STRUCTURE_CHANGE
 from console.recovery.sequencer.disk import LogSource, TableOnDisk
-from console.recovery.sequencer.views import FillerRule
+from console.table.filler import FillerRule
 from console.table.inventory import Index, Inventory, Mask, carries_rows
 from console.table.names import Names
 

@@ -18,7 +18,7 @@ from console.recovery.sequencer.found import Found
 from console.recovery.sequencer.loss import ledger_of, left_out, most_duplicates, unseen_refusals
 from console.recovery.sequencer.sources import Sources
 from console.recovery.sequencer.strangers import origin_notes, origin_refusals, twin_refusals, unproven_wals
-from console.recovery.sequencer.views import FillerRule, Runs, views_of
+from console.table.filler import FillerRule, Runs, views_of
 from console.table.inventory import Index, Mask, carries_rows
 from console.table.ledger import Evidence, Ledger, RowsLost, rows_lost, rows_unapplied
 from console.table.log_scan import LogScan

@@ -25,7 +25,7 @@ from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import PARTITION
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
-from console.recovery.table_repair.timestamps import TimestampRun, timestamp_run
+from console.table.timestamps import TimestampRun, timestamp_run
 from console.text import clean_line, plural
 
 _SETTLE: Final = "a copy of _txn that was made at the crash would settle it"

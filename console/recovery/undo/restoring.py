@@ -22,10 +22,10 @@ from console.recovery.codes import RefusalCode
 from console.recovery.evidence.index import Capture, table_stamp
 from console.recovery.model import ActionSpec, Change, Fact, Plan, Refusal, RowsLost, Stage
 from console.recovery.plans import Target, make_plan, mark_of
-from console.recovery.sequencer.views import views_of
 from console.recovery.server.expectation import ExpectationError, expectation_of
 from console.recovery.steps.files import new_name, old_name
 from console.recovery.store.copying import digest_of_file
+from console.table.filler import views_of
 from console.text import clean_line, plural
 
 FILES, MOVES = "restored-files.json", "restored-moves.json"

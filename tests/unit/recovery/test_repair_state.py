@@ -20,7 +20,7 @@ from console.recovery.model import Outcome
 from console.recovery.table_repair.metadata import found_metadata
 from console.recovery.table_repair.partitions import FoundPartition, FoundPartitions, take_off_uncommitted
 from console.recovery.table_repair.state import table_state
-from console.recovery.table_repair.timestamps import timestamp_run
+from console.table.timestamps import timestamp_run
 from tests.data.samples import KINDS, Kind, sample_database
 from tests.faults.broken_database import captured
 

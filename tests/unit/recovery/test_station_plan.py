@@ -7,7 +7,7 @@ import pytest
 
 from console.recovery.engine import Engine
 from console.recovery.model import RowsLost
-from console.recovery.station_plan import StationPlan
+from console.recovery.next_steps.station_plan import StationPlan
 from tests.data.samples import sample_database
 from tests.faults.broken_database import settings_of
 

@@ -7,7 +7,7 @@ import pytest
 from console.diagnosis.model import DatabaseReport, NextStep
 from console.recovery.codes import StepState
 from console.recovery.model import FirstStep
-from console.recovery.way import BY_HAND, Standing, Walked, Way, way_of
+from console.recovery.next_steps.way import BY_HAND, Standing, Walked, Way, way_of
 from tests.ui import captured, samples
 
 INCIDENT, HEALTHY = samples.INCIDENT, samples.HEALTHY

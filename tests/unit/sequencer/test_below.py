@@ -6,7 +6,7 @@ import numpy as np
 
 from console.recovery.sequencer.applied_records import records_below
 from console.recovery.sequencer.disk import TableOnDisk
-from console.recovery.sequencer.views import DependentView, FillerRule
+from console.table.filler import DependentView, FillerRule
 from console.table.inventory import Inventory
 from console.table.names import Names
 from tests.unit.sequencer.made import inventory, named

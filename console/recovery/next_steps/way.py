@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from console.diagnosis.model import DatabaseReport, Verdict
-from console.recovery.availability import first_step, not_needed
 from console.recovery.codes import StepState
 from console.recovery.gate.registry import PlanContext, spec_of
 from console.recovery.model import Danger, FirstStep, Lost, LostValues, Outcome, RowsLost
-from console.recovery.station_plan import actions_for
+from console.recovery.next_steps.availability import first_step, not_needed
+from console.recovery.next_steps.station_plan import actions_for
 from console.recovery.store.journal import Entry
 from console.recovery.store.places import root_key
 from console.text import plural
