@@ -10,7 +10,7 @@ FUZZ_ARGS ?= 1_000_000
 # Compiled once and kept: each of the hundred processes that a run starts would compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-dev demo programs test lint unit real ui faults versions fuzz bench captured snapshots lock clean
+.PHONY: help setup setup-dev demo programs dist test lint unit real ui faults versions fuzz bench captured snapshots lock clean
 
 help: ## this text
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -75,9 +75,9 @@ faults: setup-dev ## kill -9, I/O errors, power loss at every writing call of ev
 	@$(BIN)/python -m tests.programs faults
 	$(BIN)/python -m pytest -m faults tests $(TEST_ARGS)
 	WALMEDIC_FAULT_KILLS=500 WALMEDIC_FAULT_ERRORS=500 WALMEDIC_FAULT_TABLES=200 WALMEDIC_FAULT_COMPOUND=300 WALMEDIC_FAULT_STATE=150 \
-	  WALMEDIC_FAULT_WIDE=200 WALMEDIC_POWER_STATES=160 WALMEDIC_KEYS_AT_RANDOM=2000 $(BIN)/python -m pytest -m "not faults" tests/faults \
+	  WALMEDIC_FAULT_WIDE=200 WALMEDIC_FAULT_GUARD=100 WALMEDIC_POWER_STATES=160 WALMEDIC_KEYS_AT_RANDOM=2000 $(BIN)/python -m pytest -m "not faults" tests/faults \
 	  tests/real/test_sequencer_repairs.py tests/real/test_compound_damage.py tests/real/test_diagnosis_healthy.py \
-	  tests/real/test_repair_state.py tests/real/test_generated_damage.py \
+	  tests/real/test_repair_state.py tests/real/test_guard.py tests/real/test_generated_damage.py \
 	  tests/real/incident/test_interface.py --timeout 7200 $(TEST_ARGS)
 
 versions: programs setup-dev ## every QuestDB from 7.3.10 to 9.3.4: read, damaged, repaired, started (some 10 minutes)
@@ -87,7 +87,7 @@ fuzz: setup-dev ## damaged input for every reader, a million of them (FUZZ_ARGS:
 	nice -n 15 $(BIN)/python -m tests.property.fuzz $(FUZZ_ARGS)
 
 bench: setup-dev ## the figures of the interface and of the readers, against their limits (some minutes; a quiet machine)
-	@failed=0; for each in txn_log check crash_logs hex_keys first_paint at_rest; do \
+	@failed=0; for each in txn_log check crash_logs hex_keys first_paint at_rest guard; do \
 	  echo "== $$each"; $(BIN)/python -m benchmarks.$$each || failed=1; done; exit $$failed
 
 captured: programs setup-dev ## bring the values of the UI tests anew from real demo stations (some minutes)
@@ -96,12 +96,16 @@ captured: programs setup-dev ## bring the values of the UI tests anew from real 
 snapshots: setup-dev ## draw the snapshots anew (look at each before you commit it)
 	$(BIN)/python -m pytest tests/ui --snapshot-update $(TEST_ARGS)
 
+dist: setup-dev ## wheel, sdist and one self-contained executable (dist/)
+	@contrib/packaging/build.sh
+
 lock: setup-dev ## write requirements/*.txt from pyproject.toml
 	@UV=$$(command -v uv || echo $(BIN)/uv); \
 	C="$$UV pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml"; \
 	$$C -o requirements/runtime.txt && \
 	$$C --extra demo -c requirements/runtime.txt -o requirements/demo.txt && \
-	$$C --extra demo --group dev -c requirements/demo.txt -o requirements/dev.txt
+	$$C --extra demo --group dev -c requirements/demo.txt -o requirements/dev.txt && \
+	$$C --group dist -c requirements/runtime.txt -o requirements/dist.txt
 
 clean: ## remove what set-up and tests made
 	rm -rf $(VENV) .cache dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -64,7 +64,7 @@ def write_large(server: PrivateServer, gigabytes: float) -> None:
     server.query(f"CREATE TABLE {LARGE} (ts TIMESTAMP, {types}) TIMESTAMP(ts) PARTITION BY DAY BYPASS WAL")
     for day in range(_DAYS):
         times = f"timestamp_sequence({day * _DAY}L::timestamp, {_DAY // rows}L)"
-        server.query(f"INSERT INTO {LARGE} SELECT {times}, {values} FROM long_sequence({rows})")  # noqa: S608
+        server.query(f"INSERT INTO {LARGE} SELECT {times}, {values} FROM long_sequence({rows})")
 
 
 def write_one(server: PrivateServer, partitions: int) -> None:
@@ -73,7 +73,7 @@ def write_one(server: PrivateServer, partitions: int) -> None:
     values = ", ".join(("x", "x * 0.5", "'value'::varchar", "x::int") * 5)
     server.query(f"CREATE TABLE {MANY} (ts TIMESTAMP, {columns}) TIMESTAMP(ts) PARTITION BY DAY BYPASS WAL")
     times = f"timestamp_sequence(0::timestamp, {_DAY}L)"
-    server.query(f"INSERT INTO {MANY} SELECT {times}, {values} FROM long_sequence({partitions})")  # noqa: S608
+    server.query(f"INSERT INTO {MANY} SELECT {times}, {values} FROM long_sequence({partitions})")
 
 
 def multiply(db: Path, have: int, count: int) -> None:

@@ -35,6 +35,8 @@ COMMANDS = {
     "journal": ("console.commands.recover:journal", "Show what was done, by whom, and whether the chain is whole."),
     "report": ("console.commands.report:report", "Tell the incident: happened, done, lost, left to do (Markdown)."),
     "bundle": ("console.commands.bundle:bundle", "Collect what an expert asks for, without secrets and rows."),
+    "guard": ("console.commands.guard:guard", "Before the power fails: keep copies from which repairs are exact."),
+    "watch": ("console.commands.watch:watch", "Look after a station without a screen: metrics, and who must be told."),
     "doctor": ("console.commands.doctor:doctor", "Show what can be reached and done here, and from where it is known."),
     "init": ("console.commands.init:init", "Find the running station and write a settings file."),
     "demo": (

@@ -124,6 +124,15 @@ class PartitionSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class GuardSettings:
+    """The guard's copies: `to` a directory (empty: in the state directory), one `every` seconds, `most_mib` in all."""
+
+    to: str = ""
+    every: int = 3
+    most_mib: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings. `sources` maps a dotted key to where its value came from, for `doctor`."""
 
@@ -134,6 +143,7 @@ class Settings:
     services: ServicesSettings = field(default_factory=ServicesSettings)
     salvage: SalvageSettings = field(default_factory=SalvageSettings)
     partition: PartitionSettings = field(default_factory=PartitionSettings)
+    guard: GuardSettings = field(default_factory=GuardSettings)
     file: str = ""
     bare: bool = False  # a directory that belongs to no configured station: no services, no SQL
     keys: Mapping[str, str] = field(
@@ -149,6 +159,11 @@ class Settings:
     def state_path(self) -> Path:
         """Return the folder for journal, evidence and locks."""
         return Path(self.state_dir) if self.state_dir else paths.default_state_dir()
+
+    @property
+    def guard_path(self) -> Path:
+        """Return the folder of the guard's copies."""
+        return Path(self.guard.to) if self.guard.to else self.state_path / "guard"
 
     @property
     def station_name(self) -> str:
@@ -276,7 +291,7 @@ _NO_SETTINGS = ("WALMEDIC_CONFIG", "WALMEDIC_TERMINAL")  # where the file is; fr
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     """Return settings named by variables such as WALMEDIC_QUESTDB_PG_PORT, nested as in the file."""
-    sections = {f.name for f in fields(Settings) if f.name in {"questdb", "redis", "services", "salvage"}}
+    sections = {f.name for f in fields(Settings) if f.name in {"questdb", "redis", "services", "salvage", "guard"}}
     found: dict[str, Any] = {}
     for variable, value in environment.items():
         if not variable.startswith("WALMEDIC_") or variable in _NO_SETTINGS:
@@ -341,16 +356,25 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path}: is not valid TOML: it is nested too deeply") from None
 
 
+def station_files(file: str | Path) -> tuple[Path, ...]:
+    """Return the settings files beside `file`, it among them, or those in it if it is a directory: one a station."""
+    place = Path(file)
+    return tuple(sorted((place if place.is_dir() else place.parent).glob("*.toml"))) if str(file) else ()
+
+
 def load(
     file: Path | None = None, flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None
 ) -> Settings:
     """Return the settings of `file` (or WALMEDIC_CONFIG, or the default file), environment and `flags`.
 
-    Raises SettingsError naming file and key where something is unknown, malformed, or a secret that others can read.
+    Of a directory it is the first file in it. Raises SettingsError naming file and key where something is unknown,
+    malformed, or a secret that others can read.
     """
     env = os.environ if environment is None else environment
     named = file or (Path(env["WALMEDIC_CONFIG"]) if env.get("WALMEDIC_CONFIG") else None)
     path = named or paths.default_settings_file()
+    if path.is_dir():
+        path = named = next(iter(station_files(path)), path / "walmedic.toml")
     sources: dict[str, str] = {}
     settings = Settings()
     if named or _there(path):
@@ -383,8 +407,9 @@ def for_db_root(settings: Settings, db_root: str) -> Settings:
     binary = settings.questdb
     questdb = QuestDBSettings(db_root=db_root, jar=binary.jar, java=binary.java, maven=binary.maven)
     bare = Settings(
-        state_dir=settings.state_dir, questdb=questdb, salvage=settings.salvage, partition=settings.partition, bare=True
-    )
+        state_dir=settings.state_dir, questdb=questdb, salvage=settings.salvage, partition=settings.partition,
+        guard=settings.guard, bare=True,
+    )  # fmt: skip
     return replace(bare, sources={"questdb.db_root": COMMAND_LINE})
 
 

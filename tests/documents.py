@@ -16,8 +16,10 @@ from console.diagnosis.crashes.groups import CrashGroup
 from console.diagnosis.inspection.model import Field, FileDescription
 from console.diagnosis.model import DatabaseReport, Finding
 from console.probes.checks import Check
+from console.probes.headline import Alarm
 from console.probes.sample import SecondOpinion
 from console.records import named_fields
+from console.recovery.guard.state import GuardState
 from console.recovery.model import Claim, LostValues, Outcome, Plan, RowsLost
 from console.recovery.next_steps.station_plan import StationStep
 from console.recovery.rehearsal.model import CloneFacts, RehearsalOutcome
@@ -234,12 +236,26 @@ def _error(kinds: _Definitions) -> tuple[Schema, tuple[str, ...]]:
     return {"error": _ERROR}, ()
 
 
+def _guard(kinds: _Definitions) -> tuple[Schema, tuple[str, ...]]:
+    return {"guard": kinds.of(GuardState)}, ()
+
+
+def _watch(kinds: _Definitions) -> tuple[Schema, tuple[str, ...]]:
+    counts = ("tables", "tables_unreadable", "tables_unwritable", "rows_at_risk")
+    alarm = kinds.of(Alarm)
+    return {
+        "station": _TEXT, "alarm": alarm, "before": or_null(alarm), "losing": _FLAG, "server_up": or_null(_FLAG),
+        **dict.fromkeys(counts, or_null(_WHOLE)), "services_down": list_of(_TEXT),
+    }, ()  # fmt: skip
+
+
 _MADE = {
     "bundle": _bundle,
     "check": _check,
     "crashes": _crashes,
     "doctor": _doctor,
     "error": _error,
+    "guard": _guard,
     "init": _init,
     "inspect": _inspect,
     "journal": _journal,
@@ -248,4 +264,5 @@ _MADE = {
     "rehearse": _rehearse,
     "report": _report,
     "run": _run,
+    "watch": _watch,
 }

@@ -7,6 +7,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from console.commands import completion
 from console.commands.check_text import show, summary
 from console.commands.deep_check import deep_looks
 from console.commands.options import Invocation, station_options
@@ -35,7 +36,7 @@ class _Looked:
 
 
 @click.command()
-@click.argument("tables", nargs=-1, metavar="[TABLE]…")
+@click.argument("tables", nargs=-1, metavar="[TABLE]…", shell_complete=completion.tables)
 @click.option(
     "--deep", is_flag=True, help="Also read every value of every column, and aggregate by SQL if a server runs."
 )
@@ -138,7 +139,7 @@ def located(invocation: Invocation) -> DatabaseRoot:
     root = invocation.settings.questdb.db_root
     if not root:
         raise WalmedicError("no data root is known; name it with --db-root, or in the settings file (walmedic init)")
-    return DatabaseRoot.locate(Path(root))
+    return DatabaseRoot.locate(Path(root)).guarded(invocation.settings.guard_path)
 
 
 def ask_server(invocation: Invocation, database: DatabaseRoot) -> tuple[ServerFacts | None, str]:

@@ -16,6 +16,7 @@ from console.diagnosis.situation import (
     Situation,
 )
 from console.errors import run_as_owner
+from console.questdb.layout import GUARD_MIRROR
 from console.text import clean_line
 
 _ASK: Final = "`walmedic bundle` makes the archive for those who know QuestDB"
@@ -77,7 +78,8 @@ def _repair(situation: Situation) -> NextStep | None:
             return NextStep(None, _MOVE_OUT, evidence=True)
         if situation.backup:
             copy = clean_line(situation.backup)
-            reason = f"{copy} in the table can be put back, its tail repaired from the WAL segments"
+            where = "of the guard" if copy.startswith(GUARD_MIRROR) else "in the table"
+            reason = f"{copy} {where} can be put back, its tail repaired from the WAL segments"
             return NextStep("restore-sequencer", reason, evidence=True)
         reason = "no usable copy: make txn_seq again from the WAL segments"
         return NextStep("rebuild-sequencer", reason, evidence=True)

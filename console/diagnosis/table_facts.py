@@ -64,6 +64,7 @@ class TableFacts:
     unseen: tuple[Unseen, ...]
     origins: Origins
     closed: tuple[Path, ...]
+    guarded: tuple[Sequencer, ...] = ()  # the guard's mirrors, read only if the sequencer in place is not whole
 
     @property
     def own_logs(self) -> tuple[Sequencer, ...]:
@@ -120,6 +121,12 @@ def read_facts(directory: TableDirectory, memory: TableMemory | None = None) -> 
         sequencer = read_sequencer(directory.sequencer, txn.current.applied_txn, inventory, memory, dedup=dedup)
     now = txn.current.applied_txn if txn.current else None
     copies = directory.sequencer_backups(entries)
+    guarded: tuple[Sequencer, ...] = ()
+    scan = sequencer.scan
+    if scan is None or scan.bad or scan.beyond or isinstance(sequencer.metadata, Problem):
+        mirrors = directory.guard_mirrors()
+        guarded = tuple(read_sequencer(path, now, inventory, dedup=dedup) for path in mirrors)
+        origins = read_origins(directory, metadata, structure, entries, elsewhere=True) if mirrors else origins
     return TableFacts(
         directory=directory,
         txn=txn,
@@ -133,6 +140,7 @@ def read_facts(directory: TableDirectory, memory: TableMemory | None = None) -> 
         unseen=unseen_wal(directory.path, inventory, obstacles),
         origins=origins,
         closed=closed_files(directory.path),
+        guarded=guarded,
     )
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import os
 import platform
 import shutil
+import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from console.probes.scheduler import read_once
 from console.probes.services import ServicesProbe
 from console.questdb.layout import DatabaseRoot
 from console.questdb.version_behaviour import behaviour_of
+from console.recovery.guard.state import read_state
 from console.recovery.server.binary import running as running_server
 from console.recovery.server.binary import version_to_start
 from console.recovery.store.places import free_space
@@ -79,6 +81,7 @@ async def checkup(settings: Settings) -> tuple[Check, ...]:
         *_settings_file(settings),
         *_data_root(settings),
         *_state_dir(settings),
+        _guard(settings),
         *(check for checks in gathered for check in checks),
     )
 
@@ -157,6 +160,20 @@ def _state_dir(settings: Settings) -> list[Check]:
         return [Check("state directory", Level.PROBLEM, message)]
     made = "" if there == place else ", made when it is needed"
     return [Check("state directory", Level.OK, f"{place}{made}"), _disk("disk of the evidence", there)]
+
+
+def _guard(settings: Settings) -> Check:
+    """Say how old the guard's copies are: with them repairs are exact."""
+    state = read_state(settings.guard_path)
+    if state is None:
+        return Check("guard", Level.NOTE, "no copies are kept: `walmedic guard` keeps those that make repairs exact")
+    age = max(0, int(time.time() - state.at))
+    message = f"last looked {age:,} s ago, {plural(state.tables, 'table')}, {state.used >> 20:,} MiB of copies"
+    if state.left_out:
+        name, why = next(iter(state.left_out.items()))
+        return Check("guard", Level.NOTE, f"{message}; {clean_line(name)} is not copied: {clean_line(why)}")
+    late = age > 10 * settings.guard.every
+    return Check("guard", Level.NOTE if late else Level.OK, f"{message}{'; it does not run' if late else ''}")
 
 
 def _disk(subject: str, place: Path) -> Check:

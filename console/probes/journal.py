@@ -9,6 +9,7 @@ import psutil
 from console.errors import WalmedicError
 from console.probes.sample import JournalLine, JournalSample, Sample, Status
 from console.probes.worker import Worker
+from console.recovery.guard.state import read_state
 from console.recovery.store.journal import Entry, Journal
 from console.recovery.store.living import runs_walmedic
 from console.recovery.store.state import StateDir
@@ -27,6 +28,7 @@ class JournalProbe:
 
     def __init__(self, settings: Settings) -> None:
         self._journal = Journal(StateDir(settings.state_path))
+        self._guard = settings.guard_path
         self._worker = Worker(self.name)
         self._stamp: tuple[int, int, int] | None = None
         self._entries: Sequence[Entry] = ()
@@ -52,7 +54,9 @@ class JournalProbe:
             self._stamp = stamp
         undone = {str(entry.intent.get("undoes")) for entry in self._entries if _ended(entry) == "done"}
         newest = list(reversed(self._entries))[:_SHOWN]
-        return JournalSample(tuple(_line(entry, undone) for entry in newest), not self._problem)
+        guard = read_state(self._guard)
+        lines = tuple(_line(entry, undone) for entry in newest)
+        return JournalSample(lines, not self._problem, guard.at if guard is not None else None)
 
     def _stamped(self) -> tuple[int, int, int] | None:
         try:

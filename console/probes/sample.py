@@ -274,7 +274,8 @@ class JournalLine:
 
 @dataclass(frozen=True, slots=True)
 class JournalSample:
-    """The newest journal entries, newest first."""
+    """The newest journal entries, newest first. `guarded_at`: the guard's last round, None where none ever ran."""
 
     lines: tuple[JournalLine, ...]
     chain_ok: bool
+    guarded_at: float | None = None

@@ -25,7 +25,7 @@ class TablesProbe:
     def __init__(self, settings: Settings, server: ServerProbe | None = None) -> None:
         self.interval = _SHORTEST
         self._root = settings.questdb.db_root
-        self._bare, self._state = settings.bare, settings.state_path
+        self._bare, self._state, self._guard = settings.bare, settings.state_path, settings.guard_path
         self._server = server
         self._worker = Worker(self.name)
         self._live = LiveDiagnosis()
@@ -49,7 +49,7 @@ class TablesProbe:
         from console.recovery.store.journal import Journal
         from console.recovery.store.state import StateDir
 
-        database, state = DatabaseRoot.locate(Path(self._root)), StateDir(self._state)
+        database, state = DatabaseRoot.locate(Path(self._root)).guarded(self._guard), StateDir(self._state)
         history = Histories(database, state, Journal(state)).of_table
         sql_facts = self._server.facts(_FRESH) if self._server else None
         silent = (

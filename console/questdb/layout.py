@@ -7,7 +7,7 @@ is reported instead.
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +25,8 @@ from console.questdb.table_name import is_system_name, name_of_directory, read_t
 from console.text import clean_line
 
 SEQUENCER: Final = "txn_seq"
+GUARD_MIRROR: Final = "txn_seq.guard-"
+"""How the names of the guard's mirrors of a sequencer begin; then the microsecond of its creation, and a number."""
 VIEW: Final = "_view"
 """The definition of a view, a block file in its directory."""
 REGISTRY_LOCK: Final = "tables.d.lock"
@@ -65,7 +67,7 @@ class TableDirectory:
 
     `wal` is None where neither registry nor `_meta` can be read. `registered` says that `tables.d.N` lists it, which
     holds for WAL tables only. `system` marks the server's own tables. `is_view` marks a materialised view, `is_query` a
-    view of 9.3 and later: a stored query, with no rows of its own.
+    view of 9.3 and later: a stored query, with no rows of its own. `guard` is where the guard keeps copies of it.
     """
 
     name: str
@@ -80,6 +82,7 @@ class TableDirectory:
     dropped: bool = False
     problems: tuple[Problem, ...] = ()
     is_query: bool = False
+    guard: Path | None = None
 
     @property
     def sequencer(self) -> Path:
@@ -110,16 +113,25 @@ class TableDirectory:
             and (entry.name.startswith(SEQUENCER) or _holds_sequencer_files(entry.path))
         )
 
+    def guard_mirrors(self) -> tuple[Path, ...]:
+        """Return the mirrors of the sequencer that the guard keeps outside of the database, by name."""
+        if self.guard is None:
+            return ()
+        entries, _ = list_directory(self.guard)
+        return tuple(each.path for each in entries if each.is_directory and each.name.startswith(GUARD_MIRROR))
+
 
 @dataclass(frozen=True, slots=True)
 class DatabaseRoot:
     """A QuestDB data root: `root` holds `db` (and usually `conf`); both are canonical paths.
 
-    Where only the db directory itself was given (a copy on another machine), `root` is its parent.
+    Where only the db directory itself was given (a copy on another machine), `root` is its parent. `guard` is the
+    folder of the guard's copies, with a directory for each table; it need not be there.
     """
 
     root: Path
     db: Path
+    guard: Path | None = None
 
     @classmethod
     def locate(cls, path: Path) -> "DatabaseRoot":
@@ -161,7 +173,14 @@ class DatabaseRoot:
 
         Tables that the registry says were dropped come only with `dropped`; views, which hold no rows, are not tables.
         """
-        return tuple(table for table in self._listed(dropped=dropped) if not table.is_query)
+        listed = (table for table in self._listed(dropped=dropped) if not table.is_query)
+        if self.guard is None:
+            return tuple(listed)
+        return tuple(replace(table, guard=self.guard / table.directory) for table in listed)
+
+    def guarded(self, guard: Path) -> "DatabaseRoot":
+        """Return this database with the folder of the guard's copies."""
+        return replace(self, guard=guard.resolve())
 
     def views(self) -> tuple[TableDirectory, ...]:
         """Return the views, by name: a stored query each, from 9.3 on. Materialised views are tables."""

@@ -69,7 +69,7 @@ class Engine:
                 "no database root is known; name it with --db-root, or write a settings file (walmedic init)"
             )
         self.settings = settings
-        self.database = DatabaseRoot.locate(Path(settings.questdb.db_root))
+        self.database = DatabaseRoot.locate(Path(settings.questdb.db_root)).guarded(settings.guard_path)
         self.state = StateDir(settings.state_path)
         self._keep_apart(Path(settings.questdb.db_root))
         self.journal = Journal(self.state)

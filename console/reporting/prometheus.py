@@ -11,8 +11,8 @@ from typing import Final
 
 from console.diagnosis.model import DatabaseReport, ServerState, TableReport, Verdict
 
-Sample = tuple[Mapping[str, str], float | int | bool | None]
-"""Labels and value; None is an unknown one."""
+Sample = tuple[Mapping[str, str], float | int | bool | str | None]
+"""Labels and value; None is an unknown one, text one that the format has a word for."""
 
 _UP: Final = {ServerState.UP: True, ServerState.DOWN: False, ServerState.UNKNOWN: None}
 
@@ -70,5 +70,5 @@ def _escaped(value: str) -> str:
     return clean.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
 
 
-def _value(value: float | bool | None) -> str:
+def _value(value: float | bool | str | None) -> str:
     return "NaN" if value is None else str(int(value)) if isinstance(value, bool) else str(value)

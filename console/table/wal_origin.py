@@ -78,12 +78,14 @@ def read_origins(
 ) -> Origins:
     """Return what the logs and WAL directories in a table's directory are to it. Raises nothing but MemoryError.
 
-    A table whose own `_meta` cannot be read, or is zeros, has no id to compare with.
+    A table whose own `_meta` cannot be read, or is zeros, has no id to compare with. With `elsewhere` the other tables
+    of the database are looked at as well, and the guard's mirrors of the table's log.
     """
     if isinstance(metadata, Problem) or not metadata.columns:
         return NO_ORIGINS
     present = table.sequencer.is_dir() and not table.sequencer.is_symlink()
     paths = [*([table.sequencer] if present else []), *table.sequencer_backups(entries)]
+    paths += table.guard_mirrors() if elsewhere else ()
     heads = [LogHead(path.name, path, read_log(path), read_sequencer_metadata(path)) for path in paths]
     logs = judge_logs(table, metadata.table_id, heads, elsewhere=elsewhere)
     live = next((each.log for each in heads if each.path == table.sequencer and logs[each.name].own), None)

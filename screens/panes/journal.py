@@ -9,6 +9,7 @@ from console.widgets.line import BLANK, Line, Role, Span, left, line, spread
 from console.widgets.pane import Content, Room
 from screens.panes.reading import Source, alert, note
 
+_GUARD_LATE = 60.0  # seconds
 _OUTCOMES = {
     "running": (glyphs.BUSY, Role.ACCENT),
     "done": (glyphs.OK, Role.OK),
@@ -34,7 +35,23 @@ def build(source: Source[JournalSample], room: Room) -> Content:
         lines.append(line(Span("nothing was done from here yet", Role.DIM)))
     if room.height == 1:
         del lines[1:]  # the newest says more than how many there are
-    return Content("journal", tuple(lines), (), alert(source, "journal"), bool(source.error), "older")
+    return Content(
+        "journal",
+        tuple(lines),
+        _guarded(sample.guarded_at, source.now),
+        alert(source, "journal"),
+        bool(source.error),
+        "older",
+    )
+
+
+def _guarded(at: float | None, now: float) -> Line:
+    """Return how old the guard's copies are, nothing where no guard ever ran."""
+    if at is None:
+        return BLANK
+    age = max(0.0, now - at)
+    role = Role.WARN if age > _GUARD_LATE else Role.DIM
+    return line(Span(f"guard: {figures.ago(age)}", role))
 
 
 def items(sample: JournalSample | None, width: int) -> list[Item]:

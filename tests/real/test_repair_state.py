@@ -79,7 +79,7 @@ def write_everywhere(server: PrivateServer, name: str) -> None:
                 sys.stdout.write(f"{name}: {statement}: {str(error).splitlines()[0]}\n")
 
 
-def _seen(root: Path, names: list[str], questdb: ServerBinary) -> dict[str, list[Rows | str]]:
+def seen(root: Path, names: list[str], questdb: ServerBinary) -> dict[str, list[Rows | str]]:
     """Start, read all rows; write, restart, read all rows again."""
     found: dict[str, list[Rows | str]] = {}
     for again in (False, True):
@@ -135,7 +135,7 @@ def _together(work: Path, seeds: list[int], questdb: ServerBinary) -> dict[int, 
             tables[f"g{seed}"].path.rename(work / f"refused{seed}")
     sys.stdout.write("".join(f"{each}\n" for each in ended.values()))
     names = [f"g{seed}" for seed, each in ended.items() if each.outcome in (Outcome.DONE, Outcome.NOT_NEEDED)]
-    truth, found = _seen(twin, names, questdb), _seen(root, names, questdb)
+    truth, found = seen(twin, names, questdb), seen(root, names, questdb)
     for each in ended.values():
         each.truth, each.found = truth.get(f"g{each.seed}", []), found.get(f"g{each.seed}", [])
     shutil.rmtree(work)

@@ -75,6 +75,8 @@ def test_what_is_read_is_as_its_schema_says(say: Say, database: DatabaseRoot, tm
     validated("crashes", say("crashes", str(tmp_path)))
     validated("doctor", say("doctor"))
     validated("init", say("init", "--print"))
+    validated("guard", say("guard", "--once"))
+    validated("watch", say("watch", "--once"))
     validated("bundle", say("bundle", "--preview"))
     validated("error", say("check", "no-such-table"))
     validated("error", say("check", "--no-such-option"))

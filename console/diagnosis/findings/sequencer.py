@@ -204,7 +204,7 @@ def best_backup(facts: TableFacts) -> Sequencer | None:
     """Return the copy to restore from: the one that a plan takes. What is not proven to be the table's is none."""
     if facts.applied is None:
         return None
-    own = [backup for backup in facts.backups if facts.origins.log(backup.name).own]
+    own = [backup for backup in (*facts.backups, *facts.guarded) if facts.origins.log(backup.name).own]
     worths = [_worth(facts, backup) for backup in own]
     best = best_copy(worth for worth in worths if worth is not None)
     return next((backup for backup in own if backup.name == best), None)

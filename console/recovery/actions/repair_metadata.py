@@ -19,6 +19,7 @@ from console.recovery.steps import table_files
 from console.recovery.steps.steps import RunContext
 from console.recovery.table_repair import planning
 from console.recovery.table_repair.column_versions import found_versions
+from console.recovery.table_repair.guarded import known_state
 from console.recovery.table_repair.metadata import found_metadata, told
 from console.recovery.table_repair.new_files import NewFile
 from console.recovery.table_repair.planning import Repair, Replacement, repair_plan, written_claims
@@ -71,7 +72,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     codes = {finding.code for finding in damage}
     parts = _Parts()
     metadata = _metadata(directory, parts, damaged=bool(codes & set(_META))) if damage else None
-    if metadata is not None and (codes & set(_VERSIONS) or read_column_versions(directory.path).version is None):
+    if metadata is not None and (codes & set(_VERSIONS) or not _versions_serve(directory)):
         found = found_versions(directory, metadata, _initial(directory, metadata))
         parts.proven("where each column begins is proven", found.evidence, found.refusals)
         if found.content is not None:
@@ -114,6 +115,12 @@ def name_file(directory: TableDirectory) -> NewFile | None:
     if not directory.registered or directory.is_query or read_table_name(directory.path) == directory.raw_name:
         return None
     return NewFile.of("_name", encode_table_name(directory.raw_name), f"the name {directory.name}")
+
+
+def _versions_serve(directory: TableDirectory) -> bool:
+    """Return whether `_cv` is the one of the table's state; zeros can be read too, as a table's first one."""
+    version, state = read_column_versions(directory.path).version, known_state(directory)
+    return version is not None and (state is None or state.column_version == version)
 
 
 def _initial(directory: TableDirectory, metadata: TableMetadata) -> int:

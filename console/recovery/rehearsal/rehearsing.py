@@ -268,6 +268,7 @@ class _Rehearsing:
         return Settings(
             station=settings.station_name,
             state_dir=str(self.folder.state),
+            guard=replace(settings.guard, to=str(settings.guard_path.resolve())),
             questdb=QuestDBSettings(
                 db_root=str(self.folder.root),
                 log=settings.questdb.log,

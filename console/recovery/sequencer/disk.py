@@ -17,6 +17,7 @@ from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.questdb.table_txn import TableTxn, TxnArea, read_table_txn
 from console.questdb.txn_log import TxnLog, read_log
 from console.questdb.wal_index import WalIndex, read_wal_index
+from console.recovery.guard.mirror import is_whole
 from console.table.belonging import OWN, Verdict
 from console.table.inventory import Inventory, read_inventory
 from console.table.log_parts import with_parts
@@ -144,9 +145,10 @@ def table_with(directory: TableDirectory, txn: TableTxn, metadata: TableMetadata
 
 
 def read_sources(table: TableOnDisk) -> tuple[LogSource, ...]:
-    """Return the live sequencer (if its directory is there) and every copy in the table's directory, by name."""
+    """Return the live sequencer (if its directory is there), every copy in the table's directory, and the guard's."""
     found = [table.directory.sequencer] if table.directory.sequencer.is_dir() else []
     found += [path for path in table.directory.sequencer_backups() if not path.is_symlink()]
+    found += [path for path in table.directory.guard_mirrors() if is_whole(path)]
     return tuple(read_source(table, path) for path in found)
 
 

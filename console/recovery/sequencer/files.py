@@ -90,12 +90,13 @@ def _content(spec: dict[str, Any], attachments: dict[str, bytes], db: Path) -> I
         if "attachment" in piece["from"]:
             yield attachments[piece["from"]["attachment"]][start : start + length]
             continue
-        with (db / piece["from"]["file"]).open("rb") as stream:
+        source = piece["from"].get("outside") or piece["from"]["file"]
+        with (db / source).open("rb") as stream:
             stream.seek(start)
             while length > 0:
                 block = stream.read(min(_BLOCK, length))
                 if not block:
-                    raise OSError(f"{piece['from']['file']} ends {length:,} bytes early")
+                    raise OSError(f"{source} ends {length:,} bytes early")
                 length -= len(block)
                 yield block
     yield from _zeros(size - at)
@@ -112,11 +113,11 @@ def _log(target: SequencerTarget, table: TableDirectory) -> dict[str, Any]:
     pieces = [_attached(_HEAD, 0, HEADER_SIZE)]
     top = min(target.tail_first - 1, target.max_txn)
     if target.base is not None:
-        source = f"{table.directory}/{target.base.path.name}/_txnlog"
+        source = target.base.path / "_txnlog"
         for first, last in target.base.runs:
             if first <= top:
                 at = HEADER_SIZE + RECORD_SIZE * (first - 1)
-                pieces.append(_copied(source, at, RECORD_SIZE * (min(last, top) - first + 1), at))
+                pieces.append(_copied(table, source, at, RECORD_SIZE * (min(last, top) - first + 1), at))
     if len(target.tail):
         at = HEADER_SIZE + RECORD_SIZE * (target.tail_first - 1)
         pieces.append(_attached(_TAIL, at, RECORD_SIZE * len(target.tail)))
@@ -136,8 +137,8 @@ def _parts(target: SequencerTarget, table: TableDirectory) -> list[dict[str, Any
             first, last = max(first, low), min(last, high, target.tail_first - 1)
             if first <= last and target.base is not None:
                 at = RECORD_V2_SIZE * (first - low)
-                source = f"{table.directory}/{target.base.path.name}/_txn_parts/{part}"
-                pieces.append(_copied(source, at, RECORD_V2_SIZE * (last - first + 1), at))
+                source = target.base.path / "_txn_parts" / str(part)
+                pieces.append(_copied(table, source, at, RECORD_V2_SIZE * (last - first + 1), at))
         first, last = max(target.tail_first, low), min(target.max_txn, high)
         if first <= last and len(target.tail):
             offset = RECORD_V2_SIZE * (first - target.tail_first)
@@ -151,8 +152,8 @@ def _changes_files(target: SequencerTarget, table: TableDirectory) -> list[dict[
     for name, size in zip(("_txnlog.meta.i", "_txnlog.meta.d"), target.structure.changes_sizes, strict=True):
         pieces = []
         if target.structure.changes_from is not None:
-            source = f"{table.directory}/{target.structure.changes_from.name}/{name}"
-            pieces.append(_copied(source, 0, size, 0))
+            source = target.structure.changes_from / name
+            pieces.append(_copied(table, source, 0, size, 0))
         specs.append(_spec(name, _paged(size), pieces))
     return specs
 
@@ -165,12 +166,10 @@ def _others(target: SequencerTarget, table: TableDirectory) -> list[dict[str, An
         for path in sorted(folder.iterdir()):
             if path.name not in _OWN and path.is_file() and not path.is_symlink():
                 size = path.stat().st_size
-                specs.append(
-                    _spec(path.name, size, [_copied(f"{table.directory}/{folder.name}/{path.name}", 0, size, 0)])
-                )
+                specs.append(_spec(path.name, size, [_copied(table, path, 0, size, 0)]))
     if table.is_view and not any(spec["name"] == "_mv" for spec in specs) and (table.path / "_mv").is_file():
         size = (table.path / "_mv").stat().st_size
-        specs.append(_spec("_mv", size, [_copied(f"{table.directory}/_mv", 0, size, 0)]))
+        specs.append(_spec("_mv", size, [_copied(table, table.path / "_mv", 0, size, 0)]))
     if target.structure.version == 0 and not any(spec["name"] == _FIRST for spec in specs):
         specs += _first_metadata(table)
     return specs
@@ -183,7 +182,7 @@ def _first_metadata(table: TableDirectory) -> list[dict[str, Any]]:
         return []
     names = sum(4 + len(column.raw_name.encode("utf-16-le", "surrogatepass")) for column in metadata.columns)
     size = META_HEADER.size + META_COLUMN.size * len(metadata.columns) + names
-    return [_spec(_FIRST, size, [_copied(f"{table.directory}/_meta", 0, size, 0)])]
+    return [_spec(_FIRST, size, [_copied(table, table.path / "_meta", 0, size, 0)])]
 
 
 def _spec(name: str, size: int, pieces: list[dict[str, Any]]) -> dict[str, Any]:
@@ -194,8 +193,11 @@ def _attached(name: str, at: int, length: int, from_at: int = 0) -> dict[str, An
     return {"at": at, "length": length, "from": {"attachment": name}, "from_at": from_at}
 
 
-def _copied(source: str, at: int, length: int, from_at: int) -> dict[str, Any]:
-    return {"at": at, "length": length, "from": {"file": source}, "from_at": from_at}
+def _copied(table: TableDirectory, source: Path, at: int, length: int, from_at: int) -> dict[str, Any]:
+    """Return a piece of a file of the table, or of one outside of it, as the guard's are."""
+    db = table.path.parent
+    place = {"file": str(source.relative_to(db))} if source.is_relative_to(db) else {"outside": str(source)}
+    return {"at": at, "length": length, "from": place, "from_at": from_at}
 
 
 def _paged(size: int) -> int:
@@ -214,5 +216,5 @@ def _described(spec: dict[str, Any], target: SequencerTarget) -> str:
         return f"highest WAL id {target.wal_index:,}"
     if name == "_meta":
         return f"structure version {target.structure.version:,}, from {target.structure.origin}"
-    sources = sorted({str(p["from"]["file"]) for p in spec["pieces"] if "file" in p["from"]})
+    sources = sorted({str(place) for p in spec["pieces"] for kind, place in p["from"].items() if kind != "attachment"})
     return f"copy of {', '.join(sources)}" if sources else "records" if spec["pieces"] else "empty (zeros)"

@@ -60,10 +60,11 @@ class Applied:
         return self
 
 
-def decide(table: TableOnDisk, hint: int | None = None) -> Applied:
+def decide(table: TableOnDisk, hint: int | None = None, least: int = 0) -> Applied:
     """Return what is applied of `table`, whose state is the one to be tried and has a `seq_txn` of 0.
 
-    `hint` is what a damaged `_txn` still says of it; it counts only where nothing contradicts it.
+    `hint` is what a damaged `_txn` still says of it; it counts only where nothing contradicts it. `least` was applied
+    when a copy was taken, so that it is.
     """
     found = Applied()
     if not table.metadata.wal:
@@ -82,6 +83,9 @@ def decide(table: TableOnDisk, hint: int | None = None) -> Applied:
         reason = "the columns of _meta are those of no structure version that log and WAL know"
         return found.refuse(RefusalCode.STRUCTURE_UNKNOWN, reason, "repair-metadata, or restore txn_seq from a backup")
     low, high = _by_structure(names, found.last, min(fits), max(fits))
+    if low < least <= high:
+        low = least
+        found.evidence.append(f"the guard's copy shows that transaction {least:,} was applied")
     table = _at_version(table, max(fits))
     _by_rows(found, table, names, low, high, hint)
     if not found.refusals:

@@ -30,9 +30,10 @@ from console.questdb.layout import TableDirectory
 from console.questdb.partition_spans import PartitionSpan, spans_of
 from console.questdb.reading import DamageError, list_directory, read_small
 from console.questdb.table_metadata import TableColumn, TableMetadata
-from console.questdb.table_txn import TxnArea, read_table_txn
+from console.questdb.table_txn import TxnArea
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
+from console.recovery.table_repair.guarded import known_state, of_version
 from console.text import clean_line
 
 _PAGE: Final = 4096
@@ -56,14 +57,17 @@ class FoundVersions:
 def found_versions(directory: TableDirectory, metadata: TableMetadata, initial: int) -> FoundVersions:
     """Return what the `_cv` of a table must say; `initial` is how many columns the table was created with."""
     found = FoundVersions()
-    txn = read_table_txn(directory.path)
-    area = txn.current if not txn.problems else None
+    area = known_state(directory)
     if area is None:
         return found.refuse("_cv and _txn are damaged: neither the partitions nor their rows are known")
     other = _other_area(directory, area)
     if other is not None:
         found.content = other
         found.evidence.append(f"its area of version {area.column_version:,}, which _txn names, is whole")
+        return found
+    for each in of_version(directory, column_version=area.column_version):
+        found.content = each.content("_cv")
+        found.evidence.append(f"{each.copy.told} has the column version {area.column_version:,}, which _txn names")
         return found
     entries = list(_entries(found, directory, area, metadata, initial))
     if not found.refusals:

@@ -22,6 +22,7 @@ from console.questdb.table_txn import PARTITION, TableTxn, TxnArea
 from console.recovery.sequencer.disk import TableOnDisk, table_with
 from console.recovery.sequencer.multisets import counted
 from console.recovery.sequencer.table_content import partition_hashes
+from console.recovery.table_repair.guarded import Guarded
 from console.recovery.table_repair.partitions import FoundPartition, FoundPartitions, read_partitions
 from console.recovery.table_repair.symbol_counts import raise_to_used, symbol_counts
 
@@ -33,13 +34,19 @@ _CHUNK: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """What is left of a table: columns, partitions, and `_txn` as it is now (`damaged`)."""
+    """What is left of a table: columns, partitions, `_txn` as it is now (`damaged`), and what the guard has of it."""
 
     directory: TableDirectory
     metadata: TableMetadata
     versions: ColumnVersions
     found: FoundPartitions
     damaged: TableTxn
+    guarded: tuple[Guarded, ...] = ()
+
+    @property
+    def least(self) -> int:
+        """The last transaction that was applied when the guard's newest copy was taken, so that it still is."""
+        return max((each.area.seq_txn for each in self.guarded), default=0)
 
     def files(self, area: TxnArea) -> PartitionFiles:
         """Return the files of the partitions that `area` names."""

@@ -22,9 +22,10 @@ from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer
 from console.questdb.structure_log import Command, StructureLog, read_structure_log
 from console.questdb.table_metadata import TableColumn, TableMetadata
 from console.questdb.table_metadata_changes import MetadataImage
-from console.questdb.table_txn import TxnArea, read_table_txn
+from console.questdb.table_txn import TxnArea
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
+from console.recovery.table_repair.guarded import known_state, of_version
 from console.text import clean_line, plural
 
 _SETTLE: Final = "a copy of _meta from a backup of the same structure would settle it"
@@ -65,10 +66,9 @@ class _Base:
 def found_metadata(directory: TableDirectory) -> FoundMetadata:
     """Return what the `_meta` of a table must say. What cannot be told is a refusal of the result."""
     found = FoundMetadata()
-    txn = read_table_txn(directory.path)
-    area = txn.current if not txn.problems else None
+    area = known_state(directory)
     found.counted = area is not None
-    copy = _same_version(directory.path, area)
+    copy = _same_version(directory, area)
     if copy is not None:
         return _end(found, copy, copy.structure, copy.version, directory)
     log = read_structure_log(directory.sequencer)
@@ -121,11 +121,15 @@ def _end(found: FoundMetadata, base: _Base, target: int, version: int, directory
     return found
 
 
-def _same_version(table: Path, area: TxnArea | None) -> _Base | None:
-    """Return a copy in the table of the very version that `_txn` names: one that was about to be put in place."""
-    for name in ("_meta.swp", "_meta.prev"):
-        image = _image(table / name)
-        if image is not None and area is not None and _version(image) == area.metadata_version:
+def _same_version(directory: TableDirectory, area: TxnArea | None) -> _Base | None:
+    """Return a copy of the very version that `_txn` names: the guard's, or one that was about to be put in place."""
+    if area is None:
+        return None
+    places = [(each.copy.told, each.copy.folder / "_meta")
+              for each in of_version(directory, metadata_version=area.metadata_version)]  # fmt: skip
+    for name, path in (*places, *((name, directory.path / name) for name in ("_meta.swp", "_meta.prev"))):
+        image = _image(path)
+        if image is not None and _version(image) == area.metadata_version:
             return _Base(name, image, area.structure_version, area.metadata_version)
     return None
 

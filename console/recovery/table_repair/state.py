@@ -20,6 +20,7 @@ from console.recovery.model import Refusal
 from console.recovery.sequencer.disk import TableUnreadableError
 from console.recovery.table_repair.applied import decide
 from console.recovery.table_repair.disk import Disk, area_of, even, holds_older, torn_timestamps, without_newest
+from console.recovery.table_repair.guarded import guarded_states
 from console.recovery.table_repair.partitions import FoundPartitions, cut_last, read_partitions, take_off_uncommitted
 from console.recovery.table_repair.symbol_counts import raise_to_held, raise_to_used
 from console.table.txn_state import other_seq_txn
@@ -63,7 +64,7 @@ def table_state(directory: TableDirectory) -> TableState:
         )  # fmt: skip
     damaged = read_table_txn(directory.path)
     found = read_partitions(directory.path, metadata, versions)
-    disk = Disk(directory, metadata, versions, found, damaged)
+    disk = Disk(directory, metadata, versions, found, damaged, guarded_states(directory))
     try:
         return _of_areas(state, disk, older=False) or _made(state, disk)
     except (DamageError, OSError) as error:
@@ -76,10 +77,11 @@ def table_state(directory: TableDirectory) -> TableState:
 def _areas(disk: Disk) -> Iterator[tuple[TxnArea, bool]]:
     """Yield the areas that are whole, the newest first, and whether seqTxn is what its checksum was made for instead.
 
-    Counts of symbols are lowered to what the maps hold.
+    Those of the guard's copies are among them. Counts of symbols are lowered to what the maps hold.
     """
     last = read_log(disk.directory.sequencer).max_txn or 0
     found = [area for area in (disk.damaged.current, disk.damaged.other) if area is not None]
+    found += [each.area for each in disk.guarded]
     for area in sorted(found, key=lambda area: -area.txn):
         fitting = other_seq_txn(area, last) or ()
         seq_txn = fitting[0] if len(fitting) == 1 else area.seq_txn
@@ -102,6 +104,11 @@ def _of_areas(state: TableState, disk: Disk, *, older: bool) -> TableState | Non
 
     One with other rows than the disk has is `older` than the files: then the server must apply all that came after.
     """
+    for each in disk.guarded:
+        if each.final and not (why := _disagrees(each.area, disk, final=True)):
+            symbols = _as_held(each.area.symbols, disk)
+            told = f"{each.copy.told} has transaction {each.area.applied_txn:,} applied, and none was committed since"
+            return TableState(replace(each.area, txn=even(each.area.txn), symbols=symbols), 0, [*state.evidence, told])
     for area, proven in _areas(disk):
         if (area.rows + area.lag_rows != disk.found.rows) is not older:
             continue
@@ -124,7 +131,7 @@ def _not_followed(area: TxnArea, disk: Disk, *, proven: bool) -> str:
 
     Without a log its checksum tells, if seqTxn is `proven` by that.
     """
-    applied = decide(disk.with_area(area), area.applied_txn)
+    applied = decide(disk.with_area(area), area.applied_txn, disk.least)
     if proven and [each.code for each in applied.refusals] == [RefusalCode.NO_LOG]:
         return ""
     if applied.refusals:
@@ -136,8 +143,8 @@ def _not_followed(area: TxnArea, disk: Disk, *, proven: bool) -> str:
     return ""
 
 
-def _disagrees(area: TxnArea, disk: Disk) -> str:
-    """Return what the disk says against an area, empty where it agrees."""
+def _disagrees(area: TxnArea, disk: Disk, *, final: bool = False) -> str:
+    """Return what the disk says against an area, empty where it agrees; of a `final` one the rows are not in doubt."""
     metadata = disk.metadata
     if area.metadata_version != metadata.metadata_version:
         return f"it is of metadata version {area.metadata_version:,}, and _meta of {metadata.metadata_version:,}"
@@ -148,7 +155,7 @@ def _disagrees(area: TxnArea, disk: Disk) -> str:
     wrong = contradiction(area, metadata)
     if wrong:
         return wrong
-    if disk.found.refusals:
+    if disk.found.refusals and not final:
         return disk.found.refusals[0].reason
     return _other_rows(area, disk)
 
@@ -202,13 +209,13 @@ def _made_again(state: TableState, disk: Disk) -> TableState:
     hint = record.seq_txn if record is not None and record.rows == found.rows else None
     area = area_of(disk)
     short = raise_to_used(area.symbols, disk.metadata, disk.files(area))
-    applied = decide(disk.with_area(area), hint)
+    applied = decide(disk.with_area(area), hint, disk.least)
     if applied.partial and not applied.refusals:
         cut_last(found, applied.partial)
         area = replace(area_of(disk), symbols=area.symbols)
         cut = plural(applied.partial, "row")
         state.evidence.append(f"{cut} at the end belong to a transaction that was cut off: they are not counted")
-        applied = decide(disk.with_area(area), hint)
+        applied = decide(disk.with_area(area), hint, disk.least)
     if found.uncommitted and applied.gone_above and not applied.refusals:
         reason = "a newer directory of a partition may be the table's, and WAL of what is in it is gone"
         applied.refuse(RefusalCode.PARTITIONS_AMBIGUOUS, reason)

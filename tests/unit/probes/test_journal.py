@@ -2,15 +2,21 @@
 
 import asyncio
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from console.probes.journal import JournalProbe
 from console.probes.sample import JournalSample, Sample, Status
+from console.recovery.guard.state import GuardState, put_state
 from console.recovery.store.journal import Journal
 from console.recovery.store.state import StateDir
 from console.settings import Settings
+from console.widgets.line import plain
+from console.widgets.pane import Room
+from screens.panes import journal
+from screens.panes.reading import Source
 
 
 @pytest.fixture
@@ -96,3 +102,18 @@ async def test_a_journal_that_is_a_link_is_not_followed(state: StateDir, probe: 
     sample = await probe.read()
     assert sample.status is Status.DOWN
     assert "cannot be read" in sample.error
+
+
+def test_the_age_of_the_guards_copies_is_shown_where_a_guard_ran(tmp_path: Path) -> None:
+    settings = Settings(state_dir=str(tmp_path))
+    room = Room(100, 5)
+
+    def shown() -> str:
+        sample = asyncio.run(JournalProbe(settings).read())
+        return plain(journal.build(Source(sample.data, now=time.time()), room).note)
+
+    assert shown() == ""
+    for age, words in ((1, "guard: now"), (7200, "guard: 2h00m ago")):
+        settings.guard_path.mkdir(parents=True, exist_ok=True)
+        put_state(settings.guard_path, GuardState(time.time() - age, 1, 1, 1, 1))
+        assert shown().startswith(words), shown()

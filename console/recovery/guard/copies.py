@@ -1,0 +1,138 @@
+"""Copies of a table's own small files, as the guard took them: found, and proven to be what was taken.
+
+Each lies in a directory of its own below the guard's directory of the table, with `copy.json`: a line of a chain like
+the journal's, with the SHA-256 of each file, and of the log's mirror as it was then.
+"""
+
+import datetime
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from console.digests import canonical
+from console.questdb.layout import TableDirectory
+from console.questdb.reading import read_small
+from console.questdb.sequencer_metadata import read_sequencer_metadata
+from console.questdb.table_metadata import read_table_identity
+from console.questdb.table_txn import TxnArea, read_table_txn
+from console.questdb.txn_log import read_log
+from console.recovery.store.chain import FIRST, hash_of, parsed_line
+from console.table.belonging import judge_logs
+from console.table.wal_origin import LogHead
+
+PREFIX: Final = "copy-"
+NOTE: Final = "copy.json"
+
+
+@dataclass(frozen=True, slots=True)
+class GuardCopy:
+    """One copy: `folder` holds `_txn`, `_meta`, `_cv`; `event` is its line of the chain."""
+
+    folder: Path
+    event: dict[str, Any]
+
+    @property
+    def number(self) -> int:
+        """Its place in the chain, from 1."""
+        return int(self.event["number"])
+
+    @property
+    def at(self) -> str:
+        """When it was taken (UTC, ISO 8601)."""
+        return str(self.event["at"])
+
+    @property
+    def seconds(self) -> float:
+        """When it was taken, in seconds since the epoch."""
+        return datetime.datetime.fromisoformat(self.at).timestamp()
+
+    @property
+    def mirror(self) -> str:
+        """The name of the mirror of the table's log at that time, empty for a table without WAL."""
+        return str(self.event["data"].get("log", {}).get("mirror", ""))
+
+    @property
+    def whole(self) -> bool:
+        """Whether each of its files is the one that was taken."""
+        files: dict[str, str] = self.event["data"]["files"]
+        return all(digest_of_small(self.folder / name) == digest for name, digest in files.items())
+
+    @property
+    def area(self) -> TxnArea | None:
+        """The state of the table in it."""
+        return read_table_txn(self.folder).current
+
+    @property
+    def told(self) -> str:
+        """What to call it in a sentence."""
+        return f"the guard's copy of {self.at[:19]}Z"
+
+
+def digest_of_small(path: Path) -> str:
+    """Return the SHA-256 of a small file, that of nothing where it is not there."""
+    return hashlib.sha256(read_small(path).data).hexdigest()
+
+
+def line_of(folder: Path) -> dict[str, Any] | None:
+    """Return what a copy notes of itself, None where it was not written to its end or was changed."""
+    event = parsed_line(read_small(folder / NOTE).data)
+    return event if event is not None and event["hash"] == hash_of(event) else None
+
+
+def all_copies(folder: Path) -> list[GuardCopy]:
+    """Return the copies in the guard's directory of a table that note themselves rightly, oldest first."""
+    found = [GuardCopy(path, event) for path in folder.glob(f"{PREFIX}*") if (event := line_of(path)) is not None]
+    return sorted(found, key=lambda copy: copy.number)
+
+
+def chained(copies: list[GuardCopy]) -> Iterator[GuardCopy]:
+    """Yield the copies, newest first, but for those that their successor does not know."""
+    after: GuardCopy | None = None
+    for copy in reversed(copies):
+        follows = after is not None and after.number == copy.number + 1
+        if not follows or after is None or after.event["previous"] == copy.event["hash"]:
+            yield copy
+        after = copy
+
+
+def copies_of(table: TableDirectory) -> Iterator[GuardCopy]:
+    """Yield the guard's copies of this life of a table, newest first, each whole.
+
+    Of a WAL table those that were taken with a log that is proven to be its own.
+    """
+    if table.guard is None or not table.guard.is_dir():
+        return
+    found = all_copies(table.guard)
+    own = own_mirrors(table) if any(copy.mirror for copy in found) else frozenset()
+    for copy in chained(found):
+        identity = read_table_identity(copy.folder)
+        mine = identity.table_id is not None and table.table_id in (None, identity.table_id)
+        if mine and (copy.mirror in own if copy.mirror else not identity.wal) and copy.whole:
+            yield copy
+
+
+def own_mirrors(table: TableDirectory) -> frozenset[str]:
+    """Return the names of the guard's mirrors that are proven to be of this life of the table."""
+    live = [table.sequencer] if table.sequencer.is_dir() else []
+    heads = [LogHead(p.name, p, read_log(p), read_sequencer_metadata(p)) for p in (*live, *table.guard_mirrors())]
+    ids = {head.name: getattr(head.metadata, "table_id", None) for head in heads}
+    known = table.table_id if table.table_id is not None else next((i for i in ids.values() if i is not None), None)
+    if known is None:
+        return frozenset()
+    verdicts = judge_logs(table, known, heads, elsewhere=True)
+    return frozenset(head.name for head in heads if head.path != table.sequencer and verdicts[head.name].own)
+
+
+def next_line(before: GuardCopy | None, name: str, at: str, data: dict[str, Any]) -> bytes:
+    """Return what a new copy notes of itself, behind `before`."""
+    event = {
+        "number": before.number + 1 if before else 1,
+        "entry": name,
+        "kind": "copy",
+        "at": at,
+        "data": data,
+        "previous": before.event["hash"] if before else FIRST,
+    }
+    return canonical({**event, "hash": hash_of(event)})
