@@ -35,6 +35,8 @@ from screens.port import EnginePort
 from screens.screen_actions import OpensScreens
 
 if TYPE_CHECKING:  # what is imported before the first paint delays it
+    from pathlib import Path
+
     from console.probes.log_tail import LogLine
     from console.probes.scheduler import OnSample
     from console.recovery.next_steps.way import Way
@@ -127,8 +129,7 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
         # Native ANSI is set before the theme is: only then are no colour codes sent at all where none are wanted.
         super().__init__(css_path=[styles / name for name in _STYLES], ansi_color=colors not in FULL_PALETTES)
         if colors is Colors.NONE:
-            # In place of Textual's own filter, which sends the codes for default colours.
-            self._filters = [Uncolored()]
+            self._filters = [Uncolored()]  # Textual's own sends the codes for default colours
         theme = make_theme(colors, styles)
         self.register_theme(theme)
         self.theme = theme.name
@@ -389,12 +390,11 @@ def make_app(settings: Settings, **parts: Any) -> ConsoleApp:
     return ConsoleApp(settings, **parts)
 
 
-def run_console(settings: Settings, *, mouse: bool = False, colors: str = "auto") -> int:
-    """Run the console until the operator leaves it; return the exit code."""
+def run_console(settings: Settings, *, mouse: bool = False, colors: str = "auto") -> int | Path:
+    """Run the console until the operator leaves it; return the exit code, or the settings file of another station."""
     chosen = choose(colors, os.environ)
-    # Textual takes even an empty NO_COLOR for one; ours is decided above.
-    os.environ.pop("NO_COLOR", None)
+    os.environ.pop("NO_COLOR", None)  # Textual takes even an empty one for one; ours is decided above
     if chosen is Colors.NONE:
         os.environ["NO_COLOR"] = "1"
     app = make_app(settings, colors=chosen)
-    return app.run(mouse=mouse) or 0
+    return app.run(mouse=mouse) or app.chosen or 0

@@ -43,6 +43,7 @@ class Dashboard(FramedScreen):
         Binding("j", "app.journal", "Journal", id="journal", tooltip="what was done, by whom, and how it ended"),
         Binding("t", "app.timeline", "Timeline", id="timeline", show=False, tooltip="the incident in time order"),
         Binding("s", "app.bundle", "Support", id="bundle", show=False, tooltip="the archive for QuestDB's people"),
+        Binding("S", "app.stations", "Stations", id="stations", show=False, tooltip="go to another station"),
         Binding("o", "app.operate", "Operate", id="operate", tooltip="arm operate mode, or disarm it"),
         Binding("l", "log", "Log", id="log", show=False, tooltip="what a service says, the one that fails first"),
         Binding("enter", "log", "Open", id="open", show=False, tooltip="the log of the service under the cursor (3)"),

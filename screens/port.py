@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from console.probes.state import StationState
@@ -159,6 +160,10 @@ class ConsolePort(Protocol):
 
     def refresh_sources(self) -> None:
         """Have all sources read again now."""
+        ...
+
+    def leave_for(self, file: Path) -> None:
+        """End the console here, to open it on the station whose settings are in `file`."""
         ...
 
     def open_undo(self, entry: str) -> None:

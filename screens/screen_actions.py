@@ -9,6 +9,8 @@ from textual.app import App
 from console import paths
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from console.settings import Settings
 
 
@@ -16,6 +18,12 @@ class OpensScreens(App[int], inherit_bindings=False):
     """The part of the console that opens screens."""
 
     settings: Settings
+    chosen: Path | None = None
+
+    def leave_for(self, file: Path) -> None:
+        """End the console on this station; whoever opened it opens it again with the settings in `file`."""
+        self.chosen = file
+        self.exit()
 
     def action_actions(self) -> None:
         """Open the action palette."""
@@ -61,6 +69,12 @@ class OpensScreens(App[int], inherit_bindings=False):
         from screens.plan import PlanScreen
 
         self.push_screen(PlanScreen.of_undo(entry))
+
+    def action_stations(self) -> None:
+        """Open the list of stations."""
+        from screens.stations import Stations
+
+        self.push_screen(Stations())
 
     def action_why_not(self) -> None:
         """Explain the steps that would destroy data now."""

@@ -8,7 +8,7 @@ import click
 
 from console.commands.options import Invocation, station_options
 from console.errors import WalmedicError
-from console.settings import Settings
+from console.settings import Settings, load
 
 
 @click.command()
@@ -35,4 +35,6 @@ def open_console(settings: Settings, *, mouse: bool = False, colors: str = "auto
     gc.disable()
     from console.app import run_console
 
-    return run_console(settings, mouse=mouse, colors=colors)
+    while not isinstance(ended := run_console(settings, mouse=mouse, colors=colors), int):
+        settings = load(ended)
+    return ended

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from console.commands import recover_text
+from console.commands import completion, recover_text
 from console.commands.action_argument import LISTED, ActionName
 from console.commands.options import Invocation, station_options
 from console.commands.salvage_options import salvage_options
@@ -34,7 +34,7 @@ _EXITS = {
 
 @click.command(epilog=f"{LISTED}\n\n`walmedic plan station` lists the steps of all tables, with the total loss.")
 @click.argument("action", type=ActionName(_STATION))
-@click.argument("table", required=False)
+@click.argument("table", required=False, shell_complete=completion.tables)
 @station_options
 @salvage_options
 def plan(invocation: Invocation, action: str, table: str | None) -> int:
@@ -60,7 +60,7 @@ def _plan_station(invocation: Invocation) -> int:
 
 @click.command(epilog=LISTED)
 @click.argument("action", type=ActionName())
-@click.argument("table", required=False)
+@click.argument("table", required=False, shell_complete=completion.tables)
 @click.option("--confirm", "phrase", help="The confirmation phrase of the plan.")
 @click.option("--plan", "plan_id", help="Only if the plan is still this one.")
 @station_options
@@ -75,7 +75,7 @@ def run(invocation: Invocation, action: str, table: str | None, phrase: str | No
 
 
 @click.command()
-@click.argument("entry")
+@click.argument("entry", shell_complete=completion.entries)
 @click.option("--confirm", "phrase", help="The confirmation phrase of the way back.")
 @station_options
 def undo(invocation: Invocation, entry: str, phrase: str | None) -> int:

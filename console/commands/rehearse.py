@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from console.commands import recover_text
+from console.commands import completion, recover_text
 from console.commands.action_argument import LISTED, ActionName
 from console.commands.ending import ended_like_ctrl_c
 from console.commands.options import Invocation, station_options
@@ -26,7 +26,7 @@ _LEAST_PAUSE = 0.1  # seconds between two progress lines of one stage
 
 @click.command(epilog=LISTED)
 @click.argument("action", type=ActionName())
-@click.argument("table")
+@click.argument("table", shell_complete=completion.tables)
 @click.option("--to", type=click.Path(path_type=Path), help="Where to put the clone (default: the state directory).")
 @click.option("--keep", is_flag=True, help="Keep the clone afterwards.")
 @click.option("--jar", help="The station's QuestDB jar, where it cannot be seen from a running server.")
