@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, get_type_hints
 
 from console import paths, redis_settings
+from console.action_settings import GuardSettings as GuardSettings
+from console.action_settings import PartitionSettings as PartitionSettings
+from console.action_settings import SalvageSettings as SalvageSettings
 from console.errors import WalmedicError
 from console.redis_settings import RedisSettings as RedisSettings
 from console.redis_settings import Stream as Stream
@@ -99,37 +102,6 @@ class ServicesSettings:
     def named(self, role: Role) -> tuple[str, ...]:
         """Return the names of the services with `role`."""
         return tuple(unit.name for unit in self.units if unit.role is role)
-
-
-@dataclass(frozen=True, slots=True)
-class SalvageSettings:
-    """What salvage-wal and salvage-table write: `to` a directory (empty: in the state directory), `format` csv or
-    parquet. Of WAL alone: `rows` unapplied or all; `wal` a directory that holds `walN` copied from a table (empty: the
-    table itself)."""
-
-    to: str = ""
-    format: str = "csv"
-    rows: str = "unapplied"
-    wal: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionSettings:
-    """What repair-partition does: `partition` a name (empty: each damaged one), `choice` copy, null, whole-rows or
-    set-aside (empty: what loses the fewest rows), `source` a directory to look for copies in (empty: the table's)."""
-
-    partition: str = ""
-    choice: str = ""
-    source: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class GuardSettings:
-    """The guard's copies: `to` a directory (empty: in the state directory), one `every` seconds, `most_mib` in all."""
-
-    to: str = ""
-    every: int = 3
-    most_mib: int = 1024
 
 
 @dataclass(frozen=True, slots=True)
