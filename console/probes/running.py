@@ -91,27 +91,33 @@ def _container_owner(pid: int) -> Owner | None:
     if known is None:
         return None
     unit = unit_of(known[1])
-    return Owner(Manager("systemd"), unit) if unit else Owner(Manager(known[0]), name_of(known[1]))
+    return Owner(Manager(_manager_by(_groups(pid))), unit) if unit else Owner(Manager(known[0]), name_of(known[1]))
 
 
 def in_kubernetes(pid: int) -> bool:
     """Return whether `pid` is in a pod, by its control group."""
-    with contextlib.suppress(OSError):
-        return "kubepods" in Path(f"/proc/{pid}/cgroup").read_text(errors="replace")
-    return False
+    return "kubepods" in _groups(pid)
 
 
 def _systemd_owner(pid: int) -> Owner | None:
-    try:
-        groups = Path(f"/proc/{pid}/cgroup").read_text(errors="replace")
-    except OSError:
-        return None
-    for line in groups.splitlines():
+    for line in _groups(pid).splitlines():
         path = line.split(":", 2)[-1]
         unit = _UNIT.search(path)
         if unit and not unit[1].startswith("user@"):
-            return Owner(Manager("systemd-user" if _USER_MANAGER.search(path) else "systemd"), unit[1])
+            return Owner(Manager(_manager_by(path)), unit[1])
     return None
+
+
+def _groups(pid: int) -> str:
+    """Return the control groups of `pid`, a line each; empty where they cannot be read."""
+    try:
+        return Path(f"/proc/{pid}/cgroup").read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _manager_by(groups: str) -> str:
+    return "systemd-user" if _USER_MANAGER.search(groups) else "systemd"
 
 
 def _supervisor_owner(pid: int) -> Owner | None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from console.diagnosis.server.answer import answers
+from console.probes import running
 from console.recovery.server.jvm import ServerBinary, server_command
 from console.recovery.server.private_server import free_ports
 from console.settings import QuestDBSettings
@@ -124,6 +125,17 @@ def test_init_finds_the_server_in_its_container(place: Place, uid: int) -> None:
         assert f"container questdb of market/questdb, there {INSIDE}" in done.stdout
         assert 'backend = "podman"' in done.stdout
     assert "no server that this user may see runs on it" not in done.stdout + done.stderr
+
+
+def test_a_container_of_a_quadlet_is_commanded_by_its_unit(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`podman stop` alone would not last: systemd starts the unit again."""
+    monkeypatch.setenv("PATH", f"{place.podman.bin}:{os.environ['PATH']}")
+    for name, labels in (("plain", {}), ("quadlet", {"PODMAN_SYSTEMD_UNIT": "market-questdb.service"})):
+        place.podman.run(name, ["sleep", "1000"], labels=labels)
+        owner = running.owner_of(place.podman.inspect(name)["State"]["Pid"])
+        assert owner is not None
+        expected = ("systemd", "market-questdb.service") if labels else ("podman", name)
+        assert (owner.manager.backend, owner.unit) == expected
 
 
 def test_init_as_a_stranger_says_what_it_may_not_see(place: Place) -> None:

@@ -1,8 +1,10 @@
 """The wheel: exactly two import packages and the style sheets, and nothing that another distribution claims."""
 
 import importlib.metadata
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from email.parser import BytesParser
 from pathlib import Path
@@ -68,3 +70,16 @@ def test_no_other_distribution_claims_our_names() -> None:
     claimed = importlib.metadata.packages_distributions()
     assert "click" in claimed
     assert {name for name in OURS if set(claimed.get(name, [])) - {"walmedic"}} == set()
+
+
+def test_the_image_gets_all_that_the_wheel_is_built_from() -> None:
+    """An image was built by Podman from it; this sees what is added to the wheel later."""
+    text = (ROOT / "Containerfile").read_text()
+    copied = {word for line in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE) for word in line.split()}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    needed = {"pyproject.toml", "LICENSE", project["project"]["readme"], *wheel["packages"], *wheel["force-include"]}
+    assert needed <= copied
+    assert all((ROOT / each).exists() for each in copied)
+    ignored = (ROOT / ".containerignore").read_text().split()
+    assert not copied & set(ignored)
