@@ -1,6 +1,6 @@
 """The palette of everything: screens, panes, tables, services and actions by a few letters of their names."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,7 +18,6 @@ from screens.dashboard_boxes import PANES
 from screens.filter_text import filter_after
 from screens.frame import Answer, FramedScreen
 from screens.panes.actions import found_by
-from screens.screen_actions import OpensScreens
 
 _NAMES = 24
 _SCREENS = (
@@ -34,12 +33,13 @@ _SCREENS = (
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One thing that can be opened."""
+    """One thing that can be opened: by a method of the console, and what it is given."""
 
     kind: str
     name: str
     about: str
-    run: Callable[[OpensScreens], object]
+    method: str
+    given: tuple[str | None, ...] = ()
 
 
 class Commands(FramedScreen):
@@ -95,10 +95,9 @@ class Commands(FramedScreen):
         """Open what the cursor is on, in place of this screen."""
         key = self.query_one(ChoiceList).key
         chosen = next((command for command in self._found() if _key(command) == key), None)
-        app = self.app
-        if chosen is not None and isinstance(app, OpensScreens):
-            app.pop_screen()
-            app.call_later(chosen.run, app)
+        if chosen is not None:
+            self.app.pop_screen()
+            self.app.call_later(getattr(self.app, chosen.method), *chosen.given)
 
     def _found(self) -> list[Command]:
         return found_by(list(self._commands()), self._typed, lambda command: (command.name, command.kind))
@@ -108,24 +107,22 @@ class Commands(FramedScreen):
         if way is not None and way.first is not None and not self.console.way_asked:
             first = way.first
             name = " ".join(filter(None, (first.action, first.table)))
-            yield Command("next", name, first.reason, lambda app: app.open_plan(first.action, first.table))
+            yield Command("next", name, first.reason, "open_plan", (first.action, first.table))
         for name, about, method in _SCREENS:
-            yield Command("screen", name, about, _calling(method))
+            yield Command("screen", name, about, method)
         for name in PANES:
-            yield Command("pane", name, "full screen", lambda app, name=name: app.open_pane(name))  # type: ignore[misc]
+            yield Command("pane", name, "full screen", "open_pane", (name,))
         worst = state.tables.data.worst_first() if state.tables.data is not None else []
         for table in worst:
-            name = table.table
-            about = f"{table.verdict.value}: its actions"
-            yield Command("table", name, about, lambda app, name=name: app.open_table(name))  # type: ignore[misc]
+            yield Command("table", table.table, f"{table.verdict.value}: its actions", "open_table", (table.table,))
         for unit in state.services.data.units if state.services.data is not None else ():
-            yield Command("log", unit.name, "its log", lambda app, name=unit.name: app.action_unit_log(name))  # type: ignore[misc]
+            yield Command("log", unit.name, "its log", "action_unit_log", (unit.name,))
         first_table = way.first.table if way is not None and way.first is not None else None
         target = first_table or (worst[0].table if worst else None)
         for spec in self._specs:
             of = target if spec.needs_table else None
             about = f"{spec.title} ({of})" if of else spec.title
-            yield Command("plan", spec.id, about, lambda app, a=spec.id, t=of: app.open_plan(a, t))  # type: ignore[misc]
+            yield Command("plan", spec.id, about, "open_plan", (spec.id, of))
 
     def _show(self) -> None:
         hint = "" if self._typed else "type letters of a screen, table, service or action"
@@ -136,10 +133,6 @@ class Commands(FramedScreen):
         choices.offer(items)
         if self._typed and items:
             choices.choose(items[0].key)
-
-
-def _calling(method: str) -> Callable[[OpensScreens], object]:
-    return lambda app: getattr(app, method)()
 
 
 def _key(command: Command) -> str:

@@ -18,14 +18,10 @@ def control_for(settings: Settings, ask: Callable[[str], None] = _unasked) -> Se
     Raises ServiceError where the settings name one without what it needs.
     """
     match settings.services.backend:
-        case "systemd":
+        case "systemd" | "systemd-user":
             from console.services.systemd import SystemdControl
 
-            return SystemdControl(user=False)
-        case "systemd-user":
-            from console.services.systemd import SystemdControl
-
-            return SystemdControl(user=True)
+            return SystemdControl(user=settings.services.backend == "systemd-user")
         case "supervisor":
             from console.services.supervisor import SupervisorControl
 
