@@ -1,9 +1,8 @@
 """rebuild-sequencer: the sequencer made again from the WAL segments' own event files; no backup is needed."""
 
 from console.recovery.gate.registry import PlanContext
-from console.recovery.model import ActionSpec, Claim, Danger, Plan
+from console.recovery.model import ActionSpec, Danger, Plan
 from console.recovery.sequencer import checking, planning
-from console.recovery.steps.steps import RunContext
 from console.text import plural
 
 SPEC = ActionSpec(
@@ -20,6 +19,7 @@ SPEC = ActionSpec(
     needs_evidence=True,
 )
 STEPS = checking.STEPS
+verify = checking.verify
 
 
 def plan(context: PlanContext, table: str | None) -> Plan:
@@ -35,9 +35,3 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         else "No log of the table is left: every record is made from the segments."
     )
     return planning.make(case, target, why=why)
-
-
-def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
-    """Return what must hold of the sequencer where it stands now."""
-    del plan
-    return checking.verify_in_place(run)

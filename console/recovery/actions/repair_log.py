@@ -2,10 +2,9 @@
 
 from console.recovery.codes import RefusalCode
 from console.recovery.gate.registry import PlanContext
-from console.recovery.model import ActionSpec, Claim, Danger, Plan, Refusal
+from console.recovery.model import ActionSpec, Danger, Plan, Refusal
 from console.recovery.sequencer import checking, planning
 from console.recovery.sequencer.candidates import judge
-from console.recovery.steps.steps import RunContext
 
 SPEC = ActionSpec(
     id="repair-log",
@@ -21,6 +20,7 @@ SPEC = ActionSpec(
     needs_evidence=True,
 )
 STEPS = checking.STEPS
+verify = checking.verify
 
 
 def plan(context: PlanContext, table: str | None) -> Plan:
@@ -42,9 +42,3 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         return planning.refused(context, SPEC, case.table.directory, refusal)
     target = case.target(live)
     return planning.make(case, target, why=f"The log in place is kept where it can be believed ({judged.description}).")
-
-
-def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
-    """Return what must hold of the sequencer where it stands now."""
-    del plan
-    return checking.verify_in_place(run)

@@ -2,10 +2,9 @@
 
 from console.recovery.codes import RefusalCode
 from console.recovery.gate.registry import PlanContext
-from console.recovery.model import ActionSpec, Claim, Danger, Plan, Refusal
+from console.recovery.model import ActionSpec, Danger, Plan, Refusal
 from console.recovery.sequencer import checking, planning
 from console.recovery.sequencer.candidates import best_of
-from console.recovery.steps.steps import RunContext
 from console.text import clean_line, plural
 
 SPEC = ActionSpec(
@@ -22,6 +21,7 @@ SPEC = ActionSpec(
     needs_evidence=True,
 )
 STEPS = checking.STEPS
+verify = checking.verify
 
 
 def plan(context: PlanContext, table: str | None) -> Plan:
@@ -46,9 +46,3 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         "its records lack comes from the WAL segments."
     )
     return planning.make(case, target, why=why)
-
-
-def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
-    """Return what must hold of the sequencer where it stands now."""
-    del plan
-    return checking.verify_in_place(run)

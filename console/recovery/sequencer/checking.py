@@ -8,7 +8,7 @@ import numpy as np
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem
 from console.recovery.codes import ClaimKey
-from console.recovery.model import Claim, Stage
+from console.recovery.model import Claim, Plan, Stage
 from console.recovery.sequencer.disk import TableOnDisk, read_source, read_table
 from console.recovery.sequencer.target import SequencerTarget
 from console.recovery.steps import files
@@ -133,9 +133,9 @@ def _directory(run: RunContext, directory: str) -> TableDirectory:
 STEPS: tuple[Step, ...] = (*files.STEPS, CheckSequencer())
 
 
-def verify_in_place(run: RunContext) -> tuple[Claim, ...]:
-    """Return the claims about the sequencer that the run's plan put in place."""
-    checked = next((s for s in run.plan.stages if s.step == CheckSequencer.name), None)
+def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
+    """Return the claims about the sequencer that a plan put in place."""
+    checked = next((s for s in plan.stages if s.step == CheckSequencer.name), None)
     if checked is None:
         return ()
     table = read_table(_directory(run, str(checked.parameters["table"])))
