@@ -214,7 +214,7 @@ async def _services(settings: Settings) -> list[Check]:
         level = Level.PROBLEM if unit.state is UnitState.UNKNOWN else Level.OK if well else Level.NOTE
         ended = "" if unit.state is UnitState.UP else unit.result
         policy = f"restart policy {unit.restart_policy}" if unit.restart_policy else ""
-        how = ", ".join(word for word in (unit.state, ended, unit.loop, policy) if word)
+        how = ", ".join(word for word in (unit.state, unit.health, ended, unit.loop, policy) if word)
         found.append(Check("services", level, f"{unit.name} ({unit.role}): {how}"))
     if sample.data.backend == "systemd" and os.geteuid() != 0:
         message = "this user cannot start or stop system units unless polkit says so; the commands are shown with sudo"

@@ -48,6 +48,7 @@ class UnitSample:
     held: bool = False
     restart_rate: float | None = None  # per minute, where it was watched long enough
     pid_before: int | None = None  # of the run before, where that was watched
+    health: str = ""  # of a container that has a check: `healthy`, `unhealthy`, `starting`
     restart_policy: str = ""  # of a container, e.g. `always`; `always (suspended)` while it is held
 
     @property

@@ -121,11 +121,13 @@ def _stage(stage: StageView, view: RunView, width: int) -> list[Line]:
     elif stage.began is not None and not view.over:
         took = figures.duration(view.now - stage.began)
     end = line(Span(_share(stage), Role.DIM), right(line(Span(took, Role.DIM)), 7))
-    rows = wrap(stage.title, width - 10 - max(10, cells(end) + 2)) or [BLANK]
-    lines = [spread(line(left(line(Span(f"{glyph} {word}", role)), 10), rows[0]), end, width)]
+    column = max(10, len(word) + 3)  # one word is longer
+    rows = wrap(stage.title, width - column - max(10, cells(end) + 2)) or [BLANK]
+    lines = [spread(line(left(line(Span(f"{glyph} {word}", role)), column), rows[0]), end, width)]
     lines.extend(line(" " * 10, row) for row in rows[1:])
     if stage.message and stage.state in {StageState.GOES_ON, StageState.ASKS, StageState.BEGINS, StageState.FAILED}:
-        lines.extend(line(" " * 10, row) for row in wrap(stage.message, width - 10, Role.DIM))
+        weight = Role.WARN if stage.state == StageState.ASKS else Role.DIM  # what a person is to do stands out
+        lines.extend(line(" " * 10, row) for row in wrap(stage.message, width - 10, weight))
     return lines
 
 

@@ -136,6 +136,9 @@ def _details(unit: UnitSample, room: Room) -> list[Line]:
         f"last run {unit.result}" if unit.result and up else "",
         f"{unit.sub_state}" if unit.sub_state and not up else "",
         f"restarts{_rate(unit).removeprefix(',')}" if unit.restart_rate and not unit.loop else "",
+        unit.result if not up and len(unit.result) > _RESULT else "",  # cut short above
+        unit.health,
+        f"restart policy {unit.restart_policy}" if unit.restart_policy else "",
         "held down: nothing can start it until its repair ends" if unit.masked else "",
         unit.unit_file,
     ]

@@ -77,7 +77,8 @@ def _against(spec: ActionSpec, *, alive: bool) -> tuple[Refusal, ...]:
 class ScriptedRun:
     """Tells a stage at each call, then the result."""
 
-    def __init__(self, plan: Plan, result: RunResult, hold_after: int | None) -> None:
+    def __init__(self, plan: Plan, result: RunResult, hold_after: int | None, asks: str = "") -> None:
+        self._asks = asks
         self._hold_after = hold_after
         self._progress = [
             [
@@ -95,7 +96,8 @@ class ScriptedRun:
         if self._hold_after is not None:
             self._hold_after -= 1
             first, second = self._progress[0], self._progress[1]
-            return [*first, second[0]]
+            asked = replace(second[0], state="your turn", message=self._asks)
+            return [*first, second[0], *([asked] if self._asks else [])]
         return self._progress.pop(0) if self._progress else []
 
     def result(self) -> RunResult | None:
@@ -150,6 +152,7 @@ class ScriptedEngine:
         self.judged: list[str | None] = []  # the tables that it was asked for what is possible
         self.error = ""
         self.hold_after: int | None = None  # a run stands still after so many stages
+        self.asks = ""  # what the operator is asked to do there
         self.answer = threading.Event()  # what is possible is answered once this is set
         self.answer.set()
         self.looks = threading.Event()  # and what comes next once this is set
@@ -212,7 +215,7 @@ class ScriptedEngine:
             walked = [Walked(action, None, samples.NOW) for action in done]
             self.standing = Standing(True, True, (*walked, Walked(plan.action, plan.table, samples.NOW)))
         self.launched.append((plan, phrase))
-        return ScriptedRun(plan, UNDONE if undoes else self.outcome, self.hold_after)
+        return ScriptedRun(plan, UNDONE if undoes else self.outcome, self.hold_after, self.asks)
 
     def attach(self) -> ScriptedAttached | None:
         """Return what runs already."""

@@ -83,6 +83,31 @@ def test_services_in_every_state(snap_compare: Snap, console: MakeApp) -> None:
     assert snap_compare(console(), terminal_size=SIZE, run_before=alone(SERVICES, made, then=("down", "down")))
 
 
+CONTAINERS = (
+    UnitSample("market-questdb-1", "database", UnitState.STARTING, restarts=261, result="", sub_state="restarting",
+               loop="restarts again and again, 261 so far (SIGABRT); nothing limits it",
+               restart_policy="unless-stopped"),
+    UnitSample("market-redis-1", "queue", UnitState.UP, 4711, 21_500.0, 0, sub_state="running", health="healthy",
+               restart_policy="always"),
+    UnitSample("market-trades-1", "feed", UnitState.UP, 4712, 130.0, 2, sub_state="running", health="unhealthy",
+               restart_policy="on-failure:3"),
+    UnitSample("market-writer-1", "writer", UnitState.DOWN, restarts=0, result="out of memory", sub_state="exited",
+               restart_policy="no"),
+    UnitSample("spare-questdb", "database", UnitState.DOWN, restarts=0, sub_state="exited", held=True,
+               restart_policy="always (suspended)"),
+    UnitSample("deployment/bookticker", "feed", UnitState.FAILED, restarts=7, result="Error, exit 1",
+               sub_state="CrashLoopBackOff", loop="CrashLoopBackOff, 7 restarts so far"),
+    UnitSample("by-hand-writer", "writer", UnitState.UNKNOWN,
+               result="processes of other containers cannot be seen from here; run it on the host"),
+)  # fmt: skip
+
+
+def test_services_in_containers(snap_compare: Snap, console: MakeApp) -> None:
+    """A loop, up and healthy, up and not, out of memory, held down, a pod that fails, and one that is not seen."""
+    made = samples.sample("services", ServicesSample("docker", CONTAINERS))
+    assert snap_compare(console(), terminal_size=SIZE, run_before=alone(SERVICES, made, then=("down", "down")))
+
+
 def test_services_that_cannot_be_asked(snap_compare: Snap, console: MakeApp) -> None:
     """What was last known is stale; the sentence says why, the rule when it is tried again."""
     said = "supervisord at /run/supervisor.sock did not answer within 5 s"

@@ -240,6 +240,16 @@ def test_stages_at_work(snap_compare: Snap, console: MakeApp, engine: ScriptedEn
     assert snap_compare(console(), run_before=_run_to("working"))
 
 
+def test_stages_that_wait_for_the_operator(snap_compare: Snap, console: MakeApp, engine: ScriptedEngine) -> None:
+    """By hand: what the operator has to do stands out, with how long it is waited for."""
+    titles = ("hold what protects the unapplied WAL", "stop questdb and keep it down")
+    stages = tuple(replace(stage, title=title) for stage, title in zip(PLAN.stages, titles, strict=False))
+    engine.made = replace(PLAN, action="stop-server", table=None, stages=stages)
+    engine.hold_after = 1
+    engine.asks = "stop questdb now (pid 4711), and keep it down; waiting 15 min for that"
+    assert snap_compare(console(), run_before=_run_to("YOUR TURN"))
+
+
 def test_failed_and_rolled_back(snap_compare: Snap, console: MakeApp, engine: ScriptedEngine) -> None:
     """It failed and was taken back; the proof says what was not as expected."""
     claim = next(each for each in DONE.verification if each.key == ClaimKey.LOG_MAX_TXN)

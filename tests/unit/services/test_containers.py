@@ -15,7 +15,14 @@ _RUNNING: dict[str, Any] = {
     "Id": "5d0f9f0a1f5b0f7f7f6d9e7a5a6dd9a1d6c0f3b1f8f2e3d4c5b6a798897a6b5c",
     "Name": "/market-questdb-1",
     "RestartCount": 0,
-    "State": {"Status": "running", "Running": True, "Pid": 4711, "ExitCode": 0, "StartedAt": "2026-11-28T06:12:20.12Z"},
+    "State": {
+        "Status": "running",
+        "Running": True,
+        "Pid": 4711,
+        "ExitCode": 0,
+        "StartedAt": "2026-11-28T06:12:20.12Z",
+        "Health": {"Status": "unhealthy", "FailingStreak": 9},
+    },
     "HostConfig": {"RestartPolicy": {"Name": "unless-stopped", "MaximumRetryCount": 0}},
     "Config": {"Labels": {"com.docker.compose.project": "market", "com.docker.compose.service": "questdb"}},
     "NetworkSettings": {
@@ -36,6 +43,12 @@ def test_ports_address_and_project_are_read() -> None:
     assert address_of(_RUNNING) == "172.18.0.3"
     assert project_of(_RUNNING) == "market/questdb"
     assert unit_of(_RUNNING) == ""
+
+
+def test_what_runs_has_its_health(tmp_path: Path) -> None:
+    found = ContainerControl("docker", Settings(state_dir=str(tmp_path)))._sample("market-questdb-1", "x", _RUNNING)
+    assert (found.state, found.health, found.pid, found.sub_state) == (UnitState.UP, "unhealthy", 4711, "running")
+    assert found.uptime is not None
 
 
 @pytest.mark.parametrize("found", [{}, {"NetworkSettings": None, "Config": {"Labels": None}}, {"Config": []}])
