@@ -51,7 +51,7 @@ _DOZEN: Final = {
 _DAYS: Final = 10
 _OF_TEN: Final = (1, 2, 5, 10)
 """Tenths of the files that are measured."""
-_ROW: Final = 190
+_ROW: Final = 168
 """Bytes of a row with its indexes, about."""
 _DAY: Final = 86_400_000_000
 

@@ -65,9 +65,8 @@ class OpenFile:
 
     def _described(self) -> FileDescription:
         about = self._inspector.describe(self.findings)
-        if self.parquet is not None:
-            return replace(about, kind=FileKind.PARQUET, summary=self.parquet.summary())
-        return replace(about, kind=self.column.kind, summary=self.column.summary()) if self.column else about
+        stored = self.column or self.parquet
+        return replace(about, kind=stored.kind, summary=stored.summary()) if stored else about
 
     def offset_of(self, row: int) -> int:
         """Return where a row of the partition is; of one in Parquet its values are read. Raises WalmedicError; blocks.

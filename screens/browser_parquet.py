@@ -4,20 +4,24 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from console.diagnosis.inspection import Field, RecordView
+from console.diagnosis.inspection import Field, FileKind, RecordView
+from console.diagnosis.inspection.values import FieldReader
 from console.errors import WalmedicError
+from console.questdb.parquet_frame import check_parquet_frame
 from console.questdb.parquet_rows import ParquetGroup, read_layout, read_row
 from console.questdb.parquet_worker import can_read_parquet
 from console.questdb.partition_files import PARQUET
-from console.questdb.reading import DamageError
+from console.questdb.reading import DamageError, DbFile
 from console.text import clean_line, plural
 
 
 class ParquetRows:
     """The rows of a `data.parquet`, numbered from 0 in the partition. What reads values blocks."""
 
+    kind = FileKind.PARQUET
+
     def __init__(self, path: Path, groups: tuple[ParquetGroup, ...]) -> None:
-        self._path, self._groups = path, groups
+        self._path, self._groups, self._frame = path, groups, _frame(path)
         self._lock = threading.Lock()
         self._row, self._values = -1, dict[str, str]()
 
@@ -33,6 +37,9 @@ class ParquetRows:
         except (DamageError, OSError, WalmedicError):
             return None
         return rows
+
+    def close(self) -> None:
+        """Close nothing: no file stays open."""
 
     @property
     def count(self) -> int:
@@ -59,12 +66,15 @@ class ParquetRows:
         return group.chunks[0].offset
 
     def record_at(self, offset: int) -> RecordView | None:
-        """Return the row group that holds the byte at `offset`, with the values of the row that was loaded last."""
+        """Return the row group that holds the byte at `offset`, with the values of the row that was loaded last.
+
+        Outside of them the magic number at the beginning, or the footer.
+        """
         for group in self._groups:
             low, high = _bounds(group)
             if low <= offset < high:
                 return self._view(group, low, high)
-        return None
+        return next((each for each in self._frame if each.offset <= offset < each.offset + each.size), None)
 
     def _view(self, group: ParquetGroup, low: int, high: int) -> RecordView:
         with self._lock:
@@ -78,6 +88,22 @@ class ParquetRows:
         rows = f"rows {group.first:,} to {group.first + group.rows - 1:,}"
         title = f"row group {group.number:,}, {rows}"
         return RecordView(f"row {row:,} of {title}" if here else title, low, high - low, fields)
+
+
+def _frame(path: Path) -> tuple[RecordView, ...]:
+    """Return what stands before and behind the row groups. Raises OSError, DamageError."""
+    with DbFile(path) as file:
+        check_parquet_frame(file, file.size)
+        end = file.size - 8
+        read = FieldReader(file)
+        length = read.peek(end, 4) or 0
+        head = Field("magic number", 0, 4, "PAR1", "a Parquet file begins with it")
+        fields = (
+            Field("footer", end - length, length, f"{length:,} bytes", "columns, row groups and statistics, by Thrift"),
+            Field("length of the footer", end, 4, f"{length:,}", "bytes"),
+            Field("magic number", end + 4, 4, "PAR1", "a Parquet file ends with it"),
+        )
+    return RecordView("header", 0, 4, (head,)), RecordView("footer", end - length, length + 8, fields)
 
 
 def _bounds(group: ParquetGroup) -> tuple[int, int]:

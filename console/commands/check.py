@@ -1,6 +1,7 @@
 """`walmedic check`: diagnose the tables from disk, and from SQL where it is reachable."""
 
 import dataclasses
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,9 @@ from rich.console import Console
 
 from console.commands import completion
 from console.commands.check_text import show, summary
-from console.commands.deep_check import deep_looks
+from console.commands.deep_check import DeepLooks, deep_looks
 from console.commands.options import Invocation, station_options
 from console.diagnosis.database import diagnose
-from console.diagnosis.deep_files import DeepLook
 from console.diagnosis.deep_scope import DeepScope
 from console.diagnosis.model import DatabaseReport
 from console.diagnosis.server.facts import ServerFacts, read_server_facts
@@ -28,11 +28,21 @@ from console.reporting.prometheus import exposition
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Looked:
-    """What one check found: the report, what was left out and why, what the server's health port says."""
+    """What one check found: the report, what was left out and why, what the server's health port says.
+
+    Not `whole`: it was interrupted.
+    """
 
     report: DatabaseReport
     left_out: list[str]
     opinion: dict[str, Any] | None
+    whole: bool
+
+    @property
+    def plugin_state(self) -> PluginState:
+        """The state for Nagios: nothing found by a check that was interrupted is not OK."""
+        state = plugin_state(self.report)
+        return state if self.whole or state is not PluginState.OK else PluginState.UNKNOWN
 
 
 @click.command()
@@ -64,7 +74,7 @@ def check(
     """Diagnose the tables from disk, server up or down, and from SQL where it is reachable.
 
     --partition and --column can be given several times. A deep check that is cut off goes on where it was.
-    Exit 0: healthy, 1: problems found, or no table to look at.
+    Exit 0: healthy, 1: problems found, no table to look at, or interrupted.
     """
     if (partitions or columns) and not deep:
         raise click.UsageError("--partition and --column need --deep")
@@ -82,8 +92,8 @@ def check(
     if not quiet:
         _say(invocation, looked, form, only_problems)
     if form == "nagios":
-        return plugin_state(looked.report)
-    return 0 if looked.report.healthy else 1
+        return looked.plugin_state
+    return 0 if looked.report.healthy and looked.whole else 1
 
 
 def _look(invocation: Invocation, tables: tuple[str, ...], scope: DeepScope | None) -> _Looked:
@@ -91,15 +101,17 @@ def _look(invocation: Invocation, tables: tuple[str, ...], scope: DeepScope | No
     database = located(invocation)
     server, reason = ask_server(invocation, database)
     left_out = [reason] if reason else []
-    looks: dict[str, DeepLook] = {}
+    began, looks = time.monotonic(), DeepLooks({}, [], whole=True)
     if scope is not None:
-        looks, unread = deep_looks(invocation, database, tables, served=server is not None, scope=scope)
-        left_out += unread
+        looks = deep_looks(invocation, database, tables, served=server is not None, scope=scope)
+        left_out += looks.left_out
     settings = invocation.settings
     state = StateDir(settings.state_path)
     history = Histories(database, state, Journal(state)).of_table
-    report = diagnose(database, tables, server, looks, history=history, station=not settings.bare)
-    return _Looked(report, left_out, _second_opinion(invocation, server, report))
+    report = diagnose(database, tables, server, looks.by_directory, history=history, station=not settings.bare)
+    if scope is not None:
+        report = dataclasses.replace(report, seconds=time.monotonic() - began)
+    return _Looked(report, left_out, _second_opinion(invocation, server, report), looks.whole)
 
 
 def _say(invocation: Invocation, looked: _Looked, form: str, only_problems: bool) -> None:
@@ -108,7 +120,7 @@ def _say(invocation: Invocation, looked: _Looked, form: str, only_problems: bool
     if form == "prometheus":
         click.echo(exposition(report), nl=False)
     elif form == "nagios":
-        click.echo(plugin_line(plugin_state(report), summary(report), report))
+        click.echo(plugin_line(looked.plugin_state, summary(report), report))
     elif form == "json":
         listed = tuple(table for table in report.tables if table.problem or not only_problems)
         document = {**dataclasses.replace(report, tables=listed).to_json(), "left_out": looked.left_out}

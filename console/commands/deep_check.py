@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,15 @@ _EVERY: Final = 0.5
 _ABSENT: Final = "no table that is checked has a {} {}; give the name as QuestDB shows it"
 
 
+@dataclass(frozen=True, slots=True)
+class DeepLooks:
+    """What every value of the tables shows, by table directory, and what was left out. Not `whole`: interrupted."""
+
+    by_directory: dict[str, DeepLook]
+    left_out: list[str]
+    whole: bool
+
+
 def deep_looks(
     invocation: Invocation,
     database: DatabaseRoot,
@@ -30,29 +40,29 @@ def deep_looks(
     *,
     served: bool,
     scope: DeepScope = EVERYTHING,
-) -> tuple[dict[str, DeepLook], list[str]]:
-    """Return what every value of the tables shows, by table directory, and what was left out.
+) -> DeepLooks:
+    """Return what reading every value of the tables shows.
 
     An interrupt ends the reading; what was found until then is kept, and the next deep check goes on there. Raises
     WalmedicError if no table has a partition or column that `scope` names.
     """
-    named = [database.table(name) for name in tables] if tables else database.tables()
+    named = database.named(tables) if tables else database.tables()
     own = [table for table in named if not table.system]
-    looks, left_out, whole = _files(invocation, database, own, scope)
-    if not whole:
-        return looks, left_out
+    found = _files(invocation, database, own, scope)
+    if not found.whole:
+        return found
     if not scope.whole:
-        left_out.append("the deep sweep: it reads whole tables, and partitions or columns are named")
+        found.left_out.append("the deep sweep: it reads whole tables, and partitions or columns are named")
     elif served:
-        left_out += _sweeps(invocation, database, own, looks)
+        found.left_out.extend(_sweeps(invocation, database, own, found.by_directory))
     else:
-        left_out.append("the deep sweep: it needs SQL")
-    return looks, left_out
+        found.left_out.append("the deep sweep: it needs SQL")
+    return found
 
 
 def _files(
     invocation: Invocation, database: DatabaseRoot, tables: Sequence[TableDirectory], scope: DeepScope
-) -> tuple[dict[str, DeepLook], list[str], bool]:
+) -> DeepLooks:
     progress = Progress()
     path, reason = _record_path(invocation, database)
     record = DeepRecord(path, progress.pass_over)
@@ -69,12 +79,12 @@ def _files(
             looks[check.table.directory] = check.so_far()
             left_out.append(f"the values of {check.table.name} and of the tables after it: interrupted")
             progress.end()
-            return looks, left_out, False
+            return DeepLooks(looks, left_out, whole=False)
         looks[check.table.directory] = look
         left_out += look.left_out
     progress.end()
     record.forget()
-    return looks, left_out, True
+    return DeepLooks(looks, left_out, whole=True)
 
 
 def _must_be_there(checks: Sequence[DeepFiles], scope: DeepScope) -> None:

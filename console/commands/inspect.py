@@ -1,5 +1,7 @@
 """`walmedic inspect`: decode one file, whole or around a transaction or an offset."""
 
+import dataclasses
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,10 @@ from console.diagnosis.inspection import Field, FileDescription, FileKind, Inspe
 from console.errors import WalmedicError
 from console.records import to_json
 from console.text import clean_line, plural
+from screens.browser_column import ColumnFile
+from screens.browser_parquet import ParquetRows
+
+Decoder = Inspector | ColumnFile | ParquetRows
 
 
 def _offset(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
@@ -37,16 +43,18 @@ def _offset(ctx: click.Context, param: click.Parameter, value: str | None) -> in
 @click.option("--around", type=click.IntRange(0, 1000), default=2, help="Neighbours to show on each side.")
 @station_options
 def inspect(invocation: Invocation, file: Path, txn: int | None, offset: int | None, around: int) -> int:
-    """Decode one file of the family: header, summary, findings, and any record.
+    """Decode one file of QuestDB: header, summary, findings, and any record; of a column any row.
 
     Exit 0: nothing found wrong, 1: findings, the byte or record asked for is not right, or not a file of the family.
     """
     if txn is not None and offset is not None:
         raise click.UsageError("name --txn or --offset, not both")
-    with Inspector(file) as inspector:
+    with Inspector(file) as inspector, closing(_stored(inspector) or inspector) as decoder:
         description = inspector.describe(findings_of(file))
-        asked = _asked(inspector, txn, offset)
-        views = _around(inspector, asked, around) if asked else _overview(inspector)
+        if not isinstance(decoder, Inspector):
+            description = dataclasses.replace(description, kind=decoder.kind, summary=decoder.summary())
+        asked = _asked(inspector, decoder, txn, offset)
+        views = _around(inspector, decoder, asked, around) if asked else _overview(inspector, decoder)
     field = asked.field_at(offset) if asked and offset is not None else None
     if invocation.as_json:
         invocation.emit(_document(description, views, asked, field, offset))
@@ -57,7 +65,15 @@ def inspect(invocation: Invocation, file: Path, txn: int | None, offset: int | N
     return 1 if problems or wrong or description.kind is FileKind.OTHER else 0
 
 
-def _asked(inspector: Inspector, txn: int | None, offset: int | None) -> RecordView | None:
+def _stored(inspector: Inspector) -> ColumnFile | ParquetRows | None:
+    """Return the decoder of a file that holds values of a partition, None if it is none."""
+    if inspector.kind is not FileKind.OTHER:
+        return None
+    path = inspector.path.parent.resolve() / inspector.path.name
+    return ColumnFile.of(path) or ParquetRows.of(path)
+
+
+def _asked(inspector: Inspector, decoder: Decoder, txn: int | None, offset: int | None) -> RecordView | None:
     if txn is not None:
         view = inspector.record_of(txn)
         if view is None:
@@ -65,38 +81,40 @@ def _asked(inspector: Inspector, txn: int | None, offset: int | None) -> RecordV
         return view
     if offset is None:
         return None
-    view = inspector.record_at(offset)
+    view = decoder.record_at(offset)
     if view is None:
-        raise WalmedicError(
-            f"offset {offset:#x} lies outside of {clean_line(str(inspector.path))}, "
-            f"which has {plural(inspector.size, 'byte')}"
-        )
+        path, size = clean_line(str(inspector.path)), plural(inspector.size, "byte")
+        if offset >= inspector.size:
+            raise WalmedicError(f"offset {offset:#x} lies outside of {path}, which has {size}")
+        if isinstance(decoder, ColumnFile):
+            raise WalmedicError(f"offset {offset:#x} of {path} belongs to no row: {decoder.summary()}")
+        raise WalmedicError(f"offset {offset:#x} of {path} belongs to no field that walmedic knows")
     return view
 
 
-def _around(inspector: Inspector, asked: RecordView, count: int) -> list[RecordView]:
+def _around(inspector: Inspector, decoder: Decoder, asked: RecordView, count: int) -> list[RecordView]:
     """Return the record asked for between its neighbours, in the order of the file."""
     if asked.seq_txn is not None:
         found = [inspector.record_of(txn) for txn in range(asked.seq_txn - count, asked.seq_txn + count + 1)]
         return [view for view in found if view is not None]
     views = [asked]
     for _ in range(count):
-        before = inspector.record_at(views[0].offset - 1)
+        before = decoder.record_at(views[0].offset - 1)
         if before is None or before.offset >= views[0].offset:
             break
         views.insert(0, before)
     for _ in range(count):
-        after = inspector.record_at(views[-1].offset + views[-1].size)
+        after = decoder.record_at(views[-1].offset + views[-1].size)
         if after is None or after.offset <= views[-1].offset:
             break
         views.append(after)
     return views
 
 
-def _overview(inspector: Inspector) -> list[RecordView]:
+def _overview(inspector: Inspector, decoder: Decoder) -> list[RecordView]:
     """Return the header, and of a small file all of it."""
     views = list(inspector.views())
-    header = inspector.record_at(0)
+    header = decoder.record_at(0)
     return views or ([header] if header else [])
 
 

@@ -62,10 +62,12 @@ def diagnose(
     Raises WalmedicError for a name that is no table. The server's own tables are looked at only where they use WAL.
     """
     started = time.monotonic()
-    directories = [database.table(name) for name in tables] if tables else list(database.tables())
+    listed = database.tables_and_views()
+    directories = database.named(tables) if tables else [table for table in listed if not table.is_query]
+    views = [view for view in listed if view.is_query]
     made = {table.directory: examine_table(table) for table in directories if uses_wal(table)}
     reports = assemble(directories, made, server, deep, history)
-    found = database_findings(database)
+    found = database_findings(database, views)
     if not tables and not reports:
         found = (*found, no_tables(database))
     versions = read_versions(database.db)
@@ -78,7 +80,7 @@ def diagnose(
         str(versions.last) if versions.last is not None else None,
         versions.seen,
         server=server_state(database, server, station=station),
-        views=tuple(view.name for view in database.views()),
+        views=tuple(view.name for view in views),
     )
 
 
@@ -163,9 +165,9 @@ def uses_wal(table: TableDirectory) -> bool:
     return table.sequencer.is_dir() or bool(table.wals())
 
 
-def database_findings(database: DatabaseRoot) -> tuple[Finding, ...]:
+def database_findings(database: DatabaseRoot, views: Sequence[TableDirectory]) -> tuple[Finding, ...]:
     """Return what is wrong with the database as a whole, and what keeps it from being seen whole."""
-    found = [*root_findings(database), *query_findings(database.views())]
+    found = [*root_findings(database), *query_findings(views)]
     for problem in database.listing_problems():
         if problem.kind is not ProblemKind.UNREADABLE and problem.file.name.startswith(REGISTRY):
             continue  # damage, which is reported already

@@ -58,14 +58,16 @@ class LiveDiagnosis:
     ) -> DatabaseReport:
         """Return the report on all tables as they are now, as `diagnose` does."""
         started = time.monotonic()
-        directories = database.tables()
+        listed = database.tables_and_views()
+        directories = [table for table in listed if not table.is_query]
+        views = [view for view in listed if view.is_query]
         self._known = {table.directory: self._examined(table) for table in directories if uses_wal(table)}
         made = {name: known.diagnosis for name, known in self._known.items()}
         versions = read_versions(database.db)
         if started - self._plain_since >= self._afresh:
             self._plain, self._plain_since = {}, started
         reports = assemble(directories, made, server, None, history, self._plain)
-        found = database_findings(database)
+        found = database_findings(database, views)
         return DatabaseReport(
             database.db,
             reports,
@@ -75,7 +77,7 @@ class LiveDiagnosis:
             str(versions.last) if versions.last is not None else None,
             versions.seen,
             server=server_state(database, server, station=station),
-            views=tuple(view.name for view in database.views()),
+            views=tuple(view.name for view in views),
         )
 
     def _examined(self, table: TableDirectory) -> _Known:

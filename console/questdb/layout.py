@@ -173,10 +173,7 @@ class DatabaseRoot:
 
         Tables that the registry says were dropped come only with `dropped`; views, which hold no rows, are not tables.
         """
-        listed = (table for table in self._listed(dropped=dropped) if not table.is_query)
-        if self.guard is None:
-            return tuple(listed)
-        return tuple(replace(table, guard=self.guard / table.directory) for table in listed)
+        return tuple(table for table in self.tables_and_views(dropped=dropped) if not table.is_query)
 
     def guarded(self, guard: Path) -> "DatabaseRoot":
         """Return this database with the folder of the guard's copies."""
@@ -184,9 +181,10 @@ class DatabaseRoot:
 
     def views(self) -> tuple[TableDirectory, ...]:
         """Return the views, by name: a stored query each, from 9.3 on. Materialised views are tables."""
-        return tuple(table for table in self._listed(dropped=False) if table.is_query)
+        return tuple(table for table in self.tables_and_views() if table.is_query)
 
-    def _listed(self, *, dropped: bool) -> tuple[TableDirectory, ...]:
+    def tables_and_views(self, *, dropped: bool = False) -> tuple[TableDirectory, ...]:
+        """Return tables and views together, by one listing; a view has `is_query`."""
         registry = self.registry()
         live, gone = registry.live(), registry.dropped()
         entries, _ = list_directory(self.db)
@@ -197,6 +195,8 @@ class DatabaseRoot:
             and (table := _table(entry.path, live.get(entry.name), dropped=entry.name in gone)) is not None
             and (dropped or not table.dropped)
         ]
+        if self.guard is not None:
+            found = [replace(table, guard=self.guard / table.directory) for table in found]
         return tuple(sorted(found, key=lambda table: (table.raw_name, table.directory)))
 
     def table(self, name: str) -> TableDirectory:
@@ -204,7 +204,14 @@ class DatabaseRoot:
 
         Raises WalmedicError where there is none.
         """
+        return self.named((name,))[0]
+
+    def named(self, names: Sequence[str]) -> list[TableDirectory]:
+        """Return the tables with these names, as `table` does, by one listing."""
         tables = self.tables()
+        return [self._one(tables, name) for name in names]
+
+    def _one(self, tables: Sequence[TableDirectory], name: str) -> TableDirectory:
         for matches in (
             [t for t in tables if t.raw_name == name],
             [t for t in tables if t.directory == name],

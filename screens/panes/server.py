@@ -21,13 +21,24 @@ def lines(
     found: list[Line] = []
     if server.asked and (server.data is not None or server.error):
         found.extend(_server(server, width))
-    if report is not None and (seen := ", ".join(report.versions_seen)) and seen != report.version:
-        found.extend(hanging(_label("versions"), f"QuestDB {report.version} ran last; seen here: {seen}", width))
+    if report is not None:
+        found.extend(_versions(report, width, answers=server.data is not None and not server.stale))
     if wal.data is not None and wal.data.disk is not None:
         found.extend(hanging(_label("disk"), _disk(wal.data.disk), width, _disk_role(wal.data.disk)))
     if server.asked and server.data is not None and not server.stale:
         found.extend(_second_opinion(server.data, report, width))
     return found
+
+
+def _versions(report: DatabaseReport, width: int, *, answers: bool) -> list[Line]:
+    """Return which QuestDB wrote the data root; a server that `answers` has said its own version already."""
+    seen = ", ".join(report.versions_seen)
+    if seen and seen != report.version:
+        return hanging(_label("versions"), f"QuestDB {report.version} ran last; seen here: {seen}", width)
+    if answers:
+        return []
+    known = f"QuestDB {report.version} ran last" if report.version else "unknown: no file here tells which QuestDB ran"
+    return hanging(_label("version"), known, width)
 
 
 def behind(wal: WalTable, rows: int | None) -> str:

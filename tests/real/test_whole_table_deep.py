@@ -305,6 +305,22 @@ def test_a_check_that_is_interrupted_keeps_what_it_found_and_goes_on(
         assert not any((tmp_path / "state").rglob("*.jsonl"))
 
 
+def test_a_check_that_is_interrupted_before_it_found_anything_is_no_good_end(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = ("wal", "--db-root", str(world), "--state-dir", str(tmp_path / "state"))
+    with monkeypatch.context() as patch:
+        read_bytes(patch, after=1)
+        code, document = checked(capsys, *here)
+    assert (code, document["tables"][0]["verdict"]) == (1, "healthy")
+    with monkeypatch.context() as patch:
+        read_bytes(patch, after=1)
+        assert run(["check", *here, "--deep", "--format", "nagios"]) == 3
+    assert "UNKNOWN" in capsys.readouterr().out
+    code, _ = checked(capsys, *here)
+    assert code == 0
+
+
 def test_the_progress_line_has_bytes_and_the_time_left(world: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "console", "check", "wal", "--deep", "--db-root", str(world)]
     with Terminal([*command, "--state-dir", str(tmp_path / "state")]) as terminal:

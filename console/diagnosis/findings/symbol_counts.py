@@ -25,6 +25,8 @@ _NEWEST: Final = 1 << 18
 
 def symbol_count_findings(files: TableFiles, area: TxnArea, metadata: TableMetadata) -> Iterator[Finding]:
     """Yield the columns whose newest committed rows use keys at or above the number of symbols in `_txn`."""
+    if not metadata.symbols:
+        return
     partitions = PartitionFiles(files.directory.path, area, metadata, files.versions, None)
     if not partitions.spans or partitions.spans[-1].parquet_size is not None:
         return

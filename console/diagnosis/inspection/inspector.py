@@ -21,6 +21,7 @@ from console.text import clean_line, plural
 _LOGS = (FileKind.LOG_V1, FileKind.LOG_V2, FileKind.LOG_PART, FileKind.LOG_DAMAGED)
 _SYMBOL_FILES = (FileKind.SYMBOL_OFFSETS, FileKind.SYMBOL_VALUES, FileKind.INDEX_KEYS, FileKind.INDEX_ROWS)
 _SMALL = 64 << 20
+_TEXTS = {FileKind.TABLE_NAME: "name", FileKind.CHECKPOINT: "instance"}
 _SINGLE = {FileKind.UPGRADE: UPGRADE, FileKind.TODO: TODO, FileKind.CONVERSION: CONVERSION}
 
 
@@ -180,6 +181,8 @@ class Inspector:
             form, read = _SINGLE[self.kind], FieldReader(file)
             read.record(form)
             return (RecordView("header", 0, form.size, read.taken()),)
+        if self.kind in _TEXTS:
+            return (table_files.text_view(file, _TEXTS[self.kind]),) if self.size else ()
         if self.kind in (FileKind.SEQUENCER_METADATA, FileKind.SEGMENT_METADATA):
             return sequencer_files.metadata_views(file, self.kind is FileKind.SEGMENT_METADATA)
         if self.kind is FileKind.TABLE_TXN:
@@ -233,7 +236,7 @@ class Inspector:
         if self.kind is FileKind.TABLE_TXN:
             current = next((view for view in views if "current" in view.title), None)
             return f"seqTxn {_value(current, 'seqTxn')}" if current else "no current record"
-        if self.kind in (FileKind.WAL_INDEX, FileKind.TABLE_INDEX, *_SINGLE):
+        if self.kind in (FileKind.WAL_INDEX, FileKind.TABLE_INDEX, *_SINGLE, *_TEXTS):
             return f"{views[0].fields[0].name} {views[0].fields[0].value}"
         return plural(len(views) - 1 if views[0].title == "header" else len(views), "entry", "entries")
 

@@ -25,6 +25,10 @@ _NAMES: Final = {
     "_upgrade.d": FileKind.UPGRADE,
     "_todo_": FileKind.TODO,
     "_convert": FileKind.CONVERSION,
+    "_name": FileKind.TABLE_NAME,
+    "_restore": FileKind.RESTORE,
+    "_checkpoint_meta.d": FileKind.CHECKPOINT,
+    "_snapshot": FileKind.CHECKPOINT,
     "_mv": FileKind.VIEW_DEFINITION,
     "_mv.s": FileKind.VIEW_STATE,
 }

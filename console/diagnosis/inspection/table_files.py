@@ -159,3 +159,11 @@ def registry_views(file: DbFile) -> tuple[RecordView, ...]:
             break
         at = after
     return tuple(views)
+
+
+def text_view(file: DbFile, label: str) -> RecordView:
+    """Return the one text of a `_name` (a zero byte follows) or of what names the instance of a checkpoint."""
+    read = FieldReader(file)
+    _, end = read.text(label, 0, "an i32 count of UTF-16 units, and the units", limit=4096)
+    read.zeros("end", end, 1, "a zero byte ends it", "a zero byte should end it")
+    return RecordView(label, 0, max(1, read.taken()[-1].end), read.taken())
