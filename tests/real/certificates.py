@@ -25,7 +25,7 @@ class Certificates:
 
     def _key(self, name: str) -> list[str]:
         files = ["-keyout", self.file(f"{name}.key"), "-out", self.file(f"{name}.crt")]
-        return ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc", *files]
+        return ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", *files]
 
     def _signed(self, name: str, names: str, days: str = "2") -> None:
         request, extensions = self.file(f"{name}.csr"), self.file(f"{name}.ext")

@@ -1,9 +1,10 @@
 """Redis as people run it: database, ACL user, TLS, unix socket, Sentinel, cluster, Valkey; and each failure."""
 
 import contextlib
-import multiprocessing
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -26,7 +27,7 @@ from console.redis_settings import resolved
 from console.settings import RedisSettings, Settings, Stream, load
 from console.waiting import looks
 from tests.data.samples import sample_database
-from tests.other_user import USER
+from tests.other_user import CHECKOUT, USER, as_user
 from tests.real.certificates import Certificates
 from tests.real.redis_server import BINARIES, SEVEN, SIX, RedisServer
 
@@ -49,9 +50,18 @@ async def sample_of(settings: RedisSettings) -> Sample[BacklogSample]:
         await probe.close()
 
 
+async def in_time(settings: RedisSettings) -> Sample[BacklogSample]:
+    """Take a sample again while this machine is so busy that a deadline passes."""
+    for late in looks(60, 0.1):
+        sample = await sample_of(settings)
+        if late or "does not answer within" not in sample.error:
+            return sample
+    raise AssertionError
+
+
 async def all_seen(settings: RedisSettings) -> BacklogSample:
     """Assert that the console and a repair see three entries in each stream; return the sample."""
-    sample = await sample_of(settings)
+    sample = await in_time(settings)
     assert sample.data is not None, sample.error
     assert [(each.lag, each.error) for each in sample.data.streams] == [(3, "")] * len(settings.streams)
     with contextlib.closing(Queue(settings)) as queue:
@@ -63,10 +73,13 @@ async def all_seen(settings: RedisSettings) -> BacklogSample:
 
 async def refusal(settings: RedisSettings, status: Status = Status.DOWN) -> str:
     """Return the sentence that the console and a repair say alike."""
-    sample = await sample_of(settings)
+    sample = await in_time(settings)
     assert sample.status is status, sample
-    with contextlib.closing(Queue(settings)) as queue, pytest.raises(QueueError) as refused:
-        queue.waiting()
+    for late in looks(60, 0.1):
+        with contextlib.closing(Queue(settings)) as queue, pytest.raises(QueueError) as refused:
+            queue.waiting()
+        if late or "does not answer within" not in str(refused.value):
+            break
     assert str(refused.value) == sample.error
     assert "\n" not in sample.error
     return sample.error
@@ -96,7 +109,7 @@ async def test_a_database_by_its_number(server: RedisServer) -> None:
     with server.client(db=3) as client:
         fill(client)
     await all_seen(by_url(f"redis://127.0.0.1:{server.port}/3"))
-    sample = await sample_of(by_url(f"redis://127.0.0.1:{server.port}/2"))
+    sample = await in_time(by_url(f"redis://127.0.0.1:{server.port}/2"))
     assert sample.error == (
         "there is no stream market:trades in database 2; "
         "there are keys in database 3: redis.database says where to look"
@@ -123,7 +136,7 @@ async def test_an_acl_user_and_what_it_must_be_let(tmp_path: Path) -> None:
             assert said == f"{at} refuses user {user.partition(':')[0]} with this password: {check}"
         said = await refusal(by_url(f"redis://blind:right@{place}"), Status.REFUSED)
         assert said.startswith(f"{at} does not let user blind look: ")
-        sample = await sample_of(by_url(f"redis://elsewhere:right@{place}"))
+        sample = await in_time(by_url(f"redis://elsewhere:right@{place}"))
         assert "the Redis user may not look at market:trades: " in sample.error
         client.config_set("requirepass", "default-password")
         said = await refusal(by_url(f"redis://{place}"), Status.REFUSED)
@@ -153,23 +166,15 @@ async def test_a_unix_socket(server: RedisServer, path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
 def test_a_unix_socket_of_another_user(tmp_path: Path, path: Path) -> None:
+    program = (
+        "import sys; from console.redis_queue.reader import Queue, QueueError; from console.settings import *\n"
+        "try: Queue(RedisSettings(socket=sys.argv[1], streams=(Stream('trades'),))).waiting()\n"
+        "except QueueError as error: print(error)"
+    )
+    argv = [*as_user(USER, tmp_path), sys.executable, "-c", program, str(path)]
     with started(tmp_path, "--unixsocket", str(path), "--unixsocketperm", "600"):
-        reader, writer = multiprocessing.Pipe(duplex=False)
-        asked = multiprocessing.get_context("fork").Process(target=_as_other_user, args=(path, writer))
-        asked.start()
-        assert reader.poll(60)
-        assert reader.recv() == f"Redis at {path} cannot be reached: this user may not open the socket"
-        asked.join()
-
-
-def _as_other_user(path: Path, said: Any) -> None:
-    os.setgroups([])
-    os.setgid(USER)
-    os.setuid(USER)
-    try:
-        Queue(RedisSettings(socket=str(path), streams=(TRADES,))).waiting()
-    except QueueError as error:
-        said.send(str(error))
+        done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120, cwd=CHECKOUT)
+    assert done.stdout == f"Redis at {path} cannot be reached: this user may not open the socket\n"
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +221,7 @@ async def test_tls_with_an_authority_and_a_client_certificate(certificates: Cert
             fill(client)
         await all_seen(replace(settings, **both))
         # The server's alert and its end come together: either may be read first.
-        assert "a client certificate" in (await sample_of(settings)).error
+        assert "a client certificate" in (await in_time(settings)).error
         with contextlib.closing(Queue(settings)) as queue, pytest.raises(QueueError, match="a client certificate"):
             queue.waiting()
     for name, why in (("elsewhere", "for another name"), ("expired", "that is not valid today")):
@@ -274,7 +279,10 @@ async def test_a_sentinel_that_names_another_master_is_asked_again(tmp_path: Pat
             Settings(redis=RedisSettings(nodes=(place,), sentinel_master="mymaster", streams=(TRADES,)))
         )
         try:
-            assert (await probe.read()).status is Status.OK
+            for late in looks(60, 0.1):
+                if (await probe.read()).status is Status.OK:
+                    break
+                assert not late
             with new.client() as promoted, old.client() as demoted, sentinel.client() as watcher:
                 promoted.execute_command("REPLICAOF NO ONE")
                 demoted.replicaof("127.0.0.1", str(new.port))
@@ -282,7 +290,7 @@ async def test_a_sentinel_that_names_another_master_is_asked_again(tmp_path: Pat
                 watcher.execute_command("SENTINEL MONITOR mymaster 127.0.0.1", str(new.port), "1")
                 promoted.xadd(TRADES.name, {"price": 4})
             seen = []
-            for late in looks(20, 0.1):
+            for late in looks(60, 0.1):
                 sample = await probe.read()
                 seen.append((sample.status, sample.error))
                 if sample.status is Status.OK and sample.data and sample.data.streams[0].lag == 4:
@@ -321,7 +329,7 @@ async def test_a_cluster_of_two_nodes(tmp_path: Path) -> None:
         await all_seen(alone)
         await all_seen(replace(alone, nodes=("127.0.0.1:1", f"127.0.0.1:{nodes[1].port}"), url=""))
         single = replace(alone, cluster=False)
-        sample = await sample_of(single)
+        sample = await in_time(single)
         other = nodes[1].port
         assert f"is on another node of this cluster (127.0.0.1:{other}): set redis.cluster = true" in sample.error
     with started(tmp_path) as plain:
