@@ -8,6 +8,10 @@ of the same tree. A real QuestDB writes the files; the many tables are hard link
 `--gigabytes 8 --tables 1000 --partitions 100`: it needs 10 GB of disk, two million names, and half an hour. Files are
 read once before, so that all find them in the page cache as far as memory reaches. Exits 1 where the largest takes more
 than 3 times `cksum`, 3 times `find`, or 256 MiB; `--plot` draws the curves as an SVG.
+
+whole_table.svg, on 2 cores beside other work (load 15): 7.27 GB in 26 s, cksum 10 s, which is 2.65 times, 30 MiB more;
+1,000 x 100 x 20 in 27 s of CPU, find 9.5 s, which is 2.84 times, 14 MiB more. There the clock says 2.1 to 3.6 times:
+`find` took from 48 to 80 s.
 """
 
 import argparse
