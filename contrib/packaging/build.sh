@@ -11,12 +11,12 @@ uv=$(command -v uv || echo .venv/bin/uv)
 "$uv" venv --quiet --python "$(readlink -f .venv/bin/python)" "$work/venv"
 "$uv" pip install --quiet --python "$work/venv/bin/python" --require-hashes -r requirements/dist.txt
 "$uv" pip install --quiet --python "$work/venv/bin/python" --no-deps dist/*.whl
-"$work/venv/bin/pyinstaller" --log-level ERROR --onefile --strip --name walmedic \
+"$work/venv/bin/pyinstaller" --log-level ERROR --onefile --name walmedic \
   --distpath dist --workpath "$work" --specpath "$work" \
   --collect-submodules console --collect-submodules screens --collect-submodules rich._unicode_data \
   --collect-data console --collect-data textual --collect-submodules textual.widgets \
   --collect-all psycopg_binary --collect-submodules psycopg --collect-submodules redis \
-  --exclude-module console.station --exclude-module tkinter --exclude-module pyarrow --exclude-module numpy.f2py \
+  --exclude-module tkinter --exclude-module pyarrow --exclude-module numpy.f2py \
   contrib/packaging/executable.py
 .venv/bin/python contrib/packaging/man.py >dist/walmedic.1
 mv dist/walmedic "dist/walmedic-$(uname -m)"
