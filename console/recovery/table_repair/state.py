@@ -110,7 +110,7 @@ def _of_areas(state: TableState, disk: Disk, *, older: bool) -> TableState | Non
             told = f"{each.copy.told} has transaction {each.area.applied_txn:,} applied, and none was committed since"
             return TableState(replace(each.area, txn=even(each.area.txn), symbols=symbols), 0, [*state.evidence, told])
     for area, proven in _areas(disk):
-        if (area.rows + area.lag_rows != disk.found.rows) is not older:
+        if (area.rows + area.lag_rows != disk.found.rows) is not older or area.applied_txn < disk.least:
             continue
         why, symbols = _disagrees(area, disk), area.symbols.copy()
         raised = () if why else raise_to_held(disk.directory.path, symbols, disk.metadata, disk.files(area))
