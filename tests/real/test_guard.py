@@ -1,0 +1,142 @@
+"""The guard beside a real server that is killed while it writes: with its copies every repair is exact.
+
+`WALMEDIC_FAULT_GUARD` says how many seeds (100 in `make faults`), `WALMEDIC_FAULT_SEED` names one to run alone.
+"""
+
+import os
+import random
+import shutil
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from console.diagnosis.database import diagnose_table
+from console.errors import WalmedicError
+from console.questdb.layout import DatabaseRoot
+from console.recovery.engine import Engine
+from console.recovery.guard.taking import Guard
+from console.recovery.model import Outcome, Plan
+from console.recovery.server.jvm import ServerBinary
+from console.settings import GuardSettings, QuestDBSettings, Settings
+from tests.real.grown_tables import GrownTable, grow
+from tests.real.guarded_damage import strike
+from tests.real.test_repair_state import Ended, seen
+from tests.real.test_sequencer_repairs import captured
+
+_ALONE = os.environ.get("WALMEDIC_FAULT_SEED")
+_SEEDS = [int(_ALONE)] if _ALONE else [*range(9000, 9000 + int(os.environ.get("WALMEDIC_FAULT_GUARD", "12")))]
+_NOISY = 10_000
+"""Seeds from here on are written to while the server is killed, so that transactions came after the last copy."""
+_TOGETHER = 25
+_REPAIRS = ("repair-metadata", "repair-table-state", "restore-sequencer", "rebuild-sequencer", "repair-log")
+
+
+class WalTable(GrownTable):
+    """A table with WAL: of one without it nothing tells when its last row was committed."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.wal = True
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing writes to it when the server is killed: then the last round has seen all of it."""
+        return self.seed < _NOISY
+
+
+def _keep_copies(root: Path, folder: Path, ended: threading.Event) -> None:
+    """Take one round after the other until the server is gone, and a last one then."""
+    while not ended.is_set():
+        try:
+            database = DatabaseRoot.locate(root)
+            break
+        except WalmedicError:
+            ended.wait(0.1)
+    with Guard(database, folder, 1 << 30) as guard:
+        while not ended.wait(0.2):
+            guard.round()
+        guard.round()
+
+
+def _repaired(engine: Engine, name: str) -> tuple[Plan, Outcome]:
+    """Take the repairs that a check names, one after the other; return the last and its end."""
+    table = engine.database.table(name)
+    step = diagnose_table(engine.database, table).next_step.action
+    plan = engine.plan(step if step in _REPAIRS else "restore-sequencer", name)
+    outcome = engine.run(plan, plan.confirmation).outcome
+    if outcome is Outcome.DONE and diagnose_table(engine.database, table).next_step.action in _REPAIRS:
+        return _repaired(captured(engine), name)
+    return plan, outcome
+
+
+def _together(work: Path, seeds: list[int], questdb: ServerBinary) -> dict[int, Ended]:
+    root, twin, copies = work / "root", work / "twin", work / "copies"
+    over = threading.Event()
+    guard = threading.Thread(target=_keep_copies, args=(root, copies, over), daemon=True)
+    guard.start()
+    grow(root, seeds, questdb, WalTable)
+    over.set()
+    guard.join(60)
+    shutil.copytree(root, twin)
+    tables = {table.name: table for table in DatabaseRoot.locate(root).tables()}
+    damages = {seed: strike(tables[f"g{seed}"].path, random.Random(seed)) for seed in seeds}
+    settings = Settings(
+        state_dir=str(work / "state"),
+        questdb=QuestDBSettings(db_root=str(root)),
+        guard=GuardSettings(str(copies)),
+        bare=True,
+    )
+    engine = captured(Engine(settings))
+    ended = {}
+    for seed in seeds:
+        plan, outcome = _repaired(engine, f"g{seed}")
+        ended[seed] = Ended(seed, damages[seed], plan, outcome)
+        if outcome not in (Outcome.DONE, Outcome.NOT_NEEDED):
+            tables[f"g{seed}"].path.rename(work / f"refused{seed}")
+    names = [f"g{seed}" for seed, each in ended.items() if each.outcome in (Outcome.DONE, Outcome.NOT_NEEDED)]
+    truth, found = seen(twin, names, questdb), seen(root, names, questdb)
+    for each in ended.values():
+        each.truth, each.found = truth.get(f"g{each.seed}", []), found.get(f"g{each.seed}", [])
+    sys.stdout.write("".join(f"{each}\n" for each in ended.values()))
+    return ended
+
+
+@pytest.mark.faults
+def test_what_came_after_the_last_copy_is_exact_or_refused(
+    questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    found: dict[int, Ended] = {}
+    for first in range(_NOISY, _NOISY + 100, _TOGETHER):
+        found |= _together(tmp_path_factory.mktemp("noisy"), [*range(first, first + _TOGETHER)], questdb)
+    done = [each for each in found.values() if each.outcome is not Outcome.REFUSED]
+    assert all(each.truth == each.found and each.plan.rows_lost.phrase == "0" for each in done), [
+        str(each) for each in done if each.truth != each.found
+    ]
+    sys.stdout.write(f"{len(done)} of {len(found)} repaired\n")
+    assert len(done) > len(found) // 2, len(done)
+
+
+@pytest.fixture(scope="module")
+def ended(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Ended]:
+    """All seeds, some tables at a time."""
+    found: dict[int, Ended] = {}
+    for first in range(0, len(_SEEDS), _TOGETHER):
+        found |= _together(tmp_path_factory.mktemp("guarded"), _SEEDS[first : first + _TOGETHER], questdb)
+    return found
+
+
+@pytest.mark.parametrize("seed", _SEEDS)
+def test_with_the_guards_copies_a_repair_is_exact(seed: int, ended: dict[int, Ended]) -> None:
+    each = ended[seed]
+    assert each.outcome in (Outcome.DONE, Outcome.NOT_NEEDED), each
+    assert each.plan.rows_lost.phrase == "0", each
+    assert each.truth == each.found, each
+
+
+def test_most_tables_show_rows(ended: dict[int, Ended]) -> None:
+    """Some stand for a statement that the server itself cannot apply; two equal errors prove little."""
+    shown = sum(all(isinstance(rows, Counter) for rows in each.truth) for each in ended.values())
+    assert shown > len(ended) // 2, shown
