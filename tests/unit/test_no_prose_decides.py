@@ -12,7 +12,8 @@ _METHODS = ("startswith", "endswith", "removesuffix", "removeprefix", "partition
 # Modules that match what psycopg, Redis, systemd, supervisord, container engines and the kernel say.
 _FOREIGN = frozenset(
     {
-        "console/questdb_client/watch.py", "console/redis_queue/facts.py", "console/reporting/service_logs.py",
+        "console/questdb_client/watch.py", "console/redis_queue/facts.py", "console/redis_queue/location.py",
+        "console/reporting/service_logs.py",
         "console/services/containers.py", "console/services/supervisor_log.py", "console/services/systemd.py",
     }
 )  # fmt: skip
