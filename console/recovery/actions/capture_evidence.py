@@ -16,7 +16,7 @@ from console.recovery.gate.rehearsed import Records
 from console.recovery.gate.start_checks import harmed
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Stage
 from console.recovery.plans import make_plan
-from console.recovery.steps.steps import RunContext
+from console.recovery.steps.steps import CheckStep, RunContext
 from console.recovery.store.places import root_key
 from console.recovery.table_repair.planning import replaced_by
 from console.text import clean_line, plural
@@ -34,7 +34,7 @@ SPEC = ActionSpec(
 )
 
 
-class PlanRepairs:
+class PlanRepairs(CheckStep):
     """Find what of a table its repairs replace: some read whole columns, so that a plan of a capture does not."""
 
     name = "plan-repairs"
@@ -51,9 +51,6 @@ class PlanRepairs:
             with contextlib.suppress(WalmedicError, OSError):
                 files += replaced_by(action_module(action).plan(context, table.raw_name))
         run.remember(steps.REPLACED, sorted(_entries(table, files)))
-
-    def reverse(self, stage: Stage, run: RunContext) -> None:
-        """Nothing was changed."""
 
 
 STEPS = (PlanRepairs(), *steps.STEPS)

@@ -19,7 +19,7 @@ def _drop_unfinished(run: RunContext) -> None:
         sync_directory(folder.parent)
 
 
-class CaptureTable:
+class CaptureTable(Step):
     """Copy one table."""
 
     name = "capture-table"
@@ -38,7 +38,7 @@ class CaptureTable:
         _drop_unfinished(run)
 
 
-class CaptureSurroundings:
+class CaptureSurroundings(Step):
     """Copy what lies around the tables, then write the manifest."""
 
     name = "capture-surroundings"

@@ -33,11 +33,10 @@ def remove_unfinished(folder: Path) -> None:
         sync_directory(folder.parent)
 
 
-class SalvageRows:
+class SalvageRows(Step):
     """Choose rows, write them segment by segment, read each file back, and write the manifest."""
 
     name = "salvage-rows"
-    repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Go on where an earlier attempt stopped."""

@@ -13,11 +13,10 @@ from console.recovery.steps.steps import RunContext, Step
 STEP = "salvage-table"
 
 
-class SalvageTable:
+class SalvageTable(Step):
     """Write the rows of a table, read each file back, and write the manifest."""
 
     name = "salvage-table"
-    repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Go on where an earlier attempt stopped."""

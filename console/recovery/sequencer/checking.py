@@ -12,7 +12,7 @@ from console.recovery.model import Claim, Plan, Stage
 from console.recovery.sequencer.disk import TableOnDisk, read_source, read_table
 from console.recovery.sequencer.target import SequencerTarget
 from console.recovery.steps import files
-from console.recovery.steps.steps import RunContext, Step, StepError
+from console.recovery.steps.steps import CheckStep, RunContext, Step, StepError
 from console.table.inventory import Index, Inventory, Mask
 
 
@@ -104,11 +104,10 @@ def _equal(key: ClaimKey, claim: str, expected: int, found: int) -> Claim:
     return Claim(key, claim, f"{expected:,}", f"{found:,}", expected == found)
 
 
-class CheckSequencer:
+class CheckSequencer(CheckStep):
     """Check a built sequencer before it is swapped in. It changes nothing, so that there is nothing to take back."""
 
     name = "check-sequencer"
-    repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Raise StepError naming the first rule that does not hold."""
@@ -121,9 +120,6 @@ class CheckSequencer:
                     f"{directory} was built and does not hold: {claim.claim} (expected {claim.expected}, found "
                     f"{claim.found}); it was not put in place"
                 )
-
-    def reverse(self, stage: Stage, run: RunContext) -> None:
-        """Nothing to take back."""
 
 
 def _directory(run: RunContext, directory: str) -> TableDirectory:

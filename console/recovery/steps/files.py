@@ -57,11 +57,10 @@ def replace_file(
     return Stage(f"replace-{parts_of(path)[-1]}", title, "replace-file", parameters, (change,))
 
 
-class BuildDirectory:
+class BuildDirectory(Step):
     """Build a directory beside its place. Done again it starts over; reversed it is gone."""
 
     name = "build-directory"
-    repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Write all files, sync each, check what has a SHA-256, and sync the directory."""
@@ -94,11 +93,10 @@ class BuildDirectory:
         run.tree.remove_directory(directory)
 
 
-class SwapDirectory:
+class SwapDirectory(Step):
     """Put a new directory in the place of another, which is kept beside. Two renames, each found done or not."""
 
     name = "swap-directory"
-    repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """`path` → `old` where it was there, then `new` → `path`."""
@@ -128,11 +126,10 @@ class SwapDirectory:
             tree.rename(path, new)
 
 
-class ReplaceFile:
+class ReplaceFile(Step):
     """Replace one file by rename. Its old bytes go to the entry's folder first; the way back writes them again."""
 
     name = "replace-file"
-    repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Keep the old bytes, write the new beside, rename it over the old."""

@@ -15,11 +15,10 @@ STEP = "set-owners"
 OWNERS = "owners"
 
 
-class SetOwners:
+class SetOwners(Step):
     """Give owner and mode, file by file. Reversed each has again what it had."""
 
     name = "set-owners"
-    repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Give each what the plan says; done again it changes nothing."""

@@ -13,14 +13,13 @@ from console.recovery.server.purge_guard import (
 from console.recovery.server.sql import Server
 from console.recovery.server.verification import purge_interval
 from console.recovery.steps.services import START_SECONDS, await_server_gone, control, units_named
-from console.recovery.steps.steps import RunContext, Step, StepError
+from console.recovery.steps.steps import CheckStep, RunContext, Step, StepError
 
 
-class HoldPurge:
+class HoldPurge(Step):
     """Put the setting in place. Reversed: take it away, so that the next start purges as it always did."""
 
     name = "hold-purge"
-    repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Put it in place, for each unit; done twice it is there once."""
@@ -35,7 +34,7 @@ class HoldPurge:
         _let_go(stage, run)
 
 
-class ProveHeld:
+class ProveHeld(CheckStep):
     """Ask the server for its purge interval: another setting may have won, and then it is stopped before a sweep."""
 
     name = "prove-held"
@@ -56,15 +55,11 @@ class ProveHeld:
                 f"{VARIABLE}; take it out of the unit's EnvironmentFile, then plan again"
             )
 
-    def reverse(self, stage: Stage, run: RunContext) -> None:
-        """Nothing was changed."""
 
-
-class LetPurgeGo:
+class LetPurgeGo(Step):
     """Take the setting away and start the server again: from now on it purges as it always did."""
 
     name = "let-purge-go"
-    repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Stop, take away, start; done twice, the server has been started twice."""

@@ -12,7 +12,7 @@ from console.recovery.server.expectation import Expectation
 from console.recovery.server.sql import Server
 from console.recovery.server.value_claims import noted_value_claims, sums_before
 from console.recovery.server.verification import purge_interval, table_claims, wait_until_applied
-from console.recovery.steps.steps import RunContext, Step, StepError
+from console.recovery.steps.steps import CheckStep, RunContext, Step, StepError
 from console.recovery.store.locks import LockedError, ServerLock
 from console.recovery.tree.wal_locks import WalLocks
 from console.services.model import ServiceControl, ServiceError
@@ -37,7 +37,7 @@ def units_named(run: RunContext, stage: Stage) -> list[Unit]:
     return [unit for unit in run.settings.services.units if unit.name in wanted]
 
 
-class StopUnits:
+class StopUnits(Step):
     """Stop units; where `hold` is set, also keep them from being started by anything else. Reversed: let go only."""
 
     name = "stop-units"
@@ -81,7 +81,7 @@ def acquire_within(lock: ServerLock, seconds: float) -> None:
                 raise
 
 
-class HoldWal:
+class HoldWal(Step):
     """Win the server's lock where no server lives yet, and lock the WAL of the stage's tables against the purge."""
 
     name = "hold-wal"
@@ -109,11 +109,10 @@ class HoldWal:
         """Nothing: the locks end with the run, after the server was stopped."""
 
 
-class StartServer:
+class StartServer(Step):
     """Let the server's lock go, start the unit, and wait until it answers as ours. Reversed: stop and hold it."""
 
     name = "start-server-unit"
-    repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Start it."""
@@ -137,7 +136,7 @@ class StartServer:
         run.remember("server started", False)
 
 
-class VerifyTables:
+class VerifyTables(CheckStep):
     """Wait until each table has applied what was logged, and prove it against what the disk predicted."""
 
     name = "verify-tables"
@@ -163,11 +162,8 @@ class VerifyTables:
         if failed := failed_in_words(claims):
             raise StepError(f"not proven: {failed}")
 
-    def reverse(self, stage: Stage, run: RunContext) -> None:
-        """Nothing was changed."""
 
-
-class AwaitSweep:
+class AwaitSweep(CheckStep):
     """Wait, with the WAL still locked, until a purge sweep must have passed; then nothing may have become worse."""
 
     name = "await-sweep"
@@ -187,9 +183,6 @@ class AwaitSweep:
             run.claims.append(claim)
             if not claim.ok:
                 raise StepError(f"{expected.table} is {claim.found} after the purge sweep")
-
-    def reverse(self, stage: Stage, run: RunContext) -> None:
-        """Nothing was changed."""
 
 
 def sweep_claim(server: Server, expected: Expectation) -> Claim:

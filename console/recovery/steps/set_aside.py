@@ -27,11 +27,10 @@ def set_aside(table_directory: str, mark: str, names: Sequence[str]) -> Stage:
     )
 
 
-class SetAside:
+class SetAside(Step):
     """Move directories by rename. Done again it ends in the same state; reversed they are back."""
 
     name = "set-aside"
-    repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Make the place beside the table and rename each directory into it."""

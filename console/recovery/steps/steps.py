@@ -93,7 +93,7 @@ class Step(Protocol):
     """
 
     name: str
-    repeat: bool
+    repeat: bool = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Do it. Raises WalmedicError or OSError; what was half done is done again or reversed by the executor."""
@@ -102,6 +102,13 @@ class Step(Protocol):
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Take it back, also where it was done in part or not at all."""
         ...
+
+
+class CheckStep(Step):
+    """A step that changes nothing, so that there is nothing to take back."""
+
+    def reverse(self, stage: Stage, run: RunContext) -> None:
+        """Nothing was changed."""
 
 
 def step_named(steps: Sequence[Step], name: str) -> Step:

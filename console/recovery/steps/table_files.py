@@ -43,11 +43,10 @@ def replace_files(
     return Stage(f"files-{number}", title, STEP, parameters, tuple(changes))
 
 
-class ReplaceFiles:
+class ReplaceFiles(Step):
     """Replace files by rename. Done again it ends in the same state; reversed the old bytes are back."""
 
     name = "replace-files"
-    repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Keep the old bytes of each file, write the new beside, rename it over the old."""

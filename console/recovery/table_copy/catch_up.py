@@ -9,7 +9,7 @@ from console.questdb.reading import DamageError
 from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Stage, failed_in_words
 from console.recovery.server.sql import Server
-from console.recovery.steps.steps import RunContext, Step, StepError
+from console.recovery.steps.steps import CheckStep, RunContext, Step, StepError
 from console.recovery.table_copy.earlier import others_before
 from console.recovery.table_copy.missing import Compared, compared
 from console.recovery.table_copy.server_state import (
@@ -72,11 +72,10 @@ def bring_rows(run: RunContext, stage: Stage, server: Server, source: str, copy:
     return brought
 
 
-class CatchUp:
+class CatchUp(Step):
     """Copy what the original took since the copy was made. Reversed: the rows stay, as ours."""
 
     name = "catch-up-copy"
-    repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Take the copy up and fill its gaps; raises StepError where the original is not as the plan saw it."""
@@ -110,7 +109,7 @@ class CatchUp:
             settle(run, server, name)
 
 
-class CompareContained:
+class CompareContained(CheckStep):
     """Compare once more: the copy must have every row of the original, and just those more that the plan counted."""
 
     name = "compare-contained"
@@ -146,9 +145,6 @@ class CompareContained:
         if failed := failed_in_words(claims):
             raise StepError(f"not proven: {failed}")
         run.remember(EXPECTED, TableRows(run.database.db / str(run.recall(COPY_DIRECTORY))).txn.rows)
-
-    def reverse(self, stage: Stage, run: RunContext) -> None:
-        """Nothing was changed."""
 
 
 STEPS: tuple[Step, ...] = (CatchUp(), CompareContained())

@@ -13,7 +13,7 @@ from console.records import of_json
 from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Stage
 from console.recovery.server.sql import SqlError, quoted
-from console.recovery.steps.steps import RunContext, Step, StepError
+from console.recovery.steps.steps import CheckStep, RunContext, Step, StepError
 from console.recovery.table_copy import catch_up
 from console.recovery.table_copy.catch_up import bring_rows
 from console.recovery.table_copy.earlier import written_by_others
@@ -49,11 +49,10 @@ from console.text import clean_line, plural
 NOT_FREED = "name not freed"
 
 
-class CreateCopy:
+class CreateCopy(Step):
     """Make the empty copy. Reversed: drop it, unless something else was written to it."""
 
     name = "create-copy"
-    repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Create it and note its directory; one that a killed attempt made is taken up where it is empty."""
@@ -85,11 +84,10 @@ class CreateCopy:
         server.rows(f"DROP TABLE {quoted(copy)}")
 
 
-class CopyStretches:
+class CopyStretches(Step):
     """Copy every stretch that the copy does not have yet. A stretch is there whole or not at all."""
 
     name = "copy-stretches"
-    repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Copy; raises StepError where the original changed, or a stretch is there in part."""
@@ -119,7 +117,7 @@ class CopyStretches:
         """Nothing of its own: the copy is dropped as a whole."""
 
 
-class CompareTables:
+class CompareTables(CheckStep):
     """Compare both tables, partition by partition and column by column, from the files of both."""
 
     name = "compare-tables"
@@ -161,15 +159,11 @@ class CompareTables:
             raise StepError(f"the copy differs: {found}")
         run.remember(EXPECTED, copied.txn.rows)
 
-    def reverse(self, stage: Stage, run: RunContext) -> None:
-        """Nothing was changed."""
 
-
-class FinishCopy:
+class FinishCopy(Step):
     """Give the copy the original's TTL and DEDUP, and prove that both are shown alike."""
 
     name = "finish-copy"
-    repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Both statements may be repeated."""
@@ -197,11 +191,10 @@ class FinishCopy:
         """Nothing of its own."""
 
 
-class SwapNames:
+class SwapNames(Step):
     """Rename the original away and the copy to its name. Reversed: both back."""
 
     name = "swap-names"
-    repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Where the server cannot rename the original, nothing is renamed, and that is reported."""

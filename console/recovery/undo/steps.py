@@ -9,7 +9,7 @@ from console.recovery.codes import ClaimKey
 from console.recovery.evidence.index import Capture, EvidenceIndex
 from console.recovery.model import Claim, Stage
 from console.recovery.steps.files import check_digest
-from console.recovery.steps.steps import RunContext, Step, StepError
+from console.recovery.steps.steps import CheckStep, RunContext, Step, StepError
 from console.recovery.store.places import root_key
 from console.recovery.tree.pieces import Owner, Piece
 from console.recovery.tree.tree import parts_of
@@ -17,11 +17,10 @@ from console.recovery.undo.restoring import FILES, MOVES, difference
 from console.text import clean_line, plural
 
 
-class FetchEvidence:
+class FetchEvidence(Step):
     """Copy files of the evidence beside, into a new directory. Done again it starts over; reversed it is gone."""
 
     name = "fetch-evidence"
-    repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Write each file with the owner, mode and time that it had, and compare it with the manifest."""
@@ -48,11 +47,10 @@ class FetchEvidence:
         run.tree.remove_directory(str(stage.parameters["new"]))
 
 
-class ExchangeEntries:
+class ExchangeEntries(Step):
     """Move aside what is there, then move in what was fetched: renames, each found done or not."""
 
     name = "exchange-entries"
-    repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Do the renames that are not done yet."""
@@ -84,7 +82,7 @@ class ExchangeEntries:
         tree.remove_empty(old)
 
 
-class CompareEvidence:
+class CompareEvidence(CheckStep):
     """Compare the table's directory with the evidence, file by file. Raises StepError where anything differs."""
 
     name = "compare-evidence"
@@ -98,9 +96,6 @@ class CompareEvidence:
         run.claims.append(claim)
         if not claim.ok:
             raise StepError(f"{table.name} is not as the evidence has it: {claim.found}")
-
-    def reverse(self, stage: Stage, run: RunContext) -> None:
-        """Nothing of its own to take back."""
 
 
 def equal_claim(table: TableDirectory, capture: Capture, *, ignored: str) -> Claim:

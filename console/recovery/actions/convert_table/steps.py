@@ -49,11 +49,10 @@ def registry_files(names: list[str]) -> list[str]:
     return [name for name in names if name.startswith(REGISTRY) and name != SERVER_LOCK_NAME]
 
 
-class KeepState:
+class KeepState(Step):
     """Keep the bytes of all that a conversion writes; the way back puts them in place again, byte for byte."""
 
     name = "keep-state"
-    repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Copy them into the entry's folder, once."""
@@ -102,11 +101,10 @@ def _key(path: str) -> str:
     return hashlib.sha256(path.encode()).hexdigest()[:16]
 
 
-class SetAside:
+class SetAside(Step):
     """Rename `txn_seq`, each `walN` and its lock into a directory whose name the conversion does not know."""
 
     name = "set-wal-aside"
-    repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Rename what is not renamed yet."""
@@ -129,11 +127,10 @@ class SetAside:
         run.tree.remove_directory(aside)
 
 
-class SalvageFirst:
+class SalvageFirst(Step):
     """Write the rows that the table will not have any more to files, and read them back, before anything is changed."""
 
     name = "salvage-before"
-    repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """As salvage-wal does, into the state directory."""
@@ -158,11 +155,10 @@ def _salvaging(stage: Stage, run: RunContext) -> Stage:
     return Stage(stage.id, stage.title, "salvage-rows", parameters)
 
 
-class ConvertByServer:
+class ConvertByServer(Step):
     """Write the marker, start the station's QuestDB by ourselves, let it convert, prove the rows, stop it."""
 
     name = "convert-by-server"
-    repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Do so until table and registry both say what they must."""
@@ -249,7 +245,7 @@ def _wal_claims(server: Server, expected: Expectation) -> tuple[Claim, ...]:
     return table_claims(server, expected, server.wal_table(expected.table))
 
 
-class ClearLag:
+class ClearLag(Step):
     """Set the lag's transaction count to 0 where the conversion left it at -1 (docs/formats.md), before any write.
 
     9.1.0 stores the lag's checksum 8 bytes wide over the count: where it is negative, the first transaction after the
@@ -257,7 +253,6 @@ class ClearLag:
     """
 
     name = "clear-lag"
-    repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Check it, write `_txn` anew where it must be, and say which it was."""

@@ -9,7 +9,7 @@ from console.questdb.formats.table import META_HEADER
 from console.questdb.table_metadata import TableMetadata, minor_checksum, read_table_metadata
 from console.recovery.codes import ClaimKey
 from console.recovery.model import Change, Claim, Plan, Stage
-from console.recovery.steps.steps import RunContext, StepError
+from console.recovery.steps.steps import RunContext, Step, StepError
 from console.recovery.store.state import write_private
 from console.recovery.tree.pieces import Piece
 from console.text import clean_line
@@ -39,11 +39,10 @@ def ttl_claim(plan: Plan, metadata: TableMetadata) -> Claim:
     return Claim(ClaimKey.TTL, claim, ttl_in_words(wanted), ttl_in_words(metadata.ttl), metadata.ttl == wanted)
 
 
-class KeepTtl:
+class KeepTtl(Step):
     """Write the TTL into `_meta` again, with the checksum that lets it count."""
 
     name = "keep-ttl"
-    repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Do so if the conversion lost it. Raises StepError if `_meta` cannot be read."""

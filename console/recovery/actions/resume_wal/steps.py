@@ -13,7 +13,7 @@ from console.recovery.server.expectation import Expectation, expectation_of
 from console.recovery.server.sql import Server, quoted
 from console.recovery.server.value_claims import noted_value_claims, sums_before
 from console.recovery.server.verification import table_claims, wait_until_applied
-from console.recovery.steps.steps import RunContext, Step, StepError
+from console.recovery.steps.steps import CheckStep, RunContext, Step, StepError
 from console.recovery.store.copying import CopyError, copy_out, sync_tree
 from console.recovery.tree.tree import parts_of
 from console.text import clean_line
@@ -23,11 +23,10 @@ _VALUES, _SKIPPED = "values", "skipped"
 _ATTEMPTS = 5  # a segment that a writer still appends to is copied again
 
 
-class KeepSegments:
+class KeepSegments(Step):
     """Copy WAL segments into the entry's folder: once their transactions are skipped, the next sweep deletes them."""
 
     name = "keep-segments"
-    repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Copy each file, read it back; files that are there already are made anew."""
@@ -59,11 +58,10 @@ def _copied(source: Path, target: Path, name: str) -> None:
             return
 
 
-class ResumeTable:
+class ResumeTable(Step):
     """`ALTER TABLE … RESUME WAL [FROM TXN n]`. Done again it changes nothing: what is applied is not skipped."""
 
     name = "resume-table"
-    repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Note what the table must hold then, and send the statement to the server that works on this database."""
@@ -89,7 +87,7 @@ class ResumeTable:
             )
 
 
-class VerifyResumed:
+class VerifyResumed(CheckStep):
     """Wait until the table has applied what was promised, and prove it by rows.
 
     One table among several does not end the run: its claims do, once every other table is proven.
@@ -127,9 +125,6 @@ class VerifyResumed:
             why = f"; the server stopped at seqTxn {stuck:,}" + (f" ({error})" if error.strip() else "")
         if "among" not in stage.parameters:
             raise StepError(f"not proven: {failed}{why}")
-
-    def reverse(self, stage: Stage, run: RunContext) -> None:
-        """Nothing was changed."""
 
 
 def _key(stage: Stage, note: str) -> str:

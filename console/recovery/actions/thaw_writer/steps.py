@@ -15,7 +15,7 @@ from console.recovery.model import Claim, Stage
 from console.recovery.server.sql import Server, SqlError, literal, quoted
 from console.recovery.steps import services
 from console.recovery.steps.services import control, units_named
-from console.recovery.steps.steps import RunContext, Step, StepError
+from console.recovery.steps.steps import CheckStep, RunContext, Step, StepError
 from console.redis_queue.reader import Queue, Waiting
 from console.text import clean_line, plural
 from console.waiting import Standstill, looks
@@ -32,7 +32,7 @@ TWICE = "rows there twice before"
 _BATCHES = "tables with a first batch"
 
 
-class StartWriter:
+class StartWriter(Step):
     """Start the writer. Reversed: stop it."""
 
     name = "start-writer"
@@ -98,7 +98,7 @@ class _Drain:
         return max(0.0, grown / max(0.5, time.monotonic() - self.length_at))
 
 
-class WatchBacklog:
+class WatchBacklog(CheckStep):
     """Watch until the backlog is drained and the tables are fresh. The first error ends it, and stops the writer."""
 
     name = "watch-backlog"
@@ -129,9 +129,6 @@ class WatchBacklog:
                     )
                 time.sleep(_PAUSE)
             run.claims.extend(self._proof(run, queue, waiting))
-
-    def reverse(self, stage: Stage, run: RunContext) -> None:
-        """Nothing of its own to take back."""
 
     def _proof(self, run: RunContext, queue: Queue, waiting: tuple[Waiting, ...]) -> Iterator[Claim]:
         """Yield what is claimed once the backlog is drained: measured anew, not what the loop above saw."""
@@ -213,11 +210,10 @@ def _sequencer_txn(server: Server, table: str) -> int:
     return int(row["sequencerTxn"]) if row is not None else 0
 
 
-class CountDoubles:
+class CountDoubles(CheckStep):
     """Count the rows that came twice; what was there twice before does not count."""
 
     name = "count-doubles"
-    repeat = False
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Add a claim for each table. A count that takes too long is no error of the thaw."""
@@ -233,9 +229,6 @@ class CountDoubles:
             run.claims.append(
                 Claim.note(ClaimKey.DUPLICATES, f"{name}: rows that came twice", progress_text, table=name)
             )
-
-    def reverse(self, stage: Stage, run: RunContext) -> None:
-        """Nothing was changed."""
 
 
 def _counted(run: RunContext, server: Server, doubles: Doubles) -> int | None:
