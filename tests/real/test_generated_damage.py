@@ -1,7 +1,8 @@
 """Tables that grew at random, each damaged in two or three places, brought back by the steps that a check names.
 
 What the plans announced is what is lost: rows, and values by column. Every other value is that of an undamaged twin.
-`WALMEDIC_FAULT_WIDE` says how many tables (200 in `make faults`), `WALMEDIC_FAULT_SEED` names one to run alone.
+`WALMEDIC_FAULT_WIDE` says how many tables (200 in `make faults`) or names the first and the last (`9024-9060`),
+`WALMEDIC_FAULT_SEED` names one to run alone.
 """
 
 import os
@@ -35,7 +36,9 @@ from tests.real.test_sequencer_repairs import captured, engine_of
 from tests.real.wide_damage import strike_widely
 
 _ALONE = os.environ.get("WALMEDIC_FAULT_SEED")
-_SEEDS = [int(_ALONE)] if _ALONE else [*range(9000, 9000 + int(os.environ.get("WALMEDIC_FAULT_WIDE", "24")))]
+_WIDE = [int(each) for each in os.environ.get("WALMEDIC_FAULT_WIDE", "24").split("-")]
+_ENDS = [int(_ALONE)] * 2 if _ALONE else _WIDE if len(_WIDE) == 2 else [9000, 8999 + _WIDE[0]]
+_SEEDS = [*range(_ENDS[0], _ENDS[1] + 1)]
 _TOGETHER: Final = 25
 _STEPS: Final = 9
 _ROOM: Final = 6 << 30
@@ -131,7 +134,7 @@ def _brought_back(engine: Engine, each: Ended) -> None:
             return
 
 
-def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """No server lives: it is not looked for half a second before each of some hundred plans and runs."""
     monkeypatch.setattr(liveness, "_LOOK", 0.0)
     monkeypatch.setattr(policy, "users_of", lambda directory: FileUsers((), ()))
@@ -145,7 +148,7 @@ def _together(work: Path, seeds: list[int], questdb: ServerBinary) -> dict[int, 
     ended = {seed: Ended(seed, strike_widely(tables[f"g{seed}"].path, random.Random(seed))) for seed in seeds}
     grown = time.monotonic()
     with pytest.MonkeyPatch.context() as monkeypatch:
-        _unhurried(monkeypatch)
+        unhurried(monkeypatch)
         engine = captured(engine_of(root, work / "state"))
         for each in ended.values():
             _brought_back(engine, each)

@@ -13,18 +13,23 @@ from typing import Any
 import pytest
 
 from console.questdb.layout import DatabaseRoot
+from console.recovery.codes import ClaimKey
 from console.recovery.engine import Engine
 from console.recovery.model import Outcome, Plan
+from console.recovery.rehearsal.model import Rehearsal, RehearsalOutcome
+from console.recovery.rehearsal.rehearsing import rehearse
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
 from console.settings import PartitionSettings, QuestDBSettings, Settings
 from tests.faults.broken_database import tree_of
 from tests.real.salvaged_rows import Row, shown
+from tests.real.test_generated_damage import unhurried
 from tests.real.whole_tables import SETTINGS, settle, statements
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
 
 _ROWS = 200
+_HALF = range(100, _ROWS)
 _MIDDLE, _LAST = "2024-01-03", "2024-01-05"
 _TWIN = "twin"
 
@@ -52,6 +57,20 @@ def _drop(table: Path, day: str) -> None:
     shutil.move(_day(table, day), table.parent.parent / f"copy-{table.name}" / _day(table, day).name)
 
 
+def _detached(table: Path, day: str) -> None:
+    _day(table, day).rename(table / f"{day}.detached")
+
+
+def _beside(table: Path, day: str, file: str) -> None:
+    """Lose a file of a partition that stands beside a whole copy of it with another name txn."""
+    shutil.copytree(_day(table, day), table / f"{day}.999")
+    (table / day / file).unlink()
+
+
+def _all(*strikes: Callable[[Path], Any]) -> Callable[[Path], Any]:
+    return lambda table: [strike(table) for strike in strikes]
+
+
 @dataclass(frozen=True)
 class Case:
     """One damage. `null` are values of a day that become NULL by column, `rows` are rows of a day that are lost."""
@@ -63,6 +82,7 @@ class Case:
     rows: range = range(0)
     choice: str = ""
     copy: bool = False
+    rehearsed: bool = False
 
 
 CASES = (
@@ -78,12 +98,39 @@ CASES = (
     Case("plain_symbol_cut", lambda t: _cut(t, _MIDDLE, "sy.d", 400), null={"sy": range(100, _ROWS)}),
     Case("middle_gone", lambda t: shutil.rmtree(_day(t, _MIDDLE)), rows=range(_ROWS)),
     Case("last_gone", lambda t: shutil.rmtree(_day(t, _LAST)), _LAST, rows=range(_ROWS)),
-    Case("cut_middle", lambda t: _cut(t, _MIDDLE, "i8.d", 800), rows=range(100, _ROWS), choice="whole-rows"),
-    Case("cut_last", lambda t: _cut(t, _LAST, "i8.d", 800), _LAST, rows=range(100, _ROWS), choice="whole-rows"),
+    Case("cut_middle", lambda t: _cut(t, _MIDDLE, "i8.d", 800), rows=_HALF, choice="whole-rows", rehearsed=True),
+    Case("cut_last", lambda t: _cut(t, _LAST, "i8.d", 800), _LAST, rows=_HALF, choice="whole-rows", rehearsed=True),
     Case("aside", lambda t: _gone(t, _MIDDLE, "i8.d"), rows=range(_ROWS), choice="set-aside"),
     Case("times_cut", lambda t: _cut(t, _MIDDLE, "ts.d", 8 * 150), rows=range(150, _ROWS)),
-    Case("copied", lambda t: _drop(t, _MIDDLE), copy=True),
-)
+    Case(
+        "times_and_gone",
+        _all(lambda t: _cut(t, _LAST, "ts.d", 8 * 150), lambda t: _gone(t, _LAST, "f8.d", "vc.i", "sx.d", "sx.k")),
+        _LAST, {"f8": range(150), "vc": range(150), "sx": range(150)}, range(150, _ROWS), rehearsed=True,
+    ),
+    Case(
+        "times_and_torn",
+        _all(lambda t: _cut(t, _MIDDLE, "ts.d", 8 * 150), lambda t: _cut(t, _MIDDLE, "f8.d", 400)),
+        null={"f8": range(50, 150)}, rows=range(150, _ROWS),
+    ),
+    Case(
+        "torn_and_gone",
+        _all(lambda t: _cut(t, _MIDDLE, "i8.d", 800), lambda t: _gone(t, _MIDDLE, "uu.d")),
+        null={"uu": range(100)}, rows=_HALF, choice="whole-rows", rehearsed=True,
+    ),
+    Case(
+        "torn_and_gone_last",
+        _all(lambda t: _cut(t, _LAST, "i8.d", 800), lambda t: _gone(t, _LAST, "st.d", "st.i")),
+        _LAST, {"st": range(100)}, _HALF, "whole-rows",
+    ),
+    Case(
+        "torn_offsets",
+        _all(lambda t: _cut(t, _LAST, "i8.d", 800), lambda t: _zeros(t, _LAST, "st.i")),
+        _LAST, rows=_HALF, choice="whole-rows",
+    ),
+    Case("copied", lambda t: _drop(t, _MIDDLE), copy=True, rehearsed=True),
+    Case("copied_detached", lambda t: _detached(t, _LAST), _LAST),
+    Case("copied_beside", lambda t: _beside(t, _MIDDLE, "vc.i"), rehearsed=True),
+)  # fmt: skip
 
 
 @dataclass
@@ -91,7 +138,10 @@ class World:
     root: Path
     state: Path
     twin: list[Row]
+    jar: str = ""
+    java: str = ""
     plans: dict[str, Plan] = field(default_factory=dict)
+    rehearsed: dict[str, Rehearsal] = field(default_factory=dict)
     undone: dict[str, bool] = field(default_factory=dict)
     rows: dict[str, list[Row]] = field(default_factory=dict)
     written: dict[str, int] = field(default_factory=dict)
@@ -100,7 +150,7 @@ class World:
 def _engine(world: World, case: Case) -> Engine:
     source = str(world.root / f"copy-{_directory(world, case)}") if case.copy else ""
     wanted = PartitionSettings(choice=case.choice, source=source)
-    questdb = QuestDBSettings(db_root=str(world.root))
+    questdb = QuestDBSettings(db_root=str(world.root), jar=world.jar, java=world.java)
     return Engine(Settings(state_dir=str(world.state), questdb=questdb, partition=wanted, bare=True))
 
 
@@ -115,13 +165,17 @@ def _repaired(world: World, case: Case, *, undo: bool) -> None:
     engine = _engine(world, case)
     plan = world.plans[case.name] = engine.plan("repair-partition", case.name)
     assert plan.refused == (), (case.name, plan.refused)
-    before = tree_of(world.root)
+    place = world.root / "db" / _directory(world, case)
+    before = tree_of(place)
+    if case.rehearsed:
+        world.rehearsed[case.name] = rehearse(engine, "repair-partition", case.name)
+        assert tree_of(place) == before
     result = engine.run(plan, plan.confirmation)
     assert result.outcome is Outcome.DONE, (case.name, result)
     if undo:
         back = engine.undo(result.entry, engine.plan_undo(result.entry).confirmation)
         assert back.outcome is Outcome.DONE, (case.name, back)
-        world.undone[case.name] = tree_of(world.root) == before
+        world.undone[case.name] = tree_of(place) == before
         again = engine.plan("repair-partition", case.name)
         assert engine.run(again, again.confirmation).outcome is Outcome.DONE, case.name
 
@@ -129,7 +183,7 @@ def _repaired(world: World, case: Case, *, undo: bool) -> None:
 @pytest.fixture(scope="module")
 def world(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("repair-partition")
-    made = World(folder / "root", folder / "state", [])
+    made = World(folder / "root", folder / "state", [], str(questdb.jar), str(questdb.java))
     made.root.mkdir()
     with PrivateServer(made.root, questdb, settings=SETTINGS, http=True) as server:
         for statement in statements(_TWIN, "PARTITION BY DAY WAL", _ROWS):
@@ -142,11 +196,13 @@ def world(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> It
         made.twin = shown(server, _TWIN)
         server.kill()
     (made.root / "db" / "tables.d.lock").touch()
-    for case in CASES:
-        table = DatabaseRoot.locate(made.root).table(case.name).path
-        (made.root / f"copy-{table.name}").mkdir()
-        case.do(table)
-        _repaired(made, case, undo=case.name in ("fixed_cut", "symbol_gone", "aside", "copied", "cut_last"))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        unhurried(monkeypatch)
+        for case in CASES:
+            table = DatabaseRoot.locate(made.root).table(case.name).path
+            (made.root / f"copy-{table.name}").mkdir()
+            case.do(table)
+            _repaired(made, case, undo=case.name in ("fixed_cut", "symbol_gone", "aside", "copied", "cut_last"))
     with PrivateServer(made.root, questdb, settings=SETTINGS, http=True) as server:
         settle(server)
         made.rows = {case.name: shown(server, case.name) for case in CASES}
@@ -188,6 +244,14 @@ def test_what_is_announced_is_lost_and_no_more(world: World, case: Case) -> None
         assert {k: nothing.get(v, v) for k, v in found.items()} == {k: nothing.get(v, v) for k, v in row.items()}
     assert world.written[case.name] == len(expected) + 6
     assert world.undone.get(case.name, True)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.rehearsed], ids=lambda case: case.name)
+def test_each_way_is_proven_on_a_clone_first(world: World, case: Case) -> None:
+    ended = world.rehearsed[case.name]
+    assert ended.outcome is RehearsalOutcome.PASSED, ended.message
+    back = next(claim for claim in ended.verification if claim.key is ClaimKey.ROWS_BACK)
+    assert back.expected == f"{-len(case.rows):,}"
 
 
 def test_what_is_set_aside_stays_beside_the_table(world: World) -> None:

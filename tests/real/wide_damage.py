@@ -177,6 +177,8 @@ def strike_widely(table: Path, rng: random.Random) -> tuple[str, ...]:
     wanted, said = rng.choice((2, 2, 3)), list[str]()
     strikes = list(STRIKES)
     rng.shuffle(strikes)
+    states = [at for at, strike in enumerate(strikes) if strike is _table_state]
+    del strikes[states[-1]]  # twice in the list for its weight; what is damaged cannot be damaged again
     for strike in strikes:
         if len(said) < wanted and (done := strike(victim, rng)):
             said.append(done)

@@ -1,6 +1,7 @@
 """The damaged partitions of a table, and what can be done with each: its choices, and what each costs."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -20,8 +21,10 @@ class Choice(StrEnum):
     """What is done with a damaged partition."""
 
     COPY = "copy"  # a copy of it is put in its place
-    NULL = "null"  # the values that are gone become NULL
-    WHOLE_ROWS = "whole-rows"  # it ends with its last whole row
+    NULL = "null"  # the values that are gone become NULL; only rows without a timestamp go
+    WHOLE_ROWS = (
+        "whole-rows"  # it ends with the last row whose torn columns are whole; columns gone as a whole are NULL
+    )
     SET_ASIDE = "set-aside"  # its directory is moved out of the table, and the table has it no more
 
 
@@ -32,20 +35,31 @@ OURS: Final = (
 """Faults that this repairs; the others are for other actions."""
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What a choice loses, and the files of columns that it writes."""
+
+    rows_lost: int
+    values_lost: tuple[LostValues, ...] = ()
+    files: tuple[NewFile, ...] = ()
+
+    @property
+    def cost(self) -> str:
+        """What it loses in a few words."""
+        rows, values = plural(self.rows_lost, "row"), sum(lost.count or 0 for lost in self.values_lost)
+        return f"{rows}, {plural(values, 'value')}" if values else rows
+
+
 @dataclass(slots=True)
 class DamagedPartition:
-    """A partition, its faults, and the choices: rows and values lost by each; `cannot` says why one is not there.
+    """A partition, its faults, and the choices that there are; `cannot` says why one is not.
 
-    `offsets` are the files that whole rows need besides. With `counted` some column still has all rows that `_txn`
-    counts: without, its count itself may be too high.
+    With `counted` some column still has all rows that `_txn` counts: without, its count itself may be too high.
     """
 
     span: PartitionSpan
     faults: list[PartitionFault]
-    rows_lost: dict[Choice, int] = field(default_factory=dict)
-    values_lost: tuple[LostValues, ...] = ()
-    columns: tuple[Mended, ...] = ()
-    offsets: tuple[NewFile, ...] = ()
+    ways: dict[Choice, Way] = field(default_factory=dict)
     counted: bool = True
     copy: Copy | None = None
     cannot: dict[Choice, str] = field(default_factory=dict)
@@ -53,19 +67,27 @@ class DamagedPartition:
     @property
     def best(self) -> Choice:
         """The choice that loses the fewest rows; of two the one that is first in `Choice`."""
-        return min(self.rows_lost, key=lambda choice: (self.rows_lost[choice], list(Choice).index(choice)))
+        return min(self.ways, key=lambda choice: (self.ways[choice].rows_lost, list(Choice).index(choice)))
 
     @property
     def there(self) -> bool:
         """Whether its directory is there."""
         return all(fault.kind is not FaultKind.PARTITION_MISSING for fault in self.faults)
 
-    def cost(self, choice: Choice) -> str:
-        """Return what a choice costs in a few words."""
-        rows = plural(self.rows_lost[choice], "row")
-        if choice is Choice.NULL:
-            return f"{rows}, {plural(sum(lost.count or 0 for lost in self.values_lost), 'value')}"
-        return rows
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A damaged column. The first `whole` rows of the partition have all of their values, or get them back.
+
+    `made` are its files with NULL for the others; None for a designated timestamp, and with `why`.
+    """
+
+    stored: StoredColumn
+    whole: int
+    times: bool
+    gone: bool
+    made: Mended | None = None
+    why: str = ""
 
 
 def damaged_partitions(
@@ -91,10 +113,10 @@ def damaged_partitions(
 
 
 def _weigh(table: TableDirectory, files: PartitionFiles, each: DamagedPartition, sources: Sources) -> None:
-    each.rows_lost[Choice.SET_ASIDE] = each.span.rows
+    each.ways[Choice.SET_ASIDE] = Way(each.span.rows)
     each.copy, why = copies_of(table, files, each.span, sources, frozenset(fault.file for fault in each.faults))
     if each.copy is not None:
-        each.rows_lost[Choice.COPY] = 0
+        each.ways[Choice.COPY] = Way(0)
     else:
         each.cannot[Choice.COPY] = why
     if not each.there or each.span.parquet_size is not None:
@@ -104,36 +126,72 @@ def _weigh(table: TableDirectory, files: PartitionFiles, each: DamagedPartition,
     try:
         _weigh_columns(table, files, each)
     except (DamageError, OSError) as error:
-        said = error.what if isinstance(error, DamageError) else problem_of(error, table.path).what
-        each.cannot |= {Choice.NULL: said, Choice.WHOLE_ROWS: said}
+        said = _said(error, table)
+        each.cannot |= {choice: said for choice in (Choice.NULL, Choice.WHOLE_ROWS) if choice not in each.ways}
 
 
 def _weigh_columns(table: TableDirectory, files: PartitionFiles, each: DamagedPartition) -> None:
-    damaged = [column for column in _columns(files, each) if _is_damaged(each, column)]
-    each.counted = len(damaged) < len(_columns(files, each))
-    kept = min((each.span.rows - column.rows + whole_rows(column) for column in damaged), default=0)
-    if 0 < kept < each.span.rows:
-        each.rows_lost[Choice.WHOLE_ROWS] = each.span.rows - kept
-        shorter = ((column, column.rows - (each.span.rows - kept)) for column in damaged)
-        made = (kept_offsets(table.path, column, rows) for column, rows in shorter)
-        each.offsets = tuple(file for file in made if file is not None)
+    stored = [column for column in files.columns_of(each.span) if isinstance(column, StoredColumn)]
+    damaged = [column for column in stored if _is_damaged(each, column)]
+    each.counted = len(damaged) < len(stored)
+    columns = [_examined(table, column, times=files.is_timestamp(column.column)) for column in damaged]
+    rows = each.span.rows
+    kept = min((column.whole for column in columns if column.times or not column.gone), default=0)
+    if 0 < kept < rows:
+        each.ways[Choice.WHOLE_ROWS] = _way(table, each.span, columns, kept)
     else:
-        each.cannot[Choice.WHOLE_ROWS] = "no row of it is whole" if not kept else "each row of it is whole"
-    if any(files.is_timestamp(column.column) for column in damaged):
+        each.cannot[Choice.WHOLE_ROWS] = "each row of it is whole" if kept else "no row of it is whole"
+    why = next((column.why for column in columns if column.why), "")
+    timed = min((column.whole for column in columns if column.times), default=rows)
+    if why:
+        each.cannot[Choice.NULL] = why
+    elif timed == rows or timed > kept:
+        each.ways[Choice.NULL] = _way(table, each.span, columns, timed)
+    else:
         each.cannot[Choice.NULL] = "its timestamps are damaged, and a designated timestamp cannot be NULL"
-        return
-    each.columns = tuple(mended(table.path, column) for column in damaged)
-    each.rows_lost[Choice.NULL] = 0
-    each.values_lost = tuple(
-        LostValues(Lost.VALUES, clean_line(made.column.column.name), clean_line(each.span.name), made.lost)
-        for made in each.columns
-        if made.lost
-    )
 
 
-def _columns(files: PartitionFiles, each: DamagedPartition) -> list[StoredColumn]:
-    return [column for column in files.columns_of(each.span) if isinstance(column, StoredColumn)]
+def _examined(table: TableDirectory, column: StoredColumn, *, times: bool) -> _Column:
+    found = whole_rows(column)
+    whole = column.span.rows - column.rows + found
+    if times:
+        return _Column(column, whole, True, not found)
+    try:
+        made = mended(table.path, column)
+    except (DamageError, OSError) as error:
+        return _Column(column, whole, False, False, why=_said(error, table))
+    return _Column(column, whole if made.lost else column.span.rows, False, not found and bool(made.lost), made)
+
+
+def _way(table: TableDirectory, span: PartitionSpan, columns: Sequence[_Column], kept: int) -> Way:
+    """Return the way that keeps the first `kept` rows, with NULL for what of them is gone. Raises DamageError, OSError.
+
+    The other columns keep their files: what lies behind the rows of a partition is not read.
+    """
+    new: list[NewFile] = []
+    lost: list[LostValues] = []
+    for each in columns:
+        rows = each.stored.rows - (span.rows - kept)
+        if each.times or rows <= 0:
+            continue
+        if each.made is not None and (not each.made.lost or kept == span.rows):
+            made = each.made
+        elif each.whole >= kept:
+            offsets = kept_offsets(table.path, each.stored, rows)
+            new += [offsets] if offsets is not None else []
+            continue
+        else:
+            made = mended(table.path, replace(each.stored, rows=rows, span=replace(span, rows=kept)))
+        new += made.files
+        if made.lost:
+            name = clean_line(each.stored.column.name)
+            lost.append(LostValues(Lost.VALUES, name, clean_line(span.name), made.lost))
+    return Way(span.rows - kept, tuple(lost), tuple(new))
 
 
 def _is_damaged(each: DamagedPartition, column: StoredColumn) -> bool:
     return any(fault.file in (column.data, column.aux) for fault in each.faults)
+
+
+def _said(error: DamageError | OSError, table: TableDirectory) -> str:
+    return error.what if isinstance(error, DamageError) else problem_of(error, table.path).what

@@ -27,8 +27,6 @@ from console.recovery.table_repair.txn_partitions import Extent, with_partitions
 from console.settings import PartitionSettings
 from console.text import clean_line, plural
 
-_CHANGES_ROWS = (Choice.WHOLE_ROWS, Choice.SET_ASIDE)
-
 
 @dataclass(slots=True)
 class PartitionRepair:
@@ -53,7 +51,7 @@ def partition_repair(table: TableDirectory, wanted: PartitionSettings, evidence:
     refused: list[Refusal] = []
     for each in damaged:
         choice = Choice(wanted.choice) if wanted.choice else each.best
-        if choice in each.rows_lost:
+        if choice in each.ways:
             chosen.append((each, choice))
         else:
             why = each.cannot.get(choice, "it is not possible")
@@ -70,7 +68,7 @@ def _made(
     replacements = [
         Replacement(f"write {plural(len(new), 'file')} of partition {clean_line(each.span.name)}", new)
         for each, choice in chosen
-        if (new := _files(each, choice))
+        if (new := each.ways[choice].files)
     ]
     try:
         if (txn := _txn(table, files, chosen)) is not None:
@@ -78,10 +76,9 @@ def _made(
         before = _before(table, chosen)
     except DamageError as damage:
         return _refused(RefusalCode.RESULT_UNKNOWN, damage.what, "name another choice")
-    lost = sum(each.rows_lost[choice] for each, choice in chosen)
-    values: tuple[LostValues, ...] = ()
-    for each, choice in chosen:
-        values += each.values_lost if choice is Choice.NULL else ()
+    ways = [each.ways[choice] for each, choice in chosen]
+    lost = sum(way.rows_lost for way in ways)
+    values: tuple[LostValues, ...] = tuple(value for way in ways for value in way.values_lost)
     repair = Repair(
         _why([each for each, _ in chosen]),
         tuple(replacements),
@@ -95,17 +92,10 @@ def _made(
     return PartitionRepair(repair, before)
 
 
-def _files(each: DamagedPartition, choice: Choice) -> tuple[NewFile, ...]:
-    """Return the new files of a partition's columns."""
-    if choice is Choice.NULL:
-        return tuple(file for column in each.columns for file in column.files)
-    return each.offsets if choice is Choice.WHOLE_ROWS else ()
-
-
 def _is_counted(chosen: tuple[DamagedPartition, Choice]) -> bool:
     """Whether the rows that a choice loses are known to have been there. `_txn` may count too many in the last one."""
     each, choice = chosen
-    return each.counted or choice not in _CHANGES_ROWS or not each.span.last
+    return each.counted or not each.ways[choice].rows_lost or not each.span.last
 
 
 def _before(table: TableDirectory, chosen: Sequence[tuple[DamagedPartition, Choice]]) -> list[Stage]:
@@ -150,8 +140,8 @@ def _txn(
     table: TableDirectory, files: PartitionFiles, chosen: Sequence[tuple[DamagedPartition, Choice]]
 ) -> NewFile | None:
     """Return `_txn` as it must be, None if it stays. Raises DamageError if no partition stays, OSError."""
-    lost = {each.span.start: each.rows_lost[choice] for each, choice in chosen if choice in _CHANGES_ROWS}
-    if not lost:
+    lost = {each.span.start: each.ways[choice].rows_lost for each, choice in chosen}
+    if not any(lost.values()):
         return None
     stay = [(span, span.rows - lost.get(span.start, 0)) for span in files.spans]
     stay = [(span, rows) for span, rows in stay if rows]
@@ -200,7 +190,7 @@ def _lag(files: PartitionFiles, chosen: Sequence[tuple[DamagedPartition, Choice]
 
 def _unpartitioned(files: PartitionFiles, chosen: Sequence[tuple[DamagedPartition, Choice]]) -> list[Refusal]:
     unit = Partitioning.of(files.metadata).unit
-    if unit != UNPARTITIONED or all(choice is Choice.NULL for _, choice in chosen):
+    if unit != UNPARTITIONED or not any(each.ways[choice].rows_lost for each, choice in chosen):
         return []
     return [_refusal(RefusalCode.RESULT_UNKNOWN, "the table is not partitioned, so it has no partition to take out",
                      "choose null, or salvage-table")]  # fmt: skip
@@ -220,12 +210,12 @@ def _why(damaged: Sequence[DamagedPartition]) -> str:
 
 def _choices(each: DamagedPartition) -> str:
     """Return what each choice for a partition costs."""
-    costs = "; ".join(f"{choice} loses {each.cost(choice)}" for choice in Choice if choice in each.rows_lost)
+    costs = "; ".join(f"{choice} loses {each.ways[choice].cost}" for choice in Choice if choice in each.ways)
     return f"partition {clean_line(each.span.name)} ({plural(each.span.rows, 'row')}): {costs}"
 
 
 def _others(each: DamagedPartition) -> str:
-    return "choose " + ", ".join(choice for choice in Choice if choice in each.rows_lost)
+    return "choose " + ", ".join(choice for choice in Choice if choice in each.ways)
 
 
 def _refusal(code: RefusalCode, reason: str, instead: str) -> Refusal:

@@ -1,0 +1,94 @@
+"""What each choice for a damaged partition loses where several columns are damaged, and that it is carried out so."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from console.questdb.partition_files import PartitionFiles
+from console.questdb.table_txn import read_table_txn
+from console.recovery.engine import Engine
+from console.recovery.model import Outcome
+from console.recovery.table_repair.damaged_partitions import Choice, damaged_partitions
+from console.recovery.table_repair.partition_copies import Sources
+from console.settings import PartitionSettings, QuestDBSettings, Settings
+from tests.data.samples import sample_database
+from tests.faults.broken_database import captured
+
+_ROWS = 40
+"""Rows of the last partition of the sample."""
+_GONE, _ZEROS = -1, -2
+Costs = dict[Choice, tuple[int, dict[str, int]]]
+"""Rows lost, and values lost by column."""
+_CASES: dict[str, tuple[dict[str, int], Costs]] = {
+    "times torn, a column gone": (
+        {"ts.d": 8 * 30, "price.d": _GONE},
+        {Choice.WHOLE_ROWS: (10, {"price": 30})},
+    ),
+    "times torn, a column torn deeper": (
+        {"ts.d": 8 * 30, "price.d": 8 * 10},
+        {Choice.NULL: (10, {"price": 20}), Choice.WHOLE_ROWS: (30, {})},
+    ),
+    "times torn, a column torn less": (
+        {"ts.d": 8 * 30, "price.d": 8 * 35},
+        {Choice.WHOLE_ROWS: (10, {})},
+    ),
+    "a column torn, another gone": (
+        {"price.d": 8 * 10, "st.d": _GONE, "st.i": _GONE},
+        {Choice.NULL: (0, {"price": 30, "st": 40}), Choice.WHOLE_ROWS: (30, {"st": 10})},
+    ),
+    "a column torn, offsets lost that its values tell": (
+        {"price.d": 8 * 10, "st.i": _ZEROS},
+        {Choice.NULL: (0, {"price": 30}), Choice.WHOLE_ROWS: (30, {})},
+    ),
+    "all columns but the times gone": (
+        {"price.d": _GONE, "vc.d": _GONE, "vc.i": _GONE, "ar.i": _GONE},
+        {Choice.NULL: (0, {"price": 40, "vc": 40, "ar": 40})},
+    ),
+    "the times gone": ({"ts.d": _GONE}, {}),
+}  # fmt: skip
+
+
+def _strike(path: Path, how: int) -> None:
+    if how == _GONE:
+        path.unlink()
+    elif how == _ZEROS:
+        path.write_bytes(bytes(path.stat().st_size))
+    else:
+        os.truncate(path, how)
+
+
+@pytest.mark.parametrize("name", _CASES)
+def test_each_choice_loses_what_it_says(name: str, tmp_path: Path) -> None:
+    root = tmp_path.resolve() / "root"
+    database = sample_database("v1", root)
+    (database.db / "tables.d.lock").touch()
+    table, (strikes, expected) = database.table("kinds"), _CASES[name]
+    (whole,) = [files for files in [PartitionFiles.of(table.path)] if files is not None]
+    span = whole.spans[-1]
+    assert span.rows == _ROWS
+    for file, how in strikes.items():
+        _strike(table.path / span.directory / file, how)
+    files = PartitionFiles.of(table.path)
+    assert files is not None
+    ((found,), others) = damaged_partitions(table, files, "", Sources())
+    assert others == []
+    costs = {
+        choice: (way.rows_lost, {lost.column: lost.count for lost in way.values_lost})
+        for choice, way in found.ways.items()
+    }
+    assert costs == {Choice.SET_ASIDE: (_ROWS, {}), **expected}
+    assert found.best is (next(iter(expected)) if expected else Choice.SET_ASIDE)
+    captured(root, tmp_path / "state", "kinds")
+    for choice, (rows, _) in expected.items():
+        wanted = PartitionSettings(choice=choice.value)
+        questdb = QuestDBSettings(db_root=str(root))
+        engine = Engine(Settings(state_dir=str(tmp_path / "state"), questdb=questdb, partition=wanted, bare=True))
+        plan = engine.plan("repair-partition", "kinds")
+        assert plan.refused == ()
+        done = engine.run(plan, plan.confirmation)
+        assert done.outcome is Outcome.DONE, done
+        area = read_table_txn(table.path).current
+        assert area is not None
+        assert area.transient_rows == _ROWS - rows
+        assert engine.undo(done.entry, engine.plan_undo(done.entry).confirmation).outcome is Outcome.DONE
