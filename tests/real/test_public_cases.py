@@ -74,6 +74,7 @@ _CASES: Final = {
     "txn_gone": _state("_txn", damage.gone),
     "txn_partitions": _state("_txn", damage.partitions_zeroed),
     "txn_rows": _state("_txn", damage.too_many_rows),
+    "txn_symbols": _state("_txn", damage.too_few_symbols),
     "i1448_meta_zeros": _state("_meta", damage.first_page_zeroed),
     "meta_gone": _state("_meta", damage.gone),
     "i5306_partition": Case(lambda table: shutil.rmtree(table / _DAY), "repair-partition", rows=_ROWS_OF_IT),
