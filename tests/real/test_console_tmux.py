@@ -88,6 +88,7 @@ def test_the_incident_is_brought_back_by_keys_in_tmux(pane: Pane, incident_stati
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(1800)
 def test_the_power_loss_is_brought_back_by_keys_in_tmux(tmp_path: Path) -> None:
     """Six damages of two tables, by the recommended step alone; the phrases say what is lost."""
     with station(Scenario.POWER_LOSS, directory=tmp_path / "station") as built:

@@ -104,6 +104,7 @@ def test_the_other_scenarios_are_brought_back_by_the_recommended_steps(scenario:
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(1800)
 def test_the_power_loss_is_brought_back_and_loses_what_the_plans_announce(tmp_path: Path) -> None:
     """Six damages of two tables: each costs one step, and nothing is lost but what is on no disk."""
     with station(Scenario.POWER_LOSS, directory=tmp_path) as built:

@@ -16,7 +16,7 @@ def _told(tmp_path: Path, *options: str) -> list[str]:
     environment = {**os.environ, "PATH": str(tmp_path / "nothing"), "XDG_STATE_HOME": str(tmp_path / "state")}
     told = subprocess.run(
         [sys.executable, "-m", "console", "demo", "--dir", str(place), *options],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, timeout=480, check=False,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, timeout=1200, check=False,
     )  # fmt: skip
     assert told.returncode == 0, told.stdout + told.stderr
     assert processes.processes_of(place) == []
@@ -24,7 +24,7 @@ def _told(tmp_path: Path, *options: str) -> list[str]:
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_a_power_loss_as_text_loses_what_is_announced(tmp_path: Path) -> None:
     lines = _told(tmp_path, "--scenario", "power-loss")
     assert sum(line.startswith("power loss: ") for line in lines) >= 6
