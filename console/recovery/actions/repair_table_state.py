@@ -93,7 +93,8 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
         return (Claim(ClaimKey.TXN_READABLE, "_txn can be read", "yes", "no", ok=False, table=table.name),)
     versions = read_column_versions(table.path)
     faults = list(PartitionFiles(table.path, area, metadata, versions).faults())
-    wrong = [each for each in faults if each.kind in (FaultKind.ROWS_DIFFER, FaultKind.PARTITION_MISSING)]
+    wrong = [each for each in faults if each.kind is FaultKind.ROWS_DIFFER]
+    gone = [clean_line(each.partition.directory) for each in faults if each.kind is FaultKind.PARTITION_MISSING]
     return (
         *written_claims(plan, run),
         _same("metadata version of _txn and _meta", metadata.metadata_version, area.metadata_version, table.name),
@@ -102,7 +103,13 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
             ClaimKey.ROWS_ON_DISK, "partitions that hold the rows that _txn counts", "all",
             "all" if not wrong else f"not {clean_line(wrong[0].partition.directory)}", not wrong, table.name,
         ),
+        *([_gone(gone, table.name)] if gone else []),
     )  # fmt: skip
+
+
+def _gone(directories: list[str], table: str) -> Claim:
+    claim = "partitions whose directory was gone before, for repair-partition"
+    return Claim.note(ClaimKey.ROWS_ON_DISK, claim, ", ".join(directories[:3]), table=table)
 
 
 def _same(claim: str, expected: int, found: int, table: str) -> Claim:

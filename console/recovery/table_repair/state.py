@@ -1,6 +1,6 @@
 """What `_txn` must say: an area of the damaged file that the disk agrees with, or all of it made from the disk."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -105,14 +105,16 @@ def _of_areas(state: TableState, disk: Disk, *, older: bool) -> TableState | Non
     One with other rows than the disk has is `older` than the files: then the server must apply all that came after.
     """
     for each in disk.guarded:
-        if each.final and not (why := _disagrees(each.area, disk, final=True)):
+        if each.final and not (why := _disagrees(each.area, disk, {}, final=True)):
             symbols = _as_held(each.area.symbols, disk)
             told = f"{each.copy.told} has transaction {each.area.applied_txn:,} applied, and none was committed since"
             return TableState(replace(each.area, txn=even(each.area.txn), symbols=symbols), 0, [*state.evidence, told])
     for area, proven in _areas(disk):
-        if (area.rows + area.lag_rows != disk.found.rows) is not older or area.applied_txn < disk.least:
+        lost = {} if older else _lost_partitions(area, disk)
+        other = area.rows + area.lag_rows != disk.found.rows + sum(lost.values())
+        if other is not older or area.applied_txn < disk.least:
             continue
-        why, symbols = _disagrees(area, disk), area.symbols.copy()
+        why, symbols = _disagrees(area, disk, lost), area.symbols.copy()
         raised = () if why else raise_to_held(disk.directory.path, symbols, disk.metadata, disk.files(area))
         taken = replace(area, txn=even(area.txn), symbols=symbols)
         why = why or _not_followed(taken, disk, proven=proven)
@@ -121,8 +123,11 @@ def _of_areas(state: TableState, disk: Disk, *, older: bool) -> TableState | Non
             continue
         told = f"an area of _txn of version {area.txn:,} agrees with _meta, _cv, the directories, the rows and the log"
         waiting = decide(disk.with_area(taken), area.applied_txn).rows_waiting
+        told += f", but for {plural(len(lost), 'partition')} whose directories are gone" if lost else ""
+        later = [f"{plural(rows, 'row')} of {clean_line(name)}, which is gone: repair-partition tells that loss"
+                 for name, rows in lost.items()][:3]  # fmt: skip
         more = [f"rows use symbols that it does not count: the maps hold more, {', '.join(raised)}"] if raised else []
-        return TableState(taken, waiting, [*state.evidence, told, *more])
+        return TableState(taken, waiting, [*state.evidence, told, *more], later)
     return None
 
 
@@ -143,8 +148,35 @@ def _not_followed(area: TxnArea, disk: Disk, *, proven: bool) -> str:
     return ""
 
 
-def _disagrees(area: TxnArea, disk: Disk, *, final: bool = False) -> str:
-    """Return what the disk says against an area, empty where it agrees; of a `final` one the rows are not in doubt."""
+def _lost_partitions(area: TxnArea, disk: Disk) -> dict[str, int]:
+    """Return the rows, by directory, of the partitions that an area names and of which no directory is on disk."""
+    naming, starts = disk.found.partitioning, {each.start for each in disk.found.partitions}
+    if naming.unit == UNPARTITIONED:
+        return {}
+    return {
+        naming.directory(int(each["timestamp"]), int(each["name_txn"])): int(each["rows"])
+        for each in area.partitions
+        if int(each["rows"]) and int(each["timestamp"]) not in starts
+    }
+
+
+def _refuse_lost(state: TableState, disk: Disk) -> None:
+    """Refuse a state made from the disk without partitions that the newest area left still names: no loss unsaid."""
+    whole = [area for area, _ in _areas(disk) if not contradiction(area, disk.metadata)]
+    for directory, rows in (_lost_partitions(whole[0], disk) if whole else {}).items():
+        reason = (
+            f"an area of _txn names {clean_line(directory)} with {plural(rows, 'row')}, and no directory of that "
+            "partition is on disk"
+        )
+        state.refuse(RefusalCode.ROWS_NOT_PROVEN, reason, "put the directory back from a copy, then plan again")
+        return
+
+
+def _disagrees(area: TxnArea, disk: Disk, lost: Mapping[str, int], *, final: bool = False) -> str:
+    """Return what the disk says against an area, empty where it agrees; of a `final` one the rows are not in doubt.
+
+    `lost` are partitions that are known to be gone.
+    """
     metadata = disk.metadata
     if area.metadata_version != metadata.metadata_version:
         return f"it is of metadata version {area.metadata_version:,}, and _meta of {metadata.metadata_version:,}"
@@ -157,10 +189,10 @@ def _disagrees(area: TxnArea, disk: Disk, *, final: bool = False) -> str:
         return wrong
     if disk.found.refusals and not final:
         return disk.found.refusals[0].reason
-    return _other_rows(area, disk)
+    return _other_rows(area, disk, lost)
 
 
-def _other_rows(area: TxnArea, disk: Disk) -> str:
+def _other_rows(area: TxnArea, disk: Disk, lost: Mapping[str, int]) -> str:
     naming = disk.found.partitioning
     if naming.unit == UNPARTITIONED:
         return "" if disk.found.rows >= area.rows else f"it counts {area.rows:,} rows, and the disk has fewer"
@@ -171,7 +203,7 @@ def _other_rows(area: TxnArea, disk: Disk) -> str:
     for each, more in zip(area.partitions, lag.tolist(), strict=True):
         directory, rows = naming.directory(int(each["timestamp"]), int(each["name_txn"])), int(each["rows"])
         there = on_disk.get(directory)
-        if rows and there is None:
+        if rows and there is None and directory not in lost:
             return f"the directory {clean_line(directory)} that it names is not there"
         if there is not None and there.rows + (more if there.directory in disk.found.unproven else 0) < rows:
             return f"{clean_line(directory)} has {there.rows:,} rows, and it counts {rows:,}"
@@ -199,6 +231,7 @@ def _made(state: TableState, disk: Disk) -> TableState:
 def _made_again(state: TableState, disk: Disk) -> TableState:
     found = disk.found
     record = _record(disk)
+    _refuse_lost(state, disk)
     _settle(state, disk, record)
     state.refusals += found.refusals
     if state.refusals:
