@@ -45,13 +45,14 @@ from console.questdb.column_versions import read_column_versions
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem
 from console.questdb.registry import TableKind
+from console.questdb.segment import EventType
 from console.questdb.sequencer_metadata import SequencerMetadata
 from console.questdb.txn_log import LogState
 from console.table.inventory import carries_rows
 from console.table.log_scan import LogScan
 from console.table.memory import TableMemory
 from console.table.torn import Wholeness
-from console.table.unapplied import Unapplied, decide
+from console.table.unapplied import State, Unapplied, decide
 
 _READINGS = 4
 _PAUSE = 0.05  # seconds between two readings
@@ -129,10 +130,11 @@ class TableDiagnosis:
     def _at_risk(self, clock: PurgeClock, findings: Sequence[Finding]) -> int | None:
         """Return the rows that will not be applied as things are, of a table that applies the others by itself.
 
-        None where a transaction without a record may be a committed one, or not.
+        None where a transaction without a record may be a committed one, or not, and where it is a statement.
         """
         unnamed = [each for each in findings if each.code is Code.LOG_TAIL_UNLOGGED and each.rows]
-        if any(each.severity is Severity.NOTE for each in unnamed):
+        statements = self.facts.inventory.events["type"][self.unapplied.state == State.UNNAMED] == EventType.SQL
+        if any(each.severity is Severity.NOTE for each in unnamed) or bool(statements.any()):
             return None
         torn = int(self.facts.inventory.rows[self.wholeness.torn].sum())
         return max(clock.rows, torn, sum(each.rows or 0 for each in unnamed))

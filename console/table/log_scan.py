@@ -107,6 +107,19 @@ class LogScan:
         return self.recorded.within(max(self.max_txn, self.applied) + 1, self.whole_records).first()
 
     @property
+    def cut_off(self) -> bool:
+        """Whether the only record behind the header's end can be of a commit that a kill cut off: the header is last.
+
+        Nobody was told of such a commit, and QuestDB writes its next transaction in the record's place.
+        """
+        return self.beyond == 1 and self.max_txn >= self.applied
+
+    @property
+    def change_cut_off(self) -> bool:
+        """Whether that commit is a structure change. One of rows leaves next to no time between both."""
+        return self.cut_off and (self.first_beyond or 0) in self.changes.number
+
+    @property
     def reach(self) -> int:
         """The transaction that applying can get to at most: the last before the first that has no proper record."""
         return _reach(self.proper, self.valid, self.applied, self.max_txn)

@@ -11,6 +11,7 @@ from console.diagnosis.model import Code, Finding, Severity
 from console.diagnosis.read_on_open import without_room
 from console.diagnosis.server.liveness import lock_held
 from console.diagnosis.table_facts import Sequencer, TableFacts
+from console.questdb.reading import Problem
 from console.questdb.sequencer_metadata import SequencerMetadata
 from console.questdb.txn_log import STRUCTURE_CHANGE
 
@@ -74,6 +75,26 @@ def _waiting_changes(facts: TableFacts, sequencer: Sequencer) -> Iterator[Findin
             )
             yield Finding(Code.LOG_RECORD_INVALID, Severity.DAMAGE, message, facts.relative(path), at, txn)
             return
+    yield from _without_change(facts, sequencer, expected)
+
+
+def _without_change(facts: TableFacts, sequencer: Sequencer, expected: int) -> Iterator[Finding]:
+    """The records, and the sequencer's _meta, are of a version that no record of the log leads to.
+
+    That is left of an ALTER that was cut off after it had written _meta: the next commit takes its record's place.
+    """
+    scan, metadata = sequencer.scan, sequencer.metadata
+    if scan is None or scan.last_version is None or isinstance(metadata, Problem) or scan.max_txn < scan.applied:
+        return
+    if metadata.structure_version == scan.last_version > expected:
+        path, at = sequencer.log.offset_of(scan.max_txn)
+        message = (
+            f"the last record, seqTxn {scan.max_txn:,}, and the sequencer's _meta have structure version "
+            f"{scan.last_version:,}, and no record leads there from {expected:,}: the next ALTER can suspend the table"
+        )
+        yield Finding(
+            Code.LOG_STRUCTURE_VERSION_REGRESS, Severity.RISK, message, facts.relative(path), at, scan.max_txn
+        )
 
 
 def _last_version(facts: TableFacts, sequencer: Sequencer, file: str, at: int) -> Iterator[Finding]:
@@ -88,7 +109,8 @@ def _last_version(facts: TableFacts, sequencer: Sequencer, file: str, at: int) -
         return
     if expected == scan.last_version + 1 and _on_its_way(facts, sequencer, expected):
         return
-    if (zeroed and scan.max_txn > scan.applied) or scan.max_txn < scan.applied or scan.beyond:
+    cut_off = scan.change_cut_off and expected == scan.last_version + 1
+    if (zeroed and scan.max_txn > scan.applied) or scan.max_txn < scan.applied or (scan.beyond and not cut_off):
         return  # reported as a zeroed record, or as a header that is too low, already
     message = (
         f"the last record, seqTxn {scan.max_txn:,}, has structure version {scan.last_version:,} and the sequencer's "

@@ -12,6 +12,7 @@ from console.questdb.reading import ProblemKind
 from console.questdb.registry import TableKind
 from console.questdb.segment import EventType
 from console.table.inventory import carries_rows
+from console.table.log_scan import LogScan
 from console.table.unapplied import State, Unapplied, by_segment
 from console.table.unrecorded import log_is_older
 from console.text import plural
@@ -97,15 +98,7 @@ def _unlogged(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
         return
     log = facts.relative(facts.sequencer.log.path)
     if scan.beyond:
-        first = scan.first_beyond or scan.max_txn + 1
-        path, at = facts.sequencer.log.offset_of(first)
-        # A single one may be a commit that was cut off between its record and the header, never acknowledged.
-        severity = Severity.RISK if scan.beyond == 1 and scan.max_txn >= scan.applied else Severity.DAMAGE
-        message = (
-            f"{plural(scan.beyond, 'whole record')} from seqTxn {first:,} on lie behind the end that the header gives "
-            f"({scan.max_txn:,}), and the segments have their rows"
-        )
-        yield Finding(Code.LOG_TAIL_UNLOGGED, severity, message, facts.relative(path), at, first)
+        yield _behind_the_header(facts, scan)
     named = np.zeros(len(inventory), np.bool_)
     named[scan.named.event] = True
     missing = unapplied.waiting & ~named & (unapplied.source == facts.sequencer.name)
@@ -117,13 +110,37 @@ def _unlogged(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
         low, high = int(events["txn"][0]), int(events["txn"][-1])
         which = f"transaction {low:,}" if low == high else f"transactions {low:,} to {high:,}"
         severity = Severity.DAMAGE if bool(missing[places].any()) else Severity.RISK if older else Severity.NOTE
-        message = f"no record of the log names wal{wal}/{segment} {which} ({plural(rows, 'row')})"
+        statements = int((events["type"] == EventType.SQL).sum())
+        what = f"{plural(rows, 'row')} and {plural(statements, 'statement')}" if statements else plural(rows, "row")
+        message = f"no record of the log names wal{wal}/{segment} {which} ({what})"
         if severity is not Severity.DAMAGE:
             message += f": {_UNNAMED[older]}; QuestDB does not apply it, and its purge deletes it"
         place = facts.relative(facts.directory.path / f"wal{wal}" / str(segment) / "_event")
         read = facts.inventory.segments[wal, segment].events
         offset = int(read["offset"][low]) if low < len(read) and read["offset"][low] >= 0 else None
         yield Finding(Code.LOG_TAIL_UNLOGGED, severity, message, place, offset, evidence=f"log: {log}", rows=rows)
+
+
+def _behind_the_header(facts: TableFacts, scan: LogScan) -> Finding:
+    """Whole records that the header does not count: never acknowledged, or lost by the header."""
+    first = scan.first_beyond or scan.max_txn + 1
+    path, at = facts.sequencer.log.offset_of(first)
+    end = f"behind the end that the header gives ({scan.max_txn:,})"
+    if scan.change_cut_off:
+        severity, rows = Severity.NOTE, None
+        message = (
+            f"the record of seqTxn {first:,}, an ALTER, lies {end}: it was never acknowledged, or the header lost it. "
+            "QuestDB writes its next transaction in that place; no row is lost"
+        )
+    else:
+        last = max(scan.max_txn, scan.applied)
+        rows = int(facts.inventory.rows[scan.named.event[scan.believed & (scan.named.number > last)]].sum())
+        severity = Severity.RISK if scan.cut_off else Severity.DAMAGE
+        many = f"{plural(scan.beyond, 'whole record')} with {plural(rows, 'row')}"
+        message = f"{many} from seqTxn {first:,} on {'lies' if scan.beyond == 1 else 'lie'} {end}"
+        if scan.cut_off:
+            message += ": QuestDB was killed before it acknowledged it, or the header is too low; nothing tells which"
+    return Finding(Code.LOG_TAIL_UNLOGGED, severity, message, facts.relative(path), at, first)
 
 
 def _lost(facts: TableFacts) -> Iterator[Finding]:

@@ -168,6 +168,19 @@ def test_a_header_that_is_too_low_sets_the_purge_clock_running(altered: TableDir
     assert report.next_step.action == "repair-log"
 
 
+def test_a_statement_that_no_record_names_may_cost_more_than_rows(altered: TableDirectory, diagnosed: Diagnose) -> None:
+    """The UPDATE is the last event of its WAL, as where the log is of before it."""
+    for number in range(5, 10):
+        zero_record(altered, number)
+    put(altered.sequencer / "_txnlog", 4, "<q", 4)
+    shutil.rmtree(altered.path / "wal1" / "2")
+    set_applied(altered, 4)
+    report = diagnosed()
+    found = next(f for f in report.findings if f.code is Code.LOG_TAIL_UNLOGGED and "wal1/1" in f.message)
+    assert "transaction 1 (0 rows and 1 statement)" in found.message
+    assert report.rows_at_risk is None
+
+
 def test_a_zeroed_header(altered: TableDirectory, diagnosed: Diagnose) -> None:
     put(altered.sequencer / "_txnlog", 0, "<76b", *[0] * 76)
     report = diagnosed()
