@@ -43,7 +43,7 @@ def rows_behind(inventory: Inventory, applied: Mask) -> Iterator[RowsBehind]:
 def names_all(scan: LogScan) -> bool:
     """Return whether the log in place tells of every transaction above the applied one: its header has its end."""
     last = scan.max_txn
-    whole = last >= scan.applied and not scan.bad and not scan.beyond
+    whole = last >= scan.applied and not scan.bad and (not scan.beyond or scan.change_cut_off)
     return whole and (not last or scan.recorded.count(last, last) == 1)
 
 

@@ -127,6 +127,17 @@ def test_a_structure_change_that_was_cut_off_is_a_note(world: World) -> None:
     assert (after.verdict, after.findings) == (Verdict.HEALTHY, ())
 
 
+def test_rows_that_no_commit_ended_stay_known_beside_it(world: World, tmp_path: Path) -> None:
+    shutil.copytree(world.cut, tmp_path / "root")
+    segment = DatabaseRoot.locate(tmp_path / "root").table(BEGUN).path / "wal1" / "0"
+    assert (segment / "_event").is_file()
+    with (segment / "ts.d").open("r+b") as column:  # a timestamp and the number of its row: written, not committed
+        column.seek(2 * 16)
+        column.write(struct.pack("<qq", 1_735_948_800_000_000, 2))
+    report = world.reports(tmp_path / "root")[BEGUN]
+    assert (report.verdict, report.rows_unapplied) == (Verdict.HEALTHY, 0)
+
+
 def test_rows_whose_record_the_header_does_not_count_are_no_note(world: World) -> None:
     """They leave next to no time to be killed in: a header that is too low is likelier, and then they were taken."""
     report = world.reports(world.cut)[ROWS]
