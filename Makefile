@@ -10,7 +10,7 @@ FUZZ_ARGS ?= 1_000_000
 # Compiled once and kept: each of the hundred processes that a run starts would compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-dev demo programs dist test lint unit real ui faults versions fuzz bench captured snapshots lock clean
+.PHONY: help setup setup-dev demo programs dist test lint unit real ui faults versions fuzz bench captured recording snapshots lock clean
 
 help: ## this text
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -92,6 +92,9 @@ bench: setup-dev ## the figures of the interface and of the readers, against the
 
 captured: programs setup-dev ## bring the values of the UI tests anew from real demo stations (some minutes)
 	$(BIN)/python -m tests.ui.captured.capture
+
+recording: programs setup-dev ## record the incident in the console for README (two minutes)
+	$(BIN)/python -m tests.recording.record
 
 snapshots: setup-dev ## draw the snapshots anew (look at each before you commit it)
 	$(BIN)/python -m pytest tests/ui --snapshot-update $(TEST_ARGS)

@@ -8,7 +8,7 @@ import pytest
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
 from tests.real.generated_tables import wait_until_applied
-from tests.real.test_console_tmux import _PHRASE, Pane, _title
+from tests.real.tmux_pane import PHRASE, Pane, has_title
 
 pytestmark = pytest.mark.faults
 
@@ -16,11 +16,11 @@ pytestmark = pytest.mark.faults
 def _asked(pane: Pane, action: str) -> str:
     """Confirm `action` by keys; return the screen on which the operator is asked."""
     pane.press("a")
-    pane.until(lambda s: _title(s, "actions"))
+    pane.until(lambda s: has_title(s, "actions"))
     pane.type(action)
     pane.until(lambda s: action in s)
     pane.press("Enter")
-    found = _PHRASE.search(pane.until(lambda s: _PHRASE.search(s) is not None))
+    found = PHRASE.search(pane.until(lambda s: PHRASE.search(s) is not None))
     assert found is not None
     pane.type(found[1].strip())
     pane.press("Enter")
@@ -30,7 +30,7 @@ def _asked(pane: Pane, action: str) -> str:
 def _proven(pane: Pane) -> None:
     pane.until(lambda s: "DONE AND VERIFIED" in s, 240)
     pane.press("Escape")
-    pane.until(lambda s: _title(s, "actions"))
+    pane.until(lambda s: has_title(s, "actions"))
     pane.press("Escape")
     pane.until(lambda s: "── tables " in s)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import redis
 
 from console.station.build import Station
-from tests.real.test_console_tmux import Pane
+from tests.real.tmux_pane import Pane
 from tests.real.watched import Tap, commands, reads_under, statements, strace, writes_under
 
 _QUERY = re.compile(r"(?:SELECT|SHOW)\b|\(SHOW PARAMETERS\)$|(?:wal_)?tables\(\)$", re.IGNORECASE)
