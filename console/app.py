@@ -9,8 +9,7 @@ import os
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.events import Event, Key, Paste
@@ -23,10 +22,12 @@ from console.probes.headline import headline
 from console.probes.sample import Sample
 from console.probes.state import StationState
 from console.settings import Settings
+from console.settings_file import SettingsFile, with_checked_keys
 from console.text import plural
 from console.widgets.line import Line
 from console.widgets.terminal_app import TerminalApp
 from console.widgets.theme import FULL_PALETTES, Colors, Uncolored, choose, make_theme
+from console.wiring import FollowUnit, Sources, station_engine, station_log, station_sources
 from screens.dashboard import Dashboard
 from screens.frame import FramedScreen, KeysGoOn, key_label
 from screens.guidance import Guide, Guided, LeftOver
@@ -43,26 +44,10 @@ if TYPE_CHECKING:  # what is imported before the first paint delays it
 
 _LOG = logging.getLogger(__name__)
 _ARMED_FOR = 600.0  # seconds that operate mode lasts
+_CRUMBS = 100  # cells from which on the header has room for the path to a screen
 _STYLES = ("base.tcss", "too_small.tcss", "palette.tcss", "plan.tcss", "browser.tcss")
 
 Clock = Callable[[], float]
-FollowUnit = Callable[[Settings, str], AsyncGenerator["LogLine", None]]
-
-
-class Sources(Protocol):
-    """What reads the station again and again: the scheduler."""
-
-    def start(self) -> None:
-        """Begin to read."""
-        ...
-
-    def poke(self, *names: str) -> None:
-        """Read now."""
-        ...
-
-    async def close(self) -> None:
-        """Stop and release everything."""
-        ...
 
 
 class SampleArrived(Message):
@@ -75,28 +60,6 @@ class SampleArrived(Message):
     def can_replace(self, message: Message) -> bool:
         """Return whether `message` is an older sample of the same probe."""
         return isinstance(message, SampleArrived) and message.sample.probe == self.sample.probe
-
-
-def station_sources(settings: Settings, on_sample: OnSample) -> Sources:
-    """Return the scheduler over all probes of the station. Imports the drivers: not before the first paint."""
-    from console.probes.scheduler import Scheduler
-    from console.probes.station import station_probes
-
-    return Scheduler(station_probes(settings), on_sample)
-
-
-def station_log(settings: Settings, unit: str) -> AsyncGenerator[LogLine, None]:
-    """Return the last lines of a service's log and then each new one, from what runs the service."""
-    from console.probes.unit_log import unit_log
-
-    return unit_log(settings, unit)
-
-
-def station_engine(settings: Settings) -> EnginePort:
-    """Return the recovery engine of the station. Imports all of it: not before the first paint."""
-    from screens.station_engine import StationEngine
-
-    return StationEngine(settings)
 
 
 class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
@@ -120,12 +83,11 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
         wall_clock: Clock = time.time,
         monotonic: Clock = time.monotonic,
         ticking: bool = True,
+        reload: Callable[[], Settings] | None = None,
     ) -> None:
         styles = paths.styles_dir()
         if settings.keys:
-            from screens.keymap import checked
-
-            settings = replace(settings, keys=checked(settings.keys, settings.file or "settings"))
+            settings = with_checked_keys(settings)
         # Native ANSI is set before the theme is: only then are no colour codes sent at all where none are wanted.
         super().__init__(css_path=[styles / name for name in _STYLES], ansi_color=colors not in FULL_PALETTES)
         if colors is Colors.NONE:
@@ -151,6 +113,7 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
         self._ticking = ticking
         self._armed_until = 0.0
         self._held: deque[Key | Paste] = deque()
+        self._settings_file = SettingsFile(settings.file, reload)
         self.guide = Guide(self.engine, functools.partial(self.run_worker, exit_on_error=False), self.post_message)
 
     # ---- life --------------------------------------------------------------------------------------------------------
@@ -163,6 +126,7 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
         """Start the clock, and the sources once the first screen is painted."""
         if self._ticking:
             self.set_interval(1.0, self._tick)
+            self.set_interval(2.0, self._look_at_settings)
         self.call_after_refresh(self._start_sources)
 
     def _start_sources(self) -> None:
@@ -225,6 +189,29 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
         if not await self._check_bindings(event.key) and event.is_printable:
             said = f"{key_label(event.key)} does nothing here. {self.key('help', 'question_mark')} shows the keys."
             self.notify(said, timeout=2, markup=False)
+
+    def _look_at_settings(self) -> None:
+        """Take settings that have changed in their file; not below an open plan or action."""
+        try:
+            found = self._settings_file.changed() if isinstance(self.screen, Dashboard) else None
+        except WalmedicError as error:
+            self.notify(f"Settings not read again: {error}", severity="error", timeout=30, markup=False)
+            return
+        if found is not None:
+            self.run_worker(self._take_settings(found), exit_on_error=False)
+
+    async def _take_settings(self, found: Settings) -> None:
+        before, self._sources = self._sources, None
+        if before is not None:
+            await before.close()
+        self.settings, self.state, self.way, self._engine = found, StationState(), None, None
+        self.guide.forget()
+        if isinstance(self.screen, FramedScreen):
+            self.screen.bind_keys()
+            self.screen.draw_keys()
+        self._tick()
+        self._start_sources()
+        self.notify(f"Settings read again from {found.file}.", timeout=8, markup=False)
 
     def _tick(self) -> None:
         if self._armed_until and not self.armed_for:
@@ -332,6 +319,9 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
     def header(self, title: str, width: int) -> list[Line]:
         """Return the header: the verdict with the next step, then the way, the mode in words, station and clock."""
         now = self.wall_clock()
+        if width >= _CRUMBS:  # the screens below the one on top, as a path
+            titles = [screen.TITLE_WORD for screen in self.screen_stack[1:-1] if isinstance(screen, FramedScreen)]
+            title = " › ".join(filter(None, [*titles, title]))
         found = headline(self.state, self.settings, self.way, asked=self.way_asked, now=now, monotonic=self.monotonic())
         mode = Mode(self.settings.station_name, self.armed_for, self.paused, now)
         keys = Keys(self.key("actions", "a"), self.key("timeline", "t"), self.key("pane-tables", "1"))
@@ -390,11 +380,13 @@ def make_app(settings: Settings, **parts: Any) -> ConsoleApp:
     return ConsoleApp(settings, **parts)
 
 
-def run_console(settings: Settings, *, mouse: bool = False, colors: str = "auto") -> int | Path:
+def run_console(
+    settings: Settings, *, colors: str = "auto", reload: Callable[[], Settings] | None = None
+) -> int | Path:
     """Run the console until the operator leaves it; return the exit code, or the settings file of another station."""
     chosen = choose(colors, os.environ)
     os.environ.pop("NO_COLOR", None)  # Textual takes even an empty one for one; ours is decided above
     if chosen is Colors.NONE:
         os.environ["NO_COLOR"] = "1"
-    app = make_app(settings, colors=chosen)
-    return app.run(mouse=mouse) or app.chosen or 0
+    app = make_app(settings, colors=chosen, reload=reload)
+    return app.run(mouse=settings.mouse) or app.chosen or 0

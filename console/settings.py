@@ -118,9 +118,8 @@ class Settings:
     guard: GuardSettings = field(default_factory=GuardSettings)
     file: str = ""
     bare: bool = False  # a directory that belongs to no configured station: no services, no SQL
-    keys: Mapping[str, str] = field(
-        default_factory=dict, hash=False
-    )  # name of a key's binding -> keys, parted by commas
+    mouse: bool = False  # whether the console takes the mouse
+    keys: Mapping[str, str] = field(default_factory=dict, hash=False)  # name of a binding -> keys, parted by commas
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def observing(self) -> "Settings":
@@ -179,6 +178,8 @@ def _coerce(key: str, value: object, kind: Any, where: str) -> object:
         if key.endswith("port") and not 0 < number < 65_536:
             raise SettingsError(f"{where}: {key} must be a port from 1 to 65535, not {number}")
         return number
+    if kind is bool and str(value).lower() in ("true", "false"):
+        return str(value).lower() == "true"
     if kind is str and isinstance(value, str):
         return value
     if kind is bool:
@@ -190,7 +191,7 @@ def _coerce(key: str, value: object, kind: Any, where: str) -> object:
             raise SettingsError(f'{where}: {key} must be a list of words, such as ["sv", "stop", "questdb"]')
         return tuple(value)
     shown = "" if key in _SECRETS else f", not {reprlib.repr(value)}"
-    raise SettingsError(f"{where}: {key} must be text{shown}")
+    raise SettingsError(f"{where}: {key} must be {'true or false' if kind is bool else 'text'}{shown}")
 
 
 def _entries(key: str, value: object, kind: type[Stream] | type[Unit], where: str) -> tuple[Any, ...]:

@@ -99,11 +99,16 @@ class FramedScreen(Screen[None], inherit_bindings=False):
 
     def compose(self) -> ComposeResult:
         """Lay out header, body, keys and the page for small terminals."""
-        self._bindings = remapped(self._bindings, self.console.settings.keys)
+        self.bind_keys()
         yield LineWidget(id="header", classes="-top")
         yield from self.body()
         yield self.prompt
         yield TooSmall()
+
+    def bind_keys(self) -> None:
+        """Take the keys that the settings give the bindings."""
+        usual = self._merged_bindings
+        self._bindings = remapped(usual.copy() if usual is not None else BindingsMap(), self.console.settings.keys)
 
     def body(self) -> list[Widget]:
         """Return the widgets between header and keys."""

@@ -1,8 +1,11 @@
 """`walmedic` without a command: the full-screen console."""
 
+import functools
 import gc
 import os
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 
 import click
 
@@ -12,15 +15,20 @@ from console.settings import Settings, load
 
 
 @click.command()
-@click.option("--mouse", is_flag=True, help="Let the console take the mouse (the terminal's own selection then stops).")
+@click.option(
+    "--mouse/--no-mouse",
+    default=None,
+    help="Let the console take the mouse (the terminal's own selection then stops).  [default: mouse of the settings]",
+)
 @click.option("--colors", type=click.Choice(["auto", "light", "16", "none"]), default="auto", help="Colours to use.")
 @station_options
-def console(invocation: Invocation, mouse: bool, colors: str) -> int:
+def console(invocation: Invocation, mouse: bool | None, colors: str) -> int:
     """Open the console in observe mode."""
-    return open_console(invocation.settings, mouse=mouse, colors=colors)
+    settings = invocation.settings if mouse is None else replace(invocation.settings, mouse=mouse)
+    return open_console(settings, colors=colors, reload=invocation.reload)
 
 
-def open_console(settings: Settings, *, mouse: bool = False, colors: str = "auto") -> int:
+def open_console(settings: Settings, *, colors: str = "auto", reload: Callable[[], Settings] | None = None) -> int:
     """Run the console until the operator leaves it; return the exit code. Raises WalmedicError without a terminal."""
     # Textual takes keys from standard input and draws on standard error, whatever standard output is.
     for stream, name in ((sys.stdin, "standard input"), (sys.stderr, "standard error")):
@@ -35,6 +43,7 @@ def open_console(settings: Settings, *, mouse: bool = False, colors: str = "auto
     gc.disable()
     from console.app import run_console
 
-    while not isinstance(ended := run_console(settings, mouse=mouse, colors=colors), int):
-        settings = load(ended)
+    while not isinstance(ended := run_console(settings, colors=colors, reload=reload), int):
+        reload = functools.partial(load, ended)
+        settings = reload()
     return ended

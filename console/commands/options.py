@@ -22,6 +22,7 @@ class Invocation:
 
     settings: Settings
     as_json: bool
+    reload: Callable[[], Settings]  # the same flags on the settings file as it is then
 
     def emit(self, document: dict[str, Any]) -> None:
         """Write the one JSON document of a command to standard output."""
@@ -41,9 +42,10 @@ def station_options(function: F) -> F:
     def wrapper(
         config: Path | None, db_root: str | None, state_dir: str | None, as_json: bool, **arguments: Any
     ) -> Any:
-        settings = settings_module.load(config, {"state_dir": state_dir} if state_dir else None)
-        if db_root is not None:
-            settings = settings_module.for_db_root(settings, db_root)
-        return function(Invocation(settings, as_json), **arguments)
+        def load() -> Settings:
+            settings = settings_module.load(config, {"state_dir": state_dir} if state_dir else None)
+            return settings if db_root is None else settings_module.for_db_root(settings, db_root)
+
+        return function(Invocation(load(), as_json, load), **arguments)
 
     return wrapper  # type: ignore[return-value]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from console.app import ConsoleApp, make_app, station_sources
+from console.app import ConsoleApp, make_app
 from console.probes.backlog import BacklogProbe
 from console.probes.scheduler import Scheduler
 from console.probes.server import ServerProbe
@@ -22,6 +22,7 @@ from console.probes.services import ServicesProbe
 from console.questdb_client.watch import PgWire, ServerUnreachable
 from console.settings import QuestDBSettings, RedisSettings, Role, ServicesSettings, Settings, Stream, Unit
 from console.widgets.pane import Pane
+from console.wiring import station_sources
 from screens.dashboard import Dashboard
 from tests.real.redis_server import BINARIES, SIX, RedisServer
 from tests.ui.showing import shown
