@@ -33,10 +33,10 @@ COMMANDS = {
     "run": ("console.commands.recover:run", "Do it, after the typed confirmation, and prove it."),
     "undo": ("console.commands.recover:undo", "Take a journal entry back."),
     "journal": ("console.commands.recover:journal", "Show what was done, by whom, and whether the chain is whole."),
-    "report": ("console.commands.report:report", "Tell the incident: happened, done, lost, left to do (Markdown)."),
+    "report": ("console.commands.report:report", "Report the incident: happened, done, lost, left to do (Markdown)."),
     "bundle": ("console.commands.bundle:bundle", "Collect what an expert asks for, without secrets and rows."),
     "guard": ("console.commands.guard:guard", "Before the power fails: keep copies from which repairs are exact."),
-    "watch": ("console.commands.watch:watch", "Look after a station without a screen: metrics, and who must be told."),
+    "watch": ("console.commands.watch:watch", "Look after a station without a screen: metrics, and who is notified."),
     "doctor": ("console.commands.doctor:doctor", "Show what can be reached and done here, and from where it is known."),
     "init": ("console.commands.init:init", "Find the running station and write a settings file."),
     "demo": (
@@ -155,11 +155,11 @@ def run(arguments: Sequence[str]) -> int:
         logging.getLogger("walmedic").exception("permission denied")
         denied = clean_line(str(error.filename or "a file"))
         message = f"walmedic: {denied} cannot be used as uid {os.geteuid()}; {run_as_owner('its owner')}"
-        return _ended(f"{message}; nothing is assumed done", "permission", ExitCode.REFUSED, as_json)
+        return _ended(f"{message}; treat it as not done", "permission", ExitCode.REFUSED, as_json)
     except Exception as error:
         logging.getLogger("walmedic").exception("unexpected error")
         place = paths.default_state_dir() / "walmedic.log"
-        message = f"walmedic: an unexpected {type(error).__name__}; nothing is assumed done. See {place}"
+        message = f"walmedic: an unexpected {type(error).__name__}; treat it as not done. See {place}"
         return _ended(message, "unexpected", ExitCode.REFUSED, as_json)
     return result if isinstance(result, int) else 0
 

@@ -53,12 +53,12 @@ class _Looked:
 @click.option("--partition", "partitions", multiple=True, metavar="NAME", help="With --deep: read only this partition.")
 @click.option("--column", "columns", multiple=True, metavar="NAME", help="With --deep: read only this column.")
 @click.option("--only-problems", is_flag=True, help="Leave the healthy tables out of text and JSON.")
-@click.option("--quiet", is_flag=True, help="Say nothing; the exit code tells.")
+@click.option("--quiet", is_flag=True, help="Print nothing; the exit code is the answer.")
 @click.option(
     "--format",
     "form",
     type=click.Choice(["text", "json", "prometheus", "nagios"]),
-    help="How it is said (default: text). nagios has the exit codes of its plugins.",
+    help="Output format (default: text). nagios has the exit codes of its plugins.",
 )
 @station_options
 def check(

@@ -35,7 +35,7 @@ def show(
     if report.views:
         out.print(Text(f"views, which hold no rows: {', '.join(report.views)}", style="dim"))
     for each in left_out:
-        out.print(Text(f"left out: {clean_line(each)}", style="dim"))
+        out.print(Text(f"not checked: {clean_line(each)}", style="dim"))
     out.print(Text(f"QuestDB version: {_version(report)}", style="dim"))
     if report.server is ServerState.DOWN:
         out.print(Text("the station's server is DOWN: no table can be read or written now"))
@@ -65,7 +65,7 @@ def _headline(table: TableReport, width: int, server: ServerState) -> Text:
     words = [*files, "server DOWN"] if down else [f"reads {_yes(table.can_read)}", f"writes {_yes(table.can_write)}"]
     words.append(f"{_number(table.rows_applied)} rows applied")
     if table.rows_unapplied != 0:
-        words.append(f"{_number(table.rows_unapplied)} wait in WAL")
+        words.append(f"{_number(table.rows_unapplied)} unapplied")
     if table.rows_at_risk != 0:
         words.append(f"{_number(table.rows_at_risk)} at risk")
     if table.unseen:

@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 )
 @click.option("--true-size", is_flag=True, help="Give both sequencer logs the incident's real length (409M and 204M).")
 @click.option("--dir", "directory", type=click.Path(path_type=Path), help="Where to build it, and keep it afterwards.")
-@click.option("--headless", is_flag=True, help="Tell the story as text and recover without the console.")
+@click.option("--headless", is_flag=True, help="Print the story as text and recover without the console.")
 @click.option("--serve", is_flag=True, help="Only build it and keep it running until interrupted.")
 def demo(scenario: str, scale: int, true_size: bool, directory: Path | None, headless: bool, serve: bool) -> int:
     """Build a real station, break it as in the incident, and open the console on it.
 
-    Leaving stops every process that it started and nothing else. Without a terminal it recovers the station by itself,
-    tells what it does, and exits 0 only if every row came back.
+    Leaving stops every process that it started and nothing else. Without a terminal it recovers the station without
+    questions, says what it does, and exits 0 only if every row was recovered.
     """
     from console.station.downloads import require_packages
 

@@ -41,5 +41,5 @@ def guard(invocation: Invocation, once: bool) -> int:
                 )
             if once:
                 return ExitCode.FAILED if state.left_out else ExitCode.OK
-            notify(f"READY=1\nWATCHDOG=1\nSTATUS=copies of {state.tables:,} tables, {len(state.left_out):,} left out")
+            notify(f"READY=1\nWATCHDOG=1\nSTATUS=copies of {state.tables:,} tables, {len(state.left_out):,} skipped")
             time.sleep(max(0.5, settings.guard.every - (time.monotonic() - began)))

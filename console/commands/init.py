@@ -81,7 +81,7 @@ def _lines(settings: Settings) -> Iterator[str]:
         if stream.max_length:
             yield _pair("max_length", stream.max_length, settings, f"redis.streams.{stream.name}.max_length")
         else:
-            yield "# max_length = 0  # the feed's MAXLEN, where it has one: then it is told when unread entries go"
+            yield "# max_length = 0  # the feed's MAXLEN, if any: walmedic then says when unread entries are trimmed"
     yield "\n[services]"
     yield _pair("backend", services.backend, settings, "services.backend")
     if services.namespace:

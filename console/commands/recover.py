@@ -76,7 +76,7 @@ def run(invocation: Invocation, action: str, table: str | None, phrase: str | No
 
 @click.command()
 @click.argument("entry", shell_complete=completion.entries)
-@click.option("--confirm", "phrase", help="The confirmation phrase of the way back.")
+@click.option("--confirm", "phrase", help="The confirmation phrase of the undo.")
 @station_options
 def undo(invocation: Invocation, entry: str, phrase: str | None) -> int:
     """Take the journal entry ENTRY back."""

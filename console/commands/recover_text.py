@@ -32,8 +32,8 @@ def show_plan(to: Console, plan: Plan) -> None:
     to.print(Text(clean(plan.why)))
     _line(to, f"QuestDB version: {plan.questdb or 'unknown (no file of this data root names it)'}", "dim")
     lost = plan.rows_lost.phrase.replace("-", " ")
-    back, values = f"rows that come back: {plan.rows_back:,}", values_lost_in_words(plan.values_lost)
-    to.print(Text(f"rows lost: {lost}{values}   {back}   maybe twice: {plan.rows_maybe_twice:,}"))
+    back, values = f"rows recovered: {plan.rows_back:,}", values_lost_in_words(plan.values_lost)
+    to.print(Text(f"rows lost: {lost}{values}   {back}   possible duplicates: {plan.rows_maybe_twice:,}"))
     for requirement in plan.requirements:
         _line(to, f"  {'✓' if requirement.holds else '✗'} {requirement.claim}: {requirement.evidence}")
     for number, stage in enumerate(plan.stages, start=1):
@@ -43,7 +43,7 @@ def show_plan(to: Console, plan: Plan) -> None:
             arrow = f": {change.before or 'nothing'} → {change.after}" if change.after else ""
             _line(to, f"   {change.kind} {change.target}{size}{arrow}")
     for left in plan.left_out:
-        _line(to, f"left out: {left}", "yellow")
+        _line(to, f"not checked: {left}", "yellow")
     for warning in plan.warnings:
         _line(to, f"warning: {warning}", "yellow")
     if plan.refused:
@@ -51,9 +51,9 @@ def show_plan(to: Console, plan: Plan) -> None:
             _line(to, f"refused [{refusal.code}]: {refusal.reason}", "red")
             _line(to, f"  instead: {refusal.instead}")
     elif not plan.needed:
-        _line(to, "nothing needs to be done", "green")
+        _line(to, "nothing to do", "green")
     else:
-        _line(to, f"way back: {plan.undo}")
+        _line(to, f"undo: {plan.undo}")
         _line(to, f"to do it, type exactly: {plan.confirmation}", "bold")
 
 

@@ -81,7 +81,7 @@ def _show(ended: Rehearsal) -> None:
     to.print(ended.message)
     recover_text.show_claims(to, ended.verification)
     for left in ended.left_out:
-        to.print(f"left out: {left}")
+        to.print(f"not checked: {left}")
     if ended.clone is not None and ended.clone.kept:
         to.print(f"the clone is kept: {ended.clone.folder}")
     if ended.outcome is RehearsalOutcome.PASSED:

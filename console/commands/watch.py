@@ -185,7 +185,7 @@ def _run(words: list[str], document: bytes) -> None:
         subprocess.run(words, input=document, check=True, timeout=_DEADLINE, stdout=subprocess.DEVNULL)
     except (OSError, subprocess.SubprocessError) as error:
         _LOG.warning("the command of --on-change failed: %s", error)
-        click.echo(f"walmedic: {words[0]} failed; the station's change was not told by it", err=True)
+        click.echo(f"walmedic: {words[0]} failed; it did not report the station's change", err=True)
 
 
 def _post(address: str, document: bytes) -> None:

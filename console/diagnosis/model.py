@@ -191,7 +191,7 @@ class NextStep:
     @property
     def advice(self) -> str:
         """Return the sentence, with what comes before it."""
-        return f"{self.reason} (first: stop the server, capture evidence)" if self.evidence else self.reason
+        return f"{self.reason}. First: stop the server, capture evidence" if self.evidence else self.reason
 
     @property
     def words(self) -> str:

@@ -57,39 +57,41 @@ def next_step(situation: Situation) -> NextStep:
 def _repair(situation: Situation) -> NextStep | None:
     """Return the repair of files that the findings ask for."""
     if situation.damaged(*TABLE_METADATA):
-        reason = "_meta or _cv is damaged: do not start QuestDB; earlier copies and the structure log may tell it"
+        reason = "_meta or _cv is damaged: do not start QuestDB; rebuilt from earlier copies and the structure log"
         return NextStep("repair-metadata", reason, evidence=True)
     state = next((what for code, what in _STATE if situation.damaged(code)), "")
     if state:
-        reason = f"{state}: do not start QuestDB; the disk may prove what it must say"
+        reason = f"{state}: do not start QuestDB; rebuilt from the table's files"
         return NextStep("repair-table-state", reason, evidence=True)
     if situation.damaged(*OWN_FILES) or situation.disagrees:
         return _own_files(situation)
     if situation.damaged(*INDEXES):
         reason = (
-            "make the index again from its column, or a torn column from its index; with QuestDB up and the column "
+            "rebuild the index from its column, or a torn column from its index; with QuestDB up and the column "
             "whole: REINDEX TABLE … LOCK EXCLUSIVE"
         )
         return NextStep("rebuild-index", reason, evidence=True)
     if situation.damaged(Code.CONVERSION_HALF_DONE):
-        return NextStep("convert-table", "it ends what was begun, and keeps the WAL", evidence=True)
+        return NextStep(
+            "convert-table", "completes the conversion that was interrupted, and keeps the WAL", evidence=True
+        )
     if situation.damaged(*NO_LOG, *METADATA, Code.SEQUENCER_FOREIGN) or not situation.log_serves:
         if situation.damaged(Code.WAL_FOREIGN) and not situation.backup:
             return NextStep(None, _MOVE_OUT, evidence=True)
         if situation.backup:
             copy = clean_line(situation.backup)
-            where = "of the guard" if copy.startswith(GUARD_MIRROR) else "in the table"
-            reason = f"{copy} {where} can be put back, its tail repaired from the WAL segments"
+            where = " of the guard" if copy.startswith(GUARD_MIRROR) else ""
+            reason = f"txn_seq from {copy}{where}, its end rebuilt from the WAL"
             return NextStep("restore-sequencer", reason, evidence=True)
-        reason = "no usable copy: make txn_seq again from the WAL segments"
+        reason = "no usable copy: rebuild txn_seq from the WAL segments"
         return NextStep("rebuild-sequencer", reason, evidence=True)
     if situation.damaged(Code.LAG_OVERFLOW):
         return NextStep(None, "restart QuestDB before anything is written: a start checks the lag and sets it to 0")
     if any(f.code is Code.SEGMENT_MISSING and f.severity is Severity.DAMAGE for f in situation.findings):
-        reason = "WAL that the log names is gone: the log is made again without those transactions"
+        reason = "WAL that the log names is missing: rebuild the log without those transactions"
         return NextStep("repair-log", reason, evidence=True)
     if situation.damaged(*LOG_REPAIR):
-        reason = "header and records can be made right from what is on disk"
+        reason = "header and records, from the files on disk"
         return NextStep("repair-log", reason, evidence=True)
     if situation.damaged(Code.WAL_INDEX_MISSING, Code.WAL_INDEX_LOW):
         return NextStep("raise-wal-index", "the next writer would take a WAL id that is in use")
@@ -101,10 +103,10 @@ def _own_files(situation: Situation) -> NextStep:
     others = tuple(code for code in OWN_FILES if code not in (*SYMBOL_MAPS, *PARTITIONS))
     if not situation.damaged(*others) and not situation.disagrees:
         if situation.damaged(*PARTITIONS):
-            reason = "each damaged partition is mended by the choice that loses the fewest rows: write nothing before"
+            reason = "repairs each damaged partition with the fewest rows lost; do not write before that"
             return NextStep("repair-partition", reason, evidence=True)
         if situation.damaged(*SYMBOL_MAPS):
-            reason = "symbol maps are damaged: write nothing; names are read from the map, WAL and evidence"
+            reason = "symbol maps are damaged: do not write; names are read from the map, the WAL and evidence"
             return NextStep("repair-symbols", reason, evidence=True)
     how = next((advice for codes, advice in _FROM_A_COPY if situation.damaged(*codes)), "")
     reason = "files of the table itself are damaged: do not start QuestDB, and write nothing; "
@@ -115,7 +117,7 @@ def _segments(situation: Situation) -> NextStep | None:
     """Return what to do about unapplied rows that are not whole in their segments."""
     codes = (Code.SEGMENT_EVENT_TRUNCATED, Code.SEGMENT_DATA_TORN)
     if any(f.code in codes and f.severity is Severity.DAMAGE for f in situation.findings):
-        reason = "unapplied rows are not whole in their segment: the log is made again without those transactions"
+        reason = "unapplied rows are incomplete in their segment: rebuild the log without those transactions"
         return NextStep("repair-log", reason, evidence=True)
     if situation.damaged(Code.SEGMENT_EVENT_TRUNCATED):
         reason = (
@@ -127,7 +129,7 @@ def _segments(situation: Situation) -> NextStep | None:
         reason = "compare the suspect values with their source, export them (salvage-wal), then let QuestDB apply them"
         return NextStep(None, reason, evidence=True)
     if situation.damaged(Code.SEGMENT_MISSING):
-        reason = "look for the WAL that is gone and put it back before QuestDB starts, or have its rows sent again"
+        reason = "put the missing WAL back before QuestDB starts, or have its rows sent again"
         return NextStep(None, reason, evidence=True)
     return None
 
@@ -162,7 +164,7 @@ def _suspended(situation: Situation) -> NextStep:
     if cause is Cause.DISK_FULL and (situation.free or 0) < _ROOM:
         return NextStep(None, f"make room on the disk first, then resume-wal: it was full ({error})")
     if cause in _LIMITS:
-        reason = f"QuestDB ran out of {_LIMITS[cause]}: raise it and restart QuestDB, which then applies by itself"
+        reason = f"QuestDB ran out of {_LIMITS[cause]}: raise it and restart QuestDB, which then applies them"
         return NextStep(None, f"{reason} ({error})")
     if cause is Cause.PERMISSION:
         reason = "QuestDB may not open a file: give it to the user that QuestDB runs as (chown), then resume-wal"
@@ -175,7 +177,7 @@ def _suspended(situation: Situation) -> NextStep:
     if again:
         reason = f"{_RESUMED_FOR_NOTHING} and log and WAL show no cause: copy what is applied to a new table"
         return NextStep("copy-table", f"{reason} ({error})" if error else reason)
-    return NextStep("resume-wal", "log and unapplied WAL are whole: let QuestDB apply what waits")
+    return NextStep("resume-wal", "log and unapplied WAL are undamaged: QuestDB can apply them")
 
 
 def _rest(situation: Situation) -> NextStep:
@@ -189,7 +191,7 @@ def _rest(situation: Situation) -> NextStep:
         return NextStep(None, "look again as a user who may read the files")
     if situation.damaged(Code.UNLISTED_BY_SERVER, Code.SERVER_DISAGREES):
         return NextStep(
-            None, f"restart QuestDB: it and the disk disagree, and no file shows why; if it stays so, {_ASK}"
+            None, f"restart QuestDB: it and the disk disagree, and no file shows why; if that does not help, {_ASK}"
         )
     grave = [finding for finding in situation.findings if finding.severity is not Severity.NOTE]
     if grave:

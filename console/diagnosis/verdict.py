@@ -56,33 +56,36 @@ def blocked_steps(situation: Situation) -> tuple[BlockedStep, ...]:
     blocked = [
         BlockedStep(
             "drop-table",
-            "it can say that there is no such table and still erase the directory: data, unapplied WAL and the copies",
+            'DROP may answer "table does not exist" and still delete everything: data, unapplied WAL, backups',
         ),
         BlockedStep(
             "fresh-log",
-            "an empty log is below what the table has applied: later writes vanish and the purge deletes the WAL",
+            "a new log starts at 0: writes would be acknowledged but never applied, and the purge would delete the WAL",
         ),
     ]
     if situation.waiting:
-        blocked.append(BlockedStep("remove-wal", "the walN directories hold what is not applied"))
+        blocked.append(BlockedStep("remove-wal", "the walN directories hold rows that are not in the table yet"))
         if not situation.damaged(Code.CONVERSION_HALF_DONE):
             blocked.append(
-                BlockedStep("convert-table", "a conversion by hand deletes every walN with what is not applied in it")
+                BlockedStep("convert-table", "a conversion by hand deletes every walN with its unapplied rows")
             )
     if situation.harm is not Harm.NONE:
         blocked.append(BlockedStep("start-server", harm_in_words(situation.harm)))
     elif situation.damaged(Code.CONVERSION_HALF_DONE):
-        blocked.append(BlockedStep("start-server", "it would delete what is not applied, or apply every row once more"))
+        blocked.append(BlockedStep("start-server", "a start would delete unapplied rows, or apply every row again"))
     elif situation.clock.runs:
         wals = _named(situation.clock)
         blocked.append(
-            BlockedStep("start-server", f"its purge would delete {wals} with {situation.clock.rows:,} unapplied rows")
+            BlockedStep(
+                "start-server",
+                f"the purge after a start would delete {wals} with {situation.clock.rows:,} unapplied rows",
+            )
         )
     elif situation.converting and situation.waiting:
-        reason = "it converts the table first, and deletes every walN with what is not applied in it"
+        reason = "a start converts the table first, and deletes every walN with its unapplied rows"
         blocked.append(BlockedStep("start-server", reason))
     elif situation.crashes:
-        blocked.append(BlockedStep("start-server", "it can crash as it opens the log, and changes files as it does"))
+        blocked.append(BlockedStep("start-server", "a start can crash QuestDB again and modifies files"))
     if situation.damaged(Code.LOG_RECORD_ZEROED, Code.LOG_RECORD_INVALID, Code.LOG_UNKNOWN_SEGMENT):
         blocked.append(BlockedStep("resume-wal", "skipping a transaction loses its rows while they are still on disk"))
     return tuple(blocked)

@@ -95,7 +95,9 @@ async def _guarded(subject: str, check: Callable[[], Coroutine[Any, Any, list[Ch
 
 def _settings_file(settings: Settings) -> list[Check]:
     if settings.bare:
-        return [Check("settings", Level.NOTE, "a directory of no configured station: services, Redis and SQL left out")]
+        return [
+            Check("settings", Level.NOTE, "a directory of no configured station: services, Redis and SQL not checked")
+        ]
     if not settings.file:
         return [Check("settings", Level.NOTE, "no settings file was read; defaults, environment and flags only")]
     return [Check("settings", Level.OK, f"read from {clean_line(settings.file)}")]

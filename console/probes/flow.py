@@ -56,6 +56,8 @@ class Flow:
     lost_soon: int | None
     outlook: str
     names_loss: bool = False  # the outlook names what is lost soon
+    rate_in: float | None = None  # entries a second that the feeds add, all streams together
+    rate_out: float | None = None  # entries a second that the writer acknowledges
 
 
 def flow(state: StationState, settings: Settings, now: float) -> Flow:
@@ -82,7 +84,14 @@ def flow(state: StationState, settings: Settings, now: float) -> Flow:
         ahead.lost_soon,
         ahead.message,
         ahead.names_loss,
+        _together([stream.rate_in for stream in backlog.streams] if backlog else []),
+        _together([stream.rate_out for stream in backlog.streams] if backlog else []),
     )
+
+
+def _together(rates: list[float | None]) -> float | None:
+    """Return the sum of rates; None if there are none, or one is not known."""
+    return None if not rates or None in rates else sum(rate or 0.0 for rate in rates)
 
 
 def _of_role(units: Iterable[UnitSample], role: Role) -> list[UnitSample]:
@@ -95,7 +104,7 @@ def _feed(units: Iterable[UnitSample], backlog: BacklogSample | None, *, counted
     name = "feeds" if len(feeds) != 1 else feeds[0].name
     down = [unit for unit in feeds if unit.state in _BAD_STATES]
     if feeds and len(down) == len(feeds):
-        return Hop(Role.FEED, name, HopState.DOWN, "down" if len(feeds) == 1 else "all down")
+        return Hop(Role.FEED, name, HopState.DOWN, "" if len(feeds) == 1 else "all down")
     if down:
         return Hop(Role.FEED, name, HopState.SLOW, f"{', '.join(unit.name for unit in down)} down")
     rates = [stream.rate_in for stream in backlog.streams if stream.rate_in is not None] if backlog else []
@@ -109,7 +118,7 @@ def _feed(units: Iterable[UnitSample], backlog: BacklogSample | None, *, counted
 def _queue(state: StationState) -> Hop:
     reading = state.backlog
     if reading.status is Status.DOWN:
-        return Hop(Role.QUEUE, "redis", HopState.DOWN, "down")
+        return Hop(Role.QUEUE, "redis", HopState.DOWN)
     if reading.latest is None or reading.status in (Status.REFUSED, Status.UNKNOWN):
         return Hop(Role.QUEUE, "redis", HopState.UNKNOWN)
     backlog = reading.latest.data
@@ -133,7 +142,7 @@ def _writer(
         return Hop(Role.WRITER, name, HopState.DOWN, how)
     looping = next((unit for unit in writers if unit.loop), None)
     if looping is not None:
-        return Hop(Role.WRITER, name, HopState.STUCK, f"restarts again and again{_result(looping)}")
+        return Hop(Role.WRITER, name, HopState.STUCK, f"crash loop{_result(looping)}")
     streams = [stream for stream in backlog.streams if not stream.error] if backlog else []
     waiting = [stream for stream in streams if stream.waiting]
     if waiting and all(stream.rate_out is not None and stream.rate_out < 0.05 for stream in waiting):
@@ -167,7 +176,7 @@ def _database(state: StationState, settings: Settings) -> Hop:
         name = unit.name
     if state.server.status is Status.DOWN:
         looping = unit is not None and (unit.loop or unit.state is UnitState.STARTING)
-        return Hop(Role.DATABASE, name, HopState.DOWN, "does not stay up" if looping else "down")
+        return Hop(Role.DATABASE, name, HopState.DOWN, "does not stay up" if looping else "")
     refusing = [table.table for table in _targets(state.tables.data, settings) if table.can_write is False]
     if refusing:
         return Hop(Role.DATABASE, name, HopState.STUCK, f"reads only, no writes into {', '.join(refusing)}")
@@ -242,15 +251,13 @@ def _outlook(state: StationState, settings: Settings, hops: tuple[Hop, ...]) -> 
             True, soon, "Rows are acknowledged now and never applied: stop the writer, keep the feeds running."
         )
     if feed.state is HopState.DOWN:
-        return _Outlook(
-            True, None, "Nothing is collected while the feeds are down: what the market does now is missed."
-        )
+        return _Outlook(True, None, "Nothing is collected while the feeds are down: market data is being missed.")
     if queue.state is HopState.DOWN:
         return _Outlook(
             True, soon or None, "Redis is down: what the feeds receive now goes nowhere. Bring Redis back first."
         )
     if backlog is None:
-        return _Outlook(False, None, f"What waits is not known: {state.backlog.error or 'Redis was not read yet'}.")
+        return _Outlook(False, None, f"Waiting entries unknown: {state.backlog.error or 'Redis was not read yet'}.")
     losing = [stream for stream in backlog.streams if stream.losing]
     if losing:
         names = ", ".join(stream.stream for stream in losing)
@@ -263,7 +270,7 @@ def _outlook(state: StationState, settings: Settings, hops: tuple[Hop, ...]) -> 
             True, soon, "Redis is full: what the feeds add is refused. Raise maxmemory first (CONFIG SET maxmemory)."
         )
     if settings.questdb.db_root and state.tables.data is None:
-        return _Outlook(False, None, "Whether rows are being lost is not known yet: the tables are being read.")
+        return _Outlook(False, None, "Not known yet whether rows are being lost: the tables are being read.")
     return _Outlook(False, *_ahead(backlog, rate_in))
 
 
@@ -282,13 +289,13 @@ def _ahead(backlog: BacklogSample, rate_in: float) -> tuple[int | None, str]:
         what = "whole streams may be evicted" if evicts else "the feeds are refused"
         return cost, f"In {_span(full)} Redis is full and {what}: raise maxmemory before that."
     if any(not stream.lag_known and not stream.error for stream in backlog.streams):
-        return None, "Nothing is known to be lost now; how much waits is still being counted."
+        return None, "No loss is known; the waiting entries are still being counted."
     waiting = _waiting(backlog) or 0
     gone = _lost(backlog.streams)
     before = f" Before that {plural(gone, 'entry was', 'entries were')} trimmed unread: LOST." if gone else ""
     if waiting:
-        return 0, f"Nothing is being lost now: {plural(waiting, 'entry', 'entries')} wait in Redis and keep.{before}"
-    return 0, f"Nothing is being lost, nothing waits.{before}"
+        return 0, f"Nothing is being lost: {plural(waiting, 'entry', 'entries')} are safe in Redis.{before}"
+    return 0, f"Nothing is being lost: no entries are waiting.{before}"
 
 
 def _lost(streams: Iterable[StreamSample]) -> int:

@@ -86,7 +86,7 @@ def _streams(client: "redis.Redis", tables: set[str], doubts: list[str]) -> Iter
             return
         groups = [str(group["name"]) for group in client.xinfo_groups(name)]
         if not groups:
-            doubts.append(f"no group reads {clean_line(str(name))}: it was left out")
+            doubts.append(f"no group reads {clean_line(str(name))}: not used")
             continue
         if len(groups) > 1:
             doubts.append(f"{len(groups)} groups read {clean_line(str(name))}: {clean_line(groups[0])} was taken")

@@ -86,8 +86,9 @@ def headline(
         return Headline(Alarm.UNKNOWN, configured, error=error)
     counts = _counts(report)
     age = state.tables.age(monotonic) or 0.0
-    held = _between(way, "stop-server", "start-server")
-    units = list(_units(state, held=held, frozen=_between(way, "freeze-writer", "thaw-writer")))
+    stopped = stopped_roles(way)
+    held = Role.DATABASE in stopped
+    units = list(_units(state, stopped))
     step = way.next if way is not None else None
     last = state.crashes.data.last_at if state.crashes.data is not None else None
     server = _server(state, report)
@@ -150,12 +151,17 @@ def _between(way: Way | None, first: str, last: str) -> bool:
     return done.get(first, False) and not done.get(last, True)
 
 
-def _units(state: StationState, *, held: bool, frozen: bool) -> Iterator[UnitSample]:
+def stopped_roles(way: Way | None) -> frozenset[str]:
+    """Return the roles of the services that a step of the way has stopped, and a later one starts again."""
+    roles = ((Role.DATABASE, "stop-server", "start-server"), (Role.WRITER, "freeze-writer", "thaw-writer"))
+    return frozenset(role for role, first, last in roles if _between(way, first, last))
+
+
+def _units(state: StationState, stopped: frozenset[str]) -> Iterator[UnitSample]:
     """Yield the services that should run and do not, without those that the way has stopped."""
     services = state.services.data
     for unit in services.units if services is not None else ():
-        stopped = (held and unit.role == Role.DATABASE) or (frozen and unit.role == Role.WRITER)
-        if not stopped and (unit.state in _UNIT_BAD or unit.loop):
+        if unit.role not in stopped and (unit.state in _UNIT_BAD or unit.loop):
             yield unit
 
 

@@ -12,7 +12,7 @@ from redis.exceptions import BusyLoadingError, MovedError, RedisError
 
 from console.probes.lag_counter import CHUNK
 from console.probes.sample import BacklogSample, StreamSample
-from console.probes.stream_watch import StreamWatch, filling
+from console.probes.stream_watch import StreamWatch, filling, until_full
 from console.redis_queue import facts as stream_facts
 from console.redis_queue.client import connect_async
 from console.redis_queue.lag import order_of
@@ -56,7 +56,7 @@ class WatchedRedis:
             own = answers[i * stream_facts.COMMANDS : (i + 1) * stream_facts.COMMANDS]
             stream = await self._stream(watch, own, now)
             streams.append(replace(stream, error=self._with_databases(stream.error, own[0], info)))
-        to_full = self._seconds_to_full(info, now)
+        to_full = self._seconds_to_full(info, now, streams)
         return BacklogSample(
             version=_version(info),
             memory_used=int(info["used_memory"]),
@@ -76,8 +76,11 @@ class WatchedRedis:
         facts = stream_facts.facts(watch.stream, answers, self._settings.database)
         return await watch.sample(facts, now, count, await _gone_while_pending(self._client, watch.stream, facts))
 
-    def _seconds_to_full(self, info: Mapping[str, Any], now: float) -> float | None:
-        """Return the time to the memory limit at the rate of the last minute; None without a limit or growth."""
+    def _seconds_to_full(self, info: Mapping[str, Any], now: float, streams: Sequence[StreamSample]) -> float | None:
+        """Return the time to the memory limit at the rate of the last minute; None without a limit or growth.
+
+        A stream grows until MAXLEN trims it: where the limit is not reached before that, it never is.
+        """
         used, limit = int(info["used_memory"]), int(info.get("maxmemory", 0))
         if self._memory and used < self._memory[-1][1] // 2:
             self._memory.clear()
@@ -87,7 +90,7 @@ class WatchedRedis:
         elapsed, grown = now - self._memory[0][0], used - self._memory[0][1]
         if not limit or elapsed < 2.0 or grown <= 0:
             return None
-        return max(0.0, (limit - used) / (grown / elapsed))
+        return until_full(max(0, limit - used), grown / elapsed, streams)
 
     def _with_databases(self, error: str, kind: object, info: Mapping[str, Any]) -> str:
         """Return the text of a stream that is not there, with the other databases of this Redis that hold keys."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from console.probes.lag_counter import CHUNK, Count, LagWatch
@@ -136,6 +137,30 @@ def filling(sample: StreamSample, seconds_to_full: float | None) -> StreamSample
     """Return `sample` with the time to the memory limit, where the stream is one of those that grow."""
     grows = sample.rate_in is not None and (sample.rate_out is None or sample.rate_in > sample.rate_out)
     return dataclasses.replace(sample, seconds_to_full=seconds_to_full) if grows else sample
+
+
+def until_full(room: int, growth: float, streams: Sequence[StreamSample]) -> float | None:
+    """Return the seconds until `room` bytes are used at `growth` bytes a second; None if MAXLEN ends the growth before.
+
+    Each stream has its share of the growth by the entries that it takes, and stops growing at its MAXLEN.
+    """
+    ends = []
+    for stream in streams:
+        if stream.rate_in is None or (stream.rate_in and not stream.max_length):
+            return room / growth  # one that nothing is known of, or that grows without end
+        if stream.rate_in and stream.max_length:
+            ends.append((max(0, stream.max_length - stream.length) / stream.rate_in, stream.rate_in))
+    total = sum(rate for _, rate in ends)
+    if not total:
+        return room / growth
+    passed, left = 0.0, float(room)
+    growing = total
+    for end, rate in sorted(ends):
+        used = (end - passed) * growth * growing / total
+        if used > left:
+            return passed + left / (growth * growing / total)
+        passed, left, growing = end, left - used, growing - rate
+    return None
 
 
 def _seconds(amount: int | None, rate: float | None) -> float | None:

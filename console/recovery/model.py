@@ -284,9 +284,9 @@ def claims_of(document: Any) -> tuple[Claim, ...]:
 
 
 def proven_in_words(claims: Sequence[Claim]) -> str:
-    """Return e.g. `12 claims proven, 2 notes`: notes prove nothing and are not among the proven."""
+    """Return e.g. `12 checks passed, 2 notes`: notes prove nothing and are not counted."""
     notes = sum(claim.noted for claim in claims)
-    document = f"{plural(sum(claim.proven for claim in claims), 'claim')} proven"
+    document = f"{plural(sum(claim.proven for claim in claims), 'check')} passed"
     return f"{document}, {plural(notes, 'note')}" if notes else document
 
 

@@ -84,9 +84,9 @@ def lag_of(found: StreamFacts) -> StreamLag | None:
 
 
 def _no_group(stream: Stream, others: list[str]) -> str:
-    there = f"; its groups are {', '.join(others)}" if others else "; it has none"
+    there = f"; its groups are {', '.join(others)}" if others else "; no group reads it"
     name = clean_line(stream.name)
-    return f"no group {clean_line(stream.group)} reads {name}{there}: what waits for the writer is unknown"
+    return f"no group {clean_line(stream.group)} reads {name}{there}: the unread entries are unknown"
 
 
 def _entry(answer: Any) -> StreamEntry | None:

@@ -151,7 +151,7 @@ def _smaller(bundle: Bundle) -> Bundle | None:
     if not droppable:
         return None
     largest = max(droppable, key=lambda part: len(part.content))
-    why = f"left out, {len(largest.content):,} bytes: the disk is full"
+    why = f"skipped, {len(largest.content):,} bytes: the disk is full"
     parts = tuple(part for part in bundle.parts if part is not largest)
     return replace(bundle, parts=parts, missing=(*bundle.missing, Missing(largest.name, why)))
 

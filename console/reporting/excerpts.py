@@ -34,8 +34,8 @@ _REPEATS: Final = 20
 
 def crash_log(text: str) -> str:
     """Return an hs_err log without dumps of the stack, vector registers, strings, and foreign variables."""
-    text = _DUMPED.sub(lambda found: f"{found[1].partition(':')[0]}: (left out: memory)\n\n", text)
-    text = _VECTORS.sub(r"\1(left out)", text)
+    text = _DUMPED.sub(lambda found: f"{found[1].partition(':')[0]}: (removed: memory)\n\n", text)
+    text = _VECTORS.sub(r"\1(removed)", text)
     text = _STRINGS.sub(lambda found: found[1] + _QUOTED.sub('"…"', found[2]), text)
     return _ENVIRONMENT.sub(_variables, text)
 
@@ -62,7 +62,7 @@ def thinned(text: str) -> str:
             skipped += 1
             continue
         if skipped:
-            kept.append(f"… {plural(skipped, 'repeated line')} left out")
+            kept.append(f"… {plural(skipped, 'repeated line')} not shown")
             skipped = 0
         kept.append(line)
     return "\n".join(kept) + "\n"
@@ -82,7 +82,7 @@ def beginning(text: str, most: int = MOST) -> tuple[str, bool]:
     """Return at most `most` characters from the beginning, in whole lines, and whether some are left out."""
     if len(text) <= most:
         return text, False
-    return text[: text.rfind("\n", 0, most) + 1] + "… the rest is left out\n", True
+    return text[: text.rfind("\n", 0, most) + 1] + "… the rest is not shown\n", True
 
 
 def end(text: str, most: int = MOST) -> tuple[str, bool]:
@@ -90,4 +90,4 @@ def end(text: str, most: int = MOST) -> tuple[str, bool]:
     if len(text) <= most:
         return text, False
     start = text.find("\n", len(text) - most) + 1
-    return "… earlier lines are left out\n" + text[start:], True
+    return "… earlier lines are not shown\n" + text[start:], True

@@ -67,7 +67,7 @@ class PastAction:
         parts.append(f"{'up to ' if lost.kind == 'bound' else ''}{lost.value:,} lost" if lost.value is not None else "")
         parts += ["an unknown number lost"] if lost.value is None else []
         if self.plan.rows_maybe_twice:
-            parts.append(f"{self.plan.rows_maybe_twice:,} maybe twice")
+            parts.append(f"{self.plan.rows_maybe_twice:,} possible duplicates")
         return ", ".join(each for each in parts if each)
 
     def to_json(self) -> dict[str, Any]:

@@ -34,8 +34,8 @@ def exposition(report: DatabaseReport, now: float | None = None) -> str:
             gauge("table_readable", "Whether the server can read the table.", _of(tables, "can_read")),
             gauge("table_writable", "Whether the server can write the table.", _of(tables, "can_write")),
             gauge("table_rows_applied", "Rows that are in the table itself.", _of(tables, "rows_applied")),
-            gauge("table_rows_unapplied", "Rows that wait in the WAL.", _of(tables, "rows_unapplied")),
-            gauge("table_rows_at_risk", "Rows that the server would lose as things are.", _of(tables, "rows_at_risk")),
+            gauge("table_rows_unapplied", "Rows in the WAL that are not applied yet.", _of(tables, "rows_unapplied")),
+            gauge("table_rows_at_risk", "Rows that QuestDB would lose now.", _of(tables, "rows_at_risk")),
             gauge(
                 "findings",
                 "How often each finding was made.",

@@ -141,7 +141,7 @@ def timeline_table(incident: Incident) -> list[str]:
         rows.append([f"{sure}{span(event.at, event.until)}", event.kind.value, f"{times}{plain(event.what)}{detail}"])
     left_out = len(incident.events) - len(shown)
     return table(("when (UTC)", "source", "what"), rows) + (
-        ["", f"{left_out:,} later events are left out."] if left_out else []
+        ["", f"{left_out:,} later events are not shown."] if left_out else []
     )
 
 
@@ -175,7 +175,7 @@ def finding_lines(incident: Incident) -> list[str]:
             evidence = f" ({plain(finding.evidence)})" if finding.evidence else ""
             lines.append(f"- {code(report_.table)} **{finding.code.value}**{where}: {plain(finding.message)}{evidence}")
         if len(bad) > _MOST_FINDINGS:
-            lines.append(f"- {code(report_.table)}: {len(bad) - _MOST_FINDINGS:,} more findings are left out")
+            lines.append(f"- {code(report_.table)}: {len(bad) - _MOST_FINDINGS:,} more findings are not shown")
     return lines or ["No finding."]
 
 
@@ -227,7 +227,14 @@ def loss_table(incident: Incident) -> list[str]:
         ]
         for account in made
     ]
-    head = ("table", "rows brought back", "rows lost", "maybe twice", "rows proven by the server", "rows at risk now")
+    head = (
+        "table",
+        "rows recovered",
+        "rows lost",
+        "possible duplicates",
+        "rows counted by the server",
+        "rows at risk now",
+    )
     lines = table(head, rows, right=(1, 2, 3, 4, 5)) if rows else ["There are no tables."]
     values = [f"- {code(account.table)}: {lost.sentence}" for account in made for lost in account.values_lost]
     lines += ["", *values] if values else []

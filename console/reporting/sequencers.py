@@ -122,7 +122,7 @@ def _wal_lines(table: TableDirectory) -> Iterator[str]:
     for wal in table.wals():
         for segment in wal.segments:
             if shown >= _MOST_FILES:
-                yield "… more are left out"
+                yield "… more are not shown"
                 return
             shown += 1
             sizes = [f"{entry.name} {_size(entry.path)}" for entry in list_directory(wal.segment(segment))[0]]

@@ -19,7 +19,7 @@ from console.services.command import Finished, run
 from console.services.holds import Holds
 from console.services.model import ServiceControl, ServiceError, UnitSample, UnitState
 from console.settings import Settings, Unit
-from console.text import clean_line
+from console.text import clean_line, plural
 from console.waiting import looks
 
 _ANSWER: Final = 10.0  # seconds for anything that only asks
@@ -257,9 +257,9 @@ def _policy(found: Mapping[str, Any]) -> str:
 
 
 def _loop(policy: str, restarts: int | None, said: Mapping[str, Any]) -> str:
-    limit = f"limit {policy.partition(':')[2]}" if ":" in policy else "nothing limits it"
+    limit = f"limit {policy.partition(':')[2]}" if ":" in policy else "no restart limit"
     how = _ended(said)
-    return f"restarts again and again, {restarts or 0} so far{f' ({how})' if how else ''}; {limit}"
+    return f"crash loop: {plural(restarts or 0, 'restart')}{f' ({how})' if how else ''}; {limit}"
 
 
 def _health(said: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ import psutil
 from console.services.model import ServiceControl, ServiceError, UnitSample, UnitState
 from console.services.supervisor_log import RunHistory, SupervisorLog
 from console.settings import Unit
-from console.text import clean, clean_line
+from console.text import clean, clean_line, plural
 from console.waiting import looks
 
 _ANSWER = 5.0  # seconds for anything that only asks
@@ -102,7 +102,7 @@ class SupervisorControl(ServiceControl):
                 if self._stays_down(server, unit):
                     return
                 if time.monotonic() > deadline:
-                    raise ServiceError(f"supervisord starts {unit} again and again; set autorestart=false for it")
+                    raise ServiceError(f"supervisord keeps restarting {unit}; set autorestart=false for it")
 
     def start(self, unit: str, timeout: float = 60.0) -> None:
         """Start `unit`; supervisord answers once it has stayed up for its `startsecs`."""
@@ -296,8 +296,8 @@ def _loop(code: int, history: RunHistory | None, retries: int | None) -> str:
     """Name a failing restart loop, with what limits it."""
     restarts = history.restarts if history else 0
     if code == _FATAL:
-        return f"gave up: it would not stay up, limit {retries} retries" if retries is not None else "gave up"
+        return f"gave up: does not stay up, limit {retries} retries" if retries is not None else "gave up"
     if code == _STOPPED or (code != _BACKOFF and not (history and history.looping)):
         return ""
     limit = f"limit {retries} quick retries in a row" if retries is not None else "limit unknown"
-    return f"restarts again and again, {restarts} so far; {limit}"
+    return f"crash loop: {plural(restarts, 'restart')}; {limit}"

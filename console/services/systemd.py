@@ -14,7 +14,7 @@ from pathlib import Path
 from console.services.command import Finished, run
 from console.services.model import ServiceControl, ServiceError, UnitSample, UnitState
 from console.settings import Unit
-from console.text import clean_line
+from console.text import clean_line, plural
 from console.waiting import looks
 
 _PROPERTIES = (
@@ -304,10 +304,10 @@ def _loop(properties: Mapping[str, str]) -> str:
     restarts = _number(properties.get("NRestarts")) or 0
     burst, window = _number(properties.get("StartLimitBurst")) or 0, properties.get("StartLimitIntervalUSec", "")
     limited = bool(burst) and window not in ("0", "infinity", "")
-    limit = f"limit {burst} in {window}" if limited else "nothing limits it"
+    limit = f"limit {burst} in {window}" if limited else "no restart limit"
     # Result keeps how the first run failed, so that the limit shows only in the count (measured on systemd 252).
     if properties.get("ActiveState") == "failed" and limited and restarts >= burst:
         return f"gave up after {restarts} restarts: {limit}"
     if restarts and properties.get("SubState") == "auto-restart":
-        return f"restarts again and again, {restarts} so far; {limit}"
+        return f"crash loop: {plural(restarts, 'restart')}; {limit}"
     return ""

@@ -34,9 +34,7 @@ def give_past(table_dir: Path, transactions: int) -> None:
     found = LOG_HEADER.read(Fields(bytes(header)))
     logged = found["max_txn"]
     if found["version"] != 0 or logged >= transactions:
-        raise StationError(
-            f"{log} has {logged:,} transactions already, more than the {transactions:,} it should tell of"
-        )
+        raise StationError(f"{log} has {logged:,} transactions already, more than the {transactions:,} wanted")
     _set_applied(table_dir / "_txn", logged, transactions)
     LOG_HEADER.put(header, 0, max_txn=transactions)
     with log.open("wb") as stream:

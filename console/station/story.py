@@ -103,7 +103,7 @@ def _rehearsal(engine: Engine, action: str, table: str, say: Say) -> bool:
 def _claims(claims: Iterable[Claim], say: Say) -> None:
     for claim in claims:
         answer = claim.expected if claim.ok else f"expected {claim.expected}, found {claim.found}"
-        word = "noted" if claim.noted else "proven" if claim.ok else "NOT PROVEN"
+        word = "noted" if claim.noted else "passed" if claim.ok else "FAILED"
         say(f"    {word}: {claim.claim}: {claim.found if claim.noted else answer}")
 
 
@@ -115,8 +115,8 @@ def _show(plan: Plan, say: Say) -> None:
         changes = f" ({len(stage.changes)} changes)" if len(stage.changes) > 1 else ""
         say(f"    plan: {stage.title}{changes}")
     if plan.table is not None:
-        twice = f", maybe twice {plan.rows_maybe_twice:,}" if plan.rows_maybe_twice else ""
-        say(f"    rows: lost {plan.rows_lost.phrase}, back {plan.rows_back:,}{twice}; undo: {plan.undo}")
+        twice = f", possible duplicates {plan.rows_maybe_twice:,}" if plan.rows_maybe_twice else ""
+        say(f"    rows: lost {plan.rows_lost.phrase}, recovered {plan.rows_back:,}{twice}; undo: {plan.undo}")
         for lost in plan.values_lost:
             say(f"    values: lost {lost.count or 'unknown'}, column {lost.column}, partition {lost.partition}")
     if plan.needed and not plan.refused:

@@ -237,10 +237,10 @@ def _uncounted(inventory: Inventory, *, named: bool = False) -> str:
     empty = {(wal, number) for wal, number, low, high in inventory.slices() if low == high}
     broken = [f"wal{wal}/{number}" for wal, number, _ in inventory.broken if (wal, number) in empty]
     if broken:
-        return f"nothing tells which transactions {', '.join(broken[:5])} holds"
+        return f"it is not known which transactions {', '.join(broken[:5])} holds"
     gone = () if named else inventory.lost
     lost = [f"wal{wal}" if number < 0 else f"wal{wal}/{number}" for wal, number in gone]
-    return f"nothing tells which transactions {', '.join(lost[:5])} held, which is gone" if lost else ""
+    return f"it is not known which transactions {', '.join(lost[:5])} held, which is gone" if lost else ""
 
 
 def _newer(inventory: Inventory, mask: Mask, newest: int | None) -> bool:

@@ -47,15 +47,19 @@ def ago(seconds: float) -> str:
 
 
 def size(number: int | None) -> str:
-    """Return bytes as e.g. `512 B`, `204 MiB`."""
+    """Return bytes as e.g. `512 B`, `204 MiB`; no line breaks between number and unit."""
     if number is None:
         return "?"
     value = float(number)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 9.95 else f"{value:.1f} {unit}"
+            return (
+                f"{value:.0f}\N{NO-BREAK SPACE}{unit}"
+                if unit == "B" or value >= 9.95
+                else f"{value:.1f}\N{NO-BREAK SPACE}{unit}"
+            )
         value /= 1024
-    return f"{value:.1f} TiB"
+    return f"{value:.1f}\N{NO-BREAK SPACE}TiB"
 
 
 def clock(epoch: float) -> str:

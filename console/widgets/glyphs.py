@@ -17,10 +17,12 @@ HALF = "◐"
 AHEAD = "○"
 SPINNER = "◐◓◑◒"
 BARS = "▁▂▃▄▅▆▇█"
+PARTS = "▏▎▍▌▋▊▉"  # one to seven eighths of a cell, from its left
 
 # One character for one character, so that no column moves.
 _TWINS = {
-    "✓": "+", "✗": "x", "•": "*", "→": ">", "←": "<", "↑": "^", "↓": "v", "▾": "v", "▸": ">", "▌": ">", "▏": "|",
+    "✓": "+", "✗": "x", "•": "*", "→": ">", "▶": ">", "←": "<", "↑": "^", "↓": "v", "▾": "v", "▸": ">", "▌": ">",
+    "▏": "|", "▎": "|", "▍": "|", "▋": "#", "▊": "#", "▉": "#",
     "─": "-", "│": "|", "┌": "+", "┐": "+", "└": "+", "┘": "+", "├": "+", "┤": "+", "┬": "+", "┴": "+", "┼": "+",
     "…": "~", "·": ".", "×": "x", "▁": "_", "▂": "_", "▃": ".", "▄": "-", "▅": "-", "▆": "=", "▇": "=", "█": "#",
     "░": ".", "●": "*", "○": "o",
@@ -43,14 +45,21 @@ _UNSAFE = dict.fromkeys(
         *range(0xD800, 0xE000),  # lone surrogates: the terminal's encoding has no bytes for them
     ]
 )
-DRAWN = _UNSAFE
-DRAWN_PLAIN = {**_UNSAFE, **PLAIN}
+DRAWN = {**_UNSAFE, 0xA0: " "}  # a no-break space has done its work once the lines are made
+DRAWN_PLAIN = {**DRAWN, **PLAIN}
 
 
 def waiting(seconds: float) -> str:
     """Return a sign that turns once a second, and the seconds, e.g. `◓ 1 s`: something is waited for."""
     whole = max(0, int(seconds))
     return f"{SPINNER[whole % len(SPINNER)]} {whole} s"
+
+
+def gauge(share: float, width: int) -> str:
+    """Return the filled part of a bar of `width` cells, in eighths; what is more than nothing is at least one."""
+    eighths = min(width * 8, max(1 if share > 0 else 0, round(share * width * 8)))
+    part = PARTS[eighths % 8 - 1] if eighths % 8 else ""
+    return "█" * (eighths // 8) + part
 
 
 def spark(values: Sequence[int], width: int) -> str:

@@ -4,6 +4,7 @@ A role says what a piece of text means; the style sheets say how that looks. For
 """
 
 import enum
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -43,6 +44,7 @@ class Span:
     role: Role = Role.PLAIN
 
 
+_WORDS = re.compile(r"[^ \t\n]+")  # a no-break space keeps a number and its unit together
 Line = tuple[Span, ...]
 BLANK: Line = ()
 
@@ -130,7 +132,7 @@ def wrap(text: str, width: int, role: Role = Role.PLAIN, indent: int = 0) -> lis
     """Return `text` as lines of at most `width` cells, broken at spaces; later lines start at `indent`."""
     lines: list[str] = []
     current = ""
-    for word in text.split():
+    for word in _WORDS.findall(text):
         room = width - (indent if lines else 0)
         if current and cell_len(current) + 1 + cell_len(word) <= room:
             current += f" {word}"

@@ -239,7 +239,7 @@ def test_two_repairs_on_one_capture_go_back_by_the_first(started: Path, tmp_path
     (table / "_txn").touch()  # as if a server had written
     (refusal,) = engine.plan_undo(entries[1]).refused
     assert (refusal.code, refusal.instead) == ("moved-on", f"walmedic undo {entries[0]}, which takes both back")
-    assert f"taken back with it: {entries[1]}" in engine.plan_undo(entries[0]).warnings[0]
+    assert f"undone with it: {entries[1]}" in engine.plan_undo(entries[0]).warnings[0]
     assert _undo(engine, entries[0]) is Outcome.DONE
     assert _without_aside(tree_of(table)) == damaged
     assert {r.code for entry in entries for r in engine.plan_undo(entry).refused} == {"already-undone"}

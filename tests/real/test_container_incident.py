@@ -136,7 +136,7 @@ def test_what_is_said_about_the_server_is_true(settings: Settings, walmedic: Wal
     assert "cannot be proven" not in checked.stdout
     checks = walmedic.json("doctor")["checks"]
     said = {check["subject"]: check["said"] for check in checks}
-    assert "a server lives on it (pid" in said["server lock"]
+    assert "QuestDB is running on it (pid" in said["server lock"]
     assert f"uid {UID}" in " ".join(check["said"] for check in checks)
     if backend == "podman":
         assert any("restart policy always" in check["said"] for check in checks), said

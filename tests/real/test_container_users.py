@@ -158,7 +158,7 @@ def test_doctor_says_which_user_to_be(place: Place) -> None:
     ), said[USER]["said"]
     for uid in (0, UID, USER):
         lock = _checks(place.walmedic(uid, *words).stdout)["server lock"][0]
-        assert lock["said"].startswith("a server lives on it"), (uid, lock)
+        assert lock["said"].startswith("QuestDB is running on it"), (uid, lock)
 
 
 def test_a_root_that_others_may_not_enter_is_said_with_the_command(place: Place) -> None:
@@ -179,7 +179,7 @@ def test_all_that_a_sidecar_is_told_about_the_server_is_true(place: Place) -> No
         place.configure(data)
         up = place.sidecar("doctor", "--json", data=data)
         checks = _checks(up.stdout)
-        assert checks["server lock"][0]["said"].startswith("a server lives on it"), checks
+        assert checks["server lock"][0]["said"].startswith("QuestDB is running on it"), checks
         assert checks["QuestDB"][0]["level"] == "ok", checks["QuestDB"]
         checked = place.sidecar("check", data=data)
         assert "not this directory" not in up.stdout + checked.stdout
@@ -187,5 +187,5 @@ def test_all_that_a_sidecar_is_told_about_the_server_is_true(place: Place) -> No
         assert unproven is (data != INSIDE), (up.stdout, checked.stdout)
     place.podman("stop", "questdb")
     down = _checks(place.sidecar("doctor", "--json", data=data).stdout)
-    assert down["server lock"][0]["said"] == "no server lives on it"
+    assert down["server lock"][0]["said"] == "no QuestDB is running on it"
     assert down["QuestDB"][0]["level"] == "problem"

@@ -45,7 +45,7 @@ def test_no_namespace_and_no_new_lock_file_hides_a_living_server(questdb: Server
             found = liveness(database.db)
             assert (found.life, found.proof, found.pids) == (Life.ALIVE, proof, (server.pid,))
             assert server_is_down(database.db) is False
-            assert "a server lives on it" in _walmedic(root, state, "doctor")[1]
+            assert "QuestDB is running on it" in _walmedic(root, state, "doctor")[1]
             assert "server-alive" in _refused(root, state, "repair-log", "t")
             assert "server-alive" in _refused(root, state, "rebuild-sequencer", "t")
             database.lock.unlink()  # idle from here on: nothing of it moves
@@ -56,12 +56,12 @@ def test_no_namespace_and_no_new_lock_file_hides_a_living_server(questdb: Server
         assert liveness(database.db).proof is Proof.FILES
         server.kill()
     assert liveness(database.db).life is Life.DOWN
-    assert "it cannot be known whether a server lives on it" in _walmedic(root, state, "doctor")[1]
+    assert "it cannot be known whether QuestDB is running on it" in _walmedic(root, state, "doctor")[1]
     for number in range(2):  # a start makes its locks anew, and all is known again
         with PrivateServer(root, questdb) as server:
             assert liveness(database.db).life is Life.ALIVE
             server.kill()
-        assert ("no server lives on it" in _walmedic(root, state, "doctor")[1]) or not number
+        assert ("no QuestDB is running on it" in _walmedic(root, state, "doctor")[1]) or not number
 
 
 def _asked(root: Path, folder: Path, pg_port: int, http_port: int) -> set[str]:

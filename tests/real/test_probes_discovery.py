@@ -106,7 +106,7 @@ def test_a_directory_without_a_server_gives_what_its_configuration_says(tmp_path
     found = discover(str(tmp_path))
     assert (found.settings.questdb.pg_port, found.settings.questdb.http_port) == (9812, 9000)
     assert found.settings.services.backend == "none"
-    assert any("it cannot be known whether a server lives on it" in doubt for doubt in found.doubts)
+    assert any("it cannot be known whether QuestDB is running on it" in doubt for doubt in found.doubts)
     with pytest.raises(WalmedicError):
         discover(str(tmp_path / "nothing"))
 

@@ -95,8 +95,8 @@ def test_the_room_is_what_is_left_until_unread_entries_go(server: RedisServer, c
     _feed(client, 100, 10.0)
     _read(client, 20)
     room = headroom_of(settings)
-    assert "reaches its MAXLEN of 400" in room.description
-    assert "80 entries wait" in room.description
+    assert "reaches MAXLEN 400" in room.description
+    assert "80 unread entries" in room.description
     assert room.short
     fits = 320
     rate = float(room.description.rsplit(", ", 1)[1].split()[0])
@@ -118,7 +118,7 @@ def test_the_room_is_what_is_left_of_the_memory(server: RedisServer, client: "re
     client.config_set("maxmemory", used + (64 << 20))
     try:
         room = headroom_of(settings)
-        assert "Redis has used its maxmemory" in room.description
+        assert "Redis reaches maxmemory" in room.description
         assert "refuses what the feeds add" in room.description
         # 64 MiB at some 550 bytes for each of 33 entries in a second: about an hour
         assert room.seconds is not None

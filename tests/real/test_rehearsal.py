@@ -175,7 +175,7 @@ def test_it_passes_and_predicts_what_the_real_run_gives(
     assert trades["clone"]["tables"] == ["trades", "hourly"]
     assert nanos["clone"]["tables"] == ["nanos"]
     assert [document["plan"]["confirmation"] for document in seen.values()] == ["trades lose 0", "nanos lose unknown"]
-    assert found_of(trades["verification"], "trades: rows that come back") == f"{PENDING * ROWS}"
+    assert found_of(trades["verification"], "trades: rows recovered") == f"{PENDING * ROWS}"
     for table in seen:
         assert found_of(seen[table]["verification"], f"{table}: a marked row is written and read back") == "1 row"
 

@@ -192,7 +192,7 @@ def test_a_torn_transaction_is_left_out_and_its_rows_are_announced_as_lost(shown
     assert plan.confirmation == f"torn lose {_ROWS}"
     assert shown.rows["torn"] == _ALL - _batch(_APPLIED + 2)
     assert not [day for day in shown.days["torn"] if str(day).startswith("1970")]
-    assert any("left out" in warning for warning in plan.warnings)
+    assert any("skipped" in warning for warning in plan.warnings)
 
 
 def test_a_view_that_was_behind_gets_every_row_although_its_records_are_filler(shown: Shown) -> None:

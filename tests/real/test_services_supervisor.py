@@ -109,7 +109,7 @@ def test_one_that_will_not_stay_up(control: SupervisorControl) -> None:
         control.start("quick")
     sample = wait_for(control, "quick", UnitState.FAILED)
     assert sample.result == "exit 3"
-    assert sample.loop == "gave up: it would not stay up, limit 1 retries"
+    assert sample.loop == "gave up: does not stay up, limit 1 retries"
 
 
 def test_one_that_ended_badly_and_is_not_restarted(control: SupervisorControl) -> None:

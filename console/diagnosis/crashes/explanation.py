@@ -106,8 +106,8 @@ def _innocent(tie: Tie, table: TableDirectory | None, lengths: tuple[LogLength, 
     """The structure version of the log's last record sent the server past the end of the index beside it."""
     neighbour = PurePosixPath(tie.accused).name
     wording = (
-        f"{neighbour} is an innocent neighbour: the server looked up structure version {tie.version:,} in it, a number "
-        "that it took from the last record of _txnlog"
+        f"{neighbour} is not damaged: QuestDB read a bad structure version ({tie.version:,}) from the last record of "
+        "_txnlog and looked it up there"
     )
     for index, length in enumerate(lengths):
         if table is None or length.max_txn is None or length.max_txn < 1:

@@ -16,7 +16,9 @@ from console.table.inventory import segment_key
 _CODES: Final = (
     Code.LOG_TAIL_UNLOGGED, Code.WAL_AT_RISK_OF_PURGE, Code.IN_TABLE_BACKUP_AT_RISK, Code.SEGMENT_EVENT_TRUNCATED,
 )  # fmt: skip
-_AS_PLANNED: Final = "; the repair left this out, as its plan said: salvage-wal --rows all exports what is whole of it"
+_AS_PLANNED: Final = (
+    "; the repair skipped this, as its plan announced: salvage-wal --rows all exports its undamaged part"
+)
 
 
 def without_left_out(
@@ -40,7 +42,7 @@ def without_left_out(
         for each in findings
     )
     purged = any(each.code is Code.WAL_AT_RISK_OF_PURGE for each in old)
-    return kept, PurgeClock("what the repair left out is told") if purged else clock
+    return kept, PurgeClock("what the repair skipped is reported") if purged else clock
 
 
 def _grave(finding: Finding) -> bool:

@@ -133,8 +133,8 @@ def _past_end(facts: TableFacts, max_txn: int, size: int, whole: int) -> Finding
         )
     else:
         message += (
-            f"{plural(missing, 'byte')} short: it holds {whole:,}, the server takes the rest for zeros, and applying "
-            f"stops at seqTxn {max(whole, applied or 0) + 1:,}"
+            f"{plural(missing, 'byte')} short: it holds {whole:,}; QuestDB reads the missing part as zeros and stops "
+            f"applying at seqTxn {max(whole, applied or 0) + 1:,}"
         )
     evidence = f"file {size:,} bytes, header needs {HEADER_SIZE + RECORD_SIZE * max_txn:,}; first read at {at:#x}"
     return Finding(Code.LOG_MAX_TXN_PAST_END, severity, message, file, at, max_txn, evidence)

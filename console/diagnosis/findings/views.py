@@ -75,7 +75,7 @@ def _behind(table: TableDirectory, state: ViewState, base: TableDiagnosis) -> Fi
         low = max(filler[0][0], needs + 1)
         message = (
             f"the view must still take in {base.facts.directory.name} from seqTxn {needs + 1:,} on, and the log has "
-            f"only filler there (from {low:,}): rows would be left out without a word"
+            f"only filler there (from {low:,}): rows would be missing without a message"
         )
         return Finding(Code.VIEW_BEHIND, Severity.RISK, message, file, seq_txn=low)
     return None

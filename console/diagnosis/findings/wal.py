@@ -20,7 +20,7 @@ from console.text import plural
 _MOST: Final = 20
 _UNNAMED: Final = {
     True: "the log is older than the WAL, since its writer went on behind it",
-    False: "its writer was killed before it was acknowledged, or the log is an older one: nothing tells which",
+    False: "its writer was killed before it was acknowledged, or the log is an older one: it is not known which",
 }
 
 

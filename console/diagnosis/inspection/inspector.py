@@ -225,7 +225,7 @@ class Inspector:
         if self.kind is FileKind.STRUCTURE_INDEX:
             return plural(max(0, segments.used_entries(self._file) - 1), "structure change")
         if self.kind is FileKind.CRASH_LOG:
-            return "walmedic crashes tells what it says"
+            return "walmedic crashes explains it"
         if self.kind in _SYMBOL_FILES:
             return symbol_files.symbol_file_summary(self.kind, self._file)
         views = self.views()

@@ -82,12 +82,12 @@ class Liveness:
     def sentence(self) -> str:
         """What `check`, `doctor` and refusals say."""
         if self.life is Life.DOWN:
-            return "no server lives on it"
+            return "no QuestDB is running on it"
         if self.life is Life.ALIVE:
             pids = f" (pid {', '.join(map(str, self.pids))})" if self.pids else ""
-            return f"a server lives on it{pids}: {self.proof.value if self.proof else ''}"
+            return f"QuestDB is running on it{pids}: {self.proof.value if self.proof else ''}"
         doubt = self.doubt.value if self.doubt else ""
-        return f"it cannot be known whether a server lives on it: {doubt}; {self.instead}"
+        return f"it cannot be known whether QuestDB is running on it: {doubt}; {self.instead}"
 
 
 def liveness(db: Path, asked: QuestDBSettings | None = None) -> Liveness:

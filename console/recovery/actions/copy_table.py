@@ -161,7 +161,9 @@ def undo_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusa
     took = f"{clean_line(str(name))} took {plural(since, 'transaction')} since entry {entry.id}"
     reason = f"{took}; to take it back would put them out of reach"
     return [
-        Refusal(RefusalCode.MOVED_ON, reason, "go on with the copy; the old table is still there under its other name")
+        Refusal(
+            RefusalCode.MOVED_ON, reason, "continue with the copy; the old table is still there under its other name"
+        )
     ]
 
 
@@ -169,7 +171,7 @@ def _swapped(directory: TableDirectory, earlier: EarlierCopy) -> Refusal:
     reason = (
         f"its copy is called {clean_line(earlier.name)} and has every row of {directory.name} (entry {earlier.entry})"
     )
-    return Refusal(RefusalCode.COPIED_ALREADY, reason, f"nothing: the writer goes on with {clean_line(earlier.name)}")
+    return Refusal(RefusalCode.COPIED_ALREADY, reason, f"nothing: the writer continues with {clean_line(earlier.name)}")
 
 
 def _swap(
@@ -200,7 +202,9 @@ def _made(
     stages = tuple(_stages(context, directory, rows, parts, selection, copy, "" if blocked else old))
     warnings = [_BETTER]
     if selection.rows:
-        warnings.append(f"{plural(selection.rows, 'row')} not applied are in no SELECT: salvaged, for you to load")
+        warnings.append(
+            f"{plural(selection.rows, 'row')} are unapplied and not copied: exported as files, load them yourself"
+        )
     if selection.gone:
         warnings.append(
             f"of {plural(selection.gone, 'transaction')} that the log counts as not applied nothing is left on disk"

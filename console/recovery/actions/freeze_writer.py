@@ -16,7 +16,7 @@ SPEC = ActionSpec(
     title="Freeze the writer",
     danger=Danger.SERVICE,
     needs_table=False,
-    summary="Stops the batch writer only; the feeds go on filling the queue, which keeps what no exchange sends twice.",
+    summary="Stops only the batch writer. The feeds keep running, and Redis buffers what exchanges do not resend.",
     undo="thaw-writer starts it again and watches the backlog drain.",
     opposite="thaw-writer",
 )
@@ -45,9 +45,8 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         SPEC,
         context.target(),
         why=(
-            "Stops the writer and not the collectors: no exchange sends again what a collector misses, and the queue "
-            f"keeps what the writer does not take ({feeds or 'the feeds'} keep running). A writer that retries against "
-            f"a broken table only adds load. How long that can go on Redis decides: {room.description}."
+            "Stops only the batch writer. Exchanges do not resend missed data, so "
+            f"{feeds or 'the feeds'} keep running and Redis buffers: {room.description}."
         ),
         stages=stages if running else (),
         requirements=(
@@ -56,14 +55,14 @@ def plan(context: PlanContext, table: str | None) -> Plan:
                 bool(units),
                 ", ".join(f"{s.name} is {s.state}" for s in samples) or "none",
             ),
-            Requirement("the queue has room for ten minutes or more", not room.short, room.description),
+            Requirement("Redis has room for at least ten minutes", not room.short, room.description),
         ),
         warnings=tuple(_warnings(room, feeds)) if running else (),
     )
 
 
 def _warnings(room: Headroom, feeds: str) -> Iterator[str]:
-    yield "the queue grows until thaw-writer: watch its memory, and do not lower MAXLEN"
+    yield "Redis fills until thaw-writer: watch its memory, and do not lower MAXLEN"
     if room.short:
         yield (
             f"{room.description}: raise maxmemory or the feeds' MAXLEN now; stop {feeds or 'the feeds'} only when the "

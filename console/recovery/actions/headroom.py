@@ -41,7 +41,7 @@ class _End:
 def headroom_of(settings: RedisSettings) -> Headroom:
     """Return the room that is left at the present rates. A Redis that does not answer is an answer: unknown."""
     if not settings.streams:
-        return Headroom(None, "no streams are configured, so the room in the queue is not known")
+        return Headroom(None, "room in Redis unknown: no streams are configured")
     queue = Queue(settings)
     try:
         waiting = queue.waiting()
@@ -51,15 +51,15 @@ def headroom_of(settings: RedisSettings) -> Headroom:
             there = tuple(each for each in waiting if each.stream in names)
             ends += _memory(settings, queue, there, rates)
     except (QueueError, KeyError, ValueError) as error:
-        return Headroom(None, f"the room in the queue is not known: {clean_line(str(error), 200)}")
+        return Headroom(None, f"room in Redis unknown: {clean_line(str(error), 200)}")
     finally:
         queue.close()
     total = sum(rates.values())
-    coming = f"{sum(each.total for each in waiting):,} entries wait, {total:,.1f} come in a second"
+    coming = f"{sum(each.total for each in waiting):,} unread entries, {total:,.1f} more a second"
     if not total:
-        return Headroom(None, f"nothing comes in just now, so nothing fills up ({coming})")
+        return Headroom(None, f"no data is arriving, so Redis is not filling ({coming})")
     if not ends:
-        return Headroom(None, f"no stream has a MAXLEN that is known, and no limit of memory ({coming})")
+        return Headroom(None, f"no MAXLEN and no memory limit is known ({coming})")
     first = min(ends, key=lambda end: end.seconds)
     return Headroom(first.seconds, f"room for about {_span(first.seconds)}: then {first.why} ({coming})")
 
@@ -69,7 +69,7 @@ def _trims(settings: RedisSettings, waiting: tuple[Waiting, ...], rates: dict[st
     for each in waiting:
         most, rate = lengths.get(each.stream, 0), rates[each.stream]
         if most and rate:
-            why = f"{clean_line(each.stream)} reaches its MAXLEN of {most:,} and loses its oldest unread entries"
+            why = f"{clean_line(each.stream)} reaches MAXLEN {most:,} and loses its oldest unread entries"
             yield _End(max(0.0, (most - each.total) / rate), why)
 
 
@@ -89,13 +89,11 @@ def _memory(
     if limit:
         policy = clean_line(str(info.get("maxmemory_policy", "")))
         refuses = policy == "noeviction"
-        what = "refuses what the feeds add" if refuses else f"evicts keys ({policy})"
-        yield _End(max(0.0, (limit - used) / growth), f"Redis has used its maxmemory of {limit >> 20:,} MiB and {what}")
+        what = "refuses new entries" if refuses else f"evicts keys ({policy})"
+        yield _End(max(0.0, (limit - used) / growth), f"Redis reaches maxmemory ({limit >> 20:,} MiB) and {what}")
     elif settings.local:
         free = psutil.virtual_memory().available
-        yield _End(
-            free / growth, f"the host's free memory ({free >> 20:,} MiB) is used up: Redis has no limit of its own"
-        )
+        yield _End(free / growth, f"the host's free memory ({free >> 20:,} MiB) is used up: Redis has no maxmemory")
 
 
 def _span(seconds: float) -> str:

@@ -11,8 +11,8 @@ SPEC = ActionSpec(
     danger=Danger.DATA,
     needs_table=True,
     summary=(
-        "Makes the sequencer again from what the WAL segments themselves say, so that rows which were committed and "
-        "not yet applied come back; it works with every backup gone."
+        "Rebuilds the sequencer from the WAL segments, so that committed rows that were not yet applied are recovered; "
+        "it needs no backup."
     ),
     undo="The sequencer as it was is put back by rename, byte for byte, until a server has started on the result.",
     offline=True,
@@ -30,7 +30,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     target = case.target(None)
     logs = sum(source.usable and source.verdict.own for source in case.sources)
     why = (
-        f"Every record is made from the segments; {plural(logs, 'log')} that can be read only told what is applied."
+        f"Every record is made from the segments; {plural(logs, 'log')} that can be read only showed what is applied."
         if logs
         else "No log of the table is left: every record is made from the segments."
     )

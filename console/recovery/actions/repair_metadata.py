@@ -32,7 +32,7 @@ SPEC = ActionSpec(
     needs_table=True,
     summary=(
         "Writes _meta from earlier copies and the structure log, _cv where column files prove it, _name from the "
-        "registry; settings that no file tells are named."
+        "registry; settings that no file holds are named."
     ),
     undo="The old files are put back, byte for byte, until a server has started on the result.",
     offline=True,

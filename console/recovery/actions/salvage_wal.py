@@ -75,9 +75,9 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     which = "all rows" if wanted.rows == ALL else "the unapplied rows"
     unknown = not stages and any(each.code in _NOT_SEEN for each in refused)
     what = (
-        "an unknown number of WAL segments, an unknown number of rows as things are,"
+        "an unknown number of WAL segments, an unknown number of rows"
         if unknown
-        else f"{plural(segments, 'WAL segment')}, {_rows(rows, unsure)} as things are,"
+        else f"{plural(segments, 'WAL segment')}, {_rows(rows, unsure)}"
     )
     return make_plan(
         SPEC,
@@ -85,7 +85,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         if table is not None
         else context.target(),
         why=(
-            f"Writes {which} of {what} as {wanted.format.upper()} below "
+            f"Exports {which} of {what} as {wanted.format.upper()} below "
             f"{clean_line(str(to))}; the database is only read."
         ),
         stages=stages,

@@ -126,7 +126,7 @@ def _warnings(
         yield "the purge cannot be held here: neither the unit's environment nor server.conf can be changed"
     else:
         yield (
-            "this QuestDB ignores WAL lock files, so its purge is held by its interval, and the server is started a "
+            "this QuestDB ignores WAL lock files, so its purge is held by its interval. QuestDB is started a "
             "second time once its tables are proven"
         )
 

@@ -34,7 +34,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     return make_plan(
         SPEC,
         context.target(),
-        why="Files may be repaired only while no server lives; a crash loop that goes on changes the evidence.",
+        why="Files may be repaired only while QuestDB is stopped; a crash loop changes the evidence.",
         stages=stages,
         requirements=(Requirement("a unit with the role database is configured", bool(units), stated or "none"),),
         warnings=("reads stop too, until start-server",) if stages else (),

@@ -123,7 +123,7 @@ class Policy:
             doubt = found.doubt.value if found.doubt else "tables.d.lock cannot be locked"
             yield Refusal(
                 RefusalCode.SERVER_UNKNOWN,
-                f"{clean_line(str(lock.parent))}: it cannot be known whether a server lives on it: {doubt}",
+                f"{clean_line(str(lock.parent))}: it cannot be known whether QuestDB is running on it: {doubt}",
                 found.instead or "run as the database's owner",
             )
         elif (holder := holder_of(lock)).kind is HolderKind.WALMEDIC:

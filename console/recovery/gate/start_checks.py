@@ -180,7 +180,7 @@ def _conversion_refusals(table: TableDirectory) -> Iterator[Refusal]:
     elif waiting_marker(table):
         yield Refusal(
             RefusalCode.CONVERSION_PENDING,
-            f"{table.name}: its marker _convert tells the start to make it a plain table, which deletes its WAL",
+            f"{table.name}: its marker _convert makes a start convert it to a non-WAL table, which deletes its WAL",
             "convert-table for that table first, which keeps the WAL; or remove the marker yourself",
             action="convert-table",
         )

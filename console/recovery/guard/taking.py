@@ -152,7 +152,7 @@ class Guard:
         """Raise NotFollowedError where the disk, or what the guard may take of it, is full."""
         free, reserve = free_space(self.folder)
         if free < min(reserve, self.most):
-            raise NotFollowedError(f"{self.folder} has {free >> 20:,} MiB free, too little to go on")
+            raise NotFollowedError(f"{self.folder} has {free >> 20:,} MiB free, too little to continue")
         if self._used > self.most:
             self._used = bytes_used(self.folder)
         if self._used > self.most:

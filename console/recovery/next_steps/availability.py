@@ -24,7 +24,7 @@ _START = "start-server"
 _BRING_UP = (_START, "thaw-writer")
 _NOTHING = NextStep(None, "")
 _REHEARSE = "rehearse it first (F3, or walmedic rehearse): how many rows it would lose is not known"
-_RETRIES = "the writer goes on retrying against it; the feeds and the queue keep what comes in"
+_RETRIES = "the writer keeps retrying against it; the feeds and Redis keep new data"
 
 
 def availability(
@@ -166,7 +166,7 @@ class _Judge:
             return (Refusal(RefusalCode.CANNOT_BE_PLANNED, str(error), "walmedic check says what is there"),)
         if plan.refused or plan.needed:
             return plan.refused or self._against_loss(plan, policy)
-        return (Refusal(RefusalCode.NOT_NEEDED, "there is nothing for it to do", "nothing"),)
+        return (Refusal(RefusalCode.NOT_NEEDED, "not needed", "nothing"),)
 
     def _against_loss(self, plan: Plan, policy: Policy) -> tuple[Refusal, ...]:
         """Return what stands against a plan whose loss is not known; the loss itself is looked at here only."""

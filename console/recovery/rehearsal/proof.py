@@ -178,7 +178,7 @@ class Proof:
         back = expected.rows - self._before.rows
         gone = self._done.applied_rows_lost
         promised = self._plan.rows_back - gone
-        claim = f"{clean_line(expected.table)}: rows that come back"
+        claim = f"{clean_line(expected.table)}: rows recovered"
         if self._done.further:
             told = f"{back:,}, with the further repairs"
             self.claims.append(Claim.note(ClaimKey.ROWS_BACK, claim, told, table=clean_line(expected.table)))

@@ -84,7 +84,7 @@ def rehearse(
         try:
             return _Rehearsing(engine, found, plan, folder, Reporter(folder.id, on_progress), began).run(binary)
         except OSError as error:
-            raise WalmedicError(f"the rehearsal could not go on: {sentence(error)}") from error
+            raise WalmedicError(f"the rehearsal could not continue: {sentence(error)}") from error
         finally:
             folder.kept = keep
 
@@ -299,7 +299,7 @@ class _Rehearsing:
         db = self.engine.database.db
         ours, theirs = (essence(plan, self.plan, self.folder.db, db) for plan in (self.plan, on_clone))
         claim = Claim(
-            ClaimKey.SAME_PLAN, "the plan on the clone is the plan", ours[:16], theirs[:16], ok=ours == theirs
+            ClaimKey.SAME_PLAN, "plan made on the clone is identical", ours[:16], theirs[:16], ok=ours == theirs
         )
         self.claims.append(claim)
         if not claim.ok:

@@ -40,7 +40,7 @@ class CsvFormat:
                     raise _different(path, rows.first)
                 total += _parsed(path, found, len(columns))
             if stream.read(1):
-                raise SalvageError(f"{clean_line(str(path))} goes on behind its last row")
+                raise SalvageError(f"{clean_line(str(path))} has more data behind its last row")
         return total
 
 

@@ -79,9 +79,9 @@ class PartColumn:
         name_txn, top = guessed_top(folder, span, column, versions, span.rows)
         self._top = span.rows if top is None else min(top, span.rows)
         if top is None and versions.version is None:
-            self._top, self._why = 0, "there is no file of it, and _cv does not tell whether there must be one"
+            self._top, self._why = 0, "there is no file of it, and _cv does not show whether one is needed"
         if versions.version is None and name_txn > -1 and self._top == 0:
-            self.notes.append(f"column {column.name}: _cv does not tell its top; values may be those of other rows")
+            self.notes.append(f"column {column.name}: _cv does not show its top; values may be those of other rows")
         self._paths = (
             [column_path(folder, column.raw_name, suffix, name_txn) for suffix in ("d", "i")]
             if self._top < span.rows

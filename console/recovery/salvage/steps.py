@@ -97,7 +97,7 @@ def salvage_claims(stage: Stage, run: RunContext, *, whole: bool) -> tuple[Claim
     found = f"{len(files) - len(bad)} of {len(files)}" + (f"; {', '.join(bad[:3])} differ" if bad else "")
     where, due = clean_line(str(folder)), f"{len(files)} of {len(files)}"
     rows, left = int(manifest["rows"]), int(manifest["rows_left_out"])
-    result = f"{rows:,} written and read back" + (f", {left:,} left out (the manifest says why)" if left else "")
+    result = f"{rows:,} written and read back" + (f", {left:,} skipped (the manifest says why)" if left else "")
     gone = left - sum(int(given["rows_left_out"]) for given in files)
     missing = Claim(
         ClaimKey.SALVAGE_LEFT_OUT, f"{name}: rows of segments that could not be written", "0", f"{gone:,}", gone == 0,

@@ -53,7 +53,7 @@ def known_columns(table: Path) -> KnownColumns:
             return KnownColumns(made, f"{SEQUENCER}/_meta", problem)
     if earlier is not None:
         return KnownColumns(earlier[1], earlier[0], problem)
-    raise DamageError(f"_meta: {problem}; neither {SEQUENCER}/_meta nor _meta.prev tells the columns")
+    raise DamageError(f"_meta: {problem}; neither {SEQUENCER}/_meta nor _meta.prev names the columns")
 
 
 def _why_unusable(metadata: TableMetadata | Problem) -> str:

@@ -230,5 +230,5 @@ def summary_of(manifest: dict[str, Any], part: str = "segment") -> str:
     if partial:
         words.append(f"{partial} of them partial")
     if manifest["rows_left_out"]:
-        words.append(f"{plural(manifest['rows_left_out'], 'row')} left out")
+        words.append(f"{plural(manifest['rows_left_out'], 'row')} skipped")
     return ", ".join(words)

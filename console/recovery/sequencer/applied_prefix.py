@@ -226,7 +226,7 @@ def _ambiguous(inventory: Inventory, left: list[CutRange], why: str) -> Refusal:
     because = f" ({why})" if why else ""
     return Refusal(
         RefusalCode.APPLIED_AMBIGUOUS,
-        f"it cannot be told which transactions are in the table already{because}: {'; '.join(parts)}{more}; one too "
+        f"it is not known which transactions are in the table already{because}: {'; '.join(parts)}{more}; one too "
         "many would double rows, one too few would lose them",
         f"restore-sequencer from a backup if there is one; {_SETTLE}",
         action="restore-sequencer",

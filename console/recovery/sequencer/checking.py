@@ -52,9 +52,7 @@ def _claims(table: TableOnDisk, path: Path, max_txn: int, torn: int) -> Iterator
     yield _equal(ClaimKey.LOG_SEGMENTS, "records naming segments that are not on disk", 0, len(scan.lost))
     named = scan.named.event[scan.believed]
     unnamed = int((~_accounted(table.inventory, named)).sum())
-    yield _equal(
-        ClaimKey.LOG_UNNAMED, "segment transactions behind the applied ones that no record names", torn, unnamed
-    )
+    yield _equal(ClaimKey.LOG_UNNAMED, "unapplied transactions missing from the log", torn, unnamed)
     highest = max(table.inventory.wals, default=0)
     index = source.wal_index.highest
     yield Claim(
@@ -145,7 +143,7 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
         *claims,
         Claim(
             ClaimKey.OWNER,
-            "its files belong to the table's owner",
+            "files owned by the table's owner",
             f"{owner.uid}:{owner.gid}",
             "no file" if status is None else f"{status.st_uid}:{status.st_gid}",
             ours,

@@ -16,7 +16,7 @@ def suspect(found: Found, back: Mask) -> Entry:
     columns = sorted({each.column for _, _, each in suspects})
     named = ", ".join(columns[:5]) + (f" and {len(columns) - 5} more" if len(columns) > 5 else "")
     note = (
-        f"{plural(rows, 'row')} come back with whole pages of zeros in {named}, which the disk may have lost; the "
+        f"{plural(rows, 'row')} are recovered with whole pages of zeros in {named}, which the disk may have lost; the "
         f"first is in wal{wal}/{number}, transaction {first.event:,}, row {first.first_row:,}"
     )
     return Entry(Fate.LOST, Evidence.ZERO_PAGES, 0, RowsLost.at_most(rows), note)
@@ -28,7 +28,7 @@ def unproven(found: Found, back: Mask) -> Iterator[Entry]:
         mine = back & (found.inventory.events["wal"] == wal)
         rows = int(found.inventory.rows[mine].sum())
         if rows:
-            note = f"{plural(rows, 'row')} of wal{wal} come back, and nothing proves that it is this table's: {why}"
+            note = f"{plural(rows, 'row')} of wal{wal} are recovered, and nothing proves that it is this table's: {why}"
             yield Entry(Fate.UNKNOWN, Evidence.WAL_UNPROVEN, 0, RowsLost.unknown(), note)
 
 
@@ -37,8 +37,8 @@ def contradicted(found: Found) -> Entry:
     rows = int(found.inventory.rows[found.contradicted].sum())
     places = sorted({f"wal{wal}/{segment}" for wal, segment in events[["wal", "segment"]].tolist()})
     note = (
-        f"{plural(rows, 'row')} come back from {', '.join(places[:5])}, whose applied rows have other values in the "
-        "table: columns of the segment, or of the table, were exchanged or overwritten; compare them with their source"
+        f"{plural(rows, 'row')} are recovered from {', '.join(places[:5])}, whose applied rows have other values in "
+        "the table: columns of the segment, or of the table, were exchanged or overwritten; compare with the source"
     )
     return Entry(Fate.UNKNOWN, Evidence.VALUES_CONTRADICTED, 0, RowsLost.at_most(rows), note)
 
@@ -54,7 +54,7 @@ def behind_events(found: Found) -> Iterator[Entry]:
         where = ", ".join(each.place for each in behind[:5])
         note = (
             f"{plural(total, 'row')} behind the last transaction of {where}: they were not committed, or the end of "
-            "_event is lost; without a log nothing tells which"
+            "_event is lost; without a log it is not known which"
         )
         yield Entry(Fate.UNKNOWN, Evidence.ROWS_BEHIND_EVENTS, None, RowsLost.at_most(total), note)
 
@@ -64,7 +64,7 @@ def unseen_changes(found: Found) -> Iterator[Entry]:
     if not found.changes_unseen:
         return
     note = (
-        "an ALTER TABLE that was committed and not applied is lost with txn_seq, and no other file tells whether there "
+        "an ALTER TABLE that was committed and not applied is lost with txn_seq, and no other file shows whether there "
         "was one: compare columns and dedup keys with what they should be"
     )
     back = int(found.inventory.rows[found.back].sum())

@@ -132,7 +132,7 @@ def _of(fate: Fate, evidence: Evidence, mask: Mask, rows: Index) -> Entry:
 
 def _lost(found: Found, evidence: Evidence, mask: Mask, why: str, *, sure: bool = True) -> Entry:
     count, rows = int(mask.sum()), int(found.inventory.rows[mask].sum())
-    note = f"{plural(count, 'transaction')} with {plural(rows, 'row')} left out: {why}"
+    note = f"{plural(count, 'transaction')} with {plural(rows, 'row')} skipped: {why}"
     if (mask & ~carries_rows(found.inventory.events)).any():
         note += f"; one is a statement, whose changes to the other {plural(found.kept, 'row')} are lost too"
         return Entry(Fate.LOST, evidence, count, RowsLost.at_most(rows + found.kept), note)
@@ -170,7 +170,7 @@ def _uncounted_segments(found: Found) -> Iterator[Entry]:
         behind = (inventory.events["wal"] == wal) & (inventory.events["segment"] > number)
         rows = rows_from(inventory.segments[wal, number])
         if rows != 0 and not bool((behind & found.decided.applied).any()):
-            note = f"wal{wal}/{number} holds rows, and nothing tells which transactions"
+            note = f"wal{wal}/{number} holds rows, and its transactions are not known"
             yield Entry(Fate.UNKNOWN, Evidence.EVENTS_GONE, None, RowsLost.unknown(), note)
 
 
@@ -181,7 +181,7 @@ def _lost_segments(found: Found) -> Iterator[Entry]:
         if number >= 0 and bool(((events["wal"] == wal) & (events["segment"] > number)).any()):
             continue  # what comes later in its WAL is applied
         place = f"wal{wal}" if number < 0 else f"wal{wal}/{number}"
-        note = f"{place}.lock is there and {place} is not: nothing tells which transactions it held"
+        note = f"{place}.lock is there and {place} is not: its transactions are not known"
         yield Entry(Fate.UNKNOWN, Evidence.SEGMENT_GONE, None, RowsLost.unknown(), note)
 
 

@@ -196,12 +196,12 @@ def _plan(
 ) -> Plan:
     table = case.table.directory
     needed = bool(stages) or bool(target.refusals)
-    evidence = ", then ".join(target.evidence) or "nothing was applied and nothing is on disk"
-    decided = Requirement("which segment transactions are applied is known", not target.refusals, evidence)
+    evidence = ", then ".join(target.evidence) or "nothing was applied, and nothing is on disk"
+    decided = Requirement("applied transactions identified", not target.refusals, evidence)
     found = Requirement(
-        "what is to come back is on disk",
+        "all unapplied rows are on disk",
         target.rows_lost.kind == "exact" and target.rows_lost.value == 0,
-        f"{plural(len(target.unapplied), 'transaction')} with {plural(target.rows_back, 'row')} not applied",
+        f"{plural(len(target.unapplied), 'transaction')}, {plural(target.rows_back, 'row')}",
     )
     return make_plan(
         case.spec,

@@ -77,7 +77,7 @@ def _by_maven(target: Path, version: Version) -> None:
     if ended.status or not target.is_file():
         said = (ended.output + ended.error).strip().splitlines()
         why = clean_line(said[0], 300) if said else f"it ended with status {ended.status}"
-        raise NoBinaryError(f"Maven could not fetch {_named(version)}: {why}; see what `{MAVEN}` says by itself")
+        raise NoBinaryError(f"Maven could not fetch {_named(version)}: {why}; run `{MAVEN}` alone to see more")
 
 
 def _by_url(target: Path, version: Version, repository: str) -> None:

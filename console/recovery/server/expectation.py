@@ -77,7 +77,10 @@ def expectation_of(table: TableDirectory, *, first: int | None = None, last: int
     counts = _now(area, partitioning)
     low, high, rows, why = area.min_ts, area.max_ts, area.rows, ""
     if area.lag_rows:
-        rows, why = rows + area.lag_rows, "rows in the lag are not told by partition, and show with the next commit"
+        rows, why = (
+            rows + area.lag_rows,
+            "rows in the lag are not counted by partition, and appear with the next commit",
+        )
         low, high = min(low, area.lag_min_ts), max(high, area.lag_max_ts)
     if metadata.has_dedup and len(records):
         why = "the table has dedup keys: what is not applied yet may replace rows"

@@ -174,7 +174,7 @@ class ServerLock:
         except FileNotFoundError:
             raise LockedError(
                 f"{self.path} is missing, so it cannot be proven that no server uses this database; if this is a copy "
-                f"that lost it, make it empty yourself (touch) after you have made sure"
+                "without the file: check that no server uses it, then create it empty (touch)"
             ) from None
         except OSError as error:
             raise LockedError(
@@ -235,7 +235,7 @@ def server_is_down(root: Path, asked: QuestDBSettings | None = None) -> bool | N
 class HolderKind(enum.Enum):
     """What holds the server's lock."""
 
-    SERVER = "a QuestDB server lives on this database"
+    SERVER = "QuestDB is running on this data root"
     WALMEDIC = "another walmedic works on this database"
     OTHER = "another process works on this database"
     UNKNOWN = "a QuestDB server or another walmedic works on this database"

@@ -140,7 +140,8 @@ def _warnings(swap: Swap, found: Compared) -> Iterator[str]:
             f"{swap.copy} stay, the others are in {clean_line(swap.old)}"
         )
     if swap.selection.rows:
-        yield f"{plural(swap.selection.rows, 'row')} not applied are in no SELECT: salvaged, for you to load"
+        rows = plural(swap.selection.rows, "row")
+        yield f"{rows} are unapplied and not copied: exported as files, load them yourself"
     if swap.views:
         yield f"materialised views on it become invalid by the rename: {', '.join(swap.views)}"
 

@@ -174,7 +174,7 @@ def _by_rows(found: Applied, table: TableOnDisk, names: Names, low: int, high: i
         why = f" ({comparison.why_not})" if comparison.why_not else ""
         first = int(mine[unknown].min(initial=found.last + 1))
         which = f"transaction {first:,}" if first <= found.last else "a transaction that the log does not name"
-        found.refuse(RefusalCode.APPLIED_AMBIGUOUS, f"it cannot be told whether {which} is in the table{why}")
+        found.refuse(RefusalCode.APPLIED_AMBIGUOUS, f"it is not known whether {which} is in the table{why}")
         return
     found.seq_txn = high
     found.waiting = np.flatnonzero((seq == 0) | (seq > high))

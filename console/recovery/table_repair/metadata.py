@@ -115,7 +115,7 @@ def _end(found: FoundMetadata, base: _Base, target: int, version: int, directory
     if not found.counted:
         found.evidence.append("_txn is damaged too, so whether a setting was changed since is not known")
     elif other:
-        found.evidence.append(f"{plural(other, 'change')} of settings since, which no file tells")
+        found.evidence.append(f"{plural(other, 'change')} of settings since, which no file holds")
     else:
         found.evidence.append("no setting was changed since")
     return found
@@ -271,4 +271,4 @@ def _index_settings(
 
 def told(untold: list[str]) -> str:
     """Return the settings that nothing tells as a sentence."""
-    return f"not told by any file, and as at the last copy of _meta: {', '.join(map(clean_line, untold))}"
+    return f"in no file, so as in the last copy of _meta: {', '.join(map(clean_line, untold))}"

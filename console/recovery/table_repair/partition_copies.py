@@ -115,7 +115,7 @@ def _check_agrees(path: Path, column: StoredColumn, damaged: frozenset[Path]) ->
 def _check_times(path: Path, files: PartitionFiles, span: PartitionSpan) -> None:
     column = files.timestamp(span)
     if column is None:
-        raise DamageError("the table has no designated timestamp, so nothing tells whether it is this partition's")
+        raise DamageError("the table has no designated timestamp, so it is not known whether it is this partition's")
     end = Partitioning.of(files.metadata).unit_end(span.start) or I64_MAX
     high = end if span.end is None else min(end, span.end)
     last = span.start

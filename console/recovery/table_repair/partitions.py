@@ -99,7 +99,7 @@ def read_partitions(
         found.refuse(RefusalCode.PERMISSION, f"{clean_line(table.name)} cannot be listed: {problem.what}")
         return found
     if column is None:
-        reason = "the table has no designated timestamp, so nothing tells its rows from what lies behind them"
+        reason = "the table has no designated timestamp, so its rows cannot be distinguished from the data behind them"
         found.refuse(RefusalCode.ROWS_NOT_PROVEN, reason)
         return found
     named: list[tuple[int, int, str]] = []

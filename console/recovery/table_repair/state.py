@@ -261,7 +261,9 @@ def _made_again(state: TableState, disk: Disk) -> TableState:
     state.warnings += applied.warnings
     state.warnings += [f"the symbol map of {name} holds fewer symbols than the rows use" for name in short]
     if not disk.metadata.wal:
-        state.warnings.append("rows that were written and not committed at the crash cannot be told, and count")
+        state.warnings.append(
+            "rows that were written and not committed at the crash cannot be distinguished, and count"
+        )
     version = even(max(area.txn, applied.seq_txn) + 1)
     state.area = replace(area, txn=version, seq_txn=applied.seq_txn, structure_version=applied.structure)
     state.evidence += [
@@ -302,7 +304,7 @@ def _settle(state: TableState, disk: Disk, record: TxnArea | None) -> None:
     if record is not None and record.rows != found.rows and not disk.metadata.wal:
         reason = (
             f"_txn counts {plural(record.rows, 'row')}, and the disk has {found.rows:,}: some were written and not "
-            "committed, or are lost, and no WAL tells which"
+            "committed, or are lost, and no WAL shows which"
         )
         found.refuse(RefusalCode.ROWS_NOT_PROVEN, reason, "a copy of _txn from before; salvage-table exports all rows")
     if record is not None and record.rows == found.rows:

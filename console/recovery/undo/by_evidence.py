@@ -45,7 +45,7 @@ def plan_from_evidence(context: PlanContext, entry: Entry, plan: Plan) -> Plan |
     then = _promise(context, entry, directory)
     made = plan_restoring(context.database, spec_of(entry.action), entry.id, plan, capture, then)
     also = [each.id for each in _later(context, entry, directory)]
-    also_undone = (f"taken back with it: {', '.join(also)}, done on the table since",) if also else ()
+    also_undone = (f"undone with it: {', '.join(also)}, done on the table since",) if also else ()
     return replace(made, action="undo", warnings=(*also_undone, *made.warnings), undo=f"run {entry.action} again")
 
 

@@ -141,8 +141,8 @@ def plan_restoring(
         spec,
         Target(plan.station, plan.table, table.directory),
         why=(
-            f"a server has started on the result of entry {entry}, so the way back is the evidence {capture.id} "
-            f"({capture.at}); what the server has taken since ({plural(transactions, 'transaction')}) is moved aside"
+            f"a server has started on the result of entry {entry}, so the undo uses the evidence {capture.id} "
+            f"({capture.at}); what QuestDB has received since ({plural(transactions, 'transaction')}) is moved aside"
         ),
         stages=_stages(table, capture, found, files, new, old) if not found.none else (),
         facts=facts,
@@ -214,12 +214,12 @@ def _incomplete(
 
 
 def _warnings(database: DatabaseRoot, table: TableDirectory, then: Mapping[str, Any] | None, old: str) -> Iterator[str]:
-    yield f"what the server has taken since is not deleted: it stays in {clean_line(old)} until you remove it"
+    yield f"what QuestDB has received since is not deleted: it stays in {clean_line(old)} until you remove it"
     yield "the table is then as damaged as it was: the server is not started on it before it is repaired again"
     top = int(then["logged_txn"]) if then is not None else 0
     views = ", ".join(view.name for view in views_of(database.db, table, 1 << 62) if view.needs_after > top)
     if views:
-        yield f"{views} may have read what is taken back: REFRESH MATERIALIZED VIEW … FULL"
+        yield f"{views} may have read what is undone: REFRESH MATERIALIZED VIEW … FULL"
 
 
 def promise_of(table: TableDirectory) -> dict[str, Any] | None:

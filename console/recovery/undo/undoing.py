@@ -56,7 +56,7 @@ def moved_on(entry: str) -> Refusal:
     """Return the refusal for a table that a server has written since the entry."""
     return Refusal(
         RefusalCode.MOVED_ON,
-        f"a server has written to the table since entry {entry}, so that its old state is no longer the way back",
+        f"QuestDB has changed the table since entry {entry}; the old files can no longer just be put back",
         "the evidence captured before it holds every file as it was; plan the next repair from what is there now",
     )
 
@@ -92,10 +92,10 @@ def plan_undo(context: PlanContext, entry: Entry, *, lock_held: bool) -> Plan:
         own = [earlier if r.code == "moved-on" and earlier is not None else r for r in own]
     refusals += own
     stages = tuple(
-        Stage(stage.id, f"take back: {stage.title}", stage.step, stage.parameters, _backwards(stage.changes))
+        Stage(stage.id, f"undo: {stage.title}", stage.step, stage.parameters, _backwards(stage.changes))
         for stage in reversed(plan.stages)
     )
-    hidden = f"the {plural(plan.rows_back, 'row')} that it brought back are out of reach again; their files stay"
+    hidden = f"{plural(plan.rows_back, 'recovered row')} will be unavailable again; their files are kept"
     target = (
         f"{plan.table} lose 0" if spec.danger is Danger.DATA and plan.table else f"undo {plan.table or plan.station}"
     )
@@ -189,7 +189,7 @@ def _own_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusa
             )
         ]
     if entry.id in context.journal.undone():
-        return [Refusal(RefusalCode.ALREADY_UNDONE, f"entry {entry.id} was taken back before", "nothing is left to do")]
+        return [Refusal(RefusalCode.ALREADY_UNDONE, f"entry {entry.id} was undone before", "nothing is left to do")]
     outcome = entry.outcome
     # An undo of this very entry that was cut off, or failed on its way, may go on: what it changed is its own.
     begun = [o for o in context.journal.entries() if o.action == "undo" and o.intent.get("undoes") == entry.id]
@@ -211,7 +211,7 @@ def _own_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusa
         return [
             Refusal(
                 RefusalCode.USE_OPPOSITE,
-                f"the way back of {spec.id} needs its own checks",
+                f"the undo of {spec.id} needs its own checks",
                 spec.opposite,
                 action=spec.opposite,
             )
@@ -271,7 +271,7 @@ def undo(
     else:
         journal.resume(name)
         stamps = dict(begun.intent.get("stamps", {}))
-    message, outcome = f"entry {entry.id} is taken back", Outcome.DONE
+    message, outcome = f"entry {entry.id} is undone", Outcome.DONE
     with run.keep:
         try:
             if not _rolled_back(entry):  # else it was cut off between its last two lines in the journal

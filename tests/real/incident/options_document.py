@@ -21,7 +21,10 @@ _VOLATILE = (
     (re.compile(r"^plan [0-9a-f]{16}:", re.MULTILINE), "plan 0123456789abcdef:"),
     (re.compile(r"checked in [0-9.]+ s"), "checked in 0.1 s"),
     (re.compile(r"expected (\d+:\d+), found \1"), "expected 1000:1000, found 1000:1000"),  # the owner
-    (re.compile(r"maybe twice: [1-9]\d*"), "maybe twice: 40"),  # 20 rows for each writer that the power loss cut off
+    (
+        re.compile(r"possible duplicates: [1-9]\d*"),
+        "possible duplicates: 40",
+    ),  # 20 rows for each writer that the power loss cut off
     (re.compile(r"sha256 [0-9a-f]{12}"), "sha256 0123456789ab"),
     (re.compile(r"^warning: the open files of .* could not be seen.*\n", re.MULTILINE), ""),
 )

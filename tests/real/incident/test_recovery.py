@@ -82,7 +82,7 @@ def test_nothing_is_repaired_under_the_live_server(engine: Engine) -> None:
 
 def test_the_plan_to_freeze_says_why_the_writer_and_for_how_long(engine: Engine) -> None:
     plan = engine.plan("freeze-writer")
-    assert "not the collectors: no exchange sends again" in plan.why
+    assert "Exchanges do not resend missed data" in plan.why
     feeds = [unit.name for unit in engine.settings.services.units if unit.role is Role.FEED]
     assert all(f in plan.why for f in feeds)
     assert [change.target.rsplit(" ", 1)[-1] for stage in plan.stages for change in stage.changes] == ["batch-writer"]

@@ -71,12 +71,12 @@ MEANINGS: Final[dict[Code, Meaning]] = {
         "a record names a WAL id that was never handed out", "applying stops there", _LOG
     ),
     Code.LOG_STRUCTURE_VERSION_REGRESS: Meaning(
-        "the log's structure changes do not go on from the table's own version", "applying stops there", _LOG
+        "the log's structure changes do not continue from the table's own version", "applying stops there", _LOG
     ),
     Code.LOG_TAIL_UNLOGGED: Meaning(
         "events on disk that no record of the log names: a commit that was cut off, or a log that lost its end",
         "never applies them, and the WAL purge deletes them",
-        "nothing if the writer was not told of the commit; else the repair that check advises, or salvage-wal",
+        "nothing if the commit was not acknowledged to the writer; else the repair that check advises, or salvage-wal",
     ),
     Code.LOG_PART_MISSING: Meaning(
         "a part file of a chunked log (txn_seq/_txn_parts) is gone", "applying stops there", _RESTORE

@@ -81,7 +81,7 @@ def test_the_index_beside_the_log_is_an_innocent_neighbour(tmp_path: Path) -> No
     assert (group.file, group.offset, group.seq_txn) == (f"{table.directory}/txn_seq/_txnlog", 76 + 28 * 8, 9)
     assert group.accused == f"{table.directory}/txn_seq/_txnlog.meta.i"
     assert group.confidence is Confidence.HIGH
-    assert "innocent neighbour" in group.explanation
+    assert "is not damaged" in group.explanation
 
 
 def test_an_innocent_index_without_any_log_left(tmp_path: Path) -> None:

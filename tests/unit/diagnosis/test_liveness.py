@@ -93,7 +93,7 @@ def test_a_lock_that_was_made_again_hides_no_server(db: Path, holder: "subproces
     found = liveness(db)
     assert (found.life, found.proof, found.pids) == (Life.ALIVE, Proof.TABLE_LOCKS, (holder.pid,))
     assert server_is_down(db) is False
-    with pytest.raises(LockedError, match="a server lives on it"):
+    with pytest.raises(LockedError, match="QuestDB is running on it"):
         ServerLock(db).acquire()
     assert elsewhere(db)[:4] == ("ALIVE", "TABLE_LOCKS", None, False)
     holder.kill()

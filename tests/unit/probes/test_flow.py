@@ -68,7 +68,7 @@ def test_all_is_well() -> None:
     assert [hop.state for hop in found.hops] == [HopState.OK] * 4
     assert [hop.role for hop in found.hops] == [Role.FEED, Role.QUEUE, Role.WRITER, Role.DATABASE]
     assert (found.stuck_at, found.since, found.waiting, found.losing, found.lost_soon) == (None, None, 0, False, 0)
-    assert found.outlook == "Nothing is being lost, nothing waits."
+    assert found.outlook == "Nothing is being lost: no entries are waiting."
 
 
 def test_the_incident_is_stuck_at_the_database_since_the_oldest_unacknowledged_entry() -> None:
@@ -83,7 +83,7 @@ def test_the_incident_is_stuck_at_the_database_since_the_oldest_unacknowledged_e
     assert found.since == NOW - 240
     assert found.waiting == 9_500
     assert (found.losing, found.lost_soon) == (False, 0)
-    assert found.outlook == "Nothing is being lost now: 9,500 entries wait in Redis and keep."
+    assert found.outlook == "Nothing is being lost: 9,500 entries are safe in Redis."
 
 
 def test_a_broken_table_that_no_stream_ends_in_does_not_stop_the_flow() -> None:
@@ -101,7 +101,7 @@ def test_writes_that_are_acknowledged_and_never_applied_are_the_worst(code: Code
 def test_the_server_is_down() -> None:
     found = verdict(server=Status.DOWN, lag=100, rate_out=0.0)
     assert found.stuck_at is not None
-    assert (found.stuck_at.name, found.stuck_at.detail) == ("questdb", "down")
+    assert (found.stuck_at.name, found.stuck_at.detail) == ("questdb", "")
     assert found.since == NOW - 50
 
 
@@ -113,10 +113,10 @@ def test_the_writer_is_down_and_the_database_is_not() -> None:
 
 
 def test_a_writer_in_a_restart_loop() -> None:
-    loops = UnitSample("batch-writer", "writer", UnitState.STARTING, result="exit 1", loop="restarts again and again")
+    loops = UnitSample("batch-writer", "writer", UnitState.STARTING, result="exit 1", loop="crash loop")
     found = verdict(writer=loops)
     assert found.stuck_at is not None
-    assert found.stuck_at.detail == "restarts again and again (exit 1)"
+    assert found.stuck_at.detail == "crash loop (exit 1)"
 
 
 def test_a_writer_that_falls_behind_is_slow_not_stuck() -> None:
@@ -129,7 +129,7 @@ def test_feeds_down_lose_what_the_market_does() -> None:
     found = verdict(feed=UnitState.FAILED, rate_in=0.0)
     assert found.losing
     assert found.hops[0].state is HopState.DOWN
-    assert "what the market does now is missed" in found.outlook
+    assert "market data is being missed" in found.outlook
 
 
 def test_redis_down_loses_what_the_feeds_receive() -> None:
@@ -179,7 +179,7 @@ def test_what_was_trimmed_unread_is_called_lost_and_does_not_wait() -> None:
     """The writer is at the end of the stream again; Redis 7 would still call the trimmed entries a lag."""
     found = verdict(lost=40, lost_pending=2)
     assert (found.losing, found.waiting, found.stuck_at) == (False, 0, None)
-    assert "nothing waits. Before that 42 entries were trimmed unread: LOST." in found.outlook
+    assert "no entries are waiting. Before that 42 entries were trimmed unread: LOST." in found.outlook
     now = verdict(lag=900, lost=40, losing=True, rate_out=0.0)
     assert "40 LOST, 12,000 more in ten minutes" in now.outlook
     assert now.hops[1].detail == "LOSES unread entries"
@@ -206,4 +206,4 @@ def test_before_anything_was_read_nothing_is_called_well() -> None:
     state = state.taking(Sample("backlog", Status.OK, BacklogSample("7", 1, 0, "noeviction", (first,))))
     found = flow(state, settings, NOW)
     assert [hop.state for hop in found.hops] == [HopState.UNKNOWN, HopState.OK, HopState.UNKNOWN, HopState.UNKNOWN]
-    assert "not known yet" in found.outlook
+    assert "Not known yet" in found.outlook

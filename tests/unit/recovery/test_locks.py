@@ -143,7 +143,7 @@ _HOLD = "import fcntl,sys,time;f=open(sys.argv[1]);fcntl.flock(f,fcntl.LOCK_EX);
     ("name", "arguments", "told"),
     [
         ("walmedic", [], "another walmedic works"),
-        ("java", ["-p", "/opt/questdb/questdb.jar"], "a QuestDB server lives"),
+        ("java", ["-p", "/opt/questdb/questdb.jar"], "QuestDB is running"),
         ("gnome-console", [], "another process works"),
     ],
 )

@@ -75,7 +75,7 @@ def test_what_comes_again_and_again_does_not_push_out_what_came_once() -> None:
     assert noise[0] in shown
     assert noise[-1] in shown
     assert shown.count("\n") < 60
-    assert "repeated lines left out" in shown
+    assert "repeated lines not shown" in shown
 
 
 def test_excerpts_are_cut_at_lines() -> None:

@@ -39,8 +39,8 @@ SPEC = ActionSpec(
     danger=Danger.DATA,
     needs_table=True,
     summary=(
-        "Gives a table a fresh sequencer by the server's own conversion, to a plain table and back: it keeps what is "
-        "applied, and what is not goes to files first."
+        "Converts the table to non-WAL and back with QuestDB itself. Applied rows stay; unapplied rows are exported "
+        "first."
     ),
     undo=(
         "Sequencer, WAL, _txn, _meta and registry are put back byte for byte, until the station's server has started "
@@ -126,7 +126,7 @@ def _planned(
         f"{plural(cost.transactions, 'transaction')} that wait are written to files and kept as WAL, and are not in "
         "the table any more"
         if cost.any
-        else "nothing waits, so nothing is lost"
+        else "no rows are unapplied, so none are lost"
     )
     return make_plan(
         SPEC,
@@ -203,7 +203,7 @@ def _better(context: PlanContext, directory: TableDirectory, cost: Cost, half: s
         if other.needed and not other.refused and other.rows_lost.kind == "exact":
             return (
                 f"{action} is better here: it loses {other.rows_lost.value:,} rows and brings back "
-                f"{other.rows_back:,}; a conversion is for a table of which neither backup nor WAL tells enough"
+                f"{other.rows_back:,}; convert only if neither backup nor WAL is enough"
             )
     return ""
 

@@ -46,7 +46,7 @@ SPEC = ActionSpec(
         "says first which rows that loses."
     ),
     undo="None for a transaction that was skipped; its segments are kept, from where salvage-wal reads its rows.",
-    final="what the server has applied or skipped is not taken back",
+    final="what QuestDB has applied or skipped is not undone",
     for_all="resume-all",
 )
 STEPS = resume_steps.STEPS
@@ -70,7 +70,9 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         return refused_plan(
             SPEC,
             target,
-            Refusal(RefusalCode.NOT_WAL, f"{directory.name} is no WAL table: it has none", "nothing to do"),
+            Refusal(
+                RefusalCode.NOT_WAL, f"{directory.name} is not a WAL table; there is nothing to resume", "nothing to do"
+            ),
         )
     queue = queue_of(examine_table(directory))
     if row is None or queue is None:
@@ -126,15 +128,15 @@ def _planned(
         return _made(context, directory, queue, (), stated, why=str(error), refused=refusals)
     if found is None:
         why = (
-            f"All of seqTxn {queue.applied + 1:,} to {queue.logged:,} can be applied: the server is told to go on, and "
+            f"All of seqTxn {queue.applied + 1:,} to {queue.logged:,} can be applied: QuestDB resumes, and "
             f"{plural(back, 'row')} will appear."
             if queue.logged > queue.applied
-            else "Everything logged is applied: the server is told that the table may go on."
+            else "Everything logged is applied: QuestDB only ends the suspension."
         )
     elif skips:
         why = (
-            f"{found.reason[0].upper()}{found.reason[1:]}. The server can go on only behind it, from seqTxn "
-            f"{found.resume_from:,}; {found.run} will not be applied any more."
+            f"{found.reason[0].upper()}{found.reason[1:]}. QuestDB can only continue from seqTxn "
+            f"{found.resume_from:,}. {found.run} will be skipped for good."
         )
         warnings += skipped_lines(found, _show_time(directory))
         if found.on_disk:
@@ -217,7 +219,7 @@ def _stages(
     sql = statement(directory.raw_name, first)
     resume = Stage(
         "resume",
-        "tell the server to go on" + (f" from seqTxn {first:,}" if first is not None else ""),
+        "resume the table" + (f" from seqTxn {first:,}" if first is not None else ""),
         "resume-table",
         {"table": directory.raw_name, "directory": directory.directory, "from_txn": first, "last_txn": last},
         (Change("sql", clean_line(sql)),),

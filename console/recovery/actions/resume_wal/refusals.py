@@ -51,8 +51,8 @@ def resume_refusals(directory: TableDirectory, queue: Queue, stuck: int | None, 
     if stuck == queue.applied + 1 and (found is None or found.first > stuck):
         yield Refusal(
             RefusalCode.STOPPED_AGAIN,
-            f"told to go on, the server stopped at seqTxn {stuck:,} again and nothing on disk says why ({error}); what "
-            "it could not apply may be that one, one of the next (it applies several at once), or the table itself",
+            f"RESUME failed again at seqTxn {stuck:,} ({error}). The files show no cause. Suspect that transaction, "
+            "one soon after it, or the table",
             "read the server's log; copy-table brings what is applied into a new table",
         )
     if found is None:

@@ -101,7 +101,7 @@ class VerifyResumed(CheckStep):
         server = Server(run.settings.questdb)
         remembered = run.recall(_key(stage, EXPECTED))
         if not isinstance(remembered, dict):
-            raise StepError(f"entry {run.entry} does not say what the table must hold; take it back and plan again")
+            raise StepError(f"entry {run.entry} does not say what the table should contain; undo it and plan again")
         expected = of_json(Expectation, remembered)
 
         def on_applied(done: int, total: int) -> None:
