@@ -69,8 +69,8 @@ class Arm(FramedScreen):
 def _explain(message: Line, room: Room) -> Content:
     text = (
         "In operate mode a plan can be confirmed and carried out. Each one still asks for its own phrase, "
-        "and the policy still refuses what would destroy data. The mode ends by itself after ten minutes; "
-        "o ends it at once."
+        "and the policy still refuses what would destroy data. The mode ends after ten minutes, "
+        "counted from the last confirmed action; o ends it at once."
     )
     asked = line("Type  ", Span(WORD, Role.STRONG), "  and Enter to arm it for ten minutes.")
     return Content("operate mode", (*wrap(text, min(room.width, 76)), BLANK, asked, message))

@@ -32,7 +32,7 @@ class Browser(BrowserGoing):
         Binding("1", "area('tree')", "Tree", id="pane-1", show=False, tooltip="go to the tree"),
         Binding("2", "area('hex')", "Bytes", id="pane-2", show=False, tooltip="go to the bytes"),
         Binding("3", "area('record')", "Record", id="pane-3", show=False, tooltip="go to the record, field by field"),
-        Binding("f", "whole", "Whole screen", id="whole", show=False, tooltip="give this pane the whole screen"),
+        Binding("f", "whole", "Whole screen", id="whole", show=False, tooltip="this pane full screen"),
         Binding("x", "rows", "Rows", id="rows", show=False, tooltip="rows follow records, or hold 16 bytes"),
         Binding("z", "zeros", "Zeros", id="zeros", show=False, tooltip="fold long runs of zeros, or show them all"),
         Binding("v", "select", "Select", id="select", show=False, tooltip="begin a selection at the cursor, or end it"),

@@ -178,7 +178,7 @@ class Compare(FramedScreen):
     def action_difference(self, step: int) -> None:
         """Go to the next stretch that is not equal, or to the one before."""
         if self._found is None:
-            self._note = "the comparison still goes on"
+            self._note = "the comparison is still running"
         else:
             found = self._found.next_difference(self._offset, step)
             self._note = "" if found is not None else f"no difference {'after' if step > 0 else 'before'} this place"

@@ -249,7 +249,7 @@ def _ends(node: Node, width: int, mark: Verdict | Severity | None) -> list[Line]
 
 
 def _short(size: int | None) -> str:
-    return figures.size(size).replace(" ", "")
+    return figures.size(size).replace("\N{NO-BREAK SPACE}", "")
 
 
 def count_text(found: Sequence[TableDirectory], listed: int, text: str) -> str:

@@ -11,12 +11,15 @@ from textual.widget import Widget
 
 from console.probes.aftermath import aftermath
 from console.probes.flow import flow as flow_of
-from console.probes.sample import Status
-from console.settings import Settings
+from console.probes.headline import stopped_roles
+from console.probes.sample import Status, UnitState
+from console.probes.state import StationState
+from console.settings import Role, Settings
 from console.widgets.frames import Box
 from console.widgets.pane import Builder, Framed, Pane
 from screens.dashboard_boxes import OPEN_HEIGHT, PANES, dashboard_boxes, whole
 from screens.dashboard_filter import filtered, hidden
+from screens.dashboard_order import ORDERS, Order, ordered
 from screens.frame import FramedScreen
 from screens.panes import backlog, crashes, flow, journal, services, tables
 from screens.panes.reading import Source
@@ -37,27 +40,34 @@ class Dashboard(FramedScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "narrow", "Back", id="all-panes", show=False, tooltip="show all panes again"),
-        Binding("q", "app.quit", "Quit", id="quit", tooltip="leave the console; a running action goes on"),
-        Binding("a", "app.actions", "Actions", id="actions", tooltip="what can be done now, and what not and why"),
+        Binding("q", "app.quit", "Quit", id="quit", tooltip="leave the console; a running action continues"),
+        Binding("a", "app.actions", "Actions", id="actions", tooltip="actions: what is possible now, and why not"),
         Binding("b", "app.browser", "Browser", id="browser", tooltip="the files of txn_seq and the WAL, byte by byte"),
-        Binding("j", "app.journal", "Journal", id="journal", tooltip="what was done, by whom, and how it ended"),
-        Binding("t", "app.timeline", "Timeline", id="timeline", show=False, tooltip="the incident in time order"),
-        Binding("s", "app.bundle", "Support", id="bundle", show=False, tooltip="the archive for QuestDB's people"),
+        Binding("j", "app.journal", "Journal", id="journal", tooltip="actions taken, by whom, and how they ended"),
+        Binding("t", "app.timeline", "Timeline", id="timeline", show=False, tooltip="timeline of the incident"),
+        Binding("s", "app.bundle", "Support", id="bundle", show=False, tooltip="support bundle"),
         Binding("S", "app.stations", "Stations", id="stations", show=False, tooltip="go to another station"),
         Binding("o", "app.operate", "Operate", id="operate", tooltip="arm operate mode, or disarm it"),
-        Binding("l", "log", "Log", id="log", show=False, tooltip="what a service says, the one that fails first"),
+        Binding("l", "log", "Log", id="log", show=False, tooltip="service log (failing one first)"),
         Binding("enter", "log", "Open", id="open", show=False, tooltip="the log of the service under the cursor (3)"),
-        Binding("w", "app.why_not", "Why not", id="why-not", show=False, tooltip="the steps that would destroy data"),
-        Binding("space", "app.pause", "Pause", id="pause", show=False, tooltip="hold the screen; reading goes on"),
+        Binding(
+            "w", "app.why_not", "Why not", id="why-not", show=False, tooltip="steps that would destroy data, and why"
+        ),
+        Binding(
+            "space", "app.pause", "Pause", id="pause", show=False, tooltip="hold the screen; sources are still read"
+        ),
         Binding("r", "app.refresh_now", "Read now", id="read-now", show=False, tooltip="read all sources again now"),
         Binding("y", "app.copy_screen", "Copy", id="copy", show=False, tooltip="copy the screen as text"),
-        Binding("e", "app.export", "Export", id="export", show=False, tooltip="keep screen and samples in files"),
-        Binding("slash", "filter", "Filter", id="filter", show=False, tooltip="show what has these words in its name"),
-        Binding("tab", "pane(1)", "Next pane", id="pane-next", show=False, tooltip="go to the next pane"),
-        Binding("shift+tab", "pane(-1)", "Pane before", id="pane-before", show=False, tooltip="go to the pane before"),
-        Binding("f", "whole", "Whole screen", id="whole", show=False, tooltip="give this pane the whole screen"),
+        Binding(
+            "e", "app.export", "Export", id="export", show=False, tooltip="save the screen and the samples as files"
+        ),
+        Binding("slash", "filter", "Filter", id="filter", show=False, tooltip="filter by name"),
+        Binding("z", "sort", "Sort", id="sort", show=False, tooltip="sort the services (after 3), else the tables"),
+        Binding("tab", "pane(1)", "Next pane", id="pane-next", show=False, tooltip="next pane"),
+        Binding("shift+tab", "pane(-1)", "Previous pane", id="pane-before", show=False, tooltip="previous pane"),
+        Binding("f", "whole", "Whole screen", id="whole", show=False, tooltip="this pane full screen"),
         *(
-            Binding(str(number), f"whole('{name}')", name, id=f"pane-{name}", show=False, tooltip=f"{name} alone")
+            Binding(str(number), f"whole('{name}')", name, id=f"pane-{name}", show=False, tooltip=f"{name} full screen")
             for number, name in enumerate(PANES, 1)
         ),
         Binding("up", "scroll(-1)", "Up", id="up", show=False, tooltip="move up"),
@@ -74,6 +84,7 @@ class Dashboard(FramedScreen):
         self._service = ""
         self._at = ""  # the pane that Tab went to
         self._filtered = ""
+        self._orders = dict.fromkeys(ORDERS, 0)
 
     def body(self) -> list[Widget]:
         """Return the panes."""
@@ -143,18 +154,28 @@ class Dashboard(FramedScreen):
     def action_scroll(self, lines: int) -> None:
         """Move the cursor over the services, or the text of whatever other pane the keys go to."""
         if self._here == "services":
-            self._service = services.next_to(self.console.state.services.data, self._service, lines)
+            shown = ordered("services", self.console.state.services.data, self._order("services"))
+            self._service = services.next_to(shown, self._service, lines)
             self.tick()
         elif self._here:
             self._panes[self._here].move_text(lines)
 
     def action_filter(self) -> None:
         """Ask for words that names must have."""
-        self.prompt.ask("show names with:", self._filter, typed=self._filter, text=self._filtered)
+        self.prompt.ask("filter by name:", self._filter, typed=self._filter, text=self._filtered)
 
     def _filter(self, text: str) -> None:
         self._filtered = text
         self.tick()
+
+    def action_sort(self) -> None:
+        """Go to the next order of the services where the keys are theirs, else of the tables."""
+        name = "services" if self._here == "services" else "tables"
+        self._orders[name] = (self._orders[name] + 1) % len(ORDERS[name])
+        self.tick()
+
+    def _order(self, name: str) -> Order:
+        return ORDERS[name][self._orders[name]] if name in ORDERS else Order("")
 
     def action_log(self) -> None:
         """Open the log of the service under the cursor, else of the one that needs the operator most."""
@@ -188,7 +209,7 @@ class Dashboard(FramedScreen):
 
         def source(name: str, asked: bool = True) -> Source[Any]:
             found: Source[Any] = Source.of(state.reading(name), now=now, monotonic=monotonic, asked=asked)
-            return replace(found, data=filtered(name, found.data, self._filtered))
+            return replace(found, data=ordered(name, filtered(name, found.data, self._filtered), self._order(name)))
 
         return {
             "tables": tables.TablesView(
@@ -196,13 +217,26 @@ class Dashboard(FramedScreen):
                 source("wal"),
                 source("server", not settings.bare),
                 down=state.server.status is Status.DOWN,
+                order=self._order("tables").name,
             ),
-            "crashes": crashes.CrashesView(source("crashes"), aftermath(state)),
-            "services": services.ServicesView(source("services", _has_services(settings)), self._service),
+            "crashes": crashes.CrashesView(source("crashes"), aftermath(state), stopped=_stopped(state)),
+            "services": services.ServicesView(
+                source("services", _has_services(settings)),
+                self._service,
+                self._order("services").name,
+                stopped_roles(self.console.way),
+            ),
             "backlog": source("backlog", bool(settings.redis.streams)),
             "flow": flow_of(state, settings, now) if state.readings else None,
             "journal": source("journal"),
         }
+
+
+def _stopped(state: StationState) -> bool:
+    """Return whether the database is down and nothing is about to start it."""
+    units = state.services.data.units if state.services.data is not None else ()
+    found = [unit for unit in units if unit.role == Role.DATABASE]
+    return bool(found) and all(unit.state is UnitState.DOWN and not unit.loop for unit in found)
 
 
 def _has_services(settings: Settings) -> bool:

@@ -47,11 +47,11 @@ def dashboard_boxes(width: int, height: int, need: Need) -> list[Box]:
     rows = [
         _row(need, (("tables", 0, width),), least=8 if tall else 4, most=999 if tall else max(6, height // 2)),
         _row(need, (("crashes", 0, split), ("services", split, width - split)), least=7 if tall else 3, most=14),
-        _row(need, (("backlog", 0, width),), least=5 if tall else 2, most=9),
+        _row(need, (("backlog", 0, width),), least=4 if tall else 2, most=9),
         _row(need, (("flow", 0, width),), least=3 if tall else 2, most=4),
         _row(need, (("journal", 0, width),), least=3 if tall else 1, most=999),
     ]
-    return _stack(rows, height, (2, 0, 1, 3) if tall else (0, 3, 1, 2), grow=4)
+    return _stack(rows, height, (0, 3, 1, 2), grow=4)
 
 
 def _what_fits(need: Need, width: int, height: int) -> list[Box]:

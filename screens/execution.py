@@ -21,8 +21,8 @@ class Execution(Watching):
 
     TITLE_WORD = "at work"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "app.back", "Back", id="back", tooltip="leave this screen; the action goes on"),
-        Binding("u", "undo", "Undo", id="undo", tooltip="the plan of the way back, once it is done"),
+        Binding("escape,q", "app.back", "Back", id="back", tooltip="leave this screen; the action keeps running"),
+        Binding("u", "undo", "Undo", id="undo", tooltip="the plan to undo it, once it is done"),
         Binding("a", "next", "Next step", id="next", tooltip="the action palette, on the recommended step"),
         Binding("j", "app.journal", "Journal", id="journal", tooltip="what was done, by whom, and how it ended"),
     ]

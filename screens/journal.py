@@ -33,8 +33,8 @@ class JournalScreen(FramedScreen):
     TITLE_WORD = "journal"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,j", "app.back", "Back", id="back", tooltip="leave the journal"),
-        Binding("u", "undo", "Undo", id="undo", tooltip="the plan of the way back of this entry"),
-        Binding("enter", "open", "Go on", id="open", tooltip="watch what runs; finish or take back what was cut off"),
+        Binding("u", "undo", "Undo", id="undo", tooltip="the plan to undo this entry"),
+        Binding("enter", "open", "Go on", id="open", tooltip="watch what runs; finish or undo what was cut off"),
         Binding("up", "move(-1)", "Up", id="up", show=False, tooltip="the entry above"),
         Binding("down", "move(1)", "Down", id="down", show=False, tooltip="the entry below"),
         Binding("pageup", "scroll(-8)", "Page up", id="page-up", show=False, tooltip="move the details up"),

@@ -200,7 +200,9 @@ class Palette(FramedScreen):
         if self._actions:
             self.query_one("#detail", Pane).show(self._about())
         elif self._asking:
-            self.query_one("#detail", Pane).show("The engine checks every action on disk, server, services and queue.")
+            step = f"{known.action} {known.table or ''}".strip() if known is not None else ""
+            why = f"{step}: {known.reason}" if known is not None else "Checks files, QuestDB, services and Redis."
+            self.query_one("#detail", Pane).show(why)
 
     def _target(self) -> Line:
         report = self.console.state.tables.data

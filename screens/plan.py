@@ -1,4 +1,4 @@
-"""One plan: why, what will change, what must hold, what it costs, and the typed confirmation. Esc leaves it undone."""
+"""One plan: why, changes, preconditions, what it costs, and the typed confirmation. Esc leaves it undone."""
 
 import time
 from dataclasses import replace
@@ -60,6 +60,7 @@ class PlanScreen(FramedScreen):
         self._view: PlanView | None = None
         self._answer: Line = BLANK
         self._submitted = ""
+        self._asked_at = 0.0
         self._seen_since: float | None = None  # since when there is a plan, on the clock of events
         self._field = PhraseField(self._confirm, refused=self._refused, changed=lambda: self._say(BLANK))
 
@@ -98,8 +99,8 @@ class PlanScreen(FramedScreen):
     def on_mount(self) -> None:
         """Ask for the plan."""
         super().on_mount()
-        self._say(line(Span("making the plan; nothing is written for it…", Role.DIM)))
         self.action_replan()
+        self._say_waiting()
 
     def on_screen_resume(self) -> None:
         """The mode may have changed on another screen, or the plan was rehearsed."""
@@ -113,10 +114,21 @@ class PlanScreen(FramedScreen):
         super().tick()
         if self._view is not None and self._view.rehearsing:
             self._look_for_rehearsal()
+        if self._seen_since is None:
+            self._say_waiting()
+        elif self._submitted:
+            self._say(line(Span(f"right; checking that nothing has changed… {self._spent()}", Role.ACCENT)))
         self._draw()
+
+    def _say_waiting(self) -> None:
+        self._say(line(Span(f"making the plan; nothing is written… {self._spent()}", Role.DIM)))
+
+    def _spent(self) -> str:
+        return glyphs.waiting(self.console.monotonic() - self._asked_at)
 
     def action_replan(self) -> None:
         """Make the plan again from what is there now."""
+        self._asked_at = self.console.monotonic()
         self.ask("plan", self._planned)
 
     def action_arm(self) -> None:
@@ -181,7 +193,7 @@ class PlanScreen(FramedScreen):
             self._show(PlanView(plan, text.changed_facts(view.plan, plan) or ("the plan itself",)))
             self._submitted = ""
             self._field.renew()
-            self._say(line(Span(f"{glyphs.BAD} void: ", Role.BAD), "the world has changed; read the new plan above"))
+            self._say(line(Span(f"{glyphs.BAD} void: ", Role.BAD), "the station has changed; read the new plan above"))
 
     def _pass_the_door(self) -> None:
         """Start what was confirmed, if the plan made again is the same and nothing stands against it."""
@@ -191,7 +203,7 @@ class PlanScreen(FramedScreen):
             return
         if plan.refused:
             self._field.renew()
-            self._say(line(Span(f"{glyphs.BAD} void: ", Role.BAD), "it is refused by now; the reason stands above"))
+            self._say(line(Span(f"{glyphs.BAD} void: ", Role.BAD), "now refused; see the reason above"))
         elif phrase == plan.confirmation and self._is_open():
             self.console.arm()  # each confirmed action renews operate mode
             self.app.switch_screen(Execution(plan, phrase, self._undoes))
@@ -219,7 +231,8 @@ class PlanScreen(FramedScreen):
             return
         # Once more before the door: what the plan rests on may have changed while the phrase was typed.
         self._submitted = view.plan.confirmation
-        self._say(line(Span("right; checking that nothing has changed…", Role.ACCENT)))
+        self._asked_at = self.console.monotonic()
+        self._say(line(Span(f"right; checking that nothing has changed… {self._spent()}", Role.ACCENT)))
         self.ask("again", self._planned)
 
     def _is_open(self) -> bool:
@@ -251,8 +264,9 @@ class PlanScreen(FramedScreen):
             half = size.width // 2
             cost = 1 + min(need["cost"](size.width - 2, open=True), max(1, size.height - 12))
             inner = half - 2
-            hold = min(need["hold"](inner, open=True), max(3, size.height // 3)) + 1
             tall = size.height - cost
+            least = min(need["hold"](inner, open=True), max(3, size.height // 3)) + 1
+            hold = max(least, tall - 1 - need["why"](inner, open=True))  # right below the reasons
             return [
                 Box("cost", 0, 0, size.width, cost),
                 Box("why", 0, cost, half, tall - hold),

@@ -16,7 +16,7 @@ class Rehearsing(Watching):
 
     TITLE_WORD = "rehearsal"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "app.back", "Back to the plan", id="back", tooltip="leave this screen; it goes on"),
+        Binding("escape,q", "app.back", "Back to the plan", id="back", tooltip="leave this screen; it keeps running"),
         Binding("c", "cancel", "Cancel", id="cancel", tooltip="end the rehearsal; its server and its clone go"),
         Binding("r", "again", "Rehearse again", id="again", tooltip="once more from the beginning, when it is over"),
     ]

@@ -23,7 +23,7 @@ class Unfinished(FramedScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "app.back", "Later", id="back", tooltip="leave it as it is; it still comes first"),
         Binding("f,enter", "finish", "Finish it", id="finish", tooltip="the plan as it was confirmed, to finish it"),
-        Binding("u", "undo", "Take it back", id="undo", tooltip="the plan of the way back"),
+        Binding("u", "undo", "Take it back", id="undo", tooltip="the plan to undo it"),
         Binding("j", "app.journal", "Journal", id="journal", tooltip="what was done, by whom, and how it ended"),
         Binding("up", "scroll(-1)", "Up", id="up", show=False, tooltip="move up"),
         Binding("down", "scroll(1)", "Down", id="down", show=False, tooltip="move down"),
@@ -72,7 +72,7 @@ class Unfinished(FramedScreen):
             self.app.push_screen(PlanScreen(self._entry.action, self._entry.table))
 
     def action_undo(self) -> None:
-        """Open the plan of the way back."""
+        """Open the plan to undo it."""
         self.app.push_screen(PlanScreen.of_undo(str(self._entry.intent.get("undoes") or self._entry.id)))
 
     def action_scroll(self, lines: int) -> None:

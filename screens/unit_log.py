@@ -21,7 +21,7 @@ from screens.panes.unit_log import LogView
 
 _DRAW_EVERY = 0.25  # seconds: a service that floods its log must not flood the terminal
 _AGAIN = 3.0  # seconds until a log that could not be read is tried again
-_HINT = "nothing was said yet; without root only the groups adm and systemd-journal see the log of system units"
+_HINT = "no log lines yet; without root only the groups adm and systemd-journal see the log of system units"
 
 
 class UnitLog(FramedScreen):
@@ -33,7 +33,7 @@ class UnitLog(FramedScreen):
         Binding("q", "app.back", "Back", id="leave", show=False, tooltip="leave the log"),
         Binding("slash", "filter", "Filter", id="filter", tooltip="show only lines that hold a text"),
         Binding("f", "follow", "Follow", id="follow", tooltip="keep the newest line in sight, or hold still"),
-        Binding("e", "trouble", "Errors", id="errors", tooltip="only lines that tell of trouble, or all"),
+        Binding("e", "trouble", "Errors", id="errors", tooltip="only error lines, or all"),
         Binding("tab,right", "unit(1)", "Service", id="unit", tooltip="the log of the next service"),
         Binding("left", "unit(-1)", "Service", id="unit-before", show=False, tooltip="the log of the service before"),
         Binding("up,k", "move(-1)", "Up", id="up", show=False, tooltip="older lines"),
@@ -94,7 +94,7 @@ class UnitLog(FramedScreen):
         self._draw()
 
     def action_trouble(self) -> None:
-        """Show only lines that tell of trouble, or all."""
+        """Show only error lines, or all."""
         self._tail.narrow(self._tail.wanted, only_trouble=not self._tail.only_trouble)
         self._draw()
 

@@ -11,6 +11,9 @@ from screens.panes.reading import Source, alert, note
 
 _SOON = 3600.0  # seconds to full that deserve the alarming colour
 _COLUMNS, _NARROW, _WAITING = (13, 9, 16), (11, 8, 14), 8  # cells for count, rate and what comes next; for a word
+_FAR = 86_400.0  # seconds to an end from which on it is no news
+_MANY = 1_000  # waiting entries below which a queue that grows a little is as it should be
+_GAUGE = 10  # cells of the bar that shows how near MAXLEN is
 _SILENT = 60.0  # seconds without a question after which no consumer is taken to live
 
 
@@ -23,15 +26,26 @@ def build(source: Source[BacklogSample], room: Room) -> Content:
     if sample is None:
         return Content(title, (), note(source), alert(source, "redis"))
     names = min(max((cell_len(stream.stream) for stream in sample.streams), default=0), room.width // 3)
-    lines: list[Line] = []
+    blocks: list[list[Line]] = []
     for stream in sample.streams:
-        lines.append(_stream(stream, names, room.width))
-        if room.open and not stream.error:
-            lines.extend(_lost(stream, room.width))
-            lines.extend(_details(stream, source.now, room.width))
+        details = room.open and not stream.error
+        about = [*_lost(stream, room.width), *_details(stream, source.now, room.width)] if details else []
+        blocks.append([_stream(stream, names, room.width), *about])
     if room.open:
-        lines.extend(_memory(sample, room.width))
+        blocks.append(_memory(sample, room.width))
+    lines = _fitted(blocks, room.height)
     return Content(title, tuple(lines), note(source), alert(source, "redis"), source.stale)
+
+
+def _fitted(blocks: list[list[Line]], height: int) -> list[Line]:
+    """Return the blocks one below the other, each cut so that the first line of every stream is in sight."""
+    sizes = [1] * len(blocks)
+    spare = height - len(blocks)
+    for number, block in enumerate(blocks):
+        more = max(0, min(spare, len(block) - 1))
+        sizes[number] += more
+        spare -= more
+    return [row for block, size in zip(blocks, sizes, strict=True) for row in block[:size]]
 
 
 def _stream(stream: StreamSample, names: int, width: int) -> Line:
@@ -42,7 +56,7 @@ def _stream(stream: StreamSample, names: int, width: int) -> Line:
     rate = None
     if stream.rate_in is not None and stream.rate_out is not None:
         rate = stream.rate_in - stream.rate_out
-    growing = rate is not None and rate >= 0.5
+    growing = rate is not None and rate >= 0.5 and (number or 0) >= _MANY  # the ripple of a healthy queue is no news
     columns = _COLUMNS if width >= names + sum(_COLUMNS) + _WAITING else _NARROW
     names = min(names, max(8, width - sum(columns) - _WAITING))  # a name is cut before a figure is
     bars = max(0, width - names - sum(columns) - _WAITING - 1)
@@ -66,25 +80,25 @@ def _lost(stream: StreamSample, width: int) -> list[Line]:
         notes.append(f"LOST {plural(stream.lost, 'entry', 'entries')}: trimmed before {stream.group} read them")
     if stream.lost_pending:
         notes.append(
-            f"{stream.lost_pending:,} taken and trimmed before they were acknowledged: only the writer has them"
+            f"{stream.lost_pending:,} delivered and trimmed before they were acknowledged: only the writer has them"
         )
     return [crop(line("  ", Span(f"{glyphs.BAD} {text}", Role.BAD)), width) for text in notes]
 
 
 def _horizon(stream: StreamSample) -> Line:
-    """Return what happens next: entries lost, full in, empty in, or level."""
+    """Return what happens next: entries lost, full in, empty in, or level; what is more than a day away is not near."""
     if stream.losing:
         return line(Span(f"{glyphs.BAD} LOSING NOW", Role.BAD))
-    if stream.seconds_to_loss is not None and stream.seconds_to_loss < (stream.seconds_to_full or 1e12):
+    if stream.seconds_to_loss is not None and stream.seconds_to_loss < min(stream.seconds_to_full or _FAR, _FAR):
         role = Role.BAD if stream.seconds_to_loss < _SOON else Role.WARN
-        return line(Span("loses in ", Role.DIM), Span(figures.duration(stream.seconds_to_loss), role))
-    if stream.seconds_to_full is not None:
+        return line(Span("trims in ", Role.DIM), Span(figures.duration(stream.seconds_to_loss), role))
+    if stream.seconds_to_full is not None and stream.seconds_to_full < _FAR:
         role = Role.BAD if stream.seconds_to_full < _SOON else Role.WARN
         return line(Span("full in ", Role.DIM), Span(figures.duration(stream.seconds_to_full), role))
     if stream.seconds_to_drain is not None and stream.waiting:
         return line(Span("empty in ", Role.DIM), Span(figures.duration(stream.seconds_to_drain), Role.OK))
     if stream.waiting is None:
-        return line(Span("not known", Role.WARN))
+        return line(Span("unknown", Role.WARN))
     if stream.lost or stream.lost_pending:
         lost = figures.short((stream.lost or 0) + stream.lost_pending)
         return line(Span(f"{glyphs.BAD} {lost} LOST", Role.BAD))
@@ -103,11 +117,11 @@ def _details(stream: StreamSample, now: float, width: int) -> list[Line]:
     if stream.rate_in is not None and stream.rate_out is not None:
         parts.append(f"in {figures.short(stream.rate_in)}/s, out {figures.short(stream.rate_out)}/s")
     if stream.pending:
-        parts.append(f"{figures.count(stream.pending)} taken and not acknowledged{_held(stream, now)}")
+        parts.append(f"{figures.count(stream.pending)} delivered, not acknowledged{_held(stream, now)}")
     if not stream.lag_known:
-        parts.append("what waits is still being counted")
+        parts.append("still counting the unread entries")
     parts.extend(_times(stream))
-    lines = [line("  ", text) for text in wrap(" · ".join(parts), width - 2, Role.DIM)]
+    lines = [*_ceiling(stream), *(line("  ", text) for text in wrap(" · ".join(parts), width - 2, Role.DIM))]
     for label, entry in (("first ", stream.first_entry), ("last  ", stream.last_entry)):
         if entry is not None:
             when = moment(entry.at) if entry.at is not None else entry.id
@@ -115,19 +129,30 @@ def _details(stream: StreamSample, now: float, width: int) -> list[Line]:
     return lines
 
 
+def _ceiling(stream: StreamSample) -> list[Line]:
+    """Return how much of MAXLEN the unread entries fill, as a bar below its ceiling."""
+    if not stream.max_length or stream.waiting is None:
+        return []
+    share = min(1.0, stream.waiting / stream.max_length)
+    full = glyphs.gauge(share, _GAUGE)
+    role = Role.BAD if share >= 0.8 else Role.WARN if share >= 0.4 else Role.ACCENT
+    said = f" {share * 100:.0f} % of MAXLEN {stream.max_length:,}"
+    left_over = (
+        f": trims unread entries in {figures.duration(stream.seconds_to_loss)}" if stream.seconds_to_loss else ""
+    )
+    return [line("  ", Span(full, role), Span("░" * (_GAUGE - len(full)), Role.RULE), Span(said + left_over, Role.DIM))]
+
+
 def _held(stream: StreamSample, now: float) -> str:
     """Return since when the oldest of them is held: by when it was added, which no retry changes."""
     if stream.held_since is None:
         return ""
-    return f", the oldest since {figures.clock(stream.held_since)} ({figures.duration(now - stream.held_since)})"
+    return f" (oldest {figures.duration(now - stream.held_since)})"
 
 
 def _times(stream: StreamSample) -> list[str]:
     """Return every end that is in sight, the nearest of which the stream's own line shows."""
     found = []
-    if stream.max_length is not None:
-        loss = f", reaches unread ones in {figures.duration(stream.seconds_to_loss)}" if stream.seconds_to_loss else ""
-        found.append(f"trimmed at {stream.max_length:,}{loss}")
     if stream.seconds_to_full is not None:
         found.append(f"memory full in {figures.duration(stream.seconds_to_full)}")
     if stream.seconds_to_drain is not None and stream.waiting:
@@ -136,9 +161,7 @@ def _times(stream: StreamSample) -> list[str]:
 
 
 def _memory(sample: BacklogSample, width: int) -> list[Line]:
-    limit = (
-        f"of {figures.size(sample.memory_limit)}" if sample.memory_limit else "no limit set: the machine's is the limit"
-    )
+    limit = f"of {figures.size(sample.memory_limit)}" if sample.memory_limit else "no maxmemory set"
     full = f", full in {figures.duration(sample.seconds_to_full)}" if sample.seconds_to_full is not None else ""
     memory = line(
         Span("memory ", Role.DIM),

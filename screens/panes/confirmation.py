@@ -26,13 +26,13 @@ def confirmation(confirm: ConfirmView, room: Room) -> Content:
         return Content("confirmation", (answer,))
     plan = view.plan
     if plan.refused:
-        text = "It is refused now, for the reasons above; nothing can be confirmed."
+        text = "Refused now, for the reasons above. Nothing can be confirmed."
         return Content("confirmation", (*wrap(text, room.width, Role.WARN), answer))
     if not plan.needed:
-        return Content("confirmation", (line(Span("There is nothing to do.", Role.OK)), answer))
+        return Content("confirmation", (line(Span("Nothing to do.", Role.OK)), answer))
     if not confirm.armed:
         closed = line(Span("Closed: this is observe mode. ", Role.WARN), Span("F2", Role.KEY), " arms operate mode.")
-        phrase = line(Span("It would ask for  ", Role.DIM), Span(plan.confirmation, Role.STRONG))
+        phrase = line(Span("It asks for  ", Role.DIM), Span(plan.confirmation, Role.STRONG))
         return Content("confirmation", (closed, answer or _urge(view) or phrase))
     asked = line(
         "Type  ", Span(plan.confirmation, Role.STRONG), "  and Enter to do it", Span("   Esc goes back", Role.DIM)
@@ -47,16 +47,16 @@ def _urge(view: PlanView) -> Line:
         return BLANK
     key = Span("F3", Role.KEY)
     if view.rehearsing:
-        return line(Span("it is being rehearsed now: ", Role.ACCENT), key, " shows it")
+        return line(Span("rehearsal running: ", Role.ACCENT), key, " shows it")
     if view.rehearsal is not None and view.rehearsal.outcome is RehearsalOutcome.FAILED:
-        return line(Span("! its rehearsal FAILED: ", Role.BAD), key, " shows what was not as expected")
+        return line(Span("! rehearsal FAILED: ", Role.BAD), key, " shows what was not as expected")
     rows = at_stake(plan)
     if rows is None:
-        return line(Span("! how many rows it loses is not known: ", Role.WARN), key, " rehearses it on a clone first")
+        return line(Span("! the number of rows lost is unknown. ", Role.WARN), key, ": rehearse on a clone first")
     if rows:
-        answer = f"! {plural(rows, 'row')} hang on it: " if rows != 1 else "! 1 row hangs on it: "
-        return line(Span(answer, Role.WARN), key, " rehearses it on a clone first")
-    return line(key, Span(" rehearses it on a clone first", Role.DIM))
+        affected = f"! Affects {plural(rows, 'row')}. "
+        return line(Span(affected, Role.WARN), key, ": rehearse on a clone first")
+    return line(key, Span(": rehearse on a clone first", Role.DIM))
 
 
 def at_stake(plan: Plan) -> int | None:

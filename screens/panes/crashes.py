@@ -6,13 +6,12 @@ from console.probes.aftermath import Aftermath
 from console.probes.sample import CrashCause, CrashesSample
 from console.text import moment, plural
 from console.widgets import figures, glyphs
-from console.widgets.large import large
 from console.widgets.line import Line, Role, Span, crop, hanging, line, spread, wrap
 from console.widgets.pane import Content, Room
 from screens.panes.reading import Source, alert, note
 
 _BLEEDING = 45.0  # seconds since the last crash below which the loop is taken to go on
-_LARGE_WIDTH, _LARGE_HEIGHT = 44, 9  # cells and lines from which on the time since the last crash is drawn large
+_WIDE = 52  # cells from which on the crashes stand on a line of time
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +20,12 @@ class CrashesView:
 
     source: Source[CrashesSample]
     after: Aftermath | None = None
+    stopped: bool = False  # the database is down and nothing starts it: nothing can crash
+
+    @property
+    def over(self) -> bool:
+        """Return whether the last crash is history: the server is up since, or stopped."""
+        return self.stopped or (self.after is not None and self.after.up)
 
 
 def build(view: CrashesView, room: Room) -> Content:
@@ -32,10 +37,13 @@ def build(view: CrashesView, room: Room) -> Content:
     if not sample.total:
         lines: tuple[Line, ...] = (line(Span(f"{glyphs.OK} none", Role.OK), Span("  no hs_err log", Role.DIM)),)
         return Content("crashes", lines, note(source), alert(source, "crashes"), source.stale)
-    if room.open and room.width >= _LARGE_WIDTH and room.height >= _LARGE_HEIGHT:
-        text = _large(sample, source.now, room.width, bleeding=_bleeds(view))
+    if room.open and room.width >= _WIDE:
+        text = [
+            *_summary(sample, source.now, room.width, bleeding=_bleeds(view), over=view.over, bars=False),
+            *_spread(sample, room.width),
+        ]
     else:
-        text = _summary(sample, source.now, room.width, bleeding=_bleeds(view))
+        text = _summary(sample, source.now, room.width, bleeding=_bleeds(view), over=view.over)
     if room.open:
         for cause in sample.causes:
             text.extend(_open(cause, room.width, alone=len(sample.causes) == 1))
@@ -46,48 +54,40 @@ def build(view: CrashesView, room: Room) -> Content:
     return Content("crashes", tuple(text), note(source), alert(source, "crashes"), source.stale)
 
 
-def _head(sample: CrashesSample, width: int) -> Line:
+def _head(sample: CrashesSample, width: int, *, over: bool) -> Line:
     causes = "one cause" if len(sample.causes) == 1 else plural(len(sample.causes), "cause")
-    head = line(Span(f"{glyphs.BAD} {plural(sample.total, 'crash', 'crashes')}", Role.BAD))
+    glyph, role = (glyphs.BUSY, Role.STRONG) if over else (glyphs.BAD, Role.BAD)
+    head = line(Span(f"{glyph} {plural(sample.total, 'crash', 'crashes')}", role))
     return spread(head, line(Span(causes, Role.STRONG)), width)
 
 
 def _bleeds(view: CrashesView) -> bool:
     """Return whether the loop is taken to go on: the last crash is recent, and the server is not up since."""
     sample = view.source.data
-    if sample is None or sample.last_at is None or (view.after is not None and view.after.up):
+    if sample is None or sample.last_at is None or view.over:
         return False
     return view.source.now - sample.last_at < _BLEEDING
 
 
-def _summary(sample: CrashesSample, now: float, width: int, *, bleeding: bool) -> list[Line]:
+def _summary(
+    sample: CrashesSample, now: float, width: int, *, bleeding: bool, over: bool, bars: bool = True
+) -> list[Line]:
     since = now - sample.last_at if sample.last_at is not None else None
-    when = "last ?" if since is None else f"last {figures.ago(since)}"
-    last = Span("CRASHING NOW", Role.BAD) if bleeding else Span(when, Role.DIM)
-    bars = glyphs.spark(sample.per_bucket, max(0, min(20, width - 20)))
-    return [_head(sample, width), spread(line(last), line(Span(bars, Role.WARN)), width)]
+    when = "last crash ?" if since is None else f"last crash {figures.ago(since)}"
+    last = Span("CRASHING NOW", Role.BAD) if bleeding else Span(when, Role.STRONG)
+    spark = glyphs.spark(sample.per_bucket, max(0, min(20, width - 20))) if bars else ""
+    return [_head(sample, width, over=over), spread(line(last), line(Span(spark, Role.WARN)), width)]
 
 
-def _large(sample: CrashesSample, now: float, width: int, *, bleeding: bool) -> list[Line]:
-    """Return the time since the last crash in large, beside it what it is and how the crashes came."""
-    since = now - sample.last_at if sample.last_at is not None else None
-    figure = large(figures.duration(since))
+def _spread(sample: CrashesSample, width: int) -> list[Line]:
+    """Return how the crashes came in time, from the first to the last, and how fast."""
     first = min(cause.first_at for cause in sample.causes)
     last = sample.last_at if sample.last_at is not None else first
-    room = width - len(figure[0]) - 3
-    bars = glyphs.spark(sample.per_bucket, max(0, min(24, room - 20)))
-    beside = (
-        line(Span("CRASHING NOW" if bleeding else "since the last crash", Role.BAD if bleeding else Role.DIM)),
-        line(
-            Span(f"{figures.clock(first)} ", Role.DIM), Span(bars, Role.WARN), Span(f" {figures.clock(last)}", Role.DIM)
-        ),
-        line(Span(_rate(sample.total, first, last), Role.DIM)),
-    )
-    role = Role.BAD if bleeding else Role.STRONG
-    rows = [
-        line(Span(row, role), "   ", crop(beside_text, room)) for row, beside_text in zip(figure, beside, strict=True)
+    bars = glyphs.spark(sample.per_bucket, max(0, min(40, width - 36)))
+    start, end = Span(f"{figures.clock(first)} ", Role.DIM), Span(f" {figures.clock(last)}", Role.DIM)
+    return [
+        crop(line(start, Span(bars, Role.WARN), end, Span(f"  {_rate(sample.total, first, last)}", Role.DIM)), width)
     ]
-    return [_head(sample, width), *rows]
 
 
 def _rate(count: int, first: float, last: float) -> str:

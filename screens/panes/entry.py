@@ -31,17 +31,16 @@ def cut_off(view: EntryView, room: Room) -> Content:
     target = f" on {entry.table}" if entry.table else ""
     lines = hanging(
         line(Span(f"{glyphs.WARN} CUT OFF  ", Role.BAD)),
-        f"{what}{target} was begun and not ended. What it left half done comes before anything else: "
-        "no other action is taken until it is finished or taken back.",
+        f"{what}{target} did not finish. Finish or undo it first; all other actions are blocked.",
         room.width,
         Role.STRONG,
     )
     lines.append(BLANK)
     if undone:
-        lines.extend(_way(f"f  or  u {glyphs.ARROW} ", "go on taking it back; done twice it does the same", room.width))
+        lines.extend(_way(f"f  or  u {glyphs.ARROW} ", "continue the undo; doing it twice is safe", room.width))
     else:
         finish = "the plan as it was confirmed, its phrase asked for again; what is done is not done twice"
-        back = view.plan.undo if view.plan is not None else "every stage is taken back, last first"
+        back = view.plan.undo if view.plan is not None else "every stage is undone, last first"
         lines.extend(_way(f"f  finish it    {glyphs.ARROW} ", finish, room.width))
         lines.extend(_way(f"u  take it back {glyphs.ARROW} ", back, room.width))
     lines.append(BLANK)

@@ -18,14 +18,11 @@ def build(flow: Flow | None, room: Room) -> Content:
     """Return the flow pane: the way, what it costs, and where it stands still if there is room to say so."""
     if flow is None:
         return Content("flow", (line(Span("reading…", Role.DIM)),))
-    hops: list[Line] = []
-    for hop in flow.hops:
-        glyph, word, role = _STATES[hop.state]
-        hops.append(line(f"{hop.name} ", Span(f"{glyph}{word}", role)))
-    way = join(hops, line(Span(f" {glyphs.ARROW} ", Role.DIM)))
+    way = _pipeline(flow, room.width)
     stuck = flow.stuck_at
     if stuck is not None and stuck.detail:
-        detail = line("  ", Span(stuck.detail, Role.WARN))
+        said = stuck.detail if stuck is flow.hops[-1] else f"{stuck.name}: {stuck.detail}"
+        detail = line("  ", Span(said, Role.WARN))
         if cells(way) + cells(detail) <= room.width:
             way = line(way, detail)
     role = Role.BAD if flow.losing else Role.STRONG
@@ -39,6 +36,24 @@ def build(flow: Flow | None, room: Room) -> Content:
     if stuck is not None and stuck.detail and stuck.detail not in plain(way) and len(lines) < room.height:
         lines.extend(wrap(f"{stuck.name}: {stuck.detail}", room.width, Role.WARN)[: 2 if room.open else 1])
     return Content("flow", tuple(lines), note)
+
+
+def _pipeline(flow: Flow, width: int) -> Line:
+    """Return the four hops with arrows between; what flows and what waits stands on them if there is room."""
+    hops: list[Line] = []
+    for hop in flow.hops:
+        glyph, word, role = _STATES[hop.state]
+        hops.append(line(Span(f"{hop.name} ", Role.STRONG), Span(f"{glyph}{word}", role)))
+    bare = join(hops, line(Span(f" {glyphs.ARROW} ", Role.DIM)))
+    coming = "" if flow.rate_in is None else f" {figures.short(flow.rate_in)}/s"
+    leaving = "" if flow.rate_out is None else f" {figures.short(flow.rate_out)}/s"
+    waiting = "" if flow.waiting is None else f" {figures.count(flow.waiting)} waiting"
+    feed, queue, writer, database = hops
+    full = line(
+        feed, Span(f" ──{coming} ─▶ ", Role.DIM), queue, Span(waiting, Role.DIM),
+        Span(f" ──{leaving} ─▶ ", Role.DIM), writer, Span(" ──▶ ", Role.DIM), database,
+    )  # fmt: skip
+    return full if cells(full) <= width else bare
 
 
 def _soon(flow: Flow) -> str:

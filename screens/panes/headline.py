@@ -118,9 +118,11 @@ def _trouble(found: Headline) -> Iterator[Part]:
     counts = found.counts
     assert counts is not None  # noqa: S101 - asked only if the tables are read
     of = f"of {plural(counts.tables, 'table')}"
+    both = counts.unreadable if counts.unreadable == counts.unwritable else 0
     for count, what in (
-        (counts.unreadable, "cannot be read"),
-        (counts.unwritable, "cannot be written"),
+        (both, "cannot be read or written"),
+        (counts.unreadable - both, "cannot be read"),
+        (counts.unwritable - both, "cannot be written"),
         (counts.broken, "broken"),
         (counts.unknown, "in an unknown state"),
         (counts.at_risk, "at risk"),
@@ -141,11 +143,11 @@ def _trouble(found: Headline) -> Iterator[Part]:
         role = Role.WARN if found.held else Role.BAD
         yield Part("QuestDB stopped" if found.held else "QuestDB is down", "QuestDB down", role)
     elif found.server is None:
-        yield Part("QuestDB not asked yet", "QuestDB ?", Role.WARN)
+        yield Part("QuestDB not checked yet", "QuestDB ?", Role.WARN)
     for unit in found.loops:
-        yield Part(f"{unit} restarts again and again", f"{unit} LOOP", Role.BAD)
+        yield Part(f"{unit} in a crash loop", f"{unit} LOOP", Role.BAD)
     for unit in found.units[:2]:
-        yield Part(f"{unit} does not run", f"{unit} down", Role.BAD)
+        yield Part(f"{unit} is down", f"{unit} down", Role.BAD)
     if len(found.units) > 2:
         yield Part(f"{len(found.units) - 2} more services down", f"{len(found.units) - 2} more down", Role.BAD)
     if found.old is not None:

@@ -27,12 +27,10 @@ def build(source: Source[JournalSample], room: Room) -> Content:
         return Content("journal", (), note(source) if source.error else (), alert(source, "journal"))
     lines: list[Line] = []
     if not sample.chain_ok:
-        lines.append(
-            line(Span(f"{glyphs.BAD} the journal's chain is broken: it was changed by another hand", Role.BAD))
-        )
+        lines.append(line(Span(f"{glyphs.BAD} the journal's chain is broken: somebody changed it", Role.BAD)))
     lines.extend(entries(sample.lines, room.width))
     if not sample.lines:
-        lines.append(line(Span("nothing was done from here yet", Role.DIM)))
+        lines.append(line(Span("No actions taken yet.", Role.DIM)))
     if room.height == 1:
         del lines[1:]  # the newest says more than how many there are
     return Content(
@@ -57,7 +55,7 @@ def _guarded(at: float | None, now: float) -> Line:
 def items(sample: JournalSample | None, width: int) -> list[Item]:
     """Return the entries as a list to choose from."""
     if sample is None or not sample.lines:
-        text = "reading…" if sample is None else "nothing was done from here yet"
+        text = "reading…" if sample is None else "No actions taken yet."
         return [Item("", line(Span(text, Role.DIM)))]
     rows = entries(sample.lines, width)
     return [Item(each.entry, row) for each, row in zip(sample.lines, rows, strict=True)]

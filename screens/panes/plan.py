@@ -1,4 +1,4 @@
-"""A plan as it is read before it is confirmed: why, what will change, what must hold, what it costs, the way back."""
+"""A plan as it is read before it is confirmed: why, changes, preconditions, what it costs, how to undo it."""
 
 from dataclasses import dataclass
 
@@ -37,7 +37,7 @@ def why(view: PlanView, room: Room) -> Content:
     plan = view.plan
     lines: list[Line] = []
     if view.void:
-        lines.extend(wrap("The plan before this one is void: the world has changed.", room.width, Role.BAD))
+        lines.extend(wrap("The previous plan is void: the station has changed.", room.width, Role.BAD))
         lines.extend(line("  ", crop(line(Span(name, Role.PLAIN)), room.width - 2)) for name in view.void[:4])
     for refusal in plan.refused:
         lines.extend(hanging(line(Span(f"{glyphs.BAD} REFUSED ", Role.BAD)), refusal.reason, room.width, Role.STRONG))
@@ -46,15 +46,15 @@ def why(view: PlanView, room: Room) -> Content:
         lines.extend(hanging(line(Span("! ", Role.WARN)), warning, room.width))
     lines.extend(wrap(plan.why, room.width))
     for left_out in plan.left_out:
-        lines.extend(hanging(line(Span("• left out: ", Role.DIM)), left_out, room.width, Role.DIM))
+        lines.extend(hanging(line(Span("• not checked: ", Role.DIM)), left_out, room.width, Role.DIM))
     target = f" on {plan.table}" if plan.table else ""
-    what = "the way back" if plan.action == "undo" else f"why {plan.action}"
+    what = "undo" if plan.action == "undo" else f"why {plan.action}"
     note, brief = (line(Span(text, Role.DIM)) for text in (f"plan {plan.plan_id[:8]}", plan.plan_id[:8]))
     return Content(f"{what}{target}", tuple(lines), note, more="more lines", brief=brief)
 
 
 def changes(view: PlanView, room: Room) -> Content:
-    """Return every stage with the exact changes it makes, and the way back."""
+    """Return every stage with the exact changes it makes, and how to undo it."""
     directory = view.plan.directory
     base = f"{directory}/" if directory else ""
     lines: list[Line] = []
@@ -63,7 +63,7 @@ def changes(view: PlanView, room: Room) -> Content:
         for change in stage.changes:
             lines.extend(_change(change, base, room.width))
     if not view.plan.stages:
-        lines.append(line(Span("nothing would change", Role.DIM)))
+        lines.append(line(Span("nothing changes", Role.DIM)))
     lines.extend(hanging(line(Span("undo  ", Role.DIM)), view.plan.undo, room.width, Role.DIM))
     needed = view.plan.disk_needed
     notes = [f"in {directory}"] if directory else []
@@ -90,14 +90,14 @@ def _change(change: Change, base: str, width: int) -> list[Line]:
 
 
 def must_hold(view: PlanView, room: Room) -> Content:
-    """Return what must hold, whether it does, and the evidence; what a rehearsal showed first."""
+    """Return the preconditions, whether they are met, and the evidence; what a rehearsal showed first."""
     lines: list[Line] = _rehearsal(view, room.width)
     for requirement in view.plan.requirements:
         glyph, role = (glyphs.OK, Role.OK) if requirement.holds else (glyphs.BAD, Role.BAD)
         word = "" if requirement.holds else "NO "
         text = f"{requirement.claim}: {requirement.evidence}" if requirement.evidence else requirement.claim
         lines.extend(hanging(line(Span(f"{glyph} {word}", role)), text, room.width))
-    return Content("must hold", tuple(lines) or (line(Span("nothing", Role.DIM)),), more="more lines")
+    return Content("preconditions", tuple(lines) or (line(Span("none", Role.DIM)),), more="more lines")
 
 
 def _rehearsal(view: PlanView, width: int) -> list[Line]:

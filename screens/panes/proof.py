@@ -1,4 +1,4 @@
-"""How a run or a rehearsal ended: what proves it, what comes next, and the way back."""
+"""How a run or a rehearsal ended: what proves it, what comes next, and how to undo it."""
 
 from collections.abc import Sequence
 
@@ -32,7 +32,7 @@ _READING = 110  # cells of the longest line that an eye follows
 
 
 def proof(view: RunView, room: Room) -> Content:
-    """Return how it ended and what proves it, what comes next, and the way back."""
+    """Return how it ended and what proves it, what comes next, and how to undo it."""
     if view.error:
         return Content("outcome", tuple(hanging(line(Span(f"{glyphs.BAD} ", Role.BAD)), view.error, room.width)))
     if isinstance(view.result, Rehearsal):
@@ -46,9 +46,9 @@ def _at_work(view: RunView, room: Room) -> Content:
     if view.cancelled:
         hint = "Being cancelled: its server is stopped and the clone is removed…"
     elif view.rehearses:
-        hint = "The original is only read. It goes on when this screen is left; c cancels it and removes the clone."
+        hint = "The original is only read. Keeps running if you leave this screen; c cancels it and removes the clone."
     else:
-        hint = "It goes on by itself, also when this screen or the console is closed."
+        hint = "Keeps running if you leave this screen or close the console."
     lines = [*wrap(view.found, room.width, Role.STRONG), *wrap(hint, room.width, Role.DIM)]
     return Content("proof", tuple(lines))
 
@@ -101,8 +101,8 @@ def _run(view: RunView, result: RunResult, room: Room) -> Content:
 def _as_before(plan: Plan) -> str:
     """Return what a run that was rolled back left: each stage was taken back, last first."""
     if plan.table is None:
-        return "Every stage was taken back: the station is as it was."
-    return f"Every stage was taken back: {plan.table} is byte for byte as it was."
+        return "Every stage was undone: the station is as it was."
+    return f"Every stage was undone: {plan.table} is byte for byte as it was."
 
 
 def _rehearsal(ended: Rehearsal, room: Room) -> Content:
@@ -110,14 +110,14 @@ def _rehearsal(ended: Rehearsal, room: Room) -> Content:
     lines = [bar(f"{glyph} {word}", role, room.width), *wrap(ended.message, min(room.width, _READING))]
     differ = [claim for claim in ended.verification if not claim.ok]
     if compared := [claim for claim in ended.verification if not claim.noted]:
-        counted = f"{plural(len(compared), 'claim')}, {f'{len(differ)} not' if differ else 'all'} as expected"
+        counted = f"{plural(len(compared), 'check')}, {f'{len(differ)} not' if differ else 'all'} as expected"
         lines.append(line(Span(counted, Role.BAD if differ else Role.STRONG)))
     if ended.outcome is RehearsalOutcome.PASSED:
         lines.extend(
-            hanging(line(Span("next  ", Role.KEY)), "Esc goes back to the plan, which can be confirmed", room.width)
+            hanging(line(Span("next  ", Role.KEY)), "Esc: back to the plan, which can be confirmed now", room.width)
         )
     for left_out in ended.left_out:
-        lines.extend(hanging(line(Span("• left out: ", Role.DIM)), left_out, room.width, Role.DIM))
+        lines.extend(hanging(line(Span("• not checked: ", Role.DIM)), left_out, room.width, Role.DIM))
     lines.extend(claims(ended.verification, min(room.width, _READING)))
     note = line(Span(f"{ended.seconds:.0f} s on a clone", Role.DIM)) if ended.id else BLANK
     return Content("proof by rehearsal", tuple(lines), note, more="more lines")

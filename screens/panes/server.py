@@ -37,7 +37,7 @@ def _versions(report: DatabaseReport, width: int, *, answers: bool) -> list[Line
         return hanging(_label("versions"), f"QuestDB {report.version} ran last; seen here: {seen}", width)
     if answers:
         return []
-    known = f"QuestDB {report.version} ran last" if report.version else "unknown: no file here tells which QuestDB ran"
+    known = f"QuestDB {report.version} ran last" if report.version else "unknown: no file names the QuestDB that ran"
     return hanging(_label("version"), known, width)
 
 
@@ -47,14 +47,14 @@ def behind(wal: WalTable, rows: int | None) -> str:
         return ""
     if wal.behind < 0:
         return f"the log is {plural(-wal.behind, 'transaction')} BEHIND the table: new ones are never applied"
-    state = "nothing waits"
+    state = "up to date"
     if wal.behind:
         waiting = "an unknown number of rows" if rows is None else plural(rows, "row")
-        since = "since ?" if wal.seconds_behind is None else f"the oldest for {figures.duration(wal.seconds_behind)}"
+        since = "since ?" if wal.seconds_behind is None else f"oldest {figures.duration(wal.seconds_behind)}"
         state = f"behind by {plural(wal.behind, 'transaction')}, {waiting}, {since}"
     rates = [
         f"{figures.short(rate)}/s {what}"
-        for rate, what in ((wal.rate_in, "come"), (wal.rate_out, "are applied"))
+        for rate, what in ((wal.rate_in, "arriving"), (wal.rate_out, "applied"))
         if rate is not None
     ]
     return f"{state}; {', '.join(rates)}" if rates else state
@@ -72,11 +72,15 @@ def _server(server: Source[ServerSample], width: int) -> list[Line]:
             *hanging(label, server.error or "does not answer", width, Role.STRONG),
             line(" " * _LABEL, note(server)),
         ]
-    who = "read-only user" if sample.read_only_user else "user who may write"
+    who = "connected read-only" if sample.read_only_user else "connected with write access"
     parts = [f"QuestDB {sample.version}", f"{sample.round_trip * 1000:.0f} ms", who, *_set_to(dict(sample.parameters))]
     found = hanging(_label("server"), " · ".join(parts), width)
-    for warning in (*sample.warnings, *([server.error] if server.error else [])):
-        found.extend(hanging(line(Span(f"{glyphs.WARN:<{_LABEL}}", Role.WARN)), warning, width, Role.WARN))
+    for (
+        lasting
+    ) in sample.warnings:  # of the configuration, there every day: in alarming colour it would teach to ignore it
+        found.extend(hanging(_label(glyphs.BUSY), lasting, width, Role.DIM))
+    if server.error:
+        found.extend(hanging(line(Span(f"{glyphs.WARN:<{_LABEL}}", Role.WARN)), server.error, width, Role.WARN))
     return found
 
 
@@ -123,10 +127,11 @@ def _set_to(known: Mapping[str, str]) -> list[str]:
 def _disk(disk: DiskSample) -> str:
     free = f"{figures.size(disk.free)} of {figures.size(disk.total)} free"
     if not disk.known:
-        return f"{free}; when it is full is not known yet (watched for {figures.duration(disk.watched)})"
+        return f"{free}; time until full not known yet (watched for {figures.duration(disk.watched)})"
     if disk.seconds_left is None:
-        return f"{free}; it did not grow in the last {figures.duration(disk.watched)}"
-    return f"{free}; full in {figures.duration(disk.seconds_left)} at the growth of {figures.duration(disk.watched)}"
+        return f"{free}; no growth in the last {figures.duration(disk.watched)}"
+    rate = f"at the rate of the last {figures.duration(disk.watched)}"
+    return f"{free}; full in {figures.duration(disk.seconds_left)} {rate}"
 
 
 def _disk_role(disk: DiskSample) -> Role:

@@ -18,6 +18,7 @@ _STATES = {
     UnitState.FAILED: (glyphs.BAD, "FAIL", Role.BAD),
     UnitState.UNKNOWN: (glyphs.UNKNOWN, "?", Role.WARN),
 }
+_WORST = (UnitState.FAILED, UnitState.DOWN, UnitState.UNKNOWN, UnitState.STOPPING, UnitState.STARTING, UnitState.UP)
 _RESULT = 24  # cells for how a service ended, where there is room
 _NOBODY = UnitSample("", "", UnitState.UNKNOWN)
 
@@ -28,6 +29,8 @@ class ServicesView:
 
     source: Source[ServicesSample]
     chosen: str = ""
+    order: str = ""  # in words; empty: as configured
+    stopped: frozenset[str] = frozenset()  # roles of the services that a step of the recovery has stopped
 
 
 def build(view: ServicesView, room: Room) -> Content:
@@ -41,15 +44,30 @@ def build(view: ServicesView, room: Room) -> Content:
     names = min(max((cell_len(unit.name) for unit in sample.units), default=0), room.width - 28)
     most = _RESULT if room.open else 12
     ends = min(max((len(_since(unit)) for unit in sample.units), default=0), most)
-    rows = {unit.name: [_unit(unit, names, max(7, ends), unit.name == view.chosen)] for unit in sample.units}
+    rows = {
+        unit.name: [_unit(unit, mark(unit, view.stopped), names, max(7, ends), unit.name == view.chosen)]
+        for unit in sample.units
+    }
     for unit in sample.units:
         rows[unit.name].extend(_details(unit, room) if room.open else _limit(unit, room.width))
     if sum(map(len, rows.values())) > room.height:
-        rows = {name: lines[:1] for name, lines in rows.items()}
+        rows = _fitted(sample, rows, room.height)
     if len(rows) > room.height and not view.chosen:
         rows = _folded(sample, rows, room)
     lines = [row for block in rows.values() for row in block]
-    return Content("services", tuple(lines), note(source), alert(source, sample.backend), source.stale)
+    return Content("services", tuple(lines), note(source, view.order), alert(source, sample.backend), source.stale)
+
+
+def _fitted(sample: ServicesSample, rows: dict[str, list[Line]], height: int) -> dict[str, list[Line]]:
+    """Return a line for each service, and in what is left the details of those that need the operator most."""
+    made = {name: lines[:1] for name, lines in rows.items()}
+    spare = height - len(rows)
+    for unit in sorted(sample.units, key=urgency):
+        more = len(rows[unit.name]) - 1
+        if more <= spare:
+            made[unit.name] = rows[unit.name]
+            spare -= more
+    return made
 
 
 def _folded(sample: ServicesSample, rows: dict[str, list[Line]], room: Room) -> dict[str, list[Line]]:
@@ -73,8 +91,12 @@ def _folded(sample: ServicesSample, rows: dict[str, list[Line]], room: Room) -> 
 def worst(sample: ServicesSample | None) -> str:
     """Return the service that needs the operator most: one that loops, failed or is down; else the first."""
     units = sample.units if sample is not None else ()
-    order = (UnitState.FAILED, UnitState.DOWN, UnitState.UNKNOWN, UnitState.STOPPING, UnitState.STARTING, UnitState.UP)
-    return min(units, key=lambda unit: (not unit.loop, order.index(unit.state)), default=_NOBODY).name
+    return min(units, key=urgency, default=_NOBODY).name
+
+
+def urgency(unit: UnitSample) -> tuple[bool, int]:
+    """Return what sorts the services that need the operator most first."""
+    return not unit.loop, _WORST.index(unit.state)
 
 
 def next_to(sample: ServicesSample | None, name: str, steps: int) -> str:
@@ -86,8 +108,10 @@ def next_to(sample: ServicesSample | None, name: str, steps: int) -> str:
     return names[min(max(0, at + steps), len(names) - 1)]
 
 
-def mark(unit: UnitSample) -> Line:
-    """Return a service's state as glyph, word and colour."""
+def mark(unit: UnitSample, stopped: frozenset[str] = frozenset()) -> Line:
+    """Return a service's state as glyph, word and colour; one of a role in `stopped` is down on purpose."""
+    if unit.role in stopped and unit.state is UnitState.DOWN:
+        return line(Span(f"{glyphs.BUSY} held", Role.WARN))
     looping = unit.loop and unit.state is not UnitState.FAILED  # one that failed has given up
     glyph, word, role = (glyphs.BAD, "LOOP", Role.BAD) if looping else _STATES[unit.state]
     return line(Span(f"{glyph} {word}", role))
@@ -98,12 +122,12 @@ def _since(unit: UnitSample) -> str:
     return figures.duration(unit.uptime) if unit.state is UnitState.UP else unit.result
 
 
-def _unit(unit: UnitSample, names: int, ends: int, chosen: bool) -> Line:
-    role = mark(unit)[0].role
+def _unit(unit: UnitSample, state: Line, names: int, ends: int, chosen: bool) -> Line:
+    role = state[0].role
     running = unit.state is UnitState.UP
     restarts = "" if unit.restarts is None else figures.count(unit.restarts)
     return line(
-        left(mark(unit), 7),
+        left(state, 7),
         left(line(Span(unit.name, Role.CURSOR if chosen else Role.PLAIN)), names + 1),
         right(line(Span(_since(unit), Role.PLAIN if running else role)), ends),
         Span(" restarts " if restarts else " " * 10, Role.DIM),
@@ -123,7 +147,7 @@ def _limit(unit: UnitSample, width: int) -> list[Line]:
 
 
 def _rate(unit: UnitSample) -> str:
-    return f", {unit.restart_rate:.1f} a minute" if unit.restart_rate else ""
+    return f", {unit.restart_rate:.1f}/min" if unit.restart_rate else ""
 
 
 def _details(unit: UnitSample, room: Room) -> list[Line]:
@@ -139,7 +163,7 @@ def _details(unit: UnitSample, room: Room) -> list[Line]:
         unit.result if not up and len(unit.result) > _RESULT else "",  # cut short above
         unit.health,
         f"restart policy {unit.restart_policy}" if unit.restart_policy else "",
-        "held down: nothing can start it until its repair ends" if unit.masked else "",
+        "masked until the repair is done" if unit.masked else "",
         unit.unit_file,
     ]
     text = " · ".join(part for part in known if part)

@@ -60,6 +60,7 @@ class TablesView:
     wal: Source[WalSample] = UNREAD
     server: Source[ServerSample] = UNREAD
     down: bool = False
+    order: str = ""  # in words; empty: the worst first
 
 
 def build(view: TablesView, room: Room) -> Content:
@@ -69,7 +70,7 @@ def build(view: TablesView, room: Room) -> Content:
     title = "tables"
     if report is None:
         return Content(title, (), note(source), alert(source, "tables"))
-    tables = worst_first(report)
+    tables = list(report.tables) if view.order else worst_first(report)
     names = min(max((cell_len(table.table) for table in tables), default=0), 34 if room.open else 24)
     down = view.down or report.server is ServerState.DOWN
     unseen = _unseen(tables, room.width)
@@ -83,10 +84,10 @@ def build(view: TablesView, room: Room) -> Content:
         lines = _fair([_brief(table, names, room.width, down=down) for table in tables], room)
         lines += [] if any(table.verdict is Verdict.BROKEN for table in tables) else unseen
     if not tables:
-        lines.append(line(Span("no table of yours in this database", Role.WARN)))
+        lines.append(line(Span("no user table in this data root", Role.WARN)))
     for finding in report.findings:
         lines.extend(hanging(line(finding_mark(finding), " "), finding.message, room.width))
-    caption = "disk" if report.left_out else "disk + SQL"
+    caption = ", ".join(filter(None, (view.order, "files" if report.left_out else "files + SQL")))
     return Content(
         title,
         tuple(lines),
@@ -126,7 +127,7 @@ def _shared(blocks: list[list[Line]], height: int) -> list[Line]:
     for block, size in zip(blocks, sizes, strict=True):
         if lines and spare >= 0:
             lines.append(BLANK)
-        lines.extend(bounded(block, size, "more findings (1 opens this pane)"))
+        lines.extend(bounded(block, size, "more lines (1 opens this pane)"))
     return lines
 
 
@@ -141,10 +142,10 @@ def _rows(table: TableReport) -> Line:
     if table.rows_at_risk:
         return line(Span(figures.count(table.rows_at_risk), Role.BAD), " rows at risk")
     if table.rows_unapplied:
-        return line(Span(figures.count(table.rows_unapplied), Role.WARN), " rows wait in WAL")
+        return line(Span(figures.count(table.rows_unapplied), Role.WARN), " unapplied rows")
     if table.rows_at_risk is None or table.rows_unapplied is None:
-        return line(Span("rows at risk not known", Role.WARN))
-    return line(Span("no row waits", Role.DIM))
+        return line(Span("rows at risk unknown", Role.WARN))
+    return line(Span("up to date", Role.DIM))
 
 
 def _unseen(tables: Sequence[TableReport], width: int) -> list[Line]:
@@ -174,7 +175,7 @@ def _brief(table: TableReport, names: int, width: int, *, down: bool) -> list[Li
     head = _head(table, names, width, down=down)
     if table.verdict is Verdict.HEALTHY:
         return [head]
-    action = f"needs {table.next_step.action}: " if table.next_step.action else ""
+    action = f"fix {table.next_step.action}: " if table.next_step.action else ""
     text = wrap(action + (table.next_step.reason or _first_message(table)), width - _INDENT)
     rows = [line(" " * _INDENT, row) for row in text[:2]]
     if text:
@@ -203,7 +204,7 @@ def _open(table: TableReport, wal: WalSample | None, names: int, width: int, *, 
     if table.verdict is Verdict.HEALTHY:
         return lines
     if table.next_step.reason:
-        label = line(indent, Span(f"needs  {table.next_step.action or 'a decision'}  ", Role.KEY))
+        label = line(indent, Span(f"fix  {table.next_step.action or 'by hand'}  ", Role.KEY))
         lines.extend(hanging(label, table.next_step.advice, width))
     for finding in table.findings:
         caption = f"{finding.message} ({finding.evidence})" if finding.evidence else finding.message
@@ -218,7 +219,7 @@ def _counts(table: TableReport, width: int) -> list[Line]:
     """Return transactions and rows, in columns where there is room for them: a figure is never cut."""
     counts = (
         ("applied", table.applied_txn, 11), ("   logged", table.logged_txn, 11),
-        ("   rows", table.rows_applied, 13), ("   wait in WAL", table.rows_unapplied, 9),
+        ("   rows", table.rows_applied, 13), ("   unapplied", table.rows_unapplied, 9),
     )  # fmt: skip
     indent = " " * _INDENT
     columns = [(Span(f"{word} ", Role.DIM), right(line(figures.count(count)), cells)) for word, count, cells in counts]

@@ -102,7 +102,7 @@ def _account(account: TableAccount, names: int) -> Line:
     parts = [account.verdict]
     if account.repaired:
         parts.append(f"{plural(account.back, 'row')} back, {account.lost_in_words} lost")
-        parts += [f"{account.maybe_twice:,} maybe twice"] if account.maybe_twice else []
+        parts += [f"{account.maybe_twice:,} possible duplicates"] if account.maybe_twice else []
     if account.proven is not None:
         parts.append(f"{account.proven:,} proven")
     if account.at_risk is None or account.at_risk:

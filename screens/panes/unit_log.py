@@ -43,7 +43,7 @@ def _nothing(view: LogView) -> str:
     held = view.tail.counts()[2]
     if held:
         return f"none of the {figures.count(held)} lines read is shown: / changes the filter, e shows all"
-    return view.hint or "nothing was said yet"
+    return view.hint or "no log lines yet"
 
 
 def _note(tail: LogTail) -> Line:

@@ -31,15 +31,15 @@ BACK = f"{PLAN.rows_back:,} rows"  # that become visible again
 DONE = replace(
     captured.RESTORE_RESULT, next_step=f"the sequencer is whole again: start-server applies the {BACK} that wait"
 )
-FREEZE = FirstStep("freeze-writer", None, "the writer goes on retrying against it; the feeds and the queue keep all")
-RESTORE = FirstStep(PLAN.action, PLAN.table, "a copy in the table can be put back")
+FREEZE = FirstStep("freeze-writer", None, "the writer keeps retrying against it; the feeds and Redis keep new data")
+RESTORE = FirstStep(PLAN.action, PLAN.table, "txn_seq from a copy")
 THEN = FirstStep("start-server", None, f"it applies the {BACK} that wait, while every WAL is held")
 ALIVE = Refusal(
-    RefusalCode.SERVER_ALIVE, "a QuestDB server lives on this database (pid 4711)", "stop-server", action="stop-server"
+    RefusalCode.SERVER_ALIVE, "QuestDB is running on this data root (pid 4711)", "stop-server", action="stop-server"
 )
 
 
-NOT_NEEDED = Refusal(RefusalCode.NOT_NEEDED, "there is nothing for it to do", "nothing")
+NOT_NEEDED = Refusal(RefusalCode.NOT_NEEDED, "not needed", "nothing")
 DOWN = Refusal(RefusalCode.SERVER_DOWN, "QuestDB at 127.0.0.1:8812 does not answer", "start-server")
 NO_SEQUENCER = Refusal(
     RefusalCode.NO_SEQUENCER, "the server does not list market_orderbook: it has no sequencer to resume",

@@ -84,7 +84,7 @@ async def test_a_burst_filters_the_dashboard(console: MakeApp, text: str) -> Non
         assert "✗ BROKEN  market_orderbook" in shown(app)
         assert "✗ BROKEN  market_trades" in shown(app)  # what is broken is never filtered away
         assert "binance-trades" not in shown(app)
-        assert ("show names with: orderbook" in shown(app)) is (not text.endswith("\r"))
+        assert ("filter by name: orderbook" in shown(app)) is (not text.endswith("\r"))
 
 
 async def test_a_burst_filters_the_palette_and_opens_the_plan(console: MakeApp, engine: ScriptedEngine) -> None:

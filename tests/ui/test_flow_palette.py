@@ -121,7 +121,7 @@ async def test_dashboard_and_palette_name_the_same_next_step(console: MakeApp, e
     app = console()
     async with running(app) as pilot:
         assert "next 1 freeze-writer (a)" in shown(app).splitlines()[0]
-        assert "needs restore-sequencer" in shown(app)
+        assert "fix restore-sequencer" in shown(app)
         app.arm()
         await at_plan(pilot)
         await confirmed(pilot, PLAN.confirmation)

@@ -32,17 +32,17 @@ async def test_it_is_urged_where_rows_hang_on_the_plan_and_shown_to_its_proof(
     async with running(app) as pilot:
         app.arm()
         await at_plan(pilot)
-        assert f"{BACK} hang on it: F3 rehearses it on a clone first" in shown(app)
+        assert f"Affects {BACK}. F3: rehearse on a clone first" in shown(app)
         assert "not rehearsed" in shown(app)
         await pressed(pilot, "f3")
         await until(pilot, lambda: "PASSED" in shown(app))
         text = shown(app)
         assert f"{ROWS.expected} rows, 3 purge sweeps seen, a marked row" in text
-        assert f"{len(REHEARSED.verification)} claims, all as expected" in text
+        assert f"{len(REHEARSED.verification)} checks, all as expected" in text
         await pressed(pilot, "escape")
         assert isinstance(app.screen, PlanScreen)
         assert "✓ rehearsed" in shown(app)
-        assert "hang on it" not in shown(app)
+        assert "Affects" not in shown(app)
         await confirmed(pilot, PLAN.confirmation)
         await until(pilot, lambda: bool(engine.launched))
     assert [plan.plan_id for plan in engine.rehearsals] == [PLAN.plan_id]
@@ -60,10 +60,10 @@ async def test_what_was_not_as_expected_stands_first_and_stays_beside_the_plan(
         rows = shown(app).splitlines()
         claims = [row for row in rows if row.startswith((" ✓ ", " ✗ ")) and ROWS.expected in row]
         assert claims[0].split() == ["✗", *ROWS.claim.split(), ROWS.expected, FEWER]
-        assert f"{len(FAILED.verification)} claims, 1 not as expected" in shown(app)
+        assert f"{len(FAILED.verification)} checks, 1 not as expected" in shown(app)
         await pressed(pilot, "escape")
         assert "✗ rehearsal FAILED" in shown(app)
-        assert "its rehearsal FAILED: F3 shows" in shown(app)
+        assert "rehearsal FAILED: F3 shows" in shown(app)
         # It is shown again, not made again; that has a key of its own.
         await pressed(pilot, "f3")
         await until(pilot, lambda: "✗ FAILED" in shown(app))
@@ -101,7 +101,7 @@ async def test_a_loss_that_is_not_known_is_urged_too(console: MakeApp, engine: S
     engine.made = replace(PLAN, rows_lost=RowsLost("unknown", None))
     async with running(console()) as pilot:
         await at_plan(pilot)
-        assert "how many rows it loses is not known: F3 rehearses it" in shown(pilot.app)
+        assert "the number of rows lost is unknown. F3: rehearse" in shown(pilot.app)
 
 
 @pytest.mark.parametrize("key", ["f3", "h"])

@@ -23,8 +23,8 @@ async def test_from_the_proof_to_undone(console: MakeApp, engine: ScriptedEngine
         await pressed(pilot, "u")
         assert isinstance(app.screen, PlanScreen)
         text = shown(app)
-        assert f"the {BACK} that it brought back are out of reach again" in text
-        assert "take back: put it in place" in text
+        assert BACK.replace(" ", " recovered ", 1) in text
+        assert "undo: put it in place" in text
         await confirmed(pilot, "market_orderbook lose 1")
         assert engine.undone == []
         await pilot.press(*["backspace"] * 30)

@@ -41,7 +41,7 @@ async def test_cut_off_work_is_offered_at_start_with_who_when_and_how_far(
         await until(pilot, lambda: isinstance(app.screen, Unfinished))
         await settled(pilot)
         text = shown(app)
-        assert "CUT OFF  restore-sequencer on market_orderbook was begun and not ended" in text
+        assert "CUT OFF  restore-sequencer on market_orderbook did not finish" in text
         assert "root on trading-01, terminal /dev/pts/3" in text
         assert moment(datetime.fromisoformat(ENTRY.at).timestamp()) in text
         states = [line.split()[1] for line in text.splitlines() if line.startswith((" ✓ ", " ! ", " · "))]

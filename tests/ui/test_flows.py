@@ -198,7 +198,7 @@ async def test_a_blocked_action_says_why_and_what_first_and_takes_no_phrase(
         await pilot.press("a")
         await settled(pilot)
         await typed(pilot, "restore")
-        assert "a QuestDB server lives on this database" in shown(app)
+        assert "QuestDB is running on this data root" in shown(app)
         assert "first → stop-server" in shown(app)
         await pilot.press("enter")
         await settled(pilot)

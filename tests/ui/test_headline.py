@@ -80,7 +80,7 @@ def test_what_is_not_read_is_not_healthy(settings: Settings) -> None:
     assert "Permission denied" in _said(gone)
     unasked = _found(settings, [samples.sample("tables", replace(samples.HEALTHY, server=ServerState.UNKNOWN))])
     assert unasked.alarm is Alarm.UNKNOWN
-    assert "QuestDB not asked yet" in _said(unasked)
+    assert "QuestDB not checked yet" in _said(unasked)
     late = _found(settings, [*samples.healthy(), samples.sample("tables", samples.HEALTHY, age=42)])
     assert late.alarm is Alarm.UNKNOWN
     assert "tables read 40s ago" in _said(late)

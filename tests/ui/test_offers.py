@@ -70,7 +70,7 @@ async def test_only_an_entry_that_has_not_ended_can_be_gone_on_with(console: Mak
 def test_a_note_without_room_is_shorter_and_a_path_keeps_its_end() -> None:
     view = PlanView(replace(PLAN, disk_needed=4_300_800))
     content = text.changes(view, Room(40, 30))
-    assert plain(content.brief) == "writes 4.1 MiB"
+    assert plain(content.brief) == "writes 4.1\N{NO-BREAK SPACE}MiB"
     assert plain(content.note).endswith(plain(content.brief))
     paths = [plain(row) for row in content.lines if "bytes" in plain(row)]
     assert any("…" in path for path in paths)

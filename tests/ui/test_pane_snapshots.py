@@ -64,7 +64,7 @@ def down(probe: str, error: str, again: float | None = 12.0) -> Sample[Any]:
 UNITS = (
     UnitSample("questdb.service", "database", UnitState.STARTING, restarts=261, result="SIGABRT, core dumped",
                unit_file="/etc/systemd/system/questdb.service", sub_state="auto-restart",
-               loop="restarts again and again, 261 so far; nothing limits it", restart_rate=6.2, pid_before=7131),
+               loop="crash loop: 261 restarts; no restart limit", restart_rate=6.2, pid_before=7131),
     UnitSample("binance-trades.service", "feed", UnitState.UP, 4711, 21_500.0, 0, memory=54 << 20,
                unit_file="/etc/systemd/system/binance-trades.service", sub_state="running"),
     UnitSample("binance-bookticker.service", "feed", UnitState.UP, 4712, 130.0, 2, result="exit 1", memory=54 << 20,
@@ -118,7 +118,7 @@ def test_services_that_cannot_be_asked(snap_compare: Snap, console: MakeApp) -> 
 
 
 def test_crashes_long_ago_and_what_followed(snap_compare: Snap, console: MakeApp) -> None:
-    """The time since the last in large; the process that crashed, and the one that came after it."""
+    """How long ago the last one was; the process that crashed, and the one that came after it."""
     crashes = replace(captured.INCIDENT_CRASHES, last_pid=7102)
     services = replace(
         samples.SERVICES,
@@ -183,7 +183,7 @@ STREAMS = (
     stream("draining", rate_in=200.0, rate_out=900.0, seconds_to_drain=588.0, lost=40),
     stream("drained", length=9, lag=0, pending=0, held_since=None, rate_out=212.0, history=(0,) * 9, consumers=0),
     StreamSample("no_group", "batch-writer", 5, None, False, None,
-                 error="no group batch-writer reads no_group; it has none: what waits for the writer is unknown"),
+                 error="no group batch-writer reads no_group; no group reads it: the unread entries are unknown"),
     StreamSample("orders", "batch-writer", 0, None, False, None, error="orders is no stream but a list: wrong type"),
 )  # fmt: skip
 
