@@ -124,7 +124,7 @@ def _of_areas(state: TableState, disk: Disk, *, older: bool) -> TableState | Non
         told = f"an area of _txn of version {area.txn:,} agrees with _meta, _cv, the directories, the rows and the log"
         waiting = decide(disk.with_area(taken), area.applied_txn).rows_waiting
         told += f", but for {plural(len(lost), 'partition')} whose directories are gone" if lost else ""
-        later = [f"{plural(rows, 'row')} of {clean_line(name)}, which is gone: repair-partition tells that loss"
+        later = [f"{plural(rows, 'row')} of {clean_line(name)}, which is gone: repair-partition shows that loss"
                  for name, rows in lost.items()][:3]  # fmt: skip
         more = [f"rows use symbols that it does not count: the maps hold more, {', '.join(raised)}"] if raised else []
         return TableState(taken, waiting, [*state.evidence, told, *more], later)
