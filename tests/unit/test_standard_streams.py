@@ -167,7 +167,7 @@ def test_settings_that_are_no_file_are_never_waited_for(broken: DatabaseRoot, tm
     folder.mkdir()
     for place, what in (
         (pipe, b"it is a pipe"),
-        (folder, b"Is a directory"),
+        (folder, b"walmedic.toml: cannot be read"),  # a directory stands for the file in it
         (Path("/dev/zero"), b"it is a device"),
     ):
         ended = _called(tmp_path, "check", "--config", str(place), "--db-root", str(broken.root))
