@@ -139,7 +139,7 @@ def _behind_the_header(facts: TableFacts, scan: LogScan) -> Finding:
         many = f"{plural(scan.beyond, 'whole record')} with {plural(rows, 'row')}"
         message = f"{many} from seqTxn {first:,} on {'lies' if scan.beyond == 1 else 'lie'} {end}"
         if scan.cut_off:
-            message += ": QuestDB was killed before it acknowledged it, or the header is too low; nothing tells which"
+            message += ": QuestDB was killed before it acknowledged it, or the header is too low; it is not known which"
     return Finding(Code.LOG_TAIL_UNLOGGED, severity, message, facts.relative(path), at, first)
 
 
