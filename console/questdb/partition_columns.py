@@ -128,6 +128,15 @@ def _length_of(path: Path, ask: Callable[[DbFile], int]) -> int | None:
         return None
 
 
+def begins_with_a_value(data: Path) -> bool:
+    """Return whether the data file of an array column begins with the lengths of an array that is not empty."""
+    try:
+        with DbFile(data) as file:
+            return any(file.read(0, 8))
+    except FileNotFoundError:
+        return False
+
+
 def variable_faults(each: StoredColumn, files: Files) -> Iterator[PartitionFault]:
     """Compare the lengths of an auxiliary and a data file, and the first and last entry that name its values."""
     tag = each.column.tag
@@ -142,6 +151,8 @@ def variable_faults(each: StoredColumn, files: Files) -> Iterator[PartitionFault
                 size, more = aux_shape(tag)
                 last = aux.read(size * (each.rows - 1 + more), size)
                 needed = checked_end(tag, aux.read(0, size), last, each.rows)
+                if tag is ColumnTag.ARRAY and not needed and begins_with_a_value(each.data):
+                    raise DamageError(f"all its arrays are NULL, but {each.data.name} begins with a value", 0)
                 if status is not None and status.st_size < needed:
                     missing = each.rows - rows_within(tag, aux, each.rows, status.st_size)
         except DamageError as damage:

@@ -183,7 +183,8 @@ def _variable_fits(each: _Variable, rows: int, folder: int, sizes: dict[str, int
     if sizes.get(each.aux, _ABSENT) < each.entry * count:
         return False
     first, last = _read(folder, each.aux, each.entry, each.entry * (count - 1))
-    return sizes.get(each.data, _ABSENT) >= checked_end(each.tag, first, last, rows)
+    size, end = sizes.get(each.data, _ABSENT), checked_end(each.tag, first, last, rows)
+    return size >= end and (end > 0 or size == 0 or each.tag is not ColumnTag.ARRAY)  # nothing but NULL is looked into
 
 
 def _read(folder: int, name: str, size: int, last: int = 0) -> tuple[bytes, bytes]:

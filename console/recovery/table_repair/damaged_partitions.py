@@ -54,13 +54,14 @@ class Way:
 class DamagedPartition:
     """A partition, its faults, and the choices that there are; `cannot` says why one is not.
 
-    With `counted` some column still has all rows that `_txn` counts: without, its count itself may be too high.
+    With `counted` its timestamps are whole: without, nothing else proves how many rows the last partition has, since
+    its files are longer than their rows, and only `_txn` counts them.
     """
 
     span: PartitionSpan
     faults: list[PartitionFault]
     ways: dict[Choice, Way] = field(default_factory=dict)
-    counted: bool = True
+    counted: bool = False
     copy: Copy | None = None
     cannot: dict[Choice, str] = field(default_factory=dict)
 
@@ -133,7 +134,7 @@ def _weigh(table: TableDirectory, files: PartitionFiles, each: DamagedPartition,
 def _weigh_columns(table: TableDirectory, files: PartitionFiles, each: DamagedPartition) -> None:
     stored = [column for column in files.columns_of(each.span) if isinstance(column, StoredColumn)]
     damaged = [column for column in stored if _is_damaged(each, column)]
-    each.counted = len(damaged) < len(stored)
+    each.counted = any(files.is_timestamp(column.column) for column in stored if column not in damaged)
     columns = [_examined(table, column, times=files.is_timestamp(column.column)) for column in damaged]
     rows = each.span.rows
     kept = min((column.whole for column in columns if column.times or not column.gone), default=0)

@@ -93,7 +93,8 @@ def _made(
 
 
 def _is_counted(chosen: tuple[DamagedPartition, Choice]) -> bool:
-    """Whether the rows that a choice loses are known to have been there. `_txn` may count too many in the last one."""
+    """Whether the rows that a choice loses are known to have been there. `_txn` may count too many in the last one:
+    of the others it has the sum too."""
     each, choice = chosen
     return each.counted or not each.ways[choice].rows_lost or not each.span.last
 
