@@ -40,7 +40,7 @@ _WIDE = [int(each) for each in os.environ.get("WALMEDIC_FAULT_WIDE", "24").split
 _ENDS = [int(_ALONE)] * 2 if _ALONE else _WIDE if len(_WIDE) == 2 else [9000, 8999 + _WIDE[0]]
 _ONCE_WRONG: Final = (9048, 9064)  # a count of _txn that nothing proved; zeros that look like arrays of NULL
 _SEEDS = sorted({*range(_ENDS[0], _ENDS[1] + 1), *(() if _ALONE or len(_WIDE) == 2 else _ONCE_WRONG)})
-_TOGETHER: Final = 25
+_TOGETHER: Final = 30
 _STEPS: Final = 9
 _ROOM: Final = 6 << 30
 _EVIDENCE: Final = (RefusalCode.EVIDENCE_INCOMPLETE, RefusalCode.NO_EVIDENCE)
