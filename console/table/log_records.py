@@ -48,10 +48,15 @@ class BelowRecords:
 
     @classmethod
     def remembered(cls, inventory: Inventory, memory: BelowMemory) -> "BelowRecords | None":
-        """Return what `memory` has of them, None where a segment came to disk since that they may name."""
+        """Return what `memory` has of them, None where something came to disk since that they may name.
+
+        That is a segment, or more transactions of one: a log is read later than the segments, and may be ahead of them.
+        """
         made = cls(inventory)
         new = inventory.keys[~np.isin(inventory.keys, memory.keys)].tolist()
         if any(key >> 30 <= memory.highest and key <= _last_key(memory, key >> 30) for key in new):
+            return None
+        if _have_grown(inventory, memory):
             return None
         made.recorded = memory.recorded.copy()
         made.named, made.changes = memory.counts
@@ -70,7 +75,8 @@ class BelowRecords:
         )
         last = dict(zip(self.last.wals.tolist(), self.last.value.tolist(), strict=True))
         counts = (self.named, self.changes)
-        return BelowMemory(self.recorded.copy(), counts, named, last, self._inventory.keys, highest)
+        here = self._inventory
+        return BelowMemory(self.recorded.copy(), counts, named, last, here.keys, here.counts, highest)
 
     def feed(self, first: int, records: NDArray[Any]) -> None:
         """Take `records` in the order of the log."""
@@ -100,6 +106,18 @@ def _last_key(memory: BelowMemory, wal: int) -> int:
     """Return the key of the last segment of a WAL that is remembered; of one that was not on disk, above all others."""
     last = memory.last.get(wal)
     return NOWHERE if last is None else -1 if last < 0 else int(segment_key(wal, last >> 32))
+
+
+def _have_grown(inventory: Inventory, memory: BelowMemory) -> bool:
+    """Return whether a segment has transactions on disk that it did not have then, and that the records may name."""
+    still = np.isin(memory.keys, inventory.keys)
+    keys, had = memory.keys[still], memory.counts_of[still]
+    grown = inventory.counts[np.searchsorted(inventory.keys, keys)] > had
+    for key, count in zip(keys[grown].tolist(), had[grown].tolist(), strict=True):
+        last = memory.last.get(key >> 30, -1)
+        if last >= 0 and (int(segment_key(key >> 30, last >> 32)), last & 0xFFFFFFFF) >= (key, count):
+            return True
+    return False
 
 
 class AboveRecords:

@@ -39,6 +39,7 @@ class BelowMemory:
     named: NDArray[np.int64]
     last: dict[int, int]
     keys: NDArray[np.int64]
+    counts_of: NDArray[np.int64]
     highest: int
 
 
