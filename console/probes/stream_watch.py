@@ -12,6 +12,7 @@ from console.redis_queue.model import StreamFacts
 from console.settings import Stream
 from console.text import clean_line
 
+_NODE = 128  # entries by which `MAXLEN ~` may leave a stream longer: it trims whole nodes, of 100 by default
 _RATE_WINDOW = 15.0  # seconds over which rates are taken
 _LOSING_FOR = 30.0  # seconds for which a loss counts as going on: `MAXLEN ~` removes whole nodes, in bursts
 _HISTORY = 60
@@ -142,14 +143,17 @@ def filling(sample: StreamSample, seconds_to_full: float | None) -> StreamSample
 def until_full(room: int, growth: float, streams: Sequence[StreamSample]) -> float | None:
     """Return the seconds until `room` bytes are used at `growth` bytes a second; None if MAXLEN ends the growth before.
 
-    Each stream has its share of the growth by the entries that it takes, and stops growing at its MAXLEN.
+    Each stream has its share of the growth by the entries that it takes, and stops growing at its MAXLEN. One that is
+    far longer is not trimmed.
     """
     ends = []
     for stream in streams:
-        if stream.rate_in is None or (stream.rate_in and not stream.max_length):
+        most = stream.max_length or 0
+        endless = not most or stream.length > most + max(_NODE, most // 10)
+        if stream.rate_in is None or (stream.rate_in and endless):
             return room / growth  # one that nothing is known of, or that grows without end
-        if stream.rate_in and stream.max_length:
-            ends.append((max(0, stream.max_length - stream.length) / stream.rate_in, stream.rate_in))
+        if stream.rate_in:
+            ends.append((max(0, most - stream.length) / stream.rate_in, stream.rate_in))
     total = sum(rate for _, rate in ends)
     if not total:
         return room / growth

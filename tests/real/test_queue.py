@@ -119,7 +119,7 @@ def test_the_room_is_what_is_left_of_the_memory(server: RedisServer, client: "re
     try:
         room = headroom_of(settings)
         assert "Redis reaches maxmemory" in room.description
-        assert "refuses what the feeds add" in room.description
+        assert "refuses new entries" in room.description
         # 64 MiB at some 550 bytes for each of 33 entries in a second: about an hour
         assert room.seconds is not None
         assert 1_800 < room.seconds < 7_200
@@ -130,7 +130,7 @@ def test_the_room_is_what_is_left_of_the_memory(server: RedisServer, client: "re
 def test_without_a_redis_the_room_is_not_known() -> None:
     room = headroom_of(RedisSettings(port=1, streams=(Stream(_STREAM, _GROUP, "trades"),)))
     assert room.seconds is None
-    assert "not known" in room.description
+    assert "unknown" in room.description
     assert not room.short
 
 

@@ -25,10 +25,14 @@ def test_once_one_stream_is_trimmed_the_other_fills_what_is_left_more_slowly() -
     assert until_full(20_000, 1_000.0, streams) == pytest.approx(30.0)
 
 
-@pytest.mark.parametrize("stream", [_stream(5, None, 10.0), _stream(5, 1_000, None)])
+@pytest.mark.parametrize("stream", [_stream(5, None, 10.0), _stream(5, 1_000, None), _stream(1_300, 1_000, 9.0)])
 def test_what_is_not_known_to_end_does_not_end(stream: StreamSample) -> None:
     assert until_full(50_000, 1_000.0, [stream]) == pytest.approx(50.0)
 
 
 def test_a_stream_that_nothing_is_added_to_does_not_grow() -> None:
     assert until_full(50_000, 1_000.0, [_stream(5, None, 0.0), _stream(600, 1_000, 10.0)]) is None
+
+
+def test_a_stream_that_is_trimmed_by_whole_nodes_is_a_little_longer_than_its_maxlen() -> None:
+    assert until_full(50_000, 1_000.0, [_stream(1_090, 1_000, 10.0)]) is None
