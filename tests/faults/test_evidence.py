@@ -261,5 +261,5 @@ def test_an_undo_is_refused_once_the_world_has_moved_on_and_no_evidence_is_left(
     before = tree_of(engine.database.root)
     refused = engine.undo(result.entry, "gone lose 0")
     assert refused.outcome is Outcome.REFUSED
-    assert "a server has written" in refused.message
+    assert "QuestDB has changed the table" in refused.message
     assert tree_of(engine.database.root) == before

@@ -92,7 +92,7 @@ def test_the_table_is_as_the_evidence_has_it(action: str, master: Path, started:
     assert {r.code for r in engine.plan_undo(entry).refused} == {"already-undone"}
     again = engine.plan(action, table)  # the evidence counts: the table is as it has it
     assert again.refused == ()
-    assert again.confirmation == f"{table} lose 0"
+    assert again.confirmation.startswith(f"{table} lose 0")
     assert engine.run(again, again.confirmation).outcome is Outcome.DONE
 
 

@@ -231,7 +231,8 @@ def _made(state: TableState, disk: Disk) -> TableState:
 def _made_again(state: TableState, disk: Disk) -> TableState:
     found = disk.found
     record = _record(disk)
-    _refuse_lost(state, disk)
+    if record is None or record.rows != found.rows:
+        _refuse_lost(state, disk)
     _settle(state, disk, record)
     state.refusals += found.refusals
     if state.refusals:
