@@ -105,7 +105,7 @@ def views(words: Iterator[str]) -> Iterator[tuple[Builder, Any]]:
     report = DatabaseReport(Path("/srv/db"), (found,), findings, (word(),), 1.0)
     yield tables.build, tables.TablesView(source(report), source(WalSample((), None)), source(server))
     hop = Hop(Role.WRITER, word(), HopState.STUCK, word())
-    yield flow.build, Flow((hop, hop), hop, 1.0, 5, True, 5, word())
+    yield flow.build, Flow((hop,) * 4, hop, 1.0, 5, True, 5, word())
     line = JournalLine(word(), 1.0, word(), word(), word(), word(), word())
     yield journal.build, source(JournalSample((line, line), True))
     tail = LogTail()

@@ -247,7 +247,7 @@ def test_a_figure_is_never_cut(width: int) -> None:
     for words in (
         f"{figures.count(nearing.waiting)} waiting",
         f"{figures.count(losing.waiting)} waiting",
-        "loses in 5m",
+        "trims in 5m",
         "LOSING NOW",
         "+204/s",
     ):
