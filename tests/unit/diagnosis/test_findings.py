@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -355,47 +354,3 @@ def test_a_log_reached_through_a_link_is_not_followed(altered: TableDirectory, d
     log.symlink_to(altered.path / "elsewhere")
     report = diagnosed()
     assert (report.verdict, report.has(Code.UNREADABLE)) == (Verdict.UNKNOWN, True)
-
-
-def test_a_view_whose_base_table_began_anew(database: DatabaseRoot, altered: TableDirectory) -> None:
-    put(altered.sequencer / "_txnlog", 4, "<q", 2)
-    for txn in range(3, 10):
-        zero_record(altered, txn)
-    set_applied(altered, 2)
-    view = next(table for table in diagnose(database).tables if table.table == "hourly")
-    found = next(f for f in view.findings if f.code is Code.VIEW_BEHIND)
-    assert (found.severity, found.seq_txn) == (Severity.RISK, 9)
-
-
-def test_a_view_that_is_invalid_or_whose_files_are_damaged(database: DatabaseRoot) -> None:
-    table = database.table("hourly")
-
-    def found() -> list[tuple[Code, Severity, str | None]]:
-        (report,) = diagnose(database, ["hourly"]).tables
-        return [(each.code, each.severity, each.file) for each in report.findings]
-
-    assert found() == []
-    state, definition = table.path / "_mv.s", table.path / "_mv"
-    whole = state.read_bytes()
-    a, b = (40 + int.from_bytes(whole[at : at + 8], "little") for at in (8, 24))
-    region, length = (a, 16) if whole[0] & 1 else (b, 32)
-    end = region + int.from_bytes(whole[length : length + 8], "little")
-    invalid = bytearray(whole)
-    invalid[region + 16] = 1  # the first byte of the first block
-    put_crc(invalid, region, end)
-    state.write_bytes(invalid)
-    assert found() == [(Code.VIEW_BEHIND, Severity.NOTE, f"{table.directory}/_mv.s")]
-    invalid[region + 16] = 0
-    state.write_bytes(invalid)
-    assert found() == [(Code.VIEW_FILES_INVALID, Severity.RISK, f"{table.directory}/_mv.s")]
-    state.unlink()
-    assert found() == []  # as before the first refresh
-    definition.write_bytes(definition.read_bytes()[:50])
-    assert found() == [(Code.VIEW_FILES_INVALID, Severity.RISK, f"{table.directory}/_mv")]
-    definition.unlink()
-    assert found() == [(Code.VIEW_FILES_INVALID, Severity.RISK, f"{table.directory}/_mv")]
-
-
-def put_crc(data: bytearray, region: int, end: int) -> None:
-    """Put the checksum of a region of a block file right."""
-    data[region : region + 4] = zlib.crc32(data[region + 12 : end]).to_bytes(4, "little")
