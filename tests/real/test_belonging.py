@@ -32,6 +32,7 @@ from tests.real.table_lives import Past, build
 
 pytestmark = pytest.mark.timeout(900)  # one fixture plays all cases
 
+_UNREHEARSED = RefusalCode.LOSE_UNKNOWN_WITHOUT_REHEARSAL
 _EARLIER = ("cyc_backup", "cyc_live_", "remade_backup", "remade_live")
 Rows = Counter[tuple[object, ...]]
 _COPY_SETS = int(os.environ.get("WALMEDIC_COPY_SETS", "24"))
@@ -193,8 +194,14 @@ def test_a_log_of_an_earlier_life_is_not_used(name: str, ended: Outcomes) -> Non
 
 @pytest.mark.parametrize("name", [name for name in CASES if name.startswith("put_")])
 def test_a_wal_that_was_put_in_is_not_used(name: str, ended: Outcomes) -> None:
-    codes = {refusal.code for refusal in ended.cases[name].plan.refused}
-    assert RefusalCode.WAL_NOT_PROVEN in codes, codes
+    """What tells a WAL without symbols of its own from the table's depends on which writer was first.
+
+    Where nothing does, the loss is unknown, and a rehearsal must come before.
+    """
+    plan = ended.cases[name].plan
+    codes = {refusal.code for refusal in plan.refused}
+    unknown = name == "put_other_station_bare" and plan.rows_lost.kind == "unknown"
+    assert RefusalCode.WAL_NOT_PROVEN in codes or (unknown and _UNREHEARSED in codes), codes
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.must])
