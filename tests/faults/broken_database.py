@@ -31,8 +31,11 @@ ACTIONS = {
 """Which action repairs which table."""
 ROWS = 40
 """Rows that each table holds when it is whole: half applied, half only in its WAL."""
-WAITING = len(ACTIONS) * ROWS // 2 + ROWS // 2
-"""Rows that may be in no table yet: without its `_txn` nothing says that `stateless` has its first half."""
+SALVAGED = {"salvage-table": len(ACTIONS) * ROWS // 2, "salvage-wal": (len(ACTIONS) + 1) * ROWS // 2}
+"""Rows that a salvage writes: those in the tables, or those that may be in none yet.
+
+Without its `_txn` nothing says that `stateless` has its first half.
+"""
 
 _OWN_FILES = (
     "repair-symbols", "rebuild-index", "repair-table-state", "repair-metadata", "repair-partition", "repair-ownership",

@@ -12,7 +12,7 @@ from console.recovery.evidence.verification import verify_capture
 from console.recovery.model import Outcome
 from console.recovery.salvage.writing import damaged_files
 from console.recovery.server.purge_guard import hold_by_configuration, let_go_by_configuration
-from tests.faults.broken_database import WAITING, settings_of, take_back
+from tests.faults.broken_database import SALVAGED, settings_of, take_back
 from tests.faults.power_case import STATES, Case, printed, run
 from tests.faults.power_loss import State
 
@@ -81,7 +81,7 @@ def test_a_salvage_is_whole_or_none(action: str, form: str, case: Case, capsys: 
 
     states = case.drawn(lambda: run(Engine(settings), action, None))
     whole.update(_salvaged(case.state))
-    assert sum(whole.values()) == WAITING
+    assert sum(whole.values()) == SALVAGED[action]
     case.tries(states, check)
     printed(capsys, case, f"{action} to {form}")
 

@@ -12,7 +12,7 @@ import pytest
 from console.errors import WalmedicError
 from console.recovery.engine import Engine
 from console.recovery.model import Outcome
-from tests.faults.broken_database import WAITING, settings_of, tree_of
+from tests.faults.broken_database import SALVAGED, settings_of, tree_of
 from tests.faults.interposed import KILLS, count, failing, interposed, killed_in_child
 
 _ACTIONS = ("salvage-wal", "salvage-table")
@@ -45,7 +45,7 @@ def test_a_salvage_that_was_killed_goes_on_or_is_taken_back(action: str, master:
     first = Engine(settings_of(master, tmp_path / "undisturbed"))
     calls = count(lambda: _run(first, action))
     whole = _rows(tmp_path / "undisturbed")
-    assert sum(content.count(b"\n") - 1 for content in whole.values()) == WAITING
+    assert sum(content.count(b"\n") - 1 for content in whole.values()) == SALVAGED[action]
     instants = [(at, done) for at in range(calls) for done in (False, True)]
     for at, done in instants if len(instants) <= KILLS else rng.sample(instants, KILLS):
         state = tmp_path / f"{at}-{done}"
