@@ -93,7 +93,7 @@ def _salvaged(state: Path) -> dict[str, int]:
         content = json.loads(manifest.read_bytes())
         assert damaged_files(manifest.parent, content) == []
         for listed in content["files"]:
-            found[f"{manifest.parent.name.rsplit('-', 2)[0]}/{listed['file']}"] = int(listed["rows"])
+            found[f"{manifest.parent.name.removesuffix(content['entry'])}/{listed['file']}"] = int(listed["rows"])
     return found
 
 

@@ -30,9 +30,9 @@ def _rows(state: Path) -> dict[str, bytes]:
     found = {}
     for folder in sorted((state / "salvage").iterdir()):
         manifest = json.loads((folder / "manifest.json").read_bytes())
-        names = {sentence["file"] for sentence in manifest["files"]}
+        names = {listed["file"] for listed in manifest["files"]}
         assert {path.name for path in folder.iterdir()} == names | {"manifest.json"}
-        table = folder.name.rsplit("-", 2)[0]
+        table = folder.name.removesuffix(manifest["entry"])
         found.update({f"{table}/{name}": (folder / name).read_bytes() for name in names})
     return found
 
