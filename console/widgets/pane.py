@@ -181,7 +181,8 @@ class Pane(LineWidget):
         if self._view is None or box.width <= 0:
             return
         height = box.inner_height
-        content = self._builder(self._view, Room(box.inner_width, height + self.scroll_line, self._open, self._whole))
+        room = Room(max(1, box.inner_width), max(1, height) + self.scroll_line, self._open, self._whole)
+        content = self._builder(self._view, room)
         text = list(content.lines)[self.scroll_line :]
         alert = _alert(content, box.inner_width)
         if len(text) + len(alert) > height and len(alert) > 1:

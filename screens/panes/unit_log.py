@@ -20,7 +20,7 @@ class LogView:
 
 def build(view: LogView, room: Room) -> Content:
     """Return the pane; the newest line that is in sight stands lowest, long ones are shown whole."""
-    height = room.height - bool(view.error)
+    height = max(1, room.height - bool(view.error))
     rows: list[Line] = []
     for entry in reversed(view.tail.in_sight(height)):
         rows[:0] = _entry(entry, room.width)

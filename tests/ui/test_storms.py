@@ -68,7 +68,11 @@ async def press_at_random(pilot: Pilot[int], source: random.Random, count: int) 
     return list(seen)
 
 
-@pytest.mark.parametrize("keys", [(), ("b", "n"), ("b", "n", "c"), ("a",), ("a", "enter")], ids=str)
+@pytest.mark.parametrize(
+    "keys",
+    [(), ("l",), ("j",), ("t",), ("s",), ("o",), ("b", "n"), ("b", "n", "c"), ("a",), ("a", "enter")],
+    ids=str,
+)
 async def test_a_storm_of_sizes(console: MakeApp, settings: Settings, tmp_path: Path, keys: tuple[str, ...]) -> None:
     database, report = damaged(tmp_path)
     source = chance()
@@ -79,7 +83,8 @@ async def test_a_storm_of_sizes(console: MakeApp, settings: Settings, tmp_path: 
             await pilot.press(key)
             await settled(pilot)
         for _ in range(30):
-            width, height = source.choice([(source.randint(1, 250), source.randint(1, 70)), (80, 24), (200, 50)])
+            tiny = source.randint(1, 60), source.randint(1, 8)
+            width, height = source.choice([(source.randint(1, 250), source.randint(1, 70)), tiny, (80, 24), (200, 50)])
             await pilot.resize_terminal(width, height)
             await pilot.pause()
             rows = shown(app).splitlines()
