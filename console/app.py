@@ -389,4 +389,10 @@ def run_console(
     if chosen is Colors.NONE:
         os.environ["NO_COLOR"] = "1"
     app = make_app(settings, colors=chosen, reload=reload)
-    return app.run(mouse=settings.mouse) or app.chosen or 0
+    code = app.run(mouse=settings.mouse)
+    if app.fault is not None:
+        raise WalmedicError(
+            f"the console has ended by a fault of its own ({type(app.fault).__name__}). An action that runs goes on; "
+            f"open the console again to see it. {paths.default_state_dir() / 'walmedic.log'} says more"
+        )
+    return code or app.chosen or 0

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from typing import Any
 
 from rich.console import RenderableType
@@ -17,7 +18,12 @@ _LOG = logging.getLogger(__name__)
 
 
 class TerminalApp(App[int], inherit_bindings=False):
-    """An application that spares the wire and survives its terminal by seconds only."""
+    """An application that spares the wire and survives its terminal by seconds only.
+
+    `fault` is the exception that ended it, where it has ended by one of its own.
+    """
+
+    fault: BaseException | None = None
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         """Send a paint leanly: what Textual would send is three to four times as much."""
@@ -38,6 +44,12 @@ class TerminalApp(App[int], inherit_bindings=False):
         _LOG.warning("the terminal is gone; what runs goes on, and the next console finds it")
         self.exit(return_code=0)
         return True
+
+    def _fatal_error(self) -> None:
+        """End without a word: Textual would print a traceback over the terminal; the log keeps it, `fault` names it."""
+        _LOG.critical("the console has ended", exc_info=True)
+        self.fault = self.fault or sys.exception()
+        self._close_messages_no_wait()
 
     def export_screenshot(self, *, title: str | None = None, simplify: bool = False) -> str:
         """Return the screen as SVG that every renderer draws alike."""

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from fcntl import ioctl
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,9 @@ _PATIENCE = 60.0
 class Terminal:
     """A console in a pty of 80x24, without a station: nothing is asked of any network."""
 
-    def __init__(self, tmp_path: Path, *arguments: str, hangup_ignored: bool = False, **environment: str) -> None:
+    def __init__(
+        self, tmp_path: Path, *arguments: str, hangup_ignored: bool = False, module: str = "console", **environment: str
+    ) -> None:
         self.output = ""
         self.pid, self._terminal = pty.fork()
         if self.pid == 0:
@@ -36,7 +39,7 @@ class Terminal:
             os.environ.pop("NO_COLOR", None)
             os.environ.update(TERM="xterm-256color", XDG_CONFIG_HOME=str(tmp_path), XDG_STATE_HOME=str(tmp_path))
             os.environ.update(environment)
-            os.execv(sys.executable, [sys.executable, "-m", "console", *arguments])  # noqa: S606
+            os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606
         ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
 
     def read_for(self, seconds: float) -> str:
@@ -101,8 +104,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
     """Open terminals that end with the test, however it ends."""
     opened: list[Terminal] = []
 
-    def opening(*arguments: str, hangup_ignored: bool = False, **environment: str) -> Terminal:
-        opened.append(Terminal(tmp_path, *arguments, hangup_ignored=hangup_ignored, **environment))
+    def opening(*arguments: str, **options: Any) -> Terminal:
+        opened.append(Terminal(tmp_path, *arguments, **options))
         return opened[-1]
 
     yield opening
@@ -192,3 +195,18 @@ def test_it_ends_when_its_terminal_goes_even_where_no_signal_says_so(start: Call
     terminal.read_until(painted)
     terminal.hang_up()
     assert terminal.exit_code() == 0
+
+
+def test_a_fault_of_its_own_is_one_sentence_and_the_log_has_the_rest(
+    start: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    terminal = start(module="tests.ui.broken_console")
+    terminal.read_until(painted)
+    terminal.send("l")
+    assert terminal.exit_code() == 1
+    left = terminal.output.split("\x1b[?1049l")[-1]
+    said = " ".join(re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", left).split())
+    assert "ended by a fault of its own (ZeroDivisionError)" in said
+    assert "Traceback" not in terminal.output
+    (log,) = tmp_path.rglob("walmedic.log")
+    assert "ZeroDivisionError: planted" in log.read_text()
