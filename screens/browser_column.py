@@ -1,4 +1,4 @@
-"""A column's file in a partition: which row a byte belongs to, and the value of that row. Reads one row at a time."""
+"""A column's file: which row a byte belongs to, and the value of that row. Reads one row at a time."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -7,18 +7,17 @@ from typing import Final
 from console.diagnosis.inspection import Field, FileKind, RecordView
 from console.diagnosis.inspection.values import FieldReader, Note
 from console.errors import WalmedicError
-from console.questdb.column_types import ColumnTag, type_name, value_dtype
+from console.questdb.column_types import ColumnTag, tag_of, type_name, value_dtype
 from console.questdb.formats.model import RecordFormat
 from console.questdb.formats.segment import ARRAY_AUX, STRING_OFFSET, VARCHAR_AUX
-from console.questdb.partition_columns import PartitionFault, StoredColumn
-from console.questdb.partition_files import PartitionFiles
 from console.questdb.reading import DamageError, DbFile
 from console.questdb.row_values import FixedValues, Values, fixed_values
-from console.questdb.symbol_values import NULL_KEY, read_symbol
+from console.questdb.symbol_values import NULL_KEY
 from console.questdb.variable_columns import rows_within, value_bytes
 from console.questdb.variable_values import variable_values
 from console.recovery.salvage.cells import cells_of
 from console.text import clean_line
+from screens.browser_column_place import ColumnPlace, place_of
 
 _FORMATS: Final = {ColumnTag.VARCHAR: VARCHAR_AUX, ColumnTag.ARRAY: ARRAY_AUX}
 _MOST_SHOWN: Final = 1 << 20  # bytes of one value
@@ -27,34 +26,22 @@ _BAD: Final = "the value cannot be read"
 
 
 class ColumnFile:
-    """The file of a column in a native partition; rows are numbered from 0 in the partition's directory."""
+    """The file of a column in a native partition or a WAL segment; rows are numbered from 0 in its directory."""
 
-    def __init__(self, path: Path, partitions: PartitionFiles, each: StoredColumn) -> None:
-        self._path, self._each, self._partitions = path, each, partitions
-        self._tag, self._code = each.column.tag, each.column.type_code
-        self._entry_file, self._width, self._more = each.entries
-        self._is_data = path != self._entry_file
-        self.top = each.span.rows - each.rows
+    def __init__(self, path: Path, place: ColumnPlace) -> None:
+        self._path, self._place = path, place
+        self._tag, self._code, self._width = tag_of(place.type_code), place.type_code, place.width
+        self._is_data = path != place.entries
+        self.top = place.top
         self._stack = ExitStack()
-        self._aux = self._opened(self._entry_file)
-        self._data = self._opened(each.data) if self._entry_file == each.aux else self._aux
+        self._aux = self._opened(place.entries)
+        self._data = self._opened(place.data) if place.entries != place.data else self._aux
 
     @classmethod
     def of(cls, path: Path) -> "ColumnFile | None":
-        """Return the column file at `path`, None if no partition of `_txn` needs it for the values of its rows."""
-        table = path.parent.parent
-        partitions = PartitionFiles.of(table) if (table / "_txn").is_file() else None
-        span = (
-            next((each for each in partitions.spans if each.directory == path.parent.name), None)
-            if partitions
-            else None
-        )
-        if partitions is None or span is None or span.parquet_size is not None:
-            return None
-        for each in partitions.columns_of(span):
-            if not isinstance(each, PartitionFault) and path in (each.data, each.entries[0]) and each.entries[1]:
-                return cls(path, partitions, each)
-        return None
+        """Return the column file at `path`, None if no partition of `_txn` and no segment needs it for its rows."""
+        place = place_of(path)
+        return cls(path, place) if place is not None else None
 
     def close(self) -> None:
         """Close the files."""
@@ -63,12 +50,12 @@ class ColumnFile:
     @property
     def kind(self) -> FileKind:
         """What the file holds."""
-        return FileKind.COLUMN_OFFSETS if self._path == self._each.aux else FileKind.COLUMN_VALUES
+        return FileKind.COLUMN_VALUES if self._path == self._place.data else FileKind.COLUMN_OFFSETS
 
     def summary(self) -> str:
         """Return column, type and rows in a line."""
-        each = self._each
-        caption = f"column {each.column.name}, {type_name(self._code)}, {each.rows:,} of {each.span.rows:,} rows"
+        place = self._place
+        caption = f"column {place.name}, {type_name(self._code)}, {place.rows:,} of {place.top + place.rows:,} rows"
         return f"{caption}; the first {self.top:,} rows were there before the column" if self.top else caption
 
     def record_at(self, offset: int) -> RecordView | None:
@@ -77,8 +64,8 @@ class ColumnFile:
             return None
         if not self._is_data:
             return self._entry(offset // self._width)
-        entry = rows_within(self._tag, self._aux, self._each.rows, offset)
-        low, high = value_bytes(self._tag, self._aux, entry) if entry < self._each.rows else (0, 0)
+        entry = rows_within(self._tag, self._aux, self._place.rows, offset)
+        low, high = value_bytes(self._tag, self._aux, entry) if entry < self._place.rows else (0, 0)
         if not low <= offset < high:
             return None
         return RecordView(self._title(entry), low, high - low, (*self._length(low), self._value(entry, low, high)))
@@ -86,18 +73,18 @@ class ColumnFile:
     # ---- one row -----------------------------------------------------------------------------------------------------
 
     def _title(self, entry: int) -> str:
-        return f"row {self.top + entry:,} of {self._each.column.name}"
+        return f"row {self.top + entry:,} of {self._place.name}"
 
     def _entry(self, entry: int) -> RecordView | None:
         at, file = entry * self._width, self._aux
-        if file is None or entry >= self._each.rows + self._more:
+        if file is None or entry >= self._place.rows + self._place.more:
             return None
-        if self._entry_file == self._each.data:
+        if self._place.entries == self._place.data:
             return RecordView(self._title(entry), at, self._width, (self._value(entry, at, at + self._width),))
         read = FieldReader(file)
         form: RecordFormat = _FORMATS.get(self._tag, STRING_OFFSET) if self._tag is not None else STRING_OFFSET
         read.record(form, at, {"prefix": Note(shown=file.read(at + 4, 6).hex(" "))})
-        if entry >= self._each.rows:
+        if entry >= self._place.rows:
             return RecordView("end of the last value", at, self._width, read.taken())
         end = at + self._width
         fields = (*read.taken(), self._pointed_to(entry, end), self._value(entry, end, end))
@@ -105,7 +92,7 @@ class ColumnFile:
 
     def _pointed_to(self, entry: int, at: int) -> Field:
         """Return the bytes of the data file that an entry points to."""
-        name = f"bytes in {clean_line(self._each.data.name)}"
+        name = f"bytes in {clean_line(self._place.data.name)}"
         low, high = value_bytes(self._tag, self._aux, entry) if self._aux is not None else (0, 0)
         if self._data is None:
             return Field(name, at, 0, "", "the data file cannot be read", is_normal=False)
@@ -127,7 +114,7 @@ class ColumnFile:
 
     def _value(self, entry: int, low: int, high: int) -> Field:
         """Return the value of a row as a field of the bytes low..high - 1."""
-        name, kind = self._each.column.name, type_name(self._code)
+        name, kind = self._place.name, type_name(self._code)
         low += {ColumnTag.STRING: 4, ColumnTag.BINARY: 8}.get(self._tag or ColumnTag.INT, 0) if self._is_data else 0
         try:
             return Field(name, low, max(0, high - low), clean_line(self._text(entry), 200), kind)
@@ -157,7 +144,7 @@ class ColumnFile:
             if high - low > _MOST_SHOWN:
                 raise DamageError(f"it has {high - low:,} bytes; at most {_MOST_SHOWN:,} are shown")
             return variable_values(self._code, aux, data, entry, entry + 1)
-        stored = data.array(entry * dtype.itemsize, dtype, 1)
+        stored = data.array(entry * self._width, dtype, 1)
         if not len(stored):
             raise DamageError("the file ends before this row")
         return fixed_values(self._code, stored)
@@ -166,12 +153,7 @@ class ColumnFile:
         values = self._values(entry)
         assert isinstance(values, FixedValues)  # noqa: S101 (a SYMBOL has fixed width)
         key = int(values.values[0])
-        if key == NULL_KEY:
-            return "null"
-        if not 0 <= key < self._partitions.symbols(self._each.column):
-            raise DamageError(f"key {key:,} is not in the symbol map")
-        table, name_txn = self._path.parent.parent, self._partitions.symbol_name_txn(self._each.column)
-        return f'key {key:,}, "{read_symbol(table, self._each.column.raw_name, key, name_txn)}"'
+        return "null" if key == NULL_KEY else f'key {key:,}, "{self._place.symbol(entry, key)}"'
 
     def _opened(self, path: Path) -> DbFile | None:
         try:
@@ -183,10 +165,9 @@ class ColumnFile:
 
     def offset_of(self, row: int) -> int:
         """Return where a row of the partition begins in this file. Raises WalmedicError if it is not in the file."""
-        if not 0 <= row < self._each.span.rows:
-            raise WalmedicError(
-                f"the partition has no row {row:,}: it has {self._each.span.rows:,}, the first is row 0"
-            )
+        count = self._place.top + self._place.rows
+        if not 0 <= row < count:
+            raise WalmedicError(f"{self._place.within} has no row {row:,}: it has {count:,}, the first is row 0")
         if row < self.top:
             raise WalmedicError(f"row {row:,} was there before the column: the file begins with row {self.top:,}")
         entry = row - self.top

@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from console.diagnosis.inspection import FileKind
 from console.errors import WalmedicError
 from console.questdb.column_versions import COLUMN_VERSION
 from console.questdb.formats.table import CV_HEADER
 from console.questdb.partition_rows import TableRows
+from console.questdb.segment import read_segment
+from console.questdb.segment_rows import SegmentRows
 from console.recovery.salvage.cells import cells_of
 from console.text import clean_line
 from screens.browser_column import ColumnFile
@@ -116,3 +119,41 @@ def test_damaged_offsets_end_in_a_sentence(tmp_path: Path, name: str) -> None:
                 view = file.record_at(offset)
                 assert view is None or view.offset <= offset < view.offset + view.size
             file.close()
+
+
+def test_each_row_of_a_segment_has_the_value_that_its_salvage_has(tmp_path: Path) -> None:
+    """Every byte of every column of every segment: its row, and the value that a salvage would write."""
+    sample_database("v1", tmp_path)
+    seen, compared = set(), 0
+    for events in sorted((tmp_path / "db").glob("*/wal*/*/_event")):
+        segment = read_segment(events.parent)
+        data = segment.events[segment.data]
+        if not len(data):
+            continue
+        count = int(data["end_row"].max())
+        with SegmentRows(segment, events.parents[2]) as rows:
+            columns, (chunk,) = rows.columns, rows.chunks([(0, count)])
+        for column, values in zip(columns, chunk.values, strict=True):
+            cells = cells_of(values)
+            for path in events.parent.glob(f"{column.raw_name}.[di]"):
+                file = ColumnFile.of(path)
+                assert file is not None, path
+                seen.add(column.type_name)
+                for row in range(count):
+                    view = file.record_at(file.offset_of(row))
+                    if file.kind is FileKind.COLUMN_VALUES and (view is None or str(row) not in view.title.split()):
+                        assert path.with_suffix(".i").exists(), (path, row)  # a value with no bytes of its own there
+                        continue
+                    assert view is not None, (path, row)
+                    compared += 1
+                    text = cells.data[int(cells.offsets[row]) : int(cells.offsets[row + 1])].tobytes().decode()
+                    shown = view.fields[-1]
+                    assert shown.is_normal, (path, row)
+                    wanted = "null" if values.null[row] else clean_line(text, 200)[:20]
+                    assert wanted in shown.value, (path, row, shown.value)
+                    assert file.record_at(view.offset + view.size - 1) == view
+                with pytest.raises(WalmedicError, match="the segment has no row"):
+                    file.offset_of(count)
+                file.close()
+    assert {"TIMESTAMP", "SYMBOL", "STRING", "VARCHAR", "DOUBLE"} <= seen, seen
+    assert compared > 1000
