@@ -110,8 +110,9 @@ def tables(root: Path) -> tuple[DatabaseRoot, tuple[TableDirectory, ...]]:
 def nodes(
     found: Iterable[TableDirectory], unfolded: Container[str], partitions: Container[str] | None = None
 ) -> list[Node]:
-    """Return the lines of the tree; a folder shows what is in it while it is unfolded, a partition by `partitions`."""
+    """Return the lines of the tree; a folder shows what is in it while it is unfolded, its columns by `partitions`."""
     listed: list[Node] = []
+    columns = unfolded if partitions is None else partitions
     for table in found:
         listed.append(_node(table.path, 0, folder=True) or Node(table.path, 0, True, missing=True))
         if str(table.path) not in unfolded:
@@ -126,9 +127,11 @@ def nodes(
             listed.append(Node(wal.path, 1, True, note=f"{len(wal.segments)} seg"))
             if str(wal.path) in unfolded:
                 for segment in wal.segments:
-                    listed.extend(_folder(wal.segment(segment), 2, unfolded, only=_SEGMENT_FILES))
+                    folder = wal.segment(segment)
+                    only = () if str(folder) in columns else _SEGMENT_FILES
+                    listed.extend(_folder(folder, 2, unfolded, only))
         listed.extend(_files(table.path, 1, _TABLE_FILES))
-        listed.extend(_partitions(table.path, 1, unfolded if partitions is None else partitions))
+        listed.extend(_partitions(table.path, 1, columns))
     return listed
 
 
@@ -163,7 +166,7 @@ def matching(
 ) -> list[Node]:
     """Return the files whose path under db/ has all the words of `text` in it, as a flat list.
 
-    Of the files in partitions only those of partitions that are unfolded: a table may have 10,000 partitions.
+    Of the columns only those of partitions and segments that are unfolded: a table may have 10,000 partitions.
     """
     words = text.lower().split()
     listed: list[Node] = []
@@ -198,10 +201,10 @@ def _folder(path: Path, depth: int, unfolded: Container[str], only: tuple[str, .
         return listed + _files(path, depth + 1, only)
     try:
         with os.scandir(path) as entries:
-            names = sorted(entry.name for _, entry in zip(range(_MOST), entries, strict=False))
+            names = [entry.name for _, entry in zip(range(_MOST), entries, strict=False)]
     except OSError as error:
         return [*listed, Node(path / "?", depth + 1, False, missing=True, note=error.strerror or "")]
-    for name in names:
+    for name in sorted(names, key=lambda name: (not name.startswith("_"), name)):
         node = _node(path / name, depth + 1, folder=False)
         if node is not None and node.folder:
             listed.extend(_folder(path / name, depth + 1, unfolded))

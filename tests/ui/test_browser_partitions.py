@@ -75,6 +75,21 @@ def test_a_missing_partition_stays_in_the_tree(database: DatabaseRoot) -> None:
     assert _files(database)[PARTITION].missing
 
 
+def test_the_columns_of_a_segment_are_listed_behind_its_events_and_found_where_it_is_unfolded(
+    database: DatabaseRoot,
+) -> None:
+    _, tables = browser_tree.tables(database.root)
+    table = next(each for each in tables if each.directory == TABLE)
+    segment = table.path / "wal1" / "0"
+    unfolded = {str(table.path), str(segment.parent), str(segment)}
+    names = [node.path.name for node in browser_tree.nodes((table,), unfolded) if node.path.parent == segment]
+    assert sorted(names) == sorted(path.name for path in segment.iterdir() if path.is_file())
+    assert names[:3] == ["_event", "_event.i", "_meta"]
+    assert browser_tree.matching(database, (table,), "wal1/0/price.d") == []
+    found = browser_tree.matching(database, (table,), "wal1/0/price.d", unfolded)
+    assert [node.path for node in found] == [segment / "price.d"]
+
+
 def test_only_unfolded_partitions_of_10000_are_listed(database: DatabaseRoot, monkeypatch: pytest.MonkeyPatch) -> None:
     table = database.db / TABLE
     txn = read_table_txn(table)
