@@ -60,9 +60,12 @@ def _version(report: DatabaseReport) -> str:
 
 
 def _headline(table: TableReport, width: int, server: ServerState) -> Text:
-    down = server is ServerState.DOWN
-    files = ["files ok"] if table.verdict is Verdict.HEALTHY else []
-    words = [*files, "server DOWN"] if down else [f"reads {_yes(table.can_read)}", f"writes {_yes(table.can_write)}"]
+    down, healthy = server is ServerState.DOWN, table.verdict is Verdict.HEALTHY
+    words = ["files ok"] if healthy and server is not ServerState.UP else []
+    if down:
+        words.append("server DOWN")
+    elif not words:
+        words = [f"reads {_yes(table.can_read)}", f"writes {_yes(table.can_write)}"]
     words.append(f"{_number(table.rows_applied)} rows applied")
     if table.rows_unapplied != 0:
         words.append(f"{_number(table.rows_unapplied)} unapplied")
@@ -72,7 +75,7 @@ def _headline(table: TableReport, width: int, server: ServerState) -> Text:
         words.append(f"not checked: {table.unseen}")
     verdict = f"{_GLYPHS[table.verdict]} {table.verdict.value.upper():<8}"
     line = Text()
-    if down and table.verdict is Verdict.HEALTHY:
+    if down and healthy:
         line.append(f"! {'DOWN':<8}", style="yellow")
     else:
         line.append(verdict, style=_COLOURS[table.verdict])

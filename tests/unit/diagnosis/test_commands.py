@@ -164,3 +164,13 @@ def test_a_file_that_is_not_of_the_family_is_not_found_right(
     other.write_text("hello")
     assert run(["inspect", str(other)]) == 1
     assert "not one of the files that walmedic decodes" in capsys.readouterr().out
+
+
+def test_whole_files_are_not_called_readable_where_no_server_was_asked(
+    database: DatabaseRoot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["check", "--db-root", str(database.root)]) == 0
+    text = capsys.readouterr().out
+    assert text.count("files ok") == 3
+    assert "reads" not in text
+    assert "writes" not in text
