@@ -82,6 +82,11 @@ class TableFacts:
         return self.txn.current.seq_txn if self.txn.current else None
 
     @property
+    def highest_wal(self) -> int:
+        """The highest id of a WAL on disk, the table's or not: the next writer must not go into it. 0: there is none."""
+        return max([*self.inventory.wals, *self.origins.wals], default=0)
+
+    @property
     def dedup(self) -> bool:
         """Whether the table has dedup keys, or may have."""
         return isinstance(self.metadata, Problem) or self.metadata.has_dedup

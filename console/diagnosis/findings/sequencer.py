@@ -35,7 +35,7 @@ def sequencer_findings(facts: TableFacts) -> Iterator[Finding]:
 def _wal_index(facts: TableFacts) -> Iterator[Finding]:
     index = facts.sequencer.wal_index
     file = facts.relative(index.path)
-    needed = max([*facts.inventory.wals, *facts.origins.wals], default=0)
+    needed = facts.highest_wal
     if not index.present and index.problems and index.problems[0].kind is ProblemKind.UNREADABLE:
         message = f"_wal_index.d cannot be judged: {index.problems[0].what}"
         yield Finding(Code.UNREADABLE, Severity.RISK, message, file)

@@ -81,8 +81,7 @@ def highest_wals(table: TableDirectory) -> tuple[int, int]:
     """Return the highest WAL id that has a directory, and the highest that a valid record names; 0 for none."""
     facts = read_facts(table)
     scan = facts.sequencer.scan
-    on_disk = max(facts.inventory.wals, default=0)
-    return on_disk, scan.check.highest_wal if scan is not None else 0
+    return facts.highest_wal, scan.check.highest_wal if scan is not None else 0
 
 
 def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:

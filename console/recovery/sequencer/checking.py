@@ -53,8 +53,7 @@ def _claims(table: TableOnDisk, path: Path, max_txn: int, torn: int) -> Iterator
     named = scan.named.event[scan.believed]
     unnamed = int((~_accounted(table.inventory, named)).sum())
     yield _equal(ClaimKey.LOG_UNNAMED, "unapplied transactions missing from the log", torn, unnamed)
-    highest = max(table.inventory.wals, default=0)
-    index = source.wal_index.highest
+    highest, index = table.highest_wal, source.wal_index.highest
     yield Claim(
         ClaimKey.WAL_INDEX,
         "the wal index is not below the highest WAL",

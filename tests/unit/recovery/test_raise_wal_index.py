@@ -1,10 +1,13 @@
 """raise-wal-index on a captured table: never below a WAL on disk, nor below one that a record still names."""
 
+import shutil
 import struct
 from pathlib import Path
 
 import pytest
 
+from console.diagnosis.database import diagnose
+from console.diagnosis.model import Code
 from console.questdb.layout import DatabaseRoot
 from console.recovery.engine import Engine
 from console.recovery.model import Change
@@ -29,6 +32,17 @@ def test_a_wal_that_is_purged_and_named_by_a_record_is_not_taken_again(kind: Kin
     log.write_bytes(content)
     change = _written(database, tmp_path)
     assert (change.before, change.after) == ("0", str(highest + 3))
+
+
+def test_what_the_check_finds_low_is_raised_above_a_wal_that_is_not_the_table_s(tmp_path: Path) -> None:
+    database = sample_database(KINDS[0], tmp_path.resolve() / "sample")
+    table = database.table("altered")
+    foreign = max(wal.id for wal in table.wals()) + 3
+    shutil.copytree(database.table("kinds").path / "wal1", table.path / f"wal{foreign}")
+    (report,) = diagnose(database, tables=["altered"]).tables
+    assert {Code.WAL_FOREIGN, Code.WAL_INDEX_LOW} <= {finding.code for finding in report.findings}
+    assert report.next_step.action == "raise-wal-index"
+    assert _written(database, tmp_path).after == str(foreign)
 
 
 def _written(database: DatabaseRoot, place: Path) -> Change:
