@@ -83,7 +83,7 @@ class TableFacts:
 
     @property
     def highest_wal(self) -> int:
-        """The highest id of a WAL on disk, the table's or not: the next writer must not go into it. 0: there is none."""
+        """The highest id of a WAL on disk, the table's or not, 0 for none: the next writer must not go into it."""
         return max([*self.inventory.wals, *self.origins.wals], default=0)
 
     @property
