@@ -18,6 +18,7 @@ from console.recovery.codes import RefusalCode
 from console.recovery.evidence.index import table_stamp
 from console.recovery.evidence.verification import manifest_digest
 from console.recovery.execution import Ended, OnProgress, carry_out, verification_progress, write_end
+from console.recovery.gate import finishing
 from console.recovery.gate.context import plan_context
 from console.recovery.gate.history import Histories
 from console.recovery.gate.policy import Policy, evidence_refusal
@@ -117,11 +118,11 @@ class Engine:
         cut_off = [entry for entry in self.unfinished() if entry.action == action]
         for entry in cut_off:  # by the name it had: it may have none just now
             if table is not None and table in (entry.table, entry.intent.get("directory")):
-                return undoing.plan_finish(self._context(), entry)
+                return finishing.plan_finish(self._context(), entry)
         found = self._table(table)
         for entry in cut_off:
             if entry.table == (found.name if found is not None else None):
-                return undoing.plan_finish(self._context(), entry)
+                return finishing.plan_finish(self._context(), entry)
         return self._plan(action, table, self._context(), lock_held=False)
 
     def plan_station(self) -> StationPlan:
@@ -165,7 +166,7 @@ class Engine:
                     "action": again.action, "table": again.table, "directory": again.directory,
                     "station": again.station, "db": str(self.database.db),
                     "device": self._root[0], "inode": self._root[1], "plan": again.plan_id,
-                    "confirmation": phrase, "stamps": before, "world": undoing.world_stamps(self.database, again),
+                    "confirmation": phrase, "stamps": before, "world": finishing.world_stamps(self.database, again),
                 },
             )  # fmt: skip
             return self._carry_out(again, entry_id, folder, server_lock, frozenset(), before, on_progress)
@@ -217,7 +218,7 @@ class Engine:
             raise WalmedicError(f"entry {entry.id} has ended ({entry.result}); there is nothing to finish")
         plan = read_entry_plan(self.state, entry.id)
         context = self._context(server_lock)
-        refusals = undoing.finish_refusals(context, entry, plan, lock_held=server_lock.held)
+        refusals = finishing.finish_refusals(context, entry, plan, lock_held=server_lock.held)
         if refusals:
             return _refused(refusals)
         self.journal.resume(entry.id)

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from console.questdb.layout import DatabaseRoot
+from console.recovery.actions.copy_table import stretches
 from console.recovery.engine import Engine
 from console.recovery.model import Outcome
 from console.recovery.server.jvm import ServerBinary
-from console.recovery.table_copy import stretches
 from console.services.model import UnitState
 from console.settings import Settings
 from tests.faults.broken_database import take_back

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
+from console.recovery.actions.copy_table.catch_up import CompareContained
 from console.recovery.codes import ClaimKey
 from console.recovery.engine import Engine
 from console.recovery.model import Outcome, Plan, RunResult, Stage
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
 from console.recovery.steps.steps import RunContext
-from console.recovery.table_copy.catch_up import CompareContained
 from console.settings import QuestDBSettings, Settings
 from tests.real.copy_table_world import interposed, killed_at
 from tests.real.generated_tables import SERVER, build, wait_until_applied

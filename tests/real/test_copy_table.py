@@ -13,7 +13,9 @@ import pytest
 
 from console.questdb.layout import DatabaseRoot
 from console.questdb.partition_rows import TableRows
-from console.recovery.actions import copy_table
+from console.recovery.actions.copy_table import action as copy_table
+from console.recovery.actions.copy_table.equality import different
+from console.recovery.actions.copy_table.steps import CompareTables, FinishCopy
 from console.recovery.codes import ClaimKey
 from console.recovery.engine import Engine
 from console.recovery.model import Claim, Outcome, Plan, Stage
@@ -22,8 +24,6 @@ from console.recovery.salvage.writing import read_manifest
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
 from console.recovery.steps.steps import RunContext, Step
-from console.recovery.table_copy.equality import different
-from console.recovery.table_copy.steps import CompareTables, FinishCopy
 from tests.real.copy_table_world import World, broken_tables, do, partitions
 from tests.real.waiting import until
 

@@ -7,10 +7,10 @@ from functools import partial
 
 import pytest
 
+from console.recovery.actions.copy_table import stretches
 from console.recovery.execution import OnProgress
 from console.recovery.model import Outcome, RunResult
 from console.recovery.server.jvm import ServerBinary
-from console.recovery.table_copy import stretches
 from tests.faults.interposed import killed_in_stage, stage_times
 from tests.real.copy_table_world import World, broken_tables, do, interposed, killed_at, partitions
 

@@ -38,7 +38,7 @@ _MODULES = {
     "resume-wal": "resume_wal.action",
     "resume-all": "resume_wal.all_tables",
     "convert-table": "convert_table.action",
-    "copy-table": "copy_table",
+    "copy-table": "copy_table.action",
     "start-server": "start_server",
     "thaw-writer": "thaw_writer.action",
 }

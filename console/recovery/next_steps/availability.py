@@ -7,6 +7,7 @@ from console.diagnosis.model import DatabaseReport, NextStep
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
 from console.recovery.codes import RefusalCode
+from console.recovery.gate.finishing import finish_refusals
 from console.recovery.gate.policy import Policy
 from console.recovery.gate.registry import PlanContext, action_ids, action_module, spec_of
 from console.recovery.gate.rehearsed import Records
@@ -14,7 +15,6 @@ from console.recovery.model import ActionSpec, Availability, FirstStep, Plan, Re
 from console.recovery.store.entries import read_entry_plan
 from console.recovery.store.journal import Entry
 from console.recovery.store.places import root_key
-from console.recovery.undo.undoing import finish_refusals
 
 _BEFORE_ALL = "freeze-writer"
 _STOP = "stop-server"

@@ -214,6 +214,10 @@ class Journal:
         done = (entry for entry in self.entries() if entry.action == "undo" and entry.result is Outcome.DONE)
         return frozenset(str(name) for e in done for name in (e.intent.get("undoes"), *e.intent.get("also", ())))
 
+    def begun_undo(self, entry: Entry) -> Entry | None:
+        """Return the undo of `entry` that was cut off, if there is one."""
+        return next((e for e in self.entries() if e.intent.get("undoes") == entry.id and e.outcome is None), None)
+
     def entry(self, name: str) -> Entry:
         """Return one entry by its id, or by an unambiguous beginning or end of it. Raises JournalError."""
         found = [each for each in self.entries() if each.id == name] or [

@@ -13,7 +13,7 @@ from console.recovery.gate.registry import PlanContext, action_ids, spec_of
 from console.recovery.model import Danger, Outcome, Plan, Refusal, RunResult, sentence
 from console.recovery.steps.steps import RunContext
 from console.recovery.store.entries import read_entry_plan, write_entry
-from console.recovery.store.journal import Entry, Journal, new_entry_id
+from console.recovery.store.journal import Entry, new_entry_id
 from console.recovery.undo.restoring import damaged_evidence, plan_restoring
 from console.recovery.undo.steps import STEPS
 
@@ -25,17 +25,12 @@ def goes_by_evidence(plan: Plan) -> bool:
     return any(stage.step == _FIRST_STEP for stage in plan.stages)
 
 
-def begun_undo(journal: Journal, entry: Entry) -> Entry | None:
-    """Return the undo of `entry` that was cut off, if there is one."""
-    return next((e for e in journal.entries() if e.intent.get("undoes") == entry.id and e.outcome is None), None)
-
-
 def plan_from_evidence(context: PlanContext, entry: Entry, plan: Plan) -> Plan | None:
     """Return the way back of `entry` (whose plan was `plan`) by evidence; one that was cut off as it was confirmed.
 
     None where no evidence shows the table as it was just before the entry.
     """
-    begun = begun_undo(context.journal, entry)
+    begun = context.journal.begun_undo(entry)
     if begun is not None and begun.intent.get("evidence"):
         return read_entry_plan(context.state, begun.id)
     capture = _capture_before(context, entry, plan.directory or "")
@@ -127,7 +122,7 @@ def _promise(context: PlanContext, entry: Entry, directory: str) -> Mapping[str,
 
 def begin_restoring(context: PlanContext, entry: Entry, plan: Plan, phrase: str) -> str:
     """Journal the undo, or find the one that was cut off; return its id."""
-    begun = begun_undo(context.journal, entry)
+    begun = context.journal.begun_undo(entry)
     if begun is not None:
         context.journal.resume(begun.id)
         return begun.id

@@ -1,14 +1,14 @@
 """The way back of a journal entry: byte-identical while no server has started on the result, else from evidence."""
 
 from dataclasses import replace
-from pathlib import Path
 
 from console.digests import digest_of
 from console.errors import WalmedicError
-from console.questdb.layout import DatabaseRoot, TableDirectory
+from console.questdb.layout import TableDirectory
 from console.recovery.codes import RefusalCode
 from console.recovery.evidence.index import table_stamp
 from console.recovery.execution import Ended, Executor, OnProgress, write_end
+from console.recovery.gate.finishing import EVIDENCE, moved_on, table_of, world_stamps
 from console.recovery.gate.policy import Policy
 from console.recovery.gate.registry import PlanContext, action_module, spec_of
 from console.recovery.model import Change, Danger, Outcome, Plan, Refusal, RunResult, Stage, sentence
@@ -19,46 +19,6 @@ from console.recovery.store.journal import Entry, Journal, new_entry_id
 from console.recovery.store.places import root_key
 from console.recovery.undo import by_evidence
 from console.text import plural
-
-_WORLD = ("_txn", "_meta", "_cv")
-
-_EVIDENCE = (RefusalCode.NO_EVIDENCE, RefusalCode.EVIDENCE_DAMAGED)
-"""Refusals that do not stand against a way back, nor against finishing what was begun with evidence."""
-
-
-def world_stamps(database: DatabaseRoot, plan: Plan) -> str:
-    """Return a stamp of what no repair of a sequencer touches: unchanged means that no server has written since.
-
-    An action whose own stages do change that says itself what only others change (`world`).
-    """
-    own = getattr(action_module(plan.action), "world", None) if plan.stages else None
-    if own is not None:
-        return str(own(database, plan))
-    if plan.directory is None:
-        return ""
-    return world_of(database.db / plan.directory)
-
-
-def world_of(table: Path) -> str:
-    """Return the stamp of one table, by its directory."""
-    return digest_of([_stamp(table / name) for name in _WORLD], sorted(p.name for p in table.glob("wal*[0-9]")))
-
-
-def _stamp(path: Path) -> list[int]:
-    try:
-        status = path.lstat()
-    except OSError:
-        return []
-    return [status.st_size, status.st_mtime_ns, status.st_ino]
-
-
-def moved_on(entry: str) -> Refusal:
-    """Return the refusal for a table that a server has written since the entry."""
-    return Refusal(
-        RefusalCode.MOVED_ON,
-        f"QuestDB has changed the table since entry {entry}; the old files can no longer just be put back",
-        "the evidence captured before it holds every file as it was; plan the next repair from what is there now",
-    )
 
 
 def is_offline(entry: Entry) -> bool:
@@ -74,15 +34,15 @@ def plan_undo(context: PlanContext, entry: Entry, *, lock_held: bool) -> Plan:
         )
     plan = read_entry_plan(context.state, entry.id)
     spec = spec_of(entry.action)
-    table = _table(context, plan)
+    table = table_of(context, plan)
     refusals = [
         r
         for r in Policy(context, spec, table, lock_held=lock_held, own_entry=entry.id).refusals(None)
-        if r.code not in _EVIDENCE
+        if r.code not in EVIDENCE
     ]
     own = _own_refusals(context, entry, plan)
     # One by evidence that was cut off goes on so, however much of it is in place again by now.
-    begun = by_evidence.begun_undo(context.journal, entry)
+    begun = context.journal.begun_undo(entry)
     goes_on = begun is not None and bool(begun.intent.get("evidence"))
     if table is not None and spec.offline and (goes_on or any(r.code == "moved-on" for r in own)):
         from_evidence = _by_evidence(context, entry, plan, table, lock_held=lock_held)
@@ -130,7 +90,7 @@ def _by_evidence(
         return None
     policy = Policy(context, spec_of(entry.action), table, lock_held=lock_held, own_entry=entry.id)
     passed = (
-        *_EVIDENCE,
+        *EVIDENCE,
         "lose-unknown-without-rehearsal",
         "lose-unknown-without-whole-evidence",
     )
@@ -148,35 +108,6 @@ def _backwards(changes: tuple[Change, ...]) -> tuple[Change, ...]:
         elif change.kind == "overwrite":
             back.append(Change("overwrite", change.target, change.after, change.before, change.size))
     return tuple(back)
-
-
-def plan_finish(context: PlanContext, entry: Entry) -> Plan:
-    """Return the plan of an entry that was cut off, as it was confirmed, with what stands against finishing it now."""
-    plan = read_entry_plan(context.state, entry.id)
-    done = f"{len(entry.stages_done)} of {plural(len(plan.stages), 'stage')} done"
-    warning = f"entry {entry.id} was cut off with {done}: to confirm this plan finishes it"
-    refused = finish_refusals(context, entry, plan, lock_held=False)
-    return replace(with_refusals(plan, refused), warnings=(warning, *plan.warnings))
-
-
-def _table(context: PlanContext, plan: Plan) -> TableDirectory | None:
-    """Return the plan's table, by its directory where there is one: an action may have given its name to another."""
-    return context.database.table(plan.directory or plan.table) if plan.table is not None else None
-
-
-def finish_refusals(context: PlanContext, entry: Entry, plan: Plan, *, lock_held: bool) -> tuple[Refusal, ...]:
-    """Return what stands against finishing an entry that was cut off."""
-    spec = spec_of(plan.action)
-    table = _table(context, plan)
-    policy = Policy(context, spec, table, lock_held=lock_held, own_entry=entry.id)
-    # Evidence was fresh when it began; what changed since are its own stages, which `world` does not cover.
-    refusals = [r for r in policy.refusals(None) if r.code not in _EVIDENCE]
-    if by_evidence.begun_undo(context.journal, entry) is not None:  # stages that it has half taken back count as done
-        reason = f"taking entry {entry.id} back was cut off: what it left half done comes first"
-        refusals.append(Refusal(RefusalCode.UNFINISHED_ENTRY, reason, f"walmedic undo {entry.id}"))
-    if spec.offline and world_stamps(context.database, plan) != entry.intent.get("world"):
-        refusals.append(moved_on(entry.id))
-    return tuple(refusals)
 
 
 def _own_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusal]:
@@ -257,7 +188,7 @@ def undo(
     journal: Journal, entry: Entry, run: RunContext, root: tuple[int, int], phrase: str, on_progress: OnProgress | None
 ) -> RunResult:
     """Reverse the stages of `entry`, journalled as an entry of its own. The caller holds the locks."""
-    begun = next((e for e in journal.entries() if e.intent.get("undoes") == entry.id and e.outcome is None), None)
+    begun = journal.begun_undo(entry)
     name = begun.id if begun is not None else new_entry_id()
     directory = run.plan.directory
     stamps = {directory: table_stamp(run.database.db / directory)} if directory is not None else {}

@@ -8,7 +8,7 @@ import numpy as np
 from console.questdb.column_types import ColumnTag
 from console.questdb.row_hashes import row_hashes
 from console.questdb.row_values import ArrayValues, BytesValues, FixedValues, Values
-from console.recovery.table_copy.missing import _not_among
+from console.recovery.actions.copy_table.missing import _not_among
 
 
 def _texts(*texts: str | None) -> BytesValues:

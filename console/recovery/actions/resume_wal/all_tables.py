@@ -9,11 +9,11 @@ from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
 from console.recovery.actions.resume_wal import action as one_table
 from console.recovery.codes import RefusalCode
+from console.recovery.gate.finishing import world_of
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Danger, Plan, Refusal, Requirement, RowsLost, Stage
 from console.recovery.plans import make_plan, refused_plan
 from console.recovery.server.sql import Server, SqlError
-from console.recovery.undo.undoing import world_of
 from console.text import clean_line, plural
 
 SPEC = ActionSpec(

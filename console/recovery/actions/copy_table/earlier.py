@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from console.recovery.actions.copy_table.server_state import COPY_DIRECTORY, FOREIGN, ORIGINAL, SETTLED, written_since
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import Outcome
 from console.recovery.server.sql import Server
@@ -12,7 +13,6 @@ from console.recovery.store.entries import notes_of
 from console.recovery.store.journal import Entry, Journal
 from console.recovery.store.places import root_key
 from console.recovery.store.state import StateDir
-from console.recovery.table_copy.server_state import COPY_DIRECTORY, FOREIGN, ORIGINAL, SETTLED, written_since
 
 ACTION: Final = "copy-table"
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 from console.digests import digest_of
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_rows import TableRows
+from console.recovery.actions.copy_table.earlier import EarlierCopy
+from console.recovery.actions.copy_table.missing import Compared, compared
+from console.recovery.actions.copy_table.server_state import EXPECTED
+from console.recovery.actions.copy_table.statements import gap_statement
 from console.recovery.codes import RefusalCode
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Change, Fact, Plan, Refusal, Requirement, RowsLost, Stage
 from console.recovery.plans import make_plan, refused_plan
 from console.recovery.salvage.selection import Selection
-from console.recovery.table_copy.earlier import EarlierCopy
-from console.recovery.table_copy.missing import Compared, compared
-from console.recovery.table_copy.server_state import EXPECTED
-from console.recovery.table_copy.statements import gap_statement
 from console.text import clean_line, plural
 
 _MOST_GAPS = 5_000

@@ -10,15 +10,11 @@ from console.questdb.partition_rows import TableRows
 from console.questdb.reading import DamageError
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.records import of_json
-from console.recovery.codes import ClaimKey
-from console.recovery.model import Claim, Stage
-from console.recovery.server.sql import SqlError, quoted
-from console.recovery.steps.steps import CheckStep, RunContext, Step, StepError
-from console.recovery.table_copy import catch_up
-from console.recovery.table_copy.catch_up import bring_rows
-from console.recovery.table_copy.earlier import written_by_others
-from console.recovery.table_copy.equality import different
-from console.recovery.table_copy.server_state import (
+from console.recovery.actions.copy_table import catch_up
+from console.recovery.actions.copy_table.catch_up import bring_rows
+from console.recovery.actions.copy_table.earlier import written_by_others
+from console.recovery.actions.copy_table.equality import different
+from console.recovery.actions.copy_table.server_state import (
     COPY_DIRECTORY,
     EXPECTED,
     ORIGINAL,
@@ -36,14 +32,18 @@ from console.recovery.table_copy.server_state import (
     rows_of,
     settle,
 )
-from console.recovery.table_copy.statements import (
+from console.recovery.actions.copy_table.statements import (
     copy_statement,
     count_statement,
     create_statement,
     finish_statements,
     shown_definition,
 )
-from console.recovery.table_copy.stretches import Stretch
+from console.recovery.actions.copy_table.stretches import Stretch
+from console.recovery.codes import ClaimKey
+from console.recovery.model import Claim, Stage
+from console.recovery.server.sql import SqlError, quoted
+from console.recovery.steps.steps import CheckStep, RunContext, Step, StepError
 from console.text import clean_line, plural
 
 NOT_FREED = "name not freed"

@@ -7,9 +7,9 @@ what is not yet compared, or rearrange equal timestamps.
 
 from console.questdb.column_types import ColumnTag
 from console.questdb.table_metadata import TableColumn, TableMetadata
+from console.recovery.actions.copy_table.missing import Gap
+from console.recovery.actions.copy_table.stretches import Stretch
 from console.recovery.server.sql import Server, SqlError, quoted
-from console.recovery.table_copy.missing import Gap
-from console.recovery.table_copy.stretches import Stretch
 
 
 def create_statement(name: str, metadata: TableMetadata) -> str:

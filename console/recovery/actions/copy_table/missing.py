@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from console.questdb.partition_rows import CHUNK, Partition, TableRows
 from console.questdb.row_hashes import Hashes, row_hashes
 from console.questdb.table_metadata import TableColumn
-from console.recovery.table_copy.equality import different_columns
-from console.recovery.table_copy.stretches import ROWS, Stretch, stretches
+from console.recovery.actions.copy_table.equality import different_columns
+from console.recovery.actions.copy_table.stretches import ROWS, Stretch, stretches
 
 Mask = NDArray[np.bool_]
 OnRows = Callable[[str, int], None]

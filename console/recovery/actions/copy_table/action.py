@@ -12,6 +12,20 @@ from console.questdb.partition_rows import TableRows
 from console.questdb.reading import DamageError
 from console.questdb.view_state import views_on
 from console.records import to_json
+from console.recovery.actions.copy_table import steps
+from console.recovery.actions.copy_table.earlier import (
+    EarlierCopy,
+    earlier_copy,
+    later_entries,
+    written_by_others,
+)
+from console.recovery.actions.copy_table.naming import free_name, sequencer_blocks
+from console.recovery.actions.copy_table.refusals import NO_SERVER, refusals_of
+from console.recovery.actions.copy_table.server_state import COPY_DIRECTORY, EXPECTED, names_of, rows_of
+from console.recovery.actions.copy_table.statements import copy_statement, create_statement, finish_statements
+from console.recovery.actions.copy_table.steps import NOT_FREED
+from console.recovery.actions.copy_table.stretches import Stretch, stretches
+from console.recovery.actions.copy_table.swapping import Swap, swap_plan
 from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import (
@@ -35,20 +49,6 @@ from console.recovery.server.sql import Server, SqlError
 from console.recovery.steps.steps import RunContext
 from console.recovery.store.entries import notes_of
 from console.recovery.store.journal import Entry
-from console.recovery.table_copy import steps
-from console.recovery.table_copy.earlier import (
-    EarlierCopy,
-    earlier_copy,
-    later_entries,
-    written_by_others,
-)
-from console.recovery.table_copy.naming import free_name, sequencer_blocks
-from console.recovery.table_copy.refusals import NO_SERVER, refusals_of
-from console.recovery.table_copy.server_state import COPY_DIRECTORY, EXPECTED, names_of, rows_of
-from console.recovery.table_copy.statements import copy_statement, create_statement, finish_statements
-from console.recovery.table_copy.steps import NOT_FREED
-from console.recovery.table_copy.stretches import Stretch, stretches
-from console.recovery.table_copy.swapping import Swap, swap_plan
 from console.text import clean_line, plural
 
 SPEC = ActionSpec(

@@ -6,13 +6,9 @@ doing it again: rows that came are no longer missing.
 
 from console.questdb.partition_rows import TableRows
 from console.questdb.reading import DamageError
-from console.recovery.codes import ClaimKey
-from console.recovery.model import Claim, Stage, failed_in_words
-from console.recovery.server.sql import Server
-from console.recovery.steps.steps import CheckStep, RunContext, Step, StepError
-from console.recovery.table_copy.earlier import others_before
-from console.recovery.table_copy.missing import Compared, compared
-from console.recovery.table_copy.server_state import (
+from console.recovery.actions.copy_table.earlier import others_before
+from console.recovery.actions.copy_table.missing import Compared, compared
+from console.recovery.actions.copy_table.server_state import (
     COPY_DIRECTORY,
     EXPECTED,
     FOREIGN,
@@ -25,7 +21,11 @@ from console.recovery.table_copy.server_state import (
     refuse_changed,
     settle,
 )
-from console.recovery.table_copy.statements import gap_statement
+from console.recovery.actions.copy_table.statements import gap_statement
+from console.recovery.codes import ClaimKey
+from console.recovery.model import Claim, Stage, failed_in_words
+from console.recovery.server.sql import Server
+from console.recovery.steps.steps import CheckStep, RunContext, Step, StepError
 from console.text import clean_line, plural
 
 _ROUNDS = 3
