@@ -16,10 +16,10 @@ from console.questdb.table_metadata import minor_checksum, parse_table_metadata
 from console.questdb.table_txn import read_table_txn
 from console.recovery import execution
 from console.recovery.actions.convert_table.steps import ClearLag
+from console.recovery.actions.salvage.steps import salvage_claims
 from console.recovery.codes import ClaimKey
 from console.recovery.engine import Engine
 from console.recovery.model import Claim, Outcome, Stage, failed_in_words
-from console.recovery.salvage.steps import salvage_claims
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.steps.steps import RunContext
 from console.recovery.undo.steps import equal_claim

@@ -13,8 +13,8 @@ import pytest
 
 from console.errors import WalmedicError
 from console.recovery import execution
+from console.recovery.actions.capture_evidence import capture as evidence
 from console.recovery.engine import Engine
-from console.recovery.evidence import capture as evidence
 from console.recovery.evidence.selection import touched_partitions
 from console.recovery.evidence.verification import verify_capture
 from console.recovery.model import Outcome, Progress

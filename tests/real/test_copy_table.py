@@ -16,10 +16,10 @@ from console.questdb.partition_rows import TableRows
 from console.recovery.actions.copy_table import action as copy_table
 from console.recovery.actions.copy_table.equality import different
 from console.recovery.actions.copy_table.steps import CompareTables, FinishCopy
+from console.recovery.actions.salvage.steps import folder_of
 from console.recovery.codes import ClaimKey
 from console.recovery.engine import Engine
 from console.recovery.model import Claim, Outcome, Plan, Stage
-from console.recovery.salvage.steps import folder_of
 from console.recovery.salvage.writing import read_manifest
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer

@@ -21,7 +21,7 @@ from click.testing import CliRunner
 
 from console.commands.rehearse import rehearse as command
 from console.errors import WalmedicError
-from console.recovery.actions import rebuild_sequencer
+from console.recovery.actions.sequencer_repair import rebuild_sequencer
 from console.recovery.codes import ClaimKey
 from console.recovery.engine import Engine
 from console.recovery.gate.registry import PlanContext

@@ -318,7 +318,7 @@ def test_what_is_gone_when_its_turn_comes_is_reported(
         shutil.rmtree(copied / "wal1" / "0")
         return selection
 
-    monkeypatch.setattr("console.recovery.salvage.steps.select_directory", purged_after)
+    monkeypatch.setattr("console.recovery.actions.salvage.steps.select_directory", purged_after)
     _, manifests = _salvaged(Engine(_settings(world.batch.root, tmp_path / "state", wal=str(copied))), "every")
     (manifest,) = manifests.values()
     assert [(each["wal"], each["segment"]) for each in manifest["skipped"]] == [(1, 0)]

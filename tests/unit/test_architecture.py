@@ -1,5 +1,7 @@
 """The architecture while it runs: what import-linter reads off the sources, seen in a fresh interpreter."""
 
+import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,3 +69,22 @@ def test_no_file_outgrows_its_subject() -> None:
         for path in (ROOT / base).rglob("*.py")
     }
     assert {file: size for file, size in sizes.items() if size > 400} == {}
+
+
+def test_the_rooms_of_recovery_have_the_arrows_that_the_docs_count() -> None:
+    """A room is a module or folder of `console/recovery`; an arrow is one room that imports another."""
+    base = ROOT / "console" / "recovery"
+    rooms, arrows = set(), set()
+    for path in base.rglob("*.py"):
+        room = path.relative_to(base).with_suffix("").parts[0]
+        rooms.add(room)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("console.recovery"):
+                inner = node.module.split(".")[2:]
+                arrows |= {(room, name) for name in (inner[:1] or [each.name for each in node.names])}
+    arrows = {(room, other) for room, other in arrows if room != other}
+    rooms.discard("__init__")
+    counted = re.search(r"(\d+) between (\d+) rooms", (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))
+    assert counted is not None
+    assert (len(arrows), len(rooms)) == tuple(map(int, counted.groups()))
+    assert len(arrows) < 100

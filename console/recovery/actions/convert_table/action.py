@@ -20,13 +20,13 @@ from console.recovery.actions.convert_table.cost import Cost, cost_of, other_mar
 from console.recovery.actions.convert_table.stages import conversion_stages, held_now, names_aside
 from console.recovery.actions.convert_table.steps import is_converted, registry_files
 from console.recovery.actions.convert_table.ttl import ttl_claim
+from console.recovery.actions.sequencer_repair import planning
 from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.evidence.index import table_stamp
 from console.recovery.gate.registry import PlanContext, action_module
 from console.recovery.gate.start_checks import own_start_refusals
 from console.recovery.model import ActionSpec, Claim, Danger, Fact, Plan, Refusal, Requirement, RowsLost
 from console.recovery.plans import make_plan, mark_of, refused_plan
-from console.recovery.sequencer import planning
 from console.recovery.server.binary import server_binary, version_to_start
 from console.recovery.server.coordinates import NoBinaryError
 from console.recovery.server.expectation import Expectation

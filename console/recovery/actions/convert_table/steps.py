@@ -20,9 +20,9 @@ from console.questdb.txn_log import read_log
 from console.records import of_json, to_json
 from console.recovery.actions.convert_table.own_start import LOG, remove_leftover, started_on
 from console.recovery.actions.convert_table.ttl import KeepTtl
+from console.recovery.actions.salvage.steps import SalvageRows, salvage_claims
 from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Stage, failed_in_words
-from console.recovery.salvage.steps import SalvageRows, salvage_claims
 from console.recovery.server.expectation import Expectation
 from console.recovery.server.private_server import ServerError
 from console.recovery.server.sql import Server, literal

@@ -26,6 +26,8 @@ from console.recovery.actions.copy_table.statements import copy_statement, creat
 from console.recovery.actions.copy_table.steps import NOT_FREED
 from console.recovery.actions.copy_table.stretches import Stretch, stretches
 from console.recovery.actions.copy_table.swapping import Swap, swap_plan
+from console.recovery.actions.salvage import steps as salvage_steps
+from console.recovery.actions.salvage.steps import salvage_claims
 from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import (
@@ -42,9 +44,7 @@ from console.recovery.model import (
     Stage,
 )  # fmt: skip
 from console.recovery.plans import make_plan, refused_plan
-from console.recovery.salvage import steps as salvage_steps
 from console.recovery.salvage.selection import UNAPPLIED, Selection, select_rows
-from console.recovery.salvage.steps import salvage_claims
 from console.recovery.server.sql import Server, SqlError
 from console.recovery.steps.steps import RunContext
 from console.recovery.store.entries import notes_of

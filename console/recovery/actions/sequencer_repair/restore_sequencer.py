@@ -1,9 +1,9 @@
 """restore-sequencer: the best backup of the sequencer back in place, its tail repaired from the segments on the way."""
 
+from console.recovery.actions.sequencer_repair import checking, planning
 from console.recovery.codes import RefusalCode
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Danger, Plan, Refusal
-from console.recovery.sequencer import checking, planning
 from console.recovery.sequencer.candidates import best_of
 from console.text import clean_line, plural
 

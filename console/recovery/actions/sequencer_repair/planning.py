@@ -12,12 +12,12 @@ from console.errors import run_as_owner
 from console.questdb.conversion import MARKER
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem
+from console.recovery.actions.sequencer_repair import checking
 from console.recovery.codes import RefusalCode
 from console.recovery.evidence.index import table_stamp
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Fact, Plan, Refusal, Requirement, RowsLost, Stage
 from console.recovery.plans import make_plan, mark_of, refused_plan
-from console.recovery.sequencer import checking
 from console.recovery.sequencer.disk import LogSource, TableOnDisk, TableUnreadableError, read_sources, read_table
 from console.recovery.sequencer.files import files_of
 from console.recovery.sequencer.reconstruction import reconstruct

@@ -1,9 +1,9 @@
 """repair-log: the sequencer's own log made whole: header, invalid records, and the tail that lost its records."""
 
+from console.recovery.actions.sequencer_repair import checking, planning
 from console.recovery.codes import RefusalCode
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Danger, Plan, Refusal
-from console.recovery.sequencer import checking, planning
 from console.recovery.sequencer.candidates import judge
 
 SPEC = ActionSpec(

@@ -4,7 +4,7 @@ import shutil
 from typing import Final
 
 from console.durable import sync_directory
-from console.recovery.evidence.capture import Capturer
+from console.recovery.actions.capture_evidence.capture import Capturer
 from console.recovery.model import Stage
 from console.recovery.steps.steps import RunContext, Step
 

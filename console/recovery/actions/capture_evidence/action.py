@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from console.diagnosis.model import Severity
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
-from console.recovery.evidence import steps
+from console.recovery.actions.capture_evidence import steps
 from console.recovery.evidence.selection import Selection, select
 from console.recovery.evidence.verification import verify_capture
 from console.recovery.gate.context import plan_context

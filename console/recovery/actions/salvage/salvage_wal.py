@@ -5,15 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from console.questdb.layout import TableDirectory
+from console.recovery.actions.salvage import steps
+from console.recovery.actions.salvage.steps import salvage_claims
+from console.recovery.actions.salvage.target_checks import target_of, target_refusals
 from console.recovery.codes import RefusalCode
 from console.recovery.gate.permission import closed_refusals
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Refusal, Requirement, RowsLost, Stage
 from console.recovery.plans import make_plan
-from console.recovery.salvage import steps
 from console.recovery.salvage.selection import ALL, UNAPPLIED, Selection, select_directory, select_rows
-from console.recovery.salvage.steps import salvage_claims
-from console.recovery.salvage.target_checks import target_of, target_refusals
 from console.recovery.steps.steps import RunContext
 from console.settings import SalvageSettings
 from console.text import clean_line, plural

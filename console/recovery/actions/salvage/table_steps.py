@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from console.recovery.actions.salvage.steps import folder_of, make_place, remove_unfinished
 from console.recovery.model import Stage
 from console.recovery.salvage.folder import Folder
-from console.recovery.salvage.steps import folder_of, make_place, remove_unfinished
 from console.recovery.salvage.table_picture import read_picture
 from console.recovery.salvage.table_writing import finish_table, write_parts
 from console.recovery.salvage.writing import MANIFEST, summary_of

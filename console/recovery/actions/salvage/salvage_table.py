@@ -9,17 +9,17 @@ from pathlib import Path
 
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import DamageError, problem_of
+from console.recovery.actions.salvage import table_steps
+from console.recovery.actions.salvage.steps import salvage_claims
+from console.recovery.actions.salvage.table_steps import STEP
+from console.recovery.actions.salvage.target_checks import target_of, target_refusals
 from console.recovery.codes import RefusalCode
 from console.recovery.gate.permission import closed_refusals
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Refusal, Requirement, Stage
 from console.recovery.plans import make_plan
-from console.recovery.salvage import table_steps
-from console.recovery.salvage.steps import salvage_claims
 from console.recovery.salvage.table_picture import TablePicture, read_picture
-from console.recovery.salvage.table_steps import STEP
 from console.recovery.salvage.table_writing import bytes_of_parts
-from console.recovery.salvage.target_checks import target_of, target_refusals
 from console.recovery.steps.steps import RunContext
 from console.settings import SalvageSettings
 from console.text import clean_line, plural

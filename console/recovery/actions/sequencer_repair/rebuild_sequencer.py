@@ -1,8 +1,8 @@
 """rebuild-sequencer: the sequencer made again from the WAL segments' own event files; no backup is needed."""
 
+from console.recovery.actions.sequencer_repair import checking, planning
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Danger, Plan
-from console.recovery.sequencer import checking, planning
 from console.text import plural
 
 SPEC = ActionSpec(

@@ -1,0 +1,1 @@
+"""salvage-wal, salvage-table: rows as files outside the db directory."""
