@@ -237,11 +237,6 @@ def without_secrets(text: str) -> str:
     return Redactor(private=False).text(text)
 
 
-def command_without_secrets(command_line: str) -> str:
-    """Return a command line without the values of options that look like secrets."""
-    return Redactor(private=False).command(command_line)
-
-
 def configuration_without_secrets(content: bytes) -> bytes:
     """Return the bytes of a configuration or unit file without secrets; what is no UTF-8 stays as it is."""
     text = content.decode("utf-8", "surrogateescape")

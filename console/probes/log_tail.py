@@ -44,11 +44,6 @@ class LogTail:
         """Whether only lines that tell of trouble are shown."""
         return self._only_trouble
 
-    @property
-    def seen(self) -> int:
-        """Return how many lines came, those that are forgotten included."""
-        return self._count
-
     def add(self, line: LogLine) -> None:
         """Take in the newest line."""
         self._count += 1

@@ -33,7 +33,6 @@ class Scheduler:
         self._on_sample = on_sample
         self._longest_wait = longest_wait
         self._wake = {probe.name: asyncio.Event() for probe in self.probes}
-        self._next: dict[str, float] = {}
         self._held: dict[str, Sample[Any]] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -64,11 +63,6 @@ class Scheduler:
             if name in self._wake:
                 self._wake[name].set()
 
-    def next_in(self, name: str) -> float | None:
-        """Return the seconds until `name` is read again, None while it is being read."""
-        at = self._next.get(name)
-        return None if at is None else max(0.0, at - time.monotonic())
-
     async def close(self) -> None:
         """Stop reading and let every probe release what it holds."""
         for task in self._tasks:
@@ -80,13 +74,11 @@ class Scheduler:
     async def _keep_reading(self, probe: Probe[Any]) -> None:
         failures = 0
         while True:
-            self._next.pop(probe.name, None)
             self._wake[probe.name].clear()
             sample = await read_once(probe)
             failures = failures + 1 if sample.status.failed else 0
             wait = self._wait(probe, failures)
-            self._next[probe.name] = again = time.monotonic() + wait
-            self._deliver(replace(sample, again_at=again))
+            self._deliver(replace(sample, again_at=time.monotonic() + wait))
             try:
                 await asyncio.wait_for(self._wake[probe.name].wait(), wait)
             except TimeoutError:

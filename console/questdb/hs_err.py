@@ -1,7 +1,7 @@
 """Crash logs of HotSpot (`hs_err_pid*.log` of Java 17, 21 and 25), read tolerantly: cut, empty or foreign is a problem.
 
 Layout seen in real logs of 17.0.15, 21 and 25: a `#` header with signal, pid and problematic frame; SUMMARY with the
-command line and the time; THREAD with the stacks, `siginfo` and registers; PROCESS with `Dynamic libraries:`, which is
+time; THREAD with the stacks, `siginfo` and registers; PROCESS with `Dynamic libraries:`, which is
 the kernel's list of mappings. Only what says where the crash was is taken; secrets of the command line are not.
 """
 
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Final
 
 from console.questdb.reading import DbFile, Problem, ProblemKind, problem_of
-from console.redaction import command_without_secrets
 from console.text import clean_line
 
 MOST_BYTES: Final = 8 << 20
@@ -38,17 +37,14 @@ _PID = re.compile(rb"\bpid=(\d+)")
 _JRE = re.compile(rb"^# JRE version: ([^\n]*)", re.M)
 _FRAME = re.compile(rb"^# Problematic frame:\r?\n# ([^\n]*)", re.M)
 _SIGINFO = re.compile(
-    rb"^siginfo: si_signo: (\d+)(?: \((\w+)\))?, si_code: (-?\d+)(?: \((\w+)\))?, si_addr: (0x[0-9a-f]+)", re.M
+    rb"^siginfo: si_signo: (\d+)(?: \((\w+)\))?, si_code: (-?\d+)(?: \(\w+\))?, si_addr: (0x[0-9a-f]+)", re.M
 )
 _REGISTERS = re.compile(rb"^Registers:\r?\n(.*?)\r?\n\s*\r?\n", re.M | re.S)
 _REGISTER = re.compile(rb"\b([A-Z][A-Z0-9]{1,6}) ?=(0x[0-9a-f]{1,16})\b")
-_THREAD = re.compile(rb'^Current thread \([^)]*\):\s+\w+ "([^"\n]*)"', re.M)
-_COMMAND = re.compile(rb"^Command Line: ([^\n]*)", re.M)
 _TIME = re.compile(
-    rb"^Time: (\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4})(?: (\S.*?))? elapsed time: ([\d.]+) seconds", re.M
+    rb"^Time: (\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4})(?: (\S.*?))? elapsed time: [\d.]+ seconds", re.M
 )
-_STACK = re.compile(rb"^([jJ])[ \t]+(?:\d+%?\s+(?:\w+\s+)?)?([\w.$/<>+]+(?:\.<init>|\.<clinit>)?)\(([^\n]*)", re.M)
-_BYTECODE = re.compile(rb"\)\S*?\+(\d+)(?: |$)")
+_STACK = re.compile(rb"^[jJ][ \t]+(?:\d+%?\s+(?:\w+\s+)?)?([\w.$/<>+]+(?:\.<init>|\.<clinit>)?)\(", re.M)
 _MAPPING = re.compile(
     rb"^([0-9a-f]{4,16})-([0-9a-f]{4,16}) ([r-])([w-])[x-]s ([0-9a-f]{8,16}) [0-9a-f]+:[0-9a-f]+ (\d+) +(/[^\n]*)", re.M
 )
@@ -74,7 +70,6 @@ class MappedFile:
     end: int
     offset: int
     path: str
-    deleted: bool = False
 
     @property
     def size(self) -> int:
@@ -84,10 +79,9 @@ class MappedFile:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One Java frame: `method` with class and package, `bytecode` the index inside it where the log has it."""
+    """One Java frame: `method` with class and package."""
 
     method: str
-    bytecode: int | None = None
 
     @property
     def short(self) -> str:
@@ -108,16 +102,12 @@ class CrashLog:
     signal: str = ""
     pid: int | None = None
     si_code: int | None = None
-    si_code_name: str = ""
     si_addr: int | None = None
     registers: Mapping[str, int] = field(default_factory=dict)
     problematic_frame: str = ""
     stack: tuple[Frame, ...] = ()
-    thread: str = ""
     at: float | None = None
-    elapsed: float | None = None
     java: str = ""
-    command_line: str = ""
     mappings: tuple[MappedFile, ...] = ()
     problems: tuple[Problem, ...] = ()
     reason: str = ""  # what the JVM could not get, where it ended for want of memory
@@ -189,23 +179,18 @@ def parse(data: bytes, path: Path, modified: float = 0.0, *, every_mapping: bool
     if libraries >= 0:
         mappings = _mappings(data, libraries, len(data)) if every_mapping else _sequencer_mappings(data, libraries)
     pid = _PID.search(head, 0, _TOP)
-    at, elapsed = _time(head)
     return CrashLog(
         path=path,
         modified=modified,
         signal=_text(signal[1]) if signal else _text(fatal[1] if fatal else b""),
         pid=int(pid[1]) if pid and len(pid[1]) < 12 else None,
         si_code=int(siginfo[3]) if siginfo and len(siginfo[3]) < 12 else None,
-        si_code_name=_text(siginfo[4]) if siginfo and siginfo[4] else "",
-        si_addr=_address(siginfo[5]) if siginfo else None,
+        si_addr=_address(siginfo[4]) if siginfo else None,
         registers=registers,
         problematic_frame=_text(_group(_FRAME, b"# Problematic frame:", head)),
         stack=_stack(data, siginfo.start() if siginfo else len(head)),
-        thread=_text(_group(_THREAD, b"Current thread ", head)),
-        at=at,
-        elapsed=elapsed,
+        at=_time(head),
         java=_text(_group(_JRE, b"# JRE version: ", head)),
-        command_line=command_without_secrets(_text(_group(_COMMAND, b"Command Line: ", head), 4000)),
         mappings=mappings,
         problems=tuple(problems),
         reason=_text(_group(_REASON, b"# Native memory allocation", head)),
@@ -264,30 +249,27 @@ def _stack(data: bytes, end: int) -> tuple[Frame, ...]:
     if stop > 0 and _STACK.search(data, start, stop) is None:
         start, stop = stop, -1  # it crashed in native code: the Java frames that called it are listed on their own
     for found in _STACK.finditer(data, start, stop if stop > 0 else end):
-        bytecode = _BYTECODE.search(found[0])
-        index = int(bytecode[1]) if bytecode and found[1] == b"j" and len(bytecode[1]) < 9 else None
-        frames.append(Frame(_text(found[2]).replace("/", "."), index))
+        frames.append(Frame(_text(found[1]).replace("/", ".")))
         if len(frames) == _STACK_LIMIT:
             break
     return tuple(frames)
 
 
-def _time(head: bytes) -> tuple[float | None, float | None]:
-    """Return epoch seconds (None where the zone is not known) and seconds since the JVM's start."""
+def _time(head: bytes) -> float | None:
+    """Return epoch seconds; None where the zone is not known."""
     found = _line(_TIME, b"Time: ", head)
     if found is None:
-        return None, None
-    elapsed = float(found[3]) if found[3].count(b".") <= 1 and found[3] != b"." else None
+        return None
     hours = _ZONES.get(_text(found[2] or b"").upper())
     month, day, hour, minute, second, year = found[1][4:7], *map(int, re.findall(rb"\d+", found[1][8:]))
     if hours is None or month not in _MONTHS:
-        return None, elapsed
+        return None
     zone = datetime.timezone(datetime.timedelta(hours=hours))
     try:
         moment = datetime.datetime(year, _MONTHS.index(month) + 1, day, hour, minute, second, tzinfo=zone)
     except ValueError:
-        return None, elapsed
-    return moment.timestamp(), elapsed
+        return None
+    return moment.timestamp()
 
 
 def _sequencer_mappings(data: bytes, start: int) -> tuple[MappedFile, ...]:
@@ -310,10 +292,9 @@ def _mappings(data: bytes, start: int, end: int) -> tuple[MappedFile, ...]:
         if high <= low:
             continue
         name = line[7].rstrip(b"\r")
-        deleted = name.endswith(b" (deleted)")
         name = name.removesuffix(b" (deleted)")[: 4 * _PATH_MAX]  # a damaged log's line may be megabytes
         path = clean_line(name.decode("utf-8", "replace"), _PATH_MAX)
-        found.append(MappedFile(low, high, _address(line[5]), path, deleted))
+        found.append(MappedFile(low, high, _address(line[5]), path))
         if len(found) == MOST_MAPPINGS:
             break
     return tuple(found)

@@ -51,11 +51,6 @@ class WalDirectory:
     problems: tuple[Problem, ...] = ()
     lost: tuple[int, ...] = ()
 
-    @property
-    def lock(self) -> Path:
-        """The WAL's lock file, beside the directory; it may not exist."""
-        return self.path.with_name(f"{self.path.name}.lock")
-
     def segment(self, segment_id: int) -> Path:
         """Return the directory of a segment."""
         return self.path / str(segment_id)

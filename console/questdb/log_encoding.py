@@ -1,14 +1,12 @@
 """Bytes of the sequencer's files for a repair: pure functions, the counterpart of the readers; they write nothing."""
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from console.questdb.formats.sequencer import LOG_HEADER, WAL_INDEX
 from console.questdb.txn_log import PAGE, RECORD, RECORD_V2
-
-_CHUNK: Final = 1 << 16
 
 
 def encode_log_header(max_txn: int, created_us: int, *, part_size: int = 0) -> bytes:

@@ -99,7 +99,6 @@ class PartitionFile:
     size: int | None
     needed: int | None
     uid: int | None
-    column: str = ""
 
 
 def needed_bytes(each: StoredColumn) -> Iterator[tuple[Path, int | None]]:

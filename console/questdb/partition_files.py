@@ -76,17 +76,17 @@ class PartitionFiles:
         """
         folder = self._table / span.directory
         _, files = _listed(folder)
-        named: dict[str, tuple[int | None, str]] = {}
+        named: dict[str, int | None] = {}
         if span.parquet_size is not None:
-            named[PARQUET] = (span.parquet_size, "")
+            named[PARQUET] = span.parquet_size
         for each in self.columns_of(span):
             if isinstance(each, PartitionFault):
                 continue
             native = span.parquet_size is None
             pairs = needed_bytes(each) if native else needed_index_bytes(each) if each.indexed else ()
-            named.update({path.name: (needed, each.column.name) for path, needed in pairs})
+            named.update({path.name: needed for path, needed in pairs})
         names = (*named, *sorted(files.keys() - named.keys()))
-        return tuple(_file(folder / name, files.get(name), *named.get(name, (None, ""))) for name in names)
+        return tuple(_file(folder / name, files.get(name), named.get(name)) for name in names)
 
     def directories(self) -> frozenset[str]:
         """Return the names in the table's directory, none where it cannot be listed."""
@@ -294,7 +294,7 @@ def _listed(folder: Path) -> tuple[os.stat_result, Files]:
         os.close(descriptor)
 
 
-def _file(path: Path, status: os.stat_result | None, needed: int | None, column: str) -> PartitionFile:
+def _file(path: Path, status: os.stat_result | None, needed: int | None) -> PartitionFile:
     if status is None:
-        return PartitionFile(path, None, needed, None, column)
-    return PartitionFile(path, status.st_size, needed, status.st_uid, column)
+        return PartitionFile(path, None, needed, None)
+    return PartitionFile(path, status.st_size, needed, status.st_uid)

@@ -87,10 +87,6 @@ class TableRows:
         """Return whether a column's type has NULL."""
         return column.tag not in _NO_NULL
 
-    def column(self, raw_name: str) -> TableColumn | None:
-        """Return the live column of that name."""
-        return next((column for column in self.columns if column.raw_name == raw_name), None)
-
     def chunks(self, partition: Partition, column: TableColumn) -> Iterator[tuple[int, Values]]:
         """Yield (first row, values) over a partition's column. Raises DamageError, OSError where it cannot be read."""
         self._refuse_short(partition)

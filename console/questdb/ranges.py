@@ -28,11 +28,6 @@ class Ranges:
         """Yield (first, last) of each range kept."""
         yield from map(tuple, self.bounds.tolist())
 
-    @property
-    def first(self) -> int | None:
-        """The lowest id, None where there is none."""
-        return int(self.bounds[0, 0]) if len(self.bounds) else None
-
     def after(self, txn: int) -> "Ranges":
         """Return the part above `txn`."""
         bounds = self.bounds[self.bounds[:, 1] > txn].copy()

@@ -81,8 +81,6 @@ class Segment:
     beyond: int
     uncounted: int
     closed: bool
-    event_size: int
-    index_size: int
     stamp: FileStamp | None
     problems: tuple[Problem, ...]
 
@@ -154,8 +152,6 @@ def _read_once(directory: Path) -> Segment:
         beyond=beyond,
         uncounted=uncounted,
         closed=max_txn is not None and raw.event_size == end + 4 and raw.index_size == 8 * (max_txn + 2),
-        event_size=raw.event_size,
-        index_size=raw.index_size,
         stamp=raw.stamp,
         problems=join_problems(metadata_problem, raw.problems, problems),
     )
@@ -175,8 +171,6 @@ def _unborn(directory: Path, metadata: SequencerMetadata | Problem, raw: "_Files
         beyond=0,
         uncounted=0,
         closed=False,
-        event_size=raw.event_size,
-        index_size=raw.index_size,
         stamp=raw.stamp,
         problems=tuple(each for each in raw.problems if each.kind is not ProblemKind.MISSING),
     )

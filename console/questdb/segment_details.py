@@ -21,7 +21,6 @@ class SymbolDiff:
     """What a data event adds to one symbol column: values by key, above the `clean_count` that the table had."""
 
     column: int
-    has_null: bool
     clean_count: int
     keys: tuple[int, ...]
     values: tuple[str | None, ...]
@@ -82,5 +81,5 @@ def _symbols(walk: Walk) -> tuple[SymbolDiff, ...]:
             values.append(walk.string(_MAX_TEXT))
         if walk.i32() != -1:
             raise DamageError(f"symbols of column {column} are not closed", walk.fields.base + walk.at - 4)
-        diffs.append(SymbolDiff(column, head["has_null"] != 0, head["clean_count"], tuple(keys), tuple(values)))
+        diffs.append(SymbolDiff(column, head["clean_count"], tuple(keys), tuple(values)))
     return tuple(diffs)

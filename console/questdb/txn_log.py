@@ -133,10 +133,9 @@ class TxnLog:
             (p.index * self.part_size + min(self.part_size, p.size // RECORD_V2_SIZE) for p in self.parts), default=0
         )
 
-    def expected_size(self, max_txn: int | None = None, page: int = PAGE) -> int:
-        """Return the length of a healthy `_txnlog` for `max_txn` (default: the header's): pages in V1, 76 in V2."""
-        last = self.max_txn or 0 if max_txn is None else max_txn
-        return HEADER_SIZE if self.v2 else expected_v1_size(last, page)
+    def expected_size(self) -> int:
+        """Return the length of a healthy `_txnlog` for the header's maxTxn: pages in V1, 76 in V2."""
+        return HEADER_SIZE if self.v2 else expected_v1_size(self.max_txn or 0)
 
     def offset_of(self, txn: int) -> tuple[Path, int]:
         """Return the file and the byte offset at which the record of `txn` begins, there or not."""

@@ -24,12 +24,6 @@ def code(text: str, limit: int = 500) -> str:
     return f"{fence}{blank}{line}{blank}{fence}"
 
 
-def block(text: str, language: str = "text") -> list[str]:
-    """Return lines of foreign text as a block of code that nothing in it can end."""
-    fence = "`" * max(3, max((len(run) for run in re.findall(r"`+", text)), default=0) + 1)
-    return [f"{fence}{language}", *text.rstrip("\n").split("\n"), fence]
-
-
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
     """Return a table; the columns of `right` are aligned there. Cells are Markdown already."""
     line = ["---:" if number in right else "---" for number in range(len(head))]

@@ -370,19 +370,3 @@ def _last_version(log: TxnLog, top: int) -> int | None:
     """Return the structure version of the last record that the header counts, whatever it is; None where not there."""
     records = log.records(top, top) if top else np.empty(0, RECORD_V2)
     return int(records["structure_version"][0]) if len(records) else None
-
-
-def positions(inventory: Inventory, references: dict[int, tuple[int, int]]) -> Mask:
-    """Return which transactions on disk lie at or before the given last reference of their WAL."""
-    if not len(inventory):
-        return np.zeros(0, np.bool_)
-    events = inventory.events
-    found = np.zeros(len(events), np.bool_)
-    keys = segment_key(events["wal"], events["segment"])
-    for wal in np.unique(events["wal"]).tolist():
-        if wal not in references:
-            continue
-        segment, txn = references[wal]
-        key = int(segment_key(wal, segment))
-        found |= (events["wal"] == wal) & ((keys < key) | ((keys == key) & (events["txn"] <= txn)))
-    return found

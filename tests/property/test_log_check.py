@@ -117,7 +117,7 @@ def test_ranges_are_the_sets_that_they_stand_for(ids: set[int], chunk: int, afte
         collector.add(ordered[at : at + chunk])
     ranges = collector.ranges()
     assert {txn for first, last in ranges for txn in range(first, last + 1)} == ids
-    assert (ranges.count, ranges.complete, ranges.first) == (len(ids), True, min(ids, default=None))
+    assert (ranges.count, ranges.complete, ranges.bounds[:1, 0].tolist()) == (len(ids), True, sorted(ids)[:1])
     rest = ranges.after(after)
     assert {txn for first, last in rest for txn in range(first, last + 1)} == {txn for txn in ids if txn > after}
     assert rest.count == sum(txn > after for txn in ids)

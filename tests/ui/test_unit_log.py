@@ -158,7 +158,7 @@ async def test_a_flood_is_held_in_bounded_memory_and_drawn_in_steps(console: Mak
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot, "l")
         await until(pilot, lambda: f"line {count - 1} of many" in shown(app))
-        assert screen._tail.seen == count
+        assert screen._tail._count == count
         assert screen._tail.counts()[2] == 5_000
 
 

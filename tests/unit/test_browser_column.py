@@ -13,6 +13,7 @@ from console.questdb.formats.table import CV_HEADER
 from console.questdb.partition_rows import TableRows
 from console.questdb.segment import read_segment
 from console.questdb.segment_rows import SegmentRows
+from console.questdb.table_metadata import TableColumn
 from console.recovery.salvage.cells import cells_of
 from console.text import clean_line
 from screens.browser_column import ColumnFile
@@ -33,12 +34,15 @@ def _column(root: Path, table: str, name: str) -> ColumnFile:
     return found
 
 
+def _named(rows: TableRows, name: str) -> TableColumn:
+    return next(column for column in rows.columns if column.raw_name == name)
+
+
 @pytest.mark.parametrize(("table", "name"), _FILES)
 def test_each_row_has_the_value_that_the_table_has(tmp_path: Path, table: str, name: str) -> None:
     sample_database("v1", tmp_path)
     rows = TableRows(tmp_path / "db" / table)
-    column, file = rows.column(name.split(".")[0]), _column(tmp_path, table, name)
-    assert column is not None
+    column, file = _named(rows, name.split(".")[0]), _column(tmp_path, table, name)
     partition = rows.partitions[0]
     values = rows.values(partition, column, 0, partition.rows)
     cells = cells_of(values)
@@ -57,8 +61,7 @@ def test_each_row_has_the_value_that_the_table_has(tmp_path: Path, table: str, n
 def test_rows_before_the_column_have_no_place_in_its_file(tmp_path: Path) -> None:
     sample_database("v1", tmp_path)
     rows = TableRows(tmp_path / "db" / "kinds~6")
-    column = rows.column("price")
-    assert column is not None
+    column = _named(rows, "price")
     entry = np.zeros(1, COLUMN_VERSION)
     entry["partition"], entry["column"] = rows.txn.partitions["timestamp"][-1], column.index
     entry["name_txn"], entry["top"] = -1, 8

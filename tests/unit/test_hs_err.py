@@ -16,16 +16,13 @@ TEXT = crash_text((Mapped(LOG, BASE, 4096),), fault=BASE + 0x41314CF030, rdx=0x4
 
 def test_a_whole_log(tmp_path: Path) -> None:
     log = hs_err.read(write_log(tmp_path, TEXT))
-    assert (log.signal, log.pid, log.si_code, log.si_code_name) == ("SIGSEGV", 4711, 1, "SEGV_MAPERR")
+    assert (log.signal, log.pid, log.si_code) == ("SIGSEGV", 4711, 1)
     assert log.si_addr == BASE + 0x41314CF030
     assert log.registers["RDX"] == 0x41314CF030
     assert [frame.short for frame in log.stack] == [
         "MemoryCR.getLong", "TableTransactionLogV1.open", "TableTransactionLog.open",
     ]  # fmt: skip
-    assert (log.stack[1].bytecode, log.stack[0].bytecode) == (92, None)
-    assert log.thread == "wal-apply_0"
     assert log.at == datetime.datetime(2025, 11, 10, 2, 27, 3, tzinfo=datetime.UTC).timestamp()
-    assert log.elapsed == pytest.approx(1.959252)
     assert "17.0.16+8" in log.java
     assert log.mappings == (hs_err.MappedFile(BASE, BASE + 4096, 0, LOG),)
     assert log.problems == ()
@@ -43,7 +40,6 @@ def test_a_zone_that_is_not_known_leaves_the_file_s_own_time(tmp_path: Path) -> 
 def test_a_time_that_no_clock_shows_is_none(wrong: str) -> None:
     log = hs_err.parse(TEXT.replace("Sun Nov  9 21:27:03 2025", wrong).encode(), Path("x"), 5.0)
     assert (log.at, log.time) == (None, 5.0)
-    assert log.elapsed == pytest.approx(1.959252)
 
 
 def test_every_mapping_only_where_it_is_asked_for() -> None:
@@ -53,12 +49,9 @@ def test_every_mapping_only_where_it_is_asked_for() -> None:
     assert [m.path for m in hs_err.parse(data, Path("x"), every_mapping=True).mappings] == [LOG, column.path]
 
 
-def test_secrets_of_the_command_line_are_not_taken() -> None:
-    command = "-Dpg.password=quest1 -Xmx1g --token abcd -Dhttp=x http://me:hush@host/ -Dapi.key=zz -cp a.jar"
-    shown = hs_err.parse(crash_text((), fault=1, rdx=1, command=command).encode(), Path("x")).command_line
-    assert all(secret not in shown for secret in ("quest1", "abcd", "hush", "zz"))
-    assert "-Xmx1g" in shown
-    assert "-cp a.jar" in shown
+def test_nothing_of_the_command_line_is_taken() -> None:
+    log = hs_err.parse(crash_text((), fault=1, rdx=1, command="-Dpg.password=quest1").encode(), Path("x"))
+    assert "quest1" not in repr(log)
 
 
 def test_escape_sequences_do_not_get_through() -> None:

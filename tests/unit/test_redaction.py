@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from console.redaction import (
     _SECRET_NAME,
     Redactor,
-    command_without_secrets,
     configuration_without_secrets,
     without_secrets,
 )
@@ -143,7 +142,9 @@ def test_json_loses_what_stands_under_a_secret_name() -> None:
 
 
 def test_a_command_line_keeps_its_shape() -> None:
-    shown = command_without_secrets(f"java -Xmx1g -Dpg.password={CANARY} --token {CANARY} --verbose -d /data/hot")
+    shown = Redactor(private=False).command(
+        f"java -Xmx1g -Dpg.password={CANARY} --token {CANARY} --verbose -d /data/hot"
+    )
     assert shown == "java -Xmx1g -Dpg.password=*** --token *** --verbose -d /data/hot"
 
 

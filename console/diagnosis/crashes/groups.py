@@ -4,7 +4,6 @@ One log says where the machine read and which file was mapped there; the files o
 in the table, say which header outran its file. Both are shown: the register is a heuristic, the lengths are facts.
 """
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -72,7 +71,6 @@ class CrashReport:
     total: int
     groups: tuple[CrashGroup, ...]
     findings: tuple[Finding, ...] = ()
-    seconds: float = 0.0
 
     @property
     def last_at(self) -> float | None:
@@ -99,7 +97,6 @@ class CrashWatch:
 
     def refresh(self, logs: Iterable[Path]) -> CrashReport:
         """Return the report on `logs` as they are now; logs that are gone are forgotten."""
-        started = time.monotonic()
         known: dict[Path, tuple[tuple[int, int, int], Crash | Finding]] = {}
         for path in logs:
             try:
@@ -114,7 +111,7 @@ class CrashWatch:
         findings = [each for _, each in known.values() if isinstance(each, Finding)]
         findings += [_cut(crash) for crash in crashes if crash.problem]
         groups = _groups(crashes, self._database)
-        return CrashReport(len(crashes), groups, tuple(findings), time.monotonic() - started)
+        return CrashReport(len(crashes), groups, tuple(findings))
 
     def _read(self, path: Path) -> Crash | Finding:
         log = hs_err.read(path)

@@ -16,7 +16,6 @@ from console.questdb.layout import TableDirectory
 from console.questdb.reading import read_small
 from console.questdb.sequencer_metadata import read_sequencer_metadata
 from console.questdb.table_metadata import read_table_identity
-from console.questdb.table_txn import TxnArea, read_table_txn
 from console.questdb.txn_log import read_log
 from console.recovery.store.chain import FIRST, hash_of, parsed_line
 from console.table.belonging import judge_logs
@@ -58,11 +57,6 @@ class GuardCopy:
         """Whether each of its files is the one that was taken."""
         files: dict[str, str] = self.event["data"]["files"]
         return all(digest_of_small(self.folder / name) == digest for name, digest in files.items())
-
-    @property
-    def area(self) -> TxnArea | None:
-        """The state of the table in it."""
-        return read_table_txn(self.folder).current
 
     @property
     def told(self) -> str:

@@ -11,10 +11,9 @@ Where that leaves a choice between writers, it is free only if every event invol
 
 import heapq
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from console.questdb.segment import EventType
 from console.recovery.codes import RefusalCode
@@ -320,8 +319,3 @@ def _merge(items: _Items, placed: Index, fixed_event: Index, fixed_version: Inde
     event = np.concatenate((items.event, fixed_event))[order]
     version = np.concatenate((items.version, fixed_version))[order]
     return event, version
-
-
-def kinds(inventory: Inventory, event: Index) -> NDArray[Any]:
-    """Return the event type at each place, CHANGE (-1) for structure changes."""
-    return np.where(event >= 0, inventory.events["type"][np.maximum(event, 0)], CHANGE)

@@ -45,13 +45,6 @@ class NewFile:
         """Return a file that holds `content`."""
         return cls(path, len(content), (Part(0, content),) if content else (), told)
 
-    def differs(self, table: TableDirectory) -> bool:
-        """Return whether the file on disk has other bytes, or is not there. Raises OSError."""
-        status = self._status(table)
-        if status is None or status.st_size != self.size:
-            return True
-        return _digest_of(table, self.path) != self.digest(table)
-
     def digest(self, table: TableDirectory) -> str:
         """Return the SHA-256 of the file as it will be. Raises OSError if its old content cannot be read."""
         digest, at = hashlib.sha256(), 0
@@ -125,9 +118,3 @@ def _add_old(digest: Any, table: TableDirectory, path: str, part: Part) -> None:
             digest.update(block)
     finally:
         os.close(source)
-
-
-def _digest_of(table: TableDirectory, path: str) -> str:
-    source = open_for_reading(table.path / path)
-    with os.fdopen(source, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from console.diagnosis.inspection import FileKind, Inspector, describe, fields_at
+from console.diagnosis.inspection import Field, FileDescription, FileKind, Inspector
 from console.errors import WalmedicError
 from console.questdb.formats.database import UPGRADE
 from console.questdb.layout import DatabaseRoot, TableDirectory
@@ -16,6 +16,16 @@ from tests.unit.diagnosis.conftest import put, record_place, set_applied, zero_r
 
 OFFSET = 0x0CB261F4
 TXN = 7_607_751
+
+
+def describe(path: Path) -> FileDescription:
+    with Inspector(path) as inspector:
+        return inspector.describe()
+
+
+def fields_at(path: Path, offset: int) -> tuple[Field, ...]:
+    with Inspector(path) as inspector:
+        return inspector.fields_at(offset)
 
 
 @pytest.fixture

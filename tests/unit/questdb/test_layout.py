@@ -127,7 +127,6 @@ def test_wals_are_known_by_their_exact_names(v1: DatabaseRoot) -> None:
     wals = {wal.id: wal for wal in table.wals()}
     assert list(wals) == [1, 2, 10]
     assert wals[2].segments == (2, 11)
-    assert wals[2].lock == table.path / "wal2.lock"
     assert wals[2].segment(11) == table.path / "wal2" / "11"
 
 
