@@ -1,6 +1,6 @@
 """The full check of a partition in Parquet: its pages, its zeros, and the indexes beside it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -9,7 +9,7 @@ from console.diagnosis.deep_scope import EVERYTHING, DeepScope
 from console.questdb.column_files import column_path
 from console.questdb.column_types import ColumnTag
 from console.questdb.index_check import covers_rows
-from console.questdb.parquet_check import parquet_problems
+from console.questdb.parquet_rows import check_column, read_layout
 from console.questdb.parquet_worker import can_read_parquet
 from console.questdb.partition_columns import StoredColumn
 from console.questdb.partition_files import PARQUET
@@ -17,6 +17,7 @@ from console.questdb.partition_spans import PartitionSpan
 from console.questdb.reading import DamageError, DbFile
 from console.questdb.value_check import Advance
 from console.questdb.zero_pages import suspect_zero_pages
+from console.text import clean_line
 
 _OTHER_ROWS: Final = "it does not name each row of the partition once"
 
@@ -61,3 +62,29 @@ def _index(findings: DeepFindings, each: StoredColumn, advance: Advance) -> None
                 findings.index(each, DamageError(_OTHER_ROWS))
     except DamageError as damage:
         findings.index(each, damage)
+
+
+def parquet_problems(
+    path: Path, rows: int, advance: Advance, wanted: Callable[[str], bool] = lambda _: True
+) -> Iterator[tuple[str, str, int]]:
+    """Yield (column, what is wrong, rows concerned) of the `wanted` columns of a Parquet file of `rows` rows.
+
+    One column chunk is in memory at a time. Raises OSError if the file cannot be read.
+    """
+    try:
+        layout = read_layout(path)
+    except DamageError as damage:
+        yield "", f"its footer cannot be decoded ({damage.what})", rows
+        return
+    if layout.rows != rows:
+        yield "", f"it has {layout.rows:,} rows, and _txn counts {rows:,}", rows
+    for group in layout.groups:
+        for chunk in group.chunks:
+            if not wanted(chunk.name):
+                continue
+            try:
+                check_column(path, group, chunk.name)
+            except DamageError as damage:
+                what = f"row group {group.number} cannot be decoded ({damage.what})"
+                yield clean_line(chunk.name), what, group.rows
+            advance(max(0, chunk.size))

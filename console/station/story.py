@@ -5,9 +5,12 @@ asks server and queue itself whether everything came back.
 """
 
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import closing
 from datetime import UTC, datetime
+from typing import Any
 
 import psycopg
 import redis
@@ -17,19 +20,60 @@ from console.diagnosis.crashes.places import crash_logs_of
 from console.diagnosis.model import Verdict
 from console.recovery.codes import StageState
 from console.recovery.engine import Engine
-from console.recovery.gate.reports import DiskReports
+from console.recovery.gate.context import DiskReports
 from console.recovery.model import Claim, Outcome, Plan, Progress
 from console.recovery.rehearsal.model import RehearsalOutcome
 from console.recovery.rehearsal.rehearsing import rehearse
-from console.station import answers, backlog
+from console.redis_queue.client import connect
+from console.redis_queue.lag import order_of
+from console.redis_queue.reader import Queue
+from console.settings import RedisSettings, Stream
+from console.station import answers
 from console.station.build import Station, TableFacts
 from console.station.downloads import Say
-from console.station.layout import ORDERBOOK, TRADES
+from console.station.layout import ORDERBOOK, STREAMS, TRADES, Layout
 from console.station.power_loss import TORN_COLUMN
 from console.station.scenario import Scenario
 from console.station.tables import POWER_LOSS, UNAPPLIED_FROM
 from console.text import clean_line, plural
 from console.waiting import wait_until
+
+
+def oldest_waiting(layout: Layout) -> float:
+    """Return the age in seconds of the oldest entry that QuestDB has not accepted yet, 0 where there is none.
+
+    It needs neither the group's `lag` (unknown to Redis before 7) nor a walk through the stream: entry ids are times.
+    Raises redis.RedisError.
+    """
+    client = connect(RedisSettings(port=layout.redis_port), 5)
+    waiting = [entry for stream in STREAMS for entry in _first_waiting(client, stream)]
+    return max(0.0, time.time() - min(waiting) / 1000) if waiting else 0.0
+
+
+def waiting_entries(layout: Layout) -> int:
+    """Return how many entries of both streams are not acknowledged. Raises QueueError."""
+    with closing(Queue(RedisSettings(port=layout.redis_port, streams=STREAMS))) as queue:
+        return sum(each.total for each in queue.waiting())
+
+
+def _first_waiting(client: redis.Redis, stream: Stream) -> list[int]:
+    """Return the times (milliseconds) of the oldest pending and the first undelivered entry."""
+    found: Any = client.xpending(stream.name, stream.group)
+    ids = [found["min"]] if found["pending"] else []
+    ids += _after(client, stream, _group(client, stream), 1)
+    return [order_of(each)[0] for each in ids]
+
+
+def _after(client: redis.Redis, stream: Stream, group: Any, count: int) -> list[str]:
+    """Return the ids of the first `count` entries that were not delivered to the group yet."""
+    entries: Any = client.xrange(stream.name, min="(" + group["last-delivered-id"], count=count)
+    return [entry for entry, _ in entries]
+
+
+def _group(client: redis.Redis, stream: Stream) -> Any:
+    groups: Any = client.xinfo_groups(stream.name)
+    return next(group for group in groups if group["name"] == stream.group)
+
 
 _BEFORE: tuple[tuple[str, str | None], ...] = (
     ("freeze-writer", None), ("stop-server", None), ("capture-evidence", None),
@@ -164,7 +208,7 @@ def _rows(built: Station, when: str, say: Say) -> None:
         except psycopg.Error:
             answer = "the server does not answer"
         say(f"{when}: {table}: {answer}")
-    say(f"{when}: {backlog.waiting_entries(built.layout):,} events wait in Redis")
+    say(f"{when}: {waiting_entries(built.layout):,} events wait in Redis")
 
 
 def _proof(built: Station, announced: _Announced, say: Say) -> bool:
@@ -212,7 +256,7 @@ def _lost_as_announced(built: Station, facts: TableFacts, announced: _Announced,
 def _wait_for_drain(built: Station) -> bool:
     def drained() -> bool:
         with contextlib.suppress(redis.RedisError):
-            return backlog.oldest_waiting(built.layout) < _FRESH
+            return oldest_waiting(built.layout) < _FRESH
         return False
 
     return wait_until(drained, _DRAINED_WITHIN, 0.2)

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from console.diagnosis.findings.partition_files import partition_file_findings
 from console.diagnosis.findings.subject import TableFiles
-from console.diagnosis.findings.symbol_counts import symbol_count_findings
-from console.diagnosis.findings.symbol_maps import symbol_map_findings
+from console.diagnosis.findings.symbol_maps import symbol_count_findings, symbol_map_findings
 from console.diagnosis.model import Code, Finding, Harm, Part, Severity
 from console.questdb.formats.table import META_HEADER, TODO
 from console.questdb.partition_spans import contradiction

@@ -7,9 +7,9 @@ from console.questdb.column_versions import read_column_versions
 from console.questdb.partition_columns import FaultKind
 from console.questdb.partition_files import PartitionFiles
 from console.questdb.reading import Problem
+from console.questdb.table_encoding import encode_table_txn
 from console.questdb.table_metadata import read_table_metadata
 from console.questdb.table_txn import TxnArea, read_table_txn
-from console.questdb.table_txn_encoding import encode_table_txn
 from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Claim, Danger, Plan, Refusal, Requirement, RowsLost

@@ -23,12 +23,12 @@ from console.questdb.column_versions import (
     SYMBOL_PARTITION,
     parse_column_versions,
 )
-from console.questdb.column_versions_encoding import encode_column_versions
 from console.questdb.fields import Fields
 from console.questdb.formats.table import CV_HEADER
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_spans import PartitionSpan, spans_of
 from console.questdb.reading import DamageError, list_directory, read_small
+from console.questdb.table_encoding import encode_column_versions
 from console.questdb.table_metadata import TableColumn, TableMetadata
 from console.questdb.table_txn import TxnArea
 from console.recovery.codes import RefusalCode

@@ -21,8 +21,8 @@ from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.table_txn import read_table_txn
 from console.recovery.codes import ClaimKey
 from console.recovery.evidence.index import table_stamp
+from console.recovery.gate.context import DiskReports
 from console.recovery.gate.registry import PlanContext
-from console.recovery.gate.reports import DiskReports
 from console.recovery.model import (
     ActionSpec,
     Change,

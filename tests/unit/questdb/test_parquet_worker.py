@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from console.questdb.parquet_check import parquet_problems
+from console.diagnosis.deep_parquet import parquet_problems
 from console.questdb.parquet_rows import read_column, read_layout, read_row, read_time
 from console.questdb.parquet_worker import WORKER
 from console.questdb.reading import DamageError

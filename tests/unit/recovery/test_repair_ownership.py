@@ -7,10 +7,10 @@ import pytest
 
 from console.diagnosis.database import diagnose
 from console.diagnosis.model import Code
+from console.recovery.actions import repair_ownership
 from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.engine import Engine
 from console.recovery.model import Outcome, Plan
-from console.recovery.table_repair import owners
 from tests.data.samples import sample_database
 from tests.faults.broken_database import settings_of, tree_of
 
@@ -79,7 +79,7 @@ def test_a_changed_txn_is_known_by_what_is_around_it(engine: Engine) -> None:
         pytest.skip("only root can make a file of another user")
     table = engine.database.table(_TABLE)
     os.chown(table.path / "_txn", 4711, 4712)
-    wrong = {each.path: each.wanted[:2] for each in owners.wrong_owners(table)}
+    wrong = {each.path: each.wanted[:2] for each in repair_ownership.wrong_owners(table)}
     assert wrong[f"{table.directory}/_txn"] == (0, 0)
     os.chown(table.path, 4711, 4712)
-    assert owners.owner_to_have(table) == (4711, 4712)
+    assert repair_ownership.owner_to_have(table) == (4711, 4712)

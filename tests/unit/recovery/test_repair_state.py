@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from console.questdb.column_versions import COLUMN_VERSION, parse_column_versions
-from console.questdb.column_versions_encoding import encode_column_versions
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_names import partition_of
 from console.questdb.partitioning import Partitioning
 from console.questdb.reading import DbFile
+from console.questdb.table_encoding import encode_column_versions, encode_table_txn
 from console.questdb.table_txn import TxnArea, read_table_txn
-from console.questdb.table_txn_encoding import encode_table_txn
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Outcome
 from console.recovery.table_repair.metadata import found_metadata

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from console.diagnosis.model import Severity
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
-from console.recovery.actions.capture_evidence import steps
+from console.recovery.actions.capture_evidence.capture import REPLACED, CaptureSurroundings, CaptureTable
 from console.recovery.evidence.selection import Selection, select
 from console.recovery.evidence.verification import verify_capture
 from console.recovery.gate.context import plan_context
@@ -50,10 +50,10 @@ class PlanRepairs(CheckStep):
             run.progress(f"what {action} would replace")
             with contextlib.suppress(WalmedicError, OSError):
                 files += replaced_by(action_module(action).plan(context, table.raw_name))
-        run.remember(steps.REPLACED, sorted(_entries(table, files)))
+        run.remember(REPLACED, sorted(_entries(table, files)))
 
 
-STEPS = (PlanRepairs(), *steps.STEPS)
+STEPS = (PlanRepairs(), CaptureTable(), CaptureSurroundings())
 
 
 def plan(context: PlanContext, table: str | None) -> Plan:

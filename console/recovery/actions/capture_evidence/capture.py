@@ -9,20 +9,22 @@ import contextlib
 import datetime
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from console.diagnosis.crashes.places import crash_logs_of, is_crash_log
-from console.durable import write_all
+from console.durable import sync_directory, write_all
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
 from console.questdb.server_version import read_versions
 from console.recovery.evidence.index import table_stamp
 from console.recovery.evidence.selection import select
-from console.recovery.steps.steps import RunContext
+from console.recovery.model import Stage
+from console.recovery.steps.steps import RunContext, Step
 from console.recovery.store.copying import Copied, copy_out, sync_tree, write_out
 from console.recovery.store.locks import LockedError, ServerLock
 from console.recovery.store.places import free_space, root_key
@@ -227,3 +229,51 @@ def side_by_side(files: Iterable[Copied]) -> dict[str, Any]:
         same = {file: [names for names in groups.values() if len(names) > 1] for file, groups in alike.items()}
         found[table] = {"sets": sets, "same": {file: groups for file, groups in same.items() if groups}}
     return found
+
+
+REPLACED: Final = "replaced"
+"""Under which a capture of one table notes the entries of its directory that its repairs would replace."""
+
+
+def _drop_unfinished(run: RunContext) -> None:
+    folder = run.state.evidence / run.entry
+    if folder.is_dir() and not (folder / "manifest.json").exists():
+        shutil.rmtree(folder)
+        sync_directory(folder.parent)
+
+
+class CaptureTable(Step):
+    """Copy one table."""
+
+    name = "capture-table"
+    repeat = True  # the lock that keeps a server from starting meanwhile ended with the process
+
+    def perform(self, stage: Stage, run: RunContext) -> None:
+        """Copy what is not copied yet."""
+        capturer = Capturer(run)
+        capturer.begin()
+        table = run.database.table(str(stage.parameters["directory"]))
+        also = frozenset(map(str, (*stage.parameters.get("also", ()), *run.recall(REPLACED, ()))))
+        capturer.table(table, whole=bool(stage.parameters.get("whole")), also=also)
+
+    def reverse(self, stage: Stage, run: RunContext) -> None:
+        """Remove an unfinished capture."""
+        _drop_unfinished(run)
+
+
+class CaptureSurroundings(Step):
+    """Copy what lies around the tables, then write the manifest."""
+
+    name = "capture-surroundings"
+    repeat = True
+
+    def perform(self, stage: Stage, run: RunContext) -> None:
+        """Copy and finish."""
+        capturer = Capturer(run)
+        capturer.begin()
+        capturer.surroundings()
+        capturer.finish()
+
+    def reverse(self, stage: Stage, run: RunContext) -> None:
+        """Remove an unfinished capture."""
+        _drop_unfinished(run)

@@ -9,20 +9,48 @@ from pathlib import Path
 
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import DamageError, problem_of
-from console.recovery.actions.salvage import table_steps
-from console.recovery.actions.salvage.steps import salvage_claims
-from console.recovery.actions.salvage.table_steps import STEP
+from console.recovery.actions.salvage.steps import folder_of, make_place, remove_unfinished, salvage_claims
 from console.recovery.actions.salvage.target_checks import target_of, target_refusals
 from console.recovery.codes import RefusalCode
 from console.recovery.gate.permission import closed_refusals
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Refusal, Requirement, Stage
 from console.recovery.plans import make_plan
+from console.recovery.salvage.folder import Folder
 from console.recovery.salvage.table_picture import TablePicture, read_picture
-from console.recovery.salvage.table_writing import bytes_of_parts
-from console.recovery.steps.steps import RunContext
+from console.recovery.salvage.table_writing import bytes_of_parts, finish_table, write_parts
+from console.recovery.salvage.writing import MANIFEST, summary_of
+from console.recovery.steps.steps import RunContext, Step
 from console.settings import SalvageSettings
 from console.text import clean_line, plural
+
+STEP = "salvage-table"
+
+
+class SalvageTable(Step):
+    """Write the rows of a table, read each file back, and write the manifest."""
+
+    name = "salvage-table"
+
+    def perform(self, stage: Stage, run: RunContext) -> None:
+        """Go on where an earlier attempt stopped."""
+        said = stage.parameters
+        target = Folder(folder_of(stage, run), run.folder, str(said["format"]))
+        if (target.folder / MANIFEST).exists():
+            return
+        make_place(Path(str(said["to"])), run)
+        directory = run.database.table(str(said["directory"]))
+        picture = read_picture(directory.path)
+        names = write_parts(target, picture, run.progress)
+        about = {
+            "entry": run.entry, "station": run.plan.station, "table": directory.name, "directory": directory.directory,
+        }  # fmt: skip
+        run.progress(summary_of(finish_table(target, picture, names, about), "partition"))
+
+    def reverse(self, stage: Stage, run: RunContext) -> None:
+        """Remove an unfinished salvage."""
+        remove_unfinished(folder_of(stage, run))
+
 
 SPEC = ActionSpec(
     id="salvage-table",
@@ -32,7 +60,7 @@ SPEC = ActionSpec(
     summary="Writes the rows of one table or of all as CSV or Parquet outside the database, whatever is damaged.",
     undo="Nothing under the database is changed; the files stay until you remove their folder yourself.",
 )
-STEPS = table_steps.STEPS
+STEPS = (SalvageTable(),)
 _OF_CSV, _OF_PARQUET = 4, 1.5
 """How many times the bytes of the column files a format takes at most, about."""
 

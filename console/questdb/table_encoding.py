@@ -1,14 +1,23 @@
-"""Bytes of a `_txn` for a repair, the counterpart of `table_txn`: one area, the header points at it. It writes nothing.
+"""Bytes of a `_txn` and of a `_cv` for a repair, the counterparts of their readers: pure functions, they write nothing.
 
-The area is A, so the version must be even. What is behind the last partition is zeros up to a whole page.
+The area of a `_txn` is A, so the version must be even. What is behind the last partition is zeros up to a whole page.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from console.questdb.fields import I32_MIN
-from console.questdb.formats.table import TXN_HEADER, TXN_PARTITION, TXN_PARTITIONS, TXN_RECORD, TXN_SYMBOL
+from console.questdb.formats.table import (
+    CV_ENTRY,
+    CV_HEADER,
+    TXN_HEADER,
+    TXN_PARTITION,
+    TXN_PARTITIONS,
+    TXN_RECORD,
+    TXN_SYMBOL,
+)
 from console.questdb.table_txn import TxnArea
 
 _PAGE: Final = 4096
@@ -59,3 +68,15 @@ def _partitions(area: TxnArea) -> bytes:
     for flag, name in (("parquet", "parquet"), ("read only", "read_only")):
         stored["rows"] |= np.where(area.partitions[name], _SIZE.bit(flag).mask, 0).astype(np.int64)
     return stored.tobytes()
+
+
+def encode_column_versions(version: int, entries: NDArray[Any]) -> bytes:
+    """Return the bytes of a `_cv` with these entries (COLUMN_VERSION), which are put in the order that it needs."""
+    stored = np.zeros(len(entries), CV_ENTRY.dtype)
+    for name in stored.dtype.names or ():
+        stored[name] = entries[name]
+    ordered = stored[np.lexsort((stored["column"], stored["partition"]))]
+    area = "b" if version % 2 else "a"
+    header = CV_HEADER.pack(version=version, **{f"{area}_offset": CV_HEADER.size, f"{area}_size": ordered.nbytes})
+    content = header + ordered.tobytes()
+    return content.ljust(-(-len(content) // _PAGE) * _PAGE, b"\0")
