@@ -4,16 +4,15 @@ from pathlib import Path
 
 from console.diagnosis.crashes.groups import CrashGroup, CrashReport, CrashWatch
 from console.diagnosis.crashes.places import crash_logs_of, pid_in
-from console.errors import WalmedicError
 from console.probes.sample import CrashCause, CrashesSample, Sample, Status
-from console.probes.worker import Worker
+from console.probes.worker import ThreadProbe
 from console.questdb.layout import DatabaseRoot
 from console.settings import Settings
 
 _BUCKETS = 24
 
 
-class CrashesProbe:
+class CrashesProbe(ThreadProbe[CrashesSample]):
     """Lists the data root each time and reads only the logs that are new or changed.
 
     Listing is cheaper than a notification: it costs a millisecond for hundreds of logs, works on every file system, and
@@ -26,18 +25,15 @@ class CrashesProbe:
 
     def __init__(self, settings: Settings) -> None:
         self._root = settings.questdb.db_root
-        self._worker = Worker(self.name)
+        super().__init__("" if self._root else self.NO_ROOT)
         self._watch: CrashWatch | None = None
         self._place: DatabaseRoot | None = None
 
-    async def read(self) -> Sample[CrashesSample]:
-        """Take one sample."""
-        if not self._root:
-            return Sample(self.name, Status.UNKNOWN, None, "no data root is configured (settings: questdb.db_root)")
-        try:
-            report = await self._worker.call(self._look)
-        except WalmedicError as error:
-            return Sample(self.name, Status.DOWN, None, str(error))
+    def _sample(self) -> Sample[CrashesSample]:
+        if self._watch is None or self._place is None:
+            self._place = DatabaseRoot.locate(Path(self._root))
+            self._watch = CrashWatch(self._place)
+        report = self._watch.refresh(crash_logs_of(self._place))
         unusable = [finding.message for finding in report.findings]
         return Sample(
             self.name,
@@ -51,15 +47,6 @@ class CrashesProbe:
             ),
             unusable[0] if unusable else "",
         )
-
-    async def close(self) -> None:
-        """Nothing is held open between readings."""
-
-    def _look(self) -> CrashReport:
-        if self._watch is None or self._place is None:
-            self._place = DatabaseRoot.locate(Path(self._root))
-            self._watch = CrashWatch(self._place)
-        return self._watch.refresh(crash_logs_of(self._place))
 
 
 def _cause(group: CrashGroup) -> CrashCause:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import psutil
 
-from console.errors import WalmedicError
 from console.probes.sample import JournalLine, JournalSample, Sample, Status
-from console.probes.worker import Worker
+from console.probes.worker import ThreadProbe
 from console.recovery.guard.state import read_state
 from console.recovery.store.journal import Entry, Journal
 from console.recovery.store.living import runs_walmedic
@@ -19,7 +18,7 @@ from console.text import clean_line
 _SHOWN = 50
 
 
-class JournalProbe:
+class JournalProbe(ThreadProbe[JournalSample]):
     """Reads the journal again only when it has changed."""
 
     name = "journal"
@@ -29,23 +28,12 @@ class JournalProbe:
     def __init__(self, settings: Settings) -> None:
         self._journal = Journal(StateDir(settings.state_path))
         self._guard = settings.guard_path
-        self._worker = Worker(self.name)
+        super().__init__()
         self._stamp: tuple[int, int, int] | None = None
         self._entries: Sequence[Entry] = ()
         self._problem = ""
 
-    async def read(self) -> Sample[JournalSample]:
-        """Take one sample."""
-        try:
-            sample = await self._worker.call(self._look)
-        except WalmedicError as error:
-            return Sample(self.name, Status.DOWN, None, str(error))
-        return Sample(self.name, Status.OK if sample.chain_ok else Status.DEGRADED, sample, self._problem)
-
-    async def close(self) -> None:
-        """Nothing is held open between readings."""
-
-    def _look(self) -> JournalSample:
+    def _sample(self) -> Sample[JournalSample]:
         stamp = self._stamped()
         if stamp != self._stamp:
             self._entries = self._journal.entries()
@@ -56,7 +44,8 @@ class JournalProbe:
         newest = list(reversed(self._entries))[:_SHOWN]
         guard = read_state(self._guard)
         lines = tuple(_line(entry, undone) for entry in newest)
-        return JournalSample(lines, not self._problem, guard.at if guard is not None else None)
+        sample = JournalSample(lines, not self._problem, guard.at if guard is not None else None)
+        return Sample(self.name, Status.OK if sample.chain_ok else Status.DEGRADED, sample, self._problem)
 
     def _stamped(self) -> tuple[int, int, int] | None:
         try:

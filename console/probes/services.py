@@ -5,16 +5,16 @@ import time
 
 from console.probes.rates import Slope
 from console.probes.sample import Sample, ServicesSample, Status, UnitSample, UnitState
-from console.probes.worker import Worker
+from console.probes.worker import ThreadProbe
 from console.services.control import control_for
-from console.services.model import ServiceControl, ServiceError
-from console.settings import ServicesSettings, Settings
+from console.services.model import ServiceControl
+from console.settings import Settings
 
 _RATE_WINDOW = 600.0  # seconds over which restarts are counted to a rate
 _SAMPLES_KEPT = 300
 
 
-class ServicesProbe:
+class ServicesProbe(ThreadProbe[ServicesSample]):
     """Reads all services in one call of their backend."""
 
     name = "services"
@@ -22,37 +22,28 @@ class ServicesProbe:
     deadline = 10.0
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self._settings, self._wanted = settings, settings.services
+        configured = self._wanted.backend != "none" and bool(self._wanted.units)
+        super().__init__("" if configured else "no services are configured (settings: services.units)")
         self._control: ServiceControl | None = None
-        self._worker = Worker(self.name)
         self._restarts: dict[str, Slope] = {}
         self._ended: dict[str, str] = {}
         self._pids: dict[str, tuple[int | None, int | None]] = {}  # the newest process, and the one before it
 
-    async def read(self) -> Sample[ServicesSample]:
-        """Take one sample."""
-        wanted: ServicesSettings = self._settings.services
-        if wanted.backend == "none" or not wanted.units:
-            return Sample(self.name, Status.UNKNOWN, None, "no services are configured (settings: services.units)")
-        try:
-            if self._control is None:
-                self._control = control_for(self._settings)
-            assert self._control is not None  # noqa: S101 - a backend other than `none` has a control
-            units = await self._worker.call(self._control.states, wanted.units)
-        except ServiceError as error:
-            return Sample(self.name, Status.DOWN, None, str(error))
+    def _sample(self) -> Sample[ServicesSample]:
+        if self._control is None:
+            self._control = control_for(self._settings)
+        assert self._control is not None  # noqa: S101 - a backend other than `none` has a control
+        units = self._control.states(self._wanted.units)
         now = time.monotonic()
         rated = tuple(self._followed(unit, now) for unit in units)
         well = all(unit.state is not UnitState.UNKNOWN for unit in rated)
         return Sample(
             self.name,
             Status.OK if well else Status.DEGRADED,
-            ServicesSample(wanted.backend, rated),
-            "" if well else f"not known to {wanted.backend}: {', '.join(_unknown(rated))}",
+            ServicesSample(self._wanted.backend, rated),
+            "" if well else f"not known to {self._wanted.backend}: {', '.join(_unknown(rated))}",
         )
-
-    async def close(self) -> None:
-        """Nothing is held open between readings."""
 
     def _followed(self, unit: UnitSample, now: float) -> UnitSample:
         """Return `unit` with its restarts per minute, and with how its last run ended where only we still know it.

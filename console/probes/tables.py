@@ -4,10 +4,9 @@ from pathlib import Path
 
 from console.diagnosis.live import LiveDiagnosis
 from console.diagnosis.model import DatabaseReport
-from console.errors import WalmedicError
 from console.probes.sample import Sample, Status
 from console.probes.server import ServerProbe
-from console.probes.worker import Worker
+from console.probes.worker import ThreadProbe
 from console.questdb.layout import DatabaseRoot
 from console.settings import Settings
 
@@ -16,7 +15,7 @@ _SHARE = 20.0  # a reading of one second is followed by a rest of so many: at mo
 _FRESH = 10.0  # seconds for which the server's last word holds
 
 
-class TablesProbe:
+class TablesProbe(ThreadProbe[DatabaseReport]):
     """Diagnoses in a thread, with what it knows kept between two readings: only what changed is read."""
 
     name = "tables"
@@ -27,24 +26,10 @@ class TablesProbe:
         self._root = settings.questdb.db_root
         self._bare, self._state, self._guard = settings.bare, settings.state_path, settings.guard_path
         self._server = server
-        self._worker = Worker(self.name)
+        super().__init__("" if self._root else self.NO_ROOT)
         self._live = LiveDiagnosis()
 
-    async def read(self) -> Sample[DatabaseReport]:
-        """Take one sample."""
-        if not self._root:
-            return Sample(self.name, Status.UNKNOWN, None, "no data root is configured (settings: questdb.db_root)")
-        try:
-            report = await self._worker.call(self._look)
-        except WalmedicError as error:
-            return Sample(self.name, Status.DOWN, None, str(error))
-        self.interval = min(_LONGEST, max(_SHORTEST, report.seconds * _SHARE))
-        return Sample(self.name, Status.OK, report)
-
-    async def close(self) -> None:
-        """Nothing is held open between readings."""
-
-    def _look(self) -> DatabaseReport:
+    def _sample(self) -> Sample[DatabaseReport]:
         from console.recovery.gate.history import Histories  # not before the first paint
         from console.recovery.store.journal import Journal
         from console.recovery.store.state import StateDir
@@ -55,4 +40,6 @@ class TablesProbe:
         silent = (
             () if sql_facts is not None else ("SQL: the server does not answer, or none belongs to this directory",)
         )
-        return self._live.look(database, sql_facts, silent, history=history, station=not self._bare)
+        report = self._live.look(database, sql_facts, silent, history=history, station=not self._bare)
+        self.interval = min(_LONGEST, max(_SHORTEST, report.seconds * _SHARE))
+        return Sample(self.name, Status.OK, report)

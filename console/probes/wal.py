@@ -6,10 +6,9 @@ from collections import deque
 from pathlib import Path
 
 from console.diagnosis.database import uses_wal
-from console.errors import WalmedicError
 from console.probes.rates import Slope
 from console.probes.sample import DiskSample, Sample, Status, WalSample, WalTable
-from console.probes.worker import Worker
+from console.probes.worker import ThreadProbe
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.table_txn import read_table_txn
 from console.questdb.txn_log import TxnLog, read_log
@@ -21,7 +20,7 @@ _DISK_EVERY = 60.0  # seconds between two points of that window
 _DISK_LEAST = 600.0  # seconds that the disk was watched before its end is foretold
 
 
-class WalProbe:
+class WalProbe(ThreadProbe[WalSample]):
     """Reads the header of each `_txn` and `_txnlog` and one record: a few small reads for each table."""
 
     name = "wal"
@@ -30,29 +29,18 @@ class WalProbe:
 
     def __init__(self, settings: Settings) -> None:
         self._root = settings.questdb.db_root
-        self._worker = Worker(self.name)
+        super().__init__("" if self._root else self.NO_ROOT)
         self._slopes: dict[str, tuple[Slope, Slope]] = {}
         self._disk = DiskWatch()
 
-    async def read(self) -> Sample[WalSample]:
-        """Take one sample."""
-        if not self._root:
-            return Sample(self.name, Status.UNKNOWN, None, "no data root is configured (settings: questdb.db_root)")
-        try:
-            return Sample(self.name, Status.OK, await self._worker.call(self._look))
-        except WalmedicError as error:
-            return Sample(self.name, Status.DOWN, None, str(error))
-
-    async def close(self) -> None:
-        """Nothing is held open between readings."""
-
-    def _look(self) -> WalSample:
+    def _sample(self) -> Sample[WalSample]:
         database = DatabaseRoot.locate(Path(self._root))
         tables = [table for table in database.tables() if uses_wal(table)]
         directories = {table.directory for table in tables}
         self._slopes = {name: slopes for name, slopes in self._slopes.items() if name in directories}
         now = time.monotonic()
-        return WalSample(tuple(self._table(table, now) for table in tables), self._disk.sample(database.db, now))
+        rows = tuple(self._table(table, now) for table in tables)
+        return Sample(self.name, Status.OK, WalSample(rows, self._disk.sample(database.db, now)))
 
     def _table(self, table: TableDirectory, now: float) -> WalTable:
         current = read_table_txn(table.path).current

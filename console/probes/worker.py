@@ -1,4 +1,4 @@
-"""Blocking work in a thread that can be given up.
+"""Blocking work in a thread that can be given up, and the probes that read so.
 
 `asyncio.to_thread` uses a pool that a process waits for at its end: one read from a disk that hangs would keep the
 console from closing. These threads are daemons, and a source that still hangs gets no second thread.
@@ -7,9 +7,10 @@ console from closing. These threads are daemons, and a source that still hangs g
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from console.errors import WalmedicError
+from console.probes.sample import Sample, Status
 
 T = TypeVar("T")
 
@@ -57,3 +58,32 @@ class Worker:
         self._busy = True
         threading.Thread(target=work, name=f"probe-{self._name}", daemon=True).start()
         return await future
+
+
+class ThreadProbe(Generic[T]):
+    """A probe whose reading blocks: it runs in a thread of its own, and whatever it raises means that it is down.
+
+    `unset`: what the settings lack for it, empty where they lack nothing.
+    """
+
+    NO_ROOT = "no data root is configured (settings: questdb.db_root)"
+    name: str
+
+    def __init__(self, unset: str = "") -> None:
+        self._unset = unset
+        self._worker = Worker(self.name)
+
+    async def read(self) -> Sample[T]:
+        """Take one sample."""
+        if self._unset:
+            return Sample(self.name, Status.UNKNOWN, None, self._unset)
+        try:
+            return await self._worker.call(self._sample)
+        except WalmedicError as error:
+            return Sample(self.name, Status.DOWN, None, str(error))
+
+    async def close(self) -> None:
+        """Nothing is held open between readings."""
+
+    def _sample(self) -> Sample[T]:
+        raise NotImplementedError
