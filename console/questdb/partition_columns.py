@@ -12,7 +12,7 @@ from console.questdb.column_types import ColumnTag, is_variable, storage_size
 from console.questdb.partition_spans import PartitionSpan
 from console.questdb.reading import DamageError, DbFile, problem_of
 from console.questdb.table_metadata import TableColumn
-from console.questdb.variable_columns import aux_shape, checked_end, end_of_data, rows_within
+from console.questdb.variable_columns import aux_shape, begins_with_a_value, checked_end, end_of_data, rows_within
 
 Files = dict[str, os.stat_result]
 """The regular files of a partition's directory, by name."""
@@ -127,11 +127,11 @@ def _length_of(path: Path, ask: Callable[[DbFile], int]) -> int | None:
         return None
 
 
-def begins_with_a_value(data: Path) -> bool:
-    """Return whether the data file of an array column begins with the lengths of an array that is not empty."""
+def hides_a_value(each: StoredColumn) -> bool:
+    """Return whether the data file of an ARRAY column begins with a value, if there is such a file."""
     try:
-        with DbFile(data) as file:
-            return any(file.read(0, 8))
+        with DbFile(each.data) as data:
+            return begins_with_a_value(each.column.type_code, data)
     except FileNotFoundError:
         return False
 
@@ -150,7 +150,7 @@ def variable_faults(each: StoredColumn, files: Files) -> Iterator[PartitionFault
                 size, more = aux_shape(tag)
                 last = aux.read(size * (each.rows - 1 + more), size)
                 needed = checked_end(tag, aux.read(0, size), last, each.rows)
-                if tag is ColumnTag.ARRAY and not needed and begins_with_a_value(each.data):
+                if tag is ColumnTag.ARRAY and not needed and hides_a_value(each):
                     raise DamageError(f"all its arrays are NULL, but {each.data.name} begins with a value", 0)
                 if status is not None and status.st_size < needed:
                     missing = each.rows - rows_within(tag, aux, each.rows, status.st_size)

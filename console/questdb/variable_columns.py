@@ -106,6 +106,11 @@ def checked_end(tag: ColumnTag | None, first: bytes, last: bytes, rows: int) -> 
     return end
 
 
+def begins_with_a_value(type_code: int, data: DbFile) -> bool:
+    """Return whether the data file of an ARRAY column begins with the lengths of an array that is not empty."""
+    return any(data.read(0, 8 * array_dimensions(type_code)))
+
+
 def bad_variable_rows(type_code: int, aux: ArraySource, data: DbFile, first: int, end: int) -> Bad:
     """Return a mask over the rows first..end - 1: those that do not fit, or lie past the end of a file."""
     match tag_of(type_code):
@@ -116,7 +121,7 @@ def bad_variable_rows(type_code: int, aux: ArraySource, data: DbFile, first: int
         case ColumnTag.VARCHAR:
             return _varchar(aux, data, first, end)
         case ColumnTag.ARRAY:
-            return _array(array_dimensions(type_code), aux, data, first, end)
+            return _array(type_code, aux, data, first, end)
         case _:
             return np.zeros(end - first, np.bool_)
 
@@ -221,7 +226,8 @@ def _varchar(aux: ArraySource, data: DbFile, first: int, end: int) -> Bad:
     return bad
 
 
-def _array(dimensions: int, aux: ArraySource, data: DbFile, first: int, end: int) -> Bad:
+def _array(type_code: int, aux: ArraySource, data: DbFile, first: int, end: int) -> Bad:
+    dimensions = array_dimensions(type_code)
     bad = np.ones(end - first, np.bool_)
     entries = aux.array(16 * first, _ARRAY, end - first)
     if not len(entries):
@@ -230,7 +236,7 @@ def _array(dimensions: int, aux: ArraySource, data: DbFile, first: int, end: int
     wrong = (size < 0) | (offset + size > data.size)
     wrong |= _out_of_line(offset, offset + np.maximum(size, 0))
     if not offset.any() and not size.any():
-        wrong |= bool(data.array(0, "u1", 8 * dimensions).any())  # nothing but NULL, and yet there are values
+        wrong |= begins_with_a_value(type_code, data)  # nothing but NULL, and yet there are values
     lengths, rows = _gather(data, offset, (size <= 0) | wrong, f"{4 * dimensions}u1")
     shapes = lengths.view("<i4").reshape(-1, dimensions).astype(np.float64)  # a product of damaged ones may be anything
     stored = size if rows is None else size[rows]

@@ -14,7 +14,7 @@ from console.questdb.bitmap_index import read_index_header
 from console.questdb.column_types import ColumnTag, is_variable, storage_size
 from console.questdb.fields import I64_MIN
 from console.questdb.formats.segment import ARRAY_AUX, VARCHAR_AUX
-from console.questdb.partition_columns import StoredColumn, begins_with_a_value
+from console.questdb.partition_columns import StoredColumn, hides_a_value
 from console.questdb.reading import DamageError, DbFile
 from console.questdb.rebuilt_offsets import rebuilt_offsets, tells_offsets
 from console.questdb.row_values import Numbers
@@ -196,7 +196,7 @@ def _entries(table: Path, each: StoredColumn) -> Mended:
         start, length = found["offset"].astype(np.int64) & _LOW_48, found["size"].astype(np.int64)
         outside = length > 0
         bad = outside & (start + length > size)
-        bad |= not (start.any() or length.any()) and begins_with_a_value(each.data)
+        bad |= not (start.any() or length.any()) and hides_a_value(each)
     bad[known:] = True
     # An entry without bytes in the data file says where the next value begins: that too must be within the file.
     end = np.maximum.accumulate(np.where(bad | ~outside, 0, start + length))
