@@ -7,7 +7,7 @@ from textual.binding import Binding, BindingType
 
 from screens import browser_places
 from screens.browser_going import BrowserGoing
-from screens.hex_keys import moving_keys
+from screens.keys import moving_keys
 
 _MOST_COPIED = 1 << 20  # bytes
 

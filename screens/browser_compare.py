@@ -22,7 +22,7 @@ from screens import browser_places
 from screens.browser_file import OpenFile, Stamp, canonical
 from screens.browser_lines import shown_path
 from screens.frame import Answer, FramedScreen
-from screens.hex_keys import moving_keys
+from screens.keys import moving_keys
 from screens.panes import comparison
 from screens.panes.comparison import PairView, SummaryView, Units
 

@@ -10,6 +10,7 @@ from console.reporting.bundle import Bundle, Written
 from console.widgets.frames import Box
 from console.widgets.pane import Framed, Pane
 from screens.frame import Answer, FramedScreen
+from screens.keys import scrolling_keys
 from screens.panes import bundle
 from screens.panes.bundle import BundleView
 from screens.reporting_port import Desk
@@ -26,10 +27,7 @@ class BundleScreen(FramedScreen):
         Binding("enter", "save", "Write it", id="save", tooltip="write the archive (0600) into the state directory"),
         Binding("y", "copy", "Copy report", id="copy", tooltip="copy report.md, to post it as it is"),
         Binding("r", "read", "Collect again", id="read", tooltip="collect everything again"),
-        Binding("up", "scroll(-1)", "Up", id="up", show=False, tooltip="move up"),
-        Binding("down", "scroll(1)", "Down", id="down", show=False, tooltip="move down"),
-        Binding("pageup", "scroll(-10)", "Page up", id="page-up", show=False, tooltip="move up by a page"),
-        Binding("pagedown", "scroll(10)", "Scroll", id="page-down", tooltip="see the other files"),
+        *scrolling_keys("see the other files"),
     ]
 
     def __init__(self, desk: Desk) -> None:

@@ -17,6 +17,7 @@ from console.widgets.pane import Bar, Framed
 from screens.dashboard_boxes import PANES
 from screens.filter_text import filter_after
 from screens.frame import Answer, FramedScreen
+from screens.keys import scrolling_keys
 from screens.panes.actions import found_by
 
 _NAMES = 24
@@ -50,10 +51,7 @@ class Commands(FramedScreen):
         Binding("escape", "app.back", "Back", id="back", tooltip="leave the palette; nothing is done"),
         Binding("ctrl+p", "app.back", "Back", id="commands", show=False, tooltip="leave the palette"),
         Binding("enter", "open", "Open", id="open", tooltip="open what the cursor is on; an action opens its plan"),
-        Binding("up", "move(-1)", "Up", id="up", show=False, tooltip="move up"),
-        Binding("down", "move(1)", "Down", id="down", show=False, tooltip="move down"),
-        Binding("pageup", "move(-8)", "Page up", id="page-up", show=False, tooltip="move up by a page"),
-        Binding("pagedown", "move(8)", "Page down", id="page-down", show=False, tooltip="move down by a page"),
+        *scrolling_keys("move down by a page", action="move", page=8, hint=False),
     ]
 
     def __init__(self) -> None:

@@ -21,6 +21,7 @@ from screens.dashboard_boxes import OPEN_HEIGHT, PANES, dashboard_boxes, whole
 from screens.dashboard_filter import filtered, hidden
 from screens.dashboard_order import ORDERS, Order, ordered
 from screens.frame import FramedScreen
+from screens.keys import scrolling_keys
 from screens.panes import backlog, crashes, flow, journal, services, tables
 from screens.panes.reading import Source
 
@@ -70,10 +71,7 @@ class Dashboard(FramedScreen):
             Binding(str(number), f"whole('{name}')", name, id=f"pane-{name}", show=False, tooltip=f"{name} full screen")
             for number, name in enumerate(PANES, 1)
         ),
-        Binding("up", "scroll(-1)", "Up", id="up", show=False, tooltip="move up"),
-        Binding("down", "scroll(1)", "Down", id="down", show=False, tooltip="move down"),
-        Binding("pageup", "scroll(-10)", "Page up", id="page-up", show=False, tooltip="move up by a page"),
-        Binding("pagedown", "scroll(10)", "Page down", id="page-down", show=False, tooltip="move down by a page"),
+        *scrolling_keys("move down by a page", hint=False),
     ]
 
     def __init__(self) -> None:

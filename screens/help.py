@@ -14,6 +14,7 @@ from console.widgets.frames import Box
 from console.widgets.line import BLANK, Line, Role, Span, hanging, left, line
 from console.widgets.pane import Content, Framed, Pane, Room
 from screens.frame import Answer, FramedScreen, key_label
+from screens.keys import scrolling_keys
 
 _READING = 110  # cells of the longest line that an eye follows
 
@@ -37,10 +38,7 @@ class Help(FramedScreen):
         Binding("escape", "narrow", "Back", id="back", tooltip="show everything again, or leave the help"),
         Binding("q,question_mark,f1", "app.back", "Back", id="leave", show=False, tooltip="leave the help"),
         Binding("slash", "search", "Search", id="filter", tooltip="show what has these letters"),
-        Binding("up", "scroll(-1)", "Up", id="up", show=False, tooltip="move up"),
-        Binding("down", "scroll(1)", "Down", id="down", show=False, tooltip="move down"),
-        Binding("pageup", "scroll(-10)", "Page up", id="page-up", show=False, tooltip="move up by a page"),
-        Binding("pagedown", "scroll(10)", "Scroll", id="page-down", tooltip="read the rest"),
+        *scrolling_keys(),
     ]
 
     def __init__(self, keys: tuple[tuple[str, str], ...], places: tuple[tuple[str, str], ...]) -> None:

@@ -20,6 +20,7 @@ from console.widgets.line import Line, Role, Span, line
 from console.widgets.pane import Bar, Content, Framed, Pane, Room
 from screens.filter_text import filter_after
 from screens.frame import Answer, FramedScreen
+from screens.keys import scrolling_keys
 from screens.panes import actions, tables
 from screens.plan import PlanScreen
 from screens.port import EnginePort
@@ -46,10 +47,7 @@ class Palette(FramedScreen):
         Binding("enter", "plan", "Plan", id="plan", tooltip="show what the action would do, and cost"),
         Binding("left", "table(-1)", "Table", id="table-left", show=False, tooltip="the table before"),
         Binding("tab,right", "table(1)", "Table", id="table", tooltip="the next table"),
-        Binding("up", "move(-1)", "Up", id="up", show=False, tooltip="move up"),
-        Binding("down", "move(1)", "Down", id="down", show=False, tooltip="move down"),
-        Binding("pageup", "move(-8)", "Page up", id="page-up", show=False, tooltip="move up by a page"),
-        Binding("pagedown", "move(8)", "Page down", id="page-down", show=False, tooltip="move down by a page"),
+        *scrolling_keys("move down by a page", action="move", page=8, hint=False),
     ]
 
     def __init__(self, table: str | None = None) -> None:

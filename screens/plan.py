@@ -20,6 +20,7 @@ from console.widgets.phrase import PhraseField
 from screens.arm import Arm
 from screens.execution import Execution
 from screens.frame import Answer, FramedScreen
+from screens.keys import scrolling_keys
 from screens.panes import plan as text
 from screens.panes.confirmation import ConfirmView, confirmation
 from screens.panes.plan import PlanView
@@ -40,10 +41,7 @@ class PlanScreen(FramedScreen):
     TITLE_WORD = "plan"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "app.back", "Back, nothing done", id="back", tooltip="leave the plan; nothing is done"),
-        Binding("up", "scroll(-1)", "Up", id="up", show=False, tooltip="move up"),
-        Binding("down", "scroll(1)", "Down", id="down", show=False, tooltip="move down"),
-        Binding("pageup", "scroll(-8)", "Page up", id="page-up", show=False, tooltip="move up by a page"),
-        Binding("pagedown", "scroll(8)", "Scroll", id="page-down", tooltip="read the rest of a long plan"),
+        *scrolling_keys("read the rest of a long plan", page=8),
         Binding("f2", "app.operate", "Operate", id="operate", tooltip="arm operate mode, or disarm it"),
         Binding("o", "arm", "Operate", id="arm", show=False, tooltip="arm operate mode, where that opens the plan"),
         Binding("f3,h", "rehearse", "Rehearse", id="rehearse", tooltip="carry the plan out on a clone, and prove it"),

@@ -10,6 +10,7 @@ from console.reporting.incident import Incident
 from console.widgets.frames import Box
 from console.widgets.pane import Framed, Pane
 from screens.frame import Answer, FramedScreen
+from screens.keys import scrolling_keys
 from screens.panes import timeline
 from screens.panes.timeline import IncidentView
 from screens.reporting_port import Desk
@@ -27,10 +28,7 @@ class Timeline(FramedScreen):
         Binding("s", "save", "Save report", id="save", tooltip="write the report (Markdown) into the state directory"),
         Binding("y", "copy", "Copy report", id="copy", tooltip="copy the report as Markdown"),
         Binding("r", "read", "Read again", id="read", tooltip="read files, services and the journal again"),
-        Binding("up", "scroll(-1)", "Up", id="up", show=False, tooltip="move up"),
-        Binding("down", "scroll(1)", "Down", id="down", show=False, tooltip="move down"),
-        Binding("pageup", "scroll(-10)", "Page up", id="page-up", show=False, tooltip="move up by a page"),
-        Binding("pagedown", "scroll(10)", "Scroll", id="page-down", tooltip="read what came later"),
+        *scrolling_keys("read what came later"),
     ]
 
     def __init__(self, desk: Desk) -> None:

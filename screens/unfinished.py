@@ -11,6 +11,7 @@ from console.recovery.store.journal import Entry
 from console.widgets.frames import Box
 from console.widgets.pane import Framed, Pane
 from screens.frame import Answer, FramedScreen
+from screens.keys import scrolling_keys
 from screens.panes import entry as text
 from screens.panes.entry import EntryView
 from screens.plan import PlanScreen
@@ -25,10 +26,7 @@ class Unfinished(FramedScreen):
         Binding("f,enter", "finish", "Finish it", id="finish", tooltip="the plan as it was confirmed, to finish it"),
         Binding("u", "undo", "Take it back", id="undo", tooltip="the plan to undo it"),
         Binding("j", "app.journal", "Journal", id="journal", tooltip="what was done, by whom, and how it ended"),
-        Binding("up", "scroll(-1)", "Up", id="up", show=False, tooltip="move up"),
-        Binding("down", "scroll(1)", "Down", id="down", show=False, tooltip="move down"),
-        Binding("pageup", "scroll(-8)", "Page up", id="page-up", show=False, tooltip="move up by a page"),
-        Binding("pagedown", "scroll(8)", "Scroll", id="page-down", show=False, tooltip="read the rest"),
+        *scrolling_keys(page=8, hint=False),
     ]
 
     def __init__(self, entries: Sequence[Entry]) -> None:

@@ -17,6 +17,7 @@ from console.recovery.rehearsal.model import Rehearsal
 from console.widgets.frames import Box
 from console.widgets.pane import Framed, Pane
 from screens.frame import FramedScreen
+from screens.keys import scrolling_keys
 from screens.panes import proof, run
 from screens.panes.run import RunView
 
@@ -51,10 +52,7 @@ class Watching(FramedScreen):
     """Begins something in a process of its own, or finds it, and watches it. Leaving the screen stops nothing."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "scroll(-1)", "Up", id="up", show=False, tooltip="move up"),
-        Binding("down", "scroll(1)", "Down", id="down", show=False, tooltip="move down"),
-        Binding("pageup", "scroll(-8)", "Page up", id="page-up", show=False, tooltip="move up by a page"),
-        Binding("pagedown", "scroll(8)", "Scroll", id="page-down", tooltip="read the rest"),
+        *scrolling_keys(page=8),
         Binding("y", "app.copy_screen", "Copy", id="copy", show=False, tooltip="copy the screen as text"),
     ]
 

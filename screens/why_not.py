@@ -12,6 +12,7 @@ from console.widgets.frames import Box
 from console.widgets.line import BLANK, Line, Role, Span, hanging, line
 from console.widgets.pane import Content, Framed, Pane, Room
 from screens.frame import FramedScreen
+from screens.keys import scrolling_keys
 from screens.panes import tables
 
 
@@ -21,10 +22,7 @@ class WhyNot(FramedScreen):
     TITLE_WORD = "why not"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,w", "app.back", "Back", id="back", tooltip="leave this page"),
-        Binding("up", "scroll(-1)", "Up", id="up", show=False, tooltip="move up"),
-        Binding("down", "scroll(1)", "Down", id="down", show=False, tooltip="move down"),
-        Binding("pageup", "scroll(-10)", "Page up", id="page-up", show=False, tooltip="move up by a page"),
-        Binding("pagedown", "scroll(10)", "Scroll", id="page-down", tooltip="read the rest"),
+        *scrolling_keys(),
     ]
 
     def body(self) -> list[Widget]:

@@ -1,6 +1,19 @@
-"""The keys that move through bytes, the same wherever bytes are shown."""
+"""Keys that several screens have alike: those that move through bytes, and those that move through a text or a list."""
 
 from textual.binding import Binding, BindingType
+
+
+def scrolling_keys(
+    tooltip: str = "read the rest", *, action: str = "scroll", page: int = 10, hint: bool = True
+) -> list[BindingType]:
+    """Return the bindings to `action`, which gets the lines to move by; `hint` shows the last key, with `tooltip`."""
+    label = "Scroll" if hint else "Page down"
+    return [
+        Binding("up", f"{action}(-1)", "Up", id="up", show=False, tooltip="move up"),
+        Binding("down", f"{action}(1)", "Down", id="down", show=False, tooltip="move down"),
+        Binding("pageup", f"{action}(-{page})", "Page up", id="page-up", show=False, tooltip="move up by a page"),
+        Binding("pagedown", f"{action}({page})", label, id="page-down", show=hint, tooltip=tooltip),
+    ]
 
 
 def moving_keys() -> list[BindingType]:
