@@ -22,8 +22,7 @@ class BrowserGoing(BrowserPanes):
 
     def on_unmount(self) -> None:
         """Stop a search."""
-        if self._search is not None:
-            self._search.stop.set()
+        self.stop_search()
 
     def action_area(self, area: Area) -> None:
         """Go to a pane."""

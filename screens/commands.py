@@ -68,7 +68,7 @@ class Commands(FramedScreen):
         """Show what is known at once; the actions come from the registry in a thread."""
         super().on_mount()
         self._show()
-        self.ask("specs", _specs)
+        self.ask("specs", known_actions)
 
     def on_answer(self, answer: Answer) -> None:
         """Add the actions."""
@@ -143,7 +143,8 @@ def _row(command: Command, width: int) -> "tuple[Span, ...]":
     return left(line(kind, name, Span(command.about, Role.DIM)), width)
 
 
-def _specs() -> Sequence[ActionSpec]:
+def known_actions() -> Sequence[ActionSpec]:
+    """Return all actions; the first time it takes a moment."""
     from console.recovery.gate.registry import action_ids, spec_of
 
     return [spec_of(action) for action in action_ids()]

@@ -13,6 +13,7 @@ from console.recovery.model import ActionSpec
 from console.widgets.frames import Box
 from console.widgets.line import BLANK, Line, Role, Span, hanging, left, line
 from console.widgets.pane import Content, Framed, Pane, Room
+from screens.commands import known_actions
 from screens.frame import Answer, FramedScreen, key_label
 from screens.keys import scrolling_keys
 
@@ -53,7 +54,7 @@ class Help(FramedScreen):
         """Show the keys at once; the actions come from the registry in a thread."""
         super().on_mount()
         self.query_one("#text", Pane).show(self._view)
-        self.ask("actions", lambda: (_specs(), _glossary()))
+        self.ask("actions", lambda: (known_actions(), _glossary()))
 
     def on_answer(self, answer: Answer) -> None:
         """Add the actions."""
@@ -98,12 +99,6 @@ def keys_of(bindings: Sequence[Binding]) -> tuple[tuple[str, str], ...]:
         if key_label(binding.key) not in keys:
             keys.append(key_label(binding.key))
     return tuple((" ".join(keys), meaning) for keys, meaning in found.values())
-
-
-def _specs() -> Sequence[ActionSpec]:
-    from console.recovery.gate.registry import action_ids, spec_of
-
-    return [spec_of(action) for action in action_ids()]
 
 
 def _glossary() -> tuple[tuple[str, str], ...]:
