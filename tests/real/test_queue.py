@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 
-from console.recovery.actions.headroom import headroom_of
+from console.recovery.actions.freeze_writer.headroom import headroom_of
 from console.redis_queue.reader import Queue, QueueError, Waiting
 from console.settings import RedisSettings, Stream
 from tests.real.redis_server import BINARIES, RedisServer

@@ -20,7 +20,7 @@ from console.probes import running
 from console.probes.backlog import BacklogProbe
 from console.probes.found_queue import found_queue
 from console.probes.sample import BacklogSample, Sample, Status
-from console.recovery.actions.headroom import headroom_of
+from console.recovery.actions.freeze_writer.headroom import headroom_of
 from console.recovery.server.private_server import free_ports
 from console.redis_queue.reader import Queue, QueueError
 from console.redis_settings import resolved

@@ -1,1 +1,1 @@
-"""Evidence: what a capture holds, how it is made, which captures there are."""
+"""Evidence: what a capture holds, whether it is whole, which captures there are."""

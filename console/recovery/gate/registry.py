@@ -20,7 +20,7 @@ from console.settings import Settings
 
 # In the order in which an incident is worked through; palette, help and docs keep it.
 _MODULES = {
-    "freeze-writer": "freeze_writer",
+    "freeze-writer": "freeze_writer.action",
     "stop-server": "stop_server",
     "capture-evidence": "capture_evidence.action",
     "salvage-wal": "salvage.salvage_wal",
@@ -39,7 +39,7 @@ _MODULES = {
     "resume-all": "resume_wal.all_tables",
     "convert-table": "convert_table.action",
     "copy-table": "copy_table.action",
-    "start-server": "start_server",
+    "start-server": "start_server.action",
     "thaw-writer": "thaw_writer.action",
 }
 

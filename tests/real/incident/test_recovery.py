@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from console.questdb.layout import TableDirectory
-from console.recovery.actions import start_server
+from console.recovery.actions.start_server import action as start_server
 from console.recovery.codes import ClaimKey
 from console.recovery.engine import Engine
 from console.recovery.gate import policy

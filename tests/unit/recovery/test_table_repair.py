@@ -9,7 +9,7 @@ import pytest
 
 from console.diagnosis.model import Code
 from console.questdb.layout import DatabaseRoot, TableDirectory
-from console.recovery.actions.start_server import repaired_partitions
+from console.recovery.actions.start_server.action import repaired_partitions
 from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.gate.registry import spec_of
 from console.recovery.model import Outcome, Plan, Stage

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from console.recovery.actions.headroom import Headroom, headroom_of
+from console.recovery.actions.freeze_writer.headroom import Headroom, headroom_of
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Requirement, Stage
 from console.recovery.plans import make_plan

@@ -12,6 +12,7 @@ from console.questdb.server_version import Version
 from console.questdb.txn_log import read_log
 from console.questdb.version_behaviour import behaviour_of
 from console.records import to_json
+from console.recovery.actions.start_server import purge_guard
 from console.recovery.codes import ClaimKey
 from console.recovery.evidence.index import content_stamp
 from console.recovery.gate.registry import TABLE_REPAIRS, PlanContext, action_ids, spec_of
@@ -21,7 +22,7 @@ from console.recovery.plans import make_plan, with_refusals
 from console.recovery.server.binary import version_to_start
 from console.recovery.server.expectation import Expectation, ExpectationError, expectation_of
 from console.recovery.server.purge_guard import CONFIGURATION, INTERVAL_MS, SETTING, VARIABLE, Guard, guard_of
-from console.recovery.steps import purge_guard, services
+from console.recovery.steps import services
 from console.recovery.steps.steps import RunContext
 from console.recovery.store.entries import read_entry_plan
 from console.recovery.store.places import root_key
