@@ -38,7 +38,9 @@ from tests.real.wide_damage import strike_widely
 _ALONE = os.environ.get("WALMEDIC_FAULT_SEED")
 _WIDE = [int(each) for each in os.environ.get("WALMEDIC_FAULT_WIDE", "24").split("-")]
 _ENDS = [int(_ALONE)] * 2 if _ALONE else _WIDE if len(_WIDE) == 2 else [9000, 8999 + _WIDE[0]]
-_ONCE_WRONG: Final = (9048, 9064)  # a count of _txn that nothing proved; zeros that look like arrays of NULL
+_ONCE_WRONG: Final = (9037, 9048, 9064, 9069, 9104, 9141, 9167)
+"""An older directory taken for a copy; a count of _txn that nothing proved; zeros that look like arrays of NULL; `_cv`
+of a table that was never altered; rows lost beside a copy; a partition gone with _txn; one renamed with it."""
 _SEEDS = sorted({*range(_ENDS[0], _ENDS[1] + 1), *(() if _ALONE or len(_WIDE) == 2 else _ONCE_WRONG)})
 _TOGETHER: Final = 30
 _STEPS: Final = 9
@@ -189,7 +191,15 @@ def test_what_is_announced_is_lost_and_no_more(seed: int, ended: dict[int, Ended
         if isinstance(truth, str):
             continue  # the twin cannot be read or written either
         assert isinstance(found, dict), each
-        _compared(each, truth, found)
+        if _expired(each.truth[0], truth):
+            assert found.keys() <= truth.keys(), each
+        else:
+            _compared(each, truth, found)
+
+
+def _expired(before: Rows | str, truth: Rows) -> bool:
+    """Whether a TTL has removed rows of the twin since it was first read, and with them maybe some that are lost."""
+    return isinstance(before, dict) and bool(before.keys() - truth.keys())
 
 
 def _compared(each: Ended, truth: Rows, found: Rows) -> None:

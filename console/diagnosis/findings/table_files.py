@@ -125,14 +125,15 @@ def _versions(files: TableFiles, area: TxnArea, metadata: TableMetadata) -> Iter
     if problem is not None and problem.kind is ProblemKind.UNREADABLE:
         yield Finding(Code.UNREADABLE, Severity.RISK, f"_cv: {problem.what}", file)
     elif versions.version is None or versions.version < area.column_version:
-        if not area.column_version:
-            return  # no column was ever added, dropped or rewritten: the server makes it anew
         missing = problem is not None and problem.kind is ProblemKind.MISSING
         code = Code.COLUMN_VERSIONS_MISSING if missing else Code.COLUMN_VERSIONS_INVALID
         what = problem.what if problem else f"its version is {versions.version}, and _txn needs {area.column_version}"
         message = "_cv is missing" if missing else f"_cv is damaged: {what}"
         message += "; it says which files hold the columns that were added or changed"
-        yield Finding(code, Severity.DAMAGE, message, file, start=Harm.LOSES_COLUMNS)
+        # Of a table that never had such a column a writer that opens makes it anew (9.1.0). Until then nothing is read,
+        # and a table that has nothing to apply takes no row either.
+        yield Finding(code, Severity.DAMAGE, message, file,
+                      start=Harm.LOSES_COLUMNS if area.column_version else Harm.NONE)  # fmt: skip
     elif versions.version > area.column_version:
         yield from _ahead(files, area, versions.version)
     if metadata.metadata_version == area.metadata_version and len(metadata.symbols) != len(area.symbols):

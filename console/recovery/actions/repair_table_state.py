@@ -72,9 +72,10 @@ def _repair(state: TableState, why: str) -> Repair:
         why,
         (Replacement("write _txn anew", (file,)),),
         read=_READ,
+        rows_lost=RowsLost.unknown() if state.gone else RowsLost.exact(0),
         rows_back=area.rows + area.lag_rows + state.rows_waiting,
         requirements=(proven,),
-        warnings=tuple(state.warnings),
+        warnings=(*state.warnings, *(f"a partition may be lost with its directory: {why}" for why in state.gone)),
     )
 
 

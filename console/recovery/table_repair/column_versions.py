@@ -60,6 +60,10 @@ def found_versions(directory: TableDirectory, metadata: TableMetadata, initial: 
     area = known_state(directory)
     if area is None:
         return found.refuse("_cv and _txn are damaged: neither the partitions nor their rows are known")
+    if not area.column_version:
+        found.content = encode_column_versions(0, np.empty(0, COLUMN_VERSION))
+        found.evidence.append("_txn has the column version 0: no column was ever added, dropped or rewritten")
+        return found
     other = _other_area(directory, area)
     if other is not None:
         found.content = other

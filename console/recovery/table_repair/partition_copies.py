@@ -1,7 +1,7 @@
 """Copies of a partition: another directory of it in the table, a detached one, evidence, or one that is named.
 
-A copy is taken only if every file that the partition needs is there and long enough, its timestamps rise within the
-partition, and its first and last are those of what is left of the partition, or of `_txn`.
+A copy is taken only if every file that the partition needs is there and long enough, as many timestamps rise within the
+partition as it has rows, and the last of the table's is the one that `_txn` has.
 """
 
 import os
@@ -9,8 +9,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from console.questdb.fields import I64_MAX
 from console.questdb.layout import TableDirectory
@@ -20,11 +18,11 @@ from console.questdb.partition_files import PARQUET, PartitionFiles
 from console.questdb.partition_spans import PartitionSpan
 from console.questdb.partitioning import Partitioning
 from console.questdb.reading import DamageError, DbFile
+from console.table.timestamps import timestamp_run
 from console.text import clean_line
 
 _LEFT_OUT = re.compile(r"_meta|_cv|_txn|_name")
 """Files that a detached partition has beside its columns."""
-_CHUNK = 1 << 18
 _BLOCK = 8 << 20
 
 
@@ -66,9 +64,14 @@ def _places(table: TableDirectory, span: PartitionSpan, sources: Sources) -> Ite
         if given.is_dir() and given.name.split(".")[0] == span.name:
             yield given
         return
-    pattern = re.compile(re.escape(span.name) + r"(\.\d+|\.detached|\.attachable)?")
+    pattern = re.compile(re.escape(span.name) + r"(?:\.(\d+)|\.detached|\.attachable)")
+    own = int(span.directory.removeprefix(span.name).removeprefix(".") or -1)
     for path in sorted(table.path.iterdir(), reverse=True):
-        if pattern.fullmatch(path.name) and path.name != span.directory and path.is_dir() and not path.is_symlink():
+        match = pattern.fullmatch(path.name)
+        if match is None or not path.is_dir() or path.is_symlink():
+            continue
+        # One of a lower name txn, or of none, is what the partition was before its rows were written anew.
+        if match[1] is None or int(match[1]) > own:
             yield path
     yield from (folder / span.directory for folder in sources.evidence if (folder / span.directory).is_dir())
 
@@ -118,12 +121,9 @@ def _check_times(path: Path, files: PartitionFiles, span: PartitionSpan) -> None
         raise DamageError("the table has no designated timestamp, so it is not known whether it is this partition's")
     end = Partitioning.of(files.metadata).unit_end(span.start) or I64_MAX
     high = end if span.end is None else min(end, span.end)
-    last = span.start
     with DbFile(path / column.data.name) as file:
-        for at in range(0, span.rows, _CHUNK):
-            values = file.array(8 * at, "<i8", min(_CHUNK, span.rows - at))
-            if not len(values) or int(values[0]) < last or (np.diff(values) < 0).any() or int(values[-1]) >= high:
-                raise DamageError("its timestamps are not those of the partition")
-            last = int(values[-1])
-    if span.last and last != files.newest:
+        run = timestamp_run(file, span.start, high, high)
+    if run.rows != span.rows:
+        raise DamageError(f"its timestamps are not those of the partition: {run.rows:,} of {span.rows:,} rows")
+    if span.last and run.last != files.newest:
         raise DamageError("its last timestamp is not the one that _txn has")

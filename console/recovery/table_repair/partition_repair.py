@@ -148,20 +148,28 @@ def _txn(
     stay = [(span, rows) for span, rows in stay if rows]
     if not stay:
         raise DamageError("no partition of the table would be left")
-    extent = Extent(_time(table, files, stay[0][0], 0), _time(table, files, stay[-1][0], stay[-1][1] - 1))
+    copies = {each.span.start: each.copy.path for each, choice in chosen if choice is Choice.COPY and each.copy}
+    first, last = (
+        _time(copies.get(span.start, table.path / span.directory), files, span, row)
+        for span, row in ((stay[0][0], 0), (stay[-1][0], stay[-1][1] - 1))
+    )
+    extent = Extent(first, last)
     content = with_partitions(table.path, files.area, {span.start: rows for span, rows in stay}, extent)
     rows = sum(count for _, count in stay)
     return NewFile.of("_txn", content, f"{plural(len(stay), 'partition')} with {plural(rows, 'row')}")
 
 
-def _time(table: TableDirectory, files: PartitionFiles, span: PartitionSpan, row: int) -> int:
-    """Return the timestamp of a row of a partition. Raises DamageError if it cannot be read."""
+def _time(folder: Path, files: PartitionFiles, span: PartitionSpan, row: int) -> int:
+    """Return the timestamp of a row of a partition whose files lie in `folder`: its directory, or a copy of it.
+
+    Raises DamageError if it cannot be read, OSError.
+    """
     if span.parquet_size is not None:
-        return _time_in_parquet(table.path / span.directory / PARQUET, files, span, row)
+        return _time_in_parquet(folder / PARQUET, files, span, row)
     column = files.timestamp(span)
     if column is None:
         raise DamageError("the table has no designated timestamp")
-    with DbFile(column.data) as file:
+    with DbFile(folder / column.data.name) as file:
         found = file.array(8 * row, "<i8", 1)
     if not len(found):
         raise DamageError(f"{clean_line(span.directory)} has no timestamp of row {row:,}")

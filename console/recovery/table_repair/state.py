@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,17 +22,21 @@ from console.recovery.sequencer.disk import TableUnreadableError
 from console.recovery.table_repair.applied import decide
 from console.recovery.table_repair.disk import Disk, area_of, even, holds_older, torn_timestamps, without_newest
 from console.recovery.table_repair.guarded import guarded_states
+from console.recovery.table_repair.missing_partitions import bare_detached, gaps
 from console.recovery.table_repair.partitions import FoundPartitions, cut_last, read_partitions, take_off_uncommitted
 from console.recovery.table_repair.symbol_counts import raise_to_held, raise_to_used
 from console.table.txn_state import other_seq_txn
 from console.text import clean_line, plural
+
+_SHOWN: Final = 3
 
 
 @dataclass(slots=True)
 class TableState:
     """The state to be written; None with `refusals`.
 
-    `rows_waiting` are those of the WAL that is not applied in that state.
+    `rows_waiting` are those of the WAL that is not applied in that state. `gone` says what may be lost besides: nothing
+    shows how many rows.
     """
 
     area: TxnArea | None = None
@@ -39,6 +44,7 @@ class TableState:
     evidence: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
+    gone: tuple[str, ...] = ()
 
     def refuse(self, code: RefusalCode, reason: str, instead: str, action: str | None = None) -> "TableState":
         """Note why no state can be told, and return this."""
@@ -170,6 +176,11 @@ def _refuse_lost(state: TableState, disk: Disk) -> None:
         )
         state.refuse(RefusalCode.ROWS_NOT_PROVEN, reason, "put the directory back from a copy, then plan again")
         return
+    if detached := bare_detached(disk):
+        shown = clean_line(detached)
+        reason = f"{shown} has rows, and no file in it that a DETACH leaves there: it may be a partition of the table"
+        instead = f"rename it to {shown.removesuffix('.detached')} if it is the table's, else move it out; plan again"
+        state.refuse(RefusalCode.ROWS_NOT_PROVEN, reason, instead)
 
 
 def _disagrees(area: TxnArea, disk: Disk, lost: Mapping[str, int], *, final: bool = False) -> str:
@@ -233,6 +244,7 @@ def _made_again(state: TableState, disk: Disk) -> TableState:
     record = _record(disk)
     if record is None or record.rows != found.rows:
         _refuse_lost(state, disk)
+        state.gone = tuple(islice(gaps(disk), _SHOWN))
     _settle(state, disk, record)
     state.refusals += found.refusals
     if state.refusals:

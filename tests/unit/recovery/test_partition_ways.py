@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from console.questdb.partition_files import PartitionFiles
@@ -92,3 +93,30 @@ def test_each_choice_loses_what_it_says(name: str, tmp_path: Path) -> None:
         assert area is not None
         assert area.transient_rows == _ROWS - rows
         assert engine.undo(done.entry, engine.plan_undo(done.entry).confirmation).outcome is Outcome.DONE
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "taken"),
+    [
+        ("2024-01-02.9", _ROWS, True),
+        ("2024-01-02.detached", _ROWS, True),
+        ("2024-01-02", _ROWS, False),  # what it was before its rows were written anew
+        ("2024-01-02.0", _ROWS, False),
+        ("2024-01-02.9", _ROWS + 1, False),
+        ("2024-01-02.9", _ROWS - 1, False),
+    ],
+)
+def test_a_copy_is_no_older_and_has_the_rows_of_the_partition(
+    name: str, rows: int, taken: bool, tmp_path: Path
+) -> None:
+    table = sample_database("v1", tmp_path.resolve() / "root").table("kinds")
+    lost = table.path / "2024-01-02.1"
+    content = np.fromfile(lost / "ts.d", "<i8")
+    lost.rename(table.path / name)
+    content[_ROWS] = content[_ROWS - 1] if rows > _ROWS else 0
+    content[rows:] = 0
+    content.tofile(table.path / name / "ts.d")
+    files = PartitionFiles.of(table.path)
+    assert files is not None
+    (found,), others = damaged_partitions(table, files, "", Sources())
+    assert (others, Choice.COPY in found.ways) == ([], taken)

@@ -7,16 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from console.questdb.column_versions import COLUMN_VERSION, parse_column_versions
+from console.diagnosis.database import diagnose_table
+from console.diagnosis.model import Verdict
+from console.questdb.column_versions import COLUMN_VERSION, parse_column_versions, read_column_versions
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_names import partition_of
 from console.questdb.partitioning import Partitioning
 from console.questdb.reading import DbFile
 from console.questdb.table_encoding import encode_column_versions, encode_table_txn
+from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.questdb.table_txn import TxnArea, read_table_txn
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Outcome
+from console.recovery.table_repair.disk import Disk
 from console.recovery.table_repair.metadata import found_metadata
+from console.recovery.table_repair.missing_partitions import gaps
 from console.recovery.table_repair.partitions import FoundPartition, FoundPartitions, take_off_uncommitted
 from console.recovery.table_repair.state import table_state
 from console.table.timestamps import timestamp_run
@@ -188,3 +193,58 @@ def test_a_name_that_is_lost_comes_from_the_registry(content: bytes | None, tmp_
     assert engine.undo(done.entry, engine.plan_undo(done.entry).confirmation).outcome is Outcome.DONE
     left = (table.path / "_name").read_bytes() if (table.path / "_name").exists() else None
     assert left == content
+
+
+@pytest.mark.parametrize("content", [None, b"", bytes(16)])
+def test_column_versions_of_a_table_never_altered_are_made_again(content: bytes | None, tmp_path: Path) -> None:
+    """Without them the server reads nothing, and takes no row either, unless it has some to apply (9.1.0)."""
+    database = sample_database("v1", tmp_path.resolve() / "root")
+    (database.db / "tables.d.lock").touch()
+    table = database.table("kinds")
+    assert _area(table.path).column_version == 0
+    (table.path / "_cv").unlink()
+    if content is not None:
+        (table.path / "_cv").write_bytes(content)
+    report = diagnose_table(database, table)
+    assert (report.verdict, report.next_step.action) == (Verdict.BROKEN, "repair-metadata")
+    engine = captured(database.root, tmp_path.resolve() / "state")
+    plan = engine.plan("repair-metadata", "kinds")
+    assert (plan.refused, plan.confirmation) == ((), "kinds lose 0")
+    assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE
+    version, entries = parse_column_versions((table.path / "_cv").read_bytes())
+    assert (version, len(entries)) == (0, 0)
+    assert diagnose_table(database, table).verdict is Verdict.HEALTHY
+
+
+def test_a_partition_that_was_renamed_with_the_state_gone_is_not_given_up(tmp_path: Path) -> None:
+    table = sample_database("v1", tmp_path).table("kinds")
+    (table.path / "_txn").unlink()
+    (table.path / "2024-01-02.1").rename(table.path / "2024-01-02.1.detached")
+    assert [each.code for each in table_state(table).refusals] == [RefusalCode.ROWS_NOT_PROVEN]
+    (table.path / "2024-01-02.1.detached" / "_meta").touch()  # as a DETACH leaves it
+    assert RefusalCode.ROWS_NOT_PROVEN not in {each.code for each in table_state(table).refusals}
+
+
+@pytest.mark.parametrize(
+    ("unit", "starts", "tops", "wanted"),
+    [
+        ("DAY", (0, 86_400, 2 * 86_400), (86_400,), 0),
+        ("DAY", (0, 86_400, 3 * 86_400), (), 1),
+        ("DAY", (0, 86_400), (2 * 86_400,), 1),
+        ("DAY", (0, 3600, 90_000), (), 1),  # what the last one was split off is not there
+        ("HOUR", (0, 7200, 4 * 3600), (), 2),
+        ("YEAR", (0, 365 * 86_400), (), 0),
+        ("NONE", (0,), (), 0),
+    ],
+)
+def test_a_partition_that_may_be_gone_is_seen_by_what_is_around_it(
+    table: TableDirectory, unit: str, starts: tuple[int, ...], tops: tuple[int, ...], wanted: int
+) -> None:
+    naming = Partitioning(unit, False)
+    found = FoundPartitions(naming, [FoundPartition(f"p{at}", at * 10**6, -1, 1, 0, 0, None) for at in starts])
+    metadata = read_table_metadata(table.path)
+    assert isinstance(metadata, TableMetadata)
+    entries = np.array([(-(1 << 63), 1, 3, 5), *((at * 10**6, 2, -1, 7) for at in tops)], COLUMN_VERSION)
+    versions = replace(read_column_versions(table.path), entries=entries)
+    disk = Disk(table, metadata, versions, found, read_table_txn(table.path), ())
+    assert len(list(gaps(disk))) == wanted
