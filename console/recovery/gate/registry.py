@@ -26,6 +26,7 @@ _MODULES = {
     "salvage-wal": "salvage.salvage_wal",
     "salvage-table": "salvage.salvage_table",
     "repair-ownership": "repair_ownership",
+    "repair-registry": "repair_registry",
     "repair-metadata": "repair_metadata",
     "repair-table-state": "repair_table_state",
     "repair-partition": "repair_partition",

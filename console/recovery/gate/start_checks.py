@@ -133,10 +133,10 @@ def _refusals(context: PlanContext, table: TableDirectory, version: Version | No
 
 
 def _root_refusal(finding: Finding) -> Refusal:
-    instead = "move the named file away if the restore is not wanted; QuestDB's documentation says how to restore"
-    if finding.code is Code.REGISTRY_INVALID:
-        instead = "copy the registry and move it away: QuestDB makes it again from the table directories"
     reason = f"{finding.message}; {harm_in_words(finding.start)}"
+    if finding.code is Code.REGISTRY_INVALID:
+        return Refusal(RefusalCode.REGISTRY_INVALID, reason, "repair-registry", action="repair-registry")
+    instead = "move the named file away if the restore is not wanted; QuestDB's documentation says how to restore"
     return Refusal(RefusalCode(finding.code.value), reason, instead)
 
 

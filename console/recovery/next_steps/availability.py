@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from console.diagnosis.model import DatabaseReport, NextStep
+from console.diagnosis.model import Code, DatabaseReport, NextStep, Severity
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
 from console.recovery.codes import RefusalCode
@@ -23,6 +23,9 @@ _NOT_HELD = "QuestDB runs, or its service manager can start it at any moment"
 _START = "start-server"
 _BRING_UP = (_START, "thaw-writer")
 _NOTHING = NextStep(None, "")
+_REGISTRY = NextStep(
+    "repair-registry", "the registry of tables is damaged: do not start QuestDB before it is made anew"
+)
 _REHEARSE = "rehearse it first (F3, or walmedic rehearse): how many rows it would lose is not known"
 _RETRIES = "the writer keeps retrying against it; the feeds and Redis keep new data"
 
@@ -65,6 +68,11 @@ def _cut_off(context: PlanContext) -> FirstStep | None:
 def _first(context: PlanContext, report: DatabaseReport) -> FirstStep | None:
     """Return what the worst table needs, or what comes before it; where none needs a thing, what brings all back up."""
     waits = False
+    if any(each.code is Code.REGISTRY_INVALID and each.severity is Severity.DAMAGE for each in report.findings):
+        judge = _Judge(context, None)
+        if judge.needs(_REGISTRY) and (step := judge.towards(_REGISTRY)) is not None:
+            return step
+        waits = True
     for each in report.worst_first():
         judge = _Judge(context, context.database.table(each.directory))
         if judge.needs(each.next_step):

@@ -40,7 +40,8 @@ class Applied:
 
     `waiting` are the events that are not applied, by index of the inventory, `rows_waiting` the rows of those that the
     log names. `partial` counts their rows that lie at the end of the table nevertheless: they were being applied at the
-    crash. `gone_above` counts the transactions behind `seq_txn` whose WAL is not on disk.
+    crash. `gone_above` counts the transactions behind `seq_txn` whose WAL is not on disk. `rows_logged` are the rows of
+    all transactions up to `seq_txn`, None if WAL of one of them is gone.
     """
 
     seq_txn: int = 0
@@ -49,6 +50,7 @@ class Applied:
     waiting: Index = field(default_factory=lambda: np.empty(0, np.int64))
     rows_waiting: int = 0
     gone_above: int = 0
+    rows_logged: int | None = None
     partial: int = 0
     evidence: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -181,6 +183,9 @@ def _by_rows(found: Applied, table: TableOnDisk, names: Names, low: int, high: i
     above = int((seq > high).sum()) + int((names.changes.seq > high).sum())
     found.gone_above = max(0, found.last - high - above)
     found.rows_waiting = int(table.inventory.rows[seq > high].sum())
+    applied = (seq > 0) & (seq <= high)
+    if len(np.union1d(seq[applied], names.changes.seq[names.changes.seq <= high])) == high:
+        found.rows_logged = int(table.inventory.rows[applied].sum())
     on_disk = int(((seq > low) & (seq <= high)).sum())
     if high - low > on_disk and high > 0:
         count = plural(high - low - on_disk, "transaction")

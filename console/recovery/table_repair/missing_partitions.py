@@ -14,13 +14,48 @@ from console.questdb.column_versions import DEFAULT_PARTITION, SYMBOL_PARTITION
 from console.questdb.partition_names import partition_of
 from console.questdb.partition_spans import UNPARTITIONED
 from console.questdb.reading import list_directory
+from console.questdb.table_txn import TxnArea
+from console.recovery.codes import RefusalCode
+from console.recovery.model import Refusal
 from console.recovery.table_repair.disk import Disk
-from console.text import clean_line
+from console.text import clean_line, plural
 
 _DETACHED: Final = ".detached"
 
 
-def bare_detached(disk: Disk) -> str | None:
+def lost_partitions(area: TxnArea, disk: Disk) -> dict[str, int]:
+    """Return the rows, by directory, of the partitions that an area names and of which no directory is on disk."""
+    naming, starts = disk.found.partitioning, {each.start for each in disk.found.partitions}
+    if naming.unit == UNPARTITIONED:
+        return {}
+    return {
+        naming.directory(int(each["timestamp"]), int(each["name_txn"])): int(each["rows"])
+        for each in area.partitions
+        if int(each["rows"]) and int(each["timestamp"]) not in starts
+    }
+
+
+def refusal_of_lost(disk: Disk, area: TxnArea | None) -> Refusal | None:
+    """Return the refusal of a state made from the disk without partitions that are known to be gone: no loss unsaid.
+
+    `area` is the newest one left of `_txn` that can be read, None if none can.
+    """
+    for directory, rows in (lost_partitions(area, disk) if area is not None else {}).items():
+        reason = (
+            f"an area of _txn names {clean_line(directory)} with {plural(rows, 'row')}, and no directory of that "
+            "partition is on disk"
+        )
+        instead = "put the directory back from a copy, then plan again"
+        return Refusal(RefusalCode.ROWS_NOT_PROVEN, reason, instead)
+    if (detached := _bare_detached(disk)) is not None:
+        shown = clean_line(detached)
+        reason = f"{shown} has rows, and no file in it that a DETACH leaves there: it may be a partition of the table"
+        instead = f"rename it to {shown.removesuffix(_DETACHED)} if it is the table's, else move it out; plan again"
+        return Refusal(RefusalCode.ROWS_NOT_PROVEN, reason, instead)
+    return None
+
+
+def _bare_detached(disk: Disk) -> str | None:
     """Return a detached directory, e.g. `2024-01-01.3.detached`, that no DETACH made; None if there is none.
 
     DETACH copies `_meta` and `_cv` into it, by these names or `_dmeta` and `_dcv`. Its partition is not on disk.

@@ -22,7 +22,7 @@ from console.recovery.sequencer.disk import TableUnreadableError
 from console.recovery.table_repair.applied import decide
 from console.recovery.table_repair.disk import Disk, area_of, even, holds_older, torn_timestamps, without_newest
 from console.recovery.table_repair.guarded import guarded_states
-from console.recovery.table_repair.missing_partitions import bare_detached, gaps
+from console.recovery.table_repair.missing_partitions import gaps, lost_partitions, refusal_of_lost
 from console.recovery.table_repair.partitions import FoundPartitions, cut_last, read_partitions, take_off_uncommitted
 from console.recovery.table_repair.symbol_counts import raise_to_held, raise_to_used
 from console.table.txn_state import other_seq_txn
@@ -116,7 +116,7 @@ def _of_areas(state: TableState, disk: Disk, *, older: bool) -> TableState | Non
             told = f"{each.copy.told} has transaction {each.area.applied_txn:,} applied, and none was committed since"
             return TableState(replace(each.area, txn=even(each.area.txn), symbols=symbols), 0, [*state.evidence, told])
     for area, proven in _areas(disk):
-        lost = {} if older else _lost_partitions(area, disk)
+        lost = {} if older else lost_partitions(area, disk)
         other = area.rows + area.lag_rows != disk.found.rows + sum(lost.values())
         if other is not older or area.applied_txn < disk.least:
             continue
@@ -152,35 +152,6 @@ def _not_followed(area: TxnArea, disk: Disk, *, proven: bool) -> str:
     if disk.metadata.wal and applied.gone_above:
         return f"WAL of {plural(applied.gone_above, 'later transaction')} is not on disk"
     return ""
-
-
-def _lost_partitions(area: TxnArea, disk: Disk) -> dict[str, int]:
-    """Return the rows, by directory, of the partitions that an area names and of which no directory is on disk."""
-    naming, starts = disk.found.partitioning, {each.start for each in disk.found.partitions}
-    if naming.unit == UNPARTITIONED:
-        return {}
-    return {
-        naming.directory(int(each["timestamp"]), int(each["name_txn"])): int(each["rows"])
-        for each in area.partitions
-        if int(each["rows"]) and int(each["timestamp"]) not in starts
-    }
-
-
-def _refuse_lost(state: TableState, disk: Disk) -> None:
-    """Refuse a state made from the disk without partitions that the newest area left still names: no loss unsaid."""
-    whole = [area for area, _ in _areas(disk) if not contradiction(area, disk.metadata)]
-    for directory, rows in (_lost_partitions(whole[0], disk) if whole else {}).items():
-        reason = (
-            f"an area of _txn names {clean_line(directory)} with {plural(rows, 'row')}, and no directory of that "
-            "partition is on disk"
-        )
-        state.refuse(RefusalCode.ROWS_NOT_PROVEN, reason, "put the directory back from a copy, then plan again")
-        return
-    if detached := bare_detached(disk):
-        shown = clean_line(detached)
-        reason = f"{shown} has rows, and no file in it that a DETACH leaves there: it may be a partition of the table"
-        instead = f"rename it to {shown.removesuffix('.detached')} if it is the table's, else move it out; plan again"
-        state.refuse(RefusalCode.ROWS_NOT_PROVEN, reason, instead)
 
 
 def _disagrees(area: TxnArea, disk: Disk, lost: Mapping[str, int], *, final: bool = False) -> str:
@@ -243,7 +214,9 @@ def _made_again(state: TableState, disk: Disk) -> TableState:
     found = disk.found
     record = _record(disk)
     if record is None or record.rows != found.rows:
-        _refuse_lost(state, disk)
+        whole = [each for each, _ in _areas(disk) if not contradiction(each, disk.metadata)]
+        refusal = refusal_of_lost(disk, whole[0] if whole else None)
+        state.refusals += [refusal] if refusal is not None else []
         state.gone = tuple(islice(gaps(disk), _SHOWN))
     _settle(state, disk, record)
     state.refusals += found.refusals
@@ -271,6 +244,8 @@ def _made_again(state: TableState, disk: Disk) -> TableState:
     if state.refusals:
         return state
     state.rows_waiting = applied.rows_waiting
+    if applied.rows_logged == found.rows:
+        state.gone = ()  # no row of any transaction is missing
     state.warnings += applied.warnings
     state.warnings += [f"the symbol map of {name} holds fewer symbols than the rows use" for name in short]
     if not disk.metadata.wal:

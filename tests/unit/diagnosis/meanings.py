@@ -234,7 +234,7 @@ MEANINGS: Final[dict[Code, Meaning]] = {
     # The database, views, the server.
     Code.REGISTRY_INVALID: Meaning(
         "tables.d and the tables' _name do not agree", "a table may not be listed, or by another name",
-        "what the finding says; a start mends most of it",
+        "repair-registry if tables.d is damaged; else what the finding says",
     ),
     Code.RESTORE_PENDING: Meaning(
         "a file _restore lies in the data root", "the next start rolls all tables back to the checkpoint",

@@ -1,0 +1,165 @@
+"""repair-registry: a damaged `tables.d.N` is emptied, since QuestDB makes it again from the directories of the tables.
+
+Measured on 9.1.0: garbage in it keeps the server from starting, or it starts and calls tables by names of before a
+rename. One that is empty is made again right, renamed tables included, from `_name` in each directory.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from console.digests import digest_of
+from console.questdb.layout import DatabaseRoot, TableDirectory
+from console.questdb.reading import Problem, ProblemKind, list_directory, read_small
+from console.questdb.registry import REGISTRY
+from console.questdb.table_name import encode_table_name, name_of_directory, read_table_name
+from console.recovery.codes import ClaimKey, RefusalCode
+from console.recovery.gate.registry import PlanContext
+from console.recovery.model import ActionSpec, Change, Claim, Danger, Fact, Plan, Refusal, Requirement, RowsLost, Stage
+from console.recovery.plans import make_plan, mark_of
+from console.recovery.steps import table_files
+from console.recovery.steps.steps import RunContext
+from console.recovery.steps.table_files import replace_files
+from console.recovery.table_repair.new_files import NewFile, specs_of
+from console.recovery.table_repair.planning import stamp_of, written_claims
+from console.text import clean_line, plural
+
+SPEC = ActionSpec(
+    id="repair-registry",
+    title="Repair the registry of tables",
+    danger=Danger.DATA,
+    needs_table=False,
+    summary=(
+        "Empties a damaged tables.d.N, so that QuestDB makes it again from the table directories. Each _name that is "
+        "missing there is written first."
+    ),
+    undo="The old files are put back, byte for byte, until a table was created, renamed or dropped.",
+    offline=True,
+)
+STEPS = table_files.STEPS
+_SIZE = 4096
+_DAMAGED = (ProblemKind.INVALID, ProblemKind.SHORT)
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A table directory, and the name that QuestDB gives it without a registry; `write`: once its `_name` is there."""
+
+    table: TableDirectory
+    name: str
+    write: bool
+
+
+def plan(context: PlanContext, table: str | None) -> Plan:
+    """Return the plan; empty where the registry is whole, refused where two directories would get one name."""
+    del table
+    database = context.database
+    registry = database.registry()
+    damage = next((problem for problem in registry.problems if problem.kind in _DAMAGED), None)
+    if damage is None or registry.path is None or (registry.stamp is not None and not registry.stamp.size):
+        return make_plan(SPEC, context.target(), why="Nothing to do: the registry of tables is whole.")
+    tables = _names(database)
+    facts = [Fact(registry.path.name, stamp_of(registry.path))]
+    facts += [Fact(f"{each.table.directory}/_name", stamp_of(each.table.path / "_name")) for each in tables]
+    refused = tuple(_refusals(tables))
+    stages, attachments = ((), {}) if refused else _stages(registry.path.name, tables, mark_of(facts))
+    return make_plan(
+        SPEC,
+        context.target(),
+        why=f"{registry.path.name} is damaged: {damage.what}",
+        stages=stages,
+        facts=facts,
+        rows_lost=RowsLost.exact(0),
+        refused=refused,
+        requirements=(_told(tables, distinct=not refused),),
+        warnings=_warnings(tables),
+        attachments=attachments,
+        disk_needed=_SIZE * (1 + len(tables)),
+    )
+
+
+def _names(database: DatabaseRoot) -> list[_Named]:
+    """Return what each directory is called without the registry, or must be by what of it can be read."""
+    found = []
+    for table in database.tables_and_views():
+        own = read_table_name(table.path)
+        found.append(_Named(table, own or table.raw_name, own is None and table.registered))
+    return found
+
+
+def _refusals(tables: list[_Named]) -> list[Refusal]:
+    if not any((each.table.path / "_txn").exists() for each in tables):
+        reason = "no directory has a table whose owner a new registry could get"
+        return [Refusal(RefusalCode.RESULT_UNKNOWN, reason, "move the registry away: QuestDB makes a new one")]
+    count = Counter(each.name.lower() for each in tables)
+    for each in tables:
+        if count[each.name.lower()] > 1:
+            same = [clean_line(e.table.directory) for e in tables if e.name.lower() == each.name.lower()]
+            reason = f"{' and '.join(same)} are both called {clean_line(each.name)}, and the registry says no more"
+            instead = "move the directory that is not the table out of the db directory, then plan again"
+            return [Refusal(RefusalCode.RESULT_UNKNOWN, reason, instead)]
+    return []
+
+
+def _told(tables: list[_Named], *, distinct: bool) -> Requirement:
+    own = sum(not each.write for each in tables)
+    proof = f"{plural(own, 'table')} by _name, {len(tables) - own:,} by what of the registry can be read"
+    return Requirement("each table directory has a name of its own", distinct, proof)
+
+
+def _warnings(tables: list[_Named]) -> tuple[str, ...]:
+    renamed = [
+        f"{clean_line(each.table.directory)} is called {clean_line(each.name)} by its _name, and "
+        f"{each.table.name} by what of the registry can be read: QuestDB takes the first"
+        for each in tables
+        if each.table.registered and each.name != each.table.raw_name
+    ]
+    guessed = [
+        f"{clean_line(each.table.directory)} has no readable _name and no entry: QuestDB calls it "
+        f"{clean_line(name_of_directory(each.table.directory))}, also if it was renamed"
+        for each in tables
+        if not each.write and not each.table.registered and read_table_name(each.table.path) is None
+    ]
+    return (*renamed, *guessed)
+
+
+def _stages(registry: str, tables: list[_Named], mark: str) -> tuple[tuple[Stage, ...], dict[str, bytes]]:
+    """Return the stages: first each `_name` that is missing, then the registry, so that no name is lost between."""
+    stages: list[Stage] = []
+    attachments: dict[str, bytes] = {}
+    for each in tables:
+        if each.write:
+            file = NewFile.of("_name", encode_table_name(each.name), f"the name {clean_line(each.name)}")
+            specs, attached = specs_of((file,), each.table, f"files-{len(stages)}")
+            path = f"{each.table.directory}/_name"
+            kind = "overwrite" if file.exists(each.table) else "create"
+            change = Change(kind, path, after=file.told, size=file.size)
+            stages.append(replace_files(len(stages), each.table.directory, mark, specs, f"write {path}", (change,)))
+            attachments |= attached
+    owner = next(each.table for each in tables if (each.table.path / "_txn").exists())
+    empty = NewFile(f"../{registry}", _SIZE, (), "no entry")
+    (spec,), _ = specs_of((empty,), owner, "registry")
+    change = Change("overwrite", registry, after=f"{_SIZE:,} bytes: no entry", size=_SIZE)
+    named = {**spec, "name": registry}
+    stages.append(replace_files(len(stages), owner.directory, mark, [named], f"empty {registry}", (change,)))
+    return tuple(stages), attachments
+
+
+def world(database: DatabaseRoot, plan: Plan) -> str:
+    """Return a stamp of what changes with the tables that there are: unchanged means an empty registry."""
+    del plan
+    entries, _ = list_directory(database.db)
+    names = sorted(entry.name for entry in entries if entry.is_directory or entry.name.startswith(f"{REGISTRY}."))
+    return digest_of(names, read_small(database.db / "_tab_index.d").data.hex())
+
+
+def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
+    """Return that the files are as planned, that the registry can be read, and that each table has its own name."""
+    problems: tuple[Problem, ...] = run.database.registry().problems
+    names = [each.name.lower() for each in _names(run.database)]
+    twice = len(names) - len(set(names))
+    return (
+        *written_claims(plan, run),
+        Claim(ClaimKey.FILES_WHOLE, "the registry of tables", "no finding",
+              problems[0].what if problems else "no finding", not problems),
+        Claim(ClaimKey.FILES_WHOLE, "table directories without a name of their own", "0", f"{twice:,}", not twice),
+    )  # fmt: skip
