@@ -1,13 +1,15 @@
 """`tables.d.N`: the registry of WAL tables (GrowOnlyTableNameRegistryStore, TableNameRegistryStore)."""
 
 import re
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Final
 
 from console.questdb.fields import Fields, Walk
-from console.questdb.formats.database import REGISTRY_HEADER
+from console.questdb.formats.database import REGISTRY_ENTRY, REGISTRY_HEADER, REGISTRY_REST
 from console.questdb.reading import (
     DamageError,
     FileStamp,
@@ -24,6 +26,7 @@ _ADD: Final = 0
 _REMOVE: Final = -1
 RESERVED_AFTER_ADD: Final = 64
 _MAX_ENTRIES: Final = 1_000_000
+_PAGE: Final = 4096
 
 
 class TableKind(IntEnum):
@@ -68,8 +71,12 @@ class Registry:
         return held
 
     def dropped(self) -> frozenset[str]:
-        """Return the directories whose last entry is a removal: tables dropped, whatever is left of them on disk."""
-        last = {entry.directory: entry.removed for entry in self.entries}
+        """Return the directories whose last entry is a removal: tables dropped, whatever is left of them on disk.
+
+        The last entry before damage may be the first half of a rename, so it is no proof.
+        """
+        entries = self.entries[:-1] if self.problems else self.entries
+        last = {entry.directory: entry.removed for entry in entries}
         return frozenset(directory for directory, removed in last.items() if removed)
 
 
@@ -95,6 +102,27 @@ def parse_registry(data: bytes, file: Path) -> tuple[tuple[RegistryEntry, ...], 
     except DamageError as damage:
         return tuple(entries), (damage.problem(file),)
     return tuple(entries), ()
+
+
+def encode_registry(entries: Sequence[RegistryEntry]) -> bytes:
+    """Return the bytes of a registry with these entries, in whole pages, the counterpart of `parse_registry`.
+
+    Source: TableNameRegistryStore.logAddTable and logDropTable; little endian, offset 0 says where the next entry goes.
+    """
+    content = b"".join(
+        REGISTRY_ENTRY.pack(operation=_REMOVE if entry.removed else _ADD)
+        + _encoded(entry.name) + _encoded(entry.directory)
+        + REGISTRY_REST.pack(table_id=entry.table_id, type=entry.kind)
+        + (b"" if entry.removed else bytes(RESERVED_AFTER_ADD))
+        for entry in entries
+    )  # fmt: skip
+    end = REGISTRY_HEADER.size + len(content) if entries else 0
+    return (REGISTRY_HEADER.pack(end=end) + content).ljust(-(-max(1, end) // _PAGE) * _PAGE, b"\0")
+
+
+def _encoded(text: str) -> bytes:
+    units = text.encode("utf-16-le", "surrogatepass")
+    return struct.pack("<i", len(units) // 2) + units
 
 
 def read_registry(db: Path) -> Registry:

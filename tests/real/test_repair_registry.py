@@ -65,9 +65,9 @@ def made(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> Mad
         for name, rows in (("a", 1), ("b", 2), ("c", 3), ("old", 4), ("plain", 5), ("gone", 6)):
             how = "BYPASS WAL" if name == "plain" else "WAL"
             server.query(f"CREATE TABLE {name} (ts TIMESTAMP, v LONG) TIMESTAMP(ts) PARTITION BY DAY {how}")
-            server.query(f"INSERT INTO {name} SELECT x * 86400000000L, x FROM long_sequence({rows})")
+            server.query(f"INSERT INTO {name} SELECT cast(x * 86400000000L AS TIMESTAMP), x FROM long_sequence({rows})")
         wait_until_applied(server)
-        for before, after in (("old", "new name"), ("b", "between"), ("c", "b"), ("between", "c")):
+        for before, after in (("old", "new name"), ("b", "aside"), ("c", "b"), ("aside", "c")):
             server.query(f"RENAME TABLE {before} TO '{after}'")
         server.query("DROP TABLE gone")
         wait_until_applied(server)

@@ -1,7 +1,8 @@
 """repair-registry: a damaged `tables.d.N` is emptied, since QuestDB makes it again from the directories of the tables.
 
 Measured on 9.1.0: garbage in it keeps the server from starting, or it starts and calls tables by names of before a
-rename. One that is empty is made again right, renamed tables included, from `_name` in each directory.
+rename. One that is empty is made again right, renamed tables included, from `_name` in each directory. But a dropped
+table comes back so, if its directory was not purged yet: that is the one thing that is written into it.
 """
 
 from collections import Counter
@@ -10,8 +11,9 @@ from dataclasses import dataclass
 from console.digests import digest_of
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.reading import Problem, ProblemKind, list_directory, read_small
-from console.questdb.registry import REGISTRY
+from console.questdb.registry import REGISTRY, RegistryEntry, TableKind, encode_registry
 from console.questdb.table_name import encode_table_name, name_of_directory, read_table_name
+from console.questdb.txn_log import TABLE_DROPPED, read_log
 from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Fact, Plan, Refusal, Requirement, RowsLost, Stage
@@ -19,8 +21,10 @@ from console.recovery.plans import make_plan, mark_of
 from console.recovery.steps import table_files
 from console.recovery.steps.steps import RunContext
 from console.recovery.steps.table_files import replace_files
+from console.recovery.store.journal import Entry
 from console.recovery.table_repair.new_files import NewFile, specs_of
 from console.recovery.table_repair.planning import stamp_of, written_claims
+from console.recovery.undo.undoing import moved_on
 from console.text import clean_line, plural
 
 SPEC = ActionSpec(
@@ -29,24 +33,27 @@ SPEC = ActionSpec(
     danger=Danger.DATA,
     needs_table=False,
     summary=(
-        "Empties a damaged tables.d.N, so that QuestDB makes it again from the table directories. Each _name that is "
-        "missing there is written first."
+        "Empties a damaged tables.d.N but for dropped tables: QuestDB makes it again from the table directories. Each "
+        "_name that is missing there is written first."
     ),
     undo="The old files are put back, byte for byte, until a table was created, renamed or dropped.",
     offline=True,
 )
 STEPS = table_files.STEPS
-_SIZE = 4096
 _DAMAGED = (ProblemKind.INVALID, ProblemKind.SHORT)
 
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """A table directory, and the name that QuestDB gives it without a registry; `write`: once its `_name` is there."""
+    """A table directory, and the name that QuestDB gives it without a registry; `write`: once its `_name` is there.
+
+    `dropped`: its log ends with the drop, or what of the registry can be read says so.
+    """
 
     table: TableDirectory
     name: str
     write: bool
+    dropped: bool
 
 
 def plan(context: PlanContext, table: str | None) -> Plan:
@@ -73,27 +80,45 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         requirements=(_told(tables, distinct=not refused),),
         warnings=_warnings(tables),
         attachments=attachments,
-        disk_needed=_SIZE * (1 + len(tables)),
+        disk_needed=sum(change.size or 0 for stage in stages for change in stage.changes),
     )
 
 
 def _names(database: DatabaseRoot) -> list[_Named]:
     """Return what each directory is called without the registry, or must be by what of it can be read."""
     found = []
-    for table in database.tables_and_views():
-        own = read_table_name(table.path)
-        found.append(_Named(table, own or table.raw_name, own is None and table.registered))
+    for table in database.tables_and_views(dropped=True):
+        own, dropped = read_table_name(table.path), table.dropped or _ends_with_drop(table)
+        found.append(_Named(table, own or table.raw_name, own is None and table.registered and not dropped, dropped))
     return found
+
+
+def _ends_with_drop(table: TableDirectory) -> bool:
+    log = read_log(table.sequencer)
+    if not log.max_txn:
+        return False
+    return bool((log.records(log.max_txn, log.max_txn)["wal_id"] == TABLE_DROPPED).any())
+
+
+def _entries(tables: list[_Named]) -> list[RegistryEntry]:
+    """Return the entries that keep dropped tables dropped: added, and removed."""
+    return [
+        RegistryEntry(each.name, each.table.directory, each.table.table_id or 0, TableKind.WAL, removed, 0)
+        for each in tables
+        if each.dropped
+        for removed in (False, True)
+    ]
 
 
 def _refusals(tables: list[_Named]) -> list[Refusal]:
     if not any((each.table.path / "_txn").exists() for each in tables):
         reason = "no directory has a table whose owner a new registry could get"
         return [Refusal(RefusalCode.RESULT_UNKNOWN, reason, "move the registry away: QuestDB makes a new one")]
-    count = Counter(each.name.lower() for each in tables)
-    for each in tables:
+    live = [each for each in tables if not each.dropped]
+    count = Counter(each.name.lower() for each in live)
+    for each in live:
         if count[each.name.lower()] > 1:
-            same = [clean_line(e.table.directory) for e in tables if e.name.lower() == each.name.lower()]
+            same = [clean_line(e.table.directory) for e in live if e.name.lower() == each.name.lower()]
             reason = f"{' and '.join(same)} are both called {clean_line(each.name)}, and the registry says no more"
             instead = "move the directory that is not the table out of the db directory, then plan again"
             return [Refusal(RefusalCode.RESULT_UNKNOWN, reason, instead)]
@@ -101,8 +126,9 @@ def _refusals(tables: list[_Named]) -> list[Refusal]:
 
 
 def _told(tables: list[_Named], *, distinct: bool) -> Requirement:
-    own = sum(not each.write for each in tables)
-    proof = f"{plural(own, 'table')} by _name, {len(tables) - own:,} by what of the registry can be read"
+    live = [each for each in tables if not each.dropped]
+    read = sum(each.write for each in live)
+    proof = f"{plural(len(live) - read, 'table')} by _name, {read:,} by what of the registry can be read"
     return Requirement("each table directory has a name of its own", distinct, proof)
 
 
@@ -111,13 +137,16 @@ def _warnings(tables: list[_Named]) -> tuple[str, ...]:
         f"{clean_line(each.table.directory)} is called {clean_line(each.name)} by its _name, and "
         f"{each.table.name} by what of the registry can be read: QuestDB takes the first"
         for each in tables
-        if each.table.registered and each.name != each.table.raw_name
+        if each.table.registered and not each.dropped and each.name != each.table.raw_name
     ]
     guessed = [
         f"{clean_line(each.table.directory)} has no readable _name and no entry: QuestDB calls it "
         f"{clean_line(name_of_directory(each.table.directory))}, also if it was renamed"
         for each in tables
-        if not each.write and not each.table.registered and read_table_name(each.table.path) is None
+        if not each.write
+        and not each.dropped
+        and not each.table.registered
+        and read_table_name(each.table.path) is None
     ]
     return (*renamed, *guessed)
 
@@ -136,12 +165,14 @@ def _stages(registry: str, tables: list[_Named], mark: str) -> tuple[tuple[Stage
             stages.append(replace_files(len(stages), each.table.directory, mark, specs, f"write {path}", (change,)))
             attachments |= attached
     owner = next(each.table for each in tables if (each.table.path / "_txn").exists())
-    empty = NewFile(f"../{registry}", _SIZE, (), "no entry")
-    (spec,), _ = specs_of((empty,), owner, "registry")
-    change = Change("overwrite", registry, after=f"{_SIZE:,} bytes: no entry", size=_SIZE)
+    dropped = sum(each.dropped for each in tables)
+    told = f"no entry but of {plural(dropped, 'dropped table')}" if dropped else "no entry"
+    new = NewFile.of(f"../{registry}", encode_registry(_entries(tables)), told)
+    (spec,), attached = specs_of((new,), owner, "registry")
+    change = Change("overwrite", registry, after=f"{new.size:,} bytes: {told}", size=new.size)
     named = {**spec, "name": registry}
     stages.append(replace_files(len(stages), owner.directory, mark, [named], f"empty {registry}", (change,)))
-    return tuple(stages), attachments
+    return tuple(stages), attachments | attached
 
 
 def world(database: DatabaseRoot, plan: Plan) -> str:
@@ -152,10 +183,16 @@ def world(database: DatabaseRoot, plan: Plan) -> str:
     return digest_of(names, read_small(database.db / "_tab_index.d").data.hex())
 
 
+def undo_refusals(context: PlanContext, entry: Entry, plan: Plan) -> tuple[Refusal, ...]:
+    """Return why the old registry can no longer be put back: it does not have the tables of since."""
+    same = world(context.database, plan) == entry.intent.get("world")
+    return () if same else (moved_on(entry.id),)
+
+
 def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     """Return that the files are as planned, that the registry can be read, and that each table has its own name."""
     problems: tuple[Problem, ...] = run.database.registry().problems
-    names = [each.name.lower() for each in _names(run.database)]
+    names = [each.name.lower() for each in _names(run.database) if not each.dropped]
     twice = len(names) - len(set(names))
     return (
         *written_claims(plan, run),
