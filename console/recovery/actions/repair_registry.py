@@ -15,6 +15,7 @@ from console.questdb.registry import REGISTRY, RegistryEntry, TableKind, encode_
 from console.questdb.table_name import encode_table_name, name_of_directory, read_table_name
 from console.questdb.txn_log import TABLE_DROPPED, read_log
 from console.recovery.codes import ClaimKey, RefusalCode
+from console.recovery.gate.finishing import moved_on
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Fact, Plan, Refusal, Requirement, RowsLost, Stage
 from console.recovery.plans import make_plan, mark_of
@@ -24,7 +25,6 @@ from console.recovery.steps.table_files import replace_files
 from console.recovery.store.journal import Entry
 from console.recovery.table_repair.new_files import NewFile, specs_of
 from console.recovery.table_repair.planning import stamp_of, written_claims
-from console.recovery.undo.undoing import moved_on
 from console.text import clean_line, plural
 
 SPEC = ActionSpec(
