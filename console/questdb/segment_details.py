@@ -3,13 +3,17 @@
 Source: WalEventCursor and WalEventWriter. All integers are little-endian.
 """
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from console.questdb.fields import Fields, Walk
 from console.questdb.formats.segment import EVENT, EVENT_ROWS, EVENT_SQL, EVENT_SYMBOLS, EVENT_VIEW_ROWS
-from console.questdb.reading import DamageError, DbFile, Problem, ProblemKind, problem_of
+from console.questdb.reading import DamageError, DbFile, FileStamp, Problem, ProblemKind, problem_of
 from console.questdb.segment import EventType, Segment
 
 _MAX_TEXT: Final = 1 << 24
@@ -49,19 +53,43 @@ def read_symbols(segment: Segment, path: Path | None = None) -> dict[int, tuple[
     Events without diffs are left out. A problem where the file cannot be read or a section is damaged.
     """
     path = path or segment.path / "_event"
-    found: dict[int, tuple[SymbolDiff, ...]] = {}
-    if not segment.data.any():
-        return found
     try:
-        with DbFile(path) as file:
-            for event in segment.events[segment.data]:
-                offset, length, kind = int(event["offset"]), int(event["length"]), int(event["type"])
-                record = file.read(offset, min(length, _MAX_RECORD))
-                body = (EVENT_VIEW_ROWS if kind == EventType.MAT_VIEW_DATA else EVENT_ROWS).size
-                if diffs := _symbols(Walk(Fields(record, offset), body)):
-                    found[int(event["txn"])] = diffs
+        return _symbols_of(path, segment.events[segment.data])
     except (OSError, DamageError) as error:
         return problem_of(error, path)
+
+
+def first_symbols(segment: Segment) -> tuple[SymbolDiff, ...]:
+    """Return the symbol diffs of the first data event alone; none where they cannot be read.
+
+    What was read of a file is remembered while nothing in it has moved: a live look asks again every few seconds.
+    """
+    first = segment.events[segment.data][:1]
+    if not len(first) or segment.stamp is None:
+        return ()
+    return _first_symbols(segment.path / "_event", segment.stamp, first.dtype, first.tobytes())
+
+
+@functools.lru_cache(maxsize=4096)
+def _first_symbols(path: Path, stamp: FileStamp, dtype: np.dtype[np.void], event: bytes) -> tuple[SymbolDiff, ...]:
+    try:
+        return next(iter(_symbols_of(path, np.frombuffer(event, dtype)).values()), ())
+    except (OSError, DamageError):
+        return ()
+
+
+def _symbols_of(path: Path, events: NDArray[np.void]) -> dict[int, tuple[SymbolDiff, ...]]:
+    """Return the symbol diffs of data events by segment transaction. Raises OSError, DamageError."""
+    found: dict[int, tuple[SymbolDiff, ...]] = {}
+    if not len(events):
+        return found
+    with DbFile(path) as file:
+        for event in events:
+            offset, length, kind = int(event["offset"]), int(event["length"]), int(event["type"])
+            record = file.read(offset, min(length, _MAX_RECORD))
+            body = (EVENT_VIEW_ROWS if kind == EventType.MAT_VIEW_DATA else EVENT_ROWS).size
+            if diffs := _symbols(Walk(Fields(record, offset), body)):
+                found[int(event["txn"])] = diffs
     return found
 
 

@@ -1,6 +1,6 @@
 """Whether `_txn` is what the table was at last: its other area may be the newer one."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -10,6 +10,9 @@ from console.questdb.partitioning import Partitioning
 from console.questdb.reading import Problem, list_directory
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TableTxn, TxnArea
+from console.table.inventory import Inventory
+from console.table.later_traces import later_trace
+from console.table.log_scan import LogScan
 
 _MOST_TRIED: Final = 1 << 24
 _FURTHER: Final = 1 << 18
@@ -31,23 +34,35 @@ def other_seq_txn(area: TxnArea, last: int) -> tuple[int, ...] | None:
 
 
 def set_back(
-    table: Path, metadata: TableMetadata | Problem, txn: TableTxn, logs: Iterable[tuple[int, int | None]]
-) -> bool:
-    """Return whether `_txn` is older than what the table has: its other area is newer, and that was in force before.
+    table: Path, metadata: TableMetadata | Problem, txn: TableTxn, inventory: Inventory, scans: Sequence[LogScan]
+) -> str:
+    """Return how `_txn` is older than what the table has, as a clause; empty if nothing says so.
 
-    `logs` are, of each log that can be read, its last transaction and the first above the applied one whose event is
-    not on disk. In force it was where WAL, or the directory of a partition, that only the newer state allows to be
-    purged is gone; or, where no log goes so far, nothing tells and the newer area is evidence enough not to promise
-    anything. A server that died while it wrote the other area leaves all of these in place, and just applies the WAL
-    again. Where `_cv` already belongs to the newer state, reads would wait for it for ever.
+    `scans` are the logs that are the table's own. Its other area is newer, and that was in force before; or something
+    on disk is of a later state (later_traces.py). In force it was where WAL, or the directory of a partition, that only
+    the newer state allows to be purged is gone; or, where no log goes so far, nothing tells and the newer area is
+    evidence enough not to promise anything. A server that died while it wrote the other area leaves all of these in
+    place, and just applies the WAL again. Where `_cv` already belongs to the newer state, reads would wait for it for
+    ever.
     """
     current, other = txn.current, txn.other
-    if current is None or other is None or other.applied_txn <= current.applied_txn or other.txn <= current.txn:
+    if current is None:
+        return ""
+    if other is not None and _in_force_before(table, metadata, current, other, scans):
+        return f"its other area, which is newer, says seqTxn {other.seq_txn:,} with {other.rows:,} rows"
+    found = later_trace(table, metadata, current, inventory, scans)
+    return found.words if found is not None else ""
+
+
+def _in_force_before(
+    table: Path, metadata: TableMetadata | Problem, current: TxnArea, other: TxnArea, scans: Sequence[LogScan]
+) -> bool:
+    if other.applied_txn <= current.applied_txn or other.txn <= current.txn:
         return False
     if _partition_gone(table, metadata, current) or _columns_newer(table, current, other):
         return True
-    reaching = [gone for last, gone in logs if last >= other.applied_txn]
-    return not reaching or any(gone is not None and gone <= other.applied_txn for gone in reaching)
+    lost = [scan.lost.first() for scan in scans if scan.max_txn >= other.applied_txn]
+    return not lost or any(gone is not None and gone <= other.applied_txn for gone in lost)
 
 
 def _partition_gone(table: Path, metadata: TableMetadata | Problem, area: TxnArea) -> bool:

@@ -5,6 +5,7 @@ import random
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from tests.ui import samples
 from tests.ui.conftest import MakeApp
 from tests.ui.database import damaged
 from tests.ui.scripted import ScriptedEngine
-from tests.ui.showing import handled, settled, shown
+from tests.ui.showing import handled, settled, shown, until
 
 KEYS: Sequence[str] = (
     *"abcefghjklnoprstvwxyzGNY0123456789/?",
@@ -86,15 +87,18 @@ async def test_a_storm_of_sizes(console: MakeApp, settings: Settings, tmp_path: 
             tiny = source.randint(1, 60), source.randint(1, 8)
             width, height = source.choice([(source.randint(1, 250), source.randint(1, 70)), tiny, (80, 24), (200, 50)])
             await pilot.resize_terminal(width, height)
-            await pilot.pause()
+            await until(pilot, partial(_fits, app, width, height))
             rows = shown(app).splitlines()
-            assert len(rows) <= height
-            assert all(cell_len(row) <= width for row in rows), (width, height)
             if width < MIN_WIDTH or height < MIN_HEIGHT:
                 assert not any("BROKEN" in row or "bytes a r" in row for row in rows), (width, height)
         await pilot.resize_terminal(80, 24)
         await settled(pilot)
         assert "? Help" in shown(app)
+
+
+def _fits(app: ConsoleApp, width: int, height: int) -> bool:
+    rows = shown(app).splitlines()
+    return len(rows) <= height and all(cell_len(row) <= width for row in rows)
 
 
 async def test_keys_at_random_while_the_size_changes(console: MakeApp, engine: ScriptedEngine) -> None:

@@ -6,7 +6,8 @@ from console.diagnosis.findings.conversion import half_done
 from console.diagnosis.model import Code, Finding, Harm, Severity
 from console.diagnosis.table_facts import TableFacts
 from console.questdb.reading import ProblemKind
-from console.questdb.table_txn import TableTxn
+from console.questdb.table_txn import TableTxn, TxnArea
+from console.table.later_traces import later_trace
 from console.table.txn_state import other_seq_txn, set_back
 from console.text import plural
 
@@ -45,8 +46,8 @@ def txn_findings(facts: TableFacts) -> Iterator[Finding]:
         message += "; the next start sees by the checksum that it is wrong and sets it to 0" if healed else ""
         yield Finding(Code.LAG_OVERFLOW, Severity.DAMAGE, message, file, area.offset_lag_txns, area.seq_txn + 1,
                       f"lag transactions {area.lag_txn_raw}, lag rows 0")  # fmt: skip
-    if txn_set_back(facts):
-        yield _behind(facts, file)
+    if how := txn_set_back(facts):
+        yield _behind(facts, area, how, file)
     elif (fitting := miscounted(facts)) is not None:
         fits = f"seqTxn {fitting[0]:,}" if len(fitting) == 1 else "no other: more is wrong"
         message = f"_txn says seqTxn {area.seq_txn:,}, and its own checksum contradicts that: it fits {fits}"
@@ -66,24 +67,28 @@ def miscounted(facts: TableFacts) -> tuple[int, ...] | None:
     return None if fitting is not None and half_done(facts.directory) else fitting
 
 
-def txn_set_back(facts: TableFacts) -> bool:
-    """Return whether `_txn` is set back, by its other area and the logs there are."""
+def txn_set_back(facts: TableFacts) -> str:
+    """Return how `_txn` is set back, by its other area, the logs there are and what is of a later state; else empty."""
     logs = [each.scan for each in facts.own_logs if each.scan is not None]
-    return set_back(
-        facts.directory.path, facts.metadata, facts.txn, ((scan.max_txn, scan.lost.first()) for scan in logs)
-    )
+    return set_back(facts.directory.path, facts.metadata, facts.txn, facts.inventory, logs)
 
 
-def _behind(facts: TableFacts, file: str) -> Finding:
-    current, other = facts.txn.current, facts.txn.other
-    if current is None or other is None:
-        raise AssertionError("txn_set_back holds for two areas only")
+def logs_behind(facts: TableFacts) -> str:
+    """Return what on disk is of a later state than `_txn` and than what the table's logs name, as a clause."""
+    logs = [each.scan for each in facts.own_logs if each.scan is not None]
+    if facts.txn.current is None:
+        return ""
+    found = later_trace(facts.directory.path, facts.metadata, facts.txn.current, facts.inventory, logs)
+    return found.words if found is not None and found.beyond_logs else ""
+
+
+def _behind(facts: TableFacts, area: TxnArea, how: str, file: str) -> Finding:
     message = (
-        f"_txn is set back: it says seqTxn {current.seq_txn:,} with {current.rows:,} rows, its other area is newer, "
-        f"seqTxn {other.seq_txn:,} with {other.rows:,} rows; what lies between may be in the table's files already"
+        f"_txn is set back: it says seqTxn {area.seq_txn:,} with {area.rows:,} rows, and {how}; "
+        "what lies between may be in the table's files already"
     )
     evidence = "WAL of transactions after it is purged" if facts.sequencer.scan is not None else "no log says more"
     return Finding(
-        Code.TABLE_TXN_BEHIND, Severity.DAMAGE, message, file, current.offset_seq_txn, current.seq_txn, evidence,
+        Code.TABLE_TXN_BEHIND, Severity.DAMAGE, message, file, area.offset_seq_txn, area.seq_txn, evidence,
         start=Harm.DROPS_PARTITION,
     )  # fmt: skip

@@ -1,7 +1,9 @@
 """repair-table-state: `_txn` from an area of it that the disk agrees with, or made again from what the disk proves."""
 
 from console.diagnosis.findings.conversion import half_done, waiting_marker
+from console.diagnosis.findings.txn import logs_behind
 from console.diagnosis.situation import TABLE_STATE
+from console.diagnosis.table_facts import read_facts
 from console.errors import run_as_owner
 from console.questdb.column_versions import read_column_versions
 from console.questdb.partition_columns import FaultKind
@@ -55,6 +57,10 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         reason = f"{directory.name} is being converted, so which WAL belongs to it is open"
         instead = "convert-table ends the conversion; else move _convert out of the table's directory"
         state = TableState(refusals=[Refusal(RefusalCode.CONVERSION_PENDING, reason, instead)])
+    elif later := logs_behind(read_facts(directory)):
+        reason = f"{later}, and the log ends before that too: what lay between is in no file that says so"
+        instead = "a copy of the table's directory from the crash; salvage-table and salvage-wal export what is there"
+        state = TableState(refusals=[Refusal(RefusalCode.TXN_SET_BACK, reason, instead)])
     else:
         state = table_state(directory)
     return repair_plan(context, SPEC, directory, _repair(state, damage[0].message))

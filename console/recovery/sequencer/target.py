@@ -198,14 +198,13 @@ def _names(table: TableOnDisk, sources: Sources, look: applied_prefix.Look | Non
 
 def _set_back(table: TableOnDisk, sources: Sources) -> list[Refusal]:
     scans = [source.scan for source in sources.evidence if source.scan is not None]
-    other = table.txn_file.other
-    logs = ((scan.max_txn, scan.lost.first()) for scan in scans)
-    if other is None or not set_back(table.path, table.metadata, table.txn_file, logs):
+    how = set_back(table.path, table.metadata, table.txn_file, table.inventory, scans)
+    if not how:
         return []
     return [
         Refusal(
             RefusalCode.TXN_SET_BACK,
-            f"_txn says seqTxn {table.txn.seq_txn:,} and its other area, which is newer, seqTxn {other.seq_txn:,}: "
+            f"_txn says seqTxn {table.txn.seq_txn:,}, and {how}: "
             "which transactions are in the table's files already is not certain",
             "capture-evidence, then restore _txn from a copy that was made at the crash",
         )

@@ -171,6 +171,9 @@ def _disagrees(area: TxnArea, disk: Disk, lost: Mapping[str, int], *, final: boo
         return wrong
     if disk.found.refusals and not final:
         return disk.found.refusals[0].reason
+    newest = max(disk.found.partitions, key=lambda each: each.name_txn, default=None)
+    if newest is not None and newest.name_txn > area.txn:
+        return f"{clean_line(newest.directory)} was made after it"
     return _other_rows(area, disk, lost)
 
 

@@ -1,0 +1,115 @@
+"""What on disk is of a later state than `_txn`: it was set back, or an older copy was laid over a newer table.
+
+    _txn: transaction 4, 20 symbols in s    2025-01-03.6   was made in transaction 6 of the table
+                                            wal4/0         was begun when the table had 50 symbols in s
+
+A partition that is written anew is named by the `_txn` transaction then in force, a new one by the transaction before
+that (TableWriter, `srcNameTxn`). An event of a segment says how many symbols `_txn` counted when the segment was begun
+(WalWriter, `initialSymbolCounts`). Neither can be ahead of `_txn`: not after a kill either, since `_txn` is in force
+before the next writer reads it. One that is only some transactions behind is harmless if the log still names all of
+them, with their WAL.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from console.questdb.partition_names import partition_of
+from console.questdb.partitioning import Partitioning
+from console.questdb.reading import Problem, list_directory
+from console.questdb.segment import Segment
+from console.questdb.segment_details import first_symbols, read_symbols
+from console.questdb.table_metadata import TableMetadata
+from console.questdb.table_txn import TxnArea, read_table_txn
+from console.table.inventory import Inventory
+from console.table.log_scan import LogScan
+from console.text import clean_line
+
+
+@dataclass(frozen=True, slots=True)
+class LaterTrace:
+    """What is of a later state than `_txn`, as a clause; `beyond_logs`: than what the table's logs name, too."""
+
+    words: str
+    beyond_logs: bool
+
+
+def later_trace(
+    table: Path, metadata: TableMetadata | Problem, area: TxnArea, inventory: Inventory, scans: Sequence[LogScan]
+) -> LaterTrace | None:
+    """Return what is of a later state than `area`; None if nothing is, or if `_txn` has caught up since.
+
+    `scans` are the logs that are the table's own.
+    """
+    if isinstance(metadata, Problem) or (found := _trace(table, metadata, area, inventory, scans)) is None:
+        return None
+    now = read_table_txn(table).current  # a server that runs goes on while directory and segments are read
+    return found if now is None or now.txn == area.txn else _trace(table, metadata, now, inventory, scans)
+
+
+def _trace(
+    table: Path, metadata: TableMetadata, area: TxnArea, inventory: Inventory, scans: Sequence[LogScan]
+) -> LaterTrace | None:
+    logged = max((scan.max_txn - area.applied_txn for scan in scans), default=0)
+    waiting = max((_all_there(scan, area) for scan in scans), default=0)
+    named = sorted(_named(table, metadata))
+    txn, name, _ = named[-1] if named else (-1, "", 0)
+    if txn > area.txn + waiting:
+        words = f"{clean_line(name)} was made in transaction {txn:,} of the table, _txn is at {area.txn:,}"
+        return LaterTrace(words, bool(scans) and txn > area.txn + max(logged, 0))
+    if scans and logged <= 0 and all(bool((scan.seq > 0).all()) for scan in scans):
+        held = set(area.partitions["timestamp"].tolist())
+        for txn, name, start in named:
+            if txn >= area.txn - 1 and start not in held:  # named so, it would be part of the next transaction
+                words = f"{clean_line(name)} is of a transaction after _txn, and no log and no WAL has such a one"
+                return LaterTrace(words, beyond_logs=True)
+    words = next(_symbols(metadata, area, inventory), "")
+    return LaterTrace(words, bool(scans) and logged <= 0) if words else None
+
+
+def _all_there(scan: LogScan, area: TxnArea) -> int:
+    """Return how many transactions a log has above the applied one; 0 if it does not name exactly the WAL on disk."""
+    above = scan.max_txn - area.applied_txn
+    whole = above > 0 and scan.lost.first() is None and bool((scan.seq > 0).all())
+    return above if whole else 0
+
+
+def _named(table: Path, metadata: TableMetadata) -> Iterator[tuple[int, str, int]]:
+    """Yield the name transaction of each partition directory that has one, the directory, and where it begins."""
+    partitioning = Partitioning.of(metadata)
+    entries, _ = list_directory(table)
+    for name in (entry.name for entry in entries if entry.is_directory):
+        suffix = name.rpartition(".")[2]
+        if suffix != name and suffix.isdecimal() and (found := partition_of(partitioning, name)) is not None:
+            yield found[1], name, found[0]
+
+
+def _symbols(metadata: TableMetadata, area: TxnArea, inventory: Inventory) -> Iterator[str]:
+    """Yield the segments that were begun when the table had more symbols than `_txn` and all WAL on disk give it."""
+    columns = dict(zip((column.index for column in metadata.symbols), area.symbols["count"].tolist(), strict=False))
+    for (wal, number), segment in inventory.segments.items() if columns else ():
+        for diff in first_symbols(segment):
+            count = int(columns.get(diff.column, diff.clean_count))
+            name = metadata.columns[diff.column].raw_name if diff.column in columns else ""
+            if diff.clean_count <= count or not _is_named(segment, diff.column, name):
+                continue
+            if diff.clean_count > count + _added(inventory, diff.column):
+                yield (
+                    f"wal{wal}/{number} was begun when the table had {diff.clean_count:,} symbols in "
+                    f"{clean_line(name)}, _txn counts {count:,} (or that segment is not this table's)"
+                )
+
+
+def _is_named(segment: Segment, index: int, name: str) -> bool:
+    columns = segment.metadata.columns if segment.metadata is not None else ()
+    return index < len(columns) and columns[index].raw_name == name
+
+
+def _added(inventory: Inventory, column: int) -> int:
+    """Return how many symbols all segments on disk add to a column, one that several add counted for each."""
+    added = 0
+    for segment in inventory.segments.values():
+        diffs = read_symbols(segment)
+        if not isinstance(diffs, Problem):
+            added += sum(len(diff.keys) for each in diffs.values() for diff in each if diff.column == column)
+    return added
