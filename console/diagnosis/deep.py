@@ -36,9 +36,9 @@ class DeepSweep:
     left_out: str = ""
 
 
-def sweep(server: ServerSql, table: TableDirectory, *, seconds: float = SECONDS) -> DeepSweep:
-    """Read every column of the newest partitions of `table`, as far as `seconds` reach. Raises NoAnswer."""
-    until = time.monotonic() + seconds
+def sweep(server: ServerSql, table: TableDirectory) -> DeepSweep:
+    """Read every column of the newest partitions of `table`, as far as SECONDS reach. Raises NoAnswer."""
+    until = time.monotonic() + SECONDS
     listed = server.rows(f"select * from table_partitions({_text(table.raw_name)})")  # noqa: S608 - quoted
     named = server.rows(f"select * from table_columns({_text(table.raw_name)})")  # noqa: S608 - quoted
     timestamp = next((str(row["column"]) for row in named if row["designated"]), "")

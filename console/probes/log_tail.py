@@ -24,10 +24,10 @@ class LogLine:
 
 
 class LogTail:
-    """Lines as they come; at most `kept` of them. `following` keeps the newest in sight, else nothing moves."""
+    """Lines as they come; at most _KEPT of them. `following` keeps the newest in sight, else nothing moves."""
 
-    def __init__(self, kept: int = _KEPT) -> None:
-        self._lines: deque[tuple[int, LogLine]] = deque(maxlen=kept)
+    def __init__(self) -> None:
+        self._lines: deque[tuple[int, LogLine]] = deque(maxlen=_KEPT)
         self._count = 0
         self._bottom = 0  # number of the lowest line in sight, where nothing is followed
         self._wanted = ""

@@ -50,9 +50,7 @@ def column_file(raw_name: str, suffix: str, name_txn: int = -1) -> str:
     return f"{raw_name}.{suffix}" + (f".{name_txn}" if name_txn > -1 else "")
 
 
-def segment_timestamps(
-    segment: Segment, first: int, end: int, *, chunk: int = _CHUNK
-) -> Iterator[tuple[int, NDArray[np.void]]]:
+def segment_timestamps(segment: Segment, first: int, end: int) -> Iterator[tuple[int, NDArray[np.void]]]:
     """Yield (first row, TIMESTAMP_ROW array) for the rows first..end - 1 of a segment, short where the file ends.
 
     Raises DamageError where the segment's `_meta` names no designated timestamp, OSError where the file cannot be read.
@@ -61,8 +59,8 @@ def segment_timestamps(
     if column is None:
         raise DamageError("the segment's metadata names no designated timestamp")
     with DbFile(column_path(segment.path, column.raw_name, "d")) as file:
-        for at in range(max(0, first), end, chunk):
-            rows = file.array(at * TIMESTAMP_ROW.itemsize, TIMESTAMP_ROW, min(chunk, end - at))
+        for at in range(max(0, first), end, _CHUNK):
+            rows = file.array(at * TIMESTAMP_ROW.itemsize, TIMESTAMP_ROW, min(_CHUNK, end - at))
             if not len(rows):
                 return
             yield at, rows

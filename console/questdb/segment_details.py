@@ -47,12 +47,12 @@ def read_statement(segment: Segment, txn: int) -> str | Problem:
         return problem_of(error, path)
 
 
-def read_symbols(segment: Segment, path: Path | None = None) -> dict[int, tuple[SymbolDiff, ...]] | Problem:
+def read_symbols(segment: Segment) -> dict[int, tuple[SymbolDiff, ...]] | Problem:
     """Return the symbol diffs of every data event, by segment transaction; the file is read once.
 
     Events without diffs are left out. A problem where the file cannot be read or a section is damaged.
     """
-    path = path or segment.path / "_event"
+    path = segment.path / "_event"
     try:
         return _symbols_of(path, segment.events[segment.data])
     except (OSError, DamageError) as error:

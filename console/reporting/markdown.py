@@ -14,9 +14,9 @@ def plain(text: str, limit: int = 500) -> str:
     return _ACTIVE.sub(r"\\\1", clean_line(text, limit))
 
 
-def code(text: str, limit: int = 500) -> str:
+def code(text: str) -> str:
     """Return one line of foreign text as code, also where it holds backticks; for a table's cell too."""
-    line = clean_line(text, limit).replace("|", "¦")
+    line = clean_line(text, 500).replace("|", "¦")
     if not line:
         return ""
     fence = "`" * (max((len(run) for run in re.findall(r"`+", line)), default=0) + 1)

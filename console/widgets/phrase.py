@@ -138,10 +138,8 @@ class PhraseField(TypingLine):
     `entered` is given the phrase, `changed` that one is being typed, `refused` why something was not taken.
     """
 
-    def __init__(
-        self, entered: OnText, *, refused: OnText, changed: Callable[[], object] = lambda: None, id: str = "phrase"
-    ) -> None:
-        super().__init__(id=id)
+    def __init__(self, entered: OnText, *, refused: OnText, changed: Callable[[], object] = lambda: None) -> None:
+        super().__init__(id="phrase")
         self._entered = entered
         self._refused = refused
         self._changed = changed

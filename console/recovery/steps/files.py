@@ -37,14 +37,12 @@ def build_directory(
     return Stage("build", title, "build-directory", parameters, changes)
 
 
-def swap_directory(path: str, mark: str, *, existed: bool, title: str, changes: tuple[Change, ...] = ()) -> Stage:
+def swap_directory(path: str, mark: str, *, existed: bool, title: str) -> Stage:
     """Return the stage that puts `new_name(path)` in place of `path`, keeping what was there as `old_name(path)`."""
     new, old = new_name(path, mark), old_name(path, mark)
     renames = (Change("rename", path, before=path, after=old),) if existed else ()
     parameters = {"path": path, "new": new, "old": old, "existed": existed}
-    return Stage(
-        "swap", title, "swap-directory", parameters, (*renames, Change("rename", new, before=new, after=path), *changes)
-    )
+    return Stage("swap", title, "swap-directory", parameters, (*renames, Change("rename", new, before=new, after=path)))
 
 
 def replace_file(

@@ -52,9 +52,9 @@ class Disk:
         """Return the files of the partitions that `area` names."""
         return PartitionFiles(self.directory.path, area, self.metadata, self.versions)
 
-    def with_area(self, area: TxnArea, seq_txn: int = 0) -> TableOnDisk:
+    def with_area(self, area: TxnArea) -> TableOnDisk:
         """Return the table as it would be with `area`, nothing known to be applied."""
-        tried = replace(area, seq_txn=seq_txn, lag_txn_raw=0, lag_rows=0, truncate_version=_REMOVED)
+        tried = replace(area, seq_txn=0, lag_txn_raw=0, lag_rows=0, truncate_version=_REMOVED)
         tried = replace(tried, lag_checksum=tried.lag_checksum_expected())
         txn = TableTxn(self.damaged.path, None, tried, None, 0, None, ())
         return table_with(self.directory, txn, self.metadata)

@@ -119,24 +119,17 @@ def _last_version(live: LogSource, last: int) -> int:
     return int(records["structure_version"][0]) if len(records) else -1
 
 
-def make(
-    case: Case,
-    target: SequencerTarget,
-    *,
-    why: str,
-    warnings: Sequence[str] = (),
-    requirements: Sequence[Requirement] = (),
-) -> Plan:
+def make(case: Case, target: SequencerTarget, *, why: str) -> Plan:
     """Return the plan that puts `target` in place of the live sequencer."""
     table = case.table.directory
     facts = facts_of(case)
     missing = whole(case, target)
     if missing:
-        return _plan(case, (), facts, f"Nothing to do: {missing}.", target, (), requirements, {}, 0)
+        return _plan(case, (), facts, f"Nothing to do: {missing}.", target, {}, 0)
     if waiting_marker(table) and not half_done(table):
         target = replace(target, refusals=(*target.refusals, _conversion_pending(table)))
     if target.refusals:
-        return _plan(case, (), facts, why, target, warnings, requirements, {}, 0)
+        return _plan(case, (), facts, why, target, {}, 0)
     mark = mark_of(facts)
     path = f"{table.directory}/txn_seq"
     new = new_name(path, mark)
@@ -155,7 +148,7 @@ def make(
             else "put it in place",
         ),
     )
-    return _plan(case, stages, facts, why, target, warnings, requirements, files.attachments, files.size)
+    return _plan(case, stages, facts, why, target, files.attachments, files.size)
 
 
 def _conversion_pending(table: TableDirectory) -> Refusal:
@@ -189,8 +182,6 @@ def _plan(
     facts: tuple[Fact, ...],
     why: str,
     target: SequencerTarget,
-    warnings: Sequence[str],
-    requirements: Sequence[Requirement],
     attachments: dict[str, bytes],
     size: int,
 ) -> Plan:
@@ -214,8 +205,8 @@ def _plan(
         rows_back=target.rows_back if needed else 0,
         rows_maybe_twice=target.rows_maybe_twice if needed else 0,
         refused=target.refusals,
-        requirements=(*requirements, decided, found),
-        warnings=(*warnings, *target.warnings) if needed else (),
+        requirements=(decided, found),
+        warnings=target.warnings if needed else (),
         disk_needed=size,
         attachments=attachments,
     )
