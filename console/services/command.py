@@ -5,7 +5,7 @@ import os
 import shlex
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from console.services.model import ServiceError
@@ -27,7 +27,7 @@ def plain_environment() -> dict[str, str]:
     return {**ours, "LC_ALL": "C", "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0", "SYSTEMD_URLIFY": "0"}
 
 
-def run(argv: Sequence[str], timeout: float, environment: Mapping[str, str] | None = None) -> Finished:
+def run(argv: Sequence[str], timeout: float) -> Finished:
     """Run `argv` to its end. After `timeout` seconds its whole process group is killed.
 
     Raises ServiceError where it is not installed, may not be run, or did not end in time.
@@ -39,7 +39,7 @@ def run(argv: Sequence[str], timeout: float, environment: Mapping[str, str] | No
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=plain_environment() if environment is None else environment,
+            env=plain_environment(),
             start_new_session=True,
         )
     except FileNotFoundError:
