@@ -19,10 +19,14 @@ from console.recovery.actions.copy_table.earlier import (
     later_entries,
     written_by_others,
 )
-from console.recovery.actions.copy_table.naming import free_name, sequencer_blocks
-from console.recovery.actions.copy_table.refusals import NO_SERVER, refusals_of
+from console.recovery.actions.copy_table.refusals import NO_SERVER, refusals_of, sequencer_blocks
 from console.recovery.actions.copy_table.server_state import COPY_DIRECTORY, EXPECTED, names_of, rows_of
-from console.recovery.actions.copy_table.statements import copy_statement, create_statement, finish_statements
+from console.recovery.actions.copy_table.statements import (
+    copy_statement,
+    create_statement,
+    finish_statements,
+    free_name,
+)
 from console.recovery.actions.copy_table.steps import NOT_FREED
 from console.recovery.actions.copy_table.stretches import Stretch, stretches
 from console.recovery.actions.copy_table.swapping import Swap, swap_plan

@@ -82,3 +82,13 @@ def _where(timestamp: str, nanos: bool, part: Stretch) -> str:
     kind = "timestamp_ns" if nanos else "timestamp"
     at = quoted(timestamp)
     return f"WHERE {at} >= cast({part.low} AS {kind}) AND {at} < cast({part.high} AS {kind})"
+
+
+def free_name(name: str, taken: set[str]) -> str:
+    """Return `name`, or with a number behind it where it is taken."""
+    lower = {each.lower() for each in taken}
+    found, number = name, 1
+    while found.lower() in lower:
+        number += 1
+        found = f"{name}{number}"
+    return found
