@@ -392,7 +392,7 @@ def run_console(
     code = app.run(mouse=settings.mouse)
     if app.fault is not None:
         raise WalmedicError(
-            f"the console has ended by a fault of its own ({type(app.fault).__name__}). An action that runs goes on; "
+            f"the console has ended by a fault of its own ({type(app.fault).__name__}). A running action continues; "
             f"open the console again to see it. {paths.default_state_dir() / 'walmedic.log'} says more"
         )
     return code or app.chosen or 0
