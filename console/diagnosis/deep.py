@@ -39,7 +39,8 @@ class DeepSweep:
 def sweep(server: ServerSql, table: TableDirectory) -> DeepSweep:
     """Read every column of the newest partitions of `table`, as far as SECONDS reach. Raises NoAnswer."""
     until = time.monotonic() + SECONDS
-    listed = server.rows(f"select * from table_partitions({_text(table.raw_name)})")  # noqa: S608 - quoted
+    attached = f"table_partitions({_text(table.raw_name)}) where attached"
+    listed = server.rows(f"select * from {attached}")  # noqa: S608 - quoted
     named = server.rows(f"select * from table_columns({_text(table.raw_name)})")  # noqa: S608 - quoted
     timestamp = next((str(row["column"]) for row in named if row["designated"]), "")
     columns = [(str(row["column"]), str(row["type"])) for row in named]

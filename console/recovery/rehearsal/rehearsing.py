@@ -297,7 +297,7 @@ class _Rehearsing:
     def _same_plan(self, on_clone: Plan) -> None:
         """What is carried out on the clone must be what would be done to the original, but for the marks in names."""
         db = self.engine.database.db
-        ours, theirs = (essence(plan, self.plan, self.folder.db, db) for plan in (self.plan, on_clone))
+        ours, theirs = (essence(plan, self.folder.db, db) for plan in (self.plan, on_clone))
         claim = Claim(
             ClaimKey.SAME_PLAN, "plan made on the clone is identical", ours[:16], theirs[:16], ok=ours == theirs
         )

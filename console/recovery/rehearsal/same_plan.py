@@ -1,5 +1,6 @@
 """Whether the plan on the clone is the plan: what both do and promise, but for marks and for where the clone lies."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,14 +8,16 @@ from console.digests import canonical, digest_of
 from console.recovery import plans
 from console.recovery.model import Plan
 
+_MARK = re.compile(r"(?<=\.walmedic-)[0-9a-f]{8}(?=\.)")
+"""The stages of one plan may have several: each rests on the files that it is about."""
 _KEPT = ("action", "table", "stages", "rows_lost", "rows_back", "rows_maybe_twice")
 
 
-def essence(plan: Plan, original: Plan, db: Path, original_db: Path) -> str:
-    """Return a digest of what a plan does and promises, in the names that the original plan has for it."""
+def essence(plan: Plan, db: Path, original_db: Path) -> str:
+    """Return a digest of what a plan does and promises, without marks, and as if it lay in `original_db`."""
     document = plans.to_json(plan)
     text = canonical({key: document[key] for key in _KEPT}).decode()
-    text = text.replace(plans.mark_of(plan.facts), plans.mark_of(original.facts)).replace(str(db), str(original_db))
+    text = _MARK.sub("", text).replace(str(db), str(original_db))
     return digest_of(text, {name: digest_of(content.hex()) for name, content in plan.attachments.items()})
 
 
