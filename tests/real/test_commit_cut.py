@@ -63,6 +63,12 @@ def _cut_off(table: Path, metadata: bytes | None) -> None:
         (table / "txn_seq" / "_meta").write_bytes(metadata)
 
 
+def _overwrite(path: Path, offset: int, content: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(content)
+
+
 def _answer(server: PrivateServer, sql: str) -> str:
     try:
         server.query(sql)
@@ -186,3 +192,32 @@ def test_the_repair_makes_each_of_them_whole(world: World, tmp_path: Path, place
             assert server.query(f"select count() from {name}") == [(more[name] + 1,)]
             assert server.query(f"select third from {name} where ts = '2025-01-05'") == [(5,)]
     assert {report.verdict for report in world.reports(root).values()} == {Verdict.HEALTHY}
+
+
+@pytest.mark.parametrize("damage", ["record", "header"])
+def test_a_log_that_needs_repair_leaves_out_the_change_that_was_only_begun(
+    world: World, tmp_path: Path, damage: str
+) -> None:
+    """Applied record 1 is zeros, or the header counts one record of rows too few."""
+    root = tmp_path / "root"
+    shutil.copytree(world.cut, root)
+    table = DatabaseRoot.locate(root).table(BEGUN).path
+    log = table / "txn_seq" / "_txnlog"
+    if damage == "header":
+        _overwrite(log, 4, struct.pack("<q", 1))
+    elif int.from_bytes(log.read_bytes()[:4], "little") == 0:
+        _overwrite(log, 76, bytes(28))
+    else:
+        _overwrite(table / "txn_seq" / "_txn_parts" / "0", 0, bytes(60))
+    engine = captured(engine_of(root, tmp_path / "state"))
+    plan = engine.plan("repair-log", BEGUN)
+    assert not plan.refused, plan.refused
+    assert any("begun and not committed" in each and "late" in each for each in plan.warnings), plan.warnings
+    assert plan.rows_lost.phrase == "0", plan.ledger
+    assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE
+    assert world.reports(root)[BEGUN].verdict is Verdict.HEALTHY
+    with world.server(root) as server:
+        server.query(f"alter table {BEGUN} add column third int")
+        server.query(f"insert into {BEGUN} (ts, third) values ('2025-01-05', 5)")
+        wait_until_applied(server)
+        assert server.query(f"select count(), count(third) from {BEGUN}") == [(3, 1)]

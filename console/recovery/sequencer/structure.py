@@ -38,6 +38,7 @@ class Structure:
     key_changes: tuple[int, ...] = ()
     """Pending versions that change the dedup keys, or may: no writer begins a segment for them."""
     lost: "LostChanges | None" = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +70,16 @@ def settle(table: TableOnDisk, names: Names, sources: Sequence[LogSource], heade
     """
     applied = table.structure
     events = table.inventory.events
-    needed = max([applied, *names.changes.version.tolist(), int(events["structure"].max()) if len(events) else 0])
+    written = max(applied, int(events["structure"].max()) if len(events) else 0)
+    needed = max([written, *names.changes.version.tolist()])
     best = max(sources, key=_reach, default=None)
     reach = _reach(best) if best is not None else 0
     version = applied
     if reach > applied:
         version = min(reach, needed) if header_whole else reach
+    done = max([written, *_counted(names, sources)])
+    begun = version if _only_begun(sources, done, version) else done
+    version = done if begun > done else version
     metadata, origin = _metadata(table, sources, version)
     chosen = best.path if best is not None and reach >= version and reach > 0 else None
     sizes = _sizes(best) if chosen is not None and best is not None else (max(PAGE, 8 * (version + 2)), 0)
@@ -87,9 +92,37 @@ def settle(table: TableOnDisk, names: Names, sources: Sequence[LogSource], heade
             action="restore-sequencer",
         )
     keys = _key_changes(best, applied, version)
-    return Structure(
-        version, metadata or b"", chosen, sizes, origin, refusal, keys, _lost(table, names, sources, version)
+    lost = _lost(table, names, sources, version) if begun == done else None
+    if _key_changes(best, done, begun):
+        lost = LostChanges(tuple(range(done + 1, begun + 1)), ())
+    notes = _begun_notes(best, done, begun)
+    return Structure(version, metadata or b"", chosen, sizes, origin, refusal, keys, lost, notes)
+
+
+def _counted(names: Names, sources: Sequence[LogSource]) -> list[int]:
+    """Return the versions that records name, but for those that only records behind the header in place name."""
+    last = max((source.scan.max_txn for source in sources if source.scan is not None), default=0)
+    return [int(version) for version in names.changes.version[names.changes.seq <= last]]
+
+
+def _only_begun(sources: Sequence[LogSource], done: int, version: int) -> bool:
+    """Return whether the changes behind `done` up to `version` were begun and not committed.
+
+    An ALTER writes the change, the record, the sequencer's `_meta` and then the log's header. No counted record and no
+    segment names these changes, and the `_meta` in place is from before them.
+    """
+    return version > done and any(
+        source.live and not isinstance(source.metadata, Problem) and source.metadata.structure_version == done
+        for source in sources
     )
+
+
+def _begun_notes(source: LogSource | None, done: int, begun: int) -> tuple[str, ...]:
+    if begun <= done or source is None:
+        return ()
+    found = (source.changes.change(number) for number in range(done + 1, begun + 1))
+    what = [each.summary for each in found if not isinstance(each, Problem)]
+    return (f"ALTER TABLE was begun and not committed, and is not applied: {'; '.join(what[:5])}",)
 
 
 def _lost(table: TableOnDisk, names: Names, sources: Sequence[LogSource], version: int) -> LostChanges | None:

@@ -175,6 +175,7 @@ def compute(
             *known.left_out,
             *filler.warnings,
             *_order_notes(arranged),
+            *shape.notes,
         ),
         refusals=tuple(refusals),
     )
