@@ -185,7 +185,7 @@ def _put_in(table: TableDirectory, wal: WalDirectory, wals: Sequence[WalDirector
             return f"it was last written before wal{other.id} was created"
         late = mine.lock is not None and theirs is not None and mine.lock - theirs > _SECOND_NS
         if other.id > wal.id and late and _in_place(table.path):
-            return f"it was put here by hand, after wal{other.id} was created"
+            return f"it was created after wal{other.id}, so that one of the two was put here by hand"
     if mine.lock is None and any(times[other.id].lock is not None for other in others):
         return "it was put here by hand, without its lock file"
     if mine.set_later and any(not times[other.id].set_later for other in others):

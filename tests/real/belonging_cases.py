@@ -1,5 +1,6 @@
 """How each table of the tests of belonging is struck: logs and WALs of other tables, of earlier lives, of copies."""
 
+import os
 import shutil
 import struct
 from collections.abc import Callable
@@ -124,6 +125,26 @@ def _other_stations_wal(world: World, name: str, *, symbols: bool = True) -> Non
         overwrite(metadata, 24, struct.pack("<i", int(world.table(name).name.rpartition("~")[2])))
 
 
+def _without_times(world: World, name: str) -> None:
+    """Another station's WAL, in a table whose own files do not tell whether they have the times of the server."""
+    _other_stations_wal(world, name, symbols=False)
+    _apart(world, name, 0)
+
+
+def _created_later(world: World, name: str) -> None:
+    """Another station's WAL, whose lock file is older than that of the table's first WAL."""
+    _other_stations_wal(world, name, symbols=False)
+    _apart(world, name, 2)
+    first = (world.table(name) / "wal1.lock").stat().st_mtime_ns
+    os.utime(world.table(name) / "wal2.lock", ns=(first, first - 2_000_000_000))
+
+
+def _apart(world: World, name: str, seconds: int) -> None:
+    """Let `_meta` be `seconds` younger than `_name`: as in a copy, or as the server leaves them when it was in use."""
+    made = (world.table(name) / "_name").stat().st_mtime_ns
+    os.utime(world.table(name) / "_meta", ns=(made, made + seconds * 1_000_000_000))
+
+
 def _other_symbols(world: World, name: str) -> None:
     """In a copy of the table without times and links, the second WAL has a dictionary with another first symbol."""
     _copied(world, name, shutil.copyfile, log=False)
@@ -236,7 +257,8 @@ CASES: dict[str, Case] = {
     ),
     "put_symbols_copied": Case(_other_symbols, life="converted"),
     "put_other_station": Case(_other_stations_wal),
-    "put_other_station_bare": Case(lambda w, n: _other_stations_wal(w, n, symbols=False)),
+    "put_other_station_bare": Case(_created_later),
+    "strange_without_times": Case(_without_times),
     "same_early": Case(_gone, life="converted", altered=1, early=2, must=True),
     "same_sole_cp": Case(
         lambda w, n: _copied(w, n, shutil.copyfile, log=False), life="converted", writers=1, must=True
