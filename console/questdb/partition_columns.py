@@ -12,7 +12,7 @@ from console.questdb.column_types import ColumnTag, is_variable, storage_size
 from console.questdb.partition_spans import PartitionSpan
 from console.questdb.reading import DamageError, DbFile, problem_of
 from console.questdb.table_metadata import TableColumn
-from console.questdb.variable_columns import aux_shape, begins_with_a_value, checked_end, end_of_data, rows_within
+from console.questdb.variable_columns import aux_shape, checked_end, end_of_data, has_lost_arrays, rows_within
 
 Files = dict[str, os.stat_result]
 """The regular files of a partition's directory, by name."""
@@ -127,11 +127,11 @@ def _length_of(path: Path, ask: Callable[[DbFile], int]) -> int | None:
         return None
 
 
-def hides_a_value(each: StoredColumn) -> bool:
-    """Return whether the data file of an ARRAY column begins with a value, if there is such a file."""
+def arrays_are_lost(each: StoredColumn, aux: DbFile) -> bool:
+    """Return whether a column, whose arrays are all NULL by their entries, has values in its data file."""
     try:
         with DbFile(each.data) as data:
-            return begins_with_a_value(each.column.type_code, data)
+            return has_lost_arrays(each.column.type_code, aux, data, each.rows)
     except FileNotFoundError:
         return False
 
@@ -150,7 +150,7 @@ def variable_faults(each: StoredColumn, files: Files) -> Iterator[PartitionFault
                 size, more = aux_shape(tag)
                 last = aux.read(size * (each.rows - 1 + more), size)
                 needed = checked_end(tag, aux.read(0, size), last, each.rows)
-                if tag is ColumnTag.ARRAY and not needed and hides_a_value(each):
+                if tag is ColumnTag.ARRAY and not needed and arrays_are_lost(each, aux):
                     raise DamageError(f"all its arrays are NULL, but {each.data.name} begins with a value", 0)
                 if status is not None and status.st_size < needed:
                     missing = each.rows - rows_within(tag, aux, each.rows, status.st_size)

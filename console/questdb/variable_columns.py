@@ -18,6 +18,8 @@ _VARCHAR: Final = VARCHAR_AUX.dtype
 _ARRAY: Final = ARRAY_AUX.dtype
 _INLINED, _NULL = 1, 4
 _OFFSET: Final = 8
+_LATER: Final = 1 << 16
+"""Entries behind NULLs that are looked at for the first value: 1 MiB."""
 
 _PREFIXED: Final = (ColumnTag.STRING, ColumnTag.BINARY)
 
@@ -236,7 +238,7 @@ def _array(type_code: int, aux: ArraySource, data: DbFile, first: int, end: int)
     wrong = (size < 0) | (offset + size > data.size)
     wrong |= _out_of_line(offset, offset + np.maximum(size, 0))
     if not offset.any() and not size.any():
-        wrong |= begins_with_a_value(type_code, data)  # nothing but NULL, and yet there are values
+        wrong |= has_lost_arrays(type_code, aux, data, end)
     lengths, rows = _gather(data, offset, (size <= 0) | wrong, f"{4 * dimensions}u1")
     shapes = lengths.view("<i4").reshape(-1, dimensions).astype(np.float64)  # a product of damaged ones may be anything
     stored = size if rows is None else size[rows]
@@ -244,6 +246,21 @@ def _array(type_code: int, aux: ArraySource, data: DbFile, first: int, end: int)
     wrong[slice(None) if rows is None else rows] |= differs
     bad[: len(wrong)] = wrong
     return bad
+
+
+def has_lost_arrays(type_code: int, aux: ArraySource, data: DbFile, end: int) -> bool:
+    """Return whether the entries of arrays up to row `end`, which are all NULL, are zeros that were lost values.
+
+    Then the data file begins with the lengths of an array, and no later entry says that this is its value. A later row
+    can be one of the same file, of the table's lag, or one that a server was writing when it was killed.
+    """
+    if not begins_with_a_value(type_code, data):
+        return False
+    later = aux.array(16 * end, _ARRAY, _LATER)
+    held = later[later["size"] > 0][:1]
+    if len(held):
+        return bool(held["offset"][0] & ((1 << 48) - 1))
+    return len(later) < _LATER
 
 
 def _out_of_line(start: Numbers, stop: Numbers) -> Bad:

@@ -14,7 +14,7 @@ from console.questdb.bitmap_index import read_index_header
 from console.questdb.column_types import ColumnTag, is_variable, storage_size
 from console.questdb.fields import I64_MIN
 from console.questdb.formats.segment import ARRAY_AUX, VARCHAR_AUX
-from console.questdb.partition_columns import StoredColumn, hides_a_value
+from console.questdb.partition_columns import StoredColumn, arrays_are_lost
 from console.questdb.reading import DamageError, DbFile
 from console.questdb.rebuilt_offsets import rebuilt_offsets, tells_offsets
 from console.questdb.row_values import Numbers
@@ -196,7 +196,7 @@ def _entries(table: Path, each: StoredColumn) -> Mended:
         start, length = found["offset"].astype(np.int64) & _LOW_48, found["size"].astype(np.int64)
         outside = length > 0
         bad = outside & (start + length > size)
-        bad |= not (start.any() or length.any()) and hides_a_value(each)
+        bad |= not (start.any() or length.any()) and _arrays_are_lost(each)
     bad[known:] = True
     # An entry without bytes in the data file says where the next value begins: that too must be within the file.
     end = np.maximum.accumulate(np.where(bad | ~outside, 0, start + length))
@@ -215,6 +215,11 @@ def _entries(table: Path, each: StoredColumn) -> Mended:
     if not each.data.exists() or (lost == rows and not varchar):  # else a check takes what is left for hidden arrays
         files.insert(0, NewFile.of(_path(table, each.data), b"", "no value"))
     return Mended(each, tuple(files), lost)
+
+
+def _arrays_are_lost(each: StoredColumn) -> bool:
+    with DbFile(each.aux) as aux:
+        return arrays_are_lost(each, aux)
 
 
 def _grown(table: Path, path: Path, kept: int, more: bytes, told: str) -> NewFile:
