@@ -17,6 +17,7 @@ _WORDS: Final = {
     Harm.ERASES_TABLE: "QuestDB takes the table for dropped and deletes its directory",
     Harm.DELETES_WAL: "QuestDB deletes the WAL",
     Harm.MISAPPLIES: "QuestDB applies transactions a second time, or skips some and deletes their WAL",
+    Harm.TAKES_FOREIGN_ROWS: "QuestDB applies rows that are not proven to be the table's, in the place of its own",
     Harm.STOPS_APPLYING: "QuestDB suspends the table",
     Harm.ROLLS_BACK: "QuestDB replaces the tables' metadata by the checkpoint's; rows written since are lost",
     Harm.CRASHES: "QuestDB can crash as it applies rows there, and again at every start",

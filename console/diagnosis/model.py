@@ -140,6 +140,7 @@ class Harm(StrEnum):
     ERASES_TABLE = "erases-table"
     DELETES_WAL = "deletes-wal"
     MISAPPLIES = "misapplies"
+    TAKES_FOREIGN_ROWS = "takes-foreign-rows"
     STOPS_APPLYING = "stops-applying"
     ROLLS_BACK = "rolls-back"
     CRASHES = "crashes"

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from console.diagnosis.model import Code, NextStep, Severity
+from console.diagnosis.model import Code, Harm, NextStep, Severity
 from console.diagnosis.server.cause import Cause
 from console.diagnosis.situation import (
     INDEXES,
@@ -25,6 +25,14 @@ _NO_REPAIR: Final = (
 )
 _RESUMED_FOR_NOTHING: Final = "RESUME stopped there again"
 _MOVE_OUT: Final = "move the WAL that is not the table's, and its lock, out of the table's directory"
+_COMPARE: Final = (
+    "compare the rows of the named WAL with their source: if it is not the table's, put the right one back before "
+    "QuestDB starts"
+)
+_PUT_BACK: Final = (
+    "the log names that WAL: put the table's own back in its place before QuestDB starts; without it, move the other "
+    "one out, and repair-log says what is lost"
+)
 _ROOM: Final = 256 << 20
 """Bytes that must be free before a table is resumed that a full disk had suspended."""
 _LIMITS: Final = {
@@ -148,7 +156,7 @@ def _by_hand(situation: Situation) -> NextStep | None:
         )
         return NextStep(None, reason, evidence=True)
     if situation.damaged(Code.WAL_FOREIGN):
-        return NextStep(None, _MOVE_OUT, evidence=True)
+        return NextStep(None, _of_strange_wal(situation), evidence=True)
     if situation.suspended or situation.damaged(Code.TABLE_SUSPENDED):
         return _suspended(situation)
     if situation.damaged(Code.APPLY_DISABLED):
@@ -156,6 +164,13 @@ def _by_hand(situation: Situation) -> NextStep | None:
     if situation.damaged(Code.APPLY_STANDS_STILL):
         return NextStep(None, "look at the server's log and load; if it does not move on, restart QuestDB")
     return None
+
+
+def _of_strange_wal(situation: Situation) -> str:
+    found = [each for each in situation.findings if each.code is Code.WAL_FOREIGN]
+    if any(each.start is Harm.TAKES_FOREIGN_ROWS for each in found):
+        return _PUT_BACK
+    return _COMPARE if any(each.seq_txn is not None for each in found) else _MOVE_OUT
 
 
 def _suspended(situation: Situation) -> NextStep:

@@ -113,6 +113,7 @@ class RefusalCode(enum.StrEnum):
     VERSION_CANNOT_CONVERT = "version-cannot-convert"
     VERSION_NOT_KNOWN = "version-not-known"
     USE_OPPOSITE = "use-opposite"
+    WAL_FOREIGN = "wal-foreign"
     WAL_INDEX_LOW = "wal-index-low"
     WAL_NOT_FOLLOWED = "wal-not-followed"
     WAL_NOT_READ = "wal-not-read"

@@ -103,6 +103,7 @@ def judge_logs(
     compared = elsewhere or any(each.name != SEQUENCER for each in logs) or not ours
     foreign = _created_elsewhere(table, made) if made and compared else {}
     ours = {name: time for name, time in ours.items() if time not in foreign}
+    ours = {name: time for name, time in ours.items() if not _younger_than_the_table(table, time)}
     life = max(ours.values(), default=0)
     return {each.name: _settled(each, verdicts[each.name], table, life, foreign) for each in logs}
 
@@ -151,6 +152,8 @@ def _settled(log: Log, by_id: Verdict | None, table: TableDirectory, life: int, 
         return Verdict(Kinship.FOREIGN, f"was created at the same microsecond as the log of {foreign[made]}")
     if by_id is None and made and made == life:
         return OWN
+    if made and _younger_than_the_table(table, made):
+        return Verdict(Kinship.FOREIGN, "was created later than the table, which was never converted")
     if made and life and made < life:
         return Verdict(Kinship.EARLIER, "is of an earlier life of the table: a newer log of it was created since")
     if by_id is not None:
@@ -158,6 +161,14 @@ def _settled(log: Log, by_id: Verdict | None, table: TableDirectory, life: int, 
     if made and 0 <= made - _mtime_us(table.path / "_name") <= _CREATED_TOGETHER_US:
         return OWN
     return Verdict(Kinship.UNPROVEN, "cannot be proven to be this table's: it has no _meta with a table id")
+
+
+def _younger_than_the_table(table: TableDirectory, made: int) -> bool:
+    """Return whether a log was created after CREATE TABLE wrote `_name`, though no conversion gave the table another.
+
+    Copying, and a RENAME, make `_name` younger, and never older.
+    """
+    return made - _mtime_us(table.path / "_name") > _CREATED_TOGETHER_US and lived_once(table)
 
 
 def _first_metadata_id(path: Path) -> int | None:

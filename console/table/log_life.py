@@ -74,6 +74,32 @@ def _by_times(table: TableDirectory, log: TxnLog, most: int) -> Life:
     return Life.THIS if before.any() else Life.OPEN
 
 
+def created_late(table: TableDirectory, log: TxnLog) -> list[tuple[int, int]]:
+    """Return the segments (wal, segment) that unapplied records name and that were created after the first of these.
+
+    Only the last records are looked at, and only where times tell: another segment was created before its first record,
+    and the record is younger than a file of the table, so that the table is no copy without times.
+    """
+    area = read_table_txn(table.path).current
+    top = min(log.whole_records, log.max_txn) if log.max_txn else log.whole_records
+    waiting = top - area.applied_txn if area is not None else 0
+    if waiting <= 0:
+        return []
+    records = _last_records(log, LOOKS[0])
+    rows, _, _ = record_kinds(records["wal_id"], records["segment_id"], records["segment_txn"])
+    unapplied = np.arange(len(records)) >= len(records) - waiting
+    begun = rows & (records["segment_txn"] == 0) & (records["commit_us"] > 0)
+    times = dict(zip(_keys(records[begun]).tolist(), records["commit_us"][begun].tolist(), strict=True))
+    needed = set(_keys(records[rows & unapplied]).tolist())
+    on_disk = _on_disk(table)
+    made = {key: at for key in times if key in on_disk and (at := laid_down_us(on_disk[key])) is not None}
+    late = {key for key, at in made.items() if at > times[key] + _SLACK_US}
+    oldest = min((_written_us(table.path / name) for name in _OLDEST), default=_NEVER)
+    if len(late) == len(made):
+        return []
+    return [(key >> 32, key & 0xFFFF_FFFF) for key in sorted(late & needed) if times[key] + _SLACK_US >= oldest]
+
+
 def agrees(table: TableDirectory, log: TxnLog) -> bool:
     """Return whether a log agrees with all that is on disk, without any time. Raises nothing.
 
@@ -184,6 +210,16 @@ def _last_txn(segment: Path) -> int:
 def segment_created_us(segment: Path) -> int:
     """Return when a segment was created at the latest (µs)."""
     return min(map(_written_us, (segment, segment.with_name(f"{segment.name}.lock"), segment / "_meta")))
+
+
+def laid_down_us(segment: Path) -> int | None:
+    """Return when the directory of a segment was made (µs), whatever its lock file says; None if that is not known.
+
+    A directory that is younger than `_meta` in it has the time of a copy: the server writes `_meta` as it makes the
+    segment, and again as it closes it.
+    """
+    made, metadata = _written_us(segment), _written_us(segment / "_meta")
+    return made if made <= metadata + _SLACK_US and metadata < _NEVER else None
 
 
 def _written_us(path: Path) -> int:

@@ -58,11 +58,14 @@ def covered(scans: Iterable[LogScan], applied: Mask) -> bool:
     )
 
 
-def log_is_older(inventory: Inventory, unnamed: Mask) -> bool:
+def log_is_older(inventory: Inventory, unnamed: Mask, handed_out: int | None = None) -> bool:
     """Return whether the disk proves that an event of the `unnamed` ones had a record: its writer went on.
 
     It wrote another event, or rows behind it, or closed its files as it ended. False: a kill may have left them all.
+    A sequencer that has not `handed_out` the id of its WAL is older too: it writes the id before the directory is made.
     """
+    if handed_out is not None and bool((inventory.events["wal"][unnamed] > handed_out).any()):
+        return True
     for wal, first, stop in inventory.by_wal():
         mine = np.flatnonzero(unnamed[first:stop]) + first
         if not len(mine):

@@ -12,10 +12,12 @@ from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.txn_log import TxnLog, read_log
 from console.table.belonging import OWN, Kinship, Verdict, judge_logs, life_began_us, table_named
-from console.table.log_life import agrees, lived_once, segment_created_us
+from console.table.log_life import agrees, created_late, laid_down_us, lived_once, segment_created_us
 from console.table.wal_content import columns_differ, symbols_differ
 
 _SECOND_NS: Final = 1_000_000_000
+_MINUTE_NS: Final = 60 * _SECOND_NS
+"""A copy without times can take this long between a segment's directory and its lock file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +35,18 @@ class Origins:
     """Verdicts on each log of a table by the directory's name, and on each WAL that is not its own by id.
 
     `doubts` says of WALs what speaks for their being put in by hand, where no log in place tells whose they are, and
-    nothing else speaks against them: file times and links convict nothing, and do not acquit either.
+    nothing else speaks against them: file times and links convict nothing, and do not acquit either. `late` says so of
+    WALs that the log in place names: a segment of theirs is younger than its first record, and others are not.
     """
 
     logs: Mapping[str, Verdict]
     wals: Mapping[int, Verdict]
     doubts: Mapping[int, str] = field(default_factory=dict)
+    late: Mapping[int, str] = field(default_factory=dict)
 
     def unproven(self, named: Iterable[int]) -> dict[int, str]:
-        """Return the doubts but for the WALs that are `named` by a log of the table."""
-        return {wal: why for wal, why in self.doubts.items() if wal not in set(named)}
+        """Return the doubts but for the WALs that are `named` by a log of the table, and those that are late."""
+        return {**{wal: why for wal, why in self.doubts.items() if wal not in set(named)}, **self.late}
 
     def log(self, name: str) -> Verdict:
         """Return the verdict on a log; one that was not there when the table was read is walmedic's own."""
@@ -92,7 +96,12 @@ def read_origins(
     present_wals = table.wals(entries)
     wals = judge_wals(table, metadata, structure, present_wals, life_began_us(heads, logs), live)
     if live is not None and live.readable:
-        return Origins(logs, wals)
+        late = {
+            wal: f"wal{wal}/{segment} was created after the commit that the log names in it"
+            for wal, segment in created_late(table, live)
+            if wal not in wals
+        }
+        return Origins(logs, wals, late=late)
     return Origins(logs, wals, dict(_put_in_by_hand(table, [wal for wal in present_wals if wal.id not in wals])))
 
 
@@ -193,10 +202,23 @@ def _put_in(table: TableDirectory, wal: WalDirectory, wals: Sequence[WalDirector
     linked = {other.id: _linked(table.path, other) for other in (wal, *others)}
     if linked[wal.id] is False and (any(linked[other.id] for other in others) or _in_place(table.path)):
         return "its symbol files are copies, not links to the table's"
+    for segment in wal.segments:
+        made, path = laid_down_us(wal.segment(segment)), wal.segment(segment)
+        lock = _moment(path.with_name(f"{segment}.lock"))
+        if made is not None and lock is not None and abs(1000 * made - lock) > _MINUTE_NS:
+            return f"wal{wal.id}/{segment} was not created with its lock file"
     apart = _apart(wal, mine.lock) if not linked[wal.id] and _in_place(table.path) else 0
     if abs(apart) > _SECOND_NS:
         return f"its files are {'younger' if apart > 0 else 'older'} than wal{wal.id}.lock"
     return ""
+
+
+def _moment(path: Path) -> int | None:
+    """Return the time of a file (ns), None if there is none."""
+    try:
+        return path.lstat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _apart(wal: WalDirectory, lock: int | None) -> int:

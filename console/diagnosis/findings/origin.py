@@ -1,13 +1,17 @@
 """Findings about what lies in a table's directory and is another table's, or of an earlier life of it."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 
-from console.diagnosis.model import Code, Finding, Severity
+from console.diagnosis.model import Code, Finding, Harm, Severity
 from console.diagnosis.table_facts import TableFacts
 from console.table.belonging import Kinship
 from console.table.wal_origin import never_own
+
+_MOST: Final = 1 << 20
+"""Records behind the applied ones that are looked at."""
 
 
 def origin_findings(facts: TableFacts) -> Iterator[Finding]:
@@ -16,14 +20,38 @@ def origin_findings(facts: TableFacts) -> Iterator[Finding]:
     if not live.own:
         message = f"the sequencer in place is not this table's, it {live.why}: QuestDB would apply what its log names"
         yield Finding(Code.SEQUENCER_FOREIGN, Severity.DAMAGE, message, facts.relative(facts.sequencer.path))
+    named = _named_unapplied(facts) if facts.origins.wals else frozenset()
     for wal, verdict in sorted(facts.origins.wals.items()):
-        message = f"wal{wal} {verdict.why}"
+        message, place = f"wal{wal} {verdict.why}", facts.relative(facts.directory.path / f"wal{wal}")
         if verdict.kinship is not Kinship.UNPROVEN:
             message += ": its rows are not counted"
-        yield Finding(Code.WAL_FOREIGN, Severity.RISK, message, facts.relative(facts.directory.path / f"wal{wal}"))
+        if wal in named:
+            message += ", and unapplied records of the log name it"
+            yield Finding(Code.WAL_FOREIGN, Severity.DAMAGE, message, place, seq_txn=_next(facts),
+                          start=Harm.TAKES_FOREIGN_ROWS)  # fmt: skip
+        else:
+            yield Finding(Code.WAL_FOREIGN, Severity.RISK, message, place)
     for wal, why in sorted(_unproven(facts).items()):
-        message = f"nothing proves that wal{wal} is this table's: {why}; a repair brings its rows in, and says so"
-        yield Finding(Code.WAL_FOREIGN, Severity.NOTE, message, facts.relative(facts.directory.path / f"wal{wal}"))
+        late = wal in facts.origins.late
+        what = "QuestDB applies its rows; compare them with their source" if late else "a repair brings its rows in"
+        message = f"nothing proves that wal{wal} is this table's: {why}; {what}" + ("" if late else ", and says so")
+        severity, first = (Severity.RISK, _next(facts)) if late else (Severity.NOTE, None)
+        place = facts.relative(facts.directory.path / f"wal{wal}")
+        yield Finding(Code.WAL_FOREIGN, severity, message, place, seq_txn=first)
+
+
+def _next(facts: TableFacts) -> int:
+    """Return the transaction from which the server applies."""
+    return (facts.applied or 0) + 1
+
+
+def _named_unapplied(facts: TableFacts) -> frozenset[int]:
+    """Return the WALs that records of the log in place name behind the applied ones: what QuestDB would apply."""
+    scan = facts.sequencer.scan
+    if scan is None:
+        return frozenset()
+    records = facts.sequencer.log.records(scan.applied + 1, min(scan.end, scan.applied + _MOST))
+    return frozenset(np.unique(records["wal_id"]).tolist())
 
 
 def _unproven(facts: TableFacts) -> dict[int, str]:

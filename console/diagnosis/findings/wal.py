@@ -19,7 +19,7 @@ from console.text import plural
 
 _MOST: Final = 20
 _UNNAMED: Final = {
-    True: "the log is older than the WAL, since its writer went on behind it",
+    True: "the log is older than the WAL, since its writer went on, or the log never gave out its id",
     False: "its writer was killed before it was acknowledged, or the log is an older one: it is not known which",
 }
 
@@ -103,7 +103,7 @@ def _unlogged(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
     named[scan.named.event] = True
     missing = unapplied.waiting & ~named & (unapplied.source == facts.sequencer.name)
     unnamed = unapplied.state == State.UNNAMED
-    older = bool(unnamed.any()) and log_is_older(inventory, unnamed)
+    older = bool(unnamed.any()) and log_is_older(inventory, unnamed, facts.sequencer.wal_index.highest)
     for wal, segment, places in by_segment(inventory, missing | unnamed)[:_MOST]:
         events = inventory.events[places]
         rows = int((events["end"] - events["start"])[carries_rows(events)].sum())

@@ -140,7 +140,7 @@ def compute(
     filler = FillerRule.of(views, base.runs if base else (), table.applied, max(table.highest_wal, highest or 0))
     tail_first, tail = _tail(table, known, decided.applied, arranged, sources, filler)
     dedup, present = table.metadata.has_dedup, table.txn.rows + table.txn.lag_rows
-    unproven = {} if covered else unproven_wals(table, known, decided.applied)
+    unproven = table.origins.late if covered else unproven_wals(table, known, decided.applied)
     found = Found(
         inventory, known, decided, wholeness, unseen, out, events, arranged.empty, dedup, covered, present, shape.lost,
         covered or sources.logged, not covered and not sources.changes_known, unproven,
