@@ -10,6 +10,7 @@ from console.diagnosis.findings.conversion import half_done_findings
 from console.diagnosis.findings.left_out import without_left_out
 from console.diagnosis.findings.log import log_findings
 from console.diagnosis.findings.origin import in_doubt, origin_findings
+from console.diagnosis.findings.row_count import row_count_findings, rows_uncounted
 from console.diagnosis.findings.sequencer import (
     backup_findings,
     best_backup,
@@ -130,11 +131,20 @@ class TableDiagnosis:
     def _at_risk(self, clock: PurgeClock, findings: Sequence[Finding]) -> int | None:
         """Return the rows that will not be applied as things are, of a table that applies the others by itself.
 
-        None where a transaction without a record may be a committed one, or not, and where it is a statement.
+        None where a transaction without a record may be a committed one, or not, and where it is a statement; also
+        where the log names WAL that is not the table's, or is not proven to be, and where `_txn` is set back.
         """
-        unnamed = [each for each in findings if each.code is Code.LOG_TAIL_UNLOGGED and each.rows]
+        told = (Code.LOG_TAIL_UNLOGGED, Code.TABLE_TXN_MISCOUNTED)
+        unnamed = [each for each in findings if each.code in told and each.rows]
         statements = self.facts.inventory.events["type"][self.unapplied.state == State.UNNAMED] == EventType.SQL
-        if any(each.severity is Severity.NOTE for each in unnamed) or bool(statements.any()):
+        doubtful = (Code.WAL_FOREIGN, Code.TABLE_TXN_BEHIND)
+        foreign = any(each.code in doubtful and each.severity is Severity.DAMAGE for each in findings)
+        if (
+            foreign
+            or self.facts.origins.late
+            or any(each.severity is Severity.NOTE for each in unnamed)
+            or bool(statements.any())
+        ):
             return None
         torn = int(self.facts.inventory.rows[self.wholeness.torn].sum())
         return max(clock.rows, torn, sum(each.rows or 0 for each in unnamed))
@@ -147,6 +157,7 @@ class TableDiagnosis:
             or self.facts.unseen
             or txn_set_back(self.facts)
             or miscounted(self.facts) is not None
+            or rows_uncounted(self.facts)
             or in_doubt(self.facts)
         ):
             return None
@@ -207,6 +218,7 @@ def judge(facts: TableFacts, memory: TableMemory | None = None) -> TableDiagnosi
         *closed_findings(facts.directory, facts.closed),
         *_listing(facts),
         *txn_findings(facts),
+        *row_count_findings(facts, _newest(facts)),
         *half_done_findings(facts),
         *origin_findings(facts),
         *(log_findings(facts) if facts.origins.log(facts.sequencer.name).own else ()),

@@ -27,7 +27,7 @@ from console.questdb.sequencer_metadata import SequencerMetadata
 from console.questdb.table_metadata import parse_table_metadata
 from console.questdb.table_name import name_of_directory
 from console.questdb.txn_log import TxnLog, read_log
-from console.table.log_life import LOOKS, Life, life_of, lived_once, names_all
+from console.table.log_life import LOOKS, Life, has_segment_before, life_of, lived_once, names_all
 from console.text import clean_line
 
 _FIRST_RELEASE_US: Final = 1_388_534_400_000_000
@@ -158,7 +158,7 @@ def _settled(log: Log, by_id: Verdict | None, table: TableDirectory, life: int, 
         return Verdict(Kinship.EARLIER, "is of an earlier life of the table: a newer log of it was created since")
     if by_id is not None:
         return by_id
-    if made and 0 <= made - _mtime_us(table.path / "_name") <= _CREATED_TOGETHER_US:
+    if made and _created_with(table, made):
         return OWN
     return Verdict(Kinship.UNPROVEN, "cannot be proven to be this table's: it has no _meta with a table id")
 
@@ -166,9 +166,21 @@ def _settled(log: Log, by_id: Verdict | None, table: TableDirectory, life: int, 
 def _younger_than_the_table(table: TableDirectory, made: int) -> bool:
     """Return whether a log was created after CREATE TABLE wrote `_name`, though no conversion gave the table another.
 
-    Copying, and a RENAME, make `_name` younger, and never older.
+    Copying, and a RENAME, make `_name` younger, and never older. The registry of a restored checkpoint tells of no
+    conversion, so that a segment from before the log must speak against it as well.
     """
-    return made - _mtime_us(table.path / "_name") > _CREATED_TOGETHER_US and lived_once(table)
+    late = made - _mtime_us(table.path / "_name") > _CREATED_TOGETHER_US and lived_once(table)
+    return late and has_segment_before(table, made - _CREATED_TOGETHER_US)
+
+
+def created_with_table(table: TableDirectory, log: TxnLog) -> bool:
+    """Return whether the times show that a log is of the table's first life; False also where they tell nothing."""
+    made = created_us(log)
+    return bool(made) and _created_with(table, made)
+
+
+def _created_with(table: TableDirectory, made: int) -> bool:
+    return 0 <= made - _mtime_us(table.path / "_name") <= _CREATED_TOGETHER_US
 
 
 def _first_metadata_id(path: Path) -> int | None:

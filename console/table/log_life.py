@@ -212,6 +212,11 @@ def segment_created_us(segment: Path) -> int:
     return min(map(_written_us, (segment, segment.with_name(f"{segment.name}.lock"), segment / "_meta")))
 
 
+def has_segment_before(table: TableDirectory, time_us: int) -> bool:
+    """Return whether a segment on disk was created before a time (µs)."""
+    return any(segment_created_us(path) < time_us for path in _on_disk(table).values())
+
+
 def laid_down_us(segment: Path) -> int | None:
     """Return when the directory of a segment was made (µs), whatever its lock file says; None if that is not known.
 

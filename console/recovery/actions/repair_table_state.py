@@ -2,6 +2,7 @@
 
 from console.diagnosis.findings.conversion import half_done, waiting_marker
 from console.diagnosis.findings.txn import logs_behind
+from console.diagnosis.model import Severity
 from console.diagnosis.situation import TABLE_STATE
 from console.diagnosis.table_facts import read_facts
 from console.errors import run_as_owner
@@ -46,7 +47,8 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     """Return the plan; empty where `_txn` is whole, refused where the disk does not prove what it must say."""
     directory = context.database.table(table or "")
     report = context.report(directory.raw_name)
-    damage = [finding for finding in report.findings if finding.code in TABLE_STATE] if report is not None else []
+    found = report.findings if report is not None else ()
+    damage = [each for each in found if each.code in TABLE_STATE and each.severity is not Severity.NOTE]
     if not damage:
         return repair_plan(context, SPEC, directory, Repair("Nothing to do: _txn is whole and fits the table."))
     closed = closed_files(directory.path, partitions=True)

@@ -1,0 +1,52 @@
+"""Findings about rows in the table that belong to transactions which `_txn` does not count as applied."""
+
+from collections.abc import Iterator
+
+from console.diagnosis.model import Code, Finding, Harm, Severity
+from console.diagnosis.table_facts import TableFacts
+from console.questdb.reading import Problem
+from console.table.row_count import rows_not_there, rows_too_many
+from console.text import plural
+
+
+def row_count_findings(facts: TableFacts, newest: int | None) -> Iterator[Finding]:
+    """Yield that `_txn` counts more rows, or fewer, than the transactions brought that it calls applied.
+
+    `newest` is the newest timestamp in the table.
+    """
+    yield from _not_there(facts, newest)
+    more, area = rows_uncounted(facts), facts.txn.current
+    if not more or area is None:
+        return
+    message = (
+        f"_txn says seqTxn {area.seq_txn:,} and counts {plural(more, 'row')} more than these transactions brought: "
+        "later ones are in the table already, and QuestDB would apply them again"
+    )
+    file = facts.relative(facts.txn.path)
+    yield Finding(Code.TABLE_TXN_MISCOUNTED, Severity.DAMAGE, message, file, area.offset_seq_txn, area.seq_txn,
+                  start=Harm.MISAPPLIES)  # fmt: skip
+
+
+def _not_there(facts: TableFacts, newest: int | None) -> Iterator[Finding]:
+    area, scan = facts.txn.current, facts.sequencer.scan
+    if area is None or scan is None or facts.txn.problems or facts.conversion.present:
+        return
+    rows = rows_not_there(area, facts.inventory, scan, newest)
+    if rows and facts.origins.log(facts.sequencer.name).own:
+        message = (
+            f"{plural(rows, 'row')} of transactions up to {area.applied_txn:,} count as applied and are newer than all "
+            "in the table: they were skipped (RESUME WAL FROM), or _txn counts too many; the purge deletes them"
+        )
+        file = facts.relative(facts.txn.path)
+        yield Finding(Code.TABLE_TXN_MISCOUNTED, Severity.NOTE, message, file, area.offset_seq_txn, area.seq_txn,
+                      rows=rows)  # fmt: skip
+
+
+def rows_uncounted(facts: TableFacts) -> int:
+    """Return how many rows too many `_txn` counts for its seqTxn; 0 where nothing tells."""
+    area, scan = facts.txn.current, facts.sequencer.scan
+    if area is None or scan is None or facts.txn.problems or isinstance(facts.metadata, Problem):
+        return 0
+    if facts.conversion.present or not facts.origins.log(facts.sequencer.name).own:
+        return 0
+    return rows_too_many(facts.directory, facts.metadata, area, facts.inventory, facts.sequencer.log, scan)
