@@ -91,6 +91,7 @@ class Code(StrEnum):
     VIEW_BEHIND = "view-behind"
     VIEW_FILES_INVALID = "view-files-invalid"
     TODO_INVALID = "todo-invalid"  # `_todo_` is cut: no writer opens the table
+    TODO_PENDING = "todo-pending"  # `_todo_` has the next writer end a TRUNCATE, or put an older `_meta` back
     CONVERSION_HALF_DONE = "conversion-half-done"
     TABLE_METADATA_MISSING = "table-metadata-missing"
     TABLE_METADATA_INVALID = "table-metadata-invalid"

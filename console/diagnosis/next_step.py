@@ -147,6 +147,12 @@ def _by_hand(situation: Situation) -> NextStep | None:
         return NextStep(None, "take _convert out of the table (keep a copy) before any start, or what waits is deleted")
     if situation.damaged(Code.TODO_INVALID):
         return NextStep(None, "stop QuestDB, move _todo_ out of the table and start it: it makes the file again")
+    if situation.damaged(Code.TODO_PENDING):
+        reason = (
+            "keep QuestDB stopped, move _todo_ out of the table and start it: it makes the file again; a TRUNCATE that "
+            "was cut off was not acknowledged, or is in the log and is applied from there"
+        )
+        return NextStep(None, reason, evidence=True)
     if situation.damaged(Code.OWNERSHIP_DIFFERS):
         return NextStep("repair-ownership", "give the table's files back to its owner, with the server stopped")
     if situation.damaged(Code.PARTITION_UNREADABLE):

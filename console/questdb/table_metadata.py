@@ -199,19 +199,22 @@ def _capacity(stored: int) -> int | None:
     return stored if 0 < stored <= _MOST_CAPACITY and not stored & (stored - 1) else None
 
 
-def read_table_metadata(table: Path) -> TableMetadata | Problem:
-    """Return `_meta` of the directory `table`, or the problem where it is missing, unreadable or makes no sense."""
-    result = _read_once(table)
+def read_table_metadata(table: Path, name: str = "_meta") -> TableMetadata | Problem:
+    """Return `_meta` of the directory `table`, or the problem where it is missing, unreadable or makes no sense.
+
+    `name` is another file with the same content, such as `_meta.prev`.
+    """
+    result = _read_once(table / name)
     if isinstance(result, Problem):
         for _ in later_looks():  # a server puts a new file in its place by two renames
-            result = _read_once(table)
+            result = _read_once(table / name)
             if isinstance(result, TableMetadata):
                 break
     return result
 
 
-def _read_once(table: Path) -> TableMetadata | Problem:
-    file = read_small(table / "_meta")
+def _read_once(path: Path) -> TableMetadata | Problem:
+    file = read_small(path)
     if not file.present:
         return file.problem or Problem(ProblemKind.MISSING, "there is no such file", file.path)
     try:

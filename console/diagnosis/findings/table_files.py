@@ -18,6 +18,7 @@ from console.questdb.reading import Problem, ProblemKind, read_small
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_name import read_table_name
 from console.questdb.table_txn import TxnArea
+from console.questdb.todo import Pending, Task, read_pending, restored_metadata
 from console.text import clean_line, plural
 
 _MOST = 50
@@ -116,6 +117,43 @@ def _todo(files: TableFiles) -> Iterator[Finding]:
         message = f"_todo_ is cut: it has {len(file.data):,} bytes; QuestDB reads the table, and suspends it at a write"
         yield Finding(Code.TODO_INVALID, Severity.DAMAGE, message, files.relative(file.path), 0,
                       start=Harm.STOPS_APPLYING if files.incoming.any else Harm.NONE)  # fmt: skip
+    elif files.txn.current is not None and not files.txn.problems:
+        pending = read_pending(files.directory.path, files.txn.current.txn)
+        if pending is not None:
+            yield from _pending(files, files.txn.current, pending, files.relative(file.path))
+
+
+def _pending(files: TableFiles, area: TxnArea, pending: Pending, file: str) -> Iterator[Finding]:
+    """What a writer left half done. A `_meta.prev` of the version that `_txn` names heals an ALTER that was cut off."""
+    at = TODO.size
+    if pending.task is Task.TRUNCATE:
+        message = (
+            "_todo_ says that a TRUNCATE was cut off: the next writer deletes every partition, or fails at that and "
+            "the table takes no row any more (9.1.0)"
+        )
+        yield Finding(Code.TODO_PENDING, Severity.DAMAGE, message, file, at, start=Harm.DELETES_PARTITIONS)
+        return
+    restored = restored_metadata(files.directory.path, pending)
+    if restored is None:
+        return
+    if isinstance(restored, Problem) and restored.kind is ProblemKind.UNREADABLE:
+        yield Finding(
+            Code.UNREADABLE, Severity.RISK, f"{pending.previous}: {restored.what}", files.relative(restored.file)
+        )
+        return
+    damage = damage_of(restored)
+    if damage is None and not isinstance(restored, Problem) and restored.metadata_version == area.metadata_version:
+        message = (
+            f"_todo_ says that an ALTER was cut off: the next writer puts {pending.previous} back, and all is well"
+        )
+        yield Finding(Code.TODO_PENDING, Severity.NOTE, message, file, at)
+        return
+    what = "is damaged" if isinstance(restored, Problem) or damage else f"has version {restored.metadata_version}"
+    message = (
+        f"_todo_ has the next writer replace _meta by {pending.previous}, which {what}; _txn needs version "
+        f"{area.metadata_version}"
+    )
+    yield Finding(Code.TODO_PENDING, Severity.DAMAGE, message, file, at, start=Harm.REWRITES_TABLE)
 
 
 def _versions(files: TableFiles, area: TxnArea, metadata: TableMetadata) -> Iterator[Finding]:

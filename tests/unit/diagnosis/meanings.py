@@ -162,6 +162,11 @@ MEANINGS: Final[dict[Code, Meaning]] = {
     Code.TODO_INVALID: Meaning(
         "_todo_ is cut", "no writer opens the table", "stop QuestDB, move _todo_ out of the table, start QuestDB"
     ),
+    Code.TODO_PENDING: Meaning(
+        "_todo_ has the next writer end a TRUNCATE that was cut off, or put an older _meta back",
+        "deletes every partition, or fails and suspends the table; with an older _meta, reads time out",
+        "stop QuestDB, move _todo_ out of the table, start QuestDB; nothing where it is a note",
+    ),
     Code.CONVERSION_HALF_DONE: Meaning(
         "a conversion between WAL and no WAL was begun", "a start ends it: unapplied WAL is deleted, or applied twice",
         "convert-table, which keeps the WAL",
