@@ -36,8 +36,8 @@ from console.questdb.partition_spans import PartitionSpan
 from console.questdb.reading import ProblemKind, later_looks
 from console.questdb.registry import REGISTRY
 from console.questdb.server_version import read_versions
-from console.questdb.table_metadata import read_table_metadata
 from console.questdb.table_txn import TableTxn, read_table_txn
+from console.questdb.todo import metadata_in_force
 from console.table.closed import closed_files
 
 HistoryOf = Callable[[str], TableHistory]
@@ -219,6 +219,7 @@ def _without_wal(
 
 
 def _own_files(table: TableDirectory, checked: set[PartitionSpan]) -> tuple[TableTxn, tuple[Finding, ...]]:
-    txn, metadata = read_table_txn(table.path), read_table_metadata(table.path)
+    txn = read_table_txn(table.path)
+    metadata = metadata_in_force(table.path, txn.current)
     files = TableFiles(table, txn, metadata, read_column_versions(table.path), Incoming.none(), checked)
     return txn, (*txn_damage(txn, files.relative(txn.path)), *table_file_findings(files))

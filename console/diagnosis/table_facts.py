@@ -14,8 +14,9 @@ from console.questdb.layout import TableDirectory, lost_wals
 from console.questdb.reading import Problem, join_problems
 from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer_metadata
 from console.questdb.structure_log import StructureLog, read_structure_log
-from console.questdb.table_metadata import TableMetadata, read_table_metadata
+from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TableTxn, read_table_txn
+from console.questdb.todo import metadata_in_force
 from console.questdb.txn_log import LogState, TxnLog, read_log
 from console.questdb.wal_index import WalIndex, read_wal_index
 from console.table.closed import closed_files
@@ -23,7 +24,7 @@ from console.table.inventory import Inventory, read_inventory
 from console.table.log_scan import LogScan, scan_log
 from console.table.memory import TableMemory
 from console.table.unseen import Unseen, unseen_wal
-from console.table.wal_origin import Origins, read_origins
+from console.table.wal_origin import Origins, read_origins, structure_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +112,8 @@ def read_facts(directory: TableDirectory, memory: TableMemory | None = None) -> 
     """
     entries, problem = directory.listing()
     before = read_table_txn(directory.path)
-    structure = before.current.structure_version if before.current else 0
-    metadata = read_table_metadata(directory.path)
+    metadata = metadata_in_force(directory.path, before.current)
+    structure = structure_version(metadata, before.current)
     origins = read_origins(directory, metadata, structure, entries)
     own = [wal for wal in directory.wals(entries) if wal.id not in origins.left_out]
     inventory = read_inventory(own, memory, lost_wals(entries))
@@ -135,7 +136,7 @@ def read_facts(directory: TableDirectory, memory: TableMemory | None = None) -> 
     return TableFacts(
         directory=directory,
         txn=txn,
-        metadata=read_table_metadata(directory.path),
+        metadata=metadata_in_force(directory.path, txn.current),
         sequencer=sequencer,
         backups=tuple(read_sequencer(path, now, inventory, memory, dedup=dedup) for path in copies),
         inventory=inventory,

@@ -10,6 +10,7 @@ from console.questdb.fields import Fields
 from console.questdb.formats.table import TODO
 from console.questdb.reading import Problem, read_small
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
+from console.questdb.table_txn import TxnArea
 
 _ENTRY: Final = struct.Struct("<i4xi")
 """Behind the header: what is to do (the server takes the low half of an i64), the number of a `_meta.prev`."""
@@ -54,3 +55,16 @@ def restored_metadata(table: Path, pending: Pending | None) -> TableMetadata | P
     if pending is None or pending.task is not Task.RESTORE_METADATA or not (table / pending.previous).exists():
         return None
     return read_table_metadata(table, pending.previous)
+
+
+def metadata_in_force(table: Path, area: TxnArea | None) -> TableMetadata | Problem:
+    """Return the table's `_meta`; of an ALTER that was cut off before `_txn`, the one that the next writer puts back.
+
+    `area` is the state that `_txn` has.
+    """
+    metadata = read_table_metadata(table)
+    if area is None or isinstance(metadata, Problem) or metadata.metadata_version <= area.metadata_version:
+        return metadata
+    restored = restored_metadata(table, read_pending(table, area.txn))
+    heals = isinstance(restored, TableMetadata) and restored.metadata_version == area.metadata_version
+    return restored if heals and restored is not None else metadata

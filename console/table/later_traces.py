@@ -47,6 +47,20 @@ def later_trace(
     return found if now is None or now.txn == area.txn else _trace(table, metadata, now, inventory, scans)
 
 
+def metadata_newer(table: Path, metadata: TableMetadata | Problem, area: TxnArea) -> str:
+    """Return that `_meta` is newer than `_txn`, as a clause; empty if not, or if `_txn` has caught up since.
+
+    An ALTER writes `_meta` first. Until it has written `_txn`, `_todo_` has the next writer put the older one back:
+    `metadata` is the one in force then (metadata_in_force).
+    """
+    if isinstance(metadata, Problem) or metadata.metadata_version <= area.metadata_version:
+        return ""
+    now = read_table_txn(table).current
+    if now is not None and now.metadata_version >= metadata.metadata_version:
+        return ""
+    return f"_meta has version {metadata.metadata_version:,}, where _txn names {area.metadata_version:,}"
+
+
 def _trace(
     table: Path, metadata: TableMetadata, area: TxnArea, inventory: Inventory, scans: Sequence[LogScan]
 ) -> LaterTrace | None:

@@ -11,7 +11,7 @@ from console.questdb.reading import Problem, list_directory
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TableTxn, TxnArea
 from console.table.inventory import Inventory
-from console.table.later_traces import later_trace
+from console.table.later_traces import later_trace, metadata_newer
 from console.table.log_scan import LogScan
 
 _MOST_TRIED: Final = 1 << 24
@@ -50,6 +50,8 @@ def set_back(
         return ""
     if other is not None and _in_force_before(table, metadata, current, other, scans):
         return f"its other area, which is newer, says seqTxn {other.seq_txn:,} with {other.rows:,} rows"
+    if newer := metadata_newer(table, metadata, current):
+        return newer
     found = later_trace(table, metadata, current, inventory, scans)
     return found.words if found is not None else ""
 

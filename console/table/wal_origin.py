@@ -10,6 +10,7 @@ from console.questdb.layout import TableDirectory, WalDirectory
 from console.questdb.reading import Entry, Problem, list_directory
 from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer_metadata
 from console.questdb.table_metadata import TableMetadata
+from console.questdb.table_txn import TxnArea
 from console.questdb.txn_log import TxnLog, read_log
 from console.table.belonging import OWN, Kinship, Verdict, judge_logs, life_began_us, table_named
 from console.table.log_life import agrees, created_late, laid_down_us, lived_once, segment_created_us
@@ -72,10 +73,17 @@ def never_own(origins: Origins, own: int, handed_out: int | None) -> frozenset[i
     return frozenset(wal for wal in origins.left_out if wal > handed_out)
 
 
+def structure_version(metadata: TableMetadata | Problem, area: TxnArea | None) -> int | None:
+    """Return the structure version that `_meta` is of; None where `area` of `_txn` is of another `_meta`."""
+    if area is None or isinstance(metadata, Problem):
+        return 0
+    return area.structure_version if area.metadata_version == metadata.metadata_version else None
+
+
 def read_origins(
     table: TableDirectory,
     metadata: TableMetadata | Problem,
-    structure: int,
+    structure: int | None,
     entries: Sequence[Entry],
     *,
     elsewhere: bool = False,
@@ -124,13 +132,14 @@ class _Times:
 def judge_wals(
     table: TableDirectory,
     metadata: TableMetadata,
-    structure: int,
+    structure: int | None,
     wals: Sequence[WalDirectory],
     life_us: int,
     live: TxnLog | None = None,
 ) -> dict[int, Verdict]:
-    """Return a verdict on each WAL directory that is not the table's own, by id; `structure` is the table's version.
+    """Return a verdict on each WAL directory that is not the table's own, by id.
 
+    `structure` is the version of `metadata`; where it is not known (None), no columns are compared.
     `life_us` is when this life began, 0 if nothing tells. What was put in by hand is named only if the table can have
     had an earlier life: the registry was never compacted before a table's first conversion. File times convict no WAL
     if `live`, the table's own log in place, agrees with all that is on disk.
@@ -152,7 +161,7 @@ def _judged_by_times(table: TableDirectory, wals: Sequence[WalDirectory], life_u
     return found
 
 
-def _by_metadata(table: TableDirectory, own: TableMetadata, structure: int, wal: WalDirectory) -> Verdict | None:
+def _by_metadata(table: TableDirectory, own: TableMetadata, structure: int | None, wal: WalDirectory) -> Verdict | None:
     last: SequencerMetadata | None = None
     for segment in wal.segments:
         found = read_sequencer_metadata(wal.segment(segment))
@@ -161,6 +170,8 @@ def _by_metadata(table: TableDirectory, own: TableMetadata, structure: int, wal:
         last = found
         if found.table_id != own.table_id:
             return Verdict(Kinship.FOREIGN, f"is of {table_named(table.path.parent, found.table_id)}")
+        if structure is None:
+            continue
         if found.structure_version == structure and _live_columns(found) != _live_columns(own):
             return Verdict(Kinship.UNPROVEN, f"has other columns than the table at structure version {structure}")
         if differs := columns_differ(found, own, structure):

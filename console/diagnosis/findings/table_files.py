@@ -12,13 +12,14 @@ from console.diagnosis.findings.partition_files import partition_file_findings
 from console.diagnosis.findings.subject import TableFiles
 from console.diagnosis.findings.symbol_maps import symbol_count_findings, symbol_map_findings
 from console.diagnosis.model import Code, Finding, Harm, Part, Severity
-from console.questdb.formats.table import META_HEADER, TODO
+from console.questdb.formats.table import META_HEADER, TODO, TXN_RECORD
 from console.questdb.partition_spans import contradiction
 from console.questdb.reading import Problem, ProblemKind, read_small
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_name import read_table_name
 from console.questdb.table_txn import TxnArea
 from console.questdb.todo import Pending, Task, read_pending, restored_metadata
+from console.table.later_traces import metadata_newer
 from console.text import clean_line, plural
 
 _MOST = 50
@@ -180,6 +181,14 @@ def _versions(files: TableFiles, area: TxnArea, metadata: TableMetadata) -> Iter
             f"{len(area.symbols):,}: one of them is not of this state of the table"
         )
         yield Finding(Code.TABLE_FILES_DISAGREE, Severity.DAMAGE, message, files.relative(metadata.path))
+    if newer := metadata_newer(files.directory.path, metadata, area):
+        message = f"{newer}: an ALTER was applied, _txn is of before it; reads time out, a WAL table is suspended"
+        at = area.base + TXN_RECORD.at("metadata_version")
+        yield Finding(Code.TABLE_FILES_DISAGREE, Severity.DAMAGE, message, files.relative(files.txn.path), at,
+                      area.seq_txn, start=Harm.STOPS_APPLYING)  # fmt: skip
+        if not metadata.wal:  # of a WAL table txn_findings says so
+            message = f"_txn is set back: {newer}"
+            yield Finding(Code.TABLE_TXN_BEHIND, Severity.DAMAGE, message, files.relative(files.txn.path), area.base)
     if metadata.metadata_version < area.metadata_version:
         message = (
             f"_meta is older than _txn: its version is {metadata.metadata_version}, and _txn needs "

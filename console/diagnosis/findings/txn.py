@@ -7,7 +7,7 @@ from console.diagnosis.model import Code, Finding, Harm, Severity
 from console.diagnosis.table_facts import TableFacts
 from console.questdb.reading import ProblemKind
 from console.questdb.table_txn import TableTxn, TxnArea
-from console.table.later_traces import later_trace
+from console.table.later_traces import later_trace, metadata_newer
 from console.table.txn_state import other_seq_txn, set_back
 from console.text import plural
 
@@ -88,6 +88,8 @@ def _behind(facts: TableFacts, area: TxnArea, how: str, file: str) -> Finding:
         "what lies between may be in the table's files already"
     )
     evidence = "WAL of transactions after it is purged" if facts.sequencer.scan is not None else "no log says more"
+    if metadata_newer(facts.directory.path, facts.metadata, area):
+        evidence = "_meta is of a later state"
     return Finding(
         Code.TABLE_TXN_BEHIND, Severity.DAMAGE, message, file, area.offset_seq_txn, area.seq_txn, evidence,
         start=Harm.DROPS_PARTITION,

@@ -13,8 +13,9 @@ from console.questdb.reading import Problem, list_directory
 from console.questdb.segment import Segment
 from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer_metadata
 from console.questdb.structure_log import StructureLog, read_structure_log
-from console.questdb.table_metadata import TableMetadata, read_table_metadata
+from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TableTxn, TxnArea, read_table_txn
+from console.questdb.todo import metadata_in_force
 from console.questdb.txn_log import TxnLog, read_log
 from console.questdb.wal_index import WalIndex, read_wal_index
 from console.recovery.guard.mirror import is_whole
@@ -23,7 +24,7 @@ from console.table.inventory import Inventory, read_inventory
 from console.table.log_parts import with_parts
 from console.table.log_scan import LogScan, scan_log
 from console.table.unseen import Unseen, unseen_wal
-from console.table.wal_origin import NO_ORIGINS, Origins, read_origins
+from console.table.wal_origin import NO_ORIGINS, Origins, read_origins, structure_version
 
 LIVE: Final = SEQUENCER
 
@@ -121,7 +122,7 @@ def read_table(directory: TableDirectory) -> TableOnDisk:
         raise TableUnreadableError(
             f"{directory.directory}/_txn cannot be read ({reason}); without it nobody knows what is applied"
         )
-    metadata = read_table_metadata(directory.path)
+    metadata = metadata_in_force(directory.path, txn.current)
     if isinstance(metadata, Problem):
         raise TableUnreadableError(f"{directory.directory}/_meta cannot be read ({metadata.what})")
     if metadata.unusable:
@@ -137,7 +138,7 @@ def table_with(directory: TableDirectory, txn: TableTxn, metadata: TableMetadata
     if txn.current is None:
         raise TableUnreadableError(f"{directory.directory}/_txn holds no state")
     entries, _ = directory.listing()
-    origins = read_origins(directory, metadata, txn.current.structure_version, entries, elsewhere=True)
+    origins = read_origins(directory, metadata, structure_version(metadata, txn.current), entries, elsewhere=True)
     own = [wal for wal in directory.wals(entries) if wal.id not in origins.left_out]
     inventory = read_inventory(own, lost=lost_wals(entries))
     unseen = unseen_wal(directory.path, inventory, directory.listing_problems(entries))

@@ -6,8 +6,11 @@ import struct
 import pytest
 
 from console.diagnosis.database import diagnose, diagnose_table
-from console.diagnosis.model import Code, Harm, Severity, Verdict
+from console.diagnosis.model import Code, Harm, Part, Severity, Verdict
+from console.questdb.formats.table import META_COLUMN, META_HEADER, TXN_RECORD
 from console.questdb.layout import DatabaseRoot, TableDirectory
+from console.questdb.reading import Problem
+from console.questdb.table_metadata import read_table_metadata
 from console.questdb.table_txn import read_table_txn
 from tests.unit.diagnosis.conftest import Diagnose, put
 
@@ -78,3 +81,54 @@ def test_an_older_metadata_that_would_be_put_back_is_damage(altered: TableDirect
     (altered.path / "_meta.prev.7").unlink()  # the server leaves _meta then
     report = diagnosed()
     assert (report.verdict, report.findings) == (Verdict.HEALTHY, ())
+
+
+def newer(table: TableDirectory, by: int = 1) -> None:
+    """Keep `_meta` as `_meta.prev`, and make it one of a later version with a column less: an ALTER wrote it."""
+    older(table)
+    metadata = read_table_metadata(table.path)
+    assert not isinstance(metadata, Problem)
+    put(table.path / "_meta", 32, "<q", metadata.metadata_version + by)
+    last = max(each.index for each in metadata.columns if not each.dropped and each.index != metadata.timestamp_index)
+    put(table.path / "_meta", META_HEADER.size + META_COLUMN.size * last, "<i", -metadata.columns[last].type_code)
+
+
+def test_a_metadata_newer_than_txn_sets_txn_back(database: DatabaseRoot) -> None:
+    for table in database.tables():
+        newer(table)
+        report = diagnose_table(database, table)
+        assert report.has(Code.TABLE_TXN_BEHIND)
+        assert not report.has(Code.WAL_FOREIGN)
+        assert {each.code for each in report.findings} <= {
+            Code.TABLE_TXN_BEHIND, Code.TABLE_FILES_DISAGREE, Code.SEQUENCER_METADATA_INVALID,
+        }  # fmt: skip
+        assert (report.verdict, report.can_read, report.can_write) == (Verdict.BROKEN, False, False)
+        assert "start-server" in [step.action for step in report.blocked_steps]
+        assert report.next_step.action == "repair-table-state"
+        assert set(report.not_checked) >= {Part.PARTITION_FILES, Part.SYMBOL_FILES}
+
+
+def test_an_alter_that_todo_takes_back_is_a_note(database: DatabaseRoot) -> None:
+    """What a kill between `_meta` and `_txn` leaves: the next writer puts `_meta.prev` back."""
+    for table in database.tables():
+        newer(table)
+        pend(table, RESTORE)
+        report = diagnose_table(database, table)
+        assert [(each.code, each.severity) for each in report.findings] == _HEALING
+        assert (report.verdict, report.can_write) == (Verdict.HEALTHY, True)
+        older(table, by=-1)
+        report = diagnose_table(database, table)
+        assert report.has(Code.TABLE_TXN_BEHIND)
+        assert (report.verdict, report.next_step.action) == (Verdict.BROKEN, "repair-table-state")
+
+
+def test_own_wal_is_not_compared_with_columns_of_another_version(altered: TableDirectory, diagnosed: Diagnose) -> None:
+    """`_txn` of before all three ALTERs, whole in itself."""
+    txn = read_table_txn(altered.path).current
+    assert txn is not None
+    put(altered.path / "_txn", txn.base + TXN_RECORD.at("metadata_version"), "<i", 0)
+    put(altered.path / "_txn", txn.base + TXN_RECORD.at("structure_version"), "<i", 0)
+    report = diagnosed()
+    assert report.has(Code.TABLE_TXN_BEHIND)
+    assert not report.has(Code.WAL_FOREIGN)
+    assert (report.rows_unapplied, report.next_step.action) == (None, "repair-table-state")
