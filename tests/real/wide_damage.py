@@ -140,7 +140,7 @@ def _partition(victim: Victim, rng: random.Random) -> str:
         shutil.rmtree(place)
     else:
         day = place.name.split(".")[0]
-        place.rename(place.with_name(f"{day}.999" if kind == "renamed" else f"{day}.detached"))
+        place.rename(place.with_name(f"{day}.{victim.files.area.txn}" if kind == "renamed" else f"{day}.detached"))
     return f"{place.name} {kind}"
 
 

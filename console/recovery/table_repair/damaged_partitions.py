@@ -37,16 +37,23 @@ OURS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """What a choice loses, and the files of columns that it writes."""
+    """What a choice loses, and the files of columns that it writes.
+
+    `doubted` rows are there afterwards, and nothing proves that they are the partition's: `doubt` says why.
+    """
 
     rows_lost: int
     values_lost: tuple[LostValues, ...] = ()
     files: tuple[NewFile, ...] = ()
+    doubted: int = 0
+    doubt: str = ""
 
     @property
     def cost(self) -> str:
         """What it loses in a few words."""
         rows, values = plural(self.rows_lost, "row"), sum(lost.count or 0 for lost in self.values_lost)
+        if self.doubted:
+            return f"up to {plural(self.doubted, 'row')} ({self.doubt})"
         return f"{rows}, {plural(values, 'value')}" if values else rows
 
 
@@ -68,7 +75,9 @@ class DamagedPartition:
     @property
     def best(self) -> Choice:
         """The choice that loses the fewest rows; of two the one that is first in `Choice`."""
-        return min(self.ways, key=lambda choice: (self.ways[choice].rows_lost, list(Choice).index(choice)))
+        order = list(Choice)
+        costs = {choice: way.rows_lost + way.doubted for choice, way in self.ways.items()}
+        return min(costs, key=lambda choice: (costs[choice], order.index(choice)))
 
     @property
     def there(self) -> bool:
@@ -117,7 +126,8 @@ def _weigh(table: TableDirectory, files: PartitionFiles, each: DamagedPartition,
     each.ways[Choice.SET_ASIDE] = Way(each.span.rows)
     each.copy, why = copies_of(table, files, each.span, sources, frozenset(fault.file for fault in each.faults))
     if each.copy is not None:
-        each.ways[Choice.COPY] = Way(0)
+        doubt = each.copy.doubt
+        each.ways[Choice.COPY] = Way(0, doubted=each.span.rows if doubt else 0, doubt=doubt)
     else:
         each.cannot[Choice.COPY] = why
     if not each.there or each.span.parquet_size is not None:

@@ -7,17 +7,20 @@ partition as it has rows, and the last of the table's is the one that `_txn` has
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from console.questdb.fields import I64_MAX
-from console.questdb.layout import TableDirectory
+from console.questdb.layout import SEQUENCER, TableDirectory
 from console.questdb.parquet_frame import check_parquet_frame
 from console.questdb.partition_columns import StoredColumn, length_faults, variable_faults
 from console.questdb.partition_files import PARQUET, PartitionFiles
 from console.questdb.partition_spans import PartitionSpan
 from console.questdb.partitioning import Partitioning
-from console.questdb.reading import DamageError, DbFile
+from console.questdb.reading import DamageError, DbFile, Problem
+from console.questdb.table_metadata import read_table_metadata
+from console.questdb.txn_log import read_log
+from console.table.belonging import created_us
 from console.table.timestamps import timestamp_run
 from console.text import clean_line
 
@@ -36,24 +39,57 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A directory that can stand in for a partition, and its files by name, with sizes."""
+    """A directory that can stand in for a partition, and its files by name, with sizes.
+
+    `doubt` says why nothing proves that its rows are the partition's; empty if they are.
+    """
 
     path: Path
     files: tuple[tuple[str, int], ...]
+    doubt: str = ""
 
 
 def copies_of(
     table: TableDirectory, files: PartitionFiles, span: PartitionSpan, sources: Sources, damaged: frozenset[Path]
 ) -> tuple[Copy | None, str]:
-    """Return the first copy that is whole, and why none is. `damaged` are the files of the partition with a fault."""
-    why = "there is no copy of it"
+    """Return the first copy that is whole, one that is proven if there is one, and why there is none.
+
+    `damaged` are the files of the partition with a fault.
+    """
+    why, doubtful = "there is no copy of it", None
     for path in _places(table, span, sources):
         try:
-            return _checked(path, files, span, damaged), ""
+            found = _checked(path, files, span, damaged)
         except (DamageError, OSError) as error:
             said = error.what if isinstance(error, DamageError) else error.strerror or str(error)
             why = f"{clean_line(str(path))}: {clean_line(said)}"
-    return None, why
+            continue
+        doubt = "" if path.parent in sources.evidence else _doubt(path, table, files, span, damaged)
+        if not doubt:
+            return found, ""
+        doubtful = doubtful or replace(found, doubt=doubt)
+    return doubtful, "" if doubtful is not None else why
+
+
+def _doubt(
+    path: Path, table: TableDirectory, files: PartitionFiles, span: PartitionSpan, damaged: frozenset[Path]
+) -> str:
+    """Return why nothing proves that a directory holds the rows of the partition, empty if something does."""
+    name, times = clean_line(path.name), files.timestamp(span)
+    if path.parent == table.path:
+        compared = times is not None and times.data not in damaged and times.data.exists()
+        if compared and not files.metadata.has_dedup:
+            return ""  # every column of fixed width has the same values: another version has other rows
+        return f"{name} is another version of the partition, or was put there by hand"
+    if path.name != span.directory:
+        return f"{name} is another version of the partition than {clean_line(span.directory)}"
+    theirs = read_table_metadata(path.parent)
+    if isinstance(theirs, Problem) or theirs.table_id != files.metadata.table_id:
+        return f"the _meta beside {name} is not this table's, or is not there"
+    made = [created_us(read_log(each / SEQUENCER)) for each in (path.parent, table.path)]
+    if 0 not in made and made[0] != made[1]:
+        return f"the log beside {name} was created at another time than this table's"
+    return ""
 
 
 def _places(table: TableDirectory, span: PartitionSpan, sources: Sources) -> Iterator[Path]:

@@ -77,12 +77,12 @@ def _made(
     except DamageError as damage:
         return _refused(RefusalCode.RESULT_UNKNOWN, damage.what, "name another choice")
     ways = [each.ways[choice] for each, choice in chosen]
-    lost = sum(way.rows_lost for way in ways)
+    lost, doubted = sum(way.rows_lost for way in ways), sum(way.doubted for way in ways)
     values: tuple[LostValues, ...] = tuple(value for way in ways for value in way.values_lost)
     repair = Repair(
         _why([each for each, _ in chosen]),
         tuple(replacements),
-        rows_lost=RowsLost.exact(lost) if all(map(_is_counted, chosen)) else RowsLost.at_most(lost),
+        rows_lost=RowsLost.exact(lost) if all(map(_is_counted, chosen)) else RowsLost.at_most(lost + doubted),
         values_lost=values,
         warnings=(
             *(_choices(each) for each, _ in chosen),
@@ -93,9 +93,13 @@ def _made(
 
 
 def _is_counted(chosen: tuple[DamagedPartition, Choice]) -> bool:
-    """Whether the rows that a choice loses are known to have been there. `_txn` may count too many in the last one:
-    of the others it has the sum too."""
+    """Whether the rows that a choice loses are known to have been there, and those that it keeps to be the partition's.
+
+    `_txn` may count too many in the last partition: of the others it has the sum too.
+    """
     each, choice = chosen
+    if each.ways[choice].doubted:
+        return False
     return each.counted or not each.ways[choice].rows_lost or not each.span.last
 
 
