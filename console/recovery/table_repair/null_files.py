@@ -218,6 +218,8 @@ def _entries(table: Path, each: StoredColumn) -> Mended:
 
 
 def _arrays_are_lost(each: StoredColumn) -> bool:
+    if not each.aux.exists():
+        return False  # no entry says NULL
     with DbFile(each.aux) as aux:
         return arrays_are_lost(each, aux)
 
