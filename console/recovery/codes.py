@@ -106,6 +106,8 @@ class RefusalCode(enum.StrEnum):
     TABLE_TXN_INVALID = "table-txn-invalid"
     TABLE_UNREADABLE = "table-unreadable"
     TAKES_WRITES = "takes-writes"
+    TODO_INVALID = "todo-invalid"
+    TODO_PENDING = "todo-pending"
     TOO_SCATTERED = "too-scattered"
     TXN_SET_BACK = "txn-set-back"
     UNFINISHED_ENTRY = "unfinished-entry"

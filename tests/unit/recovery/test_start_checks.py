@@ -1,5 +1,6 @@
 """A start where it does no harm itself and the first row would: refused as long as a writer may send one."""
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from console.diagnosis.database import diagnose_table
 from console.diagnosis.model import Code, Harm
+from console.questdb.table_txn import read_table_txn
 from console.recovery.codes import RefusalCode
 from console.recovery.engine import Engine
 from tests.data.samples import sample_database
@@ -41,3 +43,17 @@ def test_a_start_that_purges_the_wal_with_lost_names_is_refused_whoever_writes(t
     (table.path / "sym.c").write_bytes(b"\1\0")
     (finding,) = (each for each in diagnose_table(database, table).findings if each.code is Code.SYMBOL_MAP_SHORT)
     assert (finding.start, finding.write) == (Harm.DELETES_WAL, Harm.SPOILS_SYMBOLS)
+
+
+@pytest.mark.parametrize("code", [1, 3])
+def test_a_start_with_a_truncate_pending_is_refused(code: int, tmp_path: Path) -> None:
+    """Another code in `_todo_` is ignored by the server."""
+    database = sample_database("v1", tmp_path.resolve() / "root")
+    table = database.table("altered").path
+    current = read_table_txn(table).current
+    assert current is not None
+    (table / "_todo_").write_bytes(struct.pack("<6q", current.txn, 0, 0, current.txn, 1, code))
+    refused = {
+        each.code for each in Engine(settings_of(database.root, tmp_path / "state")).plan("start-server").refused
+    }
+    assert (RefusalCode.TODO_PENDING in refused) is (code == 1)
