@@ -66,11 +66,11 @@ def _headline(table: TableReport, width: int, server: ServerState) -> Text:
         words.append("server DOWN")
     elif not words:
         words = [f"reads {_yes(table.can_read)}", f"writes {_yes(table.can_write)}"]
-    words.append(f"{_number(table.rows_applied)} rows applied")
+    words.append(_rows(table.rows_applied, "rows applied"))
     if table.rows_unapplied != 0:
-        words.append(f"{_number(table.rows_unapplied)} unapplied")
+        words.append(_rows(table.rows_unapplied, "unapplied"))
     if table.rows_at_risk != 0:
-        words.append(f"{_number(table.rows_at_risk)} at risk")
+        words.append(_rows(table.rows_at_risk, "at risk"))
     if table.unseen:
         words.append(f"not checked: {table.unseen}")
     verdict = f"{_GLYPHS[table.verdict]} {table.verdict.value.upper():<8}"
@@ -112,5 +112,5 @@ def _yes(value: bool | None) -> str:
     return {True: "yes", False: "NO", None: "unknown"}[value]
 
 
-def _number(value: int | None) -> str:
-    return "an unknown number of" if value is None else f"{value:,}"
+def _rows(value: int | None, what: str) -> str:
+    return f"{value:,} {what}" if value is not None else f"rows {what.removeprefix('rows ')} unknown"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from console.questdb.formats.table import TXN_RECORD
+from console.questdb.partition_files import PartitionFiles
 from console.questdb.table_txn import read_table_txn
 from console.recovery.server.jvm import ServerBinary
 from tests.real.adversary_strikes import DEDUP, PLAIN, Strike, all_of, gone, rows, together
@@ -21,6 +22,8 @@ pytestmark = pytest.mark.timeout(900)  # one fixture plays all cases
 
 _APPLIED = (rows(0), rows(24), rows(48))
 _PENDING = (rows(72), rows(96))
+_REWRITTEN = (rows(0), rows(24), "KEEP old", rows(0.01), rows(48))
+"""The fourth writes a partition anew."""
 _LOG, _NO_LOG = "logged", "alone"
 
 
@@ -41,6 +44,22 @@ def _sealed(seq_txn: int) -> Strike:
 def _older(table: Path, kept: Path) -> None:
     """`_txn` is the one that was kept aside."""
     shutil.copy(kept / "old" / "_txn", table / "_txn")
+
+
+def _older_rewritten(table: Path, kept: Path) -> None:
+    """`_txn` was not written, and what its newer state does not name was deleted: the partitions that it names."""
+    files = PartitionFiles.of(table)
+    assert files is not None
+    named = {span.directory for span in files.spans}
+    for path in table.glob("20*"):
+        if path.name not in named:
+            shutil.rmtree(path)
+    _older(table, kept)
+
+
+def _laid_over(table: Path, kept: Path) -> None:
+    """An older copy of the table's directory was laid over it, as `cp -r` does."""
+    shutil.copytree(kept / "old", table, dirs_exist_ok=True, copy_function=shutil.copyfile)
 
 
 def _donors(table: Path, _: Path) -> None:
@@ -69,6 +88,9 @@ CASES = (
     *_both("high_keyed", _sealed(4), suffix=DEDUP),
     *_both("older", _older, old=True),
     *_both("donors", _donors),
+    Case("rewritten", PLAIN, _REWRITTEN, _PENDING, _older_rewritten, repaired=True),
+    Case("laid_over", PLAIN, _REWRITTEN, _PENDING, _laid_over, repaired=False),
+    Case("laid_over_all_applied", PLAIN, _REWRITTEN, (), _laid_over, repaired=False),
     *(
         Case(f"of_two_{name}_{kind}", PLAIN, (together(0, 24), together(30, 48)), (together(72, 96),), each)
         for name, strike in (("low", _sealed(3)), ("high", _sealed(5)))
