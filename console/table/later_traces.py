@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from console.questdb.partition_names import partition_of
 from console.questdb.partitioning import Partitioning
 from console.questdb.reading import Problem, list_directory
@@ -71,10 +73,11 @@ def _trace(
     if txn > area.txn + waiting:
         words = f"{clean_line(name)} was made in transaction {txn:,} of the table, _txn is at {area.txn:,}"
         return LaterTrace(words, bool(scans) and txn > area.txn + max(logged, 0))
-    if scans and logged <= 0 and all(bool((scan.seq > 0).all()) for scan in scans):
-        held = set(area.partitions["timestamp"].tolist())
+    if logged <= 0 and any(bool((scan.seq > 0).all()) for scan in scans):
+        held, days = set(area.partitions["timestamp"].tolist()), Partitioning.of(metadata)
         for txn, name, start in named:
-            if txn >= area.txn - 1 and start not in held:  # named so, it would be part of the next transaction
+            # Named so, a new partition is part of the next transaction. A part of one can be left by its own.
+            if txn >= area.txn - 1 and start not in held and days.floors(np.array([start]))[0] == start:
                 words = f"{clean_line(name)} is of a transaction after _txn, and no log and no WAL has such a one"
                 return LaterTrace(words, beyond_logs=True)
     words = next(_symbols(metadata, area, inventory), "")

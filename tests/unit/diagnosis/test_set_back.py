@@ -42,6 +42,7 @@ def _behind(report: TableReport) -> bool:
         ("2024-01-03", 1, True),
         ("2024-01-03", -1, True),  # it would be part of the next transaction, and nothing waits
         ("2024-01-03", -2, False),  # dropped, and not purged yet
+        ("2024-01-03T120000-000001", -1, False),  # a part of a day, squashed in the transaction that split it
         ("2024-01-03.detached", 5, False),
         ("2024-01", 5, False),  # no partition of a table by days
     ],
