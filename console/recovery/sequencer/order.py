@@ -301,8 +301,8 @@ def _check_versions(inventory: Inventory, event: Index, reached: Index) -> list[
     return [
         Refusal(
             RefusalCode.STRUCTURE_CHANGE_LOST,
-            f"{plural(len(wrong), 'transaction')} were written under structure version {need}, but that change is "
-            f"neither in the table nor in any _txnlog.meta.d found",
+            f"structure version {need}, under which {plural(len(wrong), 'transaction')} came, is neither in the table "
+            "nor in any _txnlog.meta.d found",
             "restore-sequencer from a backup whose _txnlog.meta.d has the change; else copy the table and salvage the "
             "segments (copy-table, salvage-wal)",
             action="restore-sequencer",

@@ -18,7 +18,7 @@ from console.recovery.store.entries import read_entry_plan
 from console.recovery.store.journal import Entry, Journal, new_entry_id
 from console.recovery.store.places import root_key
 from console.recovery.undo import by_evidence
-from console.text import plural
+from console.text import clean_line, plural
 
 
 def is_offline(entry: Entry) -> bool:
@@ -112,13 +112,12 @@ def _backwards(changes: tuple[Change, ...]) -> tuple[Change, ...]:
 
 def _own_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusal]:
     if entry.root != root_key(context.database.db):
-        return [
-            Refusal(
-                RefusalCode.OTHER_DATABASE,
-                f"entry {entry.id} belongs to the database at {entry.intent.get('db')}",
-                "name that database with --db-root",
-            )
-        ]
+        made, instead = clean_line(str(entry.intent.get("db"))), "name that database with --db-root"
+        reason = f"entry {entry.id} belongs to the database at {made}"
+        if made == clean_line(str(context.database.db)):
+            reason = f"entry {entry.id} was made on another directory at {made}: this one was put in its place since"
+            instead = "put that directory back, or take the files that you need from the evidence by hand"
+        return [Refusal(RefusalCode.OTHER_DATABASE, reason, instead)]
     if entry.id in context.journal.undone():
         return [Refusal(RefusalCode.ALREADY_UNDONE, f"entry {entry.id} was undone before", "nothing is left to do")]
     outcome = entry.outcome
