@@ -13,6 +13,7 @@ from console.questdb.table_txn import TableTxn, TxnArea
 from console.table.inventory import Inventory
 from console.table.later_traces import later_trace, metadata_newer
 from console.table.log_scan import LogScan
+from console.text import clean_line
 
 _MOST_TRIED: Final = 1 << 24
 _FURTHER: Final = 1 << 18
@@ -67,15 +68,41 @@ def _in_force_before(
     return not lost or any(gone is not None and gone <= other.applied_txn for gone in lost)
 
 
+def ahead(table: Path, metadata: TableMetadata | Problem, area: TxnArea, scans: Sequence[LogScan]) -> str:
+    """Return how an area is ahead of the table's directories, as a clause; empty where it is not.
+
+    A partition that it names is gone, what the partition was before is there, and so is WAL that counts as applied:
+    `_txn` was on the disk before the directories were. `scans` are the logs that are the table's own.
+    """
+    if not any(bool(((scan.seq > 0) & (scan.seq <= area.applied_txn)).any()) for scan in scans):
+        return ""
+    gone, names = _gone(table, metadata, area)
+    for directory in sorted(gone):
+        day, _, txn = directory.partition(".")
+        versions = {name: int(name[len(day) + 1 :] or -1) for name in names if _is_version(name, day)}
+        if txn and versions and max(versions.values()) < int(txn):
+            return f"it names {clean_line(directory)}, which is not there, and {clean_line(min(versions))} of before is"
+    return ""
+
+
+def _is_version(name: str, day: str) -> bool:
+    return name == day or (name.startswith(f"{day}.") and name[len(day) + 1 :].isdecimal())
+
+
 def _partition_gone(table: Path, metadata: TableMetadata | Problem, area: TxnArea) -> bool:
     """Return whether an area names the directory of a partition that is not there: it was rewritten since."""
+    return bool(_gone(table, metadata, area)[0])
+
+
+def _gone(table: Path, metadata: TableMetadata | Problem, area: TxnArea) -> tuple[set[str], set[str]]:
+    """Return the directories that an area names and that are not there, and all that are in the table's directory."""
     if isinstance(metadata, Problem):
-        return False
+        return set(), set()
     entries, problem = list_directory(table)
     names, naming = {entry.name for entry in entries}, Partitioning.of(metadata)
     held = area.partitions[area.partitions["rows"] > 0]
     wanted = {naming.directory(int(each["timestamp"]), int(each["name_txn"])) for each in held}
-    return problem is None and not wanted <= names
+    return (wanted - names if problem is None else set()), names
 
 
 def _columns_newer(table: Path, current: TxnArea, other: TxnArea) -> bool:

@@ -8,7 +8,8 @@ from console.diagnosis.table_facts import TableFacts
 from console.questdb.reading import ProblemKind
 from console.questdb.table_txn import TableTxn, TxnArea
 from console.table.later_traces import later_trace, metadata_newer
-from console.table.txn_state import other_seq_txn, set_back
+from console.table.log_scan import LogScan
+from console.table.txn_state import ahead, other_seq_txn, set_back
 from console.text import plural
 
 
@@ -55,6 +56,12 @@ def txn_findings(facts: TableFacts) -> Iterator[Finding]:
             Code.TABLE_TXN_MISCOUNTED, Severity.DAMAGE, message, file, area.offset_seq_txn, area.seq_txn,
             start=Harm.MISAPPLIES,
         )  # fmt: skip
+    elif how := ahead(facts.directory.path, facts.metadata, area, _own_scans(facts)):
+        message = f"_txn is ahead of the table's directories: {how}, and WAL that it counts as applied"
+        yield Finding(
+            Code.TABLE_TXN_MISCOUNTED, Severity.DAMAGE, message, file, area.offset_seq_txn, area.seq_txn,
+            start=Harm.DELETES_WAL,
+        )  # fmt: skip
 
 
 def miscounted(facts: TableFacts) -> tuple[int, ...] | None:
@@ -69,16 +76,19 @@ def miscounted(facts: TableFacts) -> tuple[int, ...] | None:
 
 def txn_set_back(facts: TableFacts) -> str:
     """Return how `_txn` is set back, by its other area, the logs there are and what is of a later state; else empty."""
-    logs = [each.scan for each in facts.own_logs if each.scan is not None]
-    return set_back(facts.directory.path, facts.metadata, facts.txn, facts.inventory, logs)
+    return set_back(facts.directory.path, facts.metadata, facts.txn, facts.inventory, _own_scans(facts))
+
+
+def _own_scans(facts: TableFacts) -> list[LogScan]:
+    return [each.scan for each in facts.own_logs if each.scan is not None]
 
 
 def logs_behind(facts: TableFacts) -> str:
     """Return what on disk is of a later state than `_txn` and than what the table's logs name, as a clause."""
-    logs = [each.scan for each in facts.own_logs if each.scan is not None]
     if facts.txn.current is None:
         return ""
-    found = later_trace(facts.directory.path, facts.metadata, facts.txn.current, facts.inventory, logs)
+    path, scans = facts.directory.path, _own_scans(facts)
+    found = later_trace(path, facts.metadata, facts.txn.current, facts.inventory, scans)
     return found.words if found is not None and found.beyond_logs else ""
 
 

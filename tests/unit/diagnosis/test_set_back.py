@@ -91,3 +91,20 @@ def test_a_segment_that_was_begun_with_more_symbols_than_txn_and_wal_have(
     content[at : at + 4] = struct.pack("<i", symbols)
     events.write_bytes(content)
     assert _behind(diagnose_table(database, table)) is behind
+
+
+@pytest.mark.parametrize(
+    ("older", "purged", "ahead"), [(True, False, True), (False, False, False), (True, True, False)]
+)
+def test_a_txn_that_is_ahead_of_the_directories(database: DatabaseRoot, older: bool, purged: bool, ahead: bool) -> None:
+    """Its page was on the disk before the new directory was: the old one and the WAL are still there."""
+    table = database.table("kinds")
+    partition = next(table.path.glob("2024-*"))
+    assert partition.name == f"{partition.name[:10]}.1"
+    partition.rename(partition.with_name(partition.name[:10] if older else "gone"))
+    if purged:
+        shutil.rmtree(table.path / "wal1")
+    report = diagnose_table(database, table)
+    found = [each for each in report.findings if each.code is Code.TABLE_TXN_MISCOUNTED]
+    assert [each.start for each in found] == ([Harm.DELETES_WAL] if ahead else [])
+    assert report.next_step.action == ("repair-table-state" if ahead else "repair-partition")
