@@ -73,6 +73,8 @@ def _trace(
     if txn > area.txn + waiting:
         words = f"{clean_line(name)} was made in transaction {txn:,} of the table, _txn is at {area.txn:,}"
         return LaterTrace(words, bool(scans) and txn > area.txn + max(logged, 0))
+    if instead := _instead(table, named, metadata, area):
+        return LaterTrace(instead, beyond_logs=False)
     if logged <= 0 and any(bool((scan.seq > 0).all()) for scan in scans):
         held, days = set(area.partitions["timestamp"].tolist()), Partitioning.of(metadata)
         for txn, name, start in named:
@@ -82,6 +84,21 @@ def _trace(
                 return LaterTrace(words, beyond_logs=True)
     words = next(_symbols(metadata, area, inventory), "")
     return LaterTrace(words, bool(scans) and logged <= 0) if words else None
+
+
+def _instead(table: Path, named: Sequence[tuple[int, str, int]], metadata: TableMetadata, area: TxnArea) -> str:
+    """Return which partition is there in a later version alone: the one before is deleted only when that is in force.
+
+    `named` are transaction, directory and begin of the partition directories, ascending.
+    """
+    partitioning, newest = Partitioning.of(metadata), {start: (txn, name) for txn, name, start in named}
+    for each in area.partitions[area.partitions["rows"] > 0]:
+        start, own = int(each["timestamp"]), int(each["name_txn"])
+        txn, name = newest.get(start, (-1, ""))
+        directory = partitioning.directory(start, own)
+        if txn > own and not (table / directory).exists():
+            return f"{clean_line(name)} is there in place of {clean_line(directory)}, which _txn names"
+    return ""
 
 
 def _all_there(scan: LogScan, area: TxnArea) -> int:

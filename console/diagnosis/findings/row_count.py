@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from console.diagnosis.findings.conversion import half_done
 from console.diagnosis.model import Code, Finding, Harm, Severity
 from console.diagnosis.table_facts import TableFacts
 from console.questdb.reading import Problem
@@ -49,4 +50,5 @@ def rows_uncounted(facts: TableFacts) -> int:
         return 0
     if facts.conversion.present or not facts.origins.log(facts.sequencer.name).own:
         return 0
-    return rows_too_many(facts.directory, facts.metadata, area, facts.inventory, facts.sequencer.log, scan)
+    rows = rows_too_many(facts.directory, facts.metadata, area, facts.inventory, facts.sequencer.log, scan)
+    return 0 if rows and half_done(facts.directory) else rows  # a conversion sets seqTxn to 0 in place

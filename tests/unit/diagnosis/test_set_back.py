@@ -108,3 +108,13 @@ def test_a_txn_that_is_ahead_of_the_directories(database: DatabaseRoot, older: b
     found = [each for each in report.findings if each.code is Code.TABLE_TXN_MISCOUNTED]
     assert [each.start for each in found] == ([Harm.DELETES_WAL] if ahead else [])
     assert report.next_step.action == ("repair-table-state" if ahead else "repair-partition")
+
+
+def test_a_partition_that_is_there_in_a_later_version_alone(altered: TableDirectory, diagnosed: Diagnose) -> None:
+    """The server deletes the version before only when the later one is in force."""
+    set_applied(altered, 7)  # what waits explains a later version, and not that the one before is gone
+    later = altered.path / f"{DAY}.{_txn(altered)}"
+    _partition(altered, later.name)
+    assert not _behind(diagnosed())
+    shutil.rmtree(altered.path / DAY)
+    assert _behind(diagnosed())
