@@ -90,7 +90,9 @@ def read_partitions(
 ) -> FoundPartitions:
     """Return the partitions in the directory `table`. What cannot be read or told is a refusal of the result.
 
-    Of several directories of one partition the one of the highest name txn counts, up to `newest` if that is given.
+    Of several directories of one partition the one of the highest name txn counts, up to `newest` if that is given. A
+    transaction that began to write a partition anew, and has no row in it yet, was never committed: what else it wrote
+    does not count either.
     """
     found = FoundPartitions(Partitioning.of(metadata))
     column = metadata.timestamp
@@ -115,9 +117,19 @@ def read_partitions(
         following = next((each.start for each in reversed(found.partitions) if each.start > start), None)
         _read(found, _Place(table, directory, start, name_txn, following), column.raw_name,
               versions.name_txn(start, column.index))  # fmt: skip
+    begun = _begun(found, named)
+    if begun is not None and any(each.name_txn >= begun for each in found.partitions):
+        return replace(read_partitions(table, metadata, versions, begun - 1), uncommitted=True)
     found.partitions.reverse()
     _refuse_grown_parents(found)
     return found
+
+
+def _begun(found: FoundPartitions, named: list[tuple[int, int, str]]) -> int | None:
+    """Return the name txn of a directory without rows that would take the place of one that has some; None: none."""
+    held = {each.start: each.name_txn for each in found.partitions}
+    empty = set(found.empty)
+    return min((txn for start, txn, name in named if name in empty and held.get(start, txn) < txn), default=None)
 
 
 @dataclass(frozen=True, slots=True)

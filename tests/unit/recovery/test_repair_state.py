@@ -1,5 +1,6 @@
 """What `_txn`, `_meta` and `_cv` are made from, on captured tables and on files made here: no server."""
 
+import shutil
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -105,6 +106,28 @@ def test_partitions_behind_the_last_counted_one_are_taken_off(fixed: int, transi
     take_off_uncommitted(found, fixed, transient)
     assert len(found.partitions) == left
     assert len(found.empty) == 4 - left
+
+
+def test_what_a_killed_transaction_began_to_write_does_not_count(table: TableDirectory) -> None:
+    """It began to write the partition anew, and had split another: a part whose timestamps are written, and no more."""
+    expected = _told(_area(table.path))
+    metadata = read_table_metadata(table.path)
+    assert isinstance(metadata, TableMetadata)
+    (partition,) = table.path.glob("2024-*")
+    day, rows = partition.name[:10], sum(_area(table.path).partitions["rows"].tolist())
+    times = np.fromfile(partition / "ts.d", "<i8", rows)
+    begun = shutil.copytree(partition, table.path / f"{day}.9")
+    for path in begun.iterdir():
+        path.write_bytes(bytes(path.stat().st_size))
+    middle = int(times[rows // 2])
+    part = table.path / Partitioning.of(metadata).directory(middle, 9)
+    part.mkdir()
+    times[rows // 2 :].tofile(part / "ts.d")
+    (table.path / "_txn").unlink()
+    state = table_state(table)
+    assert state.refusals == []
+    assert state.area is not None
+    assert _told(state.area) == expected
 
 
 @pytest.mark.parametrize("lost", [False, True])
