@@ -39,11 +39,11 @@ async def settled(pilot: Pilot[Any]) -> None:
 
 
 async def handled(pilot: Pilot[Any]) -> None:
-    """Wait until the keys so far are worked off, not for what they asked of threads."""
+    """Wait until the keys so far are worked off, not for what they asked of threads. An ended console has none."""
     # A key is the application's; what it asks comes back to the screen, and that lets held keys go on.
     for pump in (pilot.app, pilot.app.screen, pilot.app):
-        assert pilot.app.is_running, "the console has ended"
-        await _worked_off(pump)
+        if pilot.app.is_running:
+            await _worked_off(pump)
 
 
 async def _worked_off(pump: MessagePump) -> None:
