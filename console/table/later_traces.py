@@ -95,8 +95,10 @@ def _instead(table: Path, named: Sequence[tuple[int, str, int]], metadata: Table
     for each in area.partitions[area.partitions["rows"] > 0]:
         start, own = int(each["timestamp"]), int(each["name_txn"])
         txn, name = newest.get(start, (-1, ""))
+        if txn <= own:
+            continue
         directory = partitioning.directory(start, own)
-        if txn > own and not (table / directory).exists():
+        if not (table / directory).exists():
             return f"{clean_line(name)} is there in place of {clean_line(directory)}, which _txn names"
     return ""
 
