@@ -262,6 +262,15 @@ def problem_of(error: OSError | DamageError, path: Path) -> Problem:
     return Problem(ProblemKind.UNREADABLE, f"it cannot be read ({reason[:1].lower()}{reason[1:]})", path)
 
 
+def said_of(error: OSError | DamageError, table: Path) -> str:
+    """Return in one clause what is wrong with the file that an error of a reader names, with its path below `table`."""
+    if isinstance(error, DamageError):
+        return clean_line(error.what)
+    path = Path(str(error.filename or table))
+    shown = path.relative_to(table) if path.is_relative_to(table) else path
+    return f"{clean_line(str(shown))}: {problem_of(error, path).what}"
+
+
 def read_small(path: Path, limit: int = SMALL_FILE) -> FileBytes:
     """Return the first `limit` bytes of `path`; missing, unreadable and larger files are reported by `problem`."""
     try:

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from console.questdb.column_files import segment_timestamps
-from console.questdb.reading import DamageError
+from console.questdb.reading import DamageError, said_of
 from console.questdb.row_hashes import Hashes
 from console.questdb.segment import Segment
 from console.questdb.segment_rows import SegmentRows, Span
 from console.recovery.sequencer.compared_columns import ComparedColumns, Hashed, missing_values
 from console.recovery.sequencer.disk import TableOnDisk
 from console.table.inventory import Index, Mask
-from console.text import clean_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +64,7 @@ def read_event_rows(table: TableOnDisk, compared: ComparedColumns, events: Index
                 parts.append(_part(table, compared, segment, np.array([place]), [span]))
             except (DamageError, OSError) as error:
                 read[place] = False
-                what = error.what if isinstance(error, DamageError) else str(error.strerror)
-                why = why or clean_line(f"wal{segment.wal_id}/{segment.segment_id}: {what}")
+                why = why or f"wal{segment.wal_id}/{segment.segment_id}: {said_of(error, table.path)}"
                 with contextlib.suppress(DamageError, OSError):
                     stamps = _stamps(segment, *span)
                     bare.append((np.full(len(stamps), place, np.int64), stamps))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from console.questdb.partition_rows import TableRows
-from console.questdb.reading import DamageError
+from console.questdb.reading import DamageError, said_of
 from console.recovery.sequencer.applied_prefix import Seen
 from console.recovery.sequencer.compared_columns import ComparedColumns
 from console.recovery.sequencer.dedup_rows import crossed_keys
@@ -22,7 +22,6 @@ from console.recovery.sequencer.disk import TableOnDisk
 from console.recovery.sequencer.event_rows import read_event_rows
 from console.recovery.sequencer.row_look import MAX_ROWS, Asked, looked
 from console.table.inventory import Index, is_plain
-from console.text import clean_line
 
 
 class RowComparison:
@@ -59,11 +58,8 @@ class RowComparison:
                 doubts = [column.name for column in compared.columns if column.index in found.doubts]
                 found = looked(asked, compared.doubting(found.doubts))
                 found = replace(found, why=found.why or f"zeros in {', '.join(doubts[:5])} may be a lost page")
-        except DamageError as damage:
-            self.why_not = clean_line(damage.what)
-            return unknown
-        except OSError as error:
-            self.why_not = clean_line(f"{error.filename}: {error.strerror}")
+        except (DamageError, OSError) as error:
+            self.why_not = said_of(error, self._table.path)
             return unknown
         self.why_not = found.why
         return found.seen

@@ -9,13 +9,12 @@ import numpy as np
 from console.questdb.column_types import is_variable, storage_size
 from console.questdb.column_versions import ColumnVersions
 from console.questdb.partition_rows import Partition, TableRows
-from console.questdb.reading import DamageError
+from console.questdb.reading import DamageError, said_of
 from console.questdb.row_hashes import Hashes
 from console.questdb.table_metadata import TableColumn
 from console.questdb.zero_pages import SECTOR
 from console.recovery.sequencer.compared_columns import ComparedColumns, Hashed
 from console.table.inventory import Index, Mask
-from console.text import clean_line
 
 _CHUNK: Final = 1 << 14
 
@@ -61,8 +60,7 @@ def read_content(rows: TableRows, compared: ComparedColumns, stamps: Index) -> T
             if lag:  # its rows may be of any time
                 raise
             unreadable.append(partition.start)
-            what = error.what if isinstance(error, DamageError) else f"{error.filename}: {error.strerror}"
-            why = why or clean_line(f"partition {name}: {what}")
+            why = why or f"partition {name}: {said_of(error, rows.table)}"
     none = compared.begin(0)
     return TableContent(
         stamps=np.concatenate([np.empty(0, np.int64), *(each.stamps for each in found)]),

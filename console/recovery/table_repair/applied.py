@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from console.questdb.partition_rows import TableRows
-from console.questdb.reading import DamageError, Problem
+from console.questdb.reading import DamageError, Problem, said_of
 from console.questdb.structure_log import Command
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
@@ -28,7 +28,7 @@ from console.recovery.sequencer.structure import table_columns
 from console.recovery.sequencer.table_content import read_content
 from console.table.inventory import Index, is_plain
 from console.table.names import Names, put_together
-from console.text import clean_line, plural
+from console.text import plural
 
 _SETTLE: Final = "a copy of _txn from the time of the crash, or the server's log of its last commits, would settle it"
 _NOT_COLUMNS: Final = (Command.RENAME_TABLE, Command.ENABLE_DEDUP, Command.DISABLE_DEDUP)
@@ -245,8 +245,8 @@ def _partly(found: Applied, table: TableOnDisk) -> None:
         others = np.setdiff1d(np.arange(len(table.inventory)), found.waiting)
         beside = read_event_rows(table, compared, others, table.inventory.rows[others] > 0)
     except (DamageError, OSError) as error:
-        what = error.what if isinstance(error, DamageError) else str(error.strerror)
-        found.refuse(RefusalCode.APPLIED_AMBIGUOUS, f"unapplied rows cannot be compared: {clean_line(what)}")
+        why = f"unapplied rows cannot be compared: {said_of(error, table.path)}"
+        found.refuse(RefusalCode.APPLIED_AMBIGUOUS, why)
         return
     here = np.isin(content.stamps, wanted.stamps) & (counted(content.values, beside.values) == 0)
     if compared.keys or not here.any():

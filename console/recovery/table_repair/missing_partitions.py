@@ -1,7 +1,8 @@
 """What shows that a partition is gone, with its directory, where no `_txn` names the partitions any more.
 
 QuestDB makes a partition for each unit of time that has rows, so a unit without one between two others may have had
-rows or not. A lost first or last partition leaves no such gap, and can only be seen by the WAL that was in it.
+rows or not. A lost first or last partition leaves no such gap: it can only be seen by the WAL that was in it, or by
+symbols that no row uses any more.
 """
 
 from collections.abc import Iterator
@@ -17,7 +18,8 @@ from console.questdb.reading import list_directory
 from console.questdb.table_txn import TxnArea
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
-from console.recovery.table_repair.disk import Disk
+from console.recovery.table_repair.disk import Disk, area_of
+from console.recovery.table_repair.symbol_counts import unused_symbols
 from console.text import clean_line, plural
 
 _DETACHED: Final = ".detached"
@@ -73,7 +75,8 @@ def _bare_detached(disk: Disk) -> str | None:
 
 
 def gaps(disk: Disk) -> Iterator[str]:
-    """Yield where a partition may be gone: `_cv` has entries of it, one that was split off is left, or a unit lacks."""
+    """Yield where a partition may be gone: `_cv` has entries of it, one that was split off is left, a unit lacks, or
+    symbols are in a map that no row uses."""
     naming, partitions = disk.found.partitioning, disk.found.partitions
     if naming.unit == UNPARTITIONED or not partitions:
         return
@@ -90,3 +93,5 @@ def gaps(disk: Disk) -> Iterator[str]:
         end = naming.unit_end(before)
         if end is not None and end < after:
             yield f"no partition on disk is of a time between {naming.name(before)} and {naming.name(after)}"
+    for name, count in unused_symbols(disk.directory.path, disk.metadata, disk.files(area_of(disk))):
+        yield f"the symbol map of {name} has {plural(count, 'symbol')} that no row uses"

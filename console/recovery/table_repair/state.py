@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from console.questdb.column_versions import read_column_versions
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_spans import UNPARTITIONED, contradiction
-from console.questdb.reading import DamageError, Problem, problem_of
+from console.questdb.reading import DamageError, Problem, said_of
 from console.questdb.symbol_counts import agreed_symbols
 from console.questdb.table_metadata import read_table_metadata
 from console.questdb.table_txn import TxnArea, read_table_txn
@@ -29,6 +29,9 @@ from console.table.txn_state import other_seq_txn
 from console.text import clean_line, plural
 
 _SHOWN: Final = 3
+_EDGES: Final = (
+    "nothing left of _txn names the partitions: a first or last one whose directory is gone would not be seen"
+)
 
 
 @dataclass(slots=True)
@@ -74,8 +77,8 @@ def table_state(directory: TableDirectory) -> TableState:
     try:
         return _of_areas(state, disk, older=False) or _made(state, disk)
     except (DamageError, OSError) as error:
-        what = error.what if isinstance(error, DamageError) else problem_of(error, directory.path).what
-        return state.refuse(RefusalCode.TABLE_UNREADABLE, what, "salvage-table exports the rows")
+        why = said_of(error, directory.path)
+        return state.refuse(RefusalCode.TABLE_UNREADABLE, why, "salvage-table exports the rows")
     except TableUnreadableError as error:
         return state.refuse(RefusalCode.TABLE_UNREADABLE, str(error), "salvage-table exports the rows")
 
@@ -216,6 +219,7 @@ def _made(state: TableState, disk: Disk) -> TableState:
 def _made_again(state: TableState, disk: Disk) -> TableState:
     found = disk.found
     record = _record(disk)
+    whole: list[TxnArea] = [record] if record is not None else []
     if record is None or record.rows != found.rows:
         whole = [each for each, _ in _areas(disk) if not contradiction(each, disk.metadata)]
         refusal = refusal_of_lost(disk, whole[0] if whole else None)
@@ -249,6 +253,8 @@ def _made_again(state: TableState, disk: Disk) -> TableState:
     state.rows_waiting = applied.rows_waiting
     if applied.rows_logged == found.rows:
         state.gone = ()  # no row of any transaction is missing
+    elif not whole and found.partitioning.unit != UNPARTITIONED:
+        state.warnings.append(_EDGES)
     state.warnings += applied.warnings
     state.warnings += [f"the symbol map of {name} holds fewer symbols than the rows use" for name in short]
     if not disk.metadata.wal:

@@ -1,5 +1,6 @@
 """How many symbols each map of a table holds, without `_txn`: as many as its values on disk, and as the rows use."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,16 +65,44 @@ def raise_to_held(
     return tuple(raised)
 
 
+def unused_symbols(table: Path, metadata: TableMetadata, files: PartitionFiles) -> Iterator[tuple[str, int]]:
+    """Yield the symbol columns whose map holds symbols that no row uses, and how many.
+
+    The rows of those may be gone, or were changed or removed. A column of which a partition cannot be read tells
+    nothing, nor does any beside a Parquet partition, whose keys are not read.
+    """
+    if any(span.parquet_size is not None for span in files.spans):
+        return
+    found = [each for span in files.spans for each in files.columns_of(span)]
+    stored = [each for each in found if isinstance(each, StoredColumn)]
+    for column in metadata.symbols:
+        used = np.zeros(symbols_of(table, column.raw_name, files.symbol_name_txn(column)), np.bool_)
+        try:
+            for each in stored:
+                for keys in _keys(each) if each.column.index == column.index else ():
+                    used[keys[(keys >= 0) & (keys < len(used))]] = True
+        except OSError:
+            continue
+        if not used.all():
+            yield column.name, int(np.count_nonzero(~used))
+
+
 def key_bounds(each: StoredColumn) -> tuple[int, int]:
     """Return the lowest key (0 at most) and the highest (-1: none) of a partition's column. Raises OSError."""
     low, high = 0, -1
+    for keys in _keys(each):
+        low, high = min(low, int(keys.min())), max(high, int(keys.max()))
+    return low, high
+
+
+def _keys(each: StoredColumn) -> Iterator[NDArray[Any]]:
+    """Yield the keys of a partition's column in pieces, none of them empty. Raises OSError."""
     with DbFile(each.data) as file:
         for at in range(0, each.rows, _CHUNK):
             keys = file.array(4 * at, "<i4", min(_CHUNK, each.rows - at))
             if not len(keys):
-                break
-            low, high = min(low, int(keys.min())), max(high, int(keys.max()))
-    return low, high
+                return
+            yield keys
 
 
 def _highest_keys(files: PartitionFiles) -> dict[int, int]:

@@ -271,3 +271,17 @@ def test_a_partition_that_may_be_gone_is_seen_by_what_is_around_it(
     versions = replace(read_column_versions(table.path), entries=entries)
     disk = Disk(table, metadata, versions, found, read_table_txn(table.path), ())
     assert len(list(gaps(disk))) == wanted
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_symbols_that_no_row_uses_may_be_of_rows_that_are_gone(kind: Kind, tmp_path: Path) -> None:
+    """As where the first or the last partition is gone with its directory, which leaves no gap."""
+    table = sample_database(kind, tmp_path).table("altered")
+    symbols = _area(table.path).symbols["count"]
+    (table.path / "_txn").unlink()
+    assert table_state(table).gone == ()
+    for path in (table.path / "2024-01-01").glob("s*.d*"):
+        path.write_bytes(bytes(path.stat().st_size))  # each row has the first symbol
+    state = table_state(table)
+    assert int(symbols[0]) > 1
+    assert any(f"{int(symbols[0]) - 1} symbol" in each for each in state.gone), (state.gone, state.refusals)

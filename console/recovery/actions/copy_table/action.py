@@ -9,7 +9,7 @@ from console.digests import digest_of
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_rows import TableRows
-from console.questdb.reading import DamageError
+from console.questdb.reading import DamageError, said_of
 from console.questdb.view_state import views_on
 from console.records import to_json
 from console.recovery.actions.copy_table import steps
@@ -94,11 +94,8 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         if earlier is not None:
             return _swap(context, directory, rows, earlier, set(names.values()), views)
         return _made(context, directory, rows, stretches(rows), set(names.values()), views)
-    except DamageError as damage:
-        return refused_plan(SPEC, target, _unreadable(directory, damage.what))
-    except OSError as error:
-        what = f"{error.filename}: {error.strerror}"
-        return refused_plan(SPEC, target, _unreadable(directory, what))
+    except (DamageError, OSError) as error:
+        return refused_plan(SPEC, target, _unreadable(directory, said_of(error, directory.path)))
     except SqlError as error:
         return refused_plan(
             SPEC,
