@@ -1,20 +1,27 @@
 """An application and its terminal: lean paints, a terminal that goes, the screen as a picture and as text."""
 
+import asyncio
 import logging
 import os
 import re
+import signal
 import sys
-from typing import Any
+from types import FrameType
+from typing import Any, ClassVar
 
 from rich.console import RenderableType
 from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.app import App
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
 from textual.screen import Screen
 
 from console.widgets.clipboard import copy, notification
+from console.widgets.driver import SingleReader
 from console.widgets.wire import LeanUpdate
 
 _LOG = logging.getLogger(__name__)
+_ENDING = (signal.SIGHUP, signal.SIGTERM)
 
 
 class TerminalApp(App[int], inherit_bindings=False):
@@ -24,6 +31,30 @@ class TerminalApp(App[int], inherit_bindings=False):
     """
 
     fault: BaseException | None = None
+    _handlers: ClassVar[dict[int, Any]] = {}
+
+    def get_driver_class(self) -> type[Driver]:
+        """Return Textual's driver, which reads with one thread here."""
+        found = super().get_driver_class()
+        return SingleReader if found is LinuxDriver else found
+
+    def on_mount(self) -> None:
+        """End in order by SIGHUP and SIGTERM: an exception thrown into the event loop would leave the reader behind."""
+        if self.is_headless:
+            return
+        loop = asyncio.get_running_loop()
+
+        def ending(number: int, frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(self.exit)
+
+        for number in _ENDING:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                self._handlers[number] = signal.signal(number, ending)
+
+    async def on_unmount(self) -> None:
+        """Leave the signals to whom they belonged."""
+        while self._handlers:
+            signal.signal(*self._handlers.popitem())
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         """Send a paint leanly: what Textual would send is three to four times as much."""

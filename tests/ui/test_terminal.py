@@ -197,6 +197,22 @@ def test_it_ends_when_its_terminal_goes_even_where_no_signal_says_so(start: Call
     assert terminal.exit_code() == 0
 
 
+@pytest.mark.parametrize("module", ["console", "tests.ui.started_console"])
+@pytest.mark.parametrize("stopped", [False, True], ids=["running", "continued"])
+def test_a_hangup_ends_it_and_what_has_started_it(start: Callable[..., Terminal], module: str, stopped: bool) -> None:
+    """Its reader would else read a dead terminal for ever, with a whole core; a SIGCONT must not make it two."""
+    terminal = start(module=module)
+    terminal.read_until(painted)
+    if stopped:
+        os.kill(terminal.pid, signal.SIGSTOP)
+        os.kill(terminal.pid, signal.SIGCONT)
+        terminal.read_until(lambda text: "\x1b[?1049h" in text)
+    os.kill(terminal.pid, signal.SIGHUP)
+    os.kill(terminal.pid, signal.SIGCONT)
+    terminal.hang_up()
+    assert terminal.exit_code() == 0
+
+
 def test_a_fault_of_its_own_is_one_sentence_and_the_log_has_the_rest(
     start: Callable[..., Terminal], tmp_path: Path
 ) -> None:
