@@ -187,14 +187,15 @@ def _assembled(ahead: Sequence[tuple[str, str]], standing: Standing) -> list[Way
     again = {(action, table) for action, table in ahead}
     done = [(step.action, step.table or "") for step in repaired if (step.action, step.table) not in again]
     done = list(dict.fromkeys(done))
-    offline = any(spec_of(action).offline for action, _ in (*done, *ahead) if action)
+    was_stopped = any(spec_of(action).offline for action, _ in done)
+    offline = was_stopped or any(spec_of(action).offline for action, _ in ahead if action)
     by_hand = any(not action for action, _ in ahead)
     evidence = by_hand or any(spec_of(action).needs_evidence for action, _ in (*done, *ahead) if action)
     steps: list[WayStep] = []
     if offline or by_hand or standing.did(FREEZE):
         steps.append(_step(FREEZE, done=standing.frozen or standing.did(FREEZE) or standing.did(THAW)))
     if offline or by_hand or standing.did(STOP):
-        steps.append(_step(STOP, done=standing.stopped or standing.did(STOP) or standing.did(START)))
+        steps.append(_step(STOP, done=standing.stopped or was_stopped or standing.did(STOP) or standing.did(START)))
     if evidence or standing.did(EVIDENCE):
         steps.append(_step(EVIDENCE, done=standing.did(EVIDENCE) or not ahead))
     steps.extend(_grouped(done, ahead))

@@ -79,6 +79,8 @@ def test_a_server_that_was_down_from_the_beginning_leaves_no_step_behind() -> No
     walk = ("freeze-writer", "capture-evidence", f"restore-sequencer {BOOK}", f"restore-sequencer {TRADES}")
     before = way_of(HEALTHY, FirstStep("start-server", None, ""), Standing(True, True, _walked(*walk)))
     assert _shown(before) == "●1freeze ●2stop ●3capture ●4restore2 ◐5start ○6thaw"
+    starting = way_of(HEALTHY, FirstStep("start-server", None, ""), Standing(True, False, _walked(*walk)))
+    assert _shown(starting) == _shown(before)
     started = _walked(*walk, "start-server")
     up = way_of(HEALTHY, FirstStep("thaw-writer", None, ""), Standing(True, False, started))
     assert _shown(up) == "●1freeze ●2stop ●3capture ●4restore2 ●5start ◐6thaw"
