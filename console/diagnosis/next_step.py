@@ -25,10 +25,6 @@ _NO_REPAIR: Final = (
 )
 _RESUMED_FOR_NOTHING: Final = "RESUME stopped there again"
 _MOVE_OUT: Final = "move the WAL that is not the table's, and its lock, out of the table's directory"
-_COMPARE: Final = (
-    "compare the rows of the named WAL with their source: if it is not the table's, put the right one back before "
-    "QuestDB starts"
-)
 _PUT_BACK: Final = (
     "the log names that WAL: put the table's own back in its place before QuestDB starts; without it, move the other "
     "one out, and repair-log says what is lost"
@@ -174,9 +170,7 @@ def _by_hand(situation: Situation) -> NextStep | None:
 
 def _of_strange_wal(situation: Situation) -> str:
     found = [each for each in situation.findings if each.code is Code.WAL_FOREIGN]
-    if any(each.start is Harm.TAKES_FOREIGN_ROWS for each in found):
-        return _PUT_BACK
-    return _COMPARE if any(each.seq_txn is not None for each in found) else _MOVE_OUT
+    return _PUT_BACK if any(each.start is Harm.TAKES_FOREIGN_ROWS for each in found) else _MOVE_OUT
 
 
 def _suspended(situation: Situation) -> NextStep:

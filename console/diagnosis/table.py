@@ -139,12 +139,7 @@ class TableDiagnosis:
         statements = self.facts.inventory.events["type"][self.unapplied.state == State.UNNAMED] == EventType.SQL
         doubtful = (Code.WAL_FOREIGN, Code.TABLE_TXN_BEHIND)
         foreign = any(each.code in doubtful and each.severity is Severity.DAMAGE for each in findings)
-        if (
-            foreign
-            or self.facts.origins.late
-            or any(each.severity is Severity.NOTE for each in unnamed)
-            or bool(statements.any())
-        ):
+        if foreign or any(each.severity is Severity.NOTE for each in unnamed) or bool(statements.any()):
             return None
         torn = int(self.facts.inventory.rows[self.wholeness.torn].sum())
         return max(clock.rows, torn, sum(each.rows or 0 for each in unnamed))
@@ -158,7 +153,7 @@ class TableDiagnosis:
             or txn_set_back(self.facts)
             or miscounted(self.facts) is not None
             or rows_uncounted(self.facts)
-            or in_doubt(self.facts)
+            or in_doubt(self.facts, self.unapplied)
         ):
             return None
         waiting = self.unapplied.rows(self.facts.inventory)
@@ -220,7 +215,7 @@ def judge(facts: TableFacts, memory: TableMemory | None = None) -> TableDiagnosi
         *txn_findings(facts),
         *row_count_findings(facts, _newest(facts)),
         *half_done_findings(facts),
-        *origin_findings(facts),
+        *origin_findings(facts, unapplied),
         *(log_findings(facts) if facts.origins.log(facts.sequencer.name).own else ()),
         *sequencer_findings(facts),
         *wal_findings(facts, unapplied),

@@ -34,7 +34,7 @@ from console.questdb.txn_log import TxnLog, read_log, record_kinds
 LOOKS: Final = (256, 16_384)
 """Records that are looked at from the end, first and where that tells nothing: those of an earlier life are all older
 than this one."""
-_SLACK_US: Final = 1_000_000
+SLACK_US: Final = 1_000_000
 """tar keeps whole seconds of a time, and the kernel stamps files with a clock that is some milliseconds behind."""
 _OLDEST: Final = ("_name", "_meta", "_cv")
 _NEVER: Final = 1 << 62
@@ -59,45 +59,19 @@ def life_of(table: TableDirectory, log: TxnLog, most: int) -> Life:
 
 
 def _by_times(table: TableDirectory, log: TxnLog, most: int) -> Life:
-    oldest = min((_written_us(table.path / name) for name in _OLDEST), default=_NEVER)
+    oldest = min((written_us(table.path / name) for name in _OLDEST), default=_NEVER)
     written = log.stamp.mtime_ns // 1000 if log.stamp is not None else _NEVER
     keys, times, _ = _named(log, most)
-    if max(written, int(times.max(initial=0))) < oldest - _SLACK_US and oldest < _NEVER:
+    if max(written, int(times.max(initial=0))) < oldest - SLACK_US and oldest < _NEVER:
         return Life.OTHER
     on_disk = _on_disk(table)
     made = np.array([segment_created_us(on_disk[key]) if key in on_disk else -1 for key in keys.tolist()], np.int64)
     there = (made >= 0) & (made < _NEVER)
-    before = there & (made <= times + _SLACK_US)
-    after = there & ~before & (times + _SLACK_US >= oldest)
+    before = there & (made <= times + SLACK_US)
+    after = there & ~before & (times + SLACK_US >= oldest)
     if after.any():
         return Life.OTHER
     return Life.THIS if before.any() else Life.OPEN
-
-
-def created_late(table: TableDirectory, log: TxnLog) -> list[tuple[int, int]]:
-    """Return the segments (wal, segment) that unapplied records name and that were created after the first of these.
-
-    Only the last records are looked at, and only where times tell: another segment was created before its first record,
-    and the record is younger than a file of the table, so that the table is no copy without times.
-    """
-    area = read_table_txn(table.path).current
-    top = min(log.whole_records, log.max_txn) if log.max_txn else log.whole_records
-    waiting = top - area.applied_txn if area is not None else 0
-    if waiting <= 0:
-        return []
-    records = _last_records(log, LOOKS[0])
-    rows, _, _ = record_kinds(records["wal_id"], records["segment_id"], records["segment_txn"])
-    unapplied = np.arange(len(records)) >= len(records) - waiting
-    begun = rows & (records["segment_txn"] == 0) & (records["commit_us"] > 0)
-    times = dict(zip(_keys(records[begun]).tolist(), records["commit_us"][begun].tolist(), strict=True))
-    needed = set(_keys(records[rows & unapplied]).tolist())
-    on_disk = _on_disk(table)
-    made = {key: at for key in times if key in on_disk and (at := laid_down_us(on_disk[key])) is not None}
-    late = {key for key, at in made.items() if at > times[key] + _SLACK_US}
-    oldest = min((_written_us(table.path / name) for name in _OLDEST), default=_NEVER)
-    if len(late) == len(made):
-        return []
-    return [(key >> 32, key & 0xFFFF_FFFF) for key in sorted(late & needed) if times[key] + _SLACK_US >= oldest]
 
 
 def agrees(table: TableDirectory, log: TxnLog) -> bool:
@@ -144,13 +118,13 @@ def _ends(table: TableDirectory) -> dict[int, int]:
 
 def _highest(records: NDArray[Any]) -> dict[int, int]:
     """Return the highest transaction that records of rows name, by wal << 32 | segment."""
-    keys, place = np.unique(_keys(records), return_inverse=True)
+    keys, place = np.unique(segment_keys(records), return_inverse=True)
     highest = np.full(len(keys), -1, np.int64)
     np.maximum.at(highest, place, records["segment_txn"])
     return dict(zip(keys.tolist(), highest.tolist(), strict=True))
 
 
-def _keys(records: NDArray[Any]) -> NDArray[np.int64]:
+def segment_keys(records: NDArray[Any]) -> NDArray[np.int64]:
     return records["wal_id"].astype(np.int64) << 32 | records["segment_id"].astype(np.int64)
 
 
@@ -181,18 +155,18 @@ def lived_once(table: TableDirectory) -> bool:
 def _named(log: TxnLog, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return the segments that the last records name, as wal << 32 | segment, ascending; of each the newest time (µs)
     and the highest segment transaction."""
-    records = _last_records(log, most)
+    records = last_records(log, most)
     rows, _, _ = record_kinds(records["wal_id"], records["segment_id"], records["segment_txn"])
     newest = (log.stamp.mtime_ns // 1000 if log.stamp is not None else 0) + _DAY_US
     records = records[rows & (records["commit_us"] > 0) & (records["commit_us"] <= newest)]
-    named, place = np.unique(_keys(records), return_inverse=True)
+    named, place = np.unique(segment_keys(records), return_inverse=True)
     times, highest = np.zeros(len(named), np.int64), np.full(len(named), -1, np.int64)
     np.maximum.at(times, place, records["commit_us"])
     np.maximum.at(highest, place, records["segment_txn"])
     return named, times, highest
 
 
-def _last_records(log: TxnLog, most: int) -> NDArray[Any]:
+def last_records(log: TxnLog, most: int) -> NDArray[Any]:
     whole = log.whole_records
     last = min(whole, log.max_txn) if log.max_txn else whole
     try:
@@ -209,7 +183,7 @@ def _last_txn(segment: Path) -> int:
 
 def segment_created_us(segment: Path) -> int:
     """Return when a segment was created at the latest (µs)."""
-    return min(map(_written_us, (segment, segment.with_name(f"{segment.name}.lock"), segment / "_meta")))
+    return min(map(written_us, (segment, segment.with_name(f"{segment.name}.lock"), segment / "_meta")))
 
 
 def has_segment_before(table: TableDirectory, time_us: int) -> bool:
@@ -223,11 +197,11 @@ def laid_down_us(segment: Path) -> int | None:
     A directory that is younger than `_meta` in it has the time of a copy: the server writes `_meta` as it makes the
     segment, and again as it closes it.
     """
-    made, metadata = _written_us(segment), _written_us(segment / "_meta")
-    return made if made <= metadata + _SLACK_US and metadata < _NEVER else None
+    made, metadata = written_us(segment), written_us(segment / "_meta")
+    return made if made <= metadata + SLACK_US and metadata < _NEVER else None
 
 
-def _written_us(path: Path) -> int:
+def written_us(path: Path) -> int:
     try:
         return path.lstat().st_mtime_ns // 1000
     except OSError:

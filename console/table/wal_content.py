@@ -15,7 +15,7 @@ import numpy as np
 from console.questdb.column_files import column_path
 from console.questdb.column_versions import read_column_versions
 from console.questdb.layout import WalDirectory
-from console.questdb.reading import DamageError, DbFile
+from console.questdb.reading import DamageError, DbFile, list_directory
 from console.questdb.sequencer_metadata import SequencerMetadata
 from console.questdb.symbol_values import HEADER_SIZE, read_dictionary
 from console.questdb.table_metadata import TableMetadata
@@ -77,3 +77,21 @@ def symbol_count(offsets: Path) -> int:
         found = file.array(HEADER_SIZE, "<i8", _MOST + 1)
     rising = np.flatnonzero(np.diff(found) < 4)
     return int(rising[0]) if len(rising) else max(0, len(found) - 1)
+
+
+def symbols_linked(table: Path, wal: WalDirectory) -> bool | None:
+    """Return whether a symbol file of a WAL is a link to the table's of that name, None if there are no two of a name.
+
+    After a change of its symbol capacity the table's file has another name.
+    """
+    entries, _ = list_directory(wal.path)
+    names = [entry.name for entry in entries if entry.is_file and entry.name.endswith((".c", ".o"))]
+    pairs = [(_inode(wal.path / name), theirs) for name in names if (theirs := _inode(table / name)) is not None]
+    return any(mine == theirs for mine, theirs in pairs) if pairs else None
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.lstat().st_ino
+    except OSError:
+        return None

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Final
 
 from console.questdb.layout import TableDirectory, WalDirectory
-from console.questdb.reading import Entry, Problem, list_directory
+from console.questdb.reading import Entry, Problem
 from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer_metadata
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TxnArea
 from console.questdb.txn_log import TxnLog, read_log
 from console.table.belonging import OWN, Kinship, Verdict, judge_logs, life_began_us, table_named
-from console.table.log_life import agrees, created_late, laid_down_us, lived_once, segment_created_us
-from console.table.wal_content import columns_differ, symbols_differ
+from console.table.log_life import agrees, laid_down_us, lived_once, segment_created_us
+from console.table.segment_times import Address, misplaced
+from console.table.wal_content import columns_differ, symbols_differ, symbols_linked
 
 _SECOND_NS: Final = 1_000_000_000
+_COPIES: Final = "its symbol files are copies, not links to the table's"
 _MINUTE_NS: Final = 60 * _SECOND_NS
 """A copy without times can take this long between a segment's directory and its lock file."""
 
@@ -36,18 +38,18 @@ class Origins:
     """Verdicts on each log of a table by the directory's name, and on each WAL that is not its own by id.
 
     `doubts` says of WALs what speaks for their being put in by hand, where no log in place tells whose they are, and
-    nothing else speaks against them: file times and links convict nothing, and do not acquit either. `late` says so of
-    WALs that the log in place names: a segment of theirs is younger than its first record, and others are not.
+    nothing else speaks against them: file times and links convict nothing, and do not acquit either. `misplaced` says
+    so of segments, by (wal, segment), by their times against the log in place (segment_times.py).
     """
 
     logs: Mapping[str, Verdict]
     wals: Mapping[int, Verdict]
     doubts: Mapping[int, str] = field(default_factory=dict)
-    late: Mapping[int, str] = field(default_factory=dict)
+    misplaced: Mapping[Address, str] = field(default_factory=dict)
 
     def unproven(self, named: Iterable[int]) -> dict[int, str]:
-        """Return the doubts but for the WALs that are `named` by a log of the table, and those that are late."""
-        return {**{wal: why for wal, why in self.doubts.items() if wal not in set(named)}, **self.late}
+        """Return the doubts but for the WALs that are `named` by a log of the table."""
+        return {wal: why for wal, why in self.doubts.items() if wal not in set(named)}
 
     def log(self, name: str) -> Verdict:
         """Return the verdict on a log; one that was not there when the table was read is walmedic's own."""
@@ -103,14 +105,11 @@ def read_origins(
     live = next((each.log for each in heads if each.path == table.sequencer and logs[each.name].own), None)
     present_wals = table.wals(entries)
     wals = judge_wals(table, metadata, structure, present_wals, life_began_us(heads, logs), live)
-    if live is not None and live.readable:
-        late = {
-            wal: f"wal{wal}/{segment} was created after the commit that the log names in it"
-            for wal, segment in created_late(table, live)
-            if wal not in wals
-        }
-        return Origins(logs, wals, late=late)
-    return Origins(logs, wals, dict(_put_in_by_hand(table, [wal for wal in present_wals if wal.id not in wals])))
+    own = [each.log for each in heads if logs[each.name].own]
+    found = {at: why for log in own for at, why in misplaced(table, log).items() if at[0] not in wals}
+    rest = [wal for wal in present_wals if wal.id not in wals]
+    known = live is not None and live.readable
+    return Origins(logs, wals, dict((_not_linked if known else _put_in_by_hand)(table, rest)), found)
 
 
 def _put_in_by_hand(table: TableDirectory, wals: Sequence[WalDirectory]) -> Iterator[tuple[int, str]]:
@@ -118,6 +117,14 @@ def _put_in_by_hand(table: TableDirectory, wals: Sequence[WalDirectory]) -> Iter
     for wal in wals:
         if why := _put_in(table, wal, wals, times):
             yield wal.id, why
+
+
+def _not_linked(table: TableDirectory, wals: Sequence[WalDirectory]) -> Iterator[tuple[int, str]]:
+    linked = {wal.id: symbols_linked(table.path, wal) for wal in wals}
+    if any(linked.values()):
+        for wal in wals:
+            if linked[wal.id] is False:
+                yield wal.id, _COPIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +217,9 @@ def _put_in(table: TableDirectory, wal: WalDirectory, wals: Sequence[WalDirector
         return "it was put here by hand, without its lock file"
     if mine.set_later and any(not times[other.id].set_later for other in others):
         return "it was put here by hand, after it was written"
-    linked = {other.id: _linked(table.path, other) for other in (wal, *others)}
+    linked = {other.id: symbols_linked(table.path, other) for other in (wal, *others)}
     if linked[wal.id] is False and (any(linked[other.id] for other in others) or _in_place(table.path)):
-        return "its symbol files are copies, not links to the table's"
+        return _COPIES
     for segment in wal.segments:
         made, path = laid_down_us(wal.segment(segment)), wal.segment(segment)
         lock = _moment(path.with_name(f"{segment}.lock"))
@@ -275,21 +282,3 @@ def _statuses(wal: WalDirectory) -> Iterator[os.stat_result]:
                 yield (wal.segment(segment) / name).lstat()
             except OSError:
                 continue
-
-
-def _linked(table: Path, wal: WalDirectory) -> bool | None:
-    """Return whether a symbol file of a WAL is a link to the table's of that name, None if there are no two of a name.
-
-    After a change of its symbol capacity the table's file has another name.
-    """
-    entries, _ = list_directory(wal.path)
-    names = [entry.name for entry in entries if entry.is_file and entry.name.endswith((".c", ".o"))]
-    pairs = [(_inode(wal.path / name), theirs) for name in names if (theirs := _inode(table / name)) is not None]
-    return any(mine == theirs for mine, theirs in pairs) if pairs else None
-
-
-def _inode(path: Path) -> int | None:
-    try:
-        return path.lstat().st_ino
-    except OSError:
-        return None

@@ -6,6 +6,7 @@ The other station was made by the same statements, so that table ids, columns an
 import os
 import shutil
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,27 @@ from console.questdb.layout import DatabaseRoot
 from console.recovery.codes import RefusalCode
 from console.recovery.sequencer.disk import read_table
 from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
 from console.table.ledger import Evidence
 from tests.real.belonging_cases import overwrite
+from tests.real.generated_tables import SERVER, wait_until_applied
 from tests.real.table_lives import Past, World, build
 from tests.real.test_sequencer_repairs import captured, engine_of
 
-NAMES = ("plain", "named", "inside", "inside_alone", "younger", "stale")
+NAMES = (
+    "plain",
+    "named",
+    "inside",
+    "inside_alone",
+    "younger",
+    "stale",
+    "old",
+    "locked",
+    "copied",
+    "behind",
+    "unlocked",
+)
+INSIDE = ("inside", "old", "locked", "copied", "only")
 _LATER = 1200  # seconds between the two stations
 
 
@@ -29,7 +45,8 @@ _LATER = 1200  # seconds between the two stations
 def world(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> World:
     """Build once, and strike each table in its own way."""
     root = tmp_path_factory.mktemp("strange") / "root"
-    made = build(root, [Past("other"), *(Past(name) for name in NAMES)], questdb)
+    pasts = [Past("other"), *(Past(name) for name in NAMES), Past("single", writers=1), Past("only", writers=1)]
+    made = build(root, pasts, questdb)
     for path in made.table("other").rglob("*"):
         _later(path)
     shutil.rmtree(made.table("named") / "wal2")
@@ -42,9 +59,13 @@ def world(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> Wo
     overwrite(values, 4, "Z".encode("utf-16-le"))
     _renamed(made, "named")
     for name in ("inside", "inside_alone"):
-        shutil.rmtree(made.table(name) / "wal2" / "0")
-        shutil.copytree(made.table("other") / "wal2" / "0", made.table(name) / "wal2" / "0")
-        _renamed(made, name)
+        _put_in(made, name, "wal2/0", "wal2/0")
+    _put_in(made, "old", "wal2/0", "wal2/0", -2 * _LATER)
+    _put_in(made, "locked", "wal2/0", "wal2/0", lock=True)
+    _put_in(made, "copied", "wal2/0", "wal2/0", _LATER, copy=shutil.copyfile)
+    _put_in(made, "behind", "wal2/0", "wal2/1", lock=True)
+    _put_in(made, "unlocked", "wal2/0", "wal2/1")
+    _put_in(made, "only", "wal1/0", "wal1/0", _LATER, of="single")
     shutil.rmtree(made.table("inside_alone") / "txn_seq")
     log = made.table("younger") / "txn_seq" / "_txnlog"
     (created,) = struct.unpack_from("<q", log.read_bytes(), 12)
@@ -68,9 +89,34 @@ def _later(path: Path) -> None:
     os.utime(path, ns=(moved, moved))
 
 
+def _put_in(
+    world: World,
+    name: str,
+    source: str,
+    target: str,
+    shift: int = 0,
+    *,
+    of: str = "other",
+    lock: bool = False,
+    copy: Callable[[str, str], object] = shutil.copy2,
+) -> None:
+    """Put a segment of another table in the place `target`, `shift` seconds later than it was made."""
+    own, other = world.table(name) / target, world.table(of) / source
+    shutil.rmtree(own, ignore_errors=True)
+    shutil.copytree(other, own, copy_function=copy)
+    if copy is shutil.copyfile:
+        os.utime(own)
+    if lock:
+        shutil.copy2(other.with_name(f"{other.name}.lock"), own.with_name(f"{own.name}.lock"))
+    for path in (*own.iterdir(), own):
+        moved = path.lstat().st_mtime_ns + shift * 1_000_000_000
+        os.utime(path, ns=(moved, moved))
+    _renamed(world, name)
+
+
 def _renamed(world: World, name: str) -> None:
-    """Give the segments of wal2 the table's id, as in a station that was made by the same statements."""
-    for segment in (world.table(name) / "wal2").glob("*/"):
+    """Give the segments the table's id, as in a station that was made by the same statements."""
+    for segment in world.table(name).glob("wal*/*/"):
         time = (segment / "_meta").stat().st_mtime_ns, segment.stat().st_mtime_ns
         overwrite(segment / "_meta", 24, struct.pack("<i", int(world.table(name).name.rpartition("~")[2])))
         os.utime(segment / "_meta", ns=(time[0], time[0]))
@@ -99,10 +145,44 @@ def test_a_wal_that_the_log_names_and_that_is_not_the_tables_keeps_the_server_do
     assert not [each for each in refused if each.table == "plain"]
 
 
-def test_a_segment_that_is_younger_than_its_first_record_is_not_proven(world: World) -> None:
-    report, found = _report(world, "inside")
+@pytest.mark.parametrize("name", INSIDE)
+def test_a_segment_that_the_log_cannot_have_named_keeps_the_server_down(
+    name: str, world: World, tmp_path: Path
+) -> None:
+    report, found = _report(world, name)
+    assert [(each.severity, each.start) for each in found] == [(Severity.DAMAGE, Harm.TAKES_FOREIGN_ROWS)], report
+    assert (report.verdict, report.rows_at_risk, report.rows_unapplied) == (Verdict.BROKEN, None, None)
+    refused = engine_of(world.root, tmp_path / "state").plan("start-server").refused
+    assert RefusalCode.WAL_FOREIGN in {each.code for each in refused if each.table == name}
+
+
+@pytest.mark.parametrize("name", ["behind", "unlocked"])
+def test_a_segment_that_is_not_its_writers_next_one_is_not_brought_in(name: str, world: World, tmp_path: Path) -> None:
+    report, found = _report(world, name)
     assert [(each.severity, each.start) for each in found] == [(Severity.RISK, Harm.NONE)], report
-    assert (report.verdict, report.rows_at_risk, report.rows_unapplied) == (Verdict.AT_RISK, None, None)
+    assert report.verdict is Verdict.AT_RISK
+    plan = captured(engine_of(world.root, tmp_path / "state")).plan("repair-log", name)
+    assert RefusalCode.WAL_NOT_PROVEN in {refusal.code for refusal in plan.refused}, plan
+
+
+def test_that_the_segment_is_the_tables_own_can_be_said(world: World) -> None:
+    segment = world.table("inside") / "wal2" / "0"
+    lock, told = segment.with_name("0.lock").stat().st_mtime_ns, segment.stat().st_mtime_ns
+    os.utime(segment, ns=(lock, lock))
+    try:
+        assert _report(world, "inside")[1] == []
+    finally:
+        os.utime(segment, ns=(told, told))
+
+
+def test_a_server_would_have_applied_foreign_rows(world: World, questdb: ServerBinary, tmp_path: Path) -> None:
+    copy = world.copy(tmp_path / "root")
+    with PrivateServer(copy.root, questdb, settings=SERVER) as server:
+        wait_until_applied(server)
+        for name in INSIDE:
+            source = "single" if name == "only" else "other"
+            theirs = {row[0] for row in server.query(f"SELECT id FROM {source}")}
+            assert {row[0] for row in server.query(f"SELECT id FROM {name}")} & theirs, name
 
 
 def test_without_a_log_its_rows_make_the_loss_unknown(world: World, tmp_path: Path) -> None:

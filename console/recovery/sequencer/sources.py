@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from console.recovery.sequencer.disk import LogSource
 from console.table.inventory import Mask
+from console.table.log_scan import LogScan
 from console.table.names import CommitLines
 from console.table.txn_set import TxnSet
 from console.table.unrecorded import covered, names_all
@@ -17,6 +18,11 @@ class Sources:
     evidence: tuple[LogSource, ...]
     lines: CommitLines | None = None
     lines_name: str = ""
+
+    @property
+    def scans(self) -> list[LogScan]:
+        """The logs that can be read."""
+        return [source.scan for source in self.evidence if source.scan is not None]
 
     @property
     def whole(self) -> bool:
@@ -70,4 +76,4 @@ class Sources:
 
     def cover(self, applied: Mask) -> bool:
         """Return whether a log names every transaction above the `applied` ones."""
-        return covered((source.scan for source in self.evidence if source.scan is not None), applied)
+        return covered(self.scans, applied)

@@ -1,6 +1,6 @@
 """What logs and WALs that are not the table's own mean for a plan: named, and refused if they leave a doubt."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
@@ -9,8 +9,11 @@ from console.recovery.model import Refusal
 from console.recovery.sequencer.disk import TableOnDisk
 from console.table.belonging import Kinship
 from console.table.inventory import Inventory, Mask
+from console.table.log_scan import LogScan
 from console.table.names import Names
+from console.table.recorded_rows import contradicted
 from console.table.twins import twins
+from console.table.unapplied import by_segment
 from console.table.wal_origin import Origins, never_own
 from console.text import clean_line, plural
 
@@ -40,6 +43,22 @@ def origin_refusals(origins: Origins, own: int, handed_out: int | None, *, cover
                 f"if wal{wal} was put there by hand, move it and wal{wal}.lock out of the table's directory, put back "
                 "what was there before, and plan again",
             )
+
+
+def misplaced_refusals(table: TableOnDisk, scans: Sequence[LogScan], applied: Mask) -> Iterator[Refusal]:
+    """Yield the segments with transactions that are not `applied`, and that are not proven to be the table's."""
+    times = table.origins.misplaced
+    why = dict(times)
+    for scan in scans:
+        why |= contradicted(table.inventory, scan)
+    for wal, number, _ in by_segment(table.inventory, ~applied) if why else ():
+        place = f"wal{wal}/{number}"
+        if (wal, number) in why:
+            instead = f"put the table's own {place} in its place, or move it out, and plan again"
+            if (wal, number) in times:
+                instead += f"; if its rows are the table's, touch -r {place}.lock {place} says so"
+            reason = f"nothing proves that {place} is this table's: it {why[wal, number]}"
+            yield Refusal(RefusalCode.WAL_NOT_PROVEN, reason, instead)
 
 
 def unproven_wals(table: TableOnDisk, names: Names, applied: Mask) -> dict[int, str]:

@@ -17,7 +17,13 @@ from console.recovery.sequencer.disk import LogSource, TableOnDisk
 from console.recovery.sequencer.found import Found
 from console.recovery.sequencer.loss import ledger_of, left_out, most_duplicates, unseen_refusals
 from console.recovery.sequencer.sources import Sources
-from console.recovery.sequencer.strangers import origin_notes, origin_refusals, twin_refusals, unproven_wals
+from console.recovery.sequencer.strangers import (
+    misplaced_refusals,
+    origin_notes,
+    origin_refusals,
+    twin_refusals,
+    unproven_wals,
+)
 from console.table.filler import FillerRule, Runs, views_of
 from console.table.inventory import Index, Mask, carries_rows
 from console.table.ledger import Evidence, Ledger, RowsLost, rows_lost, rows_unapplied
@@ -106,6 +112,7 @@ def compute(
     refusals = [*_set_back(table, sources), *decided.refusals, *unseen_refusals(unseen)]
     covered, own = sources.cover(decided.applied), max(inventory.wals, default=0)
     refusals += origin_refusals(table.origins, own, sources.handed_out, covered=covered)
+    refusals += misplaced_refusals(table, sources.scans, decided.applied)
     refusals += twin_refusals(inventory, known, decided.applied)
     out = left_out(inventory, decided, wholeness)
     events = np.flatnonzero(~decided.applied & ~out)
@@ -140,7 +147,7 @@ def compute(
     filler = FillerRule.of(views, base.runs if base else (), table.applied, max(table.highest_wal, highest or 0))
     tail_first, tail = _tail(table, known, decided.applied, arranged, sources, filler)
     dedup, present = table.metadata.has_dedup, table.txn.rows + table.txn.lag_rows
-    unproven = table.origins.late if covered else unproven_wals(table, known, decided.applied)
+    unproven = {} if covered else unproven_wals(table, known, decided.applied)
     found = Found(
         inventory, known, decided, wholeness, unseen, out, events, arranged.empty, dedup, covered, present, shape.lost,
         covered or sources.logged, not covered and not sources.changes_known, unproven,
@@ -198,8 +205,7 @@ def _names(table: TableOnDisk, sources: Sources, look: applied_prefix.Look | Non
 
 
 def _set_back(table: TableOnDisk, sources: Sources) -> list[Refusal]:
-    scans = [source.scan for source in sources.evidence if source.scan is not None]
-    how = set_back(table.path, table.metadata, table.txn_file, table.inventory, scans)
+    how = set_back(table.path, table.metadata, table.txn_file, table.inventory, sources.scans)
     if not how:
         return []
     return [
