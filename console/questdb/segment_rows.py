@@ -1,6 +1,6 @@
 """Rows of a WAL segment as values, in chunks of bounded size, symbols resolved: what the server would show of them.
 
-All files are opened at once and stay open, so that rows can be read twice although a purge removes them in between.
+All files are opened at once and stay open, so that a purge takes none of them away while rows are read.
 """
 
 import contextlib

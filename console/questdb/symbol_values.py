@@ -16,7 +16,7 @@ import numpy as np
 from console.questdb.column_files import column_path
 from console.questdb.formats.table import SYMBOL_OFFSETS
 from console.questdb.reading import DamageError, DbFile, ProblemKind
-from console.questdb.row_values import Bytes, BytesValues, Numbers, gather, offsets_of
+from console.questdb.row_values import Bytes, BytesValues, Numbers, gather, items_at, offsets_of
 from console.questdb.segment_details import SymbolDiff
 from console.questdb.utf16 import utf8_of
 
@@ -62,7 +62,7 @@ def read_dictionary(directory: Path, raw_name: str, count: int, name_txn: int = 
     if len(block) != int(offsets[-1]):
         raise DamageError("values past its end", len(block), ProblemKind.SHORT)
     starts = offsets[:-1]
-    counts = gather(block, starts, np.full(count, 4)).view("<i4").astype(np.int64)
+    counts = items_at(block, starts, "<i4").astype(np.int64)
     if (counts < 0).any() or (starts + 4 + 2 * counts != offsets[1:]).any():
         raise DamageError("values whose length is not what their offsets say", 0)
     text, sizes = utf8_of(gather(block, starts + 4, 2 * counts).view("<u2"), counts)

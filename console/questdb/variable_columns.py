@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from console.questdb.column_types import ColumnTag, array_dimensions, tag_of
 from console.questdb.formats.segment import ARRAY_AUX, VARCHAR_AUX
 from console.questdb.reading import ArraySource, DamageError, DbFile
+from console.questdb.row_values import items_at
 
 _MAX_DATA: Final = 64 << 20
 _VARCHAR: Final = VARCHAR_AUX.dtype
@@ -292,6 +293,4 @@ def _gather(data: DbFile, offsets: Numbers, without: Bad, dtype: str) -> tuple[N
         rows, wanted = inside if rows is None else rows[inside], wanted[inside]
         if not len(wanted):
             return np.empty(0, dtype), rows
-    # the items overlap: one begins at each byte
-    items: NDArray[Any] = np.ndarray((len(block) - width + 1,), dtype, block, strides=(1,))
-    return items[wanted - low], rows
+    return items_at(block, wanted - low, dtype), rows

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from console.questdb.column_types import ColumnTag, array_dimensions, tag_of
 from console.questdb.formats.segment import ARRAY_AUX, VARCHAR_AUX
 from console.questdb.reading import ArraySource, DamageError, DbFile, ProblemKind
-from console.questdb.row_values import ArrayValues, Bytes, BytesValues, Numbers, Values, gather, offsets_of
+from console.questdb.row_values import ArrayValues, Bytes, BytesValues, Numbers, Values, gather, items_at, offsets_of
 from console.questdb.utf16 import utf8_of
 
 _VARCHAR: Final = VARCHAR_AUX.dtype
@@ -61,16 +61,22 @@ def _prefixed(
         raise DamageError("offsets that do not follow one another", 8 * first)
     block, base = _block(data, low, high)
     starts = offsets[:-1] - base
-    stored = gather(block, starts, np.full(len(starts), width)).view(prefix).astype(np.int64)
+    stored = items_at(block, starts, prefix).astype(np.int64)
     null = stored < 0
     lengths = np.where(null, 0, stored * unit)
     if (starts + width + lengths != offsets[1:] - base).any():
         raise DamageError("values whose length is not what their offsets say", 8 * first)
-    packed = gather(block, starts + width, lengths)
     if unit == 1:
-        return BytesValues(type_code, packed, offsets_of(lengths), null)
-    text, sizes = utf8_of(packed.view("<u2"), lengths // 2)
+        return BytesValues(type_code, gather(block, starts + width, lengths), offsets_of(lengths), null)
+    text, sizes = utf8_of(_units(block, starts + width, lengths), lengths // 2)
     return BytesValues(type_code, text, offsets_of(sizes), null)
+
+
+def _units(block: Bytes, starts: Numbers, lengths: Numbers) -> NDArray[np.uint16]:
+    """Return the UTF-16 units of the values at `starts`, one value after another."""
+    if (starts & 1).any():  # only damage moves a value to an odd byte
+        return gather(block, starts, lengths).view("<u2")
+    return gather(block[: len(block) & ~1].view("<u2"), starts // 2, lengths // 2)
 
 
 def _varchar(type_code: int, aux: ArraySource, data: DbFile, first: int, end: int) -> BytesValues:

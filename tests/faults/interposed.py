@@ -41,7 +41,7 @@ def interposed(
     before: Callable[[int, str], None], after: Callable[[int, str], None] | None = None, also: Places = ()
 ) -> Iterator[Calls]:
     """Call `before` and `after` around every writing call and those of `also`, with its number from 0 and its name."""
-    calls = Calls()
+    calls, counting = Calls(), threading.Lock()
     originals = {(place, name): getattr(place, name) for place, name in (*((os, each) for each in WRITING), *also)}
 
     def wrapped(place: Any, name: str) -> Callable[..., Any]:
@@ -50,8 +50,9 @@ def interposed(
         def call(*arguments: Any, **named: Any) -> Any:
             if (place, name) == (os, "open") and not arguments[1] & os.O_CREAT:
                 return original(*arguments, **named)
-            number = len(calls.names)
-            calls.names.append(name)
+            with counting:  # threads write beside one another
+                number = len(calls.names)
+                calls.names.append(name)
             before(number, name)
             try:
                 return original(*arguments, **named)

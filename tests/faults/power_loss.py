@@ -18,6 +18,7 @@ import pickle
 import random
 import signal
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,6 +81,7 @@ class Disk:
         self.states: list[State] = []
         self._paused = False
         self._known: set[frozenset[Any]] = set()
+        self._one_call = threading.Lock()  # threads write beside one another
         self._look(set(), durable=True)
 
     @contextmanager
@@ -109,16 +111,17 @@ class Disk:
         def call(*given: Any, **named: Any) -> Any:
             if name == "open" and not given[1] & (os.O_CREAT | os.O_TRUNC):
                 return original(*given, **named)
-            touched = {os.fstat(given[0]).st_ino} if given and isinstance(given[0], int) else set()
-            if name in ("fsync", "fdatasync"):
+            with self._one_call:
+                touched = {os.fstat(given[0]).st_ino} if given and isinstance(given[0], int) else set()
+                if name in ("fsync", "fdatasync"):
+                    self._look(touched)
+                result = original(*given, **named)
                 self._look(touched)
-            result = original(*given, **named)
-            self._look(touched)
-            if name in ("fsync", "fdatasync"):
-                self._sync(*touched)
-            self.calls.append(name)
-            self._draw(f"after call {len(self.calls)}, {name}")
-            return result
+                if name in ("fsync", "fdatasync"):
+                    self._sync(*touched)
+                self.calls.append(name)
+                self._draw(f"after call {len(self.calls)}, {name}")
+                return result
 
         return call
 

@@ -33,8 +33,12 @@ from console.questdb.utf16 import utf8_of
 
 _QUOTE: Final = ord('"')
 _BASE32: Final = np.frombuffer(b"0123456789bcdefghjkmnpqrstuvwxyz", np.uint8)
-_HEX: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
-_DASHES: Final = (8, 13, 18, 23)
+_HEX: Final = np.frombuffer(np.arange(1 << 16, dtype=">u2").tobytes().hex().encode(), "<u4")
+"""The four digits of each number of 16 bits."""
+_OF_UUID: Final = (8, 4, 4, 4, 12)
+"""Digits of the groups of a UUID."""
+_LINES: Final = 1 << 11
+"""Rows that are put together at once: the places of their bytes stay in the cache of the processor."""
 _OCTETS: Final = np.array([str(each).encode() for each in range(256)])
 
 
@@ -74,17 +78,19 @@ def csv_cells(values: Values) -> Cells:
 
 def rows_of(columns: list[Cells]) -> bytes:
     """Return the rows of cells as lines of CSV: commas between, a newline after each."""
-    count = len(columns[0])
-    lengths = np.stack([np.diff(cells.offsets) for cells in columns], axis=1) + 1  # with the comma, or the newline
+    return b"".join(_lines(columns, row, row + _LINES) for row in range(0, len(columns[0]), _LINES))
+
+
+def _lines(columns: list[Cells], first: int, end: int) -> bytes:
+    bounds = [cells.offsets[first : end + 1] for cells in columns]
+    lengths = np.stack([np.diff(each) for each in bounds], axis=1) + 1  # with the comma, or the newline
     ends = np.cumsum(lengths.reshape(-1)).reshape(lengths.shape)
-    out = np.full(int(ends[-1, -1]) if count else 0, ord(","), np.uint8)
+    out = np.full(int(ends[-1, -1]), ord(","), np.uint8)
     out[ends[:, -1] - 1] = ord("\n")
-    for at, cells in enumerate(columns):
-        sizes = lengths[:, at] - 1
-        starts = ends[:, at] - lengths[:, at]
-        out[np.repeat(starts - cells.offsets[:-1], sizes) + np.arange(cells.offsets[0], cells.offsets[-1])] = (
-            cells.data[int(cells.offsets[0]) : int(cells.offsets[-1])]
-        )
+    for at, (cells, bound) in enumerate(zip(columns, bounds, strict=True)):
+        places = np.repeat(ends[:, at] - lengths[:, at] - bound[:-1], lengths[:, at] - 1)
+        places += np.arange(bound[0], bound[-1])
+        out[places] = cells.data[int(bound[0]) : int(bound[-1])]
     return out.tobytes()
 
 
@@ -118,7 +124,7 @@ def _fixed(column: FixedValues) -> Cells:
             data, sizes = utf8_of(np.ascontiguousarray(values), np.ones(len(values), np.int64))
             return _without_nulls(data, sizes, column.null)
         case ColumnTag.UUID | ColumnTag.LONG128:
-            text = _uuids(values)
+            return _uuids(values, column.null)
         case ColumnTag.LONG256:
             return _long256(values, column.null)
         case ColumnTag.IPV4:
@@ -155,28 +161,41 @@ def _instants(values: NDArray[Any], null: Mask, unit: Literal["ms", "us", "ns"])
     return np.datetime_as_string(times, unit=unit, timezone="UTC").astype(np.bytes_)
 
 
-def _hex(values: NDArray[Any]) -> NDArray[np.uint8]:
+def _hex(values: NDArray[Any]) -> Bytes:
     """Return the hexadecimal digits of values of raw bytes, most significant first: (rows, 2 × bytes)."""
     size = values.dtype.itemsize
-    raw = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), size)[:, ::-1]
-    return np.stack([_HEX[raw >> 4], _HEX[raw & 15]], axis=2).reshape(len(values), 2 * size)
+    raw = np.ascontiguousarray(values).view("<u2").reshape(len(values), size // 2)
+    return np.asarray(_HEX[raw[:, ::-1]].view(np.uint8).reshape(len(values), 2 * size))
 
 
-def _uuids(values: NDArray[Any]) -> NDArray[np.bytes_]:
-    text = np.full((len(values), 36), ord("-"), np.uint8)
-    text[:, [at for at in range(36) if at not in _DASHES]] = _hex(values)
-    return text.view("S36").reshape(-1)
+def _uuids(values: NDArray[Any], null: Mask) -> Cells:
+    digits, text = _hex(values), np.full((len(values), 36), ord("-"), np.uint8)
+    read = written = 0
+    for count in _OF_UUID:
+        text[:, written : written + count] = digits[:, read : read + count]
+        read, written = read + count, written + count + 1
+    return _pieces(text, np.zeros(len(values), np.int64), null)
 
 
 def _long256(values: NDArray[Any], null: Mask) -> Cells:
     """`0x` and the digits of each whole byte from the first that is not zero (Numbers.appendLong256)."""
-    digits = _hex(values)
-    pairs = (digits.reshape(len(values), 32, 2) != _HEX[0]).any(axis=2)
-    first = np.where(pairs.any(axis=1), pairs.argmax(axis=1), 31)
-    shown = np.repeat(np.arange(32)[None, :] >= first[:, None], 2, axis=1)
-    table = np.concatenate([np.tile(np.frombuffer(b"0x", np.uint8), (len(values), 1)), digits], axis=1)
-    used = np.concatenate([np.ones((len(values), 2), np.bool_), shown], axis=1) & ~null[:, None]
-    return Cells(table[used], offsets_of(used.sum(axis=1)))
+    text = np.empty((len(values), 66), np.uint8)
+    text[:, 2:] = _hex(values)
+    raw = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), 32)[:, ::-1]
+    zeros = np.zeros(len(values), np.int64)
+    short = np.flatnonzero(raw[:, 0] == 0)
+    used = raw[short] != 0
+    zeros[short] = np.where(used.any(axis=1), used.argmax(axis=1), 31)
+    for at, letter in enumerate(b"0x"):
+        text[np.arange(len(values)), 2 * zeros + at] = letter
+    return _pieces(text, 2 * zeros, null)
+
+
+def _pieces(table: Bytes, first: Numbers, null: Mask) -> Cells:
+    """Return each row of a table of characters from its `first` one on."""
+    rows, width = table.shape
+    sizes = np.where(null, 0, width - first)
+    return Cells(gather(table.reshape(-1), np.arange(rows) * width + first, sizes), offsets_of(sizes))
 
 
 def _addresses(values: NDArray[Any]) -> NDArray[np.bytes_]:

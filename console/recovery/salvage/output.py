@@ -1,14 +1,17 @@
 """Files of rows outside the database: made anew and private, never over another, never below a db root."""
 
 import contextlib
+import hashlib
+import io
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from console.durable import write_all
 from console.errors import WalmedicError
 from console.questdb.row_values import FixedValues
 from console.questdb.segment_rows import Column, Rows
@@ -38,16 +41,15 @@ class Extent:
 
 
 class RowFormat(Protocol):
-    """A format of files: writes chunks of rows, and reads a file back to compare it with the rows it is to hold."""
+    """A format of files."""
 
     suffix: str
 
-    def write(self, path: Path, columns: tuple[Column, ...], chunks: Iterable[Rows]) -> None:
-        """Write a new file, private and synced. Raises SalvageError where there is one already, OSError."""
-        ...
+    def write(self, path: Path, columns: tuple[Column, ...], chunks: Iterable[Rows]) -> str:
+        """Write a new file, private and synced, and return the SHA-256 of what was written.
 
-    def compare(self, path: Path, columns: tuple[Column, ...], chunks: Iterable[Rows]) -> int:
-        """Read the file from the disk and return its rows. Raises SalvageError at the first that is not the given."""
+        Raises SalvageError where there is one already, or where it does not decode to what was written; OSError.
+        """
         ...
 
 
@@ -68,15 +70,43 @@ def refuse_inside(target: Path, db: Path) -> str:
     return ""
 
 
+class NewFile(io.RawIOBase):
+    """A file that did not exist. What is written is hashed on its way."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor, self._hash, self._length = descriptor, hashlib.sha256(), 0
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def write(self, content: Any) -> int:
+        """Write all of `content`, and return its length. Raises OSError."""
+        write_all(self._descriptor, content)
+        self._hash.update(content)
+        self._length += len(content)
+        return len(content)
+
+    def tell(self) -> int:
+        """Return how many bytes were written."""
+        return self._length
+
+    @property
+    def sha256(self) -> str:
+        """The hash of all that was written, in hexadecimal."""
+        return self._hash.hexdigest()
+
+
 @contextlib.contextmanager
-def new_file(path: Path) -> Iterator[int]:
-    """Yield the descriptor of a file that did not exist; synced at the end, removed where writing it failed."""
+def new_file(path: Path) -> Iterator[NewFile]:
+    """Yield a file that did not exist; synced at the end, removed where writing it failed."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         raise SalvageError(f"{clean_line(str(path))} is there already; nothing is written over it") from None
     try:
-        yield descriptor
+        yield NewFile(descriptor)
         os.fsync(descriptor)
         with contextlib.suppress(OSError):  # what is read back must come from the disk
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -85,3 +115,8 @@ def new_file(path: Path) -> Iterator[int]:
         raise
     finally:
         os.close(descriptor)
+
+
+def reads_differently(path: Path, row: int = 0) -> SalvageError:
+    """Return the error of a file that does not read back as it was written, from about a row on."""
+    return SalvageError(f"{clean_line(str(path))} reads back differently near row {row:,}; do not trust its disk")

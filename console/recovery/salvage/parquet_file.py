@@ -1,26 +1,26 @@
 """Parquet, by pyarrow where it is installed: nulls are nulls, timestamps keep their unit, arrays are nested lists.
 
 UUID, LONG128, LONG256, IPV4, geohash and CHAR are text, as the server shows them; BINARY is bytes. A chunk of rows is a
-row group.
+row group. Nothing is compressed, and there are no statistics: together they take longer than all the rest.
 """
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from console.errors import WalmedicError
-from console.questdb.column_types import DECIMALS, ColumnTag, decimal_shape, is_nanos, tag_of
+from console.questdb.column_types import DECIMALS, ColumnTag, decimal_shape, is_nanos, storage_size, tag_of
 from console.questdb.decimals import decimal_words
 from console.questdb.row_values import ArrayValues, BytesValues, FixedValues, Values, offsets_of
 from console.questdb.segment_rows import Column, Rows
 from console.recovery.salvage.cells import Cells, cells_of
-from console.recovery.salvage.output import SalvageError, new_file
-from console.text import clean_line
+from console.recovery.salvage.output import new_file, reads_differently
 
-_PLAIN = {
+_ASCII: Final = 1 << 7
+_PLAIN: Final = {
     ColumnTag.BOOLEAN: "bool_",
     ColumnTag.BYTE: "int8",
     ColumnTag.SHORT: "int16",
@@ -29,6 +29,27 @@ _PLAIN = {
     ColumnTag.FLOAT: "float32",
     ColumnTag.DOUBLE: "float64",
 }
+
+_TEXT_BYTES: Final = {
+    ColumnTag.BYTE: 4,
+    ColumnTag.SHORT: 4,
+    ColumnTag.CHAR: 7,
+    ColumnTag.UUID: 40,
+    ColumnTag.LONG128: 40,
+    ColumnTag.LONG256: 70,
+    ColumnTag.IPV4: 19,
+    ColumnTag.GEOBYTE: 12,
+    ColumnTag.GEOSHORT: 20,
+    ColumnTag.GEOINT: 36,
+    ColumnTag.GEOLONG: 64,
+}
+"""Bytes of a value in the file at most, with 4 for the length of a text: the types that take more than in QuestDB."""
+
+
+def growth(code: int) -> int:
+    """Return by how many bytes a value of a fixed-width type is at most longer in the file than in QuestDB."""
+    tag = tag_of(code)
+    return 0 if tag is None else max(0, _TEXT_BYTES.get(tag, 0) - (storage_size(code) or 0))
 
 
 def _repeated(columns: tuple[Column, ...], schema: Any) -> list[str]:
@@ -57,38 +78,35 @@ class ParquetFormat:
     def __init__(self) -> None:
         self._arrow = arrow()
 
-    def write(self, path: Path, columns: tuple[Column, ...], chunks: Iterable[Rows]) -> None:
-        """Write each chunk as a row group."""
+    def write(self, path: Path, columns: tuple[Column, ...], chunks: Iterable[Rows]) -> str:
+        """Write each chunk as a row group, and decode the first and the last one; see RowFormat."""
         schema = self._schema(columns)
+        sizes, first, last = list[int](), None, None
         with (
-            new_file(path) as descriptor,
-            os.fdopen(os.dup(descriptor), "wb") as stream,
+            new_file(path) as file,
             self._arrow.parquet.ParquetWriter(
-                stream, schema, compression="zstd", use_dictionary=_repeated(columns, schema)
+                file, schema, compression="none", use_dictionary=_repeated(columns, schema), write_statistics=False
             ) as writer,
         ):
             for rows in chunks:
-                writer.write_batch(self._batch(rows, schema))
+                last = self._batch(rows, schema)
+                first = last if first is None else first
+                sizes.append(len(rows))
+                writer.write_batch(last)
+        self._prove(path, sizes, first, last)
+        return file.sha256
 
-    def compare(self, path: Path, columns: tuple[Column, ...], chunks: Iterable[Rows]) -> int:
-        """Read each row group back and compare it, value by value, with the rows read anew."""
-        schema = self._schema(columns)
+    def _prove(self, path: Path, sizes: list[int], first: Any, last: Any) -> None:
+        """Raise SalvageError if the row groups do not have these rows, or the ends do not have these values."""
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        total = 0
         with os.fdopen(descriptor, "rb") as stream:
             file = self._arrow.parquet.ParquetFile(stream)
-            for group, rows in enumerate(chunks):
-                if group >= file.num_row_groups:
-                    raise SalvageError(f"{clean_line(str(path))} ends before row {rows.first:,}")
-                expected = self._arrow.Table.from_batches([self._batch(rows, schema)])
-                if not file.read_row_group(group).equals(expected):
-                    raise SalvageError(
-                        f"{clean_line(str(path))} reads back differently near row {rows.first:,}; do not trust its disk"
-                    )
-                total += len(rows)
-            if int(file.metadata.num_rows) != total:
-                raise SalvageError(f"{clean_line(str(path))} has {file.metadata.num_rows:,} rows, {total:,} were meant")
-        return total
+            found = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+            if found != sizes:
+                raise reads_differently(path)
+            for group, batch in ((0, first), (len(sizes) - 1, last)) if sizes else ():
+                if not file.read_row_group(group).equals(self._arrow.Table.from_batches([batch])):
+                    raise reads_differently(path, sum(sizes[:group]))
 
     def _schema(self, columns: tuple[Column, ...]) -> Any:
         names = [column.raw_name.encode("utf-8", "replace").decode() for column in columns]
@@ -153,12 +171,18 @@ class ParquetFormat:
         offsets = (cells.offsets - low).astype("<i4")
         buffers = [self._valid(null), self._arrow.py_buffer(offsets), self._arrow.py_buffer(data)]
         made = self._arrow.Array.from_buffers(kind, len(cells), buffers)
+        if len(data) and int(data.max()) >= _ASCII and kind == self._arrow.string():
+            made = self._valid_text(made)
+        return made
+
+    def _valid_text(self, made: Any) -> Any:
+        """Return texts in which bytes that are no UTF-8, which a VARCHAR may hold, are replaced."""
         try:
             made.validate(full=True)
-        except self._arrow.ArrowInvalid:  # a VARCHAR may hold bytes that are no UTF-8
-            pieces = [data[a:b].tobytes() for a, b in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)]
-            texts = [piece.decode("utf-8", "replace") for piece in pieces]
-            made = self._arrow.array(texts, kind, mask=null)
+        except self._arrow.ArrowInvalid:
+            texts = made.cast(self._arrow.binary()).to_pylist()
+            shown = [None if text is None else text.decode("utf-8", "replace") for text in texts]
+            return self._arrow.array(shown, made.type)
         return made
 
     def _lists(self, values: ArrayValues, kind: Any) -> Any:

@@ -18,10 +18,10 @@ from console.recovery.salvage.part_values import Hole, PartColumn
 from console.recovery.salvage.symbol_names import SymbolNames
 from console.recovery.salvage.table_picture import Part, TablePicture
 
-CHUNK: Final = 1 << 17
+CHUNK: Final = 1 << 15
 """Most rows of a chunk."""
 LEAST: Final = 1 << 10
-CHUNK_BYTES: Final = 96 << 20
+CHUNK_BYTES: Final = 24 << 20
 """About how many bytes a chunk holds at most, unless it has the least rows."""
 _MOST_DOUBTS: Final = 1000
 
@@ -39,7 +39,7 @@ class Found:
 
 
 class Reader(Protocol):
-    """Rows of a part, which can be read more than once; each reading fills a `Found` of its own."""
+    """Rows of a part; what is noted of them as they are read goes into a `Found`."""
 
     columns: tuple[Column, ...]
 

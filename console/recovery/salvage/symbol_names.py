@@ -48,18 +48,19 @@ class SymbolNames:
             self._extended = True
             more = self._by_lengths(None)
             self._names = more if len(more) > len(self._names) else self._names
-        unknown = ~null & ((keys < 0) | (keys >= len(self._names)))
+        names = self._names  # another thread may put more in their place
+        unknown = ~null & ((keys < 0) | (keys >= len(names)))
         if not unknown.any():
-            return _named(type_code, keys, null, self._names.data, self._names.offsets)
+            return _named(type_code, keys, null, names.data, names.offsets)
         others, place = np.unique(keys[unknown], return_inverse=True)
         self.placeholders.update(others.tolist()[:_MOST_TOLD])
         self.problem = self.problem or "the symbol map has no such keys"
         texts = [f"symbol-{key}".encode() for key in others.tolist()]
-        data = np.concatenate([self._names.data, np.frombuffer(b"".join(texts), np.uint8)])
+        data = np.concatenate([names.data, np.frombuffer(b"".join(texts), np.uint8)])
         lengths = offsets_of(np.array([len(text) for text in texts], np.int64))
-        offsets = np.concatenate([self._names.offsets, lengths[1:] + self._names.offsets[-1]])
+        offsets = np.concatenate([names.offsets, lengths[1:] + names.offsets[-1]])
         entries = keys.copy()
-        entries[unknown] = len(self._names) + place
+        entries[unknown] = len(names) + place
         return _named(type_code, entries, null, data, offsets)
 
     def _by_lengths(self, count: int | None) -> Dictionary:

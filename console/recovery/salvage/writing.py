@@ -8,9 +8,10 @@ import contextlib
 import datetime
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from console import paths
 from console.questdb.column_types import is_nanos
@@ -22,7 +23,7 @@ from console.records import of_json, to_json
 from console.recovery.salvage.cells import importable
 from console.recovery.salvage.csv_file import CsvFormat
 from console.recovery.salvage.folder import Folder
-from console.recovery.salvage.output import Extent, RowFormat, SalvageError
+from console.recovery.salvage.output import Extent, RowFormat, SalvageError, reads_differently
 from console.recovery.salvage.parquet_file import ParquetFormat
 from console.recovery.salvage.selection import Choice, Selection, rows_to_write
 from console.recovery.store.copying import digest_of_file, sync_tree
@@ -30,6 +31,8 @@ from console.recovery.store.state import write_private
 from console.text import clean_line, plural
 
 MANIFEST = "manifest.json"
+AT_ONCE: Final = 2
+"""Files at once: while one waits for the disk, the other is worked on."""
 FORMATS: dict[str, Callable[[], RowFormat]] = {"csv": CsvFormat, "parquet": ParquetFormat}
 _MAX_TORN = 200
 
@@ -108,15 +111,16 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def damaged_files(folder: Path, manifest: dict[str, Any]) -> list[str]:
     """Return the files of a manifest that are missing, or do not have its SHA-256."""
-    bad = []
-    for entry in manifest["files"]:
+
+    def damaged(entry: dict[str, Any]) -> bool:
         try:
-            same = digest_of_file(folder / str(entry["file"])) == entry["sha256"]
+            return digest_of_file(folder / str(entry["file"])) != str(entry["sha256"])
         except OSError:
-            same = False
-        if not same:
-            bad.append(str(entry["file"]))
-    return bad
+            return True
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = pool.map(damaged, manifest["files"])
+        return [str(entry["file"]) for entry, bad in zip(manifest["files"], found, strict=True) if bad]
 
 
 class _Salvaged:
@@ -143,14 +147,14 @@ class _Salvaged:
         self, segment: Segment, spans: list[Span], holes: dict[int, list[Span]], torn: list[TornRows]
     ) -> dict[str, Any]:
         with SegmentRows(segment, self._target.table, holes) as rows:
-            extent = _Measured(rows.chunks(spans), rows.designated)
-            self._form.write(self._path, rows.columns, extent)
-            again = _Measured(rows.chunks(spans), rows.designated)
-            found = self._form.compare(self._path, rows.columns, again)
-            expected = sum(high - low for low, high in spans)
-            if not found == again.extent.rows == extent.extent.rows == expected:
+            measured = _Measured(rows.chunks(spans), rows.designated)
+            sha256 = self._form.write(self._path, rows.columns, measured)
+            if digest_of_file(self._path) != sha256:
+                raise reads_differently(self._path)
+            found, expected = measured.extent.rows, sum(high - low for low, high in spans)
+            if found != expected:
                 raise SalvageError(f"{clean_line(str(self._path))} has {found:,} of {expected:,} rows")
-            return self._manifest_entry(segment, rows, extent.extent, torn)
+            return {**self._manifest_entry(segment, rows, measured.extent, torn), "sha256": sha256}
 
     def _manifest_entry(
         self, segment: Segment, rows: SegmentRows, extent: Extent, torn: list[TornRows]
@@ -163,7 +167,6 @@ class _Salvaged:
             "status": "partial" if certain or problems or rows.unresolved else "written",
             "file": self._path.name,
             "bytes": self._path.stat().st_size,
-            "sha256": digest_of_file(self._path),
             "rows": extent.rows,
             "rows_left_out": self._choice.rows - extent.rows,
             "unit": "ns" if nanos else "us",

@@ -18,7 +18,7 @@ from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Refu
 from console.recovery.plans import make_plan
 from console.recovery.salvage.folder import Folder
 from console.recovery.salvage.table_picture import TablePicture, read_picture
-from console.recovery.salvage.table_writing import bytes_of_parts, finish_table, write_parts
+from console.recovery.salvage.table_writing import bytes_of_parts, finish_table, most_bytes, write_parts
 from console.recovery.salvage.writing import MANIFEST, summary_of
 from console.recovery.steps.steps import RunContext, Step
 from console.settings import SalvageSettings
@@ -61,8 +61,6 @@ SPEC = ActionSpec(
     undo="Nothing under the database is changed; the files stay until you remove their folder yourself.",
 )
 STEPS = (SalvageTable(),)
-_OF_CSV, _OF_PARQUET = 4, 1.5
-"""How many times the bytes of the column files a format takes at most, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +78,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     chosen = [_choose(each) for each in looked]
     stages = tuple(_stage(each.table, each.picture, each.bytes, wanted, to)
                    for each in chosen if each.picture is not None and each.picture.parts)  # fmt: skip
-    factor = _OF_CSV if wanted.format == "csv" else _OF_PARQUET
-    bound = int(sum(each.bytes for each in chosen) * factor)
+    bound = sum(most_bytes(each.picture, each.bytes, wanted.format) for each in chosen if each.picture is not None)
     rows = sum(each.picture.rows for each in chosen if each.picture is not None)
     refused = list(target_refusals(context, wanted, to, bound))
     if not stages:
@@ -142,7 +139,6 @@ def _warnings(chosen: list[_Chosen]) -> Iterator[str]:
 
 
 def _stage(table: TableDirectory, picture: TablePicture, size: int, wanted: SalvageSettings, to: Path) -> Stage:
-    factor = _OF_CSV if wanted.format == "csv" else _OF_PARQUET
     title = (
         f"write {plural(picture.rows, 'row')} of {table.name}, {plural(len(picture.parts), 'partition')} with "
         f"{size:,} bytes, read them back"
@@ -152,5 +148,5 @@ def _stage(table: TableDirectory, picture: TablePicture, size: int, wanted: Salv
         title,
         STEP,
         {"name": table.directory, "directory": table.directory, "to": str(to), "format": wanted.format},
-        (Change("create", str(to / f"{table.directory}-<entry>"), size=int(size * factor)),),
+        (Change("create", str(to / f"{table.directory}-<entry>"), size=most_bytes(picture, size, wanted.format)),),
     )
