@@ -72,6 +72,8 @@ class TableDiagnosis:
     backup: Sequencer | None
     waiting: tuple[WaitingSegment, ...]
     log_serves: bool
+    behind: str
+    """How `_txn` is set back, as a clause; empty if it is not."""
 
     def report(
         self,
@@ -150,7 +152,7 @@ class TableDiagnosis:
             current is None
             or self.facts.closed
             or self.facts.unseen
-            or txn_set_back(self.facts)
+            or self.behind
             or miscounted(self.facts) is not None
             or rows_uncounted(self.facts)
             or in_doubt(self.facts, self.unapplied)
@@ -208,11 +210,11 @@ def judge(facts: TableFacts, memory: TableMemory | None = None) -> TableDiagnosi
     clock = purge_clock(
         facts.inventory, facts.sequencer.scan, facts.seq_txn, _sweep_stopped(facts), unapplied, dropped=_dropped(facts)
     )
-    wholeness = check_waiting_data(facts, unapplied, memory)
+    wholeness, behind = check_waiting_data(facts, unapplied, memory), txn_set_back(facts)
     findings = [
         *closed_findings(facts.directory, facts.closed),
         *_listing(facts),
-        *txn_findings(facts),
+        *txn_findings(facts, behind),
         *row_count_findings(facts, _newest(facts)),
         *half_done_findings(facts),
         *origin_findings(facts, unapplied),
@@ -230,7 +232,7 @@ def judge(facts: TableFacts, memory: TableMemory | None = None) -> TableDiagnosi
     waiting = waiting_segments(facts.inventory, unapplied, wholeness)
     damaged = any(finding.code in LOG_REPAIR for finding in findings)
     serves = not damaged or log_serves(facts)
-    return TableDiagnosis(facts, unapplied, clock, wholeness, tuple(findings), backup, waiting, serves)
+    return TableDiagnosis(facts, unapplied, clock, wholeness, tuple(findings), backup, waiting, serves, behind)
 
 
 def _table_files(facts: TableFacts, unapplied: Unapplied, memory: TableMemory | None) -> TableFiles:

@@ -25,7 +25,7 @@ _AHEAD: Final = 4  # chunks that one thread may be ahead of the other
 
 @dataclass(frozen=True, slots=True)
 class LogCheck:
-    """What the records up to `last` of a log show. All positions are transaction ids.
+    """What the records of a log show. All positions are transaction ids.
 
     zeroed: every byte is zero. wal_zero: the wal id is 0, other bytes are not. invalid: a combination of wal id,
     segment and segment transaction that no server writes, or a structure version below 0. structure_regress: a
@@ -35,7 +35,6 @@ class LogCheck:
     `wals` has one row (wal_id, segment_id, segment_txn) per wal, ascending: the last that it is referred to by.
     """
 
-    last: int
     zeroed: Ranges
     wal_zero: Ranges
     invalid: Ranges
@@ -111,10 +110,9 @@ class LogChecker:
             return first, None, wal, place
         return self._feed_mixed(first, wal, place, version, records["commit_us"])
 
-    def finish(self, last: int, missing: tuple[tuple[int, int], ...] = ()) -> LogCheck:
+    def finish(self, missing: tuple[tuple[int, int], ...] = ()) -> LogCheck:
         """Return what was found; `missing` are ranges of transactions that no file has bytes for."""
         return LogCheck(
-            last=last,
             structure_version=self._version,
             wals=self._references.last_references(),
             repeated=self._references.repeated.ranges(),

@@ -8,6 +8,9 @@ import datetime
 import re
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from console.questdb.partitioning import Partitioning
 
 _NAME: Final = re.compile(
@@ -33,6 +36,16 @@ def partition_of(partitioning: Partitioning, directory: str) -> tuple[int, int] 
     if start is None or partitioning.name(start) != base or partitioning.directory(start, txn) != directory:
         return None
     return start, txn
+
+
+def directories_of(partitioning: Partitioning, partitions: NDArray[np.void]) -> dict[str, tuple[int, int]]:
+    """Return the directories that records of `_txn` name, with what `partition_of` tells of each."""
+    starts, txns = partitions["timestamp"].astype(np.int64), partitions["name_txn"].tolist()
+    names = partitioning.names(starts)
+    return {
+        name if txn < 0 else f"{name}.{txn}": (start, txn)
+        for name, start, txn in zip(names, starts.tolist(), txns, strict=True)
+    }
 
 
 def _start(partitioning: Partitioning, base: str) -> int | None:

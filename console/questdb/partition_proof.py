@@ -127,7 +127,8 @@ class PartitionProof:
         """Return the lengths of the files; None if one is no plain file, or the owner of `_txn` may not write it."""
         names = os.listdir(descriptor)
         files = [os.stat(name, dir_fd=descriptor, follow_symlinks=False) for name in names]
-        kinds = {(status.st_mode, status.st_uid, status.st_gid) for status in files}
+        # by position, which is faster than by name: mode, owner and group, and below the size
+        kinds = {(status[0], status[4], status[5]) for status in files}
         if not all(stat.S_ISREG(mode) for mode, _, _ in kinds):
             return None
         if self._owner is not None:
@@ -135,7 +136,7 @@ class PartitionProof:
             kinds.add((own.st_mode, own.st_uid, own.st_gid))
             if not all(mode & stat.S_IWUSR and owner == self._owner for mode, *owner in kinds):
                 return None
-        return {name: status.st_size for name, status in zip(names, files, strict=True)}
+        return {name: status[6] for name, status in zip(names, files, strict=True)}
 
     def _fits(self, span: PartitionSpan, shape: _Shape, folder: int, sizes: dict[str, int]) -> bool:
         for name, width, top in shape.fixed:

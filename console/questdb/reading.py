@@ -6,6 +6,7 @@ SIGBUS. What is damaged is a value (`Problem`), never an exception: the readers 
 
 import errno
 import os
+import re
 import stat
 import time
 from collections.abc import Iterator, Sequence
@@ -313,8 +314,13 @@ class Entry:
         return self.parent / self.name
 
 
-def list_directory(path: Path, limit: int = 1_000_000) -> tuple[tuple[Entry, ...], Problem | None]:
-    """Return the entries of `path` sorted by name (at most `limit`), and the problem where it cannot be listed."""
+def list_directory(
+    path: Path, limit: int = 1_000_000, named: re.Pattern[str] | None = None
+) -> tuple[tuple[Entry, ...], Problem | None]:
+    """Return the entries of `path` sorted by name (at most `limit`), and the problem where it cannot be listed.
+
+    `named` leaves out the names that do not match it whole.
+    """
     entries: list[Entry] = []
     try:
         fd = open_directory(path)
@@ -323,6 +329,8 @@ def list_directory(path: Path, limit: int = 1_000_000) -> tuple[tuple[Entry, ...
     try:
         with os.scandir(fd) as found:
             for each in found:
+                if named is not None and named.fullmatch(each.name) is None:
+                    continue
                 if len(entries) >= limit:
                     return tuple(entries), Problem(ProblemKind.INVALID, f"it has more than {limit:,} entries", path)
                 link = each.is_symlink()

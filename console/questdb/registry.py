@@ -5,6 +5,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -80,6 +81,7 @@ class Registry:
         return frozenset(directory for directory, removed in last.items() if removed)
 
 
+@lru_cache(maxsize=1)  # a check asks about each table, and every time the file is read anew
 def parse_registry(data: bytes, file: Path) -> tuple[tuple[RegistryEntry, ...], tuple[Problem, ...]]:
     """Return the entries in `data`, up to the first that makes no sense, and what was wrong."""
     entries: list[RegistryEntry] = []
@@ -127,10 +129,8 @@ def _encoded(text: str) -> bytes:
 
 def read_registry(db: Path) -> Registry:
     """Return the registry of the db directory; the highest N wins, as for the server."""
-    names, problem = list_directory(db)
-    versions = [
-        int(match[1]) for entry in names if entry.is_file and (match := _FILE.fullmatch(entry.name)) is not None
-    ]
+    names, problem = list_directory(db, named=_FILE)
+    versions = [int(entry.name.rpartition(".")[2]) for entry in names if entry.is_file]
     if not versions:
         return Registry(None, None, (), None, join_problems(problem))
     version = max(versions)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from console.questdb.partition_names import partition_of
+from console.questdb.partition_names import directories_of, partition_of
 from console.questdb.partitioning import Partitioning
 from console.questdb.reading import Problem, list_directory
 from console.questdb.segment import Segment
@@ -68,7 +68,7 @@ def _trace(
 ) -> LaterTrace | None:
     logged = max((scan.max_txn - area.applied_txn for scan in scans), default=0)
     waiting = max((_all_there(scan, area) for scan in scans), default=0)
-    named = sorted(_named(table, metadata))
+    named = sorted(_named(table, metadata, area))
     txn, name, _ = named[-1] if named else (-1, "", 0)
     if txn > area.txn + waiting:
         words = f"{clean_line(name)} was made in transaction {txn:,} of the table, _txn is at {area.txn:,}"
@@ -110,14 +110,17 @@ def _all_there(scan: LogScan, area: TxnArea) -> int:
     return above if whole else 0
 
 
-def _named(table: Path, metadata: TableMetadata) -> Iterator[tuple[int, str, int]]:
+def _named(table: Path, metadata: TableMetadata, area: TxnArea) -> Iterator[tuple[int, str, int]]:
     """Yield the name transaction of each partition directory that has one, the directory, and where it begins."""
     partitioning = Partitioning.of(metadata)
     entries, _ = list_directory(table)
+    known = directories_of(partitioning, area.partitions)  # most of them: a name costs more to take apart than to make
     for name in (entry.name for entry in entries if entry.is_directory):
         suffix = name.rpartition(".")[2]
-        if suffix != name and suffix.isdecimal() and (found := partition_of(partitioning, name)) is not None:
-            yield found[1], name, found[0]
+        if suffix != name and suffix.isdecimal():
+            place = known.get(name) or partition_of(partitioning, name)
+            if place is not None:
+                yield place[1], name, place[0]
 
 
 def _symbols(metadata: TableMetadata, area: TxnArea, inventory: Inventory) -> Iterator[str]:

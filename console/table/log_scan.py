@@ -188,7 +188,7 @@ class _Scan:
         log, top, applied = self._log, self._top, self._applied
         checker, below, start = self._begin(memory)
         checker.feed_from(log, start, self._split, below.feed)
-        below_check = checker.finish(self._split, log.missing_parts(1, applied))
+        below_check = checker.finish(log.missing_parts(1, applied))
         if memory is not None:
             memory.keep(log, self._split, checker, below.memory(below_check.highest_wal))
         until = below.last.places()
@@ -201,7 +201,7 @@ class _Scan:
             if inside:
                 checker.feed(at, records[:inside])
             above.feed(at, records)
-        check = checker.finish(top, log.missing_parts(1, top))
+        check = checker.finish(log.missing_parts(1, top))
         named = above.named()
         seq = without_old(self._inventory, below.seq, named.event)
         floor, nameless = floor_of(self._inventory, seq), above.nameless_places()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from console.questdb.column_versions import read_column_versions
+from console.questdb.partition_names import directories_of, partition_of
 from console.questdb.partitioning import Partitioning
 from console.questdb.reading import Problem, list_directory
 from console.questdb.table_metadata import TableMetadata
@@ -77,16 +78,14 @@ def ahead(table: Path, metadata: TableMetadata | Problem, area: TxnArea, scans: 
     if not any(bool(((scan.seq > 0) & (scan.seq <= area.applied_txn)).any()) for scan in scans):
         return ""
     gone, names = _gone(table, metadata, area)
-    for directory in sorted(gone):
-        day, _, txn = directory.partition(".")
-        versions = {name: int(name[len(day) + 1 :] or -1) for name in names if _is_version(name, day)}
-        if txn and versions and max(versions.values()) < int(txn):
+    if not gone or isinstance(metadata, Problem):
+        return ""
+    places = {name: partition_of(Partitioning.of(metadata), name) for name in names}
+    for directory, (start, txn) in sorted(gone.items()):
+        versions = {name: place[1] for name, place in places.items() if place is not None and place[0] == start}
+        if versions and max(versions.values()) < txn:
             return f"it names {clean_line(directory)}, which is not there, and {clean_line(min(versions))} of before is"
     return ""
-
-
-def _is_version(name: str, day: str) -> bool:
-    return name == day or (name.startswith(f"{day}.") and name[len(day) + 1 :].isdecimal())
 
 
 def _partition_gone(table: Path, metadata: TableMetadata | Problem, area: TxnArea) -> bool:
@@ -94,15 +93,15 @@ def _partition_gone(table: Path, metadata: TableMetadata | Problem, area: TxnAre
     return bool(_gone(table, metadata, area)[0])
 
 
-def _gone(table: Path, metadata: TableMetadata | Problem, area: TxnArea) -> tuple[set[str], set[str]]:
-    """Return the directories that an area names and that are not there, and all that are in the table's directory."""
+def _gone(table: Path, metadata: TableMetadata | Problem, area: TxnArea) -> tuple[dict[str, tuple[int, int]], set[str]]:
+    """Return the directories that an area names and that are not there, as `partition_of` tells of them, and all names
+    in the table's directory."""
     if isinstance(metadata, Problem):
-        return set(), set()
+        return {}, set()
     entries, problem = list_directory(table)
-    names, naming = {entry.name for entry in entries}, Partitioning.of(metadata)
-    held = area.partitions[area.partitions["rows"] > 0]
-    wanted = {naming.directory(int(each["timestamp"]), int(each["name_txn"])) for each in held}
-    return (wanted - names if problem is None else set()), names
+    names = {entry.name for entry in entries}
+    wanted = directories_of(Partitioning.of(metadata), area.partitions[area.partitions["rows"] > 0])
+    return {name: place for name, place in wanted.items() if problem is None and name not in names}, names
 
 
 def _columns_newer(table: Path, current: TxnArea, other: TxnArea) -> bool:

@@ -49,7 +49,7 @@ def check_log(log: TxnLog, *, first: int = 1, last: int | None = None) -> LogChe
     end = (log.max_txn or 0) if last is None else last
     checker = LogChecker()
     checker.feed_from(log, first, end)
-    return checker.finish(end, log.missing_parts(first, end) if log.readable else ())
+    return checker.finish(log.missing_parts(first, end) if log.readable else ())
 
 
 def odd_records(log: TxnLog) -> dict[str, list[int]]:

@@ -30,8 +30,8 @@ def txn_damage(txn: TableTxn, file: str) -> Iterator[Finding]:
         yield Finding(Code.TABLE_TXN_INVALID, Severity.DAMAGE, message, file, offset, start=Harm.DELETES_PARTITIONS)
 
 
-def txn_findings(facts: TableFacts) -> Iterator[Finding]:
-    """Yield what is wrong with the `_txn` of a WAL table."""
+def txn_findings(facts: TableFacts, behind: str) -> Iterator[Finding]:
+    """Yield what is wrong with the `_txn` of a WAL table; `behind` is how it is set back (txn_set_back)."""
     txn = facts.txn
     file = facts.relative(txn.path)
     if txn.current is None or txn.problems:
@@ -47,8 +47,8 @@ def txn_findings(facts: TableFacts) -> Iterator[Finding]:
         message += "; the next start sees by the checksum that it is wrong and sets it to 0" if healed else ""
         yield Finding(Code.LAG_OVERFLOW, Severity.DAMAGE, message, file, area.offset_lag_txns, area.seq_txn + 1,
                       f"lag transactions {area.lag_txn_raw}, lag rows 0")  # fmt: skip
-    if how := txn_set_back(facts):
-        yield _behind(facts, area, how, file)
+    if behind:
+        yield _behind(facts, area, behind, file)
     elif (fitting := miscounted(facts)) is not None:
         fits = f"seqTxn {fitting[0]:,}" if len(fitting) == 1 else "no other: more is wrong"
         message = f"_txn says seqTxn {area.seq_txn:,}, and its own checksum contradicts that: it fits {fits}"

@@ -15,6 +15,7 @@ from console.questdb.layout import SEQUENCER, TableDirectory
 from console.questdb.parquet_frame import check_parquet_frame
 from console.questdb.partition_columns import StoredColumn, length_faults, variable_faults
 from console.questdb.partition_files import PARQUET, PartitionFiles
+from console.questdb.partition_names import partition_of
 from console.questdb.partition_spans import PartitionSpan
 from console.questdb.partitioning import Partitioning
 from console.questdb.reading import DamageError, DbFile, Problem
@@ -57,7 +58,7 @@ def copies_of(
     `damaged` are the files of the partition with a fault.
     """
     why, doubtful = "there is no copy of it", None
-    for path in _places(table, span, sources):
+    for path in _places(table, Partitioning.of(files.metadata), span, sources):
         try:
             found = _checked(path, files, span, damaged)
         except (DamageError, OSError) as error:
@@ -92,7 +93,7 @@ def _doubt(
     return ""
 
 
-def _places(table: TableDirectory, span: PartitionSpan, sources: Sources) -> Iterator[Path]:
+def _places(table: TableDirectory, partitioning: Partitioning, span: PartitionSpan, sources: Sources) -> Iterator[Path]:
     if sources.named:
         given = Path(sources.named).absolute()
         names = [span.directory, span.name]
@@ -100,14 +101,13 @@ def _places(table: TableDirectory, span: PartitionSpan, sources: Sources) -> Ite
         if given.is_dir() and given.name.split(".")[0] == span.name:
             yield given
         return
-    pattern = re.compile(re.escape(span.name) + r"(?:\.(\d+)|\.detached|\.attachable)")
-    own = int(span.directory.removeprefix(span.name).removeprefix(".") or -1)
+    outside = {f"{span.name}.detached", f"{span.name}.attachable"}
+    own = partition_of(partitioning, span.directory)
     for path in sorted(table.path.iterdir(), reverse=True):
-        match = pattern.fullmatch(path.name)
-        if match is None or not path.is_dir() or path.is_symlink():
-            continue
+        place = partition_of(partitioning, path.name)
         # One of a lower name txn, or of none, is what the partition was before its rows were written anew.
-        if match[1] is None or int(match[1]) > own:
+        later = own is not None and place is not None and place[0] == own[0] and place[1] > own[1]
+        if (later or path.name in outside) and path.is_dir() and not path.is_symlink():
             yield path
     yield from (folder / span.directory for folder in sources.evidence if (folder / span.directory).is_dir())
 

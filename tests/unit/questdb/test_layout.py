@@ -10,7 +10,7 @@ import pytest
 from console.errors import WalmedicError
 from console.questdb.conversion import read_conversion
 from console.questdb.layout import DatabaseRoot
-from console.questdb.registry import TableKind, parse_registry
+from console.questdb.registry import TableKind, parse_registry, read_registry
 from console.questdb.table_name import is_system_name, parse_table_name
 from console.questdb.wal_index import read_wal_index
 
@@ -139,6 +139,15 @@ def test_copies_of_a_sequencer_are_found_by_name_and_by_content(v1: DatabaseRoot
     assert [path.name for path in table.sequencer_backups()] == [
         "old", "txn_seq.backup.20251110_032030", "txn_seq.corrupted.20251110_032025",
     ]  # fmt: skip
+
+
+def test_a_registry_that_changes_in_place_is_read_anew(tmp_path: Path) -> None:
+    """A server writes through a mapping: neither the size nor the time of the file need change."""
+    path = tmp_path / "tables.d.0"
+    for name in ("one", "two"):
+        path.write_bytes(_registry(_entry(name, f"{name}~1")))
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+        assert [entry.name for entry in read_registry(tmp_path).entries] == [name]
 
 
 def test_a_damaged_registry_gives_what_comes_before_the_damage() -> None:
