@@ -128,7 +128,7 @@ class Commands(FramedScreen):
         self.query_one("#typed", Bar).show(line(typed, "  ", Span(hint, Role.DIM)))
         choices = self.query_one(ChoiceList)
         items = [Item(_key(command), _row(command, self.size.width - 3)) for command in self._found()]
-        choices.offer(items)
+        choices.offer(items or [Item("", line(Span(f"nothing matches {self._typed.strip()}", Role.WARN)))])
         if self._typed and items:
             choices.choose(items[0].key)
 

@@ -38,8 +38,8 @@ def dashboard_boxes(width: int, height: int, need: Need) -> list[Box]:
             _row(need, (("crashes", split, width - split),), least=3, most=999),
             _row(need, (("backlog", split, width - split),), least=2, most=12),
         ]
-        # What is left over goes where more can come: the journal at the left, the crashes at the right.
-        return [*_stack(first, height, (1, 0), grow=2), *_stack(second, height, (0, 2), grow=1, edge_from=split)]
+        # What is left over goes where more can come: the journal at the left, the charts of the backlog at the right.
+        return [*_stack(first, height, (1, 0), grow=2), *_stack(second, height, (0, 2, 1), grow=2, edge_from=split)]
     if width < SIDE_BY_SIDE or height < ALL_PANES:
         return _what_fits(need, width, height)
     split = width * 3 // 8

@@ -12,6 +12,8 @@ from textual.events import Key, Paste
 from textual.geometry import Size
 from textual.widget import Widget
 
+from console.diagnosis.model import ServerState
+from console.probes.sample import Status
 from console.recovery.model import Availability, FirstStep
 from console.widgets import glyphs
 from console.widgets.choice import ChoiceList
@@ -186,8 +188,9 @@ class Palette(FramedScreen):
         self.query_one("#typed", Bar).show(line(typed, "  ", Span(hint, Role.DIM)))
         choices = self.query_one(ChoiceList)
         heading = "recommended now" if self._follows else f"recommended for {self._table}"
-        listed = actions.items(self._actions, self._typed, self.size.width - 3, self._advice(), heading)
         known = self._known()
+        reason = known.reason if known is not None else ""
+        listed = actions.items(self._actions, self._typed, self.size.width - 3, self._advice(), heading, reason)
         if self._asking and not self._typed and known is not None:
             listed = actions.known_step(known.action, known.table, known.reason, self.size.width - 3)
         recommended = next((a.spec.id for a in self._actions if a.recommended), "")
@@ -203,12 +206,13 @@ class Palette(FramedScreen):
             self.query_one("#detail", Pane).show(why)
 
     def _target(self) -> Line:
-        report = self.console.state.tables.data
+        report, server = self.console.state.tables.data, self.console.state.server.status
+        down = server is Status.DOWN or (report is not None and report.server is ServerState.DOWN)
         parts: list[Line] = []
         for table in tables.worst_first(report) if report is not None else []:
             here = table.table == self._table
             name = Span(f" {table.table} ", Role.CURSOR) if here else Span(f" {table.table} ", Role.DIM)
-            parts.append(line(name, " ", tables.verdict(table)))
+            parts.append(line(name, " ", tables.verdict(table, down=down)))
         return line(" ", *parts) if parts else line(" ", Span("the station; no table is known", Role.DIM))
 
 

@@ -7,6 +7,7 @@ from textual.geometry import Size
 from textual.widget import Widget
 
 from console.reporting.incident import Incident
+from console.widgets import glyphs
 from console.widgets.frames import Box
 from console.widgets.pane import Framed, Pane
 from screens.frame import Answer, FramedScreen
@@ -35,6 +36,7 @@ class Timeline(FramedScreen):
         super().__init__()
         self._desk = desk
         self._incident: Incident | None = None
+        self._asked_at: float | None = None  # when it was asked for, None once it has come
 
     def body(self) -> list[Widget]:
         """Return the two panes."""
@@ -44,12 +46,20 @@ class Timeline(FramedScreen):
     def on_mount(self) -> None:
         """Say that it reads, and read."""
         super().on_mount()
-        self._show()
         self.action_read()
+
+    def tick(self) -> None:
+        """Count the seconds of what is waited for."""
+        super().tick()
+        if self._asked_at is not None and self._incident is None:
+            self._show()
 
     def action_read(self) -> None:
         """Read everything anew."""
+        self._asked_at = self.console.monotonic()
         self.ask("incident", self._desk.incident)
+        if self._incident is None:
+            self._show()
 
     def action_save(self) -> None:
         """Write the report."""
@@ -69,6 +79,8 @@ class Timeline(FramedScreen):
 
     def on_answer(self, answer: Answer) -> None:
         """Show what was read, or where the report is."""
+        if answer.asked == "incident":
+            self._asked_at = None
         if answer.error:
             self._show(error=answer.error)
         elif answer.asked == "incident":
@@ -80,8 +92,10 @@ class Timeline(FramedScreen):
             self._show(message=f"the report is in {answer.value}")
 
     def _show(self, message: str = "", error: str = "") -> None:
+        asked = self._asked_at
+        spent = glyphs.waiting(self.console.monotonic() - asked) if asked is not None else ""
         for pane in self.query(Pane):
-            pane.show(IncidentView(self._incident, message, error))
+            pane.show(IncidentView(self._incident, message, error, spent))
         self.query_one("#timeline", Framed).rearrange()
 
     def _arrange(self, size: Size) -> list[Box]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from redis.exceptions import BusyLoadingError
 
 from console.probes.redis_server import WatchedRedis
-from console.probes.sample import BacklogSample, Sample, Status
+from console.probes.sample import HISTORY_STEP, BacklogSample, Sample, Status
 from console.probes.stream_watch import StreamWatch
 from console.redis_queue.client import FAILURES, failure, refused
 from console.redis_queue.location import located
@@ -21,7 +21,7 @@ class BacklogProbe:
     """Reads all streams, those of one server in one pipeline. The scheduler retries; the client does not."""
 
     name = "backlog"
-    interval = 2.0
+    interval = HISTORY_STEP
     deadline = 5.0
 
     def __init__(self, settings: Settings) -> None:

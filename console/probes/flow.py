@@ -12,6 +12,7 @@ from console.settings import Role, Settings
 from console.text import plural
 
 AHEAD = 600.0  # seconds that the outlook looks ahead
+_RAISE = "Raise the feeds' MAXLEN first; then freeze-writer."
 _BAD_STATES = (UnitState.FAILED, UnitState.DOWN, UnitState.STOPPING)
 
 
@@ -23,6 +24,15 @@ class HopState(enum.StrEnum):
     STUCK = "stuck"
     DOWN = "down"
     UNKNOWN = "unknown"
+
+
+class ByHand(enum.StrEnum):
+    """What a person has to do first, since no action of walmedic does it: `MAXLEN` and `MEMORY` are to be raised."""
+
+    MAXLEN = "maxlen"
+    MEMORY = "memory"
+    REDIS = "redis"
+    FEEDS = "feeds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,7 @@ class Flow:
 
     `since` is epoch seconds; `waiting` counts entries not yet acknowledged, all streams together (None: unknown);
     `lost_soon` estimates the entries that the next ten minutes cost if nothing is done (None: not known).
+    `by_hand` comes before every step of the recovery: without it entries are lost, now or within ten minutes.
     """
 
     hops: tuple[Hop, ...]
@@ -58,6 +69,7 @@ class Flow:
     names_loss: bool = False  # the outlook names what is lost soon
     rate_in: float | None = None  # entries a second that the feeds add, all streams together
     rate_out: float | None = None  # entries a second that the writer acknowledges
+    by_hand: ByHand | None = None
 
 
 def flow(state: StationState, settings: Settings, now: float) -> Flow:
@@ -86,6 +98,7 @@ def flow(state: StationState, settings: Settings, now: float) -> Flow:
         ahead.names_loss,
         _together([stream.rate_in for stream in backlog.streams] if backlog else []),
         _together([stream.rate_out for stream in backlog.streams] if backlog else []),
+        ahead.by_hand,
     )
 
 
@@ -151,6 +164,8 @@ def _writer(
             detail += f": {database.name} does not take its writes"
         return Hop(Role.WRITER, name, HopState.STUCK, detail)
     if any(_growth(stream) > 0.5 and (stream.waiting or 0) > 1_000 for stream in waiting):
+        if database.state is HopState.DOWN:  # what it acknowledged a moment ago was before that
+            return Hop(Role.WRITER, name, HopState.STUCK, f"falls behind: {database.name} is down")
         return Hop(Role.WRITER, name, HopState.SLOW, "falls behind")
     unwatched = any(stream.rate_out is None for stream in waiting)
     if (not writers and not streams) or (counted and not streams) or unwatched:
@@ -239,6 +254,7 @@ class _Outlook(NamedTuple):
     lost_soon: int | None
     message: str
     names_loss: bool = False
+    by_hand: ByHand | None = None
 
 
 def _outlook(state: StationState, settings: Settings, hops: tuple[Hop, ...]) -> _Outlook:
@@ -251,10 +267,14 @@ def _outlook(state: StationState, settings: Settings, hops: tuple[Hop, ...]) -> 
             True, soon, "Rows are acknowledged now and never applied: stop the writer, keep the feeds running."
         )
     if feed.state is HopState.DOWN:
-        return _Outlook(True, None, "Nothing is collected while the feeds are down: market data is being missed.")
+        missed = "Nothing is collected while the feeds are down: market data is being missed. Start the feeds first."
+        return _Outlook(True, None, missed, by_hand=ByHand.FEEDS)
     if queue.state is HopState.DOWN:
         return _Outlook(
-            True, soon or None, "Redis is down: what the feeds receive now goes nowhere. Bring Redis back first."
+            True,
+            soon or None,
+            "Redis is down: what the feeds receive now goes nowhere. Bring Redis back first.",
+            by_hand=ByHand.REDIS,
         )
     if backlog is None:
         return _Outlook(False, None, f"Waiting entries unknown: {state.backlog.error or 'Redis was not read yet'}.")
@@ -264,38 +284,44 @@ def _outlook(state: StationState, settings: Settings, hops: tuple[Hop, ...]) -> 
         lost = round(sum(max(0.0, _growth(stream)) for stream in losing) * AHEAD)
         gone = f"{_lost(losing):,} LOST" if _lost(losing) else "being LOST now"
         message = f"MAXLEN trims unread entries of {names}: {gone}, {lost:,} more in ten minutes."
-        return _Outlook(True, lost, f"{message} Raise the feeds' MAXLEN now.", names_loss=True)
+        return _Outlook(True, lost, f"{message} {_RAISE}", names_loss=True, by_hand=ByHand.MAXLEN)
     if _full(backlog):
         return _Outlook(
-            True, soon, "Redis is full: what the feeds add is refused. Raise maxmemory first (CONFIG SET maxmemory)."
+            True,
+            soon,
+            "Redis is full: what the feeds add is refused. Raise maxmemory first (CONFIG SET maxmemory).",
+            by_hand=ByHand.MEMORY,
         )
     if settings.questdb.db_root and state.tables.data is None:
         return _Outlook(False, None, "Not known yet whether rows are being lost: the tables are being read.")
-    return _Outlook(False, *_ahead(backlog, rate_in))
+    return _ahead(backlog, rate_in)
 
 
-def _ahead(backlog: BacklogSample, rate_in: float) -> tuple[int | None, str]:
+def _ahead(backlog: BacklogSample, rate_in: float) -> _Outlook:
     """Return what the next ten minutes cost where nothing is lost yet."""
     trims = [stream for stream in backlog.streams if (stream.seconds_to_loss or AHEAD) < AHEAD]
     lost = sum((AHEAD - (stream.seconds_to_loss or 0.0)) * _growth(stream) for stream in trims)
     if trims:
         first = min(trims, key=lambda stream: stream.seconds_to_loss or 0.0)
         when = _span(first.seconds_to_loss or 0.0)
-        return round(lost), f"In {when} MAXLEN begins to remove unread entries of {first.stream}: raise it before that."
+        message = f"In {when} MAXLEN begins to remove unread entries of {first.stream}. {_RAISE}"
+        return _Outlook(False, round(lost), message, by_hand=ByHand.MAXLEN)
     full = backlog.seconds_to_full
     if full is not None and full < AHEAD:
         cost = round((AHEAD - full) * rate_in)
         evicts = backlog.policy not in ("", "noeviction")
         what = "whole streams may be evicted" if evicts else "the feeds are refused"
-        return cost, f"In {_span(full)} Redis is full and {what}: raise maxmemory before that."
+        message = f"In {_span(full)} Redis is full and {what}. Raise maxmemory first (CONFIG SET maxmemory)."
+        return _Outlook(False, cost, message, by_hand=ByHand.MEMORY)
     if any(not stream.lag_known and not stream.error for stream in backlog.streams):
-        return None, "No loss is known; the waiting entries are still being counted."
+        return _Outlook(False, None, "No loss is known; the waiting entries are still being counted.")
     waiting = _waiting(backlog) or 0
     gone = _lost(backlog.streams)
     before = f" Before that {plural(gone, 'entry was', 'entries were')} trimmed unread: LOST." if gone else ""
     if waiting:
-        return 0, f"Nothing is being lost: {plural(waiting, 'entry', 'entries')} are safe in Redis.{before}"
-    return 0, f"Nothing is being lost: no entries are waiting.{before}"
+        held = f"{plural(waiting, 'entry', 'entries')} {'is' if waiting == 1 else 'are'} safe in Redis"
+        return _Outlook(False, 0, f"Nothing is being lost: {held}.{before}")
+    return _Outlook(False, 0, f"Nothing is being lost: no entries are waiting.{before}")
 
 
 def _lost(streams: Iterable[StreamSample]) -> int:

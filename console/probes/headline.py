@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from console.diagnosis.model import DatabaseReport, ServerState, Severity, TableReport, Verdict
-from console.probes.flow import flow
+from console.probes.flow import ByHand, flow
 from console.probes.sample import Status, UnitSample, UnitState
 from console.probes.state import StationState
 from console.recovery.codes import StepState
@@ -63,6 +63,7 @@ class Headline:
     server: bool | None = None
     held: bool = False
     losing: bool = False
+    by_hand: ByHand | None = None  # what a person does before the next step
     units: tuple[str, ...] = ()
     loops: tuple[str, ...] = ()
     since_crash: float | None = None
@@ -92,7 +93,8 @@ def headline(
     step = way.next if way is not None else None
     last = state.crashes.data.last_at if state.crashes.data is not None else None
     server = _server(state, report)
-    losing = flow(state, settings, now).losing
+    stream = flow(state, settings, now)
+    losing = stream.losing
     elsewhere = any(f.severity is not Severity.NOTE for f in report.findings)
     alarm = _alarm(counts, server, units, losing=losing, elsewhere=elsewhere, old=age >= _OLD, walking=step is not None)
     over = way is not None and alarm is Alarm.WELL and _news(way, last, now)
@@ -104,6 +106,7 @@ def headline(
         server=server,
         held=held,
         losing=losing,
+        by_hand=stream.by_hand,
         units=tuple(unit.name for unit in units if not unit.loop),
         loops=tuple(unit.name for unit in units if unit.loop),
         since_crash=now - last if last is not None else None,

@@ -22,6 +22,8 @@ from console.text import clean_line, plural
 
 _FEW = 5  # databases that are named
 _MEMORY_WINDOW = 60.0  # seconds over which the growth of memory is taken: it moves in steps
+_STEADY = 12.0  # seconds of growth from which on an end that is not near is believed
+_NEAR = 120.0  # seconds below which an end is said at once
 
 
 class WatchedRedis:
@@ -90,7 +92,8 @@ class WatchedRedis:
         elapsed, grown = now - self._memory[0][0], used - self._memory[0][1]
         if not limit or elapsed < 2.0 or grown <= 0:
             return None
-        return until_full(max(0, limit - used), grown / elapsed, streams)
+        end = until_full(max(0, limit - used), grown / elapsed, streams)
+        return None if elapsed < _STEADY and end is not None and end > _NEAR else end
 
     def _with_databases(self, error: str, kind: object, info: Mapping[str, Any]) -> str:
         """Return the text of a stream that is not there, with the other databases of this Redis that hold keys."""

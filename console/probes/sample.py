@@ -200,6 +200,10 @@ class WalSample:
         return next((each for each in self.tables if each.table == table), None)
 
 
+HISTORY_STEP = 2.0
+"""Seconds from one value in `StreamSample.history` to the next."""
+
+
 @dataclass(frozen=True, slots=True)
 class StreamSample:
     """One Redis stream and the consumer group that the writer reads it with. Rates are entries per second.

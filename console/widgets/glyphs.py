@@ -62,6 +62,18 @@ def gauge(share: float, width: int) -> str:
     return "█" * (eighths // 8) + part
 
 
+def columns(values: Sequence[int], width: int, height: int) -> list[str]:
+    """Return the newest `width` values as columns over 0, `height` lines high, the top line first."""
+    shown = list(values)[-width:] if width > 0 else []
+    most = max(shown, default=0)
+    eighths = [round(value * height * 8 / most) if most else 0 for value in shown]
+    rows = []
+    for row in range(height - 1, -1, -1):
+        parts = (min(8, each - row * 8) for each in eighths)
+        rows.append("".join(BARS[part - 1] if part > 0 else " " for part in parts))
+    return rows
+
+
 def spark(values: Sequence[int], width: int) -> str:
     """Return the newest `width` values as bars from their least to their greatest; nothing for no values.
 

@@ -148,11 +148,11 @@ def wrap(text: str, width: int, role: Role = Role.PLAIN, indent: int = 0) -> lis
 
 
 def bounded(lines: Sequence[Line], height: int, more: str = "more") -> list[Line]:
-    """Return at most `height` lines; where some are left out the last line says how many."""
+    """Return at most `height` lines; where some are left out the last line says how many; an only line ends in `…`."""
     if len(lines) <= height:
         return list(lines)
     if height <= 1:
-        return list(lines[:height])
+        return [line(each, Span(" …", Role.DIM)) for each in lines[:height]]
     left_out = len(lines) - height + 1
     return [*lines[: height - 1], line(Span(f"… {left_out} {more}", Role.DIM))]
 

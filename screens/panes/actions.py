@@ -73,11 +73,17 @@ def known_step(action: str, table: str | None, reason: str, width: int) -> list[
 
 
 def items(
-    actions: Sequence[Availability], typed: str, width: int, advice: Advice, heading: str = "recommended now"
+    actions: Sequence[Availability],
+    typed: str,
+    width: int,
+    advice: Advice,
+    heading: str = "recommended now",
+    reason: str = "",
 ) -> list[Item]:
     """Return the list of the palette: the recommended step, then what is open, then what is blocked.
 
-    Where nothing is recommended it begins with `advice`, so that no action is preselected.
+    Where nothing is recommended it begins with `advice`, so that no action is preselected. `reason` says why the
+    recommended step is.
     """
     shown = matching(actions, typed)
     groups = (
@@ -92,13 +98,16 @@ def items(
     for heading, members in groups:
         if members:
             listed.append(Item("", line(Span(heading, Role.DIM))))
-            listed.extend(Item(action.spec.id, _action(action, width)) for action in members)
+            listed.extend(Item(action.spec.id, _action(action, width, reason)) for action in members)
+    if actions and not listed:
+        listed.append(Item("", line(Span(f"no action matches {typed.strip()}", Role.WARN))))
     return listed
 
 
-def _action(action: Availability, width: int) -> Line:
+def _action(action: Availability, width: int, reason: str) -> Line:
     glyph, role = (glyphs.OK, Role.OK) if action.open else (glyphs.BAD, Role.WARN)
-    caption = action.spec.title if action.open else action.refusals[0].reason
+    why = reason if action.recommended else ""
+    caption = (why or action.spec.title) if action.open else action.refusals[0].reason
     row = line(
         Span(f"{glyph} ", role),
         left(line(Span(action.spec.id, Role.STRONG if action.open else Role.PLAIN)), _NAMES),

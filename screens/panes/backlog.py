@@ -1,8 +1,10 @@
 """Redis backlog: what waits, whether it grows, and how long until it is full."""
 
+from collections.abc import Sequence
+
 from rich.cells import cell_len
 
-from console.probes.sample import BacklogSample, StreamSample
+from console.probes.sample import HISTORY_STEP, BacklogSample, StreamSample
 from console.text import moment, plural
 from console.widgets import figures, glyphs
 from console.widgets.line import Line, Role, Span, crop, hanging, left, line, right, wrap
@@ -14,6 +16,7 @@ _COLUMNS, _NARROW, _WAITING = (13, 9, 16), (11, 8, 14), 8  # cells for count, ra
 _FAR = 86_400.0  # seconds to an end from which on it is no news
 _MANY = 1_000  # waiting entries below which a queue that grows a little is as it should be
 _GAUGE = 10  # cells of the bar that shows how near MAXLEN is
+_LOWEST, _TALLEST, _SCALE = 3, 8, 6  # lines of a chart, cells of its scale
 _SILENT = 60.0  # seconds without a question after which no consumer is taken to live
 
 
@@ -34,7 +37,27 @@ def build(source: Source[BacklogSample], room: Room) -> Content:
     if room.open:
         blocks.append(_memory(sample, room.width))
     lines = _fitted(blocks, room.height)
+    if room.open and not room.whole:
+        lines += _charts(sample.streams, room.height - len(lines), room.width)
     return Content(title, tuple(lines), note(source), alert(source, "redis"), source.stale)
+
+
+def _charts(streams: Sequence[StreamSample], height: int, width: int) -> list[Line]:
+    """Return what waited in the last minutes as one chart for each stream, none if `height` lines are too few."""
+    drawn = [stream for stream in streams if len(stream.history) > 1]
+    tall = min(_TALLEST, height // len(drawn) - 2) if drawn else 0
+    if tall < _LOWEST:
+        return []
+    lines: list[Line] = []
+    for stream in drawn:
+        shown = stream.history[-max(1, width - _SCALE - 2) :]
+        last = figures.duration(len(shown) * HISTORY_STEP)
+        lines += [(), line(Span(f"{stream.stream}: entries waiting, last {last}", Role.DIM))]
+        rows = glyphs.columns(shown, len(shown), tall)
+        for number, row in enumerate(rows):
+            scale = {0: figures.short(max(shown)), tall - 1: "0"}.get(number, "")
+            lines.append(line(Span(f"{scale:>{_SCALE}} │", Role.RULE), Span(row, Role.ACCENT)))
+    return lines
 
 
 def _fitted(blocks: list[list[Line]], height: int) -> list[Line]:
@@ -95,7 +118,7 @@ def _horizon(stream: StreamSample) -> Line:
     if stream.seconds_to_full is not None and stream.seconds_to_full < _FAR:
         role = Role.BAD if stream.seconds_to_full < _SOON else Role.WARN
         return line(Span("full in ", Role.DIM), Span(figures.duration(stream.seconds_to_full), role))
-    if stream.seconds_to_drain is not None and stream.waiting:
+    if stream.seconds_to_drain is not None and (stream.waiting or 0) >= _MANY:
         return line(Span("empty in ", Role.DIM), Span(figures.duration(stream.seconds_to_drain), Role.OK))
     if stream.waiting is None:
         return line(Span("unknown", Role.WARN))
@@ -137,9 +160,8 @@ def _ceiling(stream: StreamSample) -> list[Line]:
     full = glyphs.gauge(share, _GAUGE)
     role = Role.BAD if share >= 0.8 else Role.WARN if share >= 0.4 else Role.ACCENT
     said = f" {share * 100:.0f} % of MAXLEN {stream.max_length:,}"
-    left_over = (
-        f": trims unread entries in {figures.duration(stream.seconds_to_loss)}" if stream.seconds_to_loss else ""
-    )
+    end = stream.seconds_to_loss
+    left_over = f": trims unread entries in {figures.duration(end)}" if end and end < _FAR else ""
     return [line("  ", Span(full, role), Span("░" * (_GAUGE - len(full)), Role.RULE), Span(said + left_over, Role.DIM))]
 
 
@@ -153,16 +175,17 @@ def _held(stream: StreamSample, now: float) -> str:
 def _times(stream: StreamSample) -> list[str]:
     """Return every end that is in sight, the nearest of which the stream's own line shows."""
     found = []
-    if stream.seconds_to_full is not None:
+    if stream.seconds_to_full is not None and stream.seconds_to_full < _FAR:
         found.append(f"memory full in {figures.duration(stream.seconds_to_full)}")
-    if stream.seconds_to_drain is not None and stream.waiting:
+    if stream.seconds_to_drain is not None and (stream.waiting or 0) >= _MANY:
         found.append(f"empty in {figures.duration(stream.seconds_to_drain)}")
     return found
 
 
 def _memory(sample: BacklogSample, width: int) -> list[Line]:
     limit = f"of {figures.size(sample.memory_limit)}" if sample.memory_limit else "no maxmemory set"
-    full = f", full in {figures.duration(sample.seconds_to_full)}" if sample.seconds_to_full is not None else ""
+    end = sample.seconds_to_full
+    full = f", full in {figures.duration(end)}" if end is not None and end < _FAR else ""
     memory = line(
         Span("memory ", Role.DIM),
         figures.size(sample.memory_used),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from console.recovery.model import Plan
 from console.recovery.rehearsal.model import RehearsalOutcome, can_be_rehearsed
 from console.text import plural
-from console.widgets.line import BLANK, Line, Role, Span, line, wrap
+from console.widgets.line import BLANK, Line, Role, Span, cells, hanging, line, wrap
 from console.widgets.pane import Content, Room
 from screens.panes.plan import PlanView
 
@@ -34,10 +34,18 @@ def confirmation(confirm: ConfirmView, room: Room) -> Content:
         closed = line(Span("Closed: this is observe mode. ", Role.WARN), Span("F2", Role.KEY), " arms operate mode.")
         phrase = line(Span("It asks for  ", Role.DIM), Span(plan.confirmation, Role.STRONG))
         return Content("confirmation", (closed, answer or _urge(view) or phrase))
-    asked = line(
-        "Type  ", Span(plan.confirmation, Role.STRONG), "  and Enter to do it", Span("   Esc goes back", Role.DIM)
-    )
-    return Content("confirmation", (asked, answer or _urge(view)))
+    asked = _asked(plan.confirmation, room.width)
+    return Content("confirmation", (*asked, *([answer or _urge(view)] if len(asked) < room.height else [])))
+
+
+def _asked(phrase: str, width: int) -> list[Line]:
+    """Return what to type: the phrase whole at any width, and what else there is room for."""
+    start = line("Type  ", Span(phrase, Role.STRONG))
+    back = Span("   Esc goes back", Role.DIM)
+    for end in (line("  and Enter to do it", back), line("  and Enter to do it"), line("  and Enter"), BLANK):
+        if cells(start) + cells(end) <= width:
+            return [line(start, end)]
+    return hanging(line("Type  "), phrase, width, Role.STRONG)
 
 
 def _urge(view: PlanView) -> Line:

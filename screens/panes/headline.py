@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from console.probes.flow import ByHand
 from console.probes.headline import Alarm, Headline
 from console.recovery.codes import StepState
 from console.text import plural
@@ -28,6 +29,8 @@ _NAMES = {"freeze-writer": "freeze", "stop-server": "stop", "capture-evidence": 
           "start-server": "start", "resume-wal": "resume", "resume-all": "resume",
           "thaw-writer": "thaw", "convert-table": "convert", "copy-table": "copy",
           "raise-wal-index": "WAL index"}  # fmt: skip
+_BY_HAND = {ByHand.MAXLEN: ("raise MAXLEN", "MAXLEN"), ByHand.MEMORY: ("raise maxmemory", "maxmemory"),
+            ByHand.REDIS: ("start Redis", "Redis"), ByHand.FEEDS: ("start feeds", "feeds")}  # fmt: skip
 _BETWEEN = Span(" · ", Role.DIM)
 
 
@@ -69,6 +72,8 @@ def following(found: Headline, keys: Keys) -> list[Line]:
     if found.at_work is not None:
         action, target = found.at_work
         return [_step("now", _number(found, action), f"{action} {target}", ""), _step("now", "", action, "")]
+    if found.by_hand is not None:
+        return list(_by_hand_first(found.by_hand, None if found.asked else found.next, keys))
     if found.asked:
         return [line(Span("finding the next step…", Role.DIM)), line(Span("next …", Role.DIM))]
     step = found.next
@@ -79,6 +84,17 @@ def following(found: Headline, keys: Keys) -> list[Line]:
         return [_step("next", str(step.number), "by hand", f" ({keys.tables})")]
     words = [f"{step.action} {found.table}"] if found.table else []
     return [_step("next", str(step.number), said, key) for said in (*words, step.action, name_of(step.action))]
+
+
+def _by_hand_first(what: ByHand, step: WayStep | None, keys: Keys) -> Iterator[Line]:
+    """Yield what a person does first, as step 0, and the step that comes after it."""
+    said, _ = _BY_HAND[what]
+    if step is not None and step.action:
+        first = _step("now", "0", f"{said} by hand", "")
+        yield join([first, _step("then", str(step.number), step.action, f" ({keys.actions})")], (_BETWEEN,))
+        first = _step("now", "0", said, "")
+        yield join([first, _step("then", str(step.number), "", f" ({keys.actions})")], (_BETWEEN,))
+    yield _step("now", "0", said, "")
 
 
 def _step(word: str, number: str, said: str, key: str) -> Line:
@@ -134,7 +150,7 @@ def _trouble(found: Headline) -> Iterator[Part]:
     if not counts.tables:
         yield Part("no table in this data root", "no table")
     if counts.rows is None:
-        yield Part("rows at risk unknown", "unknown at risk", Role.WARN)
+        yield Part("rows at risk unknown", "rows unknown", Role.WARN)
     elif counts.rows:
         yield Part(f"{plural(counts.rows, 'row')} at risk", f"{counts.rows:,} at risk", Role.BAD)
     if found.losing:
@@ -154,11 +170,11 @@ def _trouble(found: Headline) -> Iterator[Part]:
         yield Part(f"tables read {figures.ago(found.old)}", f"{figures.duration(found.old)} old", Role.WARN)
     whole = not (counts.unreadable or counts.unwritable or counts.broken or counts.unknown or counts.at_risk)
     if whole and counts.tables and found.alarm is not Alarm.WELL:
-        yield Part(f"files of {_all(counts.tables)} healthy", f"{_all(counts.tables)} healthy", Role.PLAIN)
+        yield Part(f"{_all(counts.tables)} healthy on disk", "tables healthy", Role.PLAIN)
 
 
 def _all(tables: int) -> str:
-    return f"all {tables} tables" if tables > 1 else plural(tables, "table")
+    return {1: "1 table", 2: "both tables"}.get(tables, f"all {tables:,} tables")
 
 
 def _recovered(found: Headline, keys: Keys) -> Iterator[Part]:
@@ -187,25 +203,37 @@ def _short(part: Part) -> Line:
     return line(Span(part.short, part.role)) if part.short else BLANK
 
 
-def stepper(steps: Sequence[WayStep], width: int) -> Line:
-    """Return the way in at most `width` cells: with names, or as dots with the name of the next one."""
+def stepper(steps: Sequence[WayStep], width: int, by_hand: ByHand | None = None) -> Line:
+    """Return the way in at most `width` cells: with names, or as dots with the name of the next one.
+
+    What is done `by_hand` first is its step 0; of the others none is the next then.
+    """
     if not steps:
         return BLANK
-    named = [
-        line(Span(f"{_STATES[step.state][0]}{step.number} {_label(step)}", _STATES[step.state][1])) for step in steps
-    ]
+    named = [line(Span(f"{_sign(step, by_hand)[0]}{step.number} {_label(step)}", _sign(step, by_hand)[1]))
+             for step in steps]  # fmt: skip
+    if by_hand is not None:
+        named.insert(0, line(Span(f"{glyphs.HALF}0 {_BY_HAND[by_hand][1]}", Role.BAD)))
     for between in (" ─ ", "  ", " "):
         whole = join(named, (Span(between, Role.RULE),))
         if cells(whole) <= width:
             return whole
     at = next((step for step in steps if step.state is StepState.NEXT), None)
     said = f" {at.number}/{len(steps)} {_label(at)}" if at is not None else ""
-    return crop(line(dots(steps), Span(said, Role.STRONG)), width)
+    if by_hand is not None:
+        said = f" 0 {_BY_HAND[by_hand][1]}"
+    return crop(line(dots(steps, by_hand), Span(said, Role.STRONG)), width)
 
 
-def dots(steps: Sequence[WayStep]) -> Line:
+def dots(steps: Sequence[WayStep], by_hand: ByHand | None = None) -> Line:
     """Return the way as one sign a step."""
-    return line(*(Span(*_STATES[step.state]) for step in steps))
+    first = Span(glyphs.HALF, Role.BAD) if by_hand is not None and steps else BLANK
+    return line(first, *(Span(*_sign(step, by_hand)) for step in steps))
+
+
+def _sign(step: WayStep, by_hand: ByHand | None) -> tuple[str, Role]:
+    waits = by_hand is not None and step.state is StepState.NEXT
+    return _STATES[StepState.AHEAD if waits else step.state]
 
 
 def _label(step: WayStep) -> str:
@@ -234,11 +262,11 @@ def header(found: Headline, steps: Sequence[WayStep], mode: Mode, keys: Keys, ti
     end = _mode(mode)
     if narrow:
         start = line(" ", following(found, keys)[-1] or Span(title, Role.PLAIN))
-        start = join([start, dots(steps)], (_BETWEEN,))
+        start = join([start, dots(steps, found.by_hand)], (_BETWEEN,))
     else:
         start = _place(mode, title, named=not steps)
         room = width - cells(end) - cells(start) - 4
-        start = line(start, stepper(steps, room) if room > 0 else BLANK)
+        start = line(start, stepper(steps, room, found.by_hand) if room > 0 else BLANK)
     clock = line("  ", Span(figures.clock(mode.now), Role.DIM))
     name = line(Span(mode.station, Role.DIM), "  ") if steps else BLANK
     for extra, after in ((name, clock), (BLANK, clock), (BLANK, BLANK)):

@@ -1,6 +1,7 @@
 """How a run or a rehearsal ended: what proves it, what comes next, and how to undo it."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from rich.cells import cell_len
 
@@ -29,6 +30,7 @@ REHEARSALS = {
 }
 _ROOMY = 12  # lines of the pane from which on the cost stands in large cells
 _READING = 110  # cells of the longest line that an eye follows
+_COLUMN = 17  # cells for expected and found at least: a time of day, whole
 
 
 def proof(view: RunView, room: Room) -> Content:
@@ -124,7 +126,7 @@ def _rehearsal(ended: Rehearsal, room: Room) -> Content:
 
 
 def claims(proven: Sequence[Claim], width: int) -> list[Line]:
-    """Return each claim with what was expected and what was found, in two columns with a heading.
+    """Return each claim with what was expected and what was found, in two columns with a heading. Nothing is cut.
 
     What does not hold comes first, notes come last.
     """
@@ -132,7 +134,7 @@ def claims(proven: Sequence[Claim], width: int) -> list[Line]:
         return []
     proven = sorted(proven, key=lambda claim: (claim.ok, claim.noted))
     expected, found = (
-        min(max(cell_len(text) for text in (heading, *texts)), width // 4)
+        min(max(cell_len(text) for text in (heading, *texts)), max(width // 4, _COLUMN))
         for heading, texts in (("expected", [c.expected for c in proven]), ("found", [c.found for c in proven]))
     )
     claimed = max(10, width - expected - found - 6)
@@ -142,15 +144,9 @@ def claims(proven: Sequence[Claim], width: int) -> list[Line]:
         glyph, role = (glyphs.OK, Role.OK) if claim.proven else (glyphs.BAD, Role.BAD)
         if claim.noted:
             glyph, role = ("•", Role.DIM)
-        text = wrap(claim.claim, claimed) or [BLANK]
-        row = line(
-            Span(f"{glyph} ", role),
-            left(text[0], claimed),
-            "  ",
-            right(line(claim.expected), expected),
-            "  ",
-            right(line(Span(claim.found, Role.STRONG if claim.ok else Role.BAD)), found),
-        )
-        lines.append(row)
-        lines.extend(line("  ", more) for more in text[1:])
+        tone = Role.STRONG if claim.ok else Role.BAD
+        columns = (wrap(claim.claim, claimed), wrap(claim.expected, expected), wrap(claim.found, found, tone))
+        for number, (said, wanted, seen) in enumerate(zip_longest(*columns, fillvalue=BLANK)):
+            mark = Span(f"{glyph} ", role) if not number else "  "
+            lines.append(line(mark, left(said, claimed), "  ", right(wanted, expected), "  ", right(seen, found)))
     return lines

@@ -163,7 +163,9 @@ def _head(table: TableReport, names: int, width: int, *, down: bool) -> Line:
         if down
         else (_answer("reads", table.can_read), _answer("writes", table.can_write))
     )
-    if width < _NARROW and not down:
+    if width < _NARROW and down:
+        answers = () if table.verdict is not Verdict.HEALTHY else (line("files ok"),)
+    elif width < _NARROW:
         can = (("reads", table.can_read), ("writes", table.can_write))
         answers = tuple(_answer(word, value) for word, value in can if not value)
     start = line(verdict(table, down=down), left(line(Span(table.table, Role.STRONG)), names + 2), *answers)

@@ -28,12 +28,13 @@ class IncidentView:
     incident: Incident | None
     message: str = ""
     error: str = ""
+    waiting: str = ""  # for how long it is being read
 
 
 def summary(view: IncidentView, room: Room) -> Content:
     """Return what a reader needs who reads nothing else: crashes, rows table by table, what is left to do."""
     if view.incident is None:
-        message = line(Span("reading files, services and the journal…", Role.DIM))
+        message = line(Span(f"reading files, services and the journal… {view.waiting}", Role.DIM))
         return Content("incident", tuple(_error(view, room.width)) or (message,))
     incident = view.incident
     lines: list[Line] = []

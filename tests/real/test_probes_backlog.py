@@ -105,7 +105,7 @@ async def test_a_lag_the_server_does_not_know_is_counted_and_never_zero(server: 
     await probe.close()
 
 
-async def test_rates_and_times(server: RedisServer) -> None:
+async def test_rates_and_times(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     with server.client() as client:
         client.config_set("maxmemory", "200mb")
     group(server)
@@ -127,6 +127,8 @@ async def test_rates_and_times(server: RedisServer) -> None:
     assert filling.history == (400, 550)
     await asyncio.sleep(1.1)
     add(server, 3_000)
+    assert data_of(await probe.read()).seconds_to_full is None  # a few seconds tell of no minutes
+    monkeypatch.setattr("console.probes.redis_server._STEADY", 2.0)
     grown = data_of(await probe.read())
     assert grown.memory_limit == 200 * 1024 * 1024
     assert grown.seconds_to_full is not None

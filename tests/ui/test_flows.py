@@ -212,7 +212,7 @@ async def test_the_palette_filters_by_letters_and_offers_the_recommended_step_fi
         await pilot.press("a")
         await settled(pilot)
         rows = shown(app).splitlines()
-        assert rows.index(next(r for r in rows if "restore-sequencer  Restore" in r)) < rows.index(
+        assert rows.index(next(r for r in rows if "recommended now" in r)) < rows.index(
             next(r for r in rows if "capture-evidence" in r)
         )
         await typed(pilot, "stop-s")

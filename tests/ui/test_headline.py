@@ -7,6 +7,7 @@ import pytest
 from rich.cells import cell_len
 
 from console.diagnosis.model import ServerState
+from console.probes.flow import ByHand
 from console.probes.headline import Alarm, Headline, headline
 from console.probes.sample import Sample, UnitState
 from console.probes.state import StationState
@@ -71,6 +72,26 @@ def test_at_every_width_the_verdict_and_the_next_step_stand_in_it(settings: Sett
         assert "OBSERVE" in rows[1]
 
 
+@pytest.mark.parametrize("width", [60, 72, 80, 120, 200])
+@pytest.mark.parametrize("what", ByHand)
+def test_what_a_person_does_first_is_step_0_and_the_only_one_to_take_now(
+    settings: Settings, what: ByHand, width: int
+) -> None:
+    """The flow says to raise MAXLEN now; a header that says freeze-writer next would contradict it."""
+    found = replace(_found(settings, samples.incident(), WAY), losing=True, by_hand=what)
+    rows = [plain(row) for row in header(found, WAY.steps, Mode("s", 599.0, False, 1.0), KEYS, "", width)]
+    text = "\n".join(rows)
+    assert all(cell_len(row) <= width for row in rows), text
+    assert "now 0 " in text
+    assert "next " not in text
+    assert text.count("◐") == 1
+    assert "◐0" in text or "◐○" in text
+    if width >= 120:
+        assert "then 1" in text
+    alone = replace(found, next=None)
+    assert "then" not in plain(header(alone, (), Mode("s", 0.0, False, 1.0), KEYS, "", width)[0])
+
+
 def test_what_is_not_read_is_not_healthy(settings: Settings) -> None:
     assert _said(_found(settings, [])) == "? reading the tables…"
     bare = replace(settings, questdb=replace(settings.questdb, db_root=""))
@@ -90,7 +111,7 @@ def test_a_server_that_is_down_is_not_healthy(settings: Settings) -> None:
     found = _found(settings, [*samples.healthy(), NO_SERVER], Way())
     assert found.alarm is Alarm.BAD
     assert "QuestDB is down" in _said(found)
-    assert "files of all 2 tables healthy" in _said(found)
+    assert "both tables healthy on disk" in _said(found)
     # Stopped by a step of the way it is no alarm, and is said all the same.
     way = way_of(
         samples.HEALTHY, FirstStep("start-server", None, ""), Standing(True, True, (Walked("stop-server", None, 1.0),))
@@ -131,7 +152,7 @@ def test_the_end_is_said_for_a_while_and_not_past_a_new_crash(settings: Settings
         said
         == f"✓ station recovered {clock(at)[:5]}Z · 6,359 rows recovered, 0 lost · ≤ 60 possible duplicates · t report"
     )
-    assert "all 2 tables healthy" in _said(_found(settings, samples.healthy(), way, now=at + 700))
+    assert "both tables healthy" in _said(_found(settings, samples.healthy(), way, now=at + 700))
     crashes = replace(captured.INCIDENT_CRASHES, last_at=at + 10)
     crashed = [*samples.healthy(), samples.sample("crashes", crashes)]
     assert "recovered" not in _said(_found(settings, crashed, way, now=at + 60))

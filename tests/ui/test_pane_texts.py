@@ -7,11 +7,15 @@ import pytest
 from console.probes.aftermath import Aftermath
 from console.probes.flow import Flow, Hop, HopState
 from console.probes.sample import BacklogSample, CrashesSample, ServicesSample, UnitState
+from console.recovery.codes import ClaimKey
+from console.recovery.model import Claim
 from console.settings import Role as Part
 from console.widgets import figures, glyphs
 from console.widgets.line import Role, cells, plain, wrap
 from console.widgets.pane import Content, Room
 from screens.panes import backlog, crashes, flow, services
+from screens.panes.confirmation import _asked
+from screens.panes.proof import claims
 from screens.panes.reading import Source
 from tests.ui import captured, samples
 
@@ -85,3 +89,47 @@ def test_a_number_is_not_parted_from_its_unit() -> None:
         rows = wrap(text, width)
         assert all(cells(row) <= width for row in rows)
         assert any("356\N{NO-BREAK SPACE}MiB" in plain(row) for row in rows)
+
+
+@pytest.mark.parametrize("width", range(20, 130, 7))
+@pytest.mark.parametrize(
+    "phrase", ["freeze-writer demo", "market_orderbook_of_a_long_name lose 130966 rows and 25897 values"]
+)
+def test_the_phrase_to_type_is_whole_at_every_width(phrase: str, width: int) -> None:
+    lines = _asked(phrase, width)
+    assert all(cells(row) <= width for row in lines)
+    said = "".join(plain(row) for row in lines)
+    assert "…" not in said
+    assert phrase.replace(" ", "") in said.replace(" ", "")
+
+
+@pytest.mark.parametrize("width", [58, 78, 110])
+def test_no_evidence_of_a_check_is_cut(width: int) -> None:
+    moment = "2025-11-07 00:00:00.664650Z"
+    checks = [
+        Claim(ClaimKey.MIN, "market_orderbook: oldest row", moment, moment, True),
+        Claim.note(ClaimKey.DRAINED, "market_orderbook: rows that came twice", "0 (at most 500 from what was pending)"),
+    ]
+    rows = claims(checks, width)
+    assert all(cells(row) <= width for row in rows)
+    assert not any("…" in plain(row) for row in rows)
+    assert "".join(plain(row) for row in rows).count("00:00:00.664650Z") == 2
+
+
+def test_charts_fill_the_room_that_a_calm_queue_leaves_and_none_that_a_detail_needs() -> None:
+    source: Source[BacklogSample] = Source(captured.HEALTHY_BACKLOG, now=samples.NOW)
+    for height in (6, 14, 40):
+        content = backlog.build(source, Room(79, height, open=True))
+        assert len(content.lines) <= height
+        drawn = [plain(row) for row in content.lines if " │" in plain(row)]
+        assert bool(drawn) == (height == 40)
+
+
+@pytest.mark.parametrize("height", [1, 3, 8])
+def test_a_chart_has_a_value_at_its_height(height: int) -> None:
+    rows = glyphs.columns([0, 1, 50, 100], 10, height)
+    assert len(rows) == height
+    assert {len(row) for row in rows} == {4}
+    assert [row[0] for row in rows] == [" "] * height
+    assert [row[3] for row in rows] == ["█"] * height
+    assert sum(row[2] != " " for row in rows) == max(1, -(-height // 2))

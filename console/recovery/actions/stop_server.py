@@ -15,7 +15,7 @@ SPEC = ActionSpec(
     title="Stop the server",
     danger=Danger.SERVICE,
     needs_table=False,
-    summary="Stops QuestDB, keeps it from being started again, and proves by its lock that no server lives.",
+    summary="Stops QuestDB, keeps it from being started again, and proves by its lock that it is not running.",
     undo="start-server, which looks at every table before it starts anything.",
     opposite="start-server",
 )
@@ -63,8 +63,8 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     try:
         lock.acquire()
     except LockedError as error:
-        won = Claim(ClaimKey.SERVER_GONE, "no server lives: its lock can be won", "won", str(error), ok=False)
+        won = Claim(ClaimKey.SERVER_GONE, "QuestDB is not running: its lock is free", "free", str(error), ok=False)
     else:
         lock.release()
-        won = Claim(ClaimKey.SERVER_GONE, "no server lives: its lock can be won", "won", "won", ok=True)
+        won = Claim(ClaimKey.SERVER_GONE, "QuestDB is not running: its lock is free", "free", "free", ok=True)
     return (*down_claims(run, names), won)

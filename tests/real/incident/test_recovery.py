@@ -192,12 +192,12 @@ def test_the_thaw_drains_the_backlog_and_no_table_is_left_behind(engine: Engine)
             r"wait, (0 fewer|[\d,]+ more) per second$|, [\d,]+ fewer per second, about \d+ s left$", message
         )
     said = {claim.claim: claim for claim in result.verification}
-    waited = [claim for claim in said if claim.endswith("that waited at the start, unread still")]
+    waited = [claim for claim in said if ": unread of the " in claim]
     assert len(waited) == 2
     assert {said[claim].found for claim in waited} == {"0"}
     assert not any(claim.key is ClaimKey.PENDING for claim in result.verification)  # with a consumer that is gone
     for table in ("market_orderbook", "market_trades"):
-        assert float(said[f"{table}: seconds that its newest row is behind the newest entry"].found) < 15
+        assert float(said[f"{table}: seconds from its newest row to the newest entry"].found) < 15
         counted = said[f"{table}: rows that came twice"]
         twice_now = re.fullmatch(r"([\d,]+) \(at most ([\d,]+) from what was pending\)", counted.found)
         assert twice_now is not None, counted

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from console.diagnosis.model import Code, DatabaseReport, Finding, NextStep, Severity, TableReport, Verdict
-from console.probes.flow import Flow, HopState, flow
+from console.probes.flow import ByHand, Flow, HopState, flow
 from console.probes.sample import (
     BacklogSample,
     Sample,
@@ -125,11 +125,18 @@ def test_a_writer_that_falls_behind_is_slow_not_stuck() -> None:
     assert (found.stuck_at.state, found.stuck_at.bad) == (HopState.SLOW, False)
 
 
+def test_a_writer_whose_database_is_down_is_stuck_whatever_it_acknowledged_a_moment_ago() -> None:
+    found = verdict(server=Status.DOWN, lag=5_000, rate_in=100.0, rate_out=20.0)
+    assert found.hops[2].state is HopState.STUCK
+    assert "questdb is down" in found.hops[2].detail
+
+
 def test_feeds_down_lose_what_the_market_does() -> None:
     found = verdict(feed=UnitState.FAILED, rate_in=0.0)
     assert found.losing
     assert found.hops[0].state is HopState.DOWN
     assert "market data is being missed" in found.outlook
+    assert found.by_hand is ByHand.FEEDS
 
 
 def test_redis_down_loses_what_the_feeds_receive() -> None:
@@ -138,6 +145,7 @@ def test_redis_down_loses_what_the_feeds_receive() -> None:
     assert found.stuck_at.role is Role.QUEUE
     assert found.since == NOW - 30
     assert (found.losing, found.lost_soon) == (True, 12_000)
+    assert found.by_hand is ByHand.REDIS
 
 
 @pytest.mark.parametrize(
@@ -147,6 +155,7 @@ def test_the_outlook_reaches_ten_minutes(seconds: float, lost: int) -> None:
     found = verdict(lag=900, rate_out=0.0, seconds_to_loss=seconds)
     assert found.lost_soon == lost
     assert ("MAXLEN begins to remove unread entries of trades" in found.outlook) == (lost > 0)
+    assert found.by_hand is (ByHand.MAXLEN if lost else None)
 
 
 def test_memory_that_fills_up_and_that_is_full() -> None:
@@ -158,11 +167,14 @@ def test_memory_that_fills_up_and_that_is_full() -> None:
     full = verdict(lag=900, memory=(100, 100, "noeviction"))
     assert full.losing
     assert full.hops[1].detail == "memory full"
+    assert {each.by_hand for each in (soon, evicting, full)} == {ByHand.MEMORY}
 
 
 def test_trimmed_while_unread() -> None:
     found = verdict(lag=900, rate_out=5.0, losing=True)
     assert (found.losing, found.lost_soon) == (True, 9_000)
+    assert found.by_hand is ByHand.MAXLEN
+    assert "MAXLEN first; then freeze-writer" in found.outlook
 
 
 def test_what_is_not_known_is_not_called_nothing() -> None:

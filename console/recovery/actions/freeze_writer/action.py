@@ -55,7 +55,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
                 bool(units),
                 ", ".join(f"{s.name} is {s.state}" for s in samples) or "none",
             ),
-            Requirement("Redis has room for at least ten minutes", not room.short, room.description),
+            Requirement("Redis has room for at least ten minutes", not room.short, room.room or room.description),
         ),
         warnings=tuple(_warnings(room, feeds)) if running else (),
     )
@@ -64,10 +64,8 @@ def plan(context: PlanContext, table: str | None) -> Plan:
 def _warnings(room: Headroom, feeds: str) -> Iterator[str]:
     yield "Redis fills until thaw-writer: watch its memory, and do not lower MAXLEN"
     if room.short:
-        yield (
-            f"{room.description}: raise maxmemory or the feeds' MAXLEN now; stop {feeds or 'the feeds'} only when the "
-            "room is nearly gone, since what they miss is lost for good"
-        )
+        yield f"{room.room}: raise {room.raises or 'maxmemory'} first, by hand; then freeze the writer"
+        yield f"do not stop {feeds or 'the feeds'}: what they miss is lost for good"
 
 
 def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:

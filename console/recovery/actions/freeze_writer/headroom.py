@@ -21,10 +21,15 @@ _MOST: Final = 5_000  # entries that are looked at for it
 
 @dataclass(frozen=True, slots=True)
 class Headroom:
-    """Seconds until the first loss, None if nothing grows or it is not known; `description` says which."""
+    """Seconds until the first loss, None if nothing grows or it is not known; `description` says which.
+
+    `room` says how long in a few words; `raises` is the limit that ends it, empty if it is none that can be raised.
+    """
 
     seconds: float | None
     description: str
+    room: str = ""
+    raises: str = ""
 
     @property
     def short(self) -> bool:
@@ -36,6 +41,7 @@ class Headroom:
 class _End:
     seconds: float
     why: str
+    raises: str = ""
 
 
 def headroom_of(settings: RedisSettings) -> Headroom:
@@ -61,7 +67,8 @@ def headroom_of(settings: RedisSettings) -> Headroom:
     if not ends:
         return Headroom(None, f"no MAXLEN and no memory limit is known ({coming})")
     first = min(ends, key=lambda end: end.seconds)
-    return Headroom(first.seconds, f"room for about {_span(first.seconds)}: then {first.why} ({coming})")
+    room = f"room for about {_span(first.seconds)}"
+    return Headroom(first.seconds, f"{room}: then {first.why} ({coming})", room, first.raises)
 
 
 def _trims(settings: RedisSettings, waiting: tuple[Waiting, ...], rates: dict[str, float]) -> Iterator[_End]:
@@ -70,7 +77,7 @@ def _trims(settings: RedisSettings, waiting: tuple[Waiting, ...], rates: dict[st
         most, rate = lengths.get(each.stream, 0), rates[each.stream]
         if most and rate:
             why = f"{clean_line(each.stream)} reaches MAXLEN {most:,} and loses its oldest unread entries"
-            yield _End(max(0.0, (most - each.total) / rate), why)
+            yield _End(max(0.0, (most - each.total) / rate), why, "the feeds' MAXLEN")
 
 
 def _memory(
@@ -90,7 +97,8 @@ def _memory(
         policy = clean_line(str(info.get("maxmemory_policy", "")))
         refuses = policy == "noeviction"
         what = "refuses new entries" if refuses else f"evicts keys ({policy})"
-        yield _End(max(0.0, (limit - used) / growth), f"Redis reaches maxmemory ({limit >> 20:,} MiB) and {what}")
+        why = f"Redis reaches maxmemory ({limit >> 20:,} MiB) and {what}"
+        yield _End(max(0.0, (limit - used) / growth), why, "maxmemory")
     elif settings.local:
         free = psutil.virtual_memory().available
         yield _End(free / growth, f"the host's free memory ({free >> 20:,} MiB) is used up: Redis has no maxmemory")

@@ -150,7 +150,7 @@ def _stages(
         "hold",
         "lock every WAL and segment of these tables against the purge"
         if directories
-        else "make sure that no server lives",
+        else "make sure that QuestDB is not running",
         "hold-wal",
         {"directories": directories, **_also(directories, repaired)},
         tuple(Change("lock", f"{directory}/wal*.lock and {directory}/wal*/*.lock") for directory in directories),

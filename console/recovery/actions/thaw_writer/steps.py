@@ -144,7 +144,7 @@ class WatchBacklog(CheckStep):
         for each in waiting:
             name, table = clean_line(each.stream), clean_line(each.table) or None
             if each.stream in unread:
-                claim = f"{name}: entries of {waited[each.stream][1]:,} that waited at the start, unread still"
+                claim = f"{name}: unread of the {waited[each.stream][1]:,} entries that waited at the start"
                 left = unread[each.stream]
                 yield Claim(ClaimKey.ACKNOWLEDGED, claim, "0", f"{left:,}", left == 0, table=table)
             if count := held[each.stream]:
@@ -154,7 +154,7 @@ class WatchBacklog(CheckStep):
             now = f"{each.lag:,} unread, {each.pending:,} pending"
             yield Claim.note(ClaimKey.DRAINED, f"{name}: what came just now", now, table=table)
             if (behind := _behind(run, each)) is not None:
-                claim = f"{table}: seconds that its newest row is behind the newest entry"
+                claim = f"{table}: seconds from its newest row to the newest entry"
                 found = f"{max(0.0, behind):.1f}"
                 yield Claim(ClaimKey.FRESH, claim, f"below {_FRESH:.0f}", found, behind < _FRESH, table=table)
 
