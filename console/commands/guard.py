@@ -1,6 +1,7 @@
 """`guard`: before the power fails, keep copies of the small files that a recovery rests on."""
 
 import time
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,9 @@ from console.commands.options import Invocation, station_options
 from console.exit_codes import ExitCode
 from console.records import to_json
 from console.sd_notify import notify
+
+if TYPE_CHECKING:
+    from console.probes.checks import Check
 
 
 @click.command()
@@ -24,6 +28,9 @@ def guard(invocation: Invocation, once: bool) -> int:
     from console.recovery.guard.taking import Guard
 
     settings = invocation.settings
+    if not invocation.as_json:
+        for warning in _warnings(invocation):
+            click.echo(f"! {warning.said}", err=not once)
     said: dict[str, str] = {}
     with ended_like_ctrl_c(), Guard(located(invocation), settings.guard_path, settings.guard.most_mib << 20) as keeper:
         while True:
@@ -43,3 +50,14 @@ def guard(invocation: Invocation, once: bool) -> int:
                 return ExitCode.FAILED if state.left_out else ExitCode.OK
             notify(f"READY=1\nWATCHDOG=1\nSTATUS=copies of {state.tables:,} tables, {len(state.left_out):,} skipped")
             time.sleep(max(0.5, settings.guard.every - (time.monotonic() - began)))
+
+
+def _warnings(invocation: Invocation) -> "list[Check]":
+    """Return what will hurt when the power fails, and a disk that is too full for a repair."""
+    from console.probes.checks import Level
+    from console.probes.checkup import disk_room
+    from console.probes.precautions import precautions
+
+    database = located(invocation)
+    room = disk_room("disk of the data", database.db)
+    return [*precautions(invocation.settings, database), *([room] if room.level is Level.PROBLEM else [])]

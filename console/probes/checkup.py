@@ -19,6 +19,7 @@ from console.probes.checks import Check, Level
 from console.probes.checkup_server import check_server
 from console.probes.checkup_user import check_user
 from console.probes.journal import JournalProbe
+from console.probes.precautions import precautions
 from console.probes.sample import Probe, Sample, Status, UnitState
 from console.probes.scheduler import read_once
 from console.probes.services import ServicesProbe
@@ -121,7 +122,8 @@ def _data_root(settings: Settings) -> list[Check]:
     level = Level.OK if lives.life is not Life.UNKNOWN else Level.PROBLEM if lives.may_write else Level.NOTE
     found.append(Check("server lock", level, lives.sentence))
     return [
-        *found, _version(settings, database), _disk("disk of the data", database.db), _rehearsal(settings, database),
+        *found, _version(settings, database), disk_room("disk of the data", database.db),
+        _rehearsal(settings, database), *precautions(settings, database),
     ]  # fmt: skip
 
 
@@ -161,7 +163,7 @@ def _state_dir(settings: Settings) -> list[Check]:
         message = f"{place} can be written by others; make it yours alone (chmod 700)"
         return [Check("state directory", Level.PROBLEM, message)]
     made = "" if there == place else ", made when it is needed"
-    return [Check("state directory", Level.OK, f"{place}{made}"), _disk("disk of the evidence", there)]
+    return [Check("state directory", Level.OK, f"{place}{made}"), disk_room("disk of the evidence", there)]
 
 
 def _guard(settings: Settings) -> Check:
@@ -178,7 +180,8 @@ def _guard(settings: Settings) -> Check:
     return Check("guard", Level.NOTE if late else Level.OK, f"{message}{'; it does not run' if late else ''}")
 
 
-def _disk(subject: str, place: Path) -> Check:
+def disk_room(subject: str, place: Path) -> Check:
+    """Say how much room there is, and whether it is too little for a repair."""
     try:
         free, reserve = free_space(place)
         total = shutil.disk_usage(place).total

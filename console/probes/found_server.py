@@ -111,7 +111,7 @@ def _unseen(database: DatabaseRoot) -> str:
 def _ports(server: ServerProcess | None, database: DatabaseRoot, sources: dict[str, str]) -> dict[str, int]:
     """Return the ports as the server was told: by its environment, else by server.conf, else the usual ones."""
     conf = database.root / "conf" / "server.conf"
-    properties = _properties(conf)
+    properties = properties_of(conf)
     variables: Mapping[str, str] = server.variables if server else {}
     values: dict[str, int] = {}
     for name, (keys, usual) in _PORTS.items():
@@ -164,11 +164,11 @@ def _reach(
 def read_only_user(server: ServerProcess | None, database: DatabaseRoot) -> bool:
     """Return whether the server was told to have a read-only user."""
     told = server.variables.get("QDB_PG_READONLY_USER_ENABLED") if server else None
-    found = told or _properties(database.root / "conf" / "server.conf").get("pg.readonly.user.enabled")
+    found = told or properties_of(database.root / "conf" / "server.conf").get("pg.readonly.user.enabled")
     return found == "true"
 
 
-def _properties(conf: Path) -> dict[str, str]:
+def properties_of(conf: Path) -> dict[str, str]:
     """Return the settings of a server.conf; nothing where it cannot be read (all is then as usual)."""
     try:
         descriptor = os.open(conf, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
