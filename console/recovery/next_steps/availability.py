@@ -27,7 +27,7 @@ _REGISTRY = NextStep(
     "repair-registry", "the registry of tables is damaged: do not start QuestDB before it is made anew"
 )
 _REHEARSE = "rehearse it first (F3, or walmedic rehearse): how many rows it would lose is not known"
-_RETRIES = "the writer keeps retrying against it; the feeds and Redis keep new data"
+_RETRIES = "the writer retries and fails; the feeds and Redis keep new data"
 
 
 def availability(
