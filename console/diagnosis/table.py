@@ -133,15 +133,16 @@ class TableDiagnosis:
     def _at_risk(self, clock: PurgeClock, findings: Sequence[Finding]) -> int | None:
         """Return the rows that will not be applied as things are, of a table that applies the others by itself.
 
-        None where a transaction without a record may be a committed one, or not, and where it is a statement; also
-        where the log names WAL that is not the table's, or is not proven to be, and where `_txn` is set back.
+        None where a transaction without a record is a statement, and where it is not known what a WAL held; also where
+        the log names WAL that is not the table's, or is not proven to be, and where `_txn` is set back.
         """
         told = (Code.LOG_TAIL_UNLOGGED, Code.TABLE_TXN_MISCOUNTED)
         unnamed = [each for each in findings if each.code in told and each.rows]
         statements = self.facts.inventory.events["type"][self.unapplied.state == State.UNNAMED] == EventType.SQL
         doubtful = (Code.WAL_FOREIGN, Code.TABLE_TXN_BEHIND)
         foreign = any(each.code in doubtful and each.severity is Severity.DAMAGE for each in findings)
-        if foreign or any(each.severity is Severity.NOTE for each in unnamed) or bool(statements.any()):
+        emptied = any(each.code is Code.SEGMENT_MISSING and each.severity is Severity.RISK for each in findings)
+        if foreign or emptied or any(each.severity is Severity.NOTE for each in unnamed) or bool(statements.any()):
             return None
         torn = int(self.facts.inventory.rows[self.wholeness.torn].sum())
         return max(clock.rows, torn, sum(each.rows or 0 for each in unnamed))

@@ -20,7 +20,7 @@ from console.text import plural
 _MOST: Final = 20
 _UNNAMED: Final = {
     True: "the log is older than the WAL, since its writer went on, or the log never gave out its id",
-    False: "its writer was killed before it was acknowledged, or the log is an older one: it is not known which",
+    False: "its writer was killed before QuestDB acknowledged it, or the log is an older one: it is not known which",
 }
 
 
@@ -109,7 +109,7 @@ def _unlogged(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
         rows = int((events["end"] - events["start"])[carries_rows(events)].sum())
         low, high = int(events["txn"][0]), int(events["txn"][-1])
         which = f"transaction {low:,}" if low == high else f"transactions {low:,} to {high:,}"
-        severity = Severity.DAMAGE if bool(missing[places].any()) else Severity.RISK if older else Severity.NOTE
+        severity = Severity.DAMAGE if bool(missing[places].any()) else Severity.RISK
         statements = int((events["type"] == EventType.SQL).sum())
         what = f"{plural(rows, 'row')} and {plural(statements, 'statement')}" if statements else plural(rows, "row")
         message = f"no record of the log names wal{wal}/{segment} {which} ({what})"
@@ -145,6 +145,7 @@ def _behind_the_header(facts: TableFacts, scan: LogScan) -> Finding:
 
 def _lost(facts: TableFacts) -> Iterator[Finding]:
     """Segments and WALs of which only the lock file is there, and of which no record of a log above applied tells."""
+    yield from _emptied(facts)
     scan = facts.sequencer.scan
     if scan is not None and facts.applied is not None and scan.max_txn > facts.applied:
         return
@@ -158,6 +159,18 @@ def _lost(facts: TableFacts) -> Iterator[Finding]:
             f"{place}; which transactions it held is not known"
         )
         yield Finding(Code.SEGMENT_MISSING, Severity.RISK, message, facts.relative(path))
+
+
+def _emptied(facts: TableFacts) -> Iterator[Finding]:
+    """Yield WALs without a segment that are younger than the sequencer: it never gave out their ids."""
+    highest = facts.sequencer.wal_index.highest
+    for wal in facts.inventory.directories:
+        if highest is not None and wal.id > highest and not wal.segments and not wal.lost:
+            message = (
+                f"wal{wal.id} has no segment, and the sequencer is older than it, as it never gave out its id: which "
+                "transactions were committed since is not known"
+            )
+            yield Finding(Code.SEGMENT_MISSING, Severity.RISK, message, facts.relative(wal.path))
 
 
 def conversion_findings(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
