@@ -4,15 +4,21 @@ log   1: 5 rows   2: 5 rows   3: 5 rows       all three on disk, and nothing but
 _txn  seqTxn 2, 15 rows                       the third one is in the table already: its rows would come twice
 """
 
+from typing import Final
+
 import numpy as np
 
 from console.questdb.layout import TableDirectory
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TxnArea
-from console.questdb.txn_log import TxnLog
+from console.questdb.txn_log import TxnLog, valid_records
 from console.table.belonging import created_with_table
-from console.table.inventory import Inventory, is_plain
+from console.table.held_times import HeldTimes
+from console.table.inventory import Inventory, Mask, is_plain
 from console.table.log_scan import LogScan
+
+_MOST: Final = 4096
+"""Transactions whose timestamps are looked up, if the last ones are not there."""
 
 
 def rows_too_many(
@@ -32,16 +38,51 @@ def rows_too_many(
     return max(0, more) if more > 0 and created_with_table(table, log) else 0
 
 
-def rows_not_there(area: TxnArea, inventory: Inventory, scan: LogScan, newest: int | None) -> int:
-    """Return the rows of applied transactions that are newer than all in the table, whose newest is `newest`.
+def rows_not_there(
+    table: TableDirectory,
+    metadata: TableMetadata,
+    area: TxnArea,
+    inventory: Inventory,
+    scan: LogScan,
+    newest: int | None,
+) -> int:
+    """Return the rows of applied transactions that are not in the table, whose newest timestamp is `newest`.
 
     They were skipped (RESUME WAL FROM), or `_txn` counts too many. Only the last transactions tell, those behind
-    anything that may have removed rows.
+    anything that may have removed rows. They are newer than all in the table, or it has none of their timestamps.
     """
     plain = is_plain(inventory.events) & (scan.seq > 0) & (scan.seq <= area.applied_txn)
     last = np.unique(scan.seq[plain])[::-1]
     run = int((last == area.applied_txn - np.arange(len(last))).sum())
-    newer = plain & (scan.seq > area.applied_txn - run) & (inventory.rows > 0)
-    if newest is not None:
-        newer &= inventory.events["max_ts"] > newest
+    lasting = plain & (scan.seq > area.applied_txn - run) & (inventory.rows > 0)
+    newer = lasting & (inventory.events["max_ts"] > newest) if newest is not None else lasting
+    if newest is not None and not metadata.ttl:
+        newer |= _without_times(HeldTimes(table.path, area, metadata), inventory, scan, lasting & ~newer, area)
     return int(inventory.rows[newer].sum())
+
+
+def _without_times(held: HeldTimes, inventory: Inventory, scan: LogScan, among: Mask, area: TxnArea) -> Mask:
+    """Return which of the events the table has no row of the time of, from the last one back to the first that it has.
+
+    What is in the lag is in no partition yet.
+    """
+    absent = np.zeros(len(inventory), np.bool_)
+    places = np.flatnonzero(among & (scan.seq <= area.seq_txn))
+    for place in places[np.argsort(-scan.seq[places])][:_MOST].tolist():
+        event = inventory.events[place]
+        if all(held.holds(int(event[name])) is not False for name in ("min_ts", "max_ts")):
+            break
+        absent[place] = True
+    return absent
+
+
+def structure_behind(area: TxnArea, scan: LogScan) -> int | None:
+    """Return the structure version of the last applied transaction, by its record, if the table has an older one."""
+    try:
+        records = scan.log.records(area.applied_txn, area.applied_txn)
+    except OSError:
+        return None
+    if not len(records) or not bool(valid_records(records).all()) or area.applied_txn > scan.max_txn:
+        return None
+    version = int(records["structure_version"][0])
+    return version if version > area.structure_version else None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from console.diagnosis.model import Code, Harm, Verdict
 from console.questdb.formats.table import TXN_RECORD
 from console.questdb.partition_files import PartitionFiles
 from console.questdb.table_txn import read_table_txn
@@ -108,3 +109,10 @@ def ended(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> di
 @pytest.mark.parametrize("name", [case.name for case in CASES])
 def test_what_is_lost_was_announced_or_the_plan_is_refused(name: str, ended: dict[str, Played]) -> None:
     hold(ended[name])
+
+
+@pytest.mark.parametrize("name", ["high", "higher", "beyond", "high_keyed", "of_two_high"])
+def test_a_table_whose_txn_counts_too_many_is_not_healthy(name: str, ended: dict[str, Played]) -> None:
+    each = ended[f"{name}_{_LOG}"]
+    assert each.report.verdict is not Verdict.HEALTHY, each
+    assert Harm.NONE not in {f.start for f in each.report.findings if f.code is Code.TABLE_TXN_MISCOUNTED}, each

@@ -6,7 +6,7 @@ from console.diagnosis.findings.conversion import half_done
 from console.diagnosis.model import Code, Finding, Harm, Severity
 from console.diagnosis.table_facts import TableFacts
 from console.questdb.reading import Problem
-from console.table.row_count import rows_not_there, rows_too_many
+from console.table.row_count import rows_not_there, rows_too_many, structure_behind
 from console.text import plural
 
 
@@ -16,6 +16,7 @@ def row_count_findings(facts: TableFacts, newest: int | None) -> Iterator[Findin
     `newest` is the newest timestamp in the table.
     """
     yield from _not_there(facts, newest)
+    yield from _structure_behind(facts)
     more, area = rows_uncounted(facts), facts.txn.current
     if not more or area is None:
         return
@@ -32,15 +33,32 @@ def _not_there(facts: TableFacts, newest: int | None) -> Iterator[Finding]:
     area, scan = facts.txn.current, facts.sequencer.scan
     if area is None or scan is None or facts.txn.problems or facts.conversion.present:
         return
-    rows = rows_not_there(area, facts.inventory, scan, newest)
+    if isinstance(facts.metadata, Problem):
+        return
+    rows = rows_not_there(facts.directory, facts.metadata, area, facts.inventory, scan, newest)
     if rows and facts.origins.log(facts.sequencer.name).own:
         message = (
-            f"{plural(rows, 'row')} of transactions up to {area.applied_txn:,} count as applied and are newer than all "
-            "in the table: they were skipped (RESUME WAL FROM), or _txn counts too many; the purge deletes them"
+            f"{plural(rows, 'row')} of transactions up to {area.applied_txn:,} count as applied and are not in the "
+            "table: they were skipped (RESUME WAL FROM), or _txn counts too many; the purge deletes them"
         )
         file = facts.relative(facts.txn.path)
-        yield Finding(Code.TABLE_TXN_MISCOUNTED, Severity.NOTE, message, file, area.offset_seq_txn, area.seq_txn,
-                      rows=rows)  # fmt: skip
+        yield Finding(Code.TABLE_TXN_MISCOUNTED, Severity.RISK, message, file, area.offset_seq_txn, area.seq_txn,
+                      start=Harm.MISAPPLIES, rows=rows)  # fmt: skip
+
+
+def _structure_behind(facts: TableFacts) -> Iterator[Finding]:
+    area, scan = facts.txn.current, facts.sequencer.scan
+    if area is None or scan is None or facts.txn.problems or facts.conversion.present:
+        return
+    version = structure_behind(area, scan)
+    if version is not None and facts.origins.log(facts.sequencer.name).own and not half_done(facts.directory):
+        message = (
+            f"_txn counts transaction {area.applied_txn:,} as applied, whose structure version is {version:,}, and the "
+            f"table's is {area.structure_version:,}: an ALTER before it is not in the table"
+        )
+        file = facts.relative(facts.txn.path)
+        yield Finding(Code.TABLE_TXN_MISCOUNTED, Severity.DAMAGE, message, file, area.offset_seq_txn, area.seq_txn,
+                      start=Harm.MISAPPLIES)  # fmt: skip
 
 
 def rows_uncounted(facts: TableFacts) -> int:
