@@ -54,6 +54,9 @@ def next_step(situation: Situation) -> NextStep:
     """Return the one step to take now. Its action is None if a person must decide or act, or nothing is to do."""
     if situation.closed:
         return NextStep(None, f"this user may not read all of the table's files: {run_as_owner()}")
+    if situation.linked:
+        what = f"{clean_line(situation.linked)} is a symbolic link, and what it leads to was not read"
+        return NextStep(None, f"{what}: stop QuestDB, move that into the link's place, and check again")
     step = _repair(situation) or _by_hand(situation) or _rest(situation)
     return NextStep(step.action, step.reason, step.evidence and not situation.history.evidence)
 

@@ -67,6 +67,7 @@ class Situation:
     free: int | None = None  # bytes free on the table's disk, where that matters
     history: TableHistory = NO_HISTORY
     closed: bool = False  # this user may not read all of it
+    linked: str = ""  # a symbolic link in the place of one of its own files
 
     def damaged(self, *codes: Code) -> bool:
         """Return whether one of `codes` was found as more than a note."""

@@ -44,7 +44,7 @@ from console.diagnosis.unapplied_data import check_waiting_data, torn_findings, 
 from console.diagnosis.verdict import blocked_steps, can_read, can_write, verdict_of
 from console.questdb.column_versions import read_column_versions
 from console.questdb.layout import TableDirectory
-from console.questdb.reading import Problem
+from console.questdb.reading import Problem, ProblemKind
 from console.questdb.registry import TableKind
 from console.questdb.segment import EventType
 from console.questdb.sequencer_metadata import SequencerMetadata
@@ -108,6 +108,7 @@ class TableDiagnosis:
             free=shutil.disk_usage(self.facts.directory.path).free if cause is Cause.DISK_FULL else None,
             history=history,
             closed=bool(self.facts.closed),
+            linked=self.facts.relative(self.facts.linked[0]) if self.facts.linked else "",
         )
         current = self.facts.txn.current
         writes = can_write(situation)
@@ -115,7 +116,7 @@ class TableDiagnosis:
             table=self.facts.directory.name,
             directory=self.facts.directory.directory,
             wal=True,
-            verdict=verdict_of(findings, closed=situation.closed),
+            verdict=verdict_of(findings, closed=situation.closed or bool(situation.linked)),
             can_read=can_read(situation),
             can_write=writes,
             applied_txn=self.facts.applied,
@@ -142,7 +143,8 @@ class TableDiagnosis:
         doubtful = (Code.WAL_FOREIGN, Code.TABLE_TXN_BEHIND)
         foreign = any(each.code in doubtful and each.severity is Severity.DAMAGE for each in findings)
         emptied = any(each.code is Code.SEGMENT_MISSING and each.severity is Severity.RISK for each in findings)
-        if foreign or emptied or any(each.severity is Severity.NOTE for each in unnamed) or bool(statements.any()):
+        noted = any(each.severity is Severity.NOTE for each in unnamed)
+        if self.facts.hidden or foreign or emptied or noted or bool(statements.any()):
             return None
         torn = int(self.facts.inventory.rows[self.wholeness.torn].sum())
         return max(clock.rows, torn, sum(each.rows or 0 for each in unnamed))
@@ -151,7 +153,7 @@ class TableDiagnosis:
         current = self.facts.txn.current
         if (
             current is None
-            or self.facts.closed
+            or self.facts.hidden
             or self.facts.unseen
             or self.behind
             or miscounted(self.facts) is not None
@@ -227,7 +229,7 @@ def judge(facts: TableFacts, memory: TableMemory | None = None) -> TableDiagnosi
         *conversion_findings(facts, unapplied),
         *table_file_findings(_table_files(facts, unapplied, memory)),
     ]
-    findings = seen_findings(facts.directory, facts.closed, findings)
+    findings = seen_findings(facts.directory, facts.hidden, findings)
     broken = any(finding.severity is Severity.DAMAGE for finding in findings)
     findings += backup_findings(facts, broken)
     waiting = waiting_segments(facts.inventory, unapplied, wholeness)
@@ -289,6 +291,9 @@ def _listing(facts: TableFacts) -> list[Finding]:
     if damage_of(facts.metadata) is not None:
         problems = []  # damage, which is reported with the table's own files
     problems += facts.obstacles
+    known = {problem.file for problem in problems}
+    links = [each for each in facts.linked if each not in known and not each.is_relative_to(facts.sequencer.path)]
+    problems += [Problem(ProblemKind.UNREADABLE, "it is a symbolic link, which is never followed", x) for x in links]
     return [
         Finding(Code.UNREADABLE, Severity.RISK, f"{problem.file.name}: {problem.what}", facts.relative(problem.file))
         for problem in dict.fromkeys(problems)

@@ -5,8 +5,10 @@ whose event was not read yet (the reading is taken again), never as an event tha
 """
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from console.questdb.conversion import Conversion, read_conversion
 from console.questdb.file_owner import FileOwner, owner_of
@@ -23,8 +25,11 @@ from console.table.closed import closed_files
 from console.table.inventory import Inventory, read_inventory
 from console.table.log_scan import LogScan, scan_log
 from console.table.memory import TableMemory
-from console.table.unseen import Unseen, unseen_wal
+from console.table.unseen import Unseen, is_link, unseen_wal
 from console.table.wal_origin import Origins, read_origins, structure_version
+
+_OWN: Final = re.compile(r"_|txn_seq$|wal[1-9]\d*$|\d+$")
+"""Names of the table's own files and directories, but for symbol maps and partitions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,18 @@ class TableFacts:
     def dedup(self) -> bool:
         """Whether the table has dedup keys, or may have."""
         return isinstance(self.metadata, Problem) or self.metadata.has_dedup
+
+    @property
+    def linked(self) -> tuple[Path, ...]:
+        """Symbolic links in the place of the table's own files: what is behind them is not read."""
+        found = [each.file for each in self.obstacles] + [self.sequencer.log.path, self.sequencer.path / "_meta"]
+        found += [each.file for segment in self.inventory.segments.values() for each in segment.problems]
+        return tuple(path for path in dict.fromkeys(found) if _OWN.match(path.name) and is_link(path))
+
+    @property
+    def hidden(self) -> tuple[Path, ...]:
+        """What was not read of the table, as this user may not, or behind a link."""
+        return (*self.closed, *self.linked)
 
     @property
     def gone(self) -> bool:

@@ -11,7 +11,7 @@ from console.diagnosis.situation import OWN_FILES, STOPS_WRITES, Situation
 def verdict_of(findings: Sequence[Finding], *, closed: bool = False) -> Verdict:
     """Return the worst that the findings say: damage is broken, a risk at-risk, a file that cannot be read unknown.
 
-    Where this user may not read all (`closed`), damage may be nothing but that: no verdict is given.
+    Where not all can be read (`closed`), damage may be nothing but that: no verdict is given.
     """
     if closed:
         return Verdict.UNKNOWN
@@ -26,7 +26,7 @@ def verdict_of(findings: Sequence[Finding], *, closed: bool = False) -> Verdict:
 
 def can_read(situation: Situation) -> bool | None:
     """Return whether a SELECT works: not where `_txn` is damaged, nor where the server crashes as it starts."""
-    if situation.closed:
+    if situation.closed or situation.linked:
         return None
     if situation.damaged(Code.TABLE_TXN_INVALID):
         return False
@@ -39,7 +39,7 @@ def can_read(situation: Situation) -> bool | None:
 
 def can_write(situation: Situation) -> bool | None:
     """Return whether what is written arrives in the table; acknowledged and never applied is no."""
-    if situation.closed:
+    if situation.closed or situation.linked:
         return None
     damage = [finding.code for finding in situation.findings if finding.severity is Severity.DAMAGE]
     if situation.damaged(Code.APPLY_DISABLED) or situation.suspended or situation.stops or situation.disagrees:

@@ -36,7 +36,7 @@ def unseen_wal(table: Path, inventory: Inventory, obstacles: Sequence[Problem]) 
     return tuple(
         Unseen(
             clean_line(_place(table, each.file)),
-            Evidence.NOT_FOLLOWED if _is_link(each.file) else Evidence.NOT_READ,
+            Evidence.NOT_FOLLOWED if is_link(each.file) else Evidence.NOT_READ,
             each.what,
         )
         for each in found
@@ -49,7 +49,8 @@ def unseen_columns(table: Path, wholeness: Wholeness) -> tuple[Unseen, ...]:
     return tuple(Unseen(clean_line(_place(table, file)), Evidence.NOT_READ, what) for file, what in files.items())
 
 
-def _is_link(path: Path) -> bool:
+def is_link(path: Path) -> bool:
+    """Return whether a path is a symbolic link; False if that may not be asked."""
     try:
         return path.is_symlink()
     except OSError:
