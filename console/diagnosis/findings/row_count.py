@@ -50,11 +50,12 @@ def _structure_behind(facts: TableFacts) -> Iterator[Finding]:
     area, scan = facts.txn.current, facts.sequencer.scan
     if area is None or scan is None or facts.txn.problems or facts.conversion.present:
         return
-    version = structure_behind(area, scan)
-    if version is not None and facts.origins.log(facts.sequencer.name).own and not half_done(facts.directory):
+    if not structure_behind(area, scan) or half_done(facts.directory):
+        return
+    if facts.origins.log(facts.sequencer.name).own:
         message = (
-            f"_txn counts transaction {area.applied_txn:,} as applied, whose structure version is {version:,}, and the "
-            f"table's is {area.structure_version:,}: an ALTER before it is not in the table"
+            f"_txn counts transaction {area.applied_txn:,} as applied, and {scan.structure_below:,} ALTERs among them, "
+            f"and the table's structure version is {area.structure_version:,}: one of them is not in the table"
         )
         file = facts.relative(facts.txn.path)
         yield Finding(Code.TABLE_TXN_MISCOUNTED, Severity.DAMAGE, message, file, area.offset_seq_txn, area.seq_txn,
