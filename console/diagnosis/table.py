@@ -134,8 +134,9 @@ class TableDiagnosis:
     def _at_risk(self, clock: PurgeClock, findings: Sequence[Finding]) -> int | None:
         """Return the rows that will not be applied as things are, of a table that applies the others by itself.
 
-        None where a transaction without a record is a statement, and where it is not known what a WAL held; also where
-        the log names WAL that is not the table's, or is not proven to be, and where `_txn` is set back.
+        None where a transaction without a record may be a committed one, or not, where it is a statement, and where it
+        is not known what a WAL held; also where the log names WAL that is not the table's, or is not proven to be, and
+        where `_txn` is set back.
         """
         told = (Code.LOG_TAIL_UNLOGGED, Code.TABLE_TXN_MISCOUNTED)
         unnamed = [each for each in findings if each.code in told and each.rows]

@@ -104,12 +104,15 @@ def _unlogged(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
     missing = unapplied.waiting & ~named & (unapplied.source == facts.sequencer.name)
     unnamed = unapplied.state == State.UNNAMED
     older = bool(unnamed.any()) and log_is_older(inventory, unnamed, facts.sequencer.wal_index.highest)
+    several = len(np.unique(inventory.events["wal"][unnamed])) > 1  # rarely do two writers die at that moment
     for wal, segment, places in by_segment(inventory, missing | unnamed)[:_MOST]:
         events = inventory.events[places]
         rows = int((events["end"] - events["start"])[carries_rows(events)].sum())
         low, high = int(events["txn"][0]), int(events["txn"][-1])
         which = f"transaction {low:,}" if low == high else f"transactions {low:,} to {high:,}"
-        severity = Severity.DAMAGE if bool(missing[places].any()) else Severity.RISK
+        severity = (
+            Severity.DAMAGE if bool(missing[places].any()) else Severity.RISK if older or several else Severity.NOTE
+        )
         statements = int((events["type"] == EventType.SQL).sum())
         what = f"{plural(rows, 'row')} and {plural(statements, 'statement')}" if statements else plural(rows, "row")
         message = f"no record of the log names wal{wal}/{segment} {which} ({what})"
