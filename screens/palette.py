@@ -115,9 +115,8 @@ class Palette(FramedScreen):
         """Open the plan of the action under the cursor; blocked ones too, which say why. Asked too early, it waits."""
         chosen = self._chosen()
         if chosen is not None:
-            table = self._table if chosen.spec.needs_table else None
             self._typed = ""
-            self.app.push_screen(PlanScreen(chosen.spec.id, table))
+            self.app.push_screen(PlanScreen(chosen.spec.id, chosen.table))
         elif self._asking and self.query_one(ChoiceList).key == actions.KNOWN and (step := self._known()) is not None:
             self.app.push_screen(PlanScreen(step.action, step.table))
         elif self._asking:

@@ -1,5 +1,6 @@
 """`walmedic check --deep`: every value is read from disk, and aggregated by SQL where a server runs."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from console.diagnosis.deep_scope import EVERYTHING, DeepScope
 from console.diagnosis.server.sql import NoAnswer, server_of
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot, TableDirectory
+from console.recovery.store.deep_damage import note_damage, places_of
 from console.recovery.store.places import root_key
 from console.recovery.store.state import StateDir, StateError
 from console.text import clean_line
@@ -84,6 +86,10 @@ def _files(
         left_out += look.left_out
     progress.end()
     record.forget()
+    if path is not None:
+        with contextlib.suppress(StateError):
+            places = {directory: places_of(look.findings) for directory, look in looks.items()}
+            note_damage(StateDir(invocation.settings.state_path), database.db, places, whole=scope.whole)
     return DeepLooks(looks, left_out, whole=True)
 
 

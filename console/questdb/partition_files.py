@@ -151,6 +151,11 @@ class PartitionFiles:
         return self._metadata
 
     @property
+    def versions(self) -> ColumnVersions:
+        """What `_cv` says."""
+        return self._versions
+
+    @property
     def area(self) -> TxnArea:
         """What `_txn` says."""
         return self._area
@@ -187,7 +192,9 @@ class PartitionFiles:
             return
         if timestamp is not None and not any(fault.column == timestamp.name for fault in faults):
             beyond = list(self._last_row(span, folder, timestamp))
-            if beyond:  # a row count that is wrong makes every other end look wrong
+            if any(
+                each.kind is FaultKind.ROWS_DIFFER for each in beyond
+            ):  # a row count that is wrong makes every other end look wrong
                 faults = [fault for fault in faults if fault.kind not in _BY_ROW_COUNT]
             faults += beyond
         yield from faults
@@ -260,16 +267,18 @@ class PartitionFiles:
         if not len(first) or not len(last):
             return
         low, high = int(first[0]), int(last[0])
-        offset = 8 * (rows - 1)
+        offset, kind = 8 * (rows - 1), FaultKind.ROWS_DIFFER
         if span.last and high != self._area.max_ts:
             what = f"its last row has timestamp {high}, and _txn says {self._area.max_ts}"
         elif low < span.start and self._metadata.partition_unit != UNPARTITIONED:
             what, offset = f"its first row has timestamp {low}, before the partition's {span.start}", 0
+            if span.start <= high and (span.end is None or high < span.end):
+                kind = FaultKind.FILE_INVALID  # the last row is where _txn has it
         elif high < low or (span.end is not None and high >= span.end):
             what = f"its last row has timestamp {high}, outside the partition"
         else:
             return
-        yield PartitionFault(FaultKind.ROWS_DIFFER, span, path, column.name, what=what, offset=offset, rows=span.rows)
+        yield PartitionFault(kind, span, path, column.name, what=what, offset=offset, rows=span.rows)
 
     def _lag(self, span: PartitionSpan) -> int:
         return self._area.lag_rows if span.last else 0

@@ -28,6 +28,11 @@ class PartitionSpan:
         """Return whether it is the last partition, to which the next rows in order go."""
         return self.end is None
 
+    def name_txn(self, directory: str | None = None) -> int:
+        """Return the suffix of its directory, or of another one of the same partition; -1 for none."""
+        suffix = (directory or self.directory).removeprefix(self.name).removeprefix(".")
+        return int(suffix) if suffix.isdecimal() else -1
+
 
 def spans_of(area: TxnArea, metadata: TableMetadata) -> tuple[PartitionSpan, ...]:
     """Return the partitions that `_txn` names and that hold rows, in order of time."""

@@ -22,16 +22,16 @@ def tells_offsets(tag: ColumnTag | None) -> bool:
     return tag in _SHAPES
 
 
-def rebuilt_offsets(tag: ColumnTag, data: DbFile, rows: int) -> Numbers:
-    """Return where each of the first `rows` values begins and where the last ends: `rows` + 1 offsets.
+def rebuilt_offsets(tag: ColumnTag, data: DbFile, rows: int, start: int = 0) -> Numbers:
+    """Return where each of `rows` values from `start` on begins and where the last ends: `rows` + 1 offsets.
 
     Fewer if the file ends before, or a length cannot be: then the last offset is where the last whole value ends.
     Raises OSError if the file cannot be read.
     """
     width, unit, form = _SHAPES[tag]
     length_at = struct.Struct(form).unpack_from
-    offsets = np.zeros(rows + 1, np.int64)
-    block, base, at = data.read(0, _CHUNK), 0, 0
+    offsets = np.full(rows + 1, start, np.int64)
+    block, base, at = data.read(start, _CHUNK), start, start
     for row in range(rows):
         if at + width > base + len(block):
             block, base = data.read(at, _CHUNK), at

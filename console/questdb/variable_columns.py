@@ -109,22 +109,27 @@ def checked_end(tag: ColumnTag | None, first: bytes, last: bytes, rows: int) -> 
     return end
 
 
-def begins_with_a_value(type_code: int, data: DbFile) -> bool:
+def begins_with_a_value(type_code: int, data: ArraySource) -> bool:
     """Return whether the data file of an ARRAY column begins with the lengths of an array that is not empty."""
-    return any(data.read(0, 8 * array_dimensions(type_code)))
+    return bool(data.array(0, "u1", 8 * array_dimensions(type_code)).any())
 
 
-def bad_variable_rows(type_code: int, aux: ArraySource, data: DbFile, first: int, end: int) -> Bad:
-    """Return a mask over the rows first..end - 1: those that do not fit, or lie past the end of a file."""
+def bad_variable_rows(
+    type_code: int, aux: ArraySource, data: ArraySource, first: int, end: int, *, alone: bool = False
+) -> Bad:
+    """Return a mask over the rows first..end - 1: those that do not fit, or lie past the end of a file.
+
+    With `alone` each is judged by its own entry and value, whatever the entries beside it say.
+    """
     match tag_of(type_code):
         case ColumnTag.STRING:
             return _prefixed(aux, data, first, end, "<i4", 2)
         case ColumnTag.BINARY:
             return _prefixed(aux, data, first, end, "<i8", 1)
         case ColumnTag.VARCHAR:
-            return _varchar(aux, data, first, end)
+            return _varchar(aux, data, first, end, alone=alone)
         case ColumnTag.ARRAY:
-            return _array(type_code, aux, data, first, end)
+            return _array(type_code, aux, data, first, end, alone=alone)
         case _:
             return np.zeros(end - first, np.bool_)
 
@@ -174,7 +179,7 @@ def _skips_entry(tag: ColumnTag, data: DbFile, start: int, following: Numbers) -
     return len(following) > 1 and start == int(following[1])
 
 
-def _prefixed(aux: ArraySource, data: DbFile, first: int, end: int, prefix: str, unit: int) -> Bad:
+def _prefixed(aux: ArraySource, data: ArraySource, first: int, end: int, prefix: str, unit: int) -> Bad:
     """STRING (units of 2 bytes) and BINARY: each value ends where the next begins, as its own length says."""
     bad = np.ones(end - first, np.bool_)
     offsets = aux.array(8 * first, "<i8", end - first + 1)
@@ -185,7 +190,8 @@ def _prefixed(aux: ArraySource, data: DbFile, first: int, end: int, prefix: str,
     width = np.dtype(prefix).itemsize
     wrong = room < width
     if int(offsets.min()) < 0 or int(offsets.max()) > data.size:
-        wrong |= (start < 0) | (offsets[1:] > data.size)
+        outside = (offsets < 0) | (offsets > data.size)  # a difference of such ones wraps
+        wrong |= outside[:-1] | outside[1:]
     if first == 0:
         wrong[0] |= start[0] != 0
     stored, rows = _gather(data, start, wrong, prefix)
@@ -200,7 +206,7 @@ def _prefixed(aux: ArraySource, data: DbFile, first: int, end: int, prefix: str,
     return bad
 
 
-def _varchar(aux: ArraySource, data: DbFile, first: int, end: int) -> Bad:
+def _varchar(aux: ArraySource, data: ArraySource, first: int, end: int, *, alone: bool) -> Bad:
     bad = np.ones(end - first, np.bool_)
     words = aux.array(16 * first, "<u8", 2 * (end - first))
     words = words[: len(words) // 2 * 2].reshape(-1, 2)
@@ -213,10 +219,10 @@ def _varchar(aux: ArraySource, data: DbFile, first: int, end: int) -> Bad:
     stop = offset + size
     wrong = (header == 0) | (outside & (size <= 9)) | (stop > data.size)
     wrong |= ((header & (_INLINED | _NULL)) == _INLINED) & ((header >> 4 & 15) > 9)
-    # appended one after another: a value begins where the one before it ended
-    wrong[1:] |= offset[1:] != stop[:-1]
-    if first == 0:
-        wrong[0] |= offset[0] != 0
+    if not alone:  # appended one after another: a value begins where the one before it ended
+        wrong[1:] |= offset[1:] != stop[:-1]
+        if first == 0:
+            wrong[0] |= offset[0] != 0
     found, rows = _gather(data, offset, wrong | ~outside, "<u8")
     of = words if rows is None else words[rows]
     prefix = of[:, 0] >> np.uint64(32) | (of[:, 1] & np.uint64(0xFFFF)) << np.uint64(32)
@@ -229,7 +235,7 @@ def _varchar(aux: ArraySource, data: DbFile, first: int, end: int) -> Bad:
     return bad
 
 
-def _array(type_code: int, aux: ArraySource, data: DbFile, first: int, end: int) -> Bad:
+def _array(type_code: int, aux: ArraySource, data: ArraySource, first: int, end: int, *, alone: bool) -> Bad:
     dimensions = array_dimensions(type_code)
     bad = np.ones(end - first, np.bool_)
     entries = aux.array(16 * first, _ARRAY, end - first)
@@ -237,8 +243,9 @@ def _array(type_code: int, aux: ArraySource, data: DbFile, first: int, end: int)
         return bad
     offset, size = entries["offset"] & ((1 << 48) - 1), entries["size"].astype(np.int64)
     wrong = (size < 0) | (offset + size > data.size)
-    wrong |= _out_of_line(offset, offset + np.maximum(size, 0))
-    if not offset.any() and not size.any():
+    if not alone:
+        wrong |= _out_of_line(offset, offset + np.maximum(size, 0))
+    if not alone and not offset.any() and not size.any():
         wrong |= has_lost_arrays(type_code, aux, data, end)
     lengths, rows = _gather(data, offset, (size <= 0) | wrong, f"{4 * dimensions}u1")
     shapes = lengths.view("<i4").reshape(-1, dimensions).astype(np.float64)  # a product of damaged ones may be anything
@@ -249,7 +256,7 @@ def _array(type_code: int, aux: ArraySource, data: DbFile, first: int, end: int)
     return bad
 
 
-def has_lost_arrays(type_code: int, aux: ArraySource, data: DbFile, end: int) -> bool:
+def has_lost_arrays(type_code: int, aux: ArraySource, data: ArraySource, end: int) -> bool:
     """Return whether the entries of arrays up to row `end`, which are all NULL, are zeros that were lost values.
 
     Then the data file begins with the lengths of an array, and no later entry says that this is its value. A later row
@@ -276,7 +283,9 @@ def _out_of_line(start: Numbers, stop: Numbers) -> Bad:
     return wrong
 
 
-def _gather(data: DbFile, offsets: Numbers, without: Bad, dtype: str) -> tuple[NDArray[Any], NDArray[np.intp] | None]:
+def _gather(
+    data: ArraySource, offsets: Numbers, without: Bad, dtype: str
+) -> tuple[NDArray[Any], NDArray[np.intp] | None]:
     """Return the items of `dtype` at the `offsets`, but those of the rows `without`, and which rows they are of.
 
     None: of all. Items that lie further apart than can be held, or that the file does not hold, are left unread.

@@ -168,7 +168,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """Whether an action is open now, as the palette shows it: if not, why not and what first."""
+    """Whether an action is open now, as the palette shows it: if not, why not and what first.
+
+    `table` is what it is planned on, None: the station.
+    """
 
     spec: ActionSpec
     table: str | None

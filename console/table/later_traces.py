@@ -63,6 +63,38 @@ def metadata_newer(table: Path, metadata: TableMetadata | Problem, area: TxnArea
     return f"_meta has version {metadata.metadata_version:,}, where _txn names {area.metadata_version:,}"
 
 
+def later_directories(table: Path, metadata: TableMetadata, area: TxnArea) -> tuple[str, str]:
+    """Return which partition directory of a table without WAL is later than `area`, as a clause, and which may be.
+
+    One that may be is of a time that `area` has no partition of: it was never committed, or `_txn` is of before it. A
+    new partition is named by the transaction before the one in force, so nothing tells which. Both are empty where none
+    is, or where `_txn` has caught up since.
+    """
+    named = sorted(_named(table, metadata, area))
+    now = read_table_txn(table).current
+    if not named or (now is not None and now.txn != area.txn):
+        return "", ""
+    txn, name, _ = named[-1]
+    later = _made_in(name, txn, area) if txn > area.txn else _instead(table, named, metadata, area)
+    return later, _unnamed(named, metadata, area)
+
+
+def _unnamed(named: Sequence[tuple[int, str, int]], metadata: TableMetadata, area: TxnArea) -> str:
+    """Return a directory of a new partition that was made after `area`: named so it is part of the next transaction.
+
+    A part that was split off can be left by its own.
+    """
+    held, days = set(area.partitions["timestamp"].tolist()), Partitioning.of(metadata)
+    for txn, name, start in named:
+        if txn >= area.txn - 1 and start not in held and days.floors(np.array([start]))[0] == start:
+            return name
+    return ""
+
+
+def _made_in(name: str, txn: int, area: TxnArea) -> str:
+    return f"{clean_line(name)} was made in transaction {txn:,} of the table, _txn is at {area.txn:,}"
+
+
 def _trace(
     table: Path, metadata: TableMetadata, area: TxnArea, inventory: Inventory, scans: Sequence[LogScan]
 ) -> LaterTrace | None:
@@ -71,17 +103,13 @@ def _trace(
     named = sorted(_named(table, metadata, area))
     txn, name, _ = named[-1] if named else (-1, "", 0)
     if txn > area.txn + waiting:
-        words = f"{clean_line(name)} was made in transaction {txn:,} of the table, _txn is at {area.txn:,}"
-        return LaterTrace(words, bool(scans) and txn > area.txn + max(logged, 0))
+        return LaterTrace(_made_in(name, txn, area), bool(scans) and txn > area.txn + max(logged, 0))
     if instead := _instead(table, named, metadata, area):
         return LaterTrace(instead, beyond_logs=False)
-    if logged <= 0 and any(bool((scan.seq > 0).all()) for scan in scans):
-        held, days = set(area.partitions["timestamp"].tolist()), Partitioning.of(metadata)
-        for txn, name, start in named:
-            # Named so, a new partition is part of the next transaction. A part of one can be left by its own.
-            if txn >= area.txn - 1 and start not in held and days.floors(np.array([start]))[0] == start:
-                words = f"{clean_line(name)} is of a transaction after _txn, and no log and no WAL has such a one"
-                return LaterTrace(words, beyond_logs=True)
+    settled = logged <= 0 and any(bool((scan.seq > 0).all()) for scan in scans)
+    if settled and (name := _unnamed(named, metadata, area)):
+        words = f"{clean_line(name)} is of a transaction after _txn, and no log and no WAL has such a one"
+        return LaterTrace(words, beyond_logs=True)
     words = next(_symbols(metadata, area, inventory), "")
     return LaterTrace(words, bool(scans) and logged <= 0) if words else None
 

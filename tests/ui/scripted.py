@@ -177,7 +177,12 @@ class ScriptedEngine:
         if self.error:
             raise WalmedicError(self.error)
         return tuple(
-            Availability(spec, table, _against(spec, alive=self.alive), spec.id == first and self.recommends)
+            Availability(
+                spec,
+                table if spec.needs_table else None,
+                _against(spec, alive=self.alive),
+                spec.id == first and self.recommends,
+            )
             for spec in SPECS
         )
 

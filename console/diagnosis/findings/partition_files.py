@@ -104,7 +104,12 @@ def _message(fault: PartitionFault) -> str:
         case FaultKind.PARQUET_INVALID:
             return f"{place}: data.parquet is damaged: {fault.what}; a query on it fails or crashes QuestDB"
         case FaultKind.FILE_MISSING:
-            return f"{place}: the file is missing, and {_needs(fault)} it; QuestDB cannot read the column there"
+            missing = (
+                "the file is a symbolic link, which is not followed"
+                if fault.file.is_symlink()
+                else "the file is missing"
+            )
+            return f"{place}: {missing}, and {_needs(fault)} it; QuestDB cannot read the column there"
         case _:
             size, needed = fault.size or 0, fault.needed or 0
             return f"{place}: the file has {size:,} bytes, and {_needs(fault)} {needed:,}; reads fail or give zeros"

@@ -13,6 +13,7 @@ from console.questdb.partition_files import PartitionFiles
 from console.questdb.reading import DamageError, DbFile, ProblemKind
 from console.questdb.symbol_counts import agreed_symbols
 from console.questdb.symbol_files import SymbolFault, has_more_symbols, symbol_faults
+from console.questdb.symbol_keys import highest_keys
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TxnArea
 
@@ -40,12 +41,16 @@ def symbol_map_findings(files: TableFiles, area: TxnArea, metadata: TableMetadat
 
 
 def _miscounted(files: TableFiles, area: TxnArea, metadata: TableMetadata, doubted: set[str]) -> Iterator[Finding]:
-    """Yield the columns of which `_txn` counts more symbols than values and index of the map agree on."""
+    """Yield the columns of which `_txn` counts more symbols than values and index of the map agree on.
+
+    Where rows use more than those it is the map that is of before.
+    """
+    partitions = PartitionFiles(files.directory.path, area, metadata, files.versions, None)
     for column, count in zip(metadata.symbols, area.symbols["count"].tolist(), strict=False):
         if column.name not in doubted:
             continue
         held = agreed_symbols(files.directory.path, column.raw_name, files.versions.symbol_name_txn(column.index))
-        if held is not None and held < count:
+        if held is not None and held < count and highest_keys(partitions, column).get(column.index, -1) < held:
             message = (
                 f"_txn counts {count:,} symbols of {column.name}, and values and index of its symbol map agree on "
                 f"{held:,}: a row with a new symbol, or a read, fails"

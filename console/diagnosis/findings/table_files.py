@@ -19,7 +19,7 @@ from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_name import read_table_name
 from console.questdb.table_txn import TxnArea
 from console.questdb.todo import Pending, Task, read_pending, restored_metadata
-from console.table.later_traces import metadata_newer
+from console.table.later_traces import later_directories, metadata_newer
 from console.text import clean_line, plural
 
 _MOST = 50
@@ -186,9 +186,16 @@ def _versions(files: TableFiles, area: TxnArea, metadata: TableMetadata) -> Iter
         at = area.base + TXN_RECORD.at("metadata_version")
         yield Finding(Code.TABLE_FILES_DISAGREE, Severity.DAMAGE, message, files.relative(files.txn.path), at,
                       area.seq_txn, start=Harm.STOPS_APPLYING)  # fmt: skip
-        if not metadata.wal:  # of a WAL table txn_findings says so
-            message = f"_txn is set back: {newer}"
-            yield Finding(Code.TABLE_TXN_BEHIND, Severity.DAMAGE, message, files.relative(files.txn.path), area.base)
+    if not metadata.wal:  # of a WAL table txn_findings says so
+        later, unnamed = later_directories(files.directory.path, metadata, area)
+        if how := newer or later:
+            message = (
+                f"_txn is set back: {how}; the first writer deletes the partition directories that it does not name"
+            )
+            yield Finding(Code.TABLE_TXN_BEHIND, Severity.DAMAGE, message, files.relative(files.txn.path), area.base,
+                          start=Harm.DROPS_PARTITION)  # fmt: skip
+        elif unnamed:
+            yield from _unnamed(files, metadata, unnamed)
     if metadata.metadata_version < area.metadata_version:
         message = (
             f"_meta is older than _txn: its version is {metadata.metadata_version}, and _txn needs "
@@ -196,6 +203,23 @@ def _versions(files: TableFiles, area: TxnArea, metadata: TableMetadata) -> Iter
         )
         yield Finding(Code.TABLE_FILES_DISAGREE, Severity.DAMAGE, message, files.relative(metadata.path), 32,
                       start=Harm.REWRITES_TABLE)  # fmt: skip
+
+
+def _unnamed(files: TableFiles, metadata: TableMetadata, name: str) -> Iterator[Finding]:
+    """Tell a partition, of a table without WAL, that `_txn` does not name, if it has rows."""
+    column = metadata.timestamp
+    if column is None:
+        return
+    folder = files.directory.path / name
+    times = read_small(folder / f"{column.raw_name}.d", 8)
+    if not any(times.data):
+        return  # a directory that a writer had only begun
+    message = (
+        f"{clean_line(name)} has rows of a time that _txn has no partition of: never committed, or _txn is of before "
+        "them; the first writer deletes the directory: move it out of the table to keep it"
+    )
+    yield Finding(Code.TABLE_FILES_DISAGREE, Severity.RISK, message, files.relative(folder), partition=clean_line(name),
+                  start=Harm.DELETES_DIRECTORY)  # fmt: skip
 
 
 def _ahead(files: TableFiles, area: TxnArea, version: int) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """repair-metadata: `_meta` from an earlier copy and the structure log, `_cv` where tops are proven, `_name`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from console.diagnosis.model import Code
@@ -42,6 +43,7 @@ STEPS = table_files.STEPS
 world = planning.world
 _META = (Code.TABLE_METADATA_MISSING, Code.TABLE_METADATA_INVALID)
 _VERSIONS = (Code.COLUMN_VERSIONS_MISSING, Code.COLUMN_VERSIONS_INVALID)
+_SHOWN = 3
 _READ = ("_txn", "_meta.prev", "txn_seq/_meta.0", "txn_seq/_meta", "txn_seq/_txnlog.meta.d")
 
 
@@ -53,6 +55,7 @@ class _Parts:
     requirements: list[Requirement] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
+    doubted: Sequence[str] = ()
 
     def proven(self, claim: str, evidence: list[str], refusals: list[Refusal]) -> None:
         """Note whether a claim is proven, by what, or why not."""
@@ -75,6 +78,8 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     if metadata is not None and (codes & set(_VERSIONS) or not _versions_serve(directory)):
         found = found_versions(directory, metadata, _initial(directory, metadata))
         parts.proven("where each column begins is proven", found.evidence, found.refusals)
+        parts.doubted = found.doubted
+        parts.warnings += found.doubted[:_SHOWN]
         if found.content is not None:
             parts.files.append(NewFile.of("_cv", found.content, "; ".join(found.evidence)))
     if name is not None:
@@ -86,7 +91,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         else "_name is not what the registry says; QuestDB reads it if the registry is lost.",
         (Replacement("write the metadata anew", tuple(parts.files)),) if parts.files and not parts.refusals else (),
         read=_READ,
-        rows_lost=RowsLost.unknown() if parts.refusals else RowsLost.exact(0),
+        rows_lost=RowsLost.unknown() if parts.refusals or parts.doubted else RowsLost.exact(0),
         requirements=tuple(parts.requirements),
         refused=tuple(parts.refusals),
         warnings=tuple(parts.warnings),

@@ -61,7 +61,10 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         state = TableState(refusals=[Refusal(RefusalCode.CONVERSION_PENDING, reason, instead)])
     elif later := logs_behind(read_facts(directory)):
         reason = f"{later}, and the log ends before that too: what lay between is in no file that says so"
-        instead = "a copy of the table's directory from the crash; salvage-table and salvage-wal export what is there"
+        instead = (
+            "move what was put there by hand out of the table's directory, or put a copy from the crash in its place; "
+            "salvage-table and salvage-wal export what is there"
+        )
         state = TableState(refusals=[Refusal(RefusalCode.TXN_SET_BACK, reason, instead)])
     else:
         state = table_state(directory)

@@ -177,7 +177,7 @@ class Policy:
             yield Refusal(
                 RefusalCode.UNSAFE_PATH,
                 str(error),
-                "put real directories and files in place first; nothing was changed",
+                "put the real file in its place, or move the link out of the table's directory; then plan again",
             )
             return
         except OSError as error:
@@ -296,6 +296,7 @@ def _not_held(capture: Capture, plan: Plan, table: TableDirectory) -> Iterator[R
             f"{clean_line(lacking[0])}",
             f"capture-evidence {table.name}",
             action="capture-evidence",
+            table=table.name,
         )
 
 

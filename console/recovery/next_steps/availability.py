@@ -44,8 +44,12 @@ def availability(
     first = _cut_off(context)
     if first is None:
         first = judge.towards(needed) if judge.needs(needed) else _first(context, diagnosis)
-    recommended = first.action if first is not None and first.table in (None, name) else ""
-    return tuple(Availability(spec, name, judge.against(spec.id), spec.id == recommended) for spec in specs)
+    found = []
+    for spec in specs:
+        recommended = first is not None and first.action == spec.id and first.table in (None, name)
+        on = first.table if first is not None and recommended else name if spec.needs_table else None
+        found.append(Availability(spec, on, judge.against(spec.id), recommended))
+    return tuple(found)
 
 
 def first_step(context: PlanContext, report: DatabaseReport) -> FirstStep | None:
@@ -119,31 +123,32 @@ class _Judge:
         """Return what the table needs, or what comes before it. Before a person's own work comes evidence, no more."""
         wanted = needed.action or _EVIDENCE
         against = self.against(wanted)
-        for action, reason in self._before(wanted, against):
+        for action, table, reason in self._before(wanted, against):
             if action in action_ids() and not self.against(action):
-                return self._step(action, reason)
+                return replace(self._step(action, reason), table=table) if table else self._step(action, reason)
         if {refusal.code for refusal in against} == {RefusalCode.LOSE_UNKNOWN_WITHOUT_REHEARSAL}:
             return self._step(wanted, _REHEARSE)
         if against or (wanted == _EVIDENCE and not self._counts()):
             return None
         return self._step(wanted, needed.reason)
 
-    def _before(self, wanted: str, against: tuple[Refusal, ...]) -> Iterator[tuple[str, str]]:
-        """Yield what may come before `wanted`, and why, in order.
+    def _before(self, wanted: str, against: tuple[Refusal, ...]) -> Iterator[tuple[str, str | None, str]]:
+        """Yield what may come before `wanted`, on which table if that is told, and why, in order.
 
         A writer that goes on retrying is stopped first, whatever else stands in the way. A server that its manager can
         start at any moment is stopped before evidence is captured: the next start would make the copy worthless.
         """
         offline = wanted == _EVIDENCE or spec_of(wanted).offline
         if against or wanted == _EVIDENCE:
-            yield _BEFORE_ALL, _RETRIES
+            yield _BEFORE_ALL, None, _RETRIES
         if offline and not self.against(_STOP):
-            yield _STOP, _NOT_HELD
+            yield _STOP, None, _NOT_HELD
         for refusal in against:
             # An action on another table is not the step of this one.
             ours = refusal.table is None or (self.table is not None and refusal.table == self.table.name)
             if refusal.action is not None and ours and (refusal.action != _EVIDENCE or self._counts()):
-                yield refusal.action, refusal.reason
+                named = refusal.table if refusal.code is RefusalCode.EVIDENCE_INCOMPLETE else None
+                yield refusal.action, named, refusal.reason
 
     def _counts(self) -> bool:
         """Return whether evidence captured now is of use: what was copied beside a server that lives is no base."""

@@ -3,9 +3,11 @@
 The top of a column is the rows of a partition that were there before it. A file in whole pages can hold what a later
 write left, so its length gives no top (measured: a wrong top passes every count, and doubles a sum). Proven is:
 
-    no file                                the column came later than the partition
+    no file                                the column came later, if the directory was not written since then
     a file of a column of the first day    top 0: it is as old as the table
-    a file of an exact length              top = rows - values in the file
+    a file as long as the rows             top 0
+
+A shorter file of an exact length tells a top too, but one that was cut looks the same: that top is `doubted`.
 """
 
 import re
@@ -34,7 +36,7 @@ from console.questdb.table_txn import TxnArea
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
 from console.recovery.table_repair.guarded import known_state, of_version
-from console.text import clean_line
+from console.text import clean_line, plural
 
 _PAGE: Final = 4096
 _SETTLE: Final = "a copy of _cv of the same version would settle it; salvage-table exports the columns that are proven"
@@ -42,11 +44,12 @@ _SETTLE: Final = "a copy of _cv of the same version would settle it; salvage-tab
 
 @dataclass(slots=True)
 class FoundVersions:
-    """The bytes of `_cv`; None with `refusals`."""
+    """The bytes of `_cv`; None with `refusals`. `doubted` says which tops rest on a file that may have been cut."""
 
     content: bytes | None = None
     evidence: list[str] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
+    doubted: list[str] = field(default_factory=list)
 
     def refuse(self, reason: str, instead: str = _SETTLE) -> "FoundVersions":
         """Note why it cannot be told, and return this."""
@@ -92,7 +95,8 @@ def _other_area(directory: TableDirectory, area: TxnArea) -> bytes | None:
         _, entries = parse_column_versions(bytes(content))
     except DamageError:
         return None
-    known = abs(CV_HEADER.value("version", Fields(file.data)) - area.column_version) == 1
+    # the area beside the current one holds the version before it, never the one after it
+    known = CV_HEADER.value("version", Fields(file.data)) == area.column_version + 1
     offset = CV_HEADER.value("b_offset" if area.column_version % 2 else "a_offset", Fields(file.data))
     return bytes(content) if known and offset and _plausible(entries) else None
 
@@ -165,10 +169,15 @@ def _added_column(
     for span, name_txn, top in known:
         if top:
             yield span.start, column.index, name_txn, top
+            found.doubted.append(
+                f"{plural(top, 'row')} of {span.name} count as older than column {column.name}, whose file has no more "
+                "values: one that was cut would look the same"
+            )
     held = {span.start for span, _, _ in known}
     for span in spans:
-        if span.start not in held and span.start > first[0].start:
-            yield span.start, column.index, first[1], span.rows
+        later = span.start > first[0].start or span.name_txn() > first[1]
+        if span.start not in held and later:
+            found.refuse(f"{span.directory} was written after column {column.name} was added, and has no file of it")
 
 
 def _top(column: TableColumn, span: PartitionSpan, sizes: dict[str, int], name_txn: int) -> int | None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import chain
 from typing import Final
 
 from console.questdb.layout import TableDirectory
@@ -11,9 +12,11 @@ from console.questdb.partition_files import PartitionFiles
 from console.questdb.partition_spans import PartitionSpan
 from console.questdb.reading import DamageError, problem_of
 from console.recovery.model import Lost, LostValues
+from console.recovery.store.deep_damage import Places
 from console.recovery.table_repair.new_files import NewFile
-from console.recovery.table_repair.null_files import Mended, kept_offsets, mended, whole_rows
+from console.recovery.table_repair.null_files import Mended, mended, whole_rows
 from console.recovery.table_repair.partition_copies import Copy, Sources, copies_of
+from console.recovery.table_repair.value_faults import value_faults
 from console.text import clean_line, plural
 
 
@@ -77,7 +80,7 @@ class DamagedPartition:
         """The choice that loses the fewest rows; of two the one that is first in `Choice`."""
         order = list(Choice)
         costs = {choice: way.rows_lost + way.doubted for choice, way in self.ways.items()}
-        return min(costs, key=lambda choice: (costs[choice], order.index(choice)))
+        return min(costs, key=lambda choice: (costs[choice], order.index(choice)), default=Choice.SET_ASIDE)
 
     @property
     def there(self) -> bool:
@@ -101,15 +104,15 @@ class _Column:
 
 
 def damaged_partitions(
-    table: TableDirectory, files: PartitionFiles, only: str, sources: Sources
+    table: TableDirectory, files: PartitionFiles, only: str, sources: Sources, known: Places = frozenset()
 ) -> tuple[list[DamagedPartition], list[PartitionFault]]:
     """Return the damaged partitions (of that name, if there is one), and faults that stand in the way of a repair.
 
-    Raises OSError.
+    `known` are places where values were found damaged. Raises OSError.
     """
     by_span: dict[str, DamagedPartition] = {}
     others: list[PartitionFault] = []
-    for fault in files.faults():
+    for fault in chain(files.faults(), value_faults(table, files, known, only)):
         name = fault.partition.name
         if only and only not in (name, fault.partition.directory):
             continue
@@ -123,13 +126,19 @@ def damaged_partitions(
 
 
 def _weigh(table: TableDirectory, files: PartitionFiles, each: DamagedPartition, sources: Sources) -> None:
-    each.ways[Choice.SET_ASIDE] = Way(each.span.rows)
+    later, column = _later_version(each), _later_column(files, each)
+    if not later and not column:
+        each.ways[Choice.SET_ASIDE] = Way(each.span.rows)
     each.copy, why = copies_of(table, files, each.span, sources, frozenset(fault.file for fault in each.faults))
     if each.copy is not None:
         doubt = each.copy.doubt
         each.ways[Choice.COPY] = Way(0, doubted=each.span.rows if doubt else 0, doubt=doubt)
     else:
         each.cannot[Choice.COPY] = why
+    if later or column:
+        named = f"{later or column} is there, a later version: {'_txn' if later else '_cv'} may be older than the files"
+        each.cannot |= {choice: named for choice in Choice if choice not in each.ways}
+        return
     if not each.there or each.span.parquet_size is not None:
         why = "its directory is gone" if not each.there else "it is in Parquet"
         each.cannot |= {Choice.NULL: why, Choice.WHOLE_ROWS: why}
@@ -141,11 +150,32 @@ def _weigh(table: TableDirectory, files: PartitionFiles, each: DamagedPartition,
         each.cannot |= {choice: said for choice in (Choice.NULL, Choice.WHOLE_ROWS) if choice not in each.ways}
 
 
+def _later_version(each: DamagedPartition) -> str:
+    """Return a directory that is a later version of a partition whose own is gone, empty if there is none."""
+    txn = each.span.name_txn()
+    found = [name for fault in each.faults for name in fault.others if each.span.name_txn(name) > txn]
+    return clean_line(found[0]) if found else ""
+
+
+def _later_column(files: PartitionFiles, each: DamagedPartition) -> str:
+    """Return a file that is a later version of a column whose own is gone, empty if there is none. Raises OSError."""
+    gone = {fault.file for fault in each.faults if fault.kind is FaultKind.FILE_MISSING}
+    for column in files.columns_of(each.span) if gone else ():
+        if not isinstance(column, StoredColumn) or column.data not in gone:
+            continue
+        begin = f"{column.column.raw_name}.d."
+        for path in sorted(column.data.parent.iterdir()):
+            suffix = path.name.removeprefix(begin)
+            if path.name.startswith(begin) and suffix.isdecimal() and int(suffix) > column.name_txn:
+                return clean_line(f"{each.span.directory}/{path.name}")
+    return ""
+
+
 def _weigh_columns(table: TableDirectory, files: PartitionFiles, each: DamagedPartition) -> None:
     stored = [column for column in files.columns_of(each.span) if isinstance(column, StoredColumn)]
     damaged = [column for column in stored if _is_damaged(each, column)]
     each.counted = any(files.is_timestamp(column.column) for column in stored if column not in damaged)
-    columns = [_examined(table, column, times=files.is_timestamp(column.column)) for column in damaged]
+    columns = [_examined(table, column, each.faults, times=files.is_timestamp(column.column)) for column in damaged]
     rows = each.span.rows
     kept = min((column.whole for column in columns if column.times or not column.gone), default=0)
     if 0 < kept < rows:
@@ -162,16 +192,16 @@ def _weigh_columns(table: TableDirectory, files: PartitionFiles, each: DamagedPa
         each.cannot[Choice.NULL] = "its timestamps are damaged, and a designated timestamp cannot be NULL"
 
 
-def _examined(table: TableDirectory, column: StoredColumn, *, times: bool) -> _Column:
-    found = whole_rows(column)
-    whole = column.span.rows - column.rows + found
+def _examined(table: TableDirectory, column: StoredColumn, faults: Sequence[PartitionFault], *, times: bool) -> _Column:
+    top = column.span.rows - column.rows
     if times:
-        return _Column(column, whole, True, not found)
-    try:
-        made = mended(table.path, column)
-    except (DamageError, OSError) as error:
-        return _Column(column, whole, False, False, why=_said(error, table))
-    return _Column(column, whole if made.lost else column.span.rows, False, not found and bool(made.lost), made)
+        # a timestamp out of order is the first of a page that is lost
+        wrong = [f.offset // 8 for f in faults if f.file == column.data and f.offset is not None]
+        found = min(whole_rows(column), *wrong) if wrong else whole_rows(column)
+        return _Column(column, top + found, True, not found)
+    made = mended(table.path, column)
+    gone = not made.whole and bool(made.lost)
+    return _Column(column, top + made.whole if made.lost else column.span.rows, False, gone, made, made.why)
 
 
 def _way(table: TableDirectory, span: PartitionSpan, columns: Sequence[_Column], kept: int) -> Way:
@@ -187,10 +217,6 @@ def _way(table: TableDirectory, span: PartitionSpan, columns: Sequence[_Column],
             continue
         if each.made is not None and (not each.made.lost or kept == span.rows):
             made = each.made
-        elif each.whole >= kept:
-            offsets = kept_offsets(table.path, each.stored, rows)
-            new += [offsets] if offsets is not None else []
-            continue
         else:
             made = mended(table.path, replace(each.stored, rows=rows, span=replace(span, rows=kept)))
         new += made.files

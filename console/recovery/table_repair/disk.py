@@ -15,7 +15,7 @@ from console.questdb.partition_files import PartitionFiles
 from console.questdb.partition_rows import TableRows
 from console.questdb.partition_spans import UNPARTITIONED
 from console.questdb.partitioning import Partitioning
-from console.questdb.reading import DbFile, Problem
+from console.questdb.reading import DbFile, Problem, list_directory
 from console.questdb.sequencer_metadata import read_sequencer_metadata
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import PARTITION, TableTxn, TxnArea
@@ -25,11 +25,13 @@ from console.recovery.sequencer.table_content import partition_hashes
 from console.recovery.table_repair.guarded import Guarded
 from console.recovery.table_repair.partitions import FoundPartition, FoundPartitions, read_partitions
 from console.recovery.table_repair.symbol_counts import raise_to_used, symbol_counts
+from console.text import clean_line
 
 _REMOVED: Final = 1
 """Truncate version of a state made again: whether partitions were ever removed is not known, and 0 would deny it."""
 _MOST_VERSION: Final = 1 << 40
 _CHUNK: Final = 1 << 20
+_PAGE: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,29 @@ def _values_behind(each: StoredColumn) -> bool:
     except FileNotFoundError:
         pass  # the column is lost, and tells nothing of the rows
     return False
+
+
+def older_tops(disk: Disk) -> str | None:
+    """Return where a column file has more values than `_cv` gives it, as a clause: then `_cv` is of before it.
+
+    Only a file of an exact length says how many values it has: one in whole pages can hold what was never committed.
+    Raises OSError.
+    """
+    versions = disk.versions
+    for span in disk.files(area_of(disk)).spans if len(versions.entries) else ():
+        sizes = {each.name: each.path.stat(follow_symlinks=False).st_size
+                 for each in list_directory(disk.directory.path / span.directory)[0] if each.is_file}  # fmt: skip
+        for column in disk.metadata.columns:
+            width, top = storage_size(column.type_code) or 0, versions.top(span.start, column.index)
+            if column.dropped or is_variable(column.type_code) or not width or top == 0:
+                continue
+            suffix = versions.name_txn(span.start, column.index)
+            size = sizes.get(f"{column.raw_name}.d" + (f".{suffix}" if suffix > -1 else ""), 0)
+            wanted = 0 if top is None else span.rows - top
+            if size % _PAGE and not size % width and size // width > wanted:
+                what = f"{clean_line(span.directory)} has {size // width:,} values of {clean_line(column.name)}"
+                return f"{what}, and _cv gives it {wanted:,}"
+    return None
 
 
 def holds_older(disk: Disk) -> bool:

@@ -19,6 +19,7 @@ from console.questdb.table_txn import TxnArea
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
 from console.recovery.table_repair.disk import Disk, area_of
+from console.recovery.table_repair.partitions import FoundPartition
 from console.recovery.table_repair.symbol_counts import unused_symbols
 from console.text import clean_line, plural
 
@@ -49,12 +50,31 @@ def refusal_of_lost(disk: Disk, area: TxnArea | None) -> Refusal | None:
         )
         instead = "put the directory back from a copy, then plan again"
         return Refusal(RefusalCode.ROWS_NOT_PROVEN, reason, instead)
+    for each, rows in _shorter(area, disk) if area is not None else ():
+        reason = (
+            f"an area of _txn counts {plural(rows, 'row')} in {clean_line(each.directory)}, and it has {each.rows:,}: "
+            "it is torn, or an older copy of the partition"
+        )
+        instead = "put the partition back from a copy, then plan again; salvage-table exports what is there"
+        return Refusal(RefusalCode.ROWS_NOT_PROVEN, reason, instead)
     if (detached := _bare_detached(disk)) is not None:
         shown = clean_line(detached)
         reason = f"{shown} has rows, and no file in it that a DETACH leaves there: it may be a partition of the table"
         instead = f"rename it to {shown.removesuffix(_DETACHED)} if it is the table's, else move it out; plan again"
         return Refusal(RefusalCode.ROWS_NOT_PROVEN, reason, instead)
     return None
+
+
+def _shorter(area: TxnArea, disk: Disk) -> Iterator[tuple[FoundPartition, int]]:
+    """Yield the partitions on disk that have fewer rows than an area counts in their very directory.
+
+    Not the last one if its newest row is the area's newest: then it is the count that is too high.
+    """
+    counted = {(int(each["timestamp"]), int(each["name_txn"])): int(each["rows"]) for each in area.partitions}
+    for each in disk.found.partitions:
+        rows = counted.get((each.start, each.name_txn), 0)
+        if each.rows < rows and each.last != area.max_ts:
+            yield each, rows
 
 
 def _bare_detached(disk: Disk) -> str | None:
@@ -71,6 +91,18 @@ def _bare_detached(disk: Disk) -> str | None:
         described = problem is not None or any(each.name.startswith("_") for each in inside)
         if place is not None and place[0] not in starts and not described and inside:
             return entry.name
+    return None
+
+
+def added_later(disk: Disk) -> str | None:
+    """Return which column was added in a partition behind the last one on disk, as a clause; None if none was."""
+    naming, last = disk.found.partitioning, max((each.start for each in disk.found.partitions), default=None)
+    if naming.unit == UNPARTITIONED or last is None:
+        return None
+    for column in disk.metadata.columns:
+        if not column.dropped and disk.versions.top(last, column.index) is None:
+            name = clean_line(column.name)
+            return f"column {name} was added in a partition behind {naming.name(last)}, the last on disk"
     return None
 
 

@@ -1,29 +1,30 @@
 """Files of a damaged column with NULL where its values are gone: every value that is whole keeps its bytes.
 
-A type without NULL (BOOLEAN, BYTE, SHORT) gets its zero. STRING and BINARY offsets are found in the data file; entries
-of VARCHAR and ARRAY whose value lies past the end of the data file become NULL, at that end.
+A type without NULL (BOOLEAN, BYTE, SHORT) gets its zero. Values of variable width follow on one another again, as a
+server writes them.
 """
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from console.questdb.bitmap_index import read_index_header
 from console.questdb.column_types import ColumnTag, is_variable, storage_size
 from console.questdb.fields import I64_MIN
-from console.questdb.formats.segment import ARRAY_AUX, VARCHAR_AUX
-from console.questdb.partition_columns import StoredColumn, arrays_are_lost
+from console.questdb.partition_columns import StoredColumn
 from console.questdb.reading import DamageError, DbFile
-from console.questdb.rebuilt_offsets import rebuilt_offsets, tells_offsets
-from console.questdb.row_values import Numbers
-from console.questdb.variable_columns import rows_within
+from console.questdb.variable_columns import Bad, Numbers
+from console.questdb.whole_values import LOW_48, WholeValues, whole_values
 from console.recovery.table_repair.index_files import column_index, column_of
 from console.recovery.table_repair.new_files import NewFile, Part
 
-_LOW_48: Final = (1 << 48) - 1
-_INLINED, _NULL = 1, 4
+_NULL: Final = 4
+_NULL_BYTES: Final = {ColumnTag.STRING: 4, ColumnTag.BINARY: 8}
+"""Of the types whose NULL has bytes in the data file, all of them 0xff."""
 _WORDS: Final = {
     ColumnTag.INT: ("<i4", (-(1 << 31),)),
     ColumnTag.SYMBOL: ("<i4", (-(1 << 31),)),
@@ -50,11 +51,16 @@ _WORDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Mended:
-    """New files of one column in one partition, and how many of its values are lost."""
+    """New files of one column in one partition, how many of its values are lost, and the first rows that are `whole`.
+
+    `why` says that more values may lie in the old files than were found: then these are not to be used.
+    """
 
     column: StoredColumn
     files: tuple[NewFile, ...]
     lost: int
+    whole: int
+    why: str = ""
 
 
 def null_bytes(type_code: int) -> bytes:
@@ -67,53 +73,25 @@ def null_bytes(type_code: int) -> bytes:
 
 
 def whole_rows(each: StoredColumn) -> int:
-    """Return how many of a column's stored rows are whole, from the first on. Raises OSError."""
-    code, tag = each.column.type_code, each.column.tag
-    if not is_variable(code):
-        return min(each.rows, _size(each.data) // (storage_size(code) or 1))
-    if tag is not None and tells_offsets(tag):
-        if not each.data.exists():
-            return 0
-        with DbFile(each.data) as data:
-            return len(rebuilt_offsets(tag, data, each.rows)) - 1
-    if not each.aux.exists():
-        return 0
-    with DbFile(each.aux) as aux:
-        return rows_within(tag, aux, min(each.rows, aux.size // 16), _size(each.data))
-
-
-def kept_offsets(table: Path, each: StoredColumn, rows: int) -> NewFile | None:
-    """Return the offsets of the first `rows` rows of a damaged STRING or BINARY column, None for another type.
-
-    `whole_rows` counts the values of such a column in its data file, whatever its offsets are.
-    """
-    tag = each.column.tag
-    if rows <= 0 or tag is None or not tells_offsets(tag):
-        return None
-    with DbFile(each.data) as data:
-        offsets = rebuilt_offsets(tag, data, rows)
-    return NewFile.of(_path(table, each.aux), offsets.astype("<i8").tobytes(), f"offsets of {rows:,} values")
+    """Return how many stored rows of a column of fixed width are whole, from the first on. Raises OSError."""
+    return min(each.rows, _size(each.data) // (storage_size(each.column.type_code) or 1))
 
 
 def mended(table: Path, each: StoredColumn) -> Mended:
-    """Return the new files of a damaged column. Raises DamageError if what is left cannot be told, OSError."""
-    if not is_variable(each.column.type_code):
-        return _fixed(table, each)
-    if tells_offsets(each.column.tag):
-        return _prefixed(table, each)
-    return _entries(table, each)
+    """Return the new files of a damaged column. Raises OSError."""
+    return _variable(table, each) if is_variable(each.column.type_code) else _fixed(table, each)
 
 
 def _fixed(table: Path, each: StoredColumn) -> Mended:
     width, rows = storage_size(each.column.type_code) or 1, each.rows
     if each.indexed and (restored := _from_index(each)) is not None:
-        return Mended(each, (NewFile.of(_path(table, each.data), restored, "made from its index"),), 0)
+        return Mended(each, (NewFile.of(_path(table, each.data), restored, "made from its index"),), 0, rows)
     whole = min(rows, _size(each.data) // width)
     told = f"{whole:,} values, then NULL"
     files = [_grown(table, each.data, whole * width, null_bytes(each.column.type_code) * (rows - whole), told)]
     if each.indexed:
         files += _index(table, each, whole)
-    return Mended(each, tuple(files), rows - whole)
+    return Mended(each, tuple(files), rows - whole, whole)
 
 
 def _from_index(each: StoredColumn) -> bytes | None:
@@ -146,82 +124,66 @@ def _index(table: Path, each: StoredColumn, whole: int) -> list[NewFile]:
     ]
 
 
-def _prefixed(table: Path, each: StoredColumn) -> Mended:
-    """STRING, BINARY: whole values of the data file, a NULL for each that is gone, and offsets of all."""
-    tag, rows = each.column.tag, each.rows
-    assert tag is not None  # noqa: S101 (its offsets can be told)
-    width = 4 if tag is ColumnTag.STRING else 8
-    offsets: Numbers = np.zeros(1, np.int64)
-    if each.data.exists():
-        with DbFile(each.data) as data:
-            offsets = rebuilt_offsets(tag, data, rows)
-            _refuse_garbage(data, int(offsets[-1]), len(offsets) - 1, rows)
-    lost = rows - (len(offsets) - 1)
-    end = int(offsets[-1])
-    offsets = np.concatenate([offsets, end + width * np.arange(1, lost + 1)])
-    files = [NewFile.of(_path(table, each.aux), offsets.astype("<i8").tobytes(), f"offsets of {rows:,} values")]
-    if lost:
-        told = f"{rows - lost:,} values, then NULL"
-        files.insert(0, _grown(table, each.data, end, b"\xff" * (width * lost), told))
-    return Mended(each, tuple(files), lost)
-
-
-def _refuse_garbage(data: DbFile, end: int, whole: int, rows: int) -> None:
-    """Raise DamageError if values stop before the end of the data file, where more of them may lie."""
-    if whole < rows and end + 4 <= data.size:
-        length = data.array(end, "<i4", 1)
-        if int(length[0]) < -1 or not int(length[0]):
-            raise DamageError(f"{data.path.name} has no value at offset {end:,}, and does not end there", end)
-
-
-def _entries(table: Path, each: StoredColumn) -> Mended:
-    """VARCHAR, ARRAY: entries whose value is not within the data file become NULL, as do those that are gone."""
-    varchar = each.column.tag is ColumnTag.VARCHAR
-    size, rows = _size(each.data), each.rows
-    dtype: Any = VARCHAR_AUX.dtype if varchar else ARRAY_AUX.dtype
-    found = np.zeros(rows, dtype)
-    known = 0
-    if each.aux.exists():
-        with DbFile(each.aux) as aux:
-            read = aux.array(0, dtype, rows)
-            known = len(read)
-            found[:known] = read
-    if varchar:
-        header = found["header"].astype(np.int64)
-        start = found["low"].astype(np.int64) | found["high"].astype(np.int64) << 16
-        outside = (header & (_INLINED | _NULL)) == 0
-        length = np.where(outside, header >> 4 & 0x0FFFFFFF, 0)
-        bad = (header == 0) | (outside & (start + length > size))
+def _variable(table: Path, each: StoredColumn) -> Mended:
+    """Values that are whole, one after another, and NULL for the others. A file that is right already stays."""
+    found, tag = whole_values(each), each.column.tag
+    lost = int(found.lost.sum())
+    null = b"\xff" * (_NULL_BYTES.get(tag, 0) if tag is not None else 0)
+    size = np.where(found.lost, len(null), found.size)
+    places = np.concatenate(([0], np.cumsum(size)))
+    if found.entries is None:
+        aux = places.astype("<i8").tobytes()
     else:
-        start, length = found["offset"].astype(np.int64) & _LOW_48, found["size"].astype(np.int64)
-        outside = length > 0
-        bad = outside & (start + length > size)
-        bad |= not (start.any() or length.any()) and _arrays_are_lost(each)
-    bad[known:] = True
-    # An entry without bytes in the data file says where the next value begins: that too must be within the file.
-    end = np.maximum.accumulate(np.where(bad | ~outside, 0, start + length))
-    moved = bad | (~outside & (start > size))
-    if not moved.any() and each.data.exists():
-        raise DamageError(f"{each.aux.name} and {each.data.name}: no value is known to be gone")
-    found[bad] = np.zeros((), dtype)
+        aux = _entries(found.entries.copy(), found.lost, places[:-1], varchar=tag is ColumnTag.VARCHAR).tobytes()
+    parts, whole = _values(found, places, null), each.rows - lost
+    files = []
+    if not _has(each.aux, aux):
+        told = f"offsets of {each.rows:,} values" if null else f"{whole:,} entries of values, {lost:,} of NULL"
+        files.append(NewFile.of(_path(table, each.aux), aux, told))
+    kept = len(parts) <= 1 and all(not part.content and part.at == part.old_at for part in parts)
+    if not kept or not each.data.exists() or (lost and not parts):
+        told = f"{whole:,} values, then NULL" if not found.lost[:whole].any() else f"{whole:,} values, else NULL"
+        files.insert(0, NewFile(_path(table, each.data), int(places[-1]), parts, told if parts else "no value"))
+    why = "" if files else f"{each.aux.name} and {each.data.name}: no value is known to be gone"
+    if found.unwalked is not None:
+        why = f"{each.data.name} has no value at offset {found.unwalked:,}, and does not end there"
+    return Mended(each, tuple(files), lost, found.whole_rows, why)
+
+
+def _entries(entries: NDArray[Any], lost: Bad, places: Numbers, *, varchar: bool) -> NDArray[Any]:
+    """Return the entries of values that begin at `places`, those of lost ones NULL."""
+    entries[lost] = np.zeros((), entries.dtype)
     if varchar:
-        found["header"][bad] = _NULL
-        found["low"][moved], found["high"][moved] = end[moved] & 0xFFFF, end[moved] >> 16
+        entries["header"][lost] = _NULL
+        entries["low"], entries["high"] = places & 0xFFFF, places >> 16
     else:
-        found["offset"][moved] = end[moved]
-    lost = int(bad.sum())
-    told = f"{rows - lost:,} entries of values, {lost:,} of NULL"
-    files = [NewFile.of(_path(table, each.aux), found.tobytes(), told)]
-    if not each.data.exists() or (lost == rows and not varchar):  # else a check takes what is left for hidden arrays
-        files.insert(0, NewFile.of(_path(table, each.data), b"", "no value"))
-    return Mended(each, tuple(files), lost)
+        entries["offset"] = (entries["offset"] & ~LOW_48) | places
+    return entries
 
 
-def _arrays_are_lost(each: StoredColumn) -> bool:
-    if not each.aux.exists():
-        return False  # no entry says NULL
-    with DbFile(each.aux) as aux:
-        return arrays_are_lost(each, aux)
+def _values(found: WholeValues, places: Numbers, null: bytes) -> tuple[Part, ...]:
+    """Return the data file in parts: stretches of the old one, and between them `null` for each value that is lost."""
+    breaks = np.ones(len(found.lost), np.bool_)
+    ends = found.start + found.size
+    breaks[1:] = (found.lost[1:] != found.lost[:-1]) | (~found.lost[1:] & (found.start[1:] != ends[:-1]))
+    firsts = np.flatnonzero(breaks)
+    parts = []
+    for first, end in zip(firsts.tolist(), [*firsts[1:].tolist(), len(breaks)], strict=True):
+        at, length = int(places[first]), int(places[end] - places[first])
+        if length and found.lost[first]:
+            parts.append(Part(at, null * (end - first)))
+        elif length:
+            parts.append(Part(at, length=length, old_at=int(found.start[first])))
+    return tuple(parts)
+
+
+def _has(path: Path, content: bytes) -> bool:
+    """Return whether a file begins with `content`."""
+    try:
+        with DbFile(path) as file:
+            return file.read(0, len(content)) == content
+    except FileNotFoundError:
+        return False
 
 
 def _grown(table: Path, path: Path, kept: int, more: bytes, told: str) -> NewFile:
@@ -234,7 +196,9 @@ def _path(table: Path, path: Path) -> str:
 
 
 def _size(path: Path) -> int:
+    """Return the bytes of a regular file, 0 for anything else: what a link leads to is not the column's."""
     try:
-        return path.lstat().st_size
+        status = path.lstat()
     except FileNotFoundError:
         return 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0

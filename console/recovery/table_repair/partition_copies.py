@@ -21,6 +21,8 @@ from console.questdb.partitioning import Partitioning
 from console.questdb.reading import DamageError, DbFile, Problem
 from console.questdb.table_metadata import read_table_metadata
 from console.questdb.txn_log import read_log
+from console.questdb.value_check import bad_values
+from console.recovery.store.copying import digest_of_file
 from console.table.belonging import created_us
 from console.table.timestamps import timestamp_run
 from console.text import clean_line
@@ -65,7 +67,10 @@ def copies_of(
             said = error.what if isinstance(error, DamageError) else error.strerror or str(error)
             why = f"{clean_line(str(path))}: {clean_line(said)}"
             continue
-        doubt = "" if path.parent in sources.evidence else _doubt(path, table, files, span, damaged)
+        if path.parent in sources.evidence:
+            doubt = _doubt_of_life(path, files)
+        else:
+            doubt = _doubt(path, table, files, span, damaged)
         if not doubt:
             return found, ""
         doubtful = doubtful or replace(found, doubt=doubt)
@@ -84,12 +89,19 @@ def _doubt(
         return f"{name} is another version of the partition, or was put there by hand"
     if path.name != span.directory:
         return f"{name} is another version of the partition than {clean_line(span.directory)}"
-    theirs = read_table_metadata(path.parent)
-    if isinstance(theirs, Problem) or theirs.table_id != files.metadata.table_id:
-        return f"the _meta beside {name} is not this table's, or is not there"
+    if other := _doubt_of_life(path, files):
+        return other
     made = [created_us(read_log(each / SEQUENCER)) for each in (path.parent, table.path)]
     if 0 not in made and made[0] != made[1]:
         return f"the log beside {name} was created at another time than this table's"
+    return ""
+
+
+def _doubt_of_life(path: Path, files: PartitionFiles) -> str:
+    """Return that a directory lies in one of another table, also of one of this name that was dropped; else empty."""
+    theirs = read_table_metadata(path.parent)
+    if isinstance(theirs, Problem) or theirs.table_id != files.metadata.table_id:
+        return f"the _meta beside {clean_line(path.name)} is not this table's, or is not there"
     return ""
 
 
@@ -122,6 +134,9 @@ def _checked(path: Path, files: PartitionFiles, span: PartitionSpan, damaged: fr
             if file.size < span.parquet_size:
                 raise DamageError(f"{PARQUET} has {file.size:,} of {span.parquet_size:,} bytes")
             check_parquet_frame(file, span.parquet_size)
+        for each in damaged:
+            if each.name == PARQUET and each.exists() and digest_of_file(each) == digest_of_file(path / PARQUET):
+                raise DamageError(f"its {PARQUET} is the damaged one")
     else:
         for column in files.columns_of(span):
             if isinstance(column, StoredColumn):
@@ -138,6 +153,10 @@ def _check_column(path: Path, column: StoredColumn, found: dict[str, os.stat_res
     faults = variable_faults(moved, found) if moved.entries[0] == moved.aux else length_faults(moved, found)
     for fault in faults:
         raise DamageError(f"{fault.file.name}: {fault.what or fault.kind.value.replace('-', ' ')}")
+    if moved.entries[0] == moved.aux:
+        with DbFile(moved.aux) as aux, DbFile(moved.data) as data:
+            for bad in bad_values(moved, aux, data, lambda _: None):
+                raise DamageError(f"{bad.file.name}: {bad.what}")
 
 
 def _check_agrees(path: Path, column: StoredColumn, damaged: frozenset[Path]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from console.questdb.layout import TableDirectory
 from console.questdb.parquet_rows import read_layout, read_time
@@ -12,6 +12,7 @@ from console.questdb.partition_files import PARQUET, PartitionFiles
 from console.questdb.partition_spans import UNPARTITIONED, PartitionSpan
 from console.questdb.partitioning import Partitioning
 from console.questdb.reading import DamageError, DbFile
+from console.questdb.table_encoding import encode_column_versions
 from console.recovery.codes import RefusalCode
 from console.recovery.evidence.index import table_stamp
 from console.recovery.model import Change, Fact, LostValues, Refusal, RowsLost, Stage
@@ -19,13 +20,19 @@ from console.recovery.plans import mark_of
 from console.recovery.steps.files import build_directory, new_name, old_name, swap_directory
 from console.recovery.steps.set_aside import set_aside
 from console.recovery.store.copying import digest_of_file
+from console.recovery.store.deep_damage import Places
 from console.recovery.table_repair.damaged_partitions import Choice, DamagedPartition, damaged_partitions
 from console.recovery.table_repair.new_files import NewFile
 from console.recovery.table_repair.partition_copies import Sources
 from console.recovery.table_repair.planning import Repair, Replacement
-from console.recovery.table_repair.txn_partitions import Extent, with_partitions
+from console.recovery.table_repair.txn_partitions import Extent, tops_of_last, with_partitions
 from console.settings import PartitionSettings
 from console.text import clean_line, plural
+
+_NOTHING: Final = (
+    "No partition of it has a file that is missing, short or invalid; check --deep reads the values, and what it finds "
+    "is known here."
+)
 
 
 @dataclass(slots=True)
@@ -36,17 +43,22 @@ class PartitionRepair:
     before: list[Stage] = field(default_factory=list)
 
 
-def partition_repair(table: TableDirectory, wanted: PartitionSettings, evidence: tuple[Path, ...]) -> PartitionRepair:
-    """Return what is done with the damaged partitions of a table; `evidence` are copies of it. Raises OSError."""
+def partition_repair(
+    table: TableDirectory, wanted: PartitionSettings, evidence: tuple[Path, ...], known: Places = frozenset()
+) -> PartitionRepair:
+    """Return what is done with the damaged partitions of a table; `evidence` are copies of it. Raises OSError.
+
+    What a full check found is `known`: those columns are read whole, as are all of a partition that is wanted by name.
+    """
     files = PartitionFiles.of(table.path)
     if files is None:
         return _refused(RefusalCode.TABLE_TXN_INVALID, "_txn or _meta cannot be read, so nothing names the partitions",
                         "repair _meta and _txn first")  # fmt: skip
-    damaged, others = damaged_partitions(table, files, wanted.partition, Sources(wanted.source, evidence))
+    damaged, others = damaged_partitions(table, files, wanted.partition, Sources(wanted.source, evidence), known)
     if others:
         return _refused(*_instead_of(others[0]))
     if not damaged:
-        return PartitionRepair(Repair("No partition of it has a file that is missing, short or invalid."))
+        return PartitionRepair(Repair(_NOTHING))
     chosen: list[tuple[DamagedPartition, Choice]] = []
     refused: list[Refusal] = []
     for each in damaged:
@@ -71,8 +83,9 @@ def _made(
         if (new := each.ways[choice].files)
     ]
     try:
-        if (txn := _txn(table, files, chosen)) is not None:
-            replacements.append(Replacement("write _txn with the partitions that stay", (txn,)))
+        if state := _state(table, files, chosen):
+            named = " and ".join(file.path for file in state)
+            replacements.append(Replacement(f"write {named} with the partitions that stay", state))
         before = _before(table, chosen)
     except DamageError as damage:
         return _refused(RefusalCode.RESULT_UNKNOWN, damage.what, "name another choice")
@@ -141,13 +154,16 @@ def _numbered(stage: Stage, number: int) -> Stage:
     return Stage(f"{stage.id}-{number}", stage.title, stage.step, stage.parameters, stage.changes)
 
 
-def _txn(
+def _state(
     table: TableDirectory, files: PartitionFiles, chosen: Sequence[tuple[DamagedPartition, Choice]]
-) -> NewFile | None:
-    """Return `_txn` as it must be, None if it stays. Raises DamageError if no partition stays, OSError."""
+) -> tuple[NewFile, ...]:
+    """Return `_txn` as it must be, with `_cv` if that changes too; nothing if they stay.
+
+    Raises DamageError if no partition stays, OSError.
+    """
     lost = {each.span.start: each.ways[choice].rows_lost for each, choice in chosen}
     if not any(lost.values()):
-        return None
+        return ()
     stay = [(span, span.rows - lost.get(span.start, 0)) for span in files.spans]
     stay = [(span, rows) for span, rows in stay if rows]
     if not stay:
@@ -158,9 +174,15 @@ def _txn(
         for span, row in ((stay[0][0], 0), (stay[-1][0], stay[-1][1] - 1))
     )
     extent = Extent(first, last)
-    content = with_partitions(table.path, files.area, {span.start: rows for span, rows in stay}, extent)
+    entries = tops_of_last(files, stay[-1][0].start, stay[-1][1])
+    version = None if entries is None else files.area.column_version + 1
+    content = with_partitions(table.path, files.area, {span.start: rows for span, rows in stay}, extent, version)
     rows = sum(count for _, count in stay)
-    return NewFile.of("_txn", content, f"{plural(len(stay), 'partition')} with {plural(rows, 'row')}")
+    txn = NewFile.of("_txn", content, f"{plural(len(stay), 'partition')} with {plural(rows, 'row')}")
+    if entries is None or version is None:
+        return (txn,)
+    told = f"version {version:,}, where columns begin in {clean_line(stay[-1][0].name)}"
+    return NewFile.of("_cv", encode_column_versions(version, entries), told), txn
 
 
 def _time(folder: Path, files: PartitionFiles, span: PartitionSpan, row: int) -> int:
@@ -228,7 +250,8 @@ def _choices(each: DamagedPartition) -> str:
 
 
 def _others(each: DamagedPartition) -> str:
-    return "choose " + ", ".join(choice for choice in Choice if choice in each.ways)
+    ways = ", ".join(choice for choice in Choice if choice in each.ways)
+    return f"choose {ways}" if ways else "put back _txn and _cv of the crash; salvage-table exports the rows"
 
 
 def _refusal(code: RefusalCode, reason: str, instead: str) -> Refusal:

@@ -13,6 +13,7 @@ from console.questdb.layout import TableDirectory
 from console.questdb.partition_spans import UNPARTITIONED, contradiction
 from console.questdb.reading import DamageError, Problem, said_of
 from console.questdb.symbol_counts import agreed_symbols
+from console.questdb.symbol_keys import highest_keys
 from console.questdb.table_metadata import read_table_metadata
 from console.questdb.table_txn import TxnArea, read_table_txn
 from console.questdb.txn_log import read_log
@@ -20,9 +21,17 @@ from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
 from console.recovery.sequencer.disk import TableUnreadableError
 from console.recovery.table_repair.applied import decide
-from console.recovery.table_repair.disk import Disk, area_of, even, holds_older, torn_timestamps, without_newest
+from console.recovery.table_repair.disk import (
+    Disk,
+    area_of,
+    even,
+    holds_older,
+    older_tops,
+    torn_timestamps,
+    without_newest,
+)
 from console.recovery.table_repair.guarded import guarded_states
-from console.recovery.table_repair.missing_partitions import gaps, lost_partitions, refusal_of_lost
+from console.recovery.table_repair.missing_partitions import added_later, gaps, lost_partitions, refusal_of_lost
 from console.recovery.table_repair.partitions import FoundPartitions, cut_last, read_partitions, take_off_uncommitted
 from console.recovery.table_repair.symbol_counts import raise_to_held, raise_to_used
 from console.table.txn_state import other_seq_txn
@@ -94,16 +103,18 @@ def _areas(disk: Disk) -> Iterator[tuple[TxnArea, bool]]:
     for area in sorted(found, key=lambda area: -area.txn):
         fitting = other_seq_txn(area, last) or ()
         seq_txn = fitting[0] if len(fitting) == 1 else area.seq_txn
-        yield replace(area, seq_txn=seq_txn, symbols=_as_held(area.symbols, disk)), len(fitting) == 1
+        yield replace(area, seq_txn=seq_txn, symbols=_as_held(area, disk)), len(fitting) == 1
 
 
-def _as_held(symbols: NDArray[Any], disk: Disk) -> NDArray[Any]:
-    """Return the counts of symbols, lowered to what values and index of a map agree on."""
-    held = symbols.copy()
-    for at, column in enumerate(disk.metadata.symbols[: len(symbols)]):
+def _as_held(area: TxnArea, disk: Disk) -> NDArray[Any]:
+    """Return the counts of symbols, lowered to what values and index of a map agree on if no row uses more."""
+    held = area.symbols.copy()
+    for at, column in enumerate(disk.metadata.symbols[: len(held)]):
         name_txn = disk.versions.symbol_name_txn(column.index)
         agreed = agreed_symbols(disk.directory.path, column.raw_name, name_txn)
-        if agreed is not None and agreed < int(symbols["count"][at]):
+        if agreed is None or agreed >= int(held["count"][at]):
+            continue
+        if highest_keys(disk.files(area), column).get(column.index, -1) < agreed:
             held[at] = (agreed, agreed)
     return held
 
@@ -115,7 +126,7 @@ def _of_areas(state: TableState, disk: Disk, *, older: bool) -> TableState | Non
     """
     for each in disk.guarded:
         if each.final and not (why := _disagrees(each.area, disk, {}, final=True)):
-            symbols = _as_held(each.area.symbols, disk)
+            symbols = _as_held(each.area, disk)
             told = f"{each.copy.told} has transaction {each.area.applied_txn:,} applied, and none was committed since"
             return TableState(replace(each.area, txn=even(each.area.txn), symbols=symbols), 0, [*state.evidence, told])
     for area, proven in _areas(disk):
@@ -229,6 +240,11 @@ def _made_again(state: TableState, disk: Disk) -> TableState:
     state.refusals += found.refusals
     if state.refusals:
         return state
+    if (behind := older_tops(disk) or added_later(disk)) is not None:
+        return state.refuse(
+            RefusalCode.COLUMN_VERSIONS_INVALID, f"_cv is not of the state of the files: {behind}",
+            "put _cv back from a copy of the crash; salvage-table exports the rows",
+        )  # fmt: skip
     if not found.uncommitted and not holds_older(disk):
         reason = "a newer directory of a partition lacks rows of an older one: which of them counts is not known"
         return state.refuse(RefusalCode.PARTITIONS_AMBIGUOUS, reason, "a copy of _txn from before would settle it")
@@ -271,9 +287,11 @@ def _made_again(state: TableState, disk: Disk) -> TableState:
 
 
 def _record(disk: Disk) -> TxnArea | None:
-    """Return the current record if it belongs to `_meta` and `_cv`, whatever its partitions are."""
+    """Return the current record if it belongs to `_meta` and `_cv`, and no partition is of a later transaction."""
     area, header = disk.damaged.current, disk.damaged.header
     if area is None or header is None or area.txn != header.version or area.lag_rows:
+        return None
+    if any(each.name_txn > area.txn for each in disk.found.partitions):
         return None
     versions = (area.metadata_version, area.column_version)
     return area if versions == (disk.metadata.metadata_version, disk.versions.version) else None

@@ -7,12 +7,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from console.questdb.column_types import ColumnTag
 from console.questdb.column_versions import ColumnVersions
-from console.questdb.partition_columns import PartitionFault, StoredColumn
+from console.questdb.partition_columns import StoredColumn
 from console.questdb.partition_files import PartitionFiles
-from console.questdb.reading import DbFile
 from console.questdb.symbol_counts import agreed_symbols, symbols_of
+from console.questdb.symbol_keys import highest_keys, keys_of
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import SYMBOL_COUNT
 
@@ -34,7 +33,7 @@ def raise_to_used(symbols: NDArray[Any], metadata: TableMetadata, files: Partiti
     A count that is too low makes the server give a key that is in use to a new symbol.
     """
     short = []
-    highest = _highest_keys(files)
+    highest = highest_keys(files)
     for at, column in enumerate(metadata.symbols):
         used = highest.get(column.index, -1) + 1
         if used > int(symbols["count"][at]):
@@ -52,7 +51,7 @@ def raise_to_held(
     holds fewer than the rows use tells nothing.
     """
     raised = []
-    highest = _highest_keys(files)
+    highest = highest_keys(files)
     for at, column in enumerate(metadata.symbols[: len(symbols)]):
         used = highest.get(column.index, -1) + 1
         if used <= int(symbols["count"][at]):
@@ -79,42 +78,9 @@ def unused_symbols(table: Path, metadata: TableMetadata, files: PartitionFiles) 
         used = np.zeros(symbols_of(table, column.raw_name, files.symbol_name_txn(column)), np.bool_)
         try:
             for each in stored:
-                for keys in _keys(each) if each.column.index == column.index else ():
+                for keys in keys_of(each) if each.column.index == column.index else ():
                     used[keys[(keys >= 0) & (keys < len(used))]] = True
         except OSError:
             continue
         if not used.all():
             yield column.name, int(np.count_nonzero(~used))
-
-
-def key_bounds(each: StoredColumn) -> tuple[int, int]:
-    """Return the lowest key (0 at most) and the highest (-1: none) of a partition's column. Raises OSError."""
-    low, high = 0, -1
-    for keys in _keys(each):
-        low, high = min(low, int(keys.min())), max(high, int(keys.max()))
-    return low, high
-
-
-def _keys(each: StoredColumn) -> Iterator[NDArray[Any]]:
-    """Yield the keys of a partition's column in pieces, none of them empty. Raises OSError."""
-    with DbFile(each.data) as file:
-        for at in range(0, each.rows, _CHUNK):
-            keys = file.array(4 * at, "<i4", min(_CHUNK, each.rows - at))
-            if not len(keys):
-                return
-            yield keys
-
-
-def _highest_keys(files: PartitionFiles) -> dict[int, int]:
-    """Return the highest key by column, in the native partitions whose files can be read."""
-    found: dict[int, int] = {}
-    for span in files.spans:
-        for each in files.columns_of(span) if span.parquet_size is None else ():
-            if isinstance(each, PartitionFault) or each.column.tag is not ColumnTag.SYMBOL:
-                continue
-            try:
-                index = each.column.index
-                found[index] = max(found.get(index, -1), key_bounds(each)[1])
-            except OSError:
-                continue
-    return found

@@ -6,6 +6,7 @@ from console.questdb.layout import TableDirectory
 from console.questdb.partition_columns import StoredColumn
 from console.questdb.reading import DamageError
 from console.questdb.symbol_files import symbol_faults
+from console.questdb.symbol_keys import key_bounds
 from console.questdb.symbol_values import NULL_KEY
 from console.questdb.table_metadata import TableColumn
 from console.recovery.codes import RefusalCode
@@ -14,7 +15,6 @@ from console.recovery.model import Lost, LostValues, Refusal, Requirement
 from console.recovery.table_repair.new_files import NewFile
 from console.recovery.table_repair.own_files import OwnFiles, own_files
 from console.recovery.table_repair.planning import Repair, Replacement
-from console.recovery.table_repair.symbol_counts import key_bounds
 from console.recovery.table_repair.symbol_map import (
     SymbolMap,
     index_of,

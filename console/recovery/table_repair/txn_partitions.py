@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from console.questdb.column_versions import COLUMN_VERSION
 from console.questdb.fields import I64_MAX, I64_MIN
 from console.questdb.formats.table import TXN_HEADER, TXN_PARTITION, TXN_PARTITIONS, TXN_RECORD, TXN_SYMBOL
+from console.questdb.partition_files import PartitionFiles
 from console.questdb.reading import read_small
 from console.questdb.table_txn import TxnArea
 
@@ -20,10 +24,13 @@ class Extent:
     last: int | None
 
 
-def with_partitions(table: Path, area: TxnArea, rows: Mapping[int, int], extent: Extent) -> bytes:
+def with_partitions(
+    table: Path, area: TxnArea, rows: Mapping[int, int], extent: Extent, column_version: int | None = None
+) -> bytes:
     """Return `_txn` with `rows` by the start of a partition; one that is not named is taken out.
 
-    `area` is the current state, whose partitions these are. Offsets: formats/table.py.
+    `area` is the current state, whose partitions these are; `column_version` is that of a new `_cv`. Offsets:
+    formats/table.py.
     """
     data = bytearray(read_small(table / "_txn").data)
     at = area.base + TXN_RECORD.size + TXN_SYMBOL.size * len(area.symbols)
@@ -45,7 +52,25 @@ def with_partitions(table: Path, area: TxnArea, rows: Mapping[int, int], extent:
     _put(data, area.base + TXN_RECORD.at("fixed_rows"), int(wanted.sum()) - last, 8)
     _put(data, area.base + TXN_RECORD.at("min_ts"), I64_MAX if extent.first is None else extent.first, 8)
     _put(data, area.base + TXN_RECORD.at("max_ts"), I64_MIN if extent.last is None else extent.last, 8)
+    if column_version is not None:
+        _put(data, area.base + TXN_RECORD.at("column_version"), column_version, 8)
     return bytes(data)
+
+
+def tops_of_last(files: PartitionFiles, start: int, rows: int) -> NDArray[Any] | None:
+    """Return the entries of `_cv` (COLUMN_VERSION) if the partition at `start`, with `rows`, is to be the last one.
+
+    None: they stay. A column that was added in a later partition has neither entry nor file in this one. A write into
+    the last partition takes that for a column without a top, and makes zeros of its NULLs (measured on 9.1.0). So it
+    gets an entry as DROP PARTITION writes it: all rows of the partition were there before the column.
+    """
+    versions = files.versions
+    added = [
+        (start, column.index, versions.name_txn(start, column.index), rows)
+        for column in files.metadata.columns
+        if not column.dropped and versions.top(start, column.index) is None
+    ]
+    return np.concatenate([versions.entries, np.array(added, COLUMN_VERSION)]) if added else None
 
 
 def _base(data: bytearray, which: str) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from console.diagnosis.model import Severity
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
-from console.recovery.actions.capture_evidence.capture import REPLACED, CaptureSurroundings, CaptureTable
+from console.recovery.actions.capture_evidence.capture import CaptureSurroundings, CaptureTable, replaced_of
 from console.recovery.evidence.selection import Selection, select
 from console.recovery.evidence.verification import verify_capture
 from console.recovery.gate.context import plan_context
@@ -17,6 +17,7 @@ from console.recovery.gate.start_checks import harmed
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Stage
 from console.recovery.plans import make_plan
 from console.recovery.steps.steps import CheckStep, RunContext
+from console.recovery.store.deep_damage import known_damage
 from console.recovery.store.places import root_key
 from console.recovery.table_repair.planning import replaced_by
 from console.text import clean_line, plural
@@ -50,7 +51,7 @@ class PlanRepairs(CheckStep):
             run.progress(f"what {action} would replace")
             with contextlib.suppress(WalmedicError, OSError):
                 files += replaced_by(action_module(action).plan(context, table.raw_name))
-        run.remember(REPLACED, sorted(_entries(table, files)))
+        run.remember(replaced_of(table.directory), sorted(_entries(table, files)))
 
 
 STEPS = (PlanRepairs(), CaptureTable(), CaptureSurroundings())
@@ -65,7 +66,8 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     also = {each.directory: _with_findings(context, each) for each in chosen}
     selections = {d.directory: select(d, whole=d.directory in whole, also=also[d.directory]) for d in chosen}
     size = sum(selection.size for selection in selections.values())
-    stages = [] if table is None else [_repairs(chosen[0])]
+    repaired = [each for each in chosen if table is not None or _known(context, each)]
+    stages = [_repairs(index, each) for index, each in enumerate(repaired)]
     stages += [
         _stage(index, each, selections[each.directory], whole.get(each.directory, ""), also[each.directory])
         for index, each in enumerate(chosen)
@@ -93,9 +95,16 @@ def plan(context: PlanContext, table: str | None) -> Plan:
 
 
 def _all(context: PlanContext, damaged: frozenset[str]) -> list[TableDirectory]:
-    """Return all WAL tables, and whatever other table is damaged."""
+    """Return all WAL tables, and whatever other table has a finding: each that a repair may ask evidence of."""
     tables = context.database.tables()
-    return [each for each in tables if (each.wal is not False and not each.system) or each.directory in damaged]
+    return [
+        each
+        for each in tables
+        if (each.wal is not False and not each.system)
+        or each.directory in damaged
+        or _with_findings(context, each)
+        or _known(context, each)
+    ]
 
 
 def _damaged(context: PlanContext) -> frozenset[str]:
@@ -123,9 +132,14 @@ def _entries(table: TableDirectory, files: Iterable[str]) -> frozenset[str]:
     return frozenset(entry.name for entry in os.scandir(table.path) if clean_line(entry.name) in found)
 
 
-def _repairs(table: TableDirectory) -> Stage:
+def _known(context: PlanContext, table: TableDirectory) -> bool:
+    """Return whether a full check found damage in the values of a table: what mends it then is seen by reading them."""
+    return bool(known_damage(context.state, context.database.db, table.directory))
+
+
+def _repairs(index: int, table: TableDirectory) -> Stage:
     title = f"find what repairs of {table.name} would replace, and copy that too"
-    return Stage("repairs", title, PlanRepairs.name, {"directory": table.directory})
+    return Stage(f"repairs-{index}", title, PlanRepairs.name, {"directory": table.directory})
 
 
 def _stage(index: int, table: TableDirectory, selection: Selection, whole: str, also: frozenset[str]) -> Stage:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from console.diagnosis.crashes.places import crash_logs_of, is_crash_log
 from console.durable import sync_directory, write_all
@@ -231,8 +231,9 @@ def side_by_side(files: Iterable[Copied]) -> dict[str, Any]:
     return found
 
 
-REPLACED: Final = "replaced"
-"""Under which a capture of one table notes the entries of its directory that its repairs would replace."""
+def replaced_of(directory: str) -> str:
+    """Return the name under which a capture notes the entries of a table's directory that its repairs would replace."""
+    return f"replaced {directory}"
 
 
 def _drop_unfinished(run: RunContext) -> None:
@@ -253,7 +254,7 @@ class CaptureTable(Step):
         capturer = Capturer(run)
         capturer.begin()
         table = run.database.table(str(stage.parameters["directory"]))
-        also = frozenset(map(str, (*stage.parameters.get("also", ()), *run.recall(REPLACED, ()))))
+        also = frozenset(map(str, (*stage.parameters.get("also", ()), *run.recall(replaced_of(table.directory), ()))))
         capturer.table(table, whole=bool(stage.parameters.get("whole")), also=also)
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
