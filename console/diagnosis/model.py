@@ -206,12 +206,14 @@ class TableHistory:
     """What walmedic's journal says of a table, as far as the advice rests on it.
 
     `evidence`: there is evidence of the table as it is now. `stopped_at`: the seqTxn at which the server stopped after
-    the last resume-wal. `repaired_at`: epoch seconds of the last repair of its sequencer that stands.
+    the last resume-wal. `repaired_at`: epoch seconds of the last repair of its sequencer that stands. `gave_up_rows`: a
+    repair of its partitions stands, which may have given up rows that the log names.
     """
 
     evidence: bool = False
     stopped_at: int | None = None
     repaired_at: float | None = None
+    gave_up_rows: bool = False
 
 
 NO_HISTORY: Final = TableHistory()

@@ -1,4 +1,4 @@
-"""What a repair left out of the log on purpose, as its plan announced: a note afterwards, no new damage."""
+"""What a repair left out on purpose, as its plan announced, of log or table: a note afterwards, no new damage."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from console.diagnosis.model import Code, Finding, Severity, TableHistory
+from console.diagnosis.model import Code, Finding, Harm, Severity, TableHistory
 from console.diagnosis.purge_clock import PurgeClock
 from console.diagnosis.table_facts import TableFacts
 from console.questdb.segment import EventType
@@ -20,6 +20,8 @@ _AS_PLANNED: Final = (
     "; the repair skipped this, as its plan announced: salvage-wal --rows all exports its undamaged part"
 )
 
+_GIVEN_UP: Final = "; a repair of partitions has given up rows: salvage-wal --rows all exports those that the WAL has"
+
 
 def without_left_out(
     facts: TableFacts, findings: Sequence[Finding], clock: PurgeClock, history: TableHistory
@@ -27,8 +29,11 @@ def without_left_out(
     """Return the findings and the purge clock without what the last repair decided and nothing has changed since.
 
     A WAL segment that was last written before the repair was seen by it: a server that starts afterwards writes into
-    new ones. Where the log itself has damage again, nothing is passed over.
+    new ones. Where the log itself has damage again, nothing is passed over. What repair-partition gave up may be in the
+    WAL still.
     """
+    if history.gave_up_rows:
+        findings = [_given_up(each) for each in findings]
     if history.repaired_at is None or any(_grave(each) and each.code not in _CODES for each in findings):
         return tuple(findings), clock
     counted = (each for each in findings if each.code in _CODES and (_grave(each) or each.rows))
@@ -43,6 +48,12 @@ def without_left_out(
     )
     purged = any(each.code is Code.WAL_AT_RISK_OF_PURGE for each in old)
     return kept, PurgeClock("what the repair skipped is reported") if purged else clock
+
+
+def _given_up(finding: Finding) -> Finding:
+    if finding.code is not Code.TABLE_TXN_MISCOUNTED or finding.severity is not Severity.RISK:
+        return finding
+    return replace(finding, severity=Severity.NOTE, message=f"{finding.message}{_GIVEN_UP}", start=Harm.NONE)
 
 
 def _grave(finding: Finding) -> bool:

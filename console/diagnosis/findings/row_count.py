@@ -38,8 +38,8 @@ def _not_there(facts: TableFacts, newest: int | None) -> Iterator[Finding]:
     rows = rows_not_there(facts.directory, facts.metadata, area, facts.inventory, scan, newest)
     if rows and facts.origins.log(facts.sequencer.name).own:
         message = (
-            f"{plural(rows, 'row')} of transactions up to {area.applied_txn:,} count as applied and are not in the "
-            "table: they were skipped (RESUME WAL FROM), or _txn counts too many; the purge deletes them"
+            f"transactions up to {area.applied_txn:,} with {plural(rows, 'row')} count as applied, and rows of each "
+            "are not in the table: they were skipped (RESUME WAL FROM), or _txn counts too many; the purge deletes them"
         )
         file = facts.relative(facts.txn.path)
         yield Finding(Code.TABLE_TXN_MISCOUNTED, Severity.RISK, message, file, area.offset_seq_txn, area.seq_txn,

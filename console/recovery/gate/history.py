@@ -1,6 +1,7 @@
 """What the journal says of each table, for the diagnosis: its evidence, its last resume, its last repair."""
 
 import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from console.diagnosis.model import NO_HISTORY, TableHistory
@@ -19,6 +20,7 @@ _RESUMES: Final = "resume-wal"
 _RESUMES_ALL: Final = "resume-all"
 EXPECTED: Final = "expected"
 """Under which a resume notes what a table must hold: it has told the server to go on with that table."""
+_GIVES_UP: Final = "repair-partition"
 _REPAIRS: Final = ("repair-log", "rebuild-sequencer", "restore-sequencer")
 
 
@@ -45,6 +47,7 @@ class Histories:
             evidence=self._captured(directory),
             stopped_at=stopped_at(self._state, ours, directory),
             repaired_at=self._repaired_at(entries),
+            gave_up_rows=next(self._standing(entries, (_GIVES_UP,)), None) is not None,
         )
 
     def _captured(self, directory: str) -> bool:
@@ -54,9 +57,13 @@ class Histories:
 
     def _repaired_at(self, entries: list[Entry]) -> float | None:
         """Return when the last repair ended that stands; a start since then changes nothing about it."""
-        undone = self._journal.undone()
-        repair = next((e for e in entries if e.action in _REPAIRS and e.id not in undone and _done(e)), None)
+        repair = next(self._standing(entries, _REPAIRS), None)
         return None if repair is None else repair.events[-1].seconds
+
+    def _standing(self, entries: list[Entry], actions: Sequence[str]) -> Iterator[Entry]:
+        """Yield the entries of some actions that were done and not undone."""
+        undone = self._journal.undone()
+        yield from (each for each in entries if each.action in actions and each.id not in undone and _done(each))
 
 
 def stopped_at(state: StateDir, entries: list[Entry], directory: str) -> int | None:
