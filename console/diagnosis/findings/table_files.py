@@ -12,6 +12,7 @@ from console.diagnosis.findings.partition_files import partition_file_findings
 from console.diagnosis.findings.subject import TableFiles
 from console.diagnosis.findings.symbol_maps import symbol_count_findings, symbol_map_findings
 from console.diagnosis.model import Code, Finding, Harm, Part, Severity
+from console.questdb.column_types import ColumnTag
 from console.questdb.formats.table import META_HEADER, TODO, TXN_RECORD
 from console.questdb.partition_spans import contradiction
 from console.questdb.reading import Problem, ProblemKind, read_small
@@ -95,6 +96,20 @@ def _metadata(files: TableFiles) -> Iterator[Finding]:
             code, Severity.DAMAGE, f"{message}; QuestDB can neither read nor write the table",
             files.relative(problem.file), problem.offset, start=Harm.REWRITES_TABLE,
         )  # fmt: skip
+    if isinstance(files.metadata, TableMetadata):
+        yield from _indexed(files, files.metadata)
+
+
+def _indexed(files: TableFiles, metadata: TableMetadata) -> Iterator[Finding]:
+    """Tell a column that has an index and cannot have one (measured on 9.1.0)."""
+    for column in metadata.columns:
+        if column.indexed and not column.dropped and column.tag is not ColumnTag.SYMBOL:
+            message = (
+                f"_meta gives column {column.name} an index, which only a SYMBOL can have: QuestDB does not open the "
+                "table, and its tables() fails for every table"
+            )
+            yield Finding(Code.TABLE_METADATA_INVALID, Severity.DAMAGE, message, files.relative(metadata.path),
+                          column=column.name, start=Harm.REWRITES_TABLE)  # fmt: skip
 
 
 def _identity(files: TableFiles) -> Iterator[Finding]:

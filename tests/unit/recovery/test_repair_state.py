@@ -11,6 +11,7 @@ import pytest
 from console.diagnosis.database import diagnose_table
 from console.diagnosis.model import Verdict
 from console.questdb.column_versions import COLUMN_VERSION, parse_column_versions, read_column_versions
+from console.questdb.formats.table import META_COLUMN, META_HEADER
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_names import partition_of
 from console.questdb.partitioning import Partitioning
@@ -157,6 +158,26 @@ def test_lost_metadata_is_made_again_byte_for_byte(table: TableDirectory, state_
     assert found.content is not None
     assert found.content == before.rstrip(b"\0").ljust(len(found.content), b"\0")
     assert bool(found.untold) == state_too  # without _txn nothing says whether a setting was changed
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_index_that_no_column_of_its_type_can_have_is_damage(kind: Kind, tmp_path: Path) -> None:
+    """One bit of `_meta`: QuestDB then lists no table at all."""
+    database = sample_database(kind, tmp_path)
+    table = database.table("kinds")
+    content = bytearray((table.path / "_meta").read_bytes())
+    before = bytes(content)
+    metadata = read_table_metadata(table.path)
+    assert isinstance(metadata, TableMetadata)
+    price = next(column for column in metadata.columns if column.name == "price")
+    content[META_HEADER.size + META_COLUMN.size * price.index + META_COLUMN.at("flags")] |= 1
+    (table.path / "_meta").write_bytes(content)
+    report = diagnose_table(database, table)
+    assert [each.code for each in report.findings if each.column == "price"] == ["table-metadata-invalid"]
+    assert report.next_step.action == "repair-metadata"
+    found = found_metadata(table)
+    assert found.content is not None
+    assert found.content.rstrip(b"\0") == before.rstrip(b"\0")
 
 
 def test_rows_are_the_leading_timestamps_of_the_partition(tmp_path: Path) -> None:
