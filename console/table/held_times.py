@@ -38,12 +38,18 @@ class HeldTimes:
         low = 0
         high = rows = span.rows - (self._lag if span.last else 0)
         with DbFile(column.data) as file:
+            least, most = _at(file, 0), _at(file, rows - 1)
+            if least < span.start or most < least:
+                return None  # timestamps are lost: the file tells nothing
             while low < high:
                 middle = (low + high) // 2
-                if _at(file, middle) < time:
-                    low = middle + 1
+                value = _at(file, middle)
+                if not least <= value <= most:
+                    return None
+                if value < time:
+                    low, least = middle + 1, value
                 else:
-                    high = middle
+                    high, most = middle, value
             return low < rows and _at(file, low) == time
 
 

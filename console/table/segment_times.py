@@ -7,7 +7,7 @@ other way. A server locks a segment, makes its directory, and only then writes t
     wal2.lock  10:00:00    wal2/0.lock  10:00:00    wal2/0  10:20:00    late: not there when the record was written
     wal2.lock  10:00:00    wal2/0.lock  10:00:00    wal2/0  09:40:00    early: not there when it was locked
 
-Nothing is judged if the table is a copy without times, or if the clock of the records went back.
+Nothing is judged if the table, or the WAL, is a copy without times, or if the clock of the records went back.
 """
 
 from collections.abc import Iterator, Mapping
@@ -85,7 +85,19 @@ def _keeps_times(table: TableDirectory, log: TxnLog) -> bool:
     return created > _MINUTE_US and oldest <= created + SLACK_US
 
 
+def _is_copy(wal: WalDirectory, named: _Named) -> bool:
+    """Return whether nothing in a WAL is as old as the first commit in it: then all of it was copied without times."""
+    first = min((time for (each, _), time in named.first.items() if each == wal.id), default=None)
+    if first is None:
+        return False
+    made = [laid_down_us(wal.segment(number)) for number in wal.segments]
+    made += [_time(wal.path / f"{number}.lock") for number in wal.segments]
+    return all(time is None or time > first + SLACK_US for time in made)
+
+
 def _judged(table: TableDirectory, wal: WalDirectory, named: _Named, began: int) -> Iterator[tuple[Address, str]]:
+    if _is_copy(wal, named):
+        return
     lock = _time(table.path / f"wal{wal.id}.lock")
     before = {number: own for own, number in pairwise(wal.segments)}
     for number in wal.segments:
