@@ -49,8 +49,11 @@ def rows_not_there(
     """Return the rows of applied transactions that are not in the table, whose newest timestamp is `newest`.
 
     They were skipped (RESUME WAL FROM), or `_txn` counts too many. Only the last transactions tell, those behind
-    anything that may have removed rows. They are newer than all in the table, or it has none of their timestamps.
+    anything that may have removed rows. They are newer than all in the table, or it has none of their timestamps. A log
+    with records that are lost, or that names transactions twice, says too little: its WAL may have been made anew.
     """
+    if scan.zeroed or scan.below_missing or scan.repeated.count or bool(scan.replayed.any()):
+        return 0
     plain = is_plain(inventory.events) & (scan.seq > 0) & (scan.seq <= area.applied_txn)
     last = np.unique(scan.seq[plain])[::-1]
     run = int((last == area.applied_txn - np.arange(len(last))).sum())
