@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from console.diagnosis.database import diagnose_table
+from console.diagnosis.model import Verdict
 from console.questdb.partition_files import PartitionFiles
 from console.questdb.table_txn import read_table_txn
 from console.recovery.engine import Engine
@@ -120,3 +122,20 @@ def test_a_copy_is_no_older_and_has_the_rows_of_the_partition(
     assert files is not None
     (found,), others = damaged_partitions(table, files, "", Sources())
     assert (others, Choice.COPY in found.ways) == ([], taken)
+
+
+def test_rows_that_a_repair_gave_up_hold_no_table_back(tmp_path: Path) -> None:
+    """The log still names them, and the journal says why the table has them no more."""
+    root, state = tmp_path.resolve() / "root", tmp_path / "state"
+    database = sample_database("v1", root)
+    (database.db / "tables.d.lock").touch()
+    table = database.table("kinds")
+    os.truncate(table.path / "2024-01-02.1" / "ts.d", 8 * 30)
+    captured(root, state, "kinds")
+    wanted, questdb = PartitionSettings(choice=Choice.WHOLE_ROWS.value), QuestDBSettings(db_root=str(root))
+    engine = Engine(Settings(state_dir=str(state), questdb=questdb, partition=wanted, bare=True))
+    plan = engine.plan("repair-partition", "kinds")
+    assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE
+    assert diagnose_table(database, table).verdict is Verdict.AT_RISK
+    found = next(each for each in engine.diagnosis().tables if each.table == "kinds")
+    assert (found.verdict, found.next_step.action) == (Verdict.HEALTHY, None)
