@@ -27,6 +27,7 @@ from console.questdb.layout import DatabaseRoot
 from console.recovery.codes import RefusalCode
 from console.recovery.engine import Engine
 from console.recovery.gate import policy
+from console.recovery.gate.history import Histories
 from console.recovery.model import Lost, Outcome, Plan
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
@@ -113,9 +114,10 @@ def _seen(root: Path, names: list[str], questdb: ServerBinary) -> dict[str, list
 
 
 def _brought_back(engine: Engine, each: Ended) -> None:
-    """Take the steps that a check names, until it names none, or one is refused."""
+    """Take the steps that a check names, which reads the journal too, until it names none, or one is refused."""
     while True:
-        report = diagnose_table(engine.database, engine.database.table(each.name))
+        journal = Histories(engine.database, engine.state, engine.journal).of_table
+        report = diagnose_table(engine.database, engine.database.table(each.name), journal)
         step = report.next_step
         if report.verdict is Verdict.HEALTHY or step.action is None:
             each.stuck = "" if report.verdict is Verdict.HEALTHY else f"no step: {step.reason}"
