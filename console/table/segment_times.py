@@ -7,7 +7,7 @@ other way. A server locks a segment, makes its directory, and only then writes t
     wal2.lock  10:00:00    wal2/0.lock  10:00:00    wal2/0  10:20:00    late: not there when the record was written
     wal2.lock  10:00:00    wal2/0.lock  10:00:00    wal2/0  09:40:00    early: not there when it was locked
 
-Nothing is judged if the table, or the WAL, is a copy without times, or if the clock of the records went back.
+Nothing is judged if the table, or all of its WAL, is a copy without times, or if the clock of the records went back.
 """
 
 from collections.abc import Iterator, Mapping
@@ -56,7 +56,7 @@ def misplaced(table: TableDirectory, log: TxnLog) -> dict[Address, str]:
         named = _named(log, most)
         if named is None or named.all or on_disk <= named.first.keys():
             break
-    if named is None:
+    if named is None or all(_is_copy(wal, named) for wal in wals):
         return {}
     began = log.header.created_us if log.header is not None else 0
     return {address: why for wal in wals for address, why in _judged(table, wal, named, began)}
@@ -86,7 +86,7 @@ def _keeps_times(table: TableDirectory, log: TxnLog) -> bool:
 
 
 def _is_copy(wal: WalDirectory, named: _Named) -> bool:
-    """Return whether nothing in a WAL is as old as the first commit in it: then all of it was copied without times."""
+    """Return whether nothing in a WAL is as old as the first commit in it, as where it was copied without times."""
     first = min((time for (each, _), time in named.first.items() if each == wal.id), default=None)
     if first is None:
         return False
@@ -96,8 +96,6 @@ def _is_copy(wal: WalDirectory, named: _Named) -> bool:
 
 
 def _judged(table: TableDirectory, wal: WalDirectory, named: _Named, began: int) -> Iterator[tuple[Address, str]]:
-    if _is_copy(wal, named):
-        return
     lock = _time(table.path / f"wal{wal.id}.lock")
     before = {number: own for own, number in pairwise(wal.segments)}
     for number in wal.segments:
