@@ -71,12 +71,11 @@ def later_directories(table: Path, metadata: TableMetadata, area: TxnArea) -> tu
     is, or where `_txn` has caught up since.
     """
     named = sorted(_named(table, metadata, area))
-    now = read_table_txn(table).current
-    if not named or (now is not None and now.txn != area.txn):
-        return "", ""
-    txn, name, _ = named[-1]
+    txn, name, _ = named[-1] if named else (-1, "", 0)
     later = _made_in(name, txn, area) if txn > area.txn else _instead(table, named, metadata, area)
-    return later, _unnamed(named, metadata, area)
+    found = later, _unnamed(named, metadata, area)
+    now = read_table_txn(table).current if any(found) else area
+    return found if now is None or now.txn == area.txn else ("", "")
 
 
 def _unnamed(named: Sequence[tuple[int, str, int]], metadata: TableMetadata, area: TxnArea) -> str:
