@@ -147,6 +147,7 @@ def _queue(state: StationState) -> Hop:
 def _writer(
     units: Iterable[UnitSample], backlog: BacklogSample | None, database: Hop, now: float, *, counted: bool
 ) -> Hop:
+    """Return the hop of the writer: what its unit says, else whether it acknowledges what waits."""
     writers = _of_role(units, Role.WRITER)
     name = writers[0].name if len(writers) == 1 else "writer"
     down = next((unit for unit in writers if unit.state in _BAD_STATES), None)
@@ -158,19 +159,23 @@ def _writer(
         return Hop(Role.WRITER, name, HopState.STUCK, f"crash loop{_result(looping)}")
     streams = [stream for stream in backlog.streams if not stream.error] if backlog else []
     waiting = [stream for stream in streams if stream.waiting]
-    if waiting and all(stream.rate_out is not None and stream.rate_out < 0.05 for stream in waiting):
-        detail = f"acknowledges nothing{_for(waiting, now)}"
-        if database.bad:
-            detail += f": {database.name} does not take its writes"
-        return Hop(Role.WRITER, name, HopState.STUCK, detail)
-    if any(_growth(stream) > 0.5 and (stream.waiting or 0) > 1_000 for stream in waiting):
-        if database.state is HopState.DOWN:  # what it acknowledged a moment ago was before that
-            return Hop(Role.WRITER, name, HopState.STUCK, f"falls behind: {database.name} is down")
-        return Hop(Role.WRITER, name, HopState.SLOW, "falls behind")
+    if behind := _behind(waiting, database, now):
+        return Hop(Role.WRITER, name, *behind)
     unwatched = any(stream.rate_out is None for stream in waiting)
-    if (not writers and not streams) or (counted and not streams) or unwatched:
-        return Hop(Role.WRITER, name, HopState.UNKNOWN)
-    return Hop(Role.WRITER, name, HopState.OK)
+    unseen = not streams and (counted or not writers)
+    return Hop(Role.WRITER, name, HopState.UNKNOWN if unwatched or unseen else HopState.OK)
+
+
+def _behind(waiting: list[StreamSample], database: Hop, now: float) -> tuple[HopState, str] | None:
+    """Return how the writer of streams with entries that wait falls behind, None if it does not."""
+    if waiting and all(stream.rate_out is not None and stream.rate_out < 0.05 for stream in waiting):
+        cause = f": {database.name} does not take its writes" if database.bad else ""
+        return HopState.STUCK, f"acknowledges nothing{_for(waiting, now)}{cause}"
+    if not any(_growth(stream) > 0.5 and (stream.waiting or 0) > 1_000 for stream in waiting):
+        return None
+    if database.state is HopState.DOWN:  # what it acknowledged a moment ago was before that
+        return HopState.STUCK, f"falls behind: {database.name} is down"
+    return HopState.SLOW, "falls behind"
 
 
 def _result(unit: UnitSample) -> str:

@@ -8,7 +8,7 @@ the kernel's list of mappings. Only what says where the crash was is taken; secr
 import datetime
 import errno
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -164,39 +164,48 @@ def parse(data: bytes, path: Path, modified: float = 0.0, *, every_mapping: bool
     if signal is None and fatal is None:
         what = "it is no crash log of HotSpot: it names no signal and no fatal error"
         return CrashLog(path, modified, problems=(Problem(ProblemKind.INVALID, what, path, 0),))
-    problems: list[Problem] = []
     # `siginfo` follows the stacks and the registers follow it: both may lie past the head on a long stack.
     siginfo = _line(_SIGINFO, b"siginfo: ", data)
-    registers = _registers(data, siginfo.end() if siginfo else 0)
-    if signal is not None and siginfo is None:
-        problems.append(Problem(ProblemKind.SHORT, "it ends before the fault address", path, len(data)))
-    libraries = data.rfind(_LIBRARIES, siginfo.end() if siginfo else 0)  # from the end, which is nearer
-    if libraries < 0:
-        problems.append(Problem(ProblemKind.SHORT, "it ends before the list of mapped files", path, len(data)))
-    elif len(data) < MOST_BYTES and not data[-_TOP:].rstrip().endswith(_END):
-        problems.append(Problem(ProblemKind.SHORT, "it is cut: it has no end mark", path, len(data)))
+    after = siginfo.end() if siginfo else 0
+    libraries = data.rfind(_LIBRARIES, after)  # from the end, which is nearer
     mappings: tuple[MappedFile, ...] = ()
     if libraries >= 0:
         mappings = _mappings(data, libraries, len(data)) if every_mapping else _sequencer_mappings(data, libraries)
+    missing = _missing(data, libraries, without_address=signal is not None and siginfo is None)
+    ended = signal or fatal
     pid = _PID.search(head, 0, _TOP)
     return CrashLog(
         path=path,
         modified=modified,
-        signal=_text(signal[1]) if signal else _text(fatal[1] if fatal else b""),
-        pid=int(pid[1]) if pid and len(pid[1]) < 12 else None,
-        si_code=int(siginfo[3]) if siginfo and len(siginfo[3]) < 12 else None,
+        signal=_text(ended[1]) if ended else "",
+        pid=_number(pid[1]) if pid else None,
+        si_code=_number(siginfo[3]) if siginfo else None,
         si_addr=_address(siginfo[4]) if siginfo else None,
-        registers=registers,
+        registers=_registers(data, after),
         problematic_frame=_text(_group(_FRAME, b"# Problematic frame:", head)),
         stack=_stack(data, siginfo.start() if siginfo else len(head)),
         at=_time(head),
         java=_text(_group(_JRE, b"# JRE version: ", head)),
         mappings=mappings,
-        problems=tuple(problems),
+        problems=tuple(Problem(ProblemKind.SHORT, what, path, len(data)) for what in missing),
         reason=_text(_group(_REASON, b"# Native memory allocation", head)),
         map_count=_count(data, libraries) if fatal is not None and libraries >= 0 else None,
         max_map_count=_limit(data) if fatal is not None else None,
     )
+
+
+def _missing(data: bytes, libraries: int, *, without_address: bool) -> Iterator[str]:
+    """Yield what a log lacks; `libraries` is where its list of mapped files begins, negative if there is none."""
+    if without_address:
+        yield "it ends before the fault address"
+    if libraries < 0:
+        yield "it ends before the list of mapped files"
+    elif len(data) < MOST_BYTES and not data[-_TOP:].rstrip().endswith(_END):
+        yield "it is cut: it has no end mark"
+
+
+def _number(digits: bytes) -> int | None:
+    return int(digits) if len(digits) < 12 else None
 
 
 def _count(data: bytes, libraries: int) -> int:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -202,33 +203,52 @@ def _by_life(times: _Times, life_us: int) -> Verdict | None:
 
 def _put_in(table: TableDirectory, wal: WalDirectory, wals: Sequence[WalDirectory], times: Mapping[int, _Times]) -> str:
     """Return what shows that a WAL was put here by hand, later than it was written; empty if nothing does."""
-    mine = times[wal.id]
     others = [each for each in wals if each.id != wal.id]
-    if mine.lock is not None and mine.newest and mine.lock - mine.newest > _SECOND_NS:
-        return f"its files are older than wal{wal.id}.lock"
-    for other in others:
-        theirs = times[other.id].lock
-        if other.id < wal.id and theirs is not None and mine.newest and theirs - mine.newest > _SECOND_NS:
-            return f"it was last written before wal{other.id} was created"
-        late = mine.lock is not None and theirs is not None and mine.lock - theirs > _SECOND_NS
-        if other.id > wal.id and late and _in_place(table.path):
-            return f"it was created after wal{other.id}, so that one of the two was put here by hand"
-    if mine.lock is None and any(times[other.id].lock is not None for other in others):
-        return "it was put here by hand, without its lock file"
-    if mine.set_later and any(not times[other.id].set_later for other in others):
-        return "it was put here by hand, after it was written"
-    linked = {other.id: symbols_linked(table.path, other) for other in (wal, *others)}
-    if linked[wal.id] is False and (any(linked[other.id] for other in others) or _in_place(table.path)):
-        return _COPIES
+    signs = (
+        _by_locks(table, wal, {each.id: times[each.id] for each in others}, times[wal.id]),
+        _by_links(table, wal, others),
+        _by_creation(table, wal, times[wal.id].lock),
+    )
+    return next(chain.from_iterable(signs), "")
+
+
+def _by_locks(table: TableDirectory, wal: WalDirectory, others: Mapping[int, _Times], mine: _Times) -> Iterator[str]:
+    """Yield what times of files and locks say: a WAL's lock is created first, and a WAL after those of lower ids."""
+    if _after(mine.lock, mine.newest):
+        yield f"its files are older than wal{wal.id}.lock"
+    for other, theirs in others.items():
+        if other < wal.id and _after(theirs.lock, mine.newest):
+            yield f"it was last written before wal{other} was created"
+        if other > wal.id and _after(mine.lock, theirs.lock) and _in_place(table.path):
+            yield f"it was created after wal{other}, so that one of the two was put here by hand"
+    if mine.lock is None and any(theirs.lock is not None for theirs in others.values()):
+        yield "it was put here by hand, without its lock file"
+    if mine.set_later and not all(theirs.set_later for theirs in others.values()):
+        yield "it was put here by hand, after it was written"
+
+
+def _after(later: int | None, earlier: int | None) -> bool:
+    """Return whether two known times (ns) are more than a second apart in this order."""
+    return later is not None and bool(earlier) and later - (earlier or 0) > _SECOND_NS
+
+
+def _by_links(table: TableDirectory, wal: WalDirectory, others: Sequence[WalDirectory]) -> Iterator[str]:
+    if symbols_linked(table.path, wal) is False and (
+        any(symbols_linked(table.path, other) for other in others) or _in_place(table.path)
+    ):
+        yield _COPIES
+
+
+def _by_creation(table: TableDirectory, wal: WalDirectory, lock: int | None) -> Iterator[str]:
+    """Yield what the times say at which segments were created, against their lock files and that of the WAL."""
     for segment in wal.segments:
-        made, path = laid_down_us(wal.segment(segment)), wal.segment(segment)
-        lock = _moment(path.with_name(f"{segment}.lock"))
-        if made is not None and lock is not None and abs(1000 * made - lock) > _MINUTE_NS:
-            return f"wal{wal.id}/{segment} was not created with its lock file"
-    apart = _apart(wal, mine.lock) if not linked[wal.id] and _in_place(table.path) else 0
+        path = wal.segment(segment)
+        made, locked = laid_down_us(path), _moment(path.with_name(f"{segment}.lock"))
+        if made is not None and locked is not None and abs(1000 * made - locked) > _MINUTE_NS:
+            yield f"wal{wal.id}/{segment} was not created with its lock file"
+    apart = _apart(wal, lock) if not symbols_linked(table.path, wal) and _in_place(table.path) else 0
     if abs(apart) > _SECOND_NS:
-        return f"its files are {'younger' if apart > 0 else 'older'} than wal{wal.id}.lock"
-    return ""
+        yield f"its files are {'younger' if apart > 0 else 'older'} than wal{wal.id}.lock"
 
 
 def _moment(path: Path) -> int | None:

@@ -1,6 +1,6 @@
 """How a run or a rehearsal ended: what proves it, what comes next, and how to undo it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 from rich.cells import cell_len
@@ -28,6 +28,7 @@ REHEARSALS = {
     RehearsalOutcome.FAILED: (glyphs.BAD, "FAILED", Role.BAR_BAD),
     RehearsalOutcome.REFUSED: (glyphs.BAD, "NOT REHEARSED", Role.BAR_WARN),
 }
+_AGAIN = "The same step, which has just failed: remove the cause that stands above first."
 _ROOMY = 12  # lines of the pane from which on the cost stands in large cells
 _READING = 110  # cells of the longest line that an eye follows
 _COLUMN = 17  # cells for expected and found at least: a time of day, whole
@@ -57,47 +58,45 @@ def _at_work(view: RunView, room: Room) -> Content:
 
 def _run(view: RunView, result: RunResult, room: Room) -> Content:
     glyph, word, role = _OUTCOMES[result.outcome]
-    if view.undoes and result.outcome is Outcome.DONE:
-        word = "UNDONE"
+    done = result.outcome is Outcome.DONE
     passed = sum(claim.proven for claim in result.verification)
     checks = f"{plural(passed, 'check')} passed" if passed else ""
-    lines = [bar(f"{glyph} {word}", role, room.width, checks)]
+    lines = [bar(f"{glyph} {'UNDONE' if view.undoes and done else word}", role, room.width, checks)]
     if result.outcome is Outcome.ROLLED_BACK:
         lines.extend(wrap(_as_before(view.plan), room.width, Role.STRONG))
     if result.message != proven_in_words(result.verification):
         lines.extend(wrap(result.message, min(room.width, _READING)))
-    if view.plan.table and result.outcome is Outcome.DONE and not view.undoes:
+    if view.plan.table and done and not view.undoes:
         roomy = room.height >= _ROOMY
         lines.extend(large(costs(view.plan), room.width) if roomy else [small(costs(view.plan))])
     # What to do now stands above the claims: they may be more than there is room for. What failed comes first.
-    first = view.way.first if view.way is not None else None
-    recovered = view.way.recovered if view.way is not None else None
-    if view.way is not None and first is not None:
-        number = f"{view.way.next.number} " if view.way.next is not None else ""
-        step = " ".join(filter(None, (first.action, first.table)))
-        lines.append(line(Span("next  ", Role.KEY), Span(f"{number}{step}", Role.STRONG)))
-        again = result.outcome is not Outcome.DONE and (first.action, first.table) == (
-            view.plan.action,
-            view.plan.table,
-        )
-        why = (
-            "The same step, which has just failed: remove the cause that stands above first." if again else first.reason
-        )
-        lines.extend(line(" " * 6, row) for row in wrap(why, min(room.width, _READING) - 6))
-    elif view.asks:
-        lines.append(line(Span("next  ", Role.KEY), Span("finding the next step…", Role.DIM)))
-    elif recovered is not None:
-        lines.extend(hanging(line(Span(f"{glyphs.OK} ", Role.OK)), recovered.sentence, room.width, Role.STRONG))
-    elif result.next_step:
-        lines.extend(hanging(line(Span("next  ", Role.KEY)), result.next_step, room.width, Role.STRONG))
-    if result.entry and result.outcome is Outcome.DONE:
-        label = line(
-            Span("back  " if view.undoes else "undo  ", Role.DIM), Span("" if view.undoes else "u  ", Role.KEY)
-        )
+    lines.extend(_next(view, result, room))
+    if result.entry and done:
+        back, key = ("back  ", "") if view.undoes else ("undo  ", "u  ")
+        label = line(Span(back, Role.DIM), Span(key, Role.KEY))
         lines.extend(hanging(label, view.plan.undo, room.width, Role.DIM))
     lines.extend(claims(result.verification, min(room.width, _READING)))
     note = line(Span(f"entry {result.entry}", Role.DIM)) if result.entry else BLANK
     return Content("proof", tuple(lines), note, more="more lines")
+
+
+def _next(view: RunView, result: RunResult, room: Room) -> Iterator[Line]:
+    """Yield what to do now: the next step of the way, that it is over, or what the run itself said."""
+    way, label = view.way, Span("next  ", Role.KEY)
+    if way is not None and way.first is not None:
+        first = way.first
+        number = f"{way.next.number} " if way.next is not None else ""
+        yield line(label, Span(f"{number}{' '.join(filter(None, (first.action, first.table)))}", Role.STRONG))
+        same = (first.action, first.table) == (view.plan.action, view.plan.table)
+        again = same and result.outcome is not Outcome.DONE
+        why = _AGAIN if again else first.reason
+        yield from (line(" " * 6, row) for row in wrap(why, min(room.width, _READING) - 6))
+    elif view.asks:
+        yield line(label, Span("finding the next step…", Role.DIM))
+    elif way is not None and way.recovered is not None:
+        yield from hanging(line(Span(f"{glyphs.OK} ", Role.OK)), way.recovered.sentence, room.width, Role.STRONG)
+    elif result.next_step:
+        yield from hanging(line(label), result.next_step, room.width, Role.STRONG)
 
 
 def _as_before(plan: Plan) -> str:

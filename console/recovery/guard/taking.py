@@ -24,7 +24,7 @@ from console.questdb.column_versions import read_column_versions
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.reading import PAUSES, Problem, list_directory, read_small
 from console.questdb.table_metadata import read_table_metadata
-from console.questdb.table_txn import read_table_txn
+from console.questdb.table_txn import TxnArea, read_table_txn
 from console.recovery.guard.copies import NOTE, PREFIX, GuardCopy, all_copies, next_line
 from console.recovery.guard.mirror import Mirrored, NotFollowedError, follow
 from console.recovery.guard.state import GuardState, put_state
@@ -161,32 +161,40 @@ class Guard:
 
 def _files_of(table: TableDirectory | None, database: DatabaseRoot) -> dict[str, bytes]:
     """Return the small files, all of one moment. Raises NotFollowedError where they do not fit each other."""
-    if table is None:
-        entries, _ = list_directory(database.db)
-        names = [each.name for each in entries if each.is_file and each.name.startswith(_REGISTRY_FILES)]
-        first = {name: read_small(database.db / name).data for name in names if not name.endswith(".lock")}
-        if any(read_small(database.db / name).data != content for name, content in first.items()):
-            raise NotFollowedError("the registry changes while it is read")
-        return first
-    before = read_table_txn(table.path)
+    return _registry_files(database) if table is None else _table_files(table)
+
+
+def _registry_files(database: DatabaseRoot) -> dict[str, bytes]:
+    entries, _ = list_directory(database.db)
+    names = [each.name for each in entries if each.is_file and each.name.startswith(_REGISTRY_FILES)]
+    first = {name: read_small(database.db / name).data for name in names if not name.endswith(".lock")}
+    if any(read_small(database.db / name).data != content for name, content in first.items()):
+        raise NotFollowedError("the registry changes while it is read")
+    return first
+
+
+def _table_files(table: TableDirectory) -> dict[str, bytes]:
+    before = _state_of(table)
     files = {name: read_small(table.path / name) for name in _TABLE_FILES}
     metadata, versions = read_table_metadata(table.path), read_column_versions(table.path)
-    after = read_table_txn(table.path)
-    area = before.current
-    if area is None or before.problems or after.problems or after.current is None:
-        what = (before.problems or after.problems)[0].what if before.problems or after.problems else "it has no state"
-        raise NotFollowedError(f"its _txn cannot be used ({what})")
+    after = _state_of(table)
     if isinstance(metadata, Problem) or metadata.problems or metadata.unusable:
         raise NotFollowedError("its _meta cannot be used")
     if versions.version is None or versions.problems:
         raise NotFollowedError("its _cv cannot be used")
-    same = (area.txn, area.seq_txn, area.lag_txn_raw) == (
-        after.current.txn, after.current.seq_txn, after.current.lag_txn_raw,
-    )  # fmt: skip
-    fits = (area.metadata_version, area.column_version) == (metadata.metadata_version, versions.version)
+    same = all(getattr(before, each) == getattr(after, each) for each in ("txn", "seq_txn", "lag_txn_raw"))
+    fits = (before.metadata_version, before.column_version) == (metadata.metadata_version, versions.version)
     if not same or not fits:
         raise NotFollowedError("its files change while they are read")
     return {name: file.data for name, file in files.items() if file.present}
+
+
+def _state_of(table: TableDirectory) -> TxnArea:
+    read = read_table_txn(table.path)
+    if read.problems or read.current is None:
+        what = read.problems[0].what if read.problems else "it has no state"
+        raise NotFollowedError(f"its _txn cannot be used ({what})")
+    return read.current
 
 
 def _put(

@@ -21,7 +21,6 @@ from console.text import plural
 FREEZE, STOP, EVIDENCE, START, THAW = "freeze-writer", "stop-server", "capture-evidence", "start-server", "thaw-writer"
 BY_HAND = ""
 """In place of an action: a person does it."""
-_BEFORE, _AFTER = (FREEZE, STOP, EVIDENCE), (START, THAW)
 _PAUSE = 6 * 3600.0  # seconds between two entries from which on the later one belongs to another recovery
 _REBUILD = {("restore-sequencer", "rebuild-sequencer"), ("rebuild-sequencer", "restore-sequencer")}
 
@@ -183,27 +182,31 @@ def _ahead(report: DatabaseReport, first: FirstStep | None) -> tuple[tuple[str, 
 
 def _assembled(ahead: Sequence[tuple[str, str]], standing: Standing) -> list[WayStep]:
     """Return the steps in order without numbers and without the next one."""
-    repaired = [step for step in standing.walked if _repairs(step)]
-    again = {(action, table) for action, table in ahead}
-    done = [(step.action, step.table or "") for step in repaired if (step.action, step.table) not in again]
-    done = list(dict.fromkeys(done))
-    was_stopped = any(spec_of(action).offline for action, _ in done)
-    offline = was_stopped or any(spec_of(action).offline for action, _ in ahead if action)
-    by_hand = any(not action for action, _ in ahead)
-    evidence = by_hand or any(spec_of(action).needs_evidence for action, _ in (*done, *ahead) if action)
+    did, done = standing.did, _repaired(ahead, standing)
+    by_hand = any(action == BY_HAND for action, _ in ahead)
+    specs = [spec_of(action) for action, _ in (*done, *ahead) if action != BY_HAND]
+    offline, evidence = any(spec.offline for spec in specs), any(spec.needs_evidence for spec in specs)
+    was_stopped = standing.stopped or did(STOP) or any(spec_of(action).offline for action, _ in done)
+    was_frozen = standing.frozen or did(FREEZE)
     steps: list[WayStep] = []
-    if offline or by_hand or standing.did(FREEZE):
-        steps.append(_step(FREEZE, done=standing.frozen or standing.did(FREEZE) or standing.did(THAW)))
-    if offline or by_hand or standing.did(STOP):
-        steps.append(_step(STOP, done=standing.stopped or was_stopped or standing.did(STOP) or standing.did(START)))
-    if evidence or standing.did(EVIDENCE):
-        steps.append(_step(EVIDENCE, done=standing.did(EVIDENCE) or not ahead))
+    if offline or by_hand or did(FREEZE):
+        steps.append(_step(FREEZE, done=was_frozen or did(THAW)))
+    if offline or by_hand or did(STOP):
+        steps.append(_step(STOP, done=was_stopped or did(START)))
+    if evidence or by_hand or did(EVIDENCE):
+        steps.append(_step(EVIDENCE, done=did(EVIDENCE) or not ahead))
     steps.extend(_grouped(done, ahead))
-    if offline or standing.stopped or standing.did(STOP) or standing.did(START):
-        steps.append(_step(START, done=standing.did(START) and not standing.stopped))
-    if steps and (offline or standing.frozen or standing.did(FREEZE) or standing.did(THAW)):
-        steps.append(_step(THAW, done=standing.did(THAW) and not standing.frozen))
+    if offline or was_stopped or did(START):
+        steps.append(_step(START, done=did(START) and not standing.stopped))
+    if steps and (offline or was_frozen or did(THAW)):
+        steps.append(_step(THAW, done=did(THAW) and not standing.frozen))
     return steps
+
+
+def _repaired(ahead: Sequence[tuple[str, str]], standing: Standing) -> list[tuple[str, str]]:
+    """Return the repairs that were done and are not asked for again, action and table, each once."""
+    done = [(step.action, step.table or "") for step in standing.walked if _repairs(step)]
+    return [each for each in dict.fromkeys(done) if each not in set(ahead)]
 
 
 def _repairs(step: Walked) -> bool:

@@ -6,7 +6,7 @@ named and refused: nothing is guessed.
 """
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -78,43 +78,30 @@ def decide(
     have been purged unseen, and the count is only an upper bound.
     """
     ranges = ranges_of(inventory, names, applied)
-    none = np.zeros(len(inventory), np.bool_)
-    evidence: list[str] = []
-    if names.used:
-        evidence.append(f"named by {', '.join(names.used)}")
+    evidence = [f"named by {', '.join(names.used)}"] if names.used else []
     if applied == 0:
         evidence.append("the table has applied no transaction")
+
+    def cuts(refusals: Iterable[Refusal], undecided: Mask | None = None) -> Cuts:
+        left_out = np.zeros(len(inventory), np.bool_) if undecided is None else undecided
+        return Cuts(applied_mask(inventory, ranges), tuple(evidence), tuple(refusals), left_out)
+
     if old := _of_old_wals(inventory, names, applied, look):
-        return Cuts(applied_mask(inventory, ranges), tuple(evidence), old, none)
+        return cuts(old)
     if not any(r.open for r in ranges):
-        behind = _present_behind(inventory, ranges, look)
-        return Cuts(applied_mask(inventory, ranges), tuple(evidence), behind, none)
-    sure = highest_wal is not None and highest_wal == max(inventory.wals, default=0)
-    refusals: list[Refusal] = []
-    seen_any = False
+        return cuts(_present_behind(inventory, ranges, look))
     if look is not None:
         seen_any, refusals = _by_rows(ranges, look, inventory)
         if refusals:
-            return Cuts(applied_mask(inventory, ranges), tuple(evidence), tuple(refusals), none)
+            return cuts(refusals)
         if seen_any:
             evidence.append("rows compared with the table's partitions")
     most = most_applied(names, applied, structure_applied)
-    if most is not None:
-        exact = inventory.unbroken() and sure
-        if settle_by_count(ranges, most, exact=exact):
-            counted = plural(most, "segment transaction")
-            evidence.append(f"the count: {counted} on disk {'must' if exact else 'at most can'} be applied")
-        least = sum(r.low for r in ranges)
-        if least > most:
-            refusals.append(
-                Refusal(
-                    RefusalCode.ROWS_CONTRADICT,
-                    f"the rows of {plural(least, 'segment transaction')} are in the table, but only {most:,} can have "
-                    "been applied; the same rows may have been sent twice",
-                    f"restore-sequencer from a backup does not need the rows; {_SETTLE}",
-                    action="restore-sequencer",
-                )
-            )
+    exact = inventory.unbroken() and highest_wal is not None and highest_wal == max(inventory.wals, default=0)
+    if most is not None and settle_by_count(ranges, most, exact=exact):
+        counted = plural(most, "segment transaction")
+        evidence.append(f"the count: {counted} on disk {'must' if exact else 'at most can'} be applied")
+    refusals = _more_than_counted(ranges, most)
     same = [each for each in ranges if each.open and each.high == each.same_to]
     if same:
         evidence.append("rows that the table has either way count as applied")
@@ -124,9 +111,20 @@ def decide(
     left = [r for r in ranges if r.open]
     if left:
         refusals.append(_ambiguous(inventory, left, why_no_look()))
-    if not refusals:
-        refusals += _present_behind(inventory, ranges, look)
-    return Cuts(applied_mask(inventory, ranges), tuple(evidence), tuple(refusals), undecided)
+    return cuts(refusals or _present_behind(inventory, ranges, look), undecided)
+
+
+def _more_than_counted(ranges: Sequence[CutRange], most: int | None) -> list[Refusal]:
+    """Return the refusal where the rows of more transactions are in the table than can have been applied."""
+    least = sum(r.low for r in ranges)
+    if most is None or least <= most:
+        return []
+    reason = (
+        f"the rows of {plural(least, 'segment transaction')} are in the table, but only {most:,} can have "
+        "been applied; the same rows may have been sent twice"
+    )
+    instead = f"restore-sequencer from a backup does not need the rows; {_SETTLE}"
+    return [Refusal(RefusalCode.ROWS_CONTRADICT, reason, instead, action="restore-sequencer")]
 
 
 def contradicted(inventory: Inventory, names: Names, applied: int, look: Look) -> Index:

@@ -1,6 +1,6 @@
 """The sequencer that a table must have: everything that is written, and what it costs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -101,58 +101,44 @@ def compute(
     Events whose columns do not hold what they say (`check`), and those that no server would read, are left out and
     counted as lost.
     """
-    inventory = table.inventory
+    inventory, highest = table.inventory, sources.highest_known
     known = _names(table, sources, look)
-    highest = sources.highest_known
     decided = applied_prefix.decide(inventory, known, table.applied, table.structure, look, why_no_look, highest)
-    named, known = known, known.where_new(~decided.applied)
+    applied, settled = decided.applied, not decided.refusals
+    named, known = known, known.where_new(~applied)
     sources = sources.without(TxnSet(np.unique(named.seq[named.seq != known.seq])))
-    wholeness = check(np.flatnonzero(~decided.applied))
+    wholeness = check(np.flatnonzero(~applied))
     unseen = (*table.unseen, *unseen_columns(table.path, wholeness))
-    refusals = [*_set_back(table, sources), *decided.refusals, *unseen_refusals(unseen)]
-    covered, own = sources.cover(decided.applied), max(inventory.wals, default=0)
-    refusals += origin_refusals(table.origins, own, sources.handed_out, covered=covered)
-    refusals += misplaced_refusals(table, sources.scans, decided.applied)
-    refusals += twin_refusals(inventory, known, decided.applied)
-    out = left_out(inventory, decided, wholeness)
-    events = np.flatnonzero(~decided.applied & ~out)
-    scan = sources.base.scan if sources.base is not None else None
+    covered, out = sources.cover(applied), left_out(inventory, decided, wholeness)
+    events = np.flatnonzero(~applied & ~out)
     shape = structure.settle(table, known, sources.evidence, sources.whole)
-    wanted = order.Wanted(
-        events=events,
-        applied=table.applied,
-        structure_applied=table.structure,
-        structure_target=shape.version,
-        left_out=known.lost | TxnSet(np.unique(known.seq[out & (known.seq > 0)])),
-        dedup=table.metadata.has_dedup or bool(shape.key_changes),
-        shared_keys=bool(shape.key_changes)
-        or (table.metadata.has_dedup and not decided.refusals and shared_keys(events)),
-        key_changes=shape.key_changes,
-    )
+    left = known.lost | TxnSet(np.unique(known.seq[out & (known.seq > 0)]))
+    wanted = _wanted(table, shape, events, left, shared_keys if settled else None)
     arranged = order.arrange(inventory, known, wanted)
-    if not decided.refusals:
-        refusals += arranged.refusals
-    if shape.refusal:
-        refusals.append(shape.refusal)
-    if scan is not None and scan.dropped:
-        refusals.append(
-            Refusal(
-                RefusalCode.TABLE_DROPPED,
-                "the log ends with the table's DROP",
-                "leave it: the table was dropped on purpose",
-            )
-        )
-    views = views_of(table.path.parent, table.directory, table.applied)
+    of_order = (*(arranged.refusals if settled else ()), *([shape.refusal] if shape.refusal else []))
+    scan = sources.base.scan if sources.base is not None else None
     base = _base(sources.base, table.applied)
+    views = views_of(table.path.parent, table.directory, table.applied)
     filler = FillerRule.of(views, base.runs if base else (), table.applied, max(table.highest_wal, highest or 0))
-    tail_first, tail = _tail(table, known, decided.applied, arranged, sources, filler)
-    dedup, present = table.metadata.has_dedup, table.txn.rows + table.txn.lag_rows
-    unproven = {} if covered else unproven_wals(table, known, decided.applied)
+    tail_first, tail = _tail(table, known, applied, arranged, sources, filler)
     found = Found(
-        inventory, known, decided, wholeness, unseen, out, events, arranged.empty, dedup, covered, present, shape.lost,
-        covered or sources.logged, not covered and not sources.changes_known, unproven,
-        events[contradicted(decided.applied, events)] if not decided.refusals else events[:0],
-    )  # fmt: skip
+        inventory=inventory,
+        names=known,
+        decided=decided,
+        wholeness=wholeness,
+        unseen=unseen,
+        out=out,
+        back=events,
+        empty=arranged.empty,
+        dedup=table.metadata.has_dedup,
+        covered=covered,
+        present=table.txn.rows + table.txn.lag_rows,
+        changes_lost=shape.lost,
+        logged=covered or sources.logged,
+        changes_unseen=not covered and not sources.changes_known,
+        unproven={} if covered else unproven_wals(table, known, applied),
+        contradicted=events[contradicted(applied, events)] if settled else events[:0],
+    )
     ledger = ledger_of(found)
     gone = sum(entry.transactions or 0 for entry in ledger if entry.evidence is Evidence.RECORD_ALONE)
     places = len(arranged.event) + int(out.sum()) + gone
@@ -184,8 +170,45 @@ def compute(
             *_order_notes(arranged),
             *shape.notes,
         ),
-        refusals=tuple(refusals),
+        refusals=(*_refusals(table, sources, found, of_order),),
     )
+
+
+def _wanted(
+    table: TableOnDisk,
+    shape: structure.Structure,
+    events: Index,
+    left: TxnSet,
+    shared_keys: Callable[[Index], bool] | None,
+) -> order.Wanted:
+    """Return what is to be ordered; without `shared_keys` it is not known which events are applied."""
+    changes, dedup = bool(shape.key_changes), table.metadata.has_dedup
+    return order.Wanted(
+        events=events,
+        applied=table.applied,
+        structure_applied=table.structure,
+        structure_target=shape.version,
+        left_out=left,
+        dedup=dedup or changes,
+        shared_keys=changes or (dedup and shared_keys is not None and shared_keys(events)),
+        key_changes=shape.key_changes,
+    )
+
+
+def _refusals(table: TableOnDisk, sources: Sources, found: Found, of_order: Iterable[Refusal]) -> Iterator[Refusal]:
+    """Yield what stands against a repair: the state of the table first, then whose WAL it is, then its order."""
+    inventory, decided = found.inventory, found.decided
+    yield from _set_back(table, sources)
+    yield from decided.refusals
+    yield from unseen_refusals(found.unseen)
+    own = max(inventory.wals, default=0)
+    yield from origin_refusals(table.origins, own, sources.handed_out, covered=found.covered)
+    yield from misplaced_refusals(table, sources.scans, decided.applied)
+    yield from twin_refusals(inventory, found.names, decided.applied)
+    yield from of_order
+    if sources.base is not None and sources.base.scan is not None and sources.base.scan.dropped:
+        reason, instead = "the log ends with the table's DROP", "leave it: the table was dropped on purpose"
+        yield Refusal(RefusalCode.TABLE_DROPPED, reason, instead)
 
 
 def _names(table: TableOnDisk, sources: Sources, look: applied_prefix.Look | None) -> Names:

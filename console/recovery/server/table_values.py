@@ -9,7 +9,7 @@ with their order. It can be known before a server starts: of the rows in the tab
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -189,12 +189,12 @@ def _changes(table: TableDirectory, rows: TableRows, first: int | None, last: in
         return [], ""  # with nothing behind it the lag stays as it is
     begin = rows.txn.seq_txn if rows.txn.lag_rows and first is None else applied
     records = log.records(begin + 1, logged)
+    reasons = [] if len(records) == logged - begin else ["the log does not name all of them"]
+    spans = _Spans(in_order=rows.metadata.has_dedup)
     segments: dict[tuple[int, int], Segment] = {}
-    spans: list[tuple[Segment, list[tuple[int, int]]]] = []
-    why = "" if len(records) == logged - begin else "the log does not name all of them"
     for wal, number, txn in zip(*(records[n].tolist() for n in ("wal_id", "segment_id", "segment_txn")), strict=True):
         if wal == STRUCTURE_CHANGE:
-            why = why or "a structure change is among what is not applied"
+            reasons.append("a structure change is among what is not applied")
             continue
         if (wal, number) not in segments:
             segments[wal, number] = read_segment(table.path / f"wal{wal}" / str(number))
@@ -202,22 +202,34 @@ def _changes(table: TableDirectory, rows: TableRows, first: int | None, last: in
         if not 0 <= txn < len(segment.events):
             raise DamageError(f"wal{wal}/{number} has no transaction {txn}")
         event = segment.events[txn]
-        why = why or _not_added(event, dedup=rows.metadata.has_dedup)
-        span = (int(event["start_row"]), int(event["end_row"]))
-        if int(event["type"]) not in _DATA or span[0] >= span[1]:
-            continue
-        mine = None if not spans else spans[-1] if spans[-1][0] is segment else None
-        if mine is None and not rows.metadata.has_dedup:
-            mine = next((each for each in spans if each[0] is segment), None)
-        if mine is None:
-            spans.append((segment, [span]))
-        elif mine[1][-1][1] == span[0]:
-            mine[1][-1] = (mine[1][-1][0], span[1])
+        reasons += filter(None, [_not_added(event, dedup=rows.metadata.has_dedup)])
+        if int(event["type"]) in _DATA:
+            spans.add(segment, int(event["start_row"]), int(event["end_row"]))
+    if len(spans.turns) > _MOST_TURNS:
+        reasons.append("writers take turns too often for their rows to be followed one by one")
+    return [_Change(segment, table, tuple(each)) for segment, each in spans.turns], next(iter(reasons), "")
+
+
+@dataclass(slots=True)
+class _Spans:
+    """Rows of segments to come, spans that touch put together: a turn for each change of segment if `in_order`, else
+    one for each segment."""
+
+    in_order: bool
+    turns: list[tuple[Segment, list[tuple[int, int]]]] = field(default_factory=list)
+
+    def add(self, segment: Segment, low: int, high: int) -> None:
+        """Add rows `low` (inclusive) to `high` (exclusive) of a segment; none if there are none."""
+        if low >= high:
+            return
+        turns = self.turns[-1:] if self.in_order else self.turns
+        spans = next((spans for one, spans in turns if one is segment), None)
+        if spans is None:
+            self.turns.append((segment, [(low, high)]))
+        elif spans[-1][1] == low:
+            spans[-1] = (spans[-1][0], high)
         else:
-            mine[1].append(span)
-    if len(spans) > _MOST_TURNS:
-        why = why or "writers take turns too often for their rows to be followed one by one"
-    return [_Change(segment, table, tuple(each)) for segment, each in spans], why
+            spans.append((low, high))
 
 
 def _not_added(event: np.void, *, dedup: bool) -> str:

@@ -11,7 +11,7 @@ from console.recovery.execution import Ended, Executor, OnProgress, write_end
 from console.recovery.gate.finishing import EVIDENCE, moved_on, table_of, world_stamps
 from console.recovery.gate.policy import Policy
 from console.recovery.gate.registry import PlanContext, action_module, spec_of
-from console.recovery.model import Change, Danger, Outcome, Plan, Refusal, RunResult, Stage, sentence
+from console.recovery.model import ActionSpec, Change, Danger, Outcome, Plan, Refusal, RunResult, Stage, sentence
 from console.recovery.plans import with_refusals
 from console.recovery.steps.steps import RunContext
 from console.recovery.store.entries import read_entry_plan
@@ -111,67 +111,56 @@ def _backwards(changes: tuple[Change, ...]) -> tuple[Change, ...]:
 
 
 def _own_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusal]:
+    """Return what of the entry itself stands against taking it back, and whether the table has moved on since."""
     if entry.root != root_key(context.database.db):
-        made, instead = clean_line(str(entry.intent.get("db"))), "name that database with --db-root"
-        reason = f"entry {entry.id} belongs to the database at {made}"
-        if made == clean_line(str(context.database.db)):
-            reason = f"entry {entry.id} was made on another directory at {made}: this one was put in its place since"
-            instead = "put that directory back, or take the files that you need from the evidence by hand"
-        return [Refusal(RefusalCode.OTHER_DATABASE, reason, instead)]
+        return [_of_other_database(context, entry)]
     if entry.id in context.journal.undone():
         return [Refusal(RefusalCode.ALREADY_UNDONE, f"entry {entry.id} was undone before", "nothing is left to do")]
-    outcome = entry.outcome
     # An undo of this very entry that was cut off, or failed on its way, may go on: what it changed is its own.
     begun = [o for o in context.journal.entries() if o.action == "undo" and o.intent.get("undoes") == entry.id]
     half = any(other.outcome is None for other in begun)
     if _rolled_back(entry):
-        return (
-            []
-            if half
-            else [
-                Refusal(
-                    RefusalCode.ALREADY_UNDONE,
-                    f"entry {entry.id} was rolled back when it failed",
-                    "nothing is left to do",
-                )
-            ]
-        )
+        reason = f"entry {entry.id} was rolled back when it failed"
+        return [] if half else [Refusal(RefusalCode.ALREADY_UNDONE, reason, "nothing is left to do")]
     spec = spec_of(entry.action)
-    if spec.opposite and outcome is not None:
-        return [
-            Refusal(
-                RefusalCode.USE_OPPOSITE,
-                f"the undo of {spec.id} needs its own checks",
-                spec.opposite,
-                action=spec.opposite,
-            )
-        ]
-    if spec.final and outcome is not None:
-        return [Refusal(RefusalCode.NO_WAY_BACK, spec.final, spec.undo)]
-    if spec.danger is Danger.SAFE and outcome is not None:
-        return [
-            Refusal(
-                RefusalCode.NOTHING_TO_UNDO,
-                f"{spec.id} changed nothing under the database",
-                "remove its folder yourself",
-            )
-        ]
+    if entry.outcome is not None and (refusal := _has_no_undo(spec)) is not None:
+        return [refusal]
     if spec.danger is not Danger.DATA:
         return []
     judge = getattr(action_module(entry.action), "undo_refusals", None)
     if judge is not None:  # what works through the server knows better than stamps of files that the server writes
         return list(judge(context, entry, plan))
-    if outcome is None:
-        return [] if world_stamps(context.database, plan) == entry.intent.get("world") else [moved_on(entry.id)]
-    if plan.directory is None:
+    same = world_stamps(context.database, plan) == entry.intent.get("world")
+    if entry.outcome is None:
+        return [] if same else [moved_on(entry.id)]
+    if plan.directory is None or (half and same):
         return []
     now = table_stamp(context.database.db / plan.directory)
-    left = (outcome, *(other.outcome for other in begun if other.outcome is not None and _stuck(other)))
-    if now in {ended.get("stamps_after", {}).get(plan.directory) for ended in left}:
-        return []
-    if half and world_stamps(context.database, plan) == entry.intent.get("world"):
-        return []
-    return [moved_on(entry.id)]
+    left = (entry.outcome, *(other.outcome for other in begun if other.outcome is not None and _stuck(other)))
+    as_left = now in {ended.get("stamps_after", {}).get(plan.directory) for ended in left}
+    return [] if as_left else [moved_on(entry.id)]
+
+
+def _of_other_database(context: PlanContext, entry: Entry) -> Refusal:
+    made, instead = clean_line(str(entry.intent.get("db"))), "name that database with --db-root"
+    reason = f"entry {entry.id} belongs to the database at {made}"
+    if made == clean_line(str(context.database.db)):
+        reason = f"entry {entry.id} was made on another directory at {made}: this one was put in its place since"
+        instead = "put that directory back, or take the files that you need from the evidence by hand"
+    return Refusal(RefusalCode.OTHER_DATABASE, reason, instead)
+
+
+def _has_no_undo(spec: ActionSpec) -> Refusal | None:
+    """Return why an action that has ended is not taken back by its own steps; None where it is."""
+    if spec.opposite:
+        reason = f"the undo of {spec.id} needs its own checks"
+        return Refusal(RefusalCode.USE_OPPOSITE, reason, spec.opposite, action=spec.opposite)
+    if spec.final:
+        return Refusal(RefusalCode.NO_WAY_BACK, spec.final, spec.undo)
+    if spec.danger is Danger.SAFE:
+        reason = f"{spec.id} changed nothing under the database"
+        return Refusal(RefusalCode.NOTHING_TO_UNDO, reason, "remove its folder yourself")
+    return None
 
 
 def _stuck(entry: Entry) -> bool:

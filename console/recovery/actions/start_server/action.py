@@ -1,7 +1,7 @@
 """start-server: start QuestDB with the WAL locked against its purge until every table is proven, or stop it again."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -63,8 +63,22 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     if guard is None and not locks_hold:
         refusals = (*refusals, *unheld_refusals(context, version))
     repaired = repaired_partitions(context)
-    expected, left_out = [], []
     tables = [each for each in context.database.tables() if each.wal is not False]
+    expected, left_out = _expected(tables, repaired)
+    stages = tuple(_stages(context, names, expected, guard if expected else None, repaired))
+    requirement = Requirement("the server is down", context.server_down is True, stated)
+    made = _made(context, stages, tuple(map(_fact, tables)), requirement, tuple(left_out), tuple(expected))
+    which = f"QuestDB {version} is started, by {origin}." if version else "Which QuestDB is started is not known."
+    warnings = (*(f"{each.reason}: write nothing before" for each in fragile),
+                *_warnings(version, guard, locks_hold, expected))  # fmt: skip
+    return with_refusals(replace(made, why=f"{made.why} {which}", warnings=warnings), refusals)
+
+
+def _expected(
+    tables: Sequence[TableDirectory], repaired: Mapping[str, frozenset[str] | None]
+) -> tuple[list[Expectation], list[str]]:
+    """Return what is to be proven of tables that have unapplied rows or were repaired, and what cannot be proven."""
+    expected, left_out = [], []
     for each in tables:
         try:
             found = expectation_of(each)
@@ -73,15 +87,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
             continue
         if each.directory in repaired or found.logged_txn > found.applied_txn:
             expected.append(found)
-    stages = tuple(_stages(context, names, expected, guard if expected else None, repaired))
-    facts = tuple(_fact(each) for each in tables)
-    requirement = Requirement("the server is down", context.server_down is True, stated)
-    made = _made(context, stages, facts, requirement, tuple(left_out), tuple(expected))
-    which = f"QuestDB {version} is started, by {origin}." if version else "Which QuestDB is started is not known."
-    warnings = (*(f"{each.reason}: write nothing before" for each in fragile),
-                *_warnings(version, guard, locks_hold, expected))  # fmt: skip
-    made = replace(made, why=f"{made.why} {which}", warnings=warnings)
-    return with_refusals(made, refusals)
+    return expected, left_out
 
 
 def _frozen(context: PlanContext) -> bool:
