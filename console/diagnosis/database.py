@@ -22,6 +22,7 @@ from console.diagnosis.model import (
     Severity,
     TableHistory,
     TableReport,
+    Verdict,
 )
 from console.diagnosis.next_step import next_step
 from console.diagnosis.purge_clock import PurgeClock
@@ -66,7 +67,7 @@ def diagnose(
     directories = database.named(tables) if tables else [table for table in listed if not table.is_query]
     views = [view for view in listed if view.is_query]
     made = {table.directory: examine_table(table) for table in directories if uses_wal(table)}
-    reports = assemble(directories, made, server, deep, history)
+    reports = assemble(database, directories, made, server, deep, history)
     found = database_findings(database, views)
     if not tables and not reports:
         found = (*found, no_tables(database))
@@ -109,6 +110,7 @@ def diagnose_table(database: DatabaseRoot, table: TableDirectory, history: Histo
 
 
 def assemble(
+    database: DatabaseRoot,
     directories: Sequence[TableDirectory],
     made: dict[str, TableDiagnosis],
     server: ServerFacts | None,
@@ -118,7 +120,8 @@ def assemble(
 ) -> tuple[TableReport, ...]:
     """Return the reports of `directories`, whose diagnoses `made` has, in order; the server's word added.
 
-    `checked` has by table directory the partitions of tables without WAL that an earlier look found whole.
+    `checked` has by table directory the partitions of tables without WAL that an earlier look found whole. A table that
+    was dropped while it was read is left out.
     """
     checked = {} if checked is None else checked
     views: dict[str, list[Finding]] = {}
@@ -141,7 +144,15 @@ def assemble(
             more += server_findings(table, server, diagnosis)
             sql_facts = server.wal_tables.get(table.raw_name)
         reports.append(_with_history(table, diagnosis, more, sql_facts, history, seen))
-    return tuple(reports)
+    return _not_dropped(database, reports)
+
+
+def _not_dropped(database: DatabaseRoot, reports: Sequence[TableReport]) -> tuple[TableReport, ...]:
+    """Return the reports without those of tables that are not listed any more: DROP TABLE takes files one by one."""
+    if all(report.verdict is Verdict.HEALTHY for report in reports):
+        return tuple(reports)
+    listed = {table.directory for table in database.tables_and_views()}
+    return tuple(report for report in reports if report.directory in listed)
 
 
 def _with_history(

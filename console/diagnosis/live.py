@@ -66,7 +66,7 @@ class LiveDiagnosis:
         versions = read_versions(database.db)
         if started - self._plain_since >= self._afresh:
             self._plain, self._plain_since = {}, started
-        reports = assemble(directories, made, server, None, history, self._plain)
+        reports = assemble(database, directories, made, server, None, history, self._plain)
         found = database_findings(database, views)
         return DatabaseReport(
             database.db,

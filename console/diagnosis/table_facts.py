@@ -12,7 +12,7 @@ from typing import Final
 
 from console.questdb.conversion import Conversion, read_conversion
 from console.questdb.file_owner import FileOwner, owner_of
-from console.questdb.layout import TableDirectory, lost_wals
+from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem, join_problems
 from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer_metadata
 from console.questdb.structure_log import StructureLog, read_structure_log
@@ -22,7 +22,7 @@ from console.questdb.todo import metadata_in_force
 from console.questdb.txn_log import LogState, TxnLog, read_log
 from console.questdb.wal_index import WalIndex, read_wal_index
 from console.table.closed import closed_files
-from console.table.inventory import Inventory, read_inventory
+from console.table.inventory import Inventory, lost_places, read_inventory
 from console.table.log_scan import LogScan, scan_log
 from console.table.memory import TableMemory
 from console.table.unseen import Unseen, is_link, unseen_wal
@@ -133,7 +133,7 @@ def read_facts(directory: TableDirectory, memory: TableMemory | None = None) -> 
     structure = structure_version(metadata, before.current)
     origins = read_origins(directory, metadata, structure, entries)
     own = [wal for wal in directory.wals(entries) if wal.id not in origins.left_out]
-    inventory = read_inventory(own, memory, lost_wals(entries))
+    inventory = read_inventory(own, memory, lost_places(directory, own, entries))
     before = read_table_txn(directory.path)
     applied = before.current.applied_txn if before.current else None
     dedup = isinstance(metadata, Problem) or metadata.has_dedup

@@ -163,6 +163,11 @@ class TxnLog:
             gaps.append((at, last))
         return tuple(gaps)
 
+    def whole_from(self, first: int, last: int) -> int:
+        """Return from which txn id on, at least `first`, all records up to `last` are there: older parts are purged."""
+        gaps = self.missing_parts(first, last)
+        return gaps[-1][1] + 1 if gaps else max(1, first)
+
     def records(self, first: int, last: int) -> NDArray[np.void]:
         """Return the records `first`..`last` (1-based, inclusive) as RECORD_V2; of V1 the last four fields are 0.
 

@@ -12,8 +12,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from console.questdb.layout import WalDirectory
+from console.questdb.layout import TableDirectory, WalDirectory, lost_wals
+from console.questdb.reading import Entry
 from console.questdb.segment import DedupMode, EventType, Segment, read_segment
+from console.questdb.server_version import Version, read_versions
+from console.questdb.version_behaviour import behaviour_of
 from console.table.memory import TableMemory
 
 EVENT: Final = np.dtype(
@@ -166,11 +169,11 @@ def segment_key(wal: Any, segment: Any) -> Any:
 
 
 def read_inventory(
-    wals: Sequence[WalDirectory], memory: TableMemory | None = None, lost: Sequence[int] = ()
+    wals: Sequence[WalDirectory], memory: TableMemory | None = None, lost: Sequence[tuple[int, int]] = ()
 ) -> Inventory:
     """Return the transactions of every segment of `wals`; what cannot be read is in each Segment's problems.
 
-    `lost` are WALs of which only the lock file is there.
+    `lost` are WALs and segments of which only the lock file is there (lost_places).
     Closed segments that `memory` has read and whose files are unchanged are not read again.
     """
     segments: dict[tuple[int, int], Segment] = {}
@@ -185,8 +188,22 @@ def read_inventory(
     if memory is not None:
         memory.forget_all_but({segment.path for segment in segments.values()})
     found = Inventory.of(np.concatenate(parts) if parts else np.empty(0, EVENT), segments, wals, broken)
-    gone = [(wal.id, number) for wal in wals for number in wal.lost] + [(wal, -1) for wal in lost]
-    return replace(found, lost=tuple(sorted(gone)))
+    return replace(found, lost=tuple(lost))
+
+
+def lost_places(
+    table: TableDirectory, wals: Sequence[WalDirectory], entries: Sequence[Entry]
+) -> tuple[tuple[int, int], ...]:
+    """Return (wal, segment) of which only the lock file is there, segment -1 for a whole WAL, ascending.
+
+    From 9.3.3 on QuestDB makes no lock files, and its purge leaves those that an older version made: where one of these
+    versions has run, they tell nothing.
+    """
+    lost = [(wal.id, number) for wal in wals for number in wal.lost] + [(wal, -1) for wal in lost_wals(entries)]
+    if not lost:
+        return ()
+    started = filter(None, map(Version.parse, read_versions(table.path.parent).seen))
+    return tuple(sorted(lost)) if all(behaviour_of(each).file_locks_hold_wal for each in started) else ()
 
 
 def _read(directory: Path, memory: TableMemory | None) -> Segment:

@@ -87,12 +87,15 @@ def agrees(table: TableDirectory, log: TxnLog) -> bool:
     whole, top = log.whole_records, log.max_txn
     if area is None or not log.readable or top is None or not area.seq_txn <= top <= whole:
         return False
+    first = log.whole_from(top - LOOKS[-1] + 1, top)
+    if first > area.seq_txn + 1:
+        return False
     try:
-        records = log.records(top - LOOKS[-1] + 1, top)
+        records = log.records(first, top)
     except OSError:
         return False
     rows, changes, dropped = record_kinds(records["wal_id"], records["segment_id"], records["segment_txn"])
-    if len(records) < min(top, LOOKS[-1]) or not (rows | changes | dropped).all():
+    if len(records) <= top - first or not (rows | changes | dropped).all():
         return False
     named = _highest(records[rows])
     unapplied = np.arange(top - len(records) + 1, top + 1) > area.applied_txn
@@ -170,7 +173,7 @@ def last_records(log: TxnLog, most: int) -> NDArray[Any]:
     whole = log.whole_records
     last = min(whole, log.max_txn) if log.max_txn else whole
     try:
-        return log.records(last - most + 1, last)
+        return log.records(log.whole_from(last - most + 1, last), last)
     except OSError:
         return log.records(1, 0)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from console.diagnosis.findings.conversion import half_done, waiting_marker
 from console.diagnosis.findings.root import root_findings
 from console.diagnosis.harm import harm_in_words
-from console.diagnosis.model import Code, Finding, Harm, Severity, TableReport
+from console.diagnosis.model import Code, Finding, Harm, Severity, TableReport, Verdict
 from console.questdb.layout import TableDirectory
 from console.questdb.server_version import Version
 from console.questdb.txn_log import read_log
@@ -121,10 +121,10 @@ def harming(report: TableReport) -> list[Finding]:
 
 
 def _refusals(context: PlanContext, table: TableDirectory, version: Version | None) -> Iterator[Refusal]:
-    found = [*_conversion_refusals(table), *_log_refusals(table)] if table.wal is not False else []
+    report = context.report(table.raw_name)
+    found = [*_conversion_refusals(table, report), *_log_refusals(table)] if table.wal is not False else []
     yield from found
     known = {refusal.code for refusal in found}
-    report = context.report(table.raw_name)
     if report is not None:
         only_torn = table.wal is not False and _whole_but_for_torn(context, table, report)
         judged = [*_harm_refusals(report), *_version_refusals(report, version)]
@@ -168,8 +168,11 @@ def _refusal(report: TableReport, finding: Finding, what: str) -> Refusal:
     return Refusal(RefusalCode(finding.code.value), reason, instead, action=first)
 
 
-def _conversion_refusals(table: TableDirectory) -> Iterator[Refusal]:
-    """Judge what the start itself would do to the table, before anything is applied."""
+def _conversion_refusals(table: TableDirectory, report: TableReport | None) -> Iterator[Refusal]:
+    """Judge what the start itself would do to the table, before anything is applied.
+
+    A conversion that was asked for deletes the WAL: of a healthy table all that is in it is applied.
+    """
     if half := half_done(table):
         yield Refusal(
             RefusalCode.CONVERSION_HALF_DONE,
@@ -177,7 +180,7 @@ def _conversion_refusals(table: TableDirectory) -> Iterator[Refusal]:
             "convert-table for that table first",
             action="convert-table",
         )
-    elif waiting_marker(table):
+    elif waiting_marker(table) and (report is None or report.verdict is not Verdict.HEALTHY):
         yield Refusal(
             RefusalCode.CONVERSION_PENDING,
             f"{table.name}: its marker _convert makes a start convert it to a non-WAL table, which deletes its WAL",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from console.errors import WalmedicError
-from console.questdb.layout import SEQUENCER, TableDirectory, lost_wals
+from console.questdb.layout import SEQUENCER, TableDirectory
 from console.questdb.reading import Problem, list_directory
 from console.questdb.segment import Segment
 from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer_metadata
@@ -20,7 +20,7 @@ from console.questdb.txn_log import TxnLog, read_log
 from console.questdb.wal_index import WalIndex, read_wal_index
 from console.recovery.guard.mirror import is_whole
 from console.table.belonging import OWN, Verdict
-from console.table.inventory import Inventory, read_inventory
+from console.table.inventory import Inventory, lost_places, read_inventory
 from console.table.log_parts import with_parts
 from console.table.log_scan import LogScan, scan_log
 from console.table.unseen import Unseen, unseen_wal
@@ -140,7 +140,7 @@ def table_with(directory: TableDirectory, txn: TableTxn, metadata: TableMetadata
     entries, _ = directory.listing()
     origins = read_origins(directory, metadata, structure_version(metadata, txn.current), entries, elsewhere=True)
     own = [wal for wal in directory.wals(entries) if wal.id not in origins.left_out]
-    inventory = read_inventory(own, lost=lost_wals(entries))
+    inventory = read_inventory(own, lost=lost_places(directory, own, entries))
     unseen = unseen_wal(directory.path, inventory, directory.listing_problems(entries))
     return TableOnDisk(directory, txn, metadata, inventory, unseen, origins)
 

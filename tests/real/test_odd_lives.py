@@ -1,0 +1,116 @@
+"""Healthy tables with an odd past or present: dropped while they are read, upgraded, renamed, about to be converted."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from console.diagnosis.database import assemble, diagnose
+from console.diagnosis.model import Severity
+from console.diagnosis.table import examine_table
+from console.questdb.layout import DatabaseRoot
+from console.recovery.engine import Engine
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
+from console.settings import QuestDBSettings, Settings
+from tests.real.generated_tables import wait_until_applied
+from tests.real.versions import binary_of
+from tests.real.waiting import until
+
+_SWEEPS = {"cairo.wal.purge.interval": "500", "cairo.writer.data.append.page.size": "16384"}
+_CREATE = "CREATE TABLE {} (ts TIMESTAMP, s SYMBOL, x DOUBLE, a INT) TIMESTAMP(ts) PARTITION BY HOUR WAL"
+_ROWS = (
+    "INSERT INTO {} (ts, s, x) SELECT timestamp_sequence('2024-01-01T{:02d}', 1000000L), 'a'||x%5, x "
+    "FROM long_sequence(50)"
+)
+
+
+def _alarms(root: Path) -> list[str]:
+    """Return what `check` says beyond notes."""
+    report = diagnose(DatabaseRoot.locate(root))
+    found = [*report.findings, *(finding for table in report.tables for finding in table.findings)]
+    return [finding.message for finding in found if finding.severity is not Severity.NOTE]
+
+
+def _grown(server: PrivateServer, table: str, transactions: int) -> None:
+    server.query(_CREATE.format(table))
+    for hour in range(transactions):
+        server.query(_ROWS.format(table, hour % 24))
+    wait_until_applied(server)
+
+
+def _refusals(root: Path) -> set[str]:
+    settings = Settings(questdb=QuestDBSettings(db_root=str(root)), bare=True, state_dir=str(root.parent / "state"))
+    refused = Engine(settings).plan("start-server").refused
+    return {str(each.code) for each in refused} - {"no-station", "server-unknown"}
+
+
+def test_a_table_that_is_dropped_while_it_is_read_is_left_out(questdb: ServerBinary, tmp_path: Path) -> None:
+    root = tmp_path.resolve() / "root"
+    with PrivateServer(root, questdb, settings=_SWEEPS) as server:
+        _grown(server, "stage", 1)
+        _grown(server, "kept", 1)
+        database = DatabaseRoot.locate(root)
+        listed = database.tables()
+        stage = database.table("stage").path
+        server.query("DROP TABLE stage")
+        until(lambda: not (stage / "_txn").exists(), "the files of the dropped table are deleted")
+        examined = {table.directory: examine_table(table) for table in listed if table.wal}
+        reports = assemble(database, [table for table in listed if table.wal and not table.system], examined, None)
+    assert [table.table for table in reports] == ["kept"]
+
+
+def _renamed_and_rewritten(server: PrivateServer) -> str:
+    """A log in parts whose first ones are purged, younger files of the table than its last record."""
+    _grown(server, "t", 60)
+    parts = server.root / "db" / DatabaseRoot.locate(server.root).table("t").directory / "txn_seq" / "_txn_parts"
+    until(lambda: not (parts / "0").exists(), "the first part of the log is purged")
+    for statement in ("ALTER TABLE t SUSPEND WAL", "ALTER TABLE t ADD COLUMN y DOUBLE", "RENAME TABLE t TO u",
+                      "UPDATE u SET x = 1, a = 1", "INSERT INTO u (ts, x) VALUES ('2024-02-01', 1)"):  # fmt: skip
+        server.query(statement)
+    time.sleep(1.5)  # what is applied is written later than its record, as under load
+    server.query("ALTER TABLE u RESUME WAL")
+    return "u"
+
+
+def _to_be_converted(server: PrivateServer) -> str:
+    """A marker that makes the next start convert a table of which all is applied."""
+    _grown(server, "t", 2)
+    server.query("ALTER TABLE t SET TYPE BYPASS WAL")
+    return "t"
+
+
+@pytest.mark.parametrize("live", [_renamed_and_rewritten, _to_be_converted])
+def test_what_the_server_did_itself_is_no_damage_and_may_be_started(
+    questdb: ServerBinary, tmp_path: Path, live: Callable[[PrivateServer], str]
+) -> None:
+    root = tmp_path.resolve() / "root"
+    settings = {**_SWEEPS, "cairo.default.sequencer.part.txn.count": "16", "dev.mode.enabled": "true"}
+    with PrivateServer(root, questdb, settings=settings) as server:
+        name = live(server)
+        wait_until_applied(server)
+        rows = server.query(f"SELECT count(), sum(x) FROM {name}")
+        assert _alarms(root) == []
+        server.kill()
+    assert _alarms(root) == []
+    assert _refusals(root) == set()
+    with PrivateServer(root, questdb, settings=settings) as server:
+        assert server.query(f"SELECT count(), sum(x) FROM {name}") == rows
+
+
+def test_locks_that_an_older_version_left_are_no_lost_wal(questdb: ServerBinary, tmp_path: Path) -> None:
+    root = tmp_path.resolve() / "root"
+    with PrivateServer(root, questdb, settings=_SWEEPS) as server:
+        _grown(server, "t", 3)
+        server.kill()
+    table = DatabaseRoot.locate(root).table("t").path
+    locked = {path.name for path in table.glob("wal*.lock")}
+    assert locked
+    with PrivateServer(root, binary_of("9.3.4"), settings=_SWEEPS) as server:
+        server.query(_ROWS.format("t", 5))
+        wait_until_applied(server)
+        until(lambda: not (table / "wal1").exists(), "the WAL of the older version is purged")
+        server.kill()
+    assert {path.name for path in table.glob("wal*.lock")} & locked
+    assert _alarms(root) == []
