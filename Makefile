@@ -87,7 +87,7 @@ fuzz: setup-dev ## damaged input for every reader, a million of them (FUZZ_ARGS:
 	nice -n 15 $(BIN)/python -m tests.property.fuzz $(FUZZ_ARGS)
 
 bench: setup-dev ## the figures of the interface and of the readers, against their limits (some minutes; a quiet machine)
-	@failed=0; for each in txn_log check crash_logs hex_keys first_paint at_rest guard; do \
+	@failed=0; for each in txn_log check crash_logs hex_keys first_paint at_rest palette guard; do \
 	  echo "== $$each"; $(BIN)/python -m benchmarks.$$each || failed=1; done; exit $$failed
 
 captured: programs setup-dev ## bring the values of the UI tests anew from real demo stations (some minutes)

@@ -4,11 +4,11 @@
 
 Both are started in turn in a pseudo terminal of 80x24; the first paint is the moment at which the last row of it
 has been sent. The bare app is a screen of labels, nothing else. What stands between the two is mostly imports: nothing
-that only annotations name, no numpy and no driver is imported before the first paint. Prints the medians and their
-ratio; exits 1 above 1.3.
+that only annotations name, no numpy and no driver is imported before the first paint, and what the panes show only
+with the first sample. Modules are compiled before, as on an installed station. Prints the medians, and the median of
+the ratios of each pair: other work on the machine disturbs it least. Exits 1 above 1.2.
 
-While all that is imported, no garbage is looked for (console/commands/console.py). On 2 quiet cores: bare 0.517 s,
-console 0.587 s, ratio 1.14; the limit wants a quiet machine.
+While all that is imported, no garbage is looked for (console/commands/console.py).
 """
 
 import argparse
@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from fcntl import ioctl
 from pathlib import Path
 
-LIMIT = 1.3
+LIMIT = 1.2
 _PATIENCE = 30.0  # seconds
 _ROOT = Path(__file__).resolve().parents[1]
 _BARE = """
@@ -48,6 +48,7 @@ def first_paint(command: Sequence[str], last_row: bytes) -> float:
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(_ROOT)
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         os.environ.update(TERM="xterm-256color", COLUMNS="80", LINES="24")
         os.execv(command[0], list(command))  # noqa: S606 - the commands are built below
     try:
@@ -69,13 +70,14 @@ def first_paint(command: Sequence[str], last_row: bytes) -> float:
         os.close(terminal)
 
 
-def compare(config: Path | None, runs: int) -> tuple[float, float]:
-    """Return the median seconds of the bare app and of the console, started in turn `runs` times each."""
+def compare(config: Path | None, runs: int) -> tuple[float, float, float]:
+    """Return the median seconds of the bare app and of the console, started in turn `runs` times, and of the ratios."""
     console = [sys.executable, "-m", "console", *(["--config", str(config)] if config else [])]
     bare = [sys.executable, "-c", _BARE]
     first_paint(bare, b"the last row"), first_paint(console, b"Operate")  # what is compiled is compiled
     times = [(first_paint(bare, b"the last row"), first_paint(console, b"Operate")) for _ in range(runs)]
-    return statistics.median(t for t, _ in times), statistics.median(t for _, t in times)
+    middle = statistics.median
+    return middle(t for t, _ in times), middle(t for _, t in times), middle(mine / other for other, mine in times)
 
 
 def main() -> int:
@@ -84,9 +86,9 @@ def main() -> int:
     parser.add_argument("--config", type=Path, help="settings of a station, e.g. the demo's")
     parser.add_argument("--runs", type=int, default=7)
     arguments = parser.parse_args()
-    bare, console = compare(arguments.config, arguments.runs)
-    print(f"bare Textual app {bare:.3f} s, console {console:.3f} s, ratio {console / bare:.2f} (limit {LIMIT})")
-    return 0 if console / bare <= LIMIT else 1
+    bare, console, ratio = compare(arguments.config, arguments.runs)
+    print(f"bare Textual app {bare:.3f} s, console {console:.3f} s, ratio {ratio:.2f} (limit {LIMIT})")
+    return 0 if ratio <= LIMIT else 1
 
 
 if __name__ == "__main__":

@@ -17,8 +17,6 @@ from textual.message import Message
 
 from console import paths
 from console.errors import WalmedicError
-from console.probes.aftermath import crashed_since
-from console.probes.headline import headline
 from console.probes.sample import Sample
 from console.probes.state import StationState
 from console.settings import Settings
@@ -31,7 +29,7 @@ from console.wiring import FollowUnit, Sources, station_engine, station_log, sta
 from screens.dashboard import Dashboard
 from screens.frame import FramedScreen, KeysGoOn, key_label
 from screens.guidance import Guide, Guided, LeftOver
-from screens.panes.headline import Keys, Mode, header
+from screens.panes.header import Mode, opening
 from screens.port import EnginePort
 from screens.screen_actions import OpensScreens
 
@@ -231,10 +229,9 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
         before = self.state
         for sample in samples:
             self.state = self.state.taking(sample)
-        if crashed := crashed_since(before, self.state):
+        if crashed := self.state.crashed_since(before):
             self.call_operator(f"QuestDB has crashed again: {plural(crashed, 'crash', 'crashes')}")
-        self.guide.look(self.state)
-        self.way_asked = self.way_asked or self.guide.asks_anew
+        self._look()
 
     def on_sample_arrived(self, message: SampleArrived) -> None:
         """Take a sample that a probe brought; one that only brings new figures is drawn with the next tick."""
@@ -251,9 +248,12 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
             if message.known:
                 self.way = message.way
             self.way_asked = False
+        self._look()
+        self._tick()
+
+    def _look(self) -> None:
         self.guide.look(self.state)
         self.way_asked = self.way_asked or self.guide.asks_anew
-        self._tick()
 
     def expire_way(self) -> None:
         """Name no step until it is found out anew: an action has ended."""
@@ -322,8 +322,13 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
         if width >= _CRUMBS:  # the screens below the one on top, as a path
             titles = [screen.TITLE_WORD for screen in self.screen_stack[1:-1] if isinstance(screen, FramedScreen)]
             title = " › ".join(filter(None, [*titles, title]))
-        found = headline(self.state, self.settings, self.way, asked=self.way_asked, now=now, monotonic=self.monotonic())
         mode = Mode(self.settings.station_name, self.armed_for, self.paused, now)
+        if not self.state.readings:
+            return opening(mode, title, width, configured=bool(self.settings.questdb.db_root))
+        from console.probes.headline import headline
+        from screens.panes.headline import Keys, header
+
+        found = headline(self.state, self.settings, self.way, asked=self.way_asked, now=now, monotonic=self.monotonic())
         keys = Keys(self.key("actions", "a"), self.key("timeline", "t"), self.key("pane-tables", "1"))
         return header(found, self.way.steps if self.way is not None else (), mode, keys, title, width)
 

@@ -2,7 +2,6 @@
 
 import difflib
 import importlib
-import json
 import logging
 import logging.handlers
 import os
@@ -11,15 +10,18 @@ import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
 
 from console import __version__, paths
 from console.errors import WalmedicError, run_as_owner
 from console.exit_codes import DETAILED, ExitCode
 from console.standard_streams import Streams
 from console.text import clean_line
+
+if TYPE_CHECKING:  # what is imported before the first paint delays it
+    from click.shell_completion import CompletionItem
 
 _WIDEST = 100_000  # columns; what is wider is no terminal
 
@@ -66,8 +68,10 @@ class LazyGroup(click.Group):
             command.params.append(click.Option([DETAILED], is_flag=True, expose_value=False, help=description))
         return command
 
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
         """Complete the first word from the table: no command is imported for it."""
+        from click.shell_completion import CompletionItem
+
         names = [name for name in COMMANDS if name.startswith(incomplete)]
         options = click.Command.shell_complete(self, ctx, incomplete)
         return [*(CompletionItem(name, help=COMMANDS[name][1]) for name in names), *options]
@@ -167,6 +171,8 @@ def run(arguments: Sequence[str]) -> int:
 def _ended(message: str, code: str, exit_code: int, as_json: bool) -> int:
     """Say why there is no result: on standard error, and where JSON was asked for also as that command's document."""
     if as_json:
+        import json
+
         click.echo(json.dumps({"schema": 1, "error": {"code": code, "message": message.removeprefix("walmedic: ")}}))
     click.echo(message, err=True)
     return exit_code

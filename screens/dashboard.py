@@ -1,39 +1,41 @@
 """The dashboard: one verdict per table, whether it still bleeds, and all sources with their age."""
 
+from __future__ import annotations
+
 import functools
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.widget import Widget
 
-from console.probes.aftermath import aftermath
-from console.probes.flow import flow as flow_of
-from console.probes.headline import stopped_roles
-from console.probes.sample import Status, UnitState
-from console.probes.state import StationState
-from console.settings import Role, Settings
 from console.widgets.frames import Box
-from console.widgets.pane import Builder, Framed, Pane
+from console.widgets.line import Role, Span, line
+from console.widgets.pane import Builder, Content, Framed, Pane, Room
 from screens.dashboard_boxes import OPEN_HEIGHT, PANES, dashboard_boxes, whole
-from screens.dashboard_filter import filtered, hidden
-from screens.dashboard_order import ORDERS, Order, ordered
 from screens.frame import FramedScreen
 from screens.keys import scrolling_keys
-from screens.panes import backlog, crashes, flow, journal, services, tables
-from screens.panes.reading import Source
+
+if TYPE_CHECKING:
+    from screens.dashboard_shown import Shown
 
 _USUAL = {"tables": 4, "crashes": 5, "services": 5, "backlog": 2}
-_BUILDERS: dict[str, Builder] = {
-    "tables": tables.build,
-    "crashes": crashes.build,
-    "services": services.build,
-    "backlog": backlog.build,
-    "flow": flow.build,
-    "journal": journal.build,
-}
+
+
+def _builder(name: str) -> Builder:
+    """Return what draws a pane: nothing but its name before the first sample."""
+
+    def build(view: Any, room: Room) -> Content:
+        if view is _UNREAD:
+            return Content(name, note=line(Span("reading…", Role.DIM)))
+        from screens.dashboard_shown import BUILDERS
+
+        return BUILDERS[name](view, room)
+
+    return build
+
+
+_UNREAD = object()
 
 
 class Dashboard(FramedScreen):
@@ -76,13 +78,17 @@ class Dashboard(FramedScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._panes = {name: Pane(builder, id=name) for name, builder in _BUILDERS.items()}
+        self._panes = {name: Pane(_builder(name), id=name) for name in PANES}
         self._alone = ""
         self._boxes: list[Box] = []
-        self._service = ""
         self._at = ""  # the pane that Tab went to
-        self._filtered = ""
-        self._orders = dict.fromkeys(ORDERS, 0)
+
+    @functools.cached_property
+    def _showing(self) -> Shown:
+        """What the panes show. Imported with the first sample, or the first key: it would delay the first paint."""
+        from screens.dashboard_shown import Shown
+
+        return Shown(self.console)
 
     def body(self) -> list[Widget]:
         """Return the panes."""
@@ -90,22 +96,16 @@ class Dashboard(FramedScreen):
 
     def tick(self) -> None:
         """Draw header, ages and whatever a new sample brought."""
-        title = f"/{self._filtered}: {self._hidden()} hidden" if self._filtered else ""
-        self.draw_header(title)
+        read = bool(self.console.state.readings)
+        self.draw_header(self._showing.filter_title() if read else "")
         if self.console.paused and not self.prompt.asks:
             return
-        for name, view in self._views().items():
+        for name, view in (self._showing.views() if read else dict.fromkeys(PANES, _UNREAD)).items():
             self._panes[name].show(view)
         framed = self.query_one("#panes", Framed)
         shown = self._boxes
         if framed.size and self._arrange(framed.size) != shown:
             framed.rearrange()
-
-    def _hidden(self) -> int:
-        """Return how much the filter hides."""
-        state = self.console.state
-        readings = {name: state.reading(name).data for name in ("tables", "services", "backlog", "journal")}
-        return sum(hidden(name, data, filtered(name, data, self._filtered)) for name, data in readings.items())
 
     @property
     def _here(self) -> str:
@@ -131,7 +131,7 @@ class Dashboard(FramedScreen):
 
     def _go_to_pane(self, name: str) -> None:
         self._at = name
-        self._service = services.worst(self.console.state.services.data) if self._here == "services" else ""
+        self._showing.choose_worst(self._here == "services")
         for each, pane in self._panes.items():
             pane.highlight(each == name)
         self._relayout()
@@ -141,43 +141,38 @@ class Dashboard(FramedScreen):
         """From the field to the panes, from one pane to all, from a pane to none, from a filter to everything."""
         if self.prompt.asks:
             self.prompt.leave()
-            self._filtered = ""
+            self._showing.text = ""
         elif self._alone or self._at:
             self._alone = ""
             self._go_to_pane("")
         else:
-            self._filtered = ""
+            self._showing.text = ""
         self.tick()
 
     def action_scroll(self, lines: int) -> None:
         """Move the cursor over the services, or the text of whatever other pane the keys go to."""
         if self._here == "services":
-            shown = ordered("services", self.console.state.services.data, self._order("services"))
-            self._service = services.next_to(shown, self._service, lines)
+            self._showing.move(lines)
             self.tick()
         elif self._here:
             self._panes[self._here].move_text(lines)
 
     def action_filter(self) -> None:
         """Ask for words that names must have."""
-        self.prompt.ask("filter by name:", self._filter, typed=self._filter, text=self._filtered)
+        self.prompt.ask("filter by name:", self._filter, typed=self._filter, text=self._showing.text)
 
     def _filter(self, text: str) -> None:
-        self._filtered = text
+        self._showing.text = text
         self.tick()
 
     def action_sort(self) -> None:
         """Go to the next order of the services where the keys are theirs, else of the tables."""
-        name = "services" if self._here == "services" else "tables"
-        self._orders[name] = (self._orders[name] + 1) % len(ORDERS[name])
+        self._showing.sort("services" if self._here == "services" else "tables")
         self.tick()
-
-    def _order(self, name: str) -> Order:
-        return ORDERS[name][self._orders[name]] if name in ORDERS else Order("")
 
     def action_log(self) -> None:
         """Open the log of the service under the cursor, else of the one that needs the operator most."""
-        self.console.action_unit_log(self._service or services.worst(self.console.state.services.data))
+        self.console.action_unit_log(self._showing.service())
 
     def _relayout(self) -> None:
         for pane in self._panes.values():
@@ -199,43 +194,3 @@ class Dashboard(FramedScreen):
         if name in _USUAL and self.console.state.reading(name).data is None:
             return _USUAL[name]
         return self._panes[name].wanted(width, open=is_open)
-
-    def _views(self) -> Mapping[str, Any]:
-        """Return what each pane is to show at this moment."""
-        state, settings = self.console.state, self.console.settings
-        now, monotonic = self.console.wall_clock(), self.console.monotonic()
-
-        def source(name: str, asked: bool = True) -> Source[Any]:
-            found: Source[Any] = Source.of(state.reading(name), now=now, monotonic=monotonic, asked=asked)
-            return replace(found, data=ordered(name, filtered(name, found.data, self._filtered), self._order(name)))
-
-        return {
-            "tables": tables.TablesView(
-                source("tables"),
-                source("wal"),
-                source("server", not settings.bare),
-                down=state.server.status is Status.DOWN,
-                order=self._order("tables").name,
-            ),
-            "crashes": crashes.CrashesView(source("crashes"), aftermath(state), stopped=_stopped(state)),
-            "services": services.ServicesView(
-                source("services", _has_services(settings)),
-                self._service,
-                self._order("services").name,
-                stopped_roles(self.console.way),
-            ),
-            "backlog": source("backlog", bool(settings.redis.streams)),
-            "flow": flow_of(state, settings, now) if state.readings else None,
-            "journal": source("journal"),
-        }
-
-
-def _stopped(state: StationState) -> bool:
-    """Return whether the database is down and nothing is about to start it."""
-    units = state.services.data.units if state.services.data is not None else ()
-    found = [unit for unit in units if unit.role == Role.DATABASE]
-    return bool(found) and all(unit.state is UnitState.DOWN and not unit.loop for unit in found)
-
-
-def _has_services(settings: Settings) -> bool:
-    return settings.services.backend != "none"

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from console.diagnosis.model import TableReport, Verdict
-from console.probes.sample import JournalLine, StreamSample, UnitSample, UnitState
+from console.probes.contents import JournalLine, StreamSample, UnitSample, UnitState
 
 _LISTS = {"tables": ("tables", ("table", "directory")), "services": ("units", ("name",)),
           "backlog": ("streams", ("stream", "table")), "journal": ("lines", ("action", "target"))}  # fmt: skip

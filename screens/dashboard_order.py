@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from console.diagnosis.model import DatabaseReport, TableReport
-from console.probes.sample import ServicesSample, UnitSample
+from console.probes.contents import ServicesSample, UnitSample
 from screens.panes.services import urgency
 
 

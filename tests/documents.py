@@ -16,8 +16,8 @@ from console.diagnosis.crashes.groups import CrashGroup
 from console.diagnosis.inspection.model import Field, FileDescription
 from console.diagnosis.model import DatabaseReport, Finding
 from console.probes.checks import Check
+from console.probes.contents import SecondOpinion
 from console.probes.headline import Alarm
-from console.probes.sample import SecondOpinion
 from console.records import named_fields
 from console.recovery.guard.state import GuardState
 from console.recovery.model import Claim, LostValues, Outcome, Plan, RowsLost

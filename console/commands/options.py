@@ -1,7 +1,6 @@
 """Options that commands share, and the one value made from them."""
 
 import functools
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +25,8 @@ class Invocation:
 
     def emit(self, document: dict[str, Any]) -> None:
         """Write the one JSON document of a command to standard output."""
+        import json
+
         readable = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
         json.dump(document, sys.stdout, ensure_ascii=not readable, indent=2)
         sys.stdout.write("\n")

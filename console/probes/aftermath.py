@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from console.probes.sample import CrashesSample, UnitSample, UnitState
+from console.probes.contents import CrashesSample, UnitSample, UnitState
 from console.probes.state import StationState
 from console.settings import Role
 
@@ -18,12 +18,6 @@ class Aftermath:
     message: str
     up: bool
     certain: bool
-
-
-def crashed_since(before: StationState, now: StationState) -> int:
-    """Return how many crashes there are if QuestDB has crashed between two looks; 0 if not, or at the first look."""
-    was, found = before.crashes.data, now.crashes.data
-    return found.total if was is not None and found is not None and found.total > was.total else 0
 
 
 def aftermath(state: StationState) -> Aftermath | None:

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from redis.exceptions import BusyLoadingError
 
+from console.probes.contents import HISTORY_STEP, BacklogSample
 from console.probes.redis_server import WatchedRedis
-from console.probes.sample import HISTORY_STEP, BacklogSample, Sample, Status
+from console.probes.sample import Sample, Status
 from console.probes.stream_watch import StreamWatch
 from console.redis_queue.client import FAILURES, failure, refused
 from console.redis_queue.location import located

@@ -18,9 +18,10 @@ from console.probes.backlog import BacklogProbe
 from console.probes.checks import Check, Level
 from console.probes.checkup_server import check_server
 from console.probes.checkup_user import check_user
+from console.probes.contents import UnitState
 from console.probes.journal import JournalProbe
 from console.probes.precautions import precautions
-from console.probes.sample import Probe, Sample, Status, UnitState
+from console.probes.sample import Probe, Sample, Status
 from console.probes.scheduler import read_once
 from console.probes.services import ServicesProbe
 from console.questdb.layout import DatabaseRoot

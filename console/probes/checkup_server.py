@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from console.errors import WalmedicError
 from console.probes.checks import Check, Level
-from console.probes.sample import SecondOpinion, ServerSample, Status
+from console.probes.contents import SecondOpinion, ServerSample
+from console.probes.sample import Status
 from console.probes.scheduler import read_once
 from console.probes.server import ServerProbe
 from console.questdb.formats.model import FIRST as OLDEST_KNOWN

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from console.diagnosis.crashes.groups import CrashGroup, CrashReport, CrashWatch
 from console.diagnosis.crashes.places import crash_logs_of, pid_in
-from console.probes.sample import CrashCause, CrashesSample, Sample, Status
+from console.probes.contents import CrashCause, CrashesSample
+from console.probes.sample import Sample, Status
 from console.probes.worker import ThreadProbe
 from console.questdb.layout import DatabaseRoot
 from console.settings import Settings

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from console.diagnosis.model import Code, DatabaseReport, TableReport
-from console.probes.sample import BacklogSample, Status, StreamSample, UnitSample, UnitState
+from console.probes.contents import BacklogSample, StreamSample, UnitSample, UnitState
+from console.probes.sample import Status
 from console.probes.state import StationState
 from console.settings import Role, Settings
 from console.text import plural

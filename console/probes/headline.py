@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from console.diagnosis.model import DatabaseReport, ServerState, Severity, TableReport, Verdict
+from console.probes.contents import UnitSample, UnitState
 from console.probes.flow import ByHand, flow
-from console.probes.sample import Status, UnitSample, UnitState
+from console.probes.sample import Status
 from console.probes.state import StationState
 from console.recovery.codes import StepState
 from console.settings import Role, Settings

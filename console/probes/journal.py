@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import psutil
 
-from console.probes.sample import JournalLine, JournalSample, Sample, Status
+from console.probes.contents import JournalLine, JournalSample
+from console.probes.sample import Sample, Status
 from console.probes.worker import ThreadProbe
 from console.recovery.guard.state import read_state
 from console.recovery.store.journal import Entry, Journal

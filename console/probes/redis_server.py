@@ -10,8 +10,8 @@ from typing import Any
 import redis.asyncio as redis
 from redis.exceptions import BusyLoadingError, MovedError, RedisError
 
+from console.probes.contents import BacklogSample, StreamSample
 from console.probes.lag_counter import CHUNK
-from console.probes.sample import BacklogSample, StreamSample
 from console.probes.stream_watch import StreamWatch, filling, until_full
 from console.redis_queue import facts as stream_facts
 from console.redis_queue.client import connect_async

@@ -12,8 +12,8 @@ import re
 import time
 
 from console.diagnosis.model import Code, DatabaseReport, Verdict
+from console.probes.contents import SecondOpinion
 from console.probes.rates import Slope
-from console.probes.sample import SecondOpinion
 from console.settings import QuestDBSettings
 from console.text import clean_line, plural
 

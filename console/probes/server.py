@@ -9,8 +9,9 @@ from typing import Any
 from console.diagnosis.server.facts import LISTED, ServerFacts, ServerTableFacts, watched
 from console.diagnosis.server.served import served_root, serves
 from console.errors import WalmedicError
+from console.probes.contents import ServerSample, ServerTable
 from console.probes.rates import Slope
-from console.probes.sample import Sample, ServerSample, ServerTable, Status
+from console.probes.sample import Sample, Status
 from console.probes.second_opinion import HealthPort
 from console.questdb.server_version import version_of_build
 from console.questdb_client.watch import PgWire, ServerUnreachable, UserRefused

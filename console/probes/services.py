@@ -3,8 +3,9 @@
 import dataclasses
 import time
 
+from console.probes.contents import ServicesSample, UnitSample, UnitState
 from console.probes.rates import Slope
-from console.probes.sample import Sample, ServicesSample, Status, UnitSample, UnitState
+from console.probes.sample import Sample, Status
 from console.probes.worker import ThreadProbe
 from console.services.control import control_for
 from console.services.model import ServiceControl

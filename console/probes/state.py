@@ -1,22 +1,25 @@
 """What is known of the station now: the newest sample of each probe, and the last good data with its age. Pure."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from console.diagnosis.model import DatabaseReport
-from console.probes.sample import (
-    BacklogSample,
-    CrashesSample,
-    JournalSample,
-    Sample,
-    ServerSample,
-    ServicesSample,
-    Status,
-    WalSample,
-)
+from console.probes.sample import Sample, Status
+
+if TYPE_CHECKING:  # what is imported before the first paint delays it
+    from console.diagnosis.model import DatabaseReport
+    from console.probes.contents import (
+        BacklogSample,
+        CrashesSample,
+        JournalSample,
+        ServerSample,
+        ServicesSample,
+        WalSample,
+    )
 
 T = TypeVar("T")
 
@@ -55,7 +58,7 @@ class Reading(Generic[T]):
             return None
         return max(0.0, (time.monotonic() if now is None else now) - self.good.monotonic)
 
-    def taking(self, sample: Sample[T]) -> "Reading[T]":
+    def taking(self, sample: Sample[T]) -> Reading[T]:
         """Return this reading with `sample` as its newest."""
         down = sample.status is Status.DOWN
         since = (self.down_since if self.down_since is not None else sample.taken_at) if down else None
@@ -71,7 +74,7 @@ class StationState:
 
     readings: Mapping[str, Reading[Any]] = field(default_factory=lambda: MappingProxyType({}))
 
-    def taking(self, sample: Sample[Any]) -> "StationState":
+    def taking(self, sample: Sample[Any]) -> StationState:
         """Return this state with `sample` taken in."""
         before = self.readings.get(sample.probe, _NOTHING)
         return replace(self, readings=MappingProxyType({**self.readings, sample.probe: before.taking(sample)}))
@@ -79,6 +82,11 @@ class StationState:
     def reading(self, name: str) -> Reading[Any]:
         """Return the reading of the probe `name`, an empty one where it has not answered yet."""
         return self.readings.get(name, _NOTHING)
+
+    def crashed_since(self, before: StationState) -> int:
+        """Return how many crashes there are if QuestDB has crashed since `before`; 0 if not, or at the first look."""
+        was, found = before.crashes.data, self.crashes.data
+        return found.total if was is not None and found is not None and found.total > was.total else 0
 
     @property
     def services(self) -> Reading[ServicesSample]:

@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from console.probes.contents import StreamSample
 from console.probes.lag_counter import CHUNK, Count, LagWatch
-from console.probes.sample import StreamSample
 from console.redis_queue.lag import order_of
 from console.redis_queue.model import StreamFacts
 from console.settings import Stream

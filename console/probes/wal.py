@@ -6,8 +6,9 @@ from collections import deque
 from pathlib import Path
 
 from console.diagnosis.database import uses_wal
+from console.probes.contents import DiskSample, WalSample, WalTable
 from console.probes.rates import Slope
-from console.probes.sample import DiskSample, Sample, Status, WalSample, WalTable
+from console.probes.sample import Sample, Status
 from console.probes.worker import ThreadProbe
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.table_txn import read_table_txn

@@ -15,7 +15,8 @@ from console.diagnosis.server.facts import ServerFacts, read_server_facts
 from console.diagnosis.server.liveness import Life, liveness
 from console.errors import WalmedicError
 from console.probes.backlog import BacklogProbe
-from console.probes.sample import BacklogSample, Probe, Sample, ServerSample, ServicesSample, UnitState
+from console.probes.contents import BacklogSample, ServerSample, ServicesSample, UnitState
+from console.probes.sample import Probe, Sample
 from console.probes.scheduler import read_once
 from console.probes.server import ServerProbe
 from console.probes.services import ServicesProbe

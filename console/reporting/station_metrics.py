@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterable
 
 from console.diagnosis.model import DatabaseReport
+from console.probes.contents import UnitState
 from console.probes.headline import Alarm, Headline
-from console.probes.sample import Status, UnitState
+from console.probes.sample import Status
 from console.probes.state import StationState
 from console.reporting.prometheus import Sample, exposition, gauge
 

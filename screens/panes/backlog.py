@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 
-from console.probes.sample import HISTORY_STEP, BacklogSample, StreamSample
+from console.probes.contents import HISTORY_STEP, BacklogSample, StreamSample
 from console.text import moment, plural
 from console.widgets import figures, glyphs
 from console.widgets.line import Line, Role, Span, crop, hanging, left, line, right, wrap

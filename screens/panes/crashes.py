@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from console.probes.aftermath import Aftermath
-from console.probes.sample import CrashCause, CrashesSample
+from console.probes.contents import CrashCause, CrashesSample
 from console.text import moment, plural
 from console.widgets import figures, glyphs
 from console.widgets.line import Line, Role, Span, crop, hanging, line, spread, wrap

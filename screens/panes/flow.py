@@ -14,10 +14,8 @@ _STATES = {
 }
 
 
-def build(flow: Flow | None, room: Room) -> Content:
+def build(flow: Flow, room: Room) -> Content:
     """Return the flow pane: the way, what it costs, and where it stands still if there is room to say so."""
-    if flow is None:
-        return Content("flow", (line(Span("reading…", Role.DIM)),))
     way = _pipeline(flow, room.width)
     stuck = flow.stuck_at
     if stuck is not None and stuck.detail:

@@ -11,7 +11,8 @@ from console.probes.headline import Alarm, Headline
 from console.recovery.codes import StepState
 from console.text import plural
 from console.widgets import figures, glyphs
-from console.widgets.line import BLANK, Line, Role, Span, cells, crop, join, line, spread
+from console.widgets.line import BLANK, Line, Role, Span, cells, crop, join, line
+from screens.panes.header import NO_ROOT, READING, Mode, in_words, place, second_line
 
 if TYPE_CHECKING:  # what is imported before the first paint delays it
     from console.recovery.next_steps.way import WayStep
@@ -114,10 +115,10 @@ def name_of(action: str) -> str:
 def _parts(found: Headline, keys: Keys) -> Iterator[Part]:
     """Yield the parts of the verdict, what matters most first."""
     if not found.configured:
-        yield Part("no data root is configured: run walmedic init, or give --db-root", "no data root: walmedic init")
+        yield Part(*NO_ROOT)
         return
     if found.counts is None:
-        yield Part(f"the tables cannot be read: {found.error}" if found.error else "reading the tables…", "reading…")
+        yield Part(f"the tables cannot be read: {found.error}" if found.error else READING[0], READING[1])
         return
     if found.recovered is not None and found.ended_at is not None:
         yield from _recovered(found, keys)
@@ -243,47 +244,17 @@ def _label(step: WayStep) -> str:
     return f"{name_of(step.action)} {f'{step.done}/{count}' if 0 < step.done < count else f'×{count}'}"
 
 
-@dataclass(frozen=True, slots=True)
-class Mode:
-    """What else the header says: the station's name, seconds left of operate mode (0: observe), PAUSED, the time."""
-
-    station: str
-    armed: float
-    paused: bool
-    now: float
-
-
 _NARROW = 80  # cells below which the next step stands in the second line
 
 
 def header(found: Headline, steps: Sequence[WayStep], mode: Mode, keys: Keys, title: str, width: int) -> list[Line]:
     """Return the two lines of the header; `title` says where on the way through the screens it is."""
     narrow = width < _NARROW
-    end = _mode(mode)
     if narrow:
         start = line(" ", following(found, keys)[-1] or Span(title, Role.PLAIN))
         start = join([start, dots(steps, found.by_hand)], (_BETWEEN,))
     else:
-        start = _place(mode, title, named=not steps)
-        room = width - cells(end) - cells(start) - 4
+        start = place(mode, title, named=not steps)
+        room = width - cells(in_words(mode)) - cells(start) - 4
         start = line(start, stepper(steps, room, found.by_hand) if room > 0 else BLANK)
-    clock = line("  ", Span(figures.clock(mode.now), Role.DIM))
-    name = line(Span(mode.station, Role.DIM), "  ") if steps else BLANK
-    for extra, after in ((name, clock), (BLANK, clock), (BLANK, BLANK)):
-        whole = line(extra, end, after, " ")
-        if cells(start) + cells(whole) + 2 <= width or (not extra and not after):
-            break
-    return [verdict(found, keys, width, narrow=narrow), spread(start, whole, width)]
-
-
-def _mode(mode: Mode) -> Line:
-    left = mode.armed
-    word = Span(f" OPERATE {figures.duration(left)} left ", Role.ARMED) if left else Span("OBSERVE", Role.STRONG)
-    return line(Span("PAUSED  " if mode.paused else "", Role.WARN), word)
-
-
-def _place(mode: Mode, title: str, *, named: bool) -> Line:
-    """Return where this is: the station if there is room for it, and the screen."""
-    parts = [Span(mode.station, Role.STRONG) if named else BLANK, Span(title, Role.PLAIN) if title else BLANK]
-    start = join([line(part) for part in parts], (Span(" › ", Role.DIM),))
-    return line(" ", start, "  ") if start else line(" ")
+    return [verdict(found, keys, width, narrow=narrow), second_line(start, mode, width, named=bool(steps))]

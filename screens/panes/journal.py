@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from console.probes.sample import JournalLine, JournalSample
+from console.probes.contents import JournalLine, JournalSample
 from console.widgets import figures, glyphs
 from console.widgets.choice import Item
 from console.widgets.line import BLANK, Line, Role, Span, left, line, spread

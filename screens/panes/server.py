@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from console.diagnosis.model import DatabaseReport
-from console.probes.sample import DiskSample, SecondOpinion, ServerSample, WalSample, WalTable
+from console.probes.contents import DiskSample, SecondOpinion, ServerSample, WalSample, WalTable
 from console.probes.second_opinion import contradictions
 from console.text import plural
 from console.widgets import figures, glyphs

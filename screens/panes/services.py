@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
-from console.probes.sample import ServicesSample, UnitSample, UnitState
+from console.probes.contents import ServicesSample, UnitSample, UnitState
 from console.widgets import figures, glyphs
 from console.widgets.line import Line, Role, Span, crop, hanging, left, line, right
 from console.widgets.pane import Content, Room

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 
 from console.diagnosis.model import DatabaseReport, Finding, ServerState, Severity, TableReport, Verdict
-from console.probes.sample import ServerSample, WalSample
+from console.probes.contents import ServerSample, WalSample
 from console.widgets import figures, glyphs
 from console.widgets.line import BLANK, Line, Role, Span, bounded, crop, hanging, left, line, plain, right, spread, wrap
 from console.widgets.pane import UNBOUNDED, Content, Room

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from console.probes.aftermath import Aftermath, aftermath
+from console.probes.contents import UnitSample, UnitState
 from console.probes.crashes import CrashesProbe
-from console.probes.sample import UnitSample, UnitState
 from console.probes.scheduler import read_once
 from console.probes.services import ServicesProbe
 from console.probes.state import StationState

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from console.probes.backlog import BacklogProbe
-from console.probes.sample import BacklogSample, Sample, Status, StreamSample
+from console.probes.contents import BacklogSample, StreamSample
+from console.probes.sample import Sample, Status
 from console.settings import RedisSettings, Settings, Stream
 from tests.real.redis_server import BINARIES, SEVEN, RedisServer
 

@@ -15,8 +15,9 @@ import pytest
 from console.diagnosis.model import Code, DatabaseReport, TableReport, Verdict
 from console.errors import WalmedicError
 from console.probes.backlog import BacklogProbe
+from console.probes.contents import ServerSample, WalTable
 from console.probes.crashes import CrashesProbe
-from console.probes.sample import Sample, ServerSample, Status, WalTable
+from console.probes.sample import Sample, Status
 from console.probes.server import ServerProbe
 from console.probes.tables import TablesProbe
 from console.probes.wal import WalProbe

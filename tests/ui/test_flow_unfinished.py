@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from console.probes.sample import JournalLine, JournalSample
+from console.probes.contents import JournalLine, JournalSample
 from console.recovery.model import FirstStep, Progress
 from console.text import moment
 from screens.dashboard import Dashboard

@@ -20,9 +20,7 @@ from console.diagnosis.model import (
     Verdict,
 )
 from console.probes.aftermath import Aftermath
-from console.probes.flow import Flow, Hop, HopState
-from console.probes.log_tail import LogLine, LogTail
-from console.probes.sample import (
+from console.probes.contents import (
     BacklogSample,
     CrashCause,
     CrashesSample,
@@ -37,6 +35,8 @@ from console.probes.sample import (
     UnitState,
     WalSample,
 )
+from console.probes.flow import Flow, Hop, HopState
+from console.probes.log_tail import LogLine, LogTail
 from console.settings import Role
 from console.text import clean_line
 from console.widgets.pane import Builder, Pane, Room

@@ -7,16 +7,18 @@ import pytest
 from rich.cells import cell_len
 
 from console.diagnosis.model import ServerState
+from console.probes.contents import UnitState
 from console.probes.flow import ByHand
 from console.probes.headline import Alarm, Headline, headline
-from console.probes.sample import Sample, UnitState
+from console.probes.sample import Sample
 from console.probes.state import StationState
 from console.recovery.model import FirstStep, RowsLost
 from console.recovery.next_steps.way import Recovered, Standing, Walked, Way, way_of
 from console.settings import Settings
 from console.widgets.figures import clock
 from console.widgets.line import plain
-from screens.panes.headline import Keys, Mode, header, verdict
+from screens.panes.header import Mode
+from screens.panes.headline import Keys, header, verdict
 from tests.ui import captured, samples
 
 KEYS = Keys()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from console.errors import WalmedicError
-from console.probes.sample import UnitState
+from console.probes.contents import UnitState
 from console.recovery.model import FirstStep
 from console.recovery.next_steps.way import Standing, Walked, way_of
 from console.settings import Settings, SettingsError, load

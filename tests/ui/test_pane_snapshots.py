@@ -9,15 +9,12 @@ import pytest
 from textual.pilot import Pilot
 
 from console.app import ConsoleApp
-from console.probes.log_tail import LogLine
-from console.probes.sample import (
+from console.probes.contents import (
     BacklogSample,
     CrashesSample,
     DiskSample,
-    Sample,
     SecondOpinion,
     ServicesSample,
-    Status,
     StreamEntry,
     StreamSample,
     UnitSample,
@@ -25,6 +22,8 @@ from console.probes.sample import (
     WalSample,
     WalTable,
 )
+from console.probes.log_tail import LogLine
+from console.probes.sample import Sample, Status
 from console.services.model import ServiceError
 from console.settings import Settings
 from console.widgets.theme import Colors

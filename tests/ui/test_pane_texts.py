@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from console.probes.aftermath import Aftermath
+from console.probes.contents import BacklogSample, CrashesSample, ServicesSample, UnitState
 from console.probes.flow import Flow, Hop, HopState
-from console.probes.sample import BacklogSample, CrashesSample, ServicesSample, UnitState
 from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim
 from console.settings import Role as Part

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from textual.pilot import Pilot
 
-from console.probes.sample import JournalLine, JournalSample
+from console.probes.contents import JournalLine, JournalSample
 from screens.unfinished import Unfinished
 from tests.ui import captured, samples
 from tests.ui.captured import ENTRY

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from console.diagnosis.model import DatabaseReport
-from console.probes.sample import BacklogSample, CrashesSample, JournalSample, ServerSample, ServicesSample
+from console.probes.contents import BacklogSample, CrashesSample, JournalSample, ServerSample, ServicesSample
 from console.records import of_json
 from console.recovery.model import Plan, Progress, RunResult
 from console.recovery.rehearsal.model import Rehearsal

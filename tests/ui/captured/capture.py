@@ -18,7 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from console.probes.sample import JournalLine, JournalSample, Sample
+from console.probes.contents import JournalLine, JournalSample
+from console.probes.sample import Sample
 from console.probes.scheduler import read_once
 from console.probes.station import station_probes
 from console.records import to_json

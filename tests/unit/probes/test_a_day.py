@@ -6,9 +6,10 @@ import sys
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from console.probes.contents import BacklogSample, ServerSample, ServicesSample, WalSample, WalTable
 from console.probes.log_tail import LogLine, LogTail
 from console.probes.rates import Slope
-from console.probes.sample import BacklogSample, Sample, ServerSample, ServicesSample, Status, WalSample, WalTable
+from console.probes.sample import Sample, Status
 from console.probes.services import ServicesProbe
 from console.probes.state import StationState
 from console.probes.stream_watch import StreamWatch

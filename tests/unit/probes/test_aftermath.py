@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from console.probes.aftermath import Aftermath, aftermath
-from console.probes.sample import CrashesSample, Sample, ServicesSample, Status, UnitSample, UnitState
+from console.probes.contents import CrashesSample, ServicesSample, UnitSample, UnitState
+from console.probes.sample import Sample, Status
 from console.probes.state import StationState
 
 SEEN = 10_000.0

@@ -6,17 +6,9 @@ from typing import Any
 import pytest
 
 from console.diagnosis.model import Code, DatabaseReport, Finding, NextStep, Severity, TableReport, Verdict
+from console.probes.contents import BacklogSample, ServerSample, ServicesSample, StreamSample, UnitSample, UnitState
 from console.probes.flow import ByHand, Flow, HopState, flow
-from console.probes.sample import (
-    BacklogSample,
-    Sample,
-    ServerSample,
-    ServicesSample,
-    Status,
-    StreamSample,
-    UnitSample,
-    UnitState,
-)
+from console.probes.sample import Sample, Status
 from console.probes.state import StationState
 from console.settings import QuestDBSettings, RedisSettings, Role, Settings, Stream
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from console.probes.contents import JournalSample
 from console.probes.journal import JournalProbe
-from console.probes.sample import JournalSample, Sample, Status
+from console.probes.sample import Sample, Status
 from console.recovery.guard.state import GuardState, put_state
 from console.recovery.store.journal import Journal
 from console.recovery.store.state import StateDir

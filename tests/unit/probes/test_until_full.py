@@ -2,7 +2,7 @@
 
 import pytest
 
-from console.probes.sample import StreamSample
+from console.probes.contents import StreamSample
 from console.probes.stream_watch import until_full
 
 
