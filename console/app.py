@@ -318,17 +318,17 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
 
     def header(self, title: str, width: int) -> list[Line]:
         """Return the header: the verdict with the next step, then the way, the mode in words, station and clock."""
-        now = self.wall_clock()
         if width >= _CRUMBS:  # the screens below the one on top, as a path
             titles = [screen.TITLE_WORD for screen in self.screen_stack[1:-1] if isinstance(screen, FramedScreen)]
             title = " › ".join(filter(None, [*titles, title]))
-        mode = Mode(self.settings.station_name, self.armed_for, self.paused, now)
+        mode = Mode(self.settings.station_name, self.armed_for, self.paused, self.wall_clock())
         if not self.state.readings:
             return opening(mode, title, width, configured=bool(self.settings.questdb.db_root))
         from console.probes.headline import headline
         from screens.panes.headline import Keys, header
 
-        found = headline(self.state, self.settings, self.way, asked=self.way_asked, now=now, monotonic=self.monotonic())
+        now, monotonic = mode.now, self.monotonic()
+        found = headline(self.state, self.settings, self.way, asked=self.way_asked, now=now, monotonic=monotonic)
         keys = Keys(self.key("actions", "a"), self.key("timeline", "t"), self.key("pane-tables", "1"))
         return header(found, self.way.steps if self.way is not None else (), mode, keys, title, width)
 
@@ -380,11 +380,6 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
         self.notify(f"{quits} quits from the dashboard; {back} goes back one screen", timeout=4, markup=False)
 
 
-def make_app(settings: Settings, **parts: Any) -> ConsoleApp:
-    """Return the console for `settings`; `parts` replace colours, clocks, sources and engine."""
-    return ConsoleApp(settings, **parts)
-
-
 def run_console(
     settings: Settings, *, colors: str = "auto", reload: Callable[[], Settings] | None = None
 ) -> int | Path:
@@ -393,7 +388,7 @@ def run_console(
     os.environ.pop("NO_COLOR", None)  # Textual takes even an empty one for one; ours is decided above
     if chosen is Colors.NONE:
         os.environ["NO_COLOR"] = "1"
-    app = make_app(settings, colors=chosen, reload=reload)
+    app = ConsoleApp(settings, colors=chosen, reload=reload)
     code = app.run(mouse=settings.mouse)
     if app.fault is not None:
         raise WalmedicError(

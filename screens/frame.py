@@ -15,7 +15,7 @@ from textual.widget import Widget
 
 from console.errors import WalmedicError
 from console.probes.worker import Worker
-from console.widgets.line import Line, Role, Span, line
+from console.widgets.line import Line, Role, Span, cells, line
 from console.widgets.pane import ROLE_CLASSES, LineWidget
 from console.widgets.phrase import PromptBar
 from screens.port import ConsolePort
@@ -171,9 +171,10 @@ class FramedScreen(Screen[None], inherit_bindings=False):
             seen.setdefault(
                 binding.action, line(Span(key_label(binding.key), Role.KEY), Span(f" {binding.description}", Role.DIM))
             )
-        parts = list(seen.values())[:_KEYS_SHOWN]
-        keys = line(" ", *(line(part, "  ") for part in parts))
-        self.prompt.show(keys)
+        keys = [line(part, "  ") for part in list(seen.values())[:_KEYS_SHOWN]]
+        while len(keys) > 2 and cells(line(*keys)) > self.app.size.width:  # half a key would be no key
+            keys.pop()
+        self.prompt.show(line(" ", *keys))
 
     def offers(self, name: str) -> bool:
         """Return whether the key of a binding does something now; the line of keys leaves the others out."""

@@ -28,6 +28,7 @@ from screens.port import RunningRehearsal
 from screens.rehearsing import Rehearsing
 
 _SECTIONS = ("cost", "why", "changes", "hold")
+_FLAT = 11  # lines of the body below which costs and preconditions, which need no title, have none
 _ROOMY = 15  # lines of the body from which on the cost stands in large cells
 _TWO_COLUMNS = 110
 
@@ -275,17 +276,21 @@ class PlanScreen(FramedScreen):
         wants = {name: max(1, need[name](inner, open=True)) for name in _SECTIONS}
         wants["cost"] = wants["cost"] if size.height >= _ROOMY else 1
         texts = {"cost": wants["cost"], "why": 1, "changes": 1, "hold": 1}
-        spare = size.height - len(_SECTIONS) - sum(texts.values())
+        flat = size.height < _FLAT
+        order = ("cost", "why", "hold", "changes") if flat else _SECTIONS
+        ruled = {name: not flat or name in {"why", "changes"} for name in order}
+        spare = size.height - sum(ruled.values()) - sum(texts.values())
         # In turn, so that each section shows something of itself before one shows all.
-        while spare > 0 and any(texts[name] < wants[name] for name in _SECTIONS):
-            for name in _SECTIONS:
-                if spare > 0 and texts[name] < wants[name]:
-                    texts[name] += 1
-                    spare -= 1
+        for turn in (("why",), ("hold",), ("changes",)) if flat else (order,):
+            while spare > 0 and any(texts[name] < wants[name] for name in turn):
+                for name in turn:
+                    if spare > 0 and texts[name] < wants[name]:
+                        texts[name] += 1
+                        spare -= 1
         boxes, y = [], 0
-        for name in _SECTIONS:
-            boxes.append(Box(name, 0, y, size.width, texts[name] + 1))
-            y += texts[name] + 1
+        for name in order:
+            boxes.append(Box(name, 0, y, size.width, texts[name] + ruled[name], rule=ruled[name]))
+            y += boxes[-1].height
         return boxes
 
 

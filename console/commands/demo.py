@@ -1,6 +1,7 @@
 """`walmedic demo`: a real station, broken as in the incident, and the console on it (or the whole story as text)."""
 
 import contextlib
+import os
 import signal
 import sys
 import time
@@ -47,6 +48,7 @@ def demo(scenario: str, scale: int, true_size: bool, directory: Path | None, hea
     from console.station.downloads import require_packages
 
     require_packages()
+    forget_other_stations()
     from console.station.build import station
     from console.station.processes import marked
 
@@ -67,6 +69,12 @@ def demo(scenario: str, scale: int, true_size: bool, directory: Path | None, hea
         left = open_console(built.settings())
         say("stopping the station's processes")
         return left
+
+
+def forget_other_stations() -> None:
+    """Take settings for another station out of the environment: they would reach the actions of this one."""
+    for name in [name for name in os.environ if name.startswith("WALMEDIC_")]:
+        del os.environ[name]
 
 
 def _serve(built: "Station") -> int:

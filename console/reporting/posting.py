@@ -23,10 +23,8 @@ class Destination:
 
 DESTINATIONS: Final = (
     Destination("QuestDB community forum", "https://community.questdb.com", "post report.md, keep the archive at hand"),
-    Destination("QuestDB Slack", "https://slack.questdb.com", "ask there first when it burns; report.md as a snippet"),
-    Destination(
-        "GitHub issues", "https://github.com/questdb/questdb/issues", "for a defect of the server; attach the archive"
-    ),
+    Destination("QuestDB Slack", "https://slack.questdb.com", "quickest in an emergency; report.md as a snippet"),
+    Destination("GitHub issues", "https://github.com/questdb/questdb/issues", "defects; attach the archive"),
 )
 _PARAMETERS: Final = ("cairo.commit.mode", "cairo.wal.enabled.default", "cairo.default.sequencer.part.txn.count")
 

@@ -47,6 +47,7 @@ class Span:
 _WORDS = re.compile(r"[^ \t\n]+")  # a no-break space keeps a number and its unit together
 Line = tuple[Span, ...]
 BLANK: Line = ()
+UNBOUNDED = 10_000  # lines or cells, more than any pane has
 
 
 def line(*parts: "str | Span | Line") -> Line:
@@ -78,9 +79,12 @@ def recast(content: Line, role: Role) -> Line:
 
 
 def crop(content: Line, width: int) -> Line:
-    """Return at most `width` cells of a line; a cut ends in `…`."""
+    """Return at most `width` cells of a line; a cut ends in `…`, unless only blanks are cut off."""
     if width <= 0:
         return BLANK
+    while cells(content) > width and content[-1].text.endswith(" "):
+        last = content[-1]
+        content = line(content[:-1], Span(last.text.rstrip(" "), last.role))
     if cells(content) <= width:
         return content
     kept: list[Span] = []
@@ -147,12 +151,15 @@ def wrap(text: str, width: int, role: Role = Role.PLAIN, indent: int = 0) -> lis
     return [line(" " * (indent if number else 0), Span(text, role)) for number, text in enumerate(lines)]
 
 
-def bounded(lines: Sequence[Line], height: int, more: str = "more") -> list[Line]:
-    """Return at most `height` lines; where some are left out the last line says how many; an only line ends in `…`."""
+def bounded(lines: Sequence[Line], height: int, more: str = "more", width: int = UNBOUNDED) -> list[Line]:
+    """Return at most `height` lines; where some are left out the last line says how many.
+
+    An only line ends in `…` if that fits in `width`.
+    """
     if len(lines) <= height:
         return list(lines)
     if height <= 1:
-        return [line(each, Span(" …", Role.DIM)) for each in lines[:height]]
+        return [line(each, Span(" …" if cells(each) + 2 <= width else "", Role.DIM)) for each in lines[:height]]
     left_out = len(lines) - height + 1
     return [*lines[: height - 1], line(Span(f"… {left_out} {more}", Role.DIM))]
 

@@ -14,7 +14,21 @@ from textual.widget import Widget
 
 from console.widgets import glyphs
 from console.widgets.frames import Box, Frame, frames
-from console.widgets.line import BLANK, Line, Role, Span, bounded, cells, crop, fold, left, line, plain, recast
+from console.widgets.line import (
+    BLANK,
+    UNBOUNDED,
+    Line,
+    Role,
+    Span,
+    bounded,
+    cells,
+    crop,
+    fold,
+    left,
+    line,
+    plain,
+    recast,
+)
 
 ROLE_CLASSES = frozenset(f"line--{role.value}" for role in Role)
 """The component classes that a screen with line widgets has: once a screen, since each costs at every start."""
@@ -128,7 +142,6 @@ def _alert(content: Content, width: int) -> list[Line]:
 
 
 Builder = Callable[[Any, Room], Content]
-UNBOUNDED = 10_000  # lines, more than any pane has
 
 
 class Pane(LineWidget):
@@ -192,7 +205,7 @@ class Pane(LineWidget):
         if alert:
             # What was last known stays in sight as far as it can: no line is spent on saying that there is more.
             text = [*text[: max(0, height - len(alert))], *alert]
-        text = bounded(text, height, content.more)
+        text = bounded(text, height, content.more, box.inner_width)
         rows = [self._rule(content)] if box.rule else []
         for y in range(box.rule, box.height):
             row = text[y - box.rule] if y - box.rule < len(text) else BLANK

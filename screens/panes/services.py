@@ -6,7 +6,7 @@ from rich.cells import cell_len
 
 from console.probes.contents import ServicesSample, UnitSample, UnitState
 from console.widgets import figures, glyphs
-from console.widgets.line import Line, Role, Span, crop, hanging, left, line, right
+from console.widgets.line import Line, Role, Span, cells, crop, hanging, left, line, right
 from console.widgets.pane import Content, Room
 from screens.panes.reading import Source, alert, note
 
@@ -143,7 +143,8 @@ def _loop(unit: UnitSample, width: int) -> list[Line]:
 def _limit(unit: UnitSample, width: int) -> list[Line]:
     """Return in one line what limits a failing restart loop; that it loops, and how often, stands above."""
     limit = unit.loop.rpartition("; ")[2]
-    return [crop(line(" " * 7, Span(f"{limit}{_rate(unit)}", Role.BAD)), width)] if unit.loop else []
+    said = [line(" " * 7, Span(text, Role.BAD)) for text in (f"{limit}{_rate(unit)}", limit)]
+    return [next((each for each in said if cells(each) <= width), crop(said[-1], width))] if unit.loop else []
 
 
 def _rate(unit: UnitSample) -> str:

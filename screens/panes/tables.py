@@ -10,8 +10,23 @@ from rich.cells import cell_len
 from console.diagnosis.model import DatabaseReport, Finding, ServerState, Severity, TableReport, Verdict
 from console.probes.contents import ServerSample, WalSample
 from console.widgets import figures, glyphs
-from console.widgets.line import BLANK, Line, Role, Span, bounded, crop, hanging, left, line, plain, right, spread, wrap
-from console.widgets.pane import UNBOUNDED, Content, Room
+from console.widgets.line import (
+    BLANK,
+    UNBOUNDED,
+    Line,
+    Role,
+    Span,
+    bounded,
+    crop,
+    hanging,
+    left,
+    line,
+    plain,
+    right,
+    spread,
+    wrap,
+)
+from console.widgets.pane import Content, Room
 from screens.panes import server
 from screens.panes.reading import UNREAD, Source, alert, note
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from console.app import ConsoleApp, make_app
+from console.app import ConsoleApp
 from console.settings import Settings
 from console.station.build import Station
 from screens.dashboard import Dashboard
@@ -74,7 +74,7 @@ def _result(app: ConsoleApp) -> Any:
 
 @asynccontextmanager
 async def _console(settings: Settings) -> AsyncIterator[tuple[Pilot[int], ConsoleApp]]:
-    app = make_app(settings)
+    app = ConsoleApp(settings)
     async with app.run_test(size=(80, 24)) as pilot:
         yield pilot, app
 

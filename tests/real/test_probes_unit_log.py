@@ -12,7 +12,7 @@ import psutil
 import pytest
 from textual.pilot import Pilot
 
-from console.app import ConsoleApp, make_app
+from console.app import ConsoleApp
 from console.probes.log_tail import LogLine
 from console.probes.unit_log import journal, unit_log
 from console.services.model import ServiceError
@@ -107,7 +107,7 @@ async def test_the_screen_follows_a_real_journal(systemd: SystemdUser) -> None:
         return journal(unit, 200, directory=systemd.journal)
 
     assert systemd.systemctl("restart", "says.service").returncode == 0
-    app = make_app(settings, sources=None, logs=follow)
+    app = ConsoleApp(settings, sources=None, logs=follow)
     async with app.run_test() as pilot:
         await pilot.pause()
         await pilot.press("l")
@@ -162,7 +162,7 @@ async def test_a_supervised_program_through_rotation(tmp_path: Path) -> None:
         await lines.aclose()
         units = tuple(Unit(name, Role.FEED) for name in ("says", "silent"))
         services = ServicesSettings("supervisor", str(running.socket), units)
-        app = make_app(Settings(services=services), sources=None)
+        app = ConsoleApp(Settings(services=services), sources=None)
         async with app.run_test(size=(120, 30)) as pilot:
             await pilot.pause()
             await pilot.press("l")

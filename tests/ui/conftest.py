@@ -9,7 +9,7 @@ import pytest
 import pytest_textual_snapshot
 from syrupy.types import SnapshotIndex
 
-from console.app import ConsoleApp, make_app
+from console.app import ConsoleApp
 from console.questdb.layout import DatabaseRoot
 from console.settings import QuestDBSettings, RedisSettings, Role, ServicesSettings, Settings, Stream, Unit
 from tests.ui import samples
@@ -94,6 +94,6 @@ def console(settings: Settings, engine: ScriptedEngine) -> MakeApp:
             "monotonic": lambda: samples.CLOCK,
             "ticking": False,
         }
-        return make_app(parts.pop("settings", settings), **{**usual, **parts})
+        return ConsoleApp(parts.pop("settings", settings), **{**usual, **parts})
 
     return make

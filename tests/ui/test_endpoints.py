@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from console.app import ConsoleApp, make_app
+from console.app import ConsoleApp
 from console.probes.backlog import BacklogProbe
 from console.probes.scheduler import Scheduler
 from console.probes.server import ServerProbe
@@ -122,7 +122,7 @@ async def test_each_pane_says_so_in_time_and_nothing_waits(
         folder = tmp_path / str(number)
         folder.mkdir()
         with endpoints(folder, listening=listening) as settings:
-            app = make_app(settings, sources=station_sources)
+            app = ConsoleApp(settings, sources=station_sources)
             limits = deadlines(settings)
             async with app.run_test(size=(160, 40)) as pilot:
                 await pilot.pause()

@@ -181,8 +181,22 @@ def test_keys_that_come_in_one_write_reach_what_they_are_for(start: Callable[...
     assert terminal.end() == 0
 
 
+def test_escape_and_a_letter_typed_right_behind_it_are_two_keys(start: Callable[..., Terminal]) -> None:
+    terminal = start()
+    terminal.read_until(painted)
+    terminal.send("?")
+    terminal.read_until(lambda text: "help" in text)
+    terminal.send("\x1bj")
+    assert "journal" in terminal.read_until(lambda text: "entry" in text or "No actions" in text, 20)
+    terminal.send("\x1bq")
+    assert terminal.exit_code() == 0
+
+
 def test_nothing_heavy_is_imported_before_the_first_paint() -> None:
-    heavy = ("numpy", "psycopg", "redis", "screens.browser", "console.recovery.engine", "console.questdb")
+    heavy = (
+        "numpy", "psycopg", "redis", "screens.browser", "screens.panes.tables", "console.recovery.engine",
+        "console.questdb", "console.diagnosis.model", "console.probes.contents",
+    )  # fmt: skip
     code = f"import sys, console.app; sys.exit(', '.join(name for name in {heavy} if name in sys.modules) or 0)"
     ended = subprocess.run([sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=False)
     assert ended.stderr.strip() == ""

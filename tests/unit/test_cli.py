@@ -270,3 +270,13 @@ def test_the_first_word_is_completed_without_the_extra_and_without_loading_a_com
     assert ended.stdout.split() == ["plain,doctor", "plain,demo"]
     option = _without_the_extra(_WALMEDIC_COMPLETE="bash_complete", COMP_WORDS="walmedic demo --sc", COMP_CWORD="2")
     assert option.stdout.split() == ["plain,--scenario", "plain,--scale"]
+
+
+def test_the_demo_takes_no_setting_of_another_station(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would reach the processes of its actions, which read the environment anew."""
+    from console.commands.demo import forget_other_stations
+
+    monkeypatch.setenv("WALMEDIC_QUESTDB_PG_PORT", "9")
+    monkeypatch.setenv("WALMEDIC_NO_SUCH_SETTING", "1")
+    forget_other_stations()
+    assert not [name for name in os.environ if name.startswith("WALMEDIC_")]

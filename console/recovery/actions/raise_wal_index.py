@@ -89,5 +89,5 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     table = run.database.table(plan.directory or "")
     index, highest = read_wal_index(table.sequencer).highest, max(highest_wals(table))
     return (
-        Claim(ClaimKey.WAL_INDEX, "the wal index", f">= {highest}", str(index), index is not None and index >= highest),
+        Claim(ClaimKey.WAL_INDEX, "the wal index", f"≥ {highest}", str(index), index is not None and index >= highest),
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.terminal import Terminal
-from console.app import make_app
+from console.app import ConsoleApp
 from console.recovery.store.journal import Journal
 from console.recovery.store.state import StateDir
 from console.station.build import Station
@@ -95,7 +95,7 @@ async def test_keys_at_random_start_nothing(incident_station: Station) -> None:
     before = fingerprint(incident_station)
     seed = int(os.environ.get("WALMEDIC_SEED", "0")) or random.randrange(1 << 30)
     sys.stderr.write(f"seed {seed}\n")
-    app = make_app(settings)
+    app = ConsoleApp(settings)
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         app.arm()  # so that nothing but the typed phrase stands between a key and an action

@@ -42,7 +42,7 @@ def _claims(table: TableOnDisk, path: Path, max_txn: int, torn: int) -> Iterator
     yield Claim(
         ClaimKey.LOG_NOT_BELOW_APPLIED,
         "the log is not below the applied transaction",
-        f">= {table.applied:,}",
+        f"≥ {table.applied:,}",
         f"{header.max_txn:,}",
         header.max_txn >= table.applied,
     )
@@ -57,7 +57,7 @@ def _claims(table: TableOnDisk, path: Path, max_txn: int, torn: int) -> Iterator
     yield Claim(
         ClaimKey.WAL_INDEX,
         "the wal index is not below the highest WAL",
-        f">= {highest}",
+        f"≥ {highest}",
         str(index),
         index is not None and index >= highest,
     )
@@ -75,7 +75,7 @@ def _claims(table: TableOnDisk, path: Path, max_txn: int, torn: int) -> Iterator
     yield Claim(
         ClaimKey.STRUCTURE_NOT_BEHIND,
         "the structure is not behind the table's",
-        f">= {table.structure}",
+        f"≥ {table.structure}",
         str(source.metadata.structure_version),
         source.metadata.structure_version >= table.structure,
     )
