@@ -1,5 +1,6 @@
 """What every full screen has: the header, the keys, and the page that says when the terminal is too small."""
 
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -90,9 +91,9 @@ class FramedScreen(Screen[None], inherit_bindings=False):
         self._drawn = False
         self.prompt = PromptBar(id="keys", classes="-bottom")
 
-    @property
+    @functools.cached_property
     def console(self) -> ConsolePort:
-        """Return what the application offers to a screen."""
+        """What the application offers to a screen; looked at once, since a look at a protocol is slow."""
         app: object = self.app
         assert isinstance(app, ConsolePort)  # noqa: S101 - a screen of this console in another app is a mistake
         return app
