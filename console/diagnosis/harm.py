@@ -21,6 +21,7 @@ _WORDS: Final = {
     Harm.STOPS_APPLYING: "QuestDB suspends the table",
     Harm.ROLLS_BACK: "QuestDB replaces the tables' metadata by the checkpoint's; rows written since are lost",
     Harm.CRASHES: "QuestDB can crash as it applies rows there, and again at every start",
+    Harm.HANGS: "reads of the table never end, and take the threads of QuestDB until it answers nobody",
     Harm.DOES_NOT_START: "QuestDB may fail to start, with all tables",
 }
 

@@ -1,5 +1,6 @@
 """What a diagnosis says: findings, one report per table, one for the database. Frozen, JSON-able, no I/O."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -78,6 +79,7 @@ class Code(StrEnum):
     TABLE_TXN_INVALID = "table-txn-invalid"
     TABLE_TXN_BEHIND = "table-txn-behind"
     TABLE_TXN_MISCOUNTED = "table-txn-miscounted"  # it counts other transactions, or symbols, than the table has
+    TRANSACTIONS_SKIPPED = "transactions-skipped"  # by RESUME WAL FROM TXN: counted as applied, and only in the WAL
     OWNERSHIP_DIFFERS = "ownership-differs"
     BACKUP_FOUND = "backup-found"
     SERVER_DISAGREES = "server-disagrees"
@@ -145,6 +147,7 @@ class Harm(StrEnum):
     STOPS_APPLYING = "stops-applying"
     ROLLS_BACK = "rolls-back"
     CRASHES = "crashes"
+    HANGS = "hangs"
     DOES_NOT_START = "does-not-start"
 
 
@@ -202,18 +205,35 @@ class NextStep:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentRun:
+    """Transactions `first`..`last` of a WAL segment, with their rows."""
+
+    wal: int
+    segment: int
+    first: int
+    last: int
+    rows: int
+
+
+def _no_runs() -> tuple[SegmentRun, ...]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
 class TableHistory:
     """What walmedic's journal says of a table, as far as the advice rests on it.
 
     `evidence`: there is evidence of the table as it is now. `stopped_at`: the seqTxn at which the server stopped after
     the last resume-wal. `repaired_at`: epoch seconds of the last repair of its sequencer that stands. `gave_up_rows`: a
-    repair of its partitions stands, which may have given up rows that the log names.
+    repair of its partitions stands, which may have given up rows that the log names. `settled` reads which transactions
+    are at risk no more: salvage-wal has written all their rows as files, or a resume-wal announced their loss.
     """
 
     evidence: bool = False
     stopped_at: int | None = None
     repaired_at: float | None = None
     gave_up_rows: bool = False
+    settled: Callable[[], tuple[SegmentRun, ...]] = _no_runs
 
 
 NO_HISTORY: Final = TableHistory()

@@ -201,6 +201,9 @@ def _suspended(situation: Situation) -> NextStep:
 def _rest(situation: Situation) -> NextStep:
     if situation.damaged(Code.SUSPECT_VALUES):
         return NextStep(None, "compare the named values with their source: a page that never reached the disk is zeros")
+    if situation.damaged(Code.TRANSACTIONS_SKIPPED):
+        reason = "writes the skipped rows as files before the purge; repair-table-state has QuestDB apply them instead"
+        return NextStep("salvage-wal", reason)
     if situation.damaged(Code.PARQUET_FORMAT_OLD):
         return NextStep("salvage-table", "export the rows of the partitions in the Parquet format of QuestDB 8")
     if situation.damaged(Code.VIEW_BEHIND):

@@ -10,7 +10,7 @@ from console.diagnosis.findings.conversion import half_done_findings
 from console.diagnosis.findings.left_out import without_left_out
 from console.diagnosis.findings.log import log_findings
 from console.diagnosis.findings.origin import in_doubt, origin_findings
-from console.diagnosis.findings.row_count import row_count_findings, rows_uncounted
+from console.diagnosis.findings.row_count import row_count_findings, rows_uncounted, transactions_not_there
 from console.diagnosis.findings.sequencer import (
     backup_findings,
     best_backup,
@@ -49,7 +49,7 @@ from console.questdb.registry import TableKind
 from console.questdb.segment import EventType
 from console.questdb.sequencer_metadata import SequencerMetadata
 from console.questdb.txn_log import LogState
-from console.table.inventory import carries_rows
+from console.table.inventory import Mask, carries_rows
 from console.table.log_scan import LogScan
 from console.table.memory import TableMemory
 from console.table.torn import Wholeness
@@ -74,6 +74,8 @@ class TableDiagnosis:
     log_serves: bool
     behind: str
     """How `_txn` is set back, as a clause; empty if it is not."""
+    absent: Mask
+    """Transactions that count as applied and have no row in the table."""
 
     def report(
         self,
@@ -87,7 +89,7 @@ class TableDiagnosis:
 
         `sql_facts` is the server's word on the table, `history` the journal's, `seen` what others looked at.
         """
-        own, clock = without_left_out(self.facts, self.findings, self.clock, history)
+        own, clock = without_left_out(self.facts, self.findings, self.clock, history, self.absent)
         findings = tuple(sorted([*own, *more], key=lambda finding: _ORDER[finding.severity]))
         rows = self._rows_waiting()
         error = sql_facts.error if sql_facts is not None and sql_facts.suspended else ""
@@ -138,7 +140,7 @@ class TableDiagnosis:
         is not known what a WAL held; also where the log names WAL that is not the table's, or is not proven to be, and
         where `_txn` is set back.
         """
-        told = (Code.LOG_TAIL_UNLOGGED, Code.TABLE_TXN_MISCOUNTED)
+        told = (Code.LOG_TAIL_UNLOGGED, Code.TABLE_TXN_MISCOUNTED, Code.TRANSACTIONS_SKIPPED)
         unnamed = [each for each in findings if each.code in told and each.rows]
         statements = self.facts.inventory.events["type"][self.unapplied.state == State.UNNAMED] == EventType.SQL
         doubtful = (Code.WAL_FOREIGN, Code.TABLE_TXN_BEHIND)
@@ -215,11 +217,12 @@ def judge(facts: TableFacts, memory: TableMemory | None = None) -> TableDiagnosi
         facts.inventory, facts.sequencer.scan, facts.seq_txn, _sweep_stopped(facts), unapplied, dropped=_dropped(facts)
     )
     wholeness, behind = check_waiting_data(facts, unapplied, memory), txn_set_back(facts)
+    absent = transactions_not_there(facts, _newest(facts))
     findings = [
         *closed_findings(facts.directory, facts.closed),
         *_listing(facts),
         *txn_findings(facts, behind),
-        *row_count_findings(facts, _newest(facts)),
+        *row_count_findings(facts, absent),
         *half_done_findings(facts),
         *origin_findings(facts, unapplied),
         *(log_findings(facts) if facts.origins.log(facts.sequencer.name).own else ()),
@@ -236,7 +239,7 @@ def judge(facts: TableFacts, memory: TableMemory | None = None) -> TableDiagnosi
     waiting = waiting_segments(facts.inventory, unapplied, wholeness)
     damaged = any(finding.code in LOG_REPAIR for finding in findings)
     serves = not damaged or log_serves(facts)
-    return TableDiagnosis(facts, unapplied, clock, wholeness, tuple(findings), backup, waiting, serves, behind)
+    return TableDiagnosis(facts, unapplied, clock, wholeness, tuple(findings), backup, waiting, serves, behind, absent)
 
 
 def _table_files(facts: TableFacts, unapplied: Unapplied, memory: TableMemory | None) -> TableFiles:

@@ -108,6 +108,7 @@ class RefusalCode(enum.StrEnum):
     TAKES_WRITES = "takes-writes"
     TODO_INVALID = "todo-invalid"
     TODO_PENDING = "todo-pending"
+    TRANSACTIONS_SKIPPED = "transactions-skipped"
     TOO_SCATTERED = "too-scattered"
     TXN_SET_BACK = "txn-set-back"
     UNFINISHED_ENTRY = "unfinished-entry"

@@ -45,15 +45,15 @@ def rows_not_there(
     inventory: Inventory,
     scan: LogScan,
     newest: int | None,
-) -> int:
-    """Return the rows of applied transactions that are not in the table, whose newest timestamp is `newest`.
+) -> Mask:
+    """Return which applied transactions have no row in the table, whose newest timestamp is `newest`.
 
     They were skipped (RESUME WAL FROM), or `_txn` counts too many. Only the last transactions tell, those behind
     anything that may have removed rows. They are newer than all in the table, or it has none of their timestamps. A log
     with records that are lost, or that names transactions twice, says too little: its WAL may have been made anew.
     """
     if scan.zeroed or scan.below_missing or scan.repeated.count or bool(scan.replayed.any()):
-        return 0
+        return np.zeros(len(inventory), np.bool_)
     plain = is_plain(inventory.events) & (scan.seq > 0) & (scan.seq <= area.applied_txn)
     last = np.unique(scan.seq[plain])[::-1]
     run = int((last == area.applied_txn - np.arange(len(last))).sum())
@@ -61,7 +61,17 @@ def rows_not_there(
     newer = lasting & (inventory.events["max_ts"] > newest) if newest is not None else lasting
     if newest is not None and not metadata.ttl:
         newer |= _without_times(HeldTimes(table.path, area, metadata), inventory, scan, lasting & ~newer, area)
-    return int(inventory.rows[newer].sum())
+    return np.asarray(newer)
+
+
+def skipped(area: TxnArea, other: TxnArea | None, first: int) -> bool:
+    """Return whether the server itself went past transactions from `first` on, as RESUME WAL FROM TXN has it do.
+
+    The area before says so: the one of rows at `first` was the next to be applied, and every row there is was there.
+    """
+    if other is None or other.applied_txn + 1 != first or other.txn + 1 != area.txn:
+        return False
+    return (other.rows, other.lag_rows) == (area.rows, area.lag_rows)
 
 
 def _without_times(held: HeldTimes, inventory: Inventory, scan: LogScan, among: Mask, area: TxnArea) -> Mask:

@@ -30,6 +30,7 @@ class State(IntEnum):
     UNNAMED = 2  # the last of its writer, named by no record of a whole log: written, perhaps never acknowledged
     UNSURE = 3  # applied or not: nothing on disk that was read tells
     IN_LAG = 4  # applied to the table's lag alone: in no SELECT (told by the salvage, never by `decide`)
+    SKIPPED = 5  # counted as applied, and not in the table (told by the salvage, never by `decide`)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ All tables are in one server. What a SELECT cannot give is what the plan says is
 import random
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,6 @@ from console.questdb.partition_rows import TableRows
 from console.recovery.actions.copy_table import action as copy_table
 from console.recovery.actions.copy_table.equality import different
 from console.recovery.actions.copy_table.steps import CompareTables, FinishCopy
-from console.recovery.actions.salvage.steps import folder_of
 from console.recovery.codes import ClaimKey
 from console.recovery.engine import Engine
 from console.recovery.model import Claim, Outcome, Plan, Stage
@@ -24,6 +23,7 @@ from console.recovery.salvage.writing import read_manifest
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
 from console.recovery.steps.steps import RunContext, Step
+from console.recovery.store.places import salvage_folder
 from tests.real.copy_table_world import World, broken_tables, do, partitions
 from tests.real.waiting import until
 
@@ -42,8 +42,7 @@ def test_a_table_without_sequencer_is_copied_and_the_writers_target_named(world:
     assert plan.rows_lost.kind == "exact"
     assert plan.rows_lost.value == lost > 0
     salvage = next(stage for stage in plan.stages if stage.step == "salvage-rows")
-    run = _RunOf(result.entry)
-    assert read_manifest(folder_of(salvage, run))["rows"] == lost  # type: ignore[arg-type]
+    assert read_manifest(salvage_folder(salvage.parameters, result.entry))["rows"] == lost
     assert world.rows("gone") == world.rows("gone_copy")
     assert "gone_copy" in {claim.found for claim in result.verification if claim.claim == "the writer's table"}
     assert any("the writer's new target is gone_copy" in warning for warning in plan.warnings)
@@ -54,13 +53,6 @@ def test_a_table_without_sequencer_is_copied_and_the_writers_target_named(world:
     assert world.engine.undo(entry.id, undo.confirmation).outcome is Outcome.DONE
     assert "gone_copy" not in world.names().values()
     assert partitions(directory.path) == before
-
-
-@dataclass(frozen=True)
-class _RunOf:
-    """What `folder_of` asks of a run."""
-
-    entry: str
 
 
 def test_an_altered_and_updated_table_is_copied_as_it_is_read(world: World) -> None:

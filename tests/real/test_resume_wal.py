@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from console.diagnosis.model import Code, Severity, TableReport, Verdict
 from console.questdb.layout import DatabaseRoot
 from console.recovery.actions.resume_wal.steps import KEPT
 from console.recovery.engine import Engine
@@ -21,12 +22,14 @@ from console.recovery.rehearsal.model import RehearsalOutcome
 from console.recovery.rehearsal.rehearsing import rehearse
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
+from console.recovery.store.places import salvage_folder
 from console.settings import QuestDBSettings, Settings
 from tests.faults.interposed import count, killed_in_child, killed_in_stage, stage_times
 from tests.real.generated_tables import SERVER, Batch, Recipe, applied_txn, build, log_records, wait_until_applied
 from tests.real.plain_recipes import plain
 from tests.real.resume_world import suspended_live
 from tests.real.sequencer_damage import _zero_records as zero_records
+from tests.real.waiting import until
 
 _KILLS = int(os.environ.get("WALMEDIC_FAULT_KILLS", "10")) // 2
 Rows = Counter[str]
@@ -310,3 +313,40 @@ def test_torn_rows_are_skipped_alone_once_the_server_applies_one_by_one(shown: S
     assert announced > 0
     assert not found - shown.truth["torn"]
     assert sum((shown.truth["torn"] - found).values()) == announced
+
+
+def _report(shown: Shown, name: str) -> TableReport:
+    return next(each for each in shown.engine.diagnosis().tables if each.table == name)
+
+
+def _start_refused(shown: Shown) -> set[str | None]:
+    return {each.table for each in shown.engine.plan("start-server").refused}
+
+
+def test_what_was_skipped_by_hand_is_at_risk_until_its_rows_are_files(shown: Shown) -> None:
+    suspended_live(shown.server, shown.root, "by_hand", zero=False)
+    shown.server.query("ALTER TABLE by_hand RESUME WAL FROM TXN 5")
+    until(lambda: _report(shown, "by_hand").has(Code.TRANSACTIONS_SKIPPED), seconds=20)
+    report = _report(shown, "by_hand")
+    assert (report.verdict, report.rows_at_risk, report.next_step.action) == (Verdict.AT_RISK, 6, "salvage-wal")
+    assert "by_hand" in _start_refused(shown)
+    plan = shown.engine.plan("salvage-wal", "by_hand")
+    assert "6 rows" in plan.why
+    result = _done(shown, plan)
+    report = _report(shown, "by_hand")
+    assert (report.verdict, report.next_step.action) == (Verdict.HEALTHY, None)
+    assert "by_hand" not in _start_refused(shown)
+    (rows,) = (salvage_folder(plan.stages[0].parameters, result.entry)).glob("*.csv")
+    rows.write_bytes(rows.read_bytes().replace(b"1", b"2"))
+    assert _report(shown, "by_hand").verdict is Verdict.AT_RISK  # what is in the file now was never proven
+
+
+def test_what_resume_wal_skips_as_announced_is_no_risk_afterwards(shown: Shown) -> None:
+    suspended_live(shown.server, shown.root, "announced", zero=False)
+    (shown.root.table("announced").path / "wal1" / "0" / "v.d").unlink()
+    plan = shown.engine.plan("resume-wal", "announced")
+    assert plan.confirmation == "announced lose 6"
+    _done(shown, plan)
+    report = _report(shown, "announced")
+    assert {each.severity for each in report.findings if each.code is Code.TRANSACTIONS_SKIPPED} == {Severity.NOTE}
+    assert report.verdict is Verdict.HEALTHY

@@ -11,7 +11,7 @@ from console.diagnosis.model import Code, Finding, Harm, Severity, TableHistory
 from console.diagnosis.purge_clock import PurgeClock
 from console.diagnosis.table_facts import TableFacts
 from console.questdb.segment import EventType
-from console.table.inventory import segment_key
+from console.table.inventory import Mask, segment_key
 
 _CODES: Final = (
     Code.LOG_TAIL_UNLOGGED, Code.WAL_AT_RISK_OF_PURGE, Code.IN_TABLE_BACKUP_AT_RISK, Code.SEGMENT_EVENT_TRUNCATED,
@@ -20,20 +20,24 @@ _AS_PLANNED: Final = (
     "; the repair skipped this, as its plan announced: salvage-wal --rows all exports its undamaged part"
 )
 
+_NOT_IN_TABLE: Final = (Code.TABLE_TXN_MISCOUNTED, Code.TRANSACTIONS_SKIPPED)
+_SETTLED: Final = "; salvage-wal has written these rows as files, or resume-wal announced that they are lost"
 _GIVEN_UP: Final = "; a repair of partitions has given up rows: salvage-wal --rows all exports those that the WAL has"
 
 
 def without_left_out(
-    facts: TableFacts, findings: Sequence[Finding], clock: PurgeClock, history: TableHistory
+    facts: TableFacts, findings: Sequence[Finding], clock: PurgeClock, history: TableHistory, absent: Mask
 ) -> tuple[tuple[Finding, ...], PurgeClock]:
     """Return the findings and the purge clock without what the last repair decided and nothing has changed since.
 
     A WAL segment that was last written before the repair was seen by it: a server that starts afterwards writes into
     new ones. Where the log itself has damage again, nothing is passed over. What repair-partition gave up may be in the
-    WAL still.
+    WAL still, and so may be what was skipped: `absent` transactions count as applied and are not in the table.
     """
     if history.gave_up_rows:
-        findings = [_given_up(each) for each in findings]
+        findings = [_known(each, _GIVEN_UP) for each in findings]
+    elif absent.any() and _settled(facts, history, absent):
+        findings = [_known(each, _SETTLED) for each in findings]
     if history.repaired_at is None or any(_grave(each) and each.code not in _CODES for each in findings):
         return tuple(findings), clock
     counted = (each for each in findings if each.code in _CODES and (_grave(each) or each.rows))
@@ -50,10 +54,22 @@ def without_left_out(
     return kept, PurgeClock("what the repair skipped is reported") if purged else clock
 
 
-def _given_up(finding: Finding) -> Finding:
-    if finding.code is not Code.TABLE_TXN_MISCOUNTED or finding.severity is not Severity.RISK:
+def _known(finding: Finding, why: str) -> Finding:
+    if finding.code not in _NOT_IN_TABLE or finding.severity is not Severity.RISK:
         return finding
-    return replace(finding, severity=Severity.NOTE, message=f"{finding.message}{_GIVEN_UP}", start=Harm.NONE)
+    message = f"{finding.message}{why}"
+    return replace(finding, severity=Severity.NOTE, message=message, start=Harm.NONE, rows=None)
+
+
+def _settled(facts: TableFacts, history: TableHistory, absent: Mask) -> bool:
+    """Return whether the journal settles all `absent` transactions, each run of which has the rows that it says."""
+    events, left = facts.inventory.events, absent.copy()
+    for run in history.settled():
+        mine = (events["wal"] == run.wal) & (events["segment"] == run.segment)
+        mine &= (events["txn"] >= run.first) & (events["txn"] <= run.last)
+        if int(facts.inventory.rows[mine].sum()) == run.rows:
+            left &= ~mine
+    return not bool(left.any())
 
 
 def _grave(finding: Finding) -> bool:

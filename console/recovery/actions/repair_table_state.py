@@ -1,8 +1,10 @@
 """repair-table-state: `_txn` from an area of it that the disk agrees with, or made again from what the disk proves."""
 
+from collections.abc import Sequence
+
 from console.diagnosis.findings.conversion import half_done, waiting_marker
 from console.diagnosis.findings.txn import logs_behind
-from console.diagnosis.model import Severity
+from console.diagnosis.model import Code, Finding, Severity
 from console.diagnosis.situation import TABLE_STATE
 from console.diagnosis.table_facts import read_facts
 from console.errors import run_as_owner
@@ -40,6 +42,8 @@ SPEC = ActionSpec(
 )
 STEPS = table_files.STEPS
 world = planning.world
+_READS = (*TABLE_STATE, Code.TRANSACTIONS_SKIPPED)
+"""What it may mend; transactions that were skipped it has the server apply, by setting seqTxn back."""
 _READ = ("_meta", "_cv", "txn_seq/_txnlog")
 
 
@@ -48,7 +52,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     directory = context.database.table(table or "")
     report = context.report(directory.raw_name)
     found = report.findings if report is not None else ()
-    damage = [each for each in found if each.code in TABLE_STATE and each.severity is not Severity.NOTE]
+    damage = [each for each in found if each.code in _READS and each.severity is not Severity.NOTE]
     if not damage:
         return repair_plan(context, SPEC, directory, Repair("Nothing to do: _txn is whole and fits the table."))
     closed = closed_files(directory.path, partitions=True)
@@ -59,8 +63,8 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         reason = f"{directory.name} is being converted, so which WAL belongs to it is open"
         instead = "convert-table ends the conversion; else move _convert out of the table's directory"
         state = TableState(refusals=[Refusal(RefusalCode.CONVERSION_PENDING, reason, instead)])
-    elif later := logs_behind(read_facts(directory)):
-        reason = f"{later}, and the log ends before that too: what lay between is in no file that says so"
+    elif later := _beyond(damage) or logs_behind(read_facts(directory)):
+        reason = f"{later}; what lay between is in no file that says so"
         instead = (
             "move what was put there by hand out of the table's directory, or put a copy from the crash in its place; "
             "salvage-table and salvage-wal export what is there"
@@ -69,6 +73,11 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     else:
         state = table_state(directory)
     return repair_plan(context, SPEC, directory, _repair(state, damage[0].message))
+
+
+def _beyond(damage: Sequence[Finding]) -> str:
+    """Return that a column's file is of a later state than `_cv` too, as a clause."""
+    return next((each.message for each in damage if each.code is Code.TABLE_TXN_BEHIND and each.column), "")
 
 
 def _repair(state: TableState, why: str) -> Repair:

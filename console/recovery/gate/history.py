@@ -1,17 +1,19 @@
 """What the journal says of each table, for the diagnosis: its evidence, its last resume, its last repair."""
 
 import contextlib
+import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
-from console.diagnosis.model import NO_HISTORY, TableHistory
+from console.diagnosis.model import NO_HISTORY, SegmentRun, TableHistory
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
 from console.recovery.evidence.index import EvidenceIndex, table_stamp
 from console.recovery.model import Outcome
-from console.recovery.store.entries import notes_of
+from console.recovery.store.entries import notes_of, read_entry_plan
 from console.recovery.store.journal import Entry, Journal
-from console.recovery.store.places import root_key
+from console.recovery.store.places import MANIFEST, root_key, salvage_folder
 from console.recovery.store.state import StateDir
 
 STOPPED_AT: Final = "stopped at"
@@ -20,6 +22,9 @@ _RESUMES: Final = "resume-wal"
 _RESUMES_ALL: Final = "resume-all"
 EXPECTED: Final = "expected"
 """Under which a resume notes what a table must hold: it has told the server to go on with that table."""
+_SALVAGES: Final = "salvage-wal"
+SKIPPED: Final = "skipped"
+"""Under which the stage of a resume says which transactions it skips, whose loss its plan announces."""
 _GIVES_UP: Final = "repair-partition"
 _REPAIRS: Final = ("repair-log", "rebuild-sequencer", "restore-sequencer")
 
@@ -48,7 +53,21 @@ class Histories:
             stopped_at=stopped_at(self._state, ours, directory),
             repaired_at=self._repaired_at(entries),
             gave_up_rows=next(self._standing(entries, (_GIVES_UP,)), None) is not None,
+            settled=lambda: tuple(self._settled(ours, directory)),
         )
+
+    def _settled(self, entries: list[Entry], directory: str) -> Iterator[SegmentRun]:
+        """Yield what was salvaged as files that are whole, and what a resume skipped as its plan announced."""
+        for entry in self._standing(entries, (_SALVAGES, _RESUMES)):
+            with contextlib.suppress(WalmedicError, OSError, ValueError, KeyError, TypeError):
+                for stage in read_entry_plan(self._state, entry.id).stages:
+                    given = stage.parameters
+                    if given.get("directory") != directory:
+                        continue
+                    if entry.action == _RESUMES:
+                        yield from (SegmentRun(*each) for each in given.get(SKIPPED, ()))
+                    elif not given["source"]:  # else it is of a copy
+                        yield from _salvaged(salvage_folder(given, entry.id), entry.events[-1].seconds)
 
     def _captured(self, directory: str) -> bool:
         if self._evidence.of_table(directory) is None:
@@ -83,6 +102,18 @@ def stopped_at(state: StateDir, entries: list[Entry], directory: str) -> int | N
 def among(note: str, directory: str) -> str:
     """Return the key of a note about one table among those of an entry."""
     return f"{note} {directory}"
+
+
+def _salvaged(folder: Path, at: float) -> Iterator[SegmentRun]:
+    """Yield the transactions of which a salvage has written every row, into files that were proven whole `at` its end.
+
+    A file whose inode has changed since then proves nothing.
+    """
+    for each in json.loads((folder / MANIFEST).read_bytes())["files"]:
+        status = (folder / str(each["file"])).lstat()
+        if not each["rows_left_out"] and status.st_size == each["bytes"] and status.st_ctime <= at:
+            for run in each["transactions"]:
+                yield SegmentRun(each["wal"], each["segment"], run["first"], run["last"], run["rows"])
 
 
 def _done(entry: Entry) -> bool:

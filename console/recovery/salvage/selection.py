@@ -32,7 +32,7 @@ UNAPPLIED: Final = "unapplied"
 ALL: Final = "all"
 _STATES: Final = {
     State.APPLIED: "applied", State.WAITING: "waiting", State.UNNAMED: "unnamed", State.UNSURE: "unsure",
-    State.IN_LAG: "lag",
+    State.IN_LAG: "lag", State.SKIPPED: "skipped",
 }  # fmt: skip
 _NO_TIME: Final = (Tear.TIMESTAMP, Tear.ROW_ID)
 _TEXT_WIDTH: Final = 48  # bytes that the text of a value of fixed width takes at most, but for LONG256
@@ -118,7 +118,7 @@ def select_rows(table: TableDirectory, which: str, settings: Settings | None) ->
         note = "_txn cannot be read, so nothing says what is applied"
     elif settings is not None and diagnosis.unapplied.unsure.any():
         states, note = decided_states(table, inventory, states, settings)
-    states = with_lag(diagnosis, states)
+    states = np.where(diagnosis.absent, State.SKIPPED, with_lag(diagnosis, states)).astype(np.int8)
     wanted = np.ones(len(inventory), np.bool_) if which == ALL else states != State.APPLIED
     selected = _selected(inventory, states, wanted, "; ".join(filter(None, (_unseen_note(unseen), note))))
     return replace(selected, gone=diagnosis.unapplied.lost, unread=selected.unread + len(unseen))

@@ -27,10 +27,10 @@ from console.recovery.salvage.output import Extent, RowFormat, SalvageError, rea
 from console.recovery.salvage.parquet_file import ParquetFormat
 from console.recovery.salvage.selection import Choice, Selection, rows_to_write
 from console.recovery.store.copying import digest_of_file, sync_tree
+from console.recovery.store.places import MANIFEST
 from console.recovery.store.state import write_private
 from console.text import clean_line, plural
 
-MANIFEST = "manifest.json"
 AT_ONCE: Final = 2
 """Files at once: while one waits for the disk, the other is worked on."""
 FORMATS: dict[str, Callable[[], RowFormat]] = {"csv": CsvFormat, "parquet": ParquetFormat}

@@ -141,6 +141,11 @@ MEANINGS: Final[dict[Code, Meaning]] = {
         "applies transactions twice, or skips some and deletes their WAL; with symbols, reads fail or names mix",
         _STATE,
     ),
+    Code.TRANSACTIONS_SKIPPED: Meaning(
+        "RESUME WAL FROM TXN skipped transactions whose WAL is still on disk",
+        "never applies them, and the WAL purge deletes them",
+        "salvage-wal writes their rows as files; repair-table-state has QuestDB apply them after all",
+    ),
     Code.LAG_OVERFLOW: Meaning(
         "the lag transactions in _txn have no lag rows", "counts transactions as applied that are not",
         "restart QuestDB before anything is written",

@@ -1,6 +1,8 @@
 """resume-wal: let the server go on with a suspended table, past a transaction that cannot be applied where need be."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from console.recovery.actions.resume_wal.blockage import Blockage, Queue, queue_
 from console.recovery.actions.resume_wal.refusals import own_files_refusals, resume_refusals
 from console.recovery.actions.resume_wal.steps import KEPT, statement
 from console.recovery.codes import ClaimKey, RefusalCode
+from console.recovery.gate.history import SKIPPED
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import (
     ActionSpec,
@@ -197,6 +200,13 @@ def _segments(found: Blockage | None) -> list[tuple[int, int]]:
     return sorted({(each.wal, each.segment) for each in found.skipped}) if found is not None else []
 
 
+def _skipped(found: Blockage) -> Iterator[list[int]]:
+    """Yield wal, segment, first and last transaction and rows of what is skipped of each segment."""
+    for (wal, segment), members in groupby(found.skipped, key=lambda each: (each.wal, each.segment)):
+        several = list(members)
+        yield [wal, segment, several[0].segment_txn, several[-1].segment_txn, sum(each.rows for each in several)]
+
+
 def _size(directory: TableDirectory, found: Blockage | None) -> int:
     folders = [directory.path / f"wal{wal}" / str(segment) for wal, segment in _segments(found)]
     return sum(path.lstat().st_size for folder in folders for path in folder.iterdir())
@@ -221,9 +231,12 @@ def _stages(
         "resume",
         "resume the table" + (f" from seqTxn {first:,}" if first is not None else ""),
         "resume-table",
-        {"table": directory.raw_name, "directory": directory.directory, "from_txn": first, "last_txn": last},
+        {
+            "table": directory.raw_name, "directory": directory.directory, "from_txn": first, "last_txn": last,
+            **({SKIPPED: list(_skipped(found))} if found is not None else {}),
+        },
         (Change("sql", clean_line(sql)),),
-    )
+    )  # fmt: skip
     verify = Stage(
         "verify",
         "wait until all is applied, and prove it by rows",

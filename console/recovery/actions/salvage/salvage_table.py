@@ -9,7 +9,7 @@ from pathlib import Path
 
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import DamageError, problem_of
-from console.recovery.actions.salvage.steps import folder_of, make_place, remove_unfinished, salvage_claims
+from console.recovery.actions.salvage.steps import make_place, remove_unfinished, salvage_claims
 from console.recovery.actions.salvage.target_checks import target_of, target_refusals
 from console.recovery.codes import RefusalCode
 from console.recovery.gate.permission import closed_refusals
@@ -19,8 +19,9 @@ from console.recovery.plans import make_plan
 from console.recovery.salvage.folder import Folder
 from console.recovery.salvage.table_picture import TablePicture, read_picture
 from console.recovery.salvage.table_writing import bytes_of_parts, finish_table, most_bytes, write_parts
-from console.recovery.salvage.writing import MANIFEST, summary_of
+from console.recovery.salvage.writing import summary_of
 from console.recovery.steps.steps import RunContext, Step
+from console.recovery.store.places import MANIFEST, salvage_folder
 from console.settings import SalvageSettings
 from console.text import clean_line, plural
 
@@ -35,7 +36,7 @@ class SalvageTable(Step):
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Go on where an earlier attempt stopped."""
         said = stage.parameters
-        target = Folder(folder_of(stage, run), run.folder, str(said["format"]))
+        target = Folder(salvage_folder(stage.parameters, run.entry), run.folder, str(said["format"]))
         if (target.folder / MANIFEST).exists():
             return
         make_place(Path(str(said["to"])), run)
@@ -49,7 +50,7 @@ class SalvageTable(Step):
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Remove an unfinished salvage."""
-        remove_unfinished(folder_of(stage, run))
+        remove_unfinished(salvage_folder(stage.parameters, run.entry))
 
 
 SPEC = ActionSpec(

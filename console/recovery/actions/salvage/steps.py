@@ -9,7 +9,6 @@ from console.recovery.model import Claim, Stage
 from console.recovery.salvage.selection import Selection, select_directory, select_rows
 from console.recovery.salvage.statements import statements_in
 from console.recovery.salvage.writing import (
-    MANIFEST,
     Target,
     damaged_files,
     finish,
@@ -18,12 +17,8 @@ from console.recovery.salvage.writing import (
     write_segments,
 )
 from console.recovery.steps.steps import RunContext, Step
+from console.recovery.store.places import MANIFEST, salvage_folder
 from console.text import clean_line
-
-
-def folder_of(stage: Stage, run: RunContext) -> Path:
-    """Return the folder that a stage writes into: named after table and entry, so that no other is ever met."""
-    return Path(str(stage.parameters["to"])) / f"{stage.parameters['name']}-{run.entry}"
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -58,7 +53,7 @@ class SalvageRows(Step):
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Remove an unfinished salvage."""
-        remove_unfinished(folder_of(stage, run))
+        remove_unfinished(salvage_folder(stage.parameters, run.entry))
 
 
 def _target(stage: Stage, run: RunContext) -> Target:
@@ -67,7 +62,7 @@ def _target(stage: Stage, run: RunContext) -> Target:
     table = run.database.db / directory if directory else None
     wals = Path(str(given["source"])) if given["source"] else run.database.db / directory
     make_place(Path(str(given["to"])), run)
-    return Target(folder_of(stage, run), run.folder, str(given["format"]), wals, table)
+    return Target(salvage_folder(stage.parameters, run.entry), run.folder, str(given["format"]), wals, table)
 
 
 def make_place(to: Path, run: RunContext) -> None:
@@ -90,7 +85,7 @@ def salvage_claims(stage: Stage, run: RunContext, *, whole: bool) -> tuple[Claim
 
     `whole`: the table will not have these rows any more, so that no segment may be left out of the files as a whole.
     """
-    folder = folder_of(stage, run)
+    folder = salvage_folder(stage.parameters, run.entry)
     manifest = read_manifest(folder)
     name, files = clean_line(str(stage.parameters["name"])), manifest["files"]
     bad = damaged_files(folder, manifest)
