@@ -1,9 +1,11 @@
 """Findings about the WAL segments: what no record names, events that are cut, what the purge would delete."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import numpy as np
+import psutil
 
 from console.diagnosis.model import Code, Finding, Severity
 from console.diagnosis.purge_clock import PurgeClock
@@ -110,9 +112,8 @@ def _unlogged(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
         rows = int((events["end"] - events["start"])[carries_rows(events)].sum())
         low, high = int(events["txn"][0]), int(events["txn"][-1])
         which = f"transaction {low:,}" if low == high else f"transactions {low:,} to {high:,}"
-        severity = (
-            Severity.DAMAGE if bool(missing[places].any()) else Severity.RISK if older or several else Severity.NOTE
-        )
+        doubtful = older or several or _before_boot(facts.directory.path / f"wal{wal}" / str(segment) / "_event")
+        severity = Severity.DAMAGE if bool(missing[places].any()) else Severity.RISK if doubtful else Severity.NOTE
         statements = int((events["type"] == EventType.SQL).sum())
         what = f"{plural(rows, 'row')} and {plural(statements, 'statement')}" if statements else plural(rows, "row")
         message = f"no record of the log names wal{wal}/{segment} {which} ({what})"
@@ -122,6 +123,17 @@ def _unlogged(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
         read = facts.inventory.segments[wal, segment].events
         offset = int(read["offset"][low]) if low < len(read) and read["offset"][low] >= 0 else None
         yield Finding(Code.LOG_TAIL_UNLOGGED, severity, message, place, offset, evidence=f"log: {log}", rows=rows)
+
+
+def _before_boot(events: Path) -> bool:
+    """Return whether the machine was started since a file was written: a power loss can keep it and lose a later one.
+
+    The record of a commit is written after its event. Without a power loss an acknowledged commit has its record.
+    """
+    try:
+        return events.lstat().st_mtime < psutil.boot_time()
+    except OSError:
+        return False
 
 
 def _behind_the_header(facts: TableFacts, scan: LogScan) -> Finding:

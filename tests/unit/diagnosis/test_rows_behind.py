@@ -1,11 +1,15 @@
 """Rows behind the last event of a segment: without a log check does not say that nothing was committed."""
 
+import os
 import shutil
 import struct
 
-from console.diagnosis.model import Severity
+import psutil
+import pytest
+
+from console.diagnosis.model import Code, Severity
 from console.questdb.layout import TableDirectory
-from tests.unit.diagnosis.conftest import Diagnose
+from tests.unit.diagnosis.conftest import Diagnose, put, set_applied, zero_record
 
 
 def _add_row(table: TableDirectory) -> None:
@@ -28,3 +32,20 @@ def test_rows_behind_the_last_event_are_unknown_without_a_log(altered: TableDire
     assert report.rows_unapplied is None
     note = next(f for f in report.findings if "behind the last transaction" in f.message)
     assert (note.severity, "at most 1" in note.message) == (Severity.NOTE, True)
+
+
+@pytest.mark.parametrize(("seconds", "severity"), [(60.0, Severity.NOTE), (-60.0, Severity.RISK)])
+def test_a_last_transaction_without_a_record_may_be_committed_if_the_power_failed(
+    altered: TableDirectory, diagnosed: Diagnose, seconds: float, severity: Severity
+) -> None:
+    """The event is written before the record: after a kill without a new start of the machine nothing is lost."""
+    zero_record(altered, 9)
+    put(altered.sequencer / "_txnlog", 4, "<q", 8)
+    set_applied(altered, 8)
+    written = psutil.boot_time() + seconds
+    events = altered.path / "wal1" / "2" / "_event"
+    os.truncate(events, 4096)  # as it is before its writer closes it
+    os.utime(events, (written, written))
+    found = next(each for each in diagnosed().findings if each.code is Code.LOG_TAIL_UNLOGGED)
+    assert (found.severity, found.rows) == (severity, 1)
+    assert (diagnosed().next_step.action == "repair-log") is (severity is Severity.RISK)
