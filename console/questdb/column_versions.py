@@ -113,3 +113,21 @@ def read_column_versions(table: Path) -> ColumnVersions:
     except DamageError as damage:
         return ColumnVersions(path, None, none, file.stamp, (damage.problem(path),))
     return ColumnVersions(path, version, entries, file.stamp, join_problems(file.problem))
+
+
+def content_of_version(table: Path, version: int) -> bytes | None:
+    """Return the `_cv` of a table as it was at `version`, if that is the one before and its area is whole.
+
+    The area beside the current one holds the version before it, never the one after it.
+    """
+    data = bytearray(read_small(table / "_cv", _LIMIT).data)
+    if len(data) < CV_HEADER.size or CV_HEADER.value("version", Fields(bytes(data))) != version + 1:
+        return None
+    offset = CV_HEADER.value("b_offset" if version % 2 else "a_offset", Fields(bytes(data)))
+    CV_HEADER.put(data, 0, version=version)
+    try:
+        _, entries = parse_column_versions(bytes(data))
+    except DamageError:
+        return None
+    whole = bool((entries["column"] >= 0).all() and (entries["name_txn"] >= -1).all())
+    return bytes(data) if offset and whole else None

@@ -5,10 +5,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from console.questdb.column_versions import read_column_versions
+import numpy as np
+
+from console.questdb.column_versions import (
+    COLUMN_VERSION,
+    ColumnVersions,
+    content_of_version,
+    parse_column_versions,
+    read_column_versions,
+)
+from console.questdb.partition_columns import FaultKind
+from console.questdb.partition_files import PartitionFiles
 from console.questdb.partition_names import directories_of, partition_of
 from console.questdb.partitioning import Partitioning
 from console.questdb.reading import Problem, list_directory
+from console.questdb.table_encoding import encode_column_versions
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TableTxn, TxnArea
 from console.table.inventory import Inventory
@@ -54,8 +65,27 @@ def set_back(
         return f"its other area, which is newer, says seqTxn {other.seq_txn:,} with {other.rows:,} rows"
     if newer := metadata_newer(table, metadata, current):
         return newer
+    version = read_column_versions(table).version or 0
+    if version > current.column_version and not columns_before(table, metadata, current):
+        return (
+            f"_cv is of version {version:,}, where _txn names {current.column_version:,}, whose files are not all there"
+        )
     found = later_trace(table, metadata, current, inventory, scans)
     return found.words if found is not None else ""
+
+
+def columns_before(table: Path, metadata: TableMetadata | Problem, area: TxnArea) -> bool:
+    """Return whether a `_cv` that is newer than `area` still has the version that this names, with all of its files.
+
+    A writer writes `_cv` first, then `_txn`, and removes old column files only after that.
+    """
+    first = encode_column_versions(0, np.empty(0, COLUMN_VERSION))  # before any change of a column
+    content = content_of_version(table, area.column_version) if area.column_version else first
+    if content is None or isinstance(metadata, Problem):
+        return False
+    version, entries = parse_column_versions(content)
+    files = PartitionFiles(table, area, metadata, ColumnVersions(table / "_cv", version, entries, None, ()))
+    return all(each.kind not in (FaultKind.FILE_MISSING, FaultKind.PARTITION_MISSING) for each in files.faults())
 
 
 def _in_force_before(

@@ -13,7 +13,7 @@ from console.questdb.file_owner import FileOwner, difference, owner_of
 from console.questdb.partition_columns import FaultKind, PartitionFault
 from console.questdb.partition_files import PartitionFiles
 from console.questdb.partition_spans import PartitionSpan
-from console.questdb.reading import DamageError
+from console.questdb.reading import DamageError, list_directory
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TxnArea
 from console.text import clean_line, plural
@@ -77,12 +77,33 @@ def _finding(files: TableFiles, fault: PartitionFault) -> Finding:
             "versions can crash or suspend the table on it; export its rows with salvage-table before an upgrade"
         )
         return Finding(Code.PARQUET_FORMAT_OLD, Severity.RISK, message, file, partition=span.name, rows=fault.rows)
+    if fault.kind is FaultKind.FILE_MISSING and (later := _later_file(fault.file)):
+        message = (
+            f"{_place(fault)}: {later} is there in place of {clean_line(fault.file.name)}: _txn and _cv are of before "
+            "a change of the column; reads fail, and QuestDB makes that change again or loses it"
+        )
+        return Finding(
+            Code.TABLE_TXN_BEHIND, Severity.DAMAGE, message, file, partition=span.name, column=fault.column,
+            rows=fault.rows, start=Harm.LOSES_COLUMNS,
+        )  # fmt: skip
     code, harm = _OF_FILES[fault.kind]
     opened = files.incoming.touches(span) or fault.kind is FaultKind.ROWS_DIFFER
     return Finding(
         code, Severity.DAMAGE, _message(fault), file, fault.offset, partition=span.name, column=fault.column,
         rows=fault.rows, start=harm if opened else Harm.NONE, write=harm if opened or span.last else Harm.NONE,
     )  # fmt: skip
+
+
+def _later_file(missing: Path) -> str:
+    """Return the later version of a missing column file that is there in its place, empty if there is none.
+
+    A writer removes the version before only when `_txn` and `_cv` name the later one.
+    """
+    stem, _, suffix = missing.name.rpartition(".")
+    stem, own = (stem, int(suffix)) if suffix.isdecimal() else (missing.name, -1)
+    names = (each.name.rpartition(".") for each in list_directory(missing.parent)[0])
+    later = [int(end) for start, _, end in names if start == stem and end.isdecimal() and int(end) > own]
+    return clean_line(f"{stem}.{max(later)}") if later else ""
 
 
 def _place(fault: PartitionFault) -> str:

@@ -4,7 +4,9 @@ The top of a column is the rows of a partition that were there before it. A file
 write left, so its length gives no top (measured: a wrong top passes every count, and doubles a sum). Proven is:
 
     no file                                the column came later, if the directory was not written since then
-    a file of a column of the first day    top 0: it is as old as the table
+    a file of a column of the first day    top 0: it is as old as the table; without suffix it is of such a column
+    a column whose type was changed        the top of the one before
+    behind the partition of the ALTER      top 0: that is the first with a file, if it was not written anew since then
     a file as long as the rows             top 0
 
 A shorter file of an exact length tells a top too, but one that was cut looks the same: that top is `doubted`.
@@ -13,23 +15,20 @@ A shorter file of an exact length tells a top too, but one that was cut looks th
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from console.questdb.column_types import ColumnTag, is_variable, storage_size
 from console.questdb.column_versions import (
     COLUMN_VERSION,
     DEFAULT_PARTITION,
     SYMBOL_PARTITION,
-    parse_column_versions,
+    content_of_version,
 )
-from console.questdb.fields import Fields
-from console.questdb.formats.table import CV_HEADER
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_spans import PartitionSpan, spans_of
-from console.questdb.reading import DamageError, list_directory, read_small
+from console.questdb.reading import list_directory
 from console.questdb.table_encoding import encode_column_versions
 from console.questdb.table_metadata import TableColumn, TableMetadata
 from console.questdb.table_txn import TxnArea
@@ -67,7 +66,7 @@ def found_versions(directory: TableDirectory, metadata: TableMetadata, initial: 
         found.content = encode_column_versions(0, np.empty(0, COLUMN_VERSION))
         found.evidence.append("_txn has the column version 0: no column was ever added, dropped or rewritten")
         return found
-    other = _other_area(directory, area)
+    other = content_of_version(directory.path, area.column_version)
     if other is not None:
         found.content = other
         found.evidence.append(f"its area of version {area.column_version:,}, which _txn names, is whole")
@@ -84,27 +83,6 @@ def found_versions(directory: TableDirectory, metadata: TableMetadata, initial: 
     return found
 
 
-def _other_area(directory: TableDirectory, area: TxnArea) -> bytes | None:
-    """Return the file with the version that `_txn` names, if the area of that version is whole."""
-    file = read_small(directory.path / "_cv")
-    if len(file.data) < CV_HEADER.size or CV_HEADER.value("version", Fields(file.data)) == 0:
-        return None
-    content = bytearray(file.data)
-    CV_HEADER.put(content, 0, version=area.column_version)
-    try:
-        _, entries = parse_column_versions(bytes(content))
-    except DamageError:
-        return None
-    # the area beside the current one holds the version before it, never the one after it
-    known = CV_HEADER.value("version", Fields(file.data)) == area.column_version + 1
-    offset = CV_HEADER.value("b_offset" if area.column_version % 2 else "a_offset", Fields(file.data))
-    return bytes(content) if known and offset and _plausible(entries) else None
-
-
-def _plausible(entries: NDArray[Any]) -> bool:
-    return bool((entries["column"] >= 0).all() and (entries["name_txn"] >= -1).all())
-
-
 def _entries(
     found: FoundVersions, directory: TableDirectory, area: TxnArea, metadata: TableMetadata, initial: int
 ) -> Iterator[tuple[int, int, int, int]]:
@@ -112,6 +90,10 @@ def _entries(
     spans = spans_of(area, metadata)
     files = [_sizes(directory, span.directory) for span in spans]
     maps = _sizes(directory, "")
+    before = {column.raw_name for column in metadata.columns if column.dropped}  # their files may be left
+    names = {column.index: column.raw_name for column in metadata.columns if column.raw_name not in before}
+    old = [index for index, name in names.items() if any(-1 in _suffixes(each, name, "d") for each in files)]
+    initial = max([initial, *(index + 1 for index in old)])  # an ALTER gives a column's files its transaction
     for column in metadata.columns:
         if column.dropped:
             continue
@@ -127,7 +109,8 @@ def _entries(
         if column.index < initial:
             yield from _first_column(found, column, spans, files)
         else:
-            yield from _added_column(found, column, spans, files)
+            whole = _origin(column, metadata) < initial
+            yield from _added_column(found, column, spans, files, whole=whole)
 
 
 def _first_column(
@@ -143,9 +126,24 @@ def _first_column(
             yield span.start, column.index, suffixes[0], 0
 
 
+def _origin(column: TableColumn, metadata: TableMetadata) -> int:
+    """Return the index of the column that was there first, where changes of its type have replaced it."""
+    for _ in metadata.columns:
+        if column.replaces is None:
+            break
+        column = metadata.columns[column.replaces]
+    return column.index
+
+
 def _added_column(
-    found: FoundVersions, column: TableColumn, spans: tuple[PartitionSpan, ...], files: list[dict[str, int]]
+    found: FoundVersions,
+    column: TableColumn,
+    spans: tuple[PartitionSpan, ...],
+    files: list[dict[str, int]],
+    *,
+    whole: bool,
 ) -> Iterator[tuple[int, int, int, int]]:
+    """Yield the entries of a column that an ALTER made; a `whole` one has the values of a column of the first day."""
     known: list[tuple[PartitionSpan, int, int | None]] = []  # partition, name txn, top if the length tells it
     for span, sizes in zip(spans, files, strict=True):
         suffixes = _suffixes(sizes, column.raw_name, "d")
@@ -161,6 +159,9 @@ def _added_column(
         found.refuse(f"column {column.name} has files of several versions: which of them is its own is not proven")
         return
     first = known[0]
+    if whole or (column.replaces is None and first[0].name_txn() <= first[1]):
+        sure = 0 if whole else 1
+        known[sure:] = [(span, name, 0 if top is None else top) for span, name, top in known[sure:]]
     unproven = next((span for span, _, top in known if top is None), None)
     if unproven is not None:
         found.refuse(f"partition {unproven.name}: where column {column.name} begins is not proven by its file")

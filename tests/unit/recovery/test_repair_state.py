@@ -1,5 +1,6 @@
 """What `_txn`, `_meta` and `_cv` are made from, on captured tables and on files made here: no server."""
 
+import os
 import shutil
 import struct
 from dataclasses import replace
@@ -9,10 +10,10 @@ import numpy as np
 import pytest
 
 from console.diagnosis.database import diagnose_table
-from console.diagnosis.model import Verdict
+from console.diagnosis.model import Code, Harm, Severity, Verdict
 from console.questdb.column_versions import COLUMN_VERSION, parse_column_versions, read_column_versions
-from console.questdb.formats.table import META_COLUMN, META_HEADER
-from console.questdb.layout import TableDirectory
+from console.questdb.formats.table import CV_HEADER, META_COLUMN, META_HEADER
+from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.partition_names import partition_of
 from console.questdb.partitioning import Partitioning
 from console.questdb.reading import DbFile
@@ -21,6 +22,7 @@ from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.questdb.table_txn import TxnArea, read_table_txn
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Outcome
+from console.recovery.table_repair.column_versions import found_versions
 from console.recovery.table_repair.disk import Disk
 from console.recovery.table_repair.metadata import found_metadata
 from console.recovery.table_repair.missing_partitions import gaps
@@ -258,6 +260,68 @@ def test_column_versions_of_a_table_never_altered_are_made_again(content: bytes 
     version, entries = parse_column_versions((table.path / "_cv").read_bytes())
     assert (version, len(entries)) == (0, 0)
     assert diagnose_table(database, table).verdict is Verdict.HEALTHY
+
+
+def _altered(root: Path, kind: Kind = "v1") -> tuple[DatabaseRoot, TableDirectory]:
+    database = sample_database(kind, root)
+    (database.db / "tables.d.lock").touch()
+    return database, database.table("altered")
+
+
+def test_a_column_in_whole_pages_begins_where_the_column_that_it_replaced_did(tmp_path: Path) -> None:
+    database, table = _altered(tmp_path.resolve() / "root")
+    os.truncate(table.path / "2024-01-01" / "v.d.4", 4096)
+    (table.path / "_cv").unlink()
+    engine = captured(database.root, tmp_path.resolve() / "state", "altered")
+    plan = engine.plan("repair-metadata", "altered")
+    assert (plan.refused, plan.confirmation) == ((), "altered lose 0")
+    assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE
+    made, start = read_column_versions(table.path), int(_area(table.path).partitions["timestamp"][0])
+    assert (made.top(start, 4), made.name_txn(start, 4)) == (0, 4)
+
+
+def test_a_file_without_suffix_is_of_a_column_of_the_first_day(tmp_path: Path) -> None:
+    _, table = _altered(tmp_path.resolve() / "root")
+    (table.sequencer / "_meta.0").unlink()
+    os.truncate(table.path / "2024-01-01" / "sym.d", 4096)
+    (table.path / "_cv").unlink()
+    metadata = read_table_metadata(table.path)
+    assert isinstance(metadata, TableMetadata)
+    refused = [each.reason for each in found_versions(table, metadata, 0).refusals]
+    assert refused
+    assert not any("column sym" in reason or "column ts" in reason for reason in refused)
+
+
+def test_column_versions_ahead_of_the_state_are_put_back(tmp_path: Path) -> None:
+    """A server that dies between `_cv` and `_txn` leaves this; each read of the table then waits for ever (9.1.0)."""
+    database, table = _altered(tmp_path.resolve() / "root")
+    content = bytearray((table.path / "_cv").read_bytes())
+    version, entries = parse_column_versions(bytes(content))
+    area = "a" if version % 2 else "b"
+    CV_HEADER.put(content, 0, **{"version": version + 1, f"{area}_offset": len(content), f"{area}_size": 0})
+    (table.path / "_cv").write_bytes(content)
+    report = diagnose_table(database, table)
+    found = next(each for each in report.findings if each.code is Code.COLUMN_VERSIONS_INVALID)
+    assert (found.severity, found.start, report.next_step.action) == (Severity.DAMAGE, Harm.HANGS, "repair-metadata")
+    engine = captured(database.root, tmp_path.resolve() / "state", "altered")
+    plan = engine.plan("repair-metadata", "altered")
+    assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE
+    again = parse_column_versions((table.path / "_cv").read_bytes())
+    assert (again[0], again[1].tolist()) == (version, entries.tolist())
+
+
+def test_a_later_file_of_a_column_shows_that_the_state_is_older(tmp_path: Path) -> None:
+    """A writer removes the file of before only when `_txn` and `_cv` are in force: a NULL would give its values up."""
+    database, table = _altered(tmp_path.resolve() / "root")
+    (table.path / "2024-01-01" / "v.d.4").rename(table.path / "2024-01-01" / "v.d.9")
+    report = diagnose_table(database, table)
+    found = next(each for each in report.findings if each.code is Code.TABLE_TXN_BEHIND)
+    assert (found.column, found.start, report.next_step.action) == ("v", Harm.LOSES_COLUMNS, "repair-table-state")
+    engine = captured(database.root, tmp_path.resolve() / "state", "altered")
+    plan = engine.plan("repair-table-state", "altered")
+    assert [each.code for each in plan.refused][:1] == [RefusalCode.TXN_SET_BACK]
+    assert "in place of v.d.4" in plan.refused[0].reason
+    assert Code.TABLE_TXN_BEHIND.value in {each.code.value for each in engine.plan("start-server").refused}
 
 
 def test_a_partition_that_was_renamed_with_the_state_gone_is_not_given_up(tmp_path: Path) -> None:
