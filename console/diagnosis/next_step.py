@@ -24,7 +24,10 @@ _NO_REPAIR: Final = (
     f"no action of walmedic repairs this; salvage-table exports its rows, salvage-wal the unapplied ones; {_ASK}"
 )
 _RESUMED_FOR_NOTHING: Final = "RESUME stopped there again"
-_MOVE_OUT: Final = "move the WAL that is not the table's, and its lock, out of the table's directory"
+_MOVE_OUT: Final = (
+    "find out whose the named WAL is. If it was put there by hand, move it and its lock out of the table's directory. "
+    "If it is the table's, as after a clock that was set, touch its files (walN/*/*): moved out, its rows are lost"
+)
 _PUT_BACK: Final = (
     "the log names that WAL: put the table's own back in its place before QuestDB starts; without it, move the other "
     "one out, and repair-log says what is lost"

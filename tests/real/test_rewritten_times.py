@@ -188,3 +188,32 @@ def test_times_alone_damage_no_healthy_table(state: str, how: str, databases: Da
     assert not _grave(root), "before"
     REWRITES[how](root)
     assert not _grave(root), f"seed {SEED}"
+
+
+def _in_doubt(root: Path) -> dict[str, Path]:
+    """Return the WAL directories that are not known to be their table's, by table and id."""
+    tables = [table for table in DatabaseRoot.locate(root).tables() if not table.system]
+    return {
+        f"{table.name} wal{wal}": table.path / f"wal{wal}" for table in tables for wal in read_table(table).origins.wals
+    }
+
+
+def test_touching_the_files_of_a_wal_in_doubt_says_that_it_is_the_tables(databases: Databases, tmp_path: Path) -> None:
+    """The clock was two days ahead while the first WAL was written, and all logs are gone."""
+    root = tmp_path / "root"
+    copy_linked(databases.killed, root)
+    for table in _tables(root):
+        for log in table.glob("txn_seq*"):
+            shutil.rmtree(log)
+        first = min((path for path in table.glob("wal*") if path.is_dir()), key=lambda path: int(path.name[3:]))
+        _moved([*first.rglob("*"), first, first.with_name(f"{first.name}.lock")], 2 * _DAY)
+    doubted = _in_doubt(root)
+    assert doubted
+    reports = {table.table: table for table in diagnose(DatabaseRoot.locate(root)).tables}
+    for name, wal in doubted.items():
+        report = reports[name.split()[0]]
+        assert any(f.file.endswith(wal.name) and f.rows for f in report.findings), report.findings
+        assert "moved out, its rows are lost" in report.next_step.reason
+        for path in wal.glob("*/*"):
+            os.utime(path, (time.time() + 3 * _DAY,) * 2)  # the clock goes on meanwhile
+    assert not _in_doubt(root)

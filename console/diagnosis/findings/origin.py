@@ -8,10 +8,12 @@ import numpy as np
 from console.diagnosis.model import Code, Finding, Harm, Severity
 from console.diagnosis.table_facts import TableFacts
 from console.table.belonging import Kinship
+from console.table.inventory import read_inventory
 from console.table.recorded_rows import contradicted
 from console.table.segment_times import Address
 from console.table.unapplied import State, Unapplied, by_segment
 from console.table.wal_origin import never_own
+from console.text import plural
 
 _MOST: Final = 1 << 20
 """Records behind the applied ones that are looked at."""
@@ -26,14 +28,18 @@ def origin_findings(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding
     named = _named_unapplied(facts) if facts.origins.wals else frozenset()
     for wal, verdict in sorted(facts.origins.wals.items()):
         message, place = f"wal{wal} {verdict.why}", facts.relative(facts.directory.path / f"wal{wal}")
+        held = read_inventory([each for each in facts.directory.wals() if each.id == wal])
+        rows = int(held.rows.sum())
         if verdict.kinship is not Kinship.UNPROVEN:
             message += ": its rows are not counted"
+        else:
+            message += f"; it holds {plural(rows, 'row')}, applied or not"
         if wal in named:
             message += ", and unapplied records of the log name it"
             yield Finding(Code.WAL_FOREIGN, Severity.DAMAGE, message, place, seq_txn=_next(facts),
-                          start=Harm.TAKES_FOREIGN_ROWS)  # fmt: skip
+                          start=Harm.TAKES_FOREIGN_ROWS, rows=rows)  # fmt: skip
         else:
-            yield Finding(Code.WAL_FOREIGN, Severity.RISK, message, place)
+            yield Finding(Code.WAL_FOREIGN, Severity.RISK, message, place, rows=rows)
     for wal, why in sorted(_unproven(facts).items()):
         message = f"nothing proves that wal{wal} is this table's: {why}; a repair brings its rows in, and says so"
         yield Finding(Code.WAL_FOREIGN, Severity.NOTE, message, facts.relative(facts.directory.path / f"wal{wal}"))

@@ -41,7 +41,7 @@ def origin_refusals(origins: Origins, own: int, handed_out: int | None, *, cover
                 RefusalCode.WAL_NOT_PROVEN,
                 f"wal{wal} {verdict.why}",
                 f"if wal{wal} was put there by hand, move it and wal{wal}.lock out of the table's directory, put back "
-                "what was there before, and plan again",
+                f"what was there before, and plan again; if it is the table's, touch wal{wal}/*/* says so",
             )
 
 
