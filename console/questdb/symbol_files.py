@@ -1,7 +1,8 @@
 """Files of the symbol maps of a table: their lengths, headers and ends, for the symbols that `_txn` counts.
 
 A symbol map is `<column>.o` (capacity, offsets), `.c` (values), `.k` and `.v` (an index from hash to key),
-SymbolMapWriter. The values themselves are not read, but for the length of the first and the last one.
+SymbolMapWriter. The values themselves are not read, but for the length of the first and the last one; the index of a
+small map is read whole.
 """
 
 from collections.abc import Iterator
@@ -15,13 +16,17 @@ from console.questdb.column_files import column_path
 from console.questdb.column_versions import ColumnVersions
 from console.questdb.fields import Fields
 from console.questdb.formats.table import INDEX_HEADER, SYMBOL_OFFSETS
+from console.questdb.index_check import missing_symbols
 from console.questdb.reading import DamageError, DbFile, Problem, ProblemKind, problem_of
 from console.questdb.symbol_values import HEADER_SIZE
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TxnArea
+from console.text import plural
 
 _OFFSET: Final = 8
 _LENGTH: Final = 4
+_FEW: Final = 512
+"""Symbols of a map whose whole index is read: some pages. That of a larger one only the full check reads."""
 _MANY: Final = 32
 """Symbols whose hashes fill both halves of the keys of their index for sure."""
 
@@ -164,6 +169,8 @@ def _blocks(files: dict[str, DbFile], count: int) -> None:
     except DamageError:
         return  # reported already
     _need(files["v"], header.value_bytes, count)
+    if 0 < count <= _FEW and (missing := missing_symbols(files["k"], files["v"], count, lambda _: None)):
+        raise DamageError(f"it does not name {plural(missing, 'symbol')} of {count:,}, or names them twice")
 
 
 def has_more_symbols(offsets: Path, count: int) -> bool:

@@ -171,6 +171,11 @@ def test_the_timestamps_an_index_and_a_parquet_file(world: Path) -> None:
     assert grave(world, PARQUET) == []
 
 
+def zeroed_behind_the_header(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[:64] + bytes(len(data) - 64))
+
+
 def test_the_symbol_maps(world: Path) -> None:
     for table, column in (("wal", "sy"), ("plain", "sx"), ("flat", "sy"), (PARQUET, "late_x")):
         for suffix in "ockv":
@@ -178,8 +183,9 @@ def test_the_symbol_maps(world: Path) -> None:
             finding = said(world, table, path, gone)
             assert (finding.code, finding.column) == (Code.SYMBOL_MAP_MISSING, column)
             assert said(world, table, path, cut(5)).code is Code.SYMBOL_MAP_SHORT
-            if suffix != "v":  # zeros in there are for the deep check
-                assert said(world, table, path, zeroed).code is Code.SYMBOL_MAP_INVALID
+            assert said(world, table, path, zeroed).code is Code.SYMBOL_MAP_INVALID
+        with struck(file_of(world, table, 0, f"{column}.k"), zeroed_behind_the_header):
+            assert {finding.code for finding in grave(world, table)} == {Code.SYMBOL_MAP_INVALID}
 
 
 def test_the_capacity_of_a_symbol_map_and_a_todo_file(world: Path) -> None:
