@@ -155,7 +155,7 @@ class DeepFiles:
     def _zero_columns(self) -> None:
         self._findings.found = [weighed(finding, self._shares) for finding in self._findings.found]
         for each in zero_columns(self._shares):
-            what = "every value is zero, and hardly any is in the other partitions"
+            what = "every value is zero, and most are not in the other partitions"
             self._findings.rows(each, BadRows(Wrong.ZERO_PAGES, each.data, 0, each.rows, 0, what), Severity.NOTE)
 
     def _native(self, span: PartitionSpan) -> None:

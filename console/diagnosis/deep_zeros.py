@@ -11,6 +11,8 @@ from console.questdb.partition_columns import StoredColumn
 
 _LEAST_ROWS: Final = 64
 _SELDOM: Final = 0.01
+_HALF: Final = 0.5
+"""Zero is a symbol like any other: of a SYMBOL more than so many in any other partition say that it is common."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +33,12 @@ def zero_columns(columns: Shares) -> Iterator[StoredColumn]:
     That is worth no more than a note: nothing but the values says so.
     """
     for shares in columns.values():
-        if shares[0].each.column.tag is ColumnTag.SYMBOL and not any(0 < each.share < 1 for each in shares):
+        symbols = shares[0].each.column.tag is ColumnTag.SYMBOL
+        if symbols and not any(0 < each.share < 1 for each in shares):
             shares = list(dropwhile(lambda each: each.share == 1, shares))  # the first symbol came first, and left
         zeros = [each.each for each in shares if each.share == 1 and each.each.rows >= _LEAST_ROWS]
-        if zeros and _seldom(shares, zeros):
+        common = not symbols or any(_HALF < each.share < 1 for each in shares)
+        if zeros and _seldom(shares, zeros, _SELDOM if common else _HALF):
             yield from zeros
 
 
@@ -54,9 +58,9 @@ def weighed(finding: Finding, columns: Shares) -> Finding:
     return finding
 
 
-def _seldom(shares: Sequence[Share], zeros: Sequence[StoredColumn]) -> bool:
-    """Return whether hardly any value is zero in as many other rows as `zeros` have."""
-    others = sum(each.each.rows for each in shares if each.share < _SELDOM and each.each not in zeros)
+def _seldom(shares: Sequence[Share], zeros: Sequence[StoredColumn], most: float = _SELDOM) -> bool:
+    """Return whether hardly any value (a share of `most`) is zero in as many other rows as `zeros` have."""
+    others = sum(each.each.rows for each in shares if each.share < most and each.each not in zeros)
     return others >= sum(each.rows for each in zeros)
 
 

@@ -194,12 +194,26 @@ class DatabaseRoot:
             found = [replace(table, guard=self.guard / table.directory) for table in found]
         return tuple(sorted(found, key=lambda table: (table.raw_name, table.directory)))
 
+    def doubles(self) -> tuple[tuple[TableDirectory, ...], ...]:
+        """Return the WAL tables that share a name, by name, if the registry does not say which of them is the table."""
+        named: dict[str, list[TableDirectory]] = {}
+        for table in self.tables():
+            if table.wal:
+                named.setdefault(table.raw_name.lower(), []).append(table)
+        groups = (tuple(group) for group in named.values() if len(group) > 1)
+        return tuple(group for group in groups if sum(table.registered for table in group) != 1)
+
     def table(self, name: str) -> TableDirectory:
         """Return the table with that name, or else with that directory name.
 
-        Raises WalmedicError where there is none.
+        Raises WalmedicError where there is none, or where several are called so and the registry names none of them.
         """
         return self.named((name,))[0]
+
+    def in_directory(self, directory: str) -> TableDirectory:
+        """Return the table in that directory, whatever it is called. Raises WalmedicError where there is none."""
+        found = [table for table in self.tables() if table.directory == directory]
+        return found[0] if found else self._one((), directory)
 
     def named(self, names: Sequence[str]) -> list[TableDirectory]:
         """Return the tables with these names, as `table` does, by one listing."""
@@ -213,8 +227,18 @@ class DatabaseRoot:
             _alone([t for t in tables if t.name == name]),
             [t for t in tables if t.raw_name.lower() == name.lower()],
         ):
+            for preferred in (
+                [t for t in matches if t.registered],
+                [t for t in matches if t.directory == name],
+                matches,
+            ):
+                if len(preferred) == 1:
+                    return preferred[0]
             if matches:
-                return matches[0]
+                listed = ", ".join(clean_line(each.directory) for each in matches)
+                raise WalmedicError(
+                    f"{len(matches)} directories are called {clean_line(name)}: {listed}; name one by its directory"
+                )
         if problem := list_directory(self.db)[1]:
             raise WalmedicError(
                 f"{clean_line(str(self.db))} cannot be listed as uid {os.geteuid()} ({problem.what}); {run_as_owner()}"

@@ -26,12 +26,17 @@ class FaultKind(StrEnum):
     FILE_SHORT = "file-short"
     FILE_INVALID = "file-invalid"  # an auxiliary file whose first or last entry cannot be
     ROWS_DIFFER = "rows-differ"  # the timestamps are not those that `_txn` counts
+    FIRST_DIFFERS = "first-differs"  # the oldest timestamp is not the one that `_txn` has
     INDEX_MISSING = "index-missing"
     INDEX_INVALID = "index-invalid"
     PARQUET_INVALID = "parquet-invalid"
     PARQUET_OLD = "parquet-old"
     OWNER_DIFFERS = "owner-differs"
     UNREADABLE = "unreadable"
+
+
+STATE_FAULTS = (FaultKind.ROWS_DIFFER, FaultKind.FIRST_DIFFERS)
+"""What contradicts `_txn` itself."""
 
 
 @dataclass(frozen=True, slots=True)

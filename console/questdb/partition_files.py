@@ -38,6 +38,7 @@ PARQUET: Final = "data.parquet"
 
 
 _CHUNK: Final = 1 << 17
+_FIRST: Final = FaultKind.FIRST_DIFFERS
 _BY_ROW_COUNT: Final = (FaultKind.FILE_INVALID, FaultKind.INDEX_INVALID)
 
 
@@ -274,6 +275,8 @@ class PartitionFiles:
             what, offset = f"its first row has timestamp {low}, before the partition's {span.start}", 0
             if span.start <= high and (span.end is None or high < span.end):
                 kind = FaultKind.FILE_INVALID  # the last row is where _txn has it
+        elif span.start == self._proof.first and low != self._area.min_ts:
+            what, offset, kind = f"its first row has timestamp {low}, and _txn says {self._area.min_ts}", 0, _FIRST
         elif high < low or (span.end is not None and high >= span.end):
             what = f"its last row has timestamp {high}, outside the partition"
         else:

@@ -54,7 +54,10 @@ class _Shape:
 
 
 class PartitionProof:
-    """Says of the native partitions of one table whether their files are whole. `owner` None: not looked at."""
+    """Says of the native partitions of one table whether their files are whole. `owner` None: not looked at.
+
+    `first` is where the partition begins that has the oldest row, by the account of `_txn`; None: it does not tell.
+    """
 
     def __init__(
         self,
@@ -70,6 +73,8 @@ class PartitionProof:
         self._listed = frozenset(np.unique(versions.entries["partition"]).tolist())
         self._known: tuple[object, _Shape | None] = (None, None)
         self._way_is_plain = os.path.realpath(self._table) == self._table
+        held = area.partitions["timestamp"][area.partitions["rows"] > 0]
+        self.first = int(held[0]) if len(held) and metadata.partition_unit != UNPARTITIONED else None
 
     def whole(self, span: PartitionSpan) -> bool:
         """Return whether the partition is proven to be whole. False says nothing."""
@@ -172,6 +177,8 @@ class PartitionProof:
         first, last = _read(folder, name, 8, 8 * (rows - 1))
         low, high = (int.from_bytes(each, "little", signed=True) for each in (first, last))
         if low < span.start and self._metadata.partition_unit != UNPARTITIONED:
+            return False
+        if span.start == self.first and low != self._area.min_ts:
             return False
         return low <= high and (high == self._area.max_ts if span.end is None else high < span.end)
 

@@ -19,6 +19,8 @@ _VARCHAR: Final = VARCHAR_AUX.dtype
 _ARRAY: Final = ARRAY_AUX.dtype
 _INLINED, _NULL = 1, 4
 _OFFSET: Final = 8
+LOW_48: Final = (1 << 48) - 1
+"""The bits of an offset in an entry; above it are flags."""
 _LATER: Final = 1 << 16
 """Entries behind NULLs that are looked at for the first value: 1 MiB."""
 
@@ -52,7 +54,7 @@ def _end_by(tag: ColumnTag | None, entry: bytes) -> int:
     if tag in _PREFIXED and len(entry) == _OFFSET:
         return max(0, _signed(entry))
     if tag is ColumnTag.ARRAY and len(entry) == _ARRAY.itemsize:
-        return (_signed(entry[:8]) & ((1 << 48) - 1)) + max(0, _signed(entry[8:12]))
+        return (_signed(entry[:8]) & LOW_48) + max(0, _signed(entry[8:12]))
     return 0
 
 
@@ -158,7 +160,7 @@ def data_fault(type_code: int, aux: DbFile, data: DbFile, row: int, rows: int) -
         fits = bool((header != 0).all())
     else:
         entries = aux.array(16 * first, _ARRAY, end - first)
-        start_of, size = entries["offset"] & ((1 << 48) - 1), entries["size"].astype(np.int64)
+        start_of, size = entries["offset"] & LOW_48, entries["size"].astype(np.int64)
         fits = True
     fits = fits and len(entries) == end - first and bool((start_of[1:] == (start_of + size)[:-1]).all())
     if not fits or not size[place] or int(start_of[place] + size[place]) > data.size:
@@ -226,7 +228,7 @@ def _varchar(aux: ArraySource, data: ArraySource, first: int, end: int, *, alone
     found, rows = _gather(data, offset, wrong | ~outside, "<u8")
     of = words if rows is None else words[rows]
     prefix = of[:, 0] >> np.uint64(32) | (of[:, 1] & np.uint64(0xFFFF)) << np.uint64(32)
-    differs = (found & np.uint64((1 << 48) - 1)) != prefix
+    differs = (found & np.uint64(LOW_48)) != prefix
     if rows is None:
         wrong |= differs
     else:
@@ -241,7 +243,7 @@ def _array(type_code: int, aux: ArraySource, data: ArraySource, first: int, end:
     entries = aux.array(16 * first, _ARRAY, end - first)
     if not len(entries):
         return bad
-    offset, size = entries["offset"] & ((1 << 48) - 1), entries["size"].astype(np.int64)
+    offset, size = entries["offset"] & LOW_48, entries["size"].astype(np.int64)
     wrong = (size < 0) | (offset + size > data.size)
     if not alone:
         wrong |= _out_of_line(offset, offset + np.maximum(size, 0))
@@ -267,7 +269,7 @@ def has_lost_arrays(type_code: int, aux: ArraySource, data: ArraySource, end: in
     later = aux.array(16 * end, _ARRAY, _LATER)
     held = later[later["size"] > 0][:1]
     if len(held):
-        return bool(held["offset"][0] & ((1 << 48) - 1))
+        return bool(held["offset"][0] & LOW_48)
     return len(later) < _LATER
 
 

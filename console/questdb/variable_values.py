@@ -14,11 +14,11 @@ from console.questdb.formats.segment import ARRAY_AUX, VARCHAR_AUX
 from console.questdb.reading import ArraySource, DamageError, DbFile, ProblemKind
 from console.questdb.row_values import ArrayValues, Bytes, BytesValues, Numbers, Values, gather, items_at, offsets_of
 from console.questdb.utf16 import utf8_of
+from console.questdb.variable_columns import LOW_48
 
 _VARCHAR: Final = VARCHAR_AUX.dtype
 _ARRAY: Final = ARRAY_AUX.dtype
 _INLINED, _NULL = 1, 4
-_LOW_48: Final = (1 << 48) - 1
 _MAX_SPAN: Final = 1 << 30
 _F8: Final = 8
 
@@ -105,7 +105,7 @@ def _array(type_code: int, aux: ArraySource, data: DbFile, first: int, end: int)
     if tag_of(type_code >> 8 & 0x3F) is not ColumnTag.DOUBLE:
         raise DamageError("an array whose elements are no doubles: 9.1.0 has none")
     entries = _entries(aux, _ARRAY, first, end)
-    offsets, sizes = entries["offset"] & _LOW_48, entries["size"].astype(np.int64)
+    offsets, sizes = entries["offset"] & LOW_48, entries["size"].astype(np.int64)
     null = sizes == 0
     used = offsets[~null]
     low = int(used.min()) if len(used) else 0

@@ -23,9 +23,8 @@ from console.questdb.formats.segment import ARRAY_AUX, VARCHAR_AUX
 from console.questdb.partition_columns import StoredColumn
 from console.questdb.reading import DbFile
 from console.questdb.rebuilt_offsets import rebuilt_offsets, tells_offsets
-from console.questdb.variable_columns import Bad, Numbers, bad_variable_rows
+from console.questdb.variable_columns import LOW_48, Bad, Numbers, bad_variable_rows
 
-LOW_48: Final = (1 << 48) - 1
 OUTSIDE: Final = 5
 """Bits of a VARCHAR's header: with none of them its bytes are in the data file (1: within its entry, 4: NULL)."""
 _BLOCK: Final = 1 << 13

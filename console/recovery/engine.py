@@ -248,7 +248,7 @@ class Engine:
         result = write_end(self.journal, entry, ended, before=before, after=after, promise=promise, manifest=manifest)
         following = ""
         if plan.table is not None and done:
-            report = self._context().report(plan.directory or plan.table)
+            report = self._context().report(plan.directory or "")
             following = report.next_step.reason if report is not None else ""
         return replace(result, next_step=following)
 
@@ -286,7 +286,7 @@ class Engine:
         if module.SPEC.needs_table and found is None:
             others = f", or use {module.SPEC.for_all} for all that need it" if module.SPEC.for_all else ""
             raise WalmedicError(f"{action} works on one table; name it{others}")
-        plan = module.plan(context, found.raw_name if found is not None else None)
+        plan = module.plan(context, found.directory if found is not None else None)
         last = read_versions(self.database.db).last
         plan = replace(plan, questdb=None if last is None else str(last))
         plan = replace(plan, rehearsed=Records(self.state, self._root).passed(plan) is not None)
@@ -317,7 +317,7 @@ class Engine:
         spec = spec_of(plan.action)
         if outcome is not Outcome.DONE or spec.danger is not Danger.DATA or not spec.offline or plan.directory is None:
             return None
-        return promise_of(self.database.table(plan.directory))
+        return promise_of(self.database.in_directory(plan.directory))
 
     def _locked(self, doing: str, *, offline: bool) -> RunLocks:
         server = ServerLock(self.database.db, self.settings.questdb)

@@ -72,13 +72,14 @@ class Lost(enum.StrEnum):
 
     VALUES = "values"  # they become NULL
     NAMES = "names"  # of symbols: they become placeholders; which rows have the same symbol stays known
+    UPDATES = "updated values"  # they stay as they were before an UPDATE
 
 
 @dataclass(frozen=True, slots=True)
 class LostValues:
     """Values of one column that an action gives up, of one partition or, if it names none, of the table.
 
-    `count` are values, or names of symbols; None: not known.
+    Of UPDATES `column` is the statement. `count` are values, or names of symbols; None: not known.
     """
 
     kind: Lost
@@ -93,6 +94,8 @@ class LostValues:
         where = f"column {self.column}" + (f", partition {self.partition}" if self.partition else "")
         if self.kind is Lost.NAMES:
             return f"names lost: {count} ({where}); placeholders take their place"
+        if self.kind is Lost.UPDATES:
+            return f"values lost: {count}, if this was not applied: {self.column}"
         return f"values lost: {count} ({where}); they become NULL"
 
 

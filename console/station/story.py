@@ -182,7 +182,7 @@ def _verdicts(engine: Engine, when: str, say: Say) -> bool:
     reports = DiskReports(engine.database)
     verdicts = []
     for table in (TRADES, ORDERBOOK):
-        report = reports.of_table(table)
+        report = reports.of_table(engine.database.table(table).directory)
         if report is None:
             say(f"{when}: {table}: no diagnosis could be made")
             verdicts.append(Verdict.UNKNOWN)

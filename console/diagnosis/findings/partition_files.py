@@ -10,7 +10,7 @@ from console.diagnosis.findings.subject import TableFiles
 from console.diagnosis.model import Code, Finding, Harm, Severity
 from console.questdb.column_files import column_path
 from console.questdb.file_owner import FileOwner, difference, owner_of
-from console.questdb.partition_columns import FaultKind, PartitionFault
+from console.questdb.partition_columns import STATE_FAULTS, FaultKind, PartitionFault
 from console.questdb.partition_files import PartitionFiles
 from console.questdb.partition_spans import PartitionSpan
 from console.questdb.reading import DamageError, list_directory
@@ -20,6 +20,7 @@ from console.text import clean_line, plural
 
 _OF_FILES: Final = {
     FaultKind.ROWS_DIFFER: (Code.PARTITION_ROWS_DIFFER, Harm.SHOWS_WRONG_ROWS),
+    FaultKind.FIRST_DIFFERS: (Code.PARTITION_ROWS_DIFFER, Harm.SHOWS_WRONG_ROWS),
     FaultKind.INDEX_MISSING: (Code.INDEX_FILE_MISSING, Harm.STOPS_APPLYING),
     FaultKind.INDEX_INVALID: (Code.INDEX_FILE_INVALID, Harm.STOPS_APPLYING),
     FaultKind.FILE_MISSING: (Code.COLUMN_FILE_MISSING, Harm.FILLS_WITH_ZEROS),
@@ -87,7 +88,7 @@ def _finding(files: TableFiles, fault: PartitionFault) -> Finding:
             rows=fault.rows, start=Harm.LOSES_COLUMNS,
         )  # fmt: skip
     code, harm = _OF_FILES[fault.kind]
-    opened = files.incoming.touches(span) or fault.kind is FaultKind.ROWS_DIFFER
+    opened = files.incoming.touches(span) or fault.kind in STATE_FAULTS
     return Finding(
         code, Severity.DAMAGE, _message(fault), file, fault.offset, partition=span.name, column=fault.column,
         rows=fault.rows, start=harm if opened else Harm.NONE, write=harm if opened or span.last else Harm.NONE,
@@ -114,6 +115,8 @@ def _place(fault: PartitionFault) -> str:
 def _message(fault: PartitionFault) -> str:
     place, span = _place(fault), fault.partition
     match fault.kind:
+        case FaultKind.FIRST_DIFFERS:
+            return f"{place}: {fault.what}: one of the two is wrong"
         case FaultKind.ROWS_DIFFER:
             return f"partition {span.name} does not hold the {plural(span.rows, 'row')} that _txn counts: {fault.what}"
         case FaultKind.INDEX_MISSING:

@@ -7,6 +7,7 @@ from console.diagnosis.model import Code, Finding, Harm, Severity
 from console.questdb.checkpoint import TRIGGER, Checkpoint, read_checkpoint
 from console.questdb.layout import DatabaseRoot
 from console.questdb.reading import ProblemKind
+from console.text import clean_line
 
 _DAMAGED = (ProblemKind.INVALID, ProblemKind.SHORT)
 
@@ -21,6 +22,10 @@ def root_findings(database: DatabaseRoot) -> Iterator[Finding]:
             message = f"the registry of WAL tables is damaged: {problem.what}"
             severity, harm = (Severity.NOTE, Harm.NONE) if empty else (Severity.DAMAGE, Harm.DOES_NOT_START)
             yield Finding(Code.REGISTRY_INVALID, severity, message, problem.file.name, problem.offset, start=harm)
+    for doubles in database.doubles():
+        directories = " and ".join(clean_line(each.directory) for each in doubles)
+        message = f"{directories} are all called {doubles[0].name}, and the registry does not say which is the table"
+        yield Finding(Code.REGISTRY_INVALID, Severity.DAMAGE, message, doubles[0].directory, start=Harm.FORGETS_TABLE)
     checkpoint = read_checkpoint(database.root, database.db)
     if checkpoint.trigger is not None:
         harm = Harm.ROLLS_BACK if checkpoint.left is not None else Harm.DOES_NOT_START

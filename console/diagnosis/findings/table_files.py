@@ -8,14 +8,18 @@ What a start does with each was measured on QuestDB 8.2.0, 9.1.0 and 9.3.4. A ta
 import os
 from collections.abc import Iterable, Iterator
 
+from console.diagnosis.findings.conversion import half_done
 from console.diagnosis.findings.partition_files import partition_file_findings
 from console.diagnosis.findings.subject import TableFiles
 from console.diagnosis.findings.symbol_maps import symbol_count_findings, symbol_map_findings
 from console.diagnosis.model import Code, Finding, Harm, Part, Severity
 from console.questdb.column_types import ColumnTag
+from console.questdb.conversion import read_conversion
 from console.questdb.formats.table import META_HEADER, TODO, TXN_RECORD
+from console.questdb.metadata_history import contradictions, image_at, never_wal, read_history
 from console.questdb.partition_spans import contradiction
 from console.questdb.reading import Problem, ProblemKind, read_small
+from console.questdb.structure_log import read_structure_log
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_name import read_table_name
 from console.questdb.table_txn import TxnArea
@@ -40,6 +44,9 @@ def table_file_findings(files: TableFiles) -> Iterator[Finding]:
     if os.path.exists(files.directory.path / "_view"):  # noqa: PTH110 (closed: False)
         return  # a view has no rows of its own
     yield from _metadata(files)
+    if other := list(_other_settings(files)):
+        yield from other
+        return
     yield from _identity(files)
     yield from _todo(files)
     if files.directory.path.is_symlink():
@@ -99,6 +106,29 @@ def _metadata(files: TableFiles) -> Iterator[Finding]:
         )  # fmt: skip
     if isinstance(files.metadata, TableMetadata):
         yield from _indexed(files, files.metadata)
+
+
+def _other_settings(files: TableFiles) -> Iterator[Finding]:
+    """Tell what `_meta` says otherwise than its history, in a WAL table that nothing is being done to."""
+    table, metadata, area = files.directory, files.metadata, files.txn.current
+    if isinstance(metadata, Problem) or damage_of(metadata) is not None or area is None or files.txn.problems:
+        return
+    if never_wal(table, metadata):
+        message = "_meta calls it a WAL table, and neither the registry nor txn_seq nor a WAL directory is there"
+        yield Finding(Code.TABLE_METADATA_INVALID, Severity.DAMAGE, f"{message}: QuestDB does not list it",
+                      files.relative(metadata.path), META_HEADER.at("wal"), start=Harm.FORGETS_TABLE)  # fmt: skip
+        return
+    if read_conversion(table.path).present or half_done(table) or metadata.metadata_version != area.metadata_version:
+        return
+    history = read_history(table.sequencer, read_structure_log(table.sequencer))
+    own = image_at(metadata.path)
+    if history is None or own is None or history.first.metadata(0).table_id != metadata.table_id:
+        return
+    said = list(contradictions(history, own, metadata, area))
+    if said:
+        message = f"_meta contradicts the sequencer: {'; '.join(map(clean_line, said))}"
+        yield Finding(Code.TABLE_METADATA_INVALID, Severity.DAMAGE, message, files.relative(metadata.path),
+                      start=Harm.MISAPPLIES)  # fmt: skip
 
 
 def _indexed(files: TableFiles, metadata: TableMetadata) -> Iterator[Finding]:
@@ -217,7 +247,7 @@ def _versions(files: TableFiles, area: TxnArea, metadata: TableMetadata) -> Iter
             f"_meta is older than _txn: its version is {metadata.metadata_version}, and _txn needs "
             f"{area.metadata_version}; reads wait for it until they time out"
         )
-        yield Finding(Code.TABLE_FILES_DISAGREE, Severity.DAMAGE, message, files.relative(metadata.path), 32,
+        yield Finding(Code.TABLE_METADATA_INVALID, Severity.DAMAGE, message, files.relative(metadata.path), 32,
                       start=Harm.REWRITES_TABLE)  # fmt: skip
 
 

@@ -86,7 +86,7 @@ def highest_wals(table: TableDirectory) -> tuple[int, int]:
 
 def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     """The index is there and not below the highest WAL, on disk or in a record."""
-    table = run.database.table(plan.directory or "")
+    table = run.database.in_directory(plan.directory or "")
     index, highest = read_wal_index(table.sequencer).highest, max(highest_wals(table))
     return (
         Claim(ClaimKey.WAL_INDEX, "the wal index", f"≥ {highest}", str(index), index is not None and index >= highest),

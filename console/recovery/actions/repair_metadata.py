@@ -67,7 +67,7 @@ class _Parts:
 def plan(context: PlanContext, table: str | None) -> Plan:
     """Return the plan; empty where `_meta` and `_cv` are whole, refused where what they must say is not proven."""
     directory = context.database.table(table or "")
-    report = context.report(directory.raw_name)
+    report = context.report(directory.directory)
     damage = [finding for finding in report.findings if finding.code in TABLE_METADATA] if report is not None else []
     name = name_file(directory)
     if not damage and name is None:
@@ -138,7 +138,7 @@ def _initial(directory: TableDirectory, metadata: TableMetadata) -> int:
 
 def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     """Return what must hold of `_meta` and `_cv`, and that they belong to `_txn` where that is whole."""
-    table = run.database.table(plan.directory or "")
+    table = run.database.in_directory(plan.directory or "")
     metadata, versions = read_table_metadata(table.path), read_column_versions(table.path)
     readable = not isinstance(metadata, Problem) and not metadata.problems and not metadata.unusable
     claims = [

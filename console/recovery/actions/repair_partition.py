@@ -65,7 +65,7 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
 
 def _fitting_claims(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     """Return that a full check of the columns that were written finds every value fit."""
-    table = run.database.table(plan.directory or "")
+    table = run.database.in_directory(plan.directory or "")
     columns, swapped = _written(plan)
     scopes = [DeepScope(frozenset(swapped))] if swapped else []
     if columns:

@@ -62,7 +62,8 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     database = context.database
     registry = database.registry()
     damage = next((problem for problem in registry.problems if problem.kind in _DAMAGED), None)
-    if damage is None or registry.path is None or (registry.stamp is not None and not registry.stamp.size):
+    whole = damage is None or (registry.stamp is not None and not registry.stamp.size)
+    if registry.path is None or (whole and not database.doubles()):
         return make_plan(SPEC, context.target(), why="Nothing to do: the registry of tables is whole.")
     tables = _names(database)
     facts = [Fact(registry.path.name, stamp_of(registry.path))]
@@ -72,7 +73,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     return make_plan(
         SPEC,
         context.target(),
-        why=f"{registry.path.name} is damaged: {damage.what}",
+        why=f"{registry.path.name} is damaged: {damage.what if damage is not None else 'tables of one name'}",
         stages=stages,
         facts=facts,
         rows_lost=RowsLost.exact(0),

@@ -9,7 +9,7 @@ from console.diagnosis.situation import TABLE_STATE
 from console.diagnosis.table_facts import read_facts
 from console.errors import run_as_owner
 from console.questdb.column_versions import read_column_versions
-from console.questdb.partition_columns import FaultKind
+from console.questdb.partition_columns import STATE_FAULTS, FaultKind
 from console.questdb.partition_files import PartitionFiles
 from console.questdb.reading import Problem
 from console.questdb.table_encoding import encode_table_txn
@@ -17,7 +17,7 @@ from console.questdb.table_metadata import read_table_metadata
 from console.questdb.table_txn import TxnArea, read_table_txn
 from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.gate.registry import PlanContext
-from console.recovery.model import ActionSpec, Claim, Danger, Plan, Refusal, Requirement, RowsLost
+from console.recovery.model import ActionSpec, Claim, Danger, Lost, LostValues, Plan, Refusal, Requirement, RowsLost
 from console.recovery.steps import table_files
 from console.recovery.steps.steps import RunContext
 from console.recovery.table_repair import planning
@@ -50,7 +50,7 @@ _READ = ("_meta", "_cv", "txn_seq/_txnlog")
 def plan(context: PlanContext, table: str | None) -> Plan:
     """Return the plan; empty where `_txn` is whole, refused where the disk does not prove what it must say."""
     directory = context.database.table(table or "")
-    report = context.report(directory.raw_name)
+    report = context.report(directory.directory)
     found = report.findings if report is not None else ()
     damage = [each for each in found if each.code in _READS and each.severity is not Severity.NOTE]
     if not damage:
@@ -92,7 +92,8 @@ def _repair(state: TableState, why: str) -> Repair:
         why,
         (Replacement("write _txn anew", (file,)),),
         read=_READ,
-        rows_lost=RowsLost.unknown() if state.gone else RowsLost.exact(0),
+        rows_lost=RowsLost.unknown() if state.gone else RowsLost.at_most(state.doubted),
+        values_lost=tuple(LostValues(Lost.UPDATES, each, "", None) for each in state.updates),
         rows_back=area.rows + area.lag_rows + state.rows_waiting,
         requirements=(proven,),
         warnings=(*state.warnings, *(f"a partition may be lost with its directory: {why}" for why in state.gone)),
@@ -108,13 +109,13 @@ def _told(area: TxnArea) -> str:
 
 def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     """Return what must hold of `_txn` and of the partitions that it names."""
-    table = run.database.table(plan.directory or "")
+    table = run.database.in_directory(plan.directory or "")
     area, metadata = read_table_txn(table.path).current, read_table_metadata(table.path)
     if area is None or isinstance(metadata, Problem):
         return (Claim(ClaimKey.TXN_READABLE, "_txn can be read", "yes", "no", ok=False, table=table.name),)
     versions = read_column_versions(table.path)
     faults = list(PartitionFiles(table.path, area, metadata, versions).faults())
-    wrong = [each for each in faults if each.kind is FaultKind.ROWS_DIFFER]
+    wrong = [each for each in faults if each.kind in STATE_FAULTS]
     gone = [clean_line(each.partition.directory) for each in faults if each.kind is FaultKind.PARTITION_MISSING]
     return (
         *written_claims(plan, run),

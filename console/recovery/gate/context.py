@@ -25,14 +25,14 @@ class DiskReports:
         self._reports: dict[str, TableReport | None] = {}
 
     def of_table(self, table: str) -> TableReport | None:
-        """Return the report of a table, None where it cannot be made."""
+        """Return the report of the table in a directory, None where it cannot be made."""
         if table not in self._reports:
             self._reports[table] = self._made(table)
         return self._reports[table]
 
     def _made(self, table: str) -> TableReport | None:
         try:
-            return diagnose_table(self._database, self._database.table(table), self._history)
+            return diagnose_table(self._database, self._database.in_directory(table), self._history)
         except WalmedicError:
             return None
 

@@ -49,7 +49,7 @@ def write_refusals(context: PlanContext) -> tuple[Refusal, ...]:
     """Return why no row must be written now: what a start does to a table's own files, the first row does too."""
     found: list[Refusal] = []
     for table in context.database.tables():
-        report = context.report(table.raw_name)
+        report = context.report(table.directory)
         for finding in report.findings if report is not None else ():
             harm = finding.write if finding.start is Harm.NONE else finding.start
             if report is not None and harm is not Harm.NONE:
@@ -65,7 +65,7 @@ def first_row_refusals(context: PlanContext) -> tuple[Refusal, ...]:
     """
     found: list[Refusal] = []
     for table in context.database.tables():
-        report = context.report(table.raw_name)
+        report = context.report(table.directory)
         for finding in report.findings if report is not None else ():
             if report is not None and finding.start is Harm.NONE and finding.write is Harm.SPOILS_SYMBOLS:
                 what = f"with the first row {harm_in_words(finding.write)}"
@@ -82,7 +82,7 @@ def own_start_refusals(context: PlanContext, table: TableDirectory) -> tuple[Ref
     version, _ = version_to_start(context.settings, context.database, context.state)
     found = [_root_refusal(finding) for finding in root_findings(context.database) if finding.start is not Harm.NONE]
     for each in context.database.tables():
-        report = context.report(each.raw_name)
+        report = context.report(each.directory)
         if report is None:
             continue
         own = _harm_refusals(report, leaving_out=_OF_THE_SEQUENCER)
@@ -96,7 +96,7 @@ def unheld_refusals(context: PlanContext, version: Version | None) -> tuple[Refu
     which = f"QuestDB {version}" if version is not None else "a QuestDB of unknown version"
     found = []
     for table in context.database.tables():
-        report = context.report(table.raw_name)
+        report = context.report(table.directory)
         for finding in report.findings if report is not None else ():
             if finding.code in _FORGOTTEN and finding.severity is not Severity.NOTE:
                 reason = (
@@ -121,7 +121,7 @@ def harming(report: TableReport) -> list[Finding]:
 
 
 def _refusals(context: PlanContext, table: TableDirectory, version: Version | None) -> Iterator[Refusal]:
-    report = context.report(table.raw_name)
+    report = context.report(table.directory)
     found = [*_conversion_refusals(table, report), *_log_refusals(table)] if table.wal is not False else []
     yield from found
     known = {refusal.code for refusal in found}
@@ -222,7 +222,7 @@ def _whole_but_for_torn(context: PlanContext, table: TableDirectory, report: Tab
     """
     if not any(f.code in _FORGOTTEN and f.severity is not Severity.NOTE for f in report.findings):
         return False
-    plan = action_module("repair-log").plan(context, table.raw_name)
+    plan = action_module("repair-log").plan(context, table.directory)
     return not plan.stages and not plan.refused
 
 

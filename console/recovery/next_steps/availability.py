@@ -78,7 +78,7 @@ def _first(context: PlanContext, report: DatabaseReport) -> FirstStep | None:
             return step
         waits = True
     for each in report.worst_first():
-        judge = _Judge(context, context.database.table(each.directory))
+        judge = _Judge(context, context.database.in_directory(each.directory))
         if judge.needs(each.next_step):
             step = judge.towards(each.next_step)
             if step is not None:
@@ -174,7 +174,7 @@ class _Judge:
         try:
             if own is not None:
                 return finish_refusals(context, own, read_entry_plan(context.state, own.id), lock_held=False)
-            plan = action_module(spec.id).plan(context, table.raw_name if table and spec.needs_table else None)
+            plan = action_module(spec.id).plan(context, table.directory if table and spec.needs_table else None)
         except WalmedicError as error:
             return (Refusal(RefusalCode.CANNOT_BE_PLANNED, str(error), "walmedic check says what is there"),)
         if plan.refused or plan.needed:

@@ -75,7 +75,7 @@ def values_lost_in_words(lost: Iterable[LostValues]) -> str:
     """Return e.g. `, 25,897 values lost`, empty if no value and no name of a symbol was lost."""
     listed = tuple(lost)
     words = ""
-    for kind, name in ((Lost.VALUES, "value"), (Lost.NAMES, "symbol name")):
+    for kind, name in ((Lost.VALUES, "value"), (Lost.NAMES, "symbol name"), (Lost.UPDATES, "updated value")):
         counts = [each.count for each in listed if each.kind is kind]
         known = [count for count in counts if count is not None]
         if counts:

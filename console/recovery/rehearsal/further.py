@@ -20,7 +20,7 @@ def further_plans(clone: Engine, done: Plan) -> Iterator[Plan]:
     """Yield the plan of each further step, which is carried out before the next is asked for; none that is refused."""
     taken = {done.action}
     while True:
-        table = clone.database.table(done.directory or "")
+        table = clone.database.in_directory(done.directory or "")
         action = diagnose_table(clone.database, table).next_step.action
         if action is None or action in taken or not _changes_files(action):
             return

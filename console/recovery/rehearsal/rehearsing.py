@@ -124,7 +124,7 @@ class _Rehearsing:
         """Clone, plan, carry out, prove; note in the state directory that it passed."""
         facts = self._clone()
         clone = Engine(self._clone_settings(binary))
-        table = clone.database.table(self.table.directory)
+        table = clone.database.in_directory(self.table.directory)
         before = Before.of(table, self.plan)
         self._allow_unknown_loss(clone)
         self._capture(clone)

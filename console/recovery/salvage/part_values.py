@@ -174,8 +174,9 @@ class PartColumn:
             with contextlib.suppress(DamageError):
                 return variable_values(code, aux, data, first - top, end - top)
         bad = bad_variable_rows(code, aux, data, first - top, end - top)
-        for row in (np.flatnonzero(bad[:-1] & ~bad[1:])).tolist():  # it may only not follow on what is damaged
-            bad[row] = bad_variable_rows(code, aux, data, first - top + row, first - top + row + 1)[0]
+        last = np.flatnonzero(bad[:-1] & ~bad[1:])  # it may only not follow on what is damaged
+        if len(last):
+            bad[last] = bad_variable_rows(code, aux, data, first - top, end - top, alone=True)[last]
         edges = np.flatnonzero(np.diff(bad)) + 1
         bounds = [0, *edges.tolist(), end - first]
         found: list[Values] = []

@@ -97,12 +97,12 @@ class HoldWal(Step):
             run.remember(_VALUES, values)
         locks = run.keep.enter_context(WalLocks(run.database.db))
         for directory in stage.parameters["directories"]:
-            locks.hold(run.database.table(str(directory)), skip_busy=bool(run.recall("server started")))
+            locks.hold(run.database.in_directory(str(directory)), skip_busy=bool(run.recall("server started")))
         run.progress(f"holding {plural(len(locks.held), 'lock')} of WAL directories and segments")
 
     def _values(self, directory: str, also: Sequence[str] | None, run: RunContext) -> Any:
         run.progress(f"reading what the partitions of {directory} will hold")
-        found = sums_before(run.database.table(directory), also=None if also is None else frozenset(also))
+        found = sums_before(run.database.in_directory(directory), also=None if also is None else frozenset(also))
         return to_json(found)
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
@@ -154,7 +154,10 @@ class VerifyTables(CheckStep):
             row = wait_until_applied(server, expected, on_applied)
             self._add(table_claims(server, expected, row), run)
             run.progress(f"{expected.table}: reading every value of the partitions that were touched")
-            table, document = run.database.table(expected.directory), run.recall(_VALUES, {}).get(expected.directory)
+            table, document = (
+                run.database.in_directory(expected.directory),
+                run.recall(_VALUES, {}).get(expected.directory),
+            )
             self._add(noted_value_claims(server, table, expected, document, row), run)
 
     def _add(self, claims: Sequence[Claim], run: RunContext) -> None:

@@ -46,6 +46,11 @@ def known_damage(state: StateDir, db: Path, directory: str) -> Places:
     return _read(_place(state, db)).get(directory, frozenset())
 
 
+def damaged_tables(state: StateDir, db: Path) -> frozenset[str]:
+    """Return the directories of the tables in which their last full check found damage."""
+    return frozenset(directory for directory, places in _read(_place(state, db)).items() if places)
+
+
 def _place(state: StateDir, db: Path) -> Path:
     device, inode = root_key(db)
     return state.root / "deep" / f"{device}-{inode}-damage.json"

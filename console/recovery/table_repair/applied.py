@@ -7,6 +7,7 @@
 One too many would lose the rows of a transaction, one too few would double them. So what stays open is refused.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -15,6 +16,8 @@ import numpy as np
 
 from console.questdb.partition_rows import TableRows
 from console.questdb.reading import DamageError, Problem, said_of
+from console.questdb.segment import EventType
+from console.questdb.segment_details import read_statement
 from console.questdb.structure_log import Command
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
@@ -28,9 +31,16 @@ from console.recovery.sequencer.structure import table_columns
 from console.recovery.sequencer.table_content import read_content
 from console.table.inventory import Index, is_plain
 from console.table.names import Names, put_together
-from console.text import plural
+from console.text import clean_line, plural
 
 _SETTLE: Final = "a copy of _txn from the time of the crash, or the server's log of its last commits, would settle it"
+_CONSTANTS: Final = re.compile(
+    r"UPDATE\s+\S+\s+SET\s+{set}(\s*,\s*{set})*(\s+WHERE\s+[^(]*)?;?".format(
+        set=r"\S+\s*=\s*(-?[\d.]+|'[^']*'|null|true|false)"
+    ),
+    re.IGNORECASE,
+)
+"""An UPDATE that gives the same values however often it is done."""
 _NOT_COLUMNS: Final = (Command.RENAME_TABLE, Command.ENABLE_DEDUP, Command.DISABLE_DEDUP)
 
 
@@ -41,7 +51,8 @@ class Applied:
     `waiting` are the events that are not applied, by index of the inventory, `rows_waiting` the rows of those that the
     log names. `partial` counts their rows that lie at the end of the table nevertheless: they were being applied at the
     crash. `gone_above` counts the transactions behind `seq_txn` whose WAL is not on disk. `rows_logged` are the rows of
-    all transactions up to `seq_txn`, None if WAL of one of them is gone.
+    all transactions up to `seq_txn`, None if WAL of one of them is gone. `doubted` are rows that count as applied and
+    may not be: then they are lost, where the other way they might come twice; `updates` are statements of that kind.
     """
 
     seq_txn: int = 0
@@ -51,6 +62,8 @@ class Applied:
     rows_waiting: int = 0
     gone_above: int = 0
     rows_logged: int | None = None
+    doubted: int = 0
+    updates: list[str] = field(default_factory=list)
     partial: int = 0
     evidence: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -157,6 +170,8 @@ def _by_rows(found: Applied, table: TableOnDisk, names: Names, low: int, high: i
         return
     low = max(low, int(mine[seen == Seen.PRESENT].max(initial=0)))
     high = min(high, int(mine[(seen == Seen.ABSENT) & ~unnamed].min(initial=high + 1)) - 1)
+    if not table.txn.rows:
+        low = max(low, int(seq[(seq <= high) & (table.inventory.events["type"] == EventType.TRUNCATE)].max(initial=0)))
     if low > high:
         reason = (
             f"the rows of transaction {high + 1:,} are not in the table, but those of the later transaction {low:,} are"
@@ -176,8 +191,13 @@ def _by_rows(found: Applied, table: TableOnDisk, names: Names, low: int, high: i
         why = f" ({comparison.why_not})" if comparison.why_not else ""
         first = int(mine[unknown].min(initial=found.last + 1))
         which = f"transaction {first:,}" if first <= found.last else "a transaction that the log does not name"
-        found.refuse(RefusalCode.APPLIED_AMBIGUOUS, f"it is not known whether {which} is in the table{why}")
-        return
+        open_ = f"it is not known whether {which} is in the table{why}"
+        high = _before_repeatable(table, names, low, high)
+        unknown &= mine <= high
+        fewer = _rows_missing(table, names, high)
+        if doubtful.any() or fewer or not _count_as_applied(found, table, asked[unknown], open_):
+            found.refuse(RefusalCode.APPLIED_AMBIGUOUS, open_)
+            return
     found.seq_txn = high
     found.waiting = np.flatnonzero((seq == 0) | (seq > high))
     above = int((seq > high).sum()) + int((names.changes.seq > high).sum())
@@ -229,6 +249,48 @@ def _before_all(names: Names, low: int, high: int) -> int:
     wanted = np.arange(high, high - len(on_disk), -1)
     same = on_disk[::-1] == wanted
     return high - (len(same) if same.all() else int(np.flatnonzero(~same)[0]))
+
+
+def _rows_missing(table: TableOnDisk, names: Names, high: int) -> bool:
+    """Return whether the table has fewer rows than its transactions up to `high`, all on disk, brought."""
+    applied = (names.seq > 0) & (names.seq <= high)
+    known = np.union1d(names.seq[applied], names.changes.seq[names.changes.seq <= high])
+    plain = bool(is_plain(table.inventory.events[applied]).all()) and not table.metadata.has_dedup
+    return plain and len(known) == high and int(table.inventory.rows[applied].sum()) > table.txn.rows
+
+
+def _before_repeatable(table: TableOnDisk, names: Names, low: int, high: int) -> int:
+    """Return the last transaction up to `high` that does more if it is applied twice: a TRUNCATE, or an UPDATE that
+    sets constants, does not."""
+    events = {int(names.seq[at]): at for at in np.flatnonzero((names.seq > low) & (names.seq <= high)).tolist()}
+    while high > low and high in events and _repeatable(table, events[high]):
+        high -= 1
+    return high
+
+
+def _repeatable(table: TableOnDisk, at: int) -> bool:
+    kind = int(table.inventory.events["type"][at])
+    return kind == EventType.TRUNCATE or (kind == EventType.SQL and bool(_CONSTANTS.fullmatch(_sql(table, at))))
+
+
+def _sql(table: TableOnDisk, at: int) -> str:
+    event = table.inventory.events[at]
+    text = read_statement(table.segments[int(event["wal"]), int(event["segment"])], int(event["txn"]))
+    return "" if isinstance(text, Problem) else text.strip()
+
+
+def _count_as_applied(found: Applied, table: TableOnDisk, events: Index, why: str) -> bool:
+    """Count events as applied of which nothing tells; return whether what is lost by that can be named."""
+    rows = table.inventory.events[events]
+    statements = [_sql(table, at) for at in events[~is_plain(rows)].tolist()]
+    if not all(statements):
+        return False
+    found.doubted = int(table.inventory.rows[events].sum())
+    found.updates = [clean_line(each) for each in statements if each.upper().startswith("UPDATE")]
+    if found.doubted:
+        found.warnings.append(f"{why}: {plural(found.doubted, 'row')} count as applied; salvage-wal exports them")
+    found.warnings += [f"counts as applied, and may not be: {clean_line(each)}" for each in statements]
+    return True
 
 
 def _partly(found: Applied, table: TableOnDisk) -> None:

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Final
 
 from console.questdb.layout import TableDirectory
-from console.questdb.partition_columns import FaultKind, PartitionFault, StoredColumn
+from console.questdb.partition_columns import STATE_FAULTS, FaultKind, PartitionFault, StoredColumn
 from console.questdb.partition_files import PartitionFiles
 from console.questdb.partition_spans import PartitionSpan
 from console.questdb.reading import DamageError, problem_of
@@ -118,7 +118,7 @@ def damaged_partitions(
             continue
         if fault.kind in OURS:
             by_span.setdefault(name, DamagedPartition(fault.partition, [])).faults.append(fault)
-        elif fault.kind in (FaultKind.UNREADABLE, FaultKind.ROWS_DIFFER):
+        elif fault.kind in (FaultKind.UNREADABLE, *STATE_FAULTS):
             others.append(fault)
     for each in by_span.values():
         _weigh(table, files, each, sources)

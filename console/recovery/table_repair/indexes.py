@@ -4,6 +4,7 @@ An index that names each row exactly once is whole: then it is the column that i
 index of a column that is torn is never made anew, since it may be the only place that has them.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 from console.questdb.bitmap_index import read_index_header
 from console.questdb.index_check import check_index
 from console.questdb.layout import TableDirectory
+from console.questdb.parquet_rows import read_column, read_layout
 from console.questdb.partition_columns import StoredColumn
+from console.questdb.partition_files import PARQUET
 from console.questdb.partition_spans import PartitionSpan
 from console.questdb.reading import DamageError, DbFile
-from console.questdb.symbol_values import NULL_KEY
+from console.questdb.symbol_values import NULL_KEY, read_dictionary
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal, Requirement
 from console.recovery.table_repair.index_files import column_index, column_of
@@ -25,6 +28,7 @@ from console.recovery.table_repair.planning import Repair, Replacement
 from console.text import clean_line, plural
 
 _CAPACITY = 256  # of a block, if neither index nor `_meta` says another
+_UNKNOWN = -1  # no key
 _MOST_ROWS = 1 << 26
 _MOST_BYTES = 2 << 30  # of all new files together: a plan holds them
 _REINDEX = "start QuestDB and rebuild the index there: REINDEX TABLE … LOCK EXCLUSIVE"
@@ -58,7 +62,7 @@ def index_repair(table: TableDirectory) -> Repair:
     indexes = columns = size = 0
     for span in files.partitions.spans:
         for case in _cases(files, span):
-            found = _repaired(case) if span.parquet_size is None else _of_parquet(case)
+            found = _repaired(case) if span.parquet_size is None else _of_parquet(case, files)
             if isinstance(found, Refusal):
                 refused.append(found)
             elif found is not None:
@@ -116,11 +120,15 @@ def _repaired(case: _Case) -> Replacement | Refusal | None:
             "repair-partition first",
             action="repair-partition",
         )
+    return _new_index(case, column)
+
+
+def _new_index(case: _Case, column: NDArray[np.int32]) -> Replacement:
     made = column_index(column, case.first, _block(case))
     keys, values = case.each.index_files()
     told = f"index of {plural(len(column), 'row')}"
     pair = case.file(made.values, values.name, f"{told}, row numbers"), case.file(made.keys, keys.name, f"{told}, keys")
-    return Replacement(f"write the index of {place}", pair)
+    return Replacement(f"write the index of {clean_line(case.place)}", pair)
 
 
 def _agree(case: _Case) -> bool:
@@ -171,13 +179,40 @@ def _block(case: _Case) -> int:
         return capacity if 1 < capacity <= 1 << 20 and not capacity & (capacity - 1) else _CAPACITY
 
 
-def _of_parquet(case: _Case) -> Refusal | None:
-    keys, values = case.each.index_files()
+def _of_parquet(case: _Case, files: OwnFiles) -> Replacement | Refusal | None:
+    """Return the index of a partition in Parquet, made from the symbols there; None if it is whole."""
+    place, why = clean_line(case.place), ""
     try:
-        with DbFile(keys) as k, DbFile(values) as v:
-            column_of(k, v, case.first, case.end)
+        column = _decoded(case, files)
+    except ImportError:
+        column, why = None, "pyarrow, which reads it, is not installed"
     except (DamageError, FileNotFoundError) as error:
-        why = error.what if isinstance(error, DamageError) else "a file is missing"
-        reason = f"{clean_line(case.place)} is in Parquet and its index is damaged ({why})"
+        column, why = None, error.what if isinstance(error, DamageError) else "a file is missing"
+    indexed = _indexed(case)
+    if indexed is not None and (column is None or np.array_equal(indexed, column)):
+        return None
+    if column is None:
+        reason = f"{place} is in Parquet, its index is damaged, and its symbols cannot be read ({why})"
         return Refusal(RefusalCode.PARQUET_FILE_INVALID, reason, _REINDEX)
-    return None
+    return _new_index(case, column)
+
+
+def _decoded(case: _Case, files: OwnFiles) -> NDArray[np.int32]:
+    """Return the keys of a symbol column in Parquet, by the names in the symbol map. Raises DamageError or OSError."""
+    column, folder = case.each.column, case.each.data.parent
+    name_txn = files.versions.symbol_name_txn(column.index)
+    names = read_dictionary(files.table.path, column.raw_name, case.symbols, name_txn)
+    data, ends = names.data.tobytes(), names.offsets.tolist()
+    keys = {data[low:high]: key for key, (low, high) in enumerate(itertools.pairwise(ends))}
+    layout, found = read_layout(folder / PARQUET), [np.empty(0, np.int32)]
+    if column.index not in layout.fields:
+        raise DamageError("data.parquet has no such column")
+    for group in layout.groups:
+        texts = read_column(folder / PARQUET, group, layout.fields[column.index]).cast("string").dictionary_encode()
+        known = [keys.get(text.encode(), _UNKNOWN) for text in texts.dictionary.to_pylist()]
+        places = texts.indices.fill_null(len(known)).to_numpy()
+        found.append(np.array([*known, NULL_KEY], np.int32)[places])
+    decoded = np.concatenate(found)[: case.end - case.first]
+    if len(decoded) < case.end - case.first or (decoded == _UNKNOWN).any():
+        raise DamageError("data.parquet has other rows than _txn counts, or symbols that the symbol map has not")
+    return decoded

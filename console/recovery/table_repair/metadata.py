@@ -5,27 +5,32 @@ dropped later, no symbol capacity, no commit settings: where such a change may h
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
-from console.questdb.bitmap_index import read_index_header
-from console.questdb.column_files import column_path
-from console.questdb.column_types import ColumnTag
 from console.questdb.column_versions import DEFAULT_PARTITION, ColumnVersions, read_column_versions
 from console.questdb.fields import Fields
-from console.questdb.formats.table import META_HEADER, SYMBOL_OFFSETS
+from console.questdb.formats.table import META_HEADER
 from console.questdb.layout import TableDirectory
-from console.questdb.partition_names import partition_of
-from console.questdb.partitioning import Partitioning
-from console.questdb.reading import DamageError, DbFile, Problem, list_directory, read_small
+from console.questdb.metadata_history import (
+    FIRST,
+    Columns,
+    MetadataHistory,
+    columns_of,
+    contradictions,
+    image_at,
+    never_wal,
+    read_history,
+)
+from console.questdb.reading import DamageError, Problem
 from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer_metadata
 from console.questdb.structure_log import Command, StructureLog, read_structure_log
-from console.questdb.table_metadata import TableColumn, TableMetadata
+from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.questdb.table_metadata_changes import MetadataImage
 from console.questdb.table_txn import TxnArea
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
 from console.recovery.table_repair.guarded import known_state, of_version
+from console.recovery.table_repair.metadata_by_files import all_gone, changes_by_files, settings_by_files, stems_in
 from console.text import clean_line, plural
 
 _SETTLE: Final = "a copy of _meta from a backup of the same structure would settle it"
@@ -68,14 +73,21 @@ def found_metadata(directory: TableDirectory) -> FoundMetadata:
     found = FoundMetadata()
     area = known_state(directory)
     found.counted = area is not None
+    if area is not None and area.metadata_version > area.txn:
+        reason = (
+            f"_txn names metadata version {area.metadata_version:,}, and had {area.txn:,} transactions: it is wrong"
+        )
+        return found.refuse(RefusalCode.STRUCTURE_UNKNOWN, reason, "put a copy of _txn from the crash in its place")
     copy = _same_version(directory, area)
     if copy is not None:
         return _end(found, copy, copy.structure, copy.version, directory)
     log = read_structure_log(directory.sequencer)
-    base = _base(directory, log)
-    if base is None:
-        reason = "neither _meta.prev nor txn_seq/_meta.0 is a copy of _meta from which it could be made again"
-        return found.refuse(RefusalCode.STRUCTURE_UNKNOWN, reason)
+    history = read_history(directory.sequencer, log)
+    if area is not None and (mended := _mended(found, directory, history, area)) is not None:
+        return mended
+    if history is None:
+        return _by_names(found, directory, area)
+    base = _base(directory, history, area)
     target = area.structure_version if area is not None else _reached(directory, log, found)
     if target is None:
         return found
@@ -96,7 +108,7 @@ def _end(found: FoundMetadata, base: _Base, target: int, version: int, directory
     sequencer = read_sequencer_metadata(directory.sequencer)
     other = version - base.version - (target - base.structure)
     if other or not found.counted:
-        found.untold = _by_files(base.image, directory, version)
+        found.untold = settings_by_files(base.image, directory, version)
     made = base.image.metadata(version)
     if isinstance(sequencer, SequencerMetadata) and sequencer.structure_version == target:
         if [(c.raw_name, c.type_code, c.dropped) for c in sequencer.columns] != [
@@ -110,7 +122,7 @@ def _end(found: FoundMetadata, base: _Base, target: int, version: int, directory
     changes = target - base.structure
     found.evidence.append(
         f"{base.name} of metadata version {base.version:,}"
-        + (f", and {plural(changes, 'structure change')} of the log" if changes else "")
+        + (f", and {plural(changes, 'structure change')} since" if changes else "")
     )
     if not found.counted:
         found.evidence.append("_txn is damaged too, so whether a setting was changed since is not known")
@@ -128,44 +140,71 @@ def _same_version(directory: TableDirectory, area: TxnArea | None) -> _Base | No
     places = [(each.copy.told, each.copy.folder / "_meta")
               for each in of_version(directory, metadata_version=area.metadata_version)]  # fmt: skip
     for name, path in (*places, *((name, directory.path / name) for name in ("_meta.swp", "_meta.prev"))):
-        image = _image(path)
+        image = image_at(path)
         if image is not None and _version(image) == area.metadata_version:
             return _Base(name, image, area.structure_version, area.metadata_version)
     return None
 
 
-def _base(directory: TableDirectory, log: StructureLog) -> _Base | None:
-    """Return the latest copy whose structure version is known: by its columns, as the first copy has version 0."""
-    first = _image(directory.sequencer / "_meta.0")
-    if first is None:
-        return None
-    versions = {_columns(first): 0}
-    walked = _image(directory.sequencer / "_meta.0")
-    for version in range(1, len(log.ends)):
-        change = log.change(version)
-        try:
-            if walked is None or isinstance(change, Problem):
-                break
-            walked.apply(change)
-        except DamageError:
-            break
-        versions[_columns(walked)] = version
-    before = _image(directory.path / "_meta.prev")
-    if before is not None and _columns(before) in versions:
-        return _Base("_meta.prev", before, versions[_columns(before)], _version(before))
-    return _Base("txn_seq/_meta.0", first, 0, _version(first))
-
-
-def _columns(image: MetadataImage) -> tuple[tuple[str, int, bool, bool], ...]:
-    return tuple((c.raw_name, c.type_code, c.dropped, c.dedup_key) for c in image.metadata(0).columns)
-
-
-def _image(path: Path) -> MetadataImage | None:
-    file = read_small(path)
+def _by_names(found: FoundMetadata, directory: TableDirectory, area: TxnArea | None) -> FoundMetadata:
+    """Bring the newest older copy forward by the names of the columns' files, where no structure log tells of it."""
+    older = [(_version(image), name, image) for name, image in _older(directory, area)]
+    if area is None or not older:
+        reason = "neither _meta.prev nor txn_seq/_meta.0 is a copy of _meta from which it could be made again"
+        return found.refuse(RefusalCode.STRUCTURE_UNKNOWN, reason)
+    version, name, image = max(older, key=lambda each: each[0])
     try:
-        return MetadataImage.of(file.data) if file.present else None
-    except DamageError:
+        changes = changes_by_files(directory.path, area, image.metadata(version))
+    except DamageError as damage:
+        return found.refuse(RefusalCode.STRUCTURE_UNKNOWN, f"no structure log is left, and {damage.what}")
+    if version + len(changes) > area.metadata_version:
+        reason = f"the files show {plural(len(changes), 'change')} since {name} of metadata version {version:,}, and "
+        return found.refuse(RefusalCode.STRUCTURE_UNKNOWN, f"{reason}_txn names {area.metadata_version:,}")
+    for change in changes:
+        image.apply(change)
+        found.evidence.append(f"{change.summary}, by the names of the files")
+    base = _Base(name, image, area.structure_version - len(changes), version)
+    return _end(found, base, area.structure_version, area.metadata_version, directory)
+
+
+def _mended(
+    found: FoundMetadata, directory: TableDirectory, history: MetadataHistory | None, area: TxnArea
+) -> FoundMetadata | None:
+    """Return `_meta` with what its history says otherwise, None if that is nothing, or if it is not of this state."""
+    own, now = image_at(directory.path / "_meta"), read_table_metadata(directory.path)
+    if own is None or isinstance(now, Problem) or now.metadata_version != area.metadata_version:
         return None
+    if history is not None:
+        found.evidence += contradictions(history, own, now, area)
+    elif never_wal(directory, now):
+        META_HEADER.put(own.header, 0, wal=0)
+        found.evidence.append("neither the registry nor txn_seq nor a WAL directory is there")
+    if not found.evidence:
+        return None
+    found.content, found.metadata = own.encode(now.metadata_version), own.metadata(now.metadata_version)
+    found.source = "_meta"
+    return found
+
+
+def _older(directory: TableDirectory, area: TxnArea | None) -> list[tuple[str, MetadataImage]]:
+    """Return `_meta` and the copy beside it, those that can be read and are of before the state."""
+    read = ((name, image_at(directory.path / name)) for name in ("_meta", "_meta.prev"))
+    before = ((name, image) for name, image in read if image is not None)
+    most = area.metadata_version if area is not None else -1
+    return [(name, image) for name, image in before if name != "_meta" or _version(image) < most]
+
+
+def _base(directory: TableDirectory, history: MetadataHistory, area: TxnArea | None) -> _Base:
+    """Return the latest copy whose structure version is known: by its columns, as the first copy has version 0."""
+    found = [_Base(f"txn_seq/{FIRST}", history.first, 0, _version(history.first))]
+    for name, image in _older(directory, area):
+        known = [each for each in history.versions(_columns(image)) if each <= _version(image)]
+        found += [_Base(name, image, known[-1], _version(image))] if known else []
+    return max(found, key=lambda each: each.version)
+
+
+def _columns(image: MetadataImage) -> Columns:
+    return columns_of(image.metadata(0).columns)
 
 
 def _version(image: MetadataImage) -> int:
@@ -184,8 +223,8 @@ def _reached(directory: TableDirectory, log: StructureLog, found: FoundMetadata)
         return None
     entries = versions.entries
     added = {int(each["column"]) for each in entries[entries["partition"] == DEFAULT_PARTITION]}
-    image = _image(directory.sequencer / "_meta.0")
-    stems = _stems(directory.path, image.metadata(0)) if image is not None else set()
+    image = image_at(directory.sequencer / "_meta.0")
+    stems = stems_in(directory.path, image.metadata(0)) if image is not None else set()
     reached = 0
     for number in range(1, last + 1):
         change = log.change(number)
@@ -193,7 +232,7 @@ def _reached(directory: TableDirectory, log: StructureLog, found: FoundMetadata)
             break
         image.apply(change)
         is_added = change.command in _ADDING and len(image.names) - 1 in added
-        if is_added or (change.command == Command.DROP_COLUMN and _dropped(change.strings, stems)):
+        if is_added or (change.command == Command.DROP_COLUMN and all_gone(change.strings, stems)):
             reached = number
     if reached < last:
         found.refuse(
@@ -204,71 +243,6 @@ def _reached(directory: TableDirectory, log: StructureLog, found: FoundMetadata)
     return reached
 
 
-def _stems(table: Path, metadata: TableMetadata) -> set[str]:
-    """Return the names of the columns that have a file in a partition, in lower case."""
-    listed = [list_directory(folder)[0] for _, folder in _folders(table, metadata)]
-    return {each.name.split(".d")[0].lower() for entries in listed for each in entries if ".d" in each.name}
-
-
-def _dropped(names: tuple[str, ...], stems: set[str]) -> bool:
-    """Return whether columns that a change drops have no file, and others have: an ALTER makes a file at once."""
-    return bool(stems) and not {name.lower() for name in names} & stems
-
-
-def _by_files(image: MetadataImage, directory: TableDirectory, version: int) -> list[str]:
-    """Take from the files what settings they show; return those that nothing tells."""
-    metadata = image.metadata(version)
-    versions = read_column_versions(directory.path)
-    folders = _folders(directory.path, metadata)
-    for column in metadata.symbols:
-        _symbol_settings(image, directory.path, column, versions)
-        _index_settings(image, column, versions, folders)
-    ttl = f"the TTL ({metadata.ttl} as at the last copy)" if metadata.ttl else "the TTL (none at the last copy)"
-    return [ttl, "maxUncommittedRows", "o3MaxLag", "whether a symbol column without partitions has an index"]
-
-
-def _folders(table: Path, metadata: TableMetadata) -> list[tuple[int, Path]]:
-    naming = Partitioning.of(metadata)
-    entries, _ = list_directory(table)
-    found = []
-    for entry in entries:
-        place = partition_of(naming, entry.name) if entry.is_directory else None
-        if place is not None:
-            found.append((place[0], entry.path))
-    return sorted(found)
-
-
-def _symbol_settings(image: MetadataImage, table: Path, column: TableColumn, versions: ColumnVersions) -> None:
-    try:
-        with DbFile(column_path(table, column.raw_name, "o", versions.symbol_name_txn(column.index))) as file:
-            head = Fields(file.read(0, SYMBOL_OFFSETS.size))
-            capacity, cached = (SYMBOL_OFFSETS.value(name, head) for name in ("capacity", "cached"))
-    except (OSError, DamageError):
-        return
-    if capacity > 0 and not capacity & (capacity - 1):
-        image.put_symbol(column.index, capacity=capacity, cached=bool(cached))
-
-
-def _index_settings(
-    image: MetadataImage, column: TableColumn, versions: ColumnVersions, folders: list[tuple[int, Path]]
-) -> None:
-    """A column with an index has its files in the last partition that has the column."""
-    if column.tag is not ColumnTag.SYMBOL:
-        return
-    for start, folder in reversed(folders):
-        name_txn = versions.name_txn(start, column.index)
-        if not column_path(folder, column.raw_name, "d", name_txn).exists():
-            continue
-        try:
-            with DbFile(column_path(folder, column.raw_name, "k", name_txn)) as keys:
-                image.put_index(column.index, read_index_header(keys).block_values)
-        except FileNotFoundError:
-            image.put_index(column.index, None)
-        except (OSError, DamageError):
-            pass
-        return
-
-
 def told(untold: list[str]) -> str:
     """Return the settings that nothing tells as a sentence."""
-    return f"in no file, so as in the last copy of _meta: {', '.join(map(clean_line, untold))}"
+    return f"in no file, so by the last copy of _meta: {', '.join(map(clean_line, untold))}"

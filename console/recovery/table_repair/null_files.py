@@ -17,8 +17,8 @@ from console.questdb.column_types import ColumnTag, is_variable, storage_size
 from console.questdb.fields import I64_MIN
 from console.questdb.partition_columns import StoredColumn
 from console.questdb.reading import DamageError, DbFile
-from console.questdb.variable_columns import Bad, Numbers
-from console.questdb.whole_values import LOW_48, WholeValues, whole_values
+from console.questdb.variable_columns import LOW_48, Bad, Numbers
+from console.questdb.whole_values import WholeValues, whole_values
 from console.recovery.table_repair.index_files import column_index, column_of
 from console.recovery.table_repair.new_files import NewFile, Part
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from console.questdb.layout import TableDirectory
 from console.questdb.parquet_rows import read_layout, read_time
-from console.questdb.partition_columns import FaultKind, PartitionFault
+from console.questdb.partition_columns import STATE_FAULTS, PartitionFault
 from console.questdb.partition_files import PARQUET, PartitionFiles
 from console.questdb.partition_spans import UNPARTITIONED, PartitionSpan
 from console.questdb.partitioning import Partitioning
@@ -233,7 +233,7 @@ def _unpartitioned(files: PartitionFiles, chosen: Sequence[tuple[DamagedPartitio
 
 def _instead_of(fault: PartitionFault) -> tuple[RefusalCode, str, str]:
     where = f"{clean_line(fault.file.name)} of partition {clean_line(fault.partition.name)}: {fault.what}"
-    if fault.kind is FaultKind.ROWS_DIFFER:
+    if fault.kind in STATE_FAULTS:
         return RefusalCode.PARTITION_ROWS_DIFFER, where, "repair _txn first: how many rows it has is not known"
     return RefusalCode.PERMISSION, where, "run walmedic as the owner of the database"
 

@@ -154,8 +154,8 @@ def written_claims(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
 
 def whole_claims(plan: Plan, run: RunContext, codes: Sequence[Code]) -> tuple[Claim, ...]:
     """Return that a check of the table finds none of `codes` any more, as more than a note."""
-    table = run.database.table(plan.directory or "")
-    report = DiskReports(run.database).of_table(table.raw_name)
+    table = run.database.in_directory(plan.directory or "")
+    report = DiskReports(run.database).of_table(table.directory)
     left = [f for f in report.findings if f.code in codes and f.severity is not Severity.NOTE] if report else []
     found = "the table cannot be checked" if report is None else left[0].message if left else "no finding"
     claim = f"{table.name}: a check of the repaired files"

@@ -47,8 +47,8 @@ _EDGES: Final = (
 class TableState:
     """The state to be written; None with `refusals`.
 
-    `rows_waiting` are those of the WAL that is not applied in that state. `gone` says what may be lost besides: nothing
-    shows how many rows.
+    `rows_waiting` are those of the WAL that is not applied in that state, `doubted` those that count as applied and may
+    not be, as `updates`. `gone` says what may be lost besides: nothing shows how many rows.
     """
 
     area: TxnArea | None = None
@@ -57,6 +57,8 @@ class TableState:
     warnings: list[str] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     gone: tuple[str, ...] = ()
+    doubted: int = 0
+    updates: tuple[str, ...] = ()
 
     def refuse(self, code: RefusalCode, reason: str, instead: str, action: str | None = None) -> "TableState":
         """Note why no state can be told, and return this."""
@@ -206,6 +208,19 @@ def _other_rows(area: TxnArea, disk: Disk, lost: Mapping[str, int]) -> str:
             return f"the directory {clean_line(directory)} that it names is not there"
         if there is not None and there.rows + (more if there.directory in disk.found.unproven else 0) < rows:
             return f"{clean_line(directory)} has {there.rows:,} rows, and it counts {rows:,}"
+    return _other_ends(area, disk)
+
+
+def _other_ends(area: TxnArea, disk: Disk) -> str:
+    """Return that the oldest or the newest row is another one than the area says, where the same partition has it."""
+    held, found = area.partitions[area.partitions["rows"] > 0], disk.found.partitions
+    if not len(held) or not found:
+        return ""
+    if found[0].start == held["timestamp"][0] and found[0].first != area.min_ts:
+        return f"its oldest row is of {area.min_ts}, and the disk's of {found[0].first}"
+    same = (found[-1].start, found[-1].rows) == (held["timestamp"][-1], held["rows"][-1]) and not area.lag_rows
+    if same and found[-1].last != area.max_ts:
+        return f"its newest row is of {area.max_ts}, and the disk's of {found[-1].last}"
     return ""
 
 
@@ -213,16 +228,16 @@ def _made(state: TableState, disk: Disk) -> TableState:
     """Return the state made from the disk; where it cannot be told, an area that is older than the files.
 
     A directory newer than another of the same partition is either what counts, or was never committed. So each is
-    tried, the newest first.
+    tried, the newest first. One that leaves rows in doubt is taken if there is no other.
     """
     found: FoundPartitions | None = disk.found
     first: TableState | None = None
     while found is not None:
         tried = replace(disk, found=replace(found, partitions=[*found.partitions], refusals=[*found.refusals]))
         made = _made_again(TableState(evidence=[*state.evidence]), tried)
-        if not made.refusals:
+        if not (made.refusals or made.doubted or made.updates):
             return made
-        first = first or made
+        first = first if first is not None and (made.refusals or not first.refusals) else made
         found = without_newest(disk, found)
     return _of_areas(state, disk, older=True) or first or state
 
@@ -266,7 +281,8 @@ def _made_again(state: TableState, disk: Disk) -> TableState:
     state.refusals += applied.refusals
     if state.refusals:
         return state
-    state.rows_waiting = applied.rows_waiting
+    state.rows_waiting, state.doubted = applied.rows_waiting, applied.doubted
+    state.updates = tuple(applied.updates)
     if applied.rows_logged == found.rows:
         state.gone = ()  # no row of any transaction is missing
     elif not whole and found.partitioning.unit != UNPARTITIONED:

@@ -119,7 +119,7 @@ def plan_restoring(
 
     `then` is what `promise_of` returned for the table when the entry ended, None where its outcome does not have it.
     """
-    table = database.table(plan.directory or "")
+    table = database.in_directory(plan.directory or "")
     manifest = capture.manifest
     found = difference(table.path, table.directory, manifest, ignored=frozenset())
     facts = (

@@ -154,7 +154,8 @@ MEANINGS: Final[dict[Code, Meaning]] = {
         "_meta is gone", "can neither read nor write the table; an empty one keeps the whole server down", _METADATA
     ),
     Code.TABLE_METADATA_INVALID: Meaning(
-        "_meta is damaged", "does not start, or rewrites the table as of another version", _METADATA
+        "_meta is damaged, older than _txn, or contradicts the sequencer",
+        "does not start, rewrites the table as of another version, or reads hang", _METADATA,
     ),
     Code.COLUMN_VERSIONS_MISSING: Meaning("_cv is gone", "reads and writes fail", _METADATA),
     Code.COLUMN_VERSIONS_INVALID: Meaning(
@@ -183,7 +184,8 @@ MEANINGS: Final[dict[Code, Meaning]] = {
         f"{_PARTITION}; other partitions can be read",
     ),
     Code.PARTITION_ROWS_DIFFER: Meaning(
-        "_txn counts other rows than the columns of a partition hold", "reads fail, or show rows that do not exist",
+        "_txn counts other rows than the columns of a partition hold, or has another oldest one",
+        "reads fail, or show rows that do not exist",
         _STATE,
     ),
     Code.PARTITION_UNREADABLE: Meaning(
@@ -243,7 +245,8 @@ MEANINGS: Final[dict[Code, Meaning]] = {
     ),
     # The database, views, the server.
     Code.REGISTRY_INVALID: Meaning(
-        "tables.d and the tables' _name do not agree", "a table may not be listed, or by another name",
+        "tables.d and the tables' _name do not agree, or two directories share a name",
+        "a table may not be listed, or by another name",
         "repair-registry if tables.d is damaged; else what the finding says",
     ),
     Code.RESTORE_PENDING: Meaning(

@@ -88,6 +88,21 @@ def test_a_dropped_table_is_left_out_until_asked_for(v1: DatabaseRoot) -> None:
     assert {table.name: table.dropped for table in v1.tables(dropped=True)}["kinds"]
 
 
+def test_of_two_directories_of_one_name_none_is_guessed(v1: DatabaseRoot) -> None:
+    """The registry says which of them is the table; without it only the name of a directory does."""
+    table = next(each for each in v1.tables() if each.wal and not each.system)
+    copy = f"{table.directory}7"
+    shutil.copytree(table.path, v1.db / copy)
+    assert v1.doubles() == ()
+    assert v1.table(table.raw_name).directory == table.directory
+    for path in v1.db.glob("tables.d.[0-9]*"):
+        path.write_bytes(bytes(4096))
+    assert [sorted(each.directory for each in group) for group in v1.doubles()] == [sorted([table.directory, copy])]
+    with pytest.raises(WalmedicError, match="2 directories are called"):
+        v1.table(table.raw_name)
+    assert [v1.table(name).directory for name in (copy, table.directory)] == [copy, table.directory]
+
+
 def test_a_registered_table_without_txn_stays_in_sight(v1: DatabaseRoot) -> None:
     """To the server it does not exist; an operator must not lose sight of it."""
     (v1.db / "kinds~6" / "_txn").unlink()

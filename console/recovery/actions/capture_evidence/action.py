@@ -17,7 +17,7 @@ from console.recovery.gate.start_checks import harmed
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Stage
 from console.recovery.plans import make_plan
 from console.recovery.steps.steps import CheckStep, RunContext
-from console.recovery.store.deep_damage import known_damage
+from console.recovery.store.deep_damage import damaged_tables
 from console.recovery.store.places import root_key
 from console.recovery.table_repair.planning import replaced_by
 from console.text import clean_line, plural
@@ -43,14 +43,14 @@ class PlanRepairs(CheckStep):
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Note the entries of the table's directory, for the stage that copies it."""
-        table = run.database.table(str(stage.parameters["directory"]))
+        table = run.database.in_directory(str(stage.parameters["directory"]))
         held = run.server_lock is not None and run.server_lock.held
         context = plan_context(run.settings, run.database, run.state, run.journal, run.services, lock_held=held)
         files: list[str] = []
         for action in TABLE_REPAIRS:
             run.progress(f"what {action} would replace")
             with contextlib.suppress(WalmedicError, OSError):
-                files += replaced_by(action_module(action).plan(context, table.raw_name))
+                files += replaced_by(action_module(action).plan(context, table.directory))
         run.remember(replaced_of(table.directory), sorted(_entries(table, files)))
 
 
@@ -66,7 +66,8 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     also = {each.directory: _with_findings(context, each) for each in chosen}
     selections = {d.directory: select(d, whole=d.directory in whole, also=also[d.directory]) for d in chosen}
     size = sum(selection.size for selection in selections.values())
-    repaired = [each for each in chosen if table is not None or _known(context, each)]
+    known = damaged_tables(context.state, context.database.db)
+    repaired = [each for each in chosen if table is not None or each.directory in known]
     stages = [_repairs(index, each) for index, each in enumerate(repaired)]
     stages += [
         _stage(index, each, selections[each.directory], whole.get(each.directory, ""), also[each.directory])
@@ -96,20 +97,20 @@ def plan(context: PlanContext, table: str | None) -> Plan:
 
 def _all(context: PlanContext, damaged: frozenset[str]) -> list[TableDirectory]:
     """Return all WAL tables, and whatever other table has a finding: each that a repair may ask evidence of."""
-    tables = context.database.tables()
+    known = damaged_tables(context.state, context.database.db)  # what mends it then is seen by reading the values
     return [
         each
-        for each in tables
+        for each in context.database.tables()
         if (each.wal is not False and not each.system)
         or each.directory in damaged
         or _with_findings(context, each)
-        or _known(context, each)
+        or each.directory in known
     ]
 
 
 def _damaged(context: PlanContext) -> frozenset[str]:
     """Return the tables whose own files are damaged: a start or a repair may change any of their partitions."""
-    reports = ((each.directory, context.report(each.raw_name)) for each in context.database.tables())
+    reports = ((each.directory, context.report(each.directory)) for each in context.database.tables())
     return frozenset(directory for directory, report in reports if report is not None and harmed(report))
 
 
@@ -119,7 +120,7 @@ def _of_unknown_loss(context: PlanContext) -> frozenset[str]:
 
 def _with_findings(context: PlanContext, table: TableDirectory) -> frozenset[str]:
     """Return the entries of a table's directory that have a finding."""
-    report = context.report(table.raw_name)
+    report = context.report(table.directory)
     findings = report.findings if report is not None else ()
     return _entries(table, [each.file for each in findings if each.file and each.severity is not Severity.NOTE])
 
@@ -130,11 +131,6 @@ def _entries(table: TableDirectory, files: Iterable[str]) -> frozenset[str]:
     below = (clean_line(file) for file in files)
     found = {file.removeprefix(prefix).split("/", 1)[0] for file in below if file.startswith(prefix)}
     return frozenset(entry.name for entry in os.scandir(table.path) if clean_line(entry.name) in found)
-
-
-def _known(context: PlanContext, table: TableDirectory) -> bool:
-    """Return whether a full check found damage in the values of a table: what mends it then is seen by reading them."""
-    return bool(known_damage(context.state, context.database.db, table.directory))
 
 
 def _repairs(index: int, table: TableDirectory) -> Stage:

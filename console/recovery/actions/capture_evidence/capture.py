@@ -253,7 +253,7 @@ class CaptureTable(Step):
         """Copy what is not copied yet."""
         capturer = Capturer(run)
         capturer.begin()
-        table = run.database.table(str(stage.parameters["directory"]))
+        table = run.database.in_directory(str(stage.parameters["directory"]))
         also = frozenset(map(str, (*stage.parameters.get("also", ()), *run.recall(replaced_of(table.directory), ()))))
         capturer.table(table, whole=bool(stage.parameters.get("whole")), also=also)
 

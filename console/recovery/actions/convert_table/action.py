@@ -88,7 +88,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
             SPEC, target, Refusal(RefusalCode.TABLE_UNREADABLE, reason, "restore _meta from a backup first")
         )
     half = half_done(directory)
-    report = context.report(directory.raw_name)
+    report = context.report(directory.directory)
     if not half and report is not None and report.verdict is not Verdict.BROKEN:
         return make_plan(
             SPEC, target,
@@ -197,7 +197,7 @@ def _better(context: PlanContext, directory: TableDirectory, cost: Cost, half: s
         return ""
     for action in _BETTER:
         try:
-            other = action_module(action).plan(context, directory.raw_name)
+            other = action_module(action).plan(context, directory.directory)
         except WalmedicError:
             continue
         if other.needed and not other.refused and other.rows_lost.kind == "exact":

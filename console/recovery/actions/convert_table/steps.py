@@ -167,7 +167,7 @@ class ConvertByServer(Step):
         owner = run.tree.owner_of_table(directory)
         marker = f"{directory}/{MARKER}"
         if run.recall(_VALUES) is None:  # before the first start, which must leave them as they are
-            values = sums_before(run.database.table(directory))
+            values = sums_before(run.database.in_directory(directory))
             run.remember(_VALUES, to_json(values))
         run.remember(_BEGUN, True)
         for attempt in range(1, _ATTEMPTS + 1):
@@ -177,7 +177,7 @@ class ConvertByServer(Step):
             try:
                 with started_on(run, (owner.uid, owner.gid)) as server:
                     claims = _wal_claims(server, expected) if wal else _plain_claims(server, expected)
-                    table, remembered = run.database.table(directory), run.recall(_VALUES)
+                    table, remembered = run.database.in_directory(directory), run.recall(_VALUES)
                     before = of_json(TableSums, remembered) if isinstance(remembered, dict) else str(remembered)
                     claims = (*claims, *value_claims(server, table, expected, before))
             except ServerError as error:

@@ -96,7 +96,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     )
     if not suspended:
         return _made(context, directory, queue, (), stated, why="The table is not suspended: there is nothing to do.")
-    report = context.report(directory.raw_name)
+    report = context.report(directory.directory)
     refusals = (
         *own_files_refusals(directory, report, _error(row)),
         *resume_refusals(directory, queue, context.history(directory.directory).stopped_at, _error(row)),

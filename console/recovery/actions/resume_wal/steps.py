@@ -69,7 +69,7 @@ class ResumeTable(Step):
         server = Server(run.settings.questdb)
         server.prove_ours(run.database.db)
         if run.recall(_key(stage, EXPECTED)) is None:
-            table = run.database.table(str(stage.parameters["directory"]))
+            table = run.database.in_directory(str(stage.parameters["directory"]))
             last = stage.parameters["last_txn"]
             values = sums_before(table, first=first, last=last)
             run.remember(_key(stage, _VALUES), to_json(values))
@@ -111,7 +111,7 @@ class VerifyResumed(CheckStep):
         stops, at_least = stage.parameters["last_txn"] is not None, bool(stage.parameters["at_least"])
         claims = table_claims(server, expected, row, stops=stops, at_least=at_least)
         if not failed_in_words(claims):
-            table, noted = run.database.table(expected.directory), run.recall(_key(stage, _VALUES))
+            table, noted = run.database.in_directory(expected.directory), run.recall(_key(stage, _VALUES))
             claims = (*claims, *noted_value_claims(server, table, expected, noted, row, grew=at_least))
         run.claims.extend(claims)
         failed = failed_in_words(claims)

@@ -40,7 +40,7 @@ class SalvageTable(Step):
         if (target.folder / MANIFEST).exists():
             return
         make_place(Path(str(said["to"])), run)
-        directory = run.database.table(str(said["directory"]))
+        directory = run.database.in_directory(str(said["directory"]))
         picture = read_picture(directory.path)
         names = write_parts(target, picture, run.progress)
         about = {

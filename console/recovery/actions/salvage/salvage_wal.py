@@ -81,7 +81,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     )
     return make_plan(
         SPEC,
-        replace(context.target(), table=clean_line(table), directory=chosen[0][1] or None if chosen else None)
+        replace(context.target(context.database.table(table)), directory=chosen[0][1] or None if chosen else None)
         if table is not None
         else context.target(),
         why=(

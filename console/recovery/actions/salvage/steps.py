@@ -77,7 +77,7 @@ def _select(stage: Stage, run: RunContext) -> Selection:
     given = stage.parameters
     if given["source"]:
         return select_directory(Path(str(given["source"])))
-    return select_rows(run.database.table(str(given["directory"])), str(given["rows"]), run.settings)
+    return select_rows(run.database.in_directory(str(given["directory"])), str(given["rows"]), run.settings)
 
 
 def salvage_claims(stage: Stage, run: RunContext, *, whole: bool) -> tuple[Claim, ...]:

@@ -120,7 +120,7 @@ class CheckSequencer(CheckStep):
 
 
 def _directory(run: RunContext, directory: str) -> TableDirectory:
-    return run.database.table(directory)
+    return run.database.in_directory(directory)
 
 
 STEPS: tuple[Step, ...] = (*files.STEPS, CheckSequencer())
