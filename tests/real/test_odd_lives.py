@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,12 @@ from console.diagnosis.model import Severity
 from console.diagnosis.table import examine_table
 from console.questdb.layout import DatabaseRoot
 from console.recovery.engine import Engine
+from console.recovery.model import Outcome
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
 from console.settings import QuestDBSettings, Settings
 from tests.real.generated_tables import wait_until_applied
+from tests.real.test_convert_table import engine_of
 from tests.real.versions import binary_of
 from tests.real.waiting import until
 
@@ -114,3 +117,33 @@ def test_locks_that_an_older_version_left_are_no_lost_wal(questdb: ServerBinary,
         server.kill()
     assert {path.name for path in table.glob("wal*.lock")} & locked
     assert _alarms(root) == []
+
+
+def _hours(server: PrivateServer, count: int) -> bool:
+    return len(server.query("SELECT DISTINCT ts FROM hourly")) == count
+
+
+def test_a_view_whose_state_is_lost_comes_back_by_its_wal(questdb: ServerBinary, tmp_path: Path) -> None:
+    root = tmp_path.resolve() / "root"
+    with PrivateServer(root, questdb, settings={**_SWEEPS, "cairo.wal.purge.interval": "600000"}) as server:
+        _grown(server, "base", 2)
+        server.query("CREATE MATERIALIZED VIEW hourly AS (SELECT ts, s, sum(x) total FROM base SAMPLE BY 1h) "
+                     "PARTITION BY DAY")  # fmt: skip
+        for hour in (2, 3):
+            server.query(_ROWS.format("base", hour))
+            until(partial(_hours, server, hour + 1), "the view is refreshed")
+        wait_until_applied(server)
+        rows = server.query("SELECT * FROM hourly ORDER BY ts, s")
+        server.kill()
+    view = DatabaseRoot.locate(root).table("hourly").path
+    (view / "_txn").write_bytes(b"")
+    engine = engine_of(root, tmp_path / "state", questdb)
+    for action, table in (("capture-evidence", None), ("repair-table-state", "hourly")):
+        plan = engine.plan(action, table)
+        assert plan.refused == (), plan.refused
+        result = engine.run(plan, plan.confirmation)
+        assert result.outcome is Outcome.DONE, result
+    assert plan.rows_lost.phrase == "0"
+    with PrivateServer(root, questdb, settings=_SWEEPS) as server:
+        wait_until_applied(server)
+        assert server.query("SELECT * FROM hourly ORDER BY ts, s") == rows

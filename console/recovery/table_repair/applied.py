@@ -16,7 +16,7 @@ import numpy as np
 
 from console.questdb.partition_rows import TableRows
 from console.questdb.reading import DamageError, Problem, said_of
-from console.questdb.segment import EventType
+from console.questdb.segment import DedupMode, EventType
 from console.questdb.segment_details import read_statement
 from console.questdb.structure_log import Command
 from console.recovery.codes import RefusalCode
@@ -29,7 +29,7 @@ from console.recovery.sequencer.multisets import counted
 from console.recovery.sequencer.rows import RowComparison
 from console.recovery.sequencer.structure import table_columns
 from console.recovery.sequencer.table_content import read_content
-from console.table.inventory import Index, is_plain
+from console.table.inventory import Index, carries_rows, is_plain
 from console.table.names import Names, put_together
 from console.text import clean_line, plural
 
@@ -186,7 +186,7 @@ def _by_rows(found: Applied, table: TableOnDisk, names: Names, low: int, high: i
         high = hint
     elif unknown.any() and not doubtful.any() and _replaceable(table, asked[between]):
         high = _before_all(names, low, high)
-        found.evidence.append("rows replace those of the same keys, so what is in doubt is applied once more")
+        found.evidence.append("rows replace those of the same keys or range, so what is in doubt is applied once more")
     elif unknown.any() or doubtful.any():
         why = f" ({comparison.why_not})" if comparison.why_not else ""
         first = int(mine[unknown].min(initial=found.last + 1))
@@ -238,9 +238,13 @@ def _where_nothing_was_removed(found: Applied, table: TableOnDisk, names: Names,
 
 
 def _replaceable(table: TableOnDisk, events: Index) -> bool:
-    """Return whether events may be applied again: rows with dedup keys and nothing else, so that the last one stays."""
+    """Return whether events may be applied again, so that the last one stays: rows with dedup keys, or what the refresh
+    of a view writes, which are ranges of rows replaced and its state; and nothing else."""
     rows = table.inventory.events[events]
-    return table.metadata.has_dedup and bool(is_plain(rows).all())
+    refreshed = (carries_rows(rows) & (rows["mode"] == DedupMode.REPLACE_RANGE)) | (
+        rows["type"] == EventType.MAT_VIEW_INVALIDATE
+    )
+    return bool((refreshed | (is_plain(rows) & table.metadata.has_dedup)).all())
 
 
 def _before_all(names: Names, low: int, high: int) -> int:
