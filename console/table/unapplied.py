@@ -63,7 +63,7 @@ class Unapplied:
         return np.asarray(self.state == State.UNSURE)
 
     def rows(self, inventory: Inventory) -> int | None:
-        """Return the rows that wait; None where that cannot be known."""
+        """Return the unapplied rows; None where that cannot be known."""
         if not self.exact:
             return None
         if (inventory.events["type"][self.waiting] == EventType.UNREADABLE).any():

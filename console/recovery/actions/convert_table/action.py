@@ -183,7 +183,7 @@ def _warnings(context: PlanContext, directory: TableDirectory, cost: Cost, half:
 
 
 def _rows_by_rebuild(context: PlanContext, directory: TableDirectory) -> RowsLost | None:
-    """Return the rows that wait by all the evidence that a rebuild of the sequencer has, None where it is not sure."""
+    """Return the unapplied rows by all the evidence that a rebuild of the sequencer has, None where it is not sure."""
     case = planning.open_case(context, SPEC, directory.raw_name)
     if isinstance(case, Plan):
         return None

@@ -36,7 +36,7 @@ class Cost:
 def cost_of(diagnosis: TableDiagnosis, known: Callable[[], RowsLost | None]) -> Cost:
     """Return what waits in WAL and lag: a conversion sets `_txn` to transaction 0 and drops both.
 
-    `known` tells the rows that wait where stronger evidence than the logs does; it is asked only where they do not.
+    `known` tells the unapplied rows where stronger evidence than the logs does; it is asked only where they do not.
     """
     facts, unapplied = diagnosis.facts, diagnosis.unapplied
     area, inventory = facts.txn.current, facts.inventory

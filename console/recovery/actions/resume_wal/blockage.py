@@ -103,7 +103,7 @@ class Queue:
     lag_txns: int
     lag_rows: int
     blockage: Blockage | None
-    suspect_rows: int = 0  # rows that wait and have whole pages of zeros in some column
+    suspect_rows: int = 0  # unapplied rows that have whole pages of zeros in some column
 
 
 def queue_of(diagnosis: TableDiagnosis) -> Queue | None:
