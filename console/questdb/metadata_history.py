@@ -1,7 +1,8 @@
 """What the `_meta` of a WAL table must say: its first one, `txn_seq/_meta.0`, brought forward by the structure log.
 
-No ALTER changes the partition unit, the designated timestamp, or that it is a WAL table. Dedup keys are changed by the
-structure log alone. Settings that no log holds (the TTL) are the first ones for as long as none was changed.
+No ALTER changes the partition unit, the designated timestamp, or that it is a WAL table; the first `_meta` of one that was
+converted to a WAL table is of before. Dedup keys are changed by the structure log alone. Settings that no log holds (the
+TTL) are the first ones for as long as none was changed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,7 @@ from console.questdb.table_txn import TxnArea
 
 FIRST: Final = "_meta.0"
 Columns = tuple[tuple[str, int, bool, bool], ...]
-_NEVER_CHANGED: Final = ("partition_by", "timestamp_index", "wal")
+_NEVER_CHANGED: Final = ("partition_by", "timestamp_index")
 _SETTINGS: Final = ("ttl", "max_uncommitted_rows", "o3_max_lag_us")
 
 
@@ -82,7 +83,7 @@ def contradictions(
 ) -> Iterator[str]:
     """Yield what a table's `_meta` says against its history, and put what that says into its image `own`."""
     header, first = (Fields(bytes(each.header)) for each in (own, history.first))
-    names = list(_NEVER_CHANGED)
+    names = [*_NEVER_CHANGED, *(["wal"] if META_HEADER.value("wal", first) else [])]
     if metadata.metadata_version - META_HEADER.value("metadata_version", first) == area.structure_version:
         names += _SETTINGS
     for name in names:
