@@ -1,8 +1,8 @@
 """What the `_meta` of a WAL table must say: its first one, `txn_seq/_meta.0`, brought forward by the structure log.
 
-No ALTER changes the partition unit, the designated timestamp, or that it is a WAL table; the first `_meta` of one that was
-converted to a WAL table is of before. Dedup keys are changed by the structure log alone. Settings that no log holds (the
-TTL) are the first ones for as long as none was changed.
+No ALTER changes the partition unit, the designated timestamp, or that it is a WAL table; the first `_meta` of a table
+that was converted to WAL is of before. Dedup keys are changed by the structure log alone. Settings that no log holds
+(the TTL) are the first ones for as long as none was changed.
 """
 
 from collections.abc import Iterator, Sequence

@@ -39,7 +39,7 @@ from console.text import clean_line, plural
 
 _SHOWN: Final = 3
 _EDGES: Final = (
-    "nothing left of _txn names the partitions, and a first or last one whose directory is gone leaves no sign"
+    "nothing left of _txn names the partitions: a first or last one whose directory is gone would not be seen"
 )
 
 
@@ -286,7 +286,7 @@ def _made_again(state: TableState, disk: Disk) -> TableState:
     if applied.rows_logged == found.rows:
         state.gone = ()  # no row of any transaction is missing
     elif not whole and found.partitioning.unit != UNPARTITIONED:
-        state.gone = (*state.gone, _EDGES)
+        state.warnings.append(_EDGES)
     state.warnings += applied.warnings
     state.warnings += [f"the symbol map of {name} holds fewer symbols than the rows use" for name in short]
     if not disk.metadata.wal:
