@@ -71,8 +71,7 @@ real: programs setup-dev ## tests on a real QuestDB, Redis, supervisor
 ui: setup-dev ## pilot tests and snapshots
 	$(BIN)/python -m pytest tests/ui $(TEST_ARGS)
 
-faults: setup-dev ## kill -9, I/O errors, power loss at every writing call of every repair; 200 damaged tables; what is long
-	@$(BIN)/python -m tests.programs faults
+faults: programs setup-dev ## kill -9, I/O errors, power loss at every writing call of every repair; 200 damaged tables; what is long
 	$(BIN)/python -m pytest -m faults tests $(TEST_ARGS)
 	WALMEDIC_FAULT_KILLS=500 WALMEDIC_FAULT_ERRORS=500 WALMEDIC_FAULT_TABLES=200 WALMEDIC_FAULT_COMPOUND=300 WALMEDIC_FAULT_STATE=150 \
 	  WALMEDIC_FAULT_WIDE=200 WALMEDIC_FAULT_GUARD=100 WALMEDIC_POWER_STATES=160 WALMEDIC_KEYS_AT_RANDOM=2000 $(BIN)/python -m pytest -m "not faults" tests/faults \

@@ -1,6 +1,6 @@
 """The system programs that the tests drive and that no wheel brings: installed where root may, named where not.
 
-`python -m tests.programs` runs before `make test`, with `faults` before `make faults`. It needs nothing but Python.
+`python -m tests.programs` runs before `make test` and the long runs. It needs nothing but Python.
 """
 
 import os
@@ -21,9 +21,6 @@ PROGRAMS: Final[Mapping[str, tuple[str, str, str]]] = {
     "setpriv": ("", "util-linux", "util-linux"),
     "openssl": ("", "openssl", "openssl"),
     "redis-server": ("", "redis-server", "redis"),  # with TLS, which those of the wheels are built without
-}
-# What only the long runs drive, besides these.
-LONG_RUNS: Final[Mapping[str, tuple[str, str, str]]] = {
     "podman": ("", "podman", "podman"),
     "crun": ("", "crun", "crun"),
 }
@@ -38,11 +35,11 @@ MANAGERS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
 _APT_NAMES: Final = ("apt-get", "zypper")
 
 
-def missing(which: Callable[[str], str | None] = shutil.which, *, long_runs: bool = False) -> list[str]:
-    """Return the programs of PROGRAMS (with `long_runs` also those) that this machine does not have."""
+def missing(which: Callable[[str], str | None] = shutil.which) -> list[str]:
+    """Return the programs that this machine does not have."""
     return [
         name
-        for name, (place, _, _) in {**PROGRAMS, **(LONG_RUNS if long_runs else {})}.items()
+        for name, (place, _, _) in PROGRAMS.items()
         if which(name) is None and not (place and os.access(place, os.X_OK))
     ]
 
@@ -50,7 +47,7 @@ def missing(which: Callable[[str], str | None] = shutil.which, *, long_runs: boo
 def packages(programs: Sequence[str], manager: str) -> list[str]:
     """Return the packages that bring `programs`, each once, by the names of `manager`."""
     column = 1 if manager in _APT_NAMES else 2
-    return list(dict.fromkeys({**PROGRAMS, **LONG_RUNS}[name][column] for name in programs))
+    return list(dict.fromkeys(PROGRAMS[name][column] for name in programs))
 
 
 def sentence(programs: Sequence[str], manager: str) -> str:
@@ -69,15 +66,15 @@ def install(programs: Sequence[str], manager: str) -> bool:
     for argv in (refresh, (*command, *packages(programs, manager))):
         if argv and subprocess.run(argv, env=environment, stdin=subprocess.DEVNULL, check=False).returncode:
             return False
-    return not set(programs) & set(missing(long_runs=True))
+    return not set(programs) & set(missing())
 
 
-def main(long_runs: bool) -> int:
+def main() -> int:
     """Return 0 where all programs are there (now), else 1 after the one sentence."""
     if not Path("/proc/self/ns").is_dir():
         print("the tests need Linux: they run servers in namespaces of their own", file=sys.stderr)  # noqa: T201
         return 1
-    programs = missing(long_runs=long_runs)
+    programs = missing()
     if not programs:
         return 0
     manager = next((name for name in MANAGERS if shutil.which(name)), "")
@@ -85,9 +82,9 @@ def main(long_runs: bool) -> int:
         print(f"installing {', '.join(packages(programs, manager))} with {manager}", flush=True)  # noqa: T201
         if install(programs, manager):
             return 0
-    print(sentence(missing(long_runs=long_runs) or programs, manager), file=sys.stderr)  # noqa: T201
+    print(sentence(missing() or programs, manager), file=sys.stderr)  # noqa: T201
     return 1
 
 
 if __name__ == "__main__":
-    sys.exit(main("faults" in sys.argv[1:]))
+    sys.exit(main())

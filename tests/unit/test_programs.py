@@ -43,7 +43,18 @@ def test_root_installs_what_is_missing_and_goes_on(tmp_path: Path) -> None:
         pytest.skip("only root installs")
     makes = "import os, sys\nfrom pathlib import Path\nfolder = Path(sys.argv[0]).parent\n"
     makes += "if sys.argv[1] == 'install':\n"
-    programs = ("tmux", "strace", "dbus-daemon", "unshare", "setpriv", "systemd", "openssl", "redis-server")
+    programs = (
+        "tmux",
+        "strace",
+        "dbus-daemon",
+        "unshare",
+        "setpriv",
+        "systemd",
+        "openssl",
+        "redis-server",
+        "podman",
+        "crun",
+    )
     makes += f" for name in {programs}:\n"
     makes += "  (folder / name).touch(0o755)\n"
     ended = _run(_bare(tmp_path, ("apt-get", makes)))

@@ -40,7 +40,8 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     Raises WalmedicError if a table is named.
     """
     if table is not None:
-        raise WalmedicError(f"{SPEC.id} works on all suspended tables; for {clean_line(table)} alone use resume-wal")
+        name = context.database.table(table).name
+        raise WalmedicError(f"{SPEC.id} works on all suspended tables; for {name} alone use resume-wal")
     server = Server(context.settings.questdb)
     try:
         server.prove_ours(context.database.db)
