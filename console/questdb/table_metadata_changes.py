@@ -52,7 +52,7 @@ class MetadataImage:
             case Command.DROP_COLUMN:
                 for name in change.strings:
                     self._drop(self._index(name))
-            case Command.RENAME_COLUMN:
+            case Command.RENAME_COLUMN if len(change.strings) % 2 == 0:
                 for old_name, new_name in zip(change.strings[0::2], change.strings[1::2], strict=True):
                     self.names[self._index(old_name)] = new_name
             case Command.ENABLE_DEDUP:
@@ -101,8 +101,11 @@ class MetadataImage:
         code, capacity, cache, index, block = numbers[:5]
         entry = bytearray(META_COLUMN.size)
         flags = more | (_CACHED if cache else 0) | (_INDEXED if index & 1 else 0)
-        META_COLUMN.put(entry, 0, type=code, flags=flags, index_capacity=block, symbol_capacity=capacity,
-                        replaces=replaces)  # fmt: skip
+        try:
+            META_COLUMN.put(entry, 0, type=code, flags=flags, index_capacity=block, symbol_capacity=capacity,
+                            replaces=replaces)  # fmt: skip
+        except OverflowError:
+            raise DamageError(f"the change of column {name!r} has a number that no _meta can hold") from None
         self.entries.append(entry)
         self.names.append(name)
 
