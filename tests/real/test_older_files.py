@@ -26,6 +26,8 @@ from tests.real.generated_tables import SERVER, wait_until_applied
 from tests.real.test_repair_state import Rows, seen
 from tests.real.test_sequencer_repairs import captured, engine_of
 
+pytestmark = pytest.mark.timeout(1800)  # one fixture repairs all tables, one after the other
+
 _ACTIONS: Final = ("repair-metadata", "repair-table-state", "repair-symbols", "rebuild-index")
 Strike = Callable[[Path, Path], object]
 """Damages a table, given its directory and its `_meta` from before the changes."""
