@@ -28,14 +28,34 @@ _SETTINGS: Final = ("ttl", "max_uncommitted_rows", "o3_max_lag_us")
 
 @dataclass(frozen=True, slots=True)
 class MetadataHistory:
-    """The first `_meta`, and the columns of each structure version that the log leads to."""
+    """The first `_meta` of the table, and the structure log that leads on from it; each question walks it anew."""
 
     first: MetadataImage
-    columns: tuple[Columns, ...]
+    log: StructureLog
+
+    def columns_at(self, version: int) -> Columns | None:
+        """Return the columns of a structure version, None where the log does not lead to it."""
+        image = next((image for at, image in self._walk(version) if at == version), None)
+        return None if image is None else columns_of(image.metadata(0).columns)
 
     def versions(self, columns: Columns) -> list[int]:
         """Return the structure versions that have these columns."""
-        return [version for version, each in enumerate(self.columns) if each == columns]
+        walked = self._walk(len(self.log.ends) - 1)
+        return [version for version, image in walked if columns_of(image.metadata(0).columns) == columns]
+
+    def _walk(self, last: int) -> Iterator[tuple[int, MetadataImage]]:
+        """Yield each structure version up to `last` with its `_meta`, which the next step changes."""
+        image = MetadataImage.of(self.first.encode(0))
+        yield 0, image
+        for version in range(1, min(last, len(self.log.ends) - 1) + 1):
+            change = self.log.change(version)
+            if isinstance(change, Problem):
+                return
+            try:
+                image.apply(change)
+            except DamageError:
+                return
+            yield version, image
 
 
 def columns_of(columns: Sequence[TableColumn]) -> Columns:
@@ -54,20 +74,8 @@ def image_at(path: Path) -> MetadataImage | None:
 
 def read_history(sequencer: Path, log: StructureLog) -> MetadataHistory | None:
     """Return the history in the directory `sequencer`, None where it has no first `_meta`."""
-    first, walked = image_at(sequencer / FIRST), image_at(sequencer / FIRST)
-    if first is None or walked is None:
-        return None
-    found = [columns_of(walked.metadata(0).columns)]
-    for version in range(1, len(log.ends)):
-        change = log.change(version)
-        try:
-            if isinstance(change, Problem):
-                break
-            walked.apply(change)
-        except DamageError:
-            break
-        found.append(columns_of(walked.metadata(0).columns))
-    return MetadataHistory(first, tuple(found))
+    first = image_at(sequencer / FIRST)
+    return None if first is None else MetadataHistory(first, log)
 
 
 def never_wal(table: TableDirectory, metadata: TableMetadata) -> bool:
@@ -91,10 +99,8 @@ def contradictions(
         if now != then:
             META_HEADER.put(own.header, 0, **{name: then})
             yield f"{META_HEADER[name].label}: {now} in _meta, {then} in txn_seq/{FIRST} and never changed since"
-    if area.structure_version >= len(history.columns):
-        return
-    wanted, columns = history.columns[area.structure_version], columns_of(metadata.columns)
-    if [each[:3] for each in wanted] != [each[:3] for each in columns] or wanted == columns:
+    wanted, columns = history.columns_at(area.structure_version), columns_of(metadata.columns)
+    if wanted is None or wanted == columns or [each[:3] for each in wanted] != [each[:3] for each in columns]:
         return
     keys = [index for index, each in enumerate(wanted) if each[3]]
     said = [", ".join(each[0] for each in some if each[3]) or "none" for some in (columns, wanted)]
