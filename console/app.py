@@ -169,7 +169,6 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
         await self._take_held()
 
     async def on_keys_go_on(self, message: KeysGoOn) -> None:
-        """Take the keys that came too early."""
         await self._take_held()
 
     async def _take_held(self) -> None:
@@ -221,7 +220,6 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
             self.screen.tick()
 
     def take(self, *samples: Sample[Any]) -> None:
-        """Take samples into the state and show them."""
         self._take_in(*samples)
         self._tick()
 
@@ -262,7 +260,6 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
         self._tick()
 
     def take_way(self, way: Way) -> None:
-        """Show the way as a screen has just found it out."""
         self._way_from, self.way, self.way_asked = time.monotonic(), way, False
         self._tick()
 
@@ -290,13 +287,11 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
         return max(0.0, self._armed_until - self.monotonic())
 
     def arm(self) -> None:
-        """Arm operate mode for ten minutes from now."""
         self._armed_until = self.monotonic() + _ARMED_FOR
         _LOG.info("operate mode armed")
         self._tick()
 
     def disarm(self) -> None:
-        """Go back to observe mode."""
         self._armed_until = 0.0
         _LOG.info("operate mode ended")
         self._tick()
@@ -308,7 +303,6 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
         return self._engine
 
     def refresh_sources(self) -> None:
-        """Have all sources read again now."""
         if self._sources is not None:
             self._sources.poke()
 
@@ -335,17 +329,14 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
     # ---- actions -----------------------------------------------------------------------------------------------------
 
     async def action_back(self) -> None:
-        """Leave the screen on top."""
         if len(self.screen_stack) > 1:
             await self.pop_screen()
 
     def action_pause(self) -> None:
-        """Hold the screen still, or let it go on."""
         self.paused = not self.paused
         self._tick()
 
     def action_refresh_now(self) -> None:
-        """Read all sources again now."""
         self.refresh_sources()
 
     def action_operate(self) -> None:
@@ -371,7 +362,6 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
             self.notify(f"screen.svg, screen.txt and samples.json are in {made}", timeout=8, markup=False)
 
     def key(self, name: str, usual: str) -> str:
-        """Return the label of the key that a binding has by the settings, or usually."""
         return key_label(self.settings.keys.get(name, usual).split(",")[0])
 
     def action_hint_quit(self) -> None:

@@ -47,7 +47,6 @@ def of_json(kind: type[T], document: Any) -> T:
 
 @functools.cache
 def named_fields(kind: type) -> dict[str, Field[Any]]:
-    """Return the fields by their name in JSON."""
     named = {each.metadata.get(_NAME, each.name): each for each in fields(kind)}
     return {name: each for name, each in named.items() if name is not None}
 

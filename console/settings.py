@@ -133,7 +133,6 @@ class Settings:
 
     @property
     def guard_path(self) -> Path:
-        """Return the folder of the guard's copies."""
         return Path(self.guard.to) if self.guard.to else self.state_path / "guard"
 
     @property

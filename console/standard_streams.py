@@ -25,7 +25,6 @@ _PLAIN: Final = {
 
 
 def _written_out(error: UnicodeError) -> tuple[str, int]:
-    """Return what stands for characters that the encoding does not have."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return "".join(_PLAIN.get(each, "?") for each in error.object[error.start : error.end]), error.end

@@ -18,17 +18,11 @@ FollowUnit = Callable[[Settings, str], AsyncGenerator["LogLine", None]]
 class Sources(Protocol):
     """What reads the station again and again: the scheduler."""
 
-    def start(self) -> None:
-        """Begin to read."""
-        ...
+    def start(self) -> None: ...
 
-    def poke(self, *names: str) -> None:
-        """Read now."""
-        ...
+    def poke(self, *names: str) -> None: ...
 
-    async def close(self) -> None:
-        """Stop and release everything."""
-        ...
+    async def close(self) -> None: ...
 
 
 def station_sources(settings: Settings, on_sample: OnSample) -> Sources:

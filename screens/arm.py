@@ -30,21 +30,18 @@ class Arm(FramedScreen):
         self._field = PhraseField(self._entered, refused=self._refused)
 
     def body(self) -> list[Widget]:
-        """Return the text and the field."""
         return [
             Framed(Pane(_explain, id="explain"), arrange=_arrange, is_open=lambda size: True, id="arm"),
             self._field,
         ]
 
     def on_mount(self) -> None:
-        """Draw, and take the keys."""
         super().on_mount()
         self._show(BLANK)
         self._field.open(True)
 
     @property
     def waits(self) -> bool:
-        """Return whether the field is not in sight yet."""
         return super().waits or not self._field.painted
 
     def takes(self, event: Key | Paste) -> bool:

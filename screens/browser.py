@@ -69,16 +69,13 @@ class Browser(BrowserGoing):
             self.app.pop_screen()
 
     def action_switch(self) -> None:
-        """Change between tree and bytes."""
         self.action_area("hex" if self._at == "tree" else "tree")
 
     def action_whole(self) -> None:
-        """Give the pane with the cursor the whole screen, or take it back."""
         self._alone = not self._alone
         self._rearrange()
 
     def action_open(self) -> None:
-        """Unfold a folder or open a file."""
         node = self._listed.get(self._tree.key)
         if node is None or node.missing or self._at != "tree":
             return
@@ -88,7 +85,6 @@ class Browser(BrowserGoing):
             self.read(node.path)
 
     def action_up(self, steps: int) -> None:
-        """Move up or down: by a row, by a line of the tree, by a field of the record."""
         if self._at == "hex":
             self._hex.step_rows(steps)
         elif self._at == "tree":
@@ -97,7 +93,6 @@ class Browser(BrowserGoing):
             self._hex.go(target)
 
     def action_side(self, steps: int) -> None:
-        """Move by a byte, or fold and unfold."""
         if self._at != "tree":
             self._hex.step(steps)
             return
@@ -106,14 +101,12 @@ class Browser(BrowserGoing):
             self._fold_folder(node.key)
 
     def action_page(self, pages: int) -> None:
-        """Move by a page."""
         if self._at == "tree":
             self._tree.move(pages * 10)
         else:
             self._hex.page(pages)
 
     def action_end(self, last: int) -> None:
-        """Go to the first or the last byte, the first or the last line of the tree."""
         if self._at == "tree":
             self._tree.move(len(self._listed) * (1 if last else -1))
         elif self._file is not None:
@@ -122,22 +115,18 @@ class Browser(BrowserGoing):
     # ---- keys: how bytes are shown -----------------------------------------------------------------------------------
 
     def action_rows(self) -> None:
-        """Change between rows of records and rows of sixteen bytes."""
         self._follow = not self._follow
         self._hex.follow_records(self._follow)
 
     def action_zeros(self) -> None:
-        """Fold long runs of zeros, or show them all."""
         self._hex.toggle_folds()
 
     def action_select(self) -> None:
-        """Begin a selection at the cursor, or end it."""
         if self._file is not None:
             self.action_area("hex")
             self._hex.select()
 
     def action_read_again(self) -> None:
-        """Open the file again, and list the tree anew."""
         self._list()
         if self._file is not None:
             self.read(self._file.path, self._hex.cursor)
@@ -145,7 +134,6 @@ class Browser(BrowserGoing):
     # ---- keys: to other places ---------------------------------------------------------------------------------------
 
     def action_finding(self, steps: int) -> None:
-        """Go to the next finding that names a file there is, whatever file that is."""
         if self._database is None:
             self._refuse("the tables are not listed yet")
             return
@@ -164,7 +152,6 @@ class Browser(BrowserGoing):
         self._jump(path, finding.offset or 0)
 
     def action_segment(self) -> None:
-        """Go to the segment that the record under the cursor names."""
         file, database = self._file, self._database
         if file is None or database is None:
             return
@@ -173,7 +160,6 @@ class Browser(BrowserGoing):
         self.ask("place", lambda: browser_places.leads_to(record_here, file.path, table, database))
 
     def action_return(self) -> None:
-        """Go back to where the last jump began."""
         if self._trail:
             self._show_place(*self._trail.pop())
         else:
@@ -202,7 +188,6 @@ class Browser(BrowserGoing):
     # ---- keys: copies ------------------------------------------------------------------------------------------------
 
     def action_copy(self) -> None:
-        """Copy the record under the cursor as JSON."""
         found = self._file.record_at(self._hex.cursor) if self._file is not None else None
         if found is None or self._file is None:
             return

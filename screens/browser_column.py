@@ -44,16 +44,13 @@ class ColumnFile:
         return cls(path, place) if place is not None else None
 
     def close(self) -> None:
-        """Close the files."""
         self._stack.close()
 
     @property
     def kind(self) -> FileKind:
-        """What the file holds."""
         return FileKind.COLUMN_VALUES if self._path == self._place.data else FileKind.COLUMN_OFFSETS
 
     def summary(self) -> str:
-        """Return column, type and rows in a line."""
         place = self._place
         caption = f"column {place.name}, {type_name(self._code)}, {place.rows:,} of {place.top + place.rows:,} rows"
         return f"{caption}; the first {self.top:,} rows were there before the column" if self.top else caption

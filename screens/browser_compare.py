@@ -81,7 +81,6 @@ class Compare(FramedScreen):
         self._read()
 
     def on_unmount(self) -> None:
-        """Give up the comparison and close both files."""
         self._progress.cancelled = True
         self._close()
 
@@ -108,7 +107,6 @@ class Compare(FramedScreen):
         self.ask("files", opened)
 
     def on_answer(self, answer: Answer) -> None:
-        """Show the files, then what a comparison of them found."""
         self._note = answer.error.replace(f"{self._database.db}/", "")
         if not answer.error:
             if answer.asked == "files":
@@ -141,7 +139,6 @@ class Compare(FramedScreen):
         return 1 if view is self._left and self.size.width % 2 == 0 else 0
 
     def tick(self) -> None:
-        """Show how far the comparison is, and whether a file has changed since."""
         super().tick()
         if self._files is None or self.console.paused:
             return
@@ -169,14 +166,12 @@ class Compare(FramedScreen):
     # ---- keys --------------------------------------------------------------------------------------------------------
 
     def action_leave(self) -> None:
-        """From the field to the files, from the files back."""
         if self.prompt.asks:
             self.prompt.leave()
         else:
             self.app.pop_screen()
 
     def action_difference(self, step: int) -> None:
-        """Go to the next stretch that is not equal, or to the one before."""
         if self._found is None:
             self._note = "the comparison is still running"
         else:
@@ -187,45 +182,36 @@ class Compare(FramedScreen):
         self._draw()
 
     def action_other(self) -> None:
-        """Take the next copy at the right."""
         self._other = (self._other + 1) % len(self._others)
         self._read()
 
     def action_again(self) -> None:
-        """Read both files again."""
         self._note = ""
         self._read()
 
     def action_rows(self) -> None:
-        """Change between rows of records and rows of sixteen bytes."""
         self._follow = not self._follow
         for view in (self._left, self._right):
             view.follow_records(self._follow and self._units.first is not None)
 
     def action_copy(self) -> None:
-        """Copy the summary as text."""
         if self._found is not None:
             self.console.copy_text(comparison.as_text(self._found, self._units))
 
     def action_up(self, steps: int) -> None:
-        """Move by rows."""
         self._left.step_rows(steps)
 
     def action_side(self, steps: int) -> None:
-        """Move by bytes."""
         self._left.step(steps)
 
     def action_page(self, pages: int) -> None:
-        """Move by pages."""
         self._left.page(pages)
 
     def action_end(self, last: int) -> None:
-        """Go to the first byte, or to the last one of the longer file."""
         if self._files is not None:
             self._left.go(max(file.size for file in self._files) - 1 if last else 0)
 
     def action_goto(self) -> None:
-        """Ask where to go."""
         self.prompt.ask(_GOTO, self._go_where)
 
     def _go_where(self, text: str) -> None:

@@ -87,7 +87,6 @@ class OpenFile:
         return self._inspector.size
 
     def read(self, offset: int, count: int) -> bytes:
-        """Return up to `count` bytes at `offset`."""
         return self._inspector.read(offset, count)
 
     def record_at(self, offset: int) -> RecordView | None:
@@ -119,13 +118,11 @@ class OpenFile:
         return record.offset - 1 if at < 0 else record.offset + record.size
 
     def close(self) -> None:
-        """Close the file."""
         self._inspector.close()
         if self.column is not None:
             self.column.close()
 
     def hex_file(self) -> HexFile:
-        """Return the file as the hex view wants it."""
         description = self.description
         labelled = description.seq_txn_base is not None
         return HexFile(

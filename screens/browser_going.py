@@ -21,11 +21,9 @@ class BrowserGoing(BrowserPanes):
         self.searching = False
 
     def on_unmount(self) -> None:
-        """Stop a search."""
         self.stop_search()
 
     def action_area(self, area: Area) -> None:
-        """Go to a pane."""
         self._at = area if self._file is not None else "tree"
         self._draw()
         if self._alone:
@@ -34,7 +32,6 @@ class BrowserGoing(BrowserPanes):
     # ---- places ------------------------------------------------------------------------------------------------------
 
     def action_goto(self) -> None:
-        """Ask where to go."""
         self.action_area("hex")
         self.prompt.ask(_GOTO, self._go_where)
 
@@ -118,7 +115,6 @@ class BrowserGoing(BrowserPanes):
         self.ask("match", lambda: search.after(cursor))
 
     def stop_search(self) -> None:
-        """Stop the search that runs, if one does."""
         if self._search is not None:
             self._search.stop.set()
 

@@ -51,7 +51,6 @@ class BrowserPanes(FramedScreen):
         self._marked: DatabaseReport | None = None  # the diagnosis that the tree's marks are from
 
     def body(self) -> list[Widget]:
-        """Return the two lines about the file, and the panes."""
         self._tree = ChoiceList(id="tree", title="tree")
         self._hex = HexView(self._moved, id="hex")
         self._record = Pane(record.build, id="record")
@@ -68,12 +67,10 @@ class BrowserPanes(FramedScreen):
         self.ask("tables", lambda: browser_tree.tables(root))
 
     def on_unmount(self) -> None:
-        """Close the file."""
         if self._file is not None:
             self._file.close()
 
     def tick(self) -> None:
-        """See whether the file is still what it was."""
         super().tick()
         file = self._file
         if file is not None and not self.console.paused:

@@ -43,11 +43,9 @@ class ParquetRows:
 
     @property
     def count(self) -> int:
-        """How many rows the file has."""
         return sum(group.rows for group in self._groups)
 
     def summary(self) -> str:
-        """Return rows and row groups in a line."""
         return f"{plural(self.count, 'row')} in {plural(len(self._groups), 'row group')}; g r… shows a row"
 
     def load(self, row: int) -> int:

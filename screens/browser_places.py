@@ -67,7 +67,6 @@ def is_copied_log(table: TableDirectory | None, path: Path) -> bool:
 
 
 def table_of(tables: Sequence[TableDirectory], path: Path) -> TableDirectory | None:
-    """Return the table that a path belongs to."""
     return next((table for table in tables if path.is_relative_to(table.path)), None)
 
 

@@ -52,12 +52,10 @@ class Node:
 
     @property
     def key(self) -> str:
-        """Return what names the node in a list."""
         return str(self.path)
 
     @property
     def short(self) -> bool:
-        """Whether the file is shorter than its rows need."""
         return self.needed is not None and (self.size or 0) < self.needed
 
 

@@ -37,38 +37,31 @@ class BundleScreen(FramedScreen):
         self._written: Written | None = None
 
     def body(self) -> list[Widget]:
-        """Return the two panes."""
         panes = (Pane(bundle.state, id="state"), Pane(bundle.files, id="files"))
         return [Framed(*panes, arrange=self._arrange, is_open=lambda size: True, id="bundle")]
 
     def on_mount(self) -> None:
-        """Say that it collects, and collect."""
         super().on_mount()
         self.action_read()
 
     def action_read(self) -> None:
-        """Collect everything anew."""
         self._bundle, self._written = None, None
         self.ask("bundle", self._desk.bundle)
         self._show()
 
     def action_save(self) -> None:
-        """Write the bundle, once."""
         made = self._bundle
         if made is not None and self._written is None:
             self.ask("save", lambda: self._desk.save_bundle(made))
 
     def action_copy(self) -> None:
-        """Copy the report that can be posted."""
         if self._bundle is not None:
             self.console.copy_text(self._bundle.report)
 
     def action_scroll(self, lines: int) -> None:
-        """Move the list of files."""
         self.query_one("#files", Pane).move_text(lines)
 
     def on_answer(self, answer: Answer) -> None:
-        """Show what was collected, or where it was written."""
         if answer.asked == "bundle" and not answer.error:
             self._bundle = answer.value
         elif not answer.error:

@@ -60,7 +60,6 @@ class Commands(FramedScreen):
         self._specs: Sequence[ActionSpec] = ()
 
     def body(self) -> list[Widget]:
-        """Return the line that is typed, and the list."""
         listed = Framed(ChoiceList(id="list"), arrange=_arrange, is_open=lambda size: True, id="found")
         return [Bar(id="typed"), listed]
 
@@ -71,13 +70,11 @@ class Commands(FramedScreen):
         self.ask("specs", known_actions)
 
     def on_answer(self, answer: Answer) -> None:
-        """Add the actions."""
         if not answer.error:
             self._specs = answer.value
             self._show()
 
     def takes(self, event: Key | Paste) -> bool:
-        """Narrow the list by what is typed."""
         after = filter_after(self._typed, event)
         if after is None:
             return False
@@ -86,11 +83,9 @@ class Commands(FramedScreen):
         return True
 
     def action_move(self, steps: int) -> None:
-        """Move the cursor."""
         self.query_one(ChoiceList).move(steps)
 
     def action_open(self) -> None:
-        """Open what the cursor is on, in place of this screen."""
         key = self.query_one(ChoiceList).key
         chosen = next((command for command in self._found() if _key(command) == key), None)
         if chosen is not None:

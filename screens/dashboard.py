@@ -91,11 +91,9 @@ class Dashboard(FramedScreen):
         return Shown(self.console)
 
     def body(self) -> list[Widget]:
-        """Return the panes."""
         return [Framed(*self._panes.values(), arrange=self._arrange, is_open=self._is_open, id="panes")]
 
     def tick(self) -> None:
-        """Draw header, ages and whatever a new sample brought."""
         read = bool(self.console.state.readings)
         self.draw_header(self._showing.filter_title() if read else "")
         if self.console.paused and not self.prompt.asks:
@@ -119,7 +117,6 @@ class Dashboard(FramedScreen):
         self._go_to_pane(self._alone)
 
     def open_pane(self, name: str) -> None:
-        """Give a pane the whole screen."""
         self._alone = name
         self._go_to_pane(name)
 
@@ -158,7 +155,6 @@ class Dashboard(FramedScreen):
             self._panes[self._here].move_text(lines)
 
     def action_filter(self) -> None:
-        """Ask for words that names must have."""
         self.prompt.ask("filter by name:", self._filter, typed=self._filter, text=self._showing.text)
 
     def _filter(self, text: str) -> None:

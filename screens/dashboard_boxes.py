@@ -66,7 +66,6 @@ def _what_fits(need: Need, width: int, height: int) -> list[Box]:
 
 
 def whole(name: str, width: int, height: int) -> list[Box]:
-    """Return the one box of a pane that has the whole screen."""
     return [Box(name, 0, 0, width, height)]
 
 

@@ -39,7 +39,6 @@ def hidden(probe: str, data: Any, shown: Any) -> int:
 
 
 def _matters(item: Any) -> bool:
-    """Return whether something is wrong with an item."""
     match item:
         case TableReport():
             return item.verdict is not Verdict.HEALTHY

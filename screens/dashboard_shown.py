@@ -45,7 +45,6 @@ class Shown:
         return f"/{self.text}: {count} hidden" if self.text else ""
 
     def sort(self, name: str) -> None:
-        """Go to the next order of a pane."""
         self._orders[name] = (self._orders[name] + 1) % len(ORDERS[name])
 
     def _order(self, name: str) -> Order:
@@ -56,7 +55,6 @@ class Shown:
         self._chosen = services.worst(self._console.state.services.data) if asked else ""
 
     def move(self, lines: int) -> None:
-        """Move the cursor over the services."""
         shown = ordered("services", self._console.state.services.data, self._order("services"))
         self._chosen = services.next_to(shown, self._chosen, lines)
 

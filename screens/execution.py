@@ -36,7 +36,6 @@ class Execution(Watching):
 
     @classmethod
     def watching(cls, attached: AttachedAction) -> "Execution":
-        """Return the screen of an action that runs already."""
         return cls(attached.plan, "", str(attached.entry.intent.get("undoes") or ""), attached)
 
     def begin(self) -> RunningAction:
@@ -46,13 +45,11 @@ class Execution(Watching):
         return self.console.engine().launch(self._plan, self._phrase, self._undoes)
 
     def first_view(self) -> RunView:
-        """Return the plan's stages, of which nothing is known yet."""
         found = f"found at work: {_by_whom(self._attached.entry)}" if self._attached is not None else ""
         view = RunView.of(self._plan, self.console.monotonic())
         return replace(view, undoes=self._undoes, found=found)
 
     def ended(self) -> None:
-        """Have everything read again, and ask what comes next."""
         console, palette = self.console, self._palette()
         console.expire_way()
         console.refresh_sources()
@@ -69,7 +66,6 @@ class Execution(Watching):
             self.ask("next", lambda: console.engine().way())
 
     def on_answer(self, answer: Answer) -> None:
-        """Show what comes next."""
         if self.view is not None:
             self.view = replace(self.view, way=None if answer.error else answer.value, asks=False)
             if not answer.error:
@@ -90,12 +86,10 @@ class Execution(Watching):
         return ""
 
     def action_undo(self) -> None:
-        """Open the plan of the way back."""
         if entry := self._way_back():
             self.console.open_undo(entry)
 
     def action_next(self) -> None:
-        """Go on with the recommended step."""
         if self.view is not None and self.view.over:
             if self._palette() is None:
                 self.console.replace_by_palette()

@@ -107,7 +107,6 @@ class FramedScreen(Screen[None], inherit_bindings=False):
         yield TooSmall()
 
     def bind_keys(self) -> None:
-        """Take the keys that the settings give the bindings."""
         usual = self._merged_bindings
         self._bindings = remapped(usual.copy() if usual is not None else BindingsMap(), self.console.settings.keys)
 
@@ -116,7 +115,6 @@ class FramedScreen(Screen[None], inherit_bindings=False):
         raise NotImplementedError
 
     def on_mount(self) -> None:
-        """Draw header and keys at once."""
         self.tick()
         self.draw_keys()
         self._drawn = True
@@ -152,7 +150,6 @@ class FramedScreen(Screen[None], inherit_bindings=False):
             self.app.post_message(KeysGoOn())
 
     def on_screen_resume(self) -> None:
-        """Draw what may have changed while another screen was on top."""
         self.tick()
 
     def tick(self) -> None:

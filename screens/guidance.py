@@ -118,6 +118,5 @@ def _rests_on(state: StationState, report: DatabaseReport) -> Hashable:
 
 
 def _running(state: StationState) -> Hashable:
-    """Return what runs."""
     services = state.services.data
     return tuple((unit.name, unit.state) for unit in services.units) if services is not None else ()

@@ -47,7 +47,6 @@ class Help(FramedScreen):
         self._view = HelpView(keys, (), places)
 
     def body(self) -> list[Widget]:
-        """Return one pane."""
         return [Framed(Pane(_help, id="text"), arrange=_arrange, is_open=lambda size: True, id="help")]
 
     def on_mount(self) -> None:
@@ -57,20 +56,17 @@ class Help(FramedScreen):
         self.ask("actions", lambda: (known_actions(), _glossary()))
 
     def on_answer(self, answer: Answer) -> None:
-        """Add the actions."""
         if not answer.error:
             specs, words = answer.value
             self._show(replace(self._view, actions=specs, words=words))
 
     def action_search(self) -> None:
-        """Ask for letters that a line must have."""
         self.prompt.ask("show what has:", self._search, typed=self._search, text=self._view.search)
 
     def _search(self, text: str) -> None:
         self._show(replace(self._view, search=text))
 
     async def action_narrow(self) -> None:
-        """From a search to everything, from everything back to the screen below."""
         if self.prompt.asks:
             self.prompt.leave()
         if self._view.search:
@@ -85,7 +81,6 @@ class Help(FramedScreen):
         pane.show(view)
 
     def action_scroll(self, lines: int) -> None:
-        """Move the text."""
         self.query_one("#text", Pane).move_text(lines)
 
 

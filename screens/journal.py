@@ -47,12 +47,10 @@ class JournalScreen(FramedScreen):
         self._shown: EntryView | None = None
 
     def body(self) -> list[Widget]:
-        """Return the list and the details."""
         self._list, self._detail = ChoiceList(id="entries", title="journal"), Pane(text.detail, id="detail")
         return [Framed(self._list, self._detail, arrange=_arrange, is_open=lambda size: True, id="journal")]
 
     def tick(self) -> None:
-        """Show what is new."""
         super().tick()
         console = self.console
         source = Source.of(console.state.journal, now=console.wall_clock(), monotonic=console.monotonic())
@@ -67,11 +65,9 @@ class JournalScreen(FramedScreen):
             self._look()
 
     def action_move(self, steps: int) -> None:
-        """Choose another entry."""
         self._list.move(steps)
 
     def action_scroll(self, lines: int) -> None:
-        """Move the details."""
         self._detail.move_text(lines)
 
     def offers(self, name: str) -> bool:
@@ -82,7 +78,6 @@ class JournalScreen(FramedScreen):
         return name != "undo" or entry is not None
 
     def action_undo(self) -> None:
-        """Open the plan of the way back."""
         if self._list.key:
             self.app.push_screen(PlanScreen.of_undo(self._list.key))
 
@@ -98,14 +93,12 @@ class JournalScreen(FramedScreen):
         self._look()
 
     def _look(self) -> None:
-        """Ask for the entry under the cursor, unless it ended and is shown."""
         engine, entry = self.console.engine, self._list.key
         shown = self._shown
         if entry and (shown is None or shown.entry.id != entry or shown.entry.outcome is None):
             self.ask("entry", lambda: _looked_up(engine(), entry))
 
     def on_answer(self, answer: Answer) -> None:
-        """Show an entry, or go where it leads."""
         if answer.error:
             self.notify(answer.error, severity="error", timeout=8, markup=False)
         elif answer.asked == "entry":

@@ -73,7 +73,6 @@ class Palette(FramedScreen):
         ]
 
     def on_mount(self) -> None:
-        """Begin with the table that needs the operator most."""
         super().on_mount()
         self._table = self._table or next(iter(self._tables()), None)
 
@@ -91,7 +90,6 @@ class Palette(FramedScreen):
         return super().holds() or self._entered
 
     def takes(self, event: Key | Paste) -> bool:
-        """Filter by what is typed."""
         after = filter_after(self._typed, event, without="?")
         if after is None:
             return False
@@ -100,11 +98,9 @@ class Palette(FramedScreen):
         return True
 
     def action_move(self, steps: int) -> None:
-        """Move the cursor."""
         self.query_one(ChoiceList).move(steps)
 
     def action_table(self, steps: int) -> None:
-        """Choose another table."""
         names = self._tables()
         if names:
             at = names.index(self._table) if self._table in names else 0
@@ -129,7 +125,6 @@ class Palette(FramedScreen):
         return way.first if way is not None and not self.console.way_asked and self._follows else None
 
     def tick(self) -> None:
-        """Count the seconds of what is waited for."""
         super().tick()
         if self._asking:
             self._show()
@@ -162,7 +157,6 @@ class Palette(FramedScreen):
         self._show()
 
     def on_answer(self, answer: Answer) -> None:
-        """Show what the engine reported."""
         self._asking = False
         if answer.error:
             self.query_one("#detail", Pane).show(answer.error)

@@ -77,11 +77,9 @@ class PlanScreen(FramedScreen):
 
     @classmethod
     def of_undo(cls, entry: str) -> "PlanScreen":
-        """Return the plan of the way back of a journal entry."""
         return cls("undo", None, entry)
 
     def body(self) -> list[Widget]:
-        """Return the sections, the confirmation and its field."""
         panes = [
             Pane(text.why, id="why"),
             Pane(text.changes, id="changes"),
@@ -96,7 +94,6 @@ class PlanScreen(FramedScreen):
         ]
 
     def on_mount(self) -> None:
-        """Ask for the plan."""
         super().on_mount()
         self.action_replan()
         self._say_waiting()
@@ -126,7 +123,6 @@ class PlanScreen(FramedScreen):
         return glyphs.waiting(self.console.monotonic() - self._asked_at)
 
     def action_replan(self) -> None:
-        """Make the plan again from what is there now."""
         self._asked_at = self.console.monotonic()
         self.ask("plan", self._planned)
 
@@ -137,7 +133,6 @@ class PlanScreen(FramedScreen):
             self.app.push_screen(Arm())
 
     def action_rehearse(self) -> None:
-        """Rehearse the plan, or show its rehearsal."""
         if self._view is not None and can_be_rehearsed(self._view.plan):
             self.app.push_screen(Rehearsing(self._view.plan))
         elif self._view is not None:
@@ -166,7 +161,6 @@ class PlanScreen(FramedScreen):
                 return
 
     def on_answer(self, answer: Answer) -> None:
-        """Take a plan, what hinders it, or what is known of its rehearsal."""
         if answer.asked == "rehearsal":
             self._take_rehearsal(answer)
             return
@@ -295,7 +289,6 @@ class PlanScreen(FramedScreen):
 
 
 def _rehearsal_helps(plan: Plan) -> bool:
-    """Return whether the plan can be rehearsed, and is refused at most because it was not."""
     refused = {refusal.code for refusal in plan.refused} - {RefusalCode.LOSE_UNKNOWN_WITHOUT_REHEARSAL}
     return not refused and can_be_rehearsed(plan)
 

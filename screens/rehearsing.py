@@ -28,24 +28,20 @@ class Rehearsing(Watching):
         self._rehearsal: RunningRehearsal | None = None
 
     def begin(self) -> RunningRehearsal:
-        """Find the rehearsal of this plan, or begin it."""
         engine = self.console.engine()
         found = None if self._again else engine.rehearsal(self._plan)
         self._rehearsal = running = found if found is not None else engine.rehearse(self._plan)
         return running
 
     def first_view(self) -> RunView:
-        """Return a view without stages: they are known as they begin."""
         view = RunView.of(self._plan, self.console.monotonic())
         return replace(view, stages=(), rehearses=True)
 
     def offers(self, name: str) -> bool:
-        """Offer to cancel what works, and to repeat what is over."""
         over = self.view is not None and self.view.over
         return name not in {"cancel", "again"} or over == (name == "again")
 
     def action_cancel(self) -> None:
-        """Ask the rehearsal to end."""
         running = self._rehearsal
         if running is not None and self.view is not None and not self.view.over:
             self.view = replace(self.view, cancelled=True)
@@ -53,7 +49,6 @@ class Rehearsing(Watching):
             self.ask("cancel", running.cancel)
 
     def action_again(self) -> None:
-        """Begin anew."""
         if self.view is not None and self.view.over:
             self._again = True
             self.watch_anew()

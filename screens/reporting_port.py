@@ -45,25 +45,20 @@ class StationDesk:
         self._redactor = Redactor(private=False)
 
     def incident(self) -> Incident:
-        """Return all that is known, without secrets."""
         known = read_incident(self._settings)
         self._redactor = redactor_for(known, private=False)
         return redacted(known, self._redactor)
 
     def report(self, incident: Incident) -> str:
-        """Return the report in Markdown."""
         return report(incident, self._redactor)
 
     def save_report(self, incident: Incident) -> Path:
-        """Write the report into the state directory, under the time it tells of."""
         state = StateDir(self._settings.state_path)
         folder = state.made(state.root / "reports")
         return write_new(folder / file_name(incident), self.report(incident).encode(), incident.database)
 
     def bundle(self) -> Bundle:
-        """Return the bundle as it would be written."""
         return prepare(self._settings)
 
     def save_bundle(self, bundle: Bundle) -> Written:
-        """Write the bundle into the state directory."""
         return write(bundle, place_for(bundle, self._settings, None))

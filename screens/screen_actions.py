@@ -26,13 +26,11 @@ class OpensScreens(App[int], inherit_bindings=False):
         self.exit()
 
     def action_actions(self) -> None:
-        """Open the action palette."""
         from screens.palette import Palette
 
         self.push_screen(Palette())
 
     def action_commands(self) -> None:
-        """Open the palette of everything: screens, tables, services, actions."""
         from screens.commands import Commands
 
         self.push_screen(Commands())
@@ -47,31 +45,26 @@ class OpensScreens(App[int], inherit_bindings=False):
             self.screen.open_pane(name)
 
     def open_table(self, table: str) -> None:
-        """Open the action palette on a table."""
         from screens.palette import Palette
 
         self.push_screen(Palette(table))
 
     def open_plan(self, action: str, table: str | None) -> None:
-        """Open the plan of an action."""
         from screens.plan import PlanScreen
 
         self.push_screen(PlanScreen(action, table))
 
     def replace_by_palette(self) -> None:
-        """Open the action palette in place of the screen on top."""
         from screens.palette import Palette
 
         self.switch_screen(Palette())
 
     def open_undo(self, entry: str) -> None:
-        """Open the plan of the undo of a journal entry."""
         from screens.plan import PlanScreen
 
         self.push_screen(PlanScreen.of_undo(entry))
 
     def action_stations(self) -> None:
-        """Open the list of stations."""
         from screens.stations import Stations
 
         self.push_screen(Stations())
@@ -83,39 +76,33 @@ class OpensScreens(App[int], inherit_bindings=False):
         self.push_screen(WhyNot())
 
     def action_browser(self) -> None:
-        """Open the browser."""
         from screens.browser import Browser
 
         self.push_screen(Browser())
 
     def action_journal(self) -> None:
-        """Open the journal."""
         from screens.journal import JournalScreen
 
         self.push_screen(JournalScreen())
 
     def action_unit_log(self, unit: str = "") -> None:
-        """Open the log of a service, the first one where none is named."""
         from screens.unit_log import UnitLog
 
         self.push_screen(UnitLog(unit))
 
     def action_timeline(self) -> None:
-        """Open the incident in time order."""
         from screens.reporting_port import StationDesk
         from screens.timeline import Timeline
 
         self.push_screen(Timeline(StationDesk(self.settings)))
 
     def action_bundle(self) -> None:
-        """Open the support bundle: a preview first."""
         from screens.bundle import BundleScreen
         from screens.reporting_port import StationDesk
 
         self.push_screen(BundleScreen(StationDesk(self.settings)))
 
     def action_help(self) -> None:
-        """Open the help of the screen on top."""
         from screens.help import Help, keys_of
 
         bindings = [binding for _, binding, _, _ in self.screen.active_bindings.values()]

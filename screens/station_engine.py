@@ -23,46 +23,35 @@ class StationEngine:
         self._engine = Engine(settings)
 
     def availability(self, table: str | None) -> Sequence[Availability]:
-        """Return each action with what stands against it now."""
         return self._engine.availability(table)
 
     def way(self, report: DatabaseReport | None = None) -> Way:
-        """Return the whole way, with what it brought back if it is over."""
         way = self._engine.way(report)
         return way if way.ended_at is None else replace(way, recovered=recovered(read_incident(self._engine.settings)))
 
     def plan(self, action: str, table: str | None = None) -> Plan:
-        """Return what would be done."""
         return self._engine.plan(action, table)
 
     def plan_undo(self, entry: str) -> Plan:
-        """Return the way back of an entry."""
         return self._engine.plan_undo(entry)
 
     def launch(self, plan: Plan, phrase: str, undoes: str = "") -> RunningAction:
-        """Start a confirmed plan."""
         return launch(self._engine, plan, phrase, undoes=undoes)
 
     def attach(self) -> Attached | None:
-        """Return the action that runs now."""
         return attach(self._engine)
 
     def unfinished(self) -> Sequence[Entry]:
-        """Return what was cut off."""
         return self._engine.unfinished()
 
     def entry(self, entry: str) -> Entry:
-        """Return an entry of the journal."""
         return self._engine.journal.entry(entry)
 
     def entry_plan(self, entry: str) -> Plan:
-        """Return the plan of an entry."""
         return read_entry_plan(self._engine.state, entry)
 
     def rehearse(self, plan: Plan) -> RunningRehearsal:
-        """Begin to rehearse a plan."""
         return launch_rehearsal(self._engine, plan)
 
     def rehearsal(self, plan: Plan) -> RunningRehearsal | None:
-        """Return the rehearsal of a plan."""
         return rehearsal_of(self._engine, plan)

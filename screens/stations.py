@@ -31,7 +31,6 @@ class Stations(FramedScreen):
     ]
 
     def body(self) -> list[Widget]:
-        """Return the list."""
         stations = ChoiceList(id="stations", title="stations")
         return [Framed(stations, arrange=_arrange, is_open=lambda size: True, id="list")]
 
@@ -44,7 +43,6 @@ class Stations(FramedScreen):
         self.query_one("#stations", ChoiceList).offer(items or nothing, here)
 
     def action_move(self, steps: int) -> None:
-        """Move the cursor."""
         self.query_one("#stations", ChoiceList).move(steps)
 
     def action_take(self) -> None:

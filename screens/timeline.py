@@ -39,46 +39,38 @@ class Timeline(FramedScreen):
         self._asked_at: float | None = None  # when it was asked for, None once it has come
 
     def body(self) -> list[Widget]:
-        """Return the two panes."""
         panes = (Pane(timeline.summary, id="incident"), Pane(timeline.events, id="events"))
         return [Framed(*panes, arrange=self._arrange, is_open=_roomy, id="timeline")]
 
     def on_mount(self) -> None:
-        """Say that it reads, and read."""
         super().on_mount()
         self.action_read()
 
     def tick(self) -> None:
-        """Count the seconds of what is waited for."""
         super().tick()
         if self._asked_at is not None and self._incident is None:
             self._show()
 
     def action_read(self) -> None:
-        """Read everything anew."""
         self._asked_at = self.console.monotonic()
         self.ask("incident", self._desk.incident)
         if self._incident is None:
             self._show()
 
     def action_save(self) -> None:
-        """Write the report."""
         incident = self._incident
         if incident is not None:
             self.ask("save", lambda: self._desk.save_report(incident))
 
     def action_copy(self) -> None:
-        """Copy the report."""
         incident = self._incident
         if incident is not None:
             self.ask("copy", lambda: self._desk.report(incident))
 
     def action_scroll(self, lines: int) -> None:
-        """Move the timeline."""
         self.query_one("#events", Pane).move_text(lines)
 
     def on_answer(self, answer: Answer) -> None:
-        """Show what was read, or where the report is."""
         if answer.asked == "incident":
             self._asked_at = None
         if answer.error:

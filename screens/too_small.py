@@ -15,7 +15,6 @@ class TooSmall(LineWidget):
     """Covers a screen while the terminal is too small for it; the style sheet shows and hides it."""
 
     def on_resize(self, event: Resize) -> None:
-        """Say the size there is now."""
         have = self.app.size
         said = [
             ("This terminal is too small.", Role.STRONG),

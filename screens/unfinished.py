@@ -35,11 +35,9 @@ class Unfinished(FramedScreen):
         self._entry = next((entry for entry in entries if entry.action == "undo"), entries[0])
 
     def body(self) -> list[Widget]:
-        """Return one pane."""
         return [Framed(Pane(text.cut_off, id="entry"), arrange=_arrange, is_open=lambda size: True, id="unfinished")]
 
     def on_mount(self) -> None:
-        """Ask for the plan of the entry: it names the stages."""
         super().on_mount()
         console, entry = self.console, self._entry.id
         undone = str(self._entry.intent.get("undoes") or "")
@@ -47,13 +45,11 @@ class Unfinished(FramedScreen):
         self._show(EntryView(self._entry))
 
     def on_screen_resume(self) -> None:
-        """Leave once nothing is left half done."""
         super().on_screen_resume()
         console = self.console
         self.ask("left", lambda: console.engine().unfinished())
 
     def on_answer(self, answer: Answer) -> None:
-        """Show the stages, or leave."""
         if answer.asked == "left":
             gone = not answer.error and all(entry.id != self._entry.id for entry in answer.value)
             if gone and self.is_current:
@@ -62,7 +58,6 @@ class Unfinished(FramedScreen):
             self._show(EntryView(self._entry, answer.value, error=answer.error))
 
     def action_finish(self) -> None:
-        """Open the plan as it was confirmed."""
         undone = str(self._entry.intent.get("undoes") or "")
         if undone:
             self.app.push_screen(PlanScreen.of_undo(undone))
@@ -70,11 +65,9 @@ class Unfinished(FramedScreen):
             self.app.push_screen(PlanScreen(self._entry.action, self._entry.table))
 
     def action_undo(self) -> None:
-        """Open the plan to undo it."""
         self.app.push_screen(PlanScreen.of_undo(str(self._entry.intent.get("undoes") or self._entry.id)))
 
     def action_scroll(self, lines: int) -> None:
-        """Move the text."""
         self.query_one("#entry", Pane).move_text(lines)
 
     def _show(self, view: EntryView) -> None:

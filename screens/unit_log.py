@@ -54,12 +54,10 @@ class UnitLog(FramedScreen):
         self._changed = False
 
     def body(self) -> list[Widget]:
-        """Return the services and the log."""
         self._pane = Pane(unit_log.build, id="lines")
         return [Bar(id="units"), Framed(self._pane, arrange=_arrange, is_open=lambda size: True, id="log")]
 
     def on_mount(self) -> None:
-        """Begin to read."""
         super().on_mount()
         names = self._names()
         if self._unit not in names:
@@ -68,14 +66,12 @@ class UnitLog(FramedScreen):
         self._read()
 
     def tick(self) -> None:
-        """Draw the state of the services anew."""
         super().tick()
         self.query_one("#units", Bar).show(self._services())
 
     # ---- keys --------------------------------------------------------------------------------------------------------
 
     def action_leave(self) -> None:
-        """Close the filter and show all, or leave."""
         if self.prompt.asks:
             self.prompt.leave()
             self._narrow("")
@@ -85,21 +81,17 @@ class UnitLog(FramedScreen):
             self.app.pop_screen()
 
     def action_filter(self) -> None:
-        """Ask for the text that lines must hold."""
         self.prompt.ask("show only lines that hold:", self._narrow, typed=self._narrow)
 
     def action_follow(self) -> None:
-        """Keep the newest line in sight, or hold still."""
         self._tail.follow(not self._tail.following)
         self._draw()
 
     def action_trouble(self) -> None:
-        """Show only error lines, or all."""
         self._tail.narrow(self._tail.wanted, only_trouble=not self._tail.only_trouble)
         self._draw()
 
     def action_move(self, steps: int) -> None:
-        """Move to older or newer lines."""
         self._tail.move(steps, max(1, self._pane.size.height - 1))
         self._draw()
 

@@ -27,13 +27,9 @@ _POLL = 0.2  # seconds
 class Watched(Protocol):
     """What runs in a process of its own."""
 
-    def poll(self) -> Sequence[Progress]:
-        """Return what it has reported since the last call."""
-        ...
+    def poll(self) -> Sequence[Progress]: ...
 
-    def result(self) -> RunResult | Rehearsal | None:
-        """Return how it ended, None while it works."""
-        ...
+    def result(self) -> RunResult | Rehearsal | None: ...
 
 
 class NewProgress(Message):
@@ -65,24 +61,20 @@ class Watching(FramedScreen):
         raise NotImplementedError
 
     def first_view(self) -> RunView:
-        """Return what is shown before anything is reported."""
         raise NotImplementedError
 
     def ended(self) -> None:
         """Do what is to be done when it is over."""
 
     def body(self) -> list[Widget]:
-        """Return stages and proof."""
         self._stages, self._proof = Pane(run.stages, id="stages"), Pane(proof.proof, id="proof")
         return [Framed(self._stages, self._proof, arrange=self._arrange, is_open=lambda size: True, id="run")]
 
     def on_mount(self) -> None:
-        """Begin."""
         super().on_mount()
         self.watch_anew()
 
     def watch_anew(self) -> None:
-        """Begin, and show it from its start."""
         self.view = self.first_view()
         self._draw()
         self.run_worker(self._follow(), exit_on_error=False, group="run", name="run", exclusive=True)
@@ -104,7 +96,6 @@ class Watching(FramedScreen):
             self.post_message(NewProgress((), None, str(refused)))
 
     def on_new_progress(self, message: NewProgress) -> None:
-        """Show what was reported."""
         if self.view is None:
             return
         view = self.view.taking(message.progress, self.console.monotonic(), self.console.wall_clock())
@@ -114,14 +105,12 @@ class Watching(FramedScreen):
         self._draw()
 
     def tick(self) -> None:
-        """Let the time of the stage at work go on."""
         super().tick()
         if self.view is not None and not self.view.over:
             self.view = replace(self.view, now=self.console.monotonic())
             self._draw()
 
     def action_scroll(self, lines: int) -> None:
-        """Scroll the proof, or the stages while there is none."""
         if not self._proof.move_text(lines):
             self._stages.move_text(lines)
 

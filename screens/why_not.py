@@ -26,16 +26,13 @@ class WhyNot(FramedScreen):
     ]
 
     def body(self) -> list[Widget]:
-        """Return one pane."""
         return [Framed(Pane(_text, id="reasons"), arrange=_arrange, is_open=lambda size: True, id="why-not")]
 
     def tick(self) -> None:
-        """Show what the newest diagnosis says."""
         super().tick()
         self.query_one("#reasons", Pane).show(_View(self.console.state.tables.data))
 
     def action_scroll(self, lines: int) -> None:
-        """Move the text."""
         self.query_one("#reasons", Pane).move_text(lines)
 
 

@@ -36,5 +36,4 @@ class ActionName(_Text):
         return ACTIONS
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Complete the name of an action."""
         return [CompletionItem(name) for name in (*self._others, *action_ids()) if name.startswith(incomplete)]

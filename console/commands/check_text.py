@@ -52,7 +52,6 @@ def summary(report: DatabaseReport) -> str:
 
 
 def _version(report: DatabaseReport) -> str:
-    """Return which version ran here last, as its own files tell."""
     if report.version is None:
         return "unknown (no file of this data root names it)"
     earlier = [each for each in report.versions_seen if each != report.version]

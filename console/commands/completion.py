@@ -34,7 +34,6 @@ def entries(ctx: click.Context, param: click.Parameter, incomplete: str) -> list
 
 
 def _settings(ctx: click.Context) -> Settings:
-    """Return the settings as the options that stand before name them."""
     given = {name: ctx.params.get(name) for name in ("config", "db_root", "state_dir")}
     state = {"state_dir": given["state_dir"]} if given["state_dir"] else None
     settings = settings_module.load(given["config"], state)

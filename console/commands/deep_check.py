@@ -169,7 +169,6 @@ class Progress:
         sys.stderr.flush()
 
     def end(self) -> None:
-        """Clear the line."""
         if self._shown:
             sys.stderr.write(f"\r{'':<78}\r")
             sys.stderr.flush()

@@ -112,7 +112,6 @@ def _around(inspector: Inspector, decoder: Decoder, asked: RecordView, count: in
 
 
 def _overview(inspector: Inspector, decoder: Decoder) -> list[RecordView]:
-    """Return the header, and of a small file all of it."""
     views = list(inspector.views())
     header = decoder.record_at(0)
     return views or ([header] if header else [])

@@ -96,7 +96,6 @@ def show_claims(to: Console, claims: Sequence[Claim]) -> None:
 
 
 def show_progress(to: Console, progress: Progress) -> None:
-    """Write one line of progress."""
     counts = f" {progress.done:,} of {progress.total:,}" if progress.done is not None and progress.total else ""
     detail = f": {progress.message}" if progress.message else ""
     _line(to, f"[{progress.state}] {progress.title}{detail}{counts}")

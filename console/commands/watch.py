@@ -76,7 +76,6 @@ class _Watching:
         self._telling: set[asyncio.Task[None]] = set()
 
     async def once(self) -> int:
-        """Read every source once."""
         probes = station_probes(self._invocation.settings)
         for sample in await asyncio.gather(*(read_once(probe) for probe in probes)):
             self._watched.take(sample)
@@ -91,7 +90,6 @@ class _Watching:
         return ExitCode.PROBLEMS if now.alarm is Alarm.BAD else ExitCode.OK
 
     async def on(self, every: int, listen: int | None) -> int:
-        """Go on until it is ended."""
         scheduler = Scheduler(station_probes(self._invocation.settings), self._watched.take)
         server = await self._serve(listen) if listen is not None else None
         scheduler.start()

@@ -191,7 +191,6 @@ def database_findings(database: DatabaseRoot, views: Sequence[TableDirectory]) -
 
 
 def left_out(server: ServerFacts | None) -> tuple[str, ...]:
-    """Return what the report does not rest on."""
     return () if server is not None else ("SQL: the server was not asked",)
 
 

@@ -126,7 +126,6 @@ class DeepFiles:
         return replace(self.so_far(), seen=self._seen())
 
     def so_far(self) -> DeepLook:
-        """Return what was found until now."""
         self._record.write()
         return DeepLook(tuple(self._findings.found), frozenset(), tuple(self._findings.left_out))
 
@@ -263,7 +262,6 @@ class DeepFiles:
         return lambda findings: check_symbol_map(findings, column, paths, self._symbols(column), self._readings.advance)
 
     def _high(self, span: PartitionSpan) -> int | None:
-        """Return the first timestamp that is past the partition."""
         if span.last:
             return self._area.max_ts + 1
         end = self._partitioning.unit_end(span.start)

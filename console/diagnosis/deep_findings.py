@@ -32,7 +32,6 @@ class DeepFindings:
         self.left_out: list[str] = []
 
     def skip(self, what: str, why: str | OSError) -> None:
-        """Say that a part of the table was not read."""
         reason = why if isinstance(why, str) else clean_line(why.strerror or str(why))
         self.left_out.append(f"{what} of {self._table.name}: {reason}")
 
@@ -44,7 +43,6 @@ class DeepFindings:
         self._add(code, message, bad.file, bad.offset, each.span, each.column.name, bad.rows, severity)
 
     def index(self, each: StoredColumn, damage: DamageError) -> None:
-        """Tell an index that is not that of its column."""
         suffix = "v" if isinstance(damage, RowNumbersError) else "k"
         path = column_path(each.data.parent, each.column.raw_name, suffix, each.name_txn)
         where = f"partition {each.span.name}, column {each.column.name}"
@@ -62,7 +60,6 @@ class DeepFindings:
         self._add(Code.INDEX_FILE_INVALID, message, path, offset, each.span, each.column.name, None, Severity.NOTE)
 
     def symbol_map(self, column: TableColumn, path: Path, damage: DamageError) -> None:
-        """Tell a file of a symbol map that is damaged."""
         message = f"the symbol map of {column.name} is damaged: {path.name}: {damage.what}"
         self._add(Code.SYMBOL_MAP_INVALID, message, path, damage.offset, None, column.name)
 

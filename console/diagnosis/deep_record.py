@@ -69,7 +69,6 @@ class DeepRecord:
         return found
 
     def keep(self, table: str, partition: str, read: ReadColumn) -> None:
-        """Take note of a column that is read."""
         if self._place != (table, partition):
             self.write()
             self._place = (table, partition)

@@ -18,15 +18,12 @@ class DeepScope:
 
     @property
     def whole(self) -> bool:
-        """Return whether everything is read."""
         return not self.partitions and not self.columns
 
     def partition(self, span: PartitionSpan) -> bool:
-        """Return whether the partition is read."""
         return not self.partitions or bool(self.partitions & {span.name, span.directory})
 
     def column(self, raw_name: str) -> bool:
-        """Return whether the column is read."""
         return not self.columns or raw_name.lower() in {name.lower() for name in self.columns}
 
 

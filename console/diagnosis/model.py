@@ -41,7 +41,6 @@ class Part(StrEnum):
 
     @property
     def words(self) -> str:
-        """Return the name for people."""
         return self.value.replace("-", " ")
 
 
@@ -195,12 +194,10 @@ class NextStep:
 
     @property
     def advice(self) -> str:
-        """Return the sentence, with what comes before it."""
         return f"{self.reason}. First: stop the server, capture evidence" if self.evidence else self.reason
 
     @property
     def words(self) -> str:
-        """Return action and sentence in one line."""
         return f"{self.action}: {self.advice}" if self.action else self.advice
 
 
@@ -342,7 +339,6 @@ class DatabaseReport:
         )
 
     def worst_first(self) -> list[TableReport]:
-        """Return the tables in the order in which they need the operator."""
         return sorted(self.tables, key=lambda table: (_WORST_FIRST.index(table.verdict), table.table))
 
     def to_json(self) -> dict[str, Any]:

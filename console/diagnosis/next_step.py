@@ -65,7 +65,6 @@ def next_step(situation: Situation) -> NextStep:
 
 
 def _repair(situation: Situation) -> NextStep | None:
-    """Return the repair of files that the findings ask for."""
     if situation.damaged(*TABLE_METADATA):
         reason = "_meta or _cv is damaged: do not start QuestDB; rebuilt from earlier copies and the structure log"
         return NextStep("repair-metadata", reason, evidence=True)

@@ -45,7 +45,6 @@ class Sequencer:
 
     @property
     def name(self) -> str:
-        """The directory's name."""
         return self.path.name
 
     @property
@@ -94,7 +93,6 @@ class TableFacts:
 
     @property
     def dedup(self) -> bool:
-        """Whether the table has dedup keys, or may have."""
         return isinstance(self.metadata, Problem) or self.metadata.has_dedup
 
     @property
@@ -115,7 +113,6 @@ class TableFacts:
         return self.sequencer.log.state is not LogState.PRESENT
 
     def relative(self, path: Path) -> str:
-        """Return a path of the table relative to the db directory."""
         try:
             return str(path.relative_to(self.directory.path.parent))
         except ValueError:

@@ -33,7 +33,6 @@ class BacklogProbe:
         self.address = settings.redis.address
 
     async def read(self) -> Sample[BacklogSample]:
-        """Take one sample."""
         if self._bare or not self._watches:
             return Sample(self.name, Status.UNKNOWN, None, "no streams are configured (settings: redis.streams)")
         try:
@@ -49,7 +48,6 @@ class BacklogProbe:
             return Sample(self.name, status, None, failure(error, self._settings, _ANSWER))
 
     async def close(self) -> None:
-        """Close the connections."""
         servers, self._servers = self._servers, []
         for server in servers:
             with contextlib.suppress(TimeoutError):

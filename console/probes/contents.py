@@ -140,7 +140,6 @@ class WalSample:
     disk: DiskSample | None
 
     def of(self, table: str) -> WalTable | None:
-        """Return the table of that name."""
         return next((each for each in self.tables if each.table == table), None)
 
 

@@ -47,7 +47,6 @@ class Hop:
 
     @property
     def bad(self) -> bool:
-        """Return whether nothing gets past it."""
         return self.state in (HopState.STUCK, HopState.DOWN)
 
 

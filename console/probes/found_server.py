@@ -162,7 +162,6 @@ def _reach(
 
 
 def read_only_user(server: ServerProcess | None, database: DatabaseRoot) -> bool:
-    """Return whether the server was told to have a read-only user."""
     told = server.variables.get("QDB_PG_READONLY_USER_ENABLED") if server else None
     found = told or properties_of(database.root / "conf" / "server.conf").get("pg.readonly.user.enabled")
     return found == "true"

@@ -196,7 +196,6 @@ def _news(way: Way, last_crash: float | None, now: float) -> bool:
 
 
 def _at_work(state: StationState) -> tuple[str, str] | None:
-    """Return action and target of what runs now."""
     journal = state.journal.data
     for entry in journal.lines if journal is not None else ():
         if entry.outcome == "running":

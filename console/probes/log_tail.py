@@ -36,16 +36,13 @@ class LogTail:
 
     @property
     def wanted(self) -> str:
-        """The text that lines must hold to be shown."""
         return self._wanted
 
     @property
     def only_trouble(self) -> bool:
-        """Whether only lines that tell of trouble are shown."""
         return self._only_trouble
 
     def add(self, line: LogLine) -> None:
-        """Take in the newest line."""
         self._count += 1
         self._lines.append((self._count, line))
 
@@ -58,7 +55,6 @@ class LogTail:
         self._wanted, self._only_trouble = wanted, only_trouble
 
     def follow(self, following: bool) -> None:
-        """Keep the newest line in sight, or hold still at it."""
         self.following = following
         self._bottom = self._count
 

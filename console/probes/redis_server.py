@@ -37,7 +37,6 @@ class WatchedRedis:
         self.elsewhere = False  # whether the last reading saw that a stream or the master is on another server
 
     async def close(self) -> None:
-        """Close the connection."""
         with contextlib.suppress(RedisError, OSError, TimeoutError):
             await self._client.aclose()
 

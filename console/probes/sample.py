@@ -23,7 +23,6 @@ class Status(enum.StrEnum):
 
     @property
     def failed(self) -> bool:
-        """Return whether it was asked and brought nothing."""
         return self in (Status.DOWN, Status.REFUSED)
 
 

@@ -38,11 +38,9 @@ class Scheduler:
 
     @property
     def paused(self) -> bool:
-        """Return whether samples are held back."""
         return self._held is not None
 
     def start(self) -> None:
-        """Begin to read. Needs a running event loop."""
         if not self._tasks:
             self._tasks = [asyncio.create_task(self._keep_reading(p), name=f"probe {p.name}") for p in self.probes]
 
@@ -64,7 +62,6 @@ class Scheduler:
                 self._wake[name].set()
 
     async def close(self) -> None:
-        """Stop reading and let every probe release what it holds."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

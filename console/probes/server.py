@@ -105,7 +105,6 @@ class ServerProbe:
         return Sample(self.name, Status.OK if ours else Status.DEGRADED, data, doubt)
 
     async def close(self) -> None:
-        """Close the connection."""
         await self._wire.close()
 
     async def _answer(self) -> tuple[float, float, list[dict[str, Any]], list[dict[str, Any]]] | WalmedicError:

@@ -39,12 +39,10 @@ class Reading(Generic[T]):
 
     @property
     def status(self) -> Status:
-        """Return how the source answered last."""
         return self.latest.status if self.latest else Status.UNKNOWN
 
     @property
     def error(self) -> str:
-        """Return what the last answer complained of."""
         return self.latest.error if self.latest else ""
 
     @property
@@ -90,22 +88,18 @@ class StationState:
 
     @property
     def services(self) -> Reading[ServicesSample]:
-        """The services."""
         return self.reading("services")
 
     @property
     def crashes(self) -> Reading[CrashesSample]:
-        """The crash logs."""
         return self.reading("crashes")
 
     @property
     def server(self) -> Reading[ServerSample]:
-        """QuestDB over PGWire."""
         return self.reading("server")
 
     @property
     def tables(self) -> Reading[DatabaseReport]:
-        """The tables, diagnosed from disk and from SQL."""
         return self.reading("tables")
 
     @property
@@ -115,10 +109,8 @@ class StationState:
 
     @property
     def backlog(self) -> Reading[BacklogSample]:
-        """Redis."""
         return self.reading("backlog")
 
     @property
     def journal(self) -> Reading[JournalSample]:
-        """What was done."""
         return self.reading("journal")

@@ -84,7 +84,6 @@ def judged(looks: Sequence[Look], node: int) -> Trimming | None:
 
 
 def _before(look: Look, node: int) -> Trimming | None:
-    """Return what one moment tells of a stream that was not trimmed while it was looked at."""
     if look.added is None or look.added <= look.length or look.deleted_id != "0-0":
         return None  # Redis 6.2 does not say; or entries may have been deleted one by one
     gone = look.added - look.length
@@ -119,7 +118,6 @@ def _node(client: "redis.Redis") -> int:
 
 
 def _slow_log(client: "redis.Redis") -> dict[str, int]:
-    """Return the MAXLEN of each stream in the slow log, the newest one."""
     found: dict[str, int] = {}
     with contextlib.suppress(RedisError):
         entries: Any = client.slowlog_get(_SLOW)

@@ -34,7 +34,6 @@ class Watched:
     _seen: list[Alarm] = field(default_factory=list)
 
     def take(self, sample: Sample[Any]) -> None:
-        """Take a sample in."""
         self.state = self.state.taking(sample)
 
     def look(self, steady: int = _STEADY) -> Headline:

@@ -74,7 +74,6 @@ class ThreadProbe(Generic[T]):
         self._worker = Worker(self.name)
 
     async def read(self) -> Sample[T]:
-        """Take one sample."""
         if self._unset:
             return Sample(self.name, Status.UNKNOWN, None, self._unset)
         try:

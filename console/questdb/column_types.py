@@ -137,7 +137,6 @@ def is_nanos(code: int) -> bool:
 
 
 def decimal_shape(code: int) -> tuple[int, int]:
-    """Return precision and scale of a decimal type."""
     return code >> 8 & 0xFF, code >> 18 & 0xFF
 
 

@@ -66,7 +66,6 @@ class Comparison:
 
     @property
     def count(self) -> int:
-        """Return how many stretches there are."""
         return len(self.starts)
 
     @property
@@ -76,7 +75,6 @@ class Comparison:
 
     @property
     def header_differs(self) -> bool:
-        """Return whether the header is not the same in both files."""
         return bool(self.base and self.count and self.relations[0])
 
     def stretch(self, number: int) -> Stretch:
@@ -148,7 +146,6 @@ class _Stretches:
         self.count = 0
 
     def add(self, start: int, relation: Relation) -> None:
-        """Add one stretch."""
         self.extend(np.array([start], np.int64), np.array([relation], np.uint8))
 
     def extend(self, starts: NDArray[np.int64], relations: NDArray[np.uint8]) -> None:
@@ -162,14 +159,12 @@ class _Stretches:
             self.count += len(relations)
 
     def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-        """Return all starts and all relations."""
         if not self._starts:
             return np.empty(0, np.int64), np.empty(0, np.uint8)
         return np.concatenate(self._starts), np.concatenate(self._relations)
 
 
 def _chunk(found: _Stretches, left: memoryview, right: memoryview, at: int, unit: int) -> int:
-    """Add the stretches of one chunk and return how many of its units differ."""
     if not len(left):
         return 0
     if bytes(left) == bytes(right):  # memcmp: most chunks of a backup are equal

@@ -26,7 +26,6 @@ class FileOwner:
 
     @property
     def locked(self) -> bool:
-        """Whether its owner may not write it."""
         return not self.mode & stat.S_IWUSR
 
 

@@ -121,7 +121,6 @@ class CrashLog:
 
     @property
     def is_crash(self) -> bool:
-        """Return whether it is a crash log at all, whole or cut."""
         return bool(self.signal)
 
     @property

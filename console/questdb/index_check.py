@@ -45,11 +45,9 @@ class Tally:
 
     @classmethod
     def empty(cls, keys: int) -> "Tally":
-        """Return a tally of no rows."""
         return cls(np.zeros(keys, np.int64), np.zeros(keys, np.uint64), np.zeros(keys, np.uint64))
 
     def add(self, keys: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
-        """Add rows of keys, all of which are within range."""
         numbers = rows.astype(np.uint64)
         mixed = numbers * _ODD
         mixed ^= mixed >> np.uint64(29)

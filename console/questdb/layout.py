@@ -52,7 +52,6 @@ class WalDirectory:
     lost: tuple[int, ...] = ()
 
     def segment(self, segment_id: int) -> Path:
-        """Return the directory of a segment."""
         return self.path / str(segment_id)
 
 
@@ -89,7 +88,6 @@ class TableDirectory:
         return list_directory(self.path)
 
     def wals(self, listing: Sequence[Entry] | None = None) -> tuple[WalDirectory, ...]:
-        """Return the WAL directories, by id."""
         return wal_directories(self.path, listing)
 
     def listing_problems(self, listing: Sequence[Entry] | None = None) -> tuple[Problem, ...]:
@@ -160,7 +158,6 @@ class DatabaseRoot:
         return self.db / REGISTRY_LOCK
 
     def registry(self) -> Registry:
-        """Read the registry of WAL tables."""
         return read_registry(self.db)
 
     def tables(self, *, dropped: bool = False) -> tuple[TableDirectory, ...]:
@@ -171,7 +168,6 @@ class DatabaseRoot:
         return tuple(table for table in self.tables_and_views(dropped=dropped) if not table.is_query)
 
     def guarded(self, guard: Path) -> "DatabaseRoot":
-        """Return this database with the folder of the guard's copies."""
         return replace(self, guard=guard.resolve())
 
     def views(self) -> tuple[TableDirectory, ...]:

@@ -39,7 +39,6 @@ class MetadataHistory:
         return None if image is None else columns_of(image.metadata(0).columns)
 
     def versions(self, columns: Columns) -> list[int]:
-        """Return the structure versions that have these columns."""
         walked = self._walk(len(self.log.ends) - 1)
         return [version for version, image in walked if columns_of(image.metadata(0).columns) == columns]
 
@@ -59,7 +58,6 @@ class MetadataHistory:
 
 
 def columns_of(columns: Sequence[TableColumn]) -> Columns:
-    """Return what the structure log says of columns."""
     return tuple((each.raw_name, each.type_code, each.dropped, each.dedup_key) for each in columns)
 
 

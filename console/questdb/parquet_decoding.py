@@ -78,7 +78,6 @@ def _field_id(field: Any) -> int:
 
 
 def check_column(path: Path, group: int, name: str) -> None:
-    """Decode a column of a row group."""
     with _opened(path) as file:
         file.read_row_group(group, [name])
 

@@ -43,7 +43,6 @@ class ParquetLayout:
 
 
 def read_layout(path: Path) -> ParquetLayout:
-    """Return what the footer says."""
     found = WORKER.ask("layout", path)
     groups, first = [], 0
     for number, each in enumerate(found["groups"]):
@@ -56,7 +55,6 @@ def read_layout(path: Path) -> ParquetLayout:
 
 
 def check_column(path: Path, group: ParquetGroup, name: str) -> None:
-    """Decode a column of a row group."""
     WORKER.ask("check_column", path, group.number, name)
 
 

@@ -23,7 +23,6 @@ _MEMORY: Final = 8 << 30
 
 
 def can_read_parquet() -> bool:
-    """Return whether pyarrow, which is optional, is installed."""
     return find_spec("pyarrow") is not None
 
 
@@ -64,7 +63,6 @@ class ParquetWorker:
         return content if "size" in document else document["value"]
 
     def close(self) -> None:
-        """End the worker, if this process started it."""
         process, self._process = self._process, None
         if process is not None and self._owner == os.getpid():
             process.kill()
@@ -81,7 +79,6 @@ class ParquetWorker:
         return self._process
 
     def _ended(self) -> str:
-        """Return how the worker ended, and forget it."""
         process = self._process
         self.close()
         code = process.returncode if process is not None else 0
@@ -94,7 +91,6 @@ atexit.register(WORKER.close)
 
 
 def main() -> None:
-    """Answer requests until there are no more."""
     from console.questdb.parquet_decoding import OPERATIONS
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what pyarrow says as it aborts is for no screen

@@ -80,7 +80,6 @@ class StoredColumn:
 
     @property
     def indexed(self) -> bool:
-        """Whether it has an index in each partition."""
         return self.column.indexed and self.column.tag is ColumnTag.SYMBOL
 
     def index_files(self) -> tuple[Path, Path]:
@@ -89,7 +88,6 @@ class StoredColumn:
         return keys, values
 
     def fault(self, kind: FaultKind, file: Path, **known: int | str | None) -> PartitionFault:
-        """Return a fault of one of its files."""
         return PartitionFault(kind, self.span, file, self.column.name, **known)  # type: ignore[arg-type]
 
 

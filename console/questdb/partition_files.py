@@ -97,7 +97,6 @@ class PartitionFiles:
             return frozenset()
 
     def links(self) -> tuple[Path, ...]:
-        """Return the partitions that are soft links."""
         try:
             with os.scandir(self._table) as entries:
                 names = {entry.name for entry in entries if entry.is_symlink()}
@@ -143,7 +142,6 @@ class PartitionFiles:
             yield StoredColumn(span, column, data, aux, span.rows - top, name_txn)
 
     def is_timestamp(self, column: TableColumn) -> bool:
-        """Return whether a column is the designated timestamp."""
         return self._metadata.timestamp is not None and self._metadata.timestamp.index == column.index
 
     @property

@@ -78,13 +78,11 @@ class TableRows:
 
     @property
     def timestamp(self) -> TableColumn:
-        """The designated timestamp."""
         column = self.metadata.timestamp
         assert column is not None  # noqa: S101 (checked when it was made)
         return column
 
     def has_null(self, column: TableColumn) -> bool:
-        """Return whether a column's type has NULL."""
         return column.tag not in _NO_NULL
 
     def chunks(self, partition: Partition, column: TableColumn) -> Iterator[tuple[int, Values]]:
@@ -124,7 +122,6 @@ class TableRows:
         return found
 
     def timestamps(self, partition: Partition, first: int, end: int) -> Numbers:
-        """Return the designated timestamps of rows of a partition."""
         values = self.values(partition, self.timestamp, first, end)
         assert isinstance(values, FixedValues)  # noqa: S101 (a timestamp has fixed width)
         return values.values
@@ -179,7 +176,6 @@ class TableRows:
         return fixed_values(self._code(column), rows.values)
 
     def _code(self, column: TableColumn) -> int:
-        """Return the type of what is read of a column."""
         return ColumnTag.INT if self._keys and column.tag is ColumnTag.SYMBOL else column.type_code
 
     def _dictionary(self, column: TableColumn) -> Dictionary:

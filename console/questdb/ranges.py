@@ -68,6 +68,5 @@ class RangeCollector:
             self._kept += len(bounds)
 
     def ranges(self) -> Ranges:
-        """Return what was collected, at most the limit's number of ranges."""
         bounds = np.concatenate(self._parts) if self._parts else np.empty((0, 2), np.int64)
         return Ranges(bounds[: self._limit], self._count, self._complete and len(bounds) <= self._limit)

@@ -310,7 +310,6 @@ class Entry:
 
     @property
     def path(self) -> Path:
-        """Where it is."""
         return self.parent / self.name
 
 

@@ -112,7 +112,6 @@ def is_null(type_code: int, values: NDArray[Any]) -> Mask:
 
 
 def fixed_values(type_code: int, values: NDArray[Any]) -> FixedValues:
-    """Return raw values of a fixed-width type with their nulls found."""
     return FixedValues(type_code, values, is_null(type_code, values))
 
 

@@ -247,7 +247,6 @@ class _Bad:
     def torn(
         self, tear: Tear, column: SequencerColumn, path: Path, rows: _Rows, size: int | None, what: str
     ) -> list[TornRows]:
-        """Return one entry per event."""
         return [
             TornRows(
                 tear,

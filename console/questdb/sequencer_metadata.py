@@ -36,7 +36,6 @@ class SequencerColumn:
 
     @property
     def type_name(self) -> str:
-        """The type's name for showing."""
         return type_name(self.type_code)
 
 
@@ -61,12 +60,10 @@ class SequencerMetadata:
 
     @property
     def dropped(self) -> bool:
-        """Whether the sequencer says that the table was dropped."""
         return self.structure_version == DROPPED
 
     @property
     def timestamp(self) -> SequencerColumn | None:
-        """The designated timestamp column."""
         return self.columns[self.timestamp_index] if 0 <= self.timestamp_index < len(self.columns) else None
 
 

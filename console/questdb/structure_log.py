@@ -46,7 +46,6 @@ class StructureChange:
 
     @property
     def summary(self) -> str:
-        """The change in words, clean."""
         names = [clean_line(text, 80) for text in self.strings]
         match self.command:
             case Command.ADD_COLUMN:

@@ -47,7 +47,6 @@ class TableColumn:
 
     @property
     def type_name(self) -> str:
-        """The type's name for showing."""
         return type_name(self.type_code)
 
 
@@ -74,7 +73,6 @@ class TableMetadata:
 
     @property
     def timestamp(self) -> TableColumn | None:
-        """The designated timestamp column."""
         return self.columns[self.timestamp_index] if 0 <= self.timestamp_index < len(self.columns) else None
 
     @property

@@ -114,7 +114,6 @@ class TxnLog:
 
     @property
     def record_size(self) -> int:
-        """Bytes per record."""
         return RECORD_V2_SIZE if self.v2 else RECORD_SIZE
 
     @property
@@ -305,6 +304,5 @@ def record_kinds(
 
 
 def valid_records(records: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which records have a form that the server writes."""
     rows, change, dropped = record_kinds(records["wal_id"], records["segment_id"], records["segment_txn"])
     return np.asarray((rows | change) & (records["structure_version"] >= 0) | dropped)

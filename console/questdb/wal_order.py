@@ -138,12 +138,10 @@ def places_of(records: NDArray[np.void]) -> NDArray[np.int64]:
 
 
 def segment_of(place: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the segment ids."""
     return (place << 32) >> 32
 
 
 def txn_of(place: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the segment transactions."""
     return place >> 32
 
 

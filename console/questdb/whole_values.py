@@ -47,7 +47,6 @@ class WholeValues:
 
     @property
     def whole_rows(self) -> int:
-        """How many rows are whole, from the first on."""
         return int(np.argmax(self.lost)) if self.lost.any() else len(self.lost)
 
 
@@ -57,7 +56,6 @@ class _Absent:
     size = 0
 
     def array(self, offset: int, dtype: DTypeLike, count: int) -> NDArray[Any]:
-        """Return nothing."""
         del offset, count
         return np.empty(0, dtype)
 

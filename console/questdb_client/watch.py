@@ -66,7 +66,6 @@ class PgWire:
             raise WalmedicError(f"QuestDB refused `{sql}`: {clean_line(str(error))}") from error
 
     async def close(self) -> None:
-        """Close the connection where there is one."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(psycopg.Error, OSError):

@@ -126,7 +126,6 @@ class Executor:
             self._log.notify(stage, StageState.DONE, "taken back")
 
     def verify(self) -> tuple[Claim, ...]:
-        """Return what the stages and the action itself prove."""
         return (*self._run.claims, *action_module(self._run.plan.action).verify(self._run.plan, self._run))
 
     def _listen(self, stage: Stage) -> None:

@@ -165,7 +165,6 @@ class Plan:
 
     @property
     def needed(self) -> bool:
-        """Return whether there is anything to do."""
         return bool(self.stages)
 
 
@@ -213,7 +212,6 @@ class Claim:
 
     @classmethod
     def note(cls, key: ClaimKey, claim: str, found: str, *, table: str | None = None) -> "Claim":
-        """Return a note."""
         return cls(key, claim, "", found, ok=True, table=table, noted=True)
 
     @property

@@ -136,7 +136,6 @@ def make_plan(
 
 
 def refused_plan(spec: ActionSpec, target: Target, *refusals: Refusal, facts: Sequence[Fact] = ()) -> Plan:
-    """Return a plan that does nothing and says why."""
     return make_plan(spec, target, why=refusals[0].reason, facts=facts, refused=refusals)
 
 

@@ -49,7 +49,6 @@ class BoundedParser(parsers._HiredisParser):
     """For a synchronous connection: `ConnectionPool(parser_class=BoundedParser)`."""
 
     def on_connect(self, connection: Any, **kwargs: Any) -> None:
-        """Begin with a reader of our own."""
         super().on_connect(connection, **kwargs)  # type: ignore[no-untyped-call]
         self._reader = _BoundedReader(self._reader)  # type: ignore[assignment]
 
@@ -58,6 +57,5 @@ class BoundedAsyncParser(parsers._AsyncHiredisParser):
     """The same for asyncio."""
 
     def on_connect(self, connection: Any) -> None:
-        """Begin with a reader of our own."""
         super().on_connect(connection)  # type: ignore[no-untyped-call]
         self._reader = _BoundedReader(self._reader)  # type: ignore[assignment]

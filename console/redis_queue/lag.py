@@ -22,7 +22,6 @@ class StreamLag:
 
     @property
     def exact(self) -> bool:
-        """Return whether the bounds meet."""
         return self.least == self.most
 
 

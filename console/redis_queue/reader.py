@@ -48,7 +48,6 @@ class Waiting:
 
     @property
     def total(self) -> int:
-        """Entries not yet acknowledged."""
         return self.lag + self.pending
 
 
@@ -60,7 +59,6 @@ class Queue:
         self._servers: list[tuple[redis.Redis, tuple[str, ...]]] = []
 
     def close(self) -> None:
-        """Close the connections."""
         for client, _ in self._servers:
             client.close()
 

@@ -46,7 +46,6 @@ class Bundle:
 
     @property
     def report(self) -> str:
-        """Return the Markdown that can be posted as it is."""
         return next((part.content.decode() for part in self.parts if part.name == "report.md"), "")
 
     def to_json(self) -> dict[str, Any]:

@@ -39,7 +39,6 @@ class Event:
 
     @property
     def last(self) -> float:
-        """When it was last seen."""
         return self.at if self.until is None else self.until
 
 

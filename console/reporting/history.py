@@ -44,7 +44,6 @@ class PastAction:
 
     @property
     def stands(self) -> bool:
-        """Return whether it was done and not taken back."""
         return self.outcome == Outcome.DONE and not self.undoes
 
     @property
@@ -112,7 +111,6 @@ def rows_proven(past_actions: Sequence[PastAction], table: str) -> int | None:
 
 
 def events_of(past_actions: Sequence[PastAction]) -> list[Event]:
-    """Return one event for each action."""
     parts = []
     for past in past_actions:
         proof = proven_in_words(past.claims) if past.claims and past.stands else ""

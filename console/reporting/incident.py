@@ -72,12 +72,10 @@ class Incident:
 
     @property
     def station(self) -> str:
-        """Return the station's name."""
         return clean_line(self.settings.station_name)
 
     @property
     def over(self) -> bool:
-        """Return whether nothing is left to do."""
         return not left_to_do(self)
 
 

@@ -77,7 +77,6 @@ class Collector:
         self.missing = [Missing(*_halves(each)) for each in self._redacted.missing]
 
     def collect(self) -> None:
-        """Make all parts, the most telling first."""
         self._document("findings.json", "walmedic check", lambda: _without_lists(self._redacted.tables.to_json()))
         self._crashes()
         self._sequencers()

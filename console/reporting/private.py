@@ -63,7 +63,6 @@ def redacted(value: T, redactor: Redactor) -> T:
 
 
 def secrets_of(settings: Settings) -> tuple[str, ...]:
-    """Return the secrets that the settings hold."""
     quest = settings.questdb
     queue = settings.redis
     return tuple(filter(None, (quest.password, quest.readonly_password, queue.password, queue.sentinel_password)))

@@ -151,7 +151,6 @@ def _last_crash(incident: Incident) -> str:
 
 
 def _state(table_: TableReport) -> str:
-    """Return what is true of a table now, in one clause."""
     words = {True: "yes", False: "no", None: "unknown"}
     parts = [f"reads {words[table_.can_read]}", f"writes {words[table_.can_write]}"]
     if table_.rows_applied is not None:
@@ -180,7 +179,6 @@ def finding_lines(incident: Incident) -> list[str]:
 
 
 def action_table(incident: Incident) -> list[str]:
-    """Return what was done here, oldest first."""
     if not incident.past_actions:
         return ["Nothing was done from here."]
     rows = [

@@ -36,7 +36,6 @@ class ByHandControl(ServiceControl):
         self._holds = Holds(settings)
 
     def states(self, units: Iterable[Unit]) -> tuple[UnitSample, ...]:
-        """Return the state of each of `units`, in their order."""
         return tuple(self._sample(self._units.get(unit.name, unit)) for unit in units)
 
     def stop(self, unit: str, timeout: float = 60.0) -> None:
@@ -80,7 +79,6 @@ class ByHandControl(ServiceControl):
         self._holds.note(unit, {})
 
     def unmask(self, unit: str) -> None:
-        """Take the note back."""
         self._holds.forget(unit)
 
     def command_line(self, verb: str, unit: str) -> str:

@@ -27,7 +27,6 @@ class CommandControl(ServiceControl):
         self._units = {unit.name: unit for unit in settings.services.units}
 
     def states(self, units: Iterable[Unit]) -> tuple[UnitSample, ...]:
-        """Return the state of each of `units`, in their order, by their `status`."""
         return tuple(self._sample(self._units.get(unit.name, unit)) for unit in units)
 
     def stop(self, unit: str, timeout: float = 60.0) -> None:

@@ -196,7 +196,6 @@ class ContainerControl(ServiceControl):
 
 
 def name_of(found: Mapping[str, Any]) -> str:
-    """Return the name of an inspected container."""
     return str(found.get("Name", "")).removeprefix("/")
 
 

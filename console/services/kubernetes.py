@@ -38,7 +38,6 @@ class KubernetesControl(ServiceControl):
         self._holds = Holds(settings)
 
     def states(self, units: Iterable[Unit]) -> tuple[UnitSample, ...]:
-        """Return the state of each of `units`, in their order. Raises ServiceError if the cluster does not answer."""
         return tuple(self._sample(unit.name, unit.role.value) for unit in units)
 
     def stop(self, unit: str, timeout: float = 60.0) -> None:

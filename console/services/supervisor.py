@@ -50,7 +50,6 @@ class SupervisorControl(ServiceControl):
         self._retries: dict[str, int] = {}
 
     def states(self, units: Iterable[Unit]) -> tuple[UnitSample, ...]:
-        """Return the state of each of `units`, in their order. Raises ServiceError without an answer."""
         wanted = list(units)
         with self._connect(_ANSWER) as server:
             processes = {key: info for info in server.call("getAllProcessInfo") for key in _names(info)}

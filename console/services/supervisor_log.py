@@ -58,7 +58,6 @@ class RunHistory:
 
     @property
     def looping(self) -> bool:
-        """Return whether it keeps ending by itself."""
         ends, now = self.ends[-_LOOP_COUNT:], time.time()
         if len(ends) < _LOOP_COUNT or now - ends[0] >= _LOOP_WINDOW:
             return False

@@ -55,7 +55,6 @@ class SystemdControl(ServiceControl):
         self._user = user
 
     def states(self, units: Iterable[Unit]) -> tuple[UnitSample, ...]:
-        """Return the state of each of `units`, in their order. Raises ServiceError where systemd does not answer."""
         wanted = list(units)
         if not wanted:
             return ()
@@ -115,7 +114,6 @@ class SystemdControl(ServiceControl):
             raise ServiceError(f"{unit} cannot be held down: systemd takes no notice of {place}")
 
     def unmask(self, unit: str) -> None:
-        """Take `mask_runtime` back."""
         place = self._hold_path(unit)
         try:
             place.unlink()

@@ -55,11 +55,9 @@ class Station:
     processes: Processes
 
     def settings(self) -> Settings:
-        """Return the station's settings as its file says them."""
         return settings.load(self.layout.settings_file, environment={})
 
     def facts(self, table: str) -> TableFacts:
-        """Return the facts of one table."""
         return next(facts for facts in self.tables if facts.table == table)
 
 

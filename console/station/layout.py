@@ -52,17 +52,14 @@ class Layout:
 
     @property
     def log_dir(self) -> Path:
-        """Where each process' output goes."""
         return self.directory / "log"
 
     @property
     def questdb_log(self) -> Path:
-        """The server's own log."""
         return self.log_dir / "questdb.log"
 
     @property
     def settings_file(self) -> Path:
-        """What the console reads."""
         return self.directory / "walmedic.toml"
 
     @property
@@ -72,16 +69,13 @@ class Layout:
 
     @property
     def supervisor_file(self) -> Path:
-        """supervisord's configuration."""
         return self.directory / "supervisord.conf"
 
     @property
     def redis_dir(self) -> Path:
-        """Redis' working directory."""
         return self.directory / "redis"
 
     def table_dir(self, table: str) -> Path:
-        """Return the directory of one of the two tables."""
         return self.data_root / "db" / f"{table}~{TABLE_IDS[table]}"
 
     def sequencer(self, table: str) -> Path:

@@ -27,7 +27,6 @@ class Days:
 
     @classmethod
     def counted_by(cls, server: PrivateServer) -> "Days":
-        """Count them in a running server."""
         counts = (
             server.query(f"SELECT count() FROM {table} WHERE timestamp IN '{day}'")[0][0]
             for table, day in ((TRADES, _TORN_DAY), (ORDERBOOK, _GONE_DAY))
@@ -36,7 +35,6 @@ class Days:
 
     @property
     def values_lost(self) -> int:
-        """Return the prices that are no longer on disk."""
         return self.torn - self.torn // 2
 
 

@@ -81,7 +81,6 @@ def load_applied(server: PrivateServer, counts: RowCounts, say: Say) -> None:
 
 
 def row_count(server: PrivateServer, table: str) -> int:
-    """Return the rows that a query sees."""
     return int(server.query(f"SELECT count() FROM {table}")[0][0])
 
 

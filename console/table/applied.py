@@ -32,17 +32,14 @@ class CutRange:
 
     @property
     def open(self) -> bool:
-        """Whether the cut can lie at more than one place."""
         return self.low < self.high
 
     @property
     def places(self) -> slice:
-        """The events that are applied or not."""
         return slice(self.first + self.low, self.first + self.high)
 
 
 def ranges_of(inventory: Inventory, names: Names, applied: int) -> list[CutRange]:
-    """Return the range that names leave of each WAL, ascending."""
     return [_named(names, applied, *each) for each in inventory.by_wal()]
 
 

@@ -42,7 +42,6 @@ class Gap:
 
     @property
     def place(self) -> str:
-        """The segment, for a sentence."""
         return f"wal{self.wal}/{self.segment}"
 
 
@@ -55,12 +54,10 @@ def most_rows(gap: Gap, others: int) -> int | None:
 
 
 def undecodable(inventory: Inventory) -> Mask:
-    """Return which events cannot be decoded."""
     return np.asarray(inventory.events["type"] == EventType.UNREADABLE)
 
 
 def gaps_of(inventory: Inventory) -> tuple[Gap, ...]:
-    """Return all gaps, in the order of the events."""
     bad = undecodable(inventory)
     found: list[Gap] = []
     for wal, number, low, high in inventory.slices() if bad.any() else ():

@@ -105,7 +105,6 @@ class Inventory:
         return np.where(found & (self.events["txn"][at] == txn), at, -1).astype(np.int64)
 
     def on_disk(self, wal: NDArray[Any], segment: NDArray[Any]) -> Mask:
-        """Return for each address whether its segment's directory exists."""
         return np.asarray(np.isin(segment_key(wal, segment), self.keys) & (wal >= 1) & (segment >= 0))
 
     def slices(self) -> list[tuple[int, int, int, int]]:
@@ -141,7 +140,6 @@ _SEGMENT_BITS: Final = 0x3FFFFFFF
 
 
 def carries_rows(events: NDArray[Any]) -> Mask:
-    """Return which events carry rows."""
     kind = events["type"]
     return np.asarray((kind == EventType.DATA) | (kind == EventType.MAT_VIEW_DATA))
 

@@ -50,7 +50,6 @@ class RowsLost:
 
     @classmethod
     def exact(cls, value: int) -> "RowsLost":
-        """Return a count that is exact."""
         return cls("exact", value)
 
     @classmethod
@@ -60,7 +59,6 @@ class RowsLost:
 
     @classmethod
     def unknown(cls) -> "RowsLost":
-        """Return what cannot be counted."""
         return cls("unknown", None)
 
     @classmethod
@@ -99,7 +97,6 @@ Ledger = tuple[Entry, ...]
 
 
 def rows_lost(ledger: Ledger) -> RowsLost:
-    """Return the sum of what is lost, or may be."""
     return RowsLost.total(entry.rows for entry in ledger if entry.fate in (Fate.LOST, Fate.UNKNOWN))
 
 

@@ -57,7 +57,6 @@ class Block:
 
     @property
     def numbers(self) -> Index:
-        """The transaction of each record."""
         return np.arange(self.first, self.first + len(self.wal))
 
 
@@ -78,7 +77,6 @@ class Named:
         return len(self.number)
 
     def at(self, which: Any) -> "Named":
-        """Return those of a mask, or of places."""
         return Named(self.number[which], self.event[which], self.version[which], self.commit_us[which], self.ok[which])
 
     @classmethod
@@ -104,7 +102,6 @@ class Changes:
     ok: Mask
 
     def at(self, which: Any) -> "Changes":
-        """Return those of a mask."""
         return Changes(self.number[which], self.version[which], self.commit_us[which], self.ok[which])
 
 

@@ -97,7 +97,6 @@ class Bounds:
 
 
 def address_of(events: NDArray[Any]) -> Index:
-    """Return the address of each event in its WAL."""
     return address(events["segment"].astype(np.int64), events["txn"].astype(np.int64))
 
 

@@ -165,12 +165,10 @@ class AboveRecords:
         self._count(block, data[inside[data]], event[inside[data]])
 
     def named(self) -> Named:
-        """Return what names an event on disk."""
         self._named = [Named.joined(self._named)]
         return self._named[0]
 
     def changes(self) -> Changes:
-        """Return the structure changes."""
         empty, parts = np.empty(0, np.int64), self._changes
         return Changes(
             np.concatenate([empty, *(part.number for part in parts)]),

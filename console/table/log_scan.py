@@ -149,7 +149,6 @@ class LogScan:
 
     @property
     def covers_applied(self) -> bool:
-        """Whether every transaction up to the applied one has a record that can be believed."""
         return self.named_below == self.applied
 
     @property

@@ -107,7 +107,6 @@ class TableMemory:
         self._whole(segment).update((txn, int(segment.events["end_row"][txn])) for txn in txns)
 
     def forget_all_but(self, segments: set[Path]) -> None:
-        """Forget the segments that are gone."""
         self.segments = {path: known for path, known in self.segments.items() if path in segments}
         self.columns = {path: known for path, known in self.columns.items() if path in segments}
 

@@ -26,7 +26,6 @@ class Changes:
 
     @classmethod
     def none(cls) -> "Changes":
-        """Return no changes."""
         empty = np.empty(0, np.int64)
         return cls(empty, empty, empty)
 

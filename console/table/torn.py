@@ -38,7 +38,6 @@ class Wholeness:
         return found if among is None else [each for each in found if _touches(inventory.events[among], *each)]
 
     def suspect_rows(self, inventory: Inventory, among: Mask | None = None) -> int:
-        """Return how many rows have a suspected value in some column."""
         spans: dict[tuple[int, int], list[tuple[int, int]]] = {}
         for wal, number, rows in self.suspects(inventory, among):
             spans.setdefault((wal, number), []).append((rows.first_row, rows.first_row + rows.rows))

@@ -82,7 +82,6 @@ class TxnSet:
     __hash__ = None  # type: ignore[assignment]
 
     def copy(self) -> "TxnSet":
-        """Return a set of the same ids."""
         made = TxnSet()
         made._blocks = dict(self._blocks)  # a block is never changed in place
         return made

@@ -54,12 +54,10 @@ class Unapplied:
 
     @property
     def waiting(self) -> Mask:
-        """Mask of the transactions that wait to be applied."""
         return np.asarray(self.state == State.WAITING)
 
     @property
     def unsure(self) -> Mask:
-        """Mask of those that may or may not be applied."""
         return np.asarray(self.state == State.UNSURE)
 
     def rows(self, inventory: Inventory) -> int | None:
@@ -71,7 +69,6 @@ class Unapplied:
         return int(inventory.rows[self.waiting].sum())
 
     def bound(self, inventory: Inventory) -> int:
-        """Return the most rows that can wait."""
         return int(inventory.rows[self.waiting | self.unsure].sum()) + self.behind
 
 

@@ -25,7 +25,6 @@ class RowsBehind:
 
     @property
     def place(self) -> str:
-        """The segment, for a sentence."""
         return f"wal{self.wal}/{self.segment}"
 
 

@@ -44,7 +44,6 @@ def unseen_wal(table: Path, inventory: Inventory, obstacles: Sequence[Problem]) 
 
 
 def unseen_columns(table: Path, wholeness: Wholeness) -> tuple[Unseen, ...]:
-    """Return the column files of unapplied events that may not be read."""
     files = {rows.file: rows.what for _, _, rows in wholeness.seen if rows.tear is Tear.HIDDEN}
     return tuple(Unseen(clean_line(_place(table, file)), Evidence.NOT_READ, what) for file, what in files.items())
 

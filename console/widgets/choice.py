@@ -23,9 +23,7 @@ class Keyed(Protocol):
     """What has a key of its own."""
 
     @property
-    def key(self) -> str:
-        """Return what names it in a list."""
-        ...
+    def key(self) -> str: ...
 
 
 MakeItem = Callable[..., Item]  # (value, width=cells) -> the item for it

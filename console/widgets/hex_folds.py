@@ -36,7 +36,6 @@ class Folds:
 
     @property
     def lines(self) -> int:
-        """All lines."""
         return self._rows.count - (int(self._hidden[-1]) if len(self._hidden) else 0)
 
     def fold_at(self, row: int) -> Fold | None:

@@ -27,12 +27,10 @@ class HexRows:
 
     @property
     def header_rows(self) -> int:
-        """Rows of the header, the last of them maybe short."""
         return -(-min(self.base, self.size) // self.per_row)
 
     @property
     def count(self) -> int:
-        """All rows."""
         return self.header_rows + -(-max(0, self.size - self.base) // self.per_row)
 
     def bytes_of(self, row: int) -> tuple[int, int]:

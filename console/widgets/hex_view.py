@@ -76,7 +76,6 @@ class HexView(Pane):
         self.go(self.cursor)
 
     def toggle_folds(self) -> None:
-        """Show all zeros, or fold them again."""
         self.folding = not self.folding
         self._refold()
         self.go(self.cursor)
@@ -123,7 +122,6 @@ class HexView(Pane):
         self.go(first if folded else first + min(self.cursor - start, max(0, length - 1)))
 
     def page(self, pages: int) -> None:
-        """Move the cursor by what is in sight."""
         self._top = min(max(0, self._top + pages * self._height), max(0, self._folds.lines - self._height))
         self.step_rows(pages * self._height)
 
@@ -138,13 +136,11 @@ class HexView(Pane):
     # ---- the selection -----------------------------------------------------------------------------------------------
 
     def select(self) -> None:
-        """Begin a selection at the cursor, or end it."""
         self._anchor = self.cursor if self._anchor is None else None
         self._show()
 
     @property
     def selecting(self) -> bool:
-        """Return whether there is a selection."""
         return self._anchor is not None
 
     @property

@@ -64,17 +64,14 @@ def line(*parts: "str | Span | Line") -> Line:
 
 
 def plain(content: Line) -> str:
-    """Return the text of a line without roles."""
     return "".join(span.text for span in content)
 
 
 def cells(content: Line) -> int:
-    """Return how many terminal cells a line takes."""
     return sum(cell_len(span.text) for span in content)
 
 
 def recast(content: Line, role: Role) -> Line:
-    """Return the line with every span in one role."""
     return tuple(Span(span.text, role) for span in content)
 
 

@@ -43,7 +43,6 @@ class LineWidget(Widget):
         self._role_styles: dict[Role, Style] = {}
 
     def role_style(self, role: Role) -> Style:
-        """Return the style of a role on this widget's background."""
         style = self._role_styles.get(role)
         if style is None:
             # Reckoned from the styles of all parents: kept, since it is most of the cost of a paint.
@@ -106,7 +105,6 @@ class Bar(LineWidget):
     """One line across the screen: the header, the keys."""
 
     def show(self, content: Line) -> None:
-        """Show one line."""
         self.put([content])
 
 
@@ -171,12 +169,10 @@ class Pane(LineWidget):
             self._draw()
 
     def show(self, view: Any) -> None:
-        """Show new data."""
         self._view = view
         self._draw()
 
     def highlight(self, active: bool) -> None:
-        """Show by the title whether the keys go to this pane."""
         if active != self._active:
             self._active = active
             self._draw()
@@ -214,7 +210,6 @@ class Pane(LineWidget):
         self.put(rows)
 
     def _rule(self, content: Content) -> Line:
-        """Return the rule with the title at its left, the note at its right, and its joints."""
         width = self._frame.box.width
         start = "──" if not self._frame.box.edge else "─"
         title = (

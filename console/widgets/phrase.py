@@ -69,7 +69,6 @@ class TypingLine(LineWidget):
             self.typed()
 
     def on_resize(self) -> None:
-        """Draw for the new width."""
         self._draw()
 
     def _draw(self) -> None:
@@ -90,11 +89,9 @@ class PromptBar(TypingLine):
 
     @property
     def asks(self) -> bool:
-        """Return whether something is asked."""
         return self._done is not None
 
     def show(self, keys: Line) -> None:
-        """Show the keys while nothing is asked."""
         self._keys = keys
         self._draw()
 
@@ -104,13 +101,11 @@ class PromptBar(TypingLine):
         self._draw()
 
     def leave(self) -> None:
-        """Ask no more."""
         self._done = self._typed = None
         self.text = ""
         self._draw()
 
     def typed(self) -> None:
-        """Tell what is typed so far."""
         if self._typed is not None:
             self._typed(self.text)
 
@@ -179,7 +174,6 @@ class PhraseField(TypingLine):
         return super().take(event)
 
     def typed(self) -> None:
-        """Tell that the phrase is being typed."""
         self._changed()
 
     def entered(self) -> None:
@@ -187,5 +181,4 @@ class PhraseField(TypingLine):
         self._entered(self.text)
 
     def pasted(self, text: str) -> None:
-        """Refuse it."""
         self._refused("pasting is refused")

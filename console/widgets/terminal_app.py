@@ -52,7 +52,6 @@ class TerminalApp(App[int], inherit_bindings=False):
                 self._handlers[number] = signal.signal(number, ending)
 
     async def on_unmount(self) -> None:
-        """Leave the signals to whom they belonged."""
         while self._handlers:
             signal.signal(*self._handlers.popitem())
 
@@ -96,7 +95,6 @@ class TerminalApp(App[int], inherit_bindings=False):
         self._write_raw(notification(message, os.environ))
 
     def action_copy_screen(self) -> None:
-        """Copy the screen as text."""
         self.copy_text(self.screen_text())
 
     def _write_raw(self, codes: str) -> None:
@@ -104,7 +102,6 @@ class TerminalApp(App[int], inherit_bindings=False):
             self._driver.write(codes)
 
     def screen_text(self) -> str:
-        """Return the screen as text, one line per row."""
         rows = [strip.text.rstrip() for strip in self.screen._compositor.render_strips()]
         return "\n".join(rows) + "\n"
 

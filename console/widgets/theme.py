@@ -24,7 +24,6 @@ class Uncolored(LineFilter):
     """Takes every colour off, the codes for the terminal's default ones too: then no colour code is sent at all."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        """Return the segments with nothing but emphasis."""
         return [Segment(text, style.without_color if style else style, control) for text, style, control in segments]
 
 
@@ -50,7 +49,6 @@ def choose(asked: str, environment: Mapping[str, str]) -> Colors:
 
 
 def read_tokens(file: Path) -> dict[str, str]:
-    """Return the tokens of one file, name to value, without the dollar sign."""
     return {name: value.strip() for name, value in _TOKEN.findall(file.read_text(encoding="utf-8"))}
 
 

@@ -21,7 +21,6 @@ _SILENT = 60.0  # seconds without a question after which no consumer is taken to
 
 
 def build(source: Source[BacklogSample], room: Room) -> Content:
-    """Return the backlog pane."""
     title = "redis backlog"
     if not source.asked:
         return Content(title, (line(Span("no queue is configured for this directory", Role.DIM)),))

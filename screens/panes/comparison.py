@@ -75,7 +75,6 @@ def summary(view: SummaryView, room: Room) -> Content:
 
 
 def whole(found: Comparison, units: Units) -> str:
-    """Return the comparison in one sentence."""
     if found.equal:
         return f"{glyphs.OK} equal, byte by byte"
     what = "record" if units.first is not None else "row"

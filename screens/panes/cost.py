@@ -67,7 +67,6 @@ def _strong(role: Role) -> Role:
 
 
 def small(found: tuple[Cell, ...]) -> Line:
-    """Return the cells as one line."""
     return join([line(Span(f"{cell.name} ", Role.DIM), Span(cell.value, cell.role)) for cell in found], line("   "))
 
 

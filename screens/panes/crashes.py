@@ -29,7 +29,6 @@ class CrashesView:
 
 
 def build(view: CrashesView, room: Room) -> Content:
-    """Return the crashes pane."""
     source = view.source
     sample = source.data
     if sample is None:

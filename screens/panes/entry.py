@@ -24,7 +24,6 @@ class EntryView:
 
 
 def cut_off(view: EntryView, room: Room) -> Content:
-    """Return what was cut off, and the ways on."""
     entry = view.entry
     undone = entry.intent.get("undoes")
     what = f"taking entry {undone} back" if undone else entry.action
@@ -51,7 +50,6 @@ def cut_off(view: EntryView, room: Room) -> Content:
 
 
 def detail(view: EntryView | None, room: Room) -> Content:
-    """Return all that the journal says of an entry."""
     if view is None:
         return Content("entry", (line(Span("no entry is chosen", Role.DIM)),))
     lines = [*facts(view, room.width), *stages(view, room.width), *_proof(view.entry, room.width)]
@@ -81,7 +79,6 @@ def facts(view: EntryView, width: int) -> list[Line]:
 
 
 def stages(view: EntryView, width: int) -> list[Line]:
-    """Return the stages with what the journal says of each."""
     entry, plan = view.entry, view.plan
     if plan is None:
         return wrap(view.error, width, Role.WARN)

@@ -103,7 +103,6 @@ def _step(word: str, number: str, said: str, key: str) -> Line:
 
 
 def _number(found: Headline, action: str) -> str:
-    """Return the number of what runs if it is the step of the way."""
     return str(found.next.number) if found.next is not None and found.next.action == action else ""
 
 
@@ -113,7 +112,6 @@ def name_of(action: str) -> str:
 
 
 def _parts(found: Headline, keys: Keys) -> Iterator[Part]:
-    """Yield the parts of the verdict, what matters most first."""
     if not found.configured:
         yield Part(*NO_ROOT)
         return
@@ -227,7 +225,6 @@ def stepper(steps: Sequence[WayStep], width: int, by_hand: ByHand | None = None)
 
 
 def dots(steps: Sequence[WayStep], by_hand: ByHand | None = None) -> Line:
-    """Return the way as one sign a step."""
     first = Span(glyphs.HALF, Role.BAD) if by_hand is not None and steps else BLANK
     return line(first, *(Span(*_sign(step, by_hand)) for step in steps))
 

@@ -21,7 +21,6 @@ _OUTCOMES = {
 
 
 def build(source: Source[JournalSample], room: Room) -> Content:
-    """Return the journal pane."""
     sample = source.data
     if sample is None:
         return Content("journal", (), note(source) if source.error else (), alert(source, "journal"))
@@ -53,7 +52,6 @@ def _guarded(at: float | None, now: float) -> Line:
 
 
 def items(sample: JournalSample | None, width: int) -> list[Item]:
-    """Return the entries as a list to choose from."""
     if sample is None or not sample.lines:
         text = "reading…" if sample is None else "No actions taken yet."
         return [Item("", line(Span(text, Role.DIM)))]

@@ -101,7 +101,6 @@ def must_hold(view: PlanView, room: Room) -> Content:
 
 
 def _rehearsal(view: PlanView, width: int) -> list[Line]:
-    """Return what the rehearsal of this plan showed."""
     ended = view.rehearsal
     if ended is None or ended.outcome is RehearsalOutcome.NOT_NEEDED:
         return []
@@ -130,7 +129,6 @@ def _rehearsed(view: PlanView) -> Line:
 
 
 def changed_facts(old: Plan, new: Plan) -> tuple[str, ...]:
-    """Return the names of what the old plan rested on and what is different now."""
     before = {fact.name: fact.digest for fact in old.facts}
     after = {fact.name: fact.digest for fact in new.facts}
     return tuple(sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)))

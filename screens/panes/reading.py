@@ -37,7 +37,6 @@ class Source(Generic[T]):
 
     @property
     def stale(self) -> bool:
-        """Return whether the data must not be taken for the present."""
         return self.outdated or (self.age is not None and self.age >= _FRESH)
 
 
@@ -56,7 +55,6 @@ def note(source: Source[T], text: str = "") -> Line:
 
 
 def _countdown(source: Source[T]) -> str:
-    """Return when a source that is down is tried again."""
     if source.again is None:
         return ""
     return f", tried again in {math.ceil(source.again)}s" if source.again > 0 else ", trying now"

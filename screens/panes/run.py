@@ -63,7 +63,6 @@ class RunView:
 
     @classmethod
     def of(cls, plan: Plan, now: float) -> RunView:
-        """Return a run of which nothing is known yet."""
         return cls(plan, tuple(StageView(stage.id, stage.title) for stage in plan.stages), now, now)
 
     def taking(self, reports: Sequence[Progress], now: float, wall: float) -> RunView:
@@ -91,7 +90,6 @@ class RunView:
 
     @property
     def over(self) -> bool:
-        """Return whether there is nothing more to wait for."""
         return self.result is not None or bool(self.error)
 
 
@@ -132,7 +130,6 @@ def _stage(stage: StageView, view: RunView, width: int) -> list[Line]:
 
 
 def _folded(stages: Sequence[StageView], width: int) -> Line:
-    """Return one line for stages that are done."""
     began = min((stage.began for stage in stages if stage.began is not None), default=0.0)
     ended = max((stage.ended for stage in stages if stage.ended is not None), default=began)
     glyph, word, role = _STATES["done"]

@@ -54,13 +54,11 @@ def verdict(report: TableReport, *, down: bool = False) -> Line:
 
 
 def finding_mark(finding: Finding) -> Line:
-    """Return a finding's severity as glyph and word, nine cells wide."""
     glyph, word, role = _SEVERITIES[finding.severity]
     return left(line(Span(f"{glyph} {word}", role)), 9)
 
 
 def worst_first(report: DatabaseReport) -> list[TableReport]:
-    """Return the tables in the order in which they need the operator."""
     return report.worst_first()
 
 
@@ -153,7 +151,6 @@ def _answer(word: str, value: bool | None) -> Line:
 
 
 def _rows(table: TableReport) -> Line:
-    """Return the figure that matters most about the rows."""
     if table.rows_at_risk:
         return line(Span(figures.count(table.rows_at_risk), Role.BAD), " rows at risk")
     if table.rows_unapplied:
@@ -203,7 +200,6 @@ def _brief(table: TableReport, names: int, width: int, *, down: bool) -> list[Li
 
 
 def _cut(row: Line, width: int) -> Line:
-    """Return a row with the sign that more follows."""
     return row if plain(row).endswith("…") else line(crop(row, width - 1), "…")
 
 

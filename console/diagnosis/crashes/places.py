@@ -23,7 +23,6 @@ _OPTION: Final = b"-XX:ErrorFile="
 
 
 def is_crash_log(name: str) -> bool:
-    """Return whether a file is one by its name."""
     return _NAME.fullmatch(name) is not None
 
 

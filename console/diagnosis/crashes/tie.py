@@ -52,7 +52,6 @@ class Tie:
 
     @property
     def innocent(self) -> bool:
-        """Whether the accused file is a neighbour that did nothing."""
         return bool(self.accused) and self.accused != self.guilty
 
     @property

@@ -13,7 +13,6 @@ from console.text import plural
 
 
 def half_done_findings(facts: TableFacts) -> Iterator[Finding]:
-    """Yield what a conversion left half done."""
     if half := half_done(facts.directory):
         area = facts.txn.current
         message = f"{half}; a server that applies that log applies every row once more"

@@ -72,7 +72,6 @@ def strange_segments(facts: TableFacts, unapplied: Unapplied) -> dict[Address, s
 
 
 def _next(facts: TableFacts) -> int:
-    """Return the transaction from which the server applies."""
     return (facts.applied or 0) + 1
 
 

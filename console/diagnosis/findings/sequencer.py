@@ -115,7 +115,6 @@ def _other_columns(facts: TableFacts, metadata: SequencerMetadata, file: str) ->
 
 
 def _columns(metadata: SequencerMetadata | TableMetadata) -> list[tuple[str, int]]:
-    """Return name and type of each column that is not dropped."""
     return [(column.name, column.type_code) for column in metadata.columns if not column.dropped]
 
 

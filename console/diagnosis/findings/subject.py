@@ -38,12 +38,10 @@ class Incoming:
 
     @classmethod
     def none(cls) -> "Incoming":
-        """Return that nothing is to be applied."""
         return cls(np.empty(0, np.int64), np.empty(0, np.int64))
 
     @property
     def any(self) -> bool:
-        """Return whether there are such rows, or may be."""
         return self.everywhere or bool(len(self.lows))
 
     def touches(self, partition: PartitionSpan) -> bool:
@@ -66,5 +64,4 @@ class TableFiles:
     checked: set[PartitionSpan]
 
     def relative(self, path: Path) -> str:
-        """Return a path of the table relative to the db directory."""
         return clean_line(str(path.relative_to(self.directory.path.parent)))

@@ -298,7 +298,6 @@ def _ahead(files: TableFiles, area: TxnArea, version: int, metadata: TableMetada
 
 
 def _bounded(findings: Iterator[Finding]) -> Iterator[Finding]:
-    """Yield the first findings one by one, and the others of each code as one."""
     rest: dict[Code, list[Finding]] = {}
     for number, finding in enumerate(findings):
         if number < _MOST:

@@ -27,7 +27,6 @@ _UNNAMED: Final = {
 
 
 def wal_findings(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
-    """Yield what the segments show."""
     yield from _truncated(facts, unapplied)
     yield from _not_counted(facts, unapplied)
     yield from _unlogged(facts, unapplied)

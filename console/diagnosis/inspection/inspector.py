@@ -51,7 +51,6 @@ class Inspector:
         self.close()
 
     def close(self) -> None:
-        """Close the file."""
         self._file.close()
 
     @property

@@ -43,7 +43,6 @@ class LogShape:
 
     @property
     def record_size(self) -> int:
-        """Bytes of a record."""
         return self.form.size
 
     def offset_of(self, txn: int) -> int:
@@ -51,7 +50,6 @@ class LogShape:
         return self.base + (txn - self.first_txn) * self.record_size
 
     def txn_at(self, offset: int) -> int:
-        """Return the seqTxn whose record the offset belongs to."""
         return self.first_txn + (offset - self.base) // self.record_size
 
 

@@ -64,7 +64,6 @@ class Field:
 
     @property
     def end(self) -> int:
-        """Offset of the first byte after the field."""
         return self.offset + self.size
 
 

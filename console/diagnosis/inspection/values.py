@@ -116,7 +116,6 @@ class FieldReader:
         self.fields.append(Field(name, offset, size, clean_line(value, 200), meaning, normal))
 
     def missing(self, name: str, offset: int, size: int, meaning: str = "") -> None:
-        """Collect a field that should be there and is not."""
         what = meaning or f"the file ends at {self.file.size:,}, before the end of this field"
         self.fields.append(Field(name, offset, size, "", what, is_normal=False, missing=True))
 
@@ -150,7 +149,6 @@ class FieldReader:
         return value, offset + 4 + 2 * count
 
     def taken(self) -> tuple[Field, ...]:
-        """Return what was collected, in the order of the file."""
         return tuple(sorted(self.fields, key=lambda field: field.offset))
 
 

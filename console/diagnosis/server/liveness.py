@@ -169,7 +169,6 @@ def _others(files: Iterable[Path]) -> tuple[int, ...]:
 
 
 def _identities(files: Iterable[Path]) -> dict[int, int]:
-    """Return device by inode."""
     found = {}
     for each in files:
         with contextlib.suppress(OSError):

@@ -78,12 +78,10 @@ class FieldFormat:
 
     @property
     def size(self) -> int:
-        """Bytes of the field."""
         return np.dtype(self.dtype).itemsize
 
     @property
     def label(self) -> str:
-        """The name for people."""
         return self.shown or self.name.replace("_", " ")
 
     @property
@@ -111,7 +109,6 @@ class RecordFormat:
 
     @cached_property
     def dtype(self) -> np.dtype[np.void]:
-        """The record as a numpy dtype, packed."""
         return np.dtype([(field.name, field.dtype) for field in self.fields])
 
     @cached_property
@@ -122,7 +119,6 @@ class RecordFormat:
 
     @cached_property
     def size(self) -> int:
-        """Bytes of the record."""
         return self.fields[-1].offset + self.fields[-1].size
 
     @cached_property
@@ -133,7 +129,6 @@ class RecordFormat:
         return self._by_name[name]
 
     def at(self, name: str) -> int:
-        """Return the offset of a field."""
         return self._by_name[name].offset
 
     def read(self, data: Fields, at: int = 0) -> dict[str, Any]:

@@ -58,7 +58,6 @@ class _Parts:
     doubted: Sequence[str] = ()
 
     def proven(self, claim: str, evidence: list[str], refusals: list[Refusal]) -> None:
-        """Note whether a claim is proven, by what, or why not."""
         self.refusals += refusals
         proof = "; ".join(evidence) or (refusals[0].reason if refusals else "")
         self.requirements.append(Requirement(claim, not refusals, proof))

@@ -181,7 +181,6 @@ def world(database: DatabaseRoot, plan: Plan) -> str:
 
 
 def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
-    """No file of the table has another owner, or is closed to it."""
     table = run.database.in_directory(plan.directory or "")
     left = [clean_line(each.path) for each in wrong_owners(table)]
     claim = f"{table.name}: every file belongs to the owner of the table"

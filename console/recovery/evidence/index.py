@@ -137,7 +137,6 @@ class EvidenceIndex:
         return tuple(sorted(mine, key=lambda capture: (capture.at, begun.get(capture.id, -1))))
 
     def of_table(self, directory: str) -> Capture | None:
-        """Return the newest capture that holds a table."""
         return next((c for c in reversed(self.captures()) if directory in c.stamps), None)
 
     def fresh(self, directory: str, stamp: str, *, whole: bool = False) -> Capture | None:

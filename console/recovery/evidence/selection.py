@@ -37,7 +37,6 @@ class Selection:
 
     @property
     def size(self) -> int:
-        """Bytes to copy."""
         return sum(each.size for each in self.copied)
 
 

@@ -34,7 +34,6 @@ def world_stamps(database: DatabaseRoot, plan: Plan) -> str:
 
 
 def world_of(table: Path) -> str:
-    """Return the stamp of one table, by its directory."""
     return digest_of([_stamp(table / name) for name in _WORLD], sorted(p.name for p in table.glob("wal*[0-9]")))
 
 

@@ -80,7 +80,6 @@ class Histories:
         return None if repair is None else repair.events[-1].seconds
 
     def _standing(self, entries: list[Entry], actions: Sequence[str]) -> Iterator[Entry]:
-        """Yield the entries of some actions that were done and not undone."""
         undone = self._journal.undone()
         yield from (each for each in entries if each.action in actions and each.id not in undone and _done(each))
 

@@ -275,7 +275,6 @@ class Policy:
 
 
 def evidence_refusal(capture: Capture, problem: str) -> Refusal:
-    """Return the refusal to rest on evidence that is not as it was captured."""
     return Refusal(
         RefusalCode.EVIDENCE_DAMAGED,
         f"the evidence {clean_line(str(capture.folder))} is not as it was captured: {problem}",

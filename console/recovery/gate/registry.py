@@ -103,7 +103,6 @@ class UnknownActionError(WalmedicError):
 
 
 def action_ids() -> tuple[str, ...]:
-    """Return the ids of all actions."""
     return tuple(_MODULES)
 
 
@@ -115,5 +114,4 @@ def action_module(action: str) -> ActionModule:
 
 
 def spec_of(action: str) -> ActionSpec:
-    """Return the spec of an action."""
     return action_module(action).SPEC

@@ -60,7 +60,6 @@ class GuardCopy:
 
     @property
     def told(self) -> str:
-        """What to call it in a sentence."""
         return f"the guard's copy of {self.at[:19]}Z"
 
 

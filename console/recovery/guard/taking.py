@@ -81,7 +81,6 @@ class Guard:
         return self
 
     def __exit__(self, *ended: object) -> None:
-        """Let the folder go."""
         os.close(self._lock)
 
     def round(self) -> GuardState:

@@ -58,7 +58,6 @@ def first_step(context: PlanContext, report: DatabaseReport) -> FirstStep | None
 
 
 def not_needed(context: PlanContext, action: str) -> bool:
-    """Return whether an action on the station finds nothing to do."""
     return {refusal.code for refusal in _Judge(context, None).against(action)} == {RefusalCode.NOT_NEEDED}
 
 
@@ -105,7 +104,6 @@ class _Judge:
     _known: dict[str, tuple[Refusal, ...]] = field(default_factory=dict)
 
     def against(self, action: str) -> tuple[Refusal, ...]:
-        """Return what stands against an action."""
         if action not in self._known:
             self._known[action] = self._judged(spec_of(action))
         return self._known[action]
@@ -157,7 +155,6 @@ class _Judge:
         return bool(self.context.server_down)
 
     def bring_up(self) -> FirstStep | None:
-        """Return what brings all back up."""
         action = next((action for action in _BRING_UP if not self.against(action)), None)
         return None if action is None else self._step(action, spec_of(action).summary)
 

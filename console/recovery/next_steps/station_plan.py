@@ -44,12 +44,10 @@ class StationPlan:
 
     @property
     def rows_lost(self) -> RowsLost:
-        """Return the rows that all steps lose together."""
         return RowsLost.total(step.rows_lost for step in self.steps)
 
     @property
     def values_lost(self) -> tuple[LostValues, ...]:
-        """Return the values and names that all steps lose together."""
         return tuple(lost for step in self.steps for lost in step.values_lost)
 
     def to_json(self) -> dict[str, Any]:

@@ -51,7 +51,6 @@ class Recovered:
 
     @property
     def sentence(self) -> str:
-        """Return the one sentence that ends an incident."""
         if not self.repaired:
             return "The station is back: no rows had to be recovered, none were lost."
         more = f", up to {plural(self.duplicates, 'possible duplicate')}" if self.duplicates else ""
@@ -97,7 +96,6 @@ class Way:
 
     @property
     def next(self) -> WayStep | None:
-        """Return the step to take now."""
         return next((step for step in self.steps if step.state is StepState.NEXT), None)
 
 
@@ -119,7 +117,6 @@ class Standing:
     walked: tuple[Walked, ...] = ()
 
     def did(self, action: str) -> bool:
-        """Return whether the action was carried out on this way."""
         return any(step.action == action for step in self.walked)
 
 

@@ -22,7 +22,6 @@ class ProgressFile:
         self._read = 0
 
     def read(self, path: Path) -> list[Progress]:
-        """Return what was added since the last call."""
         try:
             with path.open("rb") as stream:
                 stream.seek(self._read)
@@ -59,7 +58,6 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """Return whether it still runs."""
         return self._process.poll() is None
 
     def document(self) -> dict[str, Any]:
@@ -67,7 +65,6 @@ class Child:
         return document_in(self.folder)
 
     def words(self) -> str:
-        """Return its last words as one sentence."""
         return words_in(self.folder)
 
 

@@ -68,7 +68,6 @@ class RunningAction:
 
     @property
     def alive(self) -> bool:
-        """Return whether its process still runs."""
         return self._child.alive if self._child is not None else runs_walmedic(self.pid, self._stamp)
 
     def _found(self) -> str | None:

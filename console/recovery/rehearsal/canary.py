@@ -40,7 +40,6 @@ class Shape:
 
     @property
     def unit(self) -> str:
-        """The SQL type of the timestamp."""
         return "timestamp_ns" if self.nanos else "timestamp"
 
     def newest(self, server: Server) -> int:

@@ -32,7 +32,6 @@ class Space:
 
     @property
     def enough(self) -> bool:
-        """Return whether the reserve stays free."""
         return self.free - self.needed >= self.reserve
 
 

@@ -41,12 +41,10 @@ class RehearsalFolder:
 
     @property
     def db(self) -> Path:
-        """The clone's db directory."""
         return self.root / "db"
 
     @property
     def state(self) -> Path:
-        """The state directory of the clone's own engine."""
         return self.place / "state"
 
     def __enter__(self) -> "RehearsalFolder":

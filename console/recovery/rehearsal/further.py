@@ -37,7 +37,6 @@ def further_plans(clone: Engine, done: Plan) -> Iterator[Plan]:
 
 
 def further_claim(plan: Plan) -> Claim:
-    """Return the note that a further step was taken on the clone, with what it costs."""
     cost = [f"{plan.rows_lost.phrase} rows lost", *(lost.sentence for lost in plan.values_lost)]
     name = f"{plan.table}: also repaired on the clone, since QuestDB needs it"
     return Claim.note(ClaimKey.FURTHER_STEP, name, f"{plan.action}: {'; '.join(cost)}", table=plan.table or "")

@@ -31,12 +31,10 @@ class RunningRehearsal:
 
     @property
     def known(self) -> bool:
-        """Return whether there is, or was, such a rehearsal."""
         return (self._folder / "pid").exists()
 
     @property
     def alive(self) -> bool:
-        """Return whether it still works."""
         return self._child.alive if self._child is not None else runs_walmedic(*self._process())
 
     def poll(self) -> list[Progress]:

@@ -18,7 +18,6 @@ class Reporter:
         self._titles: dict[str, str] = {}
 
     def begins(self, stage: str, title: str) -> None:
-        """A stage begins."""
         self._titles[stage] = title
         self._report(stage, StageState.BEGINS)
 
@@ -27,7 +26,6 @@ class Reporter:
         self._report(stage, StageState.GOES_ON, message, done, total)
 
     def done(self, stage: str, message: str = "") -> None:
-        """A stage ended well."""
         self._report(stage, StageState.DONE, message)
 
     def forward(self, progress: Progress) -> None:

@@ -170,7 +170,6 @@ class _Rehearsing:
         return ()
 
     def _by_sql(self, quiet: Engine, binary: ServerBinary) -> tuple[Refusal, ...]:
-        """The same with a server on the clone."""
         with answering(quiet.database, self.folder.root, binary, self.table.raw_name) as port:
             return self._on_clone(Engine(self._clone_settings(binary, port)))
 

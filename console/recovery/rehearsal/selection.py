@@ -41,7 +41,6 @@ class CloneSelection:
 
     @property
     def size(self) -> int:
-        """Bytes of content."""
         return sum(file.size for file in self.files)
 
     @property

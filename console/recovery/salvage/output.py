@@ -94,7 +94,6 @@ class NewFile(io.RawIOBase):
 
     @property
     def sha256(self) -> str:
-        """The hash of all that was written, in hexadecimal."""
         return self._hash.hexdigest()
 
 
@@ -118,5 +117,4 @@ def new_file(path: Path) -> Iterator[NewFile]:
 
 
 def reads_differently(path: Path, row: int = 0) -> SalvageError:
-    """Return the error of a file that does not read back as it was written, from about a row on."""
     return SalvageError(f"{clean_line(str(path))} reads back differently near row {row:,}; do not trust its disk")

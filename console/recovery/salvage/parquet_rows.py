@@ -144,7 +144,6 @@ def _decimals(pa: Any, code: int, stored: Any) -> Any:
 
 
 def _slice(values: Values, low: int, high: int) -> Values:
-    """Return some of the rows."""
     null = values.null[low:high]
     match values:
         case FixedValues():

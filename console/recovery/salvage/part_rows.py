@@ -49,7 +49,6 @@ class Reader(Protocol):
 
 
 def live_columns(picture: TablePicture) -> tuple[TableColumn, ...]:
-    """Return the columns that a SELECT shows, in order."""
     return tuple(column for column in picture.metadata.columns if not column.dropped)
 
 
@@ -114,7 +113,6 @@ class TimeWatch:
         self._high = end if part.span.end is None else min(end, part.span.end)
 
     def see(self, rows: Rows) -> None:
-        """Take the next rows in."""
         self._found.rows += len(rows)
         if self._at is None:
             return
@@ -143,7 +141,6 @@ class TimeWatch:
 
 
 def symbol_names(picture: TablePicture) -> dict[int, SymbolNames]:
-    """Return the names of the symbols of each column, by its index."""
     counts = picture.area.symbols["count"].tolist() if picture.area is not None else []
     if len(counts) != len(picture.metadata.symbols):
         counts = [None] * len(picture.metadata.symbols)

@@ -62,7 +62,6 @@ class Choice:
 
     @property
     def name(self) -> str:
-        """The name of its file, without suffix."""
         return f"wal{self.wal}-{self.segment}"
 
 
@@ -82,12 +81,10 @@ class Selection:
 
     @property
     def rows(self) -> int:
-        """Rows of all choices."""
         return sum(choice.rows for choice in self.choices)
 
     @property
     def lag_rows(self) -> int:
-        """Rows of them that lie in the table's lag."""
         events = [each for choice in self.choices for each in choice.events]
         return sum(each.end_row - each.first_row for each in events if each.state == "lag")
 

@@ -60,7 +60,6 @@ class TablePicture:
 
     @property
     def rows(self) -> int:
-        """Rows of all parts."""
         return sum(part.span.rows for part in self.parts)
 
     @property

@@ -45,7 +45,6 @@ Why = Callable[[], str]
 
 
 def no_reason() -> str:
-    """Say nothing."""
     return ""
 
 

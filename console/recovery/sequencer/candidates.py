@@ -19,7 +19,6 @@ class Judgement:
 
     @property
     def usable(self) -> bool:
-        """Whether it can be the base of a restore."""
         return self.worth is not None
 
 

@@ -83,7 +83,6 @@ class ComparedColumns:
         return all(bool(np.isin(found, self.rewritten.get(index, none)).all()) for index, found in columns.items())
 
     def batches(self) -> Sequence[tuple[TableColumn, ...]]:
-        """Return the columns in groups whose files may be open together."""
         return [self.columns[at : at + BATCH] for at in range(0, len(self.columns), BATCH)]
 
     def refuse_other(self, segment: Segment) -> None:

@@ -49,7 +49,6 @@ class TableOnDisk:
 
     @property
     def txn(self) -> TxnArea:
-        """The state of the table that is in force."""
         if self.txn_file.current is None:
             raise TableUnreadableError(f"{self.directory.directory}/_txn holds no state")
         return self.txn_file.current
@@ -66,7 +65,6 @@ class TableOnDisk:
 
     @property
     def path(self) -> Path:
-        """The table's directory."""
         return self.directory.path
 
     @property
@@ -76,7 +74,6 @@ class TableOnDisk:
 
     @property
     def structure(self) -> int:
-        """The structure version that the table has reached."""
         return self.txn.structure_version
 
 

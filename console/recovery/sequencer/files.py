@@ -38,7 +38,6 @@ class NewFiles:
 
     @property
     def size(self) -> int:
-        """Bytes of all files together."""
         return sum(int(spec["size"]) for spec in self.specs)
 
 

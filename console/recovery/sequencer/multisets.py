@@ -128,12 +128,10 @@ def _changes(values: NDArray[np.generic]) -> Mask:
 
 
 def up_to(wal: Index, marked: Mask) -> Mask:
-    """Return the events of each WAL up to its last marked one."""
     return onward(wal[::-1], marked[::-1])[::-1]
 
 
 def onward(wal: Index, marked: Mask) -> Mask:
-    """Return the events of each WAL from its first marked one on."""
     running = np.cumsum(marked)
     start = np.flatnonzero(_changes(wal))
     before = np.append(0, running)[start]

@@ -21,7 +21,6 @@ class Sources:
 
     @property
     def scans(self) -> list[LogScan]:
-        """The logs that can be read."""
         return [source.scan for source in self.evidence if source.scan is not None]
 
     @property
@@ -52,7 +51,6 @@ class Sources:
 
     @property
     def highest_known(self) -> int | None:
-        """The highest WAL id that any of them has given out."""
         return max((each.wal_index.highest for each in self.evidence if each.wal_index.highest), default=None)
 
     @property

@@ -51,7 +51,6 @@ class LostChanges:
 
     @property
     def description(self) -> str:
-        """What is lost, as a sentence."""
         count = len(self.versions)
         which = ", ".join(str(version) for version in self.versions[:5])
         named = ", ".join(self.columns[:5])

@@ -116,7 +116,6 @@ def _trusted(archive: Path) -> bool:
 
 
 def java_environment() -> dict[str, str]:
-    """Return this process' environment without what is not for a Java of ours."""
     return {key: value for key, value in os.environ.items() if not key.startswith(NOT_FOR_JAVA)}
 
 

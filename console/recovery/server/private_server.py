@@ -102,7 +102,6 @@ class PrivateServer:
 
     @property
     def pid(self) -> int | None:
-        """The process id while it lives."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
     @property

@@ -29,12 +29,10 @@ class OtherDatabaseError(SqlError):
 
 
 def quoted(identifier: str) -> str:
-    """Return an SQL identifier in double quotes."""
     return '"' + identifier.replace('"', '""') + '"'
 
 
 def literal(text: str) -> str:
-    """Return an SQL string."""
     return "'" + text.replace("'", "''") + "'"
 
 
@@ -94,7 +92,6 @@ class Server:
         )
 
     def parameter(self, name: str) -> str | None:
-        """Return a configuration value as the server has it."""
         found = self.rows("SELECT value FROM (SHOW PARAMETERS) WHERE property_path = %s", (name,))
         return str(found[0]["value"]) if found else None
 

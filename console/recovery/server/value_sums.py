@@ -110,7 +110,6 @@ class Collected:
         return ""
 
     def sums(self, start: int, name: str, columns: Sequence[TableColumn]) -> PartitionSums:
-        """Return what was added."""
         tags = {column.raw_name: column.tag for column in columns}
         return PartitionSums(
             start,

@@ -85,7 +85,6 @@ class BuildDirectory(Step):
             check_digest(run, relative, spec.get("sha256"))
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
-        """Remove it."""
         directory = str(stage.parameters["directory"])
         refuse_vanished(run, directory)
         run.tree.remove_directory(directory)

@@ -32,7 +32,6 @@ def control(run: RunContext) -> ServiceControl:
 
 
 def units_named(run: RunContext, stage: Stage) -> list[Unit]:
-    """Return the units that a stage names, as the settings have them."""
     wanted = list(stage.parameters["units"])
     return [unit for unit in run.settings.services.units if unit.name in wanted]
 
@@ -115,7 +114,6 @@ class StartServer(Step):
     name = "start-server-unit"
 
     def perform(self, stage: Stage, run: RunContext) -> None:
-        """Start it."""
         services = control(run)
         run.remember("server started", True)
         run.release_server_lock()

@@ -42,7 +42,6 @@ class SetAside(Step):
                 run.tree.rename(f"{table}/{name}", f"{place}/{name}")
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
-        """Rename each directory back, and remove the empty place."""
         table, place = str(stage.parameters["table"]), str(stage.parameters["directory"])
         refuse_vanished(run, f"{table}/_txn")
         for name in reversed(stage.parameters["names"]):

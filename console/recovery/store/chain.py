@@ -100,7 +100,6 @@ def parsed_line(raw: bytes) -> dict[str, Any] | None:
 
 
 def hash_of(event: Mapping[str, Any]) -> str:
-    """Return the hash that an event must carry."""
     return hashlib.sha256(canonical({key: value for key, value in event.items() if key != "hash"})).hexdigest()
 
 

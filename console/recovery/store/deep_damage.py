@@ -19,7 +19,6 @@ Places = frozenset[tuple[str, str]]
 
 
 def places_of(findings: Iterable[Finding]) -> Places:
-    """Return the places of findings of damage."""
     damage = (each for each in findings if each.severity is Severity.DAMAGE)
     return frozenset((each.partition, each.column) for each in damage)
 

@@ -75,7 +75,6 @@ class Entry:
 
     @property
     def intent(self) -> Mapping[str, Any]:
-        """What was going to be done, by whom, with which confirmation."""
         return self.events[0].data
 
     @property
@@ -96,7 +95,6 @@ class Entry:
 
     @property
     def root(self) -> tuple[int, int]:
-        """Device and inode of the database root."""
         device, inode = self.intent.get("device", 0), self.intent.get("inode", 0)
         return (device, inode) if isinstance(device, int) and isinstance(inode, int) else (0, 0)
 

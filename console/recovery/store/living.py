@@ -21,7 +21,6 @@ def process_stamp(pid: int) -> str:
 
 
 def own_stamp() -> str:
-    """Return the stamp of this process."""
     return process_stamp(os.getpid())
 
 

@@ -41,7 +41,6 @@ class Holder:
 
     @property
     def alive(self) -> bool:
-        """Return whether its process lives and is seen from here."""
         return runs_walmedic(self.pid, self.stamp)
 
     def __str__(self) -> str:
@@ -162,7 +161,6 @@ class ServerLock:
 
     @property
     def held(self) -> bool:
-        """Return whether this process holds it."""
         return self._fd >= 0
 
     def acquire(self) -> None:

@@ -26,7 +26,6 @@ class StateDir:
 
     @property
     def evidence(self) -> Path:
-        """Folder of captured evidence, one folder per capture."""
         return self.root / "evidence"
 
     @property

@@ -70,7 +70,6 @@ class Applied:
     refusals: list[Refusal] = field(default_factory=list)
 
     def refuse(self, code: RefusalCode, reason: str, instead: str = _SETTLE) -> "Applied":
-        """Note why it cannot be told, and return this."""
         self.refusals.append(Refusal(code, reason, instead))
         return self
 
@@ -112,7 +111,6 @@ def decide(table: TableOnDisk, hint: int | None = None, least: int = 0) -> Appli
 
 
 def _at_version(table: TableOnDisk, structure: int) -> TableOnDisk:
-    """Return the table with that structure version."""
     return replace(table, txn_file=replace(table.txn_file, current=replace(table.txn, structure_version=structure)))
 
 

@@ -53,7 +53,6 @@ class Way:
 
     @property
     def cost(self) -> str:
-        """What it loses in a few words."""
         rows, values = plural(self.rows_lost, "row"), sum(lost.count or 0 for lost in self.values_lost)
         if self.doubted:
             return f"up to {plural(self.doubted, 'row')} ({self.doubt})"
@@ -84,7 +83,6 @@ class DamagedPartition:
 
     @property
     def there(self) -> bool:
-        """Whether its directory is there."""
         return all(fault.kind is not FaultKind.PARTITION_MISSING for fault in self.faults)
 
 

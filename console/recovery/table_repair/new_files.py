@@ -24,7 +24,6 @@ class Part:
 
     @property
     def end(self) -> int:
-        """Where the part ends in the new file."""
         return self.at + (len(self.content) or self.length)
 
 
@@ -59,7 +58,6 @@ class NewFile:
         return digest.hexdigest()
 
     def exists(self, table: TableDirectory) -> bool:
-        """Return whether there is anything in its place."""
         return self._status(table) is not None
 
     def old_size(self, table: TableDirectory) -> int | None:

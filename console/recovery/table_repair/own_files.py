@@ -22,7 +22,6 @@ class OwnFiles:
 
     @property
     def partitions(self) -> PartitionFiles:
-        """The files of its partitions."""
         return PartitionFiles(self.table.path, self.area, self.metadata, self.versions)
 
 

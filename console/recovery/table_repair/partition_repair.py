@@ -244,7 +244,6 @@ def _why(damaged: Sequence[DamagedPartition]) -> str:
 
 
 def _choices(each: DamagedPartition) -> str:
-    """Return what each choice for a partition costs."""
     costs = "; ".join(f"{choice} loses {each.ways[choice].cost}" for choice in Choice if choice in each.ways)
     return f"partition {clean_line(each.span.name)} ({plural(each.span.rows, 'row')}): {costs}"
 

@@ -69,7 +69,6 @@ class FoundPartitions:
 
     @property
     def rows(self) -> int:
-        """Rows of all partitions."""
         return sum(each.rows for each in self.partitions)
 
     def records(self) -> NDArray[Any]:
@@ -81,7 +80,6 @@ class FoundPartitions:
         return found
 
     def refuse(self, code: RefusalCode, reason: str, instead: str = _SETTLE) -> None:
-        """Note why the table's state cannot be told."""
         self.refusals.append(Refusal(code, reason, instead))
 
 

@@ -61,7 +61,6 @@ class TableState:
     updates: tuple[str, ...] = ()
 
     def refuse(self, code: RefusalCode, reason: str, instead: str, action: str | None = None) -> "TableState":
-        """Note why no state can be told, and return this."""
         self.refusals.append(Refusal(code, reason, instead, action=action))
         return self
 

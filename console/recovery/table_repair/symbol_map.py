@@ -50,7 +50,6 @@ class SymbolMap:
 
     @property
     def unknown(self) -> list[int]:
-        """The keys without a sure name."""
         return [key for key, name in enumerate(self.names) if name is None]
 
 

@@ -43,7 +43,6 @@ class Tree:
         self._device = os.fstat(self._fd).st_dev
 
     def close(self) -> None:
-        """Close the root's descriptor."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -101,7 +100,6 @@ class Tree:
         return self.status(relative) is not None
 
     def names(self, relative: str) -> list[str]:
-        """Return the names in a directory, sorted."""
         with self.directory(parts_of(relative)) as descriptor:
             return sorted(os.listdir(descriptor))  # noqa: PTH208 - by descriptor
 

@@ -274,7 +274,6 @@ def _rows_logged(table: TableDirectory, first: int, last: int) -> int:
 
 
 def damaged_evidence(capture: Capture, problem: str) -> Refusal:
-    """Return the refusal to put back evidence that is not as it was captured."""
     return Refusal(
         RefusalCode.EVIDENCE_DAMAGED,
         f"the evidence {clean_line(str(capture.folder))} is not as it was captured: {problem}",

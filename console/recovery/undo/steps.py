@@ -43,7 +43,6 @@ class FetchEvidence(Step):
             run.progress(clean_line(str(item["path"])), done, total)
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
-        """Remove it."""
         run.tree.remove_directory(str(stage.parameters["new"]))
 
 
@@ -53,7 +52,6 @@ class ExchangeEntries(Step):
     name = "exchange-entries"
 
     def perform(self, stage: Stage, run: RunContext) -> None:
-        """Do the renames that are not done yet."""
         tree, old = run.tree, str(stage.parameters["old"])
         tree.make_directory(old, tree.owner_of_directory(str(stage.parameters["table"])))
         for move in _attached(run, MOVES):
@@ -89,7 +87,6 @@ class CompareEvidence(CheckStep):
     repeat = True
 
     def perform(self, stage: Stage, run: RunContext) -> None:
-        """Claim that they are equal."""
         run.tree.remove_empty(str(stage.parameters["new"]))
         table = run.database.table(str(stage.parameters["table"]))
         claim = equal_claim(table, _capture(stage, run), ignored=str(stage.parameters["old"]).rsplit("/", 1)[-1])

@@ -58,7 +58,6 @@ STEPS = (PlanRepairs(), CaptureTable(), CaptureSurroundings())
 
 
 def plan(context: PlanContext, table: str | None) -> Plan:
-    """Return the plan to capture one table, or all WAL tables."""
     damaged = _damaged(context)
     chosen = [context.database.table(table)] if table is not None else _all(context, damaged)
     whole = dict.fromkeys(_of_unknown_loss(context), _UNCERTAIN)
@@ -119,7 +118,6 @@ def _of_unknown_loss(context: PlanContext) -> frozenset[str]:
 
 
 def _with_findings(context: PlanContext, table: TableDirectory) -> frozenset[str]:
-    """Return the entries of a table's directory that have a finding."""
     report = context.report(table.directory)
     findings = report.findings if report is not None else ()
     return _entries(table, [each.file for each in findings if each.file and each.severity is not Severity.NOTE])

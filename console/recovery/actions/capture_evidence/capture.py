@@ -250,7 +250,6 @@ class CaptureTable(Step):
     repeat = True  # the lock that keeps a server from starting meanwhile ended with the process
 
     def perform(self, stage: Stage, run: RunContext) -> None:
-        """Copy what is not copied yet."""
         capturer = Capturer(run)
         capturer.begin()
         table = run.database.in_directory(str(stage.parameters["directory"]))
@@ -258,7 +257,6 @@ class CaptureTable(Step):
         capturer.table(table, whole=bool(stage.parameters.get("whole")), also=also)
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
-        """Remove an unfinished capture."""
         _drop_unfinished(run)
 
 
@@ -269,12 +267,10 @@ class CaptureSurroundings(Step):
     repeat = True
 
     def perform(self, stage: Stage, run: RunContext) -> None:
-        """Copy and finish."""
         capturer = Capturer(run)
         capturer.begin()
         capturer.surroundings()
         capturer.finish()
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
-        """Remove an unfinished capture."""
         _drop_unfinished(run)

@@ -29,7 +29,6 @@ class Cost:
 
     @property
     def any(self) -> bool:
-        """Return whether anything on disk would not be applied."""
         return bool(self.transactions or self.lag_rows)
 
 

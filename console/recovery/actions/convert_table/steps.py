@@ -55,7 +55,6 @@ class KeepState(Step):
     name = "keep-state"
 
     def perform(self, stage: Stage, run: RunContext) -> None:
-        """Copy them into the entry's folder, once."""
         if run.recall("kept state") is not None:
             return
         folder = run.folder / "state"
@@ -107,7 +106,6 @@ class SetAside(Step):
     name = "set-wal-aside"
 
     def perform(self, stage: Stage, run: RunContext) -> None:
-        """Rename what is not renamed yet."""
         directory, aside = str(stage.parameters["directory"]), str(stage.parameters["aside"])
         run.tree.make_directory(aside, run.tree.owner_of_table(directory))
         for name in stage.parameters["names"]:
@@ -133,11 +131,9 @@ class SalvageFirst(Step):
     name = "salvage-before"
 
     def perform(self, stage: Stage, run: RunContext) -> None:
-        """As salvage-wal does, into the state directory."""
         SalvageRows().perform(_salvaging(stage, run), run)
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
-        """Remove what was not finished."""
         SalvageRows().reverse(_salvaging(stage, run), run)
 
 
@@ -161,7 +157,6 @@ class ConvertByServer(Step):
     name = "convert-by-server"
 
     def perform(self, stage: Stage, run: RunContext) -> None:
-        """Do so until table and registry both say what they must."""
         directory, wal = str(stage.parameters["directory"]), bool(stage.parameters["wal"])
         expected = of_json(Expectation, stage.parameters["expected"])
         owner = run.tree.owner_of_table(directory)

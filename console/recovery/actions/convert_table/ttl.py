@@ -23,7 +23,6 @@ def ttl_in_words(ttl: int) -> str:
 
 
 def ttl_stages(directory: str, metadata: TableMetadata) -> tuple[Stage, ...]:
-    """Return the stage for a table that has a TTL, none for others."""
     if not metadata.ttl:
         return ()
     said = ttl_in_words(metadata.ttl)
@@ -33,7 +32,6 @@ def ttl_stages(directory: str, metadata: TableMetadata) -> tuple[Stage, ...]:
 
 
 def ttl_claim(plan: Plan, metadata: TableMetadata) -> Claim:
-    """Return that the table has the TTL that it had when the plan was made."""
     wanted = next((int(stage.parameters["ttl"]) for stage in plan.stages if stage.step == KeepTtl.name), 0)
     claim = f"{clean_line(plan.table or '')}: TTL"
     return Claim(ClaimKey.TTL, claim, ttl_in_words(wanted), ttl_in_words(metadata.ttl), metadata.ttl == wanted)

@@ -97,7 +97,6 @@ class CatchUp(Step):
         )
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
-        """Note that what the copy has got is ours."""
         ours = run.recall(COPY_DIRECTORY)
         if ours is None:
             return
@@ -116,7 +115,6 @@ class CompareContained(CheckStep):
     repeat = True
 
     def perform(self, stage: Stage, run: RunContext) -> None:
-        """Add the claims; raises StepError where a row is missing."""
         server, given = our_server(run), stage.parameters
         names = names_of(server)
         if names.get(str(given["directory"])) != str(given["table"]):

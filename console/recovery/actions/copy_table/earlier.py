@@ -29,7 +29,6 @@ class EarlierCopy:
 
     @property
     def swapped(self) -> bool:
-        """Whether it has its original's name already."""
         return self.name == self.original
 
 

@@ -31,7 +31,6 @@ class Gap:
 
     @property
     def whole(self) -> bool:
-        """Whether all of the stretch is missing."""
         return self.first == 0 and self.missing == self.stretch.rows
 
 
@@ -48,7 +47,6 @@ class Compared:
 
     @property
     def missing(self) -> int:
-        """Rows that the copy lacks."""
         return sum(gap.missing for gap in self.gaps)
 
 

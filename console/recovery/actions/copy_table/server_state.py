@@ -35,7 +35,6 @@ def our_server(run: RunContext) -> Server:
 
 
 def names_of(server: Server) -> dict[str, str]:
-    """Return the name of each table by its directory."""
     found = server.rows("SELECT directoryName, table_name FROM tables()")
     return {str(row["directoryName"]): str(row["table_name"]) for row in found}
 
@@ -46,7 +45,6 @@ def directory_of(server: Server, table: str) -> str | None:
 
 
 def rows_of(server: Server, table: str) -> int:
-    """Return how many rows the server counts in a table."""
     return int(server.rows(f"SELECT count() AS n FROM {quoted(table)}")[0]["n"])  # noqa: S608 - quoted
 
 

@@ -61,7 +61,6 @@ def _column(column: TableColumn) -> str:
 
 
 def copy_statement(source: str, target: str, columns: list[str], timestamp: str, nanos: bool, part: Stretch) -> str:
-    """Return the statement that copies a stretch."""
     names = ", ".join(quoted(column) for column in columns)
     rows = f"SELECT {names} FROM {quoted(source)} {_where(timestamp, nanos, part)}"  # noqa: S608 - quoted
     return f"INSERT INTO {quoted(target)} ({names}) {rows}"
@@ -74,7 +73,6 @@ def gap_statement(source: str, target: str, columns: list[str], timestamp: str, 
 
 
 def count_statement(table: str, timestamp: str, nanos: bool, part: Stretch) -> str:
-    """Return the statement that counts the rows of a stretch."""
     return f"SELECT count() AS n FROM {quoted(table)} {_where(timestamp, nanos, part)}"  # noqa: S608 - quoted
 
 

@@ -70,7 +70,6 @@ class CreateCopy(Step):
         run.remember(COPY_DIRECTORY, directory)
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
-        """Drop the copy."""
         server, copy = our_server(run), str(stage.parameters["copy"])
         directory = directory_of(server, copy)
         noted = run.recall(COPY_DIRECTORY)
@@ -124,7 +123,6 @@ class CompareTables(CheckStep):
     repeat = True
 
     def perform(self, stage: Stage, run: RunContext) -> None:
-        """Add the claims; raises StepError where a value differs."""
         server, given = our_server(run), stage.parameters
         if run.recall(SETTLED) is not None:
             return  # compared before it was finished; its name may be another by now

@@ -38,7 +38,6 @@ class Swap:
 
     @property
     def copy(self) -> str:
-        """The copy's name, for showing."""
         return clean_line(self.earlier.name)
 
 

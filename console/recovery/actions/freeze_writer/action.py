@@ -69,5 +69,4 @@ def _warnings(room: Headroom, feeds: str) -> Iterator[str]:
 
 
 def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
-    """The writers are down."""
     return down_claims(run, [name for stage in plan.stages for name in stage.parameters["units"]])

@@ -33,7 +33,6 @@ class Headroom:
 
     @property
     def short(self) -> bool:
-        """Whether it is too short to work in peace."""
         return self.seconds is not None and self.seconds < ENOUGH
 
 

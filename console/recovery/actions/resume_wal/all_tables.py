@@ -60,7 +60,6 @@ def plan(context: PlanContext, table: str | None) -> Plan:
 
 
 def world(database: DatabaseRoot, plan: Plan) -> str:
-    """Return a stamp of what only a server changes in the tables of a plan."""
     return digest_of([world_of(database.db / str(name)) for name in dict.fromkeys(map(_table_of, plan.stages))])
 
 
@@ -69,7 +68,6 @@ def _table_of(stage: Stage) -> str:
 
 
 def _of_table(context: PlanContext, name: str, error: str) -> Plan | Refusal:
-    """Return the plan of one table, or why it stays suspended."""
     shown = clean_line(name)
     try:
         found = one_table.plan(context, name)
@@ -113,7 +111,6 @@ def _together(context: PlanContext, made: Sequence[Plan], stay: Sequence[Refusal
 
 
 def _among(plan: Plan, stage: Stage) -> Stage:
-    """Return a stage of one table's plan as one of many."""
     parameters = {**stage.parameters, "among": plan.directory}
     return replace(
         stage, id=f"{stage.id} {plan.directory}", title=f"{plan.table}: {stage.title}", parameters=parameters

@@ -48,7 +48,6 @@ class Skipped:
 
     @property
     def place(self) -> str:
-        """The segment transaction in words."""
         return f"wal{self.wal}/{self.segment} transaction {self.segment_txn}"
 
 
@@ -85,12 +84,10 @@ class Blockage:
 
     @property
     def run(self) -> str:
-        """The run in words."""
         return f"seqTxn {self.first:,}" if self.first == self.last else f"seqTxn {self.first:,} to {self.last:,}"
 
     @property
     def resume_from(self) -> int:
-        """The first transaction behind the run."""
         return self.last + 1
 
 

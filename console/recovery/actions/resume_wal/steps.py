@@ -133,7 +133,6 @@ def _key(stage: Stage, note: str) -> str:
 
 
 def statement(table: str, first: int | None) -> str:
-    """Return the SQL statement, the name quoted."""
     return f"ALTER TABLE {quoted(table)} RESUME WAL" + (f" FROM TXN {first}" if first is not None else "")
 
 

@@ -34,7 +34,6 @@ class SalvageTable(Step):
     name = "salvage-table"
 
     def perform(self, stage: Stage, run: RunContext) -> None:
-        """Go on where an earlier attempt stopped."""
         said = stage.parameters
         target = Folder(salvage_folder(stage.parameters, run.entry), run.folder, str(said["format"]))
         if (target.folder / MANIFEST).exists():
@@ -49,7 +48,6 @@ class SalvageTable(Step):
         run.progress(summary_of(finish_table(target, picture, names, about), "partition"))
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
-        """Remove an unfinished salvage."""
         remove_unfinished(salvage_folder(stage.parameters, run.entry))
 
 
@@ -73,7 +71,6 @@ class _Chosen:
 
 
 def plan(context: PlanContext, table: str | None) -> Plan:
-    """Return the plan to salvage one table, or all that have rows."""
     wanted, to = context.settings.salvage, target_of(context)
     looked = [context.database.table(table)] if table is not None else _all(context)
     chosen = [_choose(each) for each in looked]

@@ -22,7 +22,6 @@ from console.text import clean_line
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove the folder of a salvage that has no manifest yet."""
     if folder.is_dir() and not (folder / MANIFEST).exists():
         shutil.rmtree(folder)
         sync_directory(folder.parent)
@@ -34,7 +33,6 @@ class SalvageRows(Step):
     name = "salvage-rows"
 
     def perform(self, stage: Stage, run: RunContext) -> None:
-        """Go on where an earlier attempt stopped."""
         target = _target(stage, run)
         if (target.folder / MANIFEST).exists():
             return
@@ -52,7 +50,6 @@ class SalvageRows(Step):
         run.progress(summary_of(manifest))
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
-        """Remove an unfinished salvage."""
         remove_unfinished(salvage_folder(stage.parameters, run.entry))
 
 
@@ -66,7 +63,6 @@ def _target(stage: Stage, run: RunContext) -> Target:
 
 
 def make_place(to: Path, run: RunContext) -> None:
-    """Make the directory that salvages are written into."""
     if run.state.root in to.parents:
         run.state.made(to)
     else:

@@ -16,7 +16,6 @@ from console.text import clean_line
 
 
 def target_of(context: PlanContext) -> Path:
-    """Return the directory that salvages are written into."""
     wanted = context.settings.salvage
     return Path(wanted.to).absolute() if wanted.to else context.state.root / "salvage"
 

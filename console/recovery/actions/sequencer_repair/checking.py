@@ -107,7 +107,6 @@ class CheckSequencer(CheckStep):
     name = "check-sequencer"
 
     def perform(self, stage: Stage, run: RunContext) -> None:
-        """Raise StepError naming the first rule that does not hold."""
         directory = str(stage.parameters["directory"])
         table = read_table(_directory(run, str(stage.parameters["table"])))
         path = run.database.db / directory

@@ -43,7 +43,6 @@ class Case:
 
     @property
     def copies(self) -> tuple[LogSource, ...]:
-        """The copies of it in the table's directory."""
         return tuple(source for source in self.sources if not source.live)
 
     def target(self, base: LogSource | None) -> SequencerTarget:
@@ -171,7 +170,6 @@ def facts_of(case: Case) -> tuple[Fact, ...]:
 
 
 def refused(context: PlanContext, spec: ActionSpec, table: TableDirectory, *refusals: Refusal) -> Plan:
-    """Return a plan that does nothing and says why."""
     facts = (Fact(table.directory, table_stamp(table.path)),)
     return refused_plan(spec, context.target(table), *refusals, facts=facts)
 

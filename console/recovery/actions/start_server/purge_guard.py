@@ -30,7 +30,6 @@ class HoldPurge(Step):
             control(run).set_environment(unit.name, {VARIABLE: str(INTERVAL_MS)})
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
-        """Take it away."""
         _let_go(stage, run)
 
 
@@ -41,7 +40,6 @@ class ProveHeld(CheckStep):
     repeat = True
 
     def perform(self, stage: Stage, run: RunContext) -> None:
-        """Raise StepError where the interval is not out of reach."""
         if run.recall(_LIFTED):
             return
         interval = purge_interval(Server(run.settings.questdb))

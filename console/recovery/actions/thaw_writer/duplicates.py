@@ -44,7 +44,6 @@ class Doubles:
 
     @property
     def description(self) -> str:
-        """The comparison in words."""
         name, table = clean_line(self.stream), clean_line(self.table)
         pending = f"{name}: {plural(self.pending, 'entry', 'entries')} pending, sent again first"
         repaired = f"a repair of {table} may have brought {plural(self.repaired, 'row')} of them back"

@@ -39,7 +39,6 @@ class StartWriter(Step):
     repeat = True  # after a power loss it is down
 
     def perform(self, stage: Stage, run: RunContext) -> None:
-        """Note where the tables stand and what waits, then start."""
         if run.recall("waited") is None:
             with contextlib.closing(Queue(run.settings.redis)) as queue:
                 run.remember("waited", {each.stream: [each.last_id, each.total] for each in queue.waiting()})
