@@ -30,7 +30,6 @@ from screens.dashboard import Dashboard
 from screens.frame import FramedScreen, KeysGoOn, key_label
 from screens.guidance import Guide, Guided, LeftOver
 from screens.panes.header import Mode, opening
-from screens.port import EnginePort
 from screens.screen_actions import OpensScreens
 
 if TYPE_CHECKING:  # what is imported before the first paint delays it
@@ -39,6 +38,7 @@ if TYPE_CHECKING:  # what is imported before the first paint delays it
     from console.probes.log_tail import LogLine
     from console.probes.scheduler import OnSample
     from console.recovery.next_steps.way import Way
+    from screens.station_engine import StationEngine
 
 _LOG = logging.getLogger(__name__)
 _ARMED_FOR = 600.0  # seconds that operate mode lasts
@@ -76,7 +76,7 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
         *,
         colors: Colors = Colors.FULL,
         sources: Callable[[Settings, OnSample], Sources] | None = station_sources,
-        engine: Callable[[Settings], EnginePort] = station_engine,
+        engine: Callable[[Settings], StationEngine] = station_engine,
         logs: FollowUnit = station_log,
         wall_clock: Clock = time.time,
         monotonic: Clock = time.monotonic,
@@ -107,7 +107,7 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
         self._make_engine = engine
         self._logs = logs
         self._sources: Sources | None = None
-        self._engine: EnginePort | None = None
+        self._engine: StationEngine | None = None
         self._ticking = ticking
         self._armed_until = 0.0
         self._held: deque[Key | Paste] = deque()
@@ -296,7 +296,7 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
         _LOG.info("operate mode ended")
         self._tick()
 
-    def engine(self) -> EnginePort:
+    def engine(self) -> StationEngine:
         """Return the engine, made at the first use; from a thread only."""
         if self._engine is None:
             self._engine = self._make_engine(self.settings)

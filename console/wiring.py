@@ -10,7 +10,7 @@ from console.settings import Settings
 if TYPE_CHECKING:  # what is imported before the first paint delays it
     from console.probes.log_tail import LogLine
     from console.probes.scheduler import OnSample
-    from screens.port import EnginePort
+    from screens.station_engine import StationEngine
 
 FollowUnit = Callable[[Settings, str], AsyncGenerator["LogLine", None]]
 
@@ -40,7 +40,7 @@ def station_log(settings: Settings, unit: str) -> AsyncGenerator[LogLine, None]:
     return unit_log(settings, unit)
 
 
-def station_engine(settings: Settings) -> EnginePort:
+def station_engine(settings: Settings) -> StationEngine:
     """Return the recovery engine of the station. Imports all of it: not before the first paint."""
     from screens.station_engine import StationEngine
 

@@ -13,7 +13,7 @@ from screens.frame import Answer, FramedScreen
 from screens.keys import scrolling_keys
 from screens.panes import bundle
 from screens.panes.bundle import BundleView
-from screens.reporting_port import Desk
+from screens.reporting_port import StationDesk
 
 _LEAST = 6  # lines that the list of files keeps, rule included
 
@@ -30,7 +30,7 @@ class BundleScreen(FramedScreen):
         *scrolling_keys("see the other files"),
     ]
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: StationDesk) -> None:
         super().__init__()
         self._desk = desk
         self._bundle: Bundle | None = None

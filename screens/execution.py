@@ -1,7 +1,7 @@
 """A confirmed action at work: stages as they finish, then the proof, the next step and the way back."""
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 
@@ -9,8 +9,11 @@ from console.recovery.model import Outcome, Plan, RunResult
 from console.recovery.store.journal import Entry
 from screens.frame import Answer
 from screens.panes.run import RunView
-from screens.port import AttachedAction, FollowsSteps, RunningAction
+from screens.port import FollowsSteps
 from screens.watching import Watching
+
+if TYPE_CHECKING:  # it brings all of the engine with it
+    from console.recovery.process.launch import Attached, RunningAction
 
 _ENDED_WELL = (Outcome.DONE, Outcome.ROLLED_BACK)
 _UNDOABLE = (Outcome.DONE, Outcome.FAILED, Outcome.UNFINISHED)
@@ -27,7 +30,7 @@ class Execution(Watching):
         Binding("j", "app.journal", "Journal", id="journal", tooltip="what was done, by whom, and how it ended"),
     ]
 
-    def __init__(self, plan: Plan, phrase: str, undoes: str = "", attached: AttachedAction | None = None) -> None:
+    def __init__(self, plan: Plan, phrase: str, undoes: str = "", attached: "Attached | None" = None) -> None:
         super().__init__()
         self._plan = plan
         self._phrase = phrase
@@ -35,10 +38,10 @@ class Execution(Watching):
         self._attached = attached
 
     @classmethod
-    def watching(cls, attached: AttachedAction) -> "Execution":
+    def watching(cls, attached: "Attached") -> "Execution":
         return cls(attached.plan, "", str(attached.entry.intent.get("undoes") or ""), attached)
 
-    def begin(self) -> RunningAction:
+    def begin(self) -> "RunningAction":
         """Start the plan, once; or take what runs."""
         if self._attached is not None:
             return self._attached.running

@@ -12,12 +12,13 @@ from textual.message import Message
 from console.errors import WalmedicError
 from console.probes.state import StationState
 from console.probes.worker import Worker
-from screens.port import AttachedAction, EnginePort
 
 if TYPE_CHECKING:
     from console.diagnosis.model import DatabaseReport
     from console.recovery.next_steps.way import Way
+    from console.recovery.process.launch import Attached
     from console.recovery.store.journal import Entry
+    from screens.station_engine import StationEngine
 
 _LOG = logging.getLogger(__name__)
 _UNITS_AGAIN = 15.0  # seconds: in a crash loop a unit is up and down all the time, and an answer reads disk and queue
@@ -36,7 +37,7 @@ class Guided(Message):
 class LeftOver(Message):
     """What an earlier console left: an action that still runs, entries that were cut off, or why that is not known."""
 
-    def __init__(self, attached: AttachedAction | None, unfinished: Sequence[Entry] = (), error: str = "") -> None:
+    def __init__(self, attached: Attached | None, unfinished: Sequence[Entry] = (), error: str = "") -> None:
         super().__init__()
         self.attached = attached
         self.unfinished = unfinished
@@ -52,7 +53,7 @@ class Guide:
 
     def __init__(
         self,
-        engine: Callable[[], EnginePort],
+        engine: Callable[[], StationEngine],
         run: Callable[[Coroutine[Any, Any, None]], object],
         post: Callable[[Message], object],
     ) -> None:

@@ -1,6 +1,6 @@
 """The journal: what was done, by whom, from where, how it ended; from an entry to its undo, or to what runs."""
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
@@ -21,8 +21,10 @@ from screens.panes import journal
 from screens.panes.entry import EntryView
 from screens.panes.reading import Source, alert
 from screens.plan import PlanScreen
-from screens.port import EnginePort
 from screens.unfinished import Unfinished
+
+if TYPE_CHECKING:  # it brings all of the engine with it
+    from screens.station_engine import StationEngine
 
 _TWO_COLUMNS = 150
 
@@ -109,12 +111,12 @@ class JournalScreen(FramedScreen):
             self.app.push_screen(answer.value)
 
 
-def _looked_up(engine: EnginePort, name: str) -> tuple[Entry, Plan]:
+def _looked_up(engine: "StationEngine", name: str) -> tuple[Entry, Plan]:
     found = engine.entry(name)
     return found, engine.entry_plan(str(found.intent.get("undoes") or found.id))
 
 
-def _opened(engine: EnginePort, name: str) -> FramedScreen | None:
+def _opened(engine: "StationEngine", name: str) -> FramedScreen | None:
     attached = engine.attach()
     if attached is not None and attached.entry.id == name:
         return Execution.watching(attached)

@@ -25,10 +25,10 @@ from screens.frame import Answer, FramedScreen
 from screens.keys import scrolling_keys
 from screens.panes import actions, tables
 from screens.plan import PlanScreen
-from screens.port import EnginePort
 
 if TYPE_CHECKING:  # it brings all of the engine with it
     from console.recovery.next_steps.way import Way
+    from screens.station_engine import StationEngine
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +209,7 @@ class Palette(FramedScreen):
         return line(" ", *parts) if parts else line(" ", Span("the station; no table is known", Role.DIM))
 
 
-def _possible(engine: EnginePort, table: str | None, *, follows: bool) -> Possible:
+def _possible(engine: StationEngine, table: str | None, *, follows: bool) -> Possible:
     """Return what is possible for `table`, or for the one of the next step, which may be known by nobody else yet."""
     way = engine.way() if follows else None
     if way is not None and way.first is not None and way.first.table is not None:

@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.events import Key, Paste
@@ -24,8 +24,10 @@ from screens.keys import scrolling_keys
 from screens.panes import plan as text
 from screens.panes.confirmation import ConfirmView, confirmation
 from screens.panes.plan import PlanView
-from screens.port import RunningRehearsal
 from screens.rehearsing import Rehearsing
+
+if TYPE_CHECKING:  # it brings all of the engine with it
+    from console.recovery.rehearsal.launching import RunningRehearsal
 
 _SECTIONS = ("cost", "why", "changes", "hold")
 _FLAT = 11  # lines of the body below which costs and preconditions, which need no title, have none
@@ -293,7 +295,7 @@ def _rehearsal_helps(plan: Plan) -> bool:
     return not refused and can_be_rehearsed(plan)
 
 
-def _rehearsal(found: RunningRehearsal | None) -> tuple[bool, Rehearsal | None] | None:
+def _rehearsal(found: "RunningRehearsal | None") -> tuple[bool, Rehearsal | None] | None:
     """Return whether a rehearsal works, and how it ended; None where there was none."""
     if found is None:
         return None

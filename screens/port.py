@@ -1,8 +1,8 @@
-"""What a screen may ask of the application and of the engine behind it. Screens know these, never the wiring."""
+"""What a screen may ask of the application. Screens know this, never the wiring."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -11,40 +11,9 @@ from console.settings import Settings
 from console.widgets.line import Line
 
 if TYPE_CHECKING:  # what is imported before the first paint delays it
-    from console.diagnosis.model import DatabaseReport
     from console.probes.log_tail import LogLine
-    from console.recovery.model import Availability, Plan, Progress, RunResult
     from console.recovery.next_steps.way import Way
-    from console.recovery.rehearsal.model import Rehearsal
-    from console.recovery.store.journal import Entry
-
-
-class RunningAction(Protocol):
-    """An action that was started in a process of its own: it goes on when the console is closed."""
-
-    def poll(self) -> Sequence[Progress]:
-        """Return what it has reported since the last call."""
-        ...
-
-    def result(self) -> RunResult | None:
-        """Return how it ended, None while it works."""
-        ...
-
-
-class RunningRehearsal(Protocol):
-    """A rehearsal in a process of its own, at work or over."""
-
-    def poll(self) -> Sequence[Progress]:
-        """Return what it has reported since the last call."""
-        ...
-
-    def result(self) -> Rehearsal | None:
-        """Return how it ended, None while it works."""
-        ...
-
-    def cancel(self) -> None:
-        """Ask it to end and to remove its clone."""
-        ...
+    from screens.station_engine import StationEngine
 
 
 @runtime_checkable
@@ -53,73 +22,6 @@ class FollowsSteps(Protocol):
 
     def follow(self) -> None:
         """Stand on the next step again, once the screen is on top."""
-        ...
-
-
-class AttachedAction(Protocol):
-    """An action that runs already, started by another console or a command line."""
-
-    @property
-    def running(self) -> RunningAction:
-        """Return the way to watch it."""
-        ...
-
-    @property
-    def plan(self) -> Plan:
-        """Return what it does."""
-        ...
-
-    @property
-    def entry(self) -> Entry:
-        """Return its entry in the journal, which says by whom and from where."""
-        ...
-
-
-class EnginePort(Protocol):
-    """The recovery engine as screens see it. Every call may take seconds: from a thread only."""
-
-    def availability(self, table: str | None) -> Sequence[Availability]:
-        """Return each action with what stands against it now."""
-        ...
-
-    def way(self, report: DatabaseReport | None = None) -> Way:
-        """Return the steps of the recovery with the one to take now, by `report` or by what the disk says."""
-        ...
-
-    def plan(self, action: str, table: str | None = None) -> Plan:
-        """Return what would be done."""
-        ...
-
-    def plan_undo(self, entry: str) -> Plan:
-        """Return the way back of an entry as a plan. Raises WalmedicError where the entry has none."""
-        ...
-
-    def launch(self, plan: Plan, phrase: str, undoes: str = "") -> RunningAction:
-        """Start a confirmed plan, or the way back of the entry `undoes`. Raises WalmedicError where it is refused."""
-        ...
-
-    def attach(self) -> AttachedAction | None:
-        """Return the action that runs on this database now, None where there is none."""
-        ...
-
-    def unfinished(self) -> Sequence[Entry]:
-        """Return what was cut off and does not run now."""
-        ...
-
-    def entry(self, entry: str) -> Entry:
-        """Return an entry of the journal. Raises WalmedicError where there is none."""
-        ...
-
-    def entry_plan(self, entry: str) -> Plan:
-        """Return the plan of an entry. Raises WalmedicError where its folder does not hold one."""
-        ...
-
-    def rehearse(self, plan: Plan) -> RunningRehearsal:
-        """Begin to rehearse a plan on a clone; one at work already is returned instead."""
-        ...
-
-    def rehearsal(self, plan: Plan) -> RunningRehearsal | None:
-        """Return the rehearsal of exactly this plan, at work or over; None where there was none."""
         ...
 
 
@@ -154,7 +56,7 @@ class ConsolePort(Protocol):
         """Go back to observe mode."""
         ...
 
-    def engine(self) -> EnginePort:
+    def engine(self) -> StationEngine:
         """Return the engine; from a thread only. Raises WalmedicError where there is none for this database."""
         ...
 

@@ -1,14 +1,16 @@
 """A rehearsal as it is watched: the plan carried out on a clone, a real server started on it, the result proven."""
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 
 from console.recovery.model import Plan
 from screens.panes.run import RunView
-from screens.port import RunningRehearsal
 from screens.watching import Watching
+
+if TYPE_CHECKING:  # it brings all of the engine with it
+    from console.recovery.rehearsal.launching import RunningRehearsal
 
 
 class Rehearsing(Watching):
@@ -27,7 +29,7 @@ class Rehearsing(Watching):
         self._again = False
         self._rehearsal: RunningRehearsal | None = None
 
-    def begin(self) -> RunningRehearsal:
+    def begin(self) -> "RunningRehearsal":
         engine = self.console.engine()
         found = None if self._again else engine.rehearsal(self._plan)
         self._rehearsal = running = found if found is not None else engine.rehearse(self._plan)

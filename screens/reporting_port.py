@@ -1,7 +1,6 @@
-"""What the screens of timeline and bundle ask for; the station's own answers, from `console.reporting`."""
+"""What the screens of timeline and bundle ask of `console.reporting`."""
 
 from pathlib import Path
-from typing import Protocol
 
 from console.recovery.store.state import StateDir
 from console.redaction import Redactor
@@ -13,32 +12,8 @@ from console.reporting.report import file_name, report
 from console.settings import Settings
 
 
-class Desk(Protocol):
-    """Reads the incident, writes what leaves the machine. Every call may take seconds: from a thread only."""
-
-    def incident(self) -> Incident:
-        """Return all that is known, without secrets. Raises WalmedicError."""
-        ...
-
-    def report(self, incident: Incident) -> str:
-        """Return the report in Markdown."""
-        ...
-
-    def save_report(self, incident: Incident) -> Path:
-        """Write the report into the state directory. Raises WalmedicError."""
-        ...
-
-    def bundle(self) -> Bundle:
-        """Return the bundle as it would be written. Raises WalmedicError."""
-        ...
-
-    def save_bundle(self, bundle: Bundle) -> Written:
-        """Write the bundle into the state directory. Raises WalmedicError."""
-        ...
-
-
 class StationDesk:
-    """The desk of the configured station."""
+    """Reads the incident, writes what leaves the machine. Every call may take seconds: from a thread only."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

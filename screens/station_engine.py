@@ -17,7 +17,7 @@ from console.settings import Settings
 
 
 class StationEngine:
-    """What `EnginePort` promises, on a real database. Imports the whole engine: not before the first paint."""
+    """The engine as screens see it. Imports all of it: not before the first paint. Every call may take seconds."""
 
     def __init__(self, settings: Settings) -> None:
         self._engine = Engine(settings)

@@ -14,7 +14,7 @@ from screens.frame import Answer, FramedScreen
 from screens.keys import scrolling_keys
 from screens.panes import timeline
 from screens.panes.timeline import IncidentView
-from screens.reporting_port import Desk
+from screens.reporting_port import StationDesk
 
 _LEAST = 8  # lines that the timeline keeps, rule included
 _ROOMY = 30  # lines from which on what is left to do is shown in full
@@ -32,7 +32,7 @@ class Timeline(FramedScreen):
         *scrolling_keys("read what came later"),
     ]
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: StationDesk) -> None:
         super().__init__()
         self._desk = desk
         self._incident: Incident | None = None

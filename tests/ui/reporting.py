@@ -8,15 +8,14 @@ from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
 from console.recovery.codes import ClaimKey
 from console.recovery.model import Outcome
-from console.redaction import Redactor
 from console.reporting.bundle import Bundle, Written, prepare
 from console.reporting.history import PastAction
 from console.reporting.incident import Incident, read_incident
 from console.reporting.parts import Missing, Part
 from console.reporting.private import redacted, redactor_for
-from console.reporting.report import report
 from console.reporting.timeline import timeline
 from console.settings import Settings
+from screens.reporting_port import StationDesk
 from tests.ui import captured, samples
 from tests.unit.reporting.place import build
 
@@ -83,10 +82,11 @@ def _taken(part: Part) -> dict[str, int]:
     return {"secret": 2} if part.removed.get("secret") else {}
 
 
-class ScriptedDesk:
+class ScriptedDesk(StationDesk):
     """Answers from values; notes what was written."""
 
     def __init__(self, incident: Incident | None = None, made: Bundle | None = None) -> None:
+        super().__init__(Settings())
         self.known = incident
         self.made = made
         self.error = ""
@@ -97,10 +97,6 @@ class ScriptedDesk:
         self._fail()
         assert self.known is not None
         return self.known
-
-    def report(self, incident: Incident) -> str:
-        """Return the real report."""
-        return report(incident, Redactor(private=False))
 
     def save_report(self, incident: Incident) -> Path:
         """Note it."""
