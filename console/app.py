@@ -307,7 +307,6 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
             self._sources.poke()
 
     def follow_unit(self, unit: str) -> AsyncGenerator[LogLine, None]:
-        """Return the last lines of a service's log and then each new one."""
         return self._logs(self.settings, unit)
 
     def header(self, title: str, width: int) -> list[Line]:

@@ -11,5 +11,4 @@ def canonical(value: Any) -> bytes:
 
 
 def digest_of(*values: Any) -> str:
-    """Return a hex SHA-256 over JSON values."""
     return hashlib.sha256(canonical(list(values))).hexdigest()

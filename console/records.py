@@ -23,7 +23,6 @@ class RecordError(ValueError):
 
 
 def renamed(name: str) -> dict[str, str]:
-    """Return the metadata of a field that has another name in JSON."""
     return {_NAME: name}
 
 

@@ -92,7 +92,6 @@ class Redactor:
             )
 
     def place(self, path: str, label: str) -> None:
-        """Show `label` in place of the directory `path`."""
         if self._private and len(path.rstrip("/")) > 1:
             self._places[path.rstrip("/")] = label
 
@@ -105,7 +104,6 @@ class Redactor:
                 self._named = re.compile(rf"(?<![\w.-])(?:{'|'.join(longest_first)})(?![\w-])")
 
     def text(self, text: str) -> str:
-        """Return a log, a sentence or any other text without secrets."""
         text = _KEY_BLOCK.sub(lambda _: self._hid("secret"), text)
         text = _COMMAND.sub(lambda found: found[1] + self.command(found[2]), text)
         text = _URL.sub(self._url, text)
@@ -156,7 +154,6 @@ class Redactor:
         return value
 
     def _rest(self, text: str) -> str:
-        """Return `text` without learned secrets, places and people."""
         if self._literal is not None:
             text = self._literal.sub(lambda _: self._hid("secret"), text)
         if not self._private:

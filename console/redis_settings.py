@@ -58,7 +58,6 @@ class RedisSettings:
 
     @property
     def local(self) -> bool:
-        """Return whether it is known to run on this machine."""
         elsewhere = self.sentinel_master or self.cluster
         return not elsewhere and bool(self.socket or self.host in ("", "127.0.0.1", "localhost", "::1"))
 
@@ -94,7 +93,6 @@ def host_and_port(text: str) -> tuple[str, int]:
 
 
 def password_in(url: object) -> bool:
-    """Return whether `url` holds a password."""
     try:
         return isinstance(url, str) and bool(urlsplit(url).password)
     except ValueError:
@@ -138,7 +136,6 @@ def _login(user: str | None, password: str | None) -> list[tuple[str, str]]:
 
 
 def _shown(url: str) -> str:
-    """Return `url` without its password."""
     parts = urlsplit(url)
     login, at, place = parts.netloc.rpartition("@")
     return parts._replace(netloc=f"{login.partition(':')[0]}{at}{place}" if at else place).geturl()

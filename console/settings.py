@@ -100,7 +100,6 @@ class ServicesSettings:
     namespace: str = ""  # kubernetes: empty means that of kubectl's context
 
     def named(self, role: Role) -> tuple[str, ...]:
-        """Return the names of the services with `role`."""
         return tuple(unit.name for unit in self.units if unit.role is role)
 
 

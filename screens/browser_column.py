@@ -39,7 +39,6 @@ class ColumnFile:
 
     @classmethod
     def of(cls, path: Path) -> "ColumnFile | None":
-        """Return the column file at `path`, None if no partition of `_txn` and no segment needs it for its rows."""
         place = place_of(path)
         return cls(path, place) if place is not None else None
 

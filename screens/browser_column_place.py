@@ -38,7 +38,6 @@ class ColumnPlace:
 
 
 def place_of(path: Path) -> ColumnPlace | None:
-    """Return the place of the column file at `path`, None if no partition of `_txn` and no segment needs it."""
     if (path.parent / "_event").is_file():
         return _in_segment(path)
     return _in_partition(path)

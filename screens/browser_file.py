@@ -34,7 +34,6 @@ class Stamp:
 
     @classmethod
     def of(cls, path: Path) -> "Stamp | None":
-        """Return the stamp of a file, None where it is gone."""
         try:
             status = path.lstat()
         except OSError:
@@ -94,7 +93,6 @@ class OpenFile:
         return self._records(offset)
 
     def record_of(self, txn: int) -> RecordView | None:
-        """Return the record of a transaction, None where this file has none."""
         return self._inspector.record_of(txn)
 
     def span(self, offset: int) -> tuple[int, int]:

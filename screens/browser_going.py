@@ -13,8 +13,6 @@ _FIND = 'find bytes (fa 00) or text ("abc", u"abc"):'
 
 
 class BrowserGoing(BrowserPanes):
-    """What is asked in the line of keys, and where it leads."""
-
     def __init__(self) -> None:
         super().__init__()
         self._search: Search | None = None

@@ -13,12 +13,10 @@ Numbered = tuple[int, int, Finding, Path]  # which finding of how many, and the 
 
 
 def shown_path(path: Path, base: Path | None) -> str:
-    """Return a path below `base`, else the whole one, clean."""
     return clean_line(str(path.relative_to(base) if base is not None and path.is_relative_to(base) else path))
 
 
 def path_line(file: OpenFile | None, base: Path | None, width: int) -> Line:
-    """Return path, owner, size and kind of the open file."""
     if file is None:
         return line(" ", Span("choose a file in the tree; n goes to the first finding", Role.DIM))
     about = line(

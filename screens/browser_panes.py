@@ -27,8 +27,6 @@ _AREAS: tuple[Area, ...] = ("tree", "hex", "record")
 
 
 class BrowserPanes(FramedScreen):
-    """Tree, bytes and record, and what threads bring to them. Its keys are the browser's."""
-
     TITLE_WORD = "browser"
     KEYS_AWAIT = frozenset({"tables", "nodes", "file", "place", "row", "time"})
 
@@ -155,7 +153,6 @@ class BrowserPanes(FramedScreen):
         self.ask("file", lambda: OpenFile(path, db, findings, now, row))
 
     def _jump(self, path: Path, offset: int, row: int = 0) -> None:
-        """Go to a place in another file, and remember where that began."""
         if self._file is not None:
             self._trail.append((self._file.path, self._hex.cursor))
         self._show_place(path, offset, row)
@@ -189,7 +186,6 @@ class BrowserPanes(FramedScreen):
         self.ask("findings", own_findings)
 
     def _learn(self, asked: str, file: OpenFile, value: Any) -> None:
-        """Take what was found out about the open file since it was opened."""
         if asked == "zeros":
             self._hex.fold(value)
             return
@@ -232,7 +228,6 @@ class BrowserPanes(FramedScreen):
         self._draw()
 
     def _finding_at(self, path: Path) -> Finding | None:
-        """Return the first finding about a file or directory, None if there is none."""
         report, database = self._marked, self._database
         tables = report.tables if report is not None and database is not None else ()
         about = (finding for table in tables for finding in table.findings if finding.file)

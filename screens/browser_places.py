@@ -42,7 +42,6 @@ def row_asked_for(text: str) -> int | None:
 
 
 def is_time(text: str) -> bool:
-    """Return whether `text` looks like a time."""
     return _TIME.fullmatch(text.strip()) is not None
 
 
@@ -107,7 +106,6 @@ def leads_to(record: RecordView | None, path: Path, table: TableDirectory | None
 
 
 def _numbers(record: RecordView | None) -> dict[str, int]:
-    """Return the whole numbers among a record's fields, by name."""
     found: dict[str, int] = {}
     for each in record.fields if record is not None else ():
         try:

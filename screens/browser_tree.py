@@ -92,7 +92,6 @@ class _All:
 
 @functools.lru_cache(maxsize=256)
 def owner_name(uid: int) -> str:
-    """Return the name of a user, the number where there is none."""
     try:
         return clean_line(pwd.getpwuid(uid).pw_name)
     except KeyError:

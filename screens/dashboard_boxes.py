@@ -25,7 +25,6 @@ class _Row:
 
 
 def dashboard_boxes(width: int, height: int, need: Need) -> list[Box]:
-    """Return a box for each pane that fills `width` by `height` cells."""
     if width >= TWO_COLUMNS:
         split = width * 3 // 5
         first = [

@@ -31,7 +31,6 @@ def filtered(probe: str, data: Any, text: str) -> Any:
 
 
 def hidden(probe: str, data: Any, shown: Any) -> int:
-    """Return how many items of a probe's data are not among those `shown`."""
     if data is None or shown is None or probe not in _LISTS:
         return 0
     items, _ = _LISTS[probe]

@@ -59,11 +59,9 @@ class Shown:
         self._chosen = services.next_to(shown, self._chosen, lines)
 
     def service(self) -> str:
-        """Return the service under the cursor, else the one that needs the operator most."""
         return self._chosen or services.worst(self._console.state.services.data)
 
     def views(self) -> Mapping[str, Any]:
-        """Return what each pane is to show at this moment."""
         console = self._console
         state, settings = console.state, console.settings
         now, monotonic = console.wall_clock(), console.monotonic()
@@ -94,7 +92,6 @@ class Shown:
 
 
 def _stopped(state: StationState) -> bool:
-    """Return whether the database is down and nothing is about to start it."""
     units = state.services.data.units if state.services.data is not None else ()
     found = [unit for unit in units if unit.role == Role.DATABASE]
     return bool(found) and all(unit.state is UnitState.DOWN and not unit.loop for unit in found)

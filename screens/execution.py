@@ -76,13 +76,11 @@ class Execution(Watching):
             self._draw()
 
     def offers(self, name: str) -> bool:
-        """Offer the way back where there is one, the next step once this one is over."""
         if name == "undo":
             return bool(self._way_back())
         return name != "next" or (self.view is not None and self.view.over)
 
     def _way_back(self) -> str:
-        """Return the entry that can be taken back, empty where none can be."""
         result = self.view.result if self.view is not None else None
         if isinstance(result, RunResult) and result.outcome in _UNDOABLE and not self._undoes:
             return result.entry
@@ -104,7 +102,6 @@ class Execution(Watching):
 
 
 def _by_whom(entry: Entry) -> str:
-    """Return who works on an entry, and from where."""
     data = entry.worker.data
     where = f" on {data.get('terminal')}" if data.get("terminal") else ""
     return f"{data.get('operator')}{where}, pid {data.get('pid')}, since {entry.worker.at[11:19]}Z, entry {entry.id}"

@@ -55,7 +55,6 @@ def key_of(text: str) -> str:
 
 
 def _punctuation() -> frozenset[str]:
-    """Return the names of the printable keys that have one, such as `slash`."""
     return frozenset(_character_to_key(chr(code)) for code in range(0x21, 0x7F))
 
 

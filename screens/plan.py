@@ -142,7 +142,6 @@ class PlanScreen(FramedScreen):
             self._say(line(Span(message, Role.DIM)))
 
     def offers(self, name: str) -> bool:
-        """Offer a rehearsal where the plan can be rehearsed."""
         plan = self._view.plan if self._view is not None else None
         return name != "rehearse" or (plan is not None and _rehearsal_helps(plan))
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 
 class OpensScreens(App[int], inherit_bindings=False):
-    """The part of the console that opens screens."""
-
     settings: Settings
     chosen: Path | None = None
 

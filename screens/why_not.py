@@ -17,8 +17,6 @@ from screens.panes import tables
 
 
 class WhyNot(FramedScreen):
-    """Each blocked step with its reason, from the diagnosis on screen."""
-
     TITLE_WORD = "why not"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,w", "app.back", "Back", id="back", tooltip="leave this page"),

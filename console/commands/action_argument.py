@@ -18,8 +18,6 @@ LISTED = "\b\n" + fill(ACTIONS, 78, break_on_hyphens=False)  # click itself woul
 
 
 class ActionName(_Text):
-    """The id of an action."""
-
     name = "action"
 
     def __init__(self, *others: str) -> None:

@@ -24,7 +24,6 @@ class Invocation:
     reload: Callable[[], Settings]  # the same flags on the settings file as it is then
 
     def emit(self, document: dict[str, Any]) -> None:
-        """Write the one JSON document of a command to standard output."""
         import json
 
         readable = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"

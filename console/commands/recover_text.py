@@ -77,7 +77,6 @@ def show_station(to: Console, plan: StationPlan) -> None:
 
 
 def show_result(to: Console, result: RunResult) -> None:
-    """Write how a run ended and what was proven."""
     good = result.outcome in (Outcome.DONE, Outcome.NOT_NEEDED)
     entry = f" (entry {result.entry})" if result.entry else ""
     _line(to, f"{_OUTCOMES[result.outcome]}{entry}: {result.message}", "green" if good else "red")

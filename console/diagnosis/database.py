@@ -101,7 +101,6 @@ def server_state(database: DatabaseRoot, server: ServerFacts | None, *, station:
 
 
 def diagnose_table(database: DatabaseRoot, table: TableDirectory, history: HistoryOf | None = None) -> TableReport:
-    """Return the report on one table, from disk and journal alone."""
     if not uses_wal(table):
         return _without_wal(table, (), frozenset(), set())
     diagnosis = examine_table(table)

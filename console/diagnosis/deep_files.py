@@ -181,7 +181,6 @@ class DeepFiles:
                 self._shares.setdefault(now.column.index, []).append(Share(now, share))
 
     def _stored(self, each: StoredColumn, findings: DeepFindings) -> float | None:
-        """Read a column of a partition, and return its share of zeros if that is counted."""
         try:
             proven = each.column.tag is ColumnTag.SYMBOL and each.column.indexed and self._index_agrees(each, findings)
             for bad in self._column(each, proven):

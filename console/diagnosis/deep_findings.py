@@ -24,8 +24,6 @@ _CODES: Final = {
 
 
 class DeepFindings:
-    """What was found in one table so far, and what was left out and why."""
-
     def __init__(self, table: TableDirectory) -> None:
         self._table = table
         self.found: list[Finding] = []
@@ -70,7 +68,6 @@ class DeepFindings:
         self._add(Code.PARQUET_FILE_INVALID, message, path, None, span, column, rows)
 
     def parquet_zeros(self, span: PartitionSpan, path: Path, low: int, high: int) -> None:
-        """Tell pages of zeros in a Parquet file."""
         message = (
             f"partition {span.name}: the bytes {low:,} to {high - 1:,} of data.parquet are zeros to the page, as if "
             "they never reached the disk; suspect only: compare the values with their source"

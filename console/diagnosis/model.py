@@ -304,7 +304,6 @@ class TableReport:
         return ", ".join(part.words for part in self.not_checked)
 
     def has(self, *codes: Code) -> bool:
-        """Return whether any finding has one of `codes`."""
         return any(finding.code in codes for finding in self.findings)
 
 

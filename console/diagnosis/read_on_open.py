@@ -32,7 +32,6 @@ def without_room(version: int, structure: StructureLog) -> bool:
 
 
 def known_versions(structure: StructureLog) -> int:
-    """Return the highest structure version that the changes' index has an entry for."""
     return max(0, len(structure.ends) - 1)
 
 

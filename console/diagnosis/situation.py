@@ -50,8 +50,6 @@ LADDER = (
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What the advice rests on besides the findings."""
-
     findings: Sequence[Finding]
     clock: PurgeClock
     waiting: int  # transactions that wait or may wait

@@ -185,7 +185,6 @@ def examine_table(directory: TableDirectory, memory: TableMemory | None = None) 
 
 
 def _grave(diagnosis: TableDiagnosis) -> set[tuple[object, ...]]:
-    """Return where findings that are more than a note are."""
     return {_place(finding) for finding in diagnosis.findings if finding.severity is not Severity.NOTE}
 
 

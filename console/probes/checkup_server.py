@@ -22,7 +22,6 @@ _SKEW = 2.0  # seconds between two clocks that nobody minds
 
 
 async def check_server(settings: Settings) -> list[Check]:
-    """Check the server as it is seen, both logins, the second opinion and the clock."""
     probe = ServerProbe(settings)
     sample = await read_once(probe)
     await probe.close()

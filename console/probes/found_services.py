@@ -35,7 +35,6 @@ def found_services(
     sources: dict[str, str],
     doubts: list[str],
 ) -> ServicesSettings:
-    """Return the units, each with the role that its process was seen in."""
     if server is None:
         doubts.append("no service was found that runs the server: set services.backend and services.units yourself")
         return ServicesSettings()

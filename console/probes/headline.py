@@ -189,7 +189,6 @@ def _alarm(
 
 
 def _news(way: Way, last_crash: float | None, now: float) -> bool:
-    """Return whether the end of the recovery is recent, and nothing has crashed since."""
     if way.ended_at is None or now - way.ended_at > _RECENT:
         return False
     return last_crash is None or last_crash < way.ended_at

@@ -81,7 +81,6 @@ def _line(entry: Entry, undone: set[str]) -> JournalLine:
 
 
 def _ended(entry: Entry) -> str | None:
-    """Return how an entry ended in the words of the pane, None while it has not."""
     return None if entry.outcome is None else clean_line(str(entry.outcome.get("outcome", "")).replace("-", " "))
 
 

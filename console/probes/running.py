@@ -95,7 +95,6 @@ def _container_owner(pid: int) -> Owner | None:
 
 
 def in_kubernetes(pid: int) -> bool:
-    """Return whether `pid` is in a pod, by its control group."""
     return "kubepods" in _groups(pid)
 
 

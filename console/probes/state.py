@@ -57,7 +57,6 @@ class Reading(Generic[T]):
         return max(0.0, (time.monotonic() if now is None else now) - self.good.monotonic)
 
     def taking(self, sample: Sample[T]) -> Reading[T]:
-        """Return this reading with `sample` as its newest."""
         down = sample.status is Status.DOWN
         since = (self.down_since if self.down_since is not None else sample.taken_at) if down else None
         return Reading(sample, sample if sample.data is not None else self.good, since)
@@ -73,12 +72,10 @@ class StationState:
     readings: Mapping[str, Reading[Any]] = field(default_factory=lambda: MappingProxyType({}))
 
     def taking(self, sample: Sample[Any]) -> StationState:
-        """Return this state with `sample` taken in."""
         before = self.readings.get(sample.probe, _NOTHING)
         return replace(self, readings=MappingProxyType({**self.readings, sample.probe: before.taking(sample)}))
 
     def reading(self, name: str) -> Reading[Any]:
-        """Return the reading of the probe `name`, an empty one where it has not answered yet."""
         return self.readings.get(name, _NOTHING)
 
     def crashed_since(self, before: StationState) -> int:

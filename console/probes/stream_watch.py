@@ -119,7 +119,6 @@ class StreamWatch:
         return found if found < CHUNK else None
 
     def _rates(self) -> tuple[float | None, float | None]:
-        """Return entries per second in and out, over the window."""
         first, last = self._points[0], self._points[-1]
         elapsed = last.at - first.at
         if elapsed < 1.0 or first.added is None or last.added is None:

@@ -78,7 +78,6 @@ class Comparison:
         return bool(self.base and self.count and self.relations[0])
 
     def stretch(self, number: int) -> Stretch:
-        """Return the stretch `number`, from 0."""
         last = number + 1 == self.count
         end = max(self.left_size, self.right_size) if last else int(self.starts[number + 1])
         return Stretch(Relation(int(self.relations[number])), int(self.starts[number]), end)
@@ -193,7 +192,6 @@ def _skip_holes(left: DbFile, right: DbFile, at: int, base: int, unit: int, shar
 
 
 def _zeros(file: DbFile, at: int, buffer: bytearray, state: Progress) -> bool:
-    """Return whether everything from `at` on is zero."""
     while at < file.size and not state.cancelled:
         at = file.next_data(at)
         got = file.read_into(at, memoryview(buffer)[: max(0, min(len(buffer), file.size - at))])

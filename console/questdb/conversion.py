@@ -23,7 +23,6 @@ class Conversion:
 
 
 def read_conversion(table: Path) -> Conversion:
-    """Return the conversion that waits in the table directory `table`."""
     file = read_small(table / MARKER, 4096)
     if not file.present:
         missing = file.problem is not None and file.problem.kind is ProblemKind.MISSING

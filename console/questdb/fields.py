@@ -86,7 +86,6 @@ class Walk:
         return value
 
     def string(self, limit: int = MAX_STRING) -> str | None:
-        """Return the next string, None for null."""
         value, self.at = self.fields.string(self.at, limit)
         return value
 

@@ -17,11 +17,9 @@ class FileOwner:
 
     @classmethod
     def of(cls, path: Path, status: os.stat_result) -> "FileOwner":
-        """Return the owner that a stat of `path` gives."""
         return cls(path, status.st_uid, status.st_gid, status.st_mode)
 
     def differs(self, model: "FileOwner") -> bool:
-        """Return whether it belongs to another user or group than `model`."""
         return (self.uid, self.gid) != (model.uid, model.gid)
 
     @property

@@ -57,7 +57,6 @@ class Tally:
         np.add.at(self.mixed, keys, mixed)
 
     def differs(self, other: "Tally") -> NDArray[np.int64]:
-        """Return the keys whose rows are not the same."""
         wrong = (self.count != other.count) | (self.total != other.total) | (self.mixed != other.mixed)
         return np.flatnonzero(wrong)
 

@@ -212,7 +212,6 @@ class DatabaseRoot:
         return found[0] if found else self._one((), directory)
 
     def named(self, names: Sequence[str]) -> list[TableDirectory]:
-        """Return the tables with these names, as `table` does, by one listing."""
         tables = self.tables()
         return [self._one(tables, name) for name in names]
 

@@ -34,7 +34,6 @@ class MetadataHistory:
     log: StructureLog
 
     def columns_at(self, version: int) -> Columns | None:
-        """Return the columns of a structure version, None where the log does not lead to it."""
         image = next((image for at, image in self._walk(version) if at == version), None)
         return None if image is None else columns_of(image.metadata(0).columns)
 
@@ -62,7 +61,6 @@ def columns_of(columns: Sequence[TableColumn]) -> Columns:
 
 
 def image_at(path: Path) -> MetadataImage | None:
-    """Return the parts of a `_meta`, None where there is none that can be read."""
     file = read_small(path)
     try:
         return MetadataImage.of(file.data) if file.present else None
@@ -71,7 +69,6 @@ def image_at(path: Path) -> MetadataImage | None:
 
 
 def read_history(sequencer: Path, log: StructureLog) -> MetadataHistory | None:
-    """Return the history in the directory `sequencer`, None where it has no first `_meta`."""
     first = image_at(sequencer / FIRST)
     return None if first is None else MetadataHistory(first, log)
 

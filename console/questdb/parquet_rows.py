@@ -59,7 +59,6 @@ def check_column(path: Path, group: ParquetGroup, name: str) -> None:
 
 
 def read_column(path: Path, group: ParquetGroup, name: str) -> Any:
-    """Return a column of a row group as a pyarrow array."""
     import pyarrow
 
     stream = WORKER.ask("column", path, group.number, name)

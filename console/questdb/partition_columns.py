@@ -122,7 +122,6 @@ def needed_index_bytes(each: StoredColumn) -> Iterator[tuple[Path, int | None]]:
 
 
 def _length_of(path: Path, ask: Callable[[DbFile], int]) -> int | None:
-    """Return what a file tells of another one, None if it cannot be read."""
     try:
         with DbFile(path) as file:
             return ask(file)

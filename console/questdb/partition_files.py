@@ -64,7 +64,6 @@ class PartitionFiles:
 
     @classmethod
     def of(cls, table: Path) -> "PartitionFiles | None":
-        """Return the files of the table directory `table`, None if `_txn` or `_meta` cannot be read."""
         area, metadata = read_table_txn(table).current, read_table_metadata(table)
         if area is None or isinstance(metadata, Problem) or metadata.unusable:
             return None
@@ -90,7 +89,6 @@ class PartitionFiles:
         return tuple(_file(folder / name, files.get(name), named.get(name)) for name in names)
 
     def directories(self) -> frozenset[str]:
-        """Return the names in the table's directory, none where it cannot be listed."""
         try:
             return frozenset(os.listdir(self._table))  # noqa: PTH208 - names only
         except OSError:
@@ -146,31 +144,25 @@ class PartitionFiles:
 
     @property
     def metadata(self) -> TableMetadata:
-        """What `_meta` says."""
         return self._metadata
 
     @property
     def versions(self) -> ColumnVersions:
-        """What `_cv` says."""
         return self._versions
 
     @property
     def area(self) -> TxnArea:
-        """What `_txn` says."""
         return self._area
 
     @property
     def newest(self) -> int:
-        """The newest timestamp that `_txn` counts."""
         return int(self._area.max_ts)
 
     def timestamp(self, span: PartitionSpan) -> StoredColumn | None:
-        """Return the designated timestamp in a native partition, None for a table without one."""
         found = (each for each in self.columns_of(span) if not isinstance(each, PartitionFault))
         return next((each for each in found if self.is_timestamp(each.column)), None)
 
     def symbols(self, column: TableColumn) -> int:
-        """Return how many symbols `_txn` counts for a SYMBOL column, 0 if it counts none for it."""
         dense = [each.index for each in self._metadata.symbols].index(column.index)
         counts = self._area.symbols["count"]
         return int(counts[dense]) if dense < len(counts) else 0

@@ -97,7 +97,6 @@ class TableRows:
             at = end
 
     def values(self, partition: Partition, column: TableColumn, first: int, end: int) -> Values:
-        """Return the rows first..end - 1 of a partition's column."""
         parts = [
             self._of_part(
                 part, column, max(first, part.first) - part.first, min(end, part.first + part.rows) - part.first

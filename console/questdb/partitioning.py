@@ -30,7 +30,6 @@ class Partitioning:
 
     @classmethod
     def of(cls, metadata: TableMetadata) -> "Partitioning":
-        """Return the partitioning that a table's `_meta` gives."""
         column = metadata.timestamp
         return cls(metadata.partition_unit or "NONE", column is not None and is_nanos(column.type_code))
 
@@ -87,7 +86,6 @@ class Partitioning:
         return f"{at.astype('datetime64[D]')}{self._time(start % (86_400 * self.per_second))}"
 
     def names(self, starts: NDArray[np.int64]) -> list[str]:
-        """Return the name of each of the partitions that begin at `starts`."""
         unit = _CALENDAR.get(self.unit)
         seconds = starts // self.per_second
         plain = (starts == self.floors(starts)) & (seconds >= 0) & (seconds <= _LATEST_SECOND)

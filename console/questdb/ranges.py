@@ -29,7 +29,6 @@ class Ranges:
         yield from map(tuple, self.bounds.tolist())
 
     def after(self, txn: int) -> "Ranges":
-        """Return the part above `txn`."""
         bounds = self.bounds[self.bounds[:, 1] > txn].copy()
         if len(bounds):
             bounds[0, 0] = max(int(bounds[0, 0]), txn + 1)

@@ -58,7 +58,6 @@ class DamageError(Exception):
         self.kind = kind
 
     def problem(self, file: Path) -> Problem:
-        """Return this damage as a value about `file`."""
         return Problem(self.kind, self.what, file, self.offset)
 
 
@@ -249,7 +248,6 @@ class FileBytes:
 
     @property
     def present(self) -> bool:
-        """Return whether the file was there and could be read."""
         return self.stamp is not None
 
 
@@ -288,7 +286,6 @@ def read_small(path: Path, limit: int = SMALL_FILE) -> FileBytes:
 
 @contextmanager
 def opened(path: Path) -> Iterator[DbFile | Problem]:
-    """Yield the open file, or the problem where it cannot be opened."""
     try:
         file = DbFile(path)
     except OSError as error:

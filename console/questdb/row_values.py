@@ -93,7 +93,6 @@ def words_of(values: NDArray[Any]) -> NDArray[np.uint64]:
 
 
 def is_null(type_code: int, values: NDArray[Any]) -> Mask:
-    """Return which of the raw `values` of a fixed-width type are null."""
     tag = tag_of(type_code)
     if tag in (ColumnTag.FLOAT, ColumnTag.DOUBLE):
         return np.asarray(~np.isfinite(values))

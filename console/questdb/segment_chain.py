@@ -109,7 +109,6 @@ def _walk(
 
 
 def _record_length(event: NDArray[np.uint8], at: int, txn: int) -> int | None:
-    """Return the length of a record of transaction `txn` at `at`, None where there is none."""
     if at + COMMON_SIZE > len(event):
         return None
     length, found, kind = EVENT.packed.unpack_from(event.data, at)

@@ -235,7 +235,6 @@ class _Bad:
         self._events: dict[int, tuple[int, int]] = {}
 
     def add(self, rows: NDArray[np.int64], events: NDArray[np.int64]) -> None:
-        """Add `rows`, ascending, each with the index of its event."""
         if not len(rows):
             return
         which, first = np.unique(events, return_index=True)

@@ -125,7 +125,6 @@ class SegmentRows:
 
     @property
     def designated(self) -> int:
-        """The position of the designated timestamp among `columns`."""
         return next(at for at, column in enumerate(self.columns) if column.index == self._timestamp)
 
     def _bounded(self, first: int, end: int) -> int:

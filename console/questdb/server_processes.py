@@ -75,7 +75,6 @@ def parse(words: Sequence[str], folder: Path) -> CommandLine | None:
 
 
 def servers() -> tuple[ServerProcess, ...]:
-    """Return the QuestDB servers that this user may see, by data root."""
     found = [server for process in psutil.process_iter(["cmdline"]) if (server := _server(process)) is not None]
     return tuple(sorted(found, key=lambda server: (str(server.root or server.inside), server.pid)))
 

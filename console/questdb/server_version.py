@@ -37,7 +37,6 @@ class Version:
 
     @classmethod
     def parse(cls, text: str) -> "Version | None":
-        """Return the version that `text` begins with, None where it names none."""
         found = _NUMBER.match(text.strip())
         if found is None:
             return None

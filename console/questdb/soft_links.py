@@ -16,7 +16,6 @@ _DEEPEST: Final = 4
 
 
 def is_followed(link: Path) -> bool:
-    """Return whether `link` is a link that readers follow."""
     try:
         if not link.is_symlink() or not link.is_dir() or link.stat().st_uid != link.parent.stat().st_uid:
             return False

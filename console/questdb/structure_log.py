@@ -86,7 +86,6 @@ class StructureLog:
 
     @property
     def version(self) -> int | None:
-        """The highest structure version that the index knows, None where there is no index."""
         return len(self.ends) - 1 if len(self.ends) else None
 
     def change(self, version: int) -> StructureChange | Problem:
@@ -130,7 +129,6 @@ def parse_change(data: bytes, version: int, start: int, end: int) -> StructureCh
 
 
 def read_structure_log(sequencer: Path) -> StructureLog:
-    """Return the structure changes known in the directory `sequencer`."""
     index_file = read_small(sequencer / "_txnlog.meta.i")
     data_file = read_small(sequencer / "_txnlog.meta.d")
     ends = parse_index(index_file.data)

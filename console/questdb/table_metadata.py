@@ -77,7 +77,6 @@ class TableMetadata:
 
     @property
     def partition_unit(self) -> str | None:
-        """The unit's name, None where the stored value is none of them."""
         return PARTITION_UNITS[self.partition_by] if 0 <= self.partition_by < len(PARTITION_UNITS) else None
 
     @property

@@ -93,12 +93,10 @@ class TxnArea:
 
     @property
     def offset_seq_txn(self) -> int:
-        """The byte of the file where seqTxn is."""
         return self.base + TXN_RECORD.at("seq_txn")
 
     @property
     def offset_lag_txns(self) -> int:
-        """The byte of the file where the lag's transaction count is."""
         return self.base + TXN_RECORD.at("lag_txn_raw")
 
     def lag_checksum_expected(self) -> int:

@@ -99,7 +99,6 @@ class TxnLog:
 
     @property
     def max_txn(self) -> int | None:
-        """The header's maxTxn, None where there is no header."""
         return self.header.max_txn if self.header else None
 
     @property

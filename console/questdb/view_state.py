@@ -55,7 +55,6 @@ class View:
 
 
 def read_view(table: Path) -> View:
-    """Return definition and state of the view in the table directory `table`."""
     definition_file, state_file = read_block_file(table / "_mv"), read_block_file(table / "_mv.s")
     definition, definition_problem = _definition(definition_file)
     state, state_problem = _state(state_file)

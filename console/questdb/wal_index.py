@@ -25,7 +25,6 @@ class WalIndex:
 
 
 def read_wal_index(sequencer: Path) -> WalIndex:
-    """Return the index in the directory `sequencer`."""
     file = read_small(sequencer / "_wal_index.d", PAGE)
     if not file.present:
         return WalIndex(file.path, None, False, None, join_problems(file.problem))

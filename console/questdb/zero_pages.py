@@ -94,12 +94,10 @@ def _zeros_beside(file: DbFile, size: int, low: int, high: int, limit: int) -> t
 
 
 def _nonzero(data: NDArray[Any], size: int) -> NDArray[np.bool_]:
-    """Return which of the values in `data` have a bit set."""
     return np.asarray(data[: len(data) // size * size].reshape(-1, size).any(axis=1), np.bool_)
 
 
 def _leading(values: NDArray[np.bool_]) -> int:
-    """Return how many zeros come before the first other value."""
     return int(np.argmax(values)) if values.any() else len(values)
 
 

@@ -65,7 +65,6 @@ def tuples_of(connection: psycopg.Connection[tuple[Any, ...]], sql: str) -> list
 
 
 def reason(error: Exception) -> str:
-    """Return the first line of what psycopg says of a failure."""
     message = str(error).strip()
     return clean_line(message.splitlines()[0] if message else type(error).__name__, 160)
 

@@ -34,7 +34,6 @@ class PgWire:
 
     @property
     def connected(self) -> bool:
-        """Return whether the connection was good when it was last used."""
         return self._connection is not None and not self._connection.closed
 
     async def query(self, sql: str, deadline: float) -> list[dict[str, Any]]:

@@ -92,7 +92,6 @@ class Engine:
         return tuple(spec_of(action) for action in action_ids())
 
     def availability(self, table: str | None) -> tuple[Availability, ...]:
-        """Return each action with what stands against it now, for `table` or for the station."""
         return availability(self._context(), self.specs(), self._table(table), self.diagnosis())
 
     def first_step(self, report: DatabaseReport | None = None) -> FirstStep | None:

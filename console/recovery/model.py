@@ -89,7 +89,6 @@ class LostValues:
 
     @property
     def sentence(self) -> str:
-        """Return what is lost, for the plan's warnings."""
         count = "an unknown number" if self.count is None else f"{self.count:,}"
         where = f"column {self.column}" + (f", partition {self.partition}" if self.partition else "")
         if self.kind is Lost.NAMES:
@@ -182,7 +181,6 @@ class Availability:
 
     @property
     def open(self) -> bool:
-        """Return whether nothing stands against planning and confirming it."""
         return not self.refusals
 
 
@@ -274,7 +272,6 @@ class RunResult:
 
 
 def sentence(error: Exception) -> str:
-    """Return an error as one clear sentence for the operator and the journal."""
     if isinstance(error, OSError) and not isinstance(error, WalmedicError):
         where = clean_line(str(error.filename or "a file"))
         return f"{where}: {(error.strerror or str(error)).lower()}"

@@ -35,7 +35,6 @@ class Target:
 
     @classmethod
     def of(cls, station: str, table: TableDirectory | None) -> "Target":
-        """Return the target of a plan for `table`, or for the station."""
         return cls(station) if table is None else cls(station, table.name, table.directory)
 
 
@@ -60,7 +59,6 @@ def confirmation(
 
 
 def _counted(values_lost: Sequence[LostValues], kind: Lost) -> str:
-    """Return how many of a kind are lost, empty if none is."""
     counts = [lost.count for lost in values_lost if lost.kind is kind]
     known = [count for count in counts if count is not None]
     return "" if not any(counts) and known == counts else str(sum(known)) if known == counts else "unknown"
@@ -158,6 +156,5 @@ def from_json(document: Mapping[str, Any]) -> Plan:
 
 
 def with_refusals(plan: Plan, refusals: tuple[Refusal, ...]) -> Plan:
-    """Return `plan` with more refusals, each code and reason once."""
     known = {(r.code, r.reason) for r in plan.refused}
     return replace(plan, refused=(*plan.refused, *(r for r in refusals if (r.code, r.reason) not in known)))

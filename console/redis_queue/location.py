@@ -31,7 +31,6 @@ def located(settings: RedisSettings, seconds: float) -> tuple[RedisSettings, ...
 
 
 def _master(settings: RedisSettings, seconds: float) -> RedisSettings:
-    """Return the settings of the master that the first Sentinel to know it names."""
     name = settings.sentinel_master
     said = []
     sentinel = replace(settings, user=settings.sentinel_user, password=settings.sentinel_password, database=0)

@@ -76,7 +76,6 @@ class Queue:
         return self._servers
 
     def _on(self, name: str) -> redis.Redis:
-        """Return the connection to the server that holds the stream `name`."""
         servers = self._connected()
         return next((client for client, names in servers if name in names), servers[0][0])
 

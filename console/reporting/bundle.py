@@ -156,7 +156,6 @@ def _smaller(bundle: Bundle) -> Bundle | None:
 
 
 def _existing(folder: Path) -> Path:
-    """Return the nearest directory above `folder` that there is."""
     for each in (folder, *folder.parents):
         if each.is_dir():
             return each

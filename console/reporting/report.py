@@ -129,7 +129,6 @@ def crash_lines(group: CrashGroup) -> list[str]:
 
 
 def timeline_table(incident: Incident) -> list[str]:
-    """Return the events as a table, oldest first."""
     if not incident.events:
         return ["Nothing is known of the time before now."]
     shown = incident.events[:_MOST_EVENTS]
@@ -164,7 +163,6 @@ def _state(table_: TableReport) -> str:
 
 
 def finding_lines(incident: Incident) -> list[str]:
-    """Return every finding that is more than a note, table by table."""
     lines: list[str] = []
     for report_ in incident.tables.tables:
         bad = [f for f in report_.findings if f.severity is not Severity.NOTE or report_.verdict is not Verdict.HEALTHY]

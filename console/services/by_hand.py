@@ -75,7 +75,6 @@ class ByHandControl(ServiceControl):
                 raise ServiceError(f"{unit} was not started within {self._minutes()}")
 
     def mask_runtime(self, unit: str) -> None:
-        """Note that the operator was asked to keep `unit` down."""
         self._holds.note(unit, {})
 
     def unmask(self, unit: str) -> None:

@@ -101,7 +101,6 @@ class KubernetesControl(ServiceControl):
         return _number(workload, "spec", "replicas")
 
     def _get(self, unit: str) -> Mapping[str, Any] | None:
-        """Return the workload, None where the cluster knows none of that name."""
         return self._json(["get", unit, "--output=json"]) if "/" in unit else None
 
     def _json(self, arguments: Sequence[str]) -> Mapping[str, Any] | None:
@@ -158,7 +157,6 @@ class KubernetesControl(ServiceControl):
         )
 
     def _pods(self, workload: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """Return the pods of `workload` in which a process may live."""
         labels = _at(workload, "spec", "selector", "matchLabels")
         if not isinstance(labels, dict) or not labels:
             raise ServiceError("the workload has no selector.matchLabels, so its pods cannot be found")

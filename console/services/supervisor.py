@@ -38,8 +38,6 @@ _STATES = {
 
 
 class SupervisorControl(ServiceControl):
-    """The supervisord that listens on the unix socket `path`."""
-
     backend = "supervisor"
 
     def __init__(self, path: str) -> None:
@@ -205,7 +203,6 @@ class _Server:
         self._transport.close()
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """Return the answer of `supervisor.<method>`."""
         try:
             return getattr(self._proxy.supervisor, method)(*arguments)
         except xmlrpc.client.Fault as fault:
@@ -243,7 +240,6 @@ def _owner(path: str) -> str:
 
 
 def _names(info: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the two names that supervisorctl takes for a process."""
     return str(info["name"]), f"{info['group']}:{info['name']}"
 
 
@@ -292,7 +288,6 @@ def _memory(pid: int) -> int | None:
 
 
 def _loop(code: int, history: RunHistory | None, retries: int | None) -> str:
-    """Name a failing restart loop, with what limits it."""
     restarts = history.restarts if history else 0
     if code == _FATAL:
         return f"gave up: does not stay up, limit {retries} retries" if retries is not None else "gave up"

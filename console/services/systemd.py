@@ -142,7 +142,6 @@ class SystemdControl(ServiceControl):
         self._reload()
 
     def clear_environment(self, unit: str) -> None:
-        """Take `set_environment` back."""
         place = self._hold_path(unit).with_name(_ENVIRONMENT)
         try:
             place.unlink()
@@ -195,7 +194,6 @@ class SystemdControl(ServiceControl):
         return _sample_of(unit, "", self._show([unit])[0])
 
     def _show(self, names: list[str]) -> list[dict[str, str]]:
-        """Return the properties of each of `names`, in their order."""
         argv = [*self._base, "show", f"--property={','.join(_PROPERTIES)}", "--", *map(_full_name, names)]
         finished = run(argv, _ANSWER)
         blocks = [_properties(block) for block in finished.output.strip().split("\n\n") if block.strip()]
@@ -236,7 +234,6 @@ def _sample(unit: Unit, properties: Mapping[str, str]) -> UnitSample:
 
 
 def _sample_of(name: str, role: str, properties: Mapping[str, str]) -> UnitSample:
-    """Return what `systemctl show` says of one unit."""
     if properties.get("LoadState") == "not-found":
         return UnitSample(name, role, UnitState.UNKNOWN, result="no such unit", sub_state="not-found")
     state = _STATES.get(properties.get("ActiveState", ""), UnitState.UNKNOWN)
@@ -298,7 +295,6 @@ def ended_how(code: str, status: str) -> str:
 
 
 def _loop(properties: Mapping[str, str]) -> str:
-    """Name a failing restart loop, with what limits it."""
     restarts = _number(properties.get("NRestarts")) or 0
     burst, window = _number(properties.get("StartLimitBurst")) or 0, properties.get("StartLimitIntervalUSec", "")
     limited = bool(burst) and window not in ("0", "infinity", "")

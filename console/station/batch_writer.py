@@ -122,7 +122,6 @@ class Worker(threading.Thread):
 
 
 def main() -> None:
-    """Entry point of the process."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--redis-port", type=int, required=True)
     parser.add_argument("--questdb-port", type=int, required=True)

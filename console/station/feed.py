@@ -66,7 +66,6 @@ def run(kind: str, client: redis.Redis, rate: float) -> None:
 
 
 def main() -> None:
-    """Entry point of the process."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=sorted(_RATES))
     parser.add_argument("--redis-port", type=int, required=True)

@@ -79,7 +79,6 @@ class Layout:
         return self.data_root / "db" / f"{table}~{TABLE_IDS[table]}"
 
     def sequencer(self, table: str) -> Path:
-        """Return a table's `txn_seq`."""
         return self.table_dir(table) / "txn_seq"
 
 

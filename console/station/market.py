@@ -64,13 +64,11 @@ class Market:
         return round(usual * self._random.lognormvariate(0, 1.0), 5) or 0.00001
 
     def trade(self, at: int) -> Trade:
-        """Return the next trade, made at `at`."""
         symbol, price, _, size = self._step()
         self._next_id += 1
         return Trade(at, symbol, self._random.choice(("buy", "sell")), price, self._size(size), self._next_id)
 
     def quote(self, at: int) -> Quote:
-        """Return the next quote, made at `at`."""
         symbol, price, tick, size = self._step()
         self._next_id += 1
         ask = round(price + tick * self._random.randint(1, 3), 6)

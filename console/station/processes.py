@@ -79,11 +79,9 @@ class Processes:
             raise StationError(f"{name} did not stop within {_ENDS_WITHIN:.0f} s; see {self._layout.log_dir}")
 
     def pids(self) -> dict[str, int]:
-        """Return the process id of each service that runs."""
         return {sample.name: sample.pid for sample in self._control.states(UNITS) if sample.pid}
 
     def close(self) -> None:
-        """Stop every process of the station and return when none is left."""
         if self._supervisord is not None and self._supervisord.poll() is None:
             self._supervisord.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):

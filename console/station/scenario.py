@@ -8,8 +8,6 @@ ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Scenario(enum.StrEnum):
-    """How far the station is broken."""
-
     HEALTHY = "healthy"
     CRASH_LOOP = "crash-loop"
     LOG_REMOVED = "log-removed"

@@ -95,7 +95,6 @@ def settle_by_count(ranges: Sequence[CutRange], most: int, *, exact: bool) -> bo
 
 
 def applied_mask(inventory: Inventory, ranges: Sequence[CutRange]) -> Mask:
-    """Return which events lie before the cuts."""
     applied = np.zeros(len(inventory), np.bool_)
     for each in ranges:
         applied[each.first : each.first + each.low] = True

@@ -121,7 +121,6 @@ def created_us(log: TxnLog) -> int:
 
 
 def _by_id(table: TableDirectory, table_id: int, log: Log) -> Verdict | None:
-    """Return what the table id says, None if nothing tells one."""
     found = log.metadata.table_id if isinstance(log.metadata, SequencerMetadata) else _first_metadata_id(log.path)
     if found is None:
         return None

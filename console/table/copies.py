@@ -62,6 +62,5 @@ def worth_of(name: str, scan: LogScan, inventory: Inventory) -> Worth | None:
 
 
 def best_copy(copies: Iterable[Worth]) -> str | None:
-    """Return the name of the best copy, None if there is none."""
     best = max(copies, key=lambda copy: copy.rank, default=None)
     return best.name if best is not None else None

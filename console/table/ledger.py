@@ -63,7 +63,6 @@ class RowsLost:
 
     @classmethod
     def total(cls, parts: Iterable["RowsLost"]) -> "RowsLost":
-        """Return the sum of `parts`."""
         kinds, value = set(), 0
         for part in parts:
             if part.value is None:

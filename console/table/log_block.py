@@ -81,7 +81,6 @@ class Named:
 
     @classmethod
     def joined(cls, parts: Sequence["Named"]) -> "Named":
-        """Return the records of all `parts`."""
         empty = np.empty(0, np.int64)
         return cls(
             np.concatenate([empty, *(part.number for part in parts)]),
@@ -115,7 +114,6 @@ class Places:
 
     @classmethod
     def joined(cls, parts: Sequence["Places"]) -> "Places":
-        """Return the records of all `parts`, in the order of these."""
         empty = np.empty(0, np.int64)
         return cls(
             np.concatenate([empty, *(part.number for part in parts)]),

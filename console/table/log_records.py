@@ -79,7 +79,6 @@ class BelowRecords:
         return BelowMemory(self.recorded.copy(), counts, named, last, here.keys, here.counts, highest)
 
     def feed(self, first: int, records: NDArray[Any]) -> None:
-        """Take `records` in the order of the log."""
         if all_plain(records):
             self.recorded.add_run(first, first + len(records) - 1)
             self.named += len(records)
@@ -146,7 +145,6 @@ class AboveRecords:
         self.whole = True  # nothing that names an event was dropped
 
     def feed(self, first: int, records: NDArray[Any]) -> None:
-        """Take `records` in the order of the log."""
         block = Block.of(first, records)
         if not block.valid.any():
             return

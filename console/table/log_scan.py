@@ -298,7 +298,6 @@ class _Scan:
 
 
 def _behind(inventory: Inventory, named: Named, floor: WalPlaces) -> Mask:
-    """Return which records name an event behind the last applied one of its WAL."""
     events = inventory.events[named.event]
     found = np.ones(len(named), np.bool_)
     mine, rank = floor.rank(events["wal"])

@@ -94,7 +94,6 @@ class TableMemory:
             self.segments[directory] = (stamp, segment)
 
     def stamp_of(self, directory: Path) -> _Stamp:
-        """Return what tells whether a segment's own files change."""
         return _stamp(directory, _SEGMENT_FILES)
 
     def unchecked(self, segment: Segment, txns: list[int]) -> list[int]:
@@ -103,7 +102,6 @@ class TableMemory:
         return [txn for txn in txns if known.get(txn) != int(segment.events["end_row"][txn])]
 
     def keep_rows(self, segment: Segment, txns: list[int]) -> None:
-        """Remember that the rows of `txns` are whole."""
         self._whole(segment).update((txn, int(segment.events["end_row"][txn])) for txn in txns)
 
     def forget_all_but(self, segments: set[Path]) -> None:
@@ -145,7 +143,6 @@ def _stat(path: Path) -> tuple[int, ...] | None:
 
 
 def _lengths(directory: Path) -> _Lengths:
-    """Return inode and length of each file in `directory`."""
     found: _Lengths = {}
     try:
         with os.scandir(directory) as entries:

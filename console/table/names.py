@@ -54,7 +54,6 @@ class Names:
 
     @property
     def complete(self) -> bool:
-        """Whether every transaction up to the applied one is named by a source."""
         return not self.holes_after(0)
 
     def holes_after(self, seq: int) -> int:

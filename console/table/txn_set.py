@@ -28,7 +28,6 @@ class TxnSet:
             self.add(numbers)
 
     def add(self, numbers: NDArray[np.int64]) -> None:
-        """Add `numbers`, ascending."""
         if not len(numbers):
             return
         blocks = numbers >> _SHIFT
@@ -40,7 +39,6 @@ class TxnSet:
             self._blocks[block] = np.packbits(bits)
 
     def add_run(self, first: int, last: int) -> None:
-        """Add the ids `first`..`last`."""
         for block in range(first >> _SHIFT, (last >> _SHIFT) + 1):
             base = block << _SHIFT
             low, high = max(first, base), min(last + 1, base + _SIZE)
@@ -52,7 +50,6 @@ class TxnSet:
             self._blocks[block] = np.packbits(bits)
 
     def add_mask(self, first: int, mask: NDArray[np.bool_]) -> None:
-        """Add the ids of `mask`, whose first entry is the id `first`."""
         if not mask.any():
             return
         for block in range(first >> _SHIFT, (first + len(mask) - 1 >> _SHIFT) + 1):
@@ -119,7 +116,6 @@ class TxnSet:
         return len(self.within(first, last))
 
     def below(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return for each of `numbers` how many members are lower."""
         ordered = sorted(self._blocks)
         totals = np.cumsum([0, *(int(np.bitwise_count(self._blocks[block]).sum()) for block in ordered)])
         blocks = numbers >> _SHIFT
@@ -141,11 +137,9 @@ class TxnSet:
         return found
 
     def first(self) -> int | None:
-        """Return the lowest member, None where there is none."""
         return next((low for low, _ in self.runs()), None)
 
     def last(self) -> int | None:
-        """Return the highest member, None where there is none."""
         for block in sorted(self._blocks, reverse=True):
             members = np.flatnonzero(self._bits(block))
             if len(members):

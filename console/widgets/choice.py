@@ -69,7 +69,6 @@ class ChoiceList(Pane):
             self.show(self._items)
 
     def move(self, steps: int) -> None:
-        """Move the cursor, not past the ends."""
         keys = [item.key for item in self._items if item.key]
         if keys:
             at = keys.index(self.key) if self.key in keys else 0

@@ -62,7 +62,6 @@ def copy(text: str, environment: Mapping[str, str], write: Callable[[str], None]
 
 
 def _file(text: str) -> Path:
-    """Write `text` to a new private file and return its path."""
     descriptor, name = tempfile.mkstemp(prefix="walmedic-copy-", suffix=".txt")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)

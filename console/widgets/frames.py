@@ -41,7 +41,6 @@ class Box:
 
     @property
     def inner_height(self) -> int:
-        """Return the lines left for text below the rule."""
         return max(0, self.height - self.rule)
 
 

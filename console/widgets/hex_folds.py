@@ -39,21 +39,18 @@ class Folds:
         return self._rows.count - (int(self._hidden[-1]) if len(self._hidden) else 0)
 
     def fold_at(self, row: int) -> Fold | None:
-        """Return the fold that holds `row`."""
         at = int(np.searchsorted(self._first, row, "right")) - 1
         if at < 0 or row >= self._end[at]:
             return None
         return Fold(int(self._first[at]), int(self._end[at]))
 
     def line_of(self, row: int) -> int:
-        """Return the line on which `row` stands, alone or in a fold."""
         at = int(np.searchsorted(self._first, row, "right")) - 1
         if at < 0:
             return row
         return int(self._line[at]) if row < self._end[at] else row - int(self._hidden[at])
 
     def row_of(self, line: int) -> int:
-        """Return the row on `line`, the first one of a fold."""
         at = int(np.searchsorted(self._line, line, "right")) - 1
         if at < 0:
             return line
@@ -61,7 +58,6 @@ class Folds:
 
 
 def _split(runs: NDArray[np.int64], kept: tuple[int, ...]) -> NDArray[np.int64]:
-    """Return the runs cut at the offsets `kept`."""
     for offset in kept:
         at = int(np.searchsorted(runs[:, 0], offset, "left")) - 1
         if at >= 0 and runs[at, 0] < offset < runs[at, 1]:

@@ -42,13 +42,11 @@ class HexRows:
         return start, max(0, min(self.per_row, self.size - start))
 
     def row_of(self, offset: int) -> int:
-        """Return the row of the byte at `offset`."""
         if offset < self.base:
             return offset // self.per_row
         return self.header_rows + (offset - self.base) // self.per_row
 
     def starts_record(self, row: int) -> bool:
-        """Return whether a record begins in `row`."""
         if not self.record or row < self.header_rows:
             return False
         return (row - self.header_rows) * self.per_row % self.record == 0

@@ -112,7 +112,6 @@ class HexView(Pane):
         self.go(self.cursor + count)
 
     def step_rows(self, count: int) -> None:
-        """Move the cursor by lines, keeping its column."""
         row = self._rows.row_of(self.cursor)
         start, _ = self._rows.bytes_of(row)
         wanted = min(max(0, self._folds.line_of(row) + count), max(0, self._folds.lines - 1))
@@ -126,11 +125,9 @@ class HexView(Pane):
         self.step_rows(pages * self._height)
 
     def on_mouse_scroll_down(self, event: MouseScrollDown) -> None:
-        """Move down where the mouse is let in."""
         self.step_rows(3)
 
     def on_mouse_scroll_up(self, event: MouseScrollUp) -> None:
-        """Move up where the mouse is let in."""
         self.step_rows(-3)
 
     # ---- the selection -----------------------------------------------------------------------------------------------

@@ -111,7 +111,6 @@ def tail(content: Line, width: int) -> Line:
 
 
 def left(content: Line, width: int) -> Line:
-    """Return the line cropped or filled to exactly `width` cells, at the left."""
     cut = crop(content, width)
     return line(cut, " " * (width - cells(cut)))
 
@@ -178,7 +177,6 @@ def fold(content: Line, width: int) -> list[Line]:
 
 
 def join(parts: Iterable[Line], between: Line) -> Line:
-    """Return the non-empty `parts` in one line with `between` between them."""
     joined: Line = ()
     for part in parts:
         if part:

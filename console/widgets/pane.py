@@ -63,7 +63,6 @@ class LineWidget(Widget):
         return Strip(segments, width)
 
     def render_line(self, y: int) -> Strip:
-        """Return row `y`, blank below the last one."""
         return self.strip(self.rows[y] if y < len(self.rows) else BLANK, self.size.width)
 
     def put(self, rows: list[Line]) -> None:
@@ -97,7 +96,6 @@ def _differences(before: Line, after: Line, y: int, width: int) -> list[Region]:
 
 
 def _roles(content: Line) -> Iterator[Role]:
-    """Yield the role of each cell of a line without wide characters."""
     return chain.from_iterable(repeat(span.role, len(span.text)) for span in content)
 
 
@@ -135,7 +133,6 @@ class Content:
 
 
 def _alert(content: Content, width: int) -> list[Line]:
-    """Return what is wrong as lines, none where nothing is."""
     return fold(content.alert, width) if content.alert else []
 
 

@@ -53,7 +53,6 @@ def read_tokens(file: Path) -> dict[str, str]:
 
 
 def make_theme(colors: Colors, styles: Path) -> Theme:
-    """Return the theme for `colors` from the token files in `styles`."""
     tokens = read_tokens(styles / _FILES[colors])
     return Theme(
         name=f"walmedic-{colors.value}",

@@ -31,8 +31,6 @@ _PLAIN = _Look()
 
 
 class LeanUpdate(CompositorUpdate):
-    """A partial or a whole paint, sent leanly."""
-
     def __init__(self, update: ChopsUpdate | LayoutUpdate) -> None:
         self._update = update
 
@@ -86,7 +84,6 @@ def _write(segments: Iterable[Segment], now: _Look, system: ColorSystem, sent: l
 
 @functools.lru_cache(maxsize=4096)
 def _codes(now: _Look, wanted: _Look) -> str:
-    """Return the control sequence that leads from one look to another."""
     if now == wanted:
         return ""
     codes = []

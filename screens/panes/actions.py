@@ -137,5 +137,4 @@ def advised(advice: Advice, room: Room) -> Content:
 
 
 def nothing(message: str, room: Room) -> Content:
-    """Return a sentence where there are no actions to show."""
     return Content("actions", tuple(wrap(message, room.width)) or (BLANK,))

@@ -21,7 +21,6 @@ class BundleView:
 
 
 def state(view: BundleView, room: Room) -> Content:
-    """Return whether it is written and where, and where to take it."""
     lines: list[Line] = []
     if view.error:
         lines.extend(wrap(f"{glyphs.BAD} {view.error}", room.width, Role.BAD, 2))

@@ -99,7 +99,6 @@ def _stretch(view: SummaryView, stretch: Stretch, here: bool) -> Line:
 
 
 def as_text(found: Comparison, units: Units, most: int = 10_000) -> str:
-    """Return the summary as text, one stretch a line."""
     message = [whole(found, units)]
     for number in range(min(found.count, most)):
         stretch = found.stretch(number)

@@ -20,7 +20,6 @@ class ConfirmView:
 
 
 def confirmation(confirm: ConfirmView, room: Room) -> Content:
-    """Return what to type to have the plan carried out."""
     view, answer = confirm.view, confirm.answer
     if view is None:
         return Content("confirmation", (answer,))

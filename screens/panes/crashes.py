@@ -79,7 +79,6 @@ def _summary(
 
 
 def _spread(sample: CrashesSample, width: int) -> list[Line]:
-    """Return how the crashes came in time, from the first to the last, and how fast."""
     first = min(cause.first_at for cause in sample.causes)
     last = sample.last_at if sample.last_at is not None else first
     bars = glyphs.spark(sample.per_bucket, max(0, min(40, width - 36)))
@@ -90,7 +89,6 @@ def _spread(sample: CrashesSample, width: int) -> list[Line]:
 
 
 def _rate(count: int, first: float, last: float) -> str:
-    """Return how fast crashes came between the first and the last of them."""
     if count < 2 or last <= first:
         return ""
     per_minute = (count - 1) / (last - first) * 60

@@ -59,7 +59,6 @@ def detail(view: EntryView | None, room: Room) -> Content:
 
 
 def facts(view: EntryView, width: int) -> list[Line]:
-    """Return by whom, when, from where and with which command."""
     entry, data = view.entry, view.entry.worker.data
     who = f"{data.get('operator', '?')} on {data.get('host', '?')}, "
     who += f"terminal {data['terminal']}" if data.get("terminal") else "no terminal"

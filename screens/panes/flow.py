@@ -15,7 +15,6 @@ _STATES = {
 
 
 def build(flow: Flow, room: Room) -> Content:
-    """Return the flow pane: the way, what it costs, and where it stands still if there is room to say so."""
     way = _pipeline(flow, room.width)
     stuck = flow.stuck_at
     if stuck is not None and stuck.detail:
@@ -55,7 +54,6 @@ def _pipeline(flow: Flow, width: int) -> Line:
 
 
 def _soon(flow: Flow) -> str:
-    """Return what the next ten minutes cost where the outlook does not say it itself."""
     if not flow.lost_soon or flow.names_loss:
         return ""
     return f" If nothing is done: {flow.lost_soon:,} lost in ten minutes."

@@ -43,7 +43,6 @@ def build(source: Source[JournalSample], room: Room) -> Content:
 
 
 def _guarded(at: float | None, now: float) -> Line:
-    """Return how old the guard's copies are, nothing where no guard ever ran."""
     if at is None:
         return BLANK
     age = max(0.0, now - at)

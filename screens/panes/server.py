@@ -17,7 +17,6 @@ _SCARCE = 3 * 86_400.0  # seconds of disk left that deserve the alarming colour
 def lines(
     server: Source[ServerSample], wal: Source[WalSample], report: DatabaseReport | None, width: int
 ) -> list[Line]:
-    """Return what is known of the server and of its disk, a few lines."""
     found: list[Line] = []
     if server.asked and (server.data is not None or server.error):
         found.extend(_server(server, width))

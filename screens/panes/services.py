@@ -118,7 +118,6 @@ def mark(unit: UnitSample, stopped: frozenset[str] = frozenset()) -> Line:
 
 
 def _since(unit: UnitSample) -> str:
-    """Return how long a service runs, or how it ended."""
     return figures.duration(unit.uptime) if unit.state is UnitState.UP else unit.result
 
 
@@ -136,7 +135,6 @@ def _unit(unit: UnitSample, state: Line, names: int, ends: int, chosen: bool) ->
 
 
 def _loop(unit: UnitSample, width: int) -> list[Line]:
-    """Return the clause that names a failing restart loop and what limits it."""
     return hanging(line(" " * 7), f"{unit.loop}{_rate(unit)}", width, Role.BAD) if unit.loop else []
 
 

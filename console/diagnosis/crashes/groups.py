@@ -60,7 +60,6 @@ class CrashGroup:
     times: tuple[float, ...] = field(default=(), metadata=LEFT_OUT)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the group in the form of `crashes --json`."""
         return {**to_json(self), "file": self.file or None, "accused": self.accused or None}
 
 
@@ -201,7 +200,6 @@ class _TableFinder:
         self._tables: dict[Path, dict[str, TableDirectory]] = {}
 
     def of(self, accused: str, log: Path) -> TableDirectory | None:
-        """Return the table that the path belongs to, None where its directory is nowhere."""
         directory = relative_to_db(accused).split("/", 1)[0]
         for database in self._databases(accused, log):
             if database.db not in self._tables:

@@ -56,7 +56,6 @@ class Tie:
 
     @property
     def seq_txn(self) -> int | None:
-        """The transaction whose record the offset is in, where the accused is a V1 log."""
         at = self.accused_offset
         if self.innocent or at is None or at < HEADER_SIZE or PurePosixPath(self.accused).name != _LOG:
             return None

@@ -17,7 +17,6 @@ _MOST_RUNS: Final = 20
 
 
 def log_findings(facts: TableFacts) -> Iterator[Finding]:
-    """Yield what is wrong with the table's own log."""
     sequencer = facts.sequencer
     state = sequencer.log.state
     if state is not LogState.PRESENT:

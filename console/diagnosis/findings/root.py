@@ -13,7 +13,6 @@ _DAMAGED = (ProblemKind.INVALID, ProblemKind.SHORT)
 
 
 def root_findings(database: DatabaseRoot) -> Iterator[Finding]:
-    """Yield what is wrong with the data root as a whole."""
     registry = database.registry()
     # Measured on 8.2.0, 9.1.0 and 9.3.4: one that is gone, empty or all zeros is made anew from the table directories.
     empty = registry.stamp is not None and not registry.stamp.size

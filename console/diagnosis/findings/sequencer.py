@@ -225,5 +225,4 @@ def _worth(facts: TableFacts, backup: Sequencer) -> Worth | None:
 
 
 def loadable(metadata: SequencerMetadata | Problem) -> bool:
-    """Return whether the server can load this `_meta`."""
     return isinstance(metadata, SequencerMetadata)

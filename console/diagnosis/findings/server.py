@@ -15,7 +15,6 @@ _WAITS_LONG: Final = 60.0
 
 
 def server_findings(table: TableDirectory, server: ServerFacts, diagnosis: TableDiagnosis) -> Iterator[Finding]:
-    """Yield where the server's word and the disk differ, or the server says that the table is not well."""
     sql_facts = server.wal_tables.get(table.raw_name)
     if sql_facts is None:
         message = "wal_tables() does not list it, though it is a WAL table on disk: its sequencer cannot be opened"

@@ -19,7 +19,6 @@ _MOST_RUNS: Final = 20
 
 
 def version_findings(facts: TableFacts) -> Iterator[Finding]:
-    """Yield what is wrong with the structure versions of the table's own log."""
     sequencer, scan = facts.sequencer, facts.sequencer.scan
     if scan is None or scan.max_txn < 1:
         return

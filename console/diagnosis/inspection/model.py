@@ -78,7 +78,6 @@ class RecordView:
     seq_txn: int | None = None
 
     def field_at(self, offset: int) -> Field | None:
-        """Return the field that holds the byte at `offset`."""
         return next((field for field in self.fields if field.offset <= offset < field.end), None)
 
 

@@ -128,7 +128,6 @@ def slack_view(file: DbFile, at: int, end: int, what: str) -> RecordView:
 
 
 def summary_of_metadata(views: tuple[RecordView, ...]) -> str:
-    """Return one line about a `_meta`."""
     header = {field.name: field.value for field in views[0].fields}
     columns = sum(1 for view in views if view.title.startswith("column ") and view.title != _READ_ORDER)
     return f"structure version {header.get('structure version', '?')}, {plural(columns, 'column')}"

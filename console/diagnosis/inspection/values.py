@@ -112,7 +112,6 @@ class FieldReader:
         return integer(data) if len(data) == size else None
 
     def add(self, name: str, offset: int, size: int, value: str, meaning: str, *, normal: bool = True) -> None:
-        """Collect a field that was decoded elsewhere."""
         self.fields.append(Field(name, offset, size, clean_line(value, 200), meaning, normal))
 
     def missing(self, name: str, offset: int, size: int, meaning: str = "") -> None:

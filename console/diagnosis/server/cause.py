@@ -31,7 +31,6 @@ _NUMBER: Final = re.compile(r"(?:^|\s|\()\[(\d{1,3})\]|errno[=:]\s*(\d{1,3})")
 
 
 def cause_of(error: str, directory: str) -> Cause:
-    """Return the cause that `error` names for the table in `directory`."""
     lowered = error.lower()
     found = next((cause for cause, signs in _SIGNS if any(sign in lowered for sign in signs)), None)
     if found is not None:
@@ -47,6 +46,5 @@ def cause_of(error: str, directory: str) -> Cause:
 
 
 def own_file(error: str, directory: str) -> str | None:
-    """Return the file below the table's directory that `error` names, None if it names none."""
     found = re.search(rf"/{re.escape(directory)}/([^\s,;:\])>'\"]+)", error)
     return found[1] if found else None

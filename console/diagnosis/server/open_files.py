@@ -76,7 +76,6 @@ def _identities(directory: Path) -> Iterator[tuple[int, int]]:
 
 
 def _written(pid: int, wanted: set[tuple[int, int]]) -> bool:
-    """Return whether the process has one of `wanted` open for writing."""
     for name in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208 - hot
         with contextlib.suppress(OSError):
             status = os.stat(f"/proc/{pid}/fd/{name}")  # noqa: PTH116 - hot
@@ -95,7 +94,6 @@ def _mode(pid: int, descriptor: str) -> int:
 
 
 def _maps(pid: int, wanted: set[tuple[int, int]]) -> bool:
-    """Return whether the process has one of `wanted` mapped."""
     inodes = {inode for _, inode in wanted}
     with open(f"/proc/{pid}/maps", "rb") as lines:  # noqa: PTH123
         for line in lines:

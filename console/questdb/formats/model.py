@@ -94,7 +94,6 @@ class FieldFormat:
         return {each.name: each for each in self.bits}[name]
 
     def code(self, value: int) -> Code | None:
-        """Return the code with that value, None where no known version writes it."""
         return next((each for each in self.codes if each.value == value), None)
 
 
@@ -159,7 +158,6 @@ class RecordFormat:
         return record.tobytes()
 
     def put(self, data: bytearray, at: int, **values: int) -> None:
-        """Write these fields of the record at `at` into `data`."""
         for name, value in values.items():
             field = self._by_name[name]
             start = at + field.offset

@@ -21,7 +21,6 @@ OnBytes = Callable[[int, int], None]
 
 
 def manifest_digest(folder: Path) -> str:
-    """Return the SHA-256 of a capture's manifest, empty if there is none."""
     try:
         return hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
     except OSError:

@@ -25,7 +25,6 @@ class DiskReports:
         self._reports: dict[str, TableReport | None] = {}
 
     def of_table(self, table: str) -> TableReport | None:
-        """Return the report of the table in a directory, None where it cannot be made."""
         if table not in self._reports:
             self._reports[table] = self._made(table)
         return self._reports[table]

@@ -69,7 +69,6 @@ def table_of(context: PlanContext, plan: Plan) -> TableDirectory | None:
 
 
 def finish_refusals(context: PlanContext, entry: Entry, plan: Plan, *, lock_held: bool) -> tuple[Refusal, ...]:
-    """Return what stands against finishing an entry that was cut off."""
     spec = spec_of(plan.action)
     table = table_of(context, plan)
     policy = Policy(context, spec, table, lock_held=lock_held, own_entry=entry.id)

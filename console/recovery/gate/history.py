@@ -99,7 +99,6 @@ def stopped_at(state: StateDir, entries: list[Entry], directory: str) -> int | N
 
 
 def among(note: str, directory: str) -> str:
-    """Return the key of a note about one table among those of an entry."""
     return f"{note} {directory}"
 
 

@@ -12,7 +12,6 @@ from console.text import clean_line
 
 
 def closed_refusals(database: DatabaseRoot, tables: tuple[TableDirectory, ...]) -> tuple[Refusal, ...]:
-    """Return one refusal if the db directory cannot be listed, else one for each of `tables` with closed files."""
     _, problem = list_directory(database.db)
     if problem is not None:
         return (_refusal(f"{clean_line(str(database.db))} cannot be listed"),)

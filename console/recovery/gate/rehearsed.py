@@ -43,7 +43,6 @@ class Records:
         self._root = root
 
     def passed(self, plan: Plan) -> Passed | None:
-        """Return the record of exactly this plan, None where it has not passed."""
         record = _read(self._path(plan))
         return record if record and (record.plan_id, record.root) == (plan.plan_id, self._root) else None
 

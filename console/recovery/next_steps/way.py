@@ -207,7 +207,6 @@ def _repaired(ahead: Sequence[tuple[str, str]], standing: Standing) -> list[tupl
 
 
 def _repairs(step: Walked) -> bool:
-    """Return whether a step changed a table's files or rows."""
     return step.table is not None and spec_of(step.action).danger is Danger.DATA
 
 

@@ -61,7 +61,6 @@ class Child:
         return self._process.poll() is None
 
     def document(self) -> dict[str, Any]:
-        """Return the JSON document that it wrote, empty where there is none."""
         return document_in(self.folder)
 
     def words(self) -> str:

@@ -29,7 +29,6 @@ class Reporter:
         self._report(stage, StageState.DONE, message)
 
     def forward(self, progress: Progress) -> None:
-        """Tell what the executor on the clone says, as part of this rehearsal."""
         self._titles.setdefault(progress.stage, progress.title)
         self._report(progress.stage, progress.state, progress.message, progress.done, progress.total)
 

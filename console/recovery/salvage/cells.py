@@ -192,7 +192,6 @@ def _long256(values: NDArray[Any], null: Mask) -> Cells:
 
 
 def _pieces(table: Bytes, first: Numbers, null: Mask) -> Cells:
-    """Return each row of a table of characters from its `first` one on."""
     rows, width = table.shape
     sizes = np.where(null, 0, width - first)
     return Cells(gather(table.reshape(-1), np.arange(rows) * width + first, sizes), offsets_of(sizes))

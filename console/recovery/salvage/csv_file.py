@@ -9,8 +9,6 @@ from console.recovery.salvage.output import new_file
 
 
 class CsvFormat:
-    """Files of CSV."""
-
     suffix = "csv"
 
     def write(self, path: Path, columns: tuple[Column, ...], chunks: Iterable[Rows]) -> str:

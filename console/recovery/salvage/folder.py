@@ -12,8 +12,6 @@ from console.durable import sync_directory, write_all
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """Where a salvage writes, and in which format."""
-
     folder: Path  # what is written
     notes: Path  # the entry's own folder
     form: str
@@ -23,7 +21,6 @@ class Folder:
         return self.notes / f"{self.folder.name}.written.jsonl"
 
     def done(self) -> dict[str, dict[str, Any]]:
-        """Return what is said of each file that is done, by name."""
         found: dict[str, dict[str, Any]] = {}
         with contextlib.suppress(FileNotFoundError):
             for line in self._done.read_bytes().split(b"\n"):

@@ -78,7 +78,6 @@ class NewFile(io.RawIOBase):
         self._descriptor, self._hash, self._length = descriptor, hashlib.sha256(), 0
 
     def writable(self) -> bool:
-        """Return True."""
         return True
 
     def write(self, content: Any) -> int:

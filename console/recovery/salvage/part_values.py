@@ -51,7 +51,6 @@ class MadeOffsets:
         return 8 * len(self._offsets)
 
     def array(self, offset: int, dtype: DTypeLike, count: int) -> NDArray[Any]:
-        """Return up to `count` offsets from the one at byte `offset` on."""
         return self._offsets[offset // 8 : offset // 8 + count].astype(dtype)
 
 

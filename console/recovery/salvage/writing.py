@@ -110,8 +110,6 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def damaged_files(folder: Path, manifest: dict[str, Any]) -> list[str]:
-    """Return the files of a manifest that are missing, or do not have its SHA-256."""
-
     def damaged(entry: dict[str, Any]) -> bool:
         try:
             return digest_of_file(folder / str(entry["file"])) != str(entry["sha256"])

@@ -23,7 +23,6 @@ class Judgement:
 
 
 def judge(table: TableOnDisk, source: LogSource) -> Judgement:
-    """Return what `source` is worth as the base of a restore."""
     name = clean_line(source.name)
     if not source.verdict.own:
         return Judgement(source, None, f"{name}: not used, it {source.verdict.why}")

@@ -57,7 +57,6 @@ class ComparedColumns:
         return cls(columns, frozenset(keys), {at: found for at, found in rewritten.items() if len(found)}, partitioning)
 
     def begin(self, rows: int) -> Hashed:
-        """Return the hashes of `rows` rows before the first column."""
         start = row_hashes((), rows)
         return Hashed(start, start.copy() if self.rewritten else start, row_hashes((), rows if self.keys else 0))
 

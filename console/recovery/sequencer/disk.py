@@ -103,7 +103,6 @@ class LogSource:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of its `_txnlog`, empty where there is none."""
         try:
             with self.log.path.open("rb") as stream:
                 return hashlib.file_digest(stream, "sha256").hexdigest()

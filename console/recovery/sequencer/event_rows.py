@@ -72,7 +72,6 @@ def read_event_rows(table: TableOnDisk, compared: ComparedColumns, events: Index
 
 
 def _by_segment(table: TableOnDisk, events: Index, wanted: Mask) -> Iterator[tuple[Segment, Index]]:
-    """Yield each segment with the positions in `events` of those wanted that have rows."""
     rows = table.inventory.events[events]
     use = np.flatnonzero(wanted & (rows["end"] > rows["start"]))
     keys = np.stack((rows["wal"][use], rows["segment"][use])).astype(np.int64)

@@ -65,7 +65,6 @@ def files_of(target: SequencerTarget, table: TableDirectory, into: str) -> NewFi
 
 
 def wal_index_spec(value: int) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Return spec and attachments of a `_wal_index.d` that says `value`."""
     attachments = {_INDEX: encode_wal_index(value)}
     spec = _spec("_wal_index.d", PAGE, [_attached(_INDEX, 0, PAGE)])
     spec["sha256"] = digest(spec, attachments, Path())

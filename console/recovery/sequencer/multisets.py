@@ -112,7 +112,6 @@ class _Demand:
 
 
 def counted(values: NDArray[np.generic], among: NDArray[np.generic]) -> Index:
-    """Return how often each of `values` is in `among`."""
     if not len(among):
         return np.zeros(len(values), np.int64)
     distinct, counts = np.unique(among, return_counts=True)
@@ -121,7 +120,6 @@ def counted(values: NDArray[np.generic], among: NDArray[np.generic]) -> Index:
 
 
 def _changes(values: NDArray[np.generic]) -> Mask:
-    """Return which of `values` are not the same as the one before."""
     fresh = np.ones(len(values), np.bool_)
     fresh[1:] = values[1:] != values[:-1]
     return fresh

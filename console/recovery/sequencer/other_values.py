@@ -49,7 +49,6 @@ def contradicted(table: TableOnDisk, applied: Mask, back: Index) -> Mask:
 
 
 def _newest(table: TableOnDisk, keys: Index, asked: Index) -> Index:
-    """Return the last events of each segment, as many as may be compared."""
     kept = [np.empty(0, np.int64)]
     for key in np.unique(keys[asked]).tolist():
         mine = asked[keys[asked] == key]

@@ -50,7 +50,6 @@ def by_whole_rows(table: TableOnDisk, compare: RowComparison, zeros: ZeroShares,
 
 
 def _doubted(table: TableOnDisk, wholeness: Wholeness) -> dict[int, list[Span]]:
-    """Return the rows that are not whole for certain, by event."""
     found: dict[int, list[Span]] = {}
     events = table.inventory.events
     for wal, number, rows in wholeness.seen:
@@ -64,7 +63,6 @@ def _doubted(table: TableOnDisk, wholeness: Wholeness) -> dict[int, list[Span]]:
 
 
 def _largest(start: int, end: int, out: list[Span]) -> Span:
-    """Return the longest run of rows start..end - 1 without those of `out`."""
     best, at = (start, start), start
     for first, stop in [*sorted(out), (end, end)]:
         if min(first, end) - at > best[1] - best[0]:

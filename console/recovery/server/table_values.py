@@ -161,7 +161,6 @@ class _Change:
         return found
 
     def collect(self, rows: TableRows, collected: Mapping[int, Collected], *, keys_only: bool) -> None:
-        """Add its rows to the partitions that they belong to."""
         with SegmentRows(self.segment, self.table.path) as source:
             for chunk in source.chunks(self.spans):
                 stamps, count = chunk.values[source.designated], len(chunk)
@@ -233,7 +232,6 @@ class _Spans:
 
 
 def _not_added(event: np.void, *, dedup: bool) -> str:
-    """Return why a transaction does not just add its rows, empty where it does."""
     mode = int(event["dedup_mode"])
     if int(event["type"]) not in _DATA:
         return "an update or truncate is among what is not applied"

@@ -187,7 +187,6 @@ class AwaitSweep(CheckStep):
 
 
 def sweep_claim(server: Server, expected: Expectation) -> Claim:
-    """Return the claim that a purge sweep made nothing of a table worse."""
     row = server.wal_table(expected.table)
     good = row is not None and not row["suspended"] and int(row["sequencerTxn"]) >= int(row["writerTxn"])
     found, name = "as before" if good else "suspended, unlisted or behind", clean_line(expected.table)

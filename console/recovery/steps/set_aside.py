@@ -16,7 +16,6 @@ def place_aside(table_directory: str, mark: str) -> str:
 
 
 def set_aside(table_directory: str, mark: str, names: Sequence[str]) -> Stage:
-    """Return the stage that moves the directories `names` of a table beside it."""
     place = place_aside(table_directory, mark)
     changes = tuple(
         Change("rename", f"{table_directory}/{name}", f"{table_directory}/{name}", f"{place}/{name}") for name in names

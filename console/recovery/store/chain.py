@@ -82,7 +82,6 @@ def length_without_cut_line(content: bytes) -> int:
 
 
 def whole_lines(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines that have an end, numbered from 1."""
     whole = content[: content.rfind(b"\n") + 1]
     yield from enumerate(whole.split(b"\n")[:-1], start=1)
 

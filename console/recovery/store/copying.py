@@ -110,7 +110,6 @@ def sync_tree(folder: Path) -> None:
 
 
 def digest_of_file(path: Path) -> str:
-    """Return the SHA-256 of a file of the state directory."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

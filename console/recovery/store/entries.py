@@ -38,7 +38,6 @@ def read_entry_plan(state: StateDir, entry: str) -> Plan:
 
 
 def notes_of(state: StateDir, entry: str) -> dict[str, Any]:
-    """Return what an entry noted, nothing if it noted nothing that can be read."""
     try:
         noted: dict[str, Any] = json.loads((state.entry(entry) / "noted.json").read_bytes())
     except (OSError, ValueError):

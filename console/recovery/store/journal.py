@@ -89,7 +89,6 @@ class Entry:
 
     @property
     def table(self) -> str | None:
-        """The table's name, None for an action on the station."""
         table = self.intent.get("table")
         return None if table is None else str(table)
 
@@ -213,7 +212,6 @@ class Journal:
         return frozenset(str(name) for e in done for name in (e.intent.get("undoes"), *e.intent.get("also", ())))
 
     def begun_undo(self, entry: Entry) -> Entry | None:
-        """Return the undo of `entry` that was cut off, if there is one."""
         return next((e for e in self.entries() if e.intent.get("undoes") == entry.id and e.outcome is None), None)
 
     def entry(self, name: str) -> Entry:

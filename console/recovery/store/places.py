@@ -22,7 +22,6 @@ def salvage_folder(stage: Mapping[str, Any], entry: str) -> Path:
 
 
 def existing(path: Path) -> Path:
-    """Return `path` or the nearest parent that exists."""
     while not path.exists() and path != path.parent:
         path = path.parent
     return path

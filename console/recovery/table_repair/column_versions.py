@@ -51,7 +51,6 @@ class FoundVersions:
     doubted: list[str] = field(default_factory=list)
 
     def refuse(self, reason: str, instead: str = _SETTLE) -> "FoundVersions":
-        """Note why it cannot be told, and return this."""
         self.refusals.append(Refusal(RefusalCode.COLUMN_VERSIONS_INVALID, reason, instead))
         return self
 

@@ -51,11 +51,9 @@ class Disk:
         return max((each.area.seq_txn for each in self.guarded), default=0)
 
     def files(self, area: TxnArea) -> PartitionFiles:
-        """Return the files of the partitions that `area` names."""
         return PartitionFiles(self.directory.path, area, self.metadata, self.versions)
 
     def with_area(self, area: TxnArea) -> TableOnDisk:
-        """Return the table as it would be with `area`, nothing known to be applied."""
         tried = replace(area, seq_txn=0, lag_txn_raw=0, lag_rows=0, truncate_version=_REMOVED)
         tried = replace(tried, lag_checksum=tried.lag_checksum_expected())
         txn = TableTxn(self.damaged.path, None, tried, None, 0, None, ())

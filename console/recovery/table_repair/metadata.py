@@ -53,7 +53,6 @@ class FoundMetadata:
     refusals: list[Refusal] = field(default_factory=list)
 
     def refuse(self, code: RefusalCode, reason: str, instead: str = _SETTLE) -> "FoundMetadata":
-        """Note why it cannot be told, and return this."""
         self.refusals.append(Refusal(code, reason, instead))
         return self
 
@@ -244,5 +243,4 @@ def _reached(directory: TableDirectory, log: StructureLog, found: FoundMetadata)
 
 
 def told(untold: list[str]) -> str:
-    """Return the settings that nothing tells as a sentence."""
     return f"in no file, so by the last copy of _meta: {', '.join(map(clean_line, untold))}"

@@ -58,7 +58,6 @@ def changes_by_files(table: Path, area: TxnArea, older: TableMetadata) -> list[S
 
 
 def stems_in(table: Path, metadata: TableMetadata) -> set[str]:
-    """Return the names of the columns that have a file in a partition, in lower case."""
     listed = [list_directory(folder)[0] for _, folder in _folders(table, metadata)]
     return {each.name.split(".d")[0].lower() for entries in listed for each in entries if ".d" in each.name}
 

@@ -41,7 +41,6 @@ class NewFile:
 
     @classmethod
     def of(cls, path: str, content: bytes, told: str) -> "NewFile":
-        """Return a file that holds `content`."""
         return cls(path, len(content), (Part(0, content),) if content else (), told)
 
     def digest(self, table: TableDirectory) -> str:

@@ -151,7 +151,6 @@ def _variable(table: Path, each: StoredColumn) -> Mended:
 
 
 def _entries(entries: NDArray[Any], lost: Bad, places: Numbers, *, varchar: bool) -> NDArray[Any]:
-    """Return the entries of values that begin at `places`, those of lost ones NULL."""
     entries[lost] = np.zeros((), entries.dtype)
     if varchar:
         entries["header"][lost] = _NULL
@@ -178,7 +177,6 @@ def _values(found: WholeValues, places: Numbers, null: bytes) -> tuple[Part, ...
 
 
 def _has(path: Path, content: bytes) -> bool:
-    """Return whether a file begins with `content`."""
     try:
         with DbFile(path) as file:
             return file.read(0, len(content)) == content

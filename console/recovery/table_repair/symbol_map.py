@@ -79,7 +79,6 @@ def index_of(names: Sequence[bytes], capacity: int, block: int) -> IndexFiles:
 
 
 def offsets_file(names: Sequence[bytes], capacity: int, *, cached: bool, has_null: bool) -> bytes:
-    """Return `.o` of a symbol map with `names`."""
     header = bytearray(HEADER_SIZE)
     struct.pack_into("<i", header, SYMBOL_OFFSETS.at("capacity"), capacity)
     struct.pack_into("<b", header, SYMBOL_OFFSETS.at("cached"), cached)
@@ -89,7 +88,6 @@ def offsets_file(names: Sequence[bytes], capacity: int, *, cached: bool, has_nul
 
 
 def values_file(names: Sequence[bytes]) -> bytes:
-    """Return `.c` of a symbol map with `names`."""
     return b"".join(_LENGTH.pack(len(name) // 2) + name for name in names)
 
 

@@ -88,7 +88,6 @@ class Tree:
             yield descriptor, name
 
     def status(self, relative: str) -> os.stat_result | None:
-        """Return the lstat of `relative`, None where there is nothing."""
         try:
             with self._parent(relative) as (folder, name):
                 return os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -96,7 +95,6 @@ class Tree:
             return None
 
     def exists(self, relative: str) -> bool:
-        """Return whether there is anything at `relative`."""
         return self.status(relative) is not None
 
     def names(self, relative: str) -> list[str]:

@@ -98,7 +98,6 @@ def _equal_stamps(context: PlanContext, capture: Capture, directory: str) -> set
 
 
 def _later(context: PlanContext, entry: Entry, directory: str) -> Iterator[Entry]:
-    """Yield the actions done on the table after `entry`."""
     passed = False
     for each in context.journal.entries():
         if each.id == entry.id:

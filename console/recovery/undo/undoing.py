@@ -22,7 +22,6 @@ from console.text import clean_line, plural
 
 
 def is_offline(entry: Entry) -> bool:
-    """Return whether the way back needs the server down."""
     return spec_of(entry.action).offline
 
 

@@ -192,7 +192,6 @@ def _rows_by_rebuild(context: PlanContext, directory: TableDirectory) -> RowsLos
 
 
 def _better(context: PlanContext, directory: TableDirectory, cost: Cost, half: str) -> str:
-    """Return which other repair loses less, empty where none does."""
     if not cost.any or half:
         return ""
     for action in _BETTER:

@@ -49,7 +49,6 @@ def different_columns(original: TableRows, one: Partition, copy: TableRows, othe
 
 
 def _column(original: TableRows, one: Partition, copy: TableRows, other: Partition, at: int) -> str | None:
-    """Return where a column differs, None where it is equal."""
     mine, theirs = original.columns[at], copy.columns[at]
     if mine.type_code != theirs.type_code:
         return f" in type ({mine.type_name}, {theirs.type_name})"

@@ -40,7 +40,6 @@ def names_of(server: Server) -> dict[str, str]:
 
 
 def directory_of(server: Server, table: str) -> str | None:
-    """Return the directory of the table of that name, None where there is none."""
     return next((directory for directory, name in names_of(server).items() if name == table), None)
 
 

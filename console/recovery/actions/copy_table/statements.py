@@ -83,7 +83,6 @@ def _where(timestamp: str, nanos: bool, part: Stretch) -> str:
 
 
 def free_name(name: str, taken: set[str]) -> str:
-    """Return `name`, or with a number behind it where it is taken."""
     lower = {each.lower() for each in taken}
     found, number = name, 1
     while found.lower() in lower:

@@ -38,7 +38,6 @@ class Case:
 
     @property
     def live(self) -> LogSource | None:
-        """The table's own sequencer directory, whatever is left in it."""
         return next((source for source in self.sources if source.live), None)
 
     @property
@@ -119,7 +118,6 @@ def _last_version(live: LogSource, last: int) -> int:
 
 
 def make(case: Case, target: SequencerTarget, *, why: str) -> Plan:
-    """Return the plan that puts `target` in place of the live sequencer."""
     table = case.table.directory
     facts = facts_of(case)
     missing = whole(case, target)

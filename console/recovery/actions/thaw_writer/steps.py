@@ -81,7 +81,6 @@ class _Drain:
             self.least, self.least_at = total, now
 
     def rate(self, total: int) -> float:
-        """Entries per second by which the backlog shrinks."""
         return ((self.first or 0) - total) / max(0.5, time.monotonic() - self.started)
 
     def progress_text(self, total: int) -> str:
