@@ -120,6 +120,8 @@ class Code(StrEnum):
     PARTITION_UNREADABLE = "partition-unreadable"  # the server fails on it, or counts other rows than it should have
     SUSPECT_VALUES = "suspect-values"  # zeros in a partition where the others have none
     NO_TABLES = "no-tables"
+    TABLE_SET_ASIDE = "table-set-aside"  # by walmedic, until that is undone
+    TABLE_DIRECTORY_GONE = "table-directory-gone"  # the registry names it, and it is not in the db directory
     SEQUENCER_FOREIGN = "sequencer-foreign"  # of another table, or of an earlier life of this one
     WAL_FOREIGN = "wal-foreign"
     UNREADABLE = "unreadable"  # a file that could not be read: permission, I/O error, no such format

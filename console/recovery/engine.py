@@ -314,7 +314,8 @@ class Engine:
     def _promise(self, plan: Plan, outcome: Outcome) -> dict[str, Any] | None:
         """What the table holds once a server has applied all: what the rows accepted since are counted against."""
         spec = spec_of(plan.action)
-        if outcome is not Outcome.DONE or spec.danger is not Danger.DATA or not spec.offline or plan.directory is None:
+        changes = spec.danger is Danger.DATA and spec.offline and not spec.hides
+        if outcome is not Outcome.DONE or not changes or plan.directory is None:
             return None
         return promise_of(self.database.in_directory(plan.directory))
 

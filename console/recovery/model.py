@@ -36,6 +36,7 @@ class ActionSpec:
     proves: bool = False  # its own stages start a server, and prove the result by it
     final: str = ""  # why there is no way back once it ended; one sentence
     opposite: str = ""  # the action that is the way back, where undoing needs checks of its own
+    hides: bool = False  # the server does not see the table once it ended: only the way back works on it
     for_all: str = ""  # the action that does the same for all tables that need it, in one plan
 
 

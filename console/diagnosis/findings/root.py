@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from console.diagnosis.model import Code, Finding, Harm, Severity
+from console.questdb.aside import tables_aside
 from console.questdb.checkpoint import TRIGGER, Checkpoint, read_checkpoint
 from console.questdb.layout import DatabaseRoot
-from console.questdb.reading import ProblemKind
+from console.questdb.reading import ProblemKind, list_directory
+from console.questdb.table_name import name_of_directory, read_table_name
 from console.text import clean_line
 
 _DAMAGED = (ProblemKind.INVALID, ProblemKind.SHORT)
@@ -25,6 +27,7 @@ def root_findings(database: DatabaseRoot) -> Iterator[Finding]:
         directories = " and ".join(clean_line(each.directory) for each in doubles)
         message = f"{directories} are all called {doubles[0].name}, and the registry does not say which is the table"
         yield Finding(Code.REGISTRY_INVALID, Severity.DAMAGE, message, doubles[0].directory, start=Harm.FORGETS_TABLE)
+    yield from _not_there(database)
     checkpoint = read_checkpoint(database.root, database.db)
     if checkpoint.trigger is not None:
         harm = Harm.ROLLS_BACK if checkpoint.left is not None else Harm.DOES_NOT_START
@@ -33,6 +36,30 @@ def root_findings(database: DatabaseRoot) -> Iterator[Finding]:
         yield Finding(Code.RESTORE_PENDING, Severity.RISK, message, str(checkpoint.trigger), start=harm)
     elif checkpoint.left is not None:
         yield _left(checkpoint, checkpoint.left)
+
+
+def _not_there(database: DatabaseRoot) -> Iterator[Finding]:
+    """Yield the tables that were set aside, and those that the registry names and whose directory has gone.
+
+    A table that is created or dropped meanwhile is told by a second look: the registry first, then its directory.
+    """
+    aside = {path.name: path for path in tables_aside(database.db)}
+    for directory, path in aside.items():
+        name, place = clean_line(read_table_name(path) or name_of_directory(directory)), path.relative_to(database.db)
+        message = f"{name} was set aside: QuestDB does not see it until set-table-aside is undone"
+        yield Finding(Code.TABLE_SET_ASIDE, Severity.RISK, message, str(place))
+    for directory in sorted(_gone(database) - aside.keys()):
+        entry = database.registry().live().get(directory)
+        if entry is not None and directory in _gone(database):
+            message = f"the registry names {clean_line(entry.name)} in {clean_line(directory)}, which is not there"
+            yield Finding(Code.TABLE_DIRECTORY_GONE, Severity.RISK, message, directory)
+
+
+def _gone(database: DatabaseRoot) -> set[str]:
+    """Return the directories of live entries of the registry that are not in the db directory."""
+    named = database.registry().live().keys()
+    entries, problem = list_directory(database.db)
+    return set() if problem is not None else named - {entry.name for entry in entries}
 
 
 def _left(checkpoint: Checkpoint, left: Path) -> Finding:

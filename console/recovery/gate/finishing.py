@@ -64,7 +64,12 @@ def plan_finish(context: PlanContext, entry: Entry) -> Plan:
 
 
 def table_of(context: PlanContext, plan: Plan) -> TableDirectory | None:
-    """Return the plan's table, by its directory where there is one: an action may have given its name to another."""
+    """Return the plan's table, by its directory where there is one: an action may have given its name to another.
+
+    None for the station, and for a table that the action itself moved out of sight.
+    """
+    if spec_of(plan.action).hides and not (context.database.db / (plan.directory or "")).exists():
+        return None
     return context.database.table(plan.directory or plan.table) if plan.table is not None else None
 
 

@@ -40,6 +40,7 @@ _MODULES = {
     "resume-all": "resume_wal.all_tables",
     "convert-table": "convert_table.action",
     "copy-table": "copy_table.action",
+    "set-table-aside": "set_table_aside",
     "start-server": "start_server.action",
     "thaw-writer": "thaw_writer.action",
 }

@@ -1,6 +1,6 @@
 """Whether a server may be started: nothing that it would delete, roll back or rewrite, no log that crashes it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from console.diagnosis.findings.conversion import half_done, waiting_marker
 from console.diagnosis.findings.root import root_findings
@@ -37,12 +37,16 @@ _OF_THE_SEQUENCER = (Harm.STOPS_APPLYING, Harm.DELETES_WAL)
 
 def start_refusals(context: PlanContext) -> tuple[Refusal, ...]:
     """Return why the server must not be started on what is on disk now, by the version that would start."""
-    version, _ = version_to_start(context.settings, context.database, context.state)
     found = [_root_refusal(finding) for finding in root_findings(context.database) if finding.start is not Harm.NONE]
-    found += closed_refusals(context.database, context.database.tables())
-    for table in context.database.tables():
-        found += [refusal.about(table.name) for refusal in _refusals(context, table, version)]
-    return tuple(found)
+    tables = context.database.tables()
+    found += closed_refusals(context.database, tables)
+    return (*found, *table_refusals(context, tables))
+
+
+def table_refusals(context: PlanContext, tables: Sequence[TableDirectory]) -> list[Refusal]:
+    """Return why the server must not be started because of some tables."""
+    version, _ = version_to_start(context.settings, context.database, context.state)
+    return [refusal.about(table.name) for table in tables for refusal in _refusals(context, table, version)]
 
 
 def write_refusals(context: PlanContext) -> tuple[Refusal, ...]:

@@ -27,6 +27,9 @@ _REGISTRY = NextStep(
     "repair-registry", "the registry of tables is damaged: do not start QuestDB before it is made anew"
 )
 _REHEARSE = "rehearse it first (F3, or walmedic rehearse): how many rows it would lose is not known"
+_ASIDE = NextStep(
+    "set-table-aside", "no action can repair this table, and it keeps the others down; undo brings it back as it is"
+)
 _RETRIES = "the writer retries and fails; the feeds and Redis keep new data"
 
 
@@ -84,8 +87,17 @@ def _first(context: PlanContext, report: DatabaseReport) -> FirstStep | None:
                 return _for_all(report, step)
             waits = True  # a start is no way past a table that cannot be helped yet
     if waits or any(step.action == _START for each in report.tables for step in each.blocked_steps):
-        return None
+        return _aside(context, report)
     return _Judge(context, None).bring_up()
+
+
+def _aside(context: PlanContext, report: DatabaseReport) -> FirstStep | None:
+    """Return the step that sets a table aside that no action can repair, so that it does not keep the others down."""
+    for each in report.worst_first() if len(report.tables) > 1 else ():
+        judge = _Judge(context, context.database.in_directory(each.directory))
+        if judge.cannot_be_helped(each.next_step) and (step := judge.towards(_ASIDE)) is not None:
+            return step
+    return None
 
 
 def _for_all(report: DatabaseReport, step: FirstStep) -> FirstStep:
@@ -116,6 +128,14 @@ class _Judge:
         if needed.action is None or needed.action not in action_ids():
             return needed.evidence
         return {refusal.code for refusal in self.against(needed.action)} != {RefusalCode.NOT_NEEDED}
+
+    def cannot_be_helped(self, needed: NextStep) -> bool:
+        """Return whether the action that the diagnosis asks for may be taken, and its plan says that it cannot be."""
+        if needed.action not in action_ids() or self.table is None:
+            return False
+        allowed = not Policy(self.context, spec_of(needed.action), self.table, lock_held=False).refusals(None)
+        passing = {RefusalCode.NOT_NEEDED, RefusalCode.LOSE_UNKNOWN_WITHOUT_REHEARSAL}
+        return allowed and bool({refusal.code for refusal in self.against(needed.action)} - passing)
 
     def towards(self, needed: NextStep) -> FirstStep | None:
         """Return what the table needs, or what comes before it. Before a person's own work comes evidence, no more."""

@@ -80,4 +80,4 @@ def can_be_rehearsed(plan: Plan) -> bool:
     if plan.action not in action_ids() or not plan.needed or plan.table is None:
         return False
     spec = spec_of(plan.action)
-    return spec.danger is Danger.DATA and spec.offline
+    return spec.danger is Danger.DATA and spec.offline and not spec.hides

@@ -91,7 +91,7 @@ def rehearse(
 
 def _check_action(action: str) -> None:
     spec = spec_of(action)
-    if spec.danger is not Danger.DATA or not spec.needs_table:
+    if spec.danger is not Danger.DATA or not spec.needs_table or spec.hides:
         raise WalmedicError(f"{action} changes no table's files, so there is nothing to rehearse; run it directly")
     if not spec.offline and action not in BY_SQL:
         raise WalmedicError(f"{action} works through a running server, so it is not rehearsed; plan it instead")

@@ -2,17 +2,13 @@
 
 from collections.abc import Sequence
 
+from console.questdb.aside import place_aside
 from console.recovery.model import Change, Stage
 from console.recovery.steps.files import refuse_vanished
 from console.recovery.steps.steps import RunContext, Step
 from console.text import clean_line, plural
 
 STEP = "set-aside"
-
-
-def place_aside(table_directory: str, mark: str) -> str:
-    """Return the directory beside the table's that a plan with `mark` moves directories into."""
-    return f"{table_directory}.walmedic-{mark}.aside"
 
 
 def set_aside(table_directory: str, mark: str, names: Sequence[str]) -> Stage:
