@@ -33,18 +33,22 @@ class MetadataHistory:
     first: MetadataImage
     log: StructureLog
 
-    def columns_at(self, version: int) -> Columns | None:
-        image = next((image for at, image in self._walk(version) if at == version), None)
-        return None if image is None else columns_of(image.metadata(0).columns)
+    def at(self, version: int) -> tuple[int, Columns] | None:
+        """Return how often `_meta` had a new version by a structure version, and the columns of that.
+
+        None where the log does not lead to it.
+        """
+        found = next(((moved, image) for at, moved, image in self._walk(version) if at == version), None)
+        return None if found is None else (found[0], columns_of(found[1].metadata(0).columns))
 
     def versions(self, columns: Columns) -> list[int]:
         walked = self._walk(len(self.log.ends) - 1)
-        return [version for version, image in walked if columns_of(image.metadata(0).columns) == columns]
+        return [version for version, _, image in walked if columns_of(image.metadata(0).columns) == columns]
 
-    def _walk(self, last: int) -> Iterator[tuple[int, MetadataImage]]:
-        """Yield each structure version up to `last` with its `_meta`, which the next step changes."""
-        image = MetadataImage.of(self.first.encode(0))
-        yield 0, image
+    def _walk(self, last: int) -> Iterator[tuple[int, int, MetadataImage]]:
+        """Yield each structure version up to `last`, how many versions `_meta` had by it, and that, changed next."""
+        image, moved = MetadataImage.of(self.first.encode(0)), 0
+        yield 0, moved, image
         for version in range(1, min(last, len(self.log.ends) - 1) + 1):
             change = self.log.change(version)
             if isinstance(change, Problem):
@@ -53,7 +57,8 @@ class MetadataHistory:
                 image.apply(change)
             except DamageError:
                 return
-            yield version, image
+            moved += change.in_metadata
+            yield version, moved, image
 
 
 def columns_of(columns: Sequence[TableColumn]) -> Columns:
@@ -87,14 +92,15 @@ def contradictions(
     """Yield what a table's `_meta` says against its history, and put what that says into its image `own`."""
     header, first = (Fields(bytes(each.header)) for each in (own, history.first))
     names = [*_NEVER_CHANGED, *(["wal"] if META_HEADER.value("wal", first) else [])]
-    if metadata.metadata_version - META_HEADER.value("metadata_version", first) == area.structure_version:
+    moved, wanted = history.at(area.structure_version) or (None, None)
+    if metadata.metadata_version - META_HEADER.value("metadata_version", first) == moved:
         names += _SETTINGS
     for name in names:
         now, then = META_HEADER.value(name, header), META_HEADER.value(name, first)
         if now != then:
             META_HEADER.put(own.header, 0, **{name: then})
             yield f"{META_HEADER[name].label}: {now} in _meta, {then} in txn_seq/{FIRST} and never changed since"
-    wanted, columns = history.columns_at(area.structure_version), columns_of(metadata.columns)
+    columns = columns_of(metadata.columns)
     if wanted is None or wanted == columns or [each[:3] for each in wanted] != [each[:3] for each in columns]:
         return
     keys = [index for index, each in enumerate(wanted) if each[3]]

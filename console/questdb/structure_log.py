@@ -45,6 +45,11 @@ class StructureChange:
     strings: tuple[str, ...]
 
     @property
+    def in_metadata(self) -> bool:
+        """Whether `_meta` gets a new version with it: RENAME TABLE moves the structure version alone."""
+        return self.command != Command.RENAME_TABLE
+
+    @property
     def summary(self) -> str:
         names = [clean_line(text, 80) for text in self.strings]
         match self.command:

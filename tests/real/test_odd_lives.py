@@ -147,3 +147,20 @@ def test_a_view_whose_state_is_lost_comes_back_by_its_wal(questdb: ServerBinary,
     with PrivateServer(root, questdb, settings=_SWEEPS) as server:
         wait_until_applied(server)
         assert server.query("SELECT * FROM hourly ORDER BY ts, s") == rows
+
+
+@pytest.mark.parametrize("setting", ["SET TTL 90 DAYS", "SET PARAM maxUncommittedRows = 12345"])
+def test_a_renamed_table_keeps_its_settings(questdb: ServerBinary, tmp_path: Path, setting: str) -> None:
+    """RENAME TABLE moves the structure version alone, a setting that of `_meta` alone: their numbers are equal then."""
+    root = tmp_path.resolve() / "root"
+    with PrivateServer(root, questdb, settings=_SWEEPS) as server:
+        server.query("CREATE TABLE old (ts TIMESTAMP, x DOUBLE) TIMESTAMP(ts) PARTITION BY DAY TTL 2 DAYS WAL")
+        server.query(f"ALTER TABLE old {setting}")
+        server.query("RENAME TABLE old TO trades")
+        server.query("INSERT INTO trades SELECT timestamp_sequence('2024-01-01', 60000000L), x FROM long_sequence(9)")
+        wait_until_applied(server)
+    assert _alarms(root) == []
+    metadata = DatabaseRoot.locate(root).table("trades").path / "_meta"
+    metadata.write_bytes(bytes(metadata.stat().st_size))
+    plan = engine_of(root, tmp_path / "state", questdb).plan("repair-metadata", "trades")
+    assert any("the TTL (now none" in warning for warning in plan.warnings), plan

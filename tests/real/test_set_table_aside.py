@@ -22,9 +22,7 @@ _COUNT, _SEEN = "SELECT count(), sum(x) FROM {}", [(50, 1275.0)]
 
 
 def _engine(root: Path) -> Engine:
-    return Engine(
-        Settings(questdb=QuestDBSettings(db_root=str(root)), bare=True, state_dir=str(root.parent / "state"))
-    )
+    return Engine(Settings(questdb=QuestDBSettings(db_root=str(root)), bare=True, state_dir=str(root.parent / "state")))
 
 
 def _station(root: Path, binary: ServerBinary) -> dict[str, bytes]:

@@ -79,17 +79,17 @@ def found_metadata(directory: TableDirectory) -> FoundMetadata:
         return found.refuse(RefusalCode.STRUCTURE_UNKNOWN, reason, "put a copy of _txn from the crash in its place")
     copy = _same_version(directory, area)
     if copy is not None:
-        return _end(found, copy, copy.structure, copy.version, directory)
+        return _end(found, copy, copy.structure, 0, copy.version, directory)
     log = read_structure_log(directory.sequencer)
     history = read_history(directory.sequencer, log)
     if area is not None and (mended := _mended(found, directory, history, area)) is not None:
         return mended
     if history is None:
         return _by_names(found, directory, area)
-    base = _base(directory, history, area)
     target = area.structure_version if area is not None else _reached(directory, log, found)
     if target is None:
         return found
+    base, moved = _base(directory, history, area, target), 0
     try:
         for version in range(base.structure + 1, target + 1):
             change = log.change(version)
@@ -97,15 +97,19 @@ def found_metadata(directory: TableDirectory) -> FoundMetadata:
                 reason = f"the structure change to version {version:,} cannot be read ({change.what})"
                 return found.refuse(RefusalCode.STRUCTURE_CHANGE_LOST, reason)
             base.image.apply(change)
+            moved += change.in_metadata
     except DamageError as damage:
         return found.refuse(RefusalCode.STRUCTURE_UNKNOWN, f"{base.name} and the structure log: {damage.what}")
-    version = area.metadata_version if area is not None else max(base.version + target - base.structure, target)
-    return _end(found, base, target, version, directory)
+    version = area.metadata_version if area is not None else base.version + moved
+    return _end(found, base, target, moved, version, directory)
 
 
-def _end(found: FoundMetadata, base: _Base, target: int, version: int, directory: TableDirectory) -> FoundMetadata:
+def _end(
+    found: FoundMetadata, base: _Base, target: int, moved: int, version: int, directory: TableDirectory
+) -> FoundMetadata:
+    """`moved` counts the structure changes since the copy that gave `_meta` a new version: the rest is settings."""
     sequencer = read_sequencer_metadata(directory.sequencer)
-    other = version - base.version - (target - base.structure)
+    other = version - base.version - moved
     if other or not found.counted:
         found.untold = settings_by_files(base.image, directory, version)
     made = base.image.metadata(version)
@@ -163,7 +167,7 @@ def _by_names(found: FoundMetadata, directory: TableDirectory, area: TxnArea | N
         image.apply(change)
         found.evidence.append(f"{change.summary}, by the names of the files")
     base = _Base(name, image, area.structure_version - len(changes), version)
-    return _end(found, base, area.structure_version, area.metadata_version, directory)
+    return _end(found, base, area.structure_version, len(changes), area.metadata_version, directory)
 
 
 def _mended(
@@ -193,11 +197,11 @@ def _older(directory: TableDirectory, area: TxnArea | None) -> list[tuple[str, M
     return [(name, image) for name, image in before if name != "_meta" or _version(image) < most]
 
 
-def _base(directory: TableDirectory, history: MetadataHistory, area: TxnArea | None) -> _Base:
+def _base(directory: TableDirectory, history: MetadataHistory, area: TxnArea | None, target: int) -> _Base:
     """Return the latest copy whose structure version is known: by its columns, as the first copy has version 0."""
     found = [_Base(f"txn_seq/{FIRST}", history.first, 0, _version(history.first))]
     for name, image in _older(directory, area):
-        known = [each for each in history.versions(_columns(image)) if each <= _version(image)]
+        known = [each for each in history.versions(_columns(image)) if each <= min(_version(image), target)]
         found += [_Base(name, image, known[-1], _version(image))] if known else []
     return max(found, key=lambda each: each.version)
 
