@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from console.errors import WalmedicError, run_as_owner
+from console.questdb.aside import tables_aside
 from console.questdb.reading import (
     Entry,
     Problem,
@@ -189,6 +190,17 @@ class DatabaseRoot:
         if self.guard is not None:
             found = [replace(table, guard=self.guard / table.directory) for table in found]
         return tuple(sorted(found, key=lambda table: (table.raw_name, table.directory)))
+
+    def gone(self) -> tuple[RegistryEntry, ...]:
+        """Return the entries of the registry that hold and whose directory is not in the db directory, nor set aside.
+
+        A table that is dropped meanwhile is told by a second look: QuestDB changes the registry first.
+        """
+        before, (entries, problem) = self.registry().live(), list_directory(self.db)
+        there = {entry.name for entry in entries} | {path.name for path in tables_aside(self.db)}
+        missing = [] if problem is not None else sorted(before.keys() - there)
+        after = self.registry().live() if missing else {}
+        return tuple(after[directory] for directory in missing if directory in after)
 
     def doubles(self) -> tuple[tuple[TableDirectory, ...], ...]:
         """Return the WAL tables that share a name, by name, if the registry does not say which of them is the table."""

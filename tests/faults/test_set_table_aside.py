@@ -36,7 +36,7 @@ def test_what_was_killed_is_finished_or_taken_back(root: Path, tmp_path: Path) -
             _run(engine)
             assert not list((root / "db").glob(f"{_TABLE}~*/_meta")), label
             finished += 1
-        if not tree_of(root) == original:
+        if tree_of(root) != original:
             entry = engine.journal.entries()[-1].id
             undo = partial(engine.undo, entry, engine.plan_undo(entry).confirmation)
             killed_in_child(undo, rng.randrange(30), done=rng.random() < 0.5)

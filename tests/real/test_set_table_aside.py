@@ -135,6 +135,10 @@ def test_a_directory_that_is_gone_is_named(questdb: ServerBinary, tmp_path: Path
     database.table("kept").path.rename(root / "elsewhere")
     found = [each for each in diagnose(database).findings if each.code is Code.TABLE_DIRECTORY_GONE]
     assert [each.message.split()[3] for each in found] == ["kept"]
+    engine = _engine(root)
+    plan = engine.plan("repair-registry")
+    assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE
+    assert Code.TABLE_DIRECTORY_GONE not in {each.code for each in diagnose(database).findings}
 
 
 def test_it_comes_next_where_no_action_can_repair_a_table(questdb: ServerBinary, tmp_path: Path) -> None:

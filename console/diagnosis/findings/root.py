@@ -7,7 +7,7 @@ from console.diagnosis.model import Code, Finding, Harm, Severity
 from console.questdb.aside import tables_aside
 from console.questdb.checkpoint import TRIGGER, Checkpoint, read_checkpoint
 from console.questdb.layout import DatabaseRoot
-from console.questdb.reading import ProblemKind, list_directory
+from console.questdb.reading import ProblemKind
 from console.questdb.table_name import name_of_directory, read_table_name
 from console.text import clean_line
 
@@ -39,27 +39,14 @@ def root_findings(database: DatabaseRoot) -> Iterator[Finding]:
 
 
 def _not_there(database: DatabaseRoot) -> Iterator[Finding]:
-    """Yield the tables that were set aside, and those that the registry names and whose directory has gone.
-
-    A table that is created or dropped meanwhile is told by a second look: the registry first, then its directory.
-    """
-    aside = {path.name: path for path in tables_aside(database.db)}
-    for directory, path in aside.items():
-        name, place = clean_line(read_table_name(path) or name_of_directory(directory)), path.relative_to(database.db)
+    """Yield the tables that were set aside, and those that the registry names and whose directory has gone."""
+    for path in tables_aside(database.db):
+        name, place = clean_line(read_table_name(path) or name_of_directory(path.name)), path.relative_to(database.db)
         message = f"{name} was set aside: QuestDB does not see it until set-table-aside is undone"
         yield Finding(Code.TABLE_SET_ASIDE, Severity.RISK, message, str(place))
-    for directory in sorted(_gone(database) - aside.keys()):
-        entry = database.registry().live().get(directory)
-        if entry is not None and directory in _gone(database):
-            message = f"the registry names {clean_line(entry.name)} in {clean_line(directory)}, which is not there"
-            yield Finding(Code.TABLE_DIRECTORY_GONE, Severity.RISK, message, directory)
-
-
-def _gone(database: DatabaseRoot) -> set[str]:
-    """Return the directories of live entries of the registry that are not in the db directory."""
-    named = database.registry().live().keys()
-    entries, problem = list_directory(database.db)
-    return set() if problem is not None else named - {entry.name for entry in entries}
+    for entry in database.gone():
+        message = f"the registry names {clean_line(entry.name)} in {clean_line(entry.directory)}, which is not there"
+        yield Finding(Code.TABLE_DIRECTORY_GONE, Severity.RISK, message, entry.directory)
 
 
 def _left(checkpoint: Checkpoint, left: Path) -> Finding:

@@ -6,6 +6,7 @@ table comes back so, if its directory was not purged yet: that is the one thing 
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from console.digests import digest_of
@@ -63,7 +64,8 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     registry = database.registry()
     damage = next((problem for problem in registry.problems if problem.kind in _DAMAGED), None)
     whole = damage is None or (registry.stamp is not None and not registry.stamp.size)
-    if registry.path is None or (whole and not database.doubles()):
+    gone = database.gone()
+    if registry.path is None or (whole and not gone and not database.doubles()):
         return make_plan(SPEC, context.target(), why="Nothing to do: the registry of tables is whole.")
     tables = _names(database)
     facts = [Fact(registry.path.name, stamp_of(registry.path))]
@@ -73,7 +75,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     return make_plan(
         SPEC,
         context.target(),
-        why=f"{registry.path.name} is damaged: {damage.what if damage is not None else 'tables of one name'}",
+        why=_why(registry.path.name, damage, gone),
         stages=stages,
         facts=facts,
         rows_lost=RowsLost.exact(0),
@@ -83,6 +85,12 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         attachments=attachments,
         disk_needed=sum(change.size or 0 for stage in stages for change in stage.changes),
     )
+
+
+def _why(file: str, damage: Problem | None, gone: Sequence[RegistryEntry]) -> str:
+    if damage is None and gone:
+        return f"{file} names {clean_line(gone[0].directory)}, which is not there: it will be forgotten"
+    return f"{file} is damaged: {damage.what if damage is not None else 'tables of one name'}"
 
 
 def _names(database: DatabaseRoot) -> list[_Named]:

@@ -92,7 +92,7 @@ def _warnings(database: DatabaseRoot, table: TableDirectory, first: str | None) 
     name = table.name
     told = [
         f"until this is undone QuestDB has no table {name}: its rows stay on disk, and no query sees them",
-        f"a writer that goes on makes a new, empty table {name}: stop it, or name another table to it",
+        f"a writer that still runs makes a new, empty table {name}: stop it, or give it another table",
     ]
     views = [view.name for view in views_on(database, table)]
     if views:

@@ -286,6 +286,16 @@ MEANINGS: Final[dict[Code, Meaning]] = {
     Code.NO_TABLES: Meaning(
         "no table was found", "makes an empty database at a start", "look whether the data root is the right one"
     ),
+    Code.TABLE_SET_ASIDE: Meaning(
+        "set-table-aside moved a table out of QuestDB's sight, and that was not undone",
+        "does not know the table; a writer may make a new one of its name",
+        "walmedic undo of that entry, once the table can be repaired or is to be read",
+    ),
+    Code.TABLE_DIRECTORY_GONE: Meaning(
+        "the registry names a table whose directory is not in the db directory",
+        "does not know the table; a writer may make a new one of its name",
+        "put the directory back from a copy; if it was removed on purpose, repair-registry forgets it",
+    ),
     Code.UNREADABLE: Meaning(
         "a file could not be read: permission, an I/O error, or a format that is not known",
         "depends on the file", "run walmedic as the owner of the files, or look at the disk",
