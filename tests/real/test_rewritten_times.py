@@ -23,6 +23,7 @@ from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
 from tests.real.generated_tables import SERVER, wait_until_applied
 from tests.real.table_lives import Past, World, again, build, copy_linked
+from tests.real.test_sequencer_repairs import captured, engine_of
 
 PASTS = (Past("plain"), Past("altered", altered=2), Past("turned", "converted"), Past("late", "converted", alone=4))
 SEED = int(os.environ.get("WALMEDIC_SEED", "1129"))
@@ -217,3 +218,21 @@ def test_touching_the_files_of_a_wal_in_doubt_says_that_it_is_the_tables(databas
         for path in wal.glob("*/*"):
             os.utime(path, (time.time() + 3 * _DAY,) * 2)  # the clock goes on meanwhile
     assert not _in_doubt(root)
+
+
+def test_wal_that_was_moved_away_after_evidence_is_not_taken_for_no_rows(databases: Databases, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    copy_linked(databases.killed, root)
+    table = DatabaseRoot.locate(root).table(PASTS[0].name)
+    shutil.rmtree(table.sequencer)
+    engine = engine_of(root, tmp_path / "state")
+    assert captured(engine).plan("rebuild-sequencer", table.name).rows_lost.kind != "unknown"
+    moved = [path for path in table.path.glob("wal*") if path.name.startswith(f"wal{table.wals()[-1].id}")]
+    for path in moved:
+        path.rename(tmp_path / path.name)
+    plan = captured(engine).plan("rebuild-sequencer", table.name)
+    assert plan.rows_lost.kind == "unknown", plan
+    assert any("has it no more" in warning for warning in plan.warnings)
+    for path in moved:
+        (tmp_path / path.name).rename(path)
+    assert captured(engine).plan("rebuild-sequencer", table.name).rows_lost.kind != "unknown"

@@ -13,6 +13,7 @@ from console.questdb.conversion import MARKER
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem
 from console.recovery.actions.sequencer_repair import checking
+from console.recovery.actions.sequencer_repair.vanished import vanished_wal
 from console.recovery.codes import RefusalCode
 from console.recovery.evidence.index import table_stamp
 from console.recovery.gate.registry import PlanContext
@@ -183,11 +184,14 @@ def _plan(
 ) -> Plan:
     table = case.table.directory
     needed = bool(stages) or bool(target.refusals)
+    vanished = tuple(vanished_wal(case.context, case.table)) if stages else ()
+    ledger = (*target.ledger, *vanished)
+    rows_lost = RowsLost.unknown() if vanished else target.rows_lost
     evidence = ", then ".join(target.evidence) or "nothing was applied, and nothing is on disk"
     decided = Requirement("applied transactions identified", not target.refusals, evidence)
     found = Requirement(
         "all unapplied rows are on disk",
-        target.rows_lost.kind == "exact" and target.rows_lost.value == 0,
+        rows_lost.kind == "exact" and rows_lost.value == 0,
         f"{plural(len(target.unapplied), 'transaction')}, {plural(target.rows_back, 'row')}",
     )
     return make_plan(
@@ -196,13 +200,13 @@ def _plan(
         why=why,
         stages=stages,
         facts=facts,
-        rows_lost=target.rows_lost if needed else RowsLost.exact(0),
-        ledger=target.ledger if needed else (),
+        rows_lost=rows_lost if needed else RowsLost.exact(0),
+        ledger=ledger if needed else (),
         rows_back=target.rows_back if needed else 0,
         rows_maybe_twice=target.rows_maybe_twice if needed else 0,
         refused=target.refusals,
         requirements=(decided, found),
-        warnings=target.warnings if needed else (),
+        warnings=(*target.warnings, *(each.why for each in vanished)) if needed else (),
         disk_needed=size,
         attachments=attachments,
     )
