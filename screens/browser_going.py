@@ -1,8 +1,17 @@
 """The browser's keys to places that are typed: an offset, a transaction, a row, a time, bytes; and files by name."""
 
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
 from console.errors import WalmedicError
+from console.questdb.reading import DbFile
+from console.text import clean_line
 from screens import browser_places
-from screens.browser_find import Search, bytes_asked_for
+from screens.browser_file import canonical
 from screens.browser_panes import Area, BrowserPanes
 from screens.browser_times import place_of_time
 from screens.frame import Answer
@@ -10,6 +19,71 @@ from screens.frame import Answer
 _GOTO = "go to offset, t… transaction, r… row, or time:"
 _FILTER = "show files with:"
 _FIND = 'find bytes (fa 00) or text ("abc", u"abc"):'
+_HEX = re.compile(r"(?:0x)?((?:[0-9a-f]{2}[\s:]*)+)", re.IGNORECASE)
+_QUOTED = re.compile(r'(?P<wide>u)?"(?P<text>.*)"?', re.DOTALL)
+_LONGEST = 4096
+_CHUNK: Final = 4 << 20
+
+
+def find_bytes(file: DbFile, wanted: bytes, first: int, end: int, stopped: Callable[[], bool]) -> int | None:
+    """Return the offset of the first `wanted` that begins from `first` on and before `end`, None if there is none.
+
+    `stopped` is asked before each chunk: once it is true nothing more is read. Raises OSError where the device fails.
+    """
+    at, end = max(0, first), min(end, file.size - len(wanted) + 1)
+    in_holes = not any(wanted)
+    while wanted and at < end and not stopped():
+        if not in_holes:
+            at = max(at, file.next_data(at) - len(wanted) + 1)
+        found = file.read(at, min(_CHUNK, end - at) + len(wanted) - 1).find(wanted)
+        if found >= 0:
+            return at + found if at + found < end else None
+        at += _CHUNK
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Bytes that are looked for in a file; `stop` ends the search. `typed` is what the operator typed."""
+
+    path: Path
+    wanted: bytes
+    typed: str
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def after(self, offset: int) -> tuple["Search", int]:
+        """Return this search with the next place behind `offset`, from the start again behind the last one.
+
+        Raises WalmedicError if there is none, or the search was stopped. Blocks.
+        """
+        with DbFile(canonical(self.path)) as file:
+            for first, end in ((offset + 1, file.size), (0, offset + 1)):
+                found = find_bytes(file, self.wanted, first, end, self.stop.is_set)
+                if found is not None:
+                    return self, found
+        if self.stop.is_set():
+            raise WalmedicError("the search was stopped")
+        raise WalmedicError(f"the file does not hold {clean_line(self.typed)}")
+
+
+def bytes_asked_for(text: str) -> bytes:
+    """Return the bytes that `text` names: hexadecimal digits in pairs, or a text in quotes (u: as UTF-16).
+
+    Raises WalmedicError for anything else.
+    """
+    text = text.strip()
+    digits, quoted = _HEX.fullmatch(text), _QUOTED.fullmatch(text)
+    found = b""
+    if digits is not None:
+        found = bytes.fromhex(re.sub(r"[\s:]", "", digits[1]))
+    elif quoted is not None:
+        content = quoted["text"].removesuffix('"')
+        found = content.encode("utf-16-le" if quoted["wide"] else "utf-8", "surrogatepass")
+    if not found:
+        raise WalmedicError(f'{clean_line(text) or "nothing"} is neither bytes (fa 00 1c) nor a text ("abc", u"abc")')
+    if len(found) > _LONGEST:
+        raise WalmedicError(f"at most {_LONGEST:,} bytes can be looked for")
+    return found
 
 
 class BrowserGoing(BrowserPanes):

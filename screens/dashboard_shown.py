@@ -1,21 +1,21 @@
 """What the panes of the dashboard show: the state, filtered and in an order. Imported with the first sample."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from console.diagnosis.model import DatabaseReport, TableReport, Verdict
 from console.probes.aftermath import aftermath
-from console.probes.contents import UnitState
+from console.probes.contents import JournalLine, ServicesSample, StreamSample, UnitSample, UnitState
 from console.probes.flow import flow as flow_of
 from console.probes.headline import stopped_roles
 from console.probes.sample import Status
 from console.probes.state import StationState
 from console.settings import Role
 from console.widgets.pane import Builder
-from screens.dashboard_filter import filtered, hidden
-from screens.dashboard_order import ORDERS, Order, ordered
 from screens.panes import backlog, crashes, flow, journal, services, tables
 from screens.panes.reading import Source
+from screens.panes.services import urgency
 from screens.port import ConsolePort
 
 BUILDERS: dict[str, Builder] = {
@@ -26,6 +26,87 @@ BUILDERS: dict[str, Builder] = {
     "flow": flow.build,
     "journal": journal.build,
 }
+
+
+_LISTS = {"tables": ("tables", ("table", "directory")), "services": ("units", ("name",)),
+          "backlog": ("streams", ("stream", "table")), "journal": ("lines", ("action", "target"))}  # fmt: skip
+
+
+def filtered(probe: str, data: Any, text: str) -> Any:
+    """Return the data of a probe with only the items that `text` names; what is no list of items stays whole."""
+    words = text.lower().split()
+    if data is None or not words or probe not in _LISTS:
+        return data
+    items, names = _LISTS[probe]
+
+    def matches(item: Any) -> bool:
+        known = {each.name for each in fields(item)}
+        haystack = " ".join(str(getattr(item, name) or "") for name in names if name in known).lower()
+        return all(word in haystack for word in words)
+
+    listed = getattr(data, items)
+    newest = listed[:1] if probe == "journal" else ()
+    return replace(data, **{items: tuple(item for item in listed if matches(item) or item in newest or _matters(item))})
+
+
+def hidden(probe: str, data: Any, shown: Any) -> int:
+    if data is None or shown is None or probe not in _LISTS:
+        return 0
+    items, _ = _LISTS[probe]
+    return len(getattr(data, items)) - len(getattr(shown, items))
+
+
+def _matters(item: Any) -> bool:
+    match item:
+        case TableReport():
+            return item.verdict is not Verdict.HEALTHY
+        case UnitSample():
+            return item.state is not UnitState.UP or bool(item.loop)
+        case StreamSample():
+            return item.losing or bool(item.error)
+        case JournalLine():
+            return item.outcome in {"running", "unfinished"}
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A way to list things; `key` makes what is sorted by, None keeps the order of the source."""
+
+    name: str
+    key: Callable[[Any], Any] | None = None
+
+
+def _rows(table: TableReport) -> tuple[bool, int]:
+    return table.rows_applied is not None, -(table.rows_applied or 0)
+
+
+def _unapplied(table: TableReport) -> tuple[bool, int]:
+    return table.rows_unapplied is not None, -(table.rows_unapplied or 0)  # unknown ones first
+
+
+def _restarts(unit: UnitSample) -> tuple[bool, int]:
+    return unit.restarts is not None, -(unit.restarts or 0)
+
+
+ORDERS = {
+    "tables": (Order(""), Order("by name", lambda table: table.table), Order("by rows", _rows),
+               Order("by unapplied rows", _unapplied)),
+    "services": (Order(""), Order("worst first", urgency), Order("by name", lambda unit: unit.name),
+                 Order("by restarts", _restarts)),
+}  # fmt: skip
+"""The orders of a pane, in the sequence in which the key goes through them."""
+
+
+def ordered(name: str, data: Any, order: Order) -> Any:
+    """Return the data of a pane in an order; data of another pane as it is."""
+    if order.key is None:
+        return data
+    if name == "services" and isinstance(data, ServicesSample):
+        return replace(data, units=tuple(sorted(data.units, key=order.key)))
+    if name == "tables" and isinstance(data, DatabaseReport):
+        return replace(data, tables=tuple(sorted(data.tables, key=order.key)))
+    return data
 
 
 class Shown:

@@ -1,14 +1,62 @@
 """Which records keep to the order of their WAL, so that they can be believed: addresses rise with the transaction."""
 
-from typing import Any
+import bisect
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from console.table.inventory import Index, Inventory, Mask, any_order
 from console.table.log_block import NOWHERE, Block, Named, Places, WalPlaces, address
-from console.table.rising import longest_rising, undisputed
 from console.table.txn_set import TxnSet
+
+_BLOCK: Final = 1 << 16
+
+
+def longest_rising(values: Index) -> Mask:
+    """Return which of `values` make a longest strictly rising subsequence.
+
+    What contradicts nothing is in every such one; only the others cost a step of Python each.
+    """
+    keep = undisputed(values)
+    rest = np.flatnonzero(~keep)
+    if len(rest):
+        rest = rest[np.append(np.diff(values[rest]) != 0, True)]
+        keep[rest[_chain(values[rest])]] = True
+    return keep
+
+
+def undisputed(values: Index) -> Mask:
+    """Return which values are above all before them and below all after them."""
+    if len(values) < 2:
+        return np.ones(len(values), np.bool_)
+    found = np.ones(len(values), np.bool_)
+    found[1:] = values[1:] > np.maximum.accumulate(values)[:-1]
+    found[:-1] &= values[:-1] < np.minimum.accumulate(values[::-1])[::-1][1:]
+    return found
+
+
+def _chain(values: Index) -> Index:
+    """Return the indices of a longest strictly rising subsequence: patience sorting, O(n log n)."""
+    tops: list[int] = []
+    ends: list[int] = []
+    before = np.full(len(values), -1, np.int64)
+    for start in range(0, len(values), _BLOCK):
+        for index, value in enumerate(values[start : start + _BLOCK].tolist(), start):
+            place = bisect.bisect_left(tops, value)
+            if place:
+                before[index] = ends[place - 1]
+            if place == len(tops):
+                tops.append(value)
+                ends.append(index)
+            else:
+                tops[place], ends[place] = value, index
+    chain = []
+    at = ends[-1] if ends else -1
+    while at >= 0:
+        chain.append(at)
+        at = int(before[at])
+    return np.array(chain[::-1], np.int64)
 
 
 def keep_to_order(

@@ -7,7 +7,7 @@ segment; a file that was not noted as done is written anew.
 import contextlib
 import datetime
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,9 @@ from console.questdb.segment import Segment, read_segment
 from console.questdb.segment_data import TornRows
 from console.questdb.segment_rows import Column, Rows, SegmentRows, Span
 from console.records import of_json, to_json
-from console.recovery.salvage.cells import importable
-from console.recovery.salvage.csv_file import CsvFormat
+from console.recovery.salvage.cells import csv_cells, header_of, importable, rows_of
 from console.recovery.salvage.folder import Folder
-from console.recovery.salvage.output import Extent, RowFormat, SalvageError, reads_differently
+from console.recovery.salvage.output import Extent, RowFormat, SalvageError, new_file, reads_differently
 from console.recovery.salvage.parquet_file import ParquetFormat
 from console.recovery.salvage.selection import Choice, Selection, rows_to_write
 from console.recovery.store.copying import digest_of_file, sync_tree
@@ -33,6 +32,24 @@ from console.text import clean_line, plural
 
 AT_ONCE: Final = 2
 """Files at once: while one waits for the disk, the other is worked on."""
+
+
+class CsvFormat:
+    suffix = "csv"
+
+    def write(self, path: Path, columns: tuple[Column, ...], chunks: Iterable[Rows]) -> str:
+        """Write the names, then the rows of each chunk; see RowFormat."""
+        with new_file(path) as file:
+            file.write(header_of([column.raw_name for column in columns]))
+            for rows in chunks:
+                file.write(_lines(rows))
+        return file.sha256
+
+
+def _lines(rows: Rows) -> bytes:
+    return rows_of([csv_cells(values) for values in rows.values])
+
+
 FORMATS: dict[str, Callable[[], RowFormat]] = {"csv": CsvFormat, "parquet": ParquetFormat}
 _MAX_TORN = 200
 

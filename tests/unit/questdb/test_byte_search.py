@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from console.questdb import byte_search
-from console.questdb.byte_search import find_bytes
 from console.questdb.reading import DbFile
+from screens import browser_going
+from screens.browser_going import find_bytes
 
 
 def test_as_find_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(byte_search, "_CHUNK", 7)
+    monkeypatch.setattr(browser_going, "_CHUNK", 7)
     rng, path = random.Random(5), tmp_path.resolve() / "file"
     for _ in range(300):
         data = bytes(rng.choice(b"\0\0ab") for _ in range(rng.randrange(60)))

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from console.table.rising import longest_rising, undisputed
+from console.table.log_order import longest_rising, undisputed
 from console.table.txn_set import TxnSet
 
 _TOP = 100_000  # four blocks
