@@ -28,7 +28,7 @@ class TableAccount:
     @property
     def lost_in_words(self) -> str:
         """Return e.g. `0`, `up to 1,000`, `unknown`."""
-        return in_words(self.lost)
+        return "unknown" if self.lost.value is None else self.lost.words
 
 
 def accounts(incident: Incident) -> tuple[TableAccount, ...]:
@@ -42,7 +42,7 @@ def accounts(incident: Incident) -> tuple[TableAccount, ...]:
                 table=name,
                 verdict=report.verdict.value,
                 back=_back(repairs),
-                lost=_summed(repairs),
+                lost=RowsLost.total(past.plan.rows_lost for past in repairs if past.plan is not None),
                 maybe_twice=repairs[-1].plan.rows_maybe_twice if repairs and repairs[-1].plan else 0,
                 proven=rows_proven(incident.past_actions, name),
                 at_risk=report.rows_at_risk,
@@ -60,18 +60,11 @@ def recovered(incident: Incident) -> Recovered | None:
     repaired = [account for account in accounts(incident) if account.repaired]
     return Recovered(
         sum(account.back for account in repaired),
-        summed_losses(account.lost for account in repaired),
+        RowsLost.total(account.lost for account in repaired),
         sum(account.maybe_twice for account in repaired),
         bool(repaired),
         tuple(lost for account in repaired for lost in account.values_lost),
     )
-
-
-def in_words(lost: RowsLost) -> str:
-    """Return e.g. `0`, `up to 1,000`, `unknown`."""
-    if lost.value is None:
-        return "unknown"
-    return f"{'up to ' if lost.kind == 'bound' else ''}{lost.value:,}"
 
 
 def values_in_words(repaired: Iterable[TableAccount]) -> str:
@@ -87,17 +80,3 @@ def _back(repairs: Sequence[PastAction]) -> int:
 def _touches_rows(past: PastAction) -> bool:
     """Return whether an action was on the files or rows of its table: those have `lose` in their phrase (contract)."""
     return past.plan is not None and past.plan.confirmation.startswith(f"{past.table} lose ")
-
-
-def _summed(repairs: Sequence[PastAction]) -> RowsLost:
-    """Return the rows that all of `repairs` lost: one unknown makes the sum unknown, one bound makes it a bound."""
-    return summed_losses(past.plan.rows_lost for past in repairs if past.plan is not None)
-
-
-def summed_losses(each: Iterable[RowsLost]) -> RowsLost:
-    """Return the sum: one unknown makes it unknown, one bound makes it a bound."""
-    losses = tuple(each)
-    if any(loss.value is None for loss in losses):
-        return RowsLost("unknown", None)
-    kind = "bound" if any(loss.kind == "bound" for loss in losses) else "exact"
-    return RowsLost(kind, sum(loss.value or 0 for loss in losses))

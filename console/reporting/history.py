@@ -61,13 +61,11 @@ class PastAction:
         """Return what it meant for rows, e.g. `6,359 rows back, 0 lost`; empty for what touches none."""
         if self.plan is None or self.table is None:
             return ""
-        lost = self.plan.rows_lost
         parts = [plural(self.plan.rows_back, "row") + " back"] if self.plan.rows_back else []
-        parts.append(f"{'up to ' if lost.kind == 'bound' else ''}{lost.value:,} lost" if lost.value is not None else "")
-        parts += ["an unknown number lost"] if lost.value is None else []
+        parts.append(f"{self.plan.rows_lost.words} lost")
         if self.plan.rows_maybe_twice:
             parts.append(f"{self.plan.rows_maybe_twice:,} possible duplicates")
-        return ", ".join(each for each in parts if each)
+        return ", ".join(parts)
 
     def to_json(self) -> dict[str, Any]:
         """Return the action in the form of `report --json`."""

@@ -78,6 +78,13 @@ class RowsLost:
             return str(self.value)
         return f"up-to-{self.value}" if self.kind == "bound" else "unknown"
 
+    @property
+    def words(self) -> str:
+        """Return e.g. `0`, `up to 1,000`, `an unknown number`."""
+        if self.value is None:
+            return "an unknown number"
+        return f"{'up to ' if self.kind == 'bound' else ''}{self.value:,}"
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

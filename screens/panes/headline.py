@@ -182,8 +182,8 @@ def _recovered(found: Headline, keys: Keys) -> Iterator[Part]:
     assert at is not None  # noqa: S101
     when = f"{figures.clock(at)[:5]}Z"
     yield Part(f"station recovered {when}", f"recovered {when}", Role.OK)
-    rows = f"{plural(recovered.rows, 'row')} recovered, {recovered.lost_in_words} lost"
-    yield Part(rows, f"{recovered.rows:,} rows, {recovered.lost_in_words} lost")
+    rows = f"{plural(recovered.rows, 'row')} recovered, {recovered.lost.words} lost"
+    yield Part(rows, f"{recovered.rows:,} rows, {recovered.lost.words} lost")
     if recovered.duplicates:
         more = plural(recovered.duplicates, "possible duplicate")
         yield Part(f"≤ {more}", f"≤ {recovered.duplicates:,} duplicates", Role.WARN)

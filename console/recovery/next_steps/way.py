@@ -54,20 +54,8 @@ class Recovered:
         if not self.repaired:
             return "The station is back: no rows had to be recovered, none were lost."
         more = f", up to {plural(self.duplicates, 'possible duplicate')}" if self.duplicates else ""
-        lost = f"{self.lost_in_words} lost{self.values_in_words}"
+        lost = f"{self.lost.words} lost{values_lost_in_words(self.values_lost)}"
         return f"The station is back: {plural(self.rows, 'row')} recovered, {lost}{more}."
-
-    @property
-    def values_in_words(self) -> str:
-        """Return e.g. `, 25,897 values lost`, empty if none were."""
-        return values_lost_in_words(self.values_lost)
-
-    @property
-    def lost_in_words(self) -> str:
-        """Return e.g. `0`, `up to 1,000`, `an unknown number`."""
-        if self.lost.value is None:
-            return "an unknown number"
-        return f"{'up to ' if self.lost.kind == 'bound' else ''}{self.lost.value:,}"
 
 
 def values_lost_in_words(lost: Iterable[LostValues]) -> str:
