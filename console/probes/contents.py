@@ -87,14 +87,13 @@ class ServerSample:
 
 @dataclass(frozen=True, slots=True)
 class ServerTable:
-    """One row of `wal_tables()`. `apply_rate` is transactions per second, None until it was watched long enough."""
+    """One row of `wal_tables()`."""
 
     name: str
     suspended: bool
     writer_txn: int
     sequencer_txn: int
     error: str = ""
-    apply_rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from console.diagnosis.server.facts import LISTED, ServerFacts, ServerTableFacts
 from console.diagnosis.server.served import served_root, serves
 from console.errors import WalmedicError
 from console.probes.contents import ServerSample, ServerTable
-from console.probes.rates import Slope
 from console.probes.sample import Sample, Status
 from console.probes.second_opinion import HealthPort
 from console.questdb.server_version import version_of_build
@@ -22,7 +21,6 @@ _ANSWER = 3.0  # seconds for one statement
 _OPINION = 10.0  # seconds for which the second opinion stays as it was, unless it is in doubt
 _STANDS_STILL = 10.0  # seconds without a transaction applied, while some wait
 _APPLIES = "cairo.wal.apply.enabled"
-_RATE_WINDOW = 30.0  # seconds over which apply rates are taken
 
 # What an operator may want to see, and what the probe judges by. None of them is a secret.
 _SHOWN = (
@@ -48,7 +46,6 @@ class ServerProbe:
         self._parameters: dict[str, str] = {}
         self._root = ""
         self._ours: bool | None = None  # proven once for each connection
-        self._applied: dict[str, Slope] = {}
         self._facts: tuple[float, ServerFacts] | None = None
         self._since: dict[str, tuple[float, ServerTableFacts]] = {}  # since when nothing moved, and what was seen last
 
@@ -69,7 +66,6 @@ class ServerProbe:
             status = Status.REFUSED if isinstance(answer, UserRefused) else Status.DOWN
             return Sample(self.name, status, None, f"{answer}{yet}")
         started, round_trip, rows, listed = answer
-        self._applied = {name: seen for name, seen in self._applied.items() if any(r["name"] == name for r in rows)}
         if not self._ours:
             self._ours = await asyncio.to_thread(serves, self._root, _db_of(self._settings.questdb.db_root))
         ours = self._ours
@@ -90,7 +86,7 @@ class ServerProbe:
             version=self._version,
             read_only_user=self._read_only(),
             round_trip=round_trip,
-            wal_tables=tuple(self._table(row, started) for row in rows),
+            wal_tables=tuple(map(_table, rows)),
             parameters=tuple(self._parameters.items()),
             root=self._root,
             ours=ours,
@@ -144,17 +140,6 @@ class ServerProbe:
         by_user = known.get("pg.readonly.user.enabled") == "true" and known.get("pg.readonly.user") == self._user
         return by_user or known.get("pg.security.readonly") == "true" or known.get("readonly") == "true"
 
-    def _table(self, row: dict[str, Any], now: float) -> ServerTable:
-        name, writer = str(row["name"]), int(row["writerTxn"])
-        return ServerTable(
-            name=clean_line(name),
-            suspended=bool(row["suspended"]),
-            writer_txn=writer,
-            sequencer_txn=int(row["sequencerTxn"]),
-            error=_error(row),
-            apply_rate=self._applied.setdefault(name, Slope(_RATE_WINDOW)).rate(now, writer),
-        )
-
     def _as_facts(self, rows: list[dict[str, Any]], listed: list[dict[str, Any]], now: float) -> ServerFacts:
         """Return the facts as the diagnosis takes them: by the tables' raw names."""
         tables = {}
@@ -181,6 +166,16 @@ class ServerProbe:
         if opinion.healthy is None:
             return ""
         return f"; its health port {self._settings.questdb.health_port} does answer ({opinion.health})"
+
+
+def _table(row: dict[str, Any]) -> ServerTable:
+    return ServerTable(
+        name=clean_line(str(row["name"])),
+        suspended=bool(row["suspended"]),
+        writer_txn=int(row["writerTxn"]),
+        sequencer_txn=int(row["sequencerTxn"]),
+        error=_error(row),
+    )
 
 
 def _db_of(configured: str) -> Path:

@@ -7,7 +7,7 @@ from typing import Final
 
 from console.questdb.fields import Fields
 from console.questdb.formats.database import BLOCK, BLOCK_FILE, BLOCK_REGION
-from console.questdb.reading import DamageError, FileStamp, Problem, ProblemKind, join_problems, read_small
+from console.questdb.reading import DamageError, Problem, ProblemKind, join_problems, read_small
 
 _UNCHECKED: Final = 12
 """Bytes at the start of a region that its checksum leaves out."""
@@ -30,7 +30,6 @@ class BlockFile:
     path: Path
     version: int | None
     blocks: tuple[Block, ...]
-    stamp: FileStamp | None
     problems: tuple[Problem, ...]
 
 
@@ -79,9 +78,9 @@ def read_block_file(path: Path) -> BlockFile:
 def _read_once(path: Path) -> BlockFile:
     file = read_small(path)
     if not file.present:
-        return BlockFile(path, None, (), None, join_problems(file.problem))
+        return BlockFile(path, None, (), join_problems(file.problem))
     try:
         version, blocks = parse_blocks(file.data)
     except DamageError as damage:
-        return BlockFile(path, None, (), file.stamp, (damage.problem(path),))
-    return BlockFile(path, version, blocks, file.stamp, join_problems(file.problem))
+        return BlockFile(path, None, (), (damage.problem(path),))
+    return BlockFile(path, version, blocks, join_problems(file.problem))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from console.questdb.fields import I64_MIN, Fields
 from console.questdb.formats.table import CV_ENTRY, CV_HEADER
-from console.questdb.reading import DamageError, FileStamp, Problem, ProblemKind, join_problems, read_small
+from console.questdb.reading import DamageError, Problem, ProblemKind, join_problems, read_small
 
 DEFAULT_PARTITION: Final = I64_MIN
 """Partition timestamp of a column's default entry; its top then is the partition in which the column was added."""
@@ -29,7 +29,6 @@ class ColumnVersions:
     path: Path
     version: int | None
     entries: NDArray[np.void]
-    stamp: FileStamp | None
     problems: tuple[Problem, ...]
 
     def name_txn(self, partition: int, column: int) -> int:
@@ -102,17 +101,17 @@ def read_column_versions(table: Path) -> ColumnVersions:
     file = read_small(path, _LIMIT)
     for _ in range(_ATTEMPTS):
         if not file.present:
-            return ColumnVersions(path, None, none, None, join_problems(file.problem))
+            return ColumnVersions(path, None, none, join_problems(file.problem))
         if read_small(path, 8).data == file.data[:8]:
             break
         file = read_small(path, _LIMIT)
     if not file.data:
-        return ColumnVersions(path, None, none, file.stamp, (Problem(ProblemKind.SHORT, "it is empty", path, 0),))
+        return ColumnVersions(path, None, none, (Problem(ProblemKind.SHORT, "it is empty", path, 0),))
     try:
         version, entries = parse_column_versions(file.data)
     except DamageError as damage:
-        return ColumnVersions(path, None, none, file.stamp, (damage.problem(path),))
-    return ColumnVersions(path, version, entries, file.stamp, join_problems(file.problem))
+        return ColumnVersions(path, None, none, (damage.problem(path),))
+    return ColumnVersions(path, version, entries, join_problems(file.problem))
 
 
 def content_of_version(table: Path, version: int) -> bytes | None:

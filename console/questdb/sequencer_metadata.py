@@ -13,7 +13,7 @@ from typing import Final
 from console.questdb.column_types import ColumnTag, tag_of, type_name
 from console.questdb.fields import Fields, Walk
 from console.questdb.formats.sequencer import SEQUENCER_META, SEQUENCER_ORDER
-from console.questdb.reading import DamageError, FileStamp, Problem, ProblemKind, join_problems, later_looks, read_small
+from console.questdb.reading import DamageError, Problem, ProblemKind, join_problems, later_looks, read_small
 from console.text import clean_line
 
 DROPPED: Final = -2
@@ -55,7 +55,6 @@ class SequencerMetadata:
     columns: tuple[SequencerColumn, ...]
     read_order: tuple[int, ...] | None
     tail_valid: bool
-    stamp: FileStamp | None = None
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -174,7 +173,7 @@ def _read_once(directory: Path, of_segment: bool) -> SequencerMetadata | Problem
         metadata = parse_sequencer_metadata(file.data, file.path, of_segment=of_segment)
     except DamageError as damage:
         return damage.problem(file.path)
-    return replace(metadata, stamp=file.stamp, problems=join_problems(file.problem))
+    return replace(metadata, problems=join_problems(file.problem))
 
 
 def encode_sequencer_metadata(

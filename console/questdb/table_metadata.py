@@ -8,7 +8,7 @@ from console.questdb.column_types import ColumnTag, tag_of, type_name
 from console.questdb.fields import Fields
 from console.questdb.formats.model import FIRST
 from console.questdb.formats.table import META_COLUMN, META_HEADER
-from console.questdb.reading import DamageError, FileStamp, Problem, ProblemKind, join_problems, later_looks, read_small
+from console.questdb.reading import DamageError, Problem, ProblemKind, join_problems, later_looks, read_small
 from console.text import clean_line
 
 VERSION: Final = 426
@@ -68,7 +68,6 @@ class TableMetadata:
     o3_max_lag_us: int
     ttl: int
     columns: tuple[TableColumn, ...]
-    stamp: FileStamp | None
     problems: tuple[Problem, ...]
 
     @property
@@ -173,7 +172,6 @@ def parse_table_metadata(data: bytes, file: Path) -> TableMetadata:
         **{name: header[name] for name in _PLAIN},
         ttl=header["ttl"] if header["minor_checksum"] == minor_checksum(header["metadata_version"], count) else 0,
         columns=tuple(columns),
-        stamp=None,
         problems=(),
     )
     checks = (
@@ -218,7 +216,7 @@ def _read_once(path: Path) -> TableMetadata | Problem:
         metadata = parse_table_metadata(file.data, file.path)
     except DamageError as damage:
         return damage.problem(file.path)
-    return replace(metadata, stamp=file.stamp, problems=join_problems(file.problem, metadata.problems))
+    return replace(metadata, problems=join_problems(file.problem, metadata.problems))
 
 
 def minor_checksum(metadata_version: int, columns: int) -> int:

@@ -16,7 +16,6 @@ from console.questdb.formats.table import TXN_HEADER, TXN_PARTITION, TXN_PARTITI
 from console.questdb.reading import (
     DamageError,
     DbFile,
-    FileStamp,
     Problem,
     ProblemKind,
     join_problems,
@@ -144,7 +143,6 @@ class TableTxn:
     current: TxnArea | None
     other: TxnArea | None
     file_size: int
-    stamp: FileStamp | None
     problems: tuple[Problem, ...]
 
 
@@ -212,18 +210,18 @@ def _snapshot(path: Path) -> tuple[TableTxn, bool]:
     """Return what one reading found, and whether another would find the same (False: the version moved meanwhile)."""
     with opened(path) as file:
         if isinstance(file, Problem):
-            return TableTxn(path, None, None, None, 0, None, (file,)), True
+            return TableTxn(path, None, None, None, 0, (file,)), True
         try:
             header = parse_txn_header(file.read(0, TXN_HEADER.size))
             current, problem = _area(file, header, header.version & 1)
             other, _ = _area(file, header, 1 - (header.version & 1))
             settled = TXN_HEADER.value("version", Fields(file.read(0, 8))) == header.version
         except (DamageError, OSError) as error:
-            return TableTxn(path, None, None, None, file.size, file.stamp, (problem_of(error, path),)), True
+            return TableTxn(path, None, None, None, file.size, (problem_of(error, path),)), True
         if current is not None and current.txn != header.version:
             what = f"its current record is of transaction {current.txn:,}, its header says {header.version:,}"
             problem = Problem(ProblemKind.INVALID, what, path, current.base)
-        return TableTxn(path, header, current, other, file.size, file.stamp, join_problems(problem)), settled
+        return TableTxn(path, header, current, other, file.size, join_problems(problem)), settled
 
 
 def _area(file: DbFile, header: TxnHeader, which: int) -> tuple[TxnArea | None, Problem | None]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from console.questdb.fields import Fields
 from console.questdb.formats.sequencer import WAL_INDEX
-from console.questdb.reading import FileStamp, Problem, ProblemKind, join_problems, read_small
+from console.questdb.reading import Problem, ProblemKind, join_problems, read_small
 
 PAGE = 4096
 
@@ -20,19 +20,18 @@ class WalIndex:
     path: Path
     highest: int | None
     present: bool
-    stamp: FileStamp | None
     problems: tuple[Problem, ...]
 
 
 def read_wal_index(sequencer: Path) -> WalIndex:
     file = read_small(sequencer / "_wal_index.d", PAGE)
     if not file.present:
-        return WalIndex(file.path, None, False, None, join_problems(file.problem))
+        return WalIndex(file.path, None, False, join_problems(file.problem))
     if len(file.data) < WAL_INDEX.size:
         short = Problem(
             ProblemKind.SHORT, f"it is {len(file.data)} bytes long, and needs {WAL_INDEX.size}", file.path, 0
         )
-        return WalIndex(file.path, None, True, file.stamp, (short,))
+        return WalIndex(file.path, None, True, (short,))
     highest = WAL_INDEX.value("highest", Fields(file.data))
     problem = None if 0 <= highest < 1 << 31 else Problem(ProblemKind.INVALID, f"WAL id {highest:,}", file.path, 0)
-    return WalIndex(file.path, highest, True, file.stamp, join_problems(problem))
+    return WalIndex(file.path, highest, True, join_problems(problem))

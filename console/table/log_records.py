@@ -122,16 +122,14 @@ def _have_grown(inventory: Inventory, memory: BelowMemory) -> bool:
 class AboveRecords:
     """What the records above the applied transaction say, those behind the header's end `top` included."""
 
-    def __init__(self, inventory: Inventory, applied: int, top: int, last: WalPlaces) -> None:
+    def __init__(self, inventory: Inventory, applied: int, top: int) -> None:
         self._inventory, self._top = inventory, top
         self._first = self._proper_to = max(applied, 0) + 1
         self._end: int | None = None  # the first transaction without a proper record
         self._ahead, self._behind = WalPlaces(inventory, -1), WalPlaces(inventory, -1)
-        self.last = last
         self.valid, self.proper = TxnSet(), TxnSet()
         self.changed, self.ended = TxnSet(), TxnSet()  # ok structure changes; ok records of a DROP within
         self.repeated = RangeCollector()
-        self.lowest = WalPlaces(inventory, NOWHERE)
         self.wanted, self.unread = np.zeros(len(inventory.keys), np.bool_), np.zeros(len(inventory.keys), np.bool_)
         self.gone: dict[tuple[int, int], GoneSegment] = {}
         self.nameless = TxnSet()
@@ -209,10 +207,6 @@ class AboveRecords:
         """Count what names a transaction, within the header's end: on disk (`event`), or not (-1)."""
         if not len(at):
             return
-        mine, rank = self.last.rank(block.wal[at])
-        places = address(block.segment[at[mine]], block.txn[at[mine]])
-        self.last.value[rank] = places
-        np.minimum.at(self.lowest.value, rank, places)
         keys = np.asarray(segment_key(block.wal[at], block.segment[at]))
         which = np.minimum(np.searchsorted(self._inventory.keys, keys), max(0, len(self._inventory.keys) - 1))
         if len(self._inventory.keys):
@@ -222,6 +216,7 @@ class AboveRecords:
         there, gone = event >= 0, event < 0
         self._first_of_each(block.first + at[there], event[there])
         self._count_gone(block, at[gone], keys[gone])
+        mine, rank = self._ahead.rank(block.wal[at])
         self._ahead.begin(rank, block.segment[at[mine]])
         if self._end is None:
             last = min(self._top, block.first + len(block.wal) - 1)

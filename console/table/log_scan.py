@@ -23,7 +23,7 @@ from console.questdb.ranges import RangeCollector, Ranges
 from console.questdb.txn_log import RECORD_V2, TxnLog
 from console.questdb.wal_order import MAX_WALS
 from console.table.inventory import Index, Inventory, Mask, segment_key
-from console.table.log_block import NOWHERE, Block, Changes, Named, WalPlaces
+from console.table.log_block import Block, Changes, Named, WalPlaces
 from console.table.log_order import Bounds, address_of, floor_of, keep_to_order, stand_anywhere, without_old
 from console.table.log_records import MOST_NAMELESS, AboveRecords, BelowRecords, GoneSegment
 from console.table.memory import TableMemory
@@ -46,10 +46,9 @@ class LogScan:
     the records above that name an event on disk: all up to the header's end, and behind it those that are believed.
     `changes` are the structure changes above. `gone` are the first of the segments that nameless records name. `wanted`
     masks the segments on disk (Inventory.keys) that a record above names, `unread` those of which it names a
-    transaction that is not there. `lowest` has the lowest place that a record above names of each WAL on disk, but for
-    applied ones, `ahead` the segment that is named first behind `reach`, `oldest_us` is the earliest commit above.
-    `below` and `last` have the last reference to each WAL on disk (segment, transaction), up to the applied transaction
-    and up to the end. `below_missing` records up to the applied one are lost or zero: `below` does not tell all then.
+    transaction that is not there. `ahead` has the segment that is named first behind `reach`, `oldest_us` is the
+    earliest commit above. `below` has the last reference to each WAL on disk (segment, transaction) up to the applied
+    transaction. `below_missing` records up to the applied one are lost or zero: `below` does not tell all then.
 
     What can be believed, judged against the segments on disk: `recorded` are the transactions with such a record, `seq`
     has per event the transaction that names it (0: none), `believed` masks `named`, `lost` are those above whose event
@@ -66,7 +65,6 @@ class LogScan:
     zeroed: tuple[tuple[int, int], ...]
     below_missing: int
     below: dict[int, tuple[int, int]]
-    last: dict[int, tuple[int, int]]
     last_version: int | None
     valid: TxnSet
     proper: TxnSet
@@ -77,7 +75,6 @@ class LogScan:
     nameless: TxnSet
     wanted: Mask
     unread: Mask
-    lowest: dict[int, tuple[int, int]]
     ahead: dict[int, int]
     oldest_us: int | None
     recorded: TxnSet
@@ -190,8 +187,7 @@ class _Scan:
         below_check = checker.finish(log.missing_parts(1, applied))
         if memory is not None:
             memory.keep(log, self._split, checker, below.memory(below_check.highest_wal))
-        until = below.last.places()
-        above, blank = AboveRecords(self._inventory, applied, top, below.last), RangeCollector()
+        above, blank = AboveRecords(self._inventory, applied, top), RangeCollector()
         for at, records, empty in self._chunks():
             if empty:
                 blank.add(np.arange(at, max(at, min(at + len(records), top + 1))))
@@ -224,8 +220,7 @@ class _Scan:
             check=check,
             zeroed=_joined([*below_check.zeroed, *below_check.wal_zero], check, blank, self._split),
             below_missing=_lost(below_check),
-            below=until,
-            last=above.last.places(),
+            below=below.last.places(),
             last_version=_last_version(log, top),
             valid=above.valid,
             proper=above.proper,
@@ -236,7 +231,6 @@ class _Scan:
             nameless=above.nameless,
             wanted=self._wanted(above.wanted, named.event[believed]),
             unread=above.unread,
-            lowest=self._lowest(above.lowest, named.event[believed], floor).places(),
             ahead=above.ahead(_reach(above.proper, above.valid, applied, top)),
             oldest_us=above.oldest_us,
             recorded=recorded,
@@ -288,13 +282,6 @@ class _Scan:
         events = self._inventory.events[event]
         wanted[np.searchsorted(self._inventory.keys, segment_key(events["wal"], events["segment"]))] = True
         return wanted
-
-    def _lowest(self, lowest: WalPlaces, event: Index, floor: WalPlaces) -> WalPlaces:
-        lowest.value[lowest.value <= floor.value] = NOWHERE
-        events = self._inventory.events[event]
-        mine, rank = lowest.rank(events["wal"])
-        np.minimum.at(lowest.value, rank, address_of(events[mine]))
-        return lowest
 
 
 def _behind(inventory: Inventory, named: Named, floor: WalPlaces) -> Mask:

@@ -84,7 +84,7 @@ def columns_before(table: Path, metadata: TableMetadata | Problem, area: TxnArea
     if content is None or isinstance(metadata, Problem):
         return False
     version, entries = parse_column_versions(content)
-    files = PartitionFiles(table, area, metadata, ColumnVersions(table / "_cv", version, entries, None, ()))
+    files = PartitionFiles(table, area, metadata, ColumnVersions(table / "_cv", version, entries, ()))
     return all(each.kind not in (FaultKind.FILE_MISSING, FaultKind.PARTITION_MISSING) for each in files.faults())
 
 

@@ -38,9 +38,8 @@ class Unapplied:
     """The decision on one table. `state` and `seq_txn` (0: not known) are aligned with the inventory's events.
 
     `source` names the directory of the log that was believed, empty where there was none. `exact` says that the waiting
-    ones are just these; else `why` says what is open. `maybe_extra` of the waiting ones may never have been
-    acknowledged. Of `lost` transactions that the log counts nothing is left on disk. `behind` rows lie behind the last
-    transaction of a segment, where no log tells whether they were committed.
+    ones are just these; else `why` says what is open. Of `lost` transactions that the log counts nothing is left on
+    disk. `behind` rows lie behind the last transaction of a segment, where no log tells whether they were committed.
     """
 
     state: NDArray[np.int8]
@@ -48,7 +47,6 @@ class Unapplied:
     source: str
     exact: bool
     why: str
-    maybe_extra: int = 0
     lost: int = 0
     behind: int = 0
 
@@ -189,14 +187,14 @@ def _with_log(inventory: Inventory, name: str, scan: LogScan, names: Names, rang
         # No record ever was: the last of a writer that died, or a hole that no commit of the server leaves.
         if name == SEQUENCER:
             state[loose] = State.UNNAMED
-        return Unapplied(state, seq, name, True, "", maybe_extra=int(scan.beyond == 1 and name == SEQUENCER))
+        return Unapplied(state, seq, name, True, "")
     loose |= unsure & (state == State.WAITING)
     count = int(loose.sum())
     if count == missing == 1:  # one transaction for the one place
         seq[loose] = next((low for low, _ in scan.settled.gaps(scan.applied + 1, scan.max_txn)), 0)
     extra = max(0, count - missing)
     why = "" if not extra else f"{extra} of them may never have been sequenced: the last of a writer at the crash"
-    return Unapplied(state, seq, name, True, why, maybe_extra=extra, lost=max(0, missing - count))
+    return Unapplied(state, seq, name, True, why, lost=max(0, missing - count))
 
 
 def _of_open(name: str, scan: LogScan, state: NDArray[np.int8], unsure: Mask, ranges: list[CutRange], left: int) -> str:

@@ -84,15 +84,12 @@ async def test_what_the_server_says(server: PrivateServer) -> None:
     assert "the server has a read-only user 'user'" in data.warnings[1]
     assert 0 < data.round_trip < 2
     before = next(table for table in data.wal_tables if table.name == "trades")
-    assert before.apply_rate is None
     await asyncio.sleep(1.1)
     for _ in range(3):
         insert(server, 10)
     await asyncio.sleep(0.5)
     after = next(table for table in data_of(await probe.read()).wal_tables if table.name == "trades")
     assert after.sequencer_txn == before.sequencer_txn + 3
-    assert after.apply_rate is not None
-    assert after.apply_rate > 0
     await probe.close()
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from console.diagnosis.inspection import logs, segments, sequencer_files, symbol_files, table_files, view_files
 from console.diagnosis.inspection.kinds import kind_of
-from console.diagnosis.inspection.model import Field, FileDescription, FileKind, RecordView
+from console.diagnosis.inspection.model import FileDescription, FileKind, RecordView
 from console.diagnosis.inspection.values import FieldReader
 from console.diagnosis.model import Finding
 from console.errors import WalmedicError
@@ -113,11 +113,6 @@ class Inspector:
         if shape is None or self.kind not in (FileKind.LOG_V1, FileKind.LOG_PART) or txn < shape.first_txn:
             return None
         return logs.record_view(self._file, shape, txn)
-
-    def fields_at(self, offset: int) -> tuple[Field, ...]:
-        """Return the fields of the record or header that holds the byte at `offset`; empty where there is none."""
-        view = self.record_at(offset)
-        return view.fields if view else ()
 
     def views(self) -> tuple[RecordView, ...]:
         """Return header and records of a small file, all of them; empty for files made of many records."""

@@ -91,7 +91,6 @@ def _of_sequencer(table: Path, sequencer: SequencerMetadata, unit: int) -> Table
         o3_max_lag_us=0,
         ttl=0,
         columns=tuple(_column(index, column) for index, column in enumerate(sequencer.columns)),
-        stamp=sequencer.stamp,
         problems=sequencer.problems,
     )
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from console.errors import WalmedicError
 from console.questdb.layout import SEQUENCER, TableDirectory
-from console.questdb.reading import Problem, list_directory
+from console.questdb.reading import Problem
 from console.questdb.segment import Segment
 from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer_metadata
 from console.questdb.structure_log import StructureLog, read_structure_log
@@ -88,7 +88,6 @@ class LogSource:
     metadata: SequencerMetadata | Problem
     wal_index: WalIndex
     changes: StructureLog
-    entries: tuple[str, ...]
     verdict: Verdict = OWN
 
     @property
@@ -152,7 +151,6 @@ def read_sources(table: TableOnDisk) -> tuple[LogSource, ...]:
 def read_source(table: TableOnDisk, path: Path) -> LogSource:
     """Return one sequencer directory, its log scanned against the table's segments."""
     log = with_parts(read_log(path), path)
-    entries, _ = list_directory(path)
     return LogSource(
         name=path.name,
         path=path,
@@ -161,6 +159,5 @@ def read_source(table: TableOnDisk, path: Path) -> LogSource:
         metadata=read_sequencer_metadata(path),
         wal_index=read_wal_index(path),
         changes=read_structure_log(path),
-        entries=tuple(entry.name for entry in entries if entry.is_file),
         verdict=table.origins.log(path.name),
     )

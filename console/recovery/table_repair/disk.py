@@ -56,7 +56,7 @@ class Disk:
     def with_area(self, area: TxnArea) -> TableOnDisk:
         tried = replace(area, seq_txn=0, lag_txn_raw=0, lag_rows=0, truncate_version=_REMOVED)
         tried = replace(tried, lag_checksum=tried.lag_checksum_expected())
-        txn = TableTxn(self.damaged.path, None, tried, None, 0, None, ())
+        txn = TableTxn(self.damaged.path, None, tried, None, 0, ())
         return table_with(self.directory, txn, self.metadata)
 
 

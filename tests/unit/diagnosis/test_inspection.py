@@ -25,7 +25,8 @@ def describe(path: Path) -> FileDescription:
 
 def fields_at(path: Path, offset: int) -> tuple[Field, ...]:
     with Inspector(path) as inspector:
-        return inspector.fields_at(offset)
+        view = inspector.record_at(offset)
+        return view.fields if view else ()
 
 
 @pytest.fixture
