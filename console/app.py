@@ -25,7 +25,7 @@ from console.text import plural
 from console.widgets.line import Line
 from console.widgets.terminal_app import TerminalApp
 from console.widgets.theme import FULL_PALETTES, Colors, Uncolored, choose, make_theme
-from console.wiring import FollowUnit, Sources, station_engine, station_log, station_sources
+from console.wiring import FollowUnit, station_engine, station_log, station_sources
 from screens.dashboard import Dashboard
 from screens.frame import FramedScreen, KeysGoOn, key_label
 from screens.guidance import Guide, Guided, LeftOver
@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # what is imported before the first paint delays it
     from pathlib import Path
 
     from console.probes.log_tail import LogLine
-    from console.probes.scheduler import OnSample
+    from console.probes.scheduler import OnSample, Scheduler
     from console.recovery.next_steps.way import Way
     from screens.station_engine import StationEngine
 
@@ -75,7 +75,7 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
         settings: Settings,
         *,
         colors: Colors = Colors.FULL,
-        sources: Callable[[Settings, OnSample], Sources] | None = station_sources,
+        sources: Callable[[Settings, OnSample], Scheduler] | None = station_sources,
         engine: Callable[[Settings], StationEngine] = station_engine,
         logs: FollowUnit = station_log,
         wall_clock: Clock = time.time,
@@ -106,7 +106,7 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
         self._make_sources = sources
         self._make_engine = engine
         self._logs = logs
-        self._sources: Sources | None = None
+        self._sources: Scheduler | None = None
         self._engine: StationEngine | None = None
         self._ticking = ticking
         self._armed_until = 0.0

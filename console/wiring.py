@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from console.settings import Settings
 
 if TYPE_CHECKING:  # what is imported before the first paint delays it
     from console.probes.log_tail import LogLine
-    from console.probes.scheduler import OnSample
+    from console.probes.scheduler import OnSample, Scheduler
     from screens.station_engine import StationEngine
 
 FollowUnit = Callable[[Settings, str], AsyncGenerator["LogLine", None]]
 
 
-class Sources(Protocol):
-    """What reads the station again and again: the scheduler."""
-
-    def start(self) -> None: ...
-
-    def poke(self, *names: str) -> None: ...
-
-    async def close(self) -> None: ...
-
-
-def station_sources(settings: Settings, on_sample: OnSample) -> Sources:
+def station_sources(settings: Settings, on_sample: OnSample) -> Scheduler:
     """Return the scheduler over all probes of the station. Imports the drivers: not before the first paint."""
     from console.probes.scheduler import Scheduler
     from console.probes.station import station_probes

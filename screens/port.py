@@ -22,7 +22,6 @@ class FollowsSteps(Protocol):
 
     def follow(self) -> None:
         """Stand on the next step again, once the screen is on top."""
-        ...
 
 
 @runtime_checkable
@@ -38,68 +37,51 @@ class ConsolePort(Protocol):
     @property
     def armed_for(self) -> float:
         """Return the seconds for which operate mode is armed; 0 in observe mode."""
-        ...
 
     def expire_way(self) -> None:
         """Name no step until it is found out anew."""
-        ...
 
     def take_way(self, way: Way) -> None:
         """Show the way as a screen has just found it out."""
-        ...
 
     def arm(self) -> None:
         """Arm operate mode for a while."""
-        ...
 
     def disarm(self) -> None:
         """Go back to observe mode."""
-        ...
 
     def engine(self) -> StationEngine:
         """Return the engine; from a thread only. Raises WalmedicError where there is none for this database."""
-        ...
 
     def refresh_sources(self) -> None:
         """Have all sources read again now."""
-        ...
 
     def leave_for(self, file: Path) -> None:
         """End the console here, to open it on the station whose settings are in `file`."""
-        ...
 
     def open_undo(self, entry: str) -> None:
         """Open the plan of the undo of a journal entry."""
-        ...
 
     def replace_by_palette(self) -> None:
         """Open the action palette in place of the screen on top."""
-        ...
 
     def action_unit_log(self, unit: str = "") -> None:
         """Open the log of a service, the first one where none is named."""
-        ...
 
     def follow_unit(self, unit: str) -> AsyncGenerator[LogLine, None]:
         """Return the last lines of a service's log and then each new one. Raises WalmedicError where there is none."""
-        ...
 
     def copy_text(self, text: str) -> None:
         """Copy text beyond the terminal, and say what happened."""
-        ...
 
     def call_operator(self, message: str) -> None:
         """Ring the bell, and have the terminal show `message`."""
-        ...
 
     def header(self, title: str, width: int) -> list[Line]:
         """Return the header: the verdict with the next step, then the way, the mode in words, station and clock."""
-        ...
 
     def wall_clock(self) -> float:
         """Return the time in epoch seconds."""
-        ...
 
     def monotonic(self) -> float:
         """Return the clock of ages, in seconds."""
-        ...

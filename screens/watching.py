@@ -1,9 +1,8 @@
 """What watching has in common, be it an action or a rehearsal: stages as they finish above, how it ended below."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
@@ -21,15 +20,11 @@ from screens.keys import scrolling_keys
 from screens.panes import proof, run
 from screens.panes.run import RunView
 
+if TYPE_CHECKING:  # it brings all of the engine with it
+    from console.recovery.process.launch import RunningAction
+    from console.recovery.rehearsal.launching import RunningRehearsal
+
 _POLL = 0.2  # seconds
-
-
-class Watched(Protocol):
-    """What runs in a process of its own."""
-
-    def poll(self) -> Sequence[Progress]: ...
-
-    def result(self) -> RunResult | Rehearsal | None: ...
 
 
 class NewProgress(Message):
@@ -56,7 +51,7 @@ class Watching(FramedScreen):
         super().__init__()
         self.view: RunView | None = None
 
-    def begin(self) -> Watched:
+    def begin(self) -> "RunningAction | RunningRehearsal":
         """Start it, or find what runs already; called in a thread."""
         raise NotImplementedError
 

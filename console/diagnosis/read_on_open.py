@@ -27,12 +27,8 @@ def past_mapping(max_txn: int, size: int) -> bool:
 
 def without_room(version: int, structure: StructureLog) -> bool:
     """Return whether the entry of a structure version lies outside the mapping of `_txnlog.meta.i`."""
-    known = known_versions(structure)
+    known = max(0, len(structure.ends) - 1)  # the highest version that the index has an entry for
     return version < 0 or (version > known and _LONG * (version + 1) > max(PAGE, known * _LONG))
-
-
-def known_versions(structure: StructureLog) -> int:
-    return max(0, len(structure.ends) - 1)
 
 
 def can_crash(facts: TableFacts) -> bool:

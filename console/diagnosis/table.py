@@ -14,7 +14,6 @@ from console.diagnosis.findings.row_count import row_count_findings, rows_uncoun
 from console.diagnosis.findings.sequencer import (
     backup_findings,
     best_backup,
-    loadable,
     log_serves,
     sequencer_findings,
 )
@@ -282,7 +281,7 @@ def _sweep_stopped(facts: TableFacts) -> str:
         return "the sequencer cannot be opened, so the sweep of this table fails and keeps its WAL"
     if log.v2 and not log.parts and not (log.path.parent / "_txn_parts").is_dir():
         return "the directory of the log's parts is gone, so the sweep of this table fails and keeps its WAL"
-    if not log.readable or (log.max_txn or 0) < 0 or not loadable(facts.sequencer.metadata):
+    if not log.readable or (log.max_txn or 0) < 0 or not isinstance(facts.sequencer.metadata, SequencerMetadata):
         return "the server refuses this sequencer, so the sweep of this table fails and keeps its WAL"
     return ""
 

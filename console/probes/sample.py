@@ -48,8 +48,6 @@ class Probe(Protocol[T]):
 
     async def read(self) -> Sample[T]:
         """Take one sample."""
-        ...
 
     async def close(self) -> None:
         """Release connections and processes."""
-        ...

@@ -37,12 +37,8 @@ def newer_than_known(versions: VersionsOnDisk) -> str:
     return f"an unknown version with migration {number}" if MIGRATION < number < MIGRATION + _PLAUSIBLE else ""
 
 
-def unknown_formats(versions: VersionsOnDisk, table: TableDirectory) -> tuple[str, ...]:
-    """Return the formats of the table's files that are newer than the known ones, in words; empty if there are none."""
-    return tuple(_unknown(versions, table))
-
-
-def _unknown(versions: VersionsOnDisk, table: TableDirectory) -> Iterator[str]:
+def unknown_formats(versions: VersionsOnDisk, table: TableDirectory) -> Iterator[str]:
+    """Yield the formats of the table's files that are newer than the known ones, in words."""
     migration = versions.migration
     if migration is not None:
         yield from _above("_upgrade.d: table version", migration[0], VERSION)

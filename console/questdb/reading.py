@@ -137,11 +137,9 @@ class ArraySource(Protocol):
     @property
     def size(self) -> int:
         """Length in bytes."""
-        ...
 
     def array(self, offset: int, dtype: DTypeLike, count: int) -> NDArray[Any]:
         """Return up to `count` whole items of `dtype` at `offset`; short at the end."""
-        ...
 
 
 class DbFile:

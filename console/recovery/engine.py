@@ -190,7 +190,7 @@ class Engine:
         if plan.refused:
             return _refused(plan.refused)
         _check_phrase(plan, phrase)
-        with self._locked(f"undo of {found.id}", offline=undoing.is_offline(found)) as server_lock:
+        with self._locked(f"undo of {found.id}", offline=spec_of(found.action).offline) as server_lock:
             context = self._context(server_lock)
             again = undoing.plan_undo(context, self.journal.entry(found.id), lock_held=server_lock.held)
             if again.refused:

@@ -126,7 +126,8 @@ class ContainerControl(ServiceControl):
             name: each
             for name in names
             for each in objects
-            if str(each.get("Name", "")).removeprefix("/") == name or (len(name) >= 12 and _id(each).startswith(name))
+            if str(each.get("Name", "")).removeprefix("/") == name
+            or (len(name) >= 12 and str(each.get("Id", "")).startswith(name))
         }
 
     def _inspected(self, names: Sequence[str]) -> list[Mapping[str, Any]]:
@@ -234,10 +235,6 @@ def project_of(found: Mapping[str, Any]) -> str:
     labels = _mapping(_mapping(found.get("Config")).get("Labels"))
     names = [str(labels.get(f"com.docker.compose.{each}", "")) for each in ("project", "service")]
     return clean_line("/".join(names), 100) if all(names) else ""
-
-
-def _id(found: Mapping[str, Any]) -> str:
-    return str(found.get("Id", ""))
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

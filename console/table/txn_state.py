@@ -93,7 +93,7 @@ def _in_force_before(
 ) -> bool:
     if other.applied_txn <= current.applied_txn or other.txn <= current.txn:
         return False
-    if _partition_gone(table, metadata, current) or _columns_newer(table, current, other):
+    if _gone(table, metadata, current)[0] or _columns_newer(table, current, other):
         return True
     lost = [scan.lost.first() for scan in scans if scan.max_txn >= other.applied_txn]
     return not lost or any(gone is not None and gone <= other.applied_txn for gone in lost)
@@ -116,11 +116,6 @@ def ahead(table: Path, metadata: TableMetadata | Problem, area: TxnArea, scans: 
         if versions and max(versions.values()) < txn:
             return f"it names {clean_line(directory)}, which is not there, and {clean_line(min(versions))} of before is"
     return ""
-
-
-def _partition_gone(table: Path, metadata: TableMetadata | Problem, area: TxnArea) -> bool:
-    """Return whether an area names the directory of a partition that is not there: it was rewritten since."""
-    return bool(_gone(table, metadata, area)[0])
 
 
 def _gone(table: Path, metadata: TableMetadata | Problem, area: TxnArea) -> tuple[dict[str, tuple[int, int]], set[str]]:

@@ -18,11 +18,9 @@ class Bytes(Protocol):
     @property
     def size(self) -> int:
         """Length in bytes."""
-        ...
 
     def read(self, offset: int, count: int) -> bytes:
         """Return up to `count` bytes at `offset`. Raises OSError where the device fails."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

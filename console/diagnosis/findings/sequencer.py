@@ -222,7 +222,3 @@ def _worth(facts: TableFacts, backup: Sequencer) -> Worth | None:
     if log is not backup.log:
         scan = scan_log(log, facts.inventory, facts.applied, dedup=facts.dedup)
     return worth_of(backup.name, scan, facts.inventory) if scan is not None else None
-
-
-def loadable(metadata: SequencerMetadata | Problem) -> bool:
-    return isinstance(metadata, SequencerMetadata)

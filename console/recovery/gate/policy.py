@@ -152,7 +152,7 @@ class Policy:
         if not newer or self.table is None or not self.spec.offline:
             return
         known = ".".join(map(str, NEWEST_KNOWN))
-        unknown = unknown_formats(versions, self.table)
+        unknown = tuple(unknown_formats(versions, self.table))
         if not unknown:
             self.notes.append(f"QuestDB {newer} is newer than {known}, the newest known; the files have known formats")
             return

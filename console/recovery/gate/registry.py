@@ -92,11 +92,9 @@ class ActionModule(Protocol):
 
     def plan(self, context: PlanContext, table: str | None) -> Plan:
         """Return what would be done; refusals that only the action itself can know are in the plan."""
-        ...
 
     def verify(self, plan: Plan, run: RunContext) -> tuple[Claim, ...]:
         """Prove the result on what is there now, disk or server."""
-        ...
 
 
 class UnknownActionError(WalmedicError):

@@ -12,12 +12,8 @@ from console.recovery.model import Plan, Refusal
 from console.recovery.server.expectation import applied_of
 
 
-def result_refusals(plan: Plan, table: TableDirectory) -> tuple[Refusal, ...]:
-    """Return why the sequencer that `plan` would put in place must not be: below applied, past its end, index low."""
-    return tuple(_refusals(plan, table))
-
-
-def _refusals(plan: Plan, table: TableDirectory) -> Iterator[Refusal]:
+def result_refusals(plan: Plan, table: TableDirectory) -> Iterator[Refusal]:
+    """Yield why the sequencer that `plan` would put in place must not be: below applied, past its end, index low."""
     for spec in _files(plan):
         name = str(spec["name"]).rsplit("/", 1)[-1]
         if name == "_wal_index.d":

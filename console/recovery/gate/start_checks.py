@@ -113,11 +113,6 @@ def unheld_refusals(context: PlanContext, version: Version | None) -> tuple[Refu
     return tuple(found)
 
 
-def harmed(report: TableReport) -> bool:
-    """Return whether files of the table itself are damaged so that a start, or the next row, makes it worse."""
-    return bool(harming(report))
-
-
 def harming(report: TableReport) -> list[Finding]:
     """Return the damage of a table's own files that a start, or the next row, makes worse."""
     harmless = {Harm.NONE, *_OF_THE_SEQUENCER}

@@ -56,16 +56,12 @@ class GuardCopy:
     def whole(self) -> bool:
         """Whether each of its files is the one that was taken."""
         files: dict[str, str] = self.event["data"]["files"]
-        return all(digest_of_small(self.folder / name) == digest for name, digest in files.items())
+        digests = {name: hashlib.sha256(read_small(self.folder / name).data).hexdigest() for name in files}
+        return digests == files
 
     @property
     def told(self) -> str:
         return f"the guard's copy of {self.at[:19]}Z"
-
-
-def digest_of_small(path: Path) -> str:
-    """Return the SHA-256 of a small file, that of nothing where it is not there."""
-    return hashlib.sha256(read_small(path).data).hexdigest()
 
 
 def line_of(folder: Path) -> dict[str, Any] | None:

@@ -50,7 +50,6 @@ class RowFormat(Protocol):
 
         Raises SalvageError where there is one already, or where it does not decode to what was written; OSError.
         """
-        ...
 
 
 def refuse_inside(target: Path, db: Path) -> str:

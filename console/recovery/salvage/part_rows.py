@@ -45,7 +45,6 @@ class Reader(Protocol):
 
     def chunks(self, found: Found) -> Iterator[Rows]:
         """Yield the rows in order. Raises OSError if the disk fails."""
-        ...
 
 
 def live_columns(picture: TablePicture) -> tuple[TableColumn, ...]:

@@ -7,7 +7,6 @@ from typing import Final
 import numpy as np
 
 from console.questdb.column_versions import DEFAULT_PARTITION, SYMBOL_PARTITION, ColumnVersions
-from console.questdb.partition_rows import absent_values
 from console.questdb.partitioning import Partitioning
 from console.questdb.reading import DamageError
 from console.questdb.row_hashes import Hashes, row_hashes
@@ -112,11 +111,6 @@ def same_columns(metadata: TableMetadata, segment: Segment) -> bool:
     return [(c.raw_name, c.type_code, c.dropped) for c in metadata.columns] == [
         (c.raw_name, c.type_code, c.dropped) for c in theirs
     ]
-
-
-def missing_values(column: TableColumn, rows: int) -> Values:
-    """Return what the table has of a column in rows that were written before it."""
-    return absent_values(column.type_code, rows)
 
 
 def _rewritten(versions: ColumnVersions, column: int, partitioning: Partitioning) -> Numbers:

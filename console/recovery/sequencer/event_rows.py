@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from console.questdb.column_files import segment_timestamps
+from console.questdb.partition_rows import absent_values
 from console.questdb.reading import DamageError, said_of
 from console.questdb.row_hashes import Hashes
 from console.questdb.segment import Segment
 from console.questdb.segment_rows import SegmentRows, Span
-from console.recovery.sequencer.compared_columns import ComparedColumns, Hashed, missing_values
+from console.recovery.sequencer.compared_columns import ComparedColumns, Hashed
 from console.recovery.sequencer.disk import TableOnDisk
 from console.table.inventory import Index, Mask
 
@@ -98,7 +99,7 @@ def _part(
                 values = {each.index: value for each, value in zip(reader.columns, chunk.values, strict=True)}
                 for column in columns:
                     found = values.get(column.index)
-                    found = missing_values(column, len(chunk)) if found is None else found
+                    found = absent_values(column.type_code, len(chunk)) if found is None else found
                     compared.add(hashed, first, column, found, floors[first : first + len(chunk)])
                 first += len(chunk)
             if reader.unresolved:

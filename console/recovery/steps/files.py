@@ -150,7 +150,7 @@ class ReplaceFile(Step):
         kept = self._kept(stage, run)
         if stage.parameters["existed"]:
             if kept.exists():
-                _put_back(run, path, new, kept)
+                write_back(run, path, new, kept, run.recall(f"kept {path}"))
         elif run.tree.exists(path):
             run.tree.remove_file(path)
 
@@ -210,10 +210,6 @@ def _keep(run: RunContext, path: str, kept: Path) -> None:
         {"uid": status.st_uid, "gid": status.st_gid, "mode": status.st_mode & 0o7777, "mtime_ns": status.st_mtime_ns},
     )
     write_private(kept, run.tree.read(path, status.st_size))
-
-
-def _put_back(run: RunContext, path: str, new: str, kept: Path) -> None:
-    write_back(run, path, new, kept, run.recall(f"kept {path}"))
 
 
 def write_back(run: RunContext, path: str, new: str, kept: Path, was: object) -> None:

@@ -97,11 +97,9 @@ class Step(Protocol):
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         """Do it. Raises WalmedicError or OSError; what was half done is done again or reversed by the executor."""
-        ...
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Take it back, also where it was done in part or not at all."""
-        ...
 
 
 class CheckStep(Step):

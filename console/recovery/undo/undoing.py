@@ -21,10 +21,6 @@ from console.recovery.undo import by_evidence
 from console.text import clean_line, plural
 
 
-def is_offline(entry: Entry) -> bool:
-    return spec_of(entry.action).offline
-
-
 def plan_undo(context: PlanContext, entry: Entry, *, lock_held: bool) -> Plan:
     """Return the way back as a plan; refused where the entry has none or the world has moved on."""
     if entry.action == "undo":

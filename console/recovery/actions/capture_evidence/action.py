@@ -13,7 +13,7 @@ from console.recovery.evidence.verification import verify_capture
 from console.recovery.gate.context import plan_context
 from console.recovery.gate.registry import TABLE_REPAIRS, PlanContext, action_module
 from console.recovery.gate.rehearsed import Records
-from console.recovery.gate.start_checks import harmed
+from console.recovery.gate.start_checks import harming
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Stage
 from console.recovery.plans import make_plan
 from console.recovery.steps.steps import CheckStep, RunContext
@@ -110,7 +110,7 @@ def _all(context: PlanContext, damaged: frozenset[str]) -> list[TableDirectory]:
 def _damaged(context: PlanContext) -> frozenset[str]:
     """Return the tables whose own files are damaged: a start or a repair may change any of their partitions."""
     reports = ((each.directory, context.report(each.directory)) for each in context.database.tables())
-    return frozenset(directory for directory, report in reports if report is not None and harmed(report))
+    return frozenset(directory for directory, report in reports if report is not None and harming(report))
 
 
 def _of_unknown_loss(context: PlanContext) -> frozenset[str]:
