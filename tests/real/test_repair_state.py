@@ -18,8 +18,10 @@ import pytest
 
 from console.diagnosis.database import diagnose_table
 from console.questdb.layout import DatabaseRoot
+from console.recovery.codes import RefusalCode
 from console.recovery.engine import Engine
 from console.recovery.model import Outcome, Plan
+from console.recovery.rehearsal import rehearsing
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
 from tests.real.grown_tables import SETTINGS, grow
@@ -107,10 +109,17 @@ def stopped_tables(server: PrivateServer) -> dict[str, str]:
 
 
 def _repaired(engine: Engine, name: str) -> tuple[Plan, Outcome]:
-    """Take the steps that a check names, as long as it names one of these two; return the last one and its end."""
+    """Take the steps that a check names, as long as it names one of these two; return the last one and its end.
+
+    A loss that is not known is rehearsed first, as the console asks for.
+    """
     table = engine.database.table(name)
     step = diagnose_table(engine.database, table).next_step.action
-    plan = engine.plan(step if step in _ACTIONS else _ACTIONS[-1], name)
+    action = step if step in _ACTIONS else _ACTIONS[-1]
+    plan = engine.plan(action, name)
+    if {each.code for each in plan.refused} == {RefusalCode.LOSE_UNKNOWN_WITHOUT_REHEARSAL}:
+        rehearsing.rehearse(engine, action, name)
+        plan = captured(engine).plan(action, name)
     outcome = engine.run(plan, plan.confirmation).outcome
     if outcome is Outcome.DONE and diagnose_table(engine.database, table).next_step.action in _ACTIONS:
         return _repaired(captured(engine), name)
@@ -147,8 +156,10 @@ def _together(work: Path, seeds: list[int], questdb: ServerBinary) -> dict[int, 
 def ended(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Ended]:
     """All seeds, some tables at a time."""
     found: dict[int, Ended] = {}
-    for first in range(0, len(_SEEDS), _TOGETHER):
-        found |= _together(tmp_path_factory.mktemp("state"), _SEEDS[first : first + _TOGETHER], questdb)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rehearsing, "server_binary", lambda *_: (questdb, ""))
+        for first in range(0, len(_SEEDS), _TOGETHER):
+            found |= _together(tmp_path_factory.mktemp("state"), _SEEDS[first : first + _TOGETHER], questdb)
     return found
 
 
@@ -160,14 +171,14 @@ def test_the_rows_are_those_of_the_twin_or_the_plan_is_refused(seed: int, ended:
         return
     assert each.outcome in (Outcome.DONE, Outcome.NOT_NEEDED), each
     lost = each.plan.rows_lost
-    if lost.kind != "bound" and not each.plan.values_lost:
+    if lost.kind == "exact" and not each.plan.values_lost:
         assert lost.phrase == "0", each
         assert each.truth == each.found, each
         return
     for true, found in zip(each.truth, each.found, strict=True):
         assert isinstance(true, Counter), each
         assert isinstance(found, Counter), each
-        assert 0 <= true.total() - found.total() <= (lost.value or 0), each
+        assert 0 <= true.total() - found.total() <= (true.total() if lost.kind == "unknown" else lost.value or 0), each
         assert each.plan.values_lost or not found - true, each
 
 
@@ -175,4 +186,4 @@ def test_few_are_refused(ended: dict[int, Ended]) -> None:
     """The figures, for `-rP`. The server splits and squashes by time, so the tables differ a little in each run."""
     refused = Counter(each.plan.refused[0].code.value for each in ended.values() if each.outcome is Outcome.REFUSED)
     sys.stdout.write(f"{len(ended)} tables, refused {dict(refused)}\n")
-    assert refused.total() <= len(ended) // 2 or len(ended) == 1, refused
+    assert refused.total() <= len(ended) // 10 or len(ended) < 10, refused

@@ -15,7 +15,7 @@ from console.questdb.table_name import encode_table_name, read_table_name
 from console.questdb.table_txn import read_table_txn
 from console.recovery.codes import ClaimKey
 from console.recovery.gate.registry import PlanContext
-from console.recovery.model import ActionSpec, Claim, Danger, Plan, Refusal, Requirement, RowsLost
+from console.recovery.model import ActionSpec, Claim, Danger, LostValues, Plan, Refusal, Requirement, RowsLost
 from console.recovery.steps import table_files
 from console.recovery.steps.steps import RunContext
 from console.recovery.table_repair import planning
@@ -56,6 +56,7 @@ class _Parts:
     warnings: list[str] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     doubted: Sequence[str] = ()
+    lost: tuple[LostValues, ...] = ()
 
     def proven(self, claim: str, evidence: list[str], refusals: list[Refusal]) -> None:
         self.refusals += refusals
@@ -77,7 +78,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     if metadata is not None and (codes & set(_VERSIONS) or not _versions_serve(directory)):
         found = found_versions(directory, metadata, _initial(directory, metadata))
         parts.proven("where each column begins is proven", found.evidence, found.refusals)
-        parts.doubted = found.doubted
+        parts.doubted, parts.lost = found.doubted, tuple(found.lost)
         parts.warnings += found.doubted[:_SHOWN]
         if found.content is not None:
             parts.files.append(NewFile.of("_cv", found.content, "; ".join(found.evidence)))
@@ -91,6 +92,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         (Replacement("write the metadata anew", tuple(parts.files)),) if parts.files and not parts.refusals else (),
         read=_READ,
         rows_lost=RowsLost.unknown() if parts.refusals or parts.doubted else RowsLost.exact(0),
+        values_lost=parts.lost,
         requirements=tuple(parts.requirements),
         refused=tuple(parts.refusals),
         warnings=tuple(parts.warnings),

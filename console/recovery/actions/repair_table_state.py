@@ -11,7 +11,7 @@ from console.errors import run_as_owner
 from console.questdb.column_versions import read_column_versions
 from console.questdb.partition_columns import STATE_FAULTS, FaultKind
 from console.questdb.partition_files import PartitionFiles
-from console.questdb.reading import Problem
+from console.questdb.reading import Problem, read_small
 from console.questdb.table_encoding import encode_table_txn
 from console.questdb.table_metadata import read_table_metadata
 from console.questdb.table_txn import TxnArea, read_table_txn
@@ -72,6 +72,9 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         state = TableState(refusals=[Refusal(RefusalCode.TXN_SET_BACK, reason, instead)])
     else:
         state = table_state(directory)
+        if state.area is not None and encode_table_txn(state.area) == read_small(directory.path / "_txn").data:
+            reason = f"log, WAL and rows prove no other _txn than the one in place, and {damage[0].message}"
+            state.refuse(RefusalCode.APPLIED_AMBIGUOUS, reason, "salvage-wal exports the rows that are only in the WAL")
     return repair_plan(context, SPEC, directory, _repair(state, damage[0].message))
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from console.questdb.partition_rows import TableRows
+from console.questdb.partitioning import Partitioning
 from console.questdb.reading import DamageError, Problem, said_of
 from console.questdb.segment import DedupMode, EventType
 from console.questdb.segment_details import read_statement
@@ -29,6 +30,7 @@ from console.recovery.sequencer.multisets import counted
 from console.recovery.sequencer.rows import RowComparison
 from console.recovery.sequencer.structure import table_columns
 from console.recovery.sequencer.table_content import read_content
+from console.table.belonging import created_with_table
 from console.table.inventory import Index, carries_rows, is_plain
 from console.table.names import Names, put_together
 from console.text import clean_line, plural
@@ -41,6 +43,18 @@ _CONSTANTS: Final = re.compile(
     re.IGNORECASE,
 )
 """An UPDATE that gives the same values however often it is done."""
+_SETTINGS: Final = re.compile(
+    r"ALTER\s+TABLE\s+\S+\s+(SQUASH\s+PARTITIONS|SET\s+(PARAM|TTL))\b.*", re.IGNORECASE | re.DOTALL
+)
+"""What else does no more if it is done twice."""
+_KEEPS_ROWS: Final = re.compile(
+    r"UPDATE\s.*|ALTER\s+TABLE\s+\S+\s+(CONVERT\s+PARTITION|SQUASH\s+PARTITIONS|ALTER\s+COLUMN|SET\s+PARAM)\b.*",
+    re.IGNORECASE | re.DOTALL,
+)
+"""A statement that removes no row."""
+_TTL: Final = re.compile(r"ALTER\s+TABLE\s+\S+\s+SET\s+TTL\s+(\d+)\s*([HDWMY])\w*\s*;?", re.IGNORECASE)
+_HOURS: Final = {"h": 1, "d": 24, "w": 7 * 24, "m": 28 * 24, "y": 365 * 24}
+"""The hours that a unit of a TTL has at least."""
 _NOT_COLUMNS: Final = (Command.RENAME_TABLE, Command.ENABLE_DEDUP, Command.DISABLE_DEDUP)
 
 
@@ -101,7 +115,8 @@ def decide(table: TableOnDisk, hint: int | None = None, least: int = 0) -> Appli
         low = least
         found.evidence.append(f"the guard's copy shows that transaction {least:,} was applied")
     table = _at_version(table, max(fits))
-    _by_rows(found, table, names, low, high, hint)
+    counts = created_with_table(table.directory, live.log)
+    _by_rows(found, table, names, low, high, hint, counts=counts)
     if not found.refusals:
         found.structure = _structure_at(live, names, found.seq_txn)
         if found.structure not in fits:
@@ -150,8 +165,10 @@ def _structure_at(live: LogSource, names: Names, seq: int) -> int:
     return int(names.changes.version[names.changes.seq <= seq].max(initial=0))
 
 
-def _by_rows(found: Applied, table: TableOnDisk, names: Names, low: int, high: int, hint: int | None) -> None:
-    """Narrow the bounds by the rows of the events on disk, and note which wait."""
+def _by_rows(
+    found: Applied, table: TableOnDisk, names: Names, low: int, high: int, hint: int | None, *, counts: bool
+) -> None:
+    """Narrow the bounds by the rows of the events on disk, and note which wait. `counts`: all rows came by the log."""
     seq = names.seq
     asked = np.flatnonzero((seq == 0) | ((seq > low) & (seq <= high)))
     surely = np.flatnonzero((seq > 0) & (seq <= low))
@@ -160,14 +177,16 @@ def _by_rows(found: Applied, table: TableOnDisk, names: Names, low: int, high: i
     possible = comparison.possible
     seen = np.asarray(comparison.look(asked, surely, later)) if possible else np.full(len(asked), Seen.UNKNOWN)
     if possible and (seen == Seen.UNKNOWN).any():
-        seen = _where_nothing_was_removed(found, table, names, asked, seen)
+        seen = _where_nothing_was_removed(table, names, asked, seen, _most(high, seq[asked], seen))
     mine, unnamed = seq[asked], seq[asked] == 0
     if (unnamed & (seen == Seen.PRESENT)).any():
         reason = "rows are in the table whose transaction no record of the log names"
         found.refuse(RefusalCode.APPLIED_AMBIGUOUS, reason, "put a whole copy of txn_seq in place first")
         return
     low = max(low, int(mine[seen == Seen.PRESENT].max(initial=0)))
-    high = min(high, int(mine[(seen == Seen.ABSENT) & ~unnamed].min(initial=high + 1)) - 1)
+    high = _most(high, mine, seen)
+    if counts and _rows_of(table, names, high) == table.txn.rows:
+        low = max(low, int(mine[(mine <= high) & (table.inventory.rows[asked] > 0)].max(initial=0)))
     if not table.txn.rows:
         low = max(low, int(seq[(seq <= high) & (table.inventory.events["type"] == EventType.TRUNCATE)].max(initial=0)))
     if low > high:
@@ -201,9 +220,7 @@ def _by_rows(found: Applied, table: TableOnDisk, names: Names, low: int, high: i
     above = int((seq > high).sum()) + int((names.changes.seq > high).sum())
     found.gone_above = max(0, found.last - high - above)
     found.rows_waiting = int(table.inventory.rows[seq > high].sum())
-    applied = (seq > 0) & (seq <= high)
-    if len(np.union1d(seq[applied], names.changes.seq[names.changes.seq <= high])) == high:
-        found.rows_logged = int(table.inventory.rows[applied].sum())
+    found.rows_logged = _rows_of(table, names, high)
     on_disk = int(((seq > low) & (seq <= high)).sum())
     if high - low > on_disk and high > 0:
         count = plural(high - low - on_disk, "transaction")
@@ -213,25 +230,41 @@ def _by_rows(found: Applied, table: TableOnDisk, names: Names, low: int, high: i
     _partly(found, table)
 
 
-def _where_nothing_was_removed(found: Applied, table: TableOnDisk, names: Names, asked: Index, seen: Any) -> Any:
-    """Return `seen` with what is absent for sure, as nothing behind it in the log can have removed its partitions.
+def _most(high: int, seq: Index, seen: Any) -> int:
+    """Return the last transaction up to `high` that may be applied: the first that is absent has none behind it."""
+    return min(high, int(seq[(seen == Seen.ABSENT) & (seq > 0)].min(initial=high + 1)) - 1)
 
-    TRUNCATE and the statements that drop or detach partitions are transactions of the log; a TTL removes without one.
+
+def _where_nothing_was_removed(table: TableOnDisk, names: Names, asked: Index, seen: Any, most: int) -> Any:
+    """Return `seen` with what is absent for sure, as nothing from it to `most` can have removed its partitions.
+
+    TRUNCATE and the statements that drop or detach partitions are transactions of the log. A TTL removes without one,
+    and only what is older than the newest row by that.
     """
-    if table.metadata.ttl:
-        return seen
-    plain = is_plain(table.inventory.events)
-    harmless = np.union1d(names.seq[plain & (names.seq > 0)], names.changes.seq)
-    kept = np.arange(found.last, found.last - len(harmless), -1)
-    same = harmless[::-1] == kept
-    last_other = found.last - (len(same) if same.all() else int(np.flatnonzero(~same)[0]))
+    events = table.inventory.events
+    sql = (names.seq > 0) & (events["type"] == EventType.SQL)
+    statements = {at: _sql(table, at) for at in np.flatnonzero(sql & (names.seq <= most)).tolist()}
+    ttls = {at: each for at, text in statements.items() if (each := _TTL.fullmatch(text)) is not None}
+    hours = [int(each[1]) * _HOURS[each[2].lower()] for each in ttls.values()]
+    hours.append(table.metadata.ttl if table.metadata.ttl > 0 else -table.metadata.ttl * _HOURS["m"])
+    plain = is_plain(events)
+    keeps = plain & (names.seq > 0)
+    keeps[[at for at, text in statements.items() if at in ttls or _KEEPS_ROWS.fullmatch(text)]] = True
+    harmless = np.union1d(names.seq[keeps], names.changes.seq)
+    harmless = harmless[harmless <= most]
+    same = harmless[::-1] == np.arange(most, most - len(harmless), -1)
+    last_other = most - (len(same) if same.all() else int(np.flatnonzero(~same)[0]))
     mine = names.seq[asked]
-    lasting = np.flatnonzero(plain[asked] & ((mine == 0) | (mine > last_other)))
+    lasting = plain[asked] & ((mine == 0) | (mine > last_other))
+    if shortest := min((each for each in hours if each), default=0):
+        newest = max(table.txn.max_ts, int(events["max_ts"][plain].max(initial=table.txn.max_ts)))
+        lasting &= events["min_ts"][asked] > newest - shortest * 3600 * Partitioning.of(table.metadata).per_second
     never = replace(table, txn_file=replace(table.txn_file, current=replace(table.txn, truncate_version=0)))
     none = np.empty(0, np.int64)
-    again = np.asarray(RowComparison(never).look(asked[lasting], none, none))
+    places = np.flatnonzero(lasting)
+    again = np.asarray(RowComparison(never).look(asked[places], none, none))
     settled = seen.copy()
-    settled[lasting[(again == Seen.ABSENT) & (seen[lasting] == Seen.UNKNOWN)]] = Seen.ABSENT
+    settled[places[(again == Seen.ABSENT) & (seen[places] == Seen.UNKNOWN)]] = Seen.ABSENT
     return settled
 
 
@@ -253,17 +286,23 @@ def _before_all(names: Names, low: int, high: int) -> int:
     return high - (len(same) if same.all() else int(np.flatnonzero(~same)[0]))
 
 
+def _rows_of(table: TableOnDisk, names: Names, high: int) -> int | None:
+    """Return the rows that the transactions up to `high` brought, None if WAL of one of them is gone."""
+    applied = (names.seq > 0) & (names.seq <= high)
+    known = np.union1d(names.seq[applied], names.changes.seq[names.changes.seq <= high])
+    return int(table.inventory.rows[applied].sum()) if len(known) == high else None
+
+
 def _rows_missing(table: TableOnDisk, names: Names, high: int) -> bool:
     """Return whether the table has fewer rows than its transactions up to `high`, all on disk, brought."""
     applied = (names.seq > 0) & (names.seq <= high)
-    known = np.union1d(names.seq[applied], names.changes.seq[names.changes.seq <= high])
     plain = bool(is_plain(table.inventory.events[applied]).all()) and not table.metadata.has_dedup
-    return plain and len(known) == high and int(table.inventory.rows[applied].sum()) > table.txn.rows
+    return plain and (_rows_of(table, names, high) or 0) > table.txn.rows
 
 
 def _before_repeatable(table: TableOnDisk, names: Names, low: int, high: int) -> int:
-    """Return the last transaction up to `high` that does more if it is applied twice: a TRUNCATE, or an UPDATE that
-    sets constants, does not."""
+    """Return the last transaction up to `high` that does more if it is applied twice: a TRUNCATE, an UPDATE that sets
+    constants, or a setting does not."""
     events = {int(names.seq[at]): at for at in np.flatnonzero((names.seq > low) & (names.seq <= high)).tolist()}
     while high > low and high in events and _repeatable(table, events[high]):
         high -= 1
@@ -272,7 +311,9 @@ def _before_repeatable(table: TableOnDisk, names: Names, low: int, high: int) ->
 
 def _repeatable(table: TableOnDisk, at: int) -> bool:
     kind = int(table.inventory.events["type"][at])
-    return kind == EventType.TRUNCATE or (kind == EventType.SQL and bool(_CONSTANTS.fullmatch(_sql(table, at))))
+    if kind != EventType.SQL:
+        return kind == EventType.TRUNCATE
+    return any(each.fullmatch(_sql(table, at)) for each in (_CONSTANTS, _SETTINGS))
 
 
 def _sql(table: TableOnDisk, at: int) -> str:

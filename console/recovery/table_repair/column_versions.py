@@ -3,18 +3,20 @@
 The top of a column is the rows of a partition that were there before it. A file in whole pages can hold what a later
 write left, so its length gives no top (measured: a wrong top passes every count, and doubles a sum). Proven is:
 
-    no file                                the column came later, if the directory was not written since then
+    no file                                the column came later, if the directory's name is of a transaction before
     a file of a column of the first day    top 0: it is as old as the table; without suffix it is of such a column
     a column whose type was changed        the top of the one before
-    behind the partition of the ALTER      top 0: that is the first with a file, if it was not written anew since then
     a file as long as the rows             top 0
+    a file in whole pages                  top 0 if its last value and the last timestamp lie before zeros
 
-A shorter file of an exact length tells a top too, but one that was cut looks the same: that top is `doubted`.
+A shorter file of an exact length tells a top too, but one that was cut looks the same: that top is `doubted`. Where
+nothing tells, the values of the partition are given up: they become NULL, as if the column began behind its rows.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -28,24 +30,30 @@ from console.questdb.column_versions import (
 )
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_spans import PartitionSpan, spans_of
-from console.questdb.reading import list_directory
+from console.questdb.reading import DbFile, list_directory
 from console.questdb.table_encoding import encode_column_versions
 from console.questdb.table_metadata import TableColumn, TableMetadata
 from console.questdb.table_txn import TxnArea
+from console.questdb.variable_columns import aux_shape
 from console.recovery.codes import RefusalCode
-from console.recovery.model import Refusal
+from console.recovery.model import Lost, LostValues, Refusal
 from console.recovery.table_repair.guarded import known_state, of_version
 from console.text import clean_line, plural
 
 _PAGE: Final = 4096
+_CHUNK: Final = 1 << 16
 _SETTLE: Final = "a copy of _cv of the same version would settle it; salvage-table exports the columns that are proven"
 
 
 @dataclass(slots=True)
 class FoundVersions:
-    """The bytes of `_cv`; None with `refusals`. `doubted` says which tops rest on a file that may have been cut."""
+    """The bytes of `_cv`; None with `refusals`. `doubted` says which tops rest on a file that may have been cut.
+
+    `lost` are the values of columns that begin nobody knows where.
+    """
 
     content: bytes | None = None
+    lost: list[LostValues] = field(default_factory=list)
     evidence: list[str] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     doubted: list[str] = field(default_factory=list)
@@ -108,8 +116,10 @@ def _entries(
         if column.index < initial:
             yield from _first_column(found, column, spans, files)
         else:
-            whole = _origin(column, metadata) < initial
-            yield from _added_column(found, column, spans, files, whole=whole)
+            lengths = [
+                _Lengths(directory.path, metadata, each, sizes) for each, sizes in zip(spans, files, strict=True)
+            ]
+            yield from _added_column(found, column, lengths, whole=_origin(column, metadata) < initial)
 
 
 def _first_column(
@@ -134,22 +144,61 @@ def _origin(column: TableColumn, metadata: TableMetadata) -> int:
     return column.index
 
 
+@dataclass(frozen=True, slots=True)
+class _Lengths:
+    """The files of a partition: `sizes` by name."""
+
+    table: Path
+    metadata: TableMetadata
+    span: PartitionSpan
+    sizes: dict[str, int]
+
+    def top(self, column: TableColumn, name_txn: int) -> int | None:
+        """Return the top that a column's file proves by its length, or by where its values end; None if by neither."""
+        size = self.sizes[_file(column, "d", name_txn)]
+        width = storage_size(column.type_code) or 0
+        if not is_variable(column.type_code) and width and size % width == 0:
+            if size == 0:
+                return self.span.rows
+            if size % _PAGE and size <= width * self.span.rows:
+                return self.span.rows - size // width
+        own = self.metadata.timestamp
+        ends = own is not None and self._ends(_file(own, "d", -1), storage_size(own.type_code) or 0, self.span.rows)
+        if is_variable(column.type_code):
+            aux, (width, more) = _file(column, "i", name_txn), aux_shape(column.tag)
+            if not self._held(aux, 0):
+                return self.span.rows  # each value has an entry that is not zero, NULL as well
+            return 0 if ends and self._ends(aux, width, self.span.rows + more) else None
+        return 0 if ends and self._ends(_file(column, "d", name_txn), width, self.span.rows) else None
+
+    def _ends(self, name: str, width: int, values: int) -> bool:
+        """Return whether a file holds something in the last of so many values, and zeros alone behind it.
+
+        What lies behind the timestamps would be the rows of a write that was not committed: it left values, too.
+        """
+        behind = width * values
+        return bool(behind) and self._held(name, behind - width, behind) and not self._held(name, behind)
+
+    def _held(self, name: str, start: int, stop: int | None = None) -> bool:
+        """Return whether a file holds something other than zeros from `start` on."""
+        stop = self.sizes.get(name, 0) if stop is None else stop
+        if start >= stop:
+            return False
+        with DbFile(self.table / self.span.directory / name) as file:
+            return any(any(file.read(at, min(_CHUNK, stop - at))) for at in range(start, stop, _CHUNK))
+
+
 def _added_column(
-    found: FoundVersions,
-    column: TableColumn,
-    spans: tuple[PartitionSpan, ...],
-    files: list[dict[str, int]],
-    *,
-    whole: bool,
+    found: FoundVersions, column: TableColumn, lengths: list[_Lengths], *, whole: bool
 ) -> Iterator[tuple[int, int, int, int]]:
     """Yield the entries of a column that an ALTER made; a `whole` one has the values of a column of the first day."""
-    known: list[tuple[PartitionSpan, int, int | None]] = []  # partition, name txn, top if the length tells it
-    for span, sizes in zip(spans, files, strict=True):
-        suffixes = _suffixes(sizes, column.raw_name, "d")
+    known: list[tuple[PartitionSpan, int, int | None]] = []  # partition, name txn, top if the file tells it
+    for each in lengths:
+        suffixes = _suffixes(each.sizes, column.raw_name, "d")
         if len(suffixes) > 1:
-            found.refuse(f"partition {span.name} has {len(suffixes)} files of column {column.name}")
+            found.refuse(f"partition {each.span.name} has {len(suffixes)} files of column {column.name}")
         elif suffixes:
-            known.append((span, suffixes[0], _top(column, span, sizes, suffixes[0])))
+            known.append((each.span, suffixes[0], each.top(column, suffixes[0])))
     if not known:
         found.refuse(f"column {column.name} has no file, so that its name and where it begins are not known")
         return
@@ -157,40 +206,37 @@ def _added_column(
     if len(names) > 1:
         found.refuse(f"column {column.name} has files of several versions: which of them is its own is not proven")
         return
-    first = known[0]
-    if whole or (column.replaces is None and first[0].name_txn() <= first[1]):
-        sure = 0 if whole else 1
-        known[sure:] = [(span, name, 0 if top is None else top) for span, name, top in known[sure:]]
-    unproven = next((span for span, _, top in known if top is None), None)
-    if unproven is not None:
-        found.refuse(f"partition {unproven.name}: where column {column.name} begins is not proven by its file")
+    name_txn = known[0][1]
+    if whole:
+        known = [(span, name, 0 if top is None else top) for span, name, top in known]
+    held = {span.start for span, _, _ in known}
+    before = [each.span for each in lengths if each.span.start not in held]
+    for span in before:
+        if span.name_txn() > name_txn or (span.name_txn() < 0 and span.start > known[0][0].start):
+            found.refuse(f"{span.directory} was written after column {column.name} was added, and has no file of it")
+            return
+    begins = next((span for span, _, _ in known if not before or span.start > before[-1].start), None)
+    if begins is None:
+        found.refuse(f"{before[-1].directory}, the last partition, has no file of column {column.name}")
         return
-    yield DEFAULT_PARTITION, column.index, first[1], first[0].start
-    for span, name_txn, top in known:
+    unproven = [span for span, _, top in known if top is None]
+    if unproven and column.indexed:
+        found.refuse(f"partition {unproven[0].name}: where column {column.name} begins is not proven by its file")
+        return
+    found.lost += [LostValues(Lost.VALUES, column.name, span.name, span.rows) for span in unproven]
+    yield DEFAULT_PARTITION, column.index, name_txn, begins.start
+    for span, _, top in known:
+        if top is None or top or span.start < begins.start:
+            yield span.start, column.index, name_txn, span.rows if top is None else top
         if top:
-            yield span.start, column.index, name_txn, top
             found.doubted.append(
                 f"{plural(top, 'row')} of {span.name} count as older than column {column.name}, whose file has no more "
                 "values: one that was cut would look the same"
             )
-    held = {span.start for span, _, _ in known}
-    for span in spans:
-        later = span.start > first[0].start or span.name_txn() > first[1]
-        if span.start not in held and later:
-            found.refuse(f"{span.directory} was written after column {column.name} was added, and has no file of it")
 
 
-def _top(column: TableColumn, span: PartitionSpan, sizes: dict[str, int], name_txn: int) -> int | None:
-    """Return the top that the length of a fixed-width file proves, None if it proves none."""
-    size = sizes[f"{column.raw_name}.d" + (f".{name_txn}" if name_txn > -1 else "")]
-    width = storage_size(column.type_code) or 0
-    if is_variable(column.type_code) or not width or size % width:
-        return None
-    if size == 0:
-        return span.rows
-    if size % _PAGE == 0 or size > width * span.rows:
-        return None
-    return span.rows - size // width
+def _file(column: TableColumn, kind: str, name_txn: int) -> str:
+    return f"{column.raw_name}.{kind}" + (f".{name_txn}" if name_txn > -1 else "")
 
 
 def _suffixes(sizes: dict[str, int], raw_name: str, kind: str) -> list[int]:

@@ -249,7 +249,7 @@ def _made_again(state: TableState, disk: Disk) -> TableState:
         whole = [each for each, _ in _areas(disk) if not contradiction(each, disk.metadata)]
         refusal = refusal_of_lost(disk, whole[0] if whole else None)
         state.refusals += [refusal] if refusal is not None else []
-        state.gone = tuple(islice(gaps(disk), _SHOWN))
+        state.gone = tuple(islice(gaps(disk), _SHOWN)) if record is None else ()
     _settle(state, disk, record)
     state.refusals += found.refusals
     if state.refusals:
@@ -262,7 +262,9 @@ def _made_again(state: TableState, disk: Disk) -> TableState:
     if not found.uncommitted and not holds_older(disk):
         reason = "a newer directory of a partition lacks rows of an older one: which of them counts is not known"
         return state.refuse(RefusalCode.PARTITIONS_AMBIGUOUS, reason, "a copy of _txn from before would settle it")
-    hint = record.seq_txn if record is not None and record.rows == found.rows else None
+    hint = None
+    if record is not None and (record.rows == found.rows or record.lag_checksum == record.lag_checksum_expected()):
+        hint = record.seq_txn  # rows or the checksum, which covers seqTxn, show that the server wrote it
     area = area_of(disk)
     short = raise_to_used(area.symbols, disk.metadata, disk.files(area))
     applied = decide(disk.with_area(area), hint, disk.least)
