@@ -1,7 +1,7 @@
 """Tables with one file of an older state, or without `_txn` and what it is told from; brought back beside a twin.
 
 All share a server that makes them, and those of `seen`: it shows every row, before and after it is written to. Every
-third one is in `make test`, all are in `make faults`.
+third one is in `make test`, all are in `make faults` (WALMEDIC_FAULT_OLDER: a regular expression of names).
 """
 
 import os
@@ -148,6 +148,8 @@ _TTL, _SQUASH = "ALTER TABLE {t} SET TTL 2 WEEKS", "ALTER TABLE {t} SQUASH PARTI
 _NO_TXN: Final = _without("_txn")
 _STATEMENTS: Final = {
     "update": (_UPDATE,), "update_more": (_UPDATE, _MORE), "rise": (_RISE,), "rise_more": (_RISE, _MORE),
+    "chain": ("UPDATE {t} SET v = 'filled' WHERE v = 'v5'", "UPDATE {t} SET v = 'v5' WHERE v = 'v6'"),
+    "apart": ("UPDATE {t} SET v = 'filled' WHERE id = 5", "UPDATE {t} SET v = 'v5', px = 1 WHERE id = 6"),
     "truncate": (_TRUNCATE,), "truncate_more": (_TRUNCATE, _MORE),
     "drop_more": ("ALTER TABLE {t} DROP PARTITION LIST '2024-01-01'", _MORE),
     "ttl": (_TTL,), "squash": (_SQUASH,),
@@ -177,7 +179,8 @@ _ALL: Final = (
     Case("flag_plain", _header(wal=1), wal=False),
     *(Case(f"{name}_{wal}", _shifted(name), wal=wal) for name in ("min_ts", "max_ts") for wal in (True, False)),
 )
-_CASES: Final = _ALL if "WALMEDIC_FAULT_OLDER" in os.environ else _ALL[::3]
+_WANTED: Final = os.environ.get("WALMEDIC_FAULT_OLDER")
+_CASES: Final = _ALL[::3] if _WANTED is None else tuple(case for case in _ALL if re.search(_WANTED, case.name))
 
 
 def _make(root: Path, kept: Path, questdb: ServerBinary) -> None:
@@ -270,7 +273,7 @@ def test_the_table_is_brought_back_with_the_loss_that_was_announced(case: Case, 
         assert isinstance(true, Counter), each
         assert isinstance(found, Counter), each
         assert not case.exact or (each.announced.phrase, kinds) == ("0", set()), each
-        if kinds & {Lost.UPDATES, Lost.VALUES}:
+        if kinds & {Lost.UPDATES, Lost.VALUES} and not case.name.startswith("done"):  # what is in doubt counts as applied
             assert true.total() == found.total(), each
             continue
         if Lost.NAMES in kinds:

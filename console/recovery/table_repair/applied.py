@@ -37,7 +37,7 @@ from console.text import clean_line, plural
 
 _SETTLE: Final = "a copy of _txn from the time of the crash, or the server's log of its last commits, would settle it"
 _CONSTANTS: Final = re.compile(
-    r"UPDATE\s+\S+\s+SET\s+{set}(\s*,\s*{set})*(\s+WHERE\s+[^(]*)?;?".format(
+    r"UPDATE\s+\S+\s+SET\s+(?P<set>{set}(\s*,\s*{set})*)(?P<where>\s+WHERE\s+[^(]*)?;?".format(
         set=r"\S+\s*=\s*(-?[\d.]+|'[^']*'|null|true|false)"
     ),
     re.IGNORECASE,
@@ -55,6 +55,7 @@ _KEEPS_ROWS: Final = re.compile(
 _TTL: Final = re.compile(r"ALTER\s+TABLE\s+\S+\s+SET\s+TTL\s+(\d+)\s*([HDWMY])\w*\s*;?", re.IGNORECASE)
 _HOURS: Final = {"h": 1, "d": 24, "w": 7 * 24, "m": 28 * 24, "y": 365 * 24}
 """The hours that a unit of a TTL has at least."""
+_WORD: Final = re.compile(r"\w+")
 _NOT_COLUMNS: Final = (Command.RENAME_TABLE, Command.ENABLE_DEDUP, Command.DISABLE_DEDUP)
 
 
@@ -301,19 +302,25 @@ def _rows_missing(table: TableOnDisk, names: Names, high: int) -> bool:
 
 
 def _before_repeatable(table: TableOnDisk, names: Names, low: int, high: int) -> int:
-    """Return the last transaction up to `high` that does more if it is applied twice: a TRUNCATE, an UPDATE that sets
-    constants, or a setting does not."""
+    """Return the last transaction up to `high` from which on all does more if it is applied twice.
+
+    A TRUNCATE or a setting does not, nor UPDATEs that set constants, unless one chooses rows by a column that a later
+    one sets: from open to filled, then from new to open, is another thing when it is done again.
+    """
     events = {int(names.seq[at]): at for at in np.flatnonzero((names.seq > low) & (names.seq <= high)).tolist()}
-    while high > low and high in events and _repeatable(table, events[high]):
+    set_later: set[str] = set()
+    while high > low and high in events:
+        kind = int(table.inventory.events["type"][events[high]])
+        statement = _sql(table, events[high]) if kind == EventType.SQL else ""
+        update = _CONSTANTS.fullmatch(statement)
+        if update is None and kind != EventType.TRUNCATE and not _SETTINGS.fullmatch(statement):
+            break
+        if update is not None:
+            if set_later & {each.lower() for each in _WORD.findall(update["where"] or "")}:
+                break
+            set_later |= {each.lower() for each in _WORD.findall(update["set"])}
         high -= 1
     return high
-
-
-def _repeatable(table: TableOnDisk, at: int) -> bool:
-    kind = int(table.inventory.events["type"][at])
-    if kind != EventType.SQL:
-        return kind == EventType.TRUNCATE
-    return any(each.fullmatch(_sql(table, at)) for each in (_CONSTANTS, _SETTINGS))
 
 
 def _sql(table: TableOnDisk, at: int) -> str:
