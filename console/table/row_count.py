@@ -23,6 +23,8 @@ from console.table.log_scan import LogScan
 
 _MOST: Final = 4096
 """Transactions whose timestamps are looked up, if the last ones are not there."""
+_RECENT: Final = 512
+"""Of the last ones each is looked up, also behind one that is there: a single one may have been skipped."""
 
 
 _WIDTH = 8
@@ -119,28 +121,37 @@ def rows_not_there(
     return np.asarray(newer)
 
 
-def skipped(area: TxnArea, other: TxnArea | None, first: int) -> bool:
-    """Return whether the server itself went past transactions from `first` on, as RESUME WAL FROM TXN has it do.
+def skipped(area: TxnArea, other: TxnArea | None, inventory: Inventory, scan: LogScan, absent: Mask) -> bool:
+    """Return whether the server itself went past the transactions `absent`, as RESUME WAL FROM TXN has it do.
 
-    The area before says so: the one of rows at `first` was the next to be applied, and every row there is was there.
+    It did if rows of a later one are there. The area before says so too: the first of them was the next to be applied,
+    and every row there is was there.
     """
+    here = (scan.seq > 0) & (scan.seq <= area.seq_txn) & (inventory.rows > 0) & ~absent
+    if scan.seq[here].max(initial=0) > scan.seq[absent].max():
+        return True
+    first = int(scan.seq[absent].min())
     if other is None or other.applied_txn + 1 != first or other.txn + 1 != area.txn:
         return False
     return (other.rows, other.lag_rows) == (area.rows, area.lag_rows)
 
 
 def _without_times(held: HeldTimes, inventory: Inventory, scan: LogScan, among: Mask, area: TxnArea) -> Mask:
-    """Return which of the events the table has no row of the time of, from the last one back to the first that it has.
+    """Return which of the events the table has no row of the time of: the recent ones, and from the last one back.
 
     What is in the lag is in no partition yet.
     """
     absent = np.zeros(len(inventory), np.bool_)
     places = np.flatnonzero(among & (scan.seq <= area.seq_txn))
-    for place in places[np.argsort(-scan.seq[places])][:_MOST].tolist():
+    most = _MOST
+    for number, place in enumerate(places[np.argsort(-scan.seq[places])].tolist()):
+        if number >= most:
+            break
         event = inventory.events[place]
         if all(held.holds(int(event[name])) is not False for name in ("min_ts", "max_ts")):
-            break
-        absent[place] = True
+            most = _RECENT
+        else:
+            absent[place] = True
     return absent
 
 

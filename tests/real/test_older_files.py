@@ -291,31 +291,40 @@ def _nameless(rows: Rows) -> Rows:
     return found
 
 
-@pytest.mark.parametrize("struck", ["k gone", "v gone", "k zeros", "v zeros"])
+@pytest.mark.parametrize("struck", ["sym.k gone", "sym.v zeros", "late.k zeros", "late.v gone"])
 def test_the_index_of_a_parquet_partition_is_made_again(struck: str, tmp_path: Path, questdb: ServerBinary) -> None:
     root, table = tmp_path / "root", "CREATE TABLE p (ts TIMESTAMP, id LONG, px DOUBLE, sym SYMBOL INDEX, v VARCHAR)"
     root.mkdir()
-    wanted = "SELECT sym, count(), sum(id) FROM p WHERE sym = '{}'"
+    wanted = [f"SELECT count(), sum(id) FROM p WHERE {name} = 'S{n}'" for name in ("sym", "late") for n in range(6)]
+    wanted += ["SELECT count() FROM p WHERE late IS NULL", "SELECT * FROM p"]
     with PrivateServer(root, questdb, settings=SERVER) as server:
         server.query(f"{table} TIMESTAMP(ts) PARTITION BY DAY WAL")
         for day in (1, 2):
             server.query(_insert(day, 300, day * 1000).format(t="p"))
         server.query("INSERT INTO p (ts, id) VALUES ('2024-01-01T23:59', 7)")
+        server.query("ALTER TABLE p ADD COLUMN late SYMBOL INDEX")
+        server.query(
+            "INSERT INTO p (ts, id, late) SELECT timestamp_sequence('2024-01-01T22', 60000000L), x, "
+            "CASE WHEN x % 4 > 0 THEN 'S' || (x % 3) END FROM long_sequence(90)"
+        )
         server.query("ALTER TABLE p CONVERT PARTITION TO PARQUET WHERE ts < '2024-01-02'")
         wait_until_applied(server)
-        truth = [server.query(wanted.format(f"S{n}")) for n in range(6)] + [server.query("SELECT * FROM p")]
+        truth = [server.query(each) for each in wanted]
         server.kill()
     (root / "db" / "tables.d.lock").touch()
     engine = captured(engine_of(root, tmp_path / "state"))
     directory = engine.database.table("p").path
-    (file,) = [path for path in directory.glob("2024-01-01*/sym.*") if path.name.startswith(f"sym.{struck[0]}")]
-    if struck.endswith("gone"):
+    name, how = struck.split()
+    (file,) = directory.glob(f"2024-01-01*/{name}*")
+    if how == "gone":
         file.unlink()
     else:
         file.write_bytes(bytes(file.stat().st_size))
     engine = captured(engine)
     assert diagnose_table(engine.database, engine.database.table("p")).next_step.action in ("rebuild-index", None)
     plan = engine.plan("rebuild-index", "p")
+    files = {change.target.rsplit("/", 1)[-1].partition(".")[0] for stage in plan.stages for change in stage.changes}
+    assert files == {name.partition(".")[0]}
     assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE, plan.refused
     with PrivateServer(root, questdb, settings=SERVER) as server:
-        assert truth == [server.query(wanted.format(f"S{n}")) for n in range(6)] + [server.query("SELECT * FROM p")]
+        assert truth == [server.query(each) for each in wanted]

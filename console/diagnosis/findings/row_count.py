@@ -47,8 +47,9 @@ def _not_there(facts: TableFacts, absent: Mask) -> Iterator[Finding]:
     area, scan, rows = facts.txn.current, facts.sequencer.scan, int(facts.inventory.rows[absent].sum())
     if area is None or scan is None or not rows:
         return
-    message = f"transactions up to {area.applied_txn:,} with {plural(rows, 'row')} count as applied, and "
-    if skipped(area, facts.txn.other, int(scan.seq[absent].min())):
+    last = int(scan.seq[absent].max())
+    message = f"transactions up to {last:,} with {plural(rows, 'row')} count as applied, and "
+    if skipped(area, facts.txn.other, facts.inventory, scan, absent):
         code, harm = Code.TRANSACTIONS_SKIPPED, Harm.DELETES_WAL
         message += (
             "QuestDB skipped them (RESUME WAL FROM TXN): their rows are only in the WAL, and its purge deletes it"

@@ -212,7 +212,8 @@ def _decoded(case: _Case, files: OwnFiles) -> NDArray[np.int32]:
         known = [keys.get(text.encode(), _UNKNOWN) for text in texts.dictionary.to_pylist()]
         places = texts.indices.fill_null(len(known)).to_numpy()
         found.append(np.array([*known, NULL_KEY], np.int32)[places])
-    decoded = np.concatenate(found)[: case.end - case.first]
+    # Parquet has the rows before the column was added, too, as NULL; the index has not.
+    decoded = np.concatenate(found)[case.first : case.end]
     if len(decoded) < case.end - case.first or (decoded == _UNKNOWN).any():
         raise DamageError("data.parquet has other rows than _txn counts, or symbols that the symbol map has not")
     return decoded
