@@ -10,6 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from console.diagnosis.deep_findings import DeepFindings
 from console.diagnosis.deep_parquet import check_parquet
 from console.diagnosis.deep_readings import DeepReadings, Read, Reading
@@ -25,6 +28,7 @@ from console.questdb.column_types import ColumnTag, is_variable, storage_size
 from console.questdb.column_versions import ColumnVersions, read_column_versions
 from console.questdb.index_check import check_index
 from console.questdb.layout import TableDirectory
+from console.questdb.parquet_symbols import parquet_keys
 from console.questdb.partition_columns import PartitionFault, StoredColumn
 from console.questdb.partition_files import PARQUET, PartitionFiles
 from console.questdb.partition_spans import PartitionSpan, contradiction
@@ -144,11 +148,17 @@ class DeepFiles:
             if isinstance(each, StoredColumn) and each.column.indexed and self._scope.column(each.column.raw_name)
         ]
 
+        def keys_of(each: StoredColumn) -> NDArray[np.int32]:
+            name_txn = self._versions.symbol_name_txn(each.column.index)
+            stored = (span.rows - each.rows, span.rows)
+            return parquet_keys(self.table.path, each, stored, self._symbols(each.column), name_txn)
+
         def read(findings: DeepFindings) -> None:
-            check_parquet(findings, folder, span, indexed, self._readings.advance, self._scope)
+            check_parquet(findings, folder, span, indexed, keys_of, self._readings.advance, self._scope)
 
         paths = [folder / PARQUET, *(path for each in indexed for path in _index_paths(each))]
-        judged_by = (span.rows, sorted(self._scope.columns))
+        symbols = [self._symbols(each.column) for each in indexed if each.column.tag is ColumnTag.SYMBOL]
+        judged_by = (span.rows, sorted(self._scope.columns), symbols)
         self._readings.take(self._readings.ask(span.directory, _WHOLE_FILE, paths, judged_by, read))
 
     def _zero_columns(self) -> None:

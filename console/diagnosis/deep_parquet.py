@@ -1,14 +1,18 @@
 """The full check of a partition in Parquet: its pages, its zeros, and the indexes beside it."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from console.diagnosis.deep_findings import DeepFindings
 from console.diagnosis.deep_scope import EVERYTHING, DeepScope
 from console.questdb.column_files import column_path
 from console.questdb.column_types import ColumnTag
-from console.questdb.index_check import covers_rows
+from console.questdb.index_check import indexed_keys
 from console.questdb.parquet_rows import check_column, read_layout
 from console.questdb.parquet_worker import can_read_parquet
 from console.questdb.partition_columns import StoredColumn
@@ -19,7 +23,9 @@ from console.questdb.value_check import Advance
 from console.questdb.zero_pages import suspect_zero_pages
 from console.text import clean_line
 
-_OTHER_ROWS: Final = "it does not name each row of the partition once"
+_OTHER_SYMBOLS: Final = "it has rows under other symbols than data.parquet"
+KeysOf = Callable[[StoredColumn], NDArray[np.int32]]
+"""Returns the symbol keys of the stored rows of a column in Parquet. Raises DamageError or OSError."""
 
 
 def check_parquet(
@@ -27,6 +33,7 @@ def check_parquet(
     folder: Path,
     span: PartitionSpan,
     indexed: Iterable[StoredColumn],
+    keys_of: KeysOf,
     advance: Advance,
     scope: DeepScope = EVERYTHING,
 ) -> None:
@@ -46,22 +53,25 @@ def check_parquet(
                 findings.parquet_zeros(span, path, low, high)
         for each in indexed:
             if each.column.tag is ColumnTag.SYMBOL:
-                _index(findings, each, advance)
+                _index(findings, each, keys_of, advance)
     except FileNotFoundError:
         return
     except OSError as error:
         findings.skip(f"partition {span.name}", error)
 
 
-def _index(findings: DeepFindings, each: StoredColumn, advance: Advance) -> None:
+def _index(findings: DeepFindings, each: StoredColumn, keys_of: KeysOf, advance: Advance) -> None:
     folder, name, span = each.data.parent, each.column.raw_name, each.span
     paths = [column_path(folder, name, suffix, each.name_txn) for suffix in ("k", "v")]
     try:
         with DbFile(paths[0]) as keys, DbFile(paths[1]) as values:
-            if not covers_rows(keys, values, span.rows - each.rows, span.rows, advance):
-                findings.index(each, DamageError(_OTHER_ROWS))
+            indexed = indexed_keys(keys, values, span.rows - each.rows, span.rows, advance)
     except DamageError as damage:
         findings.index(each, damage)
+        return
+    with contextlib.suppress(DamageError):  # of the column itself, which is told already
+        if not np.array_equal(indexed, keys_of(each)):
+            findings.index(each, DamageError(_OTHER_SYMBOLS))
 
 
 def parquet_problems(

@@ -188,18 +188,24 @@ def _tallies(
     return own, indexed
 
 
-def covers_rows(keys: DbFile, values: DbFile, top: int, rows: int, advance: Advance) -> bool:
-    """Return whether an index names each of the rows top..rows - 1 once, whatever their symbols. Raises as above."""
-    if rows - top > values.size // 8:
-        return False
-    own, indexed = Tally.empty(1), Tally.empty(1)
-    for at in range(top, rows, BLOCK):
-        numbers = np.arange(at, min(rows, at + BLOCK))
-        own.add(np.zeros(len(numbers), np.int64), numbers)
-    for _, numbers in indexed_rows(keys, values, advance):
-        kept = numbers[numbers < rows]
-        indexed.add(np.zeros(len(kept), np.int64), kept)
-    return not len(own.differs(indexed))
+def indexed_keys(keys: DbFile, values: DbFile, first: int, end: int, advance: Advance) -> NDArray[np.int32]:
+    """Return the symbol keys of the rows first..end - 1 as an index has them.
+
+    Raises DamageError if it does not name each of these rows exactly once, OSError if a file cannot be read.
+    """
+    count = end - first
+    column = np.full(count, NULL_KEY, "<i4")
+    seen = np.zeros(count, np.bool_)
+    total = 0
+    for owners, rows in indexed_rows(keys, values, advance):
+        inside = (rows >= first) & (rows < end)
+        at = rows[inside] - first
+        column[at] = np.where(owners[inside] == 0, NULL_KEY, owners[inside] - 1)
+        seen[at] = True
+        total += len(at)
+    if total != count or not seen.all():
+        raise DamageError(f"it names {int(seen.sum()):,} of {count:,} rows, {total:,} times")
+    return column
 
 
 def missing_symbols(keys: DbFile, values: DbFile, symbols: int, advance: Advance) -> int:

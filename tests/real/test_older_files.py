@@ -15,15 +15,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pytest
 
 from console.diagnosis.database import diagnose_table
+from console.diagnosis.deep_files import DeepFiles
+from console.diagnosis.model import Code
 from console.questdb.formats.table import META_COLUMN, META_HEADER, TXN_RECORD
 from console.questdb.layout import DatabaseRoot
 from console.questdb.table_txn import read_table_txn
 from console.recovery.model import Lost, Outcome, Plan, RowsLost
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
+from console.recovery.table_repair.index_files import column_index
 from tests.real.generated_tables import SERVER, wait_until_applied
 from tests.real.test_repair_state import Rows, seen
 from tests.real.test_sequencer_repairs import captured, engine_of
@@ -291,7 +295,7 @@ def _nameless(rows: Rows) -> Rows:
     return found
 
 
-@pytest.mark.parametrize("struck", ["sym.k gone", "sym.v zeros", "late.k zeros", "late.v gone"])
+@pytest.mark.parametrize("struck", ["sym.k gone", "sym.v zeros", "late.k zeros", "late.v gone", "late.k other"])
 def test_the_index_of_a_parquet_partition_is_made_again(struck: str, tmp_path: Path, questdb: ServerBinary) -> None:
     root, table = tmp_path / "root", "CREATE TABLE p (ts TIMESTAMP, id LONG, px DOUBLE, sym SYMBOL INDEX, v VARCHAR)"
     root.mkdir()
@@ -318,6 +322,12 @@ def test_the_index_of_a_parquet_partition_is_made_again(struck: str, tmp_path: P
     (file,) = directory.glob(f"2024-01-01*/{name}*")
     if how == "gone":
         file.unlink()
+    elif how == "other":  # whole, and of other symbols: only the full check sees it
+        other = column_index(np.zeros(90, np.int32), 301, 256)
+        file.write_bytes(other.keys)
+        next(directory.glob("2024-01-01*/late.v*")).write_bytes(other.values)
+        (found,) = DeepFiles(engine.database.table("p")).look().findings
+        assert found.code is Code.INDEX_FILE_INVALID
     else:
         file.write_bytes(bytes(file.stat().st_size))
     engine = captured(engine)
@@ -326,5 +336,6 @@ def test_the_index_of_a_parquet_partition_is_made_again(struck: str, tmp_path: P
     files = {change.target.rsplit("/", 1)[-1].partition(".")[0] for stage in plan.stages for change in stage.changes}
     assert files == {name.partition(".")[0]}
     assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE, plan.refused
+    assert not DeepFiles(engine.database.table("p")).look().findings
     with PrivateServer(root, questdb, settings=SERVER) as server:
         assert truth == [server.query(each) for each in wanted]

@@ -94,7 +94,7 @@ class Case:
 
 CASES = (
     Case(_recipe(101, "first"), _zero(1)),
-    Case(_recipe(102, "among"), _zero(4)),
+    Case(_recipe(102, "middle"), _zero(4)),
     Case(_recipe(103, "run", writers=3), _zero(2, 5)),
     Case(_recipe(104, "chunked", version=2, writers=3), _zero(3, 2)),
     Case(_recipe(105, "twice"), _zero_twice),
@@ -162,7 +162,7 @@ def _done(shown: Shown, plan: Plan) -> RunResult:
     return result
 
 
-@pytest.mark.parametrize("name", ["first", "among", "run", "chunked", "twice", "last"])
+@pytest.mark.parametrize("name", ["first", "middle", "run", "chunked", "twice", "last"])
 def test_the_loss_that_was_announced_is_the_loss(shown: Shown, name: str) -> None:
     announced = 0
     for _ in range(4):
@@ -355,18 +355,18 @@ def test_what_resume_wal_skips_as_announced_is_no_risk_afterwards(shown: Shown) 
 def test_one_that_was_skipped_in_the_middle_is_at_risk_too(shown: Shown) -> None:
     """The usual form: what fails is skipped, so that what is behind it gets applied."""
     query = shown.server.query
-    query("CREATE TABLE among (ts TIMESTAMP, v LONG) TIMESTAMP(ts) PARTITION BY DAY WAL")
-    rows = "INSERT INTO among SELECT timestamp_sequence('2024-01-02T{:02d}', 1000000L), x FROM long_sequence(40)"
+    query("CREATE TABLE passed (ts TIMESTAMP, v LONG) TIMESTAMP(ts) PARTITION BY DAY WAL")
+    rows = "INSERT INTO passed SELECT timestamp_sequence('2024-01-02T{:02d}', 1000000L), x FROM long_sequence(40)"
     query(rows.format(1))
-    until(lambda: query("SELECT count() FROM among") == [(40,)], seconds=20)
-    query("ALTER TABLE among SUSPEND WAL")
+    until(lambda: query("SELECT count() FROM passed") == [(40,)], seconds=20)
+    query("ALTER TABLE passed SUSPEND WAL")
     for hour in (2, 3, 4):
         query(rows.format(hour))
-    query("ALTER TABLE among RESUME WAL FROM TXN 3")
-    until(lambda: query("SELECT count() FROM among") == [(120,)], seconds=20)
-    report = _report(shown, "among")
+    query("ALTER TABLE passed RESUME WAL FROM TXN 3")
+    until(lambda: query("SELECT count() FROM passed") == [(120,)], seconds=20)
+    report = _report(shown, "passed")
     assert (report.verdict, report.rows_at_risk, report.next_step.action) == (Verdict.AT_RISK, 40, "salvage-wal")
-    plan = shown.engine.plan("salvage-wal", "among")
+    plan = shown.engine.plan("salvage-wal", "passed")
     assert "40 rows" in plan.why
     _done(shown, plan)
-    assert _report(shown, "among").verdict is Verdict.HEALTHY
+    assert _report(shown, "passed").verdict is Verdict.HEALTHY

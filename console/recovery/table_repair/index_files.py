@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from console.questdb.bitmap_index import KEY, SIGNATURE
 from console.questdb.formats.table import INDEX_HEADER
-from console.questdb.index_check import indexed_rows
-from console.questdb.reading import DamageError, DbFile
 from console.questdb.symbol_values import NULL_KEY
 
 Numbers = NDArray[np.int64]
@@ -74,23 +72,3 @@ def column_index(column: NDArray[np.int32], first: int, block_values: int) -> In
     keys = column.astype(np.int64)
     rows = np.arange(first, first + len(keys))
     return encode_index(np.where(keys == NULL_KEY, 0, keys + 1), rows, block_values)
-
-
-def column_of(keys: DbFile, values: DbFile, first: int, end: int) -> NDArray[np.int32]:
-    """Return the symbol keys of the rows first..end - 1 as an index has them.
-
-    Raises DamageError if it does not name each of these rows exactly once, OSError if a file cannot be read.
-    """
-    count = end - first
-    column = np.full(count, NULL_KEY, "<i4")
-    seen = np.zeros(count, np.bool_)
-    total = 0
-    for owners, rows in indexed_rows(keys, values, lambda _: None):
-        inside = (rows >= first) & (rows < end)
-        at = rows[inside] - first
-        column[at] = np.where(owners[inside] == 0, NULL_KEY, owners[inside] - 1)
-        seen[at] = True
-        total += len(at)
-    if total != count or not seen.all():
-        raise DamageError(f"it names {int(seen.sum()):,} of {count:,} rows, {total:,} times")
-    return column

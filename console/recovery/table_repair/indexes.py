@@ -4,31 +4,28 @@ An index that names each row exactly once is whole: then it is the column that i
 index of a column that is torn is never made anew, since it may be the only place that has them.
 """
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from console.questdb.bitmap_index import read_index_header
-from console.questdb.index_check import check_index
+from console.questdb.index_check import check_index, indexed_keys
 from console.questdb.layout import TableDirectory
-from console.questdb.parquet_rows import read_column, read_layout
+from console.questdb.parquet_symbols import parquet_keys
 from console.questdb.partition_columns import StoredColumn
-from console.questdb.partition_files import PARQUET
 from console.questdb.partition_spans import PartitionSpan
 from console.questdb.reading import DamageError, DbFile
-from console.questdb.symbol_values import NULL_KEY, read_dictionary
+from console.questdb.symbol_values import NULL_KEY
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal, Requirement
-from console.recovery.table_repair.index_files import column_index, column_of
+from console.recovery.table_repair.index_files import column_index
 from console.recovery.table_repair.new_files import NewFile
 from console.recovery.table_repair.own_files import OwnFiles, own_files
 from console.recovery.table_repair.planning import Repair, Replacement
 from console.text import clean_line, plural
 
 _CAPACITY = 256  # of a block, if neither index nor `_meta` says another
-_UNKNOWN = -1  # no key
 _MOST_ROWS = 1 << 26
 _MOST_BYTES = 2 << 30  # of all new files together: a plan holds them
 _REINDEX = "start QuestDB and rebuild the index there: REINDEX TABLE … LOCK EXCLUSIVE"
@@ -163,7 +160,7 @@ def _indexed(case: _Case) -> NDArray[np.int32] | None:
     keys, values = case.each.index_files()
     try:
         with DbFile(keys) as k, DbFile(values) as v:
-            found = column_of(k, v, case.first, case.end)
+            found = indexed_keys(k, v, case.first, case.end, lambda _: None)
     except (DamageError, FileNotFoundError):
         return None
     return None if (found >= case.symbols).any() else found
@@ -183,7 +180,8 @@ def _of_parquet(case: _Case, files: OwnFiles) -> Replacement | Refusal | None:
     """Return the index of a partition in Parquet, made from the symbols there; None if it is whole."""
     place, why = clean_line(case.place), ""
     try:
-        column = _decoded(case, files)
+        name_txn = files.versions.symbol_name_txn(case.each.column.index)
+        column = parquet_keys(files.table.path, case.each, (case.first, case.end), case.symbols, name_txn)
     except ImportError:
         column, why = None, "pyarrow, which reads it, is not installed"
     except (DamageError, FileNotFoundError) as error:
@@ -195,25 +193,3 @@ def _of_parquet(case: _Case, files: OwnFiles) -> Replacement | Refusal | None:
         reason = f"{place} is in Parquet, its index is damaged, and its symbols cannot be read ({why})"
         return Refusal(RefusalCode.PARQUET_FILE_INVALID, reason, _REINDEX)
     return _new_index(case, column)
-
-
-def _decoded(case: _Case, files: OwnFiles) -> NDArray[np.int32]:
-    """Return the keys of a symbol column in Parquet, by the names in the symbol map. Raises DamageError or OSError."""
-    column, folder = case.each.column, case.each.data.parent
-    name_txn = files.versions.symbol_name_txn(column.index)
-    names = read_dictionary(files.table.path, column.raw_name, case.symbols, name_txn)
-    data, ends = names.data.tobytes(), names.offsets.tolist()
-    keys = {data[low:high]: key for key, (low, high) in enumerate(itertools.pairwise(ends))}
-    layout, found = read_layout(folder / PARQUET), [np.empty(0, np.int32)]
-    if column.index not in layout.fields:
-        raise DamageError("data.parquet has no such column")
-    for group in layout.groups:
-        texts = read_column(folder / PARQUET, group, layout.fields[column.index]).cast("string").dictionary_encode()
-        known = [keys.get(text.encode(), _UNKNOWN) for text in texts.dictionary.to_pylist()]
-        places = texts.indices.fill_null(len(known)).to_numpy()
-        found.append(np.array([*known, NULL_KEY], np.int32)[places])
-    # Parquet has the rows before the column was added, too, as NULL; the index has not.
-    decoded = np.concatenate(found)[case.first : case.end]
-    if len(decoded) < case.end - case.first or (decoded == _UNKNOWN).any():
-        raise DamageError("data.parquet has other rows than _txn counts, or symbols that the symbol map has not")
-    return decoded

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from console.questdb.bitmap_index import read_index_header
 from console.questdb.column_types import ColumnTag, is_variable, storage_size
 from console.questdb.fields import I64_MIN
+from console.questdb.index_check import indexed_keys
 from console.questdb.partition_columns import StoredColumn
 from console.questdb.reading import DamageError, DbFile
 from console.questdb.variable_columns import LOW_48, Bad, Numbers
 from console.questdb.whole_values import WholeValues, whole_values
-from console.recovery.table_repair.index_files import column_index, column_of
+from console.recovery.table_repair.index_files import column_index
 from console.recovery.table_repair.new_files import NewFile, Part
 
 _NULL: Final = 4
@@ -100,7 +101,7 @@ def _from_index(each: StoredColumn) -> bytes | None:
     keys, values = each.index_files()
     try:
         with DbFile(keys) as key_file, DbFile(values) as value_file:
-            return bytes(column_of(key_file, value_file, first, each.span.rows).tobytes())
+            return bytes(indexed_keys(key_file, value_file, first, each.span.rows, lambda _: None).tobytes())
     except (DamageError, OSError):
         return None
 

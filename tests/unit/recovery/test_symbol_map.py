@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from console.questdb.bitmap_index import read_index_header
-from console.questdb.index_check import check_index, missing_symbols
+from console.questdb.index_check import check_index, indexed_keys, missing_symbols
 from console.questdb.reading import DamageError, DbFile
 from console.questdb.symbol_values import NULL_KEY
-from console.recovery.table_repair.index_files import column_index, column_of
+from console.recovery.table_repair.index_files import column_index
 from console.recovery.table_repair.symbol_map import index_of, offsets_file, read_symbol_map, values_file
 
 _CAPACITY = 64
@@ -88,8 +88,8 @@ def test_an_index_has_every_row_and_gives_them_back(block: int, tmp_path: Path) 
     with DbFile(tmp_path / "s.d") as data, DbFile(tmp_path / "s.k") as keys, DbFile(tmp_path / "s.v") as values:
         assert read_index_header(keys).block_values == block
         check_index(data, keys, values, (70, 3070), 9, lambda _: None)
-        assert (column_of(keys, values, 70, 3070) == column).all()
+        assert (indexed_keys(keys, values, 70, 3070, lambda _: None) == column).all()
         with pytest.raises(DamageError):
-            column_of(keys, values, 69, 3070)
+            indexed_keys(keys, values, 69, 3070, lambda _: None)
     empty = column_index(np.empty(0, "<i4"), 0, block)
     assert (len(empty.keys), len(empty.values)) == (64, 0)

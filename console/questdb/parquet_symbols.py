@@ -1,0 +1,43 @@
+"""Symbols of a partition in Parquet as the keys that the symbol map gives them, to hold its index against."""
+
+import itertools
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from console.questdb.parquet_rows import read_column, read_layout
+from console.questdb.partition_columns import StoredColumn
+from console.questdb.partition_files import PARQUET
+from console.questdb.reading import DamageError
+from console.questdb.symbol_values import NULL_KEY, read_dictionary
+
+_UNKNOWN: Final = -1  # no key
+
+
+def parquet_keys(
+    table: Path, each: StoredColumn, rows: tuple[int, int], symbols: int, name_txn: int
+) -> NDArray[np.int32]:
+    """Return the keys of the rows first..end - 1, `rows`, of a symbol column whose map has `symbols` names.
+
+    Parquet has the rows before the column was added, too, as NULL; the index has not. Raises DamageError or OSError,
+    and ImportError without pyarrow.
+    """
+    first, end = rows
+    folder, index = each.data.parent, each.column.index
+    names = read_dictionary(table, each.column.raw_name, symbols, name_txn)
+    data, ends = names.data.tobytes(), names.offsets.tolist()
+    keys = {data[low:high]: key for key, (low, high) in enumerate(itertools.pairwise(ends))}
+    layout, found = read_layout(folder / PARQUET), [np.empty(0, np.int32)]
+    if index not in layout.fields:
+        raise DamageError("data.parquet has no such column")
+    for group in layout.groups:
+        texts = read_column(folder / PARQUET, group, layout.fields[index]).cast("string").dictionary_encode()
+        known = [keys.get(text.encode(), _UNKNOWN) for text in texts.dictionary.to_pylist()]
+        places = texts.indices.fill_null(len(known)).to_numpy()
+        found.append(np.array([*known, NULL_KEY], np.int32)[places])
+    decoded = np.concatenate(found)[first:end]
+    if len(decoded) < end - first or (decoded == _UNKNOWN).any():
+        raise DamageError("data.parquet has other rows than _txn counts, or symbols that the symbol map has not")
+    return decoded
