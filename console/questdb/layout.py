@@ -23,6 +23,7 @@ from console.questdb.reading import (
 from console.questdb.registry import Registry, RegistryEntry, TableKind, read_registry
 from console.questdb.table_metadata import read_table_identity
 from console.questdb.table_name import is_system_name, name_of_directory, read_table_name
+from console.questdb.txn_log import ends_with_drop
 from console.text import clean_line
 
 SEQUENCER: Final = "txn_seq"
@@ -203,13 +204,16 @@ class DatabaseRoot:
         return tuple(after[directory] for directory in missing if directory in after)
 
     def doubles(self) -> tuple[tuple[TableDirectory, ...], ...]:
-        """Return the WAL tables that share a name, by name, if the registry does not say which of them is the table."""
+        """Return the WAL tables that share a name, by name, if the registry does not say which of them is the table.
+
+        One that is older than a RENAME TABLE says so of a table that calls itself otherwise by now.
+        """
         named: dict[str, list[TableDirectory]] = {}
         for table in self.tables():
             if table.wal:
                 named.setdefault(table.raw_name.lower(), []).append(table)
         groups = (tuple(group) for group in named.values() if len(group) > 1)
-        return tuple(group for group in groups if sum(table.registered for table in group) != 1)
+        return tuple(group for group in groups if sum(map(_is_named_so, group)) != 1)
 
     def table(self, name: str) -> TableDirectory:
         """Return the table with that name, or else with that directory name.
@@ -262,6 +266,11 @@ class DatabaseRoot:
         return join_problems(problem, _symlinks(entries), self.registry().problems)
 
 
+def _is_named_so(table: TableDirectory) -> bool:
+    """Return whether the registry has the table's name, and `_name` does not say another."""
+    return table.registered and read_table_name(table.path) in (None, table.raw_name)
+
+
 def _alone(matches: list[TableDirectory]) -> list[TableDirectory]:
     """Return `matches` where it is one: two names may look the same once they are clean."""
     return matches if len(matches) == 1 else []
@@ -306,7 +315,8 @@ def _table(path: Path, entry: RegistryEntry | None, *, dropped: bool) -> TableDi
         is_query=is_query,
         registered=entry is not None,
         system=is_system_name(raw_name),
-        dropped=dropped,
+        # A registry that is older than the DROP TABLE names it; QuestDB does not, once `_txn` has gone.
+        dropped=dropped or (not os.path.exists(path / "_txn") and ends_with_drop(path / SEQUENCER)),  # noqa: PTH110
         problems=identity.problems,
     )
 

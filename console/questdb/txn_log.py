@@ -305,3 +305,10 @@ def record_kinds(
 def valid_records(records: NDArray[Any]) -> NDArray[np.bool_]:
     rows, change, dropped = record_kinds(records["wal_id"], records["segment_id"], records["segment_txn"])
     return np.asarray((rows | change) & (records["structure_version"] >= 0) | dropped)
+
+
+def ends_with_drop(sequencer: Path) -> bool:
+    """Return whether the last record of the log in the directory `sequencer` is the drop of its table."""
+    log = read_log(sequencer)
+    last = log.max_txn or 0
+    return last > 0 and bool((log.records(last, last)["wal_id"] == TABLE_DROPPED).any())

@@ -11,6 +11,7 @@ from typing import Final
 
 import pytest
 
+from console.diagnosis.model import Code, Severity, Verdict
 from console.questdb.layout import DatabaseRoot
 from console.recovery.codes import RefusalCode
 from console.recovery.engine import Engine
@@ -19,6 +20,7 @@ from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer, ServerError
 from tests.faults.broken_database import settings_of
 from tests.real.generated_tables import SERVER, wait_until_applied
+from tests.real.waiting import until
 
 _ACTION: Final = "repair-registry"
 _ROWS: Final = {"a": 1, "b": 3, "c": 2, "new name": 4, "plain": 5}
@@ -142,3 +144,36 @@ def test_two_directories_of_one_name_are_refused(made: Made, tmp_path: Path) -> 
     plan = engine.plan(_ACTION, None)
     assert [each.code for each in plan.refused] == [RefusalCode.RESULT_UNKNOWN]
     assert (plan.stages, registry.read_bytes()) == ((), before)
+
+
+def test_a_registry_of_before_a_rename_and_a_drop(questdb: ServerBinary, tmp_path: Path) -> None:
+    """Two tables have one name then, or one that was dropped is listed: the first is damage, the second is nothing."""
+    root = tmp_path.resolve() / "root"
+    rows = "INSERT INTO {} SELECT cast(x * 86400000000L AS TIMESTAMP), x FROM long_sequence({})"
+    with PrivateServer(root, questdb, settings={**SERVER, "cairo.wal.purge.interval": "200"}) as server:
+        create = "CREATE TABLE {} (ts TIMESTAMP, v LONG) TIMESTAMP(ts) PARTITION BY DAY WAL"
+        for name, count in (("ren", 17), ("gone", 5), ("born", 6)):
+            server.query(create.format(name))
+            server.query(rows.format(name, count))
+        wait_until_applied(server)
+        registry = max((root / "db").glob("tables.d.[0-9]*"))
+        older = registry.read_bytes()
+        for statement in ("RENAME TABLE ren TO ren2", "DROP TABLE gone", "DROP TABLE born"):
+            server.query(statement)
+        for name, count in (("ren", 7), ("born", 15)):
+            server.query(create.format(name))
+            server.query(rows.format(name, count))
+        wait_until_applied(server)
+        until(lambda: not list((root / "db").glob("gone*/_txn")), "the files of the dropped table are deleted")
+        server.kill()
+    registry.write_bytes(older)
+    (root / "db" / "tables.d.lock").touch()
+    engine = Engine(settings_of(root, tmp_path / "state"))
+    report = engine.diagnosis()
+    assert {each.code for each in report.findings if each.severity is Severity.DAMAGE} == {Code.REGISTRY_INVALID}
+    assert "gone" not in {each.table for each in report.tables}
+    assert Code.REGISTRY_INVALID.value in {str(each.code) for each in engine.plan("start-server").refused}
+    plan = engine.plan(_ACTION)
+    assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE, plan.refused
+    assert {each.verdict for each in engine.diagnosis().tables} == {Verdict.HEALTHY}
+    assert _rows(root, questdb) == {"ren2": 17, "ren": 7, "born": 15}

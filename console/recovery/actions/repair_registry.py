@@ -14,7 +14,7 @@ from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.reading import Problem, ProblemKind, list_directory, read_small
 from console.questdb.registry import REGISTRY, RegistryEntry, TableKind, encode_registry
 from console.questdb.table_name import encode_table_name, name_of_directory, read_table_name
-from console.questdb.txn_log import TABLE_DROPPED, read_log
+from console.questdb.txn_log import ends_with_drop
 from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.gate.finishing import moved_on
 from console.recovery.gate.registry import PlanContext
@@ -97,16 +97,9 @@ def _names(database: DatabaseRoot) -> list[_Named]:
     """Return what each directory is called without the registry, or must be by what of it can be read."""
     found = []
     for table in database.tables_and_views(dropped=True):
-        own, dropped = read_table_name(table.path), table.dropped or _ends_with_drop(table)
+        own, dropped = read_table_name(table.path), table.dropped or ends_with_drop(table.sequencer)
         found.append(_Named(table, own or table.raw_name, own is None and table.registered and not dropped, dropped))
     return found
-
-
-def _ends_with_drop(table: TableDirectory) -> bool:
-    log = read_log(table.sequencer)
-    if not log.max_txn:
-        return False
-    return bool((log.records(log.max_txn, log.max_txn)["wal_id"] == TABLE_DROPPED).any())
 
 
 def _entries(tables: list[_Named]) -> list[RegistryEntry]:
