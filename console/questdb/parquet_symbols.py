@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from console.questdb.parquet_rows import read_column, read_layout
 from console.questdb.partition_columns import StoredColumn
-from console.questdb.partition_files import PARQUET
+from console.questdb.partition_files import PARQUET, PartitionFiles
 from console.questdb.reading import DamageError
 from console.questdb.symbol_values import NULL_KEY, read_dictionary
+from console.questdb.table_metadata import TableColumn
 
 _UNKNOWN: Final = -1  # no key
 
@@ -26,9 +27,7 @@ def parquet_keys(
     """
     first, end = rows
     folder, index = each.data.parent, each.column.index
-    names = read_dictionary(table, each.column.raw_name, symbols, name_txn)
-    data, ends = names.data.tobytes(), names.offsets.tolist()
-    keys = {data[low:high]: key for key, (low, high) in enumerate(itertools.pairwise(ends))}
+    keys = _keys_by_name(table, each, symbols, name_txn)
     layout, found = read_layout(folder / PARQUET), [np.empty(0, np.int32)]
     if index not in layout.fields:
         raise DamageError("data.parquet has no such column")
@@ -41,3 +40,33 @@ def parquet_keys(
     if len(decoded) < end - first or (decoded == _UNKNOWN).any():
         raise DamageError("data.parquet has other rows than _txn counts, or symbols that the symbol map has not")
     return decoded
+
+
+def unknown_names(files: PartitionFiles, column: TableColumn, symbols: int) -> int | None:
+    """Return how many names the partitions in Parquet have of a symbol column that the first `symbols` of its map lack.
+
+    None if one of them cannot be read.
+    """
+    unknown: set[str] = set()
+    try:
+        for span in files.spans:
+            for each in files.columns_of(span) if span.parquet_size is not None else ():
+                if not isinstance(each, StoredColumn) or each.column.index != column.index:
+                    continue
+                path = each.data.parent / PARQUET
+                keys, layout = (
+                    _keys_by_name(files.table, each, symbols, files.symbol_name_txn(column)),
+                    read_layout(path),
+                )
+                for group in layout.groups:
+                    texts = read_column(path, group, layout.fields[column.index]).cast("string").unique().to_pylist()
+                    unknown.update(text for text in texts if text is not None and text.encode() not in keys)
+    except (ImportError, OSError, DamageError, KeyError):
+        return None
+    return len(unknown)
+
+
+def _keys_by_name(table: Path, each: StoredColumn, symbols: int, name_txn: int) -> dict[bytes, int]:
+    names = read_dictionary(table, each.column.raw_name, symbols, name_txn)
+    data, ends = names.data.tobytes(), names.offsets.tolist()
+    return {data[low:high]: key for key, (low, high) in enumerate(itertools.pairwise(ends))}

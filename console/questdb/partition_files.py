@@ -56,7 +56,7 @@ class PartitionFiles:
         versions: ColumnVersions,
         owner: FileOwner | None = None,
     ) -> None:
-        self._table, self._area, self._metadata, self._versions = table, area, metadata, versions
+        self.table, self._area, self._metadata, self._versions = table, area, metadata, versions
         self._columns = tuple(column for column in metadata.columns if not column.dropped)
         self._owner = owner
         self._proof = PartitionProof(table, area, metadata, versions, owner)
@@ -74,7 +74,7 @@ class PartitionFiles:
 
         Raises OSError if the directory cannot be listed.
         """
-        folder = self._table / span.directory
+        folder = self.table / span.directory
         _, files = _listed(folder)
         named: dict[str, int | None] = {}
         if span.parquet_size is not None:
@@ -90,24 +90,24 @@ class PartitionFiles:
 
     def directories(self) -> frozenset[str]:
         try:
-            return frozenset(os.listdir(self._table))  # noqa: PTH208 - names only
+            return frozenset(os.listdir(self.table))  # noqa: PTH208 - names only
         except OSError:
             return frozenset()
 
     def links(self) -> tuple[Path, ...]:
         try:
-            with os.scandir(self._table) as entries:
+            with os.scandir(self.table) as entries:
                 names = {entry.name for entry in entries if entry.is_symlink()}
         except OSError:
             return ()
-        return tuple(self._table / span.directory for span in self.spans if span.directory in names)
+        return tuple(self.table / span.directory for span in self.spans if span.directory in names)
 
     def faults(self, spans: Sequence[PartitionSpan] | None = None) -> Iterator[PartitionFault]:
         """Yield the faults of the partitions in order of time; those that are proven whole cost little."""
         for span in self.spans if spans is None else spans:
             if self._proof.whole(span):
                 continue
-            folder = self._table / span.directory
+            folder = self.table / span.directory
             try:
                 own, files = _listed(folder)
             except FileNotFoundError:
@@ -125,7 +125,7 @@ class PartitionFiles:
 
     def columns_of(self, span: PartitionSpan) -> Iterator[StoredColumn | PartitionFault]:
         """Yield the columns that have files in a partition, and a fault for each whose name no file can have."""
-        folder = self._table / span.directory
+        folder = self.table / span.directory
         for column in self._columns:
             top = self._versions.top(span.start, column.index)
             if top is None or top >= span.rows:

@@ -339,3 +339,42 @@ def test_the_index_of_a_parquet_partition_is_made_again(struck: str, tmp_path: P
     assert not DeepFiles(engine.database.table("p")).look().findings
     with PrivateServer(root, questdb, settings=SERVER) as server:
         assert truth == [server.query(each) for each in wanted]
+
+
+@pytest.mark.parametrize("kind", ["WAL", "BYPASS WAL"])
+def test_symbols_that_only_a_parquet_partition_has_keep_their_keys(
+    kind: str, tmp_path: Path, questdb: ServerBinary
+) -> None:
+    """The symbol map is of before two symbols that `_txn` counts, and only data.parquet has them."""
+    root, rows = (
+        tmp_path / "root",
+        "INSERT INTO p SELECT timestamp_sequence('{}', 60000000L), '{}'||x%2 FROM long_sequence(50)",
+    )
+    root.mkdir()
+    with PrivateServer(root, questdb, settings={**SERVER, "cairo.wal.purge.interval": "200"}) as server:
+        server.query(f"CREATE TABLE p (ts TIMESTAMP, sy SYMBOL) TIMESTAMP(ts) PARTITION BY DAY {kind}")
+        server.query(rows.format("2024-01-01", "k"))
+        wait_until_applied(server)
+        folder = DatabaseRoot.locate(root).table("p").path
+        older = {path: path.read_bytes() for path in folder.glob("sy.*")}
+        server.query(rows.format("2024-01-01T12", "p"))
+        server.query(rows.format("2024-01-02", "k"))
+        server.query("ALTER TABLE p CONVERT PARTITION TO PARQUET LIST '2024-01-01'")
+        wait_until_applied(server)
+        server.kill()
+    (root / "db" / "tables.d.lock").touch()
+    for path, content in older.items():
+        path.write_bytes(content)
+    engine = captured(engine_of(root, tmp_path / "state"))
+    table = engine.database.table("p")
+    step = diagnose_table(engine.database, table).next_step.action
+    assert step == "repair-symbols"
+    plan = engine.plan(step, "p")
+    assert [(lost.kind, lost.count) for lost in plan.values_lost] == [(Lost.NAMES, 2)]
+    assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE, plan.refused
+    with PrivateServer(root, questdb, settings=SERVER) as server:
+        server.query("INSERT INTO p VALUES ('2024-01-03', 'NEW')")
+        wait_until_applied(server)
+        found = dict(server.query("SELECT sy, count() FROM p"))
+        assert sorted(found.values()) == [1, 25, 25, 50, 50], found
+        assert found["NEW"] == 1

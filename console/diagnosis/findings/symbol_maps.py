@@ -8,6 +8,7 @@ from console.diagnosis.findings.subject import TableFiles
 from console.diagnosis.model import Code, Finding, Harm, Severity
 from console.questdb.column_files import column_path
 from console.questdb.column_types import ColumnTag
+from console.questdb.parquet_symbols import unknown_names
 from console.questdb.partition_columns import StoredColumn
 from console.questdb.partition_files import PartitionFiles
 from console.questdb.reading import DamageError, DbFile, ProblemKind
@@ -50,7 +51,9 @@ def _miscounted(files: TableFiles, area: TxnArea, metadata: TableMetadata, doubt
         if column.name not in doubted:
             continue
         held = agreed_symbols(files.directory.path, column.raw_name, files.versions.symbol_name_txn(column.index))
-        if held is not None and held < count and highest_keys(partitions, column).get(column.index, -1) < held:
+        if held is None or held >= count or highest_keys(partitions, column).get(column.index, -1) >= held:
+            continue
+        if unknown_names(partitions, column, held) == 0:
             message = (
                 f"_txn counts {count:,} symbols of {column.name}, and values and index of its symbol map agree on "
                 f"{held:,}: a row with a new symbol, or a read, fails"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from console.questdb.column_versions import read_column_versions
 from console.questdb.layout import TableDirectory
+from console.questdb.parquet_symbols import unknown_names
 from console.questdb.partition_spans import UNPARTITIONED, contradiction
 from console.questdb.reading import DamageError, Problem, said_of
 from console.questdb.symbol_counts import agreed_symbols
@@ -115,7 +116,9 @@ def _as_held(area: TxnArea, disk: Disk) -> NDArray[Any]:
         agreed = agreed_symbols(disk.directory.path, column.raw_name, name_txn)
         if agreed is None or agreed >= int(held["count"][at]):
             continue
-        if highest_keys(disk.files(area), column).get(column.index, -1) < agreed:
+        files = disk.files(area)
+        unused = highest_keys(files, column).get(column.index, -1) < agreed
+        if unused and unknown_names(files, column, agreed) == 0:
             held[at] = (agreed, agreed)
     return held
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from console.questdb.column_versions import ColumnVersions
+from console.questdb.parquet_symbols import unknown_names
 from console.questdb.partition_columns import StoredColumn
 from console.questdb.partition_files import PartitionFiles
 from console.questdb.symbol_counts import agreed_symbols, symbols_of
@@ -30,13 +31,15 @@ def symbol_counts(table: Path, metadata: TableMetadata, versions: ColumnVersions
 def raise_to_used(symbols: NDArray[Any], metadata: TableMetadata, files: PartitionFiles) -> tuple[str, ...]:
     """Raise the counts of `symbols` to what the rows use, in place; return the columns whose map holds fewer.
 
-    A count that is too low makes the server give a key that is in use to a new symbol.
+    A count that is too low makes the server give a key that is in use to a new symbol. Parquet has names, not keys:
+    each that the map lacks has a key behind those of the map.
     """
     short = []
     highest = highest_keys(files)
     for at, column in enumerate(metadata.symbols):
-        used = highest.get(column.index, -1) + 1
-        if used > int(symbols["count"][at]):
+        held = int(symbols["count"][at])
+        used = max(highest.get(column.index, -1) + 1, held + (unknown_names(files, column, held) or 0))
+        if used > held:
             symbols[at] = (used, used)
             short.append(column.name)
     return tuple(short)
@@ -54,10 +57,12 @@ def raise_to_held(
     highest = highest_keys(files)
     for at, column in enumerate(metadata.symbols[: len(symbols)]):
         used = highest.get(column.index, -1) + 1
-        if used <= int(symbols["count"][at]):
-            continue
+        counted = int(symbols["count"][at])
         name_txn = files.symbol_name_txn(column)
-        if symbols_of(table, column.raw_name, name_txn) >= used:
+        there = symbols_of(table, column.raw_name, name_txn)
+        if used <= counted and unknown_names(files, column, counted) == 0:
+            continue
+        if there >= used and unknown_names(files, column, there) == 0:
             count = agreed_symbols(table, column.raw_name, name_txn) or used
             symbols[at] = (count, count)
             raised.append(f"{column.name} ({count:,})")
