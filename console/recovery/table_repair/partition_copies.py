@@ -119,9 +119,18 @@ def _places(table: TableDirectory, partitioning: Partitioning, span: PartitionSp
         place = partition_of(partitioning, path.name)
         # One of a lower name txn, or of none, is what the partition was before its rows were written anew.
         later = own is not None and place is not None and place[0] == own[0] and place[1] > own[1]
-        if (later or path.name in outside) and path.is_dir() and not path.is_symlink():
+        taken = path.name in outside and ((table.path / span.directory).exists() or not _was_detached(path))
+        if (later or taken) and path.is_dir() and not path.is_symlink():
             yield path
     yield from (folder / span.directory for folder in sources.evidence if (folder / span.directory).is_dir())
+
+
+def _was_detached(path: Path) -> bool:
+    """Return whether DETACH made a directory, as it copies `_meta` into it: then the partition was not lost.
+
+    A `_txn` that still names it is of before that, and the rows were taken out of the table on purpose.
+    """
+    return path.suffix == ".detached" and any(_LEFT_OUT.fullmatch(each.name) for each in path.iterdir())
 
 
 def _checked(path: Path, files: PartitionFiles, span: PartitionSpan, damaged: frozenset[Path]) -> Copy:
