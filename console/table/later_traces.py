@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from console.questdb.partition_names import directories_of, partition_of
+from console.questdb.partition_spans import contradiction
 from console.questdb.partitioning import Partitioning
 from console.questdb.reading import Problem, list_directory
 from console.questdb.segment import Segment
@@ -103,6 +104,8 @@ def _trace(
     txn, name, _ = named[-1] if named else (-1, "", 0)
     if txn > area.txn + waiting:
         return LaterTrace(_made_in(name, txn, area), bool(scans) and txn > area.txn + max(logged, 0))
+    if contradiction(area, metadata):
+        named = []  # its partitions are none, so that it does not tell which directories are later
     if instead := _instead(table, named, metadata, area):
         return LaterTrace(instead, beyond_logs=False)
     settled = logged <= 0 and any(bool((scan.seq > 0).all()) for scan in scans)

@@ -11,6 +11,7 @@ import pytest
 
 from console.diagnosis.database import diagnose_table
 from console.diagnosis.model import Code, Harm, Severity, Verdict
+from console.diagnosis.table_facts import read_facts
 from console.questdb.column_versions import COLUMN_VERSION, parse_column_versions, read_column_versions
 from console.questdb.formats.table import CV_HEADER, META_COLUMN, META_HEADER
 from console.questdb.layout import DatabaseRoot, TableDirectory
@@ -28,6 +29,7 @@ from console.recovery.table_repair.metadata import found_metadata
 from console.recovery.table_repair.missing_partitions import gaps
 from console.recovery.table_repair.partitions import FoundPartition, FoundPartitions, take_off_uncommitted
 from console.recovery.table_repair.state import table_state
+from console.table.later_traces import later_trace
 from console.table.timestamps import timestamp_run
 from tests.data.samples import KINDS, Kind, sample_database
 from tests.faults.broken_database import captured
@@ -295,6 +297,17 @@ def test_a_file_without_suffix_is_of_a_column_of_the_first_day(tmp_path: Path) -
     live = [column.index for column in metadata.columns if not column.dropped]
     for each in live:
         assert (made.top(start, each), made.name_txn(start, each)) == (own.top(start, each), own.name_txn(start, each))
+
+
+def test_a_partition_table_of_zeros_does_not_tell_which_directory_is_later(tmp_path: Path) -> None:
+    _, table = _altered(tmp_path.resolve() / "root")
+    area, facts = _area(table.path), read_facts(table)
+    zeros = np.zeros(2, area.partitions.dtype)
+    zeros["rows"][1] = area.transient_rows
+    (table.path / f"2024-01-01.{area.txn}").mkdir()
+    assert facts.sequencer.scan is not None
+    damaged = replace(area, partitions=zeros)
+    assert later_trace(table.path, facts.metadata, damaged, facts.inventory, [facts.sequencer.scan]) is None
 
 
 def test_column_versions_ahead_of_the_state_are_put_back(tmp_path: Path) -> None:
