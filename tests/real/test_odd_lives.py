@@ -132,6 +132,9 @@ def test_a_view_whose_state_is_lost_comes_back_by_its_wal(questdb: ServerBinary,
         for hour in (2, 3):
             server.query(_ROWS.format("base", hour))
             until(partial(_hours, server, hour + 1), "the view is refreshed")
+        server.query(_ROWS.format("base", 2))  # a refresh that replaces rows of an earlier one
+        total = "SELECT sum(total) FROM hourly"
+        until(lambda: server.query(total) == server.query("SELECT sum(x) FROM base"), "the view is refreshed again")
         wait_until_applied(server)
         rows = server.query("SELECT * FROM hourly ORDER BY ts, s")
         server.kill()

@@ -226,7 +226,8 @@ def _versions(files: TableFiles, area: TxnArea, metadata: TableMetadata) -> Iter
             f"_meta has {plural(len(metadata.symbols), 'symbol column')}, and _txn counts the symbols of "
             f"{len(area.symbols):,}: one of them is not of this state of the table"
         )
-        yield Finding(Code.TABLE_FILES_DISAGREE, Severity.DAMAGE, message, files.relative(metadata.path))
+        yield Finding(Code.TABLE_FILES_DISAGREE, Severity.DAMAGE, message, files.relative(metadata.path),
+                      start=Harm.DELETES_DIRECTORY)  # fmt: skip
     if newer := metadata_newer(files.directory.path, metadata, area):
         message = f"{newer}: an ALTER was applied, _txn is of before it; reads time out, a WAL table is suspended"
         at = area.base + TXN_RECORD.at("metadata_version")

@@ -344,8 +344,12 @@ def _count_as_applied(found: Applied, table: TableOnDisk, events: Index, why: st
 
 
 def _partly(found: Applied, table: TableOnDisk) -> None:
-    """Count the rows of waiting events that are at the end of the table: they were being applied at the crash."""
+    """Count the rows of waiting events that are at the end of the table: they were being applied at the crash.
+
+    The refresh of a view replaces what is in its range, so that it may have been applied.
+    """
     waiting = found.waiting[table.inventory.rows[found.waiting] > 0]
+    waiting = waiting[table.inventory.events["mode"][waiting] != DedupMode.REPLACE_RANGE]
     if not len(waiting) or not table.txn.rows:
         return
     try:

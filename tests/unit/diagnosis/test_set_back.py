@@ -13,6 +13,7 @@ from console.questdb.table_txn import read_table_txn
 from console.recovery.codes import RefusalCode
 from console.recovery.engine import Engine
 from console.settings import QuestDBSettings, Settings
+from tests.data.samples import sample_database
 from tests.unit.diagnosis.conftest import Diagnose, set_applied
 
 DAY = "2024-01-01"
@@ -118,3 +119,16 @@ def test_a_partition_that_is_there_in_a_later_version_alone(altered: TableDirect
     assert not _behind(diagnosed())
     shutil.rmtree(altered.path / DAY)
     assert _behind(diagnosed())
+
+
+def test_with_the_state_of_another_table_no_server_is_started(tmp_path: Path) -> None:
+    """Its partitions are others: the first writer deletes those that it does not name."""
+    v1 = sample_database("v1", tmp_path / "root")
+    table, other = v1.table("kinds"), v1.table("hourly")
+    shutil.copyfile(other.path / "_txn", table.path / "_txn")
+    found = {each.code: each for each in diagnose_table(v1, table).findings if each.severity is Severity.DAMAGE}
+    assert found[Code.TABLE_FILES_DISAGREE].start is Harm.DELETES_DIRECTORY
+    (v1.db / "tables.d.lock").touch()
+    settings = Settings(questdb=QuestDBSettings(db_root=str(v1.root)), bare=True, state_dir=str(tmp_path / "state"))
+    refused = Engine(settings).plan("start-server").refused
+    assert RefusalCode.TABLE_FILES_DISAGREE in {each.code for each in refused}
