@@ -167,12 +167,22 @@ def _lost(facts: TableFacts) -> Iterator[Finding]:
         path = facts.directory.path / (f"wal{wal}" if number < 0 else f"wal{wal}/{number}")
         if path.exists() or not path.with_name(f"{path.name}.lock").exists():
             continue  # a server's purge removes both, one after the other
+        if number >= 0 and _later_named(facts, wal, number):
+            continue  # the purge was cut off between the two
         place = path.relative_to(facts.directory.path)
         message = (
             f"{place}.lock is there and {place} is not: QuestDB's purge removes both, so something else removed "
             f"{place}; which transactions it held is not known"
         )
         yield Finding(Code.SEGMENT_MISSING, Severity.RISK, message, facts.relative(path))
+
+
+def _later_named(facts: TableFacts, wal: int, segment: int) -> bool:
+    """Return whether the log names a later segment of a WAL: then it has named all that was in this one before."""
+    scan, events = facts.sequencer.scan, facts.inventory.events
+    if scan is None or not facts.origins.log(facts.sequencer.name).own:
+        return False
+    return bool(((events["wal"] == wal) & (events["segment"] > segment) & (scan.seq > 0)).any())
 
 
 def _emptied(facts: TableFacts) -> Iterator[Finding]:

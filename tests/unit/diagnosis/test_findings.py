@@ -148,6 +148,15 @@ def test_a_segment_that_is_gone(altered: TableDirectory, diagnosed: Diagnose) ->
     assert report.can_write is False
 
 
+def test_a_purge_that_was_cut_off_leaves_the_lock_of_a_segment(altered: TableDirectory, diagnosed: Diagnose) -> None:
+    """The log names a later one, so it has named all of this one. Of the last segment nothing says so."""
+    last = max(int(path.name) for path in (altered.path / "wal1").iterdir() if path.is_dir())
+    for number, alarm in ((0, False), (last, True)):
+        shutil.rmtree(altered.path / "wal1" / str(number))
+        (altered.path / "wal1" / f"{number}.lock").touch()
+        assert diagnosed().has(Code.SEGMENT_MISSING) is alarm
+
+
 def test_a_header_below_what_is_applied_loses_all_that_comes(altered: TableDirectory, diagnosed: Diagnose) -> None:
     put(altered.sequencer / "_txnlog", 4, "<q", 6)
     report = diagnosed()
