@@ -36,3 +36,12 @@ def encode_wal_index(highest: int) -> bytes:
     if not 0 <= highest < 1 << 31:
         raise ValueError(f"WAL id {highest}")
     return WAL_INDEX.pack(highest=highest).ljust(PAGE, b"\0")
+
+
+def encode_event_index(events: NDArray[np.void]) -> bytes:
+    """Return the entries of a `_event.i` for all events of a segment: where each begins, then where the last ends.
+
+    Little-endian i64 each. Source: WalEventWriter.appendIndex.
+    """
+    ends = events["offset"] + events["length"]
+    return np.append(events["offset"], ends[-1:]).astype("<i8").tobytes()

@@ -277,3 +277,51 @@ def _bytes_of(table: Path) -> dict[str, tuple[int, bytes]]:
         str(path.relative_to(table)): (path.stat().st_mode, path.read_bytes() if path.is_file() else b"")
         for path in sorted(table.rglob("*"))
     }
+
+
+@pytest.mark.parametrize("log_gone", [False, True])
+def test_a_lost_event_index_costs_no_row(log_gone: bool, tmp_path: Path, questdb: ServerBinary) -> None:
+    """`_event` has all that the index says: two writers, so that each segment is opened several times."""
+    root = tmp_path / "root"
+    root.mkdir()
+    settings = {**SERVER, "cairo.wal.segment.rollover.row.count": "100000"}
+    with PrivateServer(root, questdb, settings=settings) as server:
+        server.query("CREATE TABLE t (ts TIMESTAMP, n LONG, px DOUBLE) TIMESTAMP(ts) PARTITION BY DAY WAL")
+        _insert(server, "t", 0)
+        wait_until_applied(server)
+        server.query("ALTER TABLE t SUSPEND WAL")
+        with server.connect() as other:
+            for batch in (1, 3):
+                other.execute("BEGIN")
+                rows = range((batch + 1) * _ROWS, (batch + 2) * _ROWS)
+                other.execute("INSERT INTO t VALUES " + ", ".join(f"({EPOCH + i * _MINUTE}, {i}, {i}.5)" for i in rows))
+                _insert(server, "t", batch)
+                other.execute("COMMIT")
+        server.kill()
+    (root / "db" / "tables.d.lock").touch()
+    table = _directory(root, "t")
+    struck = list(table.glob("wal*/*/_event.i"))
+    assert len(struck) == 2
+    for path in struck:
+        path.write_bytes(bytes(path.stat().st_size))
+    if log_gone:
+        shutil.rmtree(table / "txn_seq")
+    engine = captured(engine_of(root, tmp_path / "state"))
+    (report,) = (each for each in engine.diagnosis().tables if each.table == "t")
+    assert report.next_step.action is not None, report
+    plan = engine.plan(report.next_step.action, "t")
+    if log_gone:
+        plan = engine.plan("rebuild-sequencer", "t")
+    assert (plan.rows_lost.phrase, plan.rows_back) == ("0", 4 * _ROWS), plan
+    before = _bytes_of(table)
+    result = engine.run(plan, plan.confirmation)
+    assert result.outcome is Outcome.DONE, result
+    undone = engine.undo(result.entry, engine.plan_undo(result.entry).confirmation)
+    assert undone.outcome is Outcome.DONE, undone
+    assert _bytes_of(table) == before
+    plan = engine.plan(plan.action, "t")
+    assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE, plan.refused
+    with PrivateServer(root, questdb, settings=SERVER) as server:
+        server.query("ALTER TABLE t RESUME WAL")
+        wait_until_applied(server)
+        assert [row[0] for row in server.query("SELECT n FROM t ORDER BY n")] == list(range(5 * _ROWS))

@@ -84,10 +84,11 @@ def unseen_changes(found: Found) -> Iterator[Entry]:
     yield Entry(Fate.UNKNOWN, Evidence.STRUCTURE_UNSEEN, None, RowsLost.exact(0), note)
 
 
-def left_out(inventory: Inventory, decided: Cuts, wholeness: Wholeness) -> Mask:
+def left_out(inventory: Inventory, decided: Cuts, wholeness: Wholeness) -> tuple[Mask, Mask]:
     """Return which unapplied events no repaired log may name: torn, out of the server's reach, or not decodable.
 
-    The server opens a segment at the first event that a record names, and reads on from there event by event: it stops
+    And which it may name once their `_event.i` is made anew: `_event` is whole, and has all that goes into it. The
+    server opens a segment at the first event that a record names, and reads on from there event by event: it stops
     at one that cannot be decoded, and does not open a segment at an event that its header does not count.
     """
     unapplied = ~decided.applied
@@ -98,7 +99,11 @@ def left_out(inventory: Inventory, decided: Cuts, wholeness: Wholeness) -> Mask:
         opened = unapplied[low : gap.first] & ~out[low : gap.first]
         if not gap.passable and unapplied[gap.first : gap.stop].any() and opened.any():
             out[gap.stop : high] = unapplied[gap.stop : high]
-    return np.asarray(out | _not_opened(inventory, unapplied & ~out))
+    wrong, whole = _not_opened(inventory, unapplied & ~out), np.zeros(len(inventory), np.bool_)
+    for wal, segment, low, high in inventory.slices() if wrong.any() else ():
+        read = inventory.segments[wal, segment]
+        whole[low:high] = read.whole and not read.beyond and not read.uncounted
+    return np.asarray(out | (wrong & ~whole)), np.asarray(wrong & whole)
 
 
 def _not_opened(inventory: Inventory, wanted: Mask) -> Mask:

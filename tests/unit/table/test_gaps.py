@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from console.questdb.layout import wal_directories
+from console.questdb.log_encoding import encode_event_index
 from console.questdb.segment import read_segment
 from console.recovery.sequencer.applied_prefix import Cuts
 from console.recovery.sequencer.found import Found
@@ -104,15 +105,26 @@ def test_a_record_as_long_as_a_statement_may_have_changed_any_row(folder: Path, 
 
 
 def test_a_statement_that_is_left_out_takes_its_changes_along(folder: Path) -> None:
-    """With the index cut no server opens the segment: the rows of the UPDATE's table are in the announced loss."""
+    """With the index cut no server opens the segment, and the header counts one transaction of three: no index helps.
+
+    The rows of the UPDATE's table are in the announced loss.
+    """
     update = _record(1, 1, bytes(60))
     _write(folder, [_data(0, 0, 10), update, _data(2, 10, 20)])
+    index = (folder / "_event.i").read_bytes()
     os.truncate(folder / "_event.i", 8)
     inventory = _inventory(folder)
     decided = Cuts(np.arange(3) < 0, (), undecided=np.zeros(3, np.bool_))
     whole = Wholeness(np.zeros(3, np.bool_), ())
-    out = left_out(inventory, decided, whole)
+    out, unindexed = left_out(inventory, decided, whole)
+    assert not out.any()
+    assert unindexed.all()
+    assert encode_event_index(read_segment(folder).events) == index[: 8 * 4]
+    _events(folder).write_bytes(struct.pack("<i", 0) + _events(folder).read_bytes()[4:])
+    inventory = _inventory(folder)
+    out, unindexed = left_out(inventory, decided, whole)
     assert out.all()
+    assert not unindexed.any()
     nothing = named(inventory, 0)
     found = Found(
         inventory, nothing, decided, whole, (), out, np.empty(0, np.int64), 0, dedup=False, covered=True, present=500

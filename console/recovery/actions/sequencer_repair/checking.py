@@ -11,7 +11,7 @@ from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Plan, Stage
 from console.recovery.sequencer.disk import TableOnDisk, read_source, read_table
 from console.recovery.sequencer.target import SequencerTarget
-from console.recovery.steps import files
+from console.recovery.steps import files, table_files
 from console.recovery.steps.steps import CheckStep, RunContext, Step, StepError
 from console.table.inventory import Index, Inventory, Mask
 
@@ -122,7 +122,7 @@ def _directory(run: RunContext, directory: str) -> TableDirectory:
     return run.database.in_directory(directory)
 
 
-STEPS: tuple[Step, ...] = (*files.STEPS, CheckSequencer())
+STEPS: tuple[Step, ...] = (*table_files.STEPS, *files.STEPS, CheckSequencer())
 
 
 def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
