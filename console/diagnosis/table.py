@@ -146,7 +146,7 @@ class TableDiagnosis:
         foreign = any(each.code in doubtful and each.severity is Severity.DAMAGE for each in findings)
         emptied = any(each.code is Code.SEGMENT_MISSING and each.severity is Severity.RISK for each in findings)
         noted = any(each.severity is Severity.NOTE for each in unnamed)
-        if self.facts.hidden or foreign or emptied or noted or bool(statements.any()):
+        if self.facts.hidden or self.wholeness.unread or foreign or emptied or noted or bool(statements.any()):
             return None
         torn = int(self.facts.inventory.rows[self.wholeness.torn].sum())
         return max(clock.rows, torn, sum(each.rows or 0 for each in unnamed))

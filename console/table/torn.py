@@ -22,10 +22,14 @@ _STOPPING: Final = (Tear.UNREADABLE, Tear.SHORT)
 
 @dataclass(frozen=True, slots=True)
 class Wholeness:
-    """Which events are torn (mask over the inventory's), and what was seen, suspects included."""
+    """Which events are torn (mask over the inventory's), and what was seen, suspects included.
+
+    `unread` are the segments without a `_meta` that can be read: their columns are not known, and none counts whole.
+    """
 
     torn: Mask
     seen: tuple[tuple[int, int, TornRows], ...]
+    unread: tuple[tuple[int, int], ...] = ()
 
     @property
     def stops(self) -> bool:
@@ -54,10 +58,12 @@ def check_rows(
     """
     torn = np.zeros(len(inventory), np.bool_)
     seen: list[tuple[int, int, TornRows]] = []
+    unread: list[tuple[int, int]] = []
     rows = inventory.events[events]
     for segment, places in _by_segment(inventory, events[carries_rows(rows) & (rows["end"] > rows["start"])]):
         if segment.metadata is None:
             torn[places] = True
+            unread.append((segment.wal_id, segment.segment_id))
             continue
         txns: list[int] = inventory.events["txn"][places].tolist()
         if memory is not None:
@@ -70,7 +76,7 @@ def check_rows(
         seen += [(wal, number, each) for each in found]
         if memory is not None:
             memory.keep_rows(segment, sorted(set(txns) - {each.event for each in found}))
-    return Wholeness(torn, tuple(seen))
+    return Wholeness(torn, tuple(seen), tuple(unread))
 
 
 def check_events(segment: Segment, txns: list[int]) -> list[TornRows]:

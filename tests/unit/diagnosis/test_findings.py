@@ -363,3 +363,12 @@ def test_a_log_reached_through_a_link_is_not_followed(altered: TableDirectory, d
     log.symlink_to(altered.path / "elsewhere")
     report = diagnosed()
     assert (report.verdict, report.has(Code.UNREADABLE)) == (Verdict.UNKNOWN, True)
+
+
+def test_rows_whose_columns_are_not_known_are_not_called_at_risk(altered: TableDirectory, diagnosed: Diagnose) -> None:
+    set_applied(altered, 7)
+    for path in altered.path.glob("wal*/*/_meta"):
+        path.unlink()
+    report = diagnosed()
+    assert (report.rows_unapplied, report.rows_at_risk) == (2, None)
+    assert {(each.code, each.severity) for each in report.findings} == {(Code.SEGMENT_DATA_TORN, Severity.NOTE)}
