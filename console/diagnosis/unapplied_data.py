@@ -56,7 +56,7 @@ def torn_findings(facts: TableFacts, wholeness: Wholeness) -> Iterator[Finding]:
     Measured on 9.1.0 and 9.3.4: QuestDB applies a segment without its `_meta`.
     """
     for wal, segment in wholeness.unread[:_MOST]:
-        message = f"wal{wal}/{segment}/_meta cannot be read, so whether the rows that wait there are whole is not known"
+        message = f"wal{wal}/{segment}/_meta cannot be read, so whether its unapplied rows are whole is not known"
         path = facts.inventory.segments[wal, segment].path / "_meta"
         yield Finding(Code.SEGMENT_DATA_TORN, Severity.NOTE, message, facts.relative(path))
     groups: dict[tuple[int, int, str, str], list[TornRows]] = {}

@@ -5,10 +5,13 @@ A whole table lies in there under its own name. QuestDB looks for tables in the 
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from console.questdb.reading import list_directory
+from console.questdb.table_name import name_of_directory, read_table_name
+from console.text import clean_line
 
 _PLACE: Final = re.compile(r"(.+)\.walmedic-[0-9a-f]{8}\.aside")
 
@@ -18,10 +21,19 @@ def place_aside(directory: str, mark: str) -> str:
     return f"{directory}.walmedic-{mark}.aside"
 
 
-def tables_aside(db: Path) -> Iterator[Path]:
-    """Yield the directories of tables that were set aside as a whole, by name of the place."""
+@dataclass(frozen=True, slots=True)
+class TableAside:
+    """A table that was set aside as a whole: its directory, and its name, clean."""
+
+    path: Path
+    name: str
+
+
+def tables_aside(db: Path) -> Iterator[TableAside]:
+    """Yield the tables that were set aside as a whole, by name of the place."""
     entries, _ = list_directory(db, named=_PLACE)
     for entry in entries:
         match = _PLACE.fullmatch(entry.name)
         if match and entry.is_directory and (entry.path / match[1]).is_dir():
-            yield entry.path / match[1]
+            path = entry.path / match[1]
+            yield TableAside(path, clean_line(read_table_name(path) or name_of_directory(path.name)))

@@ -198,7 +198,7 @@ class DatabaseRoot:
         A table that is dropped meanwhile is told by a second look: QuestDB changes the registry first.
         """
         before, (entries, problem) = self.registry().live(), list_directory(self.db)
-        there = {entry.name for entry in entries} | {path.name for path in tables_aside(self.db)}
+        there = {entry.name for entry in entries} | {aside.path.name for aside in tables_aside(self.db)}
         missing = [] if problem is not None else sorted(before.keys() - there)
         after = self.registry().live() if missing else {}
         return tuple(after[directory] for directory in missing if directory in after)

@@ -8,7 +8,6 @@ from console.questdb.aside import tables_aside
 from console.questdb.checkpoint import TRIGGER, Checkpoint, read_checkpoint
 from console.questdb.layout import DatabaseRoot
 from console.questdb.reading import ProblemKind
-from console.questdb.table_name import name_of_directory, read_table_name
 from console.text import clean_line
 
 _DAMAGED = (ProblemKind.INVALID, ProblemKind.SHORT)
@@ -40,10 +39,9 @@ def root_findings(database: DatabaseRoot) -> Iterator[Finding]:
 
 def _not_there(database: DatabaseRoot) -> Iterator[Finding]:
     """Yield the tables that were set aside, and those that the registry names and whose directory has gone."""
-    for path in tables_aside(database.db):
-        name, place = clean_line(read_table_name(path) or name_of_directory(path.name)), path.relative_to(database.db)
-        message = f"{name} was set aside: QuestDB does not see it until set-table-aside is undone"
-        yield Finding(Code.TABLE_SET_ASIDE, Severity.RISK, message, str(place))
+    for aside in tables_aside(database.db):
+        message = f"{aside.name} was set aside: QuestDB does not see it until set-table-aside is undone"
+        yield Finding(Code.TABLE_SET_ASIDE, Severity.RISK, message, str(aside.path.relative_to(database.db)))
     for entry in database.gone():
         message = f"the registry names {clean_line(entry.name)} in {clean_line(entry.directory)}, which is not there"
         yield Finding(Code.TABLE_DIRECTORY_GONE, Severity.RISK, message, entry.directory)

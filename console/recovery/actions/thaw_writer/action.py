@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 from console.errors import WalmedicError
+from console.questdb.aside import tables_aside
 from console.records import to_json
 from console.recovery.actions.thaw_writer import steps
 from console.recovery.actions.thaw_writer.duplicates import Doubles, doubles_of
@@ -70,7 +71,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         ),
         rows_maybe_twice=sum(each.most for each in doubles),
         duplicates_known=not unknown,
-        warnings=tuple(_warnings(streams, doubles, unknown)),
+        warnings=(*_warnings(streams, doubles, unknown), *_aside(context)),
     )
 
 
@@ -92,6 +93,11 @@ def _warnings(streams: tuple[Stream, ...], doubles: tuple[Doubles, ...], unknown
             "a pending entry is sent again whether or not its row is there: what came twice is counted at the end, and "
             "no row is removed"
         )
+
+
+def _aside(context: PlanContext) -> Iterator[str]:
+    for aside in tables_aside(context.database.db):
+        yield f"{aside.name} is set aside: a writer that writes to it makes a new, empty table of that name"
 
 
 def _doubles(context: PlanContext) -> tuple[tuple[Doubles, ...], str]:
