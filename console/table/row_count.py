@@ -149,7 +149,7 @@ def _without_times(held: HeldTimes, inventory: Inventory, scan: LogScan, among: 
             break
         event = inventory.events[place]
         if all(held.holds(int(event[name])) is not False for name in ("min_ts", "max_ts")):
-            most = _RECENT
+            most = _RECENT if not area.truncate_version else 0  # FORCE DROP PARTITION leaves no transaction
         else:
             absent[place] = True
     return absent

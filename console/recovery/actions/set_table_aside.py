@@ -110,7 +110,7 @@ def undo_refusals(context: PlanContext, entry: Entry, plan: Plan) -> tuple[Refus
         if each.directory == plan.directory and (context.database.db / aside).exists():
             reason = f"there is a new directory {clean_line(each.directory)}, where the table was"
             return (Refusal(RefusalCode.NAME_NOT_FREE, reason, "rename or drop that table, then undo again"),)
-        if each.name == plan.table and each.directory != plan.directory:
+        if each.name.lower() == (plan.table or "").lower() and each.directory != plan.directory:
             reason = f"a new table is called {each.name}, in {clean_line(each.directory)}"
             instead = "start QuestDB, rename that table (RENAME TABLE), stop QuestDB, then undo again"
             return (Refusal(RefusalCode.NAME_NOT_FREE, reason, instead),)

@@ -30,6 +30,8 @@ _REHEARSE = "rehearse it first (F3, or walmedic rehearse): how many rows it woul
 _ASIDE = NextStep(
     "set-table-aside", "no action can repair this table, and it keeps the others down; undo brings it back as it is"
 )
+_BY_HAND = (RefusalCode.NO_PYARROW, RefusalCode.CONVERSION_PENDING, RefusalCode.PERMISSION)
+"""Refusals of a repair that a person can settle."""
 _RETRIES = "the writer retries and fails; the feeds and Redis keep new data"
 
 
@@ -131,11 +133,18 @@ class _Judge:
 
     def cannot_be_helped(self, needed: NextStep) -> bool:
         """Return whether the action that the diagnosis asks for may be taken, and its plan says that it cannot be."""
-        if needed.action not in action_ids() or self.table is None:
+        action = needed.action
+        if action is None or action not in action_ids() or self.table is None:
             return False
-        allowed = not Policy(self.context, spec_of(needed.action), self.table, lock_held=False).refusals(None)
-        passing = {RefusalCode.NOT_NEEDED, RefusalCode.LOSE_UNKNOWN_WITHOUT_REHEARSAL}
-        return allowed and bool({refusal.code for refusal in self.against(needed.action)} - passing)
+        allowed = not Policy(self.context, spec_of(action), self.table, lock_held=False).refusals(None)
+        against = self.against(action)
+        first = [each.action for each in against if each.action in action_ids()]
+        helped = any(each.code in (*_BY_HAND, RefusalCode.NOT_NEEDED) for each in against)
+        return allowed and not helped and not any(map(self._may_come, (action, *first)))
+
+    def _may_come(self, action: str) -> bool:
+        """Return whether nothing stands against an action but that its loss is not known yet."""
+        return {each.code for each in self.against(action)} <= {RefusalCode.LOSE_UNKNOWN_WITHOUT_REHEARSAL}
 
     def towards(self, needed: NextStep) -> FirstStep | None:
         """Return what the table needs, or what comes before it. Before a person's own work comes evidence, no more."""

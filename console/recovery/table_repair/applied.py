@@ -186,8 +186,9 @@ def _by_rows(
         return
     low = max(low, int(mine[seen == Seen.PRESENT].max(initial=0)))
     high = _most(high, mine, seen)
-    if counts and _rows_of(table, names, high) == table.txn.rows:
-        low = max(low, int(mine[(mine <= high) & (table.inventory.rows[asked] > 0)].max(initial=0)))
+    if counts and _rows_of(table, names, high) == table.txn.rows and _only_adds(table, names, high):
+        bring = mine[(mine <= high) & (table.inventory.rows[asked] > 0)]
+        low = max(low, int(bring[bring < bring.max(initial=0)].max(initial=0)))  # the last one may be there in part
     if not table.txn.rows:
         low = max(low, int(seq[(seq <= high) & (table.inventory.events["type"] == EventType.TRUNCATE)].max(initial=0)))
     if low > high:
@@ -257,6 +258,8 @@ def _where_nothing_was_removed(table: TableOnDisk, names: Names, asked: Index, s
     last_other = most - (len(same) if same.all() else int(np.flatnonzero(~same)[0]))
     mine = names.seq[asked]
     lasting = plain[asked] & ((mine == 0) | (mine > last_other))
+    if first := min((int(names.seq[at]) for at in ttls if names.seq[at] > last_other), default=0):
+        lasting &= mine > first  # which TTL there was before that is not known
     if shortest := min((each for each in hours if each), default=0):
         newest = max(table.txn.max_ts, int(events["max_ts"][plain].max(initial=table.txn.max_ts)))
         lasting &= events["min_ts"][asked] > newest - shortest * 3600 * Partitioning.of(table.metadata).per_second
@@ -292,6 +295,17 @@ def _rows_of(table: TableOnDisk, names: Names, high: int) -> int | None:
     applied = (names.seq > 0) & (names.seq <= high)
     known = np.union1d(names.seq[applied], names.changes.seq[names.changes.seq <= high])
     return int(table.inventory.rows[applied].sum()) if len(known) == high else None
+
+
+def _only_adds(table: TableOnDisk, names: Names, high: int) -> bool:
+    """Return whether the transactions up to `high` add what rows they bring and no others, as ATTACH PARTITION does."""
+    events = table.inventory.events
+    others = np.flatnonzero((names.seq > 0) & (names.seq <= high) & ~is_plain(events))
+    harmless = (_KEEPS_ROWS, _SETTINGS)
+    return not table.metadata.has_dedup and all(
+        int(events["type"][at]) == EventType.SQL and any(each.fullmatch(_sql(table, at)) for each in harmless)
+        for at in others.tolist()
+    )
 
 
 def _rows_missing(table: TableOnDisk, names: Names, high: int) -> bool:

@@ -119,8 +119,9 @@ def _places(table: TableDirectory, partitioning: Partitioning, span: PartitionSp
         place = partition_of(partitioning, path.name)
         # One of a lower name txn, or of none, is what the partition was before its rows were written anew.
         later = own is not None and place is not None and place[0] == own[0] and place[1] > own[1]
-        taken = path.name in outside and ((table.path / span.directory).exists() or not _was_detached(path))
-        if (later or taken) and path.is_dir() and not path.is_symlink():
+        if not (later or path.name in outside) or not path.is_dir() or path.is_symlink():
+            continue
+        if later or (table.path / span.directory).exists() or not _was_detached(path):
             yield path
     yield from (folder / span.directory for folder in sources.evidence if (folder / span.directory).is_dir())
 

@@ -252,7 +252,8 @@ def _made_again(state: TableState, disk: Disk) -> TableState:
         whole = [each for each, _ in _areas(disk) if not contradiction(each, disk.metadata)]
         refusal = refusal_of_lost(disk, whole[0] if whole else None)
         state.refusals += [refusal] if refusal is not None else []
-        state.gone = tuple(islice(gaps(disk), _SHOWN)) if record is None else ()
+        if record is None or all(each.txn != record.txn for each in whole):  # its partitions say which are gone
+            state.gone = tuple(islice(gaps(disk), _SHOWN))
     _settle(state, disk, record)
     state.refusals += found.refusals
     if state.refusals:
@@ -271,6 +272,9 @@ def _made_again(state: TableState, disk: Disk) -> TableState:
     area = area_of(disk)
     short = raise_to_used(area.symbols, disk.metadata, disk.files(area))
     applied = decide(disk.with_area(area), hint, disk.least)
+    if record is not None and record.rows != found.rows and applied.gone_above:
+        hint = None  # it is an older record: WAL behind it was purged, and so was applied
+        applied = decide(disk.with_area(area), hint, disk.least)
     if applied.partial and not applied.refusals:
         cut_last(found, applied.partial)
         area = replace(area_of(disk), symbols=area.symbols)
