@@ -167,3 +167,20 @@ def test_a_renamed_table_keeps_its_settings(questdb: ServerBinary, tmp_path: Pat
     metadata.write_bytes(bytes(metadata.stat().st_size))
     plan = engine_of(root, tmp_path / "state", questdb).plan("repair-metadata", "trades")
     assert any("the TTL (now none" in warning for warning in plan.warnings), plan
+
+
+def test_rows_written_again_after_a_forced_drop_were_not_skipped(questdb: ServerBinary, tmp_path: Path) -> None:
+    """FORCE DROP PARTITION is no transaction: the WAL of the rows before it is there, and they are not."""
+    root = tmp_path.resolve() / "root"
+    with PrivateServer(root, questdb, settings={**_SWEEPS, "cairo.wal.purge.interval": "600000"}) as server:
+        server.query("CREATE TABLE t (ts TIMESTAMP, x DOUBLE) TIMESTAMP(ts) PARTITION BY DAY WAL")
+        rows = "INSERT INTO t SELECT timestamp_sequence('2024-01-0{}T{:02d}', 1000000L), x FROM long_sequence(50)"
+        for day, hour in ((1, 1), (2, 1), (2, 3)):
+            server.query(rows.format(day, hour))
+        wait_until_applied(server)
+        server.query("ALTER TABLE t FORCE DROP PARTITION LIST '2024-01-02'")
+        server.query(rows.format(2, 5))
+        wait_until_applied(server)
+        assert server.query("SELECT count() FROM t") == [(100,)]
+        server.kill()
+    assert _alarms(root) == []

@@ -104,6 +104,18 @@ def _shifted(name: str) -> Strike:
     return strike
 
 
+def _gap(table: Path, before: Path) -> None:
+    """Header and record of `_txn` are whole, its partition table is zeros, and a directory in the middle is gone."""
+    area = read_table_txn(table).current
+    assert area is not None
+    named = area.partitions.tobytes()
+    content = (table / "_txn").read_bytes()
+    assert named in content
+    (table / "_txn").write_bytes(content.replace(named, bytes(len(named))))
+    (middle,) = table.glob("2024-01-02*")
+    shutil.rmtree(middle)
+
+
 def _header(**values: int) -> Strike:
     """`_meta` has other settings."""
 
@@ -180,6 +192,7 @@ _ALL: Final = (
     Case("open_ttl_more", _NO_TXN, (), (_TTL, _insert(5, 20, 500)), exact=True),
     Case("cv_last", _without("_cv"), _LATER["add"]),
     Case("cv_written_anew", _without("_cv"), (_LATER["add"][0], _BEFORE, _LATER["add"][1]), exact=True),
+    Case("record_gap", _gap, refused=True),
     Case("flag_plain", _header(wal=1), wal=False),
     *(Case(f"{name}_{wal}", _shifted(name), wal=wal) for name in ("min_ts", "max_ts") for wal in (True, False)),
 )
