@@ -41,6 +41,20 @@ class MetadataHistory:
         found = next(((moved, image) for at, moved, image in self._walk(version) if at == version), None)
         return None if found is None else (found[0], columns_of(found[1].metadata(0).columns))
 
+    def kept_keys(self, version: int) -> set[int]:
+        """Return the columns that were dedup keys since the last DISABLE: 9.1.0 keeps earlier ones beside new ones.
+
+        Source: TableWriter.enableDeduplicationWithUpsertKeys, which sets flags and clears none; 8.1.4 and 9.3.4 do.
+        """
+        kept = {at for at, each in enumerate(self.first.metadata(0).columns) if each.dedup_key}
+        for number in range(1, version + 1):
+            change = self.log.change(number)
+            if isinstance(change, StructureChange) and change.command == Command.DISABLE_DEDUP:
+                kept.clear()
+            elif isinstance(change, StructureChange) and change.command == Command.ENABLE_DEDUP:
+                kept.update(change.numbers)
+        return kept
+
     def versions(self, columns: Columns) -> list[int]:
         walked = self._walk(len(self.log.ends) - 1)
         return [version for version, _, image in walked if columns_of(image.metadata(0).columns) == columns]
@@ -104,6 +118,9 @@ def contradictions(
     if wanted is None or wanted == columns or [each[:3] for each in wanted] != [each[:3] for each in columns]:
         return
     keys = [index for index, each in enumerate(wanted) if each[3]]
+    own_keys = {at for at, each in enumerate(columns) if each[3]}
+    if keys and {*keys} <= own_keys <= history.kept_keys(area.structure_version):
+        return
     said = [", ".join(each[0] for each in some if each[3]) or "none" for some in (columns, wanted)]
     own.apply(StructureChange(0, 0, 0, Command.ENABLE_DEDUP, tuple(keys), ()))
     yield f"dedup keys: {said[0]} in _meta, {said[1]} in the structure log"

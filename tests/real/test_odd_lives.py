@@ -184,3 +184,16 @@ def test_rows_written_again_after_a_forced_drop_were_not_skipped(questdb: Server
         assert server.query("SELECT count() FROM t") == [(100,)]
         server.kill()
     assert _alarms(root) == []
+
+
+def test_dedup_keys_that_were_changed_are_no_damage(questdb: ServerBinary, tmp_path: Path) -> None:
+    """9.1.0 leaves the earlier keys in _meta beside the later ones."""
+    root = tmp_path.resolve() / "root"
+    with PrivateServer(root, questdb, settings=_SWEEPS) as server:
+        server.query(_CREATE.format("t") + " DEDUP UPSERT KEYS(ts, s)")
+        server.query(_ROWS.format("t", 1))
+        server.query("ALTER TABLE t DEDUP ENABLE UPSERT KEYS(ts, a)")
+        server.query(_ROWS.format("t", 2))
+        wait_until_applied(server)
+        server.kill()
+    assert _alarms(root) == []

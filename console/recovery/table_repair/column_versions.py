@@ -38,6 +38,7 @@ from console.questdb.variable_columns import aux_shape
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Lost, LostValues, Refusal
 from console.recovery.table_repair.guarded import known_state, of_version
+from console.table.log_life import lived_once
 from console.text import clean_line, plural
 
 _PAGE: Final = 4096
@@ -97,6 +98,7 @@ def _entries(
     spans = spans_of(area, metadata)
     files = [_sizes(directory, span.directory) for span in spans]
     maps = _sizes(directory, "")
+    once = not metadata.wal or lived_once(directory)
     before = {column.raw_name for column in metadata.columns if column.dropped}  # their files may be left
     names = {column.index: column.raw_name for column in metadata.columns if column.raw_name not in before}
     old = [index for index, name in names.items() if any(-1 in _suffixes(each, name, "d") for each in files)]
@@ -113,35 +115,11 @@ def _entries(
             for name_txn in _suffixes(maps, column.raw_name, "o")[-1:]:
                 if name_txn > -1 and column.index < initial:
                     yield SYMBOL_PARTITION, column.index, name_txn, 0
+        lengths = [_Lengths(directory.path, metadata, each, sizes) for each, sizes in zip(spans, files, strict=True)]
         if column.index < initial:
-            yield from _first_column(found, column, spans, files)
+            yield from _first_column(found, column, lengths, once=once)
         else:
-            lengths = [
-                _Lengths(directory.path, metadata, each, sizes) for each, sizes in zip(spans, files, strict=True)
-            ]
             yield from _added_column(found, column, lengths, whole=_origin(column, metadata) < initial)
-
-
-def _first_column(
-    found: FoundVersions, column: TableColumn, spans: tuple[PartitionSpan, ...], files: list[dict[str, int]]
-) -> Iterator[tuple[int, int, int, int]]:
-    for span, sizes in zip(spans, files, strict=True):
-        suffixes = _suffixes(sizes, column.raw_name, "d")
-        if span.parquet_size is not None:
-            continue
-        if len(suffixes) != 1:
-            found.refuse(f"partition {span.name} has {len(suffixes)} files of column {column.name}")
-        elif suffixes[0] > -1:
-            yield span.start, column.index, suffixes[0], 0
-
-
-def _origin(column: TableColumn, metadata: TableMetadata) -> int:
-    """Return the index of the column that was there first, where changes of its type have replaced it."""
-    for _ in metadata.columns:
-        if column.replaces is None:
-            break
-        column = metadata.columns[column.replaces]
-    return column.index
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +164,35 @@ class _Lengths:
             return False
         with DbFile(self.table / self.span.directory / name) as file:
             return any(any(file.read(at, min(_CHUNK, stop - at))) for at in range(start, stop, _CHUNK))
+
+
+def _first_column(
+    found: FoundVersions, column: TableColumn, lengths: list[_Lengths], *, once: bool
+) -> Iterator[tuple[int, int, int, int]]:
+    """Yield the entries of a column that was there first: an UPDATE gives its file a name txn, and leaves no top.
+
+    A table that was converted to WAL counts columns so that were added before: only `once` converted none is sure.
+    """
+    for each in lengths:
+        span, suffixes = each.span, _suffixes(each.sizes, column.raw_name, "d")
+        if span.parquet_size is not None:
+            continue
+        if len(suffixes) != 1:
+            found.refuse(f"partition {span.name} has {len(suffixes)} files of column {column.name}")
+        elif suffixes[0] > -1:
+            top = each.top(column, suffixes[0])
+            if top or (top is None and not once):
+                found.refuse(f"partition {span.name}: where column {column.name} begins is not proven by its file")
+            yield span.start, column.index, suffixes[0], 0
+
+
+def _origin(column: TableColumn, metadata: TableMetadata) -> int:
+    """Return the index of the column that was there first, where changes of its type have replaced it."""
+    for _ in metadata.columns:
+        if column.replaces is None:
+            break
+        column = metadata.columns[column.replaces]
+    return column.index
 
 
 def _added_column(

@@ -101,7 +101,11 @@ def found_metadata(directory: TableDirectory) -> FoundMetadata:
     except DamageError as damage:
         return found.refuse(RefusalCode.STRUCTURE_UNKNOWN, f"{base.name} and the structure log: {damage.what}")
     version = area.metadata_version if area is not None else base.version + moved
-    return _end(found, base, target, moved, version, directory)
+    keys = {at for at, each in enumerate(base.image.metadata(0).columns) if each.dedup_key}
+    found = _end(found, base, target, moved, version, directory)
+    if keys and history.kept_keys(target) != keys:
+        found.untold.append("the dedup keys of before, which QuestDB 9.1 keeps beside the last ones")
+    return found
 
 
 def _end(
