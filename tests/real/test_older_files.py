@@ -108,10 +108,12 @@ def _gap(table: Path, before: Path) -> None:
     """Header and record of `_txn` are whole, its partition table is zeros, and a directory in the middle is gone."""
     area = read_table_txn(table).current
     assert area is not None
-    named = area.partitions.tobytes()
-    content = (table / "_txn").read_bytes()
-    assert named in content
-    (table / "_txn").write_bytes(content.replace(named, bytes(len(named))))
+    content, times = bytearray((table / "_txn").read_bytes()), area.partitions["timestamp"]
+    entries = times.tobytes()[:8] + struct.pack("<q", int(area.partitions["rows"][0]))
+    assert entries in content
+    while (at := content.find(entries)) >= 0:  # 32 bytes for each partition
+        content[at : at + 32 * len(times)] = bytes(32 * len(times))
+    (table / "_txn").write_bytes(content)
     (middle,) = table.glob("2024-01-02*")
     shutil.rmtree(middle)
 
