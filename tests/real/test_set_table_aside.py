@@ -151,6 +151,9 @@ def test_it_comes_next_where_no_action_can_repair_a_table(questdb: ServerBinary,
     taken: list[tuple[str, str | None]] = []
     while (step := engine.first_step()) is not None and len(taken) < 9:
         taken.append((step.action, step.table))
+        if step.action == "set-table-aside":
+            assert [each.spec.id for each in engine.availability("plain") if each.recommended] == [step.action]
+            assert [each.action for each in engine.way().steps if "plain" in each.tables] == [step.action]
         plan = engine.plan(step.action, step.table)
         assert not plan.refused, (taken, plan.refused)
         assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE, taken

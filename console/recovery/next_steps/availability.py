@@ -49,6 +49,8 @@ def availability(
     first = _cut_off(context)
     if first is None:
         first = judge.towards(needed) if judge.needs(needed) else _first(context, diagnosis)
+        if first is None and judge.cannot_be_helped(needed) and len(diagnosis.tables) > 1:
+            first = judge.towards(_ASIDE)
     found = []
     for spec in specs:
         recommended = first is not None and first.action == spec.id and first.table in (None, name)

@@ -157,6 +157,8 @@ def _ahead(report: DatabaseReport, first: FirstStep | None) -> tuple[tuple[str, 
         if not actions and table.verdict is not Verdict.HEALTHY and table.next_step.evidence:
             actions = (BY_HAND,)
         found.extend((action, table.table) for action in actions)
+    if first is not None and first.table is not None and spec_of(first.action).hides:
+        return (*((action, table) for action, table in found if table != first.table), (first.action, first.table))
     if first is not None and first.table is not None and (first.action, first.table) not in found:
         for at, (action, table_name) in enumerate(found):
             if table_name == first.table and (action, first.action) in _REBUILD:
