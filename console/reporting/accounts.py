@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from console.diagnosis.model import Code
 from console.records import renamed
 from console.recovery.model import LostValues, RowsLost
 from console.recovery.next_steps.way import Recovered, values_lost_in_words
@@ -64,6 +65,7 @@ def recovered(incident: Incident) -> Recovered | None:
         sum(account.maybe_twice for account in repaired),
         bool(repaired),
         tuple(lost for account in repaired for lost in account.values_lost),
+        sum(finding.code is Code.TABLE_SET_ASIDE for finding in incident.tables.findings),
     )
 
 

@@ -145,7 +145,7 @@ def _trouble(found: Headline) -> Iterator[Part]:
         if count:
             yield Part(f"{count} {of} {what}", f"{count} of {counts.tables} {what}")
     if found.elsewhere:
-        yield Part("damage outside the tables", "damage outside the tables")
+        yield Part("trouble outside the tables", "trouble outside")
     if not counts.tables:
         yield Part("no table in this data root", "no table")
     if counts.rows is None:

@@ -40,7 +40,7 @@ class WayStep:
 class Recovered:
     """What a recovery that is over brought back and what it cost, in rows; `duplicates` are possible ones.
 
-    `repaired` says whether any table had to be repaired at all.
+    `repaired` says whether any table had to be repaired at all, `aside` how many are set aside still.
     """
 
     rows: int
@@ -48,9 +48,16 @@ class Recovered:
     duplicates: int
     repaired: bool = True
     values_lost: tuple[LostValues, ...] = ()
+    aside: int = 0
 
     @property
     def sentence(self) -> str:
+        """Return what ends an incident; a table that is set aside is not back."""
+        without = f"{plural(self.aside, 'table')} set aside, out of QuestDB's sight until that is undone."
+        return f"{self._back} {without}" if self.aside else self._back
+
+    @property
+    def _back(self) -> str:
         if not self.repaired:
             return "The station is back: no rows had to be recovered, none were lost."
         more = f", up to {plural(self.duplicates, 'possible duplicate')}" if self.duplicates else ""
