@@ -27,7 +27,7 @@ def parquet_keys(
     """
     first, end = rows
     folder, index = each.data.parent, each.column.index
-    keys = _keys_by_name(table, each, symbols, name_txn)
+    keys = _keys_by_name(table, each.column, symbols, name_txn)
     layout, found = read_layout(folder / PARQUET), [np.empty(0, np.int32)]
     if index not in layout.fields:
         raise DamageError("data.parquet has no such column")
@@ -47,26 +47,23 @@ def unknown_names(files: PartitionFiles, column: TableColumn, symbols: int) -> i
 
     None if one of them cannot be read.
     """
+    spans = [span for span in files.spans if span.parquet_size is not None]
     unknown: set[str] = set()
     try:
-        for span in files.spans:
-            for each in files.columns_of(span) if span.parquet_size is not None else ():
-                if not isinstance(each, StoredColumn) or each.column.index != column.index:
-                    continue
-                path = each.data.parent / PARQUET
-                keys, layout = (
-                    _keys_by_name(files.table, each, symbols, files.symbol_name_txn(column)),
-                    read_layout(path),
-                )
-                for group in layout.groups:
-                    texts = read_column(path, group, layout.fields[column.index]).cast("string").unique().to_pylist()
-                    unknown.update(text for text in texts if text is not None and text.encode() not in keys)
+        stored = [each for span in spans for each in files.columns_of(span) if isinstance(each, StoredColumn)]
+        places = [each.data.parent / PARQUET for each in stored if each.column.index == column.index]
+        keys = _keys_by_name(files.table, column, symbols, files.symbol_name_txn(column)) if places else {}
+        for path in places:
+            layout = read_layout(path)
+            for group in layout.groups:
+                texts = read_column(path, group, layout.fields[column.index]).cast("string").unique().to_pylist()
+                unknown.update(text for text in texts if text is not None and text.encode() not in keys)
     except (ImportError, OSError, DamageError, KeyError):
         return None
     return len(unknown)
 
 
-def _keys_by_name(table: Path, each: StoredColumn, symbols: int, name_txn: int) -> dict[bytes, int]:
-    names = read_dictionary(table, each.column.raw_name, symbols, name_txn)
+def _keys_by_name(table: Path, column: TableColumn, symbols: int, name_txn: int) -> dict[bytes, int]:
+    names = read_dictionary(table, column.raw_name, symbols, name_txn)
     data, ends = names.data.tobytes(), names.offsets.tolist()
     return {data[low:high]: key for key, (low, high) in enumerate(itertools.pairwise(ends))}

@@ -103,6 +103,7 @@ def _entries(
     names = {column.index: column.raw_name for column in metadata.columns if column.raw_name not in before}
     old = [index for index, name in names.items() if any(-1 in _suffixes(each, name, "d") for each in files)]
     initial = max([initial, *(index + 1 for index in old)])  # an ALTER gives a column's files its transaction
+    lengths = [_Lengths(directory.path, metadata, each, sizes) for each, sizes in zip(spans, files, strict=True)]
     for column in metadata.columns:
         if column.dropped:
             continue
@@ -115,7 +116,6 @@ def _entries(
             for name_txn in _suffixes(maps, column.raw_name, "o")[-1:]:
                 if name_txn > -1 and column.index < initial:
                     yield SYMBOL_PARTITION, column.index, name_txn, 0
-        lengths = [_Lengths(directory.path, metadata, each, sizes) for each, sizes in zip(spans, files, strict=True)]
         if column.index < initial:
             yield from _first_column(found, column, lengths, once=once)
         else:
