@@ -161,6 +161,12 @@ def zero_page(table: Path, column: str = "px", *, page: int = 1, pages: int = 1,
     no_log(table)
 
 
+def column_gone(table: Path) -> None:
+    """A column of a segment is gone, with values of applied rows and of others."""
+    (segment_of(table, 2) / "px.d").unlink()
+    no_log(table)
+
+
 def symbols_of_table_zero(table: Path) -> None:
     """The symbols of the applied rows never reached the disk."""
     (partition,) = (p for p in table.iterdir() if p.name.startswith("20"))

@@ -57,6 +57,7 @@ CASES = (
     Case("zeros_small", partial(blow.zero_page, page=0), lost=150, back=150, rows=30),
     Case("zeros_restored", partial(blow.zero_page, column="n", page=0, backup=True), lost=150, back=150, rows=30,
          action="restore-sequencer"),
+    Case("column_gone", blow.column_gone, lost=50, back=50, writers=2),
     Case("copy_at_applied", partial(blow.copy_ends_at_applied, zeroed=False), lost=0, back=50),
     Case("copy_at_applied_zero", partial(blow.copy_ends_at_applied, zeroed=True), lost=0, back=50),
     Case("copy_restored", partial(blow.copy_ends_at_applied, zeroed=False), lost=0, back=50,

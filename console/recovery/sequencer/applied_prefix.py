@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from console.questdb.segment import EventType
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
-from console.table.applied import CutRange, applied_mask, most_applied, ranges_of, settle_by_count
+from console.table.applied import CutRange, applied_mask, most_applied, open_mask, ranges_of, settle_by_count
 from console.table.inventory import Index, Inventory, Mask
 from console.table.names import Names
 from console.text import plural
@@ -44,8 +44,8 @@ Why = Callable[[], str]
 """Why looking did not decide, asked after the look; empty where there is nothing to say."""
 
 
-def no_reason() -> str:
-    return ""
+Torn = Callable[[Index], Mask]
+"""Given indices of events, returns which of the inventory's are torn, of these at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +65,15 @@ def decide(
     applied: int,
     structure_applied: int,
     look: Look | None,
-    why_no_look: Why = no_reason,
+    why_no_look: Why = str,
     highest_wal: int | None = None,
+    torn: Torn | None = None,
 ) -> Cuts:
     """Return the cuts: how many events of each WAL are applied.
 
     `structure_applied` is the table's column structure version; `look` compares rows.
 
-    `why_no_look` tells why that did not decide.
+    `why_no_look` tells why that did not decide, `torn` which events' columns do not hold their rows.
     `highest_wal` is the highest WAL id ever handed out, where a `_wal_index.d` tells it: without it the newest WALs may
     have been purged unseen, and the count is only an upper bound.
     """
@@ -106,7 +107,7 @@ def decide(
         evidence.append("rows that the table has either way count as applied")
     for each in same:
         each.low = each.high
-    undecided = _left_out_anyway(inventory, ranges)
+    undecided = _left_out_anyway(inventory, ranges, torn)
     left = [r for r in ranges if r.open]
     if left:
         refusals.append(_ambiguous(inventory, left, why_no_look()))
@@ -234,13 +235,15 @@ def _address(event: Any) -> str:
     return f"segment {int(event['segment'])} transaction {int(event['txn'])}"
 
 
-def _left_out_anyway(inventory: Inventory, ranges: list[CutRange]) -> Mask:
+def _left_out_anyway(inventory: Inventory, ranges: list[CutRange], torn: Torn | None) -> Mask:
     """Close the ranges of nothing but events that no repaired log may name, and return these events.
 
     Such an event is left out whether it is applied or not: it costs its rows at most, and can double none.
     """
     undecided = np.zeros(len(inventory), np.bool_)
     out = inventory.events["beyond"] | (inventory.events["type"] == EventType.UNREADABLE)
+    if torn is not None and any(each.open for each in ranges):
+        out |= torn(np.flatnonzero(open_mask(inventory, ranges)))
     for each in ranges:
         if each.open and out[each.places].all():
             undecided[each.places] = True

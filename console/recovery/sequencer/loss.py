@@ -164,7 +164,7 @@ def _entries(found: Found) -> Iterator[Entry]:
     torn = torn & ~decided.applied & ~undecodable(inventory)
     if torn.any():
         why = "their column files do not hold the rows that the transaction says"
-        yield _lost(found, Evidence.COLUMNS_TORN, torn, why)
+        yield _lost(found, Evidence.COLUMNS_TORN, torn, why, sure=not (torn & decided.undecided).any())
     uncounted = inventory.events["beyond"] & ~decided.applied & ~torn
     if uncounted.any():
         why = "the header of their _event does not count them, and the server does not read behind it"

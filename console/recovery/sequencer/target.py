@@ -104,7 +104,9 @@ def compute(
     """
     inventory, highest = table.inventory, sources.highest_known
     known = _names(table, sources, look)
-    decided = applied_prefix.decide(inventory, known, table.applied, table.structure, look, why_no_look, highest)
+    decided = applied_prefix.decide(
+        inventory, known, table.applied, table.structure, look, why_no_look, highest, lambda events: check(events).torn
+    )
     applied, settled = decided.applied, not decided.refusals
     named, known = known, known.where_new(~applied)
     sources = sources.without(TxnSet(np.unique(named.seq[named.seq != known.seq])))

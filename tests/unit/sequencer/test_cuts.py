@@ -123,3 +123,19 @@ def test_holes_bound_how_much_can_be_applied(tmp_path: Path) -> None:
     cuts = decide(of, names, 3, 0, _seeing(P, P, U, U, U))
     assert [r.code for r in cuts.refusals] == ["applied-ambiguous"]
     assert "1 transaction from segment 0 transaction 2" in cuts.refusals[0].reason  # one hole, so at most one of three
+
+
+def test_what_is_torn_costs_its_rows_and_doubles_none_so_it_need_not_be_decided() -> None:
+    of = inventory(*TWO_WALS)
+    wal2 = np.arange(6) >= 3
+
+    def cuts(last: Seen) -> Cuts:
+        look = _seeing(P, P, A, U, U, last)
+        return decide(of, named(of, 5), 5, 0, look, torn=lambda events: wal2 & np.isin(np.arange(6), events))
+
+    decided = cuts(U)
+    assert (decided.refusals, decided.applied.tolist()) == ((), [True, True, False, False, False, False])
+    assert decided.undecided.tolist() == wal2.tolist()
+    assert cuts(A).undecided.tolist() == [False, False, False, True, True, False]
+    wal2[3] = False  # this one would come back, perhaps twice
+    assert [each.code for each in cuts(U).refusals] == ["applied-ambiguous"]
