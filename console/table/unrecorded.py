@@ -60,8 +60,9 @@ def covered(scans: Iterable[LogScan], applied: Mask) -> bool:
 def log_is_older(inventory: Inventory, unnamed: Mask, handed_out: int | None = None) -> bool:
     """Return whether the disk proves that an event of the `unnamed` ones had a record: its writer went on.
 
-    It wrote another event, or rows behind it, or closed its files as it ended. False: a kill may have left them all.
-    A sequencer that has not `handed_out` the id of its WAL is older too: it writes the id before the directory is made.
+    It wrote another event, or rows behind it, or began a segment. False: a kill may have left them all, or a commit
+    that QuestDB refused, whose writer then closes its files (seen on 9.3.4, beside a RENAME). A sequencer that has not
+    `handed_out` the id of its WAL is older too: it writes the id before the directory is made.
     """
     if handed_out is not None and bool((inventory.events["wal"][unnamed] > handed_out).any()):
         return True
@@ -71,8 +72,7 @@ def log_is_older(inventory: Inventory, unnamed: Mask, handed_out: int | None = N
             continue
         last = int(mine[-1])
         number = int(inventory.events["segment"][last])
-        segment = inventory.segments.get((wal, number))
-        if len(mine) > 1 or last != stop - 1 or (segment is not None and segment.closed):
+        if len(mine) > 1 or last != stop - 1 or any(w == wal and n > number for w, n in inventory.segments):
             return True
         low = int(np.searchsorted(inventory.events["segment"][first:stop], number)) + first
         if _behind(inventory, wal, number, low, stop):

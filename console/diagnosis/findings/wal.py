@@ -22,7 +22,7 @@ from console.text import plural
 _MOST: Final = 20
 _UNNAMED: Final = {
     True: "the log is older than the WAL, since its writer went on, or the log never gave out its id",
-    False: "its writer was killed before QuestDB acknowledged it, or the log is an older one: it is not known which",
+    False: "its writer ended before QuestDB acknowledged it, or the log is an older one: it is not known which",
 }
 
 
