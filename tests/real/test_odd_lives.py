@@ -1,5 +1,6 @@
 """Healthy tables with an odd past or present: dropped while they are read, upgraded, renamed, about to be converted."""
 
+import shutil
 import time
 from collections.abc import Callable
 from functools import partial
@@ -16,8 +17,9 @@ from console.recovery.model import Outcome
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
 from console.settings import QuestDBSettings, Settings
-from tests.real.generated_tables import wait_until_applied
+from tests.real.generated_tables import SERVER, wait_until_applied
 from tests.real.test_convert_table import engine_of
+from tests.real.test_sequencer_repairs import captured
 from tests.real.versions import binary_of
 from tests.real.waiting import until
 
@@ -184,6 +186,43 @@ def test_rows_written_again_after_a_forced_drop_were_not_skipped(questdb: Server
         assert server.query("SELECT count() FROM t") == [(100,)]
         server.kill()
     assert _alarms(root) == []
+
+
+def test_a_lost_state_tells_what_was_skipped_or_dropped_by_force(questdb: ServerBinary, tmp_path: Path) -> None:
+    """Neither leaves a transaction: rows that were not in the table count as lost at most, or come back by word."""
+    root = tmp_path.resolve() / "root"
+    rows = "INSERT INTO {} SELECT timestamp_sequence('2024-01-0{}T{:02d}', 1000000L), x FROM long_sequence(50)"
+    days = {"skipped": (1, 1, 2), "last": (1, 2, 3), "middle": (1, 2, 3)}
+    with PrivateServer(root, questdb, settings={**SERVER, "cairo.wal.purge.interval": "600000"}) as server:
+        for name, each in days.items():
+            server.query(f"CREATE TABLE {name} (ts TIMESTAMP, x DOUBLE) TIMESTAMP(ts) PARTITION BY DAY WAL")
+            server.query(rows.format(name, each[0], 1))
+        wait_until_applied(server)
+        server.query("ALTER TABLE skipped SUSPEND WAL")
+        for name, each in days.items():
+            for hour, day in enumerate(each[1:], 2):
+                server.query(rows.format(name, day, hour))
+        server.query("ALTER TABLE skipped RESUME WAL FROM TXN 3")
+        wait_until_applied(server)
+        server.query("ALTER TABLE last FORCE DROP PARTITION LIST '2024-01-03'")
+        server.query("ALTER TABLE middle FORCE DROP PARTITION LIST '2024-01-02'")
+        assert [server.query(f"SELECT count() FROM {name}") for name in days] == [[(100,)]] * 3
+        server.kill()
+    database = DatabaseRoot.locate(root)
+    for name in days:
+        (database.table(name).path / "_txn").unlink()
+    engine = captured(engine_of(root, tmp_path / "state", questdb))
+    plans = {name: engine.plan("repair-table-state", name) for name in days}
+    assert plans["skipped"].confirmation == "skipped lose up-to-50", plans["skipped"]
+    assert plans["middle"].rows_lost.kind == "unknown", plans["middle"]
+    assert plans["last"].rows_back == 150
+    assert any("50 rows of times without a partition are applied" in each for each in plans["last"].warnings)
+    assert engine.run(plans["skipped"], plans["skipped"].confirmation).outcome is Outcome.DONE
+    for name in ("last", "middle"):
+        shutil.rmtree(database.table(name).path)
+    with PrivateServer(root, questdb, settings=_SWEEPS) as server:
+        wait_until_applied(server)
+        assert server.query("SELECT count() FROM skipped") == [(100,)]
 
 
 def test_dedup_keys_that_were_changed_are_no_damage(questdb: ServerBinary, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from console.questdb.partition_rows import TableRows
+from console.questdb.partition_spans import UNPARTITIONED
 from console.questdb.partitioning import Partitioning
 from console.questdb.reading import DamageError, Problem, said_of
 from console.questdb.segment import DedupMode, EventType
@@ -43,9 +44,7 @@ _CONSTANTS: Final = re.compile(
     re.IGNORECASE,
 )
 """An UPDATE that gives the same values however often it is done."""
-_SETTINGS: Final = re.compile(
-    r"ALTER\s+TABLE\s+\S+\s+(SQUASH\s+PARTITIONS|SET\s+(PARAM|TTL))\b.*", re.IGNORECASE | re.DOTALL
-)
+_SETTINGS: Final = re.compile(r"ALTER\s+TABLE\s+\S+\s+(SQUASH\s+PARTITIONS|SET\s+(PARAM|TTL))\b.*", re.I | re.DOTALL)
 """What else does no more if it is done twice."""
 _KEEPS_ROWS: Final = re.compile(
     r"UPDATE\s.*|ALTER\s+TABLE\s+\S+\s+(CONVERT\s+PARTITION|SQUASH\s+PARTITIONS|ALTER\s+COLUMN|SET\s+PARAM)\b.*",
@@ -115,19 +114,14 @@ def decide(table: TableOnDisk, hint: int | None = None, least: int = 0) -> Appli
     if low < least <= high:
         low = least
         found.evidence.append(f"the guard's copy shows that transaction {least:,} was applied")
-    table = _at_version(table, max(fits))
-    counts = created_with_table(table.directory, live.log)
-    _by_rows(found, table, names, low, high, hint, counts=counts)
+    table = replace(table, txn_file=replace(table.txn_file, current=replace(table.txn, structure_version=max(fits))))
+    _by_rows(found, table, names, low, high, hint, counts=created_with_table(table.directory, live.log))
     if not found.refusals:
         found.structure = _structure_at(live, names, found.seq_txn)
         if found.structure not in fits:
             what = f"transaction {found.seq_txn:,} has structure version {found.structure:,}"
             found.refuse(RefusalCode.STRUCTURE_UNKNOWN, f"{what}, and the columns of _meta are not of that version")
     return found
-
-
-def _at_version(table: TableOnDisk, structure: int) -> TableOnDisk:
-    return replace(table, txn_file=replace(table.txn_file, current=replace(table.txn, structure_version=structure)))
 
 
 def fitting_versions(table: TableOnDisk, live: LogSource) -> set[int]:
@@ -179,7 +173,7 @@ def _by_rows(
     seen = np.asarray(comparison.look(asked, surely, later)) if possible else np.full(len(asked), Seen.UNKNOWN)
     if possible and (seen == Seen.UNKNOWN).any():
         seen = _where_nothing_was_removed(table, names, asked, seen, _most(high, seq[asked], seen))
-    mine, unnamed = seq[asked], seq[asked] == 0
+    mine, unnamed, most = seq[asked], seq[asked] == 0, high
     if (unnamed & (seen == Seen.PRESENT)).any():
         reason = "rows are in the table whose transaction no record of the log names"
         found.refuse(RefusalCode.APPLIED_AMBIGUOUS, reason, "put a whole copy of txn_seq in place first")
@@ -192,11 +186,12 @@ def _by_rows(
     if not table.txn.rows:
         low = max(low, int(seq[(seq <= high) & (table.inventory.events["type"] == EventType.TRUNCATE)].max(initial=0)))
     if low > high:
-        reason = (
-            f"the rows of transaction {high + 1:,} are not in the table, but those of the later transaction {low:,} are"
-        )
-        found.refuse(RefusalCode.ROWS_CONTRADICT, reason)
-        return
+        why = f"the rows of transaction {high + 1:,} are not in the table, but those of the later one {low:,} are"
+        passed = asked[(mine > high) & (mine <= low) & (seen != Seen.PRESENT)]
+        if not _count_as_applied(found, table, passed, why):
+            found.refuse(RefusalCode.ROWS_CONTRADICT, why)
+            return
+        high = _most(most, mine[mine > low], seen[mine > low])
     between = (mine > low) & (mine <= high)
     unknown = between & (seen != Seen.SAME)
     doubtful = unnamed & (seen != Seen.ABSENT) & (table.inventory.rows[asked] > 0)
@@ -204,7 +199,7 @@ def _by_rows(
         found.evidence.append(f"_txn still says transaction {hint:,}, and nothing contradicts it")
         high = hint
     elif unknown.any() and not doubtful.any() and _replaceable(table, asked[between]):
-        high = _before_all(names, low, high)
+        high = _before_run(np.unique(seq[(seq > low) & (seq <= high)]), high)  # no structure change, WAL on disk
         found.evidence.append("rows replace those of the same keys or range, so what is in doubt is applied once more")
     elif unknown.any() or doubtful.any():
         why = f" ({comparison.why_not})" if comparison.why_not else ""
@@ -227,9 +222,20 @@ def _by_rows(
     if high - low > on_disk and high > 0:
         count = plural(high - low - on_disk, "transaction")
         found.warnings.append(f"{count} up to {high:,} without WAL on disk: counted as applied, as WAL goes only then")
-    said = int(((seen == Seen.PRESENT) | (seen == Seen.ABSENT)).sum())
-    found.evidence.append(f"the log ends at transaction {found.last:,}; the rows of {said:,} on disk were compared")
+    found.warnings += _without_partition(table, np.flatnonzero(seq > high)) if hint != high else ()
+    said = f"the rows of {int(((seen == Seen.PRESENT) | (seen == Seen.ABSENT)).sum()):,} on disk were compared"
+    found.evidence.append(f"the log ends at transaction {found.last:,}; {said}")
     _partly(found, table)
+
+
+def _without_partition(table: TableOnDisk, events: Index) -> list[str]:
+    """Say how many rows of waiting `events` are of times that no partition has: it may have been removed."""
+    days, rows = Partitioning.of(table.metadata), table.inventory.events[events]
+    held = days.floors(table.txn.partitions["timestamp"].astype(np.int64))
+    fresh = events[carries_rows(rows) & ~np.isin(days.floors(rows["min_ts"].astype(np.int64)), held)]
+    count = plural(int(table.inventory.rows[fresh].sum()), "row")
+    said = f"{count} of times without a partition are applied: if FORCE DROP PARTITION removed them, do that again"
+    return [said] if len(fresh) and days.unit != UNPARTITIONED else []
 
 
 def _most(high: int, seq: Index, seen: Any) -> int:
@@ -254,8 +260,7 @@ def _where_nothing_was_removed(table: TableOnDisk, names: Names, asked: Index, s
     keeps[[at for at, text in statements.items() if at in ttls or _KEEPS_ROWS.fullmatch(text)]] = True
     harmless = np.union1d(names.seq[keeps], names.changes.seq)
     harmless = harmless[harmless <= most]
-    same = harmless[::-1] == np.arange(most, most - len(harmless), -1)
-    last_other = most - (len(same) if same.all() else int(np.flatnonzero(~same)[0]))
+    last_other = _before_run(harmless, most)
     mine = names.seq[asked]
     lasting = plain[asked] & ((mine == 0) | (mine > last_other))
     if first := min((int(names.seq[at]) for at in ttls if names.seq[at] > last_other), default=0):
@@ -282,12 +287,9 @@ def _replaceable(table: TableOnDisk, events: Index) -> bool:
     return bool((refreshed | (is_plain(rows) & table.metadata.has_dedup)).all())
 
 
-def _before_all(names: Names, low: int, high: int) -> int:
-    """Return the last transaction up to `high` that cannot be applied again: a structure change, or no WAL on disk."""
-    on_disk = np.unique(names.seq[(names.seq > low) & (names.seq <= high)])
-    wanted = np.arange(high, high - len(on_disk), -1)
-    same = on_disk[::-1] == wanted
-    return high - (len(same) if same.all() else int(np.flatnonzero(~same)[0]))
+def _before_run(numbers: Index, top: int) -> int:
+    """Return the last number up to `top` that is not among the ascending `numbers`."""
+    return top - int((numbers[::-1] == top - np.arange(len(numbers))).sum())
 
 
 def _rows_of(table: TableOnDisk, names: Names, high: int) -> int | None:
@@ -349,10 +351,11 @@ def _count_as_applied(found: Applied, table: TableOnDisk, events: Index, why: st
     statements = [_sql(table, at) for at in events[~is_plain(rows)].tolist()]
     if not all(statements):
         return False
-    found.doubted = int(table.inventory.rows[events].sum())
-    found.updates = [clean_line(each) for each in statements if each.upper().startswith("UPDATE")]
-    if found.doubted:
-        found.warnings.append(f"{why}: {plural(found.doubted, 'row')} count as applied; salvage-wal exports them")
+    doubted = int(table.inventory.rows[events].sum())
+    found.doubted += doubted
+    found.updates += [clean_line(each) for each in statements if each.upper().startswith("UPDATE")]
+    if doubted:
+        found.warnings.append(f"{why}: {plural(doubted, 'row')} count as applied; salvage-wal exports them")
     found.warnings += [f"counts as applied, and may not be: {clean_line(each)}" for each in statements]
     return True
 

@@ -43,26 +43,24 @@ def refusal_of_lost(disk: Disk, area: TxnArea | None) -> Refusal | None:
 
     `area` is the newest one left of `_txn` that can be read, None if none can.
     """
+    return next((Refusal(RefusalCode.ROWS_NOT_PROVEN, *each) for each in _known_to_be_lost(disk, area)), None)
+
+
+def _known_to_be_lost(disk: Disk, area: TxnArea | None) -> Iterator[tuple[str, str]]:
     for directory, rows in (lost_partitions(area, disk) if area is not None else {}).items():
-        reason = (
-            f"an area of _txn names {clean_line(directory)} with {plural(rows, 'row')}, and no directory of that "
-            "partition is on disk"
-        )
-        instead = "put the directory back from a copy, then plan again"
-        return Refusal(RefusalCode.ROWS_NOT_PROVEN, reason, instead)
+        shown = clean_line(directory)
+        reason = f"an area of _txn names {shown} with {plural(rows, 'row')}, and no directory of it is on disk"
+        yield reason, "put the directory back from a copy, then plan again"
     for each, rows in _shorter(area, disk) if area is not None else ():
         reason = (
             f"an area of _txn counts {plural(rows, 'row')} in {clean_line(each.directory)}, and it has {each.rows:,}: "
             "it is torn, or an older copy of the partition"
         )
-        instead = "put the partition back from a copy, then plan again; salvage-table exports what is there"
-        return Refusal(RefusalCode.ROWS_NOT_PROVEN, reason, instead)
+        yield reason, "put the partition back from a copy, then plan again; salvage-table exports what is there"
     if (detached := _bare_detached(disk)) is not None:
         shown = clean_line(detached)
         reason = f"{shown} has rows, and no file in it that a DETACH leaves there: it may be a partition of the table"
-        instead = f"rename it to {shown.removesuffix(_DETACHED)} if it is the table's, else move it out; plan again"
-        return Refusal(RefusalCode.ROWS_NOT_PROVEN, reason, instead)
-    return None
+        yield reason, f"rename it to {shown.removesuffix(_DETACHED)} if it is the table's, else move it out; plan again"
 
 
 def _shorter(area: TxnArea, disk: Disk) -> Iterator[tuple[FoundPartition, int]]:
@@ -106,10 +104,12 @@ def added_later(disk: Disk) -> str | None:
     return None
 
 
-def gaps(disk: Disk) -> Iterator[str]:
-    """Yield where a partition may be gone: `_cv` has entries of it, one that was split off is left, a unit lacks, or
-    symbols are in a map that no row uses."""
+def gaps(disk: Disk, counted: int = 0) -> Iterator[str]:
+    """Yield where a partition may be gone: `_txn` has `counted` more rows, `_cv` has entries of it, one that was split
+    off is left, a unit lacks, or symbols are in a map that no row uses."""
     naming, partitions = disk.found.partitioning, disk.found.partitions
+    if counted > disk.found.rows:
+        yield f"_txn counts {plural(counted, 'row')}, and the partitions on disk have {disk.found.rows:,}"
     if naming.unit == UNPARTITIONED or not partitions:
         return
     starts = np.array([each.start for each in partitions], np.int64)

@@ -95,7 +95,7 @@ def table_state(directory: TableDirectory) -> TableState:
 
 
 def _areas(disk: Disk) -> Iterator[tuple[TxnArea, bool]]:
-    """Yield the areas that are whole, the newest first, and whether seqTxn is what its checksum was made for instead.
+    """Yield the areas that are whole, the newest first, and whether seqTxn is what its checksum was made for.
 
     Those of the guard's copies are among them. Counts of symbols are lowered to what the maps hold.
     """
@@ -105,7 +105,8 @@ def _areas(disk: Disk) -> Iterator[tuple[TxnArea, bool]]:
     for area in sorted(found, key=lambda area: -area.txn):
         fitting = other_seq_txn(area, last) or ()
         seq_txn = fitting[0] if len(fitting) == 1 else area.seq_txn
-        yield replace(area, seq_txn=seq_txn, symbols=_as_held(area, disk)), len(fitting) == 1
+        fits = len(fitting) == 1 or area.lag_checksum == area.lag_checksum_expected()
+        yield replace(area, seq_txn=seq_txn, symbols=_as_held(area, disk)), fits
 
 
 def _as_held(area: TxnArea, disk: Disk) -> NDArray[Any]:
@@ -145,7 +146,7 @@ def _of_areas(state: TableState, disk: Disk, *, older: bool) -> TableState | Non
         if why:
             state.evidence.append(f"an area of _txn of version {area.txn:,} is not used: {why}")
             continue
-        told = f"an area of _txn of version {area.txn:,} agrees with _meta, _cv, the directories, the rows and the log"
+        told = f"an area of _txn of version {area.txn:,} agrees with _meta, _cv, the directories and the rows"
         waiting = decide(disk.with_area(taken), area.applied_txn).rows_waiting
         told += f", but for {plural(len(lost), 'partition')} whose directories are gone" if lost else ""
         later = [f"{plural(rows, 'row')} of {clean_line(name)}, which is gone: repair-partition shows that loss"
@@ -235,8 +236,8 @@ def _made(state: TableState, disk: Disk) -> TableState:
     found: FoundPartitions | None = disk.found
     first: TableState | None = None
     while found is not None:
-        tried = replace(disk, found=replace(found, partitions=[*found.partitions], refusals=[*found.refusals]))
-        made = _made_again(TableState(evidence=[*state.evidence]), tried)
+        tries = (_made_again(TableState(evidence=[*state.evidence]), disk, found, trusted=t) for t in (True, False))
+        made = next(each for each in tries if each is not None)
         if not (made.refusals or made.doubted or made.updates):
             return made
         first = first if first is not None and (made.refusals or not first.refusals) else made
@@ -244,17 +245,23 @@ def _made(state: TableState, disk: Disk) -> TableState:
     return _of_areas(state, disk, older=True) or first or state
 
 
-def _made_again(state: TableState, disk: Disk) -> TableState:
-    found = disk.found
+def _made_again(state: TableState, disk: Disk, partitions: FoundPartitions, *, trusted: bool) -> TableState | None:
+    """Return the state made from `partitions`; None if the record is `trusted`, and is older than the disk or wrong.
+
+    Then WAL behind it was purged, and so was applied, or has not the rows that it does not count.
+    """
+    found = replace(partitions, partitions=[*partitions.partitions], refusals=[*partitions.refusals])
+    disk = replace(disk, found=found)
     record = _record(disk)
+    rows, other = found.rows, record is not None and record.rows != found.rows
     whole: list[TxnArea] = [record] if record is not None else []
     if record is None or record.rows != found.rows:
         whole = [each for each, _ in _areas(disk) if not contradiction(each, disk.metadata)]
         refusal = refusal_of_lost(disk, whole[0] if whole else None)
         state.refusals += [refusal] if refusal is not None else []
         if record is None or all(each.txn != record.txn for each in whole):  # its partitions say which are gone
-            state.gone = tuple(islice(gaps(disk), _SHOWN))
-    _settle(state, disk, record)
+            state.gone = tuple(islice(gaps(disk, record.rows if record is not None else 0), _SHOWN))
+    _settle(state, disk, record if trusted else None)
     state.refusals += found.refusals
     if state.refusals:
         return state
@@ -267,14 +274,15 @@ def _made_again(state: TableState, disk: Disk) -> TableState:
         reason = "a newer directory of a partition lacks rows of an older one: which of them counts is not known"
         return state.refuse(RefusalCode.PARTITIONS_AMBIGUOUS, reason, "a copy of _txn from before would settle it")
     hint = None
-    if record is not None and (record.rows == found.rows or record.lag_checksum == record.lag_checksum_expected()):
+    whole_record = record is not None and record.lag_checksum == record.lag_checksum_expected()
+    if record is not None and trusted and (record.rows == found.rows or whole_record):
         hint = record.seq_txn  # rows or the checksum, which covers seqTxn, show that the server wrote it
     area = area_of(disk)
     short = raise_to_used(area.symbols, disk.metadata, disk.files(area))
     applied = decide(disk.with_area(area), hint, disk.least)
-    if record is not None and record.rows != found.rows and applied.gone_above:
-        hint = None  # it is an older record: WAL behind it was purged, and so was applied
-        applied = decide(disk.with_area(area), hint, disk.least)
+    missing = rows - found.rows > applied.rows_waiting and not applied.refusals
+    if trusted and disk.metadata.wal and other and (applied.gone_above or missing):
+        return None
     if applied.partial and not applied.refusals:
         cut_last(found, applied.partial)
         area = replace(area_of(disk), symbols=area.symbols)

@@ -374,6 +374,7 @@ def test_a_partition_that_may_be_gone_is_seen_by_what_is_around_it(
     versions = replace(read_column_versions(table.path), entries=entries)
     disk = Disk(table, metadata, versions, found, read_table_txn(table.path), ())
     assert len(list(gaps(disk))) == wanted
+    assert len(list(gaps(disk, found.rows + 1))) == wanted + 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
