@@ -11,12 +11,7 @@ from console.questdb.layout import TableDirectory
 from console.questdb.log_encoding import encode_log_header, encode_records, encode_wal_index
 from console.questdb.reading import Problem
 from console.questdb.table_metadata import read_table_metadata
-from console.questdb.txn_log import (
-    HEADER_SIZE,
-    RECORD_SIZE,
-    RECORD_V2_SIZE,
-    expected_v1_size,
-)
+from console.questdb.txn_log import HEADER_SIZE, RECORD_SIZE, RECORD_V2_SIZE, expected_v1_size
 from console.recovery.model import Change
 from console.recovery.sequencer.structure import PAGE
 from console.recovery.sequencer.target import SequencerTarget

@@ -6,11 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from console.questdb.reading import Problem
-from console.questdb.sequencer_metadata import (
-    SequencerColumn,
-    SequencerMetadata,
-    encode_sequencer_metadata,
-)
+from console.questdb.sequencer_metadata import SequencerColumn, SequencerMetadata, encode_sequencer_metadata
 from console.questdb.structure_log import Command
 from console.questdb.table_metadata import TableColumn, TableMetadata
 from console.recovery.codes import RefusalCode
@@ -157,10 +153,7 @@ def _reach(source: LogSource) -> int:
 
 
 def _sizes(source: LogSource) -> tuple[int, int]:
-    return (
-        (source.path / "_txnlog.meta.i").stat().st_size,
-        (source.path / "_txnlog.meta.d").stat().st_size,
-    )
+    return ((source.path / "_txnlog.meta.i").stat().st_size, (source.path / "_txnlog.meta.d").stat().st_size)
 
 
 def _metadata(table: TableOnDisk, sources: Sequence[LogSource], version: int) -> tuple[bytes | None, str]:

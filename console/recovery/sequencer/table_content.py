@@ -140,11 +140,7 @@ def _partition(
             zeros |= lost
             zero_columns += [column.index] if lost.any() else []
         mine = mine - low
-        kept = Hashed(
-            hashed.values[mine],
-            hashed.sure[mine],
-            hashed.keys[mine] if compared.keys else hashed.keys,
-        )
+        kept = Hashed(hashed.values[mine], hashed.sure[mine], hashed.keys[mine] if compared.keys else hashed.keys)
         stamped = theirs[low:high]
         found.append(_Found(stamped[mine], kept, stamped[mine[zeros[mine]]], partition.start, tuple(zero_columns)))
     return found

@@ -253,12 +253,7 @@ def _base(source: LogSource | None, applied: int) -> Base | None:
 
 
 def _tail(
-    table: TableOnDisk,
-    known: Names,
-    applied_events: Mask,
-    arranged: order.Order,
-    sources: Sources,
-    filler: FillerRule,
+    table: TableOnDisk, known: Names, applied_events: Mask, arranged: order.Order, sources: Sources, filler: FillerRule
 ) -> tuple[int, NDArray[Any]]:
     """Return the records from `tail_first` on: what is not applied, preceded by those below that are made anew."""
     inventory = table.inventory

@@ -22,12 +22,7 @@ from typing import Final
 import numpy as np
 
 from console.questdb.column_types import ColumnTag, is_variable, storage_size
-from console.questdb.column_versions import (
-    COLUMN_VERSION,
-    DEFAULT_PARTITION,
-    SYMBOL_PARTITION,
-    content_of_version,
-)
+from console.questdb.column_versions import COLUMN_VERSION, DEFAULT_PARTITION, SYMBOL_PARTITION, content_of_version
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_spans import PartitionSpan, spans_of
 from console.questdb.reading import DbFile, list_directory

@@ -15,13 +15,7 @@ from console.recovery.model import Lost, LostValues, Refusal, Requirement
 from console.recovery.table_repair.new_files import NewFile
 from console.recovery.table_repair.own_files import OwnFiles, own_files
 from console.recovery.table_repair.planning import Repair, Replacement
-from console.recovery.table_repair.symbol_map import (
-    SymbolMap,
-    index_of,
-    offsets_file,
-    read_symbol_map,
-    values_file,
-)
+from console.recovery.table_repair.symbol_map import SymbolMap, index_of, offsets_file, read_symbol_map, values_file
 from console.recovery.table_repair.symbol_names import names_of_evidence, names_of_links, names_of_wal
 from console.text import clean_line, plural
 
