@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--once", is_flag=True, help="One round, then end: for a timer, or to see what it says.")
 @station_options
 def guard(invocation: Invocation, once: bool) -> int:
-    """Keep copies of _txn, _meta, _cv, the sequencers and the registry, from which repairs are exact.
+    """Keep copies of _txn, _meta, _cv, sequencers, small symbol maps and the registry, from which repairs are exact.
 
     The database is only read, the server is not asked. Copies lie in the state directory, or where guard.to says:
     another disk is better. Ends with 1 (4 with --detailed-exitcode) if --once could not copy a table.

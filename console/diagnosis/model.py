@@ -223,15 +223,17 @@ class TableHistory:
     """What walmedic's journal says of a table, as far as the advice rests on it.
 
     `evidence`: there is evidence of the table as it is now. `stopped_at`: the seqTxn at which the server stopped after
-    the last resume-wal. `repaired_at`: epoch seconds of the last repair of its sequencer that stands. `gave_up_rows`: a
-    repair of its partitions stands, which may have given up rows that the log names. `settled` reads which transactions
-    are at risk no more: salvage-wal has written all their rows as files, or a resume-wal announced their loss.
+    the last resume-wal. `repaired_at`: epoch seconds of the end of the last repair of its sequencer, if the log in
+    place comes from it; `left_out`: that repair announced a loss. `gave_up_at`: the end of the last repair of its
+    partitions that gave up rows; the log may name them. `settled` reads which transactions are at risk no more:
+    salvage-wal has written all their rows as files, or a resume-wal announced their loss.
     """
 
     evidence: bool = False
     stopped_at: int | None = None
     repaired_at: float | None = None
-    gave_up_rows: bool = False
+    left_out: bool = False
+    gave_up_at: float | None = None
     settled: Callable[[], tuple[SegmentRun, ...]] = _no_runs
 
 

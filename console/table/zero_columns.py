@@ -82,6 +82,8 @@ class ZeroShares:
                 path, Partitioning.of(metadata), self._versions, partition, metadata.columns[index],
                 max(0, end - _VALUES), end,
             ).values  # fmt: skip
+            if not len(values):
+                continue  # the column was added later
             if metadata.columns[index].tag is ColumnTag.SYMBOL:
                 symbols = np.concatenate((symbols, values))
                 continue

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Wheel, sdist and one self-contained executable, in dist/. The executable holds the interpreter it is built with, so that
-# it runs where the C library is at least as new as what that interpreter and its modules ask for: said at the end.
+# Wheel, sdist, man page, one self-contained executable and a Debian package, in dist/. Both hold the interpreter they
+# are built with, so that they run where the C library is at least as new as what it and its modules ask for.
 set -eu
 cd "$(dirname "$0")/../.."
 work=build/dist
@@ -11,25 +11,28 @@ uv=$(command -v uv || echo .venv/bin/uv)
 "$uv" venv --quiet --python "$(readlink -f .venv/bin/python)" "$work/venv"
 "$uv" pip install --quiet --python "$work/venv/bin/python" --require-hashes -r requirements/dist.txt
 "$uv" pip install --quiet --python "$work/venv/bin/python" --no-deps dist/*.whl
-"$work/venv/bin/pyinstaller" --log-level ERROR --onefile --name walmedic \
-  --distpath dist --workpath "$work" --specpath "$work" \
+"$work/venv/bin/pyinstaller" --log-level ERROR --onedir --name walmedic \
+  --distpath "$work" --workpath "$work/made" --specpath "$work" \
   --collect-submodules console --collect-submodules screens --collect-submodules rich._unicode_data \
   --collect-data console --collect-data textual --collect-submodules textual.widgets \
   --collect-all psycopg_binary --collect-submodules psycopg --collect-submodules redis \
   --exclude-module tkinter --exclude-module pyarrow --exclude-module numpy.f2py \
   contrib/packaging/executable.py
 .venv/bin/python contrib/packaging/man.py >dist/walmedic.1
-mv dist/walmedic "dist/walmedic-$(uname -m)"
-needs=$("$work/venv/bin/python" - <<'P'
-import platform, re
-from PyInstaller.archive.readers import CArchiveReader
-archive = CArchiveReader(f"dist/walmedic-{platform.machine()}")
-versions = set()
-for name, entry in archive.toc.items():
-    if entry[-1] == "b":
-        versions |= {tuple(map(int, v.split(b"."))) for v in re.findall(rb"GLIBC_(2\.\d+)", archive.extract(name))}
-print(".".join(map(str, max(versions))))
-P
-)
+needs=$(grep -rhaoE 'GLIBC_2\.[0-9]+' "$work/walmedic" | sort -uV | tail -n 1 | cut -d_ -f2)
+
+tar -czf "$work/walmedic.tar.gz" -C "$work/walmedic" .
+stub=contrib/packaging/one_file.sh
+digest=$(sha256sum "$work/walmedic.tar.gz" | cut -c1-16)
+line=$(($(wc -l <"$stub") + 1))
+one="dist/walmedic-$(uname -m)"
+sed "s/@DIGEST@/$digest/g; s/@LINE@/$line/" "$stub" | cat - "$work/walmedic.tar.gz" >"$one"
+chmod 755 "$one"
+
+if command -v dpkg-deb >/dev/null; then
+  contrib/packaging/debian.sh "$work" "$needs"
+else
+  echo "no Debian package: dpkg-deb is not installed"
+fi
 ls -l dist
-echo "the executable needs glibc $needs or later"
+echo "executable and Debian package need glibc $needs or later"

@@ -1,6 +1,7 @@
-"""Damages of a power loss to what the guard copies: a table's own files, its sequencer, or both at once."""
+"""Damages of a power loss to what the guard copies: a table's own files, its sequencer, both at once, symbol maps."""
 
 import random
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -44,12 +45,31 @@ def files_gone(table: Path, rng: random.Random) -> None:
         (table / "txn_seq" / name).unlink()
 
 
+def symbol_map_lost(table: Path, rng: random.Random) -> None:
+    """The names of a symbol column are gone or zeros; in half of the cases the index of the names as well."""
+    values = rng.choice(_values_files(table))
+    if rng.random() < 0.5:
+        values.unlink()
+    else:
+        values.write_bytes(bytes(values.stat().st_size))
+    if rng.random() < 0.5:
+        for letter in "kvo":
+            values.with_name(re.sub(r"\.c(?=(\.\d+)?$)", f".{letter}", values.name)).unlink()
+
+
+def _values_files(table: Path) -> list[Path]:
+    return sorted(path for path in table.iterdir() if re.search(r"\.c(\.\d+)?$", path.name))
+
+
 SEQUENCER: Final[tuple[Strike, ...]] = (sequencer_gone, log_zeroed, first_page_zeroed, log_cut, files_gone)
 
 
 def strike(table: Path, rng: random.Random) -> str:
-    """Damage a table's own files, its sequencer, or `_txn` and its sequencer; return how."""
-    which = rng.randrange(3)
+    """Damage a table's own files, its sequencer, `_txn` and its sequencer, or a symbol map; return how."""
+    which = rng.randrange(4 if _values_files(table) else 3)
+    if which == 3:
+        symbol_map_lost(table, rng)
+        return "symbol_map_lost"
     if which == 0:
         return struck(table, rng)
     chosen = rng.choice(SEQUENCER)

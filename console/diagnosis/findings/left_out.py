@@ -34,13 +34,14 @@ def without_left_out(
     new ones. Where the log itself has damage again, nothing is passed over. What repair-partition gave up may be in the
     WAL still, and so may be what was skipped: `absent` transactions count as applied and are not in the table.
     """
-    if history.gave_up_rows:
+    if absent.any() and _written_before(facts, absent, history.gave_up_at):
         findings = [_known(each, _GIVEN_UP) for each in findings]
     elif absent.any() and _settled(facts, history, absent):
         findings = [_known(each, _SETTLED) for each in findings]
     if history.repaired_at is None or any(_grave(each) and each.code not in _CODES for each in findings):
         return tuple(findings), clock
-    counted = (each for each in findings if each.code in _CODES and (_grave(each) or each.rows))
+    codes = _CODES if history.left_out else (Code.IN_TABLE_BACKUP_AT_RISK,)
+    counted = (each for each in findings if each.code in codes and (_grave(each) or each.rows))
     old = [each for each in counted if _before(facts, each, clock, history.repaired_at)]
     if not old:
         return tuple(findings), clock
@@ -70,6 +71,13 @@ def _settled(facts: TableFacts, history: TableHistory, absent: Mask) -> bool:
         if int(facts.inventory.rows[mine].sum()) == run.rows:
             left &= ~mine
     return not bool(left.any())
+
+
+def _written_before(facts: TableFacts, absent: Mask, time: float | None) -> bool:
+    """Return whether the segments of all `absent` transactions were last written before `time`, None: never."""
+    segments = {(int(wal), int(number)) for wal, number in facts.inventory.events[absent][["wal", "segment"]].tolist()}
+    paths = (facts.directory.path / f"wal{wal}" / str(number) / "_event" for wal, number in segments)
+    return time is not None and all(_written(path) <= time for path in paths)
 
 
 def _grave(finding: Finding) -> bool:

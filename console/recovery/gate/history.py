@@ -8,7 +8,7 @@ from typing import Final
 
 from console.diagnosis.model import NO_HISTORY, SegmentRun, TableHistory
 from console.errors import WalmedicError
-from console.questdb.layout import DatabaseRoot
+from console.questdb.layout import SEQUENCER, DatabaseRoot
 from console.recovery.evidence.index import EvidenceIndex, table_stamp
 from console.recovery.model import Outcome
 from console.recovery.store.entries import notes_of, read_entry_plan
@@ -26,6 +26,8 @@ _SALVAGES: Final = "salvage-wal"
 SKIPPED: Final = "skipped"
 """Under which the stage of a resume says which transactions it skips, whose loss its plan announces."""
 _GIVES_UP: Final = "repair-partition"
+_CLOCK_TICK: Final = 0.02
+"""Seconds by which the time of a file can lie before that of the clock: the kernel's own ticks."""
 _REPAIRS: Final = ("repair-log", "rebuild-sequencer", "restore-sequencer")
 
 
@@ -48,11 +50,15 @@ class Histories:
     def _read(self, directory: str) -> TableHistory:
         ours = [entry for entry in reversed(self._journal.entries()) if entry.root == self._root]
         entries = [entry for entry in ours if entry.intent.get("directory") == directory]
+        repair = next(self._standing(entries, _REPAIRS), None)
+        stands = repair is not None and self._in_place(repair, directory)
+        gave_up = (each for each in self._standing(entries, (_GIVES_UP,)) if self._announced_loss(each))
         return TableHistory(
             evidence=self._captured(directory),
             stopped_at=stopped_at(self._state, ours, directory),
-            repaired_at=self._repaired_at(entries),
-            gave_up_rows=next(self._standing(entries, (_GIVES_UP,)), None) is not None,
+            repaired_at=repair.events[-1].seconds if repair is not None and stands else None,
+            left_out=repair is not None and stands and self._announced_loss(repair),
+            gave_up_at=next((each.events[-1].seconds for each in gave_up), None),
             settled=lambda: tuple(self._settled(ours, directory)),
         )
 
@@ -74,10 +80,19 @@ class Histories:
             return False
         return self._evidence.fresh(directory, table_stamp(self._database.db / directory)) is not None
 
-    def _repaired_at(self, entries: list[Entry]) -> float | None:
-        """Return when the last repair ended that stands; a start since then changes nothing about it."""
-        repair = next(self._standing(entries, _REPAIRS), None)
-        return None if repair is None else repair.events[-1].seconds
+    def _in_place(self, repair: Entry, directory: str) -> bool:
+        """Return whether the log was written by `repair` or since: an older one was put back, of before it."""
+        try:
+            status = (self._database.db / directory / SEQUENCER / "_txnlog").lstat()
+        except OSError:
+            return False
+        return min(status.st_mtime, status.st_ctime) >= repair.events[0].seconds - _CLOCK_TICK
+
+    def _announced_loss(self, repair: Entry) -> bool:
+        """Return whether the plan said that rows may be lost; an unreadable plan tells nothing, and settles nothing."""
+        with contextlib.suppress(WalmedicError):
+            return read_entry_plan(self._state, repair.id).rows_lost.phrase != "0"
+        return False
 
     def _standing(self, entries: list[Entry], actions: Sequence[str]) -> Iterator[Entry]:
         undone = self._journal.undone()

@@ -6,7 +6,7 @@ the journal's, with the SHA-256 of each file, and of the log's mirror as it was 
 
 import datetime
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +27,7 @@ NOTE: Final = "copy.json"
 
 @dataclass(frozen=True, slots=True)
 class GuardCopy:
-    """One copy: `folder` holds `_txn`, `_meta`, `_cv`; `event` is its line of the chain."""
+    """One copy: `folder` holds `_txn`, `_meta`, `_cv` and small symbol maps; `event` is its line of the chain."""
 
     folder: Path
     event: dict[str, Any]
@@ -53,15 +53,23 @@ class GuardCopy:
         return str(self.event["data"].get("log", {}).get("mirror", ""))
 
     @property
+    def digests(self) -> dict[str, str]:
+        """The SHA-256 of each of its files, by name."""
+        return {**self.event["data"]["files"], **self.event["data"].get("symbols", {})}
+
+    @property
     def whole(self) -> bool:
         """Whether each of its files is the one that was taken."""
-        files: dict[str, str] = self.event["data"]["files"]
-        digests = {name: hashlib.sha256(read_small(self.folder / name).data).hexdigest() for name in files}
-        return digests == files
+        return digests_of({name: read_small(self.folder / name).data for name in self.digests}) == self.digests
 
     @property
     def told(self) -> str:
         return f"the guard's copy of {self.at[:19]}Z"
+
+
+def digests_of(files: Mapping[str, bytes]) -> dict[str, str]:
+    """Return the SHA-256 of each file, by name."""
+    return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
 
 
 def line_of(folder: Path) -> dict[str, Any] | None:

@@ -25,9 +25,10 @@ from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.reading import PAUSES, Problem, list_directory, read_small
 from console.questdb.table_metadata import read_table_metadata
 from console.questdb.table_txn import TxnArea, read_table_txn
-from console.recovery.guard.copies import NOTE, PREFIX, GuardCopy, all_copies, next_line
+from console.recovery.guard.copies import NOTE, PREFIX, GuardCopy, all_copies, digests_of, next_line
 from console.recovery.guard.mirror import Mirrored, NotFollowedError, follow
 from console.recovery.guard.state import GuardState, put_state
+from console.recovery.guard.symbol_maps import symbol_maps
 from console.recovery.guard.thinning import bytes_used, make_room, thin
 from console.recovery.store.places import free_space
 from console.text import clean_line
@@ -124,17 +125,21 @@ class Guard:
                 if pause is None:
                     raise
                 time.sleep(pause)
-        data: dict[str, Any] = {"files": {each: hashlib.sha256(content).hexdigest() for each, content in files.items()}}
+        data: dict[str, Any] = {"files": digests_of(files)}
         mirrored = self._mirror(table, folder)
         if mirrored is not None:
             log = {"mirror": mirrored.name, "max_txn": mirrored.max_txn, "sha256": mirrored.digest}
             data["log"] = log
         content = hashlib.sha256(canonical(data)).hexdigest()
-        noted = known.newest.event["data"] if known.newest is not None else None
+        noted = dict(known.newest.event["data"]) if known.newest is not None else {}
+        noted.pop("symbols", None)  # a map grows only with `_txn`
         if content == known.content or data == noted:
             known.content = content
             return 0
         self._refuse_full()
+        if table is not None and (maps := symbol_maps(table)):
+            data["symbols"] = digests_of(maps)
+            files |= maps
         at = datetime.datetime.now(datetime.UTC)
         known.newest = _put(paths.make_private(folder), files, data, known.newest, at)
         known.content = content
@@ -201,11 +206,11 @@ def _put(
 ) -> GuardCopy:
     """Write a copy, durably, and put it in place by rename; what is as in the copy before is linked to it."""
     name = f"{PREFIX}{at:%Y%m%dT%H%M%S.%f}"
+    digests = {**data["files"], **data.get("symbols", {})}
     new = folder / f"{name}{_NEW}"
     new.mkdir(mode=0o700)
     for each, content in files.items():
-        old = before.event["data"]["files"].get(each) if before is not None else None
-        if before is not None and old == data["files"][each]:
+        if before is not None and before.digests.get(each) == digests[each]:
             try:
                 os.link(before.folder / each, new / each)
                 continue

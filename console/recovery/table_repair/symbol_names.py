@@ -1,4 +1,4 @@
-"""Names of symbols that `.c` no longer has: from the WAL's events that are applied, from links, from evidence.
+"""Names of symbols that `.c` no longer has: from the WAL's events that are applied, from links, from copies.
 
 A name is taken only if the index of the map, which is whole then, leaves it one key; or if it stands at that key in a
 copy of the same table that was not truncated since.
@@ -6,6 +6,7 @@ copy of the same table that was not truncated since.
 
 from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from console.questdb.segment_details import read_symbols
 from console.questdb.table_metadata import TableColumn
 from console.questdb.table_txn import read_table_txn
 from console.recovery.evidence.index import EvidenceIndex
+from console.recovery.guard.copies import copies_of
 from console.recovery.table_repair.symbol_map import SymbolMap, hashes_of, mask_of, read_symbol_map
 from console.table.unapplied import State
 
@@ -42,23 +44,37 @@ def names_of_wal(table: TableDirectory, column: TableColumn, known: SymbolMap) -
     }
 
 
-def names_of_evidence(
+def names_of_copies(
     table: TableDirectory, column: TableColumn, known: SymbolMap, name_txn: int, evidence: EvidenceIndex
 ) -> dict[int, bytes]:
-    """Return names by key that a copy in the evidence has: of the same table, and at odds with no name known here."""
+    """Return names by key that copies have, the guard's or the evidence's, the newest first.
+
+    Each is of the same table, not truncated since, and at odds with no name known here.
+    """
     now = read_table_txn(table.path).current
-    for capture in reversed(evidence.captures()):
-        folder = capture.folder / "db" / table.directory
-        then = read_table_txn(folder).current if table.directory in capture.stamps else None
+    found: dict[int, bytes] = {}
+    for folder, proven in _copies(table, evidence):
+        then = read_table_txn(folder).current
         if now is None or then is None or then.truncate_version != now.truncate_version or then.txn > now.txn:
             continue
         try:
             copy = read_symbol_map(folder, column.raw_name, known.count, name_txn, known.capacity)
         except (DamageError, OSError):
             continue
-        if _agrees(copy, known) or (_nothing_of(known) and copy.buckets is not None):
-            return {key: name for key in known.unknown if (name := copy.names[key]) is not None}
-    return {}
+        if _agrees(copy, known) or (_nothing_of(known) and (proven or copy.buckets is not None)):
+            named = {key: name for key in known.unknown if (name := copy.names[key]) is not None}
+            found = {**named, **found}
+            if len(found) == len(known.unknown):
+                break
+    return found
+
+
+def _copies(table: TableDirectory, evidence: EvidenceIndex) -> Iterator[tuple[Path, bool]]:
+    """Yield where copies of the table lie, and whether their files are those that were taken, by their digests."""
+    yield from ((copy.folder, True) for copy in copies_of(table))
+    for capture in reversed(evidence.captures()):
+        if table.directory in capture.stamps:
+            yield capture.folder / "db" / table.directory, False
 
 
 def names_of_links(table: TableDirectory, column: TableColumn, known: SymbolMap) -> dict[int, bytes]:

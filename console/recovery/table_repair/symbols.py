@@ -1,4 +1,4 @@
-"""What the symbol maps of a table must be: names from `.c`, WAL and evidence; `.o`, `.k` and `.v` from the names."""
+"""What the symbol maps of a table must be: names from `.c`, WAL and copies; `.o`, `.k` and `.v` from the names."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from console.recovery.table_repair.new_files import NewFile
 from console.recovery.table_repair.own_files import OwnFiles, own_files
 from console.recovery.table_repair.planning import Repair, Replacement
 from console.recovery.table_repair.symbol_map import SymbolMap, index_of, offsets_file, read_symbol_map, values_file
-from console.recovery.table_repair.symbol_names import names_of_evidence, names_of_links, names_of_wal
+from console.recovery.table_repair.symbol_names import names_of_copies, names_of_links, names_of_wal
 from console.text import clean_line, plural
 
 _CAPACITY = 256  # what a server takes if nothing says another
@@ -115,7 +115,7 @@ def _restored(
         return {}
     found = names_of_links(files.table, column, known)
     if len(found) < len(known.unknown):
-        found = {**names_of_evidence(files.table, column, known, name_txn, evidence), **found}
+        found = {**names_of_copies(files.table, column, known, name_txn, evidence), **found}
     if len(found) < len(known.unknown):
         found = {**names_of_wal(files.table, column, known), **found}
     taken = {name for name in known.names if name is not None}
@@ -163,7 +163,7 @@ def _placeholder(key: int, taken: set[bytes]) -> bytes:
 def _told(column: TableColumn, known: SymbolMap, found: dict[int, bytes], missing: list[int]) -> str:
     said = f"{column.name}: {known.count - len(known.unknown):,} of {plural(known.count, 'name')} whole on disk"
     if found:
-        said += f", {len(found):,} from WAL or evidence"
+        said += f", {len(found):,} from WAL or copies"
     if missing:
         said += f", {len(missing):,} lost and replaced by placeholders such as symbol-{missing[0]}"
     return said

@@ -1,0 +1,108 @@
+"""What a repair decided holds for the state that it left: not for one that was put back, nor for what comes later."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from console.diagnosis.model import TableReport, Verdict
+from console.questdb.layout import DatabaseRoot
+from console.recovery.engine import Engine
+from console.recovery.model import Outcome, Plan
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
+from tests.real.generated_tables import wait_until_applied
+from tests.real.test_convert_table import engine_of
+from tests.real.test_sequencer_repairs import captured
+from tests.real.waiting import until
+
+_KEPT = {
+    "dev.mode.enabled": "true",
+    "cairo.wal.purge.interval": "600000",
+    "cairo.writer.data.append.page.size": "16384",
+}
+_CREATE = "CREATE TABLE {} (ts TIMESTAMP, id LONG, px DOUBLE) TIMESTAMP(ts) PARTITION BY DAY WAL"
+_ROWS = "INSERT INTO {} (ts, id, px) SELECT timestamp_sequence('{}', 60000000L), x, x FROM long_sequence({})"
+
+
+@pytest.fixture
+def server(questdb: ServerBinary, tmp_path: Path) -> PrivateServer:
+    return PrivateServer(tmp_path.resolve() / "root", questdb, settings=_KEPT)
+
+
+def _engine(server: PrivateServer, questdb: ServerBinary) -> Engine:
+    return captured(engine_of(server.root, server.root.parent / "state", questdb))
+
+
+def _run(engine: Engine, action: str) -> Plan:
+    plan = engine.plan(action, "t")
+    assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE, plan
+    return plan
+
+
+def _report(engine: Engine) -> TableReport:
+    (report,) = engine.diagnosis().tables
+    return report
+
+
+def _start_refused(engine: Engine) -> bool:
+    return "t" in {each.table for each in engine.plan("start-server").refused}
+
+
+def test_a_state_of_before_the_repair_that_is_put_back_is_as_bad_as_it_was(
+    server: PrivateServer, questdb: ServerBinary
+) -> None:
+    with server:
+        for statement in (_CREATE.format("t"), _ROWS.format("t", "2024-01-01", 1000)):
+            server.query(statement)
+        wait_until_applied(server)
+        server.query("ALTER TABLE t SUSPEND WAL")
+        table = DatabaseRoot.locate(server.root).table("t").path
+        before = (table / "txn_seq" / "_txnlog").read_bytes()
+        for day in (2, 3):
+            server.query(_ROWS.format("t", f"2024-01-0{day}", 40))
+    (table / "txn_seq" / "_txnlog").write_bytes(before)
+    saved = shutil.copytree(table / "txn_seq", server.root.parent / "saved")
+    engine = _engine(server, questdb)
+    assert (_report(engine).rows_at_risk, _start_refused(engine)) == (80, True)
+    assert _run(engine, "repair-log").rows_lost.phrase == "0"
+    assert (_report(engine).rows_at_risk, _start_refused(engine)) == (0, False)
+    shutil.rmtree(table / "txn_seq")
+    shutil.copytree(saved, table / "txn_seq")
+    assert (_report(engine).rows_at_risk, _start_refused(engine)) == (80, True)
+
+
+def test_what_is_skipped_after_a_repair_of_partitions_is_at_risk(server: PrivateServer, questdb: ServerBinary) -> None:
+    with server:
+        for statement in (_CREATE.format("t"), _ROWS.format("t", "2024-01-01", 1000)):
+            server.query(statement)
+        wait_until_applied(server)
+        table = DatabaseRoot.locate(server.root).table("t").path
+    (table / "2024-01-01" / "px.d").unlink()
+    engine = _engine(server, questdb)
+    _run(engine, "repair-partition")
+    with server:
+        server.query("ALTER TABLE t SUSPEND WAL")
+        for day in (2, 3):
+            server.query(_ROWS.format("t", f"2024-02-0{day}", 40))
+        server.query("ALTER TABLE t RESUME WAL FROM TXN 3")
+        until(lambda: server.query("SELECT count() FROM t") == [(1040,)], seconds=20)
+    report = _report(engine)
+    assert (report.verdict, report.rows_at_risk, _start_refused(engine)) == (Verdict.AT_RISK, 40, True)
+
+
+def test_a_column_that_no_partition_has_yet_may_hold_nothing_but_zeros(
+    server: PrivateServer, questdb: ServerBinary
+) -> None:
+    with server:
+        for statement in (_CREATE.format("t"), _ROWS.format("t", "2024-01-01", 1000)):
+            server.query(statement)
+        server.query("ALTER TABLE t ADD COLUMN fee INT")
+        wait_until_applied(server)
+        server.query("ALTER TABLE t SUSPEND WAL")
+        server.query(_ROWS.format("t", "2024-01-02", 1000).replace("px)", "px, fee)").replace("x, x F", "x, x, 0 F"))
+    engine = _engine(server, questdb)
+    assert _report(engine).verdict is Verdict.HEALTHY
+    shutil.rmtree(DatabaseRoot.locate(server.root).table("t").sequencer)
+    assert _report(engine).verdict is Verdict.BROKEN
+    assert engine.plan("rebuild-sequencer", "t").rows_lost.phrase == "0"
