@@ -100,6 +100,7 @@ class Code(StrEnum):
     COLUMN_VERSIONS_INVALID = "column-versions-invalid"
     TABLE_FILES_DISAGREE = "table-files-disagree"  # `_txn`, `_meta`, `_cv`, sequencer: of different states or columns
     PARTITION_MISSING = "partition-missing"
+    SOFT_LINK_BROKEN = "soft-link-broken"  # a partition or table is a soft link to what is not there: not mounted
     SOFT_LINK = "soft-link"  # of a partition or a table: it is read, and never written through
     PARTITION_ROWS_DIFFER = "partition-rows-differ"
     COLUMN_FILE_MISSING = "column-file-missing"

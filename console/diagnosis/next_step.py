@@ -23,6 +23,10 @@ _ASK: Final = "`walmedic bundle` makes the archive for those who know QuestDB"
 _NO_REPAIR: Final = (
     f"no action of walmedic repairs this; salvage-table exports its rows, salvage-wal the unapplied ones; {_ASK}"
 )
+NOT_MOUNTED: Final = (
+    "mount the disk that its soft link leads to, and check again: its rows are there. If it is lost for good: "
+    "repair-partition --partition NAME"
+)
 _RESUMED_FOR_NOTHING: Final = "RESUME stopped there again"
 _MOVE_OUT: Final = (
     "find out whose the named WAL is. If it was put there by hand, move it and its lock out of the table's directory. "
@@ -60,6 +64,8 @@ def next_step(situation: Situation) -> NextStep:
     if situation.linked:
         what = f"{clean_line(situation.linked)} is a symbolic link, and what it leads to was not read"
         return NextStep(None, f"{what}: stop QuestDB, move that into the link's place, and check again")
+    if situation.damaged(Code.SOFT_LINK_BROKEN):
+        return NextStep(None, NOT_MOUNTED)
     step = _repair(situation) or _by_hand(situation) or _rest(situation)
     return NextStep(step.action, step.reason, step.evidence and not situation.history.evidence)
 

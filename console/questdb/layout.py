@@ -359,11 +359,14 @@ def _locked_and_gone(entries: Sequence[Entry]) -> set[str]:
 
 
 def _symlinks(entries: Sequence[Entry]) -> tuple[Problem, ...]:
+    links = [entry.path for entry in entries if entry.is_symlink and not entry.is_directory]
     return tuple(
-        Problem(ProblemKind.UNREADABLE, "it is a symbolic link, which is never followed", entry.path)
-        for entry in entries
-        if entry.is_symlink and not entry.is_directory
+        Problem(ProblemKind.UNREADABLE, f"it is a symbolic link, which is {_lead(path)}", path) for path in links
     )
+
+
+def _lead(link: Path) -> str:
+    return "never followed" if link.exists() else "broken: what it leads to is not there"
 
 
 def _holds_sequencer_files(path: Path) -> bool:

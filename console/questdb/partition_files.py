@@ -31,6 +31,7 @@ from console.questdb.partition_columns import (
 from console.questdb.partition_proof import PartitionProof
 from console.questdb.partition_spans import UNPARTITIONED, PartitionSpan, spans_of
 from console.questdb.reading import DamageError, DbFile, Problem, open_directory, problem_of
+from console.questdb.soft_links import links_in
 from console.questdb.table_metadata import TableColumn, TableMetadata, read_table_metadata
 from console.questdb.table_txn import TxnArea, read_table_txn
 
@@ -95,11 +96,7 @@ class PartitionFiles:
             return frozenset()
 
     def links(self) -> tuple[Path, ...]:
-        try:
-            with os.scandir(self.table) as entries:
-                names = {entry.name for entry in entries if entry.is_symlink()}
-        except OSError:
-            return ()
+        names = {link.name for link in links_in(self.table)}
         return tuple(self.table / span.directory for span in self.spans if span.directory in names)
 
     def faults(self, spans: Sequence[PartitionSpan] | None = None) -> Iterator[PartitionFault]:
@@ -279,7 +276,7 @@ class PartitionFiles:
     def _others(self, span: PartitionSpan) -> tuple[str, ...]:
         """Return directories of the partition under another name, which the server deletes when it opens the table."""
         pattern = re.compile(re.escape(span.name) + r"(\.\d+)?")
-        return tuple(sorted(name for name in self.directories() if pattern.fullmatch(name)))
+        return tuple(sorted(name for name in self.directories() if pattern.fullmatch(name) and name != span.directory))
 
 
 def _listed(folder: Path) -> tuple[os.stat_result, Files]:

@@ -4,8 +4,10 @@ A link is followed for reading only, and only where it stands in the place of a 
 directory of the same owner as the directory that holds the link: so it leads nowhere that this owner cannot read.
 """
 
+import contextlib
 import os
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -20,10 +22,30 @@ def is_followed(link: Path) -> bool:
         if not link.is_symlink() or not link.is_dir() or link.stat().st_uid != link.parent.stat().st_uid:
             return False
         if _is_table(link.parent):
-            return _PARTITION.fullmatch(link.name) is not None
+            return is_partition(link)
         return _is_table(link) and not any(map(_is_table, list(link.parents)[: _DEEPEST - 1]))
     except OSError:
         return False
+
+
+def links_in(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return [Path(entry.path) for entry in entries if entry.is_symlink()]
+    except OSError:
+        return []
+
+
+def broken_links(links: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+    """Yield the soft links whose target is not there, each with its target: on a disk that is not mounted, or lost."""
+    for link in links:
+        with contextlib.suppress(OSError):
+            if not link.exists():
+                yield link, str(link.readlink())
+
+
+def is_partition(link: Path) -> bool:
+    return _PARTITION.fullmatch(link.name) is not None
 
 
 def _is_table(folder: Path) -> bool:

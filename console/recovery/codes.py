@@ -76,6 +76,7 @@ class RefusalCode(enum.StrEnum):
     PARQUET_FILE_INVALID = "parquet-file-invalid"
     PARTITIONS_AMBIGUOUS = "partitions-ambiguous"
     PARTITION_MISSING = "partition-missing"
+    SOFT_LINK_BROKEN = "soft-link-broken"
     PARTITION_ROWS_DIFFER = "partition-rows-differ"
     PERMISSION = "permission"
     PURGE_CLOCK_NOT_EMPTY = "purge-clock-not-empty"

@@ -49,6 +49,16 @@ def _start_refused(engine: Engine) -> bool:
     return "t" in {each.table for each in engine.plan("start-server").refused}
 
 
+def _undo_counts_what_came_after_a_truncate(server: PrivateServer, engine: Engine) -> None:
+    with server:
+        wait_until_applied(server)
+        for statement in ("TRUNCATE TABLE t", _ROWS.format("t", "2024-03-01", 50)):
+            server.query(statement)
+        wait_until_applied(server)
+    (undo,) = (engine.plan_undo(entry.id) for entry in engine.journal.entries() if entry.action == "repair-log")
+    assert (undo.rows_lost.phrase, undo.refused) == ("up-to-50", ())
+
+
 def test_a_state_of_before_the_repair_that_is_put_back_is_as_bad_as_it_was(
     server: PrivateServer, questdb: ServerBinary
 ) -> None:
@@ -62,13 +72,14 @@ def test_a_state_of_before_the_repair_that_is_put_back_is_as_bad_as_it_was(
         for day in (2, 3):
             server.query(_ROWS.format("t", f"2024-01-0{day}", 40))
     (table / "txn_seq" / "_txnlog").write_bytes(before)
-    saved = shutil.copytree(table / "txn_seq", server.root.parent / "saved")
+    saved = shutil.copytree(table, server.root.parent / "saved")
     engine = _engine(server, questdb)
     assert (_report(engine).rows_at_risk, _start_refused(engine)) == (80, True)
     assert _run(engine, "repair-log").rows_lost.phrase == "0"
     assert (_report(engine).rows_at_risk, _start_refused(engine)) == (0, False)
-    shutil.rmtree(table / "txn_seq")
-    shutil.copytree(saved, table / "txn_seq")
+    _undo_counts_what_came_after_a_truncate(server, engine)
+    shutil.rmtree(table)
+    shutil.copytree(saved, table)
     assert (_report(engine).rows_at_risk, _start_refused(engine)) == (80, True)
 
 

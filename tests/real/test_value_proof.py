@@ -83,7 +83,7 @@ FAULTS: dict[str, tuple[list[str], ClaimKey, str]] = {
     ),
 }  # fmt: skip
 WELL = ("plain", "keyed", "keyed_by_two")
-OTHERS = ("unlisted", "halted", "below", "unread", "counted", "earlier", "later", "elsewhere", "missing")
+OTHERS = ("unlisted", "halted", "below", "unread", "counted", "earlier", "later", "elsewhere", "missing", "aging")
 
 
 def _halted(world: "World") -> tuple[Claim, ...]:
@@ -164,6 +164,10 @@ class World:
         raise AssertionError(f"{table} is not applied")
 
 
+def _lives(table: str) -> str:
+    return " TTL 1 DAY" if table == "aging" else ""
+
+
 def _keys(table: str) -> str:
     if table.startswith("keyed_by_two"):
         return " DEDUP UPSERT KEYS(ts, sym)"
@@ -176,7 +180,9 @@ def world(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> It
     tables = [*WELL, *FAULTS, *OTHERS]
     with PrivateServer(root, questdb) as server:
         for table in tables:
-            server.query(f"CREATE TABLE {table} ({COLUMNS}) TIMESTAMP(ts) PARTITION BY DAY WAL{_keys(table)}")
+            server.query(
+                f"CREATE TABLE {table} ({COLUMNS}) TIMESTAMP(ts) PARTITION BY DAY{_lives(table)} WAL{_keys(table)}"
+            )
             server.query(f"INSERT INTO {table} {rows(50, 1)}")
             server.query(f"INSERT INTO {table} {rows(50, 2)}")
         for table in tables:
@@ -186,6 +192,7 @@ def world(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> It
             server.query(f"INSERT INTO {table} {rows(40, 2, 30)}")
             server.query(f"INSERT INTO {table} {rows(30, 2, 20, 500_000)}")
             server.query(f"INSERT INTO {table} {rows(10, 3)}")
+        server.query(f"INSERT INTO aging {rows(10, 6)}")
     database = DatabaseRoot.locate(root)
     found = [database.table(table) for table in tables]
     expected = {each.raw_name: expectation_of(each) for each in found}
@@ -198,6 +205,15 @@ def world(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> It
             if table != "below":
                 wait_until_applied(built.sql, expected[table], lambda done, total: None)
         yield built
+
+
+def test_what_the_ttl_removes_with_the_next_rows_is_not_missed(world: World) -> None:
+    assert world.server.query("SELECT count() FROM aging") == [(10,)]
+    claims = [*table_claims(world.sql, world.expected["aging"], world.sql.wal_table("aging")), *world.claims("aging")]
+    assert [(claim.key, claim.found) for claim in claims if not claim.ok] == []
+    assert [claim.found for claim in claims if claim.key is ClaimKey.NOT_COMPARED] == [
+        "the TTL of the table may remove it"
+    ] * 2
 
 
 @pytest.mark.parametrize("table", WELL)

@@ -23,8 +23,11 @@ from console.questdb.sequencer_metadata import (
     encode_sequencer_metadata,
     read_sequencer_metadata,
 )
+from console.recovery.codes import RefusalCode
+from console.recovery.engine import Engine
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
+from console.settings import PartitionSettings, QuestDBSettings, Settings
 from tests.real.whole_tables import COLUMNS, DAYS, FIXED, PARQUET, ROWS, SETTINGS, SYMBOLS, VARIABLE, make
 
 KEPT = 100
@@ -233,7 +236,17 @@ def test_a_partition_by_soft_link_is_read_and_named(world: Path, tmp_path: Path)
         (outside / "aside").rename(outside / "i8.d")
         folder.unlink()
         folder.symlink_to(tmp_path / "unmounted")
-        assert Code.PARTITION_MISSING in {finding.code for finding in grave(world, "wal")}
+        (report,) = diagnose(DatabaseRoot.locate(world), ["wal"]).tables
+        assert {Code.PARTITION_MISSING, Code.SOFT_LINK_BROKEN} <= {finding.code for finding in report.findings}
+        assert (report.next_step.action, "mount the disk" in report.next_step.reason) == (None, True)
+        settings = Settings(questdb=QuestDBSettings(db_root=str(world)), bare=True, state_dir=str(tmp_path / "state"))
+        for action in ("repair-partition", "repair-table-state"):
+            refused = Engine(settings).plan(action, "wal").refused
+            assert RefusalCode.SOFT_LINK_BROKEN in {each.code for each in refused}
+        lost = replace(settings, partition=PartitionSettings(partition=folder.name))
+        assert RefusalCode.SOFT_LINK_BROKEN not in {
+            each.code for each in Engine(lost).plan("repair-partition", "wal").refused
+        }
     finally:
         folder.unlink()
         outside.rename(folder)

@@ -14,6 +14,7 @@ from console.questdb.partition_columns import STATE_FAULTS, FaultKind, Partition
 from console.questdb.partition_files import PartitionFiles
 from console.questdb.partition_spans import PartitionSpan
 from console.questdb.reading import DamageError, list_directory
+from console.questdb.soft_links import broken_links
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TxnArea
 from console.text import clean_line, plural
@@ -54,6 +55,16 @@ def partition_file_findings(files: TableFiles, area: TxnArea, metadata: TableMet
 
 def _links(files: TableFiles, links: Sequence[Path]) -> Iterator[Finding]:
     """Note the partitions that are soft links: they are read as QuestDB reads them, and never written through."""
+    for link, target in broken_links(links):
+        message = (
+            f"partition {clean_line(link.name)} lies in {clean_line(target)} by a soft link, and that is not there: "
+            "its disk is not mounted, or lost"
+        )
+        yield Finding(
+            Code.SOFT_LINK_BROKEN, Severity.DAMAGE, message, files.relative(link), partition=clean_line(link.name),
+            start=Harm.DROPS_PARTITION,
+        )  # fmt: skip
+    links = [link for link in links if link.exists()]
     if not links:
         return
     count, target = plural(len(links), "partition"), clean_line(os.path.realpath(links[0]))

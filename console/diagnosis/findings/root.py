@@ -8,6 +8,8 @@ from console.questdb.aside import tables_aside
 from console.questdb.checkpoint import TRIGGER, Checkpoint, read_checkpoint
 from console.questdb.layout import DatabaseRoot
 from console.questdb.reading import ProblemKind
+from console.questdb.soft_links import broken_links, links_in
+from console.questdb.table_name import name_of_directory
 from console.text import clean_line
 
 _DAMAGED = (ProblemKind.INVALID, ProblemKind.SHORT)
@@ -42,6 +44,12 @@ def _not_there(database: DatabaseRoot) -> Iterator[Finding]:
     for aside in tables_aside(database.db):
         message = f"{aside.name} was set aside: QuestDB does not see it until set-table-aside is undone"
         yield Finding(Code.TABLE_SET_ASIDE, Severity.RISK, message, str(aside.path.relative_to(database.db)))
+    for link, target in broken_links(links_in(database.db)):
+        message = (
+            f"{clean_line(name_of_directory(link.name))} lies in {clean_line(target)} by a soft link, and that is not "
+            "there: mount that disk (a volume of QuestDB)"
+        )
+        yield Finding(Code.SOFT_LINK_BROKEN, Severity.DAMAGE, message, link.name, start=Harm.FORGETS_TABLE)
     for entry in database.gone():
         message = f"the registry names {clean_line(entry.name)} in {clean_line(entry.directory)}, which is not there"
         yield Finding(Code.TABLE_DIRECTORY_GONE, Severity.RISK, message, entry.directory)

@@ -5,12 +5,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from console.diagnosis.next_step import NOT_MOUNTED
 from console.diagnosis.server.liveness import Liveness, liveness
 from console.diagnosis.server.open_files import users_of
 from console.errors import WalmedicError
 from console.questdb.known_formats import NEWEST_KNOWN, newer_than_known, unknown_formats
 from console.questdb.layout import TableDirectory
 from console.questdb.server_version import read_versions
+from console.questdb.soft_links import is_followed, is_partition, links_in
 from console.questdb.version_behaviour import behaviour_of
 from console.recovery.codes import RefusalCode
 from console.recovery.evidence.index import Capture, table_stamp
@@ -187,6 +189,7 @@ class Policy:
                 "run walmedic as the owner of the database, or make the file readable",
             )
             return
+        yield from self._not_mounted()
         euid = os.geteuid()
         if euid not in (0, owner.uid):
             yield Refusal(
@@ -211,6 +214,18 @@ class Policy:
                 f"{user.name} (pid {user.pid}) has files of {self.table.name} {user.how}",
                 "end that process; a server would write behind walmedic's back",
             )
+
+    def _not_mounted(self) -> Iterator[Refusal]:
+        """Refuse to repair a table while partitions of it are on a disk that is not there; one can be named as lost."""
+        if self.table is None or not self.spec.needs_evidence or self.context.settings.partition.partition:
+            return
+        for link in filter(is_partition, links_in(self.table.path)):
+            name = f"partition {clean_line(link.name)} is a soft link"
+            if not link.exists():
+                yield Refusal(RefusalCode.SOFT_LINK_BROKEN, f"{name} to what is not there", NOT_MOUNTED)
+            elif not is_followed(link):
+                instead = "give the directory that it leads to the owner of the table's own directory"
+                yield Refusal(RefusalCode.SOFT_LINK_BROKEN, f"{name} to what another user owns", instead)
 
     def _evidence(self, plan: Plan | None) -> Iterator[Refusal]:
         if not self.spec.needs_evidence or self.table is None:

@@ -135,6 +135,8 @@ def _root_refusal(finding: Finding) -> Refusal:
     reason = f"{finding.message}; {harm_in_words(finding.start)}"
     if finding.code is Code.REGISTRY_INVALID:
         return Refusal(RefusalCode.REGISTRY_INVALID, reason, "repair-registry", action="repair-registry")
+    if finding.code is Code.SOFT_LINK_BROKEN:
+        return Refusal(RefusalCode.SOFT_LINK_BROKEN, reason, "mount that disk; if it is lost, move the link out of db/")
     instead = "move the named file away if the restore is not wanted; QuestDB's documentation says how to restore"
     return Refusal(RefusalCode(finding.code.value), reason, instead)
 

@@ -18,6 +18,7 @@ from console.questdb.reading import DbFile
 from console.questdb.segment import DedupMode, EventType, Segment, read_segment
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.questdb.table_txn import TxnArea, read_table_txn
+from console.questdb.time_to_live import outlived
 from console.questdb.txn_log import STRUCTURE_CHANGE, read_log
 
 _I64_MAX, _I64_MIN = (1 << 63) - 1, -(1 << 63)
@@ -31,9 +32,9 @@ class ExpectationError(WalmedicError):
 class Expectation:
     """What a table will hold. Timestamps in the unit of the designated column, None for an empty table.
 
-    `exact` is False where an update, truncate, replace range, dedup or structure change is among what is not applied:
-    then `rows` is an upper bound and `why` says so. `partitions` maps a partition's name to its rows,
-    with those of the partitions split off it.
+    `exact` is False where an update, truncate, replace range, dedup or structure change is among what is not applied,
+    or the TTL may remove partitions: then `rows` is an upper bound and `why` says so. `partitions` maps a partition's
+    name to its rows, with those of the partitions split off it.
     """
 
     table: str
@@ -84,6 +85,7 @@ def expectation_of(table: TableDirectory, *, first: int | None = None, last: int
         low, high = min(low, area.lag_min_ts), max(high, area.lag_max_ts)
     if metadata.has_dedup and len(records):
         why = "the table has dedup keys: what is not applied yet may replace rows"
+    begun = set(partitioning.floors(area.partitions["timestamp"]).tolist())
     for timestamps, note in _unapplied(table, records, metadata):
         why = why or note
         if len(timestamps):
@@ -93,6 +95,9 @@ def expectation_of(table: TableDirectory, *, first: int | None = None, last: int
             for start, count in zip(starts.tolist(), many.tolist(), strict=True):
                 name = partitioning.name(start)
                 counts[name] = counts.get(name, 0) + count
+                begun.add(start)
+    if len(records) and outlived(metadata, begun, high):
+        why = why or "what is not applied yet makes partitions older than the TTL of the table allows"
     return Expectation(
         table=table.raw_name,
         directory=table.directory,

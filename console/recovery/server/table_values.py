@@ -21,6 +21,7 @@ from console.questdb.reading import DamageError
 from console.questdb.row_values import FixedValues, nulls
 from console.questdb.segment import DedupMode, EventType, Segment, read_segment
 from console.questdb.segment_rows import SegmentRows
+from console.questdb.time_to_live import outlived
 from console.questdb.txn_log import STRUCTURE_CHANGE, read_log
 from console.recovery.server.expectation import segment_timestamps
 from console.recovery.server.value_sums import Collected, TableSums
@@ -59,6 +60,10 @@ def predicted_sums(
             touched.setdefault(partition.start, 0)
     base = {partition.start: partition for partition in rows.partitions}
     open_ = dict.fromkeys(touched, why) if why else _too_large(rows, base, touched)
+    if changes:
+        newest = max(rows.partitioning.unit_end(start) or start for start in touched)
+        for start in outlived(rows.metadata, touched, newest):
+            open_.setdefault(start, "the TTL of the table may remove it")
     collected = {start: Collected(rows.columns) for start in touched if start not in open_}
     keyed = rows.metadata.has_dedup and bool(changes)
     try:

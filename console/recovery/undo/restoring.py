@@ -17,6 +17,8 @@ import numpy as np
 from console.digests import canonical, digest_of
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.segment import read_segment
+from console.questdb.table_metadata import TableMetadata, read_table_metadata
+from console.questdb.table_txn import read_table_txn
 from console.questdb.txn_log import read_log
 from console.recovery.codes import RefusalCode
 from console.recovery.evidence.index import Capture, table_stamp
@@ -228,7 +230,20 @@ def promise_of(table: TableDirectory) -> dict[str, Any] | None:
         found = expectation_of(table)
     except (ExpectationError, OSError):
         return None
-    return {"rows": found.rows, "logged_txn": found.logged_txn, "exact": found.exact}
+    return {
+        "rows": found.rows,
+        "logged_txn": found.logged_txn,
+        "exact": found.exact,
+        "removals": _removals(table),
+    }
+
+
+def _removals(table: TableDirectory) -> int | None:
+    """Return what counts TRUNCATEs and removals of partitions; None where newer rows may replace older ones too."""
+    area, metadata = read_table_txn(table.path).current, read_table_metadata(table.path)
+    if area is None or not isinstance(metadata, TableMetadata) or metadata.has_dedup:
+        return None
+    return area.truncate_version
 
 
 def _accepted(entry: str, table: TableDirectory, then: Mapping[str, Any] | None) -> tuple[RowsLost, int, list[Refusal]]:
@@ -243,9 +258,15 @@ def _accepted(entry: str, table: TableDirectory, then: Mapping[str, Any] | None)
             raise ExpectationError(f"the log ends at {now.logged_txn:,}, before the {logged:,} of then")
         if not transactions:
             return RowsLost.exact(0), 0, []
-        if then["exact"] and now.exact:
+        removals = _removals(table)
+        if then["exact"] and now.exact and removals is not None and removals == then.get("removals"):
             return RowsLost.exact(max(0, now.rows - rows)), transactions, []
-        return RowsLost("bound", _rows_logged(table, logged + 1, now.logged_txn)), transactions, []
+        try:
+            return RowsLost("bound", _rows_logged(table, logged + 1, now.logged_txn)), transactions, []
+        except ExpectationError:
+            if then["exact"] and now.exact:  # rows came and went, and nothing counts them any more
+                return RowsLost.unknown(), transactions, []
+            raise
     except ExpectationError as error:
         refusal = Refusal(
             RefusalCode.ACCEPTED_UNKNOWN,

@@ -194,6 +194,12 @@ MEANINGS: Final[dict[Code, Meaning]] = {
     Code.SOFT_LINK: Meaning(
         "a partition or a table is a soft link", "reads through it", "nothing: it is read, and never written through"
     ),
+    Code.SOFT_LINK_BROKEN: Meaning(
+        "a partition or a table is a soft link to what is not there: its disk is not mounted, or lost",
+        "drops the partition; forgets the table, or does not start",
+        "mount the disk and check again; if it is lost: repair-partition --partition NAME, or move the link of the "
+        "table out of db/",
+    ),
     Code.COLUMN_FILE_MISSING: Meaning(
         "a column file of a partition is gone",
         "the partition cannot be read; a write can put a file of zeros in its place", _PARTITION,
