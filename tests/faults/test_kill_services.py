@@ -14,6 +14,7 @@ import pytest
 from console.recovery.engine import Engine
 from console.recovery.model import Outcome
 from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.sql import Server
 from console.recovery.store.locks import server_is_down
 from console.services.model import UnitState
 from console.services.supervisor import SupervisorControl
@@ -71,3 +72,20 @@ def test_what_is_killed_in_the_actions_on_services_is_finished_or_taken_back(eng
                 assert server_is_down(engine.database.db) is True, label
         assert_every_row(engine)
     print(f"{killed} in {number} rounds; {taken_back} taken back")  # noqa: T201 - the figures of the long run
+
+
+def test_a_server_that_was_started_by_hand_after_a_start_was_cut_off_stays_up(engine: Engine) -> None:
+    do(engine, "stop-server")
+    start = partial(do, engine, "start-server")
+    begun = next(at for at in range(200) if killed_in_child(start, at, done=True) and engine.unfinished())
+    services = engine._services()
+    assert services is not None
+    assert begun < 200
+    services.start("questdb", 60)
+    Server(engine.settings.questdb).wait_until_up(engine.database.db, 60)
+    (entry,) = engine.unfinished()
+    result = engine.finish(entry.id)
+    assert result.outcome in (Outcome.ROLLED_BACK, Outcome.FAILED), result
+    assert state_of(engine, "questdb") is UnitState.UP
+    assert engine.unfinished() == ()
+    assert_every_row(engine)

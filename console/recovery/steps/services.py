@@ -125,7 +125,12 @@ class StartServer(Step):
         run.progress(f"it answered after {seconds:.1f} s")
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
-        """Stop it again and keep it down: what it would do next is what failed to be proven safe."""
+        """Stop it again and keep it down: what it would do next is what failed to be proven safe.
+
+        A server that this run has not started is another's: it stays as it is.
+        """
+        if not run.recall("server started"):
+            return
         services = control(run)
         for unit in units_named(run, stage):
             services.mask_runtime(unit.name)
