@@ -20,7 +20,9 @@ from console.recovery.engine import Engine
 from console.recovery.guard.taking import Guard
 from console.recovery.model import Outcome, Plan
 from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
 from console.settings import GuardSettings, QuestDBSettings, Settings
+from tests.real.generated_tables import wait_until_applied
 from tests.real.grown_tables import GrownTable, grow
 from tests.real.guarded_damage import strike
 from tests.real.test_repair_state import Ended, seen
@@ -143,3 +145,40 @@ def test_most_tables_show_rows(ended: dict[int, Ended]) -> None:
     """Some stand for a statement that the server itself cannot apply; two equal errors prove little."""
     shown = sum(all(isinstance(rows, Counter) for rows in each.truth) for each in ended.values())
     assert shown > len(ended) // 2, shown
+
+
+@pytest.mark.parametrize("day", [1, 3])
+def test_copies_of_a_later_life_are_not_believed(questdb: ServerBinary, tmp_path: Path, day: int) -> None:
+    """A db directory is put back as it was before the guard's newest copy: what waits in its WAL is not applied."""
+    root, copies = tmp_path.resolve() / "root", tmp_path / "copies"
+    kept = {"dev.mode.enabled": "true", "cairo.wal.purge.interval": "600000"}
+    rows = "INSERT INTO t SELECT timestamp_sequence('2024-01-0{}', 60000000L), x FROM long_sequence({})"
+    with PrivateServer(root, questdb, settings=kept) as server:
+        server.query("CREATE TABLE t (ts TIMESTAMP, id LONG) TIMESTAMP(ts) PARTITION BY DAY WAL")
+        server.query(rows.format(1, 1000))
+        wait_until_applied(server)
+        server.query("ALTER TABLE t SUSPEND WAL")
+        for _ in range(3):
+            server.query(rows.format(f"{day}T20", 40))
+    before = shutil.copytree(root / "db", tmp_path / "before")
+    with PrivateServer(root, questdb, settings=kept) as server:
+        server.query("ALTER TABLE t RESUME WAL")
+        wait_until_applied(server)
+        with Guard(DatabaseRoot.locate(root), copies, 1 << 30) as guard:
+            guard.round()
+    shutil.rmtree(root / "db")
+    shutil.copytree(before, root / "db")
+    table = DatabaseRoot.locate(root).table("t").path
+    (table / "_txn").write_bytes(bytes((table / "_txn").stat().st_size))
+    settings = Settings(
+        state_dir=str(tmp_path / "state"),
+        questdb=QuestDBSettings(db_root=str(root)),
+        guard=GuardSettings(str(copies)),
+        bare=True,
+    )
+    plan, outcome = _repaired(captured(Engine(settings)), "t")
+    assert (plan.rows_lost.phrase, outcome) == ("0", Outcome.DONE)
+    with PrivateServer(root, questdb, settings=kept) as server:
+        server.query("ALTER TABLE t RESUME WAL")
+        wait_until_applied(server)
+        assert server.query("SELECT count() FROM t") == [(1120,)]

@@ -7,13 +7,15 @@ symbols that no row uses any more.
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from console.questdb.column_versions import DEFAULT_PARTITION, SYMBOL_PARTITION
 from console.questdb.partition_names import partition_of
 from console.questdb.partition_spans import UNPARTITIONED
+from console.questdb.partitioning import Partitioning
 from console.questdb.reading import list_directory
 from console.questdb.table_txn import TxnArea
 from console.recovery.codes import RefusalCode
@@ -36,6 +38,31 @@ def lost_partitions(area: TxnArea, disk: Disk) -> dict[str, int]:
         for each in area.partitions
         if int(each["rows"]) and int(each["timestamp"]) not in starts
     }
+
+
+def wait_in_wal(area: TxnArea, disk: Disk) -> bool:
+    """Return whether all rows that `area` counts and the partitions on disk lack are in WAL on disk.
+
+    Then they are not applied here, whatever a copy of `_txn` says: the files are of before it, or have lost those rows.
+    """
+    naming = disk.found.partitioning
+    counted = _by_unit(naming, area.partitions["timestamp"], area.partitions["rows"])
+    starts = np.array([each.start for each in disk.found.partitions], np.int64)
+    held = _by_unit(naming, starts, np.array([each.rows for each in disk.found.partitions], np.int64))
+    if naming.unit == UNPARTITIONED:
+        counted = {0: area.rows}
+    lacking = {unit: rows - held.get(unit, 0) for unit, rows in counted.items() if rows > held.get(unit, 0)}
+    if not lacking:
+        return False
+    inventory = disk.with_area(area).inventory
+    begins, ends = (naming.floors(inventory.events[name]) for name in ("min_ts", "max_ts"))
+    waiting = _by_unit(naming, begins[begins == ends], inventory.rows[begins == ends])
+    return all(waiting.get(unit, 0) >= rows for unit, rows in lacking.items())
+
+
+def _by_unit(naming: Partitioning, timestamps: NDArray[Any], rows: NDArray[Any]) -> dict[int, int]:
+    units, where = np.unique(naming.floors(timestamps), return_inverse=True)
+    return dict(zip(units.tolist(), np.bincount(where, rows, len(units)).astype(np.int64).tolist(), strict=True))
 
 
 def refusal_of_lost(disk: Disk, area: TxnArea | None) -> Refusal | None:

@@ -32,7 +32,13 @@ from console.recovery.table_repair.disk import (
     without_newest,
 )
 from console.recovery.table_repair.guarded import guarded_states
-from console.recovery.table_repair.missing_partitions import added_later, gaps, lost_partitions, refusal_of_lost
+from console.recovery.table_repair.missing_partitions import (
+    added_later,
+    gaps,
+    lost_partitions,
+    refusal_of_lost,
+    wait_in_wal,
+)
 from console.recovery.table_repair.partitions import FoundPartitions, cut_last, read_partitions, take_off_uncommitted
 from console.recovery.table_repair.symbol_counts import raise_to_held, raise_to_used
 from console.table.txn_state import other_seq_txn
@@ -86,6 +92,10 @@ def table_state(directory: TableDirectory) -> TableState:
     found = read_partitions(directory.path, metadata, versions)
     disk = Disk(directory, metadata, versions, found, damaged, guarded_states(directory))
     try:
+        if any(other := [wait_in_wal(each.area, disk) for each in disk.guarded]):
+            kept = tuple(each for each, out in zip(disk.guarded, other, strict=True) if not out)
+            disk = replace(disk, guarded=kept)
+            state.evidence.append("copies of the guard are not used: rows that they count are in WAL and not applied")
         return _of_areas(state, disk, older=False) or _made(state, disk)
     except (DamageError, OSError) as error:
         why = said_of(error, directory.path)
