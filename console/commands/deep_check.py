@@ -113,8 +113,7 @@ def _record_path(invocation: Invocation, database: DatabaseRoot) -> tuple[Path |
     if state.root.resolve().is_relative_to(database.root.resolve()):
         return None, "the progress of the deep check: the state directory lies inside the data root"
     try:
-        device, inode = root_key(database.db)
-        return state.made(state.root / "deep") / f"{device}-{inode}.jsonl", ""
+        return state.made(state.root / "deep") / f"{root_key(database.db)}.jsonl", ""
     except StateError:
         return None, "the progress of the deep check: the state directory cannot be written"
 

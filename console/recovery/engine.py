@@ -163,8 +163,7 @@ class Engine:
                 entry_id,
                 {
                     "action": again.action, "table": again.table, "directory": again.directory,
-                    "station": again.station, "db": str(self.database.db),
-                    "device": self._root[0], "inode": self._root[1], "plan": again.plan_id,
+                    "station": again.station, **self._root.record(), "plan": again.plan_id,
                     "confirmation": phrase, "stamps": before, "world": finishing.world_stamps(self.database, again),
                 },
             )  # fmt: skip

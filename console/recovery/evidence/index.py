@@ -18,6 +18,7 @@ from typing import Any
 from console.digests import digest_of
 from console.recovery.evidence.verification import OnBytes, files_for, listed_damage, manifest_digest, read_damage
 from console.recovery.store.journal import Journal
+from console.recovery.store.places import RootKey
 from console.recovery.store.state import StateDir
 
 _SKIPPED_SUFFIX = ".lock"
@@ -88,7 +89,7 @@ class Capture:
 
     id: str
     folder: Path
-    root: tuple[int, int]  # device, inode
+    root: RootKey
     at: str
     stamps: dict[str, str]
     size: int
@@ -118,7 +119,7 @@ class Capture:
 class EvidenceIndex:
     """All finished captures of one database root, newest last."""
 
-    def __init__(self, state: StateDir, root: tuple[int, int], journal: Journal) -> None:
+    def __init__(self, state: StateDir, root: RootKey, journal: Journal) -> None:
         self._state = state
         self._root = root
         self._journal = journal
@@ -179,7 +180,7 @@ def _read(folder: Path, digest: object) -> Capture | None:
         return Capture(
             id=folder.name,
             folder=folder,
-            root=(int(manifest["device"]), int(manifest["inode"])),
+            root=RootKey.of_record(manifest),
             at=str(manifest["at"]),
             stamps={str(key): str(value) for key, value in manifest["stamps"].items()},
             size=int(manifest["bytes"]),

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from console.recovery.model import Plan
+from console.recovery.store.places import RootKey
 from console.recovery.store.state import StateDir, write_private
 
 _ID = re.compile(r"[0-9a-f]{8,64}")
@@ -28,7 +29,7 @@ class Passed:
     table: str
     directory: str
     lost: str
-    root: tuple[int, int]
+    root: RootKey
     at: str
     message: str
     rehearsal: str
@@ -37,7 +38,7 @@ class Passed:
 class Records:
     """The passed rehearsals of one database root."""
 
-    def __init__(self, state: StateDir, root: tuple[int, int]) -> None:
+    def __init__(self, state: StateDir, root: RootKey) -> None:
         self._folder = state.root / "rehearsed"
         self._state = state
         self._root = root
@@ -74,7 +75,7 @@ class Records:
 def _read(path: Path) -> Passed | None:
     try:
         document = json.loads(path.read_bytes())
-        device, inode = document.pop("root")
-        return Passed(root=(int(device), int(inode)), **{key: str(value) for key, value in document.items()})
+        root = RootKey.of_record(document.pop("root"))
+        return Passed(root=root, **{key: str(value) for key, value in document.items()})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

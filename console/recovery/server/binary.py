@@ -130,8 +130,7 @@ def of_unit_file(path: Path, database: DatabaseRoot) -> list[CommandLine]:
 
 
 def _remembered(database: DatabaseRoot, state: StateDir) -> Path:
-    device, inode = root_key(database.db)
-    return state.root / "servers" / f"{device}-{inode}.json"
+    return state.root / "servers" / f"{root_key(database.db)}.json"
 
 
 def _same_root(root: str, database: DatabaseRoot) -> bool:

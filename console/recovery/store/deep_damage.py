@@ -51,8 +51,7 @@ def damaged_tables(state: StateDir, db: Path) -> frozenset[str]:
 
 
 def _place(state: StateDir, db: Path) -> Path:
-    device, inode = root_key(db)
-    return state.root / "deep" / f"{device}-{inode}-damage.json"
+    return state.root / "deep" / f"{root_key(db)}-damage.json"
 
 
 def _read(path: Path) -> dict[str, Places]:

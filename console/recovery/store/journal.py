@@ -38,6 +38,7 @@ from console.recovery.store.chain import (
 )
 from console.recovery.store.living import own_stamp
 from console.recovery.store.locks import terminal, who
+from console.recovery.store.places import RootKey
 from console.recovery.store.state import StateDir
 from console.text import clean_line
 
@@ -93,9 +94,11 @@ class Entry:
         return None if table is None else str(table)
 
     @property
-    def root(self) -> tuple[int, int]:
-        device, inode = self.intent.get("device", 0), self.intent.get("inode", 0)
-        return (device, inode) if isinstance(device, int) and isinstance(inode, int) else (0, 0)
+    def root(self) -> RootKey:
+        try:
+            return RootKey.of_record(self.intent)
+        except (KeyError, TypeError, ValueError):
+            return RootKey(0, 0)
 
     @property
     def outcome(self) -> Mapping[str, Any] | None:
@@ -202,8 +205,8 @@ class Journal:
                 events.setdefault(event.entry, []).append(event)
         return tuple(Entry(name, tuple(found)) for name, found in events.items())
 
-    def unfinished(self, root: tuple[int, int]) -> tuple[Entry, ...]:
-        """Return the entries of one database (device and inode) that have no outcome, oldest first."""
+    def unfinished(self, root: RootKey) -> tuple[Entry, ...]:
+        """Return the entries of one database that have no outcome, oldest first."""
         return tuple(entry for entry in self.entries() if entry.outcome is None and entry.root == root)
 
     def undone(self) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,10 +11,47 @@ MANIFEST: Final = "manifest.json"
 _RESERVE_SHARE, _RESERVE_MOST = 0.10, 5 << 30
 
 
-def root_key(db: Path) -> tuple[int, int]:
-    """Return device and inode of a db directory: what locks, journal and evidence know a database by."""
+@dataclass(frozen=True, slots=True, eq=False)
+class RootKey:
+    """A db directory, as journal and evidence know it.
+
+    A file system can have another `device` number after a reboot. `filesystem` is its own (f_fsid of statvfs, 0: it has
+    none); a snapshot of it has the same one, and then `db`, the path, tells them apart.
+    """
+
+    device: int
+    inode: int
+    filesystem: int = 0
+    db: str = ""
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> "RootKey":
+        """Return what `record` returned, read back. Raises KeyError, TypeError, ValueError for what is none."""
+        numbers = (int(record["device"]), int(record["inode"]), int(record.get("filesystem", 0)))
+        return cls(*numbers, str(record.get("db", "")))
+
+    def record(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether both are one directory: the same inode of one file system."""
+        if not isinstance(other, RootKey) or self.inode != other.inode:
+            return False
+        if self.filesystem and other.filesystem and self.filesystem != other.filesystem:
+            return False
+        return self.device == other.device or (self.filesystem == other.filesystem != 0 and self.db == other.db)
+
+    def __hash__(self) -> int:
+        return hash(self.inode)
+
+    def __str__(self) -> str:
+        return f"{self.device}-{self.inode}"
+
+
+def root_key(db: Path) -> RootKey:
+    """Return what journal and evidence know a db directory by. Raises OSError."""
     status = db.stat()
-    return status.st_dev, status.st_ino
+    return RootKey(status.st_dev, status.st_ino, os.statvfs(db).f_fsid, str(db.resolve()))
 
 
 def salvage_folder(stage: Mapping[str, Any], entry: str) -> Path:

@@ -14,6 +14,7 @@ from console.recovery.model import Danger, Outcome, Plan, Refusal, RunResult, se
 from console.recovery.steps.steps import RunContext
 from console.recovery.store.entries import read_entry_plan, write_entry
 from console.recovery.store.journal import Entry, new_entry_id
+from console.recovery.store.places import root_key
 from console.recovery.undo.restoring import damaged_evidence, plan_restoring
 from console.recovery.undo.steps import STEPS
 
@@ -132,8 +133,8 @@ def begin_restoring(context: PlanContext, entry: Entry, plan: Plan, phrase: str)
         name,
         {
             "action": "undo", "undoes": entry.id, "undone_action": entry.action, "table": plan.table,
-            "directory": directory, "station": plan.station, "db": str(context.database.db),
-            "device": entry.root[0], "inode": entry.root[1], "plan": plan.plan_id, "confirmation": phrase,
+            "directory": directory, "station": plan.station,
+            **root_key(context.database.db).record(), "plan": plan.plan_id, "confirmation": phrase,
             "stamps": {directory: table_stamp(context.database.db / directory)}, "evidence": capture,
             "also": [each.id for each in _later(context, entry, directory)],
         },

@@ -16,7 +16,7 @@ from console.recovery.plans import with_refusals
 from console.recovery.steps.steps import RunContext
 from console.recovery.store.entries import read_entry_plan
 from console.recovery.store.journal import Entry, Journal, new_entry_id
-from console.recovery.store.places import root_key
+from console.recovery.store.places import RootKey, root_key
 from console.recovery.undo import by_evidence
 from console.text import clean_line, plural
 
@@ -168,7 +168,7 @@ def _rolled_back(entry: Entry) -> bool:
 
 
 def undo(
-    journal: Journal, entry: Entry, run: RunContext, root: tuple[int, int], phrase: str, on_progress: OnProgress | None
+    journal: Journal, entry: Entry, run: RunContext, root: RootKey, phrase: str, on_progress: OnProgress | None
 ) -> RunResult:
     """Reverse the stages of `entry`, journalled as an entry of its own. The caller holds the locks."""
     begun = journal.begun_undo(entry)
@@ -177,8 +177,8 @@ def undo(
     stamps = {directory: table_stamp(run.database.db / directory)} if directory is not None else {}
     intent = {
         "action": "undo", "undoes": entry.id, "undone_action": entry.action, "table": run.plan.table,
-        "directory": directory, "station": run.plan.station, "db": str(run.database.db),
-        "device": root[0], "inode": root[1], "plan": run.plan.plan_id, "confirmation": phrase, "stamps": stamps,
+        "directory": directory, "station": run.plan.station, **root.record(),
+        "plan": run.plan.plan_id, "confirmation": phrase, "stamps": stamps,
     }  # fmt: skip
     if begun is None:
         journal.begin(name, intent)

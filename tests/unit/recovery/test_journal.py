@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from console.recovery.store.journal import Journal, JournalError, new_entry_id
+from console.recovery.store.places import RootKey
 from console.recovery.store.state import StateDir
 
 
@@ -31,7 +32,7 @@ def journal(tmp_path: Path) -> Journal:
 
 def test_entries_come_back_in_order_with_what_is_unfinished(journal: Journal) -> None:
     done, unfinished, reversed_ = journal.entries()
-    assert (done.table, done.root) == ("t0", (1, 2))
+    assert (done.table, done.root) == ("t0", RootKey(1, 2))
     assert done.outcome is not None
     assert unfinished.outcome is None
     assert unfinished.stages_done == {"build"}

@@ -14,10 +14,11 @@ from console.recovery.model import ActionSpec, Danger, Fact, Plan, RowsLost, Sta
 from console.recovery.plans import Target, make_plan
 from console.recovery.rehearsal.proof import heap_bytes
 from console.recovery.store.journal import Journal
+from console.recovery.store.places import RootKey
 from console.recovery.store.state import StateDir
 
 SPEC = ActionSpec("rebuild-sequencer", "Rebuild", Danger.DATA, True, "", "", offline=True)
-ROOT = (65024, 7)
+ROOT = RootKey(65024, 7)
 
 
 def plan(digest: str = "aa", title: str = "build") -> Plan:
@@ -40,7 +41,7 @@ def test_a_plan_that_passed_is_known_until_anything_of_it_changes(state: StateDi
     )  # fmt: skip
     assert records.passed(plan(digest="ab")) is None
     assert records.passed(plan(title="build it otherwise")) is None
-    assert Records(state, (65024, 8)).passed(plan()) is None
+    assert Records(state, RootKey(65024, 8)).passed(plan()) is None
 
 
 def test_a_later_failure_takes_it_back(state: StateDir) -> None:
@@ -69,7 +70,7 @@ def test_tables_with_a_rehearsed_plan_of_unknown_loss_are_reported(state: StateD
     unknown = replace(plan("cc"), rows_lost=RowsLost("unknown", None), directory="t~1")
     records.add(unknown, "r2", "")
     assert records.of_unknown_loss() == {"t~1"}
-    assert Records(state, (65024, 8)).of_unknown_loss() == frozenset()
+    assert Records(state, RootKey(65024, 8)).of_unknown_loss() == frozenset()
     records.drop(unknown)
     assert records.of_unknown_loss() == frozenset()
 

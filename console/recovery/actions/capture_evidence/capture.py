@@ -121,14 +121,11 @@ class Capturer:
         """Write the manifest: the capture counts from here on."""
         sync_tree(self.folder)
         tables: dict[str, Any] = self._run.recall("tables", {})
-        device, inode = root_key(self._run.database.db)
         versions = read_versions(self._run.database.db)
         manifest = {
             "schema": 1,
             "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "db": str(self._run.database.db),
-            "device": device,
-            "inode": inode,
+            **root_key(self._run.database.db).record(),
             "live": bool(self._run.recall("live")),
             "questdb": {
                 "last": None if versions.last is None else str(versions.last),

@@ -11,7 +11,7 @@ from console.recovery.server.sql import Server
 from console.recovery.steps.steps import RunContext
 from console.recovery.store.entries import notes_of
 from console.recovery.store.journal import Entry, Journal
-from console.recovery.store.places import root_key
+from console.recovery.store.places import RootKey, root_key
 from console.recovery.store.state import StateDir
 
 ACTION: Final = "copy-table"
@@ -51,7 +51,7 @@ def later_entries(journal: Journal, state: StateDir, entry: str) -> list[tuple[E
     """Return the entries after `entry` that worked on the same copy, oldest first, with their notes."""
     found: list[tuple[Entry, dict[str, Any]]] = []
     ours = notes_of(state, entry).get(COPY_DIRECTORY)
-    root: tuple[int, int] | None = None
+    root: RootKey | None = None
     for other in journal.entries():
         if root is not None and ours is not None and other.action == ACTION and other.root == root:
             noted = notes_of(state, other.id)
