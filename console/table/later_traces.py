@@ -16,17 +16,18 @@ from pathlib import Path
 
 import numpy as np
 
+from console.questdb.column_files import column_path, partition_path
 from console.questdb.partition_names import directories_of, partition_of
 from console.questdb.partition_spans import contradiction
 from console.questdb.partitioning import Partitioning
-from console.questdb.reading import Problem, list_directory
+from console.questdb.reading import DamageError, DbFile, Problem, list_directory
 from console.questdb.segment import Segment
 from console.questdb.segment_details import first_symbols, read_symbols
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TxnArea, read_table_txn
 from console.table.inventory import Inventory
 from console.table.log_scan import LogScan
-from console.text import clean_line
+from console.text import clean_line, plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +113,31 @@ def _trace(
     if settled and (name := _unnamed(named, metadata, area)):
         words = f"{clean_line(name)} is of a transaction after _txn, and no log and no WAL has such a one"
         return LaterTrace(words, beyond_logs=True)
+    # The purge deletes WAL only once it is applied, and without that of the next transaction none is applied any more.
+    following = area.applied_txn + 1
+    if any(scan.lost.first() == following for scan in scans):
+        what = clean_line(_unnamed(named, metadata, area)) or _behind_the_count(table, metadata, area)
+        if what:
+            words = f"{what} is of a transaction after _txn, and the WAL of transaction {following:,} is gone"
+            return LaterTrace(words, beyond_logs=False)
     words = next(_symbols(metadata, area, inventory), "")
     return LaterTrace(words, bool(scans) and logged <= 0) if words else None
+
+
+def _behind_the_count(table: Path, metadata: TableMetadata, area: TxnArea) -> str:
+    """Return that the last partition goes on behind the rows that `area` counts, as a clause; empty if it does not."""
+    column, rows = metadata.timestamp, 0
+    if column is None or not len(area.partitions) or area.partitions[-1]["parquet"]:
+        return ""
+    last, rows = area.partitions[-1], int(area.partitions[-1]["rows"])
+    folder = partition_path(table, Partitioning.of(metadata), last)
+    try:
+        with DbFile(column_path(folder, column.raw_name, "d")) as file:
+            following = file.array(8 * rows, "<i8", 1).tolist()
+    except (OSError, DamageError):
+        return ""
+    later = bool(following) and following[0] >= area.max_ts
+    return f"what follows the {plural(rows, 'row')} of {clean_line(folder.name)}" if later else ""
 
 
 def _instead(table: Path, named: Sequence[tuple[int, str, int]], metadata: TableMetadata, area: TxnArea) -> str:
@@ -141,16 +165,14 @@ def _all_there(scan: LogScan, area: TxnArea) -> int:
 
 
 def _named(table: Path, metadata: TableMetadata, area: TxnArea) -> Iterator[tuple[int, str, int]]:
-    """Yield the name transaction of each partition directory that has one, the directory, and where it begins."""
+    """Yield the name transaction of each partition directory (-1: none), the directory, and where it begins."""
     partitioning = Partitioning.of(metadata)
     entries, _ = list_directory(table)
     known = directories_of(partitioning, area.partitions)  # most of them: a name costs more to take apart than to make
     for name in (entry.name for entry in entries if entry.is_directory):
-        suffix = name.rpartition(".")[2]
-        if suffix != name and suffix.isdecimal():
-            place = known.get(name) or partition_of(partitioning, name)
-            if place is not None:
-                yield place[1], name, place[0]
+        place = known.get(name) or (partition_of(partitioning, name) if "." in name or name[:1].isdecimal() else None)
+        if place is not None:
+            yield place[1], name, place[0]
 
 
 def _symbols(metadata: TableMetadata, area: TxnArea, inventory: Inventory) -> Iterator[str]:

@@ -36,7 +36,10 @@ _PAGE: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """What is left of a table: columns, partitions, `_txn` as it is now (`damaged`), and what the guard has of it."""
+    """What is left of a table: columns, partitions, `_txn` as it is now (`damaged`), and what the guard has of it.
+
+    `behind`: `_txn` is whole, and older than the files, so that its counts are not theirs.
+    """
 
     directory: TableDirectory
     metadata: TableMetadata
@@ -44,6 +47,7 @@ class Disk:
     found: FoundPartitions
     damaged: TableTxn
     guarded: tuple[Guarded, ...] = ()
+    behind: bool = False
 
     @property
     def least(self) -> int:
