@@ -119,6 +119,21 @@ def _bare_detached(disk: Disk) -> str | None:
     return None
 
 
+def _emptied(disk: Disk, floors: NDArray[Any]) -> Iterator[str]:
+    """Yield the directories of zeros of whose time no WAL on disk has a row: their rows were applied, and are lost."""
+    naming = disk.found.partitioning
+    places = {name: place[0] for name in disk.found.empty if (place := partition_of(naming, name)) is not None}
+    units = dict(zip(places, naming.floors(np.array([*places.values()], np.int64)).tolist(), strict=True))
+    if not units.keys() or not set(units.values()) - set(floors.tolist()):
+        return
+    inventory = disk.with_area(area_of(disk)).inventory
+    events = inventory.events[inventory.rows > 0]
+    low, high = naming.floors(events["min_ts"]), events["max_ts"]
+    for name, unit in units.items():
+        if unit not in floors and not bool(((low <= unit) & (high >= unit)).any()):
+            yield f"{clean_line(name)} holds nothing but zeros, and no WAL has rows of its time"
+
+
 def added_later(disk: Disk) -> str | None:
     """Return which column was added in a partition behind the last one on disk, as a clause; None if none was."""
     naming, last = disk.found.partitioning, max((each.start for each in disk.found.partitions), default=None)
@@ -141,6 +156,7 @@ def gaps(disk: Disk, counted: int = 0) -> Iterator[str]:
         return
     starts = np.array([each.start for each in partitions], np.int64)
     floors = naming.floors(starts)
+    yield from _emptied(disk, floors)
     named = np.unique(disk.versions.entries["partition"])
     named = named[(named != DEFAULT_PARTITION) & (named != SYMBOL_PARTITION)]
     for start in np.setdiff1d(named, starts).tolist():

@@ -1,0 +1,107 @@
+"""`_txn` is of before the last commits, or gone with the newest partition: no row of it is lost unannounced.
+
+The WAL is purged, as always once it is applied: what was committed is in the partitions alone.
+"""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from console.diagnosis.database import diagnose_table
+from console.diagnosis.model import Code
+from console.questdb.layout import DatabaseRoot
+from console.recovery.engine import Engine
+from console.recovery.model import Outcome
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
+from tests.real.generated_tables import wait_until_applied
+from tests.real.test_convert_table import engine_of
+from tests.real.test_sequencer_repairs import captured
+from tests.real.waiting import until
+
+_SWEEPS: Final = {"cairo.wal.purge.interval": "500", "cairo.writer.data.append.page.size": "16384"}
+_ROWS: Final = (
+    "INSERT INTO {} SELECT timestamp_sequence('2024-01-0{}', 1000000L), x, 'k' || (x % 5) FROM long_sequence(100)"
+)
+_DAYS: Final = {"append": ("1", "1T01"), "days": ("1", "2", "3"), "created": ("1", "2"), "emptied": ("1", "2")}
+"""When the rows of each table come; `_txn` becomes the one of before the last of them, or of before them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    root: Path
+    before: dict[str, bytes]
+    """`_txn` of each table, as it is put back."""
+
+    def directory(self, table: str) -> Path:
+        return DatabaseRoot.locate(self.root).table(table).path
+
+    def engine(self, binary: ServerBinary) -> Engine:
+        return captured(engine_of(self.root, self.root.parent / "state", binary))
+
+
+@pytest.fixture(scope="module")
+def world(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    root = tmp_path_factory.mktemp("older") / "root"
+    before: dict[str, bytes] = {}
+    with PrivateServer(root, questdb, settings=_SWEEPS) as server:
+        for table in _DAYS:
+            server.query(f"CREATE TABLE {table} (ts TIMESTAMP, id LONG, s SYMBOL) TIMESTAMP(ts) PARTITION BY DAY WAL")
+        database = DatabaseRoot.locate(root)
+        places = {table: database.table(table).path for table in _DAYS}
+        before["created"] = (places["created"] / "_txn").read_bytes()
+        for turn in range(3):
+            for table, days in _DAYS.items():
+                if turn == len(days) - 1:
+                    before.setdefault(table, (places[table] / "_txn").read_bytes())
+                for day in days[turn : turn + 1]:
+                    server.query(_ROWS.format(table, day))
+            wait_until_applied(server)
+    with PrivateServer(root, questdb, settings=_SWEEPS):  # its writers are new: the segments of before are purged
+        until(lambda: not [wal for each in places.values() for wal in each.glob("wal*")], "the WAL is purged", 60)
+    before["emptied"] = bytes(len(before["emptied"]))
+    for table, path in places.items():
+        (path / "_txn").write_bytes(before[table])
+    for file in next(places["emptied"].glob("2024-01-02*")).iterdir():
+        file.write_bytes(bytes(file.stat().st_size))
+    yield World(root, before)
+    shutil.rmtree(root.parent)
+
+
+def test_it_is_seen_and_no_start_is_allowed(world: World, questdb: ServerBinary) -> None:
+    engine = world.engine(questdb)
+    refused = {each.table for each in engine.plan("start-server").refused}
+    for table in _DAYS:
+        report = diagnose_table(engine.database, engine.database.table(table))
+        code = Code.TABLE_TXN_INVALID if table == "emptied" else Code.TABLE_TXN_BEHIND
+        assert report.has(code), (table, report.findings)
+        assert (report.next_step.action, table in refused) == ("repair-table-state", True), table
+
+
+def test_a_newest_partition_of_zeros_is_a_loss_that_nobody_can_count(world: World, questdb: ServerBinary) -> None:
+    plan = world.engine(questdb).plan("repair-table-state", "emptied")
+    assert plan.rows_lost.phrase == "unknown"
+    assert any("2024-01-02" in each for each in plan.warnings)
+
+
+def test_every_row_comes_back(world: World, questdb: ServerBinary) -> None:
+    engine = world.engine(questdb)
+    for table in ("append", "days", "created"):
+        plan = engine.plan("repair-table-state", table)
+        assert (plan.rows_lost.phrase, plan.refused) == ("0", ()), table
+        assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE
+        assert diagnose_table(engine.database, engine.database.table(table)).next_step.action is None
+    world.directory("emptied").rename(world.root.parent / "out")
+    with PrivateServer(world.root, questdb, settings=_SWEEPS) as server:
+        for table in ("append", "days", "created"):
+            rows = 100 * len(_DAYS[table])
+            assert server.query(f"SELECT count(), sum(id) FROM {table}") == [(rows, rows * 101 // 2)]
+            server.query(_ROWS.format(table, 5))
+        wait_until_applied(server)
+        for table, days in _DAYS.items():
+            if table != "emptied":
+                assert server.query(f"SELECT count() FROM {table}") == [(100 * len(days) + 100,)]
