@@ -71,7 +71,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         )
         state = TableState(refusals=[Refusal(RefusalCode.TXN_SET_BACK, reason, instead)])
     else:
-        state = table_state(directory, behind=any(each.code is Code.TABLE_TXN_BEHIND for each in damage))
+        state = table_state(directory)
         if state.area is not None and encode_table_txn(state.area) == read_small(directory.path / "_txn").data:
             reason = f"log, WAL and rows prove no other _txn than the one in place, and {damage[0].message}"
             state.refuse(RefusalCode.APPLIED_AMBIGUOUS, reason, "salvage-wal exports the rows that are only in the WAL")

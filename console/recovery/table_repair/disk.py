@@ -36,10 +36,7 @@ _PAGE: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """What is left of a table: columns, partitions, `_txn` as it is now (`damaged`), and what the guard has of it.
-
-    `behind`: `_txn` is whole, and older than the files, so that its counts are not theirs.
-    """
+    """What is left of a table: columns, partitions, `_txn` as it is now (`damaged`), and what the guard has of it."""
 
     directory: TableDirectory
     metadata: TableMetadata
@@ -47,7 +44,6 @@ class Disk:
     found: FoundPartitions
     damaged: TableTxn
     guarded: tuple[Guarded, ...] = ()
-    behind: bool = False
 
     @property
     def least(self) -> int:

@@ -72,8 +72,8 @@ class TableState:
         return self
 
 
-def table_state(directory: TableDirectory, *, behind: bool = False) -> TableState:
-    """Return what the `_txn` of a table must say; `behind` as in Disk. What cannot be told is a refusal of it."""
+def table_state(directory: TableDirectory) -> TableState:
+    """Return what the `_txn` of a table must say. What cannot be told is a refusal of the result."""
     state = TableState()
     metadata, versions = read_table_metadata(directory.path), read_column_versions(directory.path)
     if isinstance(metadata, Problem) or metadata.unusable:
@@ -90,7 +90,7 @@ def table_state(directory: TableDirectory, *, behind: bool = False) -> TableStat
         )  # fmt: skip
     damaged = read_table_txn(directory.path)
     found = read_partitions(directory.path, metadata, versions)
-    disk = Disk(directory, metadata, versions, found, damaged, guarded_states(directory), behind)
+    disk = Disk(directory, metadata, versions, found, damaged, guarded_states(directory))
     try:
         if any(other := [wait_in_wal(each.area, disk) for each in disk.guarded]):
             kept = tuple(each for each, out in zip(disk.guarded, other, strict=True) if not out)
@@ -331,7 +331,7 @@ def _made_again(state: TableState, disk: Disk, partitions: FoundPartitions, *, t
 def _record(disk: Disk) -> TxnArea | None:
     """Return the current record if it belongs to `_meta` and `_cv`, and no partition is of a later transaction."""
     area, header = disk.damaged.current, disk.damaged.header
-    if area is None or header is None or disk.behind or area.txn != header.version or area.lag_rows:
+    if area is None or header is None or area.txn != header.version or area.lag_rows:
         return None
     if any(each.name_txn > area.txn for each in disk.found.partitions):
         return None
