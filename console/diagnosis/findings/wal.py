@@ -106,6 +106,7 @@ def _unlogged(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
     unnamed = unapplied.state == State.UNNAMED
     older = bool(unnamed.any()) and log_is_older(inventory, unnamed, facts.sequencer.wal_index.highest)
     several = len(np.unique(inventory.events["wal"][unnamed])) > 1  # rarely do two writers die at that moment
+    several = several or _written_anew(facts, scan)
     for wal, segment, places in by_segment(inventory, missing | unnamed)[:_MOST]:
         events = inventory.events[places]
         rows = int((events["end"] - events["start"])[carries_rows(events)].sum())
@@ -122,6 +123,16 @@ def _unlogged(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
         read = facts.inventory.segments[wal, segment].events
         offset = int(read["offset"][low]) if low < len(read) and read["offset"][low] >= 0 else None
         yield Finding(Code.LOG_TAIL_UNLOGGED, severity, message, place, offset, evidence=f"log: {log}", rows=rows)
+
+
+def _written_anew(facts: TableFacts, scan: LogScan) -> bool:
+    """Return whether the files are a copy without their times: `_name` seems to be of after the last commit."""
+    last = facts.sequencer.log.records(scan.max_txn, scan.max_txn)
+    try:
+        name_us = (facts.directory.path / "_name").lstat().st_mtime_ns // 1000
+    except OSError:
+        return False
+    return len(last) > 0 and name_us > int(last["commit_us"][0]) + 1_000_000
 
 
 def _before_boot(events: Path) -> bool:
