@@ -7,13 +7,21 @@ import pytest
 
 from console.diagnosis.model import TableReport, Verdict
 from console.questdb.layout import DatabaseRoot
+from console.records import of_json
+from console.recovery.codes import ClaimKey
 from console.recovery.engine import Engine
 from console.recovery.model import Outcome, Plan
+from console.recovery.server.expectation import Expectation
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
+from console.recovery.server.sql import Server
+from console.recovery.server.verification import table_claims
+from console.recovery.server.verification import wait_until_applied as wait_for_table
+from console.settings import QuestDBSettings
 from tests.real.generated_tables import wait_until_applied
 from tests.real.test_convert_table import engine_of
 from tests.real.test_sequencer_repairs import captured
+from tests.real.versions import binary_of
 from tests.real.waiting import until
 
 _KEPT = {
@@ -117,3 +125,27 @@ def test_a_column_that_no_partition_has_yet_may_hold_nothing_but_zeros(
     shutil.rmtree(DatabaseRoot.locate(server.root).table("t").sequencer)
     assert _report(engine).verdict is Verdict.BROKEN
     assert engine.plan("rebuild-sequencer", "t").rows_lost.phrase == "0"
+
+
+def test_a_table_that_stays_suspended_over_a_start_is_proven_and_named(tmp_path: Path) -> None:
+    """Up to 8.2 the files keep a suspension, and a start applies what waits all the same."""
+    older = binary_of("8.1.4")
+    server = PrivateServer(tmp_path.resolve() / "root", older, settings=_KEPT)
+    with server:
+        for statement in (_CREATE.format("t"), _ROWS.format("t", "2024-01-01", 100)):
+            server.query(statement)
+        wait_until_applied(server)
+        server.query("ALTER TABLE t SUSPEND WAL")
+        server.query(_ROWS.format("t", "2024-01-02", 40))
+        server.kill()
+    (server.root / "db" / "tables.d.lock").touch()
+    plan = engine_of(server.root, tmp_path / "state", older).plan("start-server")
+    (document,) = next(stage.parameters["expected"] for stage in plan.stages if stage.id == "verify")
+    expected = of_json(Expectation, document)
+    with server:
+        sql = Server(QuestDBSettings(db_root=str(server.root), pg_port=server.pg_port))
+        row = wait_for_table(sql, expected, lambda done, total: None)
+        claims = table_claims(sql, expected, row)
+        assert [claim.found for claim in claims if not claim.ok] == []
+        assert [claim.noted for claim in claims if claim.key is ClaimKey.SUSPENDED] == [True]
+        assert server.query("SELECT count() FROM t") == [(140,)]

@@ -124,7 +124,7 @@ def _suspension(facts: TableFacts, file: str) -> Iterator[Finding]:
     if not behaviour_of(last).keeps_suspension:
         return
     which = f"QuestDB {last}" if last is not None else "a QuestDB of unknown version"
-    message = f"the table is suspended, and {which} keeps that over a start: writes are acknowledged and not applied"
+    message = f"the table is suspended, and {which} keeps that over a start: later writes are acknowledged, not applied"
     at = SEQUENCER_META.at("suspended")
     yield Finding(Code.TABLE_SUSPENDED, Severity.DAMAGE, message, file, at, start=Harm.NONE)
 

@@ -49,6 +49,7 @@ class Expectation:
     why: str
     nanos: bool
     timestamp: str  # name of the designated column, empty where there is none
+    suspended: bool = False  # on disk, as up to 8.2: a start applies what waits, and the table stays suspended
 
 
 def applied_of(table: TableDirectory) -> int | None:

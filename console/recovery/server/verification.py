@@ -21,14 +21,14 @@ _UNLISTED = 10.0  # seconds for which a table may be missing from `wal_tables()`
 def wait_until_applied(server: Server, expected: Expectation, on_applied: OnApplied) -> dict[str, Any] | None:
     """Wait until the server has applied all that was logged when it started; return its row of `wal_tables()`.
 
-    Returns early where the table is suspended or not listed, or nothing moves for a minute. Raises SqlError where the
-    server stops answering.
+    Returns early where the server suspends the table or does not list it, or nothing moves for a minute. Raises
+    SqlError where the server stops answering.
     """
     still = Standstill()
     row: dict[str, Any] | None = None
     for _ in looks(math.inf, 0.2):
         row = server.wal_table(expected.table)
-        if row is None or row["suspended"]:
+        if row is None or (row["suspended"] and not expected.suspended):
             if row is not None or still.seconds(None) > _UNLISTED:
                 break
         else:
@@ -54,21 +54,13 @@ def table_claims(
     writer, sequencer = int(row["writerTxn"]), int(row["sequencerTxn"])
     state = "suspended" if row["suspended"] else "not suspended"
     logged = expected.logged_txn
+    going_on = f"{name} is not suspended"
+    serves = Claim(ClaimKey.SUSPENDED, going_on, "not suspended", state, ok=not row["suspended"], table=name)
+    if expected.suspended:
+        told = f"{state}, as before the start: resume-wal comes next"
+        serves = Claim.note(ClaimKey.SUSPENDED, going_on, told, table=name)
     claims = [
-        *(
-            []
-            if stops
-            else [
-                Claim(
-                    ClaimKey.SUSPENDED,
-                    f"{name} is not suspended",
-                    "not suspended",
-                    state,
-                    ok=not row["suspended"],
-                    table=name,
-                )
-            ]
-        ),
+        *(() if stops else (serves,)),
         Claim(
             ClaimKey.SEQUENCER,
             f"{name}: sequencerTxn is not below writerTxn",

@@ -26,6 +26,8 @@ from console.recovery.table_repair.symbol_counts import unused_symbols
 from console.text import clean_line, plural
 
 _DETACHED: Final = ".detached"
+_PAGE_ROWS: Final = 512
+"""Timestamps in a page of memory: a power loss leaves whole pages, and zeros behind them."""
 
 
 def lost_partitions(area: TxnArea, disk: Disk) -> dict[str, int]:
@@ -147,16 +149,20 @@ def added_later(disk: Disk) -> str | None:
 
 
 def gaps(disk: Disk, counted: int = 0) -> Iterator[str]:
-    """Yield where a partition may be gone: `_txn` has `counted` more rows, `_cv` has entries of it, one that was split
-    off is left, a unit lacks, or symbols are in a map that no row uses."""
+    """Yield where rows or a partition may be gone: `_txn` has `counted` more rows, a directory holds zeros, the last
+    one ends with a page, `_cv` has entries of one, a part split off is left, a unit lacks, or symbols without rows."""
     naming, partitions = disk.found.partitioning, disk.found.partitions
     if counted > disk.found.rows:
         yield f"_txn counts {plural(counted, 'row')}, and the partitions on disk have {disk.found.rows:,}"
-    if naming.unit == UNPARTITIONED or not partitions:
+    if naming.unit == UNPARTITIONED:
         return
     starts = np.array([each.start for each in partitions], np.int64)
     floors = naming.floors(starts)
     yield from _emptied(disk, floors)
+    if not partitions:
+        return
+    if partitions[-1].timestamps is not None and partitions[-1].clean and partitions[-1].rows % _PAGE_ROWS == 0:
+        yield f"{clean_line(partitions[-1].directory)} ends with a whole page, and pages behind it may be lost"
     named = np.unique(disk.versions.entries["partition"])
     named = named[(named != DEFAULT_PARTITION) & (named != SYMBOL_PARTITION)]
     for start in np.setdiff1d(named, starts).tolist():

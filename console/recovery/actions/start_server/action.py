@@ -8,6 +8,8 @@ from typing import Any
 from console.digests import digest_of
 from console.errors import WalmedicError
 from console.questdb.layout import TableDirectory
+from console.questdb.reading import Problem
+from console.questdb.sequencer_metadata import read_sequencer_metadata
 from console.questdb.server_version import Version
 from console.questdb.txn_log import read_log
 from console.questdb.version_behaviour import behaviour_of
@@ -86,7 +88,9 @@ def _expected(
             left_out.append(f"not proven afterwards: {error}")
             continue
         if each.directory in repaired or found.logged_txn > found.applied_txn:
-            expected.append(found)
+            sequencer = read_sequencer_metadata(each.sequencer)
+            suspended = not isinstance(sequencer, Problem) and sequencer.suspended
+            expected.append(replace(found, suspended=suspended))
     return expected, left_out
 
 
