@@ -21,6 +21,7 @@ from console.questdb.reading import (
     list_directory,
 )
 from console.questdb.registry import Registry, RegistryEntry, TableKind, read_registry
+from console.questdb.soft_links import leads_nowhere
 from console.questdb.table_metadata import read_table_identity
 from console.questdb.table_name import is_system_name, name_of_directory, read_table_name
 from console.questdb.txn_log import ends_with_drop
@@ -366,7 +367,7 @@ def _symlinks(entries: Sequence[Entry]) -> tuple[Problem, ...]:
 
 
 def _lead(link: Path) -> str:
-    return "never followed" if link.exists() else "broken: what it leads to is not there"
+    return "broken: what it leads to is not there" if leads_nowhere(link) else "never followed"
 
 
 def _holds_sequencer_files(path: Path) -> bool:

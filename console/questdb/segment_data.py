@@ -95,7 +95,7 @@ def _check(segment: Segment, txns: Iterable[int] | None) -> tuple[TornRows, ...]
     rows = _select(segment, txns)
     if segment.metadata is None or not len(rows.txn):
         return ()
-    symbols = read_symbols(segment)
+    symbols = read_symbols(segment, partial=True)
     diffs: dict[int, tuple[SymbolDiff, ...]] = {} if isinstance(symbols, Problem) else symbols
     found: list[TornRows] = []
     for index, column in enumerate(segment.metadata.columns):

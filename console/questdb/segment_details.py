@@ -48,16 +48,16 @@ def read_statement(segment: Segment, txn: int) -> str | Problem:
         return problem_of(error, path)
 
 
-def read_symbols(segment: Segment) -> dict[int, tuple[SymbolDiff, ...]] | Problem:
+def read_symbols(segment: Segment, *, partial: bool = False) -> dict[int, tuple[SymbolDiff, ...]] | Problem:
     """Return the symbol diffs of every data event, by segment transaction; the file is read once.
 
-    Events without diffs are left out, and those whose diffs are damaged: each event has all that its own rows need.
-    A problem where the file cannot be read.
+    Events without diffs are left out, with `partial` those whose diffs are damaged as well: each event has all that its
+    own rows need. A problem where the file cannot be read, or a section is damaged.
     """
     path = segment.path / "_event"
     try:
-        return _symbols_of(path, segment.events[segment.data])
-    except OSError as error:
+        return _symbols_of(path, segment.events[segment.data], partial=partial)
+    except (OSError, DamageError) as error:
         return problem_of(error, path)
 
 
@@ -76,12 +76,12 @@ def first_symbols(segment: Segment) -> tuple[SymbolDiff, ...]:
 def _first_symbols(path: Path, stamp: FileStamp, dtype: np.dtype[np.void], event: bytes) -> tuple[SymbolDiff, ...]:
     try:
         return next(iter(_symbols_of(path, np.frombuffer(event, dtype)).values()), ())
-    except OSError:
+    except (OSError, DamageError):
         return ()
 
 
-def _symbols_of(path: Path, events: NDArray[np.void]) -> dict[int, tuple[SymbolDiff, ...]]:
-    """Return the symbol diffs of data events by segment transaction, but for damaged ones. Raises OSError."""
+def _symbols_of(path: Path, events: NDArray[np.void], *, partial: bool = False) -> dict[int, tuple[SymbolDiff, ...]]:
+    """Return the symbol diffs of data events by segment transaction. Raises OSError, DamageError."""
     found: dict[int, tuple[SymbolDiff, ...]] = {}
     if not len(events):
         return found
@@ -90,7 +90,7 @@ def _symbols_of(path: Path, events: NDArray[np.void]) -> dict[int, tuple[SymbolD
             offset, length, kind = int(event["offset"]), int(event["length"]), int(event["type"])
             record = file.read(offset, min(length, _MAX_RECORD))
             body = (EVENT_VIEW_ROWS if kind == EventType.MAT_VIEW_DATA else EVENT_ROWS).size
-            with contextlib.suppress(DamageError):
+            with contextlib.suppress(*((DamageError,) if partial else ())):
                 if diffs := _symbols(Walk(Fields(record, offset), body)):
                     found[int(event["txn"])] = diffs
     return found

@@ -31,16 +31,24 @@ def is_followed(link: Path) -> bool:
 def links_in(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
-            return [Path(entry.path) for entry in entries if entry.is_symlink()]
+            return sorted(Path(entry.path) for entry in entries if entry.is_symlink())
     except OSError:
         return []
+
+
+def leads_nowhere(link: Path) -> bool:
+    """Return whether what a link leads to is not there. One that this user may not follow leads somewhere."""
+    try:
+        return not link.exists()
+    except OSError:
+        return False
 
 
 def broken_links(links: Iterable[Path]) -> Iterator[tuple[Path, str]]:
     """Yield the soft links whose target is not there, each with its target: on a disk that is not mounted, or lost."""
     for link in links:
         with contextlib.suppress(OSError):
-            if not link.exists():
+            if leads_nowhere(link):
                 yield link, str(link.readlink())
 
 

@@ -126,17 +126,18 @@ def _trace(
 
 def _behind_the_count(table: Path, metadata: TableMetadata, area: TxnArea) -> str:
     """Return that the last partition goes on behind the rows that `area` counts, as a clause; empty if it does not."""
-    column, rows = metadata.timestamp, 0
+    column = metadata.timestamp
     if column is None or not len(area.partitions) or area.partitions[-1]["parquet"]:
         return ""
-    last, rows = area.partitions[-1], int(area.partitions[-1]["rows"])
+    last, rows = area.partitions[-1], int(area.partitions[-1]["rows"]) + area.lag_rows
     folder = partition_path(table, Partitioning.of(metadata), last)
     try:
         with DbFile(column_path(folder, column.raw_name, "d")) as file:
             following = file.array(8 * rows, "<i8", 1).tolist()
     except (OSError, DamageError):
         return ""
-    later = bool(following) and following[0] >= area.max_ts
+    newest = max(area.max_ts, area.lag_max_ts, 1)  # zeros are room for more, and no rows
+    later = bool(following) and following[0] >= newest
     return f"what follows the {plural(rows, 'row')} of {clean_line(folder.name)}" if later else ""
 
 

@@ -21,12 +21,13 @@ uv=$(command -v uv || echo .venv/bin/uv)
 .venv/bin/python contrib/packaging/man.py >dist/walmedic.1
 needs=$(grep -rhaoE 'GLIBC_2\.[0-9]+' "$work/walmedic" | sort -uV | tail -n 1 | cut -d_ -f2)
 
-tar -czf "$work/walmedic.tar.gz" -C "$work/walmedic" .
+tar --owner=0 --group=0 --numeric-owner -czf "$work/walmedic.tar.gz" -C "$work/walmedic" .
 stub=contrib/packaging/one_file.sh
 digest=$(sha256sum "$work/walmedic.tar.gz" | cut -c1-16)
 line=$(($(wc -l <"$stub") + 1))
 one="dist/walmedic-$(uname -m)"
-sed "s/@DIGEST@/$digest/g; s/@LINE@/$line/" "$stub" | cat - "$work/walmedic.tar.gz" >"$one"
+files=$(find "$work/walmedic" -type f | wc -l)
+sed "s/@DIGEST@/$digest/g; s/@LINE@/$line/; s/@FILES@/$files/" "$stub" | cat - "$work/walmedic.tar.gz" >"$one"
 chmod 755 "$one"
 
 if command -v dpkg-deb >/dev/null; then

@@ -26,8 +26,8 @@ Section: database
 Priority: optional
 Description: recovery console for QuestDB after a crash or power loss
  A check of every file of a table, and a full-screen console that brings a
- damaged station back: each step with its cost, a rehearsal, a proof and a way
- back. It holds its own Python; no network is needed.
+ damaged station back: each step with its cost, a rehearsal, a proof and an
+ undo. It holds its own Python; no network is needed.
 C
 chmod -R u=rwX,go=rX "$tree"
 dpkg-deb -z2 --root-owner-group --build "$tree" "dist/walmedic_${version}_${architecture}.deb" >/dev/null

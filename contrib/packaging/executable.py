@@ -11,7 +11,7 @@ import sys
 
 def main() -> None:
     """Run what the arguments ask for."""
-    # A child that outlives this process must not use the folder that this one unpacked and removes.
+    # Each process that is started from here is one of its own.
     os.environ["PYINSTALLER_RESET_ENVIRONMENT"] = "1"
     # Java, systemctl and redis-cli are given the libraries of the machine, not the bundled ones.
     before = os.environ.pop("LD_LIBRARY_PATH_ORIG", None)

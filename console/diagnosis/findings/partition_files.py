@@ -14,7 +14,7 @@ from console.questdb.partition_columns import STATE_FAULTS, FaultKind, Partition
 from console.questdb.partition_files import PartitionFiles
 from console.questdb.partition_spans import PartitionSpan
 from console.questdb.reading import DamageError, list_directory
-from console.questdb.soft_links import broken_links
+from console.questdb.soft_links import broken_links, leads_nowhere
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TxnArea
 from console.text import clean_line, plural
@@ -64,7 +64,7 @@ def _links(files: TableFiles, links: Sequence[Path]) -> Iterator[Finding]:
             Code.SOFT_LINK_BROKEN, Severity.DAMAGE, message, files.relative(link), partition=clean_line(link.name),
             start=Harm.DROPS_PARTITION,
         )  # fmt: skip
-    links = [link for link in links if link.exists()]
+    links = [link for link in links if not leads_nowhere(link)]
     if not links:
         return
     count, target = plural(len(links), "partition"), clean_line(os.path.realpath(links[0]))

@@ -13,6 +13,7 @@ from console.diagnosis.table_facts import TableFacts
 from console.questdb.reading import ProblemKind
 from console.questdb.registry import TableKind
 from console.questdb.segment import EventType
+from console.questdb.txn_log import STRUCTURE_CHANGE
 from console.table.inventory import carries_rows
 from console.table.log_scan import LogScan
 from console.table.unapplied import State, Unapplied, by_segment
@@ -127,12 +128,14 @@ def _unlogged(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
 
 def _written_anew(facts: TableFacts, scan: LogScan) -> bool:
     """Return whether the files are a copy without their times: `_name` seems to be of after the last commit."""
-    last = facts.sequencer.log.records(scan.max_txn, scan.max_txn)
     try:
+        last = facts.sequencer.log.records(scan.max_txn, scan.max_txn)
         name_us = (facts.directory.path / "_name").lstat().st_mtime_ns // 1000
     except OSError:
         return False
-    return len(last) > 0 and name_us > int(last["commit_us"][0]) + 1_000_000
+    if not len(last) or int(last["wal_id"][0]) == STRUCTURE_CHANGE:
+        return False  # a RENAME writes that file as well, when it is applied
+    return name_us > int(last["commit_us"][0]) + 1_000_000
 
 
 def _before_boot(events: Path) -> bool:

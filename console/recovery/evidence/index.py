@@ -192,5 +192,5 @@ def _read(folder: Path, digest: object) -> Capture | None:
             ),
             changed=digest is not None and digest != manifest_digest(folder),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None

@@ -12,7 +12,7 @@ from console.errors import WalmedicError
 from console.questdb.known_formats import NEWEST_KNOWN, newer_than_known, unknown_formats
 from console.questdb.layout import TableDirectory
 from console.questdb.server_version import read_versions
-from console.questdb.soft_links import is_followed, is_partition, links_in
+from console.questdb.soft_links import is_followed, is_partition, leads_nowhere, links_in
 from console.questdb.version_behaviour import behaviour_of
 from console.recovery.codes import RefusalCode
 from console.recovery.evidence.index import Capture, table_stamp
@@ -221,7 +221,7 @@ class Policy:
             return
         for link in filter(is_partition, links_in(self.table.path)):
             name = f"partition {clean_line(link.name)} is a soft link"
-            if not link.exists():
+            if leads_nowhere(link):
                 yield Refusal(RefusalCode.SOFT_LINK_BROKEN, f"{name} to what is not there", NOT_MOUNTED)
             elif not is_followed(link):
                 instead = "give the directory that it leads to the owner of the table's own directory"

@@ -77,5 +77,5 @@ def _read(path: Path) -> Passed | None:
         document = json.loads(path.read_bytes())
         root = RootKey.of_record(document.pop("root"))
         return Passed(root=root, **{key: str(value) for key, value in document.items()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None

@@ -53,14 +53,17 @@ class GuardCopy:
         return str(self.event["data"].get("log", {}).get("mirror", ""))
 
     @property
-    def digests(self) -> dict[str, str]:
-        """The SHA-256 of each of its files, by name."""
-        return {**self.event["data"]["files"], **self.event["data"].get("symbols", {})}
+    def whole(self) -> bool:
+        """Whether `_txn`, `_meta`, `_cv` are those that were taken."""
+        return self._as_taken(self.event["data"]["files"])
 
     @property
-    def whole(self) -> bool:
-        """Whether each of its files is the one that was taken."""
-        return digests_of({name: read_small(self.folder / name).data for name in self.digests}) == self.digests
+    def symbols_whole(self) -> bool:
+        """Whether the files of its symbol maps are those that were taken; there may be none."""
+        return self._as_taken(self.event["data"].get("symbols", {}))
+
+    def _as_taken(self, digests: Mapping[str, str]) -> bool:
+        return digests_of({name: read_small(self.folder / name).data for name in digests}) == digests
 
     @property
     def told(self) -> str:

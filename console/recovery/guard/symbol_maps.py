@@ -13,16 +13,19 @@ from console.questdb.reading import DbFile, Problem
 from console.questdb.symbol_files import symbol_faults
 from console.questdb.symbol_values import HEADER_SIZE
 from console.questdb.table_metadata import read_table_metadata
-from console.questdb.table_txn import TxnArea, read_table_txn
+from console.questdb.table_txn import TxnArea, parse_txn_area, parse_txn_header, read_table_txn
 from console.recovery.guard.mirror import NotFollowedError
 
 _MOST: Final = 512 << 10
 """Bytes of a map that is copied: it is written anew whenever it has grown."""
 
 
-def symbol_maps(table: TableDirectory) -> dict[str, bytes]:
-    """Return the files of each map that is whole and small, by name. Raises NotFollowedError, OSError."""
-    area, metadata, versions = _state(table), read_table_metadata(table.path), read_column_versions(table.path)
+def symbol_maps(table: TableDirectory, copied: bytes) -> dict[str, bytes]:
+    """Return the files of each map that is whole and small, by name; `copied` is the `_txn` that they are put beside.
+
+    Raises NotFollowedError where the table was emptied or altered since, DamageError, OSError.
+    """
+    area, metadata, versions = _area_of(copied), read_table_metadata(table.path), read_column_versions(table.path)
     if isinstance(metadata, Problem) or versions.version is None:
         return {}
     damaged = {fault.column for fault in symbol_faults(table.path, area, metadata, versions)}
@@ -32,7 +35,8 @@ def symbol_maps(table: TableDirectory) -> dict[str, bytes]:
             name_txn = versions.symbol_name_txn(column.index)
             offsets, values = (column_path(table.path, column.raw_name, suffix, name_txn) for suffix in "oc")
             found |= _files_of(offsets, values, count)
-    if _life(_state(table)) != _life(area):
+    now = read_table_txn(table.path)
+    if now.problems or now.current is None or _life(now.current) != _life(area):
         raise NotFollowedError("its symbol maps change while they are read")
     return found
 
@@ -47,11 +51,10 @@ def _files_of(offsets: Path, values: Path, count: int) -> dict[str, bytes]:
         return {offsets.name: ends, values.name: c.read(0, last)} if length + last <= _MOST else {}
 
 
-def _state(table: TableDirectory) -> TxnArea:
-    area = read_table_txn(table.path).current
-    if area is None:
-        raise NotFollowedError("its _txn cannot be used")
-    return area
+def _area_of(copied: bytes) -> TxnArea:
+    header = parse_txn_header(copied)
+    base = header.areas[header.version & 1][0]
+    return parse_txn_area(copied[base:], base)
 
 
 def _life(area: TxnArea) -> tuple[int, int, int]:

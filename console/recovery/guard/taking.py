@@ -22,7 +22,7 @@ from console.durable import sync_directory, write_all
 from console.errors import WalmedicError
 from console.questdb.column_versions import read_column_versions
 from console.questdb.layout import DatabaseRoot, TableDirectory
-from console.questdb.reading import PAUSES, Problem, list_directory, read_small
+from console.questdb.reading import PAUSES, DamageError, Problem, list_directory, read_small
 from console.questdb.table_metadata import read_table_metadata
 from console.questdb.table_txn import TxnArea, read_table_txn
 from console.recovery.guard.copies import NOTE, PREFIX, GuardCopy, all_copies, digests_of, next_line
@@ -137,14 +137,22 @@ class Guard:
             known.content = content
             return 0
         self._refuse_full()
-        if table is not None and (maps := symbol_maps(table)):
+        maps = self._symbol_maps(table, files)
+        if maps:
             data["symbols"] = digests_of(maps)
-            files |= maps
         at = datetime.datetime.now(datetime.UTC)
-        known.newest = _put(paths.make_private(folder), files, data, known.newest, at)
+        known.newest, put = _put(paths.make_private(folder), {**files, **maps}, data, known.newest, at)
         known.content = content
         thin(folder, time.time())
-        return (mirrored.written if mirrored else 0) + sum(map(len, files.values()))
+        return (mirrored.written if mirrored else 0) + put
+
+    def _symbol_maps(self, table: TableDirectory | None, files: dict[str, bytes]) -> dict[str, bytes]:
+        """Return the symbol maps, which are no reason to go without the rest: none where they cannot be taken."""
+        if table is None or self._used > self.most // 2:
+            return {}
+        with contextlib.suppress(NotFollowedError, DamageError, OSError):
+            return symbol_maps(table, files["_txn"])
+        return {}
 
     def _mirror(self, table: TableDirectory | None, folder: Path) -> Mirrored | None:
         if table is None or not table.wal:
@@ -203,20 +211,24 @@ def _state_of(table: TableDirectory) -> TxnArea:
 
 def _put(
     folder: Path, files: dict[str, bytes], data: dict[str, Any], before: GuardCopy | None, at: datetime.datetime
-) -> GuardCopy:
-    """Write a copy, durably, and put it in place by rename; what is as in the copy before is linked to it."""
+) -> tuple[GuardCopy, int]:
+    """Write a copy, durably, and put it in place by rename; what is as in the copy before is linked to it.
+
+    Return it, and how many bytes were written.
+    """
     name = f"{PREFIX}{at:%Y%m%dT%H%M%S.%f}"
-    digests = {**data["files"], **data.get("symbols", {})}
+    digests, written = _digests(data), 0
     new = folder / f"{name}{_NEW}"
     new.mkdir(mode=0o700)
     for each, content in files.items():
-        if before is not None and before.digests.get(each) == digests[each]:
+        if before is not None and _digests(before.event["data"]).get(each) == digests[each]:
             try:
                 os.link(before.folder / each, new / each)
                 continue
             except OSError:
                 pass  # thinned meanwhile, or a file system that knows no second name
         _write(new / each, content)
+        written += len(content)
     line = next_line(before, name, at.isoformat(), data)
     _write(new / NOTE, line)
     sync_directory(new)
@@ -225,7 +237,11 @@ def _put(
     found = next(iter(reversed(all_copies(folder))), None)
     if found is None or found.folder.name != name:
         raise OSError(f"the copy {name} cannot be read again")
-    return found
+    return found, written
+
+
+def _digests(data: dict[str, Any]) -> dict[str, str]:
+    return {**data["files"], **data.get("symbols", {})}
 
 
 def _write(path: Path, content: bytes) -> None:

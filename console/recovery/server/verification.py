@@ -56,7 +56,7 @@ def table_claims(
     logged = expected.logged_txn
     going_on = f"{name} is not suspended"
     serves = Claim(ClaimKey.SUSPENDED, going_on, "not suspended", state, ok=not row["suspended"], table=name)
-    if expected.suspended:
+    if expected.suspended and row["suspended"]:
         told = f"{state}, as before the start: resume-wal comes next"
         serves = Claim.note(ClaimKey.SUSPENDED, going_on, told, table=name)
     claims = [

@@ -97,7 +97,7 @@ class Entry:
     def root(self) -> RootKey:
         try:
             return RootKey.of_record(self.intent)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             return RootKey(0, 0)
 
     @property

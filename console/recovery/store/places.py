@@ -15,8 +15,9 @@ _RESERVE_SHARE, _RESERVE_MOST = 0.10, 5 << 30
 class RootKey:
     """A db directory, as journal and evidence know it.
 
-    A file system can have another `device` number after a reboot. `filesystem` is its own (f_fsid of statvfs, 0: it has
-    none); a snapshot of it has the same one, and then `db`, the path, tells them apart.
+    A file system can have another `device` number after a reboot. `filesystem` is its own (f_fsid of statvfs on ext4,
+    btrfs, ZFS; 0: it has none, as on XFS, which gives its device number). A snapshot has the same one, and then `db`,
+    the path, tells them apart. Equality is not transitive: a key is compared, and never looked up.
     """
 
     device: int
@@ -51,7 +52,8 @@ class RootKey:
 def root_key(db: Path) -> RootKey:
     """Return what journal and evidence know a db directory by. Raises OSError."""
     status = db.stat()
-    return RootKey(status.st_dev, status.st_ino, os.statvfs(db).f_fsid, str(db.resolve()))
+    filesystem = os.statvfs(db).f_fsid
+    return RootKey(status.st_dev, status.st_ino, filesystem if filesystem != status.st_dev else 0, str(db.resolve()))
 
 
 def salvage_folder(stage: Mapping[str, Any], entry: str) -> Path:

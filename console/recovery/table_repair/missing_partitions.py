@@ -20,9 +20,11 @@ from console.questdb.reading import list_directory
 from console.questdb.table_txn import TxnArea
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
+from console.recovery.sequencer.disk import read_sources
 from console.recovery.table_repair.disk import Disk, area_of
 from console.recovery.table_repair.partitions import FoundPartition
 from console.recovery.table_repair.symbol_counts import unused_symbols
+from console.table.names import put_together
 from console.text import clean_line, plural
 
 _DETACHED: Final = ".detached"
@@ -43,7 +45,7 @@ def lost_partitions(area: TxnArea, disk: Disk) -> dict[str, int]:
 
 
 def wait_in_wal(area: TxnArea, disk: Disk) -> bool:
-    """Return whether all rows that `area` counts and the partitions on disk lack are in WAL on disk.
+    """Return whether all rows that `area` counts and the partitions on disk lack are in WAL that it counts as applied.
 
     Then they are not applied here, whatever a copy of `_txn` says: the files are of before it, or have lost those rows.
     """
@@ -56,9 +58,12 @@ def wait_in_wal(area: TxnArea, disk: Disk) -> bool:
     lacking = {unit: rows - held.get(unit, 0) for unit, rows in counted.items() if rows > held.get(unit, 0)}
     if not lacking:
         return False
-    inventory = disk.with_area(area).inventory
+    table = disk.with_area(area)
+    inventory = table.inventory
+    names = put_together(inventory, 0, [(s.name, s.scan) for s in read_sources(table) if s.verdict.own and s.scan])
     begins, ends = (naming.floors(inventory.events[name]) for name in ("min_ts", "max_ts"))
-    waiting = _by_unit(naming, begins[begins == ends], inventory.rows[begins == ends])
+    counted_there = (begins == ends) & (names.seq > 0) & (names.seq <= area.applied_txn)
+    waiting = _by_unit(naming, begins[counted_there], inventory.rows[counted_there])
     return all(waiting.get(unit, 0) >= rows for unit, rows in lacking.items())
 
 
@@ -122,18 +127,15 @@ def _bare_detached(disk: Disk) -> str | None:
 
 
 def _emptied(disk: Disk, floors: NDArray[Any]) -> Iterator[str]:
-    """Yield the directories of zeros of whose time no WAL on disk has a row: their rows were applied, and are lost."""
+    """Yield the directories of zeros of whose time no partition has rows: applied ones may have been in them.
+
+    WAL of that time proves little: what was applied before it is purged.
+    """
     naming = disk.found.partitioning
-    places = {name: place[0] for name in disk.found.empty if (place := partition_of(naming, name)) is not None}
-    units = dict(zip(places, naming.floors(np.array([*places.values()], np.int64)).tolist(), strict=True))
-    if not units.keys() or not set(units.values()) - set(floors.tolist()):
-        return
-    inventory = disk.with_area(area_of(disk)).inventory
-    events = inventory.events[inventory.rows > 0]
-    low, high = naming.floors(events["min_ts"]), events["max_ts"]
-    for name, unit in units.items():
-        if unit not in floors and not bool(((low <= unit) & (high >= unit)).any()):
-            yield f"{clean_line(name)} holds nothing but zeros, and no WAL has rows of its time"
+    for name in disk.found.empty:
+        place = partition_of(naming, name)
+        if place is not None and naming.floors(np.array([place[0]], np.int64))[0] not in floors:
+            yield f"{clean_line(name)} holds nothing but zeros, and rows of its time may have been applied"
 
 
 def added_later(disk: Disk) -> str | None:

@@ -269,7 +269,9 @@ def _made_again(state: TableState, disk: Disk, partitions: FoundPartitions, *, t
         whole = [each for each, _ in _areas(disk) if not contradiction(each, disk.metadata)]
         refusal = refusal_of_lost(disk, whole[0] if whole else None)
         state.refusals += [refusal] if refusal is not None else []
-        if record is None or all(each.txn != record.txn for each in whole):  # its partitions say which are gone
+        if (
+            record is None or not trusted or all(each.txn != record.txn for each in whole)
+        ):  # its partitions say which are gone
             state.gone = tuple(islice(gaps(disk, record.rows if record is not None else 0), _SHOWN))
     _settle(state, disk, record if trusted else None)
     state.refusals += found.refusals

@@ -71,7 +71,7 @@ def names_of_copies(
 
 def _copies(table: TableDirectory, evidence: EvidenceIndex) -> Iterator[tuple[Path, bool]]:
     """Yield where copies of the table lie, and whether their files are those that were taken, by their digests."""
-    yield from ((copy.folder, True) for copy in copies_of(table))
+    yield from ((copy.folder, True) for copy in copies_of(table) if copy.symbols_whole)
     for capture in reversed(evidence.captures()):
         if table.directory in capture.stamps:
             yield capture.folder / "db" / table.directory, False

@@ -66,7 +66,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
         refusals = (*refusals, *unheld_refusals(context, version))
     repaired = repaired_partitions(context)
     tables = [each for each in context.database.tables() if each.wal is not False]
-    expected, left_out = _expected(tables, repaired)
+    expected, left_out = _expected(tables, repaired, keeps=behaviour_of(version).keeps_suspension)
     stages = tuple(_stages(context, names, expected, guard if expected else None, repaired))
     requirement = Requirement("the server is down", context.server_down is True, stated)
     made = _made(context, stages, tuple(map(_fact, tables)), requirement, tuple(left_out), tuple(expected))
@@ -77,9 +77,12 @@ def plan(context: PlanContext, table: str | None) -> Plan:
 
 
 def _expected(
-    tables: Sequence[TableDirectory], repaired: Mapping[str, frozenset[str] | None]
+    tables: Sequence[TableDirectory], repaired: Mapping[str, frozenset[str] | None], *, keeps: bool
 ) -> tuple[list[Expectation], list[str]]:
-    """Return what is to be proven of tables that have unapplied rows or were repaired, and what cannot be proven."""
+    """Return what is to be proven of tables that have unapplied rows or were repaired, and what cannot be proven.
+
+    `keeps`: the version that starts keeps a suspension that is on disk.
+    """
     expected, left_out = [], []
     for each in tables:
         try:
@@ -89,7 +92,7 @@ def _expected(
             continue
         if each.directory in repaired or found.logged_txn > found.applied_txn:
             sequencer = read_sequencer_metadata(each.sequencer)
-            suspended = not isinstance(sequencer, Problem) and sequencer.suspended
+            suspended = keeps and not isinstance(sequencer, Problem) and sequencer.suspended
             expected.append(replace(found, suspended=suspended))
     return expected, left_out
 
