@@ -41,6 +41,12 @@ def symbol_maps(table: TableDirectory, copied: bytes) -> dict[str, bytes]:
     return found
 
 
+def maps_of(copied: bytes) -> bytes:
+    """Return what stays the same while no symbol map of the table changes, from a `_txn`. Raises DamageError."""
+    area = _area_of(copied)
+    return repr((_life(area), area.symbols["count"].tolist())).encode()
+
+
 def _files_of(offsets: Path, values: Path, count: int) -> dict[str, bytes]:
     length = HEADER_SIZE + 8 * (count + 1)
     if length > _MOST:

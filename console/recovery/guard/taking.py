@@ -28,7 +28,7 @@ from console.questdb.table_txn import TxnArea, read_table_txn
 from console.recovery.guard.copies import NOTE, PREFIX, GuardCopy, all_copies, digests_of, next_line
 from console.recovery.guard.mirror import Mirrored, NotFollowedError, follow
 from console.recovery.guard.state import GuardState, put_state
-from console.recovery.guard.symbol_maps import symbol_maps
+from console.recovery.guard.symbol_maps import maps_of, symbol_maps
 from console.recovery.guard.thinning import bytes_used, make_room, thin
 from console.recovery.store.places import free_space
 from console.text import clean_line
@@ -43,10 +43,11 @@ _NEW: Final = ".new"
 
 @dataclass(slots=True)
 class _Known:
-    """What the last round saw of a table: its newest copy, and a digest of what is in it."""
+    """What the last round saw of a table: its newest copy, a digest of what is in it, and which state its maps have."""
 
     newest: GuardCopy | None
     content: str = ""
+    maps: bytes = b""
 
 
 @dataclass(slots=True)
@@ -132,27 +133,33 @@ class Guard:
             data["log"] = log
         content = hashlib.sha256(canonical(data)).hexdigest()
         noted = dict(known.newest.event["data"]) if known.newest is not None else {}
-        noted.pop("symbols", None)  # a map grows only with `_txn`
+        symbols = noted.pop("symbols", {})  # a map grows only with `_txn`
         if content == known.content or data == noted:
             known.content = content
             return 0
         self._refuse_full()
-        maps = self._symbol_maps(table, files)
-        if maps:
-            data["symbols"] = digests_of(maps)
+        state, maps = self._symbol_maps(table, files, known.maps)
+        if maps or state == known.maps:
+            data["symbols"] = digests_of(maps) if state != known.maps else dict(symbols)
         at = datetime.datetime.now(datetime.UTC)
         known.newest, put = _put(paths.make_private(folder), {**files, **maps}, data, known.newest, at)
-        known.content = content
+        known.content, known.maps = content, state
         thin(folder, time.time())
         return (mirrored.written if mirrored else 0) + put
 
-    def _symbol_maps(self, table: TableDirectory | None, files: dict[str, bytes]) -> dict[str, bytes]:
-        """Return the symbol maps, which are no reason to go without the rest: none where they cannot be taken."""
+    def _symbol_maps(
+        self, table: TableDirectory | None, files: dict[str, bytes], known: bytes
+    ) -> tuple[bytes, dict[str, bytes]]:
+        """Return the state of the symbol maps and their files, none if it is `known`, or if they cannot be taken.
+
+        They are no reason to go without the rest.
+        """
         if table is None or self._used > self.most // 2:
-            return {}
+            return b"", {}
         with contextlib.suppress(NotFollowedError, DamageError, OSError):
-            return symbol_maps(table, files["_txn"])
-        return {}
+            state = maps_of(files["_txn"])
+            return state, {} if state == known else symbol_maps(table, files["_txn"])
+        return b"", {}
 
     def _mirror(self, table: TableDirectory | None, folder: Path) -> Mirrored | None:
         if table is None or not table.wal:
@@ -220,15 +227,18 @@ def _put(
     digests, written = _digests(data), 0
     new = folder / f"{name}{_NEW}"
     new.mkdir(mode=0o700)
-    for each, content in files.items():
-        if before is not None and _digests(before.event["data"]).get(each) == digests[each]:
+    for each, digest in digests.items():
+        if before is not None and _digests(before.event["data"]).get(each) == digest:
             try:
                 os.link(before.folder / each, new / each)
                 continue
             except OSError:
                 pass  # thinned meanwhile, or a file system that knows no second name
-        _write(new / each, content)
-        written += len(content)
+        if each in files:
+            _write(new / each, files[each])
+            written += len(files[each])
+        else:
+            del data["symbols"][each]
     line = next_line(before, name, at.isoformat(), data)
     _write(new / NOTE, line)
     sync_directory(new)
