@@ -79,7 +79,7 @@ faults: programs setup-dev ## kill -9, I/O errors, power loss at every writing c
 	  tests/real/test_repair_state.py tests/real/test_older_files.py tests/real/test_guard.py tests/real/test_generated_damage.py \
 	  tests/real/incident/test_interface.py --timeout 7200 $(TEST_ARGS)
 
-versions: programs setup-dev ## every QuestDB from 7.3.10 to 9.3.4: read, damaged, repaired, started (some 10 minutes)
+versions: programs setup-dev ## every QuestDB from 7.3.10 to 9.3.4: read, damaged, repaired, started (some 30 minutes)
 	WALMEDIC_VERSIONS=all $(BIN)/python -m pytest tests/versions --timeout 1200 $(TEST_ARGS)
 
 fuzz: setup-dev ## damaged input for every reader, a million of them (FUZZ_ARGS: number, seed)
