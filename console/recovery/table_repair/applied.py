@@ -234,7 +234,7 @@ def _without_partition(table: TableOnDisk, events: Index) -> list[str]:
     held = days.floors(table.txn.partitions["timestamp"].astype(np.int64))
     fresh = events[carries_rows(rows) & ~np.isin(days.floors(rows["min_ts"].astype(np.int64)), held)]
     count = plural(int(table.inventory.rows[fresh].sum()), "row")
-    said = f"{count} of times without a partition are applied: if FORCE DROP PARTITION removed them, do that again"
+    said = f"{count} of times without a partition will be applied: if FORCE DROP PARTITION removed them, do it again"
     return [said] if len(fresh) and days.unit != UNPARTITIONED else []
 
 
