@@ -216,7 +216,7 @@ def test_a_lost_state_tells_what_was_skipped_or_dropped_by_force(questdb: Server
     assert plans["skipped"].confirmation == "skipped lose up-to-50", plans["skipped"]
     assert plans["middle"].rows_lost.kind == "unknown", plans["middle"]
     assert plans["last"].rows_back == 150
-    assert any("50 rows of times without a partition are applied" in each for each in plans["last"].warnings)
+    assert any("50 rows of times without a partition will be applied" in each for each in plans["last"].warnings)
     assert engine.run(plans["skipped"], plans["skipped"].confirmation).outcome is Outcome.DONE
     for name in ("last", "middle"):
         shutil.rmtree(database.table(name).path)
