@@ -1,11 +1,13 @@
 """Healthy tables with an odd past or present: dropped while they are read, upgraded, renamed, about to be converted."""
 
+import contextlib
 import shutil
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from console.diagnosis.database import assemble, diagnose
@@ -236,3 +238,19 @@ def test_dedup_keys_that_were_changed_are_no_damage(questdb: ServerBinary, tmp_p
         wait_until_applied(server)
         server.kill()
     assert _alarms(root) == []
+
+
+def test_rows_that_a_writer_without_wal_has_not_committed_yet_are_no_alarm(
+    questdb: ServerBinary, tmp_path: Path
+) -> None:
+    root = tmp_path.resolve() / "root"
+    with PrivateServer(root, questdb, settings=_SWEEPS) as server:
+        server.query("CREATE TABLE p (ts TIMESTAMP, v LONG) TIMESTAMP(ts) PARTITION BY DAY BYPASS WAL")
+        where = f"host=127.0.0.1 port={server.pg_port} user=admin password=quest dbname=qdb"
+        with contextlib.closing(psycopg.connect(where)) as connection:
+            for day in (1, 2):
+                connection.execute(f"INSERT INTO p VALUES ('2024-01-0{day}', 1)")
+            assert _alarms(root) == []
+            server.kill()
+    (root / "db" / "tables.d.lock").touch()
+    assert len(_alarms(root)) == 1  # never committed, or `_txn` is of before them

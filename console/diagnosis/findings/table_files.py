@@ -7,12 +7,16 @@ What a start does with each was measured on QuestDB 8.2.0, 9.1.0 and 9.3.4. A ta
 
 import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import psutil
 
 from console.diagnosis.findings.conversion import half_done
 from console.diagnosis.findings.partition_files import partition_file_findings
 from console.diagnosis.findings.subject import TableFiles
 from console.diagnosis.findings.symbol_maps import symbol_count_findings, symbol_map_findings
 from console.diagnosis.model import Code, Finding, Harm, Part, Severity
+from console.diagnosis.server.liveness import lock_held
 from console.questdb.column_types import ColumnTag
 from console.questdb.conversion import read_conversion
 from console.questdb.formats.table import META_HEADER, TODO, TXN_RECORD
@@ -261,12 +265,25 @@ def _unnamed(files: TableFiles, metadata: TableMetadata, name: str) -> Iterator[
     times = read_small(folder / f"{column.raw_name}.d", 8)
     if not any(times.data):
         return  # a directory that a writer had only begun
+    if _made_by_server(folder, files.directory.path.parent):
+        message = f"{clean_line(name)} has rows of a time that _txn has no partition of: a writer may commit them yet"
+        yield Finding(Code.TABLE_FILES_DISAGREE, Severity.NOTE, message, files.relative(folder))
+        return
     message = (
         f"{clean_line(name)} has rows of a time that _txn has no partition of: never committed, or _txn is of before "
         "them; the first writer deletes the directory: move it out of the table to keep it"
     )
     yield Finding(Code.TABLE_FILES_DISAGREE, Severity.RISK, message, files.relative(folder), partition=clean_line(name),
                   start=Harm.DELETES_DIRECTORY)  # fmt: skip
+
+
+def _made_by_server(folder: Path, db: Path) -> bool:
+    """Return whether a directory was made since the server that runs was started: its writer may hold it open."""
+    try:
+        made = folder.lstat().st_mtime
+        return any(psutil.Process(pid).create_time() <= made for pid in lock_held(db).pids)
+    except (OSError, psutil.Error):
+        return False
 
 
 def _ahead(files: TableFiles, area: TxnArea, version: int, metadata: TableMetadata) -> Iterator[Finding]:
