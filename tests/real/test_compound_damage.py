@@ -25,6 +25,8 @@ from tests.real.ended import Ended, Rows, not_applied
 from tests.real.generated_tables import SERVER, wait_until_applied
 from tests.real.test_sequencer_repairs import captured, engine_of
 
+pytestmark = pytest.mark.timeout(1800)  # one fixture repairs all tables, one after the other
+
 _FIRST, _, _LAST = os.environ.get("WALMEDIC_FAULT_SEED", "").partition("-")
 _HARD = int(os.environ.get("WALMEDIC_FAULT_COMPOUND", "24"))
 _ALL = [*range(_HARD), *range(MILD, MILD + _HARD // 3)]

@@ -38,6 +38,8 @@ _REPAIRS = (
     *("restore-sequencer", "rebuild-sequencer", "repair-log"),
 )
 
+pytestmark = pytest.mark.timeout(1800)  # one fixture repairs all tables, one after the other
+
 
 class WalTable(GrownTable):
     """A table with WAL: of one without it nothing tells when its last row was committed."""

@@ -28,6 +28,8 @@ from tests.real.grown_tables import SETTINGS, grow
 from tests.real.state_damage import struck
 from tests.real.test_sequencer_repairs import captured, engine_of
 
+pytestmark = pytest.mark.timeout(1800)  # one fixture repairs all tables, one after the other
+
 _ALONE = os.environ.get("WALMEDIC_FAULT_SEED")
 _SEEDS = [int(_ALONE)] if _ALONE else [*range(7000, 7000 + int(os.environ.get("WALMEDIC_FAULT_STATE", "16")))]
 _TOGETHER: Final = 30

@@ -24,6 +24,8 @@ from tests.faults.broken_database import captured, tree_of
 from tests.real.table_repair_cases import CASES, Case
 from tests.real.whole_tables import DAYS, SETTINGS, make, settle
 
+pytestmark = pytest.mark.timeout(1800)  # one fixture repairs all tables, one after the other
+
 _ROWS = 300
 REHEARSED = ("c_gone", "index_cut", "keys_torn")
 _SYMBOLS = ("sy", "sx", "late_x")
