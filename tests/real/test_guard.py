@@ -149,8 +149,8 @@ def test_most_tables_show_rows(ended: dict[int, Ended]) -> None:
     assert shown > len(ended) // 2, shown
 
 
-@pytest.mark.parametrize("day", [1, 3])
-def test_copies_of_a_later_life_are_not_believed(questdb: ServerBinary, tmp_path: Path, day: int) -> None:
+@pytest.mark.parametrize("day", ["1T20", "3T20", "1T23:40"])  # the rows of the last go on behind midnight
+def test_copies_of_a_later_life_are_not_believed(questdb: ServerBinary, tmp_path: Path, day: str) -> None:
     """A db directory is put back as it was before the guard's newest copy: what waits in its WAL is not applied."""
     root, copies = tmp_path.resolve() / "root", tmp_path / "copies"
     kept = {"dev.mode.enabled": "true", "cairo.wal.purge.interval": "600000"}
@@ -161,7 +161,7 @@ def test_copies_of_a_later_life_are_not_believed(questdb: ServerBinary, tmp_path
         wait_until_applied(server)
         server.query("ALTER TABLE t SUSPEND WAL")
         for _ in range(3):
-            server.query(rows.format(f"{day}T20", 40))
+            server.query(rows.format(day, 40))
     before = shutil.copytree(root / "db", tmp_path / "before")
     with PrivateServer(root, questdb, settings=kept) as server:
         server.query("ALTER TABLE t RESUME WAL")

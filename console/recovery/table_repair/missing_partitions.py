@@ -62,9 +62,10 @@ def wait_in_wal(area: TxnArea, disk: Disk) -> bool:
     inventory = table.inventory
     names = put_together(inventory, 0, [(s.name, s.scan) for s in read_sources(table) if s.verdict.own and s.scan])
     begins, ends = (naming.floors(inventory.events[name]) for name in ("min_ts", "max_ts"))
-    counted_there = (begins == ends) & (names.seq > 0) & (names.seq <= area.applied_txn)
-    waiting = _by_unit(naming, begins[counted_there], inventory.rows[counted_there])
-    return all(waiting.get(unit, 0) >= rows for unit, rows in lacking.items())
+    theirs = (inventory.rows > 0) & (names.seq > 0) & (names.seq <= area.applied_txn)
+    touching = [theirs & (begins <= unit) & (ends >= unit) for unit in lacking]
+    rows = int(inventory.rows[np.logical_or.reduce(touching)].sum())
+    return all(bool(each.any()) for each in touching) and rows >= sum(lacking.values())
 
 
 def _by_unit(naming: Partitioning, timestamps: NDArray[Any], rows: NDArray[Any]) -> dict[int, int]:
