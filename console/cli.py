@@ -140,9 +140,9 @@ def _must_be_a_file(place: Path) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its detailed exit code: its own, 8 for any operational error, 16 for wrong usage."""
-    _start_log()
     as_json = "--json" in arguments
     try:
+        _start_log()
         result = walmedic.main(args=list(arguments), prog_name="walmedic", standalone_mode=False)
     except click.exceptions.Exit as end:
         return end.exit_code
@@ -193,10 +193,10 @@ def main(arguments: Sequence[str] | None = None, *, answers_interrupt: bool = Tr
     claim that all is well, and nobody can have read why.
     """
     streams = Streams()
-    if answers_interrupt:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     _usable_environment()
     words = sys.argv[1:] if arguments is None else arguments
+    if answers_interrupt:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     code = run(words)
     failure = streams.failure
     if failure is not None:
