@@ -14,7 +14,7 @@ from console.questdb.partition_columns import STATE_FAULTS, FaultKind, Partition
 from console.questdb.partition_files import PartitionFiles
 from console.questdb.partition_spans import PartitionSpan
 from console.questdb.reading import DamageError, list_directory
-from console.questdb.soft_links import broken_links, leads_nowhere
+from console.questdb.soft_links import broken_links
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TxnArea
 from console.text import clean_line, plural
@@ -55,7 +55,8 @@ def partition_file_findings(files: TableFiles, area: TxnArea, metadata: TableMet
 
 def _links(files: TableFiles, links: Sequence[Path]) -> Iterator[Finding]:
     """Note the partitions that are soft links: they are read as QuestDB reads them, and never written through."""
-    for link, target in broken_links(links):
+    broken = dict(broken_links(links))
+    for link, target in broken.items():
         message = (
             f"partition {clean_line(link.name)} lies in {clean_line(target)} by a soft link, and that is not there: "
             "its disk is not mounted, or lost"
@@ -64,7 +65,7 @@ def _links(files: TableFiles, links: Sequence[Path]) -> Iterator[Finding]:
             Code.SOFT_LINK_BROKEN, Severity.DAMAGE, message, files.relative(link), partition=clean_line(link.name),
             start=Harm.DROPS_PARTITION,
         )  # fmt: skip
-    links = [link for link in links if not leads_nowhere(link)]
+    links = [link for link in links if link not in broken]
     if not links:
         return
     count, target = plural(len(links), "partition"), clean_line(os.path.realpath(links[0]))

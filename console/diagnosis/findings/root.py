@@ -44,9 +44,11 @@ def _not_there(database: DatabaseRoot) -> Iterator[Finding]:
     for aside in tables_aside(database.db):
         message = f"{aside.name} was set aside: QuestDB does not see it until set-table-aside is undone"
         yield Finding(Code.TABLE_SET_ASIDE, Severity.RISK, message, str(aside.path.relative_to(database.db)))
-    registered = database.registry().live()
-    links = (link for link in links_in(database.db) if link.name in registered or "~" in link.name)
-    for link, target in broken_links(links):
+    broken = dict(broken_links(links_in(database.db)))
+    registered = database.registry().live() if broken else {}
+    for link, target in broken.items():
+        if link.name not in registered and "~" not in link.name:
+            continue  # no table's
         message = (
             f"{clean_line(name_of_directory(link.name))} lies in {clean_line(target)} by a soft link, and that is not "
             "there: mount that disk (a volume of QuestDB)"

@@ -51,13 +51,14 @@ class Histories:
         ours = [entry for entry in reversed(self._journal.entries()) if entry.root == self._root]
         entries = [entry for entry in ours if entry.intent.get("directory") == directory]
         repair = next(self._standing(entries, _REPAIRS), None)
-        stands = repair is not None and self._in_place(repair, directory)
+        if repair is not None and not self._in_place(repair, directory):
+            repair = None
         gave_up = (each for each in self._standing(entries, (_GIVES_UP,)) if self._announced_loss(each))
         return TableHistory(
             evidence=self._captured(directory),
             stopped_at=stopped_at(self._state, ours, directory),
-            repaired_at=repair.events[-1].seconds if repair is not None and stands else None,
-            left_out=repair is not None and stands and self._announced_loss(repair),
+            repaired_at=None if repair is None else repair.events[-1].seconds,
+            left_out=repair is not None and self._announced_loss(repair),
             gave_up_at=next((each.events[-1].seconds for each in gave_up), None),
             settled=lambda: tuple(self._settled(ours, directory)),
         )

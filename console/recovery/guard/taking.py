@@ -225,10 +225,11 @@ def _put(
     """
     name = f"{PREFIX}{at:%Y%m%dT%H%M%S.%f}"
     digests, written = _digests(data), 0
+    earlier = {} if before is None else _digests(before.event["data"])
     new = folder / f"{name}{_NEW}"
     new.mkdir(mode=0o700)
     for each, digest in digests.items():
-        if before is not None and _digests(before.event["data"]).get(each) == digest:
+        if before is not None and earlier.get(each) == digest:
             try:
                 os.link(before.folder / each, new / each)
                 continue

@@ -10,10 +10,10 @@ import pytest
 
 from console.questdb.layout import TableDirectory
 from console.questdb.table_encoding import encode_table_txn
-from console.questdb.table_txn import TxnArea, read_table_txn
 from console.recovery.table_repair.disk import even
 from console.recovery.table_repair.state import table_state
 from tests.data.samples import KINDS, Kind, sample_database
+from tests.txn_file import area_of
 
 
 @pytest.fixture(params=[(kind, name) for kind in KINDS for name in ("altered", "kinds")], ids="-".join)
@@ -24,17 +24,11 @@ def table(request: pytest.FixtureRequest, tmp_path: Path) -> TableDirectory:
     return sample_database(kind, tmp_path).table(name)
 
 
-def _area(table: Path) -> TxnArea:
-    area = read_table_txn(table).current
-    assert area is not None
-    return area
-
-
 @pytest.mark.parametrize("purged", [False, True])
 def test_rows_behind_an_older_record_are_cut_off_only_if_their_wal_is_there(
     table: TableDirectory, purged: bool
 ) -> None:
-    area = _area(table.path)
+    area = area_of(table.path)
     (partition,) = table.path.glob("2024-*")
     left = area.rows - 5
     newest = int(np.fromfile(partition / "ts.d", "<i8", left)[-1])
@@ -52,7 +46,7 @@ def test_rows_behind_an_older_record_are_cut_off_only_if_their_wal_is_there(
 
 def test_an_area_that_was_in_force_needs_no_log_if_its_checksum_fits(table: TableDirectory) -> None:
     """The version of `_txn` is that of the commit before, and txn_seq is gone."""
-    before, content = _area(table.path), bytearray((table.path / "_txn").read_bytes())
+    before, content = area_of(table.path), bytearray((table.path / "_txn").read_bytes())
     struct.pack_into("<q", content, 0, before.txn - 1)
     (table.path / "_txn").write_bytes(content)
     shutil.rmtree(table.sequencer)
@@ -66,7 +60,7 @@ def test_an_area_that_was_in_force_needs_no_log_if_its_checksum_fits(table: Tabl
 @pytest.mark.parametrize("more", [0, 5])
 def test_rows_that_only_the_count_tells_of_may_be_of_an_edge_partition(table: TableDirectory, more: int) -> None:
     """The partition table is zeros, and so is the WAL: the count in the record is all that tells of a lost edge."""
-    area = _area(table.path)
+    area = area_of(table.path)
     zeros = np.zeros_like(area.partitions)
     counted = replace(area, txn=even(area.txn), partitions=zeros, transient_rows=area.rows + more)
     (table.path / "_txn").write_bytes(encode_table_txn(counted))

@@ -33,6 +33,7 @@ from console.table.later_traces import later_trace
 from console.table.timestamps import timestamp_run
 from tests.data.samples import KINDS, Kind, sample_database
 from tests.faults.broken_database import captured
+from tests.txn_file import area_of
 
 _TABLES = ("altered", "kinds")
 _NAMES = {
@@ -51,12 +52,6 @@ def table(request: pytest.FixtureRequest, tmp_path: Path) -> TableDirectory:
     kind: Kind
     kind, name = request.param
     return sample_database(kind, tmp_path).table(name)
-
-
-def _area(table: Path) -> TxnArea:
-    area = read_table_txn(table).current
-    assert area is not None
-    return area
 
 
 def _told(area: TxnArea) -> dict[str, object]:
@@ -79,18 +74,18 @@ def test_the_name_of_a_directory_is_read_as_it_is_written(unit: str, nanos: bool
 
 
 def test_a_state_is_read_as_it_is_written(table: TableDirectory, tmp_path: Path) -> None:
-    area = replace(_area(table.path), txn=8)
+    area = replace(area_of(table.path), txn=8)
     (tmp_path / "_txn").write_bytes(encode_table_txn(area))
     found = read_table_txn(tmp_path)
     assert (found.problems, found.current is not None) == ((), True)
-    assert _told(_area(tmp_path)) == _told(area)
+    assert _told(area_of(tmp_path)) == _told(area)
     with pytest.raises(ValueError, match="even"):
         encode_table_txn(replace(area, txn=7))
 
 
 @pytest.mark.parametrize("left", [None, 0, 40, 96])
 def test_a_lost_state_is_made_again(table: TableDirectory, left: int | None) -> None:
-    before = _told(_area(table.path))
+    before = _told(area_of(table.path))
     if left is None:
         (table.path / "_txn").unlink()
     else:
@@ -115,11 +110,11 @@ def test_partitions_behind_the_last_counted_one_are_taken_off(fixed: int, transi
 
 def test_what_a_killed_transaction_began_to_write_does_not_count(table: TableDirectory) -> None:
     """It began to write the partition anew, and had split another: a part whose timestamps are written, and no more."""
-    expected = _told(_area(table.path))
+    expected = _told(area_of(table.path))
     metadata = read_table_metadata(table.path)
     assert isinstance(metadata, TableMetadata)
     (partition,) = table.path.glob("2024-*")
-    day, rows = partition.name[:10], sum(_area(table.path).partitions["rows"].tolist())
+    day, rows = partition.name[:10], sum(area_of(table.path).partitions["rows"].tolist())
     times = np.fromfile(partition / "ts.d", "<i8", rows)
     begun = shutil.copytree(partition, table.path / f"{day}.9")
     for path in begun.iterdir():
@@ -138,7 +133,7 @@ def test_what_a_killed_transaction_began_to_write_does_not_count(table: TableDir
 @pytest.mark.parametrize("lost", [False, True])
 def test_a_lost_page_of_timestamps_is_not_taken_for_the_end_of_the_rows(table: TableDirectory, lost: bool) -> None:
     """The other columns have values behind the last timestamp: no row is given up in silence."""
-    area = _area(table.path)
+    area = area_of(table.path)
     (partition,) = [path for path in table.path.iterdir() if path.is_dir() and path.name.startswith("2024")]
     content = (partition / "ts.d").read_bytes()
     (partition / "ts.d").write_bytes(content[: 8 * (area.rows // 2)] + bytes(len(content) - 8 * (area.rows // 2)))
@@ -210,7 +205,7 @@ def test_column_versions_are_read_as_they_are_written(version: int) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_count_of_symbols_that_rows_exceed_is_raised_to_what_the_map_holds(kind: Kind, tmp_path: Path) -> None:
     table = sample_database(kind, tmp_path).table("altered")
-    area = _area(table.path)
+    area = area_of(table.path)
     lower = area.symbols.copy()
     lower[0] = (1, 1)
     (table.path / "_txn").write_bytes(encode_table_txn(replace(area, txn=area.txn + area.txn % 2, symbols=lower)))
@@ -249,7 +244,7 @@ def test_column_versions_of_a_table_never_altered_are_made_again(content: bytes 
     database = sample_database("v1", tmp_path.resolve() / "root")
     (database.db / "tables.d.lock").touch()
     table = database.table("kinds")
-    assert _area(table.path).column_version == 0
+    assert area_of(table.path).column_version == 0
     (table.path / "_cv").unlink()
     if content is not None:
         (table.path / "_cv").write_bytes(content)
@@ -278,7 +273,7 @@ def test_a_column_in_whole_pages_begins_where_the_column_that_it_replaced_did(tm
     plan = engine.plan("repair-metadata", "altered")
     assert (plan.refused, plan.confirmation) == ((), "altered lose 0")
     assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE
-    made, start = read_column_versions(table.path), int(_area(table.path).partitions["timestamp"][0])
+    made, start = read_column_versions(table.path), int(area_of(table.path).partitions["timestamp"][0])
     assert (made.top(start, 4), made.name_txn(start, 4)) == (0, 4)
 
 
@@ -293,7 +288,7 @@ def test_a_file_without_suffix_is_of_a_column_of_the_first_day(tmp_path: Path) -
     found = found_versions(table, metadata, 0)
     assert (found.refusals, found.lost, found.doubted) == ([], [], [])
     (table.path / "_cv").write_bytes(found.content or b"")
-    made, start = read_column_versions(table.path), int(_area(table.path).partitions["timestamp"][0])
+    made, start = read_column_versions(table.path), int(area_of(table.path).partitions["timestamp"][0])
     live = [column.index for column in metadata.columns if not column.dropped]
     for each in live:
         assert (made.top(start, each), made.name_txn(start, each)) == (own.top(start, each), own.name_txn(start, each))
@@ -301,7 +296,7 @@ def test_a_file_without_suffix_is_of_a_column_of_the_first_day(tmp_path: Path) -
 
 def test_a_partition_table_of_zeros_does_not_tell_which_directory_is_later(tmp_path: Path) -> None:
     _, table = _altered(tmp_path.resolve() / "root")
-    area, facts = _area(table.path), read_facts(table)
+    area, facts = area_of(table.path), read_facts(table)
     zeros = np.zeros(2, area.partitions.dtype)
     zeros["rows"][1] = area.transient_rows
     (table.path / f"2024-01-01.{area.txn}").mkdir()
@@ -381,7 +376,7 @@ def test_a_partition_that_may_be_gone_is_seen_by_what_is_around_it(
 def test_symbols_that_no_row_uses_may_be_of_rows_that_are_gone(kind: Kind, tmp_path: Path) -> None:
     """As where the first or the last partition is gone with its directory, which leaves no gap."""
     table = sample_database(kind, tmp_path).table("altered")
-    symbols = _area(table.path).symbols["count"]
+    symbols = area_of(table.path).symbols["count"]
     (table.path / "_txn").unlink()
     assert table_state(table).gone == ()
     for path in (table.path / "2024-01-01").glob("s*.d*"):
