@@ -11,6 +11,7 @@ from typing import Any
 
 from console.questdb.parquet_worker import WORKER
 from console.questdb.reading import DamageError
+from console.text import clean_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,16 @@ def read_column(path: Path, group: ParquetGroup, name: str) -> Any:
     if len(found) != group.rows:
         raise DamageError(f"it has {len(found):,} values for {group.rows:,} rows")
     return found
+
+
+def read_texts(path: Path, group: ParquetGroup, name: str) -> Any:
+    """Return a column of text as an arrow array of bytes: a damaged file may have some that are no UTF-8."""
+    import pyarrow
+
+    try:
+        return read_column(path, group, name).cast("binary")
+    except pyarrow.ArrowException as error:
+        raise DamageError(f"column {name} is no text in data.parquet: {clean_line(str(error), 80)}") from error
 
 
 def read_row(path: Path, group: ParquetGroup, row: int) -> dict[str, str]:

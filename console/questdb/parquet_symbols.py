@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from console.questdb.parquet_rows import read_column, read_layout
+from console.questdb.parquet_rows import read_layout, read_texts
 from console.questdb.partition_columns import StoredColumn
 from console.questdb.partition_files import PARQUET, PartitionFiles
 from console.questdb.reading import DamageError
@@ -32,8 +32,8 @@ def parquet_keys(
     if index not in layout.fields:
         raise DamageError("data.parquet has no such column")
     for group in layout.groups:
-        texts = read_column(folder / PARQUET, group, layout.fields[index]).cast("string").dictionary_encode()
-        known = [keys.get(text.encode(), _UNKNOWN) for text in texts.dictionary.to_pylist()]
+        texts = read_texts(folder / PARQUET, group, layout.fields[index]).dictionary_encode()
+        known = [keys.get(text, _UNKNOWN) for text in texts.dictionary.to_pylist()]
         places = texts.indices.fill_null(len(known)).to_numpy()
         found.append(np.array([*known, NULL_KEY], np.int32)[places])
     decoded = np.concatenate(found)[first:end]
@@ -48,7 +48,7 @@ def unknown_names(files: PartitionFiles, column: TableColumn, symbols: int) -> i
     None if one of them cannot be read.
     """
     spans = [span for span in files.spans if span.parquet_size is not None]
-    unknown: set[str] = set()
+    unknown: set[bytes] = set()
     try:
         stored = [each for span in spans for each in files.columns_of(span) if isinstance(each, StoredColumn)]
         places = [each.data.parent / PARQUET for each in stored if each.column.index == column.index]
@@ -56,8 +56,8 @@ def unknown_names(files: PartitionFiles, column: TableColumn, symbols: int) -> i
         for path in places:
             layout = read_layout(path)
             for group in layout.groups:
-                texts = read_column(path, group, layout.fields[column.index]).cast("string").unique().to_pylist()
-                unknown.update(text for text in texts if text is not None and text.encode() not in keys)
+                texts = read_texts(path, group, layout.fields[column.index]).unique().to_pylist()
+                unknown.update(text for text in texts if text is not None and text not in keys)
     except (ImportError, OSError, DamageError, KeyError):
         return None
     return len(unknown)

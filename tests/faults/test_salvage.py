@@ -50,7 +50,11 @@ def test_a_salvage_that_was_killed_goes_on_or_is_taken_back(action: str, master:
     for at, done in instants if len(instants) <= KILLS else rng.sample(instants, KILLS):
         state = tmp_path / f"{at}-{done}"
         engine = Engine(settings_of(master, state))
-        assert killed_in_child(partial(_run, engine, action), at, done=done), f"seed {seed}: {at} {done}"
+        if not killed_in_child(partial(_run, engine, action), at, done=done):
+            # how often a file is opened differs by one or two from run to run: it was done before its last call
+            assert at >= calls - 3, f"seed {seed}: {at} {done}"
+            assert _rows(state) == whole, f"seed {seed}: {at} {done}"
+            continue
         cut_off = engine.unfinished()
         if cut_off and rng.random() < 0.4:
             if rng.random() < 0.5:

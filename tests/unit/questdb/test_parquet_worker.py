@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from console.diagnosis.deep_parquet import parquet_problems
-from console.questdb.parquet_rows import read_column, read_layout, read_row, read_time
+from console.questdb.parquet_rows import read_column, read_layout, read_row, read_texts, read_time
 from console.questdb.parquet_worker import WORKER
 from console.questdb.reading import DamageError
 
@@ -84,3 +84,13 @@ def test_a_forked_process_asks_a_worker_of_its_own(whole: Path) -> None:
         os._exit(0 if read_layout(whole).rows == 30 else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert read_layout(whole).rows == 30
+
+
+def test_texts_are_bytes_also_where_damage_left_no_utf8(whole: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.parquet"
+    texts = pyarrow.array([b"a", b"\xff", None]).cast(pyarrow.string(), safe=False).dictionary_encode()
+    parquet.write_table(pyarrow.table({"ts": [1, 2, 3], "s": texts}), damaged)
+    (group,) = read_layout(damaged).groups
+    assert read_texts(damaged, group, "s").to_pylist() == [b"a", b"\xff", None]
+    with pytest.raises(DamageError, match="column ts is no text"):
+        read_texts(damaged, group, "ts")
