@@ -287,14 +287,17 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
         return max(0.0, self._armed_until - self.monotonic())
 
     def arm(self) -> None:
-        self._armed_until = self.monotonic() + _ARMED_FOR
-        _LOG.info("operate mode armed")
-        self._tick()
+        self._change_mode(self.monotonic() + _ARMED_FOR, "operate mode armed")
 
     def disarm(self) -> None:
-        self._armed_until = 0.0
-        _LOG.info("operate mode ended")
+        self._change_mode(0.0, "operate mode ended")
+
+    def _change_mode(self, armed_until: float, logged: str) -> None:
+        self._armed_until = armed_until
+        _LOG.info(logged)
         self._tick()
+        if isinstance(self.screen, FramedScreen):
+            self.screen.draw_keys()
 
     def engine(self) -> StationEngine:
         """Return the engine, made at the first use; from a thread only."""

@@ -151,6 +151,7 @@ class FramedScreen(Screen[None], inherit_bindings=False):
 
     def on_screen_resume(self) -> None:
         self.tick()
+        self.draw_keys()
 
     def tick(self) -> None:
         """Draw what time changes: clock, ages, the time that operate mode has left."""
@@ -166,9 +167,9 @@ class FramedScreen(Screen[None], inherit_bindings=False):
         shown = [item for group in groups for item in group if item.show and self.offers(item.id or "")]
         seen: dict[str, Line] = {}
         for binding in sorted(shown, key=lambda item: (item.id != "help", item.id not in {"back", "quit"})):
-            seen.setdefault(
-                binding.action, line(Span(key_label(binding.key), Role.KEY), Span(f" {binding.description}", Role.DIM))
-            )
+            ends = binding.action == "app.operate" and self.console.armed_for > 0
+            what = "Observe" if ends else binding.description
+            seen.setdefault(binding.action, line(Span(key_label(binding.key), Role.KEY), Span(f" {what}", Role.DIM)))
         keys = [line(part, "  ") for part in list(seen.values())[:_KEYS_SHOWN]]
         while len(keys) > 2 and cells(line(*keys)) > self.app.size.width:  # half a key would be no key
             keys.pop()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from textual.message import Message
 
 from console.errors import WalmedicError
+from console.probes.headline import at_work
 from console.probes.state import StationState
 from console.probes.worker import Worker
 
@@ -68,9 +69,12 @@ class Guide:
         self.asks_anew = False  # what it rests on has changed, not only what runs
 
     def look(self, state: StationState) -> None:
-        """Ask what is not known yet, or not any more."""
+        """Ask what is not known yet, or not any more.
+
+        Not while an action runs: it holds QuestDB's lock, which looks like a server, and its end changes the answer.
+        """
         report: DatabaseReport | None = state.tables.data
-        if report is not None and not self.asking:
+        if report is not None and not self.asking and at_work(state) is None:
             known, units, now = _rests_on(state, report), _running(state), time.monotonic()
             if known != self._known or (units != self._units and now - self._asked >= _UNITS_AGAIN):
                 self.asks_anew = known != self._known

@@ -197,7 +197,7 @@ class NextStep:
 
     @property
     def advice(self) -> str:
-        return f"{self.reason}. First: stop the server, capture evidence" if self.evidence else self.reason
+        return f"{self.reason}. First: QuestDB stopped, evidence captured" if self.evidence else self.reason
 
     @property
     def words(self) -> str:

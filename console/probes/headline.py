@@ -108,10 +108,10 @@ def headline(
         held=held,
         losing=losing,
         by_hand=stream.by_hand,
-        units=tuple(unit.name for unit in units if not unit.loop),
+        units=tuple(u.name for u in units if not u.loop and not (server is False and u.role == Role.DATABASE)),
         loops=tuple(unit.name for unit in units if unit.loop),
         since_crash=now - last if last is not None else None,
-        at_work=_at_work(state),
+        at_work=at_work(state),
         next=step,
         table=way.first.table if way is not None and way.first is not None else None,
         asked=asked and alarm is not Alarm.WELL,
@@ -194,7 +194,8 @@ def _news(way: Way, last_crash: float | None, now: float) -> bool:
     return last_crash is None or last_crash < way.ended_at
 
 
-def _at_work(state: StationState) -> tuple[str, str] | None:
+def at_work(state: StationState) -> tuple[str, str] | None:
+    """Return the action that runs now and what it works on."""
     journal = state.journal.data
     for entry in journal.lines if journal is not None else ():
         if entry.outcome == "running":

@@ -44,6 +44,14 @@ class Part:
     role: Role = Role.STRONG
 
 
+_SERVER = {
+    (False, True): Part("QuestDB stopped", "QuestDB stopped", Role.WARN),
+    (False, False): Part("QuestDB is down", "QuestDB down", Role.BAD),
+    (None, True): Part("QuestDB not checked yet", "QuestDB ?", Role.WARN),
+    (None, False): Part("QuestDB not checked yet", "QuestDB ?", Role.WARN),
+}
+
+
 def verdict(found: Headline, keys: Keys, width: int, *, narrow: bool = False) -> Line:
     """Return the verdict in at most `width` cells; the next step stands in it unless the terminal is `narrow`."""
     glyph, role = _ALARMS[found.alarm]
@@ -154,11 +162,8 @@ def _trouble(found: Headline) -> Iterator[Part]:
         yield Part(f"{plural(counts.rows, 'row')} at risk", f"{counts.rows:,} at risk", Role.BAD)
     if found.losing:
         yield Part("data is being lost now", "losing data", Role.BAD)
-    if found.server is False:
-        role = Role.WARN if found.held else Role.BAD
-        yield Part("QuestDB stopped" if found.held else "QuestDB is down", "QuestDB down", role)
-    elif found.server is None:
-        yield Part("QuestDB not checked yet", "QuestDB ?", Role.WARN)
+    if found.server is not True:
+        yield _SERVER[found.server, found.held]
     for unit in found.loops:
         yield Part(f"{unit} in a crash loop", f"{unit} LOOP", Role.BAD)
     for unit in found.units[:2]:
@@ -182,8 +187,8 @@ def _recovered(found: Headline, keys: Keys) -> Iterator[Part]:
     assert at is not None  # noqa: S101
     when = f"{figures.clock(at)[:5]}Z"
     yield Part(f"station recovered {when}", f"recovered {when}", Role.OK)
-    rows = f"{plural(recovered.rows, 'row')} recovered, {recovered.lost.words} lost"
-    yield Part(rows, f"{recovered.rows:,} rows, {recovered.lost.words} lost")
+    lost = recovered.lost_in_words
+    yield Part(f"{plural(recovered.rows, 'row')} recovered, {lost}", f"{recovered.rows:,} rows, {lost}")
     if recovered.duplicates:
         more = plural(recovered.duplicates, "possible duplicate")
         yield Part(f"≤ {more}", f"≤ {recovered.duplicates:,} duplicates", Role.WARN)

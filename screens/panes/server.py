@@ -56,7 +56,7 @@ def behind(wal: WalTable, rows: int | None) -> str:
         for rate, what in ((wal.rate_in, "arriving"), (wal.rate_out, "applied"))
         if rate is not None
     ]
-    return f"{state}; {', '.join(rates)}" if rates else state
+    return f"{state}; transactions: {', '.join(rates)}" if rates else state
 
 
 def _label(word: str) -> Line:

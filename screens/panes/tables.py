@@ -218,7 +218,7 @@ def _open(table: TableReport, wal: WalSample | None, names: int, width: int, *, 
         return lines
     if table.next_step.reason:
         label = line(indent, Span(f"fix  {table.next_step.action or 'by hand'}  ", Role.KEY))
-        lines.extend(hanging(label, table.next_step.advice, width))
+        lines.extend(hanging(label, table.next_step.reason, width))
     for finding in table.findings:
         caption = f"{finding.message} ({finding.evidence})" if finding.evidence else finding.message
         lines.extend(hanging(line(indent, finding_mark(finding), " "), caption, width, _tone(finding)))

@@ -64,9 +64,11 @@ async def test_operate_mode_is_armed_by_its_word_and_not_by_another(console: Mak
         assert app.armed_for > 0
         assert isinstance(app.screen, Dashboard)
         assert "OPERATE 10m left" in shown(app)
+        assert "o Observe" in shown(app)
         await pilot.press("o")
         await settled(pilot)
         assert app.armed_for == 0
+        assert "o Operate" in shown(app)
 
 
 async def test_operate_mode_disarms_itself_and_closes_an_open_confirmation(

@@ -12,11 +12,12 @@ from console.probes.flow import ByHand
 from console.probes.headline import Alarm, Headline, headline
 from console.probes.sample import Sample
 from console.probes.state import StationState
-from console.recovery.model import FirstStep, RowsLost
+from console.recovery.model import FirstStep, Lost, LostValues, RowsLost
 from console.recovery.next_steps.way import Recovered, Standing, Walked, Way, way_of
 from console.settings import Settings
 from console.widgets.figures import clock
 from console.widgets.line import plain
+from screens.guidance import Guide
 from screens.panes.header import Mode
 from screens.panes.headline import Keys, header, verdict
 from tests.ui import captured, samples
@@ -114,6 +115,10 @@ def test_a_server_that_is_down_is_not_healthy(settings: Settings) -> None:
     assert found.alarm is Alarm.BAD
     assert "QuestDB is down" in _said(found)
     assert "both tables healthy on disk" in _said(found)
+    services = captured.HEALTHY_SERVICES
+    units = tuple(replace(u, state=UnitState.FAILED) if u.role == "database" else u for u in services.units)
+    down = [*samples.healthy(), NO_SERVER, samples.sample("services", replace(services, units=units))]
+    assert _said(_found(settings, down, Way())).lower().count("questdb") == 1  # not once more as a service
     # Stopped by a step of the way it is no alarm, and is said all the same.
     way = way_of(
         samples.HEALTHY, FirstStep("start-server", None, ""), Standing(True, True, (Walked("stop-server", None, 1.0),))
@@ -154,6 +159,9 @@ def test_the_end_is_said_for_a_while_and_not_past_a_new_crash(settings: Settings
         said
         == f"✓ station recovered {clock(at)[:5]}Z · 6,359 rows recovered, 0 lost · ≤ 60 possible duplicates · t report"
     )
+    values = (LostValues(Lost.VALUES, "price", "2025-11-08", 25_897),)
+    lossy = replace(way, recovered=Recovered(9, RowsLost.exact(5), 0, values_lost=values))
+    assert "5 lost, 25,897 values lost" in _said(_found(settings, samples.healthy(), lossy, now=at + 60), 80)
     assert "both tables healthy" in _said(_found(settings, samples.healthy(), way, now=at + 700))
     crashes = replace(captured.INCIDENT_CRASHES, last_at=at + 10)
     crashed = [*samples.healthy(), samples.sample("crashes", crashes)]
@@ -171,3 +179,12 @@ def test_what_runs_is_named_in_place_of_what_comes(settings: Settings) -> None:
     journal = replace(captured.RECOVERED_JOURNAL, lines=(line,))
     found = _found(settings, [*samples.incident(), samples.sample("journal", journal)], WAY)
     assert f"now 1 {line.action}" in _said(found)
+
+
+@pytest.mark.parametrize(("outcome", "asks"), [("running", False), ("done", True)])
+def test_the_next_step_is_not_looked_for_while_an_action_holds_the_lock(outcome: str, *, asks: bool) -> None:
+    lines = (replace(captured.RECOVERED_JOURNAL.lines[0], outcome=outcome),)
+    journal = samples.sample("journal", replace(captured.RECOVERED_JOURNAL, lines=lines))
+    guide = Guide(lambda: pytest.fail("asked"), lambda asked: asked.close(), lambda message: None)
+    guide.look(_state(*samples.incident(), journal))
+    assert guide.asking is asks

@@ -61,8 +61,12 @@ class Recovered:
         if not self.repaired:
             return "The station is back: no rows had to be recovered, none were lost."
         more = f", up to {plural(self.duplicates, 'possible duplicate')}" if self.duplicates else ""
-        lost = f"{self.lost.words} lost{values_lost_in_words(self.values_lost)}"
-        return f"The station is back: {plural(self.rows, 'row')} recovered, {lost}{more}."
+        return f"The station is back: {plural(self.rows, 'row')} recovered, {self.lost_in_words}{more}."
+
+    @property
+    def lost_in_words(self) -> str:
+        """Return e.g. `130,966 lost, 25,897 values lost`."""
+        return f"{self.lost.words} lost{values_lost_in_words(self.values_lost)}"
 
 
 def values_lost_in_words(lost: Iterable[LostValues]) -> str:

@@ -298,7 +298,11 @@ class _Rehearsing:
         db = self.engine.database.db
         ours, theirs = (essence(plan, self.folder.db, db) for plan in (self.plan, on_clone))
         claim = Claim(
-            ClaimKey.SAME_PLAN, "plan made on the clone is identical", ours[:16], theirs[:16], ok=ours == theirs
+            ClaimKey.SAME_PLAN,
+            "plan made on the clone is identical",
+            "identical",
+            "identical" if ours == theirs else "different",
+            ok=ours == theirs,
         )
         self.claims.append(claim)
         if not claim.ok:

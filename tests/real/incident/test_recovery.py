@@ -88,7 +88,7 @@ def test_the_plan_to_freeze_says_why_the_writer_and_for_how_long(engine: Engine)
     assert [change.target.rsplit(" ", 1)[-1] for stage in plan.stages for change in stage.changes] == ["batch-writer"]
     # the streams' own: at the rate at which the feeds add, the nearest of MAXLEN and memory
     found = re.search(
-        r"room for about ([\d,]+) (second|minute|hour)s?: then .*(MAXLEN|maxmemory|free memory)", plan.why
+        r"room for about ([\d,]+) (second|minute|hour)s?, then .*(MAXLEN|maxmemory|free memory)", plan.why
     )
     assert found, plan.why
     room = next(r for r in plan.requirements if "ten minutes" in r.claim)

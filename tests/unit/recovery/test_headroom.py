@@ -7,7 +7,7 @@ from console.recovery.actions.freeze_writer.headroom import Headroom
 def test_a_short_room_names_the_one_limit_to_raise_before_the_freeze() -> None:
     for raises in ("the feeds' MAXLEN", "maxmemory"):
         room = Headroom(
-            30.0, f"room for about 30 seconds: then {raises} is reached", "room for about 30 seconds", raises
+            30.0, f"room for about 30 seconds, then {raises} is reached", "room for about 30 seconds", raises
         )
         said = list(_warnings(room, "binance-trades"))
         assert any(f"raise {raises} first, by hand" in each for each in said)

@@ -67,7 +67,7 @@ def headroom_of(settings: RedisSettings) -> Headroom:
         return Headroom(None, f"no MAXLEN and no memory limit is known ({coming})")
     first = min(ends, key=lambda end: end.seconds)
     room = f"room for about {_span(first.seconds)}"
-    return Headroom(first.seconds, f"{room}: then {first.why} ({coming})", room, first.raises)
+    return Headroom(first.seconds, f"{room}, then {first.why} ({coming})", room, first.raises)
 
 
 def _trims(settings: RedisSettings, waiting: tuple[Waiting, ...], rates: dict[str, float]) -> Iterator[_End]:

@@ -117,8 +117,8 @@ def _made(
         SPEC,
         context.target(),
         why=(
-            f"{plural(len(expected), 'table')} to prove ({back:,} rows in all): their WAL is held until the server "
-            "shows what the files promise; where it does not, it is stopped again."
+            f"{plural(len(expected), 'table')} to prove, {back:,} rows in all. The WAL is held until QuestDB shows "
+            "what the files promise. If it does not, it is stopped again."
             if expected
             else "No table has anything unapplied or repaired; the server is started and asked."
         ),

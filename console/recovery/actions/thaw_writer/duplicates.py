@@ -51,7 +51,7 @@ class Doubles:
             return f"{pending}; {table} has dedup keys, so that none comes twice"
         if not self.pending:
             return f"{pending}; none comes twice" + (f", though {repaired}" if self.repaired else "")
-        return f"{pending}; {repaired if self.repaired else f'no repair of {table} reports these rows'}"
+        return f"{pending}; {repaired}" if self.repaired else pending
 
 
 def doubles_of(context: PlanContext, queue: Queue, streams: tuple[Stream, ...]) -> Iterator[Doubles]:
