@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from textual.message import Message
 
 from console.errors import WalmedicError
-from console.probes.headline import at_work
 from console.probes.state import StationState
 from console.probes.worker import Worker
 
@@ -74,7 +73,7 @@ class Guide:
         Not while an action runs: it holds QuestDB's lock, which looks like a server, and its end changes the answer.
         """
         report: DatabaseReport | None = state.tables.data
-        if report is not None and not self.asking and at_work(state) is None:
+        if report is not None and not self.asking and state.at_work is None:
             known, units, now = _rests_on(state, report), _running(state), time.monotonic()
             if known != self._known or (units != self._units and now - self._asked >= _UNITS_AGAIN):
                 self.asks_anew = known != self._known

@@ -7,7 +7,7 @@ from typing import Any, Final
 import redis
 
 from console.probes import running, trimming
-from console.probes.running import Manager, Owner
+from console.probes.running import Manager, Owner, RedisProcess
 from console.questdb.layout import DatabaseRoot
 from console.redis_queue.client import FAILURES, connect, failure
 from console.redis_queue.location import located
@@ -25,12 +25,13 @@ def found_queue(
     that the same manager runs, else the only one there is.
     """
     known = replace(known, streams=())
+    anywhere = not known.placed and not known.database  # nobody has said in which database the streams are
     servers = running.redis_servers()
     if known.placed:
         sources["redis.url"] = "as it was set"
-        pid = next((pid for pid, port in servers if known.local and not known.socket and port == known.port), None)
+        pid = next((each.pid for each in servers if known.local and _is_at(known, each)), None)
     else:
-        same = [each for each in servers if owner and _manager_of(each[0]) == owner.manager]
+        same = [each for each in servers if owner and _manager_of(each.pid) == owner.manager]
         candidates = same if len(same) == 1 else list(servers)
         if len(candidates) != 1:
             what = (
@@ -38,23 +39,35 @@ def found_queue(
             )
             doubts.append(f"{what}: set redis.port (or redis.url) and redis.streams yourself")
             return None, RedisSettings()
-        pid, port = candidates[0]
-        sources["redis.port"] = f"pid {pid} listens there"
-        known = replace(known, port=port)
+        pid = candidates[0].pid
+        place = running.reached(pid, candidates[0].port)
+        if place is None:
+            port = candidates[0].port
+            doubts.append(f"Redis (pid {pid}) has a network of its own and port {port} is not published: set redis.url")
+            return pid, RedisSettings()
+        for name in ("socket",) if candidates[0].socket else ("host", "port"):
+            sources[f"redis.{name}"] = f"pid {pid} listens there"
+        known = replace(known, host=place[0] or known.host, port=place[1] or known.port, socket=candidates[0].socket)
     try:
-        return pid, _with_streams(known, {table.name for table in database.tables()}, sources, doubts)
+        return pid, _with_streams(known, anywhere, {table.name for table in database.tables()}, sources, doubts)
     except FAILURES as error:
         doubts.append(f"{failure(error, known, _ANSWER)}; so redis.streams is not known")
         return pid, known
 
 
-def _with_streams(known: RedisSettings, tables: set[str], sources: dict[str, str], doubts: list[str]) -> RedisSettings:
+def _is_at(known: RedisSettings, process: RedisProcess) -> bool:
+    return process.socket == known.socket if known.socket else process.port == known.port
+
+
+def _with_streams(
+    known: RedisSettings, anywhere: bool, tables: set[str], sources: dict[str, str], doubts: list[str]
+) -> RedisSettings:
     place = located(known, _ANSWER)[0]
     if known.cluster:
         doubts.append("of a cluster only the streams of one node were looked for: add the others to redis.streams")
     with connect(place, _ANSWER) as client:
         streams: tuple[Stream, ...] = ()
-        for number in _databases(client, known):
+        for number in _databases(client) if anywhere else [known.database]:
             with connect(replace(place, database=number), _ANSWER) as there:
                 streams = _trimmed(there, tuple(_streams(there, tables, doubts)), sources, doubts)
             if streams:
@@ -68,10 +81,8 @@ def _with_streams(known: RedisSettings, tables: set[str], sources: dict[str, str
     return replace(known, streams=streams)
 
 
-def _databases(client: "redis.Redis", known: RedisSettings) -> list[int]:
-    """Return the databases to look into: the one that is set, and if nothing says which, all that hold keys."""
-    if known.placed or known.database:
-        return [known.database]
+def _databases(client: "redis.Redis") -> list[int]:
+    """Return the databases to look into: the first, and all that hold keys."""
     info: Mapping[str, Any] = client.info("keyspace")
     others = sorted(int(name[2:]) for name in info if name[:2] == "db" and name[2:].isdecimal())
     return [0, *(each for each in others if each)]

@@ -104,6 +104,10 @@ def _known_by(pid: int) -> str:
     return clean_line(next(own, words[0] if words else ""), _LONGEST_TEXT).strip()
 
 
+def _end(address: str) -> tuple[str, int]:
+    return address.rpartition(":")[0].strip("[]"), port_of(address)
+
+
 def _clients(queue: RedisSettings) -> dict[int, Role]:
     """Return which local process adds to the streams and which reads from their groups, by process id.
 
@@ -113,9 +117,9 @@ def _clients(queue: RedisSettings) -> dict[int, Role]:
     found: dict[int, Role] = {}
     with contextlib.suppress(*FAILURES), connect(located(queue, _ANSWER)[0], _ANSWER) as client:
         for _ in range(_LOOKS):
-            clients, held = client.client_list(), running.pids_by_port()
+            clients, held = client.client_list(), running.pids_by_end()
             for each in clients:
-                command, pid = str(each.get("cmd", "")), held.get(port_of(str(each.get("addr", ""))))
+                command, pid = str(each.get("cmd", "")), held.get(_end(str(each.get("addr", ""))))
                 if pid is not None and command in _READS:
                     found[pid] = Role.WRITER
                 elif pid is not None and command in _ADDS:

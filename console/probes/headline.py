@@ -111,7 +111,7 @@ def headline(
         units=tuple(u.name for u in units if not u.loop and not (server is False and u.role == Role.DATABASE)),
         loops=tuple(unit.name for unit in units if unit.loop),
         since_crash=now - last if last is not None else None,
-        at_work=at_work(state),
+        at_work=state.at_work,
         next=step,
         table=way.first.table if way is not None and way.first is not None else None,
         asked=asked and alarm is not Alarm.WELL,
@@ -192,12 +192,3 @@ def _news(way: Way, last_crash: float | None, now: float) -> bool:
     if way.ended_at is None or now - way.ended_at > _RECENT:
         return False
     return last_crash is None or last_crash < way.ended_at
-
-
-def at_work(state: StationState) -> tuple[str, str] | None:
-    """Return the action that runs now and what it works on."""
-    journal = state.journal.data
-    for entry in journal.lines if journal is not None else ():
-        if entry.outcome == "running":
-            return entry.action, entry.target
-    return None

@@ -9,8 +9,9 @@ from typing import Any
 
 import psutil
 
-from console.questdb.server_processes import in_container, listening
-from console.services.containers import ContainerControl, name_of, pid_of, unit_of
+from console.questdb.process_sockets import connected, listening, unix_sockets
+from console.questdb.server_processes import has_own_network, here, in_container
+from console.services.containers import ContainerControl, address_of, name_of, pid_of, published, unit_of
 from console.services.model import ServiceError
 from console.services.supervisor import SupervisorControl
 from console.settings import Settings
@@ -35,13 +36,37 @@ class Owner:
     unit: str
 
 
-def redis_servers() -> tuple[tuple[int, int], ...]:
-    """Return (pid, port) of each Redis (or Valkey) that this user may see."""
+@dataclass(frozen=True, slots=True)
+class RedisProcess:
+    """A Redis (or Valkey): the port that it listens on in its own network, or if there is none, its unix socket."""
+
+    pid: int
+    port: int = 0
+    socket: str = ""
+
+
+def redis_servers() -> tuple[RedisProcess, ...]:
+    """Return each Redis (or Valkey) that this user may see, and that listens."""
     found = []
     for process, arguments in _command_lines():
-        if Path(arguments[0]).name.startswith(("redis-server", "valkey-server")):
-            found += [(process.pid, port) for port in sorted(listening(process.pid))[:1]]
+        if Path(arguments[0].partition(" ")[0]).name.startswith(("redis-server", "valkey-server")):
+            port = min(listening(process.pid), default=0)
+            paths = () if port else (here(process.pid, each) for each in unix_sockets(process.pid))
+            socket = str(next(filter(None, paths), ""))
+            found += [RedisProcess(process.pid, port, socket)] if port or socket else []
     return tuple(found)
+
+
+def reached(pid: int, port: int) -> tuple[str, int] | None:
+    """Return host and port here of a port that `pid` listens on; no host: this machine. None if nothing reaches it."""
+    if not has_own_network(pid):
+        return "", port
+    known = container_of(pid)
+    container = known[1] if known is not None else {}
+    if port in (shown := published(container)):
+        return "", shown[port]
+    address = address_of(container)
+    return (address, port) if address else None
 
 
 def output_file(pid: int) -> str:
@@ -53,15 +78,9 @@ def output_file(pid: int) -> str:
         return ""
 
 
-def pids_by_port() -> dict[int, int]:
-    """Return which process holds each local TCP port of an open connection, as far as this user may see."""
-    found = {}
-    for pid in psutil.pids():
-        with contextlib.suppress(psutil.Error):
-            for each in psutil.Process(pid).net_connections("tcp"):
-                if each.status == psutil.CONN_ESTABLISHED:
-                    found[each.laddr.port] = pid
-    return found
+def pids_by_end() -> dict[tuple[str, int], int]:
+    """Return which process holds each end of an open TCP connection, as far as this user may see."""
+    return {end: pid for pid in psutil.pids() for end in connected(pid)}
 
 
 def owner_of(pid: int) -> Owner | None:

@@ -78,6 +78,15 @@ class StationState:
     def reading(self, name: str) -> Reading[Any]:
         return self.readings.get(name, _NOTHING)
 
+    @property
+    def at_work(self) -> tuple[str, str] | None:
+        """The action that runs now, and what it works on."""
+        journal = self.journal.data
+        for entry in journal.lines if journal is not None else ():
+            if entry.outcome == "running":
+                return entry.action, entry.target
+        return None
+
     def crashed_since(self, before: StationState) -> int:
         """Return how many crashes there are if QuestDB has crashed since `before`; 0 if not, or at the first look."""
         was, found = before.crashes.data, self.crashes.data

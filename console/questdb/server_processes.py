@@ -14,6 +14,8 @@ from typing import Final
 
 import psutil
 
+from console.questdb.process_sockets import listening
+
 _MAIN: Final = "io.questdb.ServerMain"
 _JAR_OPTIONS: Final = ("-p", "--module-path", "-cp", "-classpath", "--class-path", "-jar")
 _ESCAPED: Final = re.compile(r"\\([0-7]{3})")  # a space is \040 in mountinfo
@@ -107,15 +109,6 @@ def _variables(process: psutil.Process) -> Mapping[str, str]:
         return {name: value for name, value in process.environ().items() if name.startswith("QDB_")}
     except (psutil.Error, OSError):
         return {}
-
-
-def listening(pid: int) -> frozenset[int]:
-    """Return the TCP ports that `pid` listens on in its own network, none where this user may not see them."""
-    try:
-        connections = psutil.Process(pid).net_connections("tcp")
-    except (psutil.Error, OSError):
-        return frozenset()
-    return frozenset(each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN)
 
 
 def in_container(pid: int) -> bool:

@@ -1,6 +1,6 @@
-"""The whole incident on a station in Podman containers, as text: found, diagnosed, recovered, every row accounted for.
+"""The whole incident on a station in Podman containers: found, diagnosed, recovered, every row accounted for.
 
-Once the containers are stopped and started by walmedic, once by an operator that it asks.
+Once as text, once by keys in a tmux pane, and once with an operator who stops and starts the containers when asked.
 """
 
 import json
@@ -19,13 +19,20 @@ from console.settings import Settings, load
 from tests.real.container_station import INSIDE, UID, UNITS, ContainerStation, container_station
 from tests.real.incident_steps import STEPS, all_is_back
 from tests.real.podman import remove
+from tests.real.tmux_pane import Pane, brought_back
 
 pytestmark = pytest.mark.faults
 
 
-@pytest.fixture(scope="module", params=["podman", "by-hand"])
-def backend(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(scope="module", params=["text", "keys", "by-hand"])
+def manner(request: pytest.FixtureRequest) -> str:
+    """How it is recovered."""
     return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def backend(manner: str) -> str:
+    return "by-hand" if manner == "by-hand" else "podman"
 
 
 @pytest.fixture(scope="module")
@@ -142,9 +149,33 @@ def test_what_is_said_about_the_server_is_true(settings: Settings, walmedic: Wal
         assert any("restart policy always" in check["said"] for check in checks), said
 
 
-def test_the_incident_is_recovered_as_text(
-    settings: Settings, walmedic: Walmedic, place: ContainerStation, backend: str
+def test_the_incident_is_recovered(
+    settings: Settings, walmedic: Walmedic, place: ContainerStation, manner: str
 ) -> None:
+    if manner == "keys":
+        _recover_by_keys(walmedic)
+    else:
+        _recover_as_text(walmedic, place)
+    all_is_back(place.station)
+    owners = {(each.lstat().st_uid, each.lstat().st_gid) for each in (place.station.layout.data_root / "db").rglob("*")}
+    assert owners == {(UID, UID)}
+    if manner == "by-hand":
+        assert walmedic.asked[:2] == ["stop batch-writer", "stop questdb"]
+        assert walmedic.asked[2:] == ["start questdb", "start batch-writer"]
+    assert walmedic("check").returncode == 0
+
+
+def _recover_by_keys(walmedic: Walmedic) -> None:
+    command = [sys.executable, "-m", "console", "--config", str(walmedic.settings_file)]
+    pane = Pane(command, walmedic.folder, (80, 23), walmedic.environment)
+    try:
+        pane.until(lambda s: "BROKEN" in s and "next 1 freeze-writer" in s)
+        brought_back(pane, "The station is back: 6,359 rows recovered, 0 lost", most=7)
+    finally:
+        pane.close()
+
+
+def _recover_as_text(walmedic: Walmedic, place: ContainerStation) -> None:
     for action, table, _ in STEPS:
         words = [action, *([table] if table else [])]
         plan = walmedic.json("plan", *words)
@@ -153,10 +184,3 @@ def test_the_incident_is_recovered_as_text(
         assert "DONE" in done.stdout.upper(), (done.returncode, done.stdout, done.stderr)
         if action == "stop-server":
             assert place.podman.inspect("questdb")["State"]["Running"] is False
-    all_is_back(place.station)
-    owners = {(each.lstat().st_uid, each.lstat().st_gid) for each in (place.station.layout.data_root / "db").rglob("*")}
-    assert owners == {(UID, UID)}
-    if backend == "by-hand":
-        assert walmedic.asked[:2] == ["stop batch-writer", "stop questdb"]
-        assert walmedic.asked[2:] == ["start questdb", "start batch-writer"]
-    assert walmedic("check").returncode == 0

@@ -26,7 +26,7 @@ from console.recovery.server.private_server import free_ports
 from console.redis_queue.reader import Queue, QueueError
 from console.redis_settings import resolved
 from console.settings import RedisSettings, Settings, Stream, load
-from console.waiting import looks
+from console.waiting import looks, wait_until
 from tests.data.samples import sample_database
 from tests.other_user import CHECKOUT, USER, as_user
 from tests.real.certificates import Certificates
@@ -365,7 +365,7 @@ def test_init_finds_the_database_and_keeps_what_was_said(server: RedisServer, tm
     sources: dict[str, str] = {}
     doubts: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(running, "redis_servers", lambda: ((4711, server.port),))
+        patch.setattr(running, "redis_servers", lambda: (running.RedisProcess(4711, server.port),))
         pid, found = found_queue(None, RedisSettings(), database, sources, doubts)
         assert (pid, found.port, found.database) == (4711, server.port, 5)
         url = f"redis://127.0.0.1:{server.port}/5"
@@ -376,6 +376,21 @@ def test_init_finds_the_database_and_keeps_what_was_said(server: RedisServer, tm
         assert found_queue(None, wrong, database, sources, doubts) == (4711, replace(wrong, streams=()))
         assert "refuses user medic with this password" in doubts[-1]
     file = tmp_path / "walmedic.toml"
-    for queue in (found, named, RedisSettings(nodes=("a:1", "b:2"), sentinel_master="m", ca="/c.pem", tls=True)):
+    nodes = RedisSettings(nodes=("a:1", "b:2"), sentinel_master="m", ca="/c.pem", tls=True)
+    for queue in (found, named, nodes, RedisSettings(socket="/run/redis.sock", database=3)):
         file.write_text(render(Settings(redis=queue)))
         assert load(file, environment={}).redis == replace(queue, password="")
+
+
+def test_init_finds_a_redis_that_listens_on_a_socket_only(tmp_path: Path, path: Path) -> None:
+    sources: dict[str, str] = {}
+    with started(tmp_path, "--port", "0", "--unixsocket", str(path), answering=False):
+        assert wait_until(path.exists, 10)
+        with redis.Redis(unix_socket_path=str(path), db=3, decode_responses=True) as client:
+            fill(client)
+        ours = tuple(each for each in running.redis_servers() if each.socket == str(path))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(running, "redis_servers", lambda: ours)
+            pid, found = found_queue(None, RedisSettings(), sample_database("v1", tmp_path / "station"), sources, [])
+    assert [each.pid for each in ours] == [pid]
+    assert (found.socket, found.database, len(found.streams)) == (str(path), 3, 1)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from console.probes import running
 from console.services.containers import ContainerControl, address_of, project_of, published, unit_of
 from console.services.model import ServiceError, UnitState
 from console.settings import Role, Settings, Unit
@@ -99,3 +100,13 @@ def test_each_state_is_read(tmp_path: Path, state: dict[str, Any], expected: Uni
     assert (found.state, found.result, found.restart_policy) == (expected, result, "unless-stopped")
     assert not found.held
     assert found.pid is None
+
+
+def test_a_port_in_a_network_of_its_own_is_reached_where_it_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "has_own_network", lambda pid: True)
+    monkeypatch.setattr(running, "container_of", lambda pid: ("docker", _RUNNING))
+    assert [running.reached(1, port) for port in (8812, 6379)] == [("", 18812), ("172.18.0.3", 6379)]
+    monkeypatch.setattr(running, "container_of", lambda pid: None)
+    assert running.reached(1, 6379) is None
+    monkeypatch.setattr(running, "has_own_network", lambda pid: False)
+    assert running.reached(1, 6379) == ("", 6379)
