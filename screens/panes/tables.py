@@ -157,7 +157,7 @@ def _rows(table: TableReport) -> Line:
         return line(Span(figures.count(table.rows_unapplied), Role.WARN), " unapplied rows")
     if table.rows_at_risk is None or table.rows_unapplied is None:
         return line(Span("rows at risk unknown", Role.WARN))
-    return line(Span("up to date", Role.DIM))
+    return line(Span("no rows at risk" if table.verdict is Verdict.BROKEN else "up to date", Role.DIM))
 
 
 def _unseen(tables: Sequence[TableReport], width: int) -> list[Line]:
