@@ -123,7 +123,7 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
     def on_mount(self) -> None:
         """Start the clock, and the sources once the first screen is painted."""
         if self._ticking:
-            self.set_interval(1.0, self._tick)
+            self.set_interval(1.0, functools.partial(self._tick, clock=True))
             self.set_interval(2.0, self._look_at_settings)
         self.call_after_refresh(self._start_sources)
 
@@ -210,14 +210,14 @@ class ConsoleApp(OpensScreens, TerminalApp, inherit_bindings=False):
         self._start_sources()
         self.notify(f"Settings read again from {found.file}.", timeout=8, markup=False)
 
-    def _tick(self) -> None:
+    def _tick(self, *, clock: bool = False) -> None:
         if self._armed_until and not self.armed_for:
             self.disarm()
             said = f"Operate mode has ended after ten minutes. {self.key('operate', 'o')} arms it again."
             self.notify(said, severity="warning", timeout=30, markup=False)
             self.call_operator(said)
         if isinstance(self.screen, FramedScreen) and self.screen.stands:
-            self.screen.tick()
+            self.screen.clock() if clock else self.screen.tick()
 
     def take(self, *samples: Sample[Any]) -> None:
         self._take_in(*samples)

@@ -82,6 +82,7 @@ class Dashboard(FramedScreen):
         self._alone = ""
         self._boxes: list[Box] = []
         self._at = ""  # the pane that Tab went to
+        self._drawn_now = False  # the panes were drawn within the last second
 
     @functools.cached_property
     def _showing(self) -> Shown:
@@ -93,9 +94,21 @@ class Dashboard(FramedScreen):
     def body(self) -> list[Widget]:
         return [Framed(*self._panes.values(), arrange=self._arrange, is_open=self._is_open, id="panes")]
 
+    def clock(self) -> None:
+        """Draw the panes every other second: at rest they are most of what the console costs."""
+        if self._drawn_now:
+            self._drawn_now = False
+            self._draw_title()
+        else:
+            self.tick()
+
+    def _draw_title(self) -> None:
+        self.draw_header(self._showing.filter_title() if self.console.state.readings else "")
+
     def tick(self) -> None:
+        self._drawn_now = True
+        self._draw_title()
         read = bool(self.console.state.readings)
-        self.draw_header(self._showing.filter_title() if read else "")
         if self.console.paused and not self.prompt.asks:
             return
         for name, view in (self._showing.views() if read else dict.fromkeys(PANES, _UNREAD)).items():

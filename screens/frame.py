@@ -157,6 +157,10 @@ class FramedScreen(Screen[None], inherit_bindings=False):
         """Draw what time changes: clock, ages, the time that operate mode has left."""
         self.draw_header(self.TITLE_WORD)
 
+    def clock(self) -> None:
+        """Do what a second asks for."""
+        self.tick()
+
     def draw_header(self, title: str) -> None:
         """Draw the verdict, the way and the mode above everything."""
         self.query_one("#header", LineWidget).put(self.console.header(title, self.size.width))

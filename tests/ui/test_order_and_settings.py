@@ -11,6 +11,7 @@ from console.recovery.model import FirstStep
 from console.recovery.next_steps.way import Standing, Walked, way_of
 from console.settings import Settings, SettingsError, load
 from console.settings_file import SettingsFile
+from console.widgets.pane import Pane
 from screens.dashboard import Dashboard
 from tests.ui import captured, samples
 from tests.ui.conftest import MakeApp
@@ -107,3 +108,23 @@ async def test_new_settings_are_taken_on_the_dashboard_and_unusable_ones_refused
         await settled(pilot)
         assert any("Settings not read again" in note.message for note in app._notifications)
         assert app.settings.station_name == "renamed"
+
+
+async def test_at_rest_the_panes_are_drawn_every_other_second(
+    console: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes new is drawn at once."""
+    drawn: list[str | None] = []
+    monkeypatch.setattr(Pane, "show", lambda pane, view: drawn.append(pane.id))
+    app = console()
+    async with running(app):
+        assert isinstance(app.screen, Dashboard)
+        app.take()
+        drawn.clear()
+        counts = []
+        for _ in range(4):
+            app.screen.clock()
+            counts.append(drawn.count("tables"))
+        assert counts == [0, 1, 1, 2]
+        app.take()
+        assert drawn.count("tables") == 3

@@ -2,14 +2,14 @@
 
 import importlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 from console.diagnosis.model import TableHistory, TableReport
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.recovery.evidence.index import EvidenceIndex
-from console.recovery.model import ActionSpec, Claim, Plan
+from console.recovery.model import ActionSpec, Claim, Plan, Refusal
 from console.recovery.plans import Target
 from console.recovery.steps.steps import RunContext, Step
 from console.recovery.store.journal import Entry, Journal
@@ -59,6 +59,7 @@ class PlanContext:
     `settings` name the user who observes: only a run connects as the one who may write.
 
     `server_down` says whether the server's lock could be won; None where that cannot be known (no such file).
+    `judged` keeps what stands against an action on no table's data: its plan asks Redis and the service manager.
     """
 
     settings: Settings
@@ -71,6 +72,7 @@ class PlanContext:
     history: Callable[[str], TableHistory]
     server_down: bool | None
     now: float
+    judged: dict[str, tuple[Refusal, ...]] = field(default_factory=dict)
 
     def target(self, table: TableDirectory | None = None) -> Target:
         """Return the target of a plan for `table`, or for the station."""

@@ -11,7 +11,7 @@ from console.recovery.gate.finishing import finish_refusals
 from console.recovery.gate.policy import Policy
 from console.recovery.gate.registry import PlanContext, action_ids, action_module, spec_of
 from console.recovery.gate.rehearsed import Records
-from console.recovery.model import ActionSpec, Availability, FirstStep, Plan, Refusal
+from console.recovery.model import ActionSpec, Availability, Danger, FirstStep, Plan, Refusal
 from console.recovery.store.entries import read_entry_plan
 from console.recovery.store.journal import Entry
 from console.recovery.store.places import root_key
@@ -120,9 +120,11 @@ class _Judge:
     _known: dict[str, tuple[Refusal, ...]] = field(default_factory=dict)
 
     def against(self, action: str) -> tuple[Refusal, ...]:
-        if action not in self._known:
-            self._known[action] = self._judged(spec_of(action))
-        return self._known[action]
+        spec = spec_of(action)
+        known = self._known if spec.needs_table or spec.danger is Danger.DATA else self.context.judged
+        if action not in known:
+            known[action] = self._judged(spec)
+        return known[action]
 
     def needs(self, needed: NextStep) -> bool:
         """Return whether there is an action that does what the diagnosis asks for, and it finds something to do.
