@@ -13,6 +13,7 @@ them, with their WAL.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -28,6 +29,9 @@ from console.questdb.table_txn import TxnArea, read_table_txn
 from console.table.inventory import Inventory
 from console.table.log_scan import LogScan
 from console.text import clean_line, plural
+
+_MOST: Final = 1 << 17
+"""Rows behind the count of `_txn` that are looked at: 1 MiB of timestamps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,19 +130,31 @@ def _trace(
 
 def _behind_the_count(table: Path, metadata: TableMetadata, area: TxnArea) -> str:
     """Return that the last partition goes on behind the rows that `area` counts, as a clause; empty if it does not."""
+    if not rows_behind(table, metadata, area):
+        return ""
+    rows = int(area.partitions[-1]["rows"]) + area.lag_rows
+    folder = partition_path(table, Partitioning.of(metadata), area.partitions[-1])
+    return f"what follows the {plural(rows, 'row')} of {clean_line(folder.name)}"
+
+
+def rows_behind(table: Path, metadata: TableMetadata, area: TxnArea) -> int:
+    """Return how many rows, of rising times, the last partition has behind those that `area` counts; at most `_MOST`.
+
+    A writer that was cut off leaves such rows, which were never committed; so does a `_txn` of before they were.
+    """
     column = metadata.timestamp
     if column is None or not len(area.partitions) or area.partitions[-1]["parquet"]:
-        return ""
-    last, rows = area.partitions[-1], int(area.partitions[-1]["rows"]) + area.lag_rows
-    folder = partition_path(table, Partitioning.of(metadata), last)
+        return 0
+    rows = int(area.partitions[-1]["rows"]) + area.lag_rows
+    folder = partition_path(table, Partitioning.of(metadata), area.partitions[-1])
     try:
         with DbFile(column_path(folder, column.raw_name, "d")) as file:
-            following = file.array(8 * rows, "<i8", 1).tolist()
+            following = file.array(8 * rows, "<i8", _MOST)
     except (OSError, DamageError):
-        return ""
+        return 0
     newest = max(area.max_ts, area.lag_max_ts, 1)  # zeros are room for more, and no rows
-    later = bool(following) and following[0] >= newest
-    return f"what follows the {plural(rows, 'row')} of {clean_line(folder.name)}" if later else ""
+    rising = np.diff(following, prepend=newest) >= 0
+    return len(rising) if rising.all() else int(rising.argmin())
 
 
 def _instead(table: Path, named: Sequence[tuple[int, str, int]], metadata: TableMetadata, area: TxnArea) -> str:

@@ -248,9 +248,19 @@ def test_rows_that_a_writer_without_wal_has_not_committed_yet_are_no_alarm(
         server.query("CREATE TABLE p (ts TIMESTAMP, v LONG) TIMESTAMP(ts) PARTITION BY DAY BYPASS WAL")
         where = f"host=127.0.0.1 port={server.pg_port} user=admin password=quest dbname=qdb"
         with contextlib.closing(psycopg.connect(where)) as connection:
-            for day in (1, 2):
-                connection.execute(f"INSERT INTO p VALUES ('2024-01-0{day}', 1)")
+            connection.execute("INSERT INTO p VALUES ('2024-01-01', 1)")
+            connection.commit()
+            for time in ("01T01", "01T01", "02"):
+                connection.execute(f"INSERT INTO p VALUES ('2024-01-{time}', 1)")
             assert _alarms(root) == []
+            assert not _behind(root)
             server.kill()
     (root / "db" / "tables.d.lock").touch()
     assert len(_alarms(root)) == 1  # never committed, or `_txn` is of before them
+    assert ["2 more rows of rising times" in message for message in _behind(root)] == [True]
+
+
+def _behind(root: Path) -> list[str]:
+    (report,) = diagnose(DatabaseRoot.locate(root)).tables
+    messages = [finding.message for finding in report.findings]
+    return [message for message in messages if message.startswith("behind the rows that _txn counts")]

@@ -105,3 +105,36 @@ def test_every_row_comes_back(world: World, questdb: ServerBinary) -> None:
         for table, days in _DAYS.items():
             if table != "emptied":
                 assert server.query(f"SELECT count() FROM {table}") == [(100 * len(days) + 100,)]
+
+
+def test_rows_of_a_page_that_became_zeros_are_no_exact_loss(questdb: ServerBinary, tmp_path: Path) -> None:
+    """In any partition: where a writer had room for more, and where a merge wrote the file in its very length."""
+    root = tmp_path.resolve() / "root"
+    with PrivateServer(root, questdb, settings={"cairo.wal.purge.interval": "500"}) as server:
+        server.query("CREATE TABLE one (ts TIMESTAMP, v LONG) TIMESTAMP(ts)")
+        server.query("CREATE TABLE days (ts TIMESTAMP, v LONG) TIMESTAMP(ts) PARTITION BY DAY WAL")
+        rows = "INSERT INTO {} SELECT timestamp_sequence('2024-01-01', 90000000L), x FROM long_sequence(2000)"
+        for table in ("one", "days"):
+            server.query(rows.format(table))
+        wait_until_applied(server)
+        server.query(
+            "INSERT INTO days SELECT timestamp_sequence('2024-01-02T23', 60000000L), x FROM long_sequence(130)"
+        )
+        wait_until_applied(server)
+        server.kill()
+    (root / "db" / "tables.d.lock").touch()
+    database = DatabaseRoot.locate(root)
+    for table, partition in (("one", "default"), ("days", "2024-01-02.*")):
+        path = database.table(table).path
+        (path / "_txn").write_bytes(bytes((path / "_txn").stat().st_size))
+        for log in path.glob("wal*"):
+            shutil.rmtree(log) if log.is_dir() else log.unlink()
+        for file in next(path.glob(partition)).glob("*.d"):
+            content = file.read_bytes()
+            kept = (len(content.rstrip(b"\0")) - 1) // 4096 * 4096
+            file.write_bytes(content[:kept].ljust(len(content), b"\0"))
+    engine = captured(engine_of(root, tmp_path / "state", questdb))
+    for table, words in (("one", "ends with a whole page"), ("days", "zeros behind 512 of them")):
+        plan = engine.plan("repair-table-state", table)
+        assert plan.rows_lost.phrase == "unknown", table
+        assert any(words in each for each in plan.warnings), plan.warnings

@@ -99,7 +99,7 @@ def _repair(state: TableState, why: str) -> Repair:
         values_lost=tuple(LostValues(Lost.UPDATES, each, "", None) for each in state.updates),
         rows_back=area.rows + area.lag_rows + state.rows_waiting,
         requirements=(proven,),
-        warnings=(*state.warnings, *(f"a partition may be lost with its directory: {why}" for why in state.gone)),
+        warnings=(*state.warnings, *(f"rows may be lost: {why}" for why in state.gone)),
     )
 
 

@@ -151,12 +151,29 @@ def added_later(disk: Disk) -> str | None:
     return None
 
 
+def _lost_pages(each: FoundPartition) -> Iterator[str]:
+    """Yield that zeros behind the rows of a partition may have been rows.
+
+    A merge writes a file in the very length of its rows. A writer takes room for more, and cuts it to whole pages as it
+    goes on to the next partition; so a whole page of rows with zeros behind it is rare, but for a lost page.
+    """
+    if each.timestamps is None or not each.clean:
+        return
+    size, shown = each.timestamps.stat().st_size, clean_line(each.directory)
+    if each.rows < size // 8 and size // 8 % _PAGE_ROWS:
+        yield f"{shown} has files for {plural(size // 8, 'row')}, and zeros behind {each.rows:,} of them"
+    elif each.rows < size // 8 and each.rows % _PAGE_ROWS == 0:
+        yield f"{shown} ends with a whole page, and pages behind it may be lost"
+
+
 def gaps(disk: Disk, counted: int = 0) -> Iterator[str]:
-    """Yield where rows or a partition may be gone: `_txn` has `counted` more rows, a directory holds zeros, the last
-    one ends with a page, `_cv` has entries of one, a part split off is left, a unit lacks, or symbols without rows."""
+    """Yield where rows or a partition may be gone: `_txn` has `counted` more rows, one has lost pages, a directory
+    holds zeros, `_cv` has entries of one, a part split off is left, a unit lacks, or symbols without rows."""
     naming, partitions = disk.found.partitioning, disk.found.partitions
     if counted > disk.found.rows:
         yield f"_txn counts {plural(counted, 'row')}, and the partitions on disk have {disk.found.rows:,}"
+    for each in partitions:
+        yield from _lost_pages(each)
     if naming.unit == UNPARTITIONED:
         return
     starts = np.array([each.start for each in partitions], np.int64)
@@ -164,8 +181,6 @@ def gaps(disk: Disk, counted: int = 0) -> Iterator[str]:
     yield from _emptied(disk, floors)
     if not partitions:
         return
-    if partitions[-1].timestamps is not None and partitions[-1].clean and partitions[-1].rows % _PAGE_ROWS == 0:
-        yield f"{clean_line(partitions[-1].directory)} ends with a whole page, and pages behind it may be lost"
     named = np.unique(disk.versions.entries["partition"])
     named = named[(named != DEFAULT_PARTITION) & (named != SYMBOL_PARTITION)]
     for start in np.setdiff1d(named, starts).tolist():
