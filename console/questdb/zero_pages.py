@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from console.questdb.reading import DbFile
 
 PAGE: Final = 4096
-_LEAST: Final = 512
-"""Bytes of zeros in a page that is used in part before it counts."""
+_LEAST: Final = 8
+"""Values that are zeros in a page that is used in part before it counts."""
 _PAGES_AT_ONCE: Final = 256
 _SAMPLED: Final = 64
 """Pages with values that tell how often a value is zero."""
@@ -45,7 +45,7 @@ def suspect_zero_pages(file: DbFile, size: int, limit: int) -> list[tuple[int, i
     found: list[tuple[int, int]] = []
     for first, end in edges.reshape(-1, 2).tolist():
         low, high = first * PAGE, min(end * PAGE, limit)
-        if high - low < _LEAST:
+        if high - low < _LEAST * size:
             continue
         beside = _zeros_beside(file, size, low, high, limit)
         near = sharp and all(by_chance(share, count, _OFTEN) for count in beside)

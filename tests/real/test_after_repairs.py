@@ -91,6 +91,26 @@ def test_a_state_of_before_the_repair_that_is_put_back_is_as_bad_as_it_was(
     assert (_report(engine).rows_at_risk, _start_refused(engine)) == (80, True)
 
 
+def test_the_only_partition_can_be_given_up_and_what_waits_comes_in(
+    server: PrivateServer, questdb: ServerBinary
+) -> None:
+    with server:
+        for statement in (_CREATE.format("t"), _ROWS.format("t", "2024-01-01", 1000)):
+            server.query(statement)
+        wait_until_applied(server)
+        server.query("ALTER TABLE t SUSPEND WAL")
+        for day in ("2023-12-31", "2024-01-01T20", "2024-01-02"):
+            server.query(_ROWS.format("t", day, 40))
+    shutil.rmtree(DatabaseRoot.locate(server.root).table("t").path / "2024-01-01")
+    engine = _engine(server, questdb)
+    assert _report(engine).next_step.action == "repair-partition"
+    assert _run(engine, "repair-partition").rows_lost.phrase == "up-to-1000"  # nothing proves the count of the last one
+    assert (_report(engine).verdict, _start_refused(engine)) == (Verdict.HEALTHY, False)
+    with server:
+        wait_until_applied(server)
+        assert server.query("SELECT count(), sum(id) FROM t") == [(120, 3 * 820)]
+
+
 def test_what_is_skipped_after_a_repair_of_partitions_is_at_risk(server: PrivateServer, questdb: ServerBinary) -> None:
     with server:
         for statement in (_CREATE.format("t"), _ROWS.format("t", "2024-01-01", 1000)):

@@ -173,6 +173,8 @@ _STATEMENTS: Final = {
     "ttl": (_TTL,), "squash": (_SQUASH,),
     "capacity": ("ALTER TABLE {t} ALTER COLUMN sym SYMBOL CAPACITY 2048",),
 }  # fmt: skip
+_TO_SYMBOL: Final = "ALTER TABLE {t} ALTER COLUMN v TYPE SYMBOL"
+_CAPACITY: Final = "ALTER TABLE {t} ALTER COLUMN v SYMBOL CAPACITY 4096"
 _BEFORE: Final = "INSERT INTO {t} (ts, fee) VALUES ('2024-01-03T00:00:01', 1)"
 _ALL: Final = (
     *(Case(f"wal_{name}", _older, changes) for name, changes in _LATER.items()),
@@ -196,6 +198,7 @@ _ALL: Final = (
     Case("cv_written_anew", _without("_cv"), (_LATER["add"][0], _BEFORE, _LATER["add"][1]), exact=True),
     Case("record_gap", _gap, refused=True),
     Case("flag_plain", _header(wal=1), wal=False),
+    Case("cv_capacity", _without("_cv"), (_TO_SYMBOL, _CAPACITY), exact=True),
     *(Case(f"{name}_{wal}", _shifted(name), wal=wal) for name in ("min_ts", "max_ts") for wal in (True, False)),
 )
 _WANTED: Final = os.environ.get("WALMEDIC_FAULT_OLDER")

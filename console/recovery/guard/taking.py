@@ -23,6 +23,7 @@ from console.errors import WalmedicError
 from console.questdb.column_versions import read_column_versions
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.reading import PAUSES, DamageError, Problem, list_directory, read_small
+from console.questdb.registry import read_registry
 from console.questdb.table_metadata import read_table_metadata
 from console.questdb.table_txn import TxnArea, read_table_txn
 from console.recovery.guard.copies import NOTE, PREFIX, GuardCopy, all_copies, digests_of, next_line
@@ -89,7 +90,7 @@ class Guard:
         """Take what has changed of every table; return how it went. Raises nothing for one table's sake."""
         began = time.time()
         if time.monotonic() - self._measured > _MEASURED:
-            self._used, self._measured = make_room(self.folder, self.most), time.monotonic()
+            self._used, self._measured = make_room(self.folder, self.most, self._dropped()), time.monotonic()
         left_out: dict[str, str] = {}
         copied = written = 0
         tables = self.database.tables()
@@ -111,6 +112,15 @@ class Guard:
         with contextlib.suppress(OSError):
             put_state(self.folder, state)
         return state
+
+    def _dropped(self) -> set[str]:
+        """Return which tables the guard has copies of, and neither the registry names nor the db directory holds."""
+        registry = read_registry(self.database.db)
+        if registry.path is None or registry.problems:
+            return set()
+        kept = {REGISTRY, *registry.live()}
+        folders = {path.name for path in self.folder.iterdir() if path.is_dir()}
+        return {name for name in folders - kept if not (self.database.db / name).exists()}
 
     def _take(self, name: str, table: TableDirectory | None) -> int:
         folder = self.folder / name

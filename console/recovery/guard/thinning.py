@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -45,21 +45,20 @@ def thin(folder: Path, now: float) -> None:
     sync_directory(folder)
 
 
-def make_room(root: Path, most: int) -> int:
-    """Remove the oldest copies of any table until the guard's folder takes at most `most` bytes; return what it takes.
+def make_room(root: Path, most: int, dropped: Container[str] = ()) -> int:
+    """Remove copies until the guard's folder takes at most `most` bytes; return what it takes.
 
-    The newest copy of a table is never removed, so that it can take more.
+    First those of tables that were `dropped`, then the oldest of any table. The newest copy of a table that is there is
+    never removed, so that it can take more.
     """
-    used = bytes_used(root)
-    if used <= most:
-        return used
-    removable = [copy for folder in root.iterdir() if folder.is_dir() for copy in all_copies(folder)[:-1]]
-    for copy in sorted(removable, key=lambda copy: copy.seconds):
-        shutil.rmtree(copy.folder)
-        used = bytes_used(root)
-        if used <= most:
-            break
-    return used
+    found = [(folder, all_copies(folder)) for folder in root.iterdir() if folder.is_dir()]
+    gone = sorted((copies[-1].seconds, folder) for folder, copies in found if copies and folder.name in dropped)
+    older = sorted((copy.seconds, copy.folder) for _, copies in found for copy in copies[:-1])
+    for _, folder in (*gone, *older):
+        if (used := bytes_used(root)) <= most:
+            return used
+        shutil.rmtree(folder, ignore_errors=True)  # a copy may have gone with its table's folder
+    return bytes_used(root)
 
 
 def bytes_used(root: Path) -> int:

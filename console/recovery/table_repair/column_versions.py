@@ -107,14 +107,23 @@ def _entries(
                 f"column {column.name} was added, and a partition is in Parquet: its first rows are not proven"
             )
             continue
-        if column.tag is ColumnTag.SYMBOL:
-            for name_txn in _suffixes(maps, column.raw_name, "o")[-1:]:
-                if name_txn > -1 and column.index < initial:
-                    yield SYMBOL_PARTITION, column.index, name_txn, 0
         if column.index < initial:
-            yield from _first_column(found, column, lengths, once=once)
+            entries = list(_first_column(found, column, lengths, once=once))
         else:
-            yield from _added_column(found, column, lengths, whole=_origin(column, metadata) < initial)
+            entries = list(_added_column(found, column, lengths, whole=_origin(column, metadata) < initial))
+        yield from entries
+        own = next((name for partition, _, name, _ in entries if partition == DEFAULT_PARTITION), -1)
+        if column.tag is ColumnTag.SYMBOL and (name := _newest_map(maps, column, area.txn)) > own:
+            yield SYMBOL_PARTITION, column.index, name, 0
+
+
+def _newest_map(sizes: dict[str, int], column: TableColumn, txn: int) -> int:
+    """Return the name txn of a column's newest symbol map of which no file lacks; -1: the one without, or none.
+
+    SYMBOL CAPACITY makes a new one, which is named by the transaction before its own: `txn` is the one in force.
+    """
+    suffixes = (set(_suffixes(sizes, column.raw_name, kind)) for kind in "ockv")
+    return max((name for name in set.intersection(*suffixes) if name < txn), default=-1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,22 +159,24 @@ def _state(
 ) -> tuple[NewFile, ...]:
     """Return `_txn` as it must be, with `_cv` if that changes too; nothing if they stay.
 
-    Raises DamageError if no partition stays, OSError.
+    Raises DamageError if a timestamp that stays cannot be read, OSError.
     """
     lost = {each.span.start: each.ways[choice].rows_lost for each, choice in chosen}
     if not any(lost.values()):
         return ()
     stay = [(span, span.rows - lost.get(span.start, 0)) for span in files.spans]
     stay = [(span, rows) for span, rows in stay if rows]
-    if not stay:
-        raise DamageError("no partition of the table would be left")
     copies = {each.span.start: each.copy.path for each, choice in chosen if choice is Choice.COPY and each.copy}
     first, last = (
-        _time(copies.get(span.start, table.path / span.directory), files, span, row)
-        for span, row in ((stay[0][0], 0), (stay[-1][0], stay[-1][1] - 1))
+        (
+            _time(copies.get(span.start, table.path / span.directory), files, span, row)
+            for span, row in ((stay[0][0], 0), (stay[-1][0], stay[-1][1] - 1))
+        )
+        if stay
+        else (None, None)
     )
     extent = Extent(first, last)
-    entries = tops_of_last(files, stay[-1][0].start, stay[-1][1])
+    entries = tops_of_last(files, stay[-1][0].start, stay[-1][1]) if stay else None
     version = None if entries is None else files.area.column_version + 1
     content = with_partitions(table.path, files.area, {span.start: rows for span, rows in stay}, extent, version)
     rows = sum(count for _, count in stay)

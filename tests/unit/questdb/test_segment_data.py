@@ -138,7 +138,8 @@ def test_only_whole_lost_pages_are_suspect(tmp_path: Path) -> None:
     tail = values.copy()
     tail[5 * rows :] = 0
     assert _zero_runs(path, tail) == [(5 * rows, 5 * rows + 99)]
-    assert _zero_runs(path, tail[: 5 * rows + 40]) == []
+    assert _zero_runs(path, tail[: 5 * rows + 40]) == [(5 * rows, 5 * rows + 40)]
+    assert _zero_runs(path, tail[: 5 * rows + 7]) == []
     assert _zero_runs(path, np.zeros(5 * rows, np.int64)) == []
 
 

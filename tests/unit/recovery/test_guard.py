@@ -8,11 +8,12 @@ import pytest
 from console import cli
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
+from console.questdb.registry import encode_registry, read_registry
 from console.questdb.txn_log import read_log
 from console.recovery.guard.copies import all_copies, copies_of
 from console.recovery.guard.state import read_state
 from console.recovery.guard.taking import REGISTRY, Guard
-from console.recovery.guard.thinning import bytes_used, outlived
+from console.recovery.guard.thinning import bytes_used, make_room, outlived
 from tests.data.samples import sample_database
 
 _TABLE = "altered"
@@ -128,3 +129,19 @@ def test_the_command_says_what_it_did(
     (database.table(_TABLE).path / "_txn").write_bytes(b"")
     assert cli.run(["guard", *place]) == 4
     assert f"{_TABLE}~" in capsys.readouterr().out
+
+
+def test_where_room_lacks_dropped_tables_go_first_and_lost_ones_stay(database: DatabaseRoot, copies: Path) -> None:
+    _round(database, copies)
+    gone, lost = database.table(_TABLE).directory, database.table("kinds").directory
+    for directory in (gone, lost):
+        (database.db / directory).rename(copies.parent / directory)
+    registry = read_registry(database.db)
+    assert registry.path is not None
+    kept = [each for each in registry.entries if each.directory != gone]
+    registry.path.write_bytes(encode_registry(kept))
+    with Guard(database, copies, bytes_used(copies) - 1) as guard:
+        guard.round()
+    assert not (copies / gone).exists()
+    assert all_copies(copies / lost)
+    assert make_room(copies, 0) > 0  # the newest copy of each stays
