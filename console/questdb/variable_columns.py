@@ -74,6 +74,14 @@ def value_bytes(tag: ColumnTag | None, aux: DbFile, row: int) -> tuple[int, int]
     return (int(entries["low"][0]) | int(entries["high"][0]) << 16 if len(entries) else high), high
 
 
+def is_null(tag: ColumnTag | None, aux: DbFile, row: int) -> bool:
+    """Return whether the value of `row` is NULL; of a STRING, BINARY or ARRAY also whether it is empty."""
+    if tag is ColumnTag.VARCHAR:
+        return bool(int.from_bytes(aux.read(16 * row, 4), "little") & _NULL)
+    low, high = value_bytes(tag, aux, row)
+    return high - low <= {ColumnTag.STRING: 4, ColumnTag.BINARY: 8}.get(tag, 0) if tag else False
+
+
 def rows_within(tag: ColumnTag | None, aux: DbFile, rows: int, size: int) -> int:
     """Return how many of the first rows have their value in the first `size` bytes of the data file.
 

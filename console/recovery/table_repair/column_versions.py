@@ -9,8 +9,10 @@ write left, so its length gives no top (measured: a wrong top passes every count
     a file as long as the rows             top 0
     a file in whole pages                  top 0 if its last value and the last timestamp lie before zeros
 
-A shorter file of an exact length tells a top too, but one that was cut looks the same: that top is `doubted`. Where
-nothing tells, the values of the partition are given up: they become NULL, as if the column began behind its rows.
+A shorter file of an exact length tells a top too, but one that was cut looks the same: that top is `doubted`. A
+partition that was split and squashed can have more entries than values, NULL behind them (measured): a shorter file
+that ends so tells nothing, of one as long as the rows the top is `doubted`. Where nothing tells, the values of the
+partition are given up: they become NULL, as if the column began behind its rows.
 """
 
 import re
@@ -29,10 +31,11 @@ from console.questdb.reading import DbFile, list_directory
 from console.questdb.table_encoding import encode_column_versions
 from console.questdb.table_metadata import TableColumn, TableMetadata
 from console.questdb.table_txn import TxnArea
-from console.questdb.variable_columns import aux_shape
+from console.questdb.variable_columns import aux_shape, is_null
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Lost, LostValues, Refusal
 from console.recovery.table_repair.guarded import known_state, of_version
+from console.recovery.table_repair.null_files import null_bytes
 from console.table.log_life import lived_once
 from console.text import clean_line, plural
 
@@ -142,8 +145,10 @@ class _Lengths:
         if not is_variable(column.type_code) and width and size % width == 0:
             if size == 0:
                 return self.span.rows
-            if size % _PAGE and size <= width * self.span.rows:
-                return self.span.rows - size // width
+            if size % _PAGE and size == width * self.span.rows:
+                return 0
+            if size % _PAGE and size < width * self.span.rows:
+                return None if self.ends_in_null(column, name_txn) else self.span.rows - size // width
         own = self.metadata.timestamp
         ends = own is not None and self._ends(_file(own, "d", -1), storage_size(own.type_code) or 0, self.span.rows)
         if is_variable(column.type_code):
@@ -152,6 +157,16 @@ class _Lengths:
                 return self.span.rows  # each value has an entry that is not zero, NULL as well
             return 0 if ends and self._ends(aux, width, self.span.rows + more) else None
         return 0 if ends and self._ends(_file(column, "d", name_txn), width, self.span.rows) else None
+
+    def ends_in_null(self, column: TableColumn, name_txn: int) -> bool:
+        """Return whether the last value that a column's file has room for is NULL, or zero."""
+        folder, width = self.table / self.span.directory, storage_size(column.type_code) or 1
+        if is_variable(column.type_code):
+            with DbFile(folder / _file(column, "i", name_txn)) as aux:
+                return is_null(column.tag, aux, self.span.rows - 1)
+        with DbFile(folder / _file(column, "d", name_txn)) as file:
+            last = file.read(width * (min(file.size // width, self.span.rows) - 1), width)
+        return not any(last) or last == null_bytes(column.type_code)
 
     def _ends(self, name: str, width: int, values: int) -> bool:
         """Return whether a file holds something in the last of so many values, and zeros alone behind it.
@@ -204,12 +219,15 @@ def _added_column(
 ) -> Iterator[tuple[int, int, int, int]]:
     """Yield the entries of a column that an ALTER made; a `whole` one has the values of a column of the first day."""
     known: list[tuple[PartitionSpan, int, int | None]] = []  # partition, name txn, top if the file tells it
+    squashed: list[PartitionSpan] = []
     for each in lengths:
         suffixes = _suffixes(each.sizes, column.raw_name, "d")
         if len(suffixes) > 1:
             found.refuse(f"partition {each.span.name} has {len(suffixes)} files of column {column.name}")
         elif suffixes:
             known.append((each.span, suffixes[0], each.top(column, suffixes[0])))
+            if known[-1][2] == 0 and not whole and each.ends_in_null(column, suffixes[0]):
+                squashed.append(each.span)
     if not known:
         found.refuse(f"column {column.name} has no file, so that its name and where it begins are not known")
         return
@@ -235,6 +253,12 @@ def _added_column(
         found.refuse(f"partition {unproven[0].name}: where column {column.name} begins is not proven by its file")
         return
     found.lost += [LostValues(Lost.VALUES, column.name, span.name, span.rows) for span in unproven]
+    found.doubted += [
+        f"column {column.name} counts as whole in {span.name}, where its last value is NULL: a partition that was "
+        "split and squashed after the column was added would look the same"
+        for span in squashed
+        if span.start <= begins.start
+    ]
     yield DEFAULT_PARTITION, column.index, name_txn, begins.start
     for span, _, top in known:
         if top is None or top or span.start < begins.start:

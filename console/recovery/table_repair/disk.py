@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -23,6 +24,7 @@ from console.recovery.sequencer.disk import TableOnDisk, table_with
 from console.recovery.sequencer.multisets import counted
 from console.recovery.sequencer.table_content import partition_hashes
 from console.recovery.table_repair.guarded import Guarded
+from console.recovery.table_repair.null_files import null_bytes
 from console.recovery.table_repair.partitions import FoundPartition, FoundPartitions, read_partitions
 from console.recovery.table_repair.symbol_counts import raise_to_used, symbol_counts
 from console.text import clean_line
@@ -127,16 +129,20 @@ def _values_behind(each: StoredColumn) -> bool:
     if is_variable(each.column.type_code):
         return False
     try:
-        with DbFile(each.data) as file:
-            at = (storage_size(each.column.type_code) or 0) * each.rows
-            while at < file.size:
-                at = max(at, file.next_data(at))
-                block = file.read(at, _CHUNK)
-                if any(block):
-                    return True
-                at += max(1, len(block))
+        return _held_from(each.data, (storage_size(each.column.type_code) or 0) * each.rows)
     except FileNotFoundError:
-        pass  # the column is lost, and tells nothing of the rows
+        return False  # the column is lost, and tells nothing of the rows
+
+
+def _held_from(path: Path, at: int, null: bytes = b"") -> bool:
+    """Return whether a file holds anything but zeros, or `null`, from offset `at` on."""
+    with DbFile(path) as file:
+        while at < file.size:
+            at = max(at, file.next_data(at))
+            block = file.read(at, _CHUNK)
+            if any(block) and not (null and block == null * (len(block) // len(null))):
+                return True
+            at += max(1, len(block))
     return False
 
 
@@ -144,7 +150,7 @@ def older_tops(disk: Disk) -> str | None:
     """Return where a column file has more values than `_cv` gives it, as a clause: then `_cv` is of before it.
 
     Only a file of an exact length says how many values it has: one in whole pages can hold what was never committed.
-    Raises OSError.
+    A partition that was split and squashed has NULLs behind its values. Raises OSError.
     """
     versions = disk.versions
     for span in disk.files(area_of(disk)).spans if len(versions.entries) else ():
@@ -155,9 +161,16 @@ def older_tops(disk: Disk) -> str | None:
             if column.dropped or is_variable(column.type_code) or not width or top == 0:
                 continue
             suffix = versions.name_txn(span.start, column.index)
-            size = sizes.get(f"{column.raw_name}.d" + (f".{suffix}" if suffix > -1 else ""), 0)
+            name = f"{column.raw_name}.d" + (f".{suffix}" if suffix > -1 else "")
+            size = sizes.get(name, 0)
             wanted = 0 if top is None else span.rows - top
-            if size % _PAGE and not size % width and size // width > wanted:
+            path = disk.directory.path / span.directory / name
+            if (
+                size % _PAGE
+                and not size % width
+                and size // width > wanted
+                and _held_from(path, width * wanted, null_bytes(column.type_code))
+            ):
                 what = f"{clean_line(span.directory)} has {size // width:,} values of {clean_line(column.name)}"
                 return f"{what}, and _cv gives it {wanted:,}"
     return None
