@@ -129,31 +129,39 @@ def _trace(
 
 
 def _behind_the_count(table: Path, metadata: TableMetadata, area: TxnArea) -> str:
-    """Return that the last partition goes on behind the rows that `area` counts, as a clause; empty if it does not."""
-    if not rows_behind(table, metadata, area):
-        return ""
-    rows = int(area.partitions[-1]["rows"]) + area.lag_rows
-    folder = partition_path(table, Partitioning.of(metadata), area.partitions[-1])
-    return f"what follows the {plural(rows, 'row')} of {clean_line(folder.name)}"
+    """Return that a partition goes on behind the rows that `area` counts, as a clause; empty if none does.
+
+    Late rows are appended to an earlier one in place. One that was split holds the rows of its later parts there.
+    """
+    days, last = Partitioning.of(metadata), len(area.partitions) - 1
+    units = days.floors(area.partitions["timestamp"])
+    whole = [at for at in range(last + 1) if at == last or units[at] != units[at + 1]]
+    for at in reversed(whole):
+        if rows_behind(table, metadata, area, at):
+            rows = int(area.partitions[at]["rows"]) + (area.lag_rows if at == last else 0)
+            folder = partition_path(table, days, area.partitions[at])
+            return f"what follows the {plural(rows, 'row')} of {clean_line(folder.name)}"
+    return ""
 
 
-def rows_behind(table: Path, metadata: TableMetadata, area: TxnArea) -> int:
-    """Return how many rows, of rising times, the last partition has behind those that `area` counts; at most `_MOST`.
+def rows_behind(table: Path, metadata: TableMetadata, area: TxnArea, at: int = -1) -> int:
+    """Return how many rows, of rising times, partition `at` has behind those that `area` counts; at most `_MOST`.
 
     A writer that was cut off leaves such rows, which were never committed; so does a `_txn` of before they were.
     """
     column = metadata.timestamp
-    if column is None or not len(area.partitions) or area.partitions[-1]["parquet"]:
+    if column is None or not len(area.partitions) or area.partitions[at]["parquet"]:
         return 0
-    rows = int(area.partitions[-1]["rows"]) + area.lag_rows
-    folder = partition_path(table, Partitioning.of(metadata), area.partitions[-1])
+    last = at in (-1, len(area.partitions) - 1)
+    rows = int(area.partitions[at]["rows"]) + (area.lag_rows if last else 0)
+    folder = partition_path(table, Partitioning.of(metadata), area.partitions[at])
     try:
         with DbFile(column_path(folder, column.raw_name, "d")) as file:
+            newest = [area.max_ts, area.lag_max_ts] if last else file.array(8 * max(0, rows - 1), "<i8", 1).tolist()
             following = file.array(8 * rows, "<i8", _MOST)
     except (OSError, DamageError):
         return 0
-    newest = max(area.max_ts, area.lag_max_ts, 1)  # zeros are room for more, and no rows
-    rising = np.diff(following, prepend=newest) >= 0
+    rising = np.diff(following, prepend=max(1, *newest)) >= 0  # zeros are room for more, and no rows
     return len(rising) if rising.all() else int(rising.argmin())
 
 

@@ -15,9 +15,10 @@ from console.questdb.column_files import column_path, partition_values
 from console.questdb.column_types import ColumnTag, storage_size
 from console.questdb.column_versions import ColumnVersions, read_column_versions
 from console.questdb.partitioning import Partitioning
-from console.questdb.reading import DamageError, DbFile
+from console.questdb.reading import DamageError, DbFile, Problem
 from console.questdb.segment import Segment
 from console.questdb.segment_data import Tear, TornRows
+from console.questdb.segment_details import read_symbols
 from console.questdb.sequencer_metadata import SequencerColumn
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TxnArea
@@ -57,7 +58,10 @@ class ZeroShares:
                 share = self._share(index, column) if _all_zero(path, size * first, size * end) else None
             except (DamageError, OSError):
                 continue  # reported by the reader of the values
-            if share is not None and not by_chance(share, end - first):
+            rows = end - first
+            if share is not None and column.tag is ColumnTag.SYMBOL:
+                rows -= _first_key_alone(segment, span, index)
+            if share is not None and rows and not by_chance(share, rows):
                 what = "zeros in every row, where the table's rows have other values"
                 yield TornRows(Tear.ZERO_PAGES, column.name, path, size * first, event, first, end - first, what)
 
@@ -92,6 +96,16 @@ class ZeroShares:
         if len(symbols):
             zeros, total = int(np.unique(symbols, return_counts=True)[1].max()), len(symbols)
         return (zeros + 1) / (total + 2) if total >= _LEAST else None
+
+
+def _first_key_alone(segment: Segment, span: Span, column: int) -> int:
+    """Return the rows of the span's transactions that bring no symbol but the one of key 0: each of them has it."""
+    diffs, events = read_symbols(segment, partial=True), segment.events[segment.data]
+    if isinstance(diffs, Problem):
+        return 0
+    within = events[(events["start_row"] < span[1]) & (events["end_row"] > span[0])]
+    alone = [any(d.column == column and d.keys == (0,) for d in diffs.get(txn, ())) for txn in within["txn"].tolist()]
+    return int((within["end_row"] - within["start_row"])[np.array(alone, np.bool_)].sum())
 
 
 def _all_zero(path: Path, low: int, high: int) -> bool:

@@ -169,3 +169,18 @@ def test_a_table_that_stays_suspended_over_a_start_is_proven_and_named(tmp_path:
         assert [claim.found for claim in claims if not claim.ok] == []
         assert [claim.noted for claim in claims if claim.key is ClaimKey.SUSPENDED] == [True]
         assert server.query("SELECT count() FROM t") == [(140,)]
+
+
+def test_transactions_of_one_new_symbol_each_are_no_lost_pages(server: PrivateServer, questdb: ServerBinary) -> None:
+    """Its key is 0 in every row, as in a page of zeros."""
+    create = _CREATE.format("t").replace("px DOUBLE", "px DOUBLE, s SYMBOL")
+    rows = _ROWS.replace("px)", "px, s)").replace("x, x F", "x, x, '{}' || (x % {}) F")
+    with server:
+        for statement in (create, rows.format("t", "2024-01-01", "k", 5, 1000)):
+            server.query(statement)
+        wait_until_applied(server)
+        server.query("ALTER TABLE t SUSPEND WAL")
+        for day in range(2, 6):
+            server.query(rows.format("t", f"2024-01-0{day}", f"n{day}", 1, 50))
+    shutil.rmtree(DatabaseRoot.locate(server.root).table("t").sequencer)
+    assert _engine(server, questdb).plan("rebuild-sequencer", "t").rows_lost.phrase == "0"

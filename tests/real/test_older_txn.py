@@ -27,7 +27,10 @@ _SWEEPS: Final = {"cairo.wal.purge.interval": "500", "cairo.writer.data.append.p
 _ROWS: Final = (
     "INSERT INTO {} SELECT timestamp_sequence('2024-01-0{}', 1000000L), x, 'k' || (x % 5) FROM long_sequence(100)"
 )
-_DAYS: Final = {"append": ("1", "1T01"), "days": ("1", "2", "3"), "created": ("1", "2"), "emptied": ("1", "2")}
+_DAYS: Final = {
+    "append": ("1", "1T01"), "late": ("1", "2", "1T20"), "days": ("1", "2", "3"), "created": ("1", "2"),
+    "emptied": ("1", "2"),
+}  # fmt: skip
 """When the rows of each table come; `_txn` becomes the one of before the last of them, or of before them all."""
 
 
@@ -90,14 +93,14 @@ def test_a_newest_partition_of_zeros_is_a_loss_that_nobody_can_count(world: Worl
 
 def test_every_row_comes_back(world: World, questdb: ServerBinary) -> None:
     engine = world.engine(questdb)
-    for table in ("append", "days", "created"):
+    for table in ("append", "late", "days", "created"):
         plan = engine.plan("repair-table-state", table)
         assert (plan.rows_lost.phrase, plan.refused) == ("0", ()), table
         assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE
         assert diagnose_table(engine.database, engine.database.table(table)).next_step.action is None
     world.directory("emptied").rename(world.root.parent / "out")
     with PrivateServer(world.root, questdb, settings=_SWEEPS) as server:
-        for table in ("append", "days", "created"):
+        for table in ("append", "late", "days", "created"):
             rows = 100 * len(_DAYS[table])
             assert server.query(f"SELECT count(), sum(id) FROM {table}") == [(rows, rows * 101 // 2)]
             server.query(_ROWS.format(table, 5))
