@@ -24,12 +24,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from console.questdb.formats.sequencer import LOG_RECORD
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import read_small
 from console.questdb.registry import read_registry
 from console.questdb.segment_chain import HEADER_SIZE, last_txn
 from console.questdb.table_txn import read_table_txn
-from console.questdb.txn_log import TxnLog, read_log, record_kinds
+from console.questdb.txn_log import TxnLog, read_log, record_kinds, valid_records
 
 LOOKS: Final = (256, 16_384)
 """Records that are looked at from the end, first and where that tells nothing: those of an earlier life are all older
@@ -47,6 +48,26 @@ class Life(enum.Enum):
     THIS = "this"  # a segment that it names was there before the record
     OTHER = "other"  # a segment that it names was created after the record, or the log ended before the table began
     OPEN = "open"  # nothing tells
+
+
+def fork_of(log: TxnLog, other: TxnLog) -> int | None:
+    """Return the first transaction from which on two logs of one creation name other ones each; None if none is.
+
+    A table that was put back from a copy goes on so. One record that differs is damage: behind a fork every one does.
+    """
+    headers = log.header, other.header
+    if headers[0] is None or headers[1] is None or headers[0].created_us != headers[1].created_us:
+        return None
+    last = min(headers[0].max_txn, headers[1].max_txn)
+    try:
+        ours, theirs = log.records(1, last), other.records(1, last)
+    except OSError:
+        return None
+    ours, theirs = ours[: len(theirs)], theirs[: len(ours)]
+    both = valid_records(ours) & valid_records(theirs)
+    same = np.logical_and.reduce([ours[name] == theirs[name] for name in LOG_RECORD.dtype.names or ()])
+    behind = int(np.flatnonzero(both & same)[-1]) + 1 if (both & same).any() else 0
+    return behind + 1 if (both & ~same)[behind:].any() else None
 
 
 def life_of(table: TableDirectory, log: TxnLog, most: int) -> Life:

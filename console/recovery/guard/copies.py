@@ -19,6 +19,7 @@ from console.questdb.table_metadata import read_table_identity
 from console.questdb.txn_log import read_log
 from console.recovery.store.chain import FIRST, hash_of, parsed_line
 from console.table.belonging import judge_logs
+from console.table.log_life import fork_of
 from console.table.wal_origin import LogHead
 
 PREFIX: Final = "copy-"
@@ -100,16 +101,25 @@ def chained(copies: list[GuardCopy]) -> Iterator[GuardCopy]:
 def copies_of(table: TableDirectory) -> Iterator[GuardCopy]:
     """Yield the guard's copies of this life of a table, newest first, each whole.
 
-    Of a WAL table those that were taken with a log that is proven to be its own.
+    Of a WAL table those that were taken with a log that is proven to be its own, up to where it forked: a table that
+    was put back goes on with other transactions.
     """
     if table.guard is None or not table.guard.is_dir():
         return
     found = all_copies(table.guard)
     own = own_mirrors(table) if any(copy.mirror for copy in found) else frozenset()
+    live, newest = read_log(table.sequencer), None
+    forks: dict[str, list[int]] = {}
     for copy in chained(found):
         identity = read_table_identity(copy.folder)
         mine = identity.table_id is not None and table.table_id in (None, identity.table_id)
-        if mine and (copy.mirror in own if copy.mirror else not identity.wal) and copy.whole:
+        if not mine or not (copy.mirror in own if copy.mirror else not identity.wal) or not copy.whole:
+            continue
+        if copy.mirror and copy.mirror not in forks:
+            mirror = read_log(table.guard / copy.mirror)
+            newest = newest or mirror
+            forks[copy.mirror] = [at for log in (live, newest) if (at := fork_of(mirror, log)) is not None]
+        if not copy.mirror or all(copy.event["data"]["log"]["max_txn"] < at for at in forks[copy.mirror]):
             yield copy
 
 

@@ -248,6 +248,7 @@ def _added_column(
     if begins is None:
         found.refuse(f"{before[-1].directory}, the last partition, has no file of column {column.name}")
         return
+    found.doubted += _made_later(column, begins, name_txn, before) if (begins, name_txn, 0) in known else ()
     unproven = [span for span, _, top in known if top is None]
     if unproven and column.indexed:
         found.refuse(f"partition {unproven[0].name}: where column {column.name} begins is not proven by its file")
@@ -268,6 +269,20 @@ def _added_column(
                 f"{plural(top, 'row')} of {span.name} count as older than column {column.name}, whose file has no more "
                 "values: one that was cut would look the same"
             )
+
+
+def _made_later(
+    column: TableColumn, begins: PartitionSpan, name_txn: int, before: list[PartitionSpan]
+) -> Iterator[str]:
+    """Yield that the first partition with a column's file may have come after the column: the one before had it, too.
+
+    ADD COLUMN makes the file in the partition that is the last one then, at once.
+    """
+    if before and begins.name_txn() >= name_txn:
+        yield (
+            f"{before[-1].directory} has no file of column {column.name}: if {begins.directory} was made after the "
+            "column was added, and not only written anew, its file is lost"
+        )
 
 
 def _file(column: TableColumn, kind: str, name_txn: int) -> str:

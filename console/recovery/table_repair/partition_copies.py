@@ -24,6 +24,7 @@ from console.questdb.txn_log import read_log
 from console.questdb.value_check import bad_values
 from console.recovery.store.copying import digest_of_file
 from console.table.belonging import created_us
+from console.table.log_life import fork_of
 from console.table.timestamps import timestamp_run
 from console.text import clean_line
 
@@ -68,7 +69,7 @@ def copies_of(
             why = f"{clean_line(str(path))}: {clean_line(said)}"
             continue
         if path.parent in sources.evidence:
-            doubt = _doubt_of_life(path, files)
+            doubt = _doubt_of_life(path, files) or _doubt_of_log(path, table)
         else:
             doubt = _doubt(path, table, files, span, damaged)
         if not doubt:
@@ -91,9 +92,17 @@ def _doubt(
         return f"{name} is another version of the partition than {clean_line(span.directory)}"
     if other := _doubt_of_life(path, files):
         return other
-    made = [created_us(read_log(each / SEQUENCER)) for each in (path.parent, table.path)]
+    return _doubt_of_log(path, table)
+
+
+def _doubt_of_log(path: Path, table: TableDirectory) -> str:
+    """Return that the log beside a directory is of another life of the table, as far as it tells; else empty."""
+    logs = [read_log(each / SEQUENCER) for each in (path.parent, table.path)]
+    made = [created_us(log) for log in logs]
     if 0 not in made and made[0] != made[1]:
-        return f"the log beside {name} was created at another time than this table's"
+        return f"the log beside {clean_line(path.name)} was created at another time than this table's"
+    if (fork := fork_of(logs[0], logs[1])) is not None:
+        return f"the log beside {clean_line(path.name)} has other transactions than this table's from {fork:,} on"
     return ""
 
 

@@ -12,15 +12,17 @@ import numpy as np
 
 from console.diagnosis.model import Code
 from console.diagnosis.table import examine_table
-from console.questdb.layout import TableDirectory
+from console.questdb.layout import SEQUENCER, TableDirectory
 from console.questdb.reading import DamageError, Problem
 from console.questdb.segment import EventType
 from console.questdb.segment_details import read_symbols
 from console.questdb.table_metadata import TableColumn
 from console.questdb.table_txn import read_table_txn
+from console.questdb.txn_log import read_log
 from console.recovery.evidence.index import EvidenceIndex
 from console.recovery.guard.copies import copies_of
 from console.recovery.table_repair.symbol_map import SymbolMap, hashes_of, mask_of, read_symbol_map
+from console.table.log_life import fork_of
 from console.table.unapplied import State
 
 
@@ -49,10 +51,11 @@ def names_of_copies(
 ) -> dict[int, bytes]:
     """Return names by key that copies have, the guard's or the evidence's, the newest first.
 
-    Each is of the same table, not truncated since, and at odds with no name known here.
+    Each is of the same table, not truncated since, and at odds with no name known here or in a newer copy.
     """
     now = read_table_txn(table.path).current
     found: dict[int, bytes] = {}
+    newer: dict[int, bytes] = {}
     for folder, proven in _copies(table, evidence):
         then = read_table_txn(folder).current
         if now is None or then is None or then.truncate_version != now.truncate_version or then.txn > now.txn:
@@ -61,9 +64,12 @@ def names_of_copies(
             copy = read_symbol_map(folder, column.raw_name, known.count, name_txn, known.capacity)
         except (DamageError, OSError):
             continue
+        held = {key: name for key, name in enumerate(copy.names) if name is not None}
+        if any(newer.get(key, name) != name for key, name in held.items()):
+            continue
         if _agrees(copy, known) or (_nothing_of(known) and (proven or copy.buckets is not None)):
-            named = {key: name for key in known.unknown if (name := copy.names[key]) is not None}
-            found = {**named, **found}
+            newer = {**held, **newer}
+            found = {**{key: held[key] for key in known.unknown if key in held}, **found}
             if len(found) == len(known.unknown):
                 break
     return found
@@ -73,8 +79,10 @@ def _copies(table: TableDirectory, evidence: EvidenceIndex) -> Iterator[tuple[Pa
     """Yield where copies of the table lie, and whether their files are those that were taken, by their digests."""
     yield from ((copy.folder, True) for copy in copies_of(table) if copy.symbols_whole)
     for capture in reversed(evidence.captures()):
-        if table.directory in capture.stamps:
-            yield capture.folder / "db" / table.directory, False
+        folder = capture.folder / "db" / table.directory
+        forked = fork_of(read_log(folder / SEQUENCER), read_log(table.sequencer)) is not None
+        if table.directory in capture.stamps and not forked:
+            yield folder, False
 
 
 def names_of_links(table: TableDirectory, column: TableColumn, known: SymbolMap) -> dict[int, bytes]:
