@@ -144,6 +144,7 @@ class ClaimKey(enum.StrEnum):
     NOT_COMPARED = "not-compared"
     SWEEP = "sweep"
     ANSWERS = "answers"
+    VERSION = "version"
     # a sequencer on disk
     LOG_OPENS = "log-opens"
     LOG_MAX_TXN = "log-max-txn"

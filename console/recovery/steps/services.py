@@ -1,15 +1,18 @@
 """Steps on services: stop units, start the server under the WAL locks, prove its tables, wait for a purge sweep."""
 
+import contextlib
 import time
 from collections.abc import Sequence
 from typing import Any, Final
 
+from console.questdb.server_version import Version, version_of_build
+from console.questdb.version_behaviour import behaviour_of
 from console.records import of_json, to_json
 from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Stage, failed_in_words
 from console.recovery.server.binary import note_running
 from console.recovery.server.expectation import Expectation
-from console.recovery.server.sql import Server
+from console.recovery.server.sql import Server, SqlError
 from console.recovery.server.value_claims import noted_value_claims, sums_before
 from console.recovery.server.verification import purge_interval, table_claims, wait_until_applied
 from console.recovery.steps.steps import CheckStep, RunContext, Step, StepError
@@ -121,8 +124,21 @@ class StartServer(Step):
             services.unmask(unit.name)
             services.start(unit.name, START_SECONDS)
         run.progress("waiting for the server to answer")
-        seconds = Server(run.settings.questdb).wait_until_up(run.database.db, START_SECONDS)
+        server = Server(run.settings.questdb)
+        seconds = server.wait_until_up(run.database.db, START_SECONDS)
         run.progress(f"it answered after {seconds:.1f} s")
+        self._compare(server, Version.parse(stage.parameters.get("version", "")), run)
+
+    def _compare(self, server: Server, planned: Version | None, run: RunContext) -> None:
+        """Note that another QuestDB answers than was `planned`. Raises StepError if WAL locks do not hold its purge."""
+        with contextlib.suppress(SqlError, LookupError):
+            found = version_of_build(str(server.rows("SELECT build() AS build")[0]["build"]))
+            if found is None or planned is None or found == planned:
+                return
+            if behaviour_of(planned).file_locks_hold_wal and not behaviour_of(found).file_locks_hold_wal:
+                what = f"QuestDB {found} was started, and the plan is for {planned}, whose purge WAL locks hold"
+                raise StepError(f"{what}: plan again")
+            run.claims.append(Claim.note(ClaimKey.VERSION, "QuestDB that was started", f"{found}, planned: {planned}"))
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         """Stop it again and keep it down: what it would do next is what failed to be proven safe.

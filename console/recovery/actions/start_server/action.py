@@ -67,7 +67,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     repaired = repaired_partitions(context)
     tables = [each for each in context.database.tables() if each.wal is not False]
     expected, left_out = _expected(tables, repaired, keeps=behaviour_of(version).keeps_suspension)
-    stages = tuple(_stages(context, names, expected, guard if expected else None, repaired))
+    stages = tuple(_stages(context, names, expected, guard if expected else None, repaired, version))
     requirement = Requirement("the server is down", context.server_down is True, stated)
     made = _made(context, stages, tuple(map(_fact, tables)), requirement, tuple(left_out), tuple(expected))
     which = f"QuestDB {version} is started, by {origin}." if version else "Which QuestDB is started is not known."
@@ -151,6 +151,7 @@ def _stages(
     expected: list[Expectation],
     guard: Guard | None,
     repaired: Mapping[str, frozenset[str] | None],
+    version: Version | None,
 ) -> Iterator[Stage]:
     directories = [each.directory for each in expected]
     services = context.services
@@ -171,8 +172,13 @@ def _stages(
     verbs = ("unmask", "start") if services is not None and services.can_mask else ("start",)
     lines = [services.command_line(verb, name) for name in names for verb in verbs if services is not None]
     commands = tuple(Change("command", line) for line in lines if line)
+    planned = {"version": str(version)} if version is not None and expected else {}
     yield Stage(
-        "start", f"start {', '.join(names)} and wait for its answer", "start-server-unit", {"units": names}, commands
+        "start",
+        f"start {', '.join(names)} and wait for its answer",
+        "start-server-unit",
+        {"units": names, **planned},
+        commands,
     )
     documents = to_json(expected)
     if guard is not None:
