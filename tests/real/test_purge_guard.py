@@ -126,6 +126,21 @@ def test_a_start_holds_the_purge_and_puts_it_back(station: tuple[Engine, Supervi
     until(lambda: len(engine.database.table("t").wals()) < 2, "it purges again what is applied")
 
 
+@pytest.mark.parametrize("station", [""], indirect=True)
+def test_a_newer_questdb_than_was_planned_is_stopped_again(
+    station: tuple[Engine, Supervisord], questdb: ServerBinary
+) -> None:
+    """The unit starts 9.3.4, the settings name 9.1.0, whose purge takes no locked WAL."""
+    settings = station[0].settings
+    engine = Engine(replace(settings, questdb=replace(settings.questdb, jar=str(questdb.jar))))
+    plan = engine.plan("start-server")
+    assert "QuestDB 9.1.0" in plan.why
+    result = engine.run(plan, plan.confirmation)
+    assert result.outcome is Outcome.ROLLED_BACK, result
+    assert "QuestDB 9.3.4 was started, and the plan is for 9.1.0" in result.message
+    assert server_is_down(engine.database.db) is True
+
+
 @pytest.fixture
 def under_systemd(
     prepared: Path, newer: ServerBinary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
