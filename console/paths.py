@@ -71,3 +71,11 @@ def read_file(path: Path, most: int) -> bytes:
 
 
 _KINDS = ((stat.S_ISFIFO, "a pipe"), (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"))
+
+
+def mounted_read_only(place: Path) -> bool:
+    """Return whether the file system of `place` is mounted read-only, as the kernel does after errors of a disk."""
+    try:
+        return bool(os.statvfs(place).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False

@@ -24,6 +24,11 @@ def check_user(settings: Settings, place: Path) -> list[Check]:
     """Return what this user may do with the data below `place`, the db directory or the data root."""
     owner = _owner(place)
     mine = os.geteuid()
+    if paths.mounted_read_only(place):
+        message = (
+            "the file system of the data is mounted read-only, as the kernel does after disk errors: look at dmesg"
+        )
+        return [Check(_SUBJECT, Level.PROBLEM, message)]
     if mine == _ROOT:
         keeps = f"; repaired files keep their owner, {_named(owner)}" if owner else ""
         return [Check(_SUBJECT, Level.OK, f"root may read and repair the data{keeps}"), *_sudo(settings)]

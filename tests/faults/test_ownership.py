@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -194,3 +196,16 @@ def _planned(root: Path, state: Path) -> dict[str, Any]:
         except WalmedicError as error:
             found[action] = ["error"] if "cannot be listed" in str(error) else [str(error)]
     return found
+
+
+def test_data_that_is_mounted_read_only_is_said_to_be_so(owned: Path, tmp_path: Path) -> None:
+    """The kernel does so after errors of a disk, and no right to write helps."""
+    words = f"{sys.executable} -m console {{}} --db-root {owned} --state-dir {tmp_path}/state; "
+    script = (
+        f"mount --bind {owned} {owned} && mount -o remount,ro,bind {owned} && "
+        f"{words.format('plan repair-log outrun')}{words.format('doctor')}true"
+    )
+    done = subprocess.run(["unshare", "-m", "bash", "-c", script], capture_output=True, text=True, check=True)
+    assert "refused [permission]: the file system of outrun is mounted read-only" in done.stdout, done
+    assert "the file system of the data is mounted read-only" in done.stdout, done
+    assert "may read and repair" not in done.stdout

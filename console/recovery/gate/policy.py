@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from console import paths
 from console.diagnosis.next_step import NOT_MOUNTED
 from console.diagnosis.server.liveness import Liveness, liveness
 from console.diagnosis.server.open_files import users_of
@@ -197,6 +198,9 @@ class Policy:
                 f"{self.table.name} belongs to user id {owner.uid} and walmedic runs as {euid}",
                 "run walmedic as the owner of the database (or as root: new files get the table's owner)",
             )
+        elif paths.mounted_read_only(self.table.path):
+            reason = f"the file system of {self.table.name} is mounted read-only, as the kernel does after disk errors"
+            yield Refusal(RefusalCode.PERMISSION, reason, "look at dmesg, then mount -o remount,rw; then plan again")
         elif not os.access(self.table.path, os.W_OK | os.X_OK):
             yield Refusal(
                 RefusalCode.PERMISSION,
