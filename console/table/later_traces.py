@@ -161,7 +161,7 @@ def rows_behind(table: Path, metadata: TableMetadata, area: TxnArea, at: int = -
             following = file.array(8 * rows, "<i8", _MOST)
     except (OSError, DamageError):
         return 0
-    rising = np.diff(following, prepend=max(1, *newest)) >= 0  # zeros are room for more, and no rows
+    rising = np.diff(following, prepend=max([1, *newest])) >= 0  # zeros are room for more, and no rows
     return len(rising) if rising.all() else int(rising.argmin())
 
 

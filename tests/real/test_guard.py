@@ -27,6 +27,7 @@ from tests.real.grown_tables import GrownTable, grow
 from tests.real.guarded_damage import strike
 from tests.real.test_repair_state import Ended, seen
 from tests.real.test_sequencer_repairs import captured
+from tests.real.waiting import until
 
 _ALONE = os.environ.get("WALMEDIC_FAULT_SEED")
 _SEEDS = [int(_ALONE)] if _ALONE else [*range(9000, 9000 + int(os.environ.get("WALMEDIC_FAULT_GUARD", "12")))]
@@ -184,3 +185,62 @@ def test_copies_of_a_later_life_are_not_believed(questdb: ServerBinary, tmp_path
         server.query("ALTER TABLE t RESUME WAL")
         wait_until_applied(server)
         assert server.query("SELECT count() FROM t") == [(1120,)]
+
+
+@pytest.mark.parametrize(
+    ("action", "files"),
+    [("repair-symbols", ("s.o", "s.c", "s.k", "s.v")), ("repair-metadata", ("_cv",))],
+    ids=["names", "column versions"],
+)
+def test_copies_of_another_life_are_not_believed(
+    questdb: ServerBinary, tmp_path: Path, action: str, files: tuple[str, ...]
+) -> None:
+    """A db directory is put back, and the same ALTER and other rows follow, while the guard has what came before."""
+    root, copies = tmp_path.resolve() / "root", tmp_path / "copies"
+    settings = Settings(
+        state_dir=str(tmp_path / "state"),
+        questdb=QuestDBSettings(db_root=str(root)),
+        guard=GuardSettings(str(copies)),
+        bare=True,
+    )
+
+    def live(life: str, rows: int, names: int) -> Counter[tuple[object, ...]]:
+        insert = (
+            "INSERT INTO t SELECT timestamp_sequence('2024-01-01T{:02d}', 1000000L), x, '{}' || (x % {}){} "
+            "FROM long_sequence({})"
+        )
+        with PrivateServer(root, questdb, settings={"cairo.wal.purge.interval": "500"}) as server:
+            for statement in (
+                insert.format(2, life, names, "", rows),
+                "ALTER TABLE t ADD COLUMN px DOUBLE",
+                insert.format(4, life, names, ", x", 100),
+            ):
+                server.query(statement)
+                wait_until_applied(server)
+            return Counter(map(tuple, server.query("SELECT * FROM t")))
+
+    with PrivateServer(root, questdb) as server:
+        server.query("CREATE TABLE t (ts TIMESTAMP, id LONG, s SYMBOL) TIMESTAMP(ts) PARTITION BY DAY WAL")
+        server.query("INSERT INTO t SELECT timestamp_sequence('2024-01-01', 1000000L), x, 'a' FROM long_sequence(200)")
+        wait_until_applied(server)
+    before = shutil.copytree(root / "db", tmp_path / "before")
+    live("old", 100, 7)
+    with Guard(DatabaseRoot.locate(root), copies, 1 << 30) as guard:
+        guard.round()
+    shutil.rmtree(root / "db")
+    shutil.copytree(before, root / "db")
+    true = live("new", 300, 9)
+    table = DatabaseRoot.locate(root).table("t").path
+    with PrivateServer(root, questdb, settings={"cairo.wal.purge.interval": "500"}):
+        until(lambda: not [*table.glob("wal*")], "the WAL is purged", 60)
+    for name in files:
+        (table / name).write_bytes(bytes((table / name).stat().st_size))
+    engine = captured(Engine(settings))
+    plan = engine.plan(action, "t")
+    if plan.rows_lost.phrase != "0" or plan.refused:
+        return
+    assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE
+    with PrivateServer(root, questdb) as server:
+        found = Counter(map(tuple, server.query("SELECT * FROM t")))
+    assert found == true or plan.values_lost
+    assert not any(str(row[2]).startswith("old") for row in found)
