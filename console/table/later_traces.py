@@ -13,11 +13,11 @@ them, with their WAL.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
 from console.questdb.column_files import column_path, partition_path
+from console.questdb.fields import I64_MAX
 from console.questdb.partition_names import directories_of, partition_of
 from console.questdb.partition_spans import contradiction
 from console.questdb.partitioning import Partitioning
@@ -28,10 +28,8 @@ from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TxnArea, read_table_txn
 from console.table.inventory import Inventory
 from console.table.log_scan import LogScan
+from console.table.timestamps import rising_rows
 from console.text import clean_line, plural
-
-_MOST: Final = 1 << 17
-"""Rows behind the count of `_txn` that are looked at: 1 MiB of timestamps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,24 +143,23 @@ def _behind_the_count(table: Path, metadata: TableMetadata, area: TxnArea) -> st
 
 
 def rows_behind(table: Path, metadata: TableMetadata, area: TxnArea, at: int = -1) -> int:
-    """Return how many rows, of rising times, partition `at` has behind those that `area` counts; at most `_MOST`.
+    """Return how many rows, of rising times, partition `at` has behind those that `area` counts.
 
-    A writer that was cut off leaves such rows, which were never committed; so does a `_txn` of before they were.
+    A writer that was cut off leaves such rows, which were never committed; so does a `_txn` of before they were. Times
+    behind the end of the partition's unit are what the lag left there.
     """
     column = metadata.timestamp
     if column is None or not len(area.partitions) or area.partitions[at]["parquet"]:
         return 0
-    last = at in (-1, len(area.partitions) - 1)
-    rows = int(area.partitions[at]["rows"]) + (area.lag_rows if last else 0)
-    folder = partition_path(table, Partitioning.of(metadata), area.partitions[at])
+    days, partition, last = Partitioning.of(metadata), area.partitions[at], at in (-1, len(area.partitions) - 1)
+    rows = int(partition["rows"]) + (area.lag_rows if last else 0)
     try:
-        with DbFile(column_path(folder, column.raw_name, "d")) as file:
+        with DbFile(column_path(partition_path(table, days, partition), column.raw_name, "d")) as file:
             newest = [area.max_ts, area.lag_max_ts] if last else file.array(8 * max(0, rows - 1), "<i8", 1).tolist()
-            following = file.array(8 * rows, "<i8", _MOST)
+            end = days.unit_end(int(partition["timestamp"]))
+            return rising_rows(file, rows, max([1, *newest]), I64_MAX if end is None else end)
     except (OSError, DamageError):
         return 0
-    rising = np.diff(following, prepend=max([1, *newest])) >= 0  # zeros are room for more, and no rows
-    return len(rising) if rising.all() else int(rising.argmin())
 
 
 def _instead(table: Path, named: Sequence[tuple[int, str, int]], metadata: TableMetadata, area: TxnArea) -> str:

@@ -49,6 +49,12 @@ def timestamp_run(file: DbFile, start: int, end: int, unit_end: int) -> Timestam
     return TimestampRun(rows, first, last, clean, clean or not (later or twice), behind)
 
 
+def rising_rows(file: DbFile, at: int, least: int, end: int) -> int:
+    """Return how many values from row `at` on rise from `least` and lie below `end`. Raises OSError."""
+    following = file.array(at * _WIDTH, "<i8", 1).tolist()  # mostly a zero, with pages of them behind it
+    return _run(file, at, least, end, least)[0] if any(least <= value < end for value in following) else 0
+
+
 def _run(file: DbFile, at: int, low: int, high: int, least: int) -> tuple[int, int | None, int | None]:
     """Return how many values from row `at` on rise from `least` and lie in `low` … `high` - 1, the first and last."""
     first = last = None

@@ -16,7 +16,7 @@ from console.diagnosis.findings.partition_files import partition_file_findings
 from console.diagnosis.findings.subject import TableFiles
 from console.diagnosis.findings.symbol_maps import symbol_count_findings, symbol_map_findings
 from console.diagnosis.model import Code, Finding, Harm, Part, Severity
-from console.diagnosis.server.liveness import lock_held
+from console.diagnosis.server.liveness import Life, lock_held
 from console.questdb.column_files import column_path, partition_path
 from console.questdb.column_types import ColumnTag
 from console.questdb.conversion import read_conversion
@@ -298,10 +298,13 @@ def _behind(files: TableFiles, metadata: TableMetadata, area: TxnArea) -> Iterat
 
 
 def _made_by_server(folder: Path, db: Path) -> bool:
-    """Return whether a directory was made since the server that runs was started: its writer may hold it open."""
+    """Return whether a file or directory may be the work of the server that runs: it was changed since its start."""
+    held = lock_held(db)
+    if held.life is Life.ALIVE and not held.pids:
+        return True  # its processes are not to be seen here
     try:
         made = folder.lstat().st_mtime
-        return any(psutil.Process(pid).create_time() <= made for pid in lock_held(db).pids)
+        return any(psutil.Process(pid).create_time() <= made for pid in held.pids)
     except (OSError, psutil.Error):
         return False
 

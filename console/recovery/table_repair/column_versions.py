@@ -121,12 +121,12 @@ def _entries(
 
 
 def _newest_map(sizes: dict[str, int], column: TableColumn, txn: int) -> int:
-    """Return the name txn of a column's newest symbol map of which no file lacks; -1: the one without, or none.
+    """Return the name txn of a column's newest symbol map, whichever of its files are left; -1: the one without.
 
     SYMBOL CAPACITY makes a new one, which is named by the transaction before its own: `txn` is the one in force.
     """
-    suffixes = (set(_suffixes(sizes, column.raw_name, kind)) for kind in "ockv")
-    return max((name for name in set.intersection(*suffixes) if name < txn), default=-1)
+    found = (name for kind in "ockv" for name in _suffixes(sizes, column.raw_name, kind))
+    return max((name for name in found if name < txn), default=-1)
 
 
 @dataclass(frozen=True, slots=True)
