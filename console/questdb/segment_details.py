@@ -29,6 +29,7 @@ class SymbolDiff:
     clean_count: int
     keys: tuple[int, ...]
     values: tuple[str | None, ...]
+    has_null: bool
 
 
 def read_statement(segment: Segment, txn: int) -> str | Problem:
@@ -112,5 +113,5 @@ def _symbols(walk: Walk) -> tuple[SymbolDiff, ...]:
             values.append(walk.string(_MAX_TEXT))
         if walk.i32() != -1:
             raise DamageError(f"symbols of column {column} are not closed", walk.fields.base + walk.at - 4)
-        diffs.append(SymbolDiff(column, head["clean_count"], tuple(keys), tuple(values)))
+        diffs.append(SymbolDiff(column, head["clean_count"], tuple(keys), tuple(values), bool(head["has_null"])))
     return tuple(diffs)

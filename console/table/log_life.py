@@ -50,24 +50,41 @@ class Life(enum.Enum):
     OPEN = "open"  # nothing tells
 
 
-def fork_of(log: TxnLog, other: TxnLog) -> int | None:
-    """Return the first transaction from which on two logs of one creation name other ones each; None if none is.
+def forked(table: TableDirectory, log: TxnLog, folder: Path) -> int | None:
+    """Return from which transaction on a copy in `folder`, with its `log`, is of another life of the table; else None.
 
-    A table that was put back from a copy goes on so. One record that differs is damage: behind a fork every one does.
+    A table that was put back from a copy goes on with other transactions. A copy that had applied none of them is of
+    this life, however far its log went.
+    """
+    state, fork = read_table_txn(folder).current, fork_of(log, read_log(table.sequencer))
+    return fork if fork is not None and (state is None or state.applied_txn >= fork) else None
+
+
+def fork_of(log: TxnLog, other: TxnLog) -> int | None:
+    """Return the first transaction from which on two logs of one creation name other ones each; None if none is known.
+
+    One record that differs is damage: behind a fork every one does. Looked at from the end, to the last that is alike.
     """
     headers = log.header, other.header
     if headers[0] is None or headers[1] is None or headers[0].created_us != headers[1].created_us:
         return None
-    last = min(headers[0].max_txn, headers[1].max_txn)
-    try:
-        ours, theirs = log.records(1, last), other.records(1, last)
-    except OSError:
-        return None
-    ours, theirs = ours[: len(theirs)], theirs[: len(ours)]
-    both = valid_records(ours) & valid_records(theirs)
-    same = np.logical_and.reduce([ours[name] == theirs[name] for name in LOG_RECORD.dtype.names or ()])
-    behind = int(np.flatnonzero(both & same)[-1]) + 1 if (both & same).any() else 0
-    return behind + 1 if (both & ~same)[behind:].any() else None
+    fork, end = None, min(headers[0].max_txn, headers[1].max_txn)
+    while end > 0:
+        first = max(1, end - LOOKS[1] + 1)
+        try:
+            ours, theirs = log.records(first, end), other.records(first, end)
+        except OSError:
+            return fork
+        ours, theirs = ours[: len(theirs)], theirs[: len(ours)]
+        both = valid_records(ours) & valid_records(theirs)
+        same = both & np.logical_and.reduce([ours[name] == theirs[name] for name in LOG_RECORD.dtype.names or ()])
+        alike = int(np.flatnonzero(same)[-1]) + 1 if same.any() else 0
+        others = np.flatnonzero((both & ~same)[alike:])
+        fork = first + alike + int(others[0]) if len(others) else fork
+        if alike:
+            break
+        end = first - 1
+    return fork
 
 
 def life_of(table: TableDirectory, log: TxnLog, most: int) -> Life:

@@ -99,13 +99,18 @@ class ZeroShares:
 
 
 def _first_key_alone(segment: Segment, span: Span, column: int) -> int:
-    """Return the rows of the span's transactions that bring no symbol but the one of key 0: each of them has it."""
+    """Return the rows of the span's transactions that bring no symbol but the one of key 0, which each of them has.
+
+    None of them has a NULL.
+    """
     diffs, events = read_symbols(segment, partial=True), segment.events[segment.data]
     if isinstance(diffs, Problem):
         return 0
     within = events[(events["start_row"] < span[1]) & (events["end_row"] > span[0])]
-    alone = [any(d.column == column and d.keys == (0,) for d in diffs.get(txn, ())) for txn in within["txn"].tolist()]
-    return int((within["end_row"] - within["start_row"])[np.array(alone, np.bool_)].sum())
+    own = ([d for d in diffs.get(txn, ()) if d.column == column] for txn in within["txn"].tolist())
+    alone = np.array([any(d.keys == (0,) and not d.has_null for d in found) for found in own], np.bool_)
+    rows = np.minimum(within["end_row"], span[1]) - np.maximum(within["start_row"], span[0])
+    return int(rows[alone].sum())
 
 
 def _all_zero(path: Path, low: int, high: int) -> bool:

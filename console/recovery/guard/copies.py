@@ -16,6 +16,7 @@ from console.questdb.layout import TableDirectory
 from console.questdb.reading import read_small
 from console.questdb.sequencer_metadata import read_sequencer_metadata
 from console.questdb.table_metadata import read_table_identity
+from console.questdb.table_txn import read_table_txn
 from console.questdb.txn_log import read_log
 from console.recovery.store.chain import FIRST, hash_of, parsed_line
 from console.table.belonging import judge_logs
@@ -119,7 +120,8 @@ def copies_of(table: TableDirectory) -> Iterator[GuardCopy]:
             mirror = read_log(table.guard / copy.mirror)
             newest = newest or mirror
             forks[copy.mirror] = [at for log in (live, newest) if (at := fork_of(mirror, log)) is not None]
-        if not copy.mirror or all(copy.event["data"]["log"]["max_txn"] < at for at in forks[copy.mirror]):
+        state = read_table_txn(copy.folder).current if forks.get(copy.mirror) else None
+        if not forks.get(copy.mirror) or (state is not None and state.applied_txn < min(forks[copy.mirror])):
             yield copy
 
 

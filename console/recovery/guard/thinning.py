@@ -51,14 +51,16 @@ def make_room(root: Path, most: int, dropped: Container[str] = ()) -> int:
     First those of tables that were `dropped`, then the oldest of any table. The newest copy of a table that is there is
     never removed, so that it can take more.
     """
+    if (used := bytes_used(root)) <= most:
+        return used
     found = [(folder, all_copies(folder)) for folder in root.iterdir() if folder.is_dir()]
     gone = sorted((copies[-1].seconds, folder) for folder, copies in found if copies and folder.name in dropped)
     older = sorted((copy.seconds, copy.folder) for _, copies in found for copy in copies[:-1])
     for _, folder in (*gone, *older):
-        if (used := bytes_used(root)) <= most:
-            return used
         shutil.rmtree(folder, ignore_errors=True)  # a copy may have gone with its table's folder
-    return bytes_used(root)
+        if (used := bytes_used(root)) <= most:
+            break
+    return used
 
 
 def bytes_used(root: Path) -> int:

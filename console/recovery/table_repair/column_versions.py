@@ -159,14 +159,14 @@ class _Lengths:
         return 0 if ends and self._ends(_file(column, "d", name_txn), width, self.span.rows) else None
 
     def ends_in_null(self, column: TableColumn, name_txn: int) -> bool:
-        """Return whether the last value that a column's file has room for is NULL, or zero."""
+        """Return whether the last value that a column's file has room for is NULL: 0 in a type that has none."""
         folder, width = self.table / self.span.directory, storage_size(column.type_code) or 1
         if is_variable(column.type_code):
             with DbFile(folder / _file(column, "i", name_txn)) as aux:
                 return is_null(column.tag, aux, self.span.rows - 1)
         with DbFile(folder / _file(column, "d", name_txn)) as file:
             last = file.read(width * (min(file.size // width, self.span.rows) - 1), width)
-        return not any(last) or last == null_bytes(column.type_code)
+        return last == null_bytes(column.type_code)
 
     def _ends(self, name: str, width: int, values: int) -> bool:
         """Return whether a file holds something in the last of so many values, and zeros alone behind it.
@@ -214,42 +214,51 @@ def _origin(column: TableColumn, metadata: TableMetadata) -> int:
     return column.index
 
 
+def _stored(found: FoundVersions, column: TableColumn, lengths: list[_Lengths]) -> tuple[list[_Lengths], int]:
+    """Return the partitions with a file of a column that an ALTER made, and its name txn; none with a refusal."""
+    names = {each.span.start: _suffixes(each.sizes, column.raw_name, "d") for each in lengths}
+    for each in lengths:
+        if len(names[each.span.start]) > 1:
+            many = len(names[each.span.start])
+            found.refuse(f"partition {each.span.name} has {many} files of column {column.name}")
+            return [], -1
+    own = {name for found_names in names.values() for name in found_names}
+    if len(own) == 1:
+        return [each for each in lengths if names[each.span.start]], own.pop()
+    found.refuse(
+        f"column {column.name} has files of several versions: which of them is its own is not proven"
+        if own
+        else f"column {column.name} has no file, so that its name and where it begins are not known"
+    )
+    return [], -1
+
+
 def _added_column(
     found: FoundVersions, column: TableColumn, lengths: list[_Lengths], *, whole: bool
 ) -> Iterator[tuple[int, int, int, int]]:
     """Yield the entries of a column that an ALTER made; a `whole` one has the values of a column of the first day."""
-    known: list[tuple[PartitionSpan, int, int | None]] = []  # partition, name txn, top if the file tells it
-    squashed: list[PartitionSpan] = []
-    for each in lengths:
-        suffixes = _suffixes(each.sizes, column.raw_name, "d")
-        if len(suffixes) > 1:
-            found.refuse(f"partition {each.span.name} has {len(suffixes)} files of column {column.name}")
-        elif suffixes:
-            known.append((each.span, suffixes[0], each.top(column, suffixes[0])))
-            if known[-1][2] == 0 and not whole and each.ends_in_null(column, suffixes[0]):
-                squashed.append(each.span)
+    stored, name_txn = _stored(found, column, lengths)
+    known = [(each.span, each.top(column, name_txn)) for each in stored]
     if not known:
-        found.refuse(f"column {column.name} has no file, so that its name and where it begins are not known")
         return
-    names = {name for _, name, _ in known}
-    if len(names) > 1:
-        found.refuse(f"column {column.name} has files of several versions: which of them is its own is not proven")
-        return
-    name_txn = known[0][1]
     if whole:
-        known = [(span, name, 0 if top is None else top) for span, name, top in known]
-    held = {span.start for span, _, _ in known}
+        known = [(span, 0 if top is None else top) for span, top in known]
+    held = {span.start for span, _ in known}
     before = [each.span for each in lengths if each.span.start not in held]
     for span in before:
         if span.name_txn() > name_txn or (span.name_txn() < 0 and span.start > known[0][0].start):
             found.refuse(f"{span.directory} was written after column {column.name} was added, and has no file of it")
             return
-    begins = next((span for span, _, _ in known if not before or span.start > before[-1].start), None)
+    begins = next((span for span, _ in known if not before or span.start > before[-1].start), None)
     if begins is None:
         found.refuse(f"{before[-1].directory}, the last partition, has no file of column {column.name}")
         return
-    found.doubted += _made_later(column, begins, name_txn, before) if (begins, name_txn, 0) in known else ()
-    unproven = [span for span, _, top in known if top is None]
+    tops = {span.start: top for span, top in known}
+    if before and not tops[begins.start] and (whole or begins.name_txn() >= name_txn):
+        # ADD COLUMN makes the file in the last partition at once, TYPE in all: `begins` may only be written anew
+        last = before[-1].directory
+        found.doubted.append(f"{last} has no file of column {column.name}, and may have had one: it would be lost")
+    unproven = [span for span, top in known if top is None]
     if unproven and column.indexed:
         found.refuse(f"partition {unproven[0].name}: where column {column.name} begins is not proven by its file")
         return
@@ -257,11 +266,11 @@ def _added_column(
     found.doubted += [
         f"column {column.name} counts as whole in {span.name}, where its last value is NULL: a partition that was "
         "split and squashed after the column was added would look the same"
-        for span in squashed
-        if span.start <= begins.start
+        for span in (each.span for each in stored if not whole and each.ends_in_null(column, name_txn))
+        if span.start <= begins.start and tops[span.start] == 0
     ]
     yield DEFAULT_PARTITION, column.index, name_txn, begins.start
-    for span, _, top in known:
+    for span, top in known:
         if top is None or top or span.start < begins.start:
             yield span.start, column.index, name_txn, span.rows if top is None else top
         if top:
@@ -269,20 +278,6 @@ def _added_column(
                 f"{plural(top, 'row')} of {span.name} count as older than column {column.name}, whose file has no more "
                 "values: one that was cut would look the same"
             )
-
-
-def _made_later(
-    column: TableColumn, begins: PartitionSpan, name_txn: int, before: list[PartitionSpan]
-) -> Iterator[str]:
-    """Yield that the first partition with a column's file may have come after the column: the one before had it, too.
-
-    ADD COLUMN makes the file in the partition that is the last one then, at once.
-    """
-    if before and begins.name_txn() >= name_txn:
-        yield (
-            f"{before[-1].directory} has no file of column {column.name}: if {begins.directory} was made after the "
-            "column was added, and not only written anew, its file is lost"
-        )
 
 
 def _file(column: TableColumn, kind: str, name_txn: int) -> str:

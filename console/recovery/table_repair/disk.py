@@ -134,15 +134,17 @@ def _values_behind(each: StoredColumn) -> bool:
         return False  # the column is lost, and tells nothing of the rows
 
 
-def _held_from(path: Path, at: int, null: bytes = b"") -> bool:
-    """Return whether a file holds anything but zeros, or `null`, from offset `at` on."""
+def _held_from(path: Path, at: int, null: bytes = b"\0") -> bool:
+    """Return whether a file holds a value that is neither zero nor `null` from offset `at` on, a value's."""
+    width, nothing = len(null), np.frombuffer(null, np.uint8)
     with DbFile(path) as file:
         while at < file.size:
-            at = max(at, file.next_data(at))
-            block = file.read(at, _CHUNK)
-            if any(block) and not (null and block == null * (len(block) // len(null))):
+            at = max(at, file.next_data(at) // width * width)
+            values = file.array(at, "u1", _CHUNK // width * width)
+            values = values[: len(values) // width * width].reshape(-1, width)
+            if (values.any(axis=1) & (values != nothing).any(axis=1)).any():
                 return True
-            at += max(1, len(block))
+            at += max(1, values.size)
     return False
 
 

@@ -151,18 +151,19 @@ def added_later(disk: Disk) -> str | None:
     return None
 
 
-def _lost_pages(each: FoundPartition) -> Iterator[str]:
+def _lost_pages(each: FoundPartition, *, last: bool) -> Iterator[str]:
     """Yield that zeros behind the rows of a partition may have been rows.
 
     A merge writes a file in the very length of its rows. A writer takes room for more, and cuts it to whole pages as it
-    goes on to the next partition; so a whole page of rows with zeros behind it is rare, but for a lost page.
+    goes on to the next partition; so a whole page of rows with zeros behind it is rare, but for a lost page. The file
+    of the last one may have been cut there.
     """
     if each.timestamps is None or not each.clean:
         return
     size, shown = each.timestamps.stat().st_size, clean_line(each.directory)
     if each.rows < size // 8 and size // 8 % _PAGE_ROWS:
         yield f"{shown} has files for {plural(size // 8, 'row')}, and zeros behind {each.rows:,} of them"
-    elif each.rows < size // 8 and each.rows % _PAGE_ROWS == 0:
+    elif (last or each.rows < size // 8) and each.rows % _PAGE_ROWS == 0:
         yield f"{shown} ends with a whole page, and pages behind it may be lost"
 
 
@@ -173,7 +174,7 @@ def gaps(disk: Disk, counted: int = 0) -> Iterator[str]:
     if counted > disk.found.rows:
         yield f"_txn counts {plural(counted, 'row')}, and the partitions on disk have {disk.found.rows:,}"
     for each in partitions:
-        yield from _lost_pages(each)
+        yield from _lost_pages(each, last=each is partitions[-1])
     if naming.unit == UNPARTITIONED:
         return
     starts = np.array([each.start for each in partitions], np.int64)

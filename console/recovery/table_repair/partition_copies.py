@@ -24,7 +24,7 @@ from console.questdb.txn_log import read_log
 from console.questdb.value_check import bad_values
 from console.recovery.store.copying import digest_of_file
 from console.table.belonging import created_us
-from console.table.log_life import fork_of
+from console.table.log_life import forked
 from console.table.timestamps import timestamp_run
 from console.text import clean_line
 
@@ -101,7 +101,7 @@ def _doubt_of_log(path: Path, table: TableDirectory) -> str:
     made = [created_us(log) for log in logs]
     if 0 not in made and made[0] != made[1]:
         return f"the log beside {clean_line(path.name)} was created at another time than this table's"
-    if (fork := fork_of(logs[0], logs[1])) is not None:
+    if (fork := forked(table, logs[0], path.parent)) is not None:
         return f"the log beside {clean_line(path.name)} has other transactions than this table's from {fork:,} on"
     return ""
 

@@ -22,7 +22,7 @@ from console.questdb.txn_log import read_log
 from console.recovery.evidence.index import EvidenceIndex
 from console.recovery.guard.copies import copies_of
 from console.recovery.table_repair.symbol_map import SymbolMap, hashes_of, mask_of, read_symbol_map
-from console.table.log_life import fork_of
+from console.table.log_life import forked
 from console.table.unapplied import State
 
 
@@ -80,8 +80,7 @@ def _copies(table: TableDirectory, evidence: EvidenceIndex) -> Iterator[tuple[Pa
     yield from ((copy.folder, True) for copy in copies_of(table) if copy.symbols_whole)
     for capture in reversed(evidence.captures()):
         folder = capture.folder / "db" / table.directory
-        forked = fork_of(read_log(folder / SEQUENCER), read_log(table.sequencer)) is not None
-        if table.directory in capture.stamps and not forked:
+        if table.directory in capture.stamps and forked(table, read_log(folder / SEQUENCER), folder) is None:
             yield folder, False
 
 
