@@ -40,7 +40,7 @@ def found_queue(
             doubts.append(f"{what}: set redis.port (or redis.url) and redis.streams yourself")
             return None, RedisSettings()
         pid = candidates[0].pid
-        place = running.reached(pid, candidates[0].port)
+        place = ("", 0) if candidates[0].socket else running.reached(pid, candidates[0].port)
         if place is None:
             port = candidates[0].port
             doubts.append(f"Redis (pid {pid}) has a network of its own and port {port} is not published: set redis.url")

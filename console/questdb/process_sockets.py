@@ -51,7 +51,7 @@ def _rows(pid: int, kind: str, inode: int) -> Iterator[list[str]]:
         return
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/net/{kind}").read_text(errors="surrogateescape").splitlines()[1:]:
-            row = line.split()
+            row = line.split(None, _PATH) if kind == "unix" else line.split()
             if len(row) > inode and row[inode] in held:
                 yield row
 
