@@ -138,6 +138,7 @@ def test_a_newer_questdb_than_was_planned_is_stopped_again(
     result = engine.run(plan, plan.confirmation)
     assert result.outcome is Outcome.ROLLED_BACK, result
     assert "QuestDB 9.3.4 was started, and the plan is for 9.1.0" in result.message
+    assert {claim.key for claim in result.verification if not claim.ok} == {ClaimKey.VERSION}
     assert server_is_down(engine.database.db) is True
 
 

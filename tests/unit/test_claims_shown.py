@@ -83,6 +83,7 @@ SHOWN: dict[ClaimKey, tuple[str, str]] = {
         (ClaimKey.FIRST_BATCH, ClaimKey.ACKNOWLEDGED, ClaimKey.FRESH),
         ("tests/real/incident/drain_faults.py", "plant_in_a_drain"),
     ),
+    ClaimKey.VERSION: ("tests/real/test_purge_guard.py", "test_a_newer_questdb_than_was_planned_is_stopped_again"),
     ClaimKey.SERVER_LIVES: (_REHEARSAL, "test_its_server_is_shut_in_and_modest_and_its_death_fails_it"),
 }  # fmt: skip
 
