@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from console.recovery.engine import Engine
 from console.recovery.model import Outcome
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
@@ -51,18 +52,24 @@ def grown(binary: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> Ite
     shutil.rmtree(root.parent)
 
 
+def _without(grown: Path, binary: ServerBinary, folder: Path, table: str, name: str) -> Engine:
+    """Return an engine on a copy in which a file of the table is zeros."""
+    root = shutil.copytree(grown, folder / "root")
+    engine = engine_of(root, folder / "state", binary)
+    file = engine.database.table(table).path / name
+    file.write_bytes(bytes(file.stat().st_size))
+    return captured(engine)
+
+
 @pytest.mark.parametrize("table", _TABLES)
 def test_its_state_is_made_again_with_every_value(
     grown: Path, binary: ServerBinary, table: str, tmp_path: Path
 ) -> None:
-    root = shutil.copytree(grown, tmp_path.resolve() / "root")
-    engine = engine_of(root, tmp_path / "state", binary)
-    txn = engine.database.table(table).path / "_txn"
-    txn.write_bytes(bytes(txn.stat().st_size))
-    plan = captured(engine).plan("repair-table-state", table)
+    engine = _without(grown, binary, tmp_path.resolve(), table, "_txn")
+    plan = engine.plan("repair-table-state", table)
     assert (plan.rows_lost.phrase, plan.refused) == ("0", ())
     assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE
-    with PrivateServer(root, binary, settings=_SPLITS) as server:
+    with PrivateServer(engine.database.root, binary, settings=_SPLITS) as server:
         found = server.query(
             f"SELECT count(), sum(id - uu), count(vc), sum(CASE WHEN vc = 'v' || uu THEN 1 END) FROM {table}"
         )
@@ -73,10 +80,6 @@ def test_its_state_is_made_again_with_every_value(
 def test_without_cv_nobody_knows_where_its_columns_begin(
     grown: Path, binary: ServerBinary, table: str, tmp_path: Path
 ) -> None:
-    root = shutil.copytree(grown, tmp_path.resolve() / "root")
-    engine = engine_of(root, tmp_path / "state", binary)
-    versions = engine.database.table(table).path / "_cv"
-    versions.write_bytes(bytes(versions.stat().st_size))
-    plan = captured(engine).plan("repair-metadata", table)
+    plan = _without(grown, binary, tmp_path.resolve(), table, "_cv").plan("repair-metadata", table)
     given_up = {each.column for each in plan.values_lost}
     assert (plan.rows_lost.phrase, given_up) == (("0", {"uu", "vc"}) if table == "grown" else ("unknown", set()))
