@@ -38,6 +38,13 @@ def server(questdb: ServerBinary, tmp_path: Path) -> PrivateServer:
     return PrivateServer(tmp_path.resolve() / "root", questdb, settings=_KEPT)
 
 
+def _grow(server: PrivateServer) -> None:
+    """Make the table with 1,000 rows of one day, all applied."""
+    for statement in (_CREATE.format("t"), _ROWS.format("t", "2024-01-01", 1000)):
+        server.query(statement)
+    wait_until_applied(server)
+
+
 def _engine(server: PrivateServer, questdb: ServerBinary) -> Engine:
     return captured(engine_of(server.root, server.root.parent / "state", questdb))
 
@@ -71,9 +78,7 @@ def test_a_state_of_before_the_repair_that_is_put_back_is_as_bad_as_it_was(
     server: PrivateServer, questdb: ServerBinary
 ) -> None:
     with server:
-        for statement in (_CREATE.format("t"), _ROWS.format("t", "2024-01-01", 1000)):
-            server.query(statement)
-        wait_until_applied(server)
+        _grow(server)
         server.query("ALTER TABLE t SUSPEND WAL")
         table = DatabaseRoot.locate(server.root).table("t").path
         before = (table / "txn_seq" / "_txnlog").read_bytes()
@@ -95,9 +100,7 @@ def test_the_only_partition_can_be_given_up_and_what_waits_comes_in(
     server: PrivateServer, questdb: ServerBinary
 ) -> None:
     with server:
-        for statement in (_CREATE.format("t"), _ROWS.format("t", "2024-01-01", 1000)):
-            server.query(statement)
-        wait_until_applied(server)
+        _grow(server)
         server.query("ALTER TABLE t SUSPEND WAL")
         for day in ("2023-12-31", "2024-01-01T20", "2024-01-02"):
             server.query(_ROWS.format("t", day, 40))
@@ -113,9 +116,7 @@ def test_the_only_partition_can_be_given_up_and_what_waits_comes_in(
 
 def test_what_is_skipped_after_a_repair_of_partitions_is_at_risk(server: PrivateServer, questdb: ServerBinary) -> None:
     with server:
-        for statement in (_CREATE.format("t"), _ROWS.format("t", "2024-01-01", 1000)):
-            server.query(statement)
-        wait_until_applied(server)
+        _grow(server)
         table = DatabaseRoot.locate(server.root).table("t").path
     (table / "2024-01-01" / "px.d").unlink()
     engine = _engine(server, questdb)
@@ -134,8 +135,7 @@ def test_a_column_that_no_partition_has_yet_may_hold_nothing_but_zeros(
     server: PrivateServer, questdb: ServerBinary
 ) -> None:
     with server:
-        for statement in (_CREATE.format("t"), _ROWS.format("t", "2024-01-01", 1000)):
-            server.query(statement)
+        _grow(server)
         server.query("ALTER TABLE t ADD COLUMN fee INT")
         wait_until_applied(server)
         server.query("ALTER TABLE t SUSPEND WAL")
