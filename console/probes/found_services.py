@@ -40,7 +40,7 @@ def found_services(
         return ServicesSettings()
     held = {pid: role for pid, role in ((queue_pid, Role.QUEUE),) if pid is not None}
     if queue.streams:
-        held |= _clients(queue)
+        held |= _clients(queue, queue_pid)
     if owner is None:
         return _by_hand(server, held, sources, doubts)
     roles: dict[str, Role] = {owner.unit: Role.DATABASE}
@@ -108,16 +108,17 @@ def _end(address: str) -> tuple[str, int]:
     return address.rpartition(":")[0].strip("[]"), port_of(address)
 
 
-def _clients(queue: RedisSettings) -> dict[int, Role]:
+def _clients(queue: RedisSettings, queue_pid: int | None) -> dict[int, Role]:
     """Return which local process adds to the streams and which reads from their groups, by process id.
 
     Redis tells the last command of a connection only, so they are watched for a moment. Who reads is a writer to the
     database, though it may add as well.
     """
     found: dict[int, Role] = {}
-    with contextlib.suppress(*FAILURES), connect(located(queue, _ANSWER)[0], _ANSWER) as client:
+    with contextlib.suppress(*FAILURES), connect(place := located(queue, _ANSWER)[0], _ANSWER) as client:
+        near = queue_pid if queue_pid is not None or not place.local else os.getpid()
         for _ in range(_LOOKS):
-            clients, held = client.client_list(), running.pids_by_end()
+            clients, held = client.client_list(), running.pids_by_end(near)
             for each in clients:
                 command, pid = str(each.get("cmd", "")), held.get(_end(str(each.get("addr", ""))))
                 if pid is not None and command in _READS:

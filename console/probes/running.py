@@ -1,7 +1,9 @@
 """What runs on this machine: Redis processes, and the service or container that each process belongs to."""
 
 import contextlib
+import ipaddress
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from console.questdb.process_sockets import connected, listening, unix_sockets
+from console.questdb.process_sockets import End, connected, listening, network_of, unix_sockets
 from console.questdb.server_processes import has_own_network, here, in_container
 from console.services.containers import ContainerControl, address_of, name_of, pid_of, published, unit_of
 from console.services.model import ServiceError
@@ -78,9 +80,17 @@ def output_file(pid: int) -> str:
         return ""
 
 
-def pids_by_end() -> dict[tuple[str, int], int]:
-    """Return which process holds each end of an open TCP connection, as far as this user may see."""
-    return {end: pid for pid in psutil.pids() for end in connected(pid)}
+def pids_by_end(near: int | None) -> dict[End, int]:
+    """Return which process holds each end of an open TCP connection, as far as this user may see.
+
+    `near` is a process in whose network the ends are named, None if that network is not on this machine. A loopback
+    address is another one in each network, and two networks may both have an address: such an end is nobody's.
+    """
+    networks = connected(psutil.pids())
+    own = networks.pop(network_of(near), {}) if near is not None else {}
+    times = Counter(end for ends in networks.values() for end in ends)
+    elsewhere = {end: pid for ends in networks.values() for end, pid in ends.items() if times[end] == 1}
+    return {end: pid for end, pid in elsewhere.items() if not ipaddress.ip_address(end[0]).is_loopback} | own
 
 
 def owner_of(pid: int) -> Owner | None:

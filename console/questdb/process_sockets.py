@@ -2,9 +2,11 @@
 
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import Final
+
+End = tuple[str, int]  # address and port
 
 _LISTENS, _CONNECTED = "0A", "01"  # TCP_LISTEN and TCP_ESTABLISHED of the kernel's include/net/tcp_states.h
 _ACCEPTS: Final = 0x10000  # __SO_ACCEPTCON of the flags of a unix socket
@@ -13,28 +15,40 @@ _STATE, _INODE, _FLAGS, _UNIX_INODE, _PATH = 3, 9, 3, 6, 7  # columns
 
 def listening(pid: int) -> frozenset[int]:
     """Return the TCP ports that `pid` listens on in its own network, none if this user may not see them."""
-    return frozenset(port for _, port in _tcp(pid, _LISTENS))
+    return frozenset(port for (_, port), _ in _tcp(pid, _LISTENS, _inodes(pid)))
 
 
-def connected(pid: int) -> frozenset[tuple[str, int]]:
-    """Return address and port of the ends that `pid` has of open TCP connections."""
-    return frozenset(_tcp(pid, _CONNECTED))
+def connected(pids: Iterable[int]) -> dict[str, dict[End, int]]:
+    """Return by network namespace which of `pids` holds each end of an open TCP connection. A network is read once."""
+    holders = {inode: pid for pid in pids for inode in _inodes(pid)}
+    networks = {name: pid for pid in holders.values() if (name := network_of(pid))}
+    return {
+        name: {end: holders[inode] for end, inode in _tcp(pid, _CONNECTED, holders)} for name, pid in networks.items()
+    }
+
+
+def network_of(pid: int) -> str:
+    """Return the name of the network namespace of `pid`, empty where this user may not see it."""
+    with contextlib.suppress(OSError):
+        return str(Path(f"/proc/{pid}/ns/net").readlink())
+    return ""
 
 
 def unix_sockets(pid: int) -> tuple[str, ...]:
     """Return the paths of the unix sockets that `pid` listens on, as it calls them."""
-    rows = _rows(pid, "unix", _UNIX_INODE)
+    rows = _rows(pid, "unix", _UNIX_INODE, _inodes(pid))
     return tuple(row[_PATH] for row in rows if len(row) > _PATH and int(row[_FLAGS], 16) & _ACCEPTS)
 
 
-def _tcp(pid: int, state: str) -> Iterator[tuple[str, int]]:
+def _tcp(pid: int, state: str, held: Container[str]) -> Iterator[tuple[End, str]]:
+    """Yield our end and the inode of each socket in `held` that is in that state."""
     for kind in ("tcp", "tcp6"):
-        for row in _rows(pid, kind, _INODE):
+        for row in _rows(pid, kind, _INODE, held):
             if row[_STATE] == state:
-                yield _end(row[1])
+                yield _end(row[1]), row[_INODE]
 
 
-def _end(text: str) -> tuple[str, int]:
+def _end(text: str) -> End:
     """Return e.g. `0100007F:1F90` as address and port: each four bytes of the address are one little-endian number."""
     host, _, port = text.partition(":")
     raw = bytes.fromhex(host)
@@ -44,11 +58,8 @@ def _end(text: str) -> tuple[str, int]:
     return socket.inet_ntop(socket.AF_INET if len(raw) == 4 else socket.AF_INET6, raw), int(port, 16)
 
 
-def _rows(pid: int, kind: str, inode: int) -> Iterator[list[str]]:
-    """Yield the columns of each socket of that kind that `pid` holds open."""
-    held = _inodes(pid)
-    if not held:
-        return
+def _rows(pid: int, kind: str, inode: int, held: Container[str]) -> Iterator[list[str]]:
+    """Yield the columns of each socket in `held` of that kind, in the network of `pid`."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/net/{kind}").read_text(errors="surrogateescape").splitlines()[1:]:
             row = line.split(None, _PATH) if kind == "unix" else line.split()
