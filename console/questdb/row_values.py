@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from console.questdb.column_types import ColumnTag, tag_of, value_dtype
+from console.questdb.column_types import ColumnTag, storage_size, tag_of, value_dtype
 from console.questdb.fields import I64_MIN
 
 Mask = NDArray[np.bool_]
@@ -21,24 +21,26 @@ Bytes = NDArray[np.uint8]
 
 _I32_MIN: Final = -(1 << 31)
 _FEW: Final = 6
+_WORD: Final = 8
 _AT_ONCE: Final = 1 << 16
 """Items that are gathered at once, about: their places, 8 bytes each, stay in the cache of the processor."""
-_LEAST: Final = {
-    ColumnTag.INT: _I32_MIN,
-    ColumnTag.SYMBOL: _I32_MIN,
-    ColumnTag.LONG: I64_MIN,
-    ColumnTag.DATE: I64_MIN,
-    ColumnTag.TIMESTAMP: I64_MIN,
-    ColumnTag.CHAR: 0,
-    ColumnTag.IPV4: 0,
-    ColumnTag.GEOBYTE: -1,
-    ColumnTag.GEOSHORT: -1,
-    ColumnTag.GEOINT: -1,
-    ColumnTag.GEOLONG: -1,
-    ColumnTag.DECIMAL8: -(1 << 7),
-    ColumnTag.DECIMAL16: -(1 << 15),
-    ColumnTag.DECIMAL32: _I32_MIN,
-    ColumnTag.DECIMAL64: I64_MIN,
+_NULLS: Final[dict[ColumnTag, tuple[str, tuple[float, ...]]]] = {
+    **dict.fromkeys((ColumnTag.INT, ColumnTag.SYMBOL, ColumnTag.DECIMAL32), ("<i4", (_I32_MIN,))),
+    **dict.fromkeys((ColumnTag.LONG, ColumnTag.DATE, ColumnTag.TIMESTAMP, ColumnTag.DECIMAL64), ("<i8", (I64_MIN,))),
+    **dict.fromkeys((ColumnTag.UUID, ColumnTag.LONG128), ("<i8", (I64_MIN,) * 2)),
+    ColumnTag.LONG256: ("<i8", (I64_MIN,) * 4),
+    ColumnTag.FLOAT: ("<f4", (np.nan,)),
+    ColumnTag.DOUBLE: ("<f8", (np.nan,)),
+    ColumnTag.CHAR: ("<u2", (0,)),
+    ColumnTag.IPV4: ("<u4", (0,)),
+    ColumnTag.GEOBYTE: ("i1", (-1,)),
+    ColumnTag.GEOSHORT: ("<i2", (-1,)),
+    ColumnTag.GEOINT: ("<i4", (-1,)),
+    ColumnTag.GEOLONG: ("<i8", (-1,)),
+    ColumnTag.DECIMAL8: ("i1", (-(1 << 7),)),
+    ColumnTag.DECIMAL16: ("<i2", (-(1 << 15),)),
+    ColumnTag.DECIMAL128: ("<i8", (I64_MIN, 0)),
+    ColumnTag.DECIMAL256: ("<i8", (I64_MIN, 0, 0, 0)),
 }
 
 
@@ -92,22 +94,29 @@ def words_of(values: NDArray[Any]) -> NDArray[np.uint64]:
     return np.ascontiguousarray(values).view("<u8").reshape(len(values), values.dtype.itemsize // 8)
 
 
+def null_bytes(type_code: int) -> bytes:
+    """Return the NULL of a type of fixed width as its files hold it; zeros for a type without one."""
+    tag = tag_of(type_code)
+    if tag not in _NULLS:
+        return bytes(storage_size(type_code) or 0)
+    dtype, words = _NULLS[tag]
+    return np.array(words, dtype).tobytes()
+
+
 def is_null(type_code: int, values: NDArray[Any]) -> Mask:
     tag = tag_of(type_code)
     if tag in (ColumnTag.FLOAT, ColumnTag.DOUBLE):
         return np.asarray(~np.isfinite(values))
-    if tag in (ColumnTag.UUID, ColumnTag.LONG128, ColumnTag.LONG256):
-        words = words_of(values).view("<i8")
-        found = words[:, 0] == I64_MIN
-        for at in range(1, words.shape[1]):
-            found &= words[:, at] == I64_MIN
-        return np.asarray(found)
-    if tag in (ColumnTag.DECIMAL128, ColumnTag.DECIMAL256):
-        words = words_of(values).view("<i8")
-        return np.asarray((words[:, 0] == I64_MIN) & (words[:, 1:] == 0).all(axis=1))
-    if tag in _LEAST:
-        return np.asarray(values == _LEAST[tag])
-    return np.zeros(len(values), np.bool_)
+    if tag not in _NULLS:
+        return np.zeros(len(values), np.bool_)
+    null = null_bytes(type_code)
+    if len(null) <= _WORD:
+        return np.asarray(values == np.frombuffer(null, values.dtype)[0])
+    words, wanted = words_of(values), np.frombuffer(null, "<u8")
+    found = words[:, 0] == wanted[0]
+    for at in range(1, len(wanted)):
+        found &= words[:, at] == wanted[at]
+    return np.asarray(found)
 
 
 def fixed_values(type_code: int, values: NDArray[Any]) -> FixedValues:

@@ -213,6 +213,14 @@ class Claim:
     def note(cls, key: ClaimKey, claim: str, found: str, *, table: str | None = None) -> "Claim":
         return cls(key, claim, "", found, ok=True, table=table, noted=True)
 
+    @classmethod
+    def same(cls, key: ClaimKey, claim: str, expected: int, found: int, table: str | None = None) -> "Claim":
+        return cls(key, claim, f"{expected:,}", f"{found:,}", expected == found, table)
+
+    @classmethod
+    def at_least(cls, key: ClaimKey, claim: str, expected: int, found: int, table: str | None = None) -> "Claim":
+        return cls(key, claim, f"≥ {expected:,}", f"{found:,}", found >= expected, table)
+
     @property
     def proven(self) -> bool:
         """Return whether it was compared, and holds."""

@@ -186,7 +186,9 @@ def test_links_under_the_root(walmedic: Callable[..., Outcome], root: Path, engi
     engine.database.table("gone").path.rename(outside)
     (engine.database.db / "gone~4").symlink_to(outside)
     directory = engine.database.table("saved").path
-    os.link(engine.database.table("reused").sequencer / "_wal_index.d", tmp_path / "another name")
+    index = engine.database.table("reused").sequencer / "_wal_index.d"
+    index.rename(tmp_path / "index")
+    index.symlink_to(tmp_path / "index")
     before, before_outside = tree_of(root), tree_of(outside)
     assert walmedic("run", "rebuild-sequencer", "gone", "--confirm", "gone lose 0").code == 8
     linked = walmedic("run", "raise-wal-index", "reused", "--json", "--confirm", "reused lose 0")

@@ -2,16 +2,17 @@
 
 from console.diagnosis.table_facts import read_facts
 from console.questdb.layout import TableDirectory
+from console.questdb.log_encoding import encode_wal_index
 from console.questdb.wal_index import read_wal_index
 from console.recovery.codes import ClaimKey, RefusalCode
 from console.recovery.evidence.index import table_stamp
 from console.recovery.gate.registry import PlanContext
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Fact, Plan, Refusal, Requirement, Stage
 from console.recovery.plans import make_plan, mark_of
-from console.recovery.sequencer.files import wal_index_spec
-from console.recovery.steps import files
-from console.recovery.steps.files import replace_file
+from console.recovery.steps import table_files
 from console.recovery.steps.steps import RunContext
+from console.recovery.steps.table_files import replace_files
+from console.recovery.table_repair.new_files import NewFile, specs_of
 
 SPEC = ActionSpec(
     id="raise-wal-index",
@@ -23,7 +24,7 @@ SPEC = ActionSpec(
     offline=True,
     needs_evidence=True,
 )
-STEPS = files.STEPS
+STEPS = table_files.STEPS
 
 
 def plan(context: PlanContext, table: str | None) -> Plan:
@@ -50,20 +51,12 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     attachments: dict[str, bytes] = {}
     if enough.holds and not refused:
         value = max(highest, named, index.highest or 0)
-        spec, attachments = wal_index_spec(value)
-        path = f"{directory.directory}/txn_seq/_wal_index.d"
+        file = NewFile.of("txn_seq/_wal_index.d", encode_wal_index(value), str(value))
+        specs, attachments = specs_of((file,), directory, "wal-index")
         before = "missing" if not index.present else str(index.highest)
-        stages = (
-            replace_file(
-                path,
-                directory.directory,
-                mark_of(facts),
-                spec,
-                existed=index.present,
-                title=f"write {value} into _wal_index.d",
-                change=Change("overwrite", path, before=before, after=str(value), size=int(spec["size"])),
-            ),
-        )
+        change = Change("overwrite", f"{directory.directory}/{file.path}", before, file.told, file.size)
+        title = f"write {value} into _wal_index.d"
+        stages = (replace_files(0, directory.directory, mark_of(facts), specs, title, (change,)),)
     return make_plan(
         SPEC,
         context.target(directory),

@@ -161,5 +161,4 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
 
 
 def _same(what: str, expected: int, found: int, table: str) -> Claim:
-    claim = f"{what} as in _txn"
-    return Claim(ClaimKey.META_READABLE, claim, f"{expected:,}", f"{found:,}", expected == found, table)
+    return Claim.same(ClaimKey.META_READABLE, f"{what} as in _txn", expected, found, table)

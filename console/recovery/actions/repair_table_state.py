@@ -122,8 +122,14 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     gone = [clean_line(each.partition.directory) for each in faults if each.kind is FaultKind.PARTITION_MISSING]
     return (
         *written_claims(plan, run),
-        _same("metadata version of _txn and _meta", metadata.metadata_version, area.metadata_version, table.name),
-        _same("column version of _txn and _cv", versions.version or 0, area.column_version, table.name),
+        Claim.same(
+            ClaimKey.TXN_READABLE, "metadata version of _txn and _meta", metadata.metadata_version,
+            area.metadata_version, table.name,
+        ),
+        Claim.same(
+            ClaimKey.TXN_READABLE, "column version of _txn and _cv", versions.version or 0, area.column_version,
+            table.name,
+        ),
         Claim(
             ClaimKey.ROWS_ON_DISK, "partitions that hold the rows that _txn counts", "all",
             "all" if not wrong else f"not {clean_line(wrong[0].partition.directory)}", not wrong, table.name,
@@ -135,7 +141,3 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
 def _gone(directories: list[str], table: str) -> Claim:
     claim = "partitions whose directory was gone before, for repair-partition"
     return Claim.note(ClaimKey.ROWS_ON_DISK, claim, ", ".join(directories[:3]), table=table)
-
-
-def _same(claim: str, expected: int, found: int, table: str) -> Claim:
-    return Claim(ClaimKey.TXN_READABLE, claim, f"{expected:,}", f"{found:,}", expected == found, table)

@@ -74,8 +74,6 @@ def _log(spec: Mapping[str, Any], plan: Plan, table: TableDirectory) -> Iterator
 def _files(plan: Plan) -> Iterator[Mapping[str, Any]]:
     for stage in plan.stages:
         yield from stage.parameters.get("files", ())
-        if stage.step == "replace-file":
-            yield {**stage.parameters["file"], "name": stage.parameters["path"]}
 
 
 def _first_bytes(spec: Mapping[str, Any], count: int, plan: Plan, table: TableDirectory) -> bytes:

@@ -52,6 +52,7 @@ class Shape:
 def canary_claim(server: Server, shape: Shape, mark: str, alive: Callable[[], None]) -> Claim:
     """Write one row one tick after the newest, with `mark` where a text column is, and read it back."""
     name = clean_line(shape.table)
+    claim = f"{name}: a marked row is written and read back"
     try:
         at = shape.newest(server) + 1
         columns, values = [quoted(shape.timestamp)], [f"cast({at} AS {shape.unit})"]
@@ -62,22 +63,14 @@ def canary_claim(server: Server, shape: Shape, mark: str, alive: Callable[[], No
         marked = f" AND {quoted(shape.text)} = {literal(mark)}" if shape.text else ""
         found = _visible(server, shape, f"{quoted(shape.timestamp)} = cast({at} AS {shape.unit}){marked}", alive)
     except SqlError as error:
-        return Claim(
-            ClaimKey.CANARY, f"{name}: a marked row is written and read back", "1 row", str(error), ok=False, table=name
-        )
-    return Claim(
-        ClaimKey.CANARY,
-        f"{name}: a marked row is written and read back",
-        "1 row",
-        _rows(found),
-        ok=found == 1,
-        table=name,
-    )
+        return Claim(ClaimKey.CANARY, claim, "1 row", str(error), ok=False, table=name)
+    return Claim(ClaimKey.CANARY, claim, "1 row", _rows(found), ok=found == 1, table=name)
 
 
 def column_claim(server: Server, shape: Shape, mark: str, alive: Callable[[], None]) -> Claim:
     """Add a column, write a row that fills it, and read that back: a structure change goes through the sequencer."""
-    claim = f"{clean_line(shape.table)}: a column is added, written and read back"
+    name = clean_line(shape.table)
+    claim = f"{name}: a column is added, written and read back"
     column = quoted(mark.replace("-", "_"))
     try:
         server.rows(f"ALTER TABLE {quoted(shape.table)} ADD COLUMN {column} LONG")
@@ -88,8 +81,8 @@ def column_claim(server: Server, shape: Shape, mark: str, alive: Callable[[], No
         )
         found = _visible(server, shape, f"{column} = {at}", alive)
     except SqlError as error:
-        return Claim(ClaimKey.NEW_COLUMN, claim, "1 row", str(error), ok=False, table=clean_line(shape.table))
-    return Claim(ClaimKey.NEW_COLUMN, claim, "1 row", _rows(found), ok=found == 1, table=clean_line(shape.table))
+        return Claim(ClaimKey.NEW_COLUMN, claim, "1 row", str(error), ok=False, table=name)
+    return Claim(ClaimKey.NEW_COLUMN, claim, "1 row", _rows(found), ok=found == 1, table=name)
 
 
 def _visible(server: Server, shape: Shape, condition: str, alive: Callable[[], None]) -> int:

@@ -178,38 +178,23 @@ class Proof:
         back = expected.rows - self._before.rows
         gone = self._done.applied_rows_lost
         promised = self._plan.rows_back - gone
-        claim = f"{clean_line(expected.table)}: rows recovered"
+        name = clean_line(expected.table)
+        claim = f"{name}: rows recovered"
         if self._done.further:
             told = f"{back:,}, with the further repairs"
-            self.claims.append(Claim.note(ClaimKey.ROWS_BACK, claim, told, table=clean_line(expected.table)))
+            self.claims.append(Claim.note(ClaimKey.ROWS_BACK, claim, told, table=name))
         elif promised == 0 and self._before.logged_rows is None and replaced_by(self._plan):
             told = f"{back:,}, unapplied in the log that could not be compared before"
-            self.claims.append(Claim.note(ClaimKey.ROWS_BACK, claim, told, table=clean_line(expected.table)))
+            self.claims.append(Claim.note(ClaimKey.ROWS_BACK, claim, told, table=name))
         elif expected.exact:
             # A plan that leaves the log alone brings nothing back; what the log held before is still to be applied.
             logged = self._before.logged_rows
             untouched = self._plan.rows_back == 0 and logged is not None and expected.rows == logged - gone
-            self._add(
-                Claim(
-                    ClaimKey.ROWS_BACK,
-                    claim,
-                    f"{promised:,}",
-                    f"{back:,}",
-                    ok=back == promised or untouched,
-                    table=clean_line(expected.table),
-                )
-            )
+            came = back == promised or untouched
+            self._add(Claim(ClaimKey.ROWS_BACK, claim, f"{promised:,}", f"{back:,}", came, name))
         else:
-            self._add(
-                Claim(
-                    ClaimKey.ROWS_BACK,
-                    claim,
-                    f"at most {promised:,}",
-                    f"at most {back:,} ({expected.why})",
-                    ok=back <= promised,
-                    table=clean_line(expected.table),
-                )
-            )
+            found = f"at most {back:,} ({expected.why})"
+            self._add(Claim(ClaimKey.ROWS_BACK, claim, f"at most {promised:,}", found, back <= promised, name))
 
     @contextlib.contextmanager
     def _running(self, binary: ServerBinary, *, held: bool = False) -> Iterator[PrivateServer]:
@@ -281,16 +266,8 @@ class Proof:
         aside = {name for stage in self._plan.stages for name in stage.parameters.get("names", ())}
         lost = [f"wal{wal}" for wal in self._before.wals if wal not in left and f"wal{wal}" not in aside]
         name = clean_line(expected.table)
-        self._add(
-            Claim(
-                ClaimKey.WAL_KEPT,
-                f"{name}: a purge sweep takes no locked WAL",
-                "all kept",
-                ", ".join(lost) or "all kept",
-                ok=not lost,
-                table=name,
-            )
-        )
+        claim, found = f"{name}: a purge sweep takes no locked WAL", ", ".join(lost) or "all kept"
+        self._add(Claim(ClaimKey.WAL_KEPT, claim, "all kept", found, not lost, name))
 
     def _writes(self, sql: Server) -> None:
         table = self._database.table(self._table)

@@ -1,7 +1,5 @@
 """A target as files: sizes, where each byte comes from, digests; all of it is known before a byte is written."""
 
-import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,9 +13,9 @@ from console.questdb.txn_log import HEADER_SIZE, RECORD_SIZE, RECORD_V2_SIZE, ex
 from console.recovery.model import Change
 from console.recovery.sequencer.structure import PAGE
 from console.recovery.sequencer.target import SequencerTarget
+from console.recovery.steps.files import digest_of_new
 from console.text import plural
 
-_BLOCK: Final = 1 << 20
 _OWN: Final = ("_txnlog", "_txnlog.meta.i", "_txnlog.meta.d", "_meta", "_wal_index.d")
 _FIRST: Final = "_meta.0"
 _TAIL, _HEAD, _META, _INDEX = "tail", "header", "meta", "wal-index"
@@ -51,55 +49,12 @@ def files_of(target: SequencerTarget, table: TableDirectory, into: str) -> NewFi
     specs += _changes_files(target, table)
     specs += _others(target, table)
     for spec in specs:
-        spec["sha256"] = digest(spec, attachments, table.path.parent)
+        spec["sha256"] = digest_of_new(spec, attachments, table.path.parent)
     changes = tuple(
         Change("create", f"{into}/{spec['name']}", after=_described(spec, target), size=int(spec["size"]))
         for spec in specs
     )
     return NewFiles(specs, attachments, changes)
-
-
-def wal_index_spec(value: int) -> tuple[dict[str, Any], dict[str, bytes]]:
-    attachments = {_INDEX: encode_wal_index(value)}
-    spec = _spec("_wal_index.d", PAGE, [_attached(_INDEX, 0, PAGE)])
-    spec["sha256"] = digest(spec, attachments, Path())
-    return spec, attachments
-
-
-def digest(spec: dict[str, Any], attachments: dict[str, bytes], db: Path) -> str:
-    """Return the SHA-256 that the file will have. Raises OSError where a source cannot be read."""
-    total = hashlib.sha256()
-    for block in _content(spec, attachments, db):
-        total.update(block)
-    return total.hexdigest()
-
-
-def _content(spec: dict[str, Any], attachments: dict[str, bytes], db: Path) -> Iterator[bytes]:
-    at, size = 0, int(spec["size"])
-    for piece in sorted(spec["pieces"], key=lambda p: int(p["at"])):
-        yield from _zeros(int(piece["at"]) - at)
-        at = int(piece["at"]) + int(piece["length"])
-        start, length = int(piece["from_at"]), int(piece["length"])
-        if "attachment" in piece["from"]:
-            yield attachments[piece["from"]["attachment"]][start : start + length]
-            continue
-        source = piece["from"].get("outside") or piece["from"]["file"]
-        with (db / source).open("rb") as stream:
-            stream.seek(start)
-            while length > 0:
-                block = stream.read(min(_BLOCK, length))
-                if not block:
-                    raise OSError(f"{source} ends {length:,} bytes early")
-                length -= len(block)
-                yield block
-    yield from _zeros(size - at)
-
-
-def _zeros(count: int) -> Iterator[bytes]:
-    block = bytes(min(_BLOCK, max(0, count)))
-    while count > 0:
-        yield block[:count]
-        count -= len(block)
 
 
 def _log(target: SequencerTarget, table: TableDirectory) -> dict[str, Any]:

@@ -87,9 +87,10 @@ def expectation_of(table: TableDirectory, *, first: int | None = None, last: int
     if metadata.has_dedup and len(records):
         why = "the table has dedup keys: what is not applied yet may replace rows"
     begun = set(partitioning.floors(area.partitions["timestamp"]).tolist())
-    for timestamps, note in _unapplied(table, records, metadata):
+    for note, segment, first_row, end_row in to_come(table, records, dedup=metadata.has_dedup):
         why = why or note
-        if len(timestamps):
+        if segment is not None and end_row > first_row:
+            timestamps = segment_timestamps(segment, first_row, end_row, metadata)
             rows += len(timestamps)
             low, high = min(low, int(timestamps.min())), max(high, int(timestamps.max()))
             starts, many = np.unique(partitioning.floors(timestamps), return_counts=True)
@@ -125,32 +126,29 @@ def _now(area: TxnArea, partitioning: Partitioning) -> dict[str, int]:
     return counts
 
 
-def _unapplied(
-    table: TableDirectory, records: NDArray[np.void], metadata: TableMetadata
-) -> Iterator[tuple[NDArray[np.int64], str]]:
-    """Yield the timestamps of each record's rows, and a note where they do not simply add up."""
+def to_come(
+    table: TableDirectory, records: NDArray[np.void], *, dedup: bool
+) -> Iterator[tuple[str, Segment | None, int, int]]:
+    """Yield of each record why it does not simply add rows (empty: it does), and the segment, first row and end of its
+    rows, if it has any. Raises ExpectationError for a transaction that is not on disk."""
     segments: dict[tuple[int, int], Segment] = {}
-    nothing = np.empty(0, np.int64)
-    for record in records:
-        wal, segment_id, txn = int(record["wal_id"]), int(record["segment_id"]), int(record["segment_txn"])
+    for wal, number, txn in zip(*(records[n].tolist() for n in ("wal_id", "segment_id", "segment_txn")), strict=True):
         if wal == STRUCTURE_CHANGE:
-            yield nothing, "a structure change is among what is not applied yet"
+            yield "a structure change is among what is not applied yet", None, 0, 0
             continue
-        key = (wal, segment_id)
-        if key not in segments:
-            segments[key] = read_segment(table.path / f"wal{wal}" / str(segment_id))
-        events = segments[key].events
-        if not 0 <= txn < len(events):
-            raise ExpectationError(f"{table.name}: wal{wal}/{segment_id} has no transaction {txn}, which the log names")
-        event = events[txn]
-        kind = int(event["type"])
-        if kind not in (EventType.DATA, EventType.MAT_VIEW_DATA):
-            yield nothing, "an update or truncate is among what is not applied yet"
+        if (wal, number) not in segments:
+            segments[wal, number] = read_segment(table.path / f"wal{wal}" / str(number))
+        segment = segments[wal, number]
+        if not 0 <= txn < len(segment.events):
+            raise ExpectationError(f"{table.name}: wal{wal}/{number} has no transaction {txn}, which the log names")
+        event = segment.events[txn]
+        if int(event["type"]) not in (EventType.DATA, EventType.MAT_VIEW_DATA):
+            yield "an update or truncate is among what is not applied yet", None, 0, 0
             continue
-        note = ""
-        if int(event["dedup_mode"]) not in (DedupMode.DEFAULT, DedupMode.NO_DEDUP):
-            note = "a replacement of rows is among what is not applied yet"
-        yield segment_timestamps(segments[key], int(event["start_row"]), int(event["end_row"]), metadata), note
+        mode = int(event["dedup_mode"])
+        adds = mode == DedupMode.DEFAULT or (mode == DedupMode.NO_DEDUP and not dedup)
+        why = "" if adds else "a replacement of rows is among what is not applied yet"
+        yield why, segment, int(event["start_row"]), int(event["end_row"])
 
 
 def segment_timestamps(segment: Segment, start: int, end: int, metadata: TableMetadata) -> NDArray[np.int64]:

@@ -19,16 +19,15 @@ from console.questdb.layout import TableDirectory
 from console.questdb.partition_rows import CHUNK, Partition, TableRows
 from console.questdb.reading import DamageError
 from console.questdb.row_values import FixedValues, nulls
-from console.questdb.segment import DedupMode, EventType, Segment, read_segment
+from console.questdb.segment import Segment
 from console.questdb.segment_rows import SegmentRows
 from console.questdb.time_to_live import outlived
-from console.questdb.txn_log import STRUCTURE_CHANGE, read_log
-from console.recovery.server.expectation import segment_timestamps
+from console.questdb.txn_log import read_log
+from console.recovery.server.expectation import segment_timestamps, to_come
 from console.recovery.server.value_sums import Collected, TableSums
 
 MOST_BYTES: Final = 256 << 20
 """Bytes of partitions and segments that are read at most for one table: the rest is named, and not compared."""
-_DATA: Final = (EventType.DATA, EventType.MAT_VIEW_DATA)
 _ABOUT: Final = 16  # bytes of a value in a segment
 _MOST_TURNS: Final = 2_000
 
@@ -195,20 +194,10 @@ def _changes(table: TableDirectory, rows: TableRows, first: int | None, last: in
     records = log.records(begin + 1, logged)
     reasons = [] if len(records) == logged - begin else ["the log does not name all of them"]
     spans = _Spans(in_order=rows.metadata.has_dedup)
-    segments: dict[tuple[int, int], Segment] = {}
-    for wal, number, txn in zip(*(records[n].tolist() for n in ("wal_id", "segment_id", "segment_txn")), strict=True):
-        if wal == STRUCTURE_CHANGE:
-            reasons.append("a structure change is among what is not applied")
-            continue
-        if (wal, number) not in segments:
-            segments[wal, number] = read_segment(table.path / f"wal{wal}" / str(number))
-        segment = segments[wal, number]
-        if not 0 <= txn < len(segment.events):
-            raise DamageError(f"wal{wal}/{number} has no transaction {txn}")
-        event = segment.events[txn]
-        reasons += filter(None, [_not_added(event, dedup=rows.metadata.has_dedup)])
-        if int(event["type"]) in _DATA:
-            spans.add(segment, int(event["start_row"]), int(event["end_row"]))
+    for why, segment, low, high in to_come(table, records, dedup=rows.metadata.has_dedup):
+        reasons += [why] if why else []
+        if segment is not None:
+            spans.add(segment, low, high)
     if len(spans.turns) > _MOST_TURNS:
         reasons.append("writers take turns too often for their rows to be followed one by one")
     return [_Change(segment, table, tuple(each)) for segment, each in spans.turns], next(iter(reasons), "")
@@ -234,12 +223,3 @@ class _Spans:
             spans[-1] = (spans[-1][0], high)
         else:
             spans.append((low, high))
-
-
-def _not_added(event: np.void, *, dedup: bool) -> str:
-    mode = int(event["dedup_mode"])
-    if int(event["type"]) not in _DATA:
-        return "an update or truncate is among what is not applied"
-    if mode == DedupMode.DEFAULT or (mode == DedupMode.NO_DEDUP and not dedup):
-        return ""
-    return "a replacement of rows is among what is not applied"

@@ -61,22 +61,8 @@ def table_claims(
         serves = Claim.note(ClaimKey.SUSPENDED, going_on, told, table=name)
     claims = [
         *(() if stops else (serves,)),
-        Claim(
-            ClaimKey.SEQUENCER,
-            f"{name}: sequencerTxn is not below writerTxn",
-            f"≥ {writer:,}",
-            f"{sequencer:,}",
-            sequencer >= writer,
-            table=name,
-        ),
-        Claim(
-            ClaimKey.APPLIED,
-            f"{name}: everything logged is applied",
-            f"≥ {logged:,}",
-            f"{writer:,}",
-            writer >= logged,
-            table=name,
-        ),
+        Claim.at_least(ClaimKey.SEQUENCER, f"{name}: sequencerTxn is not below writerTxn", writer, sequencer, name),
+        Claim.at_least(ClaimKey.APPLIED, f"{name}: everything logged is applied", logged, writer, name),
     ]
     grew = at_least or (sequencer > expected.logged_txn and not stops)
     try:
@@ -163,7 +149,7 @@ def _counted(name: str, expected: Expectation, found: int, *, grew: bool) -> Cla
         return Claim(ClaimKey.ROWS, claim, f"at most {rows:,}", f"{found:,}", found <= rows, table=name)
     if grew:
         return Claim(ClaimKey.ROWS, claim, f"at least {rows:,}", f"{found:,}", found >= rows, table=name)
-    return Claim(ClaimKey.ROWS, claim, f"{rows:,}", f"{found:,}", found == rows, table=name)
+    return Claim.same(ClaimKey.ROWS, claim, rows, found, name)
 
 
 def purge_interval(server: Server) -> float:

@@ -1,4 +1,4 @@
-"""Steps on files of a table: build a new directory beside, swap it in, replace one small file.
+"""Steps on files of a table: build a new directory beside, swap it in.
 
 Parameters are JSON values; all paths are relative to the db directory. Files of a new directory are given as
 `{"name", "size", "pieces": [{"at", "length", "from": {"attachment": NAME}, {"file": PATH} or {"outside": ABSOLUTE
@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from console.durable import make_directories
+from console.questdb.reading import DbFile
 from console.recovery.model import Change, Stage
 from console.recovery.steps.steps import RunContext, Step, StepError
-from console.recovery.store.state import write_private
 from console.recovery.tree.pieces import Owner, Piece
 from console.recovery.tree.tree import parts_of
 from console.text import clean_line
+
+_ZEROS = bytes(1 << 20)
 
 
 def new_name(path: str, mark: str) -> str:
@@ -43,16 +44,6 @@ def swap_directory(path: str, mark: str, *, existed: bool, title: str) -> Stage:
     renames = (Change("rename", path, before=path, after=old),) if existed else ()
     parameters = {"path": path, "new": new, "old": old, "existed": existed}
     return Stage("swap", title, "swap-directory", parameters, (*renames, Change("rename", new, before=new, after=path)))
-
-
-def replace_file(
-    path: str, table_directory: str, mark: str, spec: Mapping[str, Any], *, existed: bool, title: str, change: Change
-) -> Stage:
-    """Return the stage that writes a file anew, durably; its old bytes are kept in the entry's folder."""
-    parameters = {
-        "path": path, "table": table_directory, "new": new_name(path, mark), "file": dict(spec), "existed": existed,
-    }  # fmt: skip
-    return Stage(f"replace-{parts_of(path)[-1]}", title, "replace-file", parameters, (change,))
 
 
 class BuildDirectory(Step):
@@ -123,41 +114,6 @@ class SwapDirectory(Step):
             tree.rename(path, new)
 
 
-class ReplaceFile(Step):
-    """Replace one file by rename. Its old bytes go to the entry's folder first; the way back writes them again."""
-
-    name = "replace-file"
-
-    def perform(self, stage: Stage, run: RunContext) -> None:
-        """Keep the old bytes, write the new beside, rename it over the old."""
-        path, new = str(stage.parameters["path"]), str(stage.parameters["new"])
-        spec = stage.parameters["file"]
-        run.tree.refuse_unsafe_target(path)
-        kept = self._kept(stage, run)
-        if stage.parameters["existed"] and not kept.exists():
-            _keep(run, path, kept)
-        run.tree.write_new(
-            new, int(spec["size"]), pieces_of(spec, run), run.tree.owner_of_table(str(stage.parameters["table"]))
-        )
-        check_digest(run, new, spec.get("sha256"))
-        run.tree.replace(new, path)
-
-    def reverse(self, stage: Stage, run: RunContext) -> None:
-        """Write the old bytes with their owner and times, or remove the file where there was none."""
-        path, new = str(stage.parameters["path"]), str(stage.parameters["new"])
-        refuse_vanished(run, path)
-        run.tree.remove_file(new)
-        kept = self._kept(stage, run)
-        if stage.parameters["existed"]:
-            if kept.exists():
-                write_back(run, path, new, kept, run.recall(f"kept {path}"))
-        elif run.tree.exists(path):
-            run.tree.remove_file(path)
-
-    def _kept(self, stage: Stage, run: RunContext) -> Path:
-        return kept_place(run, str(stage.parameters["path"]))
-
-
 def kept_place(run: RunContext, path: str) -> Path:
     """Return where the old bytes of the file at `path` are kept, in the entry's folder."""
     return run.folder / "kept" / hashlib.sha256(path.encode()).hexdigest()[:16]
@@ -180,6 +136,39 @@ def pieces_of(spec: Mapping[str, Any], run: RunContext) -> list[Piece]:
     return pieces
 
 
+def digest_of_new(spec: Mapping[str, Any], attachments: Mapping[str, bytes], db: Path) -> str:
+    """Return the SHA-256 that a new file will have. Raises OSError where a source cannot be read, or ends early."""
+    digest, at = hashlib.sha256(), 0
+    for piece in sorted(spec["pieces"], key=lambda each: int(each["at"])):
+        _add_zeros(digest, int(piece["at"]) - at)
+        at = int(piece["at"]) + int(piece["length"])
+        source, start = piece["from"], int(piece.get("from_at", 0))
+        end = start + int(piece["length"])
+        if "attachment" in source:
+            digest.update(attachments[str(source["attachment"])][start:end])
+        else:
+            inside = db / str(source.get("file") or spec["name"])
+            _add_file(digest, Path(str(source["outside"])).resolve() if "outside" in source else inside, start, end)
+    _add_zeros(digest, int(spec["size"]) - at)
+    return digest.hexdigest()
+
+
+def _add_zeros(digest: Any, count: int) -> None:
+    while count > 0:
+        digest.update(_ZEROS[:count])
+        count -= len(_ZEROS)
+
+
+def _add_file(digest: Any, path: Path, start: int, end: int) -> None:
+    with DbFile(path) as file:
+        while start < end:
+            block = file.read(start, min(len(_ZEROS), end - start))
+            if not block:
+                raise OSError(f"{path} ends {end - start:,} bytes early")
+            digest.update(block)
+            start += len(block)
+
+
 def check_digest(run: RunContext, relative: str, expected: object) -> None:
     """Read a new file again where the plan knows its SHA-256. Raises StepError where the disk holds something else."""
     if expected is None:
@@ -200,18 +189,6 @@ def refuse_vanished(run: RunContext, path: str) -> None:
         raise StepError(f"{where} is not there, so what was begun in it stays; put {where} back, then undo the entry")
 
 
-def _keep(run: RunContext, path: str, kept: Path) -> None:
-    status = run.tree.status(path)
-    if status is None:
-        raise StepError(f"{clean_line(path)} has gone since the plan was made; make the plan again")
-    make_directories(kept.parent)
-    run.remember(
-        f"kept {path}",
-        {"uid": status.st_uid, "gid": status.st_gid, "mode": status.st_mode & 0o7777, "mtime_ns": status.st_mtime_ns},
-    )
-    write_private(kept, run.tree.read(path, status.st_size))
-
-
 def write_back(run: RunContext, path: str, new: str, kept: Path, was: object) -> None:
     """Write the bytes of `kept` to `path` by way of `new`, with owner, mode and time as `was` noted them."""
     if not isinstance(was, dict):
@@ -222,4 +199,4 @@ def write_back(run: RunContext, path: str, new: str, kept: Path, was: object) ->
     run.tree.replace(new, path)
 
 
-STEPS: tuple[Step, ...] = (BuildDirectory(), SwapDirectory(), ReplaceFile())
+STEPS: tuple[Step, ...] = (BuildDirectory(), SwapDirectory())

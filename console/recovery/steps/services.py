@@ -9,7 +9,7 @@ from console.questdb.server_version import Version, version_of_build
 from console.questdb.version_behaviour import behaviour_of
 from console.records import of_json, to_json
 from console.recovery.codes import ClaimKey
-from console.recovery.model import Claim, Stage, failed_in_words
+from console.recovery.model import Claim, Plan, Stage, failed_in_words
 from console.recovery.server.binary import note_running
 from console.recovery.server.expectation import Expectation
 from console.recovery.server.sql import Server, SqlError
@@ -18,7 +18,7 @@ from console.recovery.server.verification import purge_interval, table_claims, w
 from console.recovery.steps.steps import CheckStep, RunContext, Step, StepError
 from console.recovery.store.locks import LockedError, ServerLock
 from console.recovery.tree.wal_locks import WalLocks
-from console.services.model import ServiceControl, ServiceError
+from console.services.model import ServiceControl, ServiceError, UnitState
 from console.settings import Unit
 from console.text import clean_line, plural
 from console.waiting import looks
@@ -214,6 +214,17 @@ def sweep_claim(server: Server, expected: Expectation) -> Claim:
     good = row is not None and not row["suspended"] and int(row["sequencerTxn"]) >= int(row["writerTxn"])
     found, name = "as before" if good else "suspended, unlisted or behind", clean_line(expected.table)
     return Claim(ClaimKey.SWEEP, f"{name}: after a purge sweep", "as before", found, good, table=name)
+
+
+def up_claims(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
+    """Return that the units that a plan starts are up."""
+    names = [name for stage in plan.stages for name in stage.parameters.get("units", ())]
+    if run.services is None:
+        return ()
+    samples = run.services.states([unit for unit in run.settings.services.units if unit.name in names])
+    return tuple(
+        Claim(ClaimKey.UNIT_UP, f"{s.name} is up", "up", s.state.value, s.state is UnitState.UP) for s in samples
+    )
 
 
 def down_claims(run: RunContext, names: list[str]) -> tuple[Claim, ...]:

@@ -28,6 +28,7 @@ from console.questdb.column_versions import COLUMN_VERSION, DEFAULT_PARTITION, S
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_spans import PartitionSpan, spans_of
 from console.questdb.reading import DbFile, list_directory
+from console.questdb.row_values import null_bytes
 from console.questdb.table_encoding import encode_column_versions
 from console.questdb.table_metadata import TableColumn, TableMetadata
 from console.questdb.table_txn import TxnArea
@@ -35,7 +36,6 @@ from console.questdb.variable_columns import aux_shape, is_null
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Lost, LostValues, Refusal
 from console.recovery.table_repair.guarded import known_state, of_version
-from console.recovery.table_repair.null_files import null_bytes
 from console.table.log_life import lived_once
 from console.text import clean_line, plural
 

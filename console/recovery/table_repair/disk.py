@@ -17,6 +17,7 @@ from console.questdb.partition_rows import TableRows
 from console.questdb.partition_spans import UNPARTITIONED
 from console.questdb.partitioning import Partitioning
 from console.questdb.reading import DbFile, Problem, list_directory
+from console.questdb.row_values import null_bytes
 from console.questdb.sequencer_metadata import read_sequencer_metadata
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import PARTITION, TableTxn, TxnArea
@@ -24,7 +25,6 @@ from console.recovery.sequencer.disk import TableOnDisk, table_with
 from console.recovery.sequencer.multisets import counted
 from console.recovery.sequencer.table_content import partition_hashes
 from console.recovery.table_repair.guarded import Guarded
-from console.recovery.table_repair.null_files import null_bytes
 from console.recovery.table_repair.partitions import FoundPartition, FoundPartitions, read_partitions
 from console.recovery.table_repair.symbol_counts import raise_to_used, symbol_counts
 from console.text import clean_line

@@ -1,16 +1,12 @@
 """Files of a table as they must be: known to the byte before one is written."""
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from console.copying import blocks_of
 from console.questdb.layout import TableDirectory
-from console.questdb.reading import open_for_reading
-
-_ZEROS = bytes(1 << 20)
+from console.recovery.steps.files import digest_of_new
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +38,6 @@ class NewFile:
     @classmethod
     def of(cls, path: str, content: bytes, told: str) -> "NewFile":
         return cls(path, len(content), (Part(0, content),) if content else (), told)
-
-    def digest(self, table: TableDirectory) -> str:
-        """Return the SHA-256 of the file as it will be. Raises OSError if its old content cannot be read."""
-        digest, at = hashlib.sha256(), 0
-        for part in self.parts:
-            _add_zeros(digest, part.at - at)
-            if part.content:
-                digest.update(part.content)
-            else:
-                _add_old(digest, table, self.path, part)
-            at = part.end
-        _add_zeros(digest, self.size - at)
-        return digest.hexdigest()
 
     def exists(self, table: TableDirectory) -> bool:
         return self._status(table) is not None
@@ -93,25 +76,7 @@ def specs_of(
             pieces.append(piece)
         if content:
             attachments[name] = bytes(content)
-        specs.append(
-            {
-                "name": f"{table.directory}/{file.path}", "existed": file.exists(table), "size": file.size,
-                "pieces": pieces, "sha256": file.digest(table),
-            }
-        )  # fmt: skip
+        spec: dict[str, Any] = {"name": f"{table.directory}/{file.path}", "size": file.size, "pieces": pieces}
+        digest = digest_of_new(spec, attachments, table.path.parent)
+        specs.append({**spec, "existed": file.exists(table), "sha256": digest})
     return specs, attachments
-
-
-def _add_zeros(digest: Any, count: int) -> None:
-    while count > 0:
-        digest.update(_ZEROS[:count])
-        count -= len(_ZEROS)
-
-
-def _add_old(digest: Any, table: TableDirectory, path: str, part: Part) -> None:
-    source = open_for_reading(table.path / path)
-    try:
-        for block in blocks_of(source, part.old_at, part.old_at + part.length):
-            digest.update(block)
-    finally:
-        os.close(source)

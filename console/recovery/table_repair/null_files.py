@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from console.questdb.bitmap_index import read_index_header
 from console.questdb.column_types import ColumnTag, is_variable, storage_size
-from console.questdb.fields import I64_MIN
 from console.questdb.index_check import indexed_keys
 from console.questdb.partition_columns import StoredColumn
 from console.questdb.reading import DamageError, DbFile
+from console.questdb.row_values import null_bytes
 from console.questdb.variable_columns import LOW_48, Bad, Numbers
 from console.questdb.whole_values import WholeValues, whole_values
 from console.recovery.table_repair.index_files import column_index
@@ -26,28 +26,6 @@ from console.recovery.table_repair.new_files import NewFile, Part
 _NULL: Final = 4
 _NULL_BYTES: Final = {ColumnTag.STRING: 4, ColumnTag.BINARY: 8}
 """Of the types whose NULL has bytes in the data file, all of them 0xff."""
-_WORDS: Final = {
-    ColumnTag.INT: ("<i4", (-(1 << 31),)),
-    ColumnTag.SYMBOL: ("<i4", (-(1 << 31),)),
-    ColumnTag.LONG: ("<i8", (I64_MIN,)),
-    ColumnTag.DATE: ("<i8", (I64_MIN,)),
-    ColumnTag.TIMESTAMP: ("<i8", (I64_MIN,)),
-    ColumnTag.FLOAT: ("<f4", (np.nan,)),
-    ColumnTag.DOUBLE: ("<f8", (np.nan,)),
-    ColumnTag.LONG256: ("<i8", (I64_MIN,) * 4),
-    ColumnTag.UUID: ("<i8", (I64_MIN,) * 2),
-    ColumnTag.LONG128: ("<i8", (I64_MIN,) * 2),
-    ColumnTag.GEOBYTE: ("i1", (-1,)),
-    ColumnTag.GEOSHORT: ("<i2", (-1,)),
-    ColumnTag.GEOINT: ("<i4", (-1,)),
-    ColumnTag.GEOLONG: ("<i8", (-1,)),
-    ColumnTag.DECIMAL8: ("i1", (-(1 << 7),)),
-    ColumnTag.DECIMAL16: ("<i2", (-(1 << 15),)),
-    ColumnTag.DECIMAL32: ("<i4", (-(1 << 31),)),
-    ColumnTag.DECIMAL64: ("<i8", (I64_MIN,)),
-    ColumnTag.DECIMAL128: ("<i8", (I64_MIN, 0)),
-    ColumnTag.DECIMAL256: ("<i8", (I64_MIN, 0, 0, 0)),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +40,6 @@ class Mended:
     lost: int
     whole: int
     why: str = ""
-
-
-def null_bytes(type_code: int) -> bytes:
-    """Return the NULL of a type of fixed width as its files hold it; zeros for a type without one."""
-    tag = ColumnTag(type_code & 0xFF)
-    if tag not in _WORDS:
-        return bytes(storage_size(type_code) or 0)
-    dtype, words = _WORDS[tag]
-    return np.array(words, dtype).tobytes()
 
 
 def whole_rows(each: StoredColumn) -> int:

@@ -112,21 +112,15 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     ours, table, copy = str(run.recall(COPY_DIRECTORY)), str(given["table"]), str(given["copy"])
     swap = any(stage.step == "swap-names" for stage in plan.stages) and run.recall(NOT_FREED) is None
     expected = table if swap else copy
+    name = clean_line(expected)
     row = server.wal_table(names.get(ours, copy))
     writes = row is not None and not row["suspended"] and int(row["sequencerTxn"]) >= int(row["writerTxn"])
     found, there = names.get(ours, "none"), (run.database.db / str(plan.directory) / "_txn").is_file()
     wanted, counted = int(run.recall(EXPECTED, 0)), rows_of(server, expected) if found == expected else 0
     claims = [
-        Claim(ClaimKey.COPY_NAME, "the writer's table", clean_line(expected), clean_line(found), found == expected),
+        Claim(ClaimKey.COPY_NAME, "the writer's table", name, clean_line(found), found == expected),
         Claim(ClaimKey.COPY_WRITES, "it takes rows and applies them", "yes", "yes" if writes else "no", writes),
-        Claim(
-            ClaimKey.COPY_ROWS,
-            f"rows under the name {clean_line(expected)}",
-            f"{wanted:,}",
-            f"{counted:,}",
-            counted == wanted,
-            table=clean_line(expected),
-        ),
+        Claim.same(ClaimKey.COPY_ROWS, f"rows under the name {name}", wanted, counted, name),
         Claim(
             ClaimKey.OLD_DIRECTORY, f"the old directory {plan.directory}", "there", "there" if there else "gone", there
         ),

@@ -144,15 +144,7 @@ class CompareTables(CheckStep):
         names = f"{plural(len(original.partitions), 'partition')} of {plural(len(original.columns), 'column')}"
         found = clean_line("; ".join(wrong[:5])) if wrong else "equal"
         run.claims.append(Claim(ClaimKey.COPY_VALUES, f"{names}, value by value", "equal", found, not wrong))
-        run.claims.append(
-            Claim(
-                ClaimKey.ROWS_COPIED,
-                "rows copied",
-                f"{original.txn.rows:,}",
-                f"{copied.txn.rows:,}",
-                original.txn.rows == copied.txn.rows,
-            )
-        )
+        run.claims.append(Claim.same(ClaimKey.ROWS_COPIED, "rows copied", original.txn.rows, copied.txn.rows))
         if wrong:
             raise StepError(f"the copy differs: {found}")
         run.remember(EXPECTED, copied.txn.rows)
@@ -172,15 +164,8 @@ class FinishCopy(Step):
             server.rows(statement)
         await_applied(run, server, copy)
         alike = shown_definition(server, copy) == shown_definition(server, str(stage.parameters["table"]))
-        run.claims.append(
-            Claim(
-                ClaimKey.COPY_DEFINITION,
-                "definition as SHOW CREATE TABLE has it",
-                "alike",
-                "alike" if alike else "differs",
-                alike,
-            )
-        )
+        claim, found = "definition as SHOW CREATE TABLE has it", "alike" if alike else "differs"
+        run.claims.append(Claim(ClaimKey.COPY_DEFINITION, claim, "alike", found, alike))
         if not alike:
             raise StepError(f"{clean_line(copy)} is not shown as the original is")
         settle(run, server, copy)

@@ -90,10 +90,9 @@ def salvage_claims(stage: Stage, run: RunContext, *, whole: bool) -> tuple[Claim
     rows, left = int(manifest["rows"]), int(manifest["rows_left_out"])
     result = f"{rows:,} written and read back" + (f", {left:,} skipped (the manifest says why)" if left else "")
     gone = left - sum(int(given["rows_left_out"]) for given in files)
-    missing = Claim(
-        ClaimKey.SALVAGE_LEFT_OUT, f"{name}: rows of segments that could not be written", "0", f"{gone:,}", gone == 0,
-        table=name,
-    )  # fmt: skip
+    missing = Claim.same(
+        ClaimKey.SALVAGE_LEFT_OUT, f"{name}: rows of segments that could not be written", 0, gone, name
+    )
     return (
         Claim.note(ClaimKey.SALVAGED, f"{name}: rows salvaged", f"{result}, in {where}", table=name),
         Claim(ClaimKey.SALVAGE_FILES, f"{name}: files as hashed in {where}", due, found, not bad, table=name),

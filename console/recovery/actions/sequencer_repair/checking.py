@@ -38,21 +38,16 @@ def _claims(table: TableOnDisk, path: Path, max_txn: int, torn: int) -> Iterator
             ClaimKey.LOG_OPENS, "the log can be opened", "a header of a known version", source.log.state.value, ok=False
         )
         return
-    yield _equal(ClaimKey.LOG_MAX_TXN, "the header's maxTxn", max_txn, header.max_txn)
-    yield Claim(
-        ClaimKey.LOG_NOT_BELOW_APPLIED,
-        "the log is not below the applied transaction",
-        f"≥ {table.applied:,}",
-        f"{header.max_txn:,}",
-        header.max_txn >= table.applied,
-    )
+    yield Claim.same(ClaimKey.LOG_MAX_TXN, "the header's maxTxn", max_txn, header.max_txn)
+    below = "the log is not below the applied transaction"
+    yield Claim.at_least(ClaimKey.LOG_NOT_BELOW_APPLIED, below, table.applied, header.max_txn)
     size = source.log.expected_size()
-    yield _equal(ClaimKey.LOG_LENGTH, "the log's length", size, source.log.file_size)
-    yield _equal(ClaimKey.LOG_RECORDS, "unapplied records missing or invalid", 0, scan.bad)
-    yield _equal(ClaimKey.LOG_SEGMENTS, "records naming segments that are not on disk", 0, len(scan.lost))
+    yield Claim.same(ClaimKey.LOG_LENGTH, "the log's length", size, source.log.file_size)
+    yield Claim.same(ClaimKey.LOG_RECORDS, "unapplied records missing or invalid", 0, scan.bad)
+    yield Claim.same(ClaimKey.LOG_SEGMENTS, "records naming segments that are not on disk", 0, len(scan.lost))
     named = scan.named.event[scan.believed]
     unnamed = int((~_accounted(table.inventory, named)).sum())
-    yield _equal(ClaimKey.LOG_UNNAMED, "unapplied transactions missing from the log", torn, unnamed)
+    yield Claim.same(ClaimKey.LOG_UNNAMED, "unapplied transactions missing from the log", torn, unnamed)
     highest, index = table.highest_wal, source.wal_index.highest
     yield Claim(
         ClaimKey.WAL_INDEX,
@@ -66,20 +61,11 @@ def _claims(table: TableOnDisk, path: Path, max_txn: int, torn: int) -> Iterator
         return
     last = source.log.records(max_txn, max_txn)
     reached = int(last["structure_version"][0]) if len(last) else 0
-    yield _equal(
-        ClaimKey.LOG_STRUCTURE,
-        "structure version of _meta and of the last record",
-        source.metadata.structure_version,
-        reached,
-    )
-    yield Claim(
-        ClaimKey.STRUCTURE_NOT_BEHIND,
-        "the structure is not behind the table's",
-        f"≥ {table.structure}",
-        str(source.metadata.structure_version),
-        source.metadata.structure_version >= table.structure,
-    )
-    yield _equal(ClaimKey.TABLE_ID, "table id", table.metadata.table_id, source.metadata.table_id)
+    version = source.metadata.structure_version
+    yield Claim.same(ClaimKey.LOG_STRUCTURE, "structure version of _meta and of the last record", version, reached)
+    behind = "the structure is not behind the table's"
+    yield Claim.at_least(ClaimKey.STRUCTURE_NOT_BEHIND, behind, table.structure, version)
+    yield Claim.same(ClaimKey.TABLE_ID, "table id", table.metadata.table_id, source.metadata.table_id)
 
 
 def _accounted(inventory: Inventory, named: Index) -> Mask:
@@ -95,10 +81,6 @@ def _accounted(inventory: Inventory, named: Index) -> Mask:
         if len(mine):
             accounted[first + int(mine[0]) : stop] = is_named[first + int(mine[0]) : stop]
     return accounted
-
-
-def _equal(key: ClaimKey, claim: str, expected: int, found: int) -> Claim:
-    return Claim(key, claim, f"{expected:,}", f"{found:,}", expected == found)
 
 
 class CheckSequencer(CheckStep):

@@ -15,7 +15,6 @@ from console.questdb.txn_log import read_log
 from console.questdb.version_behaviour import behaviour_of
 from console.records import to_json
 from console.recovery.actions.start_server import purge_guard
-from console.recovery.codes import ClaimKey
 from console.recovery.evidence.index import content_stamp
 from console.recovery.gate.registry import TABLE_REPAIRS, PlanContext, action_ids, spec_of
 from console.recovery.gate.start_checks import first_row_refusals, start_refusals, unheld_refusals
@@ -25,6 +24,7 @@ from console.recovery.server.binary import version_to_start
 from console.recovery.server.expectation import Expectation, ExpectationError, expectation_of
 from console.recovery.server.purge_guard import CONFIGURATION, INTERVAL_MS, SETTING, VARIABLE, Guard, guard_of
 from console.recovery.steps import services
+from console.recovery.steps.services import up_claims
 from console.recovery.steps.steps import RunContext
 from console.recovery.store.entries import read_entry_plan
 from console.recovery.store.places import root_key
@@ -233,10 +233,4 @@ def repaired_partitions(context: PlanContext) -> dict[str, frozenset[str] | None
 
 def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     """The stages proved the tables; what is left is that the unit is up."""
-    names = [name for stage in plan.stages for name in stage.parameters.get("units", ())]
-    if run.services is None:
-        return ()
-    samples = run.services.states([unit for unit in run.settings.services.units if unit.name in names])
-    return tuple(
-        Claim(ClaimKey.UNIT_UP, f"{s.name} is up", "up", s.state.value, s.state is UnitState.UP) for s in samples
-    )
+    return up_claims(plan, run)

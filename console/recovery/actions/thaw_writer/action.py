@@ -8,12 +8,13 @@ from console.questdb.aside import tables_aside
 from console.records import to_json
 from console.recovery.actions.thaw_writer import steps
 from console.recovery.actions.thaw_writer.duplicates import Doubles, doubles_of
-from console.recovery.codes import ClaimKey, RefusalCode
+from console.recovery.codes import RefusalCode
 from console.recovery.gate.registry import PlanContext
 from console.recovery.gate.start_checks import write_refusals
 from console.recovery.model import ActionSpec, Change, Claim, Danger, Plan, Refusal, Requirement, Stage
 from console.recovery.plans import make_plan
 from console.recovery.server.sql import Server, SqlError
+from console.recovery.steps.services import up_claims
 from console.recovery.steps.steps import RunContext
 from console.redis_queue.reader import Queue
 from console.services.model import UnitState
@@ -139,10 +140,4 @@ def _refusals(context: PlanContext) -> list[Refusal]:
 
 def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     """The stages proved the drain; what is left is that the writer still runs."""
-    names = {name for stage in plan.stages for name in stage.parameters.get("units", ())}
-    if run.services is None:
-        return ()
-    samples = run.services.states([unit for unit in run.settings.services.units if unit.name in names])
-    return tuple(
-        Claim(ClaimKey.UNIT_UP, f"{s.name} is up", "up", s.state.value, s.state is UnitState.UP) for s in samples
-    )
+    return up_claims(plan, run)

@@ -144,7 +144,7 @@ class WatchBacklog(CheckStep):
             if each.stream in unread:
                 claim = f"{name}: unread of the {waited[each.stream][1]:,} entries that waited at the start"
                 left = unread[each.stream]
-                yield Claim(ClaimKey.ACKNOWLEDGED, claim, "0", f"{left:,}", left == 0, table=table)
+                yield Claim.same(ClaimKey.ACKNOWLEDGED, claim, 0, left, table)
             if count := held[each.stream]:
                 progress_text = f"{count:,}, pending with a consumer that is gone: XAUTOCLAIM"
                 claim = f"{name}: entries that waited at the start, not acknowledged"
