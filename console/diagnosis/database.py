@@ -68,20 +68,27 @@ def diagnose(
     views = [view for view in listed if view.is_query]
     made = {table.directory: examine_table(table) for table in directories if uses_wal(table)}
     reports = assemble(database, directories, made, server, deep, history)
-    found = database_findings(database, views)
-    if not tables and not reports:
-        found = (*found, no_tables(database))
-    versions = read_versions(database.db)
+    more = () if tables or reports else (no_tables(database),)
+    state = server_state(database, server, station=station)
+    return report_on(database, views, reports, more, left_out(server), state, started)
+
+
+def report_on(
+    database: DatabaseRoot,
+    views: Sequence[TableDirectory],
+    reports: tuple[TableReport, ...],
+    more: tuple[Finding, ...],
+    left_out: tuple[str, ...],
+    server: ServerState,
+    started: float,
+) -> DatabaseReport:
+    """Return the report on a database by those on its tables, with `more` findings than those of the database."""
+    found, versions = database_findings(database, views), read_versions(database.db)
+    last = str(versions.last) if versions.last is not None else None
+    names = tuple(view.name for view in views)
+    seconds = time.monotonic() - started
     return DatabaseReport(
-        database.db,
-        reports,
-        found,
-        left_out(server),
-        time.monotonic() - started,
-        str(versions.last) if versions.last is not None else None,
-        versions.seen,
-        server=server_state(database, server, station=station),
-        views=tuple(view.name for view in views),
+        database.db, reports, (*found, *more), left_out, seconds, last, versions.seen, server=server, views=names
     )
 
 

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from console.diagnosis.database import HistoryOf, assemble, database_findings, no_tables, server_state, uses_wal
+from console.diagnosis.database import HistoryOf, assemble, no_tables, report_on, server_state, uses_wal
 from console.diagnosis.model import DatabaseReport
 from console.diagnosis.server.facts import ServerFacts
 from console.diagnosis.table import TableDiagnosis, examine_table
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.partition_spans import PartitionSpan
-from console.questdb.server_version import read_versions
 from console.table.memory import TableMemory
 
 _AGAIN: Final = 120.0
@@ -63,22 +62,12 @@ class LiveDiagnosis:
         views = [view for view in listed if view.is_query]
         self._known = {table.directory: self._examined(table) for table in directories if uses_wal(table)}
         made = {name: known.diagnosis for name, known in self._known.items()}
-        versions = read_versions(database.db)
         if started - self._plain_since >= self._afresh:
             self._plain, self._plain_since = {}, started
         reports = assemble(database, directories, made, server, None, history, self._plain)
-        found = database_findings(database, views)
-        return DatabaseReport(
-            database.db,
-            reports,
-            found if reports else (*found, no_tables(database)),
-            left_out,
-            time.monotonic() - started,
-            str(versions.last) if versions.last is not None else None,
-            versions.seen,
-            server=server_state(database, server, station=station),
-            views=tuple(view.name for view in views),
-        )
+        more = () if reports else (no_tables(database),)
+        state = server_state(database, server, station=station)
+        return report_on(database, views, reports, more, left_out, state, started)
 
     def _examined(self, table: TableDirectory) -> _Known:
         stamp, now = _stamp(table.path), time.monotonic()

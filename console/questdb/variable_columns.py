@@ -67,11 +67,8 @@ def value_bytes(tag: ColumnTag | None, aux: DbFile, row: int) -> tuple[int, int]
     high = end_of_data(tag, aux, row + 1)
     if tag in _PREFIXED:
         return end_of_data(tag, aux, row), high
-    if tag is ColumnTag.ARRAY:
-        arrays = aux.array(16 * row, _ARRAY, 1)
-        return (high - max(0, int(arrays["size"][0])) if len(arrays) else high), high
-    entries = aux.array(16 * row, _VARCHAR, 1)
-    return (int(entries["low"][0]) | int(entries["high"][0]) << 16 if len(entries) else high), high
+    starts, _ = places_of(aux.array(16 * row, _ARRAY if tag is ColumnTag.ARRAY else _VARCHAR, 1))
+    return int(starts[0]) if len(starts) else high, high
 
 
 def is_null(tag: ColumnTag | None, aux: DbFile, row: int) -> bool:
@@ -95,6 +92,15 @@ def rows_within(tag: ColumnTag | None, aux: DbFile, rows: int, size: int) -> int
         else:
             high = middle - 1
     return low
+
+
+def places_of(entries: NDArray[Any]) -> tuple[Numbers, Numbers]:
+    """Return where the value of each VARCHAR or ARRAY begins in the data file by its entry, and its bytes there."""
+    if entries.dtype == _ARRAY:
+        return entries["offset"] & LOW_48, entries["size"].astype(np.int64)
+    header = entries["header"].astype(np.int64)
+    start = entries["low"].astype(np.int64) | entries["high"].astype(np.int64) << 16
+    return start, np.where(header & (_INLINED | _NULL), 0, header >> 4 & 0x0FFFFFFF)
 
 
 def checked_end(tag: ColumnTag | None, first: bytes, last: bytes, rows: int) -> int:
@@ -160,16 +166,9 @@ def data_fault(type_code: int, aux: DbFile, data: DbFile, row: int, rows: int) -
             return None
         start = int(starts[place])
         return None if _skips_entry(tag, data, start, starts[place + 1 :]) else start
-    if tag is ColumnTag.VARCHAR:
-        entries = aux.array(16 * first, _VARCHAR, end - first)
-        header = entries["header"].astype(np.int64)
-        start_of = entries["low"].astype(np.int64) | entries["high"].astype(np.int64) << 16
-        size = np.where(header & (_INLINED | _NULL), 0, header >> 4 & 0x0FFFFFFF)
-        fits = bool((header != 0).all())
-    else:
-        entries = aux.array(16 * first, _ARRAY, end - first)
-        start_of, size = entries["offset"] & LOW_48, entries["size"].astype(np.int64)
-        fits = True
+    entries = aux.array(16 * first, _VARCHAR if tag is ColumnTag.VARCHAR else _ARRAY, end - first)
+    start_of, size = places_of(entries)
+    fits = tag is not ColumnTag.VARCHAR or bool((entries["header"] != 0).all())
     fits = fits and len(entries) == end - first and bool((start_of[1:] == (start_of + size)[:-1]).all())
     if not fits or not size[place] or int(start_of[place] + size[place]) > data.size:
         return None

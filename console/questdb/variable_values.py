@@ -14,7 +14,7 @@ from console.questdb.formats.segment import ARRAY_AUX, VARCHAR_AUX
 from console.questdb.reading import ArraySource, DamageError, DbFile, ProblemKind
 from console.questdb.row_values import ArrayValues, Bytes, BytesValues, Numbers, Values, gather, items_at, offsets_of
 from console.questdb.utf16 import utf8_of
-from console.questdb.variable_columns import LOW_48
+from console.questdb.variable_columns import places_of
 
 _VARCHAR: Final = VARCHAR_AUX.dtype
 _ARRAY: Final = ARRAY_AUX.dtype
@@ -45,7 +45,8 @@ def data_span(type_code: int, aux: ArraySource, first: int, end: int) -> int:
     if tag_of(type_code) in (ColumnTag.STRING, ColumnTag.BINARY):
         low, high = aux.array(8 * first, "<i8", 1), aux.array(8 * end, "<i8", 1)
     else:
-        low, high = (_offset(aux.array(16 * row, _VARCHAR, 1)) for row in (first, end - 1))
+        form = _VARCHAR if tag_of(type_code) is ColumnTag.VARCHAR else _ARRAY
+        low, high = (places_of(aux.array(16 * row, form, 1))[0] for row in (first, end - 1))
     return max(0, int(high[0]) - int(low[0])) if len(low) and len(high) else 0
 
 
@@ -85,10 +86,10 @@ def _varchar(type_code: int, aux: ArraySource, data: DbFile, first: int, end: in
     null = (header & _NULL) != 0
     inlined = ~null & ((header & _INLINED) != 0)
     outside = ~null & ~inlined
-    sizes = np.where(inlined, header >> 4 & 15, np.where(outside, header >> 4 & 0x0FFFFFFF, 0))
+    offsets, lengths = places_of(entries)
+    sizes = np.where(inlined, header >> 4 & 15, lengths)
     if (header == 0).any() or (sizes[inlined] > 9).any():
         raise DamageError("headers that no varchar has", 16 * first)
-    offsets = _offset(entries)
     used = offsets[outside]
     low = int(used.min()) if len(used) else 0
     high = int((used + sizes[outside]).max()) if len(used) else 0
@@ -105,7 +106,7 @@ def _array(type_code: int, aux: ArraySource, data: DbFile, first: int, end: int)
     if tag_of(type_code >> 8 & 0x3F) is not ColumnTag.DOUBLE:
         raise DamageError("an array whose elements are no doubles: 9.1.0 has none")
     entries = _entries(aux, _ARRAY, first, end)
-    offsets, sizes = entries["offset"] & LOW_48, entries["size"].astype(np.int64)
+    offsets, sizes = places_of(entries)
     null = sizes == 0
     used = offsets[~null]
     low = int(used.min()) if len(used) else 0
@@ -131,11 +132,6 @@ def _entries(aux: ArraySource, dtype: np.dtype[np.void], first: int, end: int) -
     if len(entries) != end - first:
         raise DamageError("its entries end before its rows do", 16 * first, ProblemKind.SHORT)
     return entries
-
-
-def _offset(entries: NDArray[np.void]) -> Numbers:
-    found: Numbers = entries["low"].astype(np.int64) | entries["high"].astype(np.int64) << 16
-    return found
 
 
 def _block(data: DbFile, low: int, high: int) -> tuple[Bytes, int]:

@@ -23,10 +23,8 @@ from console.questdb.formats.segment import ARRAY_AUX, VARCHAR_AUX
 from console.questdb.partition_columns import StoredColumn
 from console.questdb.reading import DbFile
 from console.questdb.rebuilt_offsets import rebuilt_offsets, tells_offsets
-from console.questdb.variable_columns import LOW_48, Bad, Numbers, bad_variable_rows
+from console.questdb.variable_columns import Bad, Numbers, bad_variable_rows, places_of
 
-OUTSIDE: Final = 5
-"""Bits of a VARCHAR's header: with none of them its bytes are in the data file (1: within its entry, 4: NULL)."""
 _BLOCK: Final = 1 << 13
 _AT_ONCE: Final = 1 << 20
 
@@ -146,12 +144,8 @@ def _of_entries(each: StoredColumn, aux: DbFile | _Absent, data: DbFile | _Absen
     entries = np.zeros(each.rows, dtype)
     read = aux.array(0, dtype, each.rows)
     entries[: len(read)] = read
-    if varchar:
-        header = entries["header"].astype(np.uint32)
-        start = entries["low"].astype(np.int64) | entries["high"].astype(np.int64) << 16
-        size = np.where(header & OUTSIDE, 0, header >> 4).astype(np.int64)
-    else:
-        start, size = entries["offset"].astype(np.int64) & LOW_48, np.maximum(entries["size"].astype(np.int64), 0)
+    start, size = places_of(entries)
+    size = np.maximum(size, 0)
     bad = _bad(each, aux, data)
     lost = ~_trusted(start, start + size, bad, size > 0, data)
     if isinstance(data, DbFile) and each.column.tag is not None:

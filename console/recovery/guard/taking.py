@@ -90,7 +90,7 @@ class Guard:
         """Take what has changed of every table; return how it went. Raises nothing for one table's sake."""
         began = time.time()
         if time.monotonic() - self._measured > _MEASURED:
-            self._used, self._measured = make_room(self.folder, self.most, self._dropped()), time.monotonic()
+            self._used, self._measured = make_room(self.folder, self.most, self._dropped), time.monotonic()
         left_out: dict[str, str] = {}
         copied = written = 0
         tables = self.database.tables()

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -45,16 +45,16 @@ def thin(folder: Path, now: float) -> None:
     sync_directory(folder)
 
 
-def make_room(root: Path, most: int, dropped: Container[str] = ()) -> int:
+def make_room(root: Path, most: int, dropped: Callable[[], Container[str]] = tuple) -> int:
     """Remove copies until the guard's folder takes at most `most` bytes; return what it takes.
 
-    First those of tables that were `dropped`, then the oldest of any table. The newest copy of a table that is there is
-    never removed, so that it can take more.
+    First those of tables that `dropped` names, then the oldest of any table. The newest copy of a table that is there
+    is never removed, so that it can take more.
     """
     if (used := bytes_used(root)) <= most:
         return used
-    found = [(folder, all_copies(folder)) for folder in root.iterdir() if folder.is_dir()]
-    gone = sorted((copies[-1].seconds, folder) for folder, copies in found if copies and folder.name in dropped)
+    names, found = dropped(), [(folder, all_copies(folder)) for folder in root.iterdir() if folder.is_dir()]
+    gone = sorted((copies[-1].seconds, folder) for folder, copies in found if copies and folder.name in names)
     older = sorted((copy.seconds, copy.folder) for _, copies in found for copy in copies[:-1])
     for _, folder in (*gone, *older):
         shutil.rmtree(folder, ignore_errors=True)  # a copy may have gone with its table's folder
