@@ -177,8 +177,8 @@ class DatabaseRoot:
         """Return the views, by name: a stored query each, from 9.3 on. Materialised views are tables."""
         return tuple(table for table in self.tables_and_views() if table.is_query)
 
-    def tables_and_views(self, *, dropped: bool = False) -> tuple[TableDirectory, ...]:
-        """Return tables and views together, by one listing; a view has `is_query`."""
+    def tables_and_views(self, *, dropped: bool = False, only: str | None = None) -> tuple[TableDirectory, ...]:
+        """Return tables and views together, by one listing, or what is in directory `only`; a view has `is_query`."""
         registry = self.registry()
         live, gone = registry.live(), registry.dropped()
         entries, _ = list_directory(self.db)
@@ -186,6 +186,7 @@ class DatabaseRoot:
             table
             for entry in entries
             if entry.is_directory
+            and only in (None, entry.name)
             and (table := _table(entry.path, live.get(entry.name), dropped=entry.name in gone)) is not None
             and (dropped or not table.dropped)
         ]
@@ -225,7 +226,7 @@ class DatabaseRoot:
 
     def in_directory(self, directory: str) -> TableDirectory:
         """Return the table in that directory, whatever it is called. Raises WalmedicError where there is none."""
-        found = [table for table in self.tables() if table.directory == directory]
+        found = [table for table in self.tables_and_views(only=directory) if not table.is_query]
         return found[0] if found else self._one((), directory)
 
     def named(self, names: Sequence[str]) -> list[TableDirectory]:

@@ -13,9 +13,9 @@ from typing import Final
 
 from console.questdb.fields import Fields
 from console.questdb.formats.database import UPGRADE
-from console.questdb.reading import DamageError, DbFile, Problem, read_small
+from console.questdb.reading import DamageError, DbFile, read_small
 from console.questdb.symbol_values import Dictionary, read_dictionary
-from console.questdb.table_metadata import read_table_metadata
+from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.questdb.table_txn import read_table_txn
 from console.text import clean_line
 
@@ -80,8 +80,9 @@ def version_of_build(build: str) -> Version | None:
 
 def _telemetry(table: Path) -> tuple[tuple[str, ...], Version | None]:
     """Return the versions in the order of their first use, and the one of the last row."""
-    area, metadata = read_table_txn(table).current, read_table_metadata(table)
-    if area is None or isinstance(metadata, Problem):
+    area = read_table_txn(table).current
+    metadata = read_table_metadata(table) if area is not None else None  # what is not there is waited for
+    if area is None or not isinstance(metadata, TableMetadata):
         return (), None
     names = [column.raw_name for column in metadata.symbols]
     if _COLUMN not in names or len(area.symbols) != len(names):

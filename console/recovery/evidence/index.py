@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -176,21 +177,29 @@ class EvidenceIndex:
 def _read(folder: Path, digest: object) -> Capture | None:
     """Return the capture in `folder`; `digest` is the manifest's hash as journalled, None if the journal has none."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_bytes())
-        return Capture(
-            id=folder.name,
-            folder=folder,
-            root=RootKey.of_record(manifest),
-            at=str(manifest["at"]),
-            stamps={str(key): str(value) for key, value in manifest["stamps"].items()},
-            size=int(manifest["bytes"]),
-            live=bool(manifest["live"]),
-            whole=frozenset(
-                str(directory)
-                for directory, recorded in manifest["tables"].items()
-                if not recorded["listed"] and not recorded["skipped"]
-            ),
-            changed=digest is not None and digest != manifest_digest(folder),
-        )
+        status = (folder / "manifest.json").lstat()
+        stamp = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        return _parsed(folder, None if digest is None else str(digest), stamp)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
+
+
+@lru_cache(maxsize=256)  # each plan and run asks for all of them
+def _parsed(folder: Path, digest: str | None, stamp: tuple[int, ...]) -> Capture:
+    del stamp  # as long as it stands the manifest is the same
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    return Capture(
+        id=folder.name,
+        folder=folder,
+        root=RootKey.of_record(manifest),
+        at=str(manifest["at"]),
+        stamps={str(key): str(value) for key, value in manifest["stamps"].items()},
+        size=int(manifest["bytes"]),
+        live=bool(manifest["live"]),
+        whole=frozenset(
+            str(directory)
+            for directory, recorded in manifest["tables"].items()
+            if not recorded["listed"] and not recorded["skipped"]
+        ),
+        changed=digest is not None and digest != manifest_digest(folder),
+    )

@@ -76,7 +76,7 @@ def expectation_of(table: TableDirectory, *, first: int | None = None, last: int
     if len(records) < logged - applied:
         raise ExpectationError(f"{table.name}: its log ends before the {logged:,} transactions that its header names")
     partitioning = Partitioning.of(metadata)
-    counts = _now(area, partitioning)
+    counts = rows_now(area, partitioning)
     low, high, rows, why = area.min_ts, area.max_ts, area.rows, ""
     if area.lag_rows:
         rows, why = (
@@ -117,7 +117,8 @@ def expectation_of(table: TableDirectory, *, first: int | None = None, last: int
     )
 
 
-def _now(area: TxnArea, partitioning: Partitioning) -> dict[str, int]:
+def rows_now(area: TxnArea, partitioning: Partitioning) -> dict[str, int]:
+    """Return the rows of each partition, with those of the partitions split off it, by its name."""
     counts: dict[str, int] = {}
     for partition in area.partitions:
         if int(partition["rows"]):

@@ -9,7 +9,7 @@ from console.records import to_json
 from console.recovery.actions.convert_table.cost import Cost
 from console.recovery.actions.convert_table.ttl import ttl_stages
 from console.recovery.model import Change, Stage
-from console.recovery.server.expectation import Expectation
+from console.recovery.server.expectation import Expectation, rows_now
 from console.text import plural
 
 
@@ -23,17 +23,13 @@ def names_aside(directory: TableDirectory) -> list[str]:
 def held_now(directory: TableDirectory, area: TxnArea, metadata: TableMetadata) -> Expectation:
     """Return what the table holds now, which is what it must hold then: no log is read for it."""
     partitioning = Partitioning.of(metadata)
-    rows: dict[str, int] = {}
-    for partition in area.partitions[area.partitions["rows"] > 0]:
-        name = partitioning.unit_name(int(partition["timestamp"]))
-        rows[name] = rows.get(name, 0) + int(partition["rows"])
     return Expectation(
         table=directory.raw_name,
         directory=directory.directory,
         rows=area.rows,
         min_ts=area.min_ts if area.rows else None,
         max_ts=area.max_ts if area.rows else None,
-        partitions=rows,
+        partitions=rows_now(area, partitioning),
         applied_txn=0,
         logged_txn=0,
         exact=True,
