@@ -74,9 +74,10 @@ ui: setup-dev ## pilot tests and snapshots
 faults: programs setup-dev ## kill -9, I/O errors, power loss at every writing call of every repair; 200 damaged tables; what is long
 	$(BIN)/python -m pytest -m faults tests $(TEST_ARGS)
 	WALMEDIC_FAULT_KILLS=500 WALMEDIC_FAULT_ERRORS=500 WALMEDIC_FAULT_TABLES=200 WALMEDIC_FAULT_COMPOUND=300 WALMEDIC_FAULT_STATE=150 WALMEDIC_FAULT_OLDER=. \
-	  WALMEDIC_FAULT_WIDE=200 WALMEDIC_FAULT_GUARD=100 WALMEDIC_POWER_STATES=160 WALMEDIC_KEYS_AT_RANDOM=2000 $(BIN)/python -m pytest -m "not faults" tests/faults \
+	  WALMEDIC_FAULT_WIDE=200 WALMEDIC_FAULT_GUARD=100 WALMEDIC_POWER_STATES=160 WALMEDIC_KEYS_AT_RANDOM=2000 WALMEDIC_COPY_SETS=48 \
+	  $(BIN)/python -m pytest -m "not faults" tests/faults \
 	  tests/real/test_sequencer_repairs.py tests/real/test_compound_damage.py tests/real/test_diagnosis_healthy.py \
-	  tests/real/test_repair_state.py tests/real/test_older_files.py tests/real/test_guard.py tests/real/test_generated_damage.py \
+	  tests/real/test_repair_state.py tests/real/test_older_files.py tests/real/test_guard.py tests/real/test_generated_damage.py tests/real/test_belonging.py \
 	  tests/real/incident/test_interface.py --timeout 7200 $(TEST_ARGS)
 
 versions: programs setup-dev ## every QuestDB from 7.3.10 to 9.3.4: read, damaged, repaired, started (some 30 minutes)

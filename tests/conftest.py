@@ -57,6 +57,21 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         shutil.rmtree(session.config.option.basetemp, ignore_errors=True)
 
 
+_MEMORY = Path("/dev/shm")
+_ROOM_IN_MEMORY = 6 << 30
+
+
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in memory where there is room, for modules that repair many tables: each step syncs its files."""
+    folder = tmp_path_factory.mktemp("memory")
+    if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM_IN_MEMORY:
+        folder = Path(tempfile.mkdtemp(prefix="walmedic-tests-", dir=_MEMORY))
+    yield folder.resolve()
+    if not os.environ.get("WALMEDIC_KEEP"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 _UMASK = 0o022
 os.umask(_UMASK)
 

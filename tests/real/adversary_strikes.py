@@ -227,7 +227,7 @@ def other_stations_wal(at: int) -> Strike:
     def strike(table: Path, _: Path) -> None:
         target = table / f"wal{at}"
         shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(next(table.parent.glob("donor~*")) / "wal1", target)
+        shutil.copytree(next(table.parent.glob("donor~*/")) / "wal1", target)
         for path in target.glob("sym.*"):
             path.unlink()
         for path in target.glob("*/_meta"):

@@ -9,6 +9,7 @@ from console.recovery.server.jvm import ServerBinary
 from console.station import downloads
 from console.station.build import Station, station
 from console.station.scenario import Scenario
+from tests.unhurried import unhurried
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +27,11 @@ def incident_station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stati
     directory: Path = tmp_path_factory.mktemp("station")
     with station(Scenario.INCIDENT, directory=directory) as built:
         yield built
+
+
+@pytest.fixture(scope="module")
+def workshop(memory: Path) -> Iterator[Path]:
+    """A folder for tables that are repaired with no server on them: nothing that only one would do is waited for."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        unhurried(monkeypatch)
+        yield memory

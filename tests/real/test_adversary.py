@@ -3,6 +3,8 @@
 The longer list, of what held from the start, is in test_adversary_held.py.
 """
 
+from pathlib import Path
+
 import pytest
 
 from console.recovery.server.jvm import ServerBinary
@@ -168,9 +170,9 @@ CASES = (
 
 
 @pytest.fixture(scope="module")
-def ended(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
+def ended(questdb: ServerBinary, workshop: Path) -> dict[str, Played]:
     """All cases, played together."""
-    return play(tmp_path_factory.mktemp("adversary") / "work", CASES, questdb)
+    return play(workshop / "work", CASES, questdb)
 
 
 @pytest.mark.parametrize("name", [case.name for case in CASES])

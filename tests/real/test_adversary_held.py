@@ -1,5 +1,7 @@
 """What held from the start against the adversary of test_adversary.py: kept, so that it goes on to hold."""
 
+from pathlib import Path
+
 import pytest
 
 from console.recovery.server.jvm import ServerBinary
@@ -83,9 +85,9 @@ CASES = (
 
 
 @pytest.fixture(scope="module")
-def ended(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
+def ended(questdb: ServerBinary, workshop: Path) -> dict[str, Played]:
     """All cases, played together."""
-    return play(tmp_path_factory.mktemp("held") / "work", CASES, questdb)
+    return play(workshop / "work", CASES, questdb)
 
 
 @pytest.mark.parametrize("name", [case.name for case in CASES])

@@ -65,7 +65,7 @@ def _laid_over(table: Path, kept: Path) -> None:
 
 def _donors(table: Path, _: Path) -> None:
     """`_txn` is that of a neighbour."""
-    shutil.copy(next(table.parent.glob("donor~*")) / "_txn", table / "_txn")
+    shutil.copy(next(table.parent.glob("donor~*/_txn")), table / "_txn")
 
 
 def _both(name: str, strike: Strike, *, suffix: str = "PARTITION BY DAY WAL", old: bool = False) -> list[Case]:
@@ -101,9 +101,9 @@ CASES = (
 
 
 @pytest.fixture(scope="module")
-def ended(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
+def ended(questdb: ServerBinary, workshop: Path) -> dict[str, Played]:
     """All cases, played together."""
-    return play(tmp_path_factory.mktemp("sealed") / "work", CASES, questdb)
+    return play(workshop / "work", CASES, questdb)
 
 
 @pytest.mark.parametrize("name", [case.name for case in CASES])

@@ -353,14 +353,13 @@ def _write(root: Path, questdb: ServerBinary) -> None:
 
 
 @pytest.fixture(scope="module")
-def found(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
-    work = tmp_path_factory.mktemp("applied")
-    root = work / "root"
+def found(questdb: ServerBinary, workshop: Path) -> dict[str, Found]:
+    root = workshop / "root"
     _create(root, questdb)
     _write(root, questdb)
     for case in _CASES:
         case.strike(_directory(root, case.name))
-    engine = captured(engine_of(root, work / "state"))
+    engine = captured(engine_of(root, workshop / "state"))
     results = {}
     for case in _CASES:
         plan = engine.plan("rebuild-sequencer", case.name)

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.timeout(900)  # one fixture plays all cases
 _UNREHEARSED = RefusalCode.LOSE_UNKNOWN_WITHOUT_REHEARSAL
 _EARLIER = ("cyc_backup", "cyc_live_", "remade_backup", "remade_live")
 Rows = Counter[tuple[object, ...]]
-_COPY_SETS = int(os.environ.get("WALMEDIC_COPY_SETS", "24"))
+_COPY_SETS = int(os.environ.get("WALMEDIC_COPY_SETS", "8"))
 _DEAD_ENDS = frozenset({RefusalCode.NO_BACKUP, RefusalCode.NO_LOG, RefusalCode.LOG_FOREIGN, RefusalCode.WAL_NOT_PROVEN})
 """Refusals that the check could have known: it must not advise what they are given for."""
 
@@ -125,17 +125,16 @@ def _rows(server: PrivateServer, name: str) -> Rows:
 
 
 @pytest.fixture(scope="module")
-def ended(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> "Outcomes":
+def ended(questdb: ServerBinary, workshop: Path) -> "Outcomes":
     """Build, start a copy for the truth, strike, plan and repair, start once."""
-    work = tmp_path_factory.mktemp("lives")
     pasts = [Past("other"), *(case.past(name) for name, case in CASES.items())]
-    world = build(work / "root", pasts, questdb)
-    undamaged = world.copy(work / "truth")
+    world = build(workshop / "root", pasts, questdb)
+    undamaged = world.copy(workshop / "truth")
     with PrivateServer(undamaged.root, questdb, settings=SERVER) as server:
         wait_until_applied(server)
         truth = {name: _rows(server, name) for name in CASES}
     shutil.rmtree(undamaged.root)
-    settings = Settings(state_dir=str(work / "state"), questdb=QuestDBSettings(db_root=str(world.root)), bare=True)
+    settings = Settings(state_dir=str(workshop / "state"), questdb=QuestDBSettings(db_root=str(world.root)), bare=True)
     engine = Engine(settings)
     differing = _disagreements(engine.database, "other", range(_COPY_SETS))
     for name, case in CASES.items():
@@ -143,7 +142,7 @@ def ended(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> "O
     plan = engine.plan("capture-evidence")
     assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE
     found = {name: _repaired(engine, name, case, truth[name]) for name, case in CASES.items()}
-    hidden = work / "refused"
+    hidden = workshop / "refused"
     hidden.mkdir()
     for name, each in found.items():
         if each.outcome is None:  # a server would destroy what is left of it

@@ -70,7 +70,9 @@ def _repaired(engine: Engine, recipe: Recipe, truth: Rows, ids: set[str]) -> Pla
     step = diagnose_table(engine.database, engine.database.table(recipe.name)).next_step.action
     if step == "repair-table-state" and (state := engine.plan(step, recipe.name)).rows_lost == RowsLost.exact(0):
         engine.run(state, state.confirmation)
-        step = diagnose_table(captured(engine).database, engine.database.table(recipe.name)).next_step.action
+        step = diagnose_table(
+            captured(engine, recipe.name).database, engine.database.table(recipe.name)
+        ).next_step.action
     plan = engine.plan(step if step in _ACTIONS else "rebuild-sequencer", recipe.name)
     outcome = engine.run(plan, plan.confirmation).outcome
     return Played(recipe=recipe, plan=plan, outcome=outcome, truth=truth, ids=ids)
@@ -108,12 +110,14 @@ def _together(work: Path, recipes: list[Recipe], questdb: ServerBinary) -> dict[
 
 
 @pytest.fixture(scope="module")
-def ended(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Played]:
+def ended(questdb: ServerBinary, workshop: Path) -> dict[int, Played]:
     """All seeds, some tables at a time."""
     found: dict[int, Played] = {}
     for first in range(0, len(_SEEDS), _TOGETHER):
         recipes = [Recipe.drawn(seed) for seed in _SEEDS[first : first + _TOGETHER]]
-        found |= _together(tmp_path_factory.mktemp("compound"), recipes, questdb)
+        work = workshop / str(first)
+        work.mkdir()
+        found |= _together(work, recipes, questdb)
     return found
 
 

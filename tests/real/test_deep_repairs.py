@@ -22,7 +22,6 @@ from console.recovery.store.deep_damage import note_damage, places_of
 from console.recovery.store.state import StateDir
 from tests.faults.broken_database import captured
 from tests.real.salvaged_rows import Row, shown
-from tests.real.test_generated_damage import unhurried
 from tests.real.whole_tables import DAYS, SETTINGS, make, settle
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
@@ -102,8 +101,8 @@ def _repaired(root: Path, state: Path, case: Case) -> Plan:
 
 
 @pytest.fixture(scope="module")
-def world(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> World:
-    folder = tmp_path_factory.mktemp("deep").resolve()
+def world(questdb: ServerBinary, workshop: Path) -> World:
+    folder = workshop
     root, made = folder / "root", World()
     names = [*(case.name for case in CASES), "last_gone"]
     make(root, questdb, dict.fromkeys(names, "PARTITION BY DAY WAL"), rows=_ROWS)
@@ -112,15 +111,13 @@ def world(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> Wo
         made.before = {name: shown(server, name) for name in names}
         server.kill()
     (root / "db" / "tables.d.lock").touch()
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        unhurried(monkeypatch)
-        for case in CASES:
-            case.do(DatabaseRoot.locate(root).table(case.name).path)
-            made.plans[case.name] = _repaired(root, folder / "state", case)
-            made.left[case.name] = _deep(DatabaseRoot.locate(root).table(case.name))
-        for day in DAYS[3:]:  # the columns that come late were added on the fourth day
-            _file(DatabaseRoot.locate(root).table("last_gone").path, "", day).rename(folder / day)
-        made.plans["last_gone"] = _repaired(root, folder / "state", Case("last_gone", lambda _: None))
+    for case in CASES:
+        case.do(DatabaseRoot.locate(root).table(case.name).path)
+        made.plans[case.name] = _repaired(root, folder / "state", case)
+        made.left[case.name] = _deep(DatabaseRoot.locate(root).table(case.name))
+    for day in DAYS[3:]:  # the columns that come late were added on the fourth day
+        _file(DatabaseRoot.locate(root).table("last_gone").path, "", day).rename(folder / day)
+    made.plans["last_gone"] = _repaired(root, folder / "state", Case("last_gone", lambda _: None))
     with PrivateServer(root, questdb, settings=SETTINGS, http=True) as server:
         server.query(f"INSERT INTO last_gone (ts, i4) VALUES ('{DAYS[2]}T00:00:03', 7)")
         settle(server)

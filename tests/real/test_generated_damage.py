@@ -9,7 +9,6 @@ import os
 import random
 import shutil
 import sys
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -21,12 +20,9 @@ import pytest
 
 from console.diagnosis.database import diagnose_table
 from console.diagnosis.model import Verdict
-from console.diagnosis.server import liveness
-from console.diagnosis.server.open_files import FileUsers
 from console.questdb.layout import DatabaseRoot
 from console.recovery.codes import RefusalCode
 from console.recovery.engine import Engine
-from console.recovery.gate import policy
 from console.recovery.gate.history import Histories
 from console.recovery.model import Lost, Outcome, Plan
 from console.recovery.server.jvm import ServerBinary
@@ -37,7 +33,7 @@ from tests.real.test_sequencer_repairs import captured, engine_of
 from tests.real.wide_damage import strike_widely
 
 _ALONE = os.environ.get("WALMEDIC_FAULT_SEED")
-_WIDE = [int(each) for each in os.environ.get("WALMEDIC_FAULT_WIDE", "24").split("-")]
+_WIDE = [int(each) for each in os.environ.get("WALMEDIC_FAULT_WIDE", "12").split("-")]
 _ENDS = [int(_ALONE)] * 2 if _ALONE else _WIDE if len(_WIDE) == 2 else [9000, 8999 + _WIDE[0]]
 _ONCE_WRONG: Final = (9037, 9048, 9064, 9069, 9104, 9141, 9167)
 """An older directory taken for a copy; a count of _txn that nothing proved; zeros that look like arrays of NULL; `_cv`
@@ -45,7 +41,6 @@ of a table that was never altered; rows lost beside a copy; a partition gone wit
 _SEEDS = sorted({*range(_ENDS[0], _ENDS[1] + 1), *(() if _ALONE or len(_WIDE) == 2 else _ONCE_WRONG)})
 _TOGETHER: Final = 30
 _STEPS: Final = 9
-_ROOM: Final = 6 << 30
 _EVIDENCE: Final = (RefusalCode.EVIDENCE_INCOMPLETE, RefusalCode.NO_EVIDENCE)
 _NOTHING: Final = ("None", "False", "0", "''", "'\\x00'", "nan")
 Rows = dict[str, dict[str, str]]
@@ -139,12 +134,6 @@ def _brought_back(engine: Engine, each: Ended) -> None:
             return
 
 
-def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No server lives: it is not looked for half a second before each of some hundred plans and runs."""
-    monkeypatch.setattr(liveness, "_LOOK", 0.0)
-    monkeypatch.setattr(policy, "users_of", lambda directory: FileUsers((), ()))
-
-
 def _together(work: Path, seeds: list[int], questdb: ServerBinary) -> dict[int, Ended]:
     root, twin, begun = work / "root", work / "twin", time.monotonic()
     grow(root, seeds, questdb, KeyedTable)
@@ -152,13 +141,11 @@ def _together(work: Path, seeds: list[int], questdb: ServerBinary) -> dict[int, 
     tables = {table.name: table for table in DatabaseRoot.locate(root).tables()}
     ended = {seed: Ended(seed, strike_widely(tables[f"g{seed}"].path, random.Random(seed))) for seed in seeds}
     grown = time.monotonic()
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        unhurried(monkeypatch)
-        engine = captured(engine_of(root, work / "state"))
-        for each in ended.values():
-            _brought_back(engine, each)
-            if each.stuck:
-                tables[each.name].path.rename(work / f"refused-{each.name}")
+    engine = captured(engine_of(root, work / "state"))
+    for each in ended.values():
+        _brought_back(engine, each)
+        if each.stuck:
+            tables[each.name].path.rename(work / f"refused-{each.name}")
     repaired = time.monotonic()
     sys.stdout.write("".join(f"{each}\n" for each in ended.values()))
     names = [each.name for each in ended.values() if not each.stuck]
@@ -173,14 +160,11 @@ def _together(work: Path, seeds: list[int], questdb: ServerBinary) -> dict[int, 
 
 
 @pytest.fixture(scope="module")
-def ended(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Ended]:
-    """All seeds, some tables at a time; in memory where there is one, since each step syncs its files."""
+def ended(questdb: ServerBinary, workshop: Path) -> dict[int, Ended]:
+    """All seeds, some tables at a time."""
     found: dict[int, Ended] = {}
     for first in range(0, len(_SEEDS), _TOGETHER):
-        work = tmp_path_factory.mktemp("wide")
-        if (memory := Path("/dev/shm")).is_dir() and shutil.disk_usage(memory).free > _ROOM:
-            work = Path(tempfile.mkdtemp(prefix="walmedic-wide-", dir=memory))
-        found |= _together(work, _SEEDS[first : first + _TOGETHER], questdb)
+        found |= _together(workshop / str(first), _SEEDS[first : first + _TOGETHER], questdb)
     return found
 
 

@@ -28,6 +28,7 @@ from tests.real.guarded_damage import strike
 from tests.real.test_repair_state import Ended, seen
 from tests.real.test_sequencer_repairs import captured
 from tests.real.waiting import until
+from tests.unhurried import unhurried
 
 _ALONE = os.environ.get("WALMEDIC_FAULT_SEED")
 _SEEDS = [int(_ALONE)] if _ALONE else [*range(9000, 9000 + int(os.environ.get("WALMEDIC_FAULT_GUARD", "12")))]
@@ -76,7 +77,7 @@ def _repaired(engine: Engine, name: str) -> tuple[Plan, Outcome]:
     plan = engine.plan(step if step in _REPAIRS else "restore-sequencer", name)
     outcome = engine.run(plan, plan.confirmation).outcome
     if outcome is Outcome.DONE and diagnose_table(engine.database, table).next_step.action in _REPAIRS:
-        return _repaired(captured(engine), name)
+        return _repaired(captured(engine, name), name)
     return plan, outcome
 
 
@@ -97,13 +98,15 @@ def _together(work: Path, seeds: list[int], questdb: ServerBinary) -> dict[int, 
         guard=GuardSettings(str(copies)),
         bare=True,
     )
-    engine = captured(Engine(settings))
     ended = {}
-    for seed in seeds:
-        plan, outcome = _repaired(engine, f"g{seed}")
-        ended[seed] = Ended(seed, damages[seed], plan, outcome)
-        if outcome not in (Outcome.DONE, Outcome.NOT_NEEDED):
-            tables[f"g{seed}"].path.rename(work / f"refused{seed}")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        unhurried(monkeypatch)
+        engine = captured(Engine(settings))
+        for seed in seeds:
+            plan, outcome = _repaired(engine, f"g{seed}")
+            ended[seed] = Ended(seed, damages[seed], plan, outcome)
+            if outcome not in (Outcome.DONE, Outcome.NOT_NEEDED):
+                tables[f"g{seed}"].path.rename(work / f"refused{seed}")
     names = [f"g{seed}" for seed, each in ended.items() if each.outcome in (Outcome.DONE, Outcome.NOT_NEEDED)]
     truth, found = seen(twin, names, questdb), seen(root, names, questdb)
     for each in ended.values():
@@ -113,12 +116,10 @@ def _together(work: Path, seeds: list[int], questdb: ServerBinary) -> dict[int, 
 
 
 @pytest.mark.faults
-def test_what_came_after_the_last_copy_is_exact_or_refused(
-    questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_what_came_after_the_last_copy_is_exact_or_refused(questdb: ServerBinary, memory: Path) -> None:
     found: dict[int, Ended] = {}
     for first in range(_NOISY, _NOISY + 100, _TOGETHER):
-        found |= _together(tmp_path_factory.mktemp("noisy"), [*range(first, first + _TOGETHER)], questdb)
+        found |= _together(memory / f"noisy-{first}", [*range(first, first + _TOGETHER)], questdb)
     done = [each for each in found.values() if each.outcome is not Outcome.REFUSED]
     assert all(each.truth == each.found and each.plan.rows_lost.phrase == "0" for each in done), [
         str(each) for each in done if each.truth != each.found
@@ -128,11 +129,11 @@ def test_what_came_after_the_last_copy_is_exact_or_refused(
 
 
 @pytest.fixture(scope="module")
-def ended(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Ended]:
+def ended(questdb: ServerBinary, memory: Path) -> dict[int, Ended]:
     """All seeds, some tables at a time."""
     found: dict[int, Ended] = {}
     for first in range(0, len(_SEEDS), _TOGETHER):
-        found |= _together(tmp_path_factory.mktemp("guarded"), _SEEDS[first : first + _TOGETHER], questdb)
+        found |= _together(memory / str(first), _SEEDS[first : first + _TOGETHER], questdb)
     return found
 
 

@@ -163,20 +163,19 @@ def _settled(server: PrivateServer) -> None:
 
 
 @pytest.fixture(scope="module")
-def shown(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Shown]:
+def shown(questdb: ServerBinary, workshop: Path) -> dict[str, Shown]:
     """Make, copy for the truth, damage, plan, run, start, look."""
-    work = tmp_path_factory.mktemp("ledger")
-    batch = _build(work / "root", questdb)
-    twin = batch.copy(work / "twin")
+    batch = _build(workshop / "root", questdb)
+    twin = batch.copy(workshop / "twin")
     truth: dict[str, Rows] = {}
     with PrivateServer(twin.root, questdb, settings=SERVER) as server:
         wait_until_applied(server)
         truth = {case.name: _rows(server, case.name) for case in CASES}
     for case in CASES:
         case.strike(batch.table(case.name))
-    engine = captured(engine_of(batch.root, work / "state"))
+    engine = captured(engine_of(batch.root, workshop / "state"))
     result: dict[str, Shown] = {}
-    (work / "refused").mkdir()
+    (workshop / "refused").mkdir()
     for case in CASES:
         report = diagnose_table(engine.database, engine.database.table(case.name))
         plan = engine.plan(case.action, case.name)
@@ -185,7 +184,7 @@ def shown(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> di
         if outcome in (Outcome.DONE, Outcome.NOT_NEEDED):
             each.outcome = outcome
         else:  # what is refused must not meet a server
-            batch.table(case.name).rename(work / "refused" / case.name)
+            batch.table(case.name).rename(workshop / "refused" / case.name)
     with PrivateServer(batch.root, questdb, settings={**SERVER, "cairo.wal.purge.interval": "1000"}) as server:
         _settled(server)
         for case in CASES:

@@ -10,7 +10,7 @@ import shutil
 import struct
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -260,16 +260,16 @@ def _repaired(root: Path, alone: Path, case: Case, directory: str, before: Path)
 
 
 @pytest.fixture(scope="module")
-def ended(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Ended]]:
+def ended(questdb: ServerBinary, workshop: Path) -> dict[str, Ended]:
     """What became of each table."""
-    work = tmp_path_factory.mktemp("older")
-    root, twin, kept = work / "root", work / "twin", work / "kept"
+    root, twin, kept = workshop / "root", workshop / "twin", workshop / "kept"
     kept.mkdir()
     _make(root, kept, questdb)
     shutil.copytree(root, twin)
     directories = {table.name: table.directory for table in DatabaseRoot.locate(root).tables()}
     found = {
-        case.name: _repaired(root, work / case.name, case, directories[case.name], kept / case.name) for case in _CASES
+        case.name: _repaired(root, workshop / case.name, case, directories[case.name], kept / case.name)
+        for case in _CASES
     }
     sys.stdout.write("".join(f"{each}\n" for each in found.values()))
     names = [each.case.name for each in found.values() if each.outcome is Outcome.DONE]
@@ -277,8 +277,7 @@ def ended(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> It
     for name in names:
         found[name].truth, found[name].found = truth[name], shown[name]
     sys.stdout.write("".join(f"{each}\n" for each in found.values()))
-    yield found
-    shutil.rmtree(work)
+    return found
 
 
 @pytest.mark.parametrize("case", _CASES, ids=lambda case: case.name)

@@ -5,7 +5,7 @@ tables are then read and written by one server.
 """
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from console.recovery.server.private_server import PrivateServer
 from console.settings import PartitionSettings, QuestDBSettings, Settings
 from tests.faults.broken_database import tree_of
 from tests.real.salvaged_rows import Row, shown
-from tests.real.test_generated_damage import unhurried
 from tests.real.whole_tables import SETTINGS, settle, statements
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
@@ -190,8 +189,8 @@ def _repaired(world: World, case: Case, *, undo: bool) -> None:
 
 
 @pytest.fixture(scope="module")
-def world(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("repair-partition")
+def world(questdb: ServerBinary, workshop: Path) -> World:
+    folder = workshop
     made = World(folder / "root", folder / "state", [], str(questdb.jar), str(questdb.java))
     made.root.mkdir()
     with PrivateServer(made.root, questdb, settings=SETTINGS, http=True) as server:
@@ -205,14 +204,12 @@ def world(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> It
         made.twin = shown(server, _TWIN)
         server.kill()
     (made.root / "db" / "tables.d.lock").touch()
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        unhurried(monkeypatch)
-        for case in CASES:
-            table = DatabaseRoot.locate(made.root).table(case.name).path
-            (made.root / f"copy-{table.name}").mkdir()
-            case.do(table)
-            shutil.copytree(table, made.root.parent / "struck" / table.name)
-            _repaired(made, case, undo=case.name in ("fixed_cut", "symbol_gone", "aside", "copied", "cut_last"))
+    for case in CASES:
+        table = DatabaseRoot.locate(made.root).table(case.name).path
+        (made.root / f"copy-{table.name}").mkdir()
+        case.do(table)
+        shutil.copytree(table, made.root.parent / "struck" / table.name)
+        _repaired(made, case, undo=case.name in ("fixed_cut", "symbol_gone", "aside", "copied", "cut_last"))
     with PrivateServer(made.root, questdb, settings=SETTINGS, http=True) as server:
         settle(server)
         made.rows = {case.name: shown(server, case.name) for case in CASES}
@@ -226,8 +223,7 @@ def world(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> It
         made.written = {case.name: int(server.query(f"SELECT count() FROM {case.name}")[0][0]) for case in CASES}
         for case in CASES:
             shown(server, case.name)  # every value can be read
-    yield made
-    shutil.rmtree(folder, ignore_errors=True)
+    return made
 
 
 def _expected(world: World, case: Case) -> list[Row]:

@@ -121,10 +121,10 @@ def _repaired(engine: Engine, name: str) -> tuple[Plan, Outcome]:
     plan = engine.plan(action, name)
     if {each.code for each in plan.refused} == {RefusalCode.LOSE_UNKNOWN_WITHOUT_REHEARSAL}:
         rehearsing.rehearse(engine, action, name)
-        plan = captured(engine).plan(action, name)
+        plan = captured(engine, name).plan(action, name)
     outcome = engine.run(plan, plan.confirmation).outcome
     if outcome is Outcome.DONE and diagnose_table(engine.database, table).next_step.action in _ACTIONS:
-        return _repaired(captured(engine), name)
+        return _repaired(captured(engine, name), name)
     return plan, outcome
 
 
@@ -155,13 +155,13 @@ def _together(work: Path, seeds: list[int], questdb: ServerBinary) -> dict[int, 
 
 
 @pytest.fixture(scope="module")
-def ended(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Ended]:
+def ended(questdb: ServerBinary, memory: Path) -> dict[int, Ended]:
     """All seeds, some tables at a time."""
     found: dict[int, Ended] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rehearsing, "server_binary", lambda *_: (questdb, ""))
         for first in range(0, len(_SEEDS), _TOGETHER):
-            found |= _together(tmp_path_factory.mktemp("state"), _SEEDS[first : first + _TOGETHER], questdb)
+            found |= _together(memory / str(first), _SEEDS[first : first + _TOGETHER], questdb)
     return found
 
 

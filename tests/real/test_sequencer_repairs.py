@@ -81,9 +81,9 @@ def engine_of(root: Path, state: Path, log: Path | None = None) -> Engine:
     return Engine(Settings(state_dir=str(state), questdb=questdb, bare=True))
 
 
-def captured(engine: Engine) -> Engine:
-    """Capture the evidence of all tables, without which nothing is repaired."""
-    plan = engine.plan("capture-evidence")
+def captured(engine: Engine, table: str | None = None) -> Engine:
+    """Capture the evidence of a table, or of all, without which nothing is repaired."""
+    plan = engine.plan("capture-evidence", table)
     assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE
     return engine
 
@@ -114,12 +114,11 @@ def repaired(
 
 
 @pytest.fixture(scope="module")
-def cases(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
+def cases(questdb: ServerBinary, workshop: Path) -> list[Case]:
     """Build, copy for the truth, damage, repair, start once, look; then write, alter, and start again."""
-    work = tmp_path_factory.mktemp("repairs")
     recipes = [Recipe.drawn(seed) for seed in range(_TABLES)]
-    batch = build(work / "root", recipes, questdb)
-    undamaged = batch.copy(work / "truth")
+    batch = build(workshop / "root", recipes, questdb)
+    undamaged = batch.copy(workshop / "truth")
     truth, partitions, views = {}, {}, {}
     with PrivateServer(undamaged.root, questdb, settings=_PURGING) as server:
         wait_until_applied(server)
@@ -133,7 +132,7 @@ def cases(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> li
         if recipe.torn and damages[recipe.name].action in _TORN:
             torn[recipe.name] = tear(table, random.Random(recipe.seed * 17 + 3))
         damages[recipe.name].strike(table, rng)
-    engine = captured(engine_of(batch.root, work / "state"))
+    engine = captured(engine_of(batch.root, workshop / "state"))
     made = [repaired(engine, batch, r, damages[r.name], truth[r.name], torn.get(r.name)) for r in recipes]
     against = [r.reason for r in start_refusals(engine._context())]
     names = tuple(f"{case.recipe.name}:" for case in made if case.outcome is not None)
@@ -141,7 +140,7 @@ def cases(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory) -> li
     torn_one = next(case for case in made if case.torn and case.outcome is not None)
     assert not [a.spec.id for a in engine.availability(torn_one.recipe.name) if a.recommended], torn_one
     # A table that nothing could be done for must not meet a server: it would destroy what is left of it.
-    hidden = work / "refused"
+    hidden = workshop / "refused"
     hidden.mkdir()
     for case in made:
         if case.outcome is None:

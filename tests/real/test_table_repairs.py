@@ -67,10 +67,9 @@ def before() -> dict[str, Rows]:
 
 
 @pytest.fixture(scope="module")
-def repaired(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory, before: dict[str, Rows]) -> Path:
+def repaired(questdb: ServerBinary, workshop: Path, before: dict[str, Rows]) -> Path:
     """The root with each table damaged and repaired, undone and repaired again."""
-    place = tmp_path_factory.mktemp("repairs").resolve()
-    root = place / "root"
+    root = workshop / "root"
     make(root, questdb, dict.fromkeys(CASES, "PARTITION BY DAY WAL"), rows=_ROWS)
     with PrivateServer(root, questdb, settings=SETTINGS) as server:
         settle(server)
@@ -79,9 +78,9 @@ def repaired(questdb: ServerBinary, tmp_path_factory: pytest.TempPathFactory, be
     for name, case in CASES.items():
         for day, file, strike in case.strikes:
             strike(_path(root, name, day, file))
-    engine = captured(root, place / "state")
+    engine = captured(root, workshop / "state")
     for name in REHEARSED:
-        shutil.copytree(root, place / name / "root")
+        shutil.copytree(root, workshop / name / "root")
     for name, case in CASES.items():
         _repair(engine, name, case)
     return root

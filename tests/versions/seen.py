@@ -5,6 +5,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from console.diagnosis.database import diagnose
 from console.diagnosis.model import DatabaseReport, Verdict
 from console.questdb.layout import DatabaseRoot
@@ -17,6 +19,7 @@ from console.recovery.server.purge_guard import SETTING
 from console.settings import QuestDBSettings, Settings
 from tests.real.generated_tables import copy_tree, wait_until_applied
 from tests.real.versions import binary_of
+from tests.unhurried import unhurried
 from tests.versions.damages import CASES, CONVERTED, Case
 from tests.versions.world import SETTINGS, World, make, numbers_of
 
@@ -83,7 +86,9 @@ def look(version: str, work: Path) -> Seen:
     truth = _truth(work / "truth" / "root", version)
     found = Seen(world, report, truth, work / "repaired" / "root")
     engine = engine_of(found.repaired, work / "state", version)
-    _repair(engine, found, CASES)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        unhurried(monkeypatch)
+        _repair(engine, found, CASES)
     _repair(engine, found, CONVERTED)
     found.after = diagnose(engine.database)
     for ended in found.ended.values():  # a start must not meet what was refused

@@ -46,10 +46,10 @@ _PARQUET_8 = (8, 1, 0)
 
 
 @pytest.fixture(scope="module", params=CHOSEN)
-def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
+def seen(request: pytest.FixtureRequest, memory: Path) -> Iterator[Seen]:
     """One version after the other."""
     version: str = request.param
-    work = tmp_path_factory.mktemp(version)
+    work = memory / version
     yield look(version, work)
     shutil.rmtree(work, ignore_errors=True)
 
