@@ -122,6 +122,7 @@ class Code(StrEnum):
     SUSPECT_VALUES = "suspect-values"  # zeros in a partition where the others have none
     NO_TABLES = "no-tables"
     TABLE_SET_ASIDE = "table-set-aside"  # by walmedic, until that is undone
+    TABLE_IDS_LOW = "table-ids-low"  # new tables get ids that other tables have
     TABLE_DIRECTORY_GONE = "table-directory-gone"  # the registry names it, and it is not in the db directory
     SEQUENCER_FOREIGN = "sequencer-foreign"  # of another table, or of an earlier life of this one
     WAL_FOREIGN = "wal-foreign"

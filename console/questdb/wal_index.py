@@ -24,7 +24,12 @@ class WalIndex:
 
 
 def read_wal_index(sequencer: Path) -> WalIndex:
-    file = read_small(sequencer / "_wal_index.d", PAGE)
+    return read_highest(sequencer / "_wal_index.d")
+
+
+def read_highest(path: Path) -> WalIndex:
+    """Read the highest id handed out, of WALs or, in `_tab_index.d`, of tables."""
+    file = read_small(path, PAGE)
     if not file.present:
         return WalIndex(file.path, None, False, join_problems(file.problem))
     if len(file.data) < WAL_INDEX.size:
@@ -33,5 +38,5 @@ def read_wal_index(sequencer: Path) -> WalIndex:
         )
         return WalIndex(file.path, None, True, (short,))
     highest = WAL_INDEX.value("highest", Fields(file.data))
-    problem = None if 0 <= highest < 1 << 31 else Problem(ProblemKind.INVALID, f"WAL id {highest:,}", file.path, 0)
+    problem = None if 0 <= highest < 1 << 31 else Problem(ProblemKind.INVALID, f"id {highest:,}", file.path, 0)
     return WalIndex(file.path, highest, True, join_problems(problem))

@@ -177,3 +177,34 @@ def test_a_registry_of_before_a_rename_and_a_drop(questdb: ServerBinary, tmp_pat
     assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE, plan.refused
     assert {each.verdict for each in engine.diagnosis().tables} == {Verdict.HEALTHY}
     assert _rows(root, questdb) == {"ren2": 17, "ren": 7, "born": 15}
+
+
+@pytest.mark.parametrize("damage", ["zeros", "older", "gone"])
+def test_table_ids_are_given_once(made: Made, tmp_path: Path, questdb: ServerBinary, damage: str) -> None:
+    """`_tab_index.d` below the highest id: a server gives ids that tables have; repaired, a new table gets its own."""
+    root = tmp_path.resolve() / "root"
+    shutil.copytree(made.root, root)
+    index = root / "db" / "_tab_index.d"
+    before = {"zeros": bytes(4096), "older": (1).to_bytes(4096, "little"), "gone": None}[damage]
+    index.unlink()
+    if before is not None:
+        index.write_bytes(before)
+    untouched = shutil.copytree(root, tmp_path / "untouched")
+    _rows(untouched, questdb)
+    found = Engine(settings_of(untouched, tmp_path / "other")).diagnosis().findings
+    assert {each.severity for each in found if each.code is Code.TABLE_IDS_LOW} == {Severity.RISK, Severity.NOTE}
+    engine = Engine(settings_of(root, tmp_path / "state"))
+    assert [(each.code, each.severity) for each in engine.diagnosis().findings] == [(Code.TABLE_IDS_LOW, Severity.RISK)]
+    step = engine.first_step()
+    assert step is not None
+    assert (step.action, step.table) == (_ACTION, None)
+    plan = engine.plan(_ACTION, None)
+    done = engine.run(plan, plan.confirmation)
+    assert done.outcome is Outcome.DONE, done
+    assert engine.undo(done.entry, engine.plan_undo(done.entry).confirmation).outcome is Outcome.DONE
+    assert (index.read_bytes() if index.exists() else None) == before
+    plan = engine.plan(_ACTION, None)
+    assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE
+    assert engine.diagnosis().findings == ()
+    assert _rows(root, questdb) == _ROWS
+    assert engine.diagnosis().findings == ()

@@ -9,6 +9,7 @@ from console.questdb.checkpoint import TRIGGER, Checkpoint, read_checkpoint
 from console.questdb.layout import DatabaseRoot
 from console.questdb.reading import ProblemKind
 from console.questdb.soft_links import broken_links, links_in
+from console.questdb.table_ids import TABLE_INDEX, read_table_ids
 from console.questdb.table_name import name_of_directory
 from console.text import clean_line
 
@@ -28,6 +29,7 @@ def root_findings(database: DatabaseRoot) -> Iterator[Finding]:
         directories = " and ".join(clean_line(each.directory) for each in doubles)
         message = f"{directories} are all called {doubles[0].name}, and the registry does not say which is the table"
         yield Finding(Code.REGISTRY_INVALID, Severity.DAMAGE, message, doubles[0].directory, start=Harm.FORGETS_TABLE)
+    yield from _table_ids(database)
     yield from _not_there(database)
     checkpoint = read_checkpoint(database.root, database.db)
     if checkpoint.trigger is not None:
@@ -37,6 +39,18 @@ def root_findings(database: DatabaseRoot) -> Iterator[Finding]:
         yield Finding(Code.RESTORE_PENDING, Severity.RISK, message, str(checkpoint.trigger), start=harm)
     elif checkpoint.left is not None:
         yield _left(checkpoint, checkpoint.left)
+
+
+def _table_ids(database: DatabaseRoot) -> Iterator[Finding]:
+    """Measured on 9.3.4: of a file that is gone QuestDB makes zeros, and gives new tables the ids of others."""
+    ids = read_table_ids(database)
+    if ids.behind:
+        said = f"says {ids.handed_out:,}" if ids.handed_out is not None else "cannot be read"
+        message = f"{TABLE_INDEX} {said}, and there is a table with the id {ids.highest:,}: new tables get ids in use"
+        yield Finding(Code.TABLE_IDS_LOW, Severity.RISK, message, TABLE_INDEX, 0)
+    for each, directories in ids.shared.items():
+        message = f"{' and '.join(map(clean_line, directories))} have the same table id, {each:,}"
+        yield Finding(Code.TABLE_IDS_LOW, Severity.NOTE, message, directories[0])
 
 
 def _not_there(database: DatabaseRoot) -> Iterator[Finding]:

@@ -3,6 +3,8 @@
 Measured on 9.1.0: garbage in it keeps the server from starting, or it starts and calls tables by names of before a
 rename. One that is empty is made again right, renamed tables included, from `_name` in each directory. But a dropped
 table comes back so, if its directory was not purged yet: that is the one thing that is written into it.
+
+Beside it lies `_tab_index.d`, the highest table id handed out: where tables have higher ones, it is set to the highest.
 """
 
 from collections import Counter
@@ -11,8 +13,10 @@ from dataclasses import dataclass
 
 from console.digests import digest_of
 from console.questdb.layout import DatabaseRoot, TableDirectory
-from console.questdb.reading import Problem, ProblemKind, list_directory, read_small
+from console.questdb.log_encoding import encode_wal_index
+from console.questdb.reading import Problem, ProblemKind, list_directory
 from console.questdb.registry import REGISTRY, RegistryEntry, TableKind, encode_registry
+from console.questdb.table_ids import TABLE_INDEX, TableIds, read_table_ids
 from console.questdb.table_name import encode_table_name, name_of_directory, read_table_name
 from console.questdb.txn_log import ends_with_drop
 from console.recovery.codes import ClaimKey, RefusalCode
@@ -35,7 +39,7 @@ SPEC = ActionSpec(
     needs_table=False,
     summary=(
         "Empties a damaged tables.d.N but for dropped tables: QuestDB makes it again from the table directories. Each "
-        "_name that is missing there is written first."
+        "_name that is missing there is written first. Sets _tab_index.d to the highest table id."
     ),
     undo="The old files are put back, byte for byte, until a table was created, renamed or dropped.",
     offline=True,
@@ -63,31 +67,37 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     database = context.database
     registry = database.registry()
     damage = next((problem for problem in registry.problems if problem.kind in _DAMAGED), None)
-    whole = damage is None or (registry.stamp is not None and not registry.stamp.size)
-    gone = database.gone()
-    if registry.path is None or (whole and not gone and not database.doubles()):
+    readable = damage is None or (registry.stamp is not None and not registry.stamp.size)
+    gone, ids = database.gone(), read_table_ids(database)
+    whole = registry.path is None or (readable and not gone and not database.doubles())
+    if whole and not ids.behind:
         return make_plan(SPEC, context.target(), why="Nothing to do: the registry of tables is whole.")
     tables = _names(database)
-    facts = [Fact(registry.path.name, stamp_of(registry.path))]
+    facts = [Fact(TABLE_INDEX, stamp_of(database.db / TABLE_INDEX))]
+    if registry.path is not None:
+        facts += [Fact(registry.path.name, stamp_of(registry.path))]
     facts += [Fact(f"{each.table.directory}/_name", stamp_of(each.table.path / "_name")) for each in tables]
-    refused = tuple(_refusals(tables))
-    stages, attachments = ((), {}) if refused else _stages(registry.path.name, tables, mark_of(facts))
+    refused = () if whole else tuple(_refusals(tables))
+    wrong = None if whole or registry.path is None else registry.path.name
+    stages, attachments = ((), {}) if refused else _stages(_new_files(wrong, tables, ids), mark_of(facts))
     return make_plan(
         SPEC,
         context.target(),
-        why=_why(registry.path.name, damage, gone),
+        why=_why(wrong, damage, gone),
         stages=stages,
         facts=facts,
         rows_lost=RowsLost.exact(0),
         refused=refused,
-        requirements=(_told(tables, distinct=not refused),),
-        warnings=_warnings(tables),
+        requirements=() if whole else (_told(tables, distinct=not refused),),
+        warnings=() if whole else _warnings(tables),
         attachments=attachments,
         disk_needed=sum(change.size or 0 for stage in stages for change in stage.changes),
     )
 
 
-def _why(file: str, damage: Problem | None, gone: Sequence[RegistryEntry]) -> str:
+def _why(file: str | None, damage: Problem | None, gone: Sequence[RegistryEntry]) -> str:
+    if file is None:
+        return f"{TABLE_INDEX} is below the highest table id: new tables would get ids of tables that there are"
     if damage is None and gone:
         return f"{file} names {clean_line(gone[0].directory)}, which is not there: it will be forgotten"
     return f"{file} is damaged: {damage.what if damage is not None else 'tables of one name'}"
@@ -153,28 +163,42 @@ def _warnings(tables: list[_Named]) -> tuple[str, ...]:
     return (*renamed, *guessed)
 
 
-def _stages(registry: str, tables: list[_Named], mark: str) -> tuple[tuple[Stage, ...], dict[str, bytes]]:
-    """Return the stages: first each `_name` that is missing, then the registry, so that no name is lost between."""
+def _new_files(registry: str | None, tables: list[_Named], ids: TableIds) -> list[tuple[TableDirectory, NewFile]]:
+    """Return the files to write, in order: each `_name` that is missing comes before the registry that has it.
+
+    `registry` is the name of the damaged one, None where it is whole. A path is below the table's directory; the owner
+    of a file of the db directory will be that of a table.
+    """
+    owner = next((each.table for each in tables if (each.table.path / "_txn").exists()), tables[0].table)
+    files = []
+    if registry is not None:
+        missing = [each for each in tables if each.write]
+        files += [
+            (each.table, NewFile.of("_name", encode_table_name(each.name), f"the name {clean_line(each.name)}"))
+            for each in missing
+        ]
+        dropped = sum(each.dropped for each in tables)
+        told = f"no entry but of {plural(dropped, 'dropped table')}" if dropped else "no entry"
+        files.append((owner, NewFile.of(f"../{registry}", encode_registry(_entries(tables)), told)))
+    if ids.behind:
+        told = f"the highest table id, {ids.highest:,}"
+        files.append((owner, NewFile.of(f"../{TABLE_INDEX}", encode_wal_index(ids.highest), told)))
+    return files
+
+
+def _stages(files: list[tuple[TableDirectory, NewFile]], mark: str) -> tuple[tuple[Stage, ...], dict[str, bytes]]:
     stages: list[Stage] = []
     attachments: dict[str, bytes] = {}
-    for each in tables:
-        if each.write:
-            file = NewFile.of("_name", encode_table_name(each.name), f"the name {clean_line(each.name)}")
-            specs, attached = specs_of((file,), each.table, f"files-{len(stages)}")
-            path = f"{each.table.directory}/_name"
-            kind = "overwrite" if file.exists(each.table) else "create"
-            change = Change(kind, path, after=file.told, size=file.size)
-            stages.append(replace_files(len(stages), each.table.directory, mark, specs, f"write {path}", (change,)))
-            attachments |= attached
-    owner = next(each.table for each in tables if (each.table.path / "_txn").exists())
-    dropped = sum(each.dropped for each in tables)
-    told = f"no entry but of {plural(dropped, 'dropped table')}" if dropped else "no entry"
-    new = NewFile.of(f"../{registry}", encode_registry(_entries(tables)), told)
-    (spec,), attached = specs_of((new,), owner, "registry")
-    change = Change("overwrite", registry, after=f"{new.size:,} bytes: {told}", size=new.size)
-    named = {**spec, "name": registry}
-    stages.append(replace_files(len(stages), owner.directory, mark, [named], f"empty {registry}", (change,)))
-    return tuple(stages), attachments | attached
+    for number, (table, file) in enumerate(files):
+        path = file.path.removeprefix("../") if file.path.startswith("../") else f"{table.directory}/{file.path}"
+        (spec,), attached = specs_of((file,), table, f"files-{number}")
+        kind = "overwrite" if file.exists(table) else "create"
+        change = Change(kind, path, after=file.told, size=file.size)
+        stages.append(
+            replace_files(number, table.directory, mark, [{**spec, "name": path}], f"write {path}", (change,))
+        )
+        attachments |= attached
+    return tuple(stages), attachments
 
 
 def world(database: DatabaseRoot, plan: Plan) -> str:
@@ -182,7 +206,8 @@ def world(database: DatabaseRoot, plan: Plan) -> str:
     del plan
     entries, _ = list_directory(database.db)
     names = sorted(entry.name for entry in entries if entry.is_directory or entry.name.startswith(f"{REGISTRY}."))
-    return digest_of(names, read_small(database.db / "_tab_index.d").data.hex())
+    ids = read_table_ids(database)
+    return digest_of(names, str(max(ids.highest, ids.handed_out or 0)))
 
 
 def undo_refusals(context: PlanContext, entry: Entry, plan: Plan) -> tuple[Refusal, ...]:
@@ -195,10 +220,11 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     """Return that the files are as planned, that the registry can be read, and that each table has its own name."""
     problems: tuple[Problem, ...] = run.database.registry().problems
     names = [each.name.lower() for each in _names(run.database) if not each.dropped]
-    twice = len(names) - len(set(names))
+    twice, ids = len(names) - len(set(names)), read_table_ids(run.database)
     return (
         *written_claims(plan, run),
         Claim(ClaimKey.FILES_WHOLE, "the registry of tables", "no finding",
               problems[0].what if problems else "no finding", not problems),
         Claim.same(ClaimKey.FILES_WHOLE, "table directories without a name of their own", 0, twice),
+        Claim.same(ClaimKey.FILES_WHOLE, "table ids above the one handed out last", "no", "yes" if ids.behind else "no"),
     )  # fmt: skip

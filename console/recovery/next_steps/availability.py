@@ -26,6 +26,7 @@ _NOTHING = NextStep(None, "")
 _REGISTRY = NextStep(
     "repair-registry", "the registry of tables is damaged: do not start QuestDB before it is made anew"
 )
+_IDS = NextStep("repair-registry", "new tables would get ids of tables that there are")
 _REHEARSE = "rehearse it first (F3, or walmedic rehearse): how many rows it would lose is not known"
 _ASIDE = NextStep(
     "set-table-aside", "no action can repair this table, and it keeps the others down; undo brings it back as it is"
@@ -78,11 +79,13 @@ def _cut_off(context: PlanContext) -> FirstStep | None:
 def _first(context: PlanContext, report: DatabaseReport) -> FirstStep | None:
     """Return what the worst table needs, or what comes before it; where none needs a thing, what brings all back up."""
     waits = False
-    if any(each.code is Code.REGISTRY_INVALID and each.severity is Severity.DAMAGE for each in report.findings):
+    wrong = {each.code: each.severity for each in reversed(report.findings) if each.severity is not Severity.NOTE}
+    if wrong.get(Code.REGISTRY_INVALID) is Severity.DAMAGE or Code.TABLE_IDS_LOW in wrong:
+        needed = _REGISTRY if Code.REGISTRY_INVALID in wrong else _IDS
         judge = _Judge(context, None)
-        if judge.needs(_REGISTRY) and (step := judge.towards(_REGISTRY)) is not None:
+        if judge.needs(needed) and (step := judge.towards(needed)) is not None:
             return step
-        waits = True
+        waits = needed is _REGISTRY
     for each in report.worst_first():
         judge = _Judge(context, context.database.in_directory(each.directory))
         if judge.needs(each.next_step):
