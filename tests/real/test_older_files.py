@@ -195,7 +195,7 @@ _ALL: Final = (
     Case("open_squash_more", _NO_TXN, (), (_SQUASH, _insert(5, 20, 500)), exact=True),
     Case("open_ttl_more", _NO_TXN, (), (_TTL, _insert(5, 20, 500)), exact=True),
     Case("cv_last", _without("_cv"), _LATER["add"]),
-    Case("cv_written_anew", _without("_cv"), (_LATER["add"][0], _BEFORE, _LATER["add"][1]), refused=True),
+    Case("cv_written_anew", _without("_cv"), (_LATER["add"][0], _BEFORE, _LATER["add"][1])),
     Case("record_gap", _gap, refused=True),
     Case("flag_plain", _header(wal=1), wal=False),
     Case("cv_capacity", _without("_cv"), (_TO_SYMBOL, _CAPACITY), exact=True),

@@ -169,7 +169,8 @@ def ended(questdb: ServerBinary, memory: Path) -> dict[int, Ended]:
 def test_the_rows_are_those_of_the_twin_or_the_plan_is_refused(seed: int, ended: dict[int, Ended]) -> None:
     each = ended[seed]
     if each.outcome is Outcome.REFUSED:
-        assert each.plan.refused, each
+        codes = {refusal.code for refusal in each.plan.refused}
+        assert codes - {RefusalCode.LOSE_UNKNOWN_WITHOUT_REHEARSAL}, each  # a rehearsal settles that
         return
     assert each.outcome in (Outcome.DONE, Outcome.NOT_NEEDED), each
     lost = each.plan.rows_lost
@@ -188,4 +189,4 @@ def test_few_are_refused(ended: dict[int, Ended]) -> None:
     """The figures, for `-rP`. The server splits and squashes by time, so the tables differ a little in each run."""
     refused = Counter(each.plan.refused[0].code.value for each in ended.values() if each.outcome is Outcome.REFUSED)
     sys.stdout.write(f"{len(ended)} tables, refused {dict(refused)}\n")
-    assert refused.total() <= len(ended) // 10 or len(ended) < 10, refused
+    assert refused.total() <= max(3, len(ended) // 10), refused  # of so few three may be by chance

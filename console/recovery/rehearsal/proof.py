@@ -186,15 +186,14 @@ class Proof:
         elif promised == 0 and self._before.logged_rows is None and replaced_by(self._plan):
             told = f"{back:,}, unapplied in the log that could not be compared before"
             self.claims.append(Claim.note(ClaimKey.ROWS_BACK, claim, told, table=name))
-        elif expected.exact:
+        else:
             # A plan that leaves the log alone brings nothing back; what the log held before is still to be applied.
             logged = self._before.logged_rows
-            untouched = self._plan.rows_back == 0 and logged is not None and expected.rows == logged - gone
-            came = back == promised or untouched
-            self._add(Claim(ClaimKey.ROWS_BACK, claim, f"{promised:,}", f"{back:,}", came, name))
-        else:
-            found = f"at most {back:,} ({expected.why})"
-            self._add(Claim(ClaimKey.ROWS_BACK, claim, f"at most {promised:,}", found, back <= promised, name))
+            kept = self._plan.rows_back == 0 and logged is not None and expected.rows == logged - gone
+            most, why = ("", "") if expected.exact else ("at most ", f" ({expected.why})")
+            ok = kept or (back == promised if expected.exact else back <= promised)
+            what = (f"{most}{promised:,}", f"{most}{back:,}{why}")
+            self._add(Claim(ClaimKey.ROWS_BACK, claim, *what, ok=ok, table=name))
 
     @contextlib.contextmanager
     def _running(self, binary: ServerBinary, *, held: bool = False) -> Iterator[PrivateServer]:

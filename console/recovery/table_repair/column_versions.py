@@ -256,8 +256,9 @@ def _added_column(
     tops = {span.start: top for span, top in known}
     if before and not tops[begins.start] and (whole or begins.name_txn() >= name_txn):
         # ADD COLUMN makes the file in the last partition at once, TYPE in all: `begins` may only be written anew
-        last = before[-1].directory
-        found.doubted.append(f"{last} has no file of column {column.name}, and may have had one: it would be lost")
+        last = before[-1]
+        found.evidence.append(f"{last.directory} has no file of column {column.name}, and may have had one")
+        found.lost.append(LostValues(Lost.VALUES, column.name, last.name, last.rows))
     unproven = [span for span, top in known if top is None]
     if unproven and column.indexed:
         found.refuse(f"partition {unproven[0].name}: where column {column.name} begins is not proven by its file")

@@ -297,6 +297,11 @@ MEANINGS: Final[dict[Code, Meaning]] = {
         "does not know the table; a writer may make a new one of its name",
         "walmedic undo of that entry, once the table can be repaired or is to be read",
     ),
+    Code.TABLE_IDS_LOW: Meaning(
+        "_tab_index.d is below the highest table id, or two tables have the same id",
+        "gives new tables ids that other tables have; nothing is lost by that alone",
+        "repair-registry, with QuestDB stopped; ids that are given twice already stay so",
+    ),
     Code.TABLE_DIRECTORY_GONE: Meaning(
         "the registry names a table whose directory is not in the db directory",
         "does not know the table; a writer may make a new one of its name",
