@@ -8,6 +8,8 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from console.questdb.layout import DatabaseRoot
+from console.questdb.log_encoding import encode_wal_index
+from console.questdb.table_ids import TABLE_INDEX
 
 Kind = Literal["v1", "v2"]
 KINDS: Final[tuple[Kind, ...]] = ("v1", "v2")
@@ -34,6 +36,7 @@ def _files(path: Path, kind: str) -> Mapping[str, bytes]:
             for member in archive.getmembers()
             if member.name.startswith(f"{kind}/") and (reader := archive.extractfile(member)) is not None
         }
+    found.setdefault(TABLE_INDEX, encode_wal_index(1000))  # older archives lack it
     return MappingProxyType(found)
 
 

@@ -251,7 +251,7 @@ def _where_nothing_was_removed(table: TableOnDisk, names: Names, asked: Index, s
     """
     events = table.inventory.events
     sql = (names.seq > 0) & (events["type"] == EventType.SQL)
-    statements = {at: _sql(table, at) for at in np.flatnonzero(sql & (names.seq <= most)).tolist()}
+    statements = {at: statement_of(table, at) for at in np.flatnonzero(sql & (names.seq <= most)).tolist()}
     ttls = {at: each for at, text in statements.items() if (each := _TTL.fullmatch(text)) is not None}
     hours = [int(each[1]) * _HOURS[each[2].lower()] for each in ttls.values()]
     hours.append(table.metadata.ttl if table.metadata.ttl > 0 else -table.metadata.ttl * _HOURS["m"])
@@ -305,7 +305,7 @@ def _only_adds(table: TableOnDisk, names: Names, high: int) -> bool:
     others = np.flatnonzero((names.seq > 0) & (names.seq <= high) & ~is_plain(events))
     harmless = (_KEEPS_ROWS, _SETTINGS)
     return not table.metadata.has_dedup and all(
-        int(events["type"][at]) == EventType.SQL and any(each.fullmatch(_sql(table, at)) for each in harmless)
+        int(events["type"][at]) == EventType.SQL and any(each.fullmatch(statement_of(table, at)) for each in harmless)
         for at in others.tolist()
     )
 
@@ -327,7 +327,7 @@ def _before_repeatable(table: TableOnDisk, names: Names, low: int, high: int) ->
     set_later: set[str] = set()
     while high > low and high in events:
         kind = int(table.inventory.events["type"][events[high]])
-        statement = _sql(table, events[high]) if kind == EventType.SQL else ""
+        statement = statement_of(table, events[high]) if kind == EventType.SQL else ""
         update = _CONSTANTS.fullmatch(statement)
         if update is None and kind != EventType.TRUNCATE and not _SETTINGS.fullmatch(statement):
             break
@@ -339,7 +339,8 @@ def _before_repeatable(table: TableOnDisk, names: Names, low: int, high: int) ->
     return high
 
 
-def _sql(table: TableOnDisk, at: int) -> str:
+def statement_of(table: TableOnDisk, at: int) -> str:
+    """Return the SQL of the event `at` an index of the inventory, empty if it cannot be read."""
     event = table.inventory.events[at]
     text = read_statement(table.segments[int(event["wal"]), int(event["segment"])], int(event["txn"]))
     return "" if isinstance(text, Problem) else text.strip()
@@ -348,7 +349,7 @@ def _sql(table: TableOnDisk, at: int) -> str:
 def _count_as_applied(found: Applied, table: TableOnDisk, events: Index, why: str) -> bool:
     """Count events as applied of which nothing tells; return whether what is lost by that can be named."""
     rows = table.inventory.events[events]
-    statements = [_sql(table, at) for at in events[~is_plain(rows)].tolist()]
+    statements = [statement_of(table, at) for at in events[~is_plain(rows)].tolist()]
     if not all(statements):
         return False
     doubted = int(table.inventory.rows[events].sum())

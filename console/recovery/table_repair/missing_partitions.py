@@ -5,8 +5,10 @@ rows or not. A lost first or last partition leaves no such gap: it can only be s
 symbols that no row uses any more.
 """
 
+import re
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +20,7 @@ from console.questdb.partition_spans import UNPARTITIONED
 from console.questdb.partitioning import Partitioning
 from console.questdb.reading import list_directory
 from console.questdb.table_txn import TxnArea
+from console.questdb.zero_pages import PAGE
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
 from console.recovery.sequencer.disk import read_sources
@@ -28,6 +31,7 @@ from console.table.names import put_together
 from console.text import clean_line, plural
 
 _DETACHED: Final = ".detached"
+_COLUMN_FILE: Final = re.compile(r"\.[di](\.\d+)?$")
 _PAGE_ROWS: Final = 512
 """Timestamps in a page of memory: a power loss leaves whole pages, and zeros behind them."""
 
@@ -155,16 +159,22 @@ def _lost_pages(each: FoundPartition, *, last: bool) -> Iterator[str]:
     """Yield that zeros behind the rows of a partition may have been rows.
 
     A merge writes a file in the very length of its rows. A writer takes room for more, and cuts it to whole pages as it
-    goes on to the next partition; so a whole page of rows with zeros behind it is rare, but for a lost page. The file
-    of the last one may have been cut there.
+    goes on to the next partition; so a whole page of rows with zeros behind it is rare, but for a lost page. A file
+    that ends with such a page may have been cut there, if all files of the partition are of whole pages.
     """
     if each.timestamps is None or not each.clean:
         return
     size, shown = each.timestamps.stat().st_size, clean_line(each.directory)
     if each.rows < size // 8 and size // 8 % _PAGE_ROWS:
         yield f"{shown} has files for {plural(size // 8, 'row')}, and zeros behind {each.rows:,} of them"
-    elif (last or each.rows < size // 8) and each.rows % _PAGE_ROWS == 0:
+    elif each.rows % _PAGE_ROWS == 0 and (last or each.rows < size // 8 or _of_whole_pages(each.timestamps.parent)):
         yield f"{shown} ends with a whole page, and pages behind it may be lost"
+
+
+def _of_whole_pages(partition: Path) -> bool:
+    """Return whether a cut at pages explains the lengths of all column files; a merge writes others."""
+    files = [each.path for each in list_directory(partition)[0] if each.is_file and _COLUMN_FILE.search(each.name)]
+    return all(each.stat().st_size % PAGE == 0 for each in files)
 
 
 def gaps(disk: Disk, counted: int = 0) -> Iterator[str]:

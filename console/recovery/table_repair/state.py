@@ -40,6 +40,7 @@ from console.recovery.table_repair.missing_partitions import (
     wait_in_wal,
 )
 from console.recovery.table_repair.partitions import FoundPartitions, cut_last, read_partitions, take_off_uncommitted
+from console.recovery.table_repair.removed_partitions import removed_and_there
 from console.recovery.table_repair.symbol_counts import raise_to_held, raise_to_used
 from console.table.txn_state import other_seq_txn
 from console.text import clean_line, plural
@@ -315,11 +316,11 @@ def _made_again(state: TableState, disk: Disk, partitions: FoundPartitions, *, t
         state.gone = ()  # no row of any transaction is missing
     elif not whole and found.partitioning.unit != UNPARTITIONED:
         state.warnings.append(_EDGES)
-    state.warnings += applied.warnings
+    state.warnings += [*applied.warnings, *removed_and_there(disk, disk.with_area(area), applied.seq_txn)]
     state.warnings += [f"the symbol map of {name} holds fewer symbols than the rows use" for name in short]
     if not disk.metadata.wal:
         state.warnings.append(
-            "rows that were written and not committed at the crash cannot be distinguished, and count"
+            "rows that were not committed at the crash, or dropped and still read, cannot be distinguished, and count"
         )
     version = even(max(area.txn, applied.seq_txn) + 1)
     state.area = replace(area, txn=version, seq_txn=applied.seq_txn, structure_version=applied.structure)
