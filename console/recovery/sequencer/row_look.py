@@ -20,6 +20,7 @@ from console.recovery.sequencer.dedup_rows import crossed_keys, same_either_way
 from console.recovery.sequencer.disk import TableOnDisk
 from console.recovery.sequencer.event_rows import EventRows, read_event_rows
 from console.recovery.sequencer.multisets import Evidence, counted, onward, settle, up_to
+from console.recovery.sequencer.other_rows import others
 from console.recovery.sequencer.table_content import TableContent, read_content
 from console.recovery.sequencer.zeroed import zeroed_columns
 from console.table.inventory import Index, Mask, is_plain
@@ -90,6 +91,8 @@ def looked(asked: Asked, compared: ComparedColumns) -> Looked:
     seen[present | read.older] = Seen.PRESENT
     seen[absent] = Seen.ABSENT
     other = np.zeros(len(seen), np.bool_) if compared.keys else _other_values(read, present, absent)
+    if (open_ := np.flatnonzero(other)).size:
+        other[open_] = ~others(asked.table, asked.rows, compared, asked.events[open_])
     seen[other] = Seen.UNKNOWN
     content = read.content
     doubtful = absent[read.rows.event] & np.isin(read.rows.stamps, content.doubtful)

@@ -28,6 +28,7 @@ from console.recovery.sequencer.compared_columns import ComparedColumns
 from console.recovery.sequencer.disk import LogSource, TableOnDisk, read_sources
 from console.recovery.sequencer.event_rows import read_event_rows
 from console.recovery.sequencer.multisets import counted
+from console.recovery.sequencer.other_rows import unlike
 from console.recovery.sequencer.rows import RowComparison
 from console.recovery.sequencer.structure import table_columns
 from console.recovery.sequencer.table_content import read_content
@@ -378,11 +379,13 @@ def _partly(found: Applied, table: TableOnDisk) -> None:
         content = read_content(rows, compared, stamps)
         others = np.setdiff1d(np.arange(len(table.inventory)), found.waiting)
         beside = read_event_rows(table, compared, others, table.inventory.rows[others] > 0)
+        here = np.isin(content.stamps, wanted.stamps) & (counted(content.values, beside.values) == 0)
+        if here.any():  # not what came by WAL that is purged
+            here &= ~unlike(table, rows, compared, waiting, stamps)
     except (DamageError, OSError) as error:
         why = f"unapplied rows cannot be compared: {said_of(error, table.path)}"
         found.refuse(RefusalCode.APPLIED_AMBIGUOUS, why)
         return
-    here = np.isin(content.stamps, wanted.stamps) & (counted(content.values, beside.values) == 0)
     if compared.keys or not here.any():
         return  # a row of the same keys is replaced, however often it is applied
     same = counted(content.values[here], wanted.values) > 0
