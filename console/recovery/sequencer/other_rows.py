@@ -32,23 +32,27 @@ from console.table.inventory import Index, Mask
 _LEAST: Final = 2
 """Columns that must differ: damage to a single one is what a lost page is."""
 _MOST_COLUMNS: Final = 64
+_ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
 def others(table: TableOnDisk, rows: TableRows, compared: ComparedColumns, events: Index) -> Mask:
     """Return for which `events` the table's rows of the same times are other rows: most columns differ in most rows.
 
-    Raises DamageError or OSError where the table's own files cannot be read.
+    A column with one value in all rows of an event says nothing, unless that is a single row. Raises DamageError or
+    OSError where the table's own files cannot be read.
     """
     apart, alike = np.zeros(len(events), np.int64), np.zeros(len(events), np.int64)
     for one, _ in _columns(rows, compared):
         theirs = read_event_rows(table, one, events, np.ones(len(events), np.bool_))
         content = read_content(rows, one, np.unique(theirs.stamps))
-        missing = ~np.isin(theirs.values, content.values)
+        missing = ~np.isin(_timed(theirs.values, theirs.stamps), _timed(content.values, content.stamps))
         many = np.bincount(theirs.event, minlength=len(events))
         differs = theirs.read & (2 * np.bincount(theirs.event, missing, len(events)) > many)
+        kinds = np.unique(np.stack((theirs.event.astype(np.uint64), theirs.values)), axis=1)[0]
+        telling = (np.bincount(kinds.astype(np.int64), minlength=len(events)) > 1) | (many == 1)
         apart += differs
-        alike += ~differs
-    return np.asarray((apart >= _LEAST) & (apart > alike))
+        alike += ~differs & (telling | ~theirs.read)
+    return np.asarray((apart >= _LEAST) & (apart >= alike))
 
 
 def unlike(table: TableOnDisk, rows: TableRows, compared: ComparedColumns, events: Index, stamps: Index) -> Mask:
@@ -64,23 +68,28 @@ def unlike(table: TableOnDisk, rows: TableRows, compared: ComparedColumns, event
         theirs = read_event_rows(table, one, events, np.ones(len(events), np.bool_))
         here = read_content(rows, one, stamps)
         if theirs.read.all():
-            apart += ~np.isin(here.values, theirs.values) & (here.values != _zeros(one, column, here.stamps))
+            waits = np.isin(_timed(here.values, here.stamps), _timed(theirs.values, theirs.stamps))
+            apart += ~waits & (here.values != _zero(one, column))
     return np.asarray(apart >= _LEAST)
 
 
 def _columns(rows: TableRows, compared: ComparedColumns) -> Iterator[tuple[ComparedColumns, TableColumn]]:
-    """Yield each column that the table was created with, and what compares the timestamp and that column alone."""
+    """Yield what compares nothing but a column that the table was created with, and that column."""
     entries = rows.versions.entries
     added = set(entries["column"][entries["partition"] == DEFAULT_PARTITION].tolist())
     first = [each for each in compared.columns if each.index not in added and each.index != rows.timestamp.index]
     for column in first[:_MOST_COLUMNS]:
-        yield replace(compared, columns=(rows.timestamp, column), keys=frozenset(), rewritten={}), column
+        yield replace(compared, columns=(column,), keys=frozenset(), rewritten={}), column
 
 
-def _zeros(one: ComparedColumns, column: TableColumn, stamps: Index) -> Hashes:
-    """Return the hashes of rows at `stamps` with zero in the column."""
-    hashed, floors = one.begin(len(stamps)), one.partitioning.floors(stamps)
-    nothing = np.zeros(len(stamps), value_dtype(column.type_code))
-    for each, values in zip(one.columns, (stamps, nothing), strict=True):
-        one.add(hashed, 0, each, fixed_values(each.type_code, values), floors)
+def _timed(values: Hashes, stamps: Index) -> Hashes:
+    """Return hashes of rows that are those of a column's `values`, and of the times."""
+    return np.asarray(values + stamps.astype(np.uint64) * _ODD)
+
+
+def _zero(one: ComparedColumns, column: TableColumn) -> Hashes:
+    """Return the hash of zero in the column, as an array of one."""
+    hashed = one.begin(1)
+    zero = fixed_values(column.type_code, np.zeros(1, value_dtype(column.type_code)))
+    one.add(hashed, 0, column, zero, np.zeros(1, np.int64))
     return hashed.values

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from console.questdb.metadata_history import columns_of, read_history
 from console.questdb.reading import Problem
 from console.questdb.sequencer_metadata import SequencerColumn, SequencerMetadata, encode_sequencer_metadata
 from console.questdb.structure_log import Command
@@ -213,6 +214,20 @@ def read_order(columns: Sequence[TableColumn]) -> tuple[int, ...]:
 def table_columns(own: TableMetadata) -> tuple[SequencerColumn, ...]:
     """Return the columns of a table's `_meta` as a sequencer's `_meta` has them."""
     return tuple(SequencerColumn(c.name, c.raw_name, c.type_code, c.dropped) for c in own.columns)
+
+
+def replayed(table: TableOnDisk, live: LogSource, fits: set[int]) -> set[int]:
+    """Return the structure versions whose columns and dedup keys are those of the table's `_meta`.
+
+    The structure log gives them, from the first `_meta` on; where it does not lead to its end, the versions `fits`
+    are returned, which other files show. It says nothing of versions behind its end.
+    """
+    last = len(live.changes.ends) - 1
+    history = read_history(live.path, live.changes)
+    if history is None or history.at(last) is None:
+        return fits
+    found = set(history.versions(columns_of(table.metadata.columns)))
+    return found | {version for version in fits if version > last} if found else fits
 
 
 def _columns(columns: Sequence[SequencerColumn]) -> list[tuple[str, int, bool]]:

@@ -30,7 +30,7 @@ from console.recovery.sequencer.event_rows import read_event_rows
 from console.recovery.sequencer.multisets import counted
 from console.recovery.sequencer.other_rows import unlike
 from console.recovery.sequencer.rows import RowComparison
-from console.recovery.sequencer.structure import table_columns
+from console.recovery.sequencer.structure import replayed, table_columns
 from console.recovery.sequencer.table_content import read_content
 from console.table.belonging import created_with_table
 from console.table.inventory import Index, carries_rows, is_plain
@@ -138,7 +138,7 @@ def fitting_versions(table: TableOnDisk, live: LogSource) -> set[int]:
                 break
             version -= 1
             fits.add(version)
-    return fits
+    return replayed(table, live, fits)
 
 
 def _same(own: Sequence[Any], other: Sequence[Any]) -> bool:

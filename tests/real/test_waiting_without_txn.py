@@ -1,0 +1,90 @@
+"""`_txn` is lost while transactions wait, and the WAL of those before them is purged: nothing of them is given up.
+
+The waiting rows have timestamps of rows that the table has, or come behind an ALTER that is not applied either.
+"""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+from console.diagnosis.model import Verdict
+from console.questdb.layout import DatabaseRoot
+from console.recovery.model import Outcome
+from console.recovery.server.jvm import ServerBinary
+from console.recovery.server.private_server import PrivateServer
+from tests.real.generated_tables import wait_until_applied
+from tests.real.test_convert_table import engine_of
+from tests.real.test_sequencer_repairs import captured
+from tests.real.waiting import until
+
+_SWEEPS: Final = {"dev.mode.enabled": "true", "cairo.wal.purge.interval": "500"}
+_ROWS: Final = (
+    "INSERT INTO {} (ts, id, f, s) SELECT timestamp_sequence('2024-01-0{}', {}L), x + {}, x * 0.5, 'k' || (x % 5) "
+    "FROM long_sequence({})"
+)
+_MINUTE: Final = 60_000_000
+
+
+def _later(time: str, rows: int = 70, step: int = _MINUTE, first: int = 5000) -> str:
+    return _ROWS.format("{t}", time, step, first, rows)
+
+
+_MORE: Final = _later("3T10", 100)
+_WAITING: Final = {
+    "apart": [_later("1T01:00:00.5")],
+    "some": [_later("1T01", step=_MINUTE // 2)],
+    "every": [_later("1T01")],
+    "single": [_later("1T01", 1)],
+    "newest": [_later("3T18:39")],
+    "two": [_later("1T01"), _later("2T05", first=9000)],
+    "fresh": [_later("1T01"), _later("4T05", first=9000)],
+    "added": ["ALTER TABLE {t} ADD COLUMN n SYMBOL", _MORE],
+    "alone": ["ALTER TABLE {t} ADD COLUMN n LONG"],
+    "dropped": ["ALTER TABLE {t} DROP COLUMN g", _MORE],
+    "renamed": ["ALTER TABLE {t} RENAME COLUMN g TO h", _MORE],
+    "typed": ["ALTER TABLE {t} ALTER COLUMN g TYPE LONG", _MORE],
+    "keys": ["ALTER TABLE {t} DEDUP ENABLE UPSERT KEYS(ts)", _MORE],
+    "keyless": ["ALTER TABLE {t} DEDUP DISABLE", _MORE],
+    "ttl": ["ALTER TABLE {t} SET TTL 1 WEEK", _MORE],
+}
+"""What waits, by table; each has 4,000 rows, one a minute, up to 18:39 of the third day."""
+
+
+def _rows(root: Path, questdb: ServerBinary) -> dict[str, Counter[str]]:
+    """Start a server, let it apply what waits, and return the rows of each table."""
+    with PrivateServer(root, questdb, settings=_SWEEPS) as server:
+        wait_until_applied(server)
+        return {name: Counter(map(repr, server.query(f"SELECT * FROM {name}"))) for name in _WAITING}
+
+
+def test_what_waits_is_still_applied(questdb: ServerBinary, tmp_path: Path) -> None:
+    root = tmp_path.resolve() / "root"
+    with PrivateServer(root, questdb, settings=_SWEEPS) as server:
+        for name in _WAITING:
+            keys = "DEDUP UPSERT KEYS(ts)" if name == "keyless" else ""
+            server.query(
+                f"CREATE TABLE {name} (ts TIMESTAMP, id LONG, f DOUBLE, g INT, s SYMBOL) TIMESTAMP(ts) "
+                f"PARTITION BY DAY WAL {keys}"
+            )
+            server.query(_ROWS.format(name, 1, _MINUTE, 0, 4000))
+        wait_until_applied(server)
+    tables = {table.name: table.path for table in DatabaseRoot.locate(root).tables()}
+    with PrivateServer(root, questdb, settings=_SWEEPS) as server:
+        until(lambda: not [each for name in _WAITING for each in tables[name].glob("wal*")], "the WAL is purged", 60)
+        for name, statements in _WAITING.items():
+            server.query(f"ALTER TABLE {name} SUSPEND WAL")
+            for statement in statements:
+                server.query(statement.format(t=name))
+        server.kill()
+    (root / "db" / "tables.d.lock").touch()
+    twin = shutil.copytree(root, tmp_path / "twin")
+    for name in _WAITING:
+        (tables[name] / "_txn").unlink()
+    engine = captured(engine_of(root, tmp_path / "state", questdb))
+    for name in _WAITING:
+        plan = engine.plan("repair-table-state", name)
+        assert (plan.rows_lost.phrase, plan.values_lost, plan.refused) == ("0", (), ()), name
+        assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE, name
+    assert {each.verdict for each in engine.diagnosis().tables} == {Verdict.HEALTHY}
+    assert _rows(root, questdb) == _rows(twin, questdb)
