@@ -15,7 +15,7 @@ from console.commands.deep_check import DeepLooks, deep_looks
 from console.commands.options import Invocation, station_options
 from console.diagnosis.database import diagnose
 from console.diagnosis.deep_scope import DeepScope
-from console.diagnosis.model import DatabaseReport, ServerState, Severity, TableReport, Verdict
+from console.diagnosis.model import DatabaseReport, Finding, ServerState, Severity, TableReport, Verdict
 from console.diagnosis.server.facts import ServerFacts, read_server_facts
 from console.diagnosis.server.liveness import Life, liveness
 from console.errors import WalmedicError
@@ -47,7 +47,7 @@ def show(
         out.print(_headline(table, width, report.server))
         _details(out, table)
     for finding in report.findings:
-        out.print(Text(f"  {_MARKS[finding.severity]} {finding.code.value}  {finding.message}"))
+        out.print(Text(f"  {_said(finding)}"))
     for each in (opinion or {}).get("contradictions", ()):
         out.print(Text(f"  ! {each}"))
     if report.views:
@@ -101,12 +101,16 @@ def _headline(table: TableReport, width: int, server: ServerState) -> Text:
     return line
 
 
+def _said(finding: Finding) -> str:
+    return f"{_MARKS[finding.severity]} {finding.code.value}  {clean_line(finding.message, 2000)}"
+
+
 def _details(out: Console, table: TableReport) -> None:
     for finding in table.findings:
         if finding.severity is Severity.NOTE and table.verdict is Verdict.HEALTHY:
             continue
         place = _place(finding.file, finding.offset, finding.seq_txn)
-        out.print(Text(f"    {_MARKS[finding.severity]} {finding.code.value}  {finding.message}"))
+        out.print(Text(f"    {_said(finding)}"))
         if place or finding.evidence:
             out.print(Text(f"        {'  '.join(part for part in (place, finding.evidence) if part)}", style="dim"))
     if table.verdict is Verdict.HEALTHY:

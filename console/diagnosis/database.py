@@ -40,6 +40,7 @@ from console.questdb.server_version import read_versions
 from console.questdb.table_txn import TableTxn, read_table_txn
 from console.questdb.todo import metadata_in_force
 from console.table.closed import closed_files
+from console.text import clean_line
 
 HistoryOf = Callable[[str], TableHistory]
 """Returns what the journal says of the table in a directory; asked only about tables that are not well."""
@@ -191,7 +192,9 @@ def database_findings(database: DatabaseRoot, views: Sequence[TableDirectory]) -
         inside = problem.file.is_relative_to(database.db)
         file = str(problem.file.relative_to(database.db)) if inside else str(problem.file)
         found.append(
-            Finding(Code.UNREADABLE, Severity.RISK, f"{problem.file.name}: {problem.what}", file, problem.offset)
+            Finding(
+                Code.UNREADABLE, Severity.RISK, f"{clean_line(problem.file.name)}: {problem.what}", file, problem.offset
+            )
         )
     return tuple(found)
 

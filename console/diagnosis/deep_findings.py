@@ -58,7 +58,7 @@ class DeepFindings:
         self._add(Code.INDEX_FILE_INVALID, message, path, offset, each.span, each.column.name, None, Severity.NOTE)
 
     def symbol_map(self, column: TableColumn, path: Path, damage: DamageError) -> None:
-        message = f"the symbol map of {column.name} is damaged: {path.name}: {damage.what}"
+        message = f"the symbol map of {column.name} is damaged: {clean_line(path.name)}: {damage.what}"
         self._add(Code.SYMBOL_MAP_INVALID, message, path, damage.offset, None, column.name)
 
     def parquet(self, span: PartitionSpan, path: Path, column: str, what: str, rows: int) -> None:

@@ -53,6 +53,7 @@ from console.table.log_scan import LogScan
 from console.table.memory import TableMemory
 from console.table.torn import Wholeness
 from console.table.unapplied import State, Unapplied, decide
+from console.text import clean_line
 
 _READINGS = 4
 _PAUSE = 0.05  # seconds between two readings
@@ -297,6 +298,11 @@ def _listing(facts: TableFacts) -> list[Finding]:
     links = [each for each in facts.linked if each not in known and not each.is_relative_to(facts.sequencer.path)]
     problems += [Problem(ProblemKind.UNREADABLE, "it is a symbolic link, which is never followed", x) for x in links]
     return [
-        Finding(Code.UNREADABLE, Severity.RISK, f"{problem.file.name}: {problem.what}", facts.relative(problem.file))
+        Finding(
+            Code.UNREADABLE,
+            Severity.RISK,
+            f"{clean_line(problem.file.name)}: {problem.what}",
+            facts.relative(problem.file),
+        )
         for problem in dict.fromkeys(problems)
     ]

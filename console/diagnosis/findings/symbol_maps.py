@@ -17,6 +17,7 @@ from console.questdb.symbol_files import SymbolFault, has_more_symbols, symbol_f
 from console.questdb.symbol_keys import highest_keys
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TxnArea
+from console.text import clean_line
 
 _CODES: Final = {
     ProblemKind.MISSING: Code.SYMBOL_MAP_MISSING,
@@ -71,7 +72,7 @@ def _finding(files: TableFiles, fault: SymbolFault) -> Finding:
     code = _CODES.get(problem.kind)
     if code is None:
         return Finding(Code.UNREADABLE, Severity.RISK, f"symbol map: {problem.what}", file, column=fault.column)
-    what = f"the symbol map of {fault.column} is damaged: {problem.file.name}: {problem.what}"
+    what = f"the symbol map of {fault.column} is damaged: {clean_line(problem.file.name)}: {problem.what}"
     effect = _EFFECTS.get(fault.suffix, "")
     harm = Harm.SPOILS_SYMBOLS
     if not problem.offset and fault.suffix == "o" and problem.kind is ProblemKind.INVALID:
