@@ -226,5 +226,5 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
         Claim(ClaimKey.FILES_WHOLE, "the registry of tables", "no finding",
               problems[0].what if problems else "no finding", not problems),
         Claim.same(ClaimKey.FILES_WHOLE, "table directories without a name of their own", 0, twice),
-        Claim.same(ClaimKey.FILES_WHOLE, "table ids above the one handed out last", "no", "yes" if ids.behind else "no"),
+        Claim.same(ClaimKey.FILES_WHOLE, "table ids above the one handed out last", 0, int(ids.behind)),
     )  # fmt: skip
