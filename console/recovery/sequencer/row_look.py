@@ -299,5 +299,5 @@ def _why(asked: Asked, compared: ComparedColumns, read: _Read) -> str:
     if compared.keys:
         return "the table has dedup keys, so a later row may have replaced an earlier one"
     if asked.table.txn.truncate_version:
-        return "partitions were removed from the table at some time, so a missing row may have been applied"
+        return "partitions may have been removed from the table, and with them rows that were applied"
     return ""

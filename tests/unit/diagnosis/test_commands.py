@@ -54,6 +54,14 @@ def test_check_of_healthy_tables(database: DatabaseRoot, capsys: pytest.CaptureF
     assert digest(database.root) == before
 
 
+def test_no_control_character_of_a_name_is_printed(database: DatabaseRoot, capsys: pytest.CaptureFixture[str]) -> None:
+    (database.db / "a\x1b[2Jb").symlink_to("nowhere")
+    assert run(["check", "--db-root", str(database.root)])
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed
+    assert "ab: it is a symbolic link" in printed
+
+
 def test_check_of_the_db_directory_itself_and_of_one_table(
     database: DatabaseRoot, capsys: pytest.CaptureFixture[str]
 ) -> None:
