@@ -164,4 +164,4 @@ def test_rows_of_a_dropped_partition_that_is_still_there_are_named(questdb: Serv
     (table / "_txn").unlink()
     plan = captured(engine_of(root, tmp_path / "state", questdb)).plan("repair-table-state", "t")
     (said,) = (each for each in plan.warnings if "DROP PARTITION LIST" in each)
-    assert "100 rows that it removed are on disk" in said
+    assert said.startswith("100 rows on disk may be what transaction 3 removed")

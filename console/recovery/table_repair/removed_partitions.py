@@ -29,10 +29,10 @@ _NAME: Final = re.compile(r"'([^']*)'")
 
 
 def removed_and_there(disk: Disk, table: TableOnDisk, seq_txn: int) -> Iterator[str]:
-    """Yield how many rows of partitions are there that a transaction up to `seq_txn` with WAL on disk removed.
+    """Yield how many rows are there that a transaction up to `seq_txn` with WAL on disk may have removed.
 
-    The rows that later transactions brought into the same unit of time are not among them. `WHERE` is not carried out:
-    it can have removed any partition.
+    The rows that later transactions with WAL on disk brought into the same unit of time are not among them. `WHERE` is
+    not carried out: it can have removed any partition.
     """
     naming, inventory = disk.found.partitioning, table.inventory
     if naming.unit == UNPARTITIONED or not disk.metadata.wal:
@@ -56,6 +56,6 @@ def removed_and_there(disk: Disk, table: TableOnDisk, seq_txn: int) -> Iterator[
         if rows > 0:
             most = "" if listed is not None else "up to "
             yield (
-                f"transaction {int(seq[at]):,} counts as applied ({clean_line(text, 80)}), and {most}"
-                f"{plural(rows, 'row')} that it removed are on disk: they will be in the table; remove them again"
+                f"{most}{plural(rows, 'row')} on disk may be what transaction {int(seq[at]):,} removed "
+                f"({clean_line(text, 80)}): they will be in the table, and can be removed again"
             )
