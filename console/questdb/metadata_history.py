@@ -56,8 +56,20 @@ class MetadataHistory:
         return kept
 
     def versions(self, columns: Columns) -> list[int]:
-        walked = self._walk(len(self.log.ends) - 1)
-        return [version for version, _, image in walked if columns_of(image.metadata(0).columns) == columns]
+        """Return the structure versions of which a `_meta` with these columns can be, dedup keys included."""
+        names = [each[0] for each in columns]
+        return [
+            version
+            for version, _, image in self._walk(len(self.log.ends) - 1)
+            if image.names == names and self.fits(version, columns_of(image.metadata(0).columns), columns)
+        ]
+
+    def fits(self, version: int, wanted: Columns, columns: Columns) -> bool:
+        """Return whether a `_meta` with `columns` is of a version whose are `wanted`, earlier dedup keys aside."""
+        if [each[:3] for each in wanted] != [each[:3] for each in columns]:
+            return False
+        keys, own = ({at for at, each in enumerate(some) if each[3]} for some in (wanted, columns))
+        return keys == own or bool(keys and keys <= own <= self.kept_keys(version))
 
     def _walk(self, last: int) -> Iterator[tuple[int, int, MetadataImage]]:
         """Yield each structure version up to `last`, how many versions `_meta` had by it, and that, changed next."""
@@ -115,12 +127,11 @@ def contradictions(
             META_HEADER.put(own.header, 0, **{name: then})
             yield f"{META_HEADER[name].label}: {now} in _meta, {then} in txn_seq/{FIRST} and never changed since"
     columns = columns_of(metadata.columns)
-    if wanted is None or wanted == columns or [each[:3] for each in wanted] != [each[:3] for each in columns]:
+    if wanted is None or [each[:3] for each in wanted] != [each[:3] for each in columns]:
+        return
+    if history.fits(area.structure_version, wanted, columns):
         return
     keys = [index for index, each in enumerate(wanted) if each[3]]
-    own_keys = {at for at, each in enumerate(columns) if each[3]}
-    if keys and {*keys} <= own_keys <= history.kept_keys(area.structure_version):
-        return
     said = [", ".join(each[0] for each in some if each[3]) or "none" for some in (columns, wanted)]
     own.apply(StructureChange(0, 0, 0, Command.ENABLE_DEDUP, tuple(keys), ()))
     yield f"dedup keys: {said[0]} in _meta, {said[1]} in the structure log"

@@ -7,46 +7,56 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Final
 
+from console.questdb.aside import tables_aside
 from console.questdb.layout import DatabaseRoot, TableDirectory
+from console.questdb.reading import ProblemKind
 from console.questdb.wal_index import read_highest
 
 TABLE_INDEX: Final = "_tab_index.d"
-_LIMIT: Final = (1 << 31) - 1
+_LIMIT: Final = 1 << 24
+"""No server has made so many tables: a higher id is damage."""
 
 
 @dataclass(frozen=True, slots=True)
 class TableIds:
-    """`handed_out` is what the file says, None where it says nothing that can be; `highest` is that of the tables.
+    """`handed_out` is what the file says, None where it says nothing that can be; `behind`: new tables would get ids
+    that are in use.
 
-    `shared` has by id the directories of the tables that have it, where they are several.
+    `highest` is that of the tables, dropped ones, those of the registry and those set aside included. `shared` has by
+    id the directories of the tables that have it, where they are several.
     """
 
     handed_out: int | None
+    behind: bool
     highest: int
     shared: dict[int, tuple[str, ...]]
 
-    @property
-    def behind(self) -> bool:
-        """Whether new tables would get ids that are in use. With commit mode sync ids are taken in batches."""
-        return self.highest > (self.handed_out or 0)
+
+def read_table_ids(database: DatabaseRoot) -> TableIds:
+    """Return the ids of all tables, and what the file says after that: a server raises it first.
+
+    With commit mode sync ids are taken in batches, so that it may lie far above.
+    """
+    named: dict[int, list[str]] = defaultdict(list)
+    for table in database.tables_and_views(dropped=True):
+        if 0 < (table_id := _id_of(table)) < _LIMIT:
+            named[table_id].append(table.directory)
+    registry = database.registry()
+    elsewhere = [*registry.live(), *registry.dropped(), *(aside.path.name for aside in tables_aside(database.db))]
+    highest = max([*named, *(each for name in elsewhere if (each := _id_in(name)) < _LIMIT)], default=0)
+    index = read_highest(database.db / TABLE_INDEX)
+    handed_out = None if index.problems else index.highest
+    unreadable = any(problem.kind is ProblemKind.UNREADABLE for problem in index.problems)
+    shared = {each: tuple(directories) for each, directories in named.items() if len(directories) > 1}
+    return TableIds(handed_out, highest > (handed_out or 0) and not unreadable, highest, shared)
 
 
 def _id_of(table: TableDirectory) -> int:
     """Return the id of a table, 0 where it is not known; a directory's name cannot be damaged."""
-    _, mangled, number = table.directory.rpartition("~")
-    if mangled and number.isdecimal():
-        return int(number)
-    return 0 if table.problems else table.table_id or 0
+    return _id_in(table.directory) or (0 if table.problems else table.table_id or 0)
 
 
-def read_table_ids(database: DatabaseRoot) -> TableIds:
-    """Return the ids of all tables, dropped ones that are still there included, and what the file says after that."""
-    named: dict[int, list[str]] = defaultdict(list)
-    for table in database.tables_and_views(dropped=True):
-        table_id = _id_of(table)
-        if 0 < table_id < _LIMIT:
-            named[table_id].append(table.directory)
-    index = read_highest(database.db / TABLE_INDEX)
-    handed_out = None if index.problems else index.highest
-    shared = {each: tuple(directories) for each, directories in named.items() if len(directories) > 1}
-    return TableIds(handed_out, max(named, default=0), shared)
+def _id_in(directory: str) -> int:
+    """Return the id that a directory's name ends with, 0 if there is none."""
+    _, mangled, number = directory.rpartition("~")
+    return int(number) if mangled and number.isdecimal() else 0

@@ -280,12 +280,16 @@ def refresh(server: PrivateServer, recipe: Recipe, timeout: float = 20) -> bool:
 
 
 def wait_until_applied(server: PrivateServer, timeout: float = 120) -> None:
-    """Wait until every table is applied to the end. Raises AssertionError for a suspended table or on time-out."""
-    deadline = time.monotonic() + timeout
+    """Wait until every table is applied to the end. Raises AssertionError for a suspended table or on time-out.
+
+    It looks twice: while a table is renamed it is not listed.
+    """
+    deadline, seen = time.monotonic() + timeout, 0
     while time.monotonic() < deadline:
         rows = server.query("SELECT name, suspended, writerTxn, sequencerTxn FROM wal_tables()")
         assert not [r for r in rows if r[1]], f"suspended: {[r for r in rows if r[1]]}"
-        if all(r[2] >= r[3] for r in rows):
+        seen = seen + 1 if all(r[2] >= r[3] for r in rows) else 0
+        if seen > 1:
             return
         time.sleep(0.05)
     raise AssertionError("not applied in time")

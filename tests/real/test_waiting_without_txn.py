@@ -35,7 +35,7 @@ _WAITING: Final = {
     "apart": [_later("1T01:00:00.5")],
     "some": [_later("1T01", step=_MINUTE // 2)],
     "every": [_later("1T01")],
-    "single": [_later("1T01", 1)],
+    "single": [_later("1T01:01", 1)],
     "newest": [_later("3T18:39")],
     "two": [_later("1T01"), _later("2T05", first=9000)],
     "fresh": [_later("1T01"), _later("4T05", first=9000)],

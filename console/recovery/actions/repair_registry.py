@@ -69,7 +69,8 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     damage = next((problem for problem in registry.problems if problem.kind in _DAMAGED), None)
     readable = damage is None or (registry.stamp is not None and not registry.stamp.size)
     gone, ids = database.gone(), read_table_ids(database)
-    whole = registry.path is None or (readable and not gone and not database.doubles())
+    # A table that is gone may come back with its disk: it is forgotten by a plan of its own.
+    whole = registry.path is None or (readable and not (gone and not ids.behind) and not database.doubles())
     if whole and not ids.behind:
         return make_plan(SPEC, context.target(), why="Nothing to do: the registry of tables is whole.")
     tables = _names(database)

@@ -79,13 +79,11 @@ def _cut_off(context: PlanContext) -> FirstStep | None:
 def _first(context: PlanContext, report: DatabaseReport) -> FirstStep | None:
     """Return what the worst table needs, or what comes before it; where none needs a thing, what brings all back up."""
     waits = False
-    wrong = {each.code: each.severity for each in reversed(report.findings) if each.severity is not Severity.NOTE}
-    if wrong.get(Code.REGISTRY_INVALID) is Severity.DAMAGE or Code.TABLE_IDS_LOW in wrong:
-        needed = _REGISTRY if Code.REGISTRY_INVALID in wrong else _IDS
+    if any(each.code is Code.REGISTRY_INVALID and each.severity is Severity.DAMAGE for each in report.findings):
         judge = _Judge(context, None)
-        if judge.needs(needed) and (step := judge.towards(needed)) is not None:
+        if judge.needs(_REGISTRY) and (step := judge.towards(_REGISTRY)) is not None:
             return step
-        waits = needed is _REGISTRY
+        waits = True
     for each in report.worst_first():
         judge = _Judge(context, context.database.in_directory(each.directory))
         if judge.needs(each.next_step):
@@ -95,7 +93,9 @@ def _first(context: PlanContext, report: DatabaseReport) -> FirstStep | None:
             waits = True  # a start is no way past a table that cannot be helped yet
     if waits or any(step.action == _START for each in report.tables for step in each.blocked_steps):
         return _aside(context, report)
-    return _Judge(context, None).bring_up()
+    judge = _Judge(context, None)
+    ids = any(each.code is Code.TABLE_IDS_LOW and each.severity is Severity.RISK for each in report.findings)
+    return (judge.towards(_IDS) if ids and judge.needs(_IDS) else None) or judge.bring_up()
 
 
 def _aside(context: PlanContext, report: DatabaseReport) -> FirstStep | None:

@@ -1,14 +1,14 @@
 """Rows of the table that have the timestamps of a segment's rows: damaged ones of these, or other rows altogether.
 
-Feeds repeat a timestamp, also from one transaction to the next, so that the same time alone says little. Damage to one
-column leaves the others as they were; rows of another transaction differ in most of them:
+Feeds repeat a timestamp, also from one transaction to the next, so that the same time alone says little. Damage to
+some columns leaves the others as they were; rows of another transaction differ in all that tell rows apart:
 
     WAL     (22:00, id 8, 1.5, BTC)
-    table   (22:00, id 8, 9.9, BTC)    one column differs: it may be the same row, damaged
-    table   (22:00, id 3, 9.9, BTC)    two differ, one does not: another row
+    table   (22:00, id 8, 9.9, ETH)    the id is the same: it may be the same row, damaged
+    table   (22:00, id 3, 9.9, BTC)    another row: the symbol has few values, and says nothing
 
-Only columns that the table was created with decide: one that was added has its values where `_cv` says, and that may
-be wrong.
+Only columns that the table was created with decide, and that nothing rewrote since: one that was added has its values
+where `_cv` says, and that may be wrong. A zero shows no other row: a page may be lost.
 """
 
 from collections.abc import Iterator
@@ -19,9 +19,10 @@ import numpy as np
 
 from console.questdb.column_types import ColumnTag, is_variable, value_dtype
 from console.questdb.column_versions import DEFAULT_PARTITION
+from console.questdb.fields import I64_MAX
 from console.questdb.partition_rows import TableRows
 from console.questdb.row_hashes import Hashes
-from console.questdb.row_values import fixed_values
+from console.questdb.row_values import Values, fixed_values, nulls
 from console.questdb.table_metadata import TableColumn
 from console.recovery.sequencer.compared_columns import ComparedColumns
 from console.recovery.sequencer.disk import TableOnDisk
@@ -30,56 +31,79 @@ from console.recovery.sequencer.table_content import read_content
 from console.table.inventory import Index, Mask
 
 _LEAST: Final = 2
-"""Columns that must differ: damage to a single one is what a lost page is."""
-_MOST_COLUMNS: Final = 64
+"""Columns that must differ."""
+_MOST_COLUMNS: Final = 16
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
 def others(table: TableOnDisk, rows: TableRows, compared: ComparedColumns, events: Index) -> Mask:
-    """Return for which `events` the table's rows of the same times are other rows: most columns differ in most rows.
+    """Return for which `events` the table's rows of the same times are other rows: no column that tells is alike.
 
-    A column with one value in all rows of an event says nothing, unless that is a single row. Raises DamageError or
-    OSError where the table's own files cannot be read.
+    Two columns of a fixed width must differ in most rows. A column tells if it has many values in the rows of an event.
+    Raises DamageError or OSError where the table's own files cannot be read.
     """
-    apart, alike = np.zeros(len(events), np.int64), np.zeros(len(events), np.int64)
-    for one, _ in _columns(rows, compared):
+    apart, alike = np.zeros(len(events), np.int64), np.zeros(len(events), np.bool_)
+    for one, column in _columns(rows, compared):
         theirs = read_event_rows(table, one, events, np.ones(len(events), np.bool_))
         content = read_content(rows, one, np.unique(theirs.stamps))
         missing = ~np.isin(_timed(theirs.values, theirs.stamps), _timed(content.values, content.stamps))
         many = np.bincount(theirs.event, minlength=len(events))
-        differs = theirs.read & (2 * np.bincount(theirs.event, missing, len(events)) > many)
-        kinds = np.unique(np.stack((theirs.event.astype(np.uint64), theirs.values)), axis=1)[0]
-        telling = (np.bincount(kinds.astype(np.int64), minlength=len(events)) > 1) | (many == 1)
-        apart += differs
-        alike += ~differs & (telling | ~theirs.read)
-    return np.asarray((apart >= _LEAST) & (apart >= alike))
+        null = _hash_of(one, column, nulls(column.type_code, 1))
+        kinds = np.unique(np.stack((theirs.event.astype(np.uint64), theirs.values)), axis=1)
+        kinds = kinds[0][kinds[1] != null].astype(np.int64)
+        telling = 2 * np.bincount(kinds, minlength=len(events)) >= many
+        alike |= ~theirs.read | (telling & (np.bincount(theirs.event, ~missing, len(events)) > 0))
+        if _zero_is_known(column):
+            zero = _hash_of(one, column, fixed_values(column.type_code, np.zeros(1, value_dtype(column.type_code))))
+            missing &= np.isin(theirs.stamps, content.stamps[content.values != zero])
+            apart += 2 * np.bincount(theirs.event, missing, len(events)) > many
+    return np.asarray((apart >= _LEAST) & ~alike)
 
 
 def unlike(table: TableOnDisk, rows: TableRows, compared: ComparedColumns, events: Index, stamps: Index) -> Mask:
-    """Return which of the table's rows at `stamps`, as `read_content` orders them, no write of `events` left.
+    """Return which of the table's rows at `stamps`, as `read_content` orders them, no write of `events` can have left.
 
-    One that was cut off leaves in each column the value that waits, or zero: two columns with neither show another
-    row. Raises DamageError or OSError where the table's own files cannot be read.
+    One that was cut off leaves in each column the value that waits at that time, or zero: two columns with neither show
+    another row. At the end of the table it may also leave the value of any row that waits, since it writes there over
+    what arrived in another order. Raises DamageError or OSError where the table's own files cannot be read.
     """
-    apart = np.zeros(len(read_content(rows, compared, stamps).stamps), np.int64)
+    end, apart = _first_of_end(rows, stamps), np.zeros(1, np.int64)
     for one, column in _columns(rows, compared):
-        if is_variable(column.type_code) or column.tag is ColumnTag.SYMBOL:
-            continue
         theirs = read_event_rows(table, one, events, np.ones(len(events), np.bool_))
         here = read_content(rows, one, stamps)
-        if theirs.read.all():
+        apart = apart if len(apart) == len(here.stamps) else np.zeros(len(here.stamps), np.int64)
+        if theirs.read.all() and _zero_is_known(column):
             waits = np.isin(_timed(here.values, here.stamps), _timed(theirs.values, theirs.stamps))
-            apart += ~waits & (here.values != _zero(one, column))
+            waits |= (here.stamps >= end) & np.isin(here.values, theirs.values)
+            zero = _hash_of(one, column, fixed_values(column.type_code, np.zeros(1, value_dtype(column.type_code))))
+            apart += ~waits & (here.values != zero)
+        if (apart >= _LEAST).all():
+            break
     return np.asarray(apart >= _LEAST)
 
 
+def _first_of_end(rows: TableRows, stamps: Index) -> int:
+    """Return the first time of the table's last rows that all have one of `stamps`; the largest i64 without such."""
+    last = rows.partitions[-1]
+    theirs = rows.timestamps(last, 0, last.rows)
+    other = np.flatnonzero(~np.isin(theirs, stamps))
+    end = theirs[int(other[-1]) + 1 if len(other) else 0 :]
+    return int(end.min()) if len(end) else I64_MAX
+
+
 def _columns(rows: TableRows, compared: ComparedColumns) -> Iterator[tuple[ComparedColumns, TableColumn]]:
-    """Yield what compares nothing but a column that the table was created with, and that column."""
+    """Yield what compares nothing but a column that can decide, and that column."""
     entries = rows.versions.entries
-    added = set(entries["column"][entries["partition"] == DEFAULT_PARTITION].tolist())
-    first = [each for each in compared.columns if each.index not in added and each.index != rows.timestamp.index]
+    unsure = {rows.timestamp.index, *entries["column"][entries["partition"] == DEFAULT_PARTITION].tolist()}
+    unsure |= compared.rewritten.keys()
+    first = [each for each in compared.columns if each.index not in unsure]
     for column in first[:_MOST_COLUMNS]:
         yield replace(compared, columns=(column,), keys=frozenset(), rewritten={}), column
+
+
+def _zero_is_known(column: TableColumn) -> bool:
+    """Return whether zeros in a column's file are one value: of a symbol they are a name."""
+    return not is_variable(column.type_code) and column.tag is not ColumnTag.SYMBOL
 
 
 def _timed(values: Hashes, stamps: Index) -> Hashes:
@@ -87,9 +111,8 @@ def _timed(values: Hashes, stamps: Index) -> Hashes:
     return np.asarray(values + stamps.astype(np.uint64) * _ODD)
 
 
-def _zero(one: ComparedColumns, column: TableColumn) -> Hashes:
-    """Return the hash of zero in the column, as an array of one."""
+def _hash_of(one: ComparedColumns, column: TableColumn, value: Values) -> Hashes:
+    """Return the hash of a single value of the column, as an array of one."""
     hashed = one.begin(1)
-    zero = fixed_values(column.type_code, np.zeros(1, value_dtype(column.type_code)))
-    one.add(hashed, 0, column, zero, np.zeros(1, np.int64))
+    one.add(hashed, 0, column, value, np.zeros(1, np.int64))
     return hashed.values

@@ -43,7 +43,7 @@ def predicted_sums(
 
     `first` and `last` bound the transactions, as for `expectation_of`. The last partition is among them in any case,
     and so are the directories of partitions that `also` names; None: all of them.
-    Raises DamageError, OSError where the table cannot be read.
+    Raises DamageError, OSError where the table cannot be read, ExpectationError where its log does not say what comes.
     """
     rows = TableRows(table.path)
     changes, why = _changes(table, rows, first, last)

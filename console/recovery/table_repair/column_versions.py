@@ -254,11 +254,9 @@ def _added_column(
         found.refuse(f"{before[-1].directory}, the last partition, has no file of column {column.name}")
         return
     tops = {span.start: top for span, top in known}
-    if before and not tops[begins.start] and (whole or begins.name_txn() >= name_txn):
-        # ADD COLUMN makes the file in the last partition at once, TYPE in all: `begins` may only be written anew
-        last = before[-1]
-        found.evidence.append(f"{last.directory} has no file of column {column.name}, and may have had one")
-        found.lost.append(LostValues(Lost.VALUES, column.name, last.name, last.rows))
+    gone = before if whole else _may_be_gone(before, [span for span, _ in known], name_txn, begins, tops[begins.start])
+    found.evidence += [f"{span.directory} has no file of column {column.name}, and may have had one" for span in gone]
+    found.lost += [LostValues(Lost.VALUES, column.name, span.name, span.rows) for span in gone]
     unproven = [span for span, top in known if top is None]
     if unproven and column.indexed:
         found.refuse(f"partition {unproven[0].name}: where column {column.name} begins is not proven by its file")
@@ -279,6 +277,19 @@ def _added_column(
                 f"{plural(top, 'row')} of {span.name} count as older than column {column.name}, whose file has no more "
                 "values: one that was cut would look the same"
             )
+
+
+def _may_be_gone(
+    before: list[PartitionSpan], held: list[PartitionSpan], name_txn: int, begins: PartitionSpan, top: int | None
+) -> list[PartitionSpan]:
+    """Return which of the partitions `before`, without a file of an added column, may have had one.
+
+    ADD COLUMN makes the file in the last partition at once: of those behind that one all had it. Where none of those
+    that `held` it is so old, the column `begins` in one that was written since, and the one before may have been it.
+    """
+    made = min((span.start for span in held if span.name_txn() < name_txn), default=None)
+    gone = [span for span in before if made is not None and span.start > made]
+    return gone or ([] if top or begins.name_txn() < name_txn else before[-1:])
 
 
 def _file(column: TableColumn, kind: str, name_txn: int) -> str:

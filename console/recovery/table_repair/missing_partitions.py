@@ -5,20 +5,19 @@ rows or not. A lost first or last partition leaves no such gap: it can only be s
 symbols that no row uses any more.
 """
 
-import re
 from collections.abc import Iterator
-from itertools import pairwise
-from pathlib import Path
+from itertools import pairwise, zip_longest
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from console.questdb.column_versions import DEFAULT_PARTITION, SYMBOL_PARTITION
+from console.questdb.partition_columns import StoredColumn
 from console.questdb.partition_names import partition_of
 from console.questdb.partition_spans import UNPARTITIONED
 from console.questdb.partitioning import Partitioning
-from console.questdb.reading import list_directory
+from console.questdb.reading import DbFile, list_directory
 from console.questdb.table_txn import TxnArea
 from console.questdb.zero_pages import PAGE
 from console.recovery.codes import RefusalCode
@@ -31,7 +30,6 @@ from console.table.names import put_together
 from console.text import clean_line, plural
 
 _DETACHED: Final = ".detached"
-_COLUMN_FILE: Final = re.compile(r"\.[di](\.\d+)?$")
 _PAGE_ROWS: Final = 512
 """Timestamps in a page of memory: a power loss leaves whole pages, and zeros behind them."""
 
@@ -155,26 +153,46 @@ def added_later(disk: Disk) -> str | None:
     return None
 
 
-def _lost_pages(each: FoundPartition, *, last: bool) -> Iterator[str]:
+def _lost_pages(disk: Disk, each: FoundPartition, following: FoundPartition | None) -> Iterator[str]:
     """Yield that zeros behind the rows of a partition may have been rows.
 
     A merge writes a file in the very length of its rows. A writer takes room for more, and cuts it to whole pages as it
     goes on to the next partition; so a whole page of rows with zeros behind it is rare, but for a lost page. A file
-    that ends with such a page may have been cut there, if all files of the partition are of whole pages.
+    that ends with such a page may have been cut there, unless the times or another file show that it was not.
     """
     if each.timestamps is None or not each.clean:
         return
     size, shown = each.timestamps.stat().st_size, clean_line(each.directory)
     if each.rows < size // 8 and size // 8 % _PAGE_ROWS:
         yield f"{shown} has files for {plural(size // 8, 'row')}, and zeros behind {each.rows:,} of them"
-    elif each.rows % _PAGE_ROWS == 0 and (last or each.rows < size // 8 or _of_whole_pages(each.timestamps.parent)):
+    elif each.rows % _PAGE_ROWS == 0 and (
+        following is None or each.rows < size // 8 or not (_goes_on(each, following) or _merged(disk, each))
+    ):
         yield f"{shown} ends with a whole page, and pages behind it may be lost"
 
 
-def _of_whole_pages(partition: Path) -> bool:
-    """Return whether a cut at pages explains the lengths of all column files; a merge writes others."""
-    files = [each.path for each in list_directory(partition)[0] if each.is_file and _COLUMN_FILE.search(each.name)]
-    return all(each.stat().st_size % PAGE == 0 for each in files)
+def _goes_on(each: FoundPartition, following: FoundPartition) -> bool:
+    """Return whether the next partition begins one step behind: a table with rows at equal steps lacks none between."""
+    if each.timestamps is None:
+        return False
+    with DbFile(each.timestamps) as file:
+        times = file.array(8 * (each.rows - _PAGE_ROWS), "<i8", _PAGE_ROWS)
+    steps = np.diff(np.append(times, following.first))
+    return bool(steps.min() > 0 and steps.max() < 2 * steps.min())
+
+
+def _merged(disk: Disk, each: FoundPartition) -> bool:
+    """Return whether a file has the very length of the rows, which is not of whole pages: a merge wrote it, or nobody
+    cut it."""
+    files = disk.files(area_of(disk))
+    spans = [span for span in files.spans if span.directory == each.directory]
+    for column in (column for span in spans for column in files.columns_of(span)):
+        if isinstance(column, StoredColumn) and column.entries[0].exists():
+            path, width, more = column.entries
+            size = path.stat().st_size
+            if size % PAGE and size == width * (column.rows + more):
+                return True
+    return False
 
 
 def gaps(disk: Disk, counted: int = 0) -> Iterator[str]:
@@ -183,8 +201,8 @@ def gaps(disk: Disk, counted: int = 0) -> Iterator[str]:
     naming, partitions = disk.found.partitioning, disk.found.partitions
     if counted > disk.found.rows:
         yield f"_txn counts {plural(counted, 'row')}, and the partitions on disk have {disk.found.rows:,}"
-    for each in partitions:
-        yield from _lost_pages(each, last=each is partitions[-1])
+    for each, following in zip_longest(partitions, partitions[1:]):
+        yield from _lost_pages(disk, each, following)
     if naming.unit == UNPARTITIONED:
         return
     starts = np.array([each.start for each in partitions], np.int64)

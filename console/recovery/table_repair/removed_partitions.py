@@ -54,8 +54,8 @@ def removed_and_there(disk: Disk, table: TableOnDisk, seq_txn: int) -> Iterator[
         later &= np.isin(floors, naming.floors(np.array([each.start for each in there], np.int64)))
         rows = sum(each.rows for each in there) - int(inventory.rows[later].sum())
         if rows > 0:
-            most = "" if listed is not None else "up to "
+            count = f"up to {plural(rows, 'row')}" if listed is None else plural(rows, "row")
             yield (
-                f"{most}{plural(rows, 'row')} on disk may be what transaction {int(seq[at]):,} removed "
-                f"({clean_line(text, 80)}): they will be in the table, and can be removed again"
+                f"{count} on disk may be what transaction {int(seq[at]):,} removed ({clean_line(text, 80)}), or came "
+                "later: they will be in the table"
             )
