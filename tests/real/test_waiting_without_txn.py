@@ -8,6 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from console.diagnosis.model import Verdict
 from console.questdb.layout import DatabaseRoot
 from console.recovery.model import Outcome
@@ -46,6 +48,7 @@ _WAITING: Final = {
     "typed": ["ALTER TABLE {t} ALTER COLUMN g TYPE LONG", _MORE],
     "keys": ["ALTER TABLE {t} DEDUP ENABLE UPSERT KEYS(ts)", _MORE],
     "keyless": ["ALTER TABLE {t} DEDUP DISABLE", _MORE],
+    "narrowed": [_MORE],
     "ttl": ["ALTER TABLE {t} SET TTL 1 WEEK", _MORE],
 }
 """What waits, by table; each has 4,000 rows, one a minute, up to 18:39 of the third day."""
@@ -62,12 +65,14 @@ def test_what_waits_is_still_applied(questdb: ServerBinary, tmp_path: Path) -> N
     root = tmp_path.resolve() / "root"
     with PrivateServer(root, questdb, settings=_SWEEPS) as server:
         for name in _WAITING:
-            keys = "DEDUP UPSERT KEYS(ts)" if name == "keyless" else ""
+            keys = {"keyless": "DEDUP UPSERT KEYS(ts)", "narrowed": "DEDUP UPSERT KEYS(ts, s)"}.get(name, "")
             server.query(
                 f"CREATE TABLE {name} (ts TIMESTAMP, id LONG, f DOUBLE, g INT, s SYMBOL) TIMESTAMP(ts) "
                 f"PARTITION BY DAY WAL {keys}"
             )
             server.query(_ROWS.format(name, 1, _MINUTE, 0, 4000))
+        server.query("ALTER TABLE narrowed DEDUP ENABLE UPSERT KEYS(ts)")  # `_meta` keeps the other key
+        server.query(_ROWS.format("narrowed", "2T01", _MINUTE, 0, 100))
         wait_until_applied(server)
     tables = {table.name: table.path for table in DatabaseRoot.locate(root).tables()}
     with PrivateServer(root, questdb, settings=_SWEEPS) as server:
@@ -88,3 +93,31 @@ def test_what_waits_is_still_applied(questdb: ServerBinary, tmp_path: Path) -> N
         assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE, name
     assert {each.verdict for each in engine.diagnosis().tables} == {Verdict.HEALTHY}
     assert _rows(root, questdb) == _rows(twin, questdb)
+
+
+@pytest.mark.parametrize("kind", ["VARCHAR", "LONG"])
+def test_applied_rows_with_two_damaged_columns_come_only_once(questdb: ServerBinary, tmp_path: Path, kind: str) -> None:
+    """They differ from those in the WAL, and are no others: the ids are the same."""
+    root = tmp_path.resolve() / "root"
+    value = "'a-long-name-of-' || x" if kind == "VARCHAR" else "x * 7"
+    with PrivateServer(root, questdb, settings={"cairo.wal.purge.interval": "600000"}) as server:
+        server.query(f"CREATE TABLE t (ts TIMESTAMP, a {kind}, b {kind}, id LONG) TIMESTAMP(ts) PARTITION BY DAY WAL")
+        server.query(
+            f"INSERT INTO t SELECT timestamp_sequence('2024-01-01', 1000000L), {value}, {value}, x "
+            "FROM long_sequence(100)"
+        )
+        wait_until_applied(server)
+        server.kill()
+    (root / "db" / "tables.d.lock").touch()
+    table = DatabaseRoot.locate(root).table("t").path
+    for column in "ab":
+        (file,) = table.glob(f"2024-01-01*/{column}.d")
+        data = file.read_bytes()
+        file.write_bytes(bytes(len(data)) if kind == "VARCHAR" else b"\x5a" * 800 + data[800:])
+    (table / "_txn").unlink()
+    engine = captured(engine_of(root, tmp_path / "state", questdb))
+    plan = engine.plan("repair-table-state", "t")
+    assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE, plan.refused
+    with PrivateServer(root, questdb, settings=_SWEEPS) as server:
+        wait_until_applied(server)
+        assert server.query("SELECT count() FROM t") == [(100,)]
