@@ -3,6 +3,7 @@
 The waiting rows have timestamps of rows that the table has, or come behind an ALTER that is not applied either.
 """
 
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -121,3 +122,24 @@ def test_applied_rows_with_two_damaged_columns_come_only_once(questdb: ServerBin
     with PrivateServer(root, questdb, settings=_SWEEPS) as server:
         wait_until_applied(server)
         assert server.query("SELECT count() FROM t") == [(100,)]
+
+
+def test_a_partition_that_cannot_be_read_says_nothing_of_what_waits(questdb: ServerBinary, tmp_path: Path) -> None:
+    """The rows of the other days show that it is not applied."""
+    root = tmp_path.resolve() / "root"
+    create = "CREATE TABLE t (ts TIMESTAMP, id LONG, f DOUBLE, g INT, s SYMBOL) TIMESTAMP(ts) PARTITION BY DAY WAL"
+    with PrivateServer(root, questdb, settings=_SWEEPS) as server:
+        server.query(create)
+        server.query(_ROWS.format("t", 1, _MINUTE, 0, 4000))
+        wait_until_applied(server)
+    table = DatabaseRoot.locate(root).table("t").path
+    with PrivateServer(root, questdb, settings=_SWEEPS) as server:
+        until(lambda: not [*table.glob("wal*")], "the WAL is purged", 60)
+        server.query("ALTER TABLE t SUSPEND WAL")
+        server.query(_later("1T23:30", 180, _MINUTE // 2).format(t="t"))
+        server.kill()
+    (root / "db" / "tables.d.lock").touch()
+    os.truncate(table / "2024-01-01" / "g.d", 100)
+    (table / "_txn").unlink()
+    plan = captured(engine_of(root, tmp_path / "state", questdb)).plan("repair-table-state", "t")
+    assert (plan.rows_lost.phrase, plan.refused) == ("0", ())

@@ -23,6 +23,7 @@ from console.table.belonging import OWN, Verdict
 from console.table.inventory import Inventory, lost_places, read_inventory
 from console.table.log_parts import with_parts
 from console.table.log_scan import LogScan, scan_log
+from console.table.names import Names, put_together
 from console.table.unseen import Unseen, unseen_wal
 from console.table.wal_origin import NO_ORIGINS, Origins, read_origins, structure_version
 
@@ -146,6 +147,12 @@ def read_sources(table: TableOnDisk) -> tuple[LogSource, ...]:
     found += [path for path in table.directory.sequencer_backups() if not path.is_symlink()]
     found += [path for path in table.directory.guard_mirrors() if is_whole(path)]
     return tuple(read_source(table, path) for path in found)
+
+
+def own_names(table: TableOnDisk) -> Names:
+    """Return which transaction each event of the inventory is, by all logs that are the table's own."""
+    sources = [each for each in read_sources(table) if each.verdict.own]
+    return put_together(table.inventory, 0, [(each.name, each.scan) for each in sources if each.scan is not None])
 
 
 def read_source(table: TableOnDisk, path: Path) -> LogSource:

@@ -27,7 +27,7 @@ from console.questdb.table_metadata import TableColumn
 from console.recovery.sequencer.compared_columns import ComparedColumns
 from console.recovery.sequencer.disk import TableOnDisk
 from console.recovery.sequencer.event_rows import read_event_rows
-from console.recovery.sequencer.table_content import read_content
+from console.recovery.sequencer.table_content import TableContent, read_content
 from console.table.inventory import Index, Mask
 
 _LEAST: Final = 2
@@ -54,31 +54,34 @@ def others(table: TableOnDisk, rows: TableRows, compared: ComparedColumns, event
         telling = 2 * np.bincount(kinds, minlength=len(events)) >= many
         alike |= ~theirs.read | (telling & (np.bincount(theirs.event, ~missing, len(events)) > 0))
         if _zero_is_known(column):
-            zero = _hash_of(one, column, fixed_values(column.type_code, np.zeros(1, value_dtype(column.type_code))))
-            missing &= np.isin(theirs.stamps, content.stamps[content.values != zero])
+            missing &= np.isin(theirs.stamps, content.stamps[content.values != _zero_of(one, column)])
             apart += 2 * np.bincount(theirs.event, missing, len(events)) > many
     return np.asarray((apart >= _LEAST) & ~alike)
 
 
-def unlike(table: TableOnDisk, rows: TableRows, compared: ComparedColumns, events: Index, stamps: Index) -> Mask:
-    """Return which of the table's rows at `stamps`, as `read_content` orders them, no write of `events` can have left.
+def unlike(
+    table: TableOnDisk, rows: TableRows, compared: ComparedColumns, events: Index, content: TableContent
+) -> Mask:
+    """Return which of the table's rows in `content` no write of `events` can have left.
 
     One that was cut off leaves in each column the value that waits at that time, or zero: two columns with neither show
     another row. At the end of the table it may also leave the value of any row that waits, since it writes there over
     what arrived in another order. Raises DamageError or OSError where the table's own files cannot be read.
     """
-    end, apart = _first_of_end(rows, stamps), np.zeros(1, np.int64)
+    stamps, apart = np.unique(content.stamps), np.zeros(len(content.stamps), np.int64)
+    end = _first_of_end(rows, stamps)
     for one, column in _columns(rows, compared):
+        if not _zero_is_known(column):
+            continue
         theirs = read_event_rows(table, one, events, np.ones(len(events), np.bool_))
         here = read_content(rows, one, stamps)
-        apart = apart if len(apart) == len(here.stamps) else np.zeros(len(here.stamps), np.int64)
-        if theirs.read.all() and _zero_is_known(column):
-            waits = np.isin(_timed(here.values, here.stamps), _timed(theirs.values, theirs.stamps))
-            waits |= (here.stamps >= end) & np.isin(here.values, theirs.values)
-            zero = _hash_of(one, column, fixed_values(column.type_code, np.zeros(1, value_dtype(column.type_code))))
-            apart += ~waits & (here.values != zero)
-        if (apart >= _LEAST).all():
-            break
+        # One column can be read where another of its partition cannot; `content` has no row of such a partition.
+        both = ~np.isin(compared.partitioning.floors(here.stamps), content.unreadable)
+        at, values = here.stamps[both], here.values[both]
+        if theirs.read.all() and np.array_equal(at, content.stamps):
+            waits = np.isin(_timed(values, at), _timed(theirs.values, theirs.stamps))
+            waits |= (at >= end) & np.isin(values, theirs.values)
+            apart += ~waits & (values != _zero_of(one, column))
     return np.asarray(apart >= _LEAST)
 
 
@@ -109,6 +112,10 @@ def _zero_is_known(column: TableColumn) -> bool:
 def _timed(values: Hashes, stamps: Index) -> Hashes:
     """Return hashes of rows that are those of a column's `values`, and of the times."""
     return np.asarray(values + stamps.astype(np.uint64) * _ODD)
+
+
+def _zero_of(one: ComparedColumns, column: TableColumn) -> Hashes:
+    return _hash_of(one, column, fixed_values(column.type_code, np.zeros(1, value_dtype(column.type_code))))
 
 
 def _hash_of(one: ComparedColumns, column: TableColumn, value: Values) -> Hashes:

@@ -116,7 +116,7 @@ def _partition(
     The last `lag` rows are in no order, and of any time: they lie in the last partition until they are committed.
     """
     found: list[_Found] = []
-    for first in range(0, partition.rows, _CHUNK):
+    for first in range(0, partition.rows if len(stamps) else 0, _CHUNK):
         end = min(first + _CHUNK, partition.rows)
         theirs = rows.timestamps(partition, first, end)
         own = theirs[: max(0, partition.rows - lag - first)]

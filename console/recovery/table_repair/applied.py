@@ -381,7 +381,7 @@ def _partly(found: Applied, table: TableOnDisk) -> None:
         beside = read_event_rows(table, compared, others, table.inventory.rows[others] > 0)
         here = np.isin(content.stamps, wanted.stamps) & (counted(content.values, beside.values) == 0)
         if here.any():  # not what came by WAL that is purged
-            here &= ~unlike(table, rows, compared, waiting, stamps)
+            here &= ~unlike(table, rows, compared, waiting, content)
     except (DamageError, OSError) as error:
         why = f"unapplied rows cannot be compared: {said_of(error, table.path)}"
         found.refuse(RefusalCode.APPLIED_AMBIGUOUS, why)

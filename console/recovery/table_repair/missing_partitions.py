@@ -22,11 +22,10 @@ from console.questdb.table_txn import TxnArea
 from console.questdb.zero_pages import PAGE
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
-from console.recovery.sequencer.disk import read_sources
+from console.recovery.sequencer.disk import own_names
 from console.recovery.table_repair.disk import Disk, area_of
 from console.recovery.table_repair.partitions import FoundPartition
 from console.recovery.table_repair.symbol_counts import unused_symbols
-from console.table.names import put_together
 from console.text import clean_line, plural
 
 _DETACHED: Final = ".detached"
@@ -62,7 +61,7 @@ def wait_in_wal(area: TxnArea, disk: Disk) -> bool:
         return False
     table = disk.with_area(area)
     inventory = table.inventory
-    names = put_together(inventory, 0, [(s.name, s.scan) for s in read_sources(table) if s.verdict.own and s.scan])
+    names = own_names(table)
     begins, ends = (naming.floors(inventory.events[name]) for name in ("min_ts", "max_ts"))
     theirs = (inventory.rows > 0) & (names.seq > 0) & (names.seq <= area.applied_txn)
     touching = [theirs & (begins <= unit) & (ends >= unit) for unit in lacking]

@@ -15,11 +15,10 @@ import numpy as np
 
 from console.questdb.partition_spans import UNPARTITIONED
 from console.questdb.segment import EventType
-from console.recovery.sequencer.disk import TableOnDisk, read_sources
+from console.recovery.sequencer.disk import TableOnDisk, own_names
 from console.recovery.table_repair.applied import statement_of
 from console.recovery.table_repair.disk import Disk
 from console.table.inventory import carries_rows
-from console.table.names import put_together
 from console.text import clean_line, plural
 
 _DROP: Final = re.compile(
@@ -37,7 +36,7 @@ def removed_and_there(disk: Disk, table: TableOnDisk, seq_txn: int) -> Iterator[
     naming, inventory = disk.found.partitioning, table.inventory
     if naming.unit == UNPARTITIONED or not disk.metadata.wal:
         return
-    names = put_together(inventory, 0, [(s.name, s.scan) for s in read_sources(table) if s.verdict.own and s.scan])
+    names = own_names(table)
     events, seq = inventory.events, names.seq
     applied = (seq > 0) & (seq <= seq_txn)
     starts = np.array([each.start for each in disk.found.partitions], np.int64)
