@@ -45,7 +45,7 @@ def _table_ids(database: DatabaseRoot) -> Iterator[Finding]:
     """Measured on 9.3.4: of a file that is gone QuestDB makes zeros, and gives new tables the ids of others."""
     ids = read_table_ids(database)
     if ids.behind:
-        said = f"says {ids.handed_out:,}" if ids.handed_out is not None else "does not say one"
+        said = f"says {ids.handed_out:,}" if ids.handed_out is not None else "names no id"
         message = f"{TABLE_INDEX} {said}, and there is a table with the id {ids.highest:,}: new tables get ids in use"
         yield Finding(Code.TABLE_IDS_LOW, Severity.RISK, message, TABLE_INDEX, 0)
     for each, directories in ids.shared.items():
