@@ -109,6 +109,13 @@ def _offsets(files: dict[str, DbFile], count: int) -> None:
         raise DamageError(what, HEADER_SIZE + _OFFSET * count)
 
 
+def map_settings(offsets: Path) -> tuple[int, bool]:
+    """Return a map's capacity, and whether the server keeps its values in memory. Raises OSError, DamageError."""
+    with DbFile(offsets) as file:
+        head = Fields(file.read(0, SYMBOL_OFFSETS.size))
+    return SYMBOL_OFFSETS.value("capacity", head), SYMBOL_OFFSETS.value("cached", head) == 1
+
+
 def _capacity(file: DbFile) -> int:
     return SYMBOL_OFFSETS.value("capacity", Fields(file.read(0, SYMBOL_OFFSETS.size)))
 

@@ -33,6 +33,8 @@ from tests.unhurried import unhurried
 _ALONE = os.environ.get("WALMEDIC_FAULT_SEED")
 _SEEDS = [int(_ALONE)] if _ALONE else [*range(9000, 9000 + int(os.environ.get("WALMEDIC_FAULT_GUARD", "12")))]
 _NOISY = 10_000
+_ENDS_THE_SERVER = 10_009
+"""9.1.0 cannot merge rows into a Parquet partition of it: the server ends, on the undamaged twin too."""
 """Seeds from here on are written to while the server is killed, so that transactions came after the last copy."""
 _TOGETHER = 25
 _REPAIRS = (
@@ -119,7 +121,8 @@ def _together(work: Path, seeds: list[int], questdb: ServerBinary) -> dict[int, 
 def test_what_came_after_the_last_copy_is_exact_or_refused(questdb: ServerBinary, memory: Path) -> None:
     found: dict[int, Ended] = {}
     for first in range(_NOISY, _NOISY + 100, _TOGETHER):
-        found |= _together(memory / f"noisy-{first}", [*range(first, first + _TOGETHER)], questdb)
+        seeds = [seed for seed in range(first, first + _TOGETHER) if seed != _ENDS_THE_SERVER]
+        found |= _together(memory / f"noisy-{first}", seeds, questdb)
     done = [each for each in found.values() if each.outcome is not Outcome.REFUSED]
     assert all(each.truth == each.found and each.plan.rows_lost.phrase == "0" for each in done), [
         str(each) for each in done if each.truth != each.found

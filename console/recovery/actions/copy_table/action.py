@@ -19,7 +19,7 @@ from console.recovery.actions.copy_table.earlier import (
     later_entries,
     written_by_others,
 )
-from console.recovery.actions.copy_table.refusals import NO_SERVER, refusals_of, sequencer_blocks
+from console.recovery.actions.copy_table.refusals import refusals_of, sequencer_blocks
 from console.recovery.actions.copy_table.server_state import COPY_DIRECTORY, EXPECTED, names_of, rows_of
 from console.recovery.actions.copy_table.statements import (
     copy_statement,
@@ -81,7 +81,7 @@ def plan(context: PlanContext, table: str | None) -> Plan:
     server = Server(context.settings.questdb)
     try:
         refused = list(refusals_of(context, directory, server))
-        names = {} if any(each.code in NO_SERVER for each in refused) else names_of(server)
+        names = names_of(context.database)
         earlier = earlier_copy(context, directory.directory, names)
         if earlier is not None:
             refused = [each for each in refused if each.code is not RefusalCode.TAKES_WRITES]
@@ -108,7 +108,7 @@ def verify(plan: Plan, run: RunContext) -> tuple[Claim, ...]:
     """Say which table the writer goes to, and prove that both tables are there as they are to be."""
     given = next(stage.parameters for stage in plan.stages if "copy" in stage.parameters)
     server = Server(run.settings.questdb)
-    names = names_of(server)
+    names = names_of(run.database)
     ours, table, copy = str(run.recall(COPY_DIRECTORY)), str(given["table"]), str(given["copy"])
     swap = any(stage.step == "swap-names" for stage in plan.stages) and run.recall(NOT_FREED) is None
     expected = table if swap else copy
@@ -147,7 +147,7 @@ def undo_refusals(context: PlanContext, entry: Entry, plan: Plan) -> list[Refusa
     server = Server(context.settings.questdb)
     try:
         server.prove_ours(context.database.db)
-        name = names_of(server).get(str(noted.get(COPY_DIRECTORY)))
+        name = names_of(context.database).get(str(noted.get(COPY_DIRECTORY)))
         since = written_by_others(context.journal, context.state, entry.id, server, name) if name is not None else 0
     except WalmedicError as error:
         return [Refusal(RefusalCode.SERVER_DOWN, str(error), "start-server", action="start-server")]
@@ -249,7 +249,7 @@ def _stages(
         "table": name, "directory": directory.directory, "copy": copy, "version": rows.txn.txn, "rows": rows.txn.rows,
     }  # fmt: skip
     yield from _salvage(context, directory, selection)
-    create = create_statement(copy, rows.metadata)
+    create = create_statement(copy, rows)
     yield Stage("create", f"make {clean_line(copy)}, empty", "create-copy", given, (Change("sql", clean_line(create)),))
     columns = [column.raw_name for column in rows.columns]
     copied = {

@@ -101,7 +101,7 @@ class CatchUp(Step):
         if ours is None:
             return
         server = our_server(run)
-        name = names_of(server).get(str(ours))
+        name = names_of(run.database).get(str(ours))
         if name is not None:
             await_quiet(run, server, name)
             await_applied(run, server, name)
@@ -116,7 +116,7 @@ class CompareContained(CheckStep):
 
     def perform(self, stage: Stage, run: RunContext) -> None:
         server, given = our_server(run), stage.parameters
-        names = names_of(server)
+        names = names_of(run.database)
         if names.get(str(given["directory"])) != str(given["table"]):
             return  # compared before the names were swapped: the first of the two renames changed the original too
         copy = names.get(str(run.recall(COPY_DIRECTORY)), str(given["copy"]))

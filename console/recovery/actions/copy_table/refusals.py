@@ -1,7 +1,6 @@
 """What stands against copying a table: no server to do it, a table that cannot be read, or one that takes rows."""
 
 from collections.abc import Iterator
-from typing import Final
 
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem
@@ -13,8 +12,6 @@ from console.recovery.model import Refusal
 from console.recovery.server.sql import Server, SqlError
 from console.services.model import ServiceError, UnitState
 from console.settings import Role
-
-NO_SERVER: Final = (RefusalCode.NO_STATION, RefusalCode.SERVER_DOWN)
 
 
 def refusals_of(context: PlanContext, directory: TableDirectory, server: Server) -> Iterator[Refusal]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+from console.questdb.layout import DatabaseRoot
 from console.questdb.partition_rows import TableRows
 from console.questdb.reading import DamageError
 from console.recovery.model import Stage
@@ -34,13 +35,16 @@ def our_server(run: RunContext) -> Server:
     return server
 
 
-def names_of(server: Server) -> dict[str, str]:
-    found = server.rows("SELECT directoryName, table_name FROM tables()")
-    return {str(row["directoryName"]): str(row["table_name"]) for row in found}
+def names_of(database: DatabaseRoot) -> dict[str, str]:
+    """Return the tables' names by directory, as the registry on disk has them.
+
+    For tables() of QuestDB 8.2 leaves a table out that was renamed to a name that another table had.
+    """
+    return {table.directory: table.raw_name for table in database.tables_and_views()}
 
 
-def directory_of(server: Server, table: str) -> str | None:
-    return next((directory for directory, name in names_of(server).items() if name == table), None)
+def directory_of(database: DatabaseRoot, table: str) -> str | None:
+    return next((directory for directory, name in names_of(database).items() if name == table), None)
 
 
 def rows_of(server: Server, table: str) -> int:

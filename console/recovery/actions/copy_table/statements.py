@@ -5,19 +5,27 @@ tables are shown alike is proven afterwards. TTL and DEDUP come last: with them 
 what is not yet compared, or rearrange equal timestamps.
 """
 
+from typing import Any
+
+from console.questdb.column_files import column_path
 from console.questdb.column_types import ColumnTag
+from console.questdb.partition_rows import TableRows
+from console.questdb.symbol_files import map_settings
 from console.questdb.table_metadata import TableColumn, TableMetadata
 from console.recovery.actions.copy_table.missing import Gap
 from console.recovery.actions.copy_table.stretches import Stretch
 from console.recovery.server.sql import Server, SqlError, quoted
 
 
-def create_statement(name: str, metadata: TableMetadata) -> str:
-    """Return the statement that makes an empty table like the original, without TTL and DEDUP."""
-    timestamp = metadata.timestamp
-    columns = ", ".join(_column(column) for column in metadata.columns if not column.dropped)
+def create_statement(name: str, original: TableRows) -> str:
+    """Return the statement that makes an empty table like the original, without TTL and DEDUP.
+
+    Raises DamageError, OSError.
+    """
+    metadata, timestamp = original.metadata, original.timestamp
+    columns = ", ".join(_column(original, column) for column in original.columns)
     return (
-        f"CREATE TABLE {quoted(name)} ({columns}) timestamp({quoted(timestamp.raw_name if timestamp else '')}) "
+        f"CREATE TABLE {quoted(name)} ({columns}) timestamp({quoted(timestamp.raw_name)}) "
         f"PARTITION BY {metadata.partition_unit} WAL "
         f"WITH maxUncommittedRows={metadata.max_uncommitted_rows}, o3MaxLag={metadata.o3_max_lag_us}us"
     )
@@ -37,24 +45,35 @@ def finish_statements(name: str, metadata: TableMetadata) -> list[str]:
     return found
 
 
-def shown_definition(server: Server, name: str) -> str:
-    """Return what the server shows of a table's definition, without its name. Raises SqlError.
+def shown_alike(server: Server, table: str, copy: str) -> bool:
+    """Return whether the server shows both tables' definitions alike but for their names. Raises SqlError.
 
     QuestDB before 9.0 has no SHOW CREATE TABLE: there it is the columns, with types, indexes, capacities and keys.
     """
     try:
-        (row,) = server.rows(f"SHOW CREATE TABLE {quoted(name)}")
+        original, copied = (server.rows(f"SHOW CREATE TABLE {quoted(name)}")[0]["ddl"] for name in (table, copy))
     except SqlError:
-        return repr([sorted(column.items()) for column in server.rows(f"SHOW COLUMNS FROM {quoted(name)}")])
-    return str(row["ddl"]).removeprefix(f"CREATE TABLE '{name}'")
+        columns, copies = (server.rows(f"SHOW COLUMNS FROM {quoted(name)}") for name in (table, copy))
+        return len(columns) == len(copies) and all(map(_columns_alike, columns, copies))
+    return str(original).removeprefix(f"CREATE TABLE '{table}'") == str(copied).removeprefix(f"CREATE TABLE '{copy}'")
 
 
-def _column(column: TableColumn) -> str:
+def _columns_alike(column: dict[str, Any], copy: dict[str, Any]) -> bool:
+    """An ALTER before 9.0 writes a block capacity for columns without an index, and no settings for new symbols."""
+    left_out = [] if column["indexed"] else ["indexBlockCapacity"]
+    if not column["symbolCapacity"]:
+        left_out += ["symbolCapacity", "symbolCached"]
+    return all(copy.get(key) == value for key, value in column.items() if key not in left_out)
+
+
+def _column(original: TableRows, column: TableColumn) -> str:
     definition = f"{quoted(column.raw_name)} {column.type_name}"
     if column.tag is ColumnTag.SYMBOL:
-        if column.symbol_capacity is not None:
-            definition += f" CAPACITY {max(2, column.symbol_capacity)}"
-        definition += " CACHE" if column.cached else " NOCACHE"
+        capacity, cached = column.symbol_capacity, column.cached
+        if capacity is None:  # its `_meta` was written by an ALTER before 9.0; the map has both
+            name_txn = original.versions.symbol_name_txn(column.index)
+            capacity, cached = map_settings(column_path(original.table, column.raw_name, "o", name_txn))
+        definition += f" CAPACITY {max(2, capacity)} {'CACHE' if cached else 'NOCACHE'}"
         if column.indexed:
             definition += f" INDEX CAPACITY {column.index_capacity}"
     return definition

@@ -4,11 +4,8 @@ All of it goes through the server. What is ours is known by its directory, which
 directory is never touched, and only the copy is ever dropped, while nothing was written to it but by us.
 """
 
-from typing import Any
-
 from console.questdb.partition_rows import TableRows
 from console.questdb.reading import DamageError
-from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.records import of_json
 from console.recovery.actions.copy_table import catch_up
 from console.recovery.actions.copy_table.catch_up import bring_rows
@@ -37,7 +34,7 @@ from console.recovery.actions.copy_table.statements import (
     count_statement,
     create_statement,
     finish_statements,
-    shown_definition,
+    shown_alike,
 )
 from console.recovery.actions.copy_table.stretches import Stretch
 from console.recovery.codes import ClaimKey
@@ -59,9 +56,9 @@ class CreateCopy(Step):
         server, copy = our_server(run), str(stage.parameters["copy"])
         if run.recall(COPY_DIRECTORY) is not None:
             return
-        if directory_of(server, copy) is None:
-            server.rows(create_statement(copy, _metadata(run, stage)))
-        directory = directory_of(server, copy)
+        if directory_of(run.database, copy) is None:
+            server.rows(create_statement(copy, _original(run, stage)))
+        directory = directory_of(run.database, copy)
         if directory is None or rows_of(server, copy):
             raise StepError(
                 f"{clean_line(copy)} is there and not empty, so it is not ours; plan again for another name"
@@ -71,7 +68,7 @@ class CreateCopy(Step):
 
     def reverse(self, stage: Stage, run: RunContext) -> None:
         server, copy = our_server(run), str(stage.parameters["copy"])
-        directory = directory_of(server, copy)
+        directory = directory_of(run.database, copy)
         noted = run.recall(COPY_DIRECTORY)
         if directory is None or directory == str(stage.parameters["directory"]):
             return
@@ -160,10 +157,10 @@ class FinishCopy(Step):
         server, copy = our_server(run), str(stage.parameters["copy"])
         if run.recall(SETTLED) is not None:
             return
-        for statement in finish_statements(copy, _metadata(run, stage)):
+        for statement in finish_statements(copy, _original(run, stage).metadata):
             server.rows(statement)
         await_applied(run, server, copy)
-        alike = shown_definition(server, copy) == shown_definition(server, str(stage.parameters["table"]))
+        alike = shown_alike(server, str(stage.parameters["table"]), copy)
         claim, found = "definition as SHOW CREATE TABLE has it", "alike" if alike else "differs"
         run.claims.append(Claim(ClaimKey.COPY_DEFINITION, claim, "alike", found, alike))
         if not alike:
@@ -184,17 +181,17 @@ class SwapNames(Step):
         server = our_server(run)
         table, old, copy = (str(stage.parameters[key]) for key in ("table", "old", "copy"))
         ours = str(run.recall(COPY_DIRECTORY))
-        names = names_of(server)
+        names = names_of(run.database)
         if names.get(str(stage.parameters["directory"])) == table:
             refuse_changed(run, stage)
             try:
                 server.rows(f"RENAME TABLE {quoted(table)} TO {quoted(old)}")
             except SqlError as error:
-                if names_of(server).get(str(stage.parameters["directory"])) == table:
+                if names_of(run.database).get(str(stage.parameters["directory"])) == table:
                     run.remember(NOT_FREED, str(error))
                     return
         if names.get(ours) == copy:
-            if _rows(run, stage) != int(stage.parameters["rows"]):
+            if _original(run, stage).txn.rows != int(stage.parameters["rows"]):
                 late = bring_rows(run, stage, server, old, copy)
                 run.remember(EXPECTED, int(run.recall(EXPECTED)) + late)
                 settle(run, server, copy)
@@ -210,7 +207,7 @@ class SwapNames(Step):
         server = our_server(run)
         table, old, copy = (str(stage.parameters[key]) for key in ("table", "old", "copy"))
         ours = run.recall(COPY_DIRECTORY)
-        names = names_of(server)
+        names = names_of(run.database)
         if ours is not None and names.get(str(ours)) == table:
             refuse_moved_on(run, server, table)
             run.remember(SETTLED, None)  # from here on its transactions are ours
@@ -221,15 +218,11 @@ class SwapNames(Step):
             server.rows(f"RENAME TABLE {quoted(old)} TO {quoted(table)}")
 
 
-def _rows(run: RunContext, stage: Stage) -> int:
-    return TableRows(run.database.db / str(stage.parameters["directory"])).txn.rows
-
-
-def _metadata(run: RunContext, stage: Stage) -> TableMetadata:
-    metadata: Any = read_table_metadata(run.database.db / str(stage.parameters["directory"]))
-    if not isinstance(metadata, TableMetadata):
-        raise StepError(f"the table's _meta cannot be read: {metadata.what}")
-    return metadata
+def _original(run: RunContext, stage: Stage) -> TableRows:
+    try:
+        return TableRows(run.database.db / str(stage.parameters["directory"]))
+    except DamageError as damage:
+        raise StepError(f"the original cannot be read: {clean_line(damage.what)}") from damage
 
 
 STEPS: tuple[Step, ...] = (*catch_up.STEPS, CreateCopy(), CopyStretches(), CompareTables(), FinishCopy(), SwapNames())
