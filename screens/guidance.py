@@ -93,7 +93,8 @@ class Guide:
         way, known, asked = None, False, time.monotonic()
         try:
             way = await Worker("way").call(lambda: self._engine().way(report))
-            known = True
+            # One that began meanwhile held QuestDB's lock while it was asked: its end has it asked again.
+            known = not await Worker("busy").call(lambda: self._engine().busy())
         except WalmedicError as refused:
             _LOG.info("no next step: %s", refused)
         except Exception:

@@ -11,6 +11,7 @@ from console.recovery.process.launch import Attached, RunningAction, attach, lau
 from console.recovery.rehearsal.launching import RunningRehearsal, launch_rehearsal, rehearsal_of
 from console.recovery.store.entries import read_entry_plan
 from console.recovery.store.journal import Entry
+from console.recovery.store.locks import StationLock
 from console.reporting.accounts import recovered
 from console.reporting.incident import read_incident
 from console.settings import Settings
@@ -37,6 +38,11 @@ class StationEngine:
 
     def launch(self, plan: Plan, phrase: str, undoes: str = "") -> RunningAction:
         return launch(self._engine, plan, phrase, undoes=undoes)
+
+    def busy(self) -> bool:
+        """Return whether an action runs on this database, whoever started it."""
+        holder = StationLock(self._engine.state, self._engine.database.db).holder()
+        return holder is not None and holder.alive
 
     def attach(self) -> Attached | None:
         return attach(self._engine)

@@ -54,6 +54,8 @@ _STATE: Final = (
     (Code.PARTITION_ROWS_DIFFER, "_txn counts other rows than the columns hold"),
 )
 """What is wrong with the state of the table, the first that is damaged."""
+_MORE: Final = "more steps may follow"
+"""After what makes `_meta` or `_txn` anew: before that nothing says which files the table must have."""
 _NOTHING: Final = NextStep(None, "nothing to do")
 
 
@@ -72,11 +74,11 @@ def next_step(situation: Situation) -> NextStep:
 
 def _repair(situation: Situation) -> NextStep | None:
     if situation.damaged(*TABLE_METADATA):
-        reason = "_meta or _cv is damaged: do not start QuestDB; rebuilt from earlier copies and the structure log"
+        reason = f"_meta or _cv is damaged: do not start QuestDB; rebuilt from earlier copies and the structure log; {_MORE}"
         return NextStep("repair-metadata", reason, evidence=True)
     state = next((what for code, what in _STATE if situation.damaged(code)), "")
     if state:
-        reason = f"{state}: do not start QuestDB; rebuilt from the table's files"
+        reason = f"{state}: do not start QuestDB; rebuilt from the table's files; {_MORE}"
         return NextStep("repair-table-state", reason, evidence=True)
     if situation.damaged(*OWN_FILES) or situation.disagrees:
         return _own_files(situation)
@@ -106,7 +108,7 @@ def _repair(situation: Situation) -> NextStep | None:
         reason = "WAL that the log names is missing: rebuild the log without those transactions"
         return NextStep("repair-log", reason, evidence=True)
     if situation.damaged(*LOG_REPAIR):
-        reason = "header and records, from the files on disk"
+        reason = "header and records of the log are made again from the files on disk"
         return NextStep("repair-log", reason, evidence=True)
     if situation.damaged(Code.WAL_INDEX_MISSING, Code.WAL_INDEX_LOW):
         return NextStep("raise-wal-index", "the next writer would take a WAL id that is in use")

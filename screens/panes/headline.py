@@ -26,7 +26,7 @@ _ALARMS = {
 _STATES = {StepState.DONE: (glyphs.DONE, Role.OK), StepState.NEXT: (glyphs.HALF, Role.KEY),
            StepState.AHEAD: (glyphs.AHEAD, Role.DIM)}  # fmt: skip
 _NAMES = {"freeze-writer": "freeze", "stop-server": "stop", "capture-evidence": "evidence", "": "by hand",
-          "restore-sequencer": "restore", "repair-log": "repair", "rebuild-sequencer": "rebuild",
+          "restore-sequencer": "restore", "rebuild-sequencer": "rebuild",
           "start-server": "start", "resume-wal": "resume", "resume-all": "resume",
           "thaw-writer": "thaw", "convert-table": "convert", "copy-table": "copy",
           "raise-wal-index": "WAL index"}  # fmt: skip
@@ -223,7 +223,8 @@ def stepper(steps: Sequence[WayStep], width: int, by_hand: ByHand | None = None)
         if cells(whole) <= width:
             return whole
     at = next((step for step in steps if step.state is StepState.NEXT), None)
-    said = f" {at.number}/{len(steps)} {_label(at)}" if at is not None else ""
+    more = "+" if any(step.may_bring_more for step in steps) else ""
+    said = f" {at.number}/{len(steps)}{more} {_label(at).removesuffix(' + ?')}" if at is not None else ""
     if by_hand is not None:
         said = f" 0 {_BY_HAND[by_hand][1]}"
     return crop(line(dots(steps, by_hand), Span(said, Role.STRONG)), width)
@@ -241,9 +242,8 @@ def _sign(step: WayStep, by_hand: ByHand | None) -> tuple[str, Role]:
 
 def _label(step: WayStep) -> str:
     count = len(step.tables)
-    if count < 2:
-        return name_of(step.action)
-    return f"{name_of(step.action)} {f'{step.done}/{count}' if 0 < step.done < count else f'×{count}'}"
+    of = f"{step.done}/{count}" if 0 < step.done < count else f"×{count}" if count > 1 else ""
+    return " ".join(filter(None, (name_of(step.action), of, "+ ?" if step.may_bring_more else "")))
 
 
 _NARROW = 80  # cells below which the next step stands in the second line

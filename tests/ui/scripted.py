@@ -222,6 +222,10 @@ class ScriptedEngine:
         self.launched.append((plan, phrase))
         return ScriptedRun(plan, UNDONE if undoes else self.outcome, self.hold_after, self.asks)
 
+    def busy(self) -> bool:
+        """Return whether another console's action runs."""
+        return self.attached is not None
+
     def attach(self) -> ScriptedAttached | None:
         """Return what runs already."""
         return self.attached

@@ -1,26 +1,33 @@
 """The header's verdict: true at every width, unknown while it is not read, one next step, and an end."""
 
+from collections.abc import Coroutine
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from rich.cells import cell_len
+from textual.message import Message
 
-from console.diagnosis.model import ServerState
+from console.diagnosis.model import Code, NextStep, ServerState, Severity
 from console.probes.contents import UnitState
 from console.probes.flow import ByHand
 from console.probes.headline import Alarm, Headline, headline
 from console.probes.sample import Sample
 from console.probes.state import StationState
+from console.recovery.codes import StepState
 from console.recovery.model import FirstStep, Lost, LostValues, RowsLost
 from console.recovery.next_steps.way import Recovered, Standing, Walked, Way, way_of
 from console.settings import Settings
 from console.widgets.figures import clock
 from console.widgets.line import plain
-from screens.guidance import Guide
+from screens.guidance import Guide, Guided
 from screens.panes.header import Mode
-from screens.panes.headline import Keys, header, verdict
+from screens.panes.headline import Keys, header, stepper, verdict
 from tests.ui import captured, samples
+from tests.ui.scripted import ScriptedAttached, ScriptedEngine
+
+if TYPE_CHECKING:
+    from screens.station_engine import StationEngine
 
 KEYS = Keys()
 ROWS = sum(table.rows_at_risk or 0 for table in samples.INCIDENT.tables)
@@ -188,3 +195,32 @@ def test_the_next_step_is_not_looked_for_while_an_action_holds_the_lock(outcome:
     guide = Guide(lambda: pytest.fail("asked"), lambda asked: asked.close(), lambda message: None)
     guide.look(_state(*samples.incident(), journal))
     assert guide.asking is asks
+
+
+@pytest.mark.parametrize("busy", [True, False])
+async def test_a_step_found_while_an_action_held_the_lock_is_not_shown(engine: ScriptedEngine, *, busy: bool) -> None:
+    """The action began after the question: its lock looked like a running server, and the way went back to the stop."""
+    engine.attached = cast("ScriptedAttached", object()) if busy else None
+    asked: list[Coroutine[Any, Any, None]] = []
+    answers: list[Message] = []
+    guide = Guide(lambda: cast("StationEngine", engine), asked.append, answers.append)
+    guide.look(_state(*samples.incident()))
+    await asked[0]
+    assert isinstance(answers[0], Guided)
+    assert answers[0].known is not busy
+
+
+def test_what_nobody_can_see_yet_is_announced(settings: Settings) -> None:
+    """While _txn is damaged, damage to partitions and symbol maps is hidden: the count of steps may grow."""
+    table = samples.INCIDENT.tables[0]
+    code = Code.TABLE_TXN_INVALID
+    findings = (replace(table.findings[0], code=code, severity=Severity.DAMAGE),)
+    hidden = replace(table, findings=findings, next_step=NextStep("repair-table-state", ""))
+    report = replace(samples.INCIDENT, tables=(hidden,))
+    first = FirstStep("repair-table-state", table.table, "")
+    way = way_of(report, first, Standing(True, True, (Walked("capture-evidence", None, 1.0),)))
+    steps = len(way.steps)
+    assert f"/{steps}+ table-state" in plain(stepper(way.steps, 30))
+    assert "table-state + ?" in plain(stepper(way.steps, 200))
+    done = tuple(replace(step, state=StepState.DONE) if step.tables else step for step in way.steps)
+    assert "+" not in plain(stepper(done, 200))

@@ -69,7 +69,7 @@ def _steps(report: TableReport, make: MakePlan) -> Iterator[StationStep]:
     for action in actions:
         yield _step(report, action, earlier, make)
         earlier.append(action)
-    if hiding := [action for action in actions if action in _HIDING]:
+    if hiding := [action for action in actions if action in HIDING]:
         reason = "damage to partitions, symbol maps and indexes cannot be seen yet"
         after = f"known after {hiding[-1]}; a rehearsal of {hiding[0]} shows it before"
         yield StationStep(report.table, None, reason, RowsLost.unknown(), open_=after, later=True)
@@ -108,7 +108,7 @@ _SEQUENCER = (
     ("repair-log", (*LOG_REPAIR, Code.SEGMENT_MISSING, Code.SEGMENT_DATA_TORN, Code.SEGMENT_EVENT_TRUNCATED)),
     ("raise-wal-index", (Code.WAL_INDEX_MISSING, Code.WAL_INDEX_LOW)),
 )
-_HIDING = ("repair-metadata", "repair-table-state")
+HIDING = ("repair-metadata", "repair-table-state")
 """What writes `_meta` and `_txn` anew: before that nothing says which files the table must have."""
 _OWNERSHIP = "repair-ownership"
 _PREPARING = ("stop-server", "freeze-writer", "capture-evidence")

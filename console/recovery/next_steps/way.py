@@ -13,7 +13,7 @@ from console.recovery.codes import StepState
 from console.recovery.gate.registry import PlanContext, spec_of
 from console.recovery.model import Danger, FirstStep, Lost, LostValues, Outcome, RowsLost
 from console.recovery.next_steps.availability import first_step, not_needed
-from console.recovery.next_steps.station_plan import actions_for
+from console.recovery.next_steps.station_plan import HIDING, actions_for
 from console.recovery.store.journal import Entry
 from console.recovery.store.places import root_key
 from console.text import plural
@@ -34,6 +34,11 @@ class WayStep:
     tables: tuple[str, ...] = ()
     done: int = 0
     state: StepState = StepState.AHEAD
+
+    @property
+    def may_bring_more(self) -> bool:
+        """Whether further damage can be seen after it only, so that steps may follow which nobody can name yet."""
+        return self.state is not StepState.DONE and self.action in HIDING
 
 
 @dataclass(frozen=True, slots=True)
