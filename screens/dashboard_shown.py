@@ -167,7 +167,7 @@ class Shown:
                 stopped_roles(console.way),
             ),
             "backlog": source("backlog", bool(settings.redis.streams)),
-            "flow": flow_of(state, settings, now),
+            "flow": replace(flow_of(state, settings, now, console.way), held=stopped_roles(console.way)),
             "journal": source("journal"),
         }
 

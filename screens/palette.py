@@ -174,7 +174,7 @@ class Palette(FramedScreen):
         self.query_one("#target", Bar).show(self._target())
         hint = "" if self._typed else "type to filter"
         if self._asking:
-            then = " Enter opens its plan then" if self._entered else ""
+            then = "; Enter opens its plan then" if self._entered else ""
             spent = glyphs.waiting(self.console.monotonic() - self._asked_at)
             hint = f"checking what is possible… {spent}{then}"
         typed = line(" ", Span("> ", Role.KEY), Span(self._typed, Role.STRONG), Span(" ", Role.CURSOR))

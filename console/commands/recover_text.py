@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from console.recovery.model import Claim, Outcome, Plan, Progress, RunResult
+from console.recovery.model import Claim, Outcome, Plan, Progress, RunResult, values_lost_in_words
 from console.recovery.next_steps.station_plan import StationPlan
-from console.recovery.next_steps.way import values_lost_in_words
 from console.recovery.store.journal import Entry
 from console.text import clean, clean_line
 

@@ -74,7 +74,7 @@ def next_step(situation: Situation) -> NextStep:
 
 def _repair(situation: Situation) -> NextStep | None:
     if situation.damaged(*TABLE_METADATA):
-        reason = f"_meta or _cv is damaged: do not start QuestDB; rebuilt from earlier copies and the structure log; {_MORE}"
+        reason = f"_meta or _cv is damaged: do not start QuestDB; rebuilt from copies and the structure log; {_MORE}"
         return NextStep("repair-metadata", reason, evidence=True)
     state = next((what for code, what in _STATE if situation.damaged(code)), "")
     if state:
@@ -108,7 +108,7 @@ def _repair(situation: Situation) -> NextStep | None:
         reason = "WAL that the log names is missing: rebuild the log without those transactions"
         return NextStep("repair-log", reason, evidence=True)
     if situation.damaged(*LOG_REPAIR):
-        reason = "header and records of the log are made again from the files on disk"
+        reason = "header and records rebuilt from the files on disk"
         return NextStep("repair-log", reason, evidence=True)
     if situation.damaged(Code.WAL_INDEX_MISSING, Code.WAL_INDEX_LOW):
         return NextStep("raise-wal-index", "the next writer would take a WAL id that is in use")

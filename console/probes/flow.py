@@ -1,9 +1,11 @@
 """Where the data stands still on its way from the feeds to the database, and what that will cost. Pure."""
 
+from __future__ import annotations
+
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from console.diagnosis.model import Code, DatabaseReport, TableReport
 from console.probes.contents import BacklogSample, StreamSample, UnitSample, UnitState
@@ -12,8 +14,12 @@ from console.probes.state import StationState
 from console.settings import Role, Settings
 from console.text import plural
 
+if TYPE_CHECKING:  # it brings all of the engine with it
+    from console.recovery.next_steps.way import Way
+
 AHEAD = 600.0  # seconds that the outlook looks ahead
-_RAISE = "Raise the feeds' MAXLEN first; then freeze-writer."
+_RAISE = "Raise the feeds' MAXLEN first."
+_THAW = "Take the next step now: thaw-writer drains the backlog."
 _BAD_STATES = (UnitState.FAILED, UnitState.DOWN, UnitState.STOPPING)
 
 
@@ -70,10 +76,11 @@ class Flow:
     rate_in: float | None = None  # entries a second that the feeds add, all streams together
     rate_out: float | None = None  # entries a second that the writer acknowledges
     by_hand: ByHand | None = None
+    held: frozenset[str] = frozenset()  # roles that a step of the way has stopped, and a later one starts again
 
 
-def flow(state: StationState, settings: Settings, now: float) -> Flow:
-    """Return the verdict on the samples in `state` at `now` (epoch seconds)."""
+def flow(state: StationState, settings: Settings, now: float, way: Way | None = None) -> Flow:
+    """Return the verdict on the samples in `state` at `now` (epoch seconds), for a station that is on `way`."""
     units = state.services.data.units if state.services.data else ()
     backlog = state.backlog.data
     database = _database(state, settings)
@@ -86,7 +93,7 @@ def flow(state: StationState, settings: Settings, now: float) -> Flow:
     stuck = next((hop for hop in reversed(hops) if hop.bad), None)
     if stuck is None:
         stuck = next((hop for hop in reversed(hops) if hop.state is HopState.SLOW), None)
-    ahead = _outlook(state, settings, hops)
+    ahead = _thawing(_outlook(state, settings, hops), way)
     return Flow(
         hops,
         stuck,
@@ -300,6 +307,14 @@ def _outlook(state: StationState, settings: Settings, hops: tuple[Hop, ...]) -> 
     if settings.questdb.db_root and state.tables.data is None:
         return _Outlook(False, None, "Not known yet whether rows are being lost: the tables are being read.")
     return _ahead(backlog, rate_in)
+
+
+def _thawing(found: _Outlook, way: Way | None) -> _Outlook:
+    """Return it without what a person would do first where the next step of the way does it: a writer drains it."""
+    step = way.next if way is not None else None
+    if found.by_hand is not ByHand.MAXLEN or step is None or step.action != "thaw-writer":
+        return found
+    return found._replace(message=found.message.replace(_RAISE, _THAW), by_hand=None)
 
 
 def _ahead(backlog: BacklogSample, rate_in: float) -> _Outlook:

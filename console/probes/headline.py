@@ -94,7 +94,7 @@ def headline(
     step = way.next if way is not None else None
     last = state.crashes.data.last_at if state.crashes.data is not None else None
     server = _server(state, report)
-    stream = flow(state, settings, now)
+    stream = flow(state, settings, now, way)
     losing = stream.losing
     elsewhere = any(f.severity is not Severity.NOTE for f in report.findings)
     alarm = _alarm(counts, server, units, losing=losing, elsewhere=elsewhere, old=age >= _OLD, walking=step is not None)

@@ -1,7 +1,7 @@
 """What the write side speaks of: action specs, plans, refusals, outcomes. Frozen, JSON-able, no I/O."""
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -97,6 +97,18 @@ class LostValues:
         if self.kind is Lost.UPDATES:
             return f"values lost: {count}, if this was not applied: {self.column}"
         return f"values lost: {count} ({where}); they become NULL"
+
+
+def values_lost_in_words(lost: Iterable[LostValues]) -> str:
+    """Return e.g. `, 25,897 values lost`, empty if no value and no name of a symbol was lost."""
+    listed = tuple(lost)
+    words = ""
+    for kind, name in ((Lost.VALUES, "value"), (Lost.NAMES, "symbol name"), (Lost.UPDATES, "updated value")):
+        counts = [each.count for each in listed if each.kind is kind]
+        known = [count for count in counts if count is not None]
+        if counts:
+            words += f", {plural(sum(known), name)} lost" if len(known) == len(counts) else f", {name}s lost"
+    return words
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,7 +221,9 @@ def _silence(error: Exception, settings: RedisSettings, seconds: float) -> str:
     ):
         if settings.tls and not settings.certificate:
             return "closed the connection; if it asks for a client certificate, set redis.certificate and redis.key"
-        return "closed the connection" + ("" if settings.tls or settings.socket else "; TLS alone needs rediss://")
+        return "closed the connection" + (
+            "" if settings.tls or settings.socket else "; if it takes TLS only: rediss://"
+        )
     return f"cannot be reached: {message or type(error).__name__}"
 
 

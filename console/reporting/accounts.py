@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from console.diagnosis.model import Code
 from console.records import renamed
-from console.recovery.model import LostValues, RowsLost
-from console.recovery.next_steps.way import Recovered, values_lost_in_words
+from console.recovery.model import LostValues, RowsLost, values_lost_in_words
+from console.recovery.next_steps.way import Recovered
 from console.reporting.history import PastAction, rows_proven
 from console.reporting.incident import Incident
 from console.text import clean_line

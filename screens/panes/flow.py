@@ -1,6 +1,8 @@
 """Flow: the way of the data in one line, where it stands still, and what that costs."""
 
-from console.probes.flow import Flow, HopState
+from dataclasses import replace
+
+from console.probes.flow import Flow, Hop, HopState
 from console.widgets import figures, glyphs
 from console.widgets.line import BLANK, Line, Role, Span, cells, crop, join, line, plain, wrap
 from console.widgets.pane import Content, Room
@@ -13,12 +15,16 @@ _STATES = {
     HopState.UNKNOWN: (glyphs.UNKNOWN, "", Role.DIM),
 }
 
+_HELD = (glyphs.BUSY, " held", Role.WARN)
+
 
 def build(flow: Flow, room: Room) -> Content:
     way = _pipeline(flow, room.width)
     stuck = flow.stuck_at
+    if stuck is not None and _held(flow, stuck):
+        stuck = replace(stuck, detail="")  # the step that stopped it says why
     if stuck is not None and stuck.detail:
-        said = stuck.detail if stuck is flow.hops[-1] else f"{stuck.name}: {stuck.detail}"
+        said = stuck.detail if stuck.role is flow.hops[-1].role else f"{stuck.name}: {stuck.detail}"
         detail = line("  ", Span(said, Role.WARN))
         if cells(way) + cells(detail) <= room.width:
             way = line(way, detail)
@@ -35,11 +41,15 @@ def build(flow: Flow, room: Room) -> Content:
     return Content("flow", tuple(lines), note)
 
 
+def _held(flow: Flow, hop: Hop) -> bool:
+    return hop.state is HopState.DOWN and hop.role in flow.held
+
+
 def _pipeline(flow: Flow, width: int) -> Line:
     """Return the four hops with arrows between; what flows and what waits stands on them if there is room."""
     hops: list[Line] = []
     for hop in flow.hops:
-        glyph, word, role = _STATES[hop.state]
+        glyph, word, role = _HELD if _held(flow, hop) else _STATES[hop.state]
         hops.append(line(Span(f"{hop.name} ", Role.STRONG), Span(f"{glyph}{word}", role)))
     bare = join(hops, line(Span(f" {glyphs.ARROW} ", Role.DIM)))
     coming = "" if flow.rate_in is None else f" {figures.short(flow.rate_in)}/s"

@@ -108,6 +108,8 @@ def stages(view: RunView, room: Room) -> Content:
     title = f"rehearsal of {what}{target}, on a clone" if view.rehearses else f"stages of {what}{target}"
     if not lines:
         lines = [line(Span("making the plan, measuring what a clone takes…", Role.DIM))]
+    elif not view.over and all(stage.began is None for stage in view.stages):
+        lines.append(line(Span("The plan is checked once more before the first stage…", Role.DIM)))
     return Content(title, tuple(lines), spent, more="more lines")
 
 

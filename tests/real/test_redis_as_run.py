@@ -215,7 +215,7 @@ async def test_tls_with_an_authority_and_a_client_certificate(certificates: Cert
         plain = await sample_of(replace(settings, port=server.port))
         assert plain.error.endswith("; if it does not speak TLS, use redis:// in redis.url")
         assert (await refusal(by_url(f"redis://localhost:{port}"))).endswith(
-            "closed the connection; TLS alone needs rediss://"
+            "closed the connection; if it takes TLS only: rediss://"
         )
     with started(tmp_path, *_tls(certificates, port, "yes"), binary=binary) as server:
         with server.client() as client:

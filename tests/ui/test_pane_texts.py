@@ -74,6 +74,12 @@ def test_what_a_stuck_writer_does_is_not_said_of_the_database() -> None:
     hops = (*others, writer, Hop(Part.DATABASE, "questdb", HopState.OK))
     text = "\n".join(_text(flow.build(Flow(hops, writer, None, 5, False, 0, "Nothing is lost."), Room(120, 4))))
     assert "batch-writer: down, stopped" in text
+    # One that a step of the way has stopped is held: no trouble, and its step says why.
+    held = replace(Flow(hops, writer, None, 5, False, 0, "Nothing is lost."), held=frozenset({Part.WRITER}))
+    text = "\n".join(_text(flow.build(held, Room(120, 4))))
+    assert "batch-writer • held" in text
+    assert "DOWN" not in text
+    assert "stopped" not in text
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from itertools import groupby
 from console.diagnosis.model import DatabaseReport, Verdict
 from console.recovery.codes import StepState
 from console.recovery.gate.registry import PlanContext, spec_of
-from console.recovery.model import Danger, FirstStep, Lost, LostValues, Outcome, RowsLost
+from console.recovery.model import Danger, FirstStep, LostValues, Outcome, RowsLost, values_lost_in_words
 from console.recovery.next_steps.availability import first_step, not_needed
 from console.recovery.next_steps.station_plan import HIDING, actions_for
 from console.recovery.store.journal import Entry
@@ -72,18 +72,6 @@ class Recovered:
     def lost_in_words(self) -> str:
         """Return e.g. `130,966 lost, 25,897 values lost`."""
         return f"{self.lost.words} lost{values_lost_in_words(self.values_lost)}"
-
-
-def values_lost_in_words(lost: Iterable[LostValues]) -> str:
-    """Return e.g. `, 25,897 values lost`, empty if no value and no name of a symbol was lost."""
-    listed = tuple(lost)
-    words = ""
-    for kind, name in ((Lost.VALUES, "value"), (Lost.NAMES, "symbol name"), (Lost.UPDATES, "updated value")):
-        counts = [each.count for each in listed if each.kind is kind]
-        known = [count for count in counts if count is not None]
-        if counts:
-            words += f", {plural(sum(known), name)} lost" if len(known) == len(counts) else f", {name}s lost"
-    return words
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from console.recovery.codes import ClaimKey
 from console.recovery.engine import Engine
 from console.recovery.gate.registry import spec_of
 from console.recovery.gate.rehearsed import Records
-from console.recovery.model import Claim, Danger, Outcome, Plan, Refusal, RowsLost, sentence
+from console.recovery.model import Claim, Danger, Outcome, Plan, Refusal, RowsLost, sentence, values_lost_in_words
 from console.recovery.rehearsal.cloning import Space, make_clone, shares_blocks, space_in
 from console.recovery.rehearsal.folder import RehearsalFolder, remove_leftovers
 from console.recovery.rehearsal.further import further_claim, further_plans
@@ -89,6 +89,12 @@ def rehearse(
             folder.kept = keep
 
 
+def _costed(plan: Plan) -> str:
+    """Return a step that the table also needs, with what it loses."""
+    lost = f"{plan.rows_lost.words} rows lost{values_lost_in_words(plan.values_lost)}"
+    return plan.action if plan.rows_lost == RowsLost.exact(0) and not plan.values_lost else f"{plan.action} ({lost})"
+
+
 def _check_action(action: str) -> None:
     spec = spec_of(action)
     if spec.danger is not Danger.DATA or not spec.needs_table or spec.hides:
@@ -145,7 +151,7 @@ class _Rehearsing:
             "" if table.is_view else ", a marked row read back, a column added"
         )
         if self.further:
-            message += f"; with {', '.join(plan.action for plan in self.further)}, which the table also needs"
+            message += f"; with {', '.join(map(_costed, self.further))}, which the table also needs"
         records.add(self.plan, self.folder.id, message)
         return self._end(RehearsalOutcome.PASSED, message, proof, facts)
 

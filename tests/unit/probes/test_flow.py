@@ -10,6 +10,8 @@ from console.probes.contents import BacklogSample, ServerSample, ServicesSample,
 from console.probes.flow import ByHand, Flow, HopState, flow
 from console.probes.sample import Sample, Status
 from console.probes.state import StationState
+from console.recovery.codes import StepState
+from console.recovery.next_steps.way import Way, WayStep
 from console.settings import QuestDBSettings, RedisSettings, Role, Settings, Stream
 
 NOW = 10_000.0
@@ -36,6 +38,7 @@ def verdict(
     tables: tuple[TableReport, ...] = (),
     memory: tuple[int, int, str] = (1, 0, "noeviction"),
     to_full: float | None = None,
+    way: Way | None = None,
     **stream: Any,
 ) -> Flow:
     units = (
@@ -52,7 +55,7 @@ def verdict(
     data = ServerSample("9.1.0", False, 0.01, ()) if server is not Status.DOWN else None
     state = state.taking(Sample("server", server, data, taken_at=NOW - 50))
     report = DatabaseReport(Path("/x"), tables or (table(),))
-    return flow(state.taking(Sample("tables", Status.OK, report)), SETTINGS, NOW)
+    return flow(state.taking(Sample("tables", Status.OK, report)), SETTINGS, NOW, way)
 
 
 def test_all_is_well() -> None:
@@ -166,7 +169,15 @@ def test_trimmed_while_unread() -> None:
     found = verdict(lag=900, rate_out=5.0, losing=True)
     assert (found.losing, found.lost_soon) == (True, 9_000)
     assert found.by_hand is ByHand.MAXLEN
-    assert "MAXLEN first; then freeze-writer" in found.outlook
+    assert found.outlook.endswith("Raise the feeds' MAXLEN first.")
+    # Where the writer is the next step, that is the remedy, and nothing stands before it.
+    thaw = Way((WayStep(6, "thaw-writer", state=StepState.NEXT),))
+    for late in (
+        verdict(lag=900, losing=True, way=thaw),
+        verdict(lag=900, rate_out=0.0, seconds_to_loss=300.0, way=thaw),
+    ):
+        assert late.by_hand is None
+        assert late.outlook.endswith("thaw-writer drains the backlog.")
 
 
 def test_what_is_not_known_is_not_called_nothing() -> None:
