@@ -2,6 +2,14 @@
 
 import os
 from pathlib import Path
+from typing import Final
+
+_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+def boot_id() -> str:
+    """Return the id of this boot: what was read from memory in another one may not be on disk. Raises OSError."""
+    return _BOOT.read_text().strip()
 
 
 def write_all(descriptor: int, content: bytes) -> None:

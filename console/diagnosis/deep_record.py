@@ -1,8 +1,9 @@
 """What a full check has read so far, so that one that is cut off goes on where it was: a file of JSON lines.
 
 A line has some columns of one partition: per column a mark, the share of zeros, and what was found. The mark is made of
-inode, size and time of change of the column's files, and of what the values are judged by; another mark voids the
-entry. A line that a power loss or a kill left torn is passed over: those columns are read again.
+the boot, of inode, size and time of change of the column's files, and of what the values are judged by; another mark
+voids the entry. For a power loss takes pages that were read from memory, and may leave size and time as they were.
+A line that a power loss or a kill left torn is passed over: those columns are read again.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from console.diagnosis.model import Finding
-from console.durable import write_all
+from console.durable import boot_id, write_all
 from console.records import RecordError, of_json, to_json
 
 _FORM: Final = 1
@@ -123,13 +124,14 @@ class DeepRecord:
 
 
 def mark_of(paths: Sequence[Path], judged_by: object) -> str:
-    """Return the mark of a column's files as they are now, empty if one cannot be looked at."""
+    """Return the mark of a column's files as they are now in this boot, empty if one cannot be looked at."""
     try:
+        boot = boot_id()
         stamps = [(os.lstat(path).st_ino, os.lstat(path).st_size, os.lstat(path).st_mtime_ns) for path in paths]
     except OSError:
         return ""
     names = [path.name for path in paths]
-    return hashlib.blake2b(repr((names, stamps, judged_by)).encode(), digest_size=12).hexdigest()
+    return hashlib.blake2b(repr((boot, names, stamps, judged_by)).encode(), digest_size=12).hexdigest()
 
 
 def _parsed(line: bytes) -> _Line | None:

@@ -6,16 +6,15 @@ pid 4711, stamp "5f0c…-… 912345"    boot, and ticks since boot at which it s
 import itertools
 import os
 from pathlib import Path
-from typing import Final
 
-_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
+from console.durable import boot_id
 
 
 def process_stamp(pid: int) -> str:
     """Return what no later process of that id has, empty where there is no such process."""
     try:
         after_name = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        return f"{_BOOT.read_text().strip()} {int(after_name[19])}"
+        return f"{boot_id()} {int(after_name[19])}"
     except (OSError, IndexError, ValueError):
         return ""
 
