@@ -153,8 +153,9 @@ class Palette(FramedScreen):
         # What was possible before is not offered for what is possible now.
         self._actions, self._asking, self._entered, self._to_recommended = (), True, False, True
         self._asked_at = console.monotonic()
-        self.ask("availability", lambda: _possible(console.engine(), table, follows=follows))
         self._show()
+        # What is known stands there first: the question takes the processor for longer than a frame.
+        self.call_after_refresh(self.ask, "availability", lambda: _possible(console.engine(), table, follows=follows))
 
     def on_answer(self, answer: Answer) -> None:
         self._asking = False
