@@ -49,6 +49,7 @@ from console.questdb.segment_events import (
     row_problems,
 )
 from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer_metadata
+from console.questdb.zero_pages import PAGE
 
 __all__ = ["EVENT", "DedupMode", "EventType", "Segment", "is_data", "read_segment"]
 
@@ -103,6 +104,17 @@ class Segment:
             and len(self.events) == self.max_txn + 1 + self.beyond
             and not (self.events["type"] == EventType.UNREADABLE).any()
         )
+
+    @property
+    def records(self) -> NDArray[np.void] | None:
+        """The events from which header or index can be written anew: the whole chain, and the other of the two if the
+        header counts more. None: not known.
+        """
+        decoded = self.events["type"] != EventType.UNREADABLE
+        count = int(decoded.sum())
+        agreed = self.max_txn == count - 1 or len(self.stated) == count
+        settled = self.max_txn is not None and agreed and not self.beyond and not self.uncounted
+        return self.events[:count] if settled and count and decoded[:count].all() else None
 
 
 def read_segment(directory: Path) -> Segment:
@@ -223,9 +235,10 @@ def _opens(index: NDArray[np.int64], events: NDArray[Any], max_txn: int | None) 
     """Return which events the server can begin to read at (WalEventReader of 9.1.0, and measured).
 
     It takes the entry of the event, and as the end the entry behind the header's last transaction. If that is no offset
-    it takes the entry behind the event, so that a cut index closes the event before the cut too.
+    it takes the entry behind the event, so that a cut index closes the event before the cut too. Where the header is so
+    high that this entry lies behind the mapping of `_event.i`, the read is a fault.
     """
-    if max_txn is None:
+    if max_txn is None or 8 * (max_txn + 2) > -(-8 * len(index) // PAGE) * PAGE:
         return np.zeros(len(events), np.bool_)
     entries = np.zeros(len(events) + 1, np.int64)
     known = index[: len(entries)]

@@ -12,8 +12,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from console.questdb.column_files import written_rows
 from console.questdb.layout import TableDirectory, WalDirectory, lost_wals
-from console.questdb.reading import Entry
+from console.questdb.reading import DamageError, Entry
 from console.questdb.segment import DedupMode, EventType, Segment, read_segment
 from console.questdb.server_version import Version, read_versions
 from console.questdb.version_behaviour import behaviour_of
@@ -218,6 +219,8 @@ def _read(directory: Path, memory: TableMemory | None) -> Segment:
 
 def _events(segment: Segment, wal: int, number: int) -> NDArray[Any]:
     raw = segment.events
+    if segment.records is not None and not _rows_behind(segment, segment.records):
+        raw = segment.records  # a header that is too high counts no transaction
     decoded = np.flatnonzero(raw["type"] != EventType.UNREADABLE)
     known = int(decoded[-1]) + 1 if len(decoded) else 0
     events = np.zeros(max(len(raw), known + min(segment.uncounted, _MOST_UNCOUNTED)), EVENT)
@@ -228,7 +231,7 @@ def _events(segment: Segment, wal: int, number: int) -> NDArray[Any]:
     rows = carries_rows(own) | (own["type"] == EventType.UNREADABLE)
     for name, source in (("start", "start_row"), ("end", "end_row"), ("min_ts", "min_ts"), ("max_ts", "max_ts")):
         own[name] = np.where(rows, raw[source], 0)
-    own["opens"] = segment.opens
+    own["opens"] = segment.opens[: len(raw)]
     own["disputed"] = _disputed(own)
     own["type"][own["disputed"]] = EventType.UNREADABLE
     own["start"][own["disputed"]] = own["end"][own["disputed"]] = 0
@@ -236,6 +239,18 @@ def _events(segment: Segment, wal: int, number: int) -> NDArray[Any]:
     events["structure"] = segment.metadata.structure_version if segment.metadata else 0
     events["written_us"] = segment.stamp.mtime_ns // 1000 if segment.stamp else 0
     return events
+
+
+def _rows_behind(segment: Segment, records: NDArray[Any]) -> bool:
+    """Return whether the columns may hold rows of transactions that only the header counts."""
+    if len(records) == len(segment.events):
+        return False
+    data = records[carries_rows(records)]
+    end = int(data["end_row"][-1]) if len(data) else 0
+    try:
+        return written_rows(segment, end) > end
+    except (DamageError, OSError):
+        return True
 
 
 def _disputed(events: NDArray[Any]) -> Mask:

@@ -41,6 +41,9 @@ CASES = (
     Case("header_low", partial(blow.header_says, last=3 + 2), lost=20, back=30),
     Case("header_lowest", partial(blow.header_says, last=0), lost=50),
     Case("header_high", partial(blow.header_says, last=3 + 7), lost=0, back=50),
+    Case("header_wild", partial(blow.header_says, last=1 << 30), lost=0, back=50),
+    Case("header_wild_logged", partial(blow.header_says, last=1 << 30, keep=True), lost=0, action="repair-log"),
+    Case("header_high_logged", partial(blow.header_says, last=3 + 7, keep=True), lost=0, action="repair-log"),
     Case("header_low_logged", partial(blow.header_says, last=3 + 2, keep=True), lost=20, back=30, action="repair-log"),
     Case("index_alone", partial(blow.index_and_record_gone, txn=3 + 2), lost=20, back=30),
     Case("event_gone", blow.event_gone, lost=50, back=50, writers=2),
@@ -99,6 +102,7 @@ class Shown:
     report: TableReport
     plan: Plan
     outcome: Outcome | None = None
+    after: TableReport | None = None
     truth: Rows = field(default_factory=Counter)
     found: Rows = field(default_factory=Counter)
 
@@ -183,6 +187,7 @@ def shown(questdb: ServerBinary, workshop: Path) -> dict[str, Shown]:
         outcome = engine.run(plan, plan.confirmation).outcome
         if outcome in (Outcome.DONE, Outcome.NOT_NEEDED):
             each.outcome = outcome
+            each.after = diagnose_table(engine.database, engine.database.table(case.name))
         else:  # what is refused must not meet a server
             batch.table(case.name).rename(workshop / "refused" / case.name)
     with PrivateServer(batch.root, questdb, settings={**SERVER, "cairo.wal.purge.interval": "1000"}) as server:
@@ -209,6 +214,12 @@ def test_the_loss_that_is_announced_is_the_loss_that_is_measured(case: Case, sho
     assert each.lost <= case.lost, said
     assert sum((each.found - each.truth).values()) <= (each.lost if lost.kind == "bound" else 0), said
     assert each.plan.rows_back >= case.back, said
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.lost == 0], ids=lambda case: case.name)
+def test_check_does_not_ask_for_a_repair_that_lost_nothing(case: Case, shown: dict[str, Shown]) -> None:
+    after = shown[case.name].after
+    assert after is None or after.next_step is None or after.next_step.action != case.action, after.findings
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -87,9 +87,10 @@ def unseen_changes(found: Found) -> Iterator[Entry]:
 def left_out(inventory: Inventory, decided: Cuts, wholeness: Wholeness) -> tuple[Mask, Mask]:
     """Return which unapplied events no repaired log may name: torn, out of the server's reach, or not decodable.
 
-    And which it may name once their `_event.i` is made anew: `_event` is whole, and has all that goes into it. The
-    server opens a segment at the first event that a record names, and reads on from there event by event: it stops
-    at one that cannot be decoded, and does not open a segment at an event that its header does not count.
+    And those of segments whose `_event.i` or header must be made anew: the records of `_event` are whole, and say all
+    that goes into both. The server opens a segment at the first event that a record names, and reads on from there
+    event by event: it stops at one that cannot be decoded, and does not open a segment at an event that its header does
+    not count.
     """
     unapplied = ~decided.applied
     out = (wholeness.torn | undecodable(inventory) | inventory.events["beyond"]) & unapplied
@@ -100,10 +101,13 @@ def left_out(inventory: Inventory, decided: Cuts, wholeness: Wholeness) -> tuple
         if not gap.passable and unapplied[gap.first : gap.stop].any() and opened.any():
             out[gap.stop : high] = unapplied[gap.stop : high]
     wrong, whole = _not_opened(inventory, unapplied & ~out), np.zeros(len(inventory), np.bool_)
-    for wal, segment, low, high in inventory.slices() if wrong.any() else ():
+    anew = wrong.copy()
+    for wal, segment, low, high in inventory.slices():
         read = inventory.segments[wal, segment]
-        whole[low:high] = read.whole and not read.beyond and not read.uncounted
-    return np.asarray(out | (wrong & ~whole)), np.asarray(wrong & whole)
+        whole[low:high] = read.records is not None
+        if read.records is not None and read.max_txn != len(read.records) - 1:
+            anew[low:high] |= unapplied[low:high]
+    return np.asarray(out | (wrong & ~whole)), np.asarray(anew & whole)
 
 
 def _not_opened(inventory: Inventory, wanted: Mask) -> Mask:

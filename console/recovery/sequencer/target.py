@@ -68,7 +68,7 @@ class SequencerTarget:
     wal_index: int
     unapplied: Index
     left_out: Mask
-    unindexed: tuple[tuple[int, int], ...]
+    events_anew: tuple[tuple[int, int], ...]
     rows_back: int
     ledger: Ledger
     rows_maybe_twice: int
@@ -112,7 +112,7 @@ def compute(
     sources = sources.without(TxnSet(np.unique(named.seq[named.seq != known.seq])))
     wholeness = check(np.flatnonzero(~applied))
     unseen = (*table.unseen, *unseen_columns(table.path, wholeness))
-    covered, (out, unindexed) = sources.cover(applied), left_out(inventory, decided, wholeness)
+    covered, (out, anew) = sources.cover(applied), left_out(inventory, decided, wholeness)
     events = np.flatnonzero(~applied & ~out)
     shape = structure.settle(table, known, sources.evidence, sources.whole)
     left = known.lost | TxnSet(np.unique(known.seq[out & (known.seq > 0)]))
@@ -159,7 +159,7 @@ def compute(
         wal_index=max(table.highest_wal, highest or 0, filler.wal or 0),
         unapplied=arranged.event,
         left_out=out,
-        unindexed=tuple(sorted({(int(each["wal"]), int(each["segment"])) for each in inventory.events[unindexed]})),
+        events_anew=tuple(sorted({(int(each["wal"]), int(each["segment"])) for each in inventory.events[anew]})),
         rows_back=int(inventory.rows[events].sum()),
         ledger=ledger,
         rows_maybe_twice=most_duplicates(found, scan, table.applied, len(arranged.event)),

@@ -206,6 +206,7 @@ def test_bodies_of_the_server_are_decoded(v1: DatabaseRoot) -> None:
         (3, None, [True, True, False, False, False]),
         (1, None, [False, False, False, False, False]),
         (6, 9, [True, True, True, True, True]),  # a header that is too high
+        (6, 511, [False, False, False, False, False]),  # the read lies behind the mapping
     ],
 )
 def test_a_server_begins_where_the_index_names_the_event_and_an_end(

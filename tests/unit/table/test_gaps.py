@@ -146,6 +146,22 @@ def test_the_header_the_index_and_the_end_mark_outvote_one_another(folder: Path)
     assert _gap(folder).rows is None  # its _meta is not there, so that the timestamps are not known
 
 
+@pytest.mark.parametrize(("rows", "count"), [(50, 5), (51, 10)])
+def test_a_header_that_is_too_high_is_made_anew_unless_there_are_rows_behind(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, rows: int, count: int
+) -> None:
+    """Rows behind the last record speak for a transaction of which nothing else is left: it is counted as lost."""
+    _five(folder)
+    _events(folder).write_bytes(struct.pack("<i", 9) + _events(folder).read_bytes()[4:])
+    monkeypatch.setattr(read_inventory.__module__ + ".written_rows", lambda segment, first: rows)
+    inventory = _inventory(folder)
+    none = np.zeros(count, np.bool_)
+    out, anew = left_out(inventory, Cuts(none, (), undecided=none), Wholeness(none, ()))
+    assert (len(inventory), int(out.sum()), bool(anew[:5].all())) == (count, count - 5, True)
+    os.truncate(folder / "_event.i", 8 * 4)
+    assert (read_segment(folder).records, len(_inventory(folder))) == (None, 10)
+
+
 @pytest.mark.parametrize(
     ("bad", "applied", "out"),
     [(2, 0, [2, 3, 4]), (2, 2, [2]), (2, 3, []), (0, 0, [0]), (4, 1, [4])],

@@ -13,7 +13,7 @@ from console.questdb.conversion import MARKER
 from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem
 from console.recovery.actions.sequencer_repair import checking
-from console.recovery.actions.sequencer_repair.event_indexes import event_indexes
+from console.recovery.actions.sequencer_repair.event_files import event_files
 from console.recovery.actions.sequencer_repair.vanished import vanished_wal
 from console.recovery.codes import RefusalCode
 from console.recovery.evidence.index import table_stamp
@@ -123,22 +123,22 @@ def make(case: Case, target: SequencerTarget, *, why: str) -> Plan:
     table = case.table.directory
     facts = facts_of(case)
     missing = whole(case, target)
-    if missing and not target.unindexed:
+    if missing and not target.events_anew:
         return _plan(case, (), facts, f"Nothing to do: {missing}.", target, {}, 0)
     if waiting_marker(table) and not half_done(table):
         target = replace(target, refusals=(*target.refusals, _conversion_pending(table)))
     if target.refusals:
         return _plan(case, (), facts, why, target, {}, 0)
     mark = mark_of(facts)
-    indexes, index_content = event_indexes(case.table, target, mark)
+    events, event_content = event_files(case.table, target, mark)
     if missing:
-        size = sum(change.size or 0 for stage in indexes for change in stage.changes)
-        return _plan(case, indexes, facts, why, target, index_content, size)
+        size = sum(change.size or 0 for stage in events for change in stage.changes)
+        return _plan(case, events, facts, why, target, event_content, size)
     path = f"{table.directory}/txn_seq"
     new = new_name(path, mark)
     files = files_of(target, table, new)
     stages = (
-        *indexes,
+        *events,
         build_directory(
             new, table.directory, files.specs, title=f"build the sequencer beside, as {new}", changes=files.changes
         ),
@@ -152,7 +152,7 @@ def make(case: Case, target: SequencerTarget, *, why: str) -> Plan:
             else "put it in place",
         ),
     )
-    return _plan(case, stages, facts, why, target, files.attachments | index_content, files.size)
+    return _plan(case, stages, facts, why, target, files.attachments | event_content, files.size)
 
 
 def _conversion_pending(table: TableDirectory) -> Refusal:
