@@ -7,29 +7,28 @@ A partition that is written anew is named by the `_txn` transaction then in forc
 that (TableWriter, `srcNameTxn`). An event of a segment says how many symbols `_txn` counted when the segment was begun
 (WalWriter, `initialSymbolCounts`). Neither can be ahead of `_txn`: not after a kill either, since `_txn` is in force
 before the next writer reads it. One that is only some transactions behind is harmless if the log still names all of
-them, with their WAL.
+them, with their WAL. So are rows that `_txn` does not count, if a writer that was cut off made them of WAL that waits:
+
+    2024-01-03.1   00:00 … 11:39    wal3 waits with 12:00 … 12:59    of a later state: no WAL has these times
+    2024-01-03.1   12:00 … 12:30    wal3 waits with 12:00 … 12:59    left by a writer that was cut off
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from console.questdb.column_files import column_path, partition_path
-from console.questdb.fields import I64_MAX
 from console.questdb.partition_names import directories_of, partition_of
 from console.questdb.partition_spans import contradiction
 from console.questdb.partitioning import Partitioning
-from console.questdb.reading import DamageError, DbFile, Problem, list_directory
+from console.questdb.reading import Problem, list_directory
 from console.questdb.segment import Segment
 from console.questdb.segment_details import first_symbols, read_symbols
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TxnArea, read_table_txn
 from console.table.inventory import Inventory
 from console.table.log_scan import LogScan
-from console.table.timestamps import rising_rows
-from console.text import clean_line, plural
+from console.table.uncounted import of_no_wal, uncounted_rows, unnamed
+from console.text import clean_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +76,9 @@ def later_directories(table: Path, metadata: TableMetadata, area: TxnArea) -> tu
     named = sorted(_named(table, metadata, area))
     txn, name, _ = named[-1] if named else (-1, "", 0)
     later = _made_in(name, txn, area) if txn > area.txn else _instead(table, named, metadata, area)
-    found = later, _unnamed(named, metadata, area)
+    found = later, next(unnamed(named, metadata, area), ("", 0))[0]
     now = read_table_txn(table).current if any(found) else area
     return found if now is None or now.txn == area.txn else ("", "")
-
-
-def _unnamed(named: Sequence[tuple[int, str, int]], metadata: TableMetadata, area: TxnArea) -> str:
-    """Return a directory of a new partition that was made after `area`: named so it is part of the next transaction.
-
-    A part that was split off can be left by its own.
-    """
-    held, days = set(area.partitions["timestamp"].tolist()), Partitioning.of(metadata)
-    for txn, name, start in named:
-        if txn >= area.txn - 1 and start not in held and days.floors(np.array([start]))[0] == start:
-            return name
-    return ""
 
 
 def _made_in(name: str, txn: int, area: TxnArea) -> str:
@@ -111,55 +98,17 @@ def _trace(
         named = []  # its partitions are none, so that it does not tell which directories are later
     if instead := _instead(table, named, metadata, area):
         return LaterTrace(instead, beyond_logs=False)
-    settled = logged <= 0 and any(bool((scan.seq > 0).all()) for scan in scans)
-    if settled and (name := _unnamed(named, metadata, area)):
-        words = f"{clean_line(name)} is of a transaction after _txn, and no log and no WAL has such a one"
-        return LaterTrace(words, beyond_logs=True)
     # The purge deletes WAL only once it is applied, and without that of the next transaction none is applied any more.
-    following = area.applied_txn + 1
-    if any(scan.lost.first() == following for scan in scans):
-        what = clean_line(_unnamed(named, metadata, area)) or _behind_the_count(table, metadata, area)
-        if what:
-            words = f"{what} is of a transaction after _txn, and the WAL of transaction {following:,} is gone"
-            return LaterTrace(words, beyond_logs=False)
+    following, lost = area.applied_txn + 1, [scan.lost.first() for scan in scans]
+    uncounted = uncounted_rows(table, metadata, area, named) if following in lost or not any(lost) else []
+    if following in lost and uncounted:
+        words = f"{uncounted[0].words} is of a transaction after _txn, and the WAL of transaction {following:,} is gone"
+        return LaterTrace(words, beyond_logs=False)
+    if what := of_no_wal(table, metadata, uncounted):
+        words = f"{what} is of a transaction after _txn, and no log and no WAL has such a one"
+        return LaterTrace(words, beyond_logs=True)
     words = next(_symbols(metadata, area, inventory), "")
     return LaterTrace(words, bool(scans) and logged <= 0) if words else None
-
-
-def _behind_the_count(table: Path, metadata: TableMetadata, area: TxnArea) -> str:
-    """Return that a partition goes on behind the rows that `area` counts, as a clause; empty if none does.
-
-    Late rows are appended to an earlier one in place. One that was split holds the rows of its later parts there.
-    """
-    days, last = Partitioning.of(metadata), len(area.partitions) - 1
-    units = days.floors(area.partitions["timestamp"])
-    whole = [at for at in range(last + 1) if at == last or units[at] != units[at + 1]]
-    for at in reversed(whole):
-        if rows_behind(table, metadata, area, at):
-            rows = int(area.partitions[at]["rows"]) + (area.lag_rows if at == last else 0)
-            folder = partition_path(table, days, area.partitions[at])
-            return f"what follows the {plural(rows, 'row')} of {clean_line(folder.name)}"
-    return ""
-
-
-def rows_behind(table: Path, metadata: TableMetadata, area: TxnArea, at: int = -1) -> int:
-    """Return how many rows, of rising times, partition `at` has behind those that `area` counts.
-
-    A writer that was cut off leaves such rows, which were never committed; so does a `_txn` of before they were. Times
-    behind the end of the partition's unit are what the lag left there.
-    """
-    column = metadata.timestamp
-    if column is None or not len(area.partitions) or area.partitions[at]["parquet"]:
-        return 0
-    days, partition, last = Partitioning.of(metadata), area.partitions[at], at in (-1, len(area.partitions) - 1)
-    rows = int(partition["rows"]) + (area.lag_rows if last else 0)
-    try:
-        with DbFile(column_path(partition_path(table, days, partition), column.raw_name, "d")) as file:
-            newest = [area.max_ts, area.lag_max_ts] if last else file.array(8 * max(0, rows - 1), "<i8", 1).tolist()
-            end = days.unit_end(int(partition["timestamp"]))
-            return rising_rows(file, rows, max([1, *newest]), I64_MAX if end is None else end)
-    except (OSError, DamageError):
-        return 0
 
 
 def _instead(table: Path, named: Sequence[tuple[int, str, int]], metadata: TableMetadata, area: TxnArea) -> str:

@@ -30,8 +30,9 @@ from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_name import read_table_name
 from console.questdb.table_txn import TxnArea
 from console.questdb.todo import Pending, Task, read_pending, restored_metadata
-from console.table.later_traces import later_directories, metadata_newer, rows_behind
+from console.table.later_traces import later_directories, metadata_newer
 from console.table.txn_state import columns_before
+from console.table.uncounted import rows_behind
 from console.text import clean_line, plural
 
 _MOST = 50
