@@ -311,6 +311,10 @@ def _decode(raw: _Files, file: Path, index_file: Path) -> tuple[NDArray[Any], in
         problems.append(Problem(ProblemKind.INVALID, what, index_file, 8 * mismatched))
     later = offsets_beyond(raw.event, end, last + 1)
     events = decode_events(raw.event, np.concatenate((offsets, later)))
+    other = (events["type"][: len(offsets)] == EventType.UNREADABLE) & (offsets >= 0)
+    for at in np.flatnonzero(other)[:1].tolist():
+        what = f"the record of segment transaction {at:,} cannot be decoded: it is of another type than it says"
+        problems.append(Problem(ProblemKind.INVALID, what, file, int(offsets[at])))
     add_named_rows(raw.event, raw.index, events)
     problems += row_problems(events, file)
     return events, len(later), tuple(problems)

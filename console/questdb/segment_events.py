@@ -10,7 +10,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from console.questdb.formats.segment import EVENT_FOOTER, EVENT_ROWS, EVENT_VIEW_ROWS
+from console.questdb.formats.segment import (
+    EVENT_FOOTER,
+    EVENT_INVALIDATE,
+    EVENT_ROWS,
+    EVENT_SEEDS,
+    EVENT_SQL,
+    EVENT_VIEW_ROWS,
+)
 from console.questdb.reading import Problem, ProblemKind
 from console.questdb.segment_chain import COMMON_SIZE, HEADER_SIZE, prefixes
 
@@ -60,6 +67,11 @@ where nothing is left of it (`add_named_rows`)."""
 
 _SYMBOLS_END: Final = EVENT_FOOTER["end_of_symbols"].size
 _MOST_NAMED: Final = 10_000
+_KNOWN: Final = {
+    EventType.SQL: tuple(code.value for code in EVENT_SQL["command"].codes),
+    EventType.MAT_VIEW_INVALIDATE: (0, 1),
+}
+"""The first byte of a statement's command, and the flag of an invalidation."""
 
 
 def is_data(events: NDArray[np.void]) -> NDArray[np.bool_]:
@@ -84,12 +96,44 @@ def decode_events(event: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArr
     cut = rows & (prefix["length"] < least)
     events["type"][found[cut]] = EventType.UNREADABLE
     rows &= ~cut
+    others = found[~rows & ~cut]
+    events["type"][others[~_fits_its_type(event, events[others])]] = EventType.UNREADABLE
     for name in ("start_row", "end_row", "min_ts", "max_ts", "out_of_order"):
         events[name][found[rows]] = prefix[name][rows]
     for name in ("base_txn", "refresh_us"):
         events[name][found[rows & is_view]] = prefix[name][rows & is_view]
     _add_footers(event, events, found[rows])
     return events
+
+
+def _fits_its_type(event: NDArray[np.uint8], events: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which of these `events`, which are no rows, have a body of their type: the byte can be another valid one.
+
+    A TRUNCATE has no body. The text of a statement, and the reason of an invalidation, end inside the record.
+    """
+    length, kind = events["length"].astype(np.int64), events["type"]
+    fits: NDArray[np.bool_] = (kind != EventType.TRUNCATE) | (length == COMMON_SIZE)
+    for each, head, behind, names in (
+        (EventType.SQL, EVENT_SQL, EVENT_SEEDS.size, "command"),
+        (EventType.MAT_VIEW_INVALIDATE, EVENT_INVALIDATE, 0, "invalid"),
+    ):
+        mine = np.flatnonzero(kind == each)
+        body = events["offset"][mine] + COMMON_SIZE
+        text = _i32(event, body + head.size)
+        known = np.isin(event[np.minimum(body + head.at(names), len(event) - 1)], _KNOWN[each])
+        least = COMMON_SIZE + head.size + 4 + 2 * np.maximum(text, 0) + behind
+        said = (text >= -1) & ((text != 0) | (each != EventType.SQL))  # where a statement's text would be, rows have 0
+        fits[mine] = known & said & (length[mine] >= least)
+    return fits
+
+
+def _i32(event: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the i32 at each of `offsets`; bytes past the end of the file count as zeros."""
+    found = np.zeros((len(offsets), 4), np.uint8)
+    for byte in range(4):
+        inside = offsets + byte < len(event)
+        found[inside, byte] = event[offsets[inside] + byte]
+    return found.view("<i4").reshape(-1).astype(np.int64)
 
 
 def _add_footers(event: NDArray[np.uint8], events: NDArray[Any], rows: NDArray[np.int64]) -> None:

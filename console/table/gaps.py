@@ -8,9 +8,10 @@ its rows exactly, and behind the last event that can be decoded the timestamps i
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from console.questdb.column_files import written_rows
 from console.questdb.reading import DamageError
@@ -93,13 +94,22 @@ def _gap(inventory: Inventory, wal: int, number: int, span: tuple[int, int], run
     else:
         written = rows_from(inventory.segments[wal, number])
         rows = None if written is None else max(0, written - start)
-    alone = len(mine) == 1 and bool(len(after)) and bool(rows)
+    sole = _unknown_between(events[slice(*span)], first - span[0]) == 1
+    alone = sole and bool(len(after)) and bool(rows)
     data = alone or disputed
     proven = data or _too_short_for_a_statement(inventory.segments.get((wal, number)), mine["txn"])
     other = bool((mine["start"] < 0).any()) or rows is None or rows < len(mine)
     elsewhere = not proven and bool((~carries_rows(events) & ~undecodable(inventory)).any())
     statement = not data and (other or elsewhere)
     return Gap(wal, number, first, stop, rows, sure=alone, statement=statement, passable=disputed, mixed=not proven)
+
+
+def _unknown_between(segment: NDArray[Any], first: int) -> int:
+    """Return how many events of a segment share the rows of the undecodable one at `first`: between two data events."""
+    rows = np.flatnonzero(carries_rows(segment))
+    at = int(np.searchsorted(rows, first))
+    low, high = int(rows[at - 1]) if at else 0, int(rows[at]) if at < len(rows) else len(segment)
+    return int((segment["type"][low:high] == EventType.UNREADABLE).sum())
 
 
 def _too_short_for_a_statement(segment: Segment | None, txns: Index) -> bool:

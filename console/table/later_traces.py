@@ -104,7 +104,8 @@ def _trace(
     if following in lost and uncounted:
         words = f"{uncounted[0].words} is of a transaction after _txn, and the WAL of transaction {following:,} is gone"
         return LaterTrace(words, beyond_logs=False)
-    if what := of_no_wal(table, metadata, uncounted):
+    settled = logged <= 0 and any(bool((scan.seq > 0).all()) for scan in scans)
+    if what := of_no_wal(table, metadata, uncounted, settled=settled):
         words = f"{what} is of a transaction after _txn, and no log and no WAL has such a one"
         return LaterTrace(words, beyond_logs=True)
     words = next(_symbols(metadata, area, inventory), "")

@@ -57,10 +57,11 @@ def uncounted_rows(
     return [*found, *(() if (table / "_mv").exists() else _behind_the_count(table, metadata, area))]
 
 
-def of_no_wal(table: Path, metadata: TableMetadata, uncounted: Sequence[Uncounted]) -> str:
+def of_no_wal(table: Path, metadata: TableMetadata, uncounted: Sequence[Uncounted], *, settled: bool) -> str:
     """Return where rows are whose times no WAL on disk has, as a clause; empty if all of them are in the WAL.
 
-    The WAL is listed only now, after these rows were read: what a server that runs applies is in it until it counts.
+    `settled`: no WAL waits, so that a directory without a time that can be read is of none either. The WAL is listed
+    only now, after these rows were read: what a server that runs applies is in it until it counts.
     """
     if not uncounted:
         return ""
@@ -69,9 +70,7 @@ def of_no_wal(table: Path, metadata: TableMetadata, uncounted: Sequence[Uncounte
     for path in (wal.segment(number) for wal in wals for number in wal.segments):
         if len(left):
             left = left[~np.isin(left, _times_in(path, metadata, int(left[0]), int(left[-1])))]
-    segments = any(wal.segments for wal in wals)
-    of_none = (each.words for each in uncounted if np.isin(each.times, left).any() or not (segments or len(each.times)))
-    return next(of_none, "")
+    return next((e.words for e in uncounted if np.isin(e.times, left).any() or (settled and not len(e.times))), "")
 
 
 def unnamed(named: Sequence[tuple[int, str, int]], metadata: TableMetadata, area: TxnArea) -> Iterator[tuple[str, int]]:
