@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from console.questdb.column_files import TIMESTAMP_ROW, column_path
 from console.questdb.column_types import ColumnTag, storage_size
+from console.questdb.fields import I64_MAX
 from console.questdb.reading import DamageError, DbFile, Problem, ProblemKind, later_looks, problem_of
-from console.questdb.segment import Segment, read_segment
+from console.questdb.segment import DedupMode, EventType, Segment, read_segment
 from console.questdb.segment_details import SymbolDiff, read_symbols
 from console.questdb.sequencer_metadata import SequencerColumn
 from console.questdb.variable_columns import aux_shape, bad_variable_rows
@@ -66,13 +67,17 @@ class TornRows:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """The data events looked at: transaction, first row, row after the last, timestamps; ascending by row."""
+    """The data events looked at: transaction, first row, row after the last, timestamps; ascending by row.
+
+    `spanned`: its timestamps are the least and the greatest of its rows (WalWriter.rowAppend), not a range to replace.
+    """
 
     txn: NDArray[np.int64]
     start: NDArray[np.int64]
     end: NDArray[np.int64]
     min_ts: NDArray[np.int64]
     max_ts: NDArray[np.int64]
+    spanned: NDArray[np.bool_]
 
 
 def check_segment_data(segment: Segment, txns: Iterable[int] | None = None) -> tuple[TornRows, ...]:
@@ -118,8 +123,11 @@ def _select(segment: Segment, txns: Iterable[int] | None) -> _Rows:
         events = events[np.isin(events["txn"], np.fromiter(txns, np.int64))]
     events = events[(events["end_row"] > events["start_row"]) & (events["start_row"] >= 0)]
     events = events[np.argsort(events["start_row"], kind="stable")]
-    names = ("txn", "start_row", "end_row", "min_ts", "max_ts")
-    return _Rows(*(np.ascontiguousarray(events[name], np.int64) for name in names))
+    spanned = (events["type"] == EventType.DATA) & (events["dedup_mode"] != DedupMode.REPLACE_RANGE)
+    txn, start, end, least, most = (
+        np.ascontiguousarray(events[name], np.int64) for name in ("txn", "start_row", "end_row", "min_ts", "max_ts")
+    )
+    return _Rows(txn, start, end, least, most, spanned)
 
 
 def _check_column(
@@ -166,7 +174,12 @@ def _short(path: Path, column: SequencerColumn, rows: _Rows, size: int, held: in
 
 def _check_timestamps(path: Path, column: SequencerColumn, rows: _Rows) -> list[TornRows]:
     found = _check_length(path, column, rows, TIMESTAMP_ROW.itemsize)
-    outside, renumbered = _Bad(), _Bad()
+    outside, renumbered, apart = _Bad(), _Bad(), _Bad()
+    least, most, read = (
+        np.full(len(rows.txn), I64_MAX),
+        np.full(len(rows.txn), -I64_MAX),
+        np.zeros(len(rows.txn), np.int64),
+    )
     with DbFile(path) as file:
         for at, values in _chunks(file, TIMESTAMP_ROW, rows):
             number, event, inside = _events_of(rows, at, len(values))
@@ -175,8 +188,18 @@ def _check_timestamps(path: Path, column: SequencerColumn, rows: _Rows) -> list[
             outside.add(number[bad], event[bad])
             bad = inside & (values["row"] != number)
             renumbered.add(number[bad], event[bad])
+            np.minimum.at(least, event[inside], timestamps[inside])
+            np.maximum.at(most, event[inside], timestamps[inside])
+            np.add.at(read, event[inside], 1)
+    whole = rows.spanned & (read == rows.end - rows.start) & (least >= rows.min_ts) & (most <= rows.max_ts)
+    unmet = np.flatnonzero(whole & ((least != rows.min_ts) | (most != rows.max_ts)))
+    apart.add(rows.start[unmet], unmet)
+    apart.add(rows.end[unmet] - 1, unmet)
     found += outside.torn(
         Tear.TIMESTAMP, column, path, rows, TIMESTAMP_ROW.itemsize, "timestamps outside the event's span"
+    )
+    found += apart.torn(
+        Tear.TIMESTAMP, column, path, rows, TIMESTAMP_ROW.itemsize, "timestamps that do not reach the event's span"
     )
     found += renumbered.torn(Tear.ROW_ID, column, path, rows, TIMESTAMP_ROW.itemsize, "row ids that are not the row's")
     return found

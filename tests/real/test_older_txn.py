@@ -4,11 +4,13 @@ The WAL is purged, as always once it is applied: what was committed is in the pa
 """
 
 import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pytest
 
 from console.diagnosis.database import diagnose_table
@@ -165,3 +167,52 @@ def test_rows_of_a_dropped_partition_that_is_still_there_are_named(questdb: Serv
     plan = captured(engine_of(root, tmp_path / "state", questdb)).plan("repair-table-state", "t")
     (said,) = (each for each in plan.warnings if "DROP PARTITION LIST" in each)
     assert said.startswith("100 rows on disk may be what transaction 3 removed")
+
+
+def _purge(root: Path, questdb: ServerBinary) -> None:
+    with PrivateServer(root, questdb, settings=_SWEEPS):
+        until(lambda: not list(root.glob("db/*/wal*/*/_event")))
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_rows_of_a_later_state_are_seen_beside_rows_that_wait(
+    questdb: ServerBinary, tmp_path: Path, *, waits: bool
+) -> None:
+    """All small files are of before the last commits: behind the counted rows, or in directories that nothing names."""
+    root, small = tmp_path.resolve() / "root", ("_txn", "_meta", "_cv", "txn_seq")
+    with PrivateServer(root, questdb, settings=_SWEEPS) as server:
+        for name in ("behind", "day", "cut"):
+            server.query(f"CREATE TABLE {name} (ts TIMESTAMP, id LONG, s SYMBOL) TIMESTAMP(ts) PARTITION BY DAY WAL")
+            server.query(_ROWS.format(name, 1))
+        wait_until_applied(server)
+        tables = {table.name: table.path for table in DatabaseRoot.locate(root).tables() if not table.system}
+    _purge(root, questdb)
+    for path in tables.values():
+        for name in small:
+            subprocess.run(["cp", "-a", path / name, tmp_path / f"{path.name}{name}"], check=True)
+    with PrivateServer(root, questdb, settings=_SWEEPS) as server:
+        server.query(_ROWS.format("behind", "1T20"))
+        server.query(_ROWS.format("day", 2))
+        wait_until_applied(server)
+    _purge(root, questdb)
+    if waits:
+        settings = {**_SWEEPS, "cairo.wal.apply.enabled": "false"}
+        with PrivateServer(root, questdb, settings=settings) as server:
+            for name, at in (("behind", "1T23"), ("day", "2T12"), ("cut", "3")):
+                server.query(_ROWS.format(name, at))
+            server.kill()
+        cut = tables["cut"] / "2024-01-03.1"
+        shutil.copytree(next(tables["day"].glob("2024-01-02*")), cut)
+        written = np.fromfile(next(tables["cut"].glob("wal*/0/ts.d")), "<i8")[:200:2]
+        written[:60].tofile(cut / "ts.d")  # a writer was cut off while it applied
+    (root / "db" / "tables.d.lock").touch()
+    for path in tables.values():
+        for name in small:
+            shutil.rmtree(path / name) if (path / name).is_dir() else (path / name).unlink()
+            subprocess.run(["cp", "-a", tmp_path / f"{path.name}{name}", path / name], check=True)
+    engine = captured(engine_of(root, tmp_path / "state", questdb))
+    for name, seen in (("behind", True), ("day", True), ("cut", False)):
+        report = diagnose_table(engine.database, engine.database.table(name))
+        assert report.has(Code.TABLE_TXN_BEHIND) is seen, (name, report.findings)
+    refused = {refusal.table for refusal in engine.plan("start-server").refused if refusal.table}
+    assert {"behind", "day"} <= refused, refused

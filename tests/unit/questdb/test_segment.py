@@ -51,6 +51,20 @@ def test_a_segment_of_the_server_is_decoded_whole(v1: DatabaseRoot) -> None:
     assert [column.name for column in segment.metadata.columns] == ["ts", "sym", "v"]
 
 
+@pytest.mark.parametrize("kind", [EventType.SQL, EventType.TRUNCATE, EventType.MAT_VIEW_INVALIDATE])
+@pytest.mark.parametrize("at", [0, 1])
+def test_rows_whose_type_became_another_valid_one_are_not_believed(v1: DatabaseRoot, kind: EventType, at: int) -> None:
+    """A server would truncate the table, or suspend it."""
+    folder = v1.table("altered").path / "wal1" / "0"
+    event = bytearray((folder / "_event").read_bytes())
+    event[int(read_segment(folder).events["offset"][at]) + 12] = kind
+    (folder / "_event").write_bytes(event)
+    segment = read_segment(folder)
+    assert segment.events["type"][at] == EventType.UNREADABLE
+    assert not segment.whole
+    assert f"segment transaction {at} cannot be decoded" in segment.problems[0].what
+
+
 def test_a_view_s_segment_has_replaced_ranges(v1: DatabaseRoot) -> None:
     """Footer and base transaction of a materialised view's data."""
     segment = read_segment(v1.table("hourly").path / "wal1" / "0")

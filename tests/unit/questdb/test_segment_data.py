@@ -52,6 +52,15 @@ def test_timestamps_are_held_to_their_event(kinds: Path) -> None:
     assert (Tear.TIMESTAMP, "ts", 0, 10, 1) in _tears(kinds)
 
 
+@pytest.mark.parametrize(("field", "moved"), [(29, -72), (37, 72)])
+def test_a_span_is_held_to_its_rows(kinds: Path, field: int, moved: int) -> None:
+    """A server would name a partition that has no row, and no statement could read the table."""
+    at = int(read_segment(kinds).events["offset"][0]) + field
+    (time,) = struct.unpack("<q", (kinds / "_event").read_bytes()[at : at + 8])
+    _patch(kinds / "_event", at, struct.pack("<q", time + moved * 3_600_000_000))
+    assert {each[:3] for each in _tears(kinds)} == {(Tear.TIMESTAMP, "ts", 0)}
+
+
 @pytest.mark.parametrize("name", ["st.i", "bin.i", "vc.i", "ar.i", "price.d", "ts.d"])
 def test_a_short_file_is_reported_from_the_first_missing_row(kinds: Path, name: str) -> None:
     """For each event that needs more than there is."""

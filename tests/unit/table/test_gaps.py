@@ -9,7 +9,7 @@ import pytest
 
 from console.questdb.layout import wal_directories
 from console.questdb.log_encoding import encode_event_index
-from console.questdb.segment import read_segment
+from console.questdb.segment import EventType, read_segment
 from console.recovery.sequencer.applied_prefix import Cuts
 from console.recovery.sequencer.found import Found
 from console.recovery.sequencer.loss import ledger_of, left_out
@@ -104,12 +104,21 @@ def test_a_record_as_long_as_a_statement_may_have_changed_any_row(folder: Path, 
     assert most_rows(_gap(folder), 1000) == most
 
 
+def test_rows_that_two_events_may_have_are_no_exact_loss_of_either(folder: Path) -> None:
+    """A TRUNCATE between them has no rows: each may have all."""
+    _write(folder, [_data(0, 0, 10), _data(1, 10, 20), _record(2, TRUNCATE), _data(3, 20, 30), _data(4, 30, 40)])
+    for txn in (1, 3):
+        _strike(folder, txn, 12, b"\x7b" + bytes(16))
+    assert [(gap.rows, gap.sure) for gap in gaps_of(_inventory(folder))] == [(20, False), (20, False)]
+
+
 def test_a_statement_that_is_left_out_takes_its_changes_along(folder: Path) -> None:
     """With the index cut no server opens the segment, and the header counts one transaction of three: no index helps.
 
     The rows of the UPDATE's table are in the announced loss.
     """
-    update = _record(1, 1, bytes(60))
+    text = "UPDATE t SET a=1"
+    update = _record(1, EventType.SQL, struct.pack("<ii", 3, len(text)) + text.encode("utf-16-le") + bytes(24))
     _write(folder, [_data(0, 0, 10), update, _data(2, 10, 20)])
     index = (folder / "_event.i").read_bytes()
     os.truncate(folder / "_event.i", 8)
