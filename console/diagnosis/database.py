@@ -39,6 +39,7 @@ from console.questdb.registry import REGISTRY
 from console.questdb.server_version import read_versions
 from console.questdb.table_txn import TableTxn, read_table_txn
 from console.questdb.todo import metadata_in_force
+from console.table.belonging import LogTimes
 from console.table.closed import closed_files
 from console.text import clean_line
 
@@ -67,7 +68,8 @@ def diagnose(
     listed = database.tables_and_views()
     directories = database.named(tables) if tables else [table for table in listed if not table.is_query]
     views = [view for view in listed if view.is_query]
-    made = {table.directory: examine_table(table) for table in directories if uses_wal(table)}
+    times = LogTimes(database.db)
+    made = {table.directory: examine_table(table, times_of=times) for table in directories if uses_wal(table)}
     reports = assemble(database, directories, made, server, deep, history)
     more = () if tables or reports else (no_tables(database),)
     state = server_state(database, server, station=station)

@@ -18,6 +18,7 @@ from console.diagnosis.server.facts import ServerFacts
 from console.diagnosis.table import TableDiagnosis, examine_table
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.partition_spans import PartitionSpan
+from console.table.belonging import LogTimes
 from console.table.memory import TableMemory
 
 _AGAIN: Final = 120.0
@@ -60,7 +61,8 @@ class LiveDiagnosis:
         listed = database.tables_and_views()
         directories = [table for table in listed if not table.is_query]
         views = [view for view in listed if view.is_query]
-        self._known = {table.directory: self._examined(table) for table in directories if uses_wal(table)}
+        times = LogTimes(database.db)
+        self._known = {table.directory: self._examined(table, times) for table in directories if uses_wal(table)}
         made = {name: known.diagnosis for name, known in self._known.items()}
         if started - self._plain_since >= self._afresh:
             self._plain, self._plain_since = {}, started
@@ -69,14 +71,14 @@ class LiveDiagnosis:
         state = server_state(database, server, station=station)
         return report_on(database, views, reports, more, left_out, state, started)
 
-    def _examined(self, table: TableDirectory) -> _Known:
+    def _examined(self, table: TableDirectory, times: LogTimes) -> _Known:
         stamp, now = _stamp(table.path), time.monotonic()
         known = self._known.get(table.directory)
         if known is not None and known.stamp == stamp and now - known.looked_at < self._again:
             return known
         fresh = known is None or now - known.since >= self._afresh
         memory, since = (TableMemory(), now) if known is None or fresh else (known.memory, known.since)
-        return _Known(stamp, now, examine_table(table, memory), memory, since)
+        return _Known(stamp, now, examine_table(table, memory, times), memory, since)
 
 
 def _stamp(table: Path) -> str:

@@ -48,6 +48,7 @@ from console.questdb.registry import TableKind
 from console.questdb.segment import EventType
 from console.questdb.sequencer_metadata import SequencerMetadata
 from console.questdb.txn_log import LogState
+from console.table.belonging import LogTimes
 from console.table.inventory import Mask, carries_rows
 from console.table.log_scan import LogScan
 from console.table.memory import TableMemory
@@ -168,19 +169,22 @@ class TableDiagnosis:
         return None if waiting is None else waiting + current.lag_rows
 
 
-def examine_table(directory: TableDirectory, memory: TableMemory | None = None) -> TableDiagnosis:
+def examine_table(
+    directory: TableDirectory, memory: TableMemory | None = None, times_of: LogTimes | None = None
+) -> TableDiagnosis:
     """Return the diagnosis of one WAL table; under a live server only what several readings found at the same place.
 
     `memory` is what an earlier look left: what it has seen is not read again.
+    `times_of` are of the whole database, for those who look at many tables.
     The files of a busy table are read one after another and need not belong together; a structure change is on its way
     between them for as long as the disk takes to write it.
     """
-    readings = [judge(read_facts(directory, memory), memory)]
+    readings = [judge(read_facts(directory, memory, times_of), memory)]
     if not _grave(readings[0]) or not lock_held(directory.path.parent).may_write:
         return readings[0]
     while _grave(readings[-1]) and len(readings) < _READINGS:
         time.sleep(_PAUSE)
-        readings.append(judge(read_facts(directory, memory), memory))
+        readings.append(judge(read_facts(directory, memory, times_of), memory))
     return _lasting(readings)
 
 

@@ -21,6 +21,7 @@ from console.questdb.table_txn import TableTxn, read_table_txn
 from console.questdb.todo import metadata_in_force
 from console.questdb.txn_log import LogState, TxnLog, read_log
 from console.questdb.wal_index import WalIndex, read_wal_index
+from console.table.belonging import LogTimes
 from console.table.closed import closed_files
 from console.table.inventory import Inventory, lost_places, read_inventory
 from console.table.log_scan import LogScan, scan_log
@@ -119,7 +120,9 @@ class TableFacts:
             return str(path)
 
 
-def read_facts(directory: TableDirectory, memory: TableMemory | None = None) -> TableFacts:
+def read_facts(
+    directory: TableDirectory, memory: TableMemory | None = None, times_of: LogTimes | None = None
+) -> TableFacts:
     """Return the facts of one WAL table; what `memory` has seen of it is not read again, and what is read it learns.
 
     Raises nothing but MemoryError: what cannot be read is reported by the facts.
@@ -128,7 +131,7 @@ def read_facts(directory: TableDirectory, memory: TableMemory | None = None) -> 
     before = read_table_txn(directory.path)
     metadata = metadata_in_force(directory.path, before.current)
     structure = structure_version(metadata, before.current)
-    origins = read_origins(directory, metadata, structure, entries)
+    origins = read_origins(directory, metadata, structure, entries, times_of)
     own = [wal for wal in directory.wals(entries) if wal.id not in origins.left_out]
     inventory = read_inventory(own, memory, lost_places(directory, own, entries))
     before = read_table_txn(directory.path)
@@ -146,7 +149,7 @@ def read_facts(directory: TableDirectory, memory: TableMemory | None = None) -> 
     if scan is None or scan.bad or scan.beyond or isinstance(sequencer.metadata, Problem):
         mirrors = directory.guard_mirrors()
         guarded = tuple(read_sequencer(path, now, inventory, dedup=dedup) for path in mirrors)
-        origins = read_origins(directory, metadata, structure, entries, elsewhere=True) if mirrors else origins
+        origins = read_origins(directory, metadata, structure, entries, times_of, mirrors=True) if mirrors else origins
     return TableFacts(
         directory=directory,
         txn=txn,

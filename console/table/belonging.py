@@ -14,6 +14,7 @@ File times decide only in the direction in which copying cannot change them: `cp
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -81,8 +82,24 @@ class Log(Protocol):
         """Its `_meta`."""
 
 
+@dataclass(frozen=True)
+class LogTimes:
+    """When the log of each table in `db` was created: read once, for all tables that are judged in one look."""
+
+    db: Path
+
+    @cached_property
+    def tables(self) -> dict[int, list[Path]]:
+        """The tables' directories by the time in the header of their logs (µs)."""
+        found: dict[int, list[Path]] = {}
+        for entry in list_directory(self.db)[0]:
+            if entry.is_directory and (made := created_us(read_log(entry.path / SEQUENCER))):
+                found.setdefault(made, []).append(entry.path)
+        return found
+
+
 def judge_logs(
-    table: TableDirectory, table_id: int, logs: Sequence[Log], *, elsewhere: bool = False
+    table: TableDirectory, table_id: int, logs: Sequence[Log], times_of: LogTimes | None = None
 ) -> dict[str, Verdict]:
     """Return a verdict on each of `logs` by name.
 
@@ -90,8 +107,7 @@ def judge_logs(
     with the right id, or of the CREATE TABLE that wrote `_name`. The newest log with the right id is of this life,
     unless the segments that it names show another one (log_life.py). A copy that no segment speaks for, in a table that
     can have had an earlier life, is unproven.
-    A log that is also another table's shows by its header; a sequencer alone in its table, whose `_meta` is right, is
-    compared with the other tables only with `elsewhere`.
+    A log that is also another table's shows by its header, against `times_of` the database (read here if not given).
     """
     verdicts = {each.name: _by_id(table, table_id, each) for each in logs}
     for each in logs:
@@ -100,8 +116,7 @@ def judge_logs(
     times = {each.name: created_us(each.log) for each in logs}
     made = frozenset(times.values()) - {0}
     ours = {name: time for name, time in times.items() if time and verdicts[name] == OWN}
-    compared = elsewhere or any(each.name != SEQUENCER for each in logs) or not ours
-    foreign = _created_elsewhere(table, made) if made and compared else {}
+    foreign = _created_elsewhere(table, table_id, made, times_of or LogTimes(table.path.parent)) if made else {}
     ours = {name: time for name, time in ours.items() if time not in foreign}
     ours = {name: time for name, time in ours.items() if not _younger_than_the_table(table, time)}
     life = max(ours.values(), default=0)
@@ -191,25 +206,40 @@ def _first_metadata_id(path: Path) -> int | None:
         return None
 
 
-def _created_elsewhere(table: TableDirectory, times: frozenset[int]) -> dict[int, str]:
+def _created_elsewhere(
+    table: TableDirectory, table_id: int, times: frozenset[int], times_of: LogTimes
+) -> dict[int, str]:
     """Return those of `times` at which the log of another table of the database was created, with that table's name."""
-    found: dict[int, str] = {}
-    entries, _ = list_directory(table.path.parent)
-    for entry in entries:
-        if not entry.is_directory or entry.name == table.directory:
-            continue
-        made = created_us(read_log(entry.path / SEQUENCER))
-        if made in times and _proven_there(entry.path):
-            found[made] = clean_line(name_of_directory(entry.name))
-    return found
+    return {
+        made: clean_line(name_of_directory(path.name))
+        for made in times
+        for path in times_of.tables.get(made, ())
+        if path != table.path and _proven_there(path, table_id) and not _nearer(table, path, made)
+    }
 
 
-def _proven_there(table: Path) -> bool:
-    """Return whether the sequencer of another table is its own: it can be ours, put there by mistake."""
+def _nearer(table: TableDirectory, other: Path, made: int) -> bool:
+    """Return whether a log was created with this table, and not with `other`, which has it too: a copy was put there.
+
+    Tables that a script creates are milliseconds apart. `_meta.0` keeps its time when a RENAME writes `_name` anew.
+    """
+    ours, theirs = (
+        min(abs(made - _mtime_us(path / name)) for name in ("_name", f"{SEQUENCER}/_meta.0"))
+        for path in (table.path, other)
+    )
+    return _created_with(table, made) and ours < theirs
+
+
+def _proven_there(table: Path, ours: int) -> bool:
+    """Return whether the sequencer of another table is its own: it can be ours, put there by mistake.
+
+    A directory with our table id is a copy of our table, put beside it.
+    """
     sequencer = Fields(read_small(table / SEQUENCER / "_meta", SEQUENCER_META.size).data)
     own = Fields(read_small(table / "_meta", META_HEADER.size).data)
     try:
-        return SEQUENCER_META.value("table_id", sequencer) == META_HEADER.value("table_id", own)
+        found = META_HEADER.value("table_id", own)
+        return found != ours and SEQUENCER_META.value("table_id", sequencer) == found
     except DamageError:
         return False
 

@@ -13,7 +13,7 @@ from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TxnArea
 from console.questdb.txn_log import TxnLog, read_log
-from console.table.belonging import OWN, Kinship, Verdict, judge_logs, life_began_us, table_named
+from console.table.belonging import OWN, Kinship, LogTimes, Verdict, judge_logs, life_began_us, table_named
 from console.table.log_life import agrees, laid_down_us, lived_once, segment_created_us
 from console.table.segment_times import Address, misplaced
 from console.table.wal_content import columns_differ, symbols_differ, symbols_linked
@@ -88,21 +88,22 @@ def read_origins(
     metadata: TableMetadata | Problem,
     structure: int | None,
     entries: Sequence[Entry],
+    times_of: LogTimes | None = None,
     *,
-    elsewhere: bool = False,
+    mirrors: bool = False,
 ) -> Origins:
     """Return what the logs and WAL directories in a table's directory are to it. Raises nothing but MemoryError.
 
-    A table whose own `_meta` cannot be read, or is zeros, has no id to compare with. With `elsewhere` the other tables
-    of the database are looked at as well, and the guard's mirrors of the table's log.
+    A table whose own `_meta` cannot be read, or is zeros, has no id to compare with. With `mirrors` those that the
+    guard has of the table's log are judged as well.
     """
     if isinstance(metadata, Problem) or not metadata.columns:
         return NO_ORIGINS
     present = table.sequencer.is_dir() and not table.sequencer.is_symlink()
     paths = [*([table.sequencer] if present else []), *table.sequencer_backups(entries)]
-    paths += table.guard_mirrors() if elsewhere else ()
+    paths += table.guard_mirrors() if mirrors else ()
     heads = [LogHead(path.name, path, read_log(path), read_sequencer_metadata(path)) for path in paths]
-    logs = judge_logs(table, metadata.table_id, heads, elsewhere=elsewhere)
+    logs = judge_logs(table, metadata.table_id, heads, times_of)
     live = next((each.log for each in heads if each.path == table.sequencer and logs[each.name].own), None)
     present_wals = table.wals(entries)
     wals = judge_wals(table, metadata, structure, present_wals, life_began_us(heads, logs), live)

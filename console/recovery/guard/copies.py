@@ -133,7 +133,7 @@ def own_mirrors(table: TableDirectory) -> frozenset[str]:
     known = table.table_id if table.table_id is not None else next((i for i in ids.values() if i is not None), None)
     if known is None:
         return frozenset()
-    verdicts = judge_logs(table, known, heads, elsewhere=True)
+    verdicts = judge_logs(table, known, heads)
     return frozenset(head.name for head in heads if head.path != table.sequencer and verdicts[head.name].own)
 
 

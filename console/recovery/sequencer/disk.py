@@ -134,7 +134,7 @@ def table_with(directory: TableDirectory, txn: TableTxn, metadata: TableMetadata
     if txn.current is None:
         raise TableUnreadableError(f"{directory.directory}/_txn holds no state")
     entries, _ = directory.listing()
-    origins = read_origins(directory, metadata, structure_version(metadata, txn.current), entries, elsewhere=True)
+    origins = read_origins(directory, metadata, structure_version(metadata, txn.current), entries, mirrors=True)
     own = [wal for wal in directory.wals(entries) if wal.id not in origins.left_out]
     inventory = read_inventory(own, lost=lost_places(directory, own, entries))
     unseen = unseen_wal(directory.path, inventory, directory.listing_problems(entries))
