@@ -124,6 +124,7 @@ class Code(StrEnum):
     TABLE_SET_ASIDE = "table-set-aside"  # by walmedic, until that is undone
     TABLE_IDS_LOW = "table-ids-low"  # new tables get ids that other tables have
     TABLE_DIRECTORY_GONE = "table-directory-gone"  # the registry names it, and it is not in the db directory
+    DROPPED_TABLE_BACK = "dropped-table-back"  # the registry says that it was dropped, and its own log does not
     SEQUENCER_FOREIGN = "sequencer-foreign"  # of another table, or of an earlier life of this one
     WAL_FOREIGN = "wal-foreign"
     UNREADABLE = "unreadable"  # a file that could not be read: permission, I/O error, no such format

@@ -18,6 +18,7 @@ from console.questdb.reading import (
     Problem,
     ProblemKind,
     join_problems,
+    later_looks,
     list_directory,
 )
 from console.questdb.registry import Registry, RegistryEntry, TableKind, read_registry
@@ -205,6 +206,21 @@ class DatabaseRoot:
         after = self.registry().live() if missing else {}
         return tuple(after[directory] for directory in missing if directory in after)
 
+    def not_dropped(self) -> tuple[Path, ...]:
+        """Return the directories that the registry counts as dropped and whose own log does not.
+
+        DROP TABLE changes the registry first, then the log (CairoEngine): one that is under way is told by later looks.
+        """
+        found = self._not_dropped()
+        for _ in later_looks() if found else ():
+            found = found & self._not_dropped()
+        return tuple(sorted(found))
+
+    def _not_dropped(self) -> frozenset[Path]:
+        dropped, (entries, _) = self.registry().dropped(), list_directory(self.db)
+        there = [entry.path for entry in entries if entry.is_directory and entry.name in dropped]
+        return frozenset(path for path in there if ends_with_drop(path / SEQUENCER) is False)
+
     def doubles(self) -> tuple[tuple[TableDirectory, ...], ...]:
         """Return the WAL tables that share a name, by name, if the registry does not say which of them is the table.
 
@@ -318,7 +334,7 @@ def _table(path: Path, entry: RegistryEntry | None, *, dropped: bool) -> TableDi
         registered=entry is not None,
         system=is_system_name(raw_name),
         # A registry that is older than the DROP TABLE names it; QuestDB does not, once `_txn` has gone.
-        dropped=dropped or (not os.path.exists(path / "_txn") and ends_with_drop(path / SEQUENCER)),  # noqa: PTH110
+        dropped=dropped or (not os.path.exists(path / "_txn") and ends_with_drop(path / SEQUENCER) is True),  # noqa: PTH110
         problems=identity.problems,
     )
 

@@ -307,8 +307,14 @@ def valid_records(records: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray((rows | change) & (records["structure_version"] >= 0) | dropped)
 
 
-def ends_with_drop(sequencer: Path) -> bool:
-    """Return whether the last record of the log in the directory `sequencer` is the drop of its table."""
+def ends_with_drop(sequencer: Path) -> bool | None:
+    """Return whether the last record of the log in `sequencer` is the drop of its table; None if none can be read."""
     log = read_log(sequencer)
     last = log.max_txn or 0
-    return last > 0 and bool((log.records(last, last)["wal_id"] == TABLE_DROPPED).any())
+    try:
+        records = log.records(last, last) if last > 0 else None
+    except OSError:
+        return None
+    if records is None or not len(records) or not valid_records(records).all():
+        return None
+    return bool((records["wal_id"] == TABLE_DROPPED).all())

@@ -27,6 +27,7 @@ class RefusalCode(enum.StrEnum):
     CONVERSION_PENDING = "conversion-pending"
     COPIED_ALREADY = "copied-already"
     DISK_SPACE = "disk-space"
+    DROPPED_TABLE_BACK = "dropped-table-back"
     EVIDENCE_DAMAGED = "evidence-damaged"
     EVIDENCE_INCOMPLETE = "evidence-incomplete"
     FILES_OPEN = "files-open"

@@ -1,6 +1,7 @@
 """set-table-aside: one table that no start may touch, the others start without it, and it comes back as it was."""
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from console.diagnosis.database import diagnose
 from console.diagnosis.model import Code, Severity
 from console.questdb.layout import DatabaseRoot
+from console.recovery.codes import RefusalCode
 from console.recovery.engine import Engine
 from console.recovery.model import Outcome, RunResult
 from console.recovery.server.jvm import ServerBinary
@@ -15,6 +17,7 @@ from console.recovery.server.private_server import PrivateServer
 from console.settings import QuestDBSettings, Settings
 from tests.real.generated_tables import wait_until_applied
 from tests.real.versions import binary_of
+from tests.real.waiting import until
 
 _CREATE = "CREATE TABLE {} (ts TIMESTAMP, s SYMBOL, x DOUBLE) TIMESTAMP(ts) PARTITION BY DAY {}"
 _ROWS = "INSERT INTO {} SELECT timestamp_sequence('{}', 3600000000L), 'a'||x%5, x FROM long_sequence(50)"
@@ -159,3 +162,31 @@ def test_it_comes_next_where_no_action_can_repair_a_table(questdb: ServerBinary,
         assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE, taken
     assert taken[-1] == ("set-table-aside", "plain")
     assert "start-server" not in {step.action for each in engine.diagnosis().tables for step in each.blocked_steps}
+
+
+def test_a_directory_of_a_dropped_table_that_was_put_back_is_not_deleted(questdb: ServerBinary, tmp_path: Path) -> None:
+    """One that was just dropped is no alarm, also while the server runs."""
+    root = tmp_path.resolve() / "root"
+    _station(root, questdb)
+    database = DatabaseRoot.locate(root)
+    for table in ("renamed", "plain"):
+        database.table(table).path.rename(root / table)
+    path, backup = database.table("kept").path, root / "kept"
+    shutil.copytree(path, backup)
+    with PrivateServer(root, questdb) as server:
+        server.query("DROP TABLE kept")
+        until(lambda: database.not_dropped() == () and path.name in database.registry().dropped())
+        server.query(_CREATE.format("kept", "WAL"))
+        assert Code.DROPPED_TABLE_BACK not in {each.code for each in diagnose(database).findings}
+    assert Code.DROPPED_TABLE_BACK not in {each.code for each in diagnose(database).findings}
+    shutil.rmtree(path, ignore_errors=True)
+    shutil.copytree(backup, path)
+    (found,) = [each for each in diagnose(database).findings if each.code is Code.DROPPED_TABLE_BACK]
+    assert found.message.startswith(f"kept in {path.name} (50 rows)")
+    assert RefusalCode.DROPPED_TABLE_BACK in {each.code for each in _engine(root).plan("start-server").refused}
+    other = tmp_path.resolve() / "other"
+    (other / "db").mkdir(parents=True)
+    path.rename(other / "db" / path.name)
+    assert RefusalCode.DROPPED_TABLE_BACK not in {each.code for each in _engine(root).plan("start-server").refused}
+    with PrivateServer(other, questdb) as server:
+        assert server.query(_COUNT.format("kept")) == _SEEN

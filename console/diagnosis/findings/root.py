@@ -10,7 +10,8 @@ from console.questdb.layout import DatabaseRoot
 from console.questdb.reading import ProblemKind
 from console.questdb.soft_links import broken_links, links_in
 from console.questdb.table_ids import TABLE_INDEX, read_table_ids
-from console.questdb.table_name import name_of_directory
+from console.questdb.table_name import name_of_directory, read_table_name
+from console.questdb.table_txn import read_table_txn
 from console.text import clean_line
 
 _DAMAGED = (ProblemKind.INVALID, ProblemKind.SHORT)
@@ -71,6 +72,13 @@ def _not_there(database: DatabaseRoot) -> Iterator[Finding]:
     for entry in database.gone():
         message = f"the registry names {clean_line(entry.name)} in {clean_line(entry.directory)}, which is not there"
         yield Finding(Code.TABLE_DIRECTORY_GONE, Severity.RISK, message, entry.directory)
+    for path in database.not_dropped():
+        name, txn = clean_line(read_table_name(path) or name_of_directory(path.name)), read_table_txn(path).current
+        rows = f"{txn.rows:,} rows" if txn is not None else "its rows cannot be counted"
+        message = (
+            f"{name} in {clean_line(path.name)} ({rows}): the registry says that it was dropped, its own log does not"
+        )
+        yield Finding(Code.DROPPED_TABLE_BACK, Severity.DAMAGE, message, path.name, start=Harm.ERASES_TABLE)
 
 
 def _left(checkpoint: Checkpoint, left: Path) -> Finding:

@@ -108,7 +108,7 @@ def _names(database: DatabaseRoot) -> list[_Named]:
     """Return what each directory is called without the registry, or must be by what of it can be read."""
     found = []
     for table in database.tables_and_views(dropped=True):
-        own, dropped = read_table_name(table.path), table.dropped or ends_with_drop(table.sequencer)
+        own, dropped = read_table_name(table.path), table.dropped or ends_with_drop(table.sequencer) is True
         found.append(_Named(table, own or table.raw_name, own is None and table.registered and not dropped, dropped))
     return found
 

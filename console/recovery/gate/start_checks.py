@@ -137,6 +137,9 @@ def _root_refusal(finding: Finding) -> Refusal:
         return Refusal(RefusalCode.REGISTRY_INVALID, reason, "repair-registry", action="repair-registry")
     if finding.code is Code.SOFT_LINK_BROKEN:
         return Refusal(RefusalCode.SOFT_LINK_BROKEN, reason, "mount that disk; if it is lost, move the link out of db/")
+    if finding.code is Code.DROPPED_TABLE_BACK:
+        instead = "move that directory out of the db directory, and keep it until you know that nobody needs its rows"
+        return Refusal(RefusalCode.DROPPED_TABLE_BACK, reason, instead)
     instead = "move the named file away if the restore is not wanted; QuestDB's documentation says how to restore"
     return Refusal(RefusalCode(finding.code.value), reason, instead)
 

@@ -307,6 +307,13 @@ MEANINGS: Final[dict[Code, Meaning]] = {
         "does not know the table; a writer may make a new one of its name",
         "put the directory back from a copy; if it was removed on purpose, repair-registry forgets it",
     ),
+    Code.DROPPED_TABLE_BACK: Meaning(
+        "the registry says that a table was dropped, and the table's own log does not: a directory that was put "
+        "back, or a DROP TABLE that a crash cut short",
+        "deletes the directory at a start",
+        "move the directory out of the db directory, with QuestDB stopped; in the db directory of a new data root a "
+        "QuestDB reads it",
+    ),
     Code.UNREADABLE: Meaning(
         "a file could not be read: permission, an I/O error, or a format that is not known",
         "depends on the file", "run walmedic as the owner of the files, or look at the disk",
