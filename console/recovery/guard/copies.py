@@ -6,6 +6,7 @@ the journal's, with the SHA-256 of each file, and of the log's mirror as it was 
 
 import datetime
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,10 @@ from typing import Any, Final
 
 from console.digests import canonical
 from console.questdb.layout import TableDirectory
-from console.questdb.reading import read_small
+from console.questdb.partition_spans import spans_of
+from console.questdb.reading import Problem, read_small
 from console.questdb.sequencer_metadata import read_sequencer_metadata
-from console.questdb.table_metadata import read_table_identity
+from console.questdb.table_metadata import read_table_identity, read_table_metadata
 from console.questdb.table_txn import read_table_txn
 from console.questdb.txn_log import read_log
 from console.recovery.store.chain import FIRST, hash_of, parsed_line
@@ -25,6 +27,7 @@ from console.table.wal_origin import LogHead
 
 PREFIX: Final = "copy-"
 NOTE: Final = "copy.json"
+_SLACK: Final = 2.0  # seconds between a write and the time that its file shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ def copies_of(table: TableDirectory) -> Iterator[GuardCopy]:
     """Yield the guard's copies of this life of a table, newest first, each whole.
 
     Of a WAL table those that were taken with a log that is proven to be its own, up to where it forked: a table that
-    was put back goes on with other transactions.
+    was put back goes on with other transactions. A table without WAL has no log: only a copy of its very state is used.
     """
     if table.guard is None or not table.guard.is_dir():
         return
@@ -114,7 +117,8 @@ def copies_of(table: TableDirectory) -> Iterator[GuardCopy]:
     for copy in chained(found):
         identity = read_table_identity(copy.folder)
         mine = identity.table_id is not None and table.table_id in (None, identity.table_id)
-        if not mine or not (copy.mirror in own if copy.mirror else not identity.wal) or not copy.whole:
+        ours = copy.mirror in own if copy.mirror else not identity.wal and _as_it_is(table, copy)
+        if not mine or not ours or not copy.whole:
             continue
         if copy.mirror and copy.mirror not in forks:
             mirror = read_log(table.guard / copy.mirror)
@@ -123,6 +127,24 @@ def copies_of(table: TableDirectory) -> Iterator[GuardCopy]:
         state = read_table_txn(copy.folder).current if forks.get(copy.mirror) else None
         if not forks.get(copy.mirror) or (state is not None and state.applied_txn < min(forks[copy.mirror])):
             yield copy
+
+
+def _as_it_is(table: TableDirectory, copy: GuardCopy) -> bool:
+    """Return whether a table without WAL is in the state of the copy: by `_txn`, and by when its files were written.
+
+    A backup that was put back can have gone on to as many rows and transactions, with other files.
+    """
+    now, then = read_table_txn(table.path), read_table_txn(copy.folder)
+    metadata = read_table_metadata(copy.folder)
+    if now.current is None or then.current is None or now.problems or isinstance(metadata, Problem):
+        return False
+    counts = [(area.txn, area.max_ts, area.partitions.tobytes()) for area in (now.current, then.current)]
+    folders = [table.path / span.directory for span in spans_of(then.current, metadata)]
+    try:
+        written = max((entry.stat().st_mtime for each in folders for entry in os.scandir(each)), default=0.0)
+    except OSError:
+        return False
+    return counts[0] == counts[1] and written <= copy.seconds + _SLACK
 
 
 def own_mirrors(table: TableDirectory) -> frozenset[str]:

@@ -1,14 +1,20 @@
 """What the guard takes and what it leaves: nothing that is damaged, nothing twice, not more than it may."""
 
 import json
+import os
+import shutil
+import struct
+import time
 from pathlib import Path
 
 import pytest
 
 from console import cli
 from console.errors import WalmedicError
+from console.questdb.formats.table import META_HEADER
 from console.questdb.layout import DatabaseRoot
 from console.questdb.registry import encode_registry, read_registry
+from console.questdb.table_txn import read_table_txn
 from console.questdb.txn_log import read_log
 from console.recovery.guard.copies import all_copies, copies_of
 from console.recovery.guard.state import read_state
@@ -145,3 +151,28 @@ def test_where_room_lacks_dropped_tables_go_first_and_lost_ones_stay(database: D
     assert not (copies / gone).exists()
     assert all_copies(copies / lost)
     assert make_room(copies, 0) > 0  # the newest copy of each stays
+
+
+def test_of_a_table_without_wal_a_copy_of_its_very_state_is_used(database: DatabaseRoot, copies: Path) -> None:
+    """It has no log that would tell one life from another: a backup that was put back may have gone on otherwise."""
+    folder = database.table(_TABLE).path
+    metadata = bytearray((folder / "_meta").read_bytes())
+    metadata[META_HEADER.at("wal")] = 0
+    (folder / "_meta").write_bytes(metadata)
+    for name in ("txn_seq", "wal1"):
+        shutil.rmtree(folder / name)
+    for registry in database.db.glob("tables.d*"):
+        registry.unlink()  # it lists tables with WAL alone
+    assert _TABLE not in str(_round(database, copies))
+    table = database.table(_TABLE)
+    assert [copy.mirror for copy in copies_of(table)] == [""]
+    written = next(folder.glob("2024-*/ts.d"))
+    os.utime(written, (time.time() + 60, time.time() + 60))
+    assert list(copies_of(table)) == []
+    os.utime(written, (0, 0))
+    state = bytearray((folder / "_txn").read_bytes())
+    at = read_table_txn(folder).current
+    assert at is not None
+    state[at.base : at.base + 8] = struct.pack("<q", at.txn + 1)
+    (folder / "_txn").write_bytes(state)
+    assert list(copies_of(table)) == []
