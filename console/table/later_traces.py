@@ -7,14 +7,12 @@ A partition that is written anew is named by the `_txn` transaction then in forc
 that (TableWriter, `srcNameTxn`). An event of a segment says how many symbols `_txn` counted when the segment was begun
 (WalWriter, `initialSymbolCounts`). Neither can be ahead of `_txn`: not after a kill either, since `_txn` is in force
 before the next writer reads it. One that is only some transactions behind is harmless if the log still names all of
-them, with their WAL. So are rows that `_txn` does not count, if a writer that was cut off made them of WAL that waits:
-
-    2024-01-03.1   00:00 … 11:39    wal3 waits with 12:00 … 12:59    of a later state: no WAL has these times
-    2024-01-03.1   12:00 … 12:30    wal3 waits with 12:00 … 12:59    left by a writer that was cut off
+them, with their WAL. So is the directory of a new partition that a writer made of WAL that waits (uncounted.py).
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from console.questdb.partition_names import directories_of, partition_of
@@ -27,7 +25,7 @@ from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TxnArea, read_table_txn
 from console.table.inventory import Inventory
 from console.table.log_scan import LogScan
-from console.table.uncounted import of_no_wal, uncounted_rows, unnamed
+from console.table.uncounted import behind_the_count, in_new_directories, of_no_wal, unnamed
 from console.text import clean_line
 
 
@@ -100,13 +98,14 @@ def _trace(
         return LaterTrace(instead, beyond_logs=False)
     # The purge deletes WAL only once it is applied, and without that of the next transaction none is applied any more.
     following, lost = area.applied_txn + 1, [scan.lost.first() for scan in scans]
-    uncounted = uncounted_rows(table, metadata, area, named) if following in lost or not any(lost) else []
-    if following in lost and uncounted:
-        words = f"{uncounted[0].words} is of a transaction after _txn, and the WAL of transaction {following:,} is gone"
+    new = in_new_directories(table, metadata, area, named)
+    if following in lost and (first := next(chain(new, behind_the_count(table, metadata, area)), None)) is not None:
+        words = f"{first.words} is of a transaction after _txn, and the WAL of transaction {following:,} is gone"
         return LaterTrace(words, beyond_logs=False)
     settled = logged <= 0 and any(bool((scan.seq > 0).all()) for scan in scans)
-    if what := of_no_wal(table, metadata, uncounted, settled=settled):
-        words = f"{what} is of a transaction after _txn, and no log and no WAL has such a one"
+    unread = [each for each in new if settled and not len(each.times)]
+    if not any(lost) and (found := [*of_no_wal(table, metadata, new), *unread]):
+        words = f"{found[0].words} is of a transaction after _txn, and no log and no WAL has such a one"
         return LaterTrace(words, beyond_logs=True)
     words = next(_symbols(metadata, area, inventory), "")
     return LaterTrace(words, bool(scans) and logged <= 0) if words else None

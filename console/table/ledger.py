@@ -37,6 +37,7 @@ class Evidence(StrEnum):
     STRUCTURE_UNSEEN = "structure-unseen"  # a structure change that is not applied leaves no trace but in the lost log
     STRUCTURE_LOST = "structure-lost"  # the log names a structure change whose content is nowhere on disk
     WAL_UNPROVEN = "wal-unproven"  # a WAL that may have been put in by hand, and no log tells whose it is
+    ROWS_UNCOUNTED = "rows-uncounted"  # in the table's files behind the rows that `_txn` counts, and in no WAL
     NOT_FOLLOWED = "not-followed"  # it lies behind a symbolic link
     NOT_READ = "not-read"  # its files may not be read
 
@@ -111,7 +112,9 @@ def rows_unapplied(ledger: Ledger) -> RowsLost:
 
     Entries about rows among those that come back do not count, nor what is nowhere on disk.
     """
-    elsewhere = (Evidence.ZERO_PAGES, Evidence.VALUES_CONTRADICTED, Evidence.RECORD_ALONE)
+    elsewhere = (
+        Evidence.ZERO_PAGES, Evidence.VALUES_CONTRADICTED, Evidence.RECORD_ALONE, Evidence.ROWS_UNCOUNTED,
+    )  # fmt: skip
     return RowsLost.total(
         entry.rows for entry in ledger if entry.fate is not Fate.APPLIED and entry.evidence not in elsewhere
     )

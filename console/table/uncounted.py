@@ -7,7 +7,7 @@ the WAL still has all of their times. Rows that no WAL has are of a later state 
     2024-01-03.1   12:00 … 12:30    wal3 has 12:00 … 12:59    left by a writer that was cut off
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from console.questdb.column_files import column_path, partition_path
+from console.questdb.column_versions import read_column_versions
 from console.questdb.fields import I64_MAX
 from console.questdb.layout import wal_directories
 from console.questdb.partitioning import Partitioning
@@ -25,52 +26,44 @@ from console.questdb.table_txn import TxnArea
 from console.table.timestamps import rising_rows
 from console.text import clean_line, plural
 
-_MOST: Final = 1 << 16
+MOST_TIMES: Final = 1 << 16
 """Times of one place that are looked up in the WAL."""
-_RECENT: Final = 32
-"""Partitions, from the newest on, whose files are read behind the count: late rows are appended to one in place."""
 
 
 @dataclass(frozen=True, slots=True)
 class Uncounted:
-    """Rows that `_txn` does not count: where, as a clause, and their times, the first `_MOST` of them, ascending."""
+    """Rows that `_txn` does not count: where, as a clause, and their times, `MOST_TIMES` at most, ascending."""
 
     words: str
     times: NDArray[np.int64]
 
 
-def uncounted_rows(
+def in_new_directories(
     table: Path, metadata: TableMetadata, area: TxnArea, named: Sequence[tuple[int, str, int]]
 ) -> list[Uncounted]:
-    """Return the rows in directories of new partitions, and those behind the counted ones of the newest partitions.
+    """Return the rows in directories of new partitions; one may have no time that can be read.
 
     `named` are transaction, directory and begin of the partition directories, ascending.
     """
-    days, column = Partitioning.of(metadata), metadata.timestamp
-    if column is None:
-        return []
-    found = []
+    days, found = Partitioning.of(metadata), []
     for name, start in unnamed(named, metadata, area):
-        end, path = days.unit_end(start), column_path(table / name, column.raw_name, "d")
+        end, path = days.unit_end(start), _timestamps(table, table / name, metadata, start)
         times = _times(_Place(path, 0, max(1, start), I64_MAX if end is None else end))
         found.append(Uncounted(clean_line(name), times))
-    return [*found, *(() if (table / "_mv").exists() else _behind_the_count(table, metadata, area))]
+    return found
 
 
-def of_no_wal(table: Path, metadata: TableMetadata, uncounted: Sequence[Uncounted], *, settled: bool) -> str:
-    """Return where rows are whose times no WAL on disk has, as a clause; empty if all of them are in the WAL.
+def of_no_wal(table: Path, metadata: TableMetadata, uncounted: Iterable[Uncounted]) -> list[Uncounted]:
+    """Return those of the places that have a time which no WAL on disk has.
 
-    `settled`: no WAL waits, so that a directory without a time that can be read is of none either. The WAL is listed
-    only now, after these rows were read: what a server that runs applies is in it until it counts.
+    The WAL is listed only now, after these rows were read: what a server that runs applies is in it until it counts.
     """
-    if not uncounted:
-        return ""
-    left = np.unique(np.concatenate([each.times for each in uncounted]))
-    wals = wal_directories(table)
-    for path in (wal.segment(number) for wal in wals for number in wal.segments):
+    rows = [each for each in uncounted if len(each.times)]
+    left = np.unique(np.concatenate([each.times for each in rows])) if rows else np.empty(0, np.int64)
+    for path in (wal.segment(number) for wal in wal_directories(table) for number in wal.segments) if rows else ():
         if len(left):
             left = left[~np.isin(left, _times_in(path, metadata, int(left[0]), int(left[-1])))]
-    return next((e.words for e in uncounted if np.isin(e.times, left).any() or (settled and not len(e.times))), "")
+    return [each for each in rows if np.isin(each.times, left).any()]
 
 
 def unnamed(named: Sequence[tuple[int, str, int]], metadata: TableMetadata, area: TxnArea) -> Iterator[tuple[str, int]]:
@@ -85,15 +78,16 @@ def unnamed(named: Sequence[tuple[int, str, int]], metadata: TableMetadata, area
             yield name, start
 
 
-def _behind_the_count(table: Path, metadata: TableMetadata, area: TxnArea) -> Iterator[Uncounted]:
-    """Yield the rows behind those that `area` counts, of later times than these.
+def behind_the_count(table: Path, metadata: TableMetadata, area: TxnArea) -> Iterator[Uncounted]:
+    """Yield the rows behind those that `area` counts, of later times than these, from the newest partition on.
 
-    A partition that was split holds the rows of its later parts there.
+    Late rows are appended to an earlier one in place. One that was split holds the rows of its later parts there.
     """
-    days, last = Partitioning.of(metadata), len(area.partitions) - 1
-    units = days.floors(area.partitions["timestamp"])
-    whole = [at for at in range(last + 1) if at == last or units[at] != units[at + 1]]
-    for at in whole[: -_RECENT - 1 : -1]:
+    last = len(area.partitions) - 1
+    units = Partitioning.of(metadata).floors(area.partitions["timestamp"])
+    for at in range(last, -1, -1):
+        if at < last and units[at] == units[at + 1]:
+            continue
         place = _behind(table, metadata, area, at)
         times = _times(place)
         times = times[times > place.newest]  # one of the very time of the last may be what the lag left there
@@ -102,14 +96,24 @@ def _behind_the_count(table: Path, metadata: TableMetadata, area: TxnArea) -> It
             yield Uncounted(where, times)
 
 
-def rows_behind(table: Path, metadata: TableMetadata, area: TxnArea) -> int:
-    """Return how many rows, of rising times, the newest partition has behind those that `area` counts."""
+def rows_behind(table: Path, metadata: TableMetadata, area: TxnArea) -> tuple[int, Path]:
+    """Return how many rows, of rising times, the newest partition has behind those that `area` counts, and its file.
+
+    Of a WAL table none if the WAL has them, and of a view none: a refresh may replace what was there.
+    """
     place = _behind(table, metadata, area, -1)
+    if metadata.wal and ((table / "_mv").exists() or not of_no_wal(table, metadata, _newest(place))):
+        return 0, place.path
     try:
         with DbFile(place.path) as file:
-            return rising_rows(file, place.row, place.newest, place.end)
+            return rising_rows(file, place.row, place.newest, place.end), place.path
     except (OSError, DamageError):
-        return 0
+        return 0, place.path
+
+
+def _newest(place: "_Place") -> list[Uncounted]:
+    times = _times(place)
+    return [Uncounted("", times[times > place.newest])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +137,18 @@ def _behind(table: Path, metadata: TableMetadata, area: TxnArea, at: int) -> _Pl
         return _Place(table, 0, 0, 0)
     days, partition, last = Partitioning.of(metadata), area.partitions[at], at in (-1, len(area.partitions) - 1)
     rows = int(partition["rows"]) + (area.lag_rows if last else 0)
-    path = column_path(partition_path(table, days, partition), column.raw_name, "d")
+    path = _timestamps(table, partition_path(table, days, partition), metadata, int(partition["timestamp"]))
     newest = [area.max_ts, area.lag_max_ts] if last else _values(path, max(0, rows - 1), 1).tolist()
     end = days.unit_end(int(partition["timestamp"]))
     return _Place(path, rows, max([1, *newest]), I64_MAX if end is None else end)
+
+
+def _timestamps(table: Path, folder: Path, metadata: TableMetadata, start: int) -> Path:
+    """Return the file of the designated timestamp, which a RENAME COLUMN gives another suffix."""
+    column = metadata.timestamp
+    if column is None:
+        return table
+    return column_path(folder, column.raw_name, "d", read_column_versions(table).name_txn(start, column.index))
 
 
 def _times(place: _Place) -> NDArray[np.int64]:
@@ -144,7 +156,7 @@ def _times(place: _Place) -> NDArray[np.int64]:
     try:
         with DbFile(place.path) as file:
             rows = rising_rows(file, place.row, place.newest, place.end)
-            return file.array(8 * place.row, "<i8", min(rows, _MOST))
+            return file.array(8 * place.row, "<i8", min(rows, MOST_TIMES))
     except (OSError, DamageError):
         return np.empty(0, np.int64)
 
@@ -163,8 +175,8 @@ def _times_in(segment: Path, metadata: TableMetadata, low: int, high: int) -> ND
     found = []
     try:
         with DbFile(column_path(segment, column.raw_name if column else "", "d")) as file:
-            for at in range(0, file.size, 16 * _MOST):
-                times = file.array(at, "<i8", 2 * _MOST)[::2]
+            for at in range(0, file.size, 16 * MOST_TIMES):
+                times = file.array(at, "<i8", 2 * MOST_TIMES)[::2]
                 found.append(np.unique(times[(times >= low) & (times <= high)]))
     except (OSError, DamageError):
         pass

@@ -98,7 +98,8 @@ def fresh_log(version: int) -> Strike:
     """Put the log of a new table, in the given format (1 or 2), in place of the real one."""
 
     def strike(table: Path) -> None:
-        data = struct.pack("<iqqi52x", version - 1, 0, 1_700_000_000_000_000, PART if version == 2 else 0)
+        made = 1_700_000_000_000_000 + int(table.name.rpartition("~")[2])  # no two tables are made at once
+        data = struct.pack("<iqqi52x", version - 1, 0, made, PART if version == 2 else 0)
         (table / "txn_seq" / "_txnlog").write_bytes(data.ljust(4096, b"\0") if version == 1 else data)
 
     return strike

@@ -17,13 +17,11 @@ from console.diagnosis.findings.subject import TableFiles
 from console.diagnosis.findings.symbol_maps import symbol_count_findings, symbol_map_findings
 from console.diagnosis.model import Code, Finding, Harm, Part, Severity
 from console.diagnosis.server.liveness import Life, lock_held
-from console.questdb.column_files import column_path, partition_path
 from console.questdb.column_types import ColumnTag
 from console.questdb.conversion import read_conversion
 from console.questdb.formats.table import META_HEADER, TODO, TXN_RECORD
 from console.questdb.metadata_history import contradictions, image_at, never_wal, read_history
 from console.questdb.partition_spans import contradiction
-from console.questdb.partitioning import Partitioning
 from console.questdb.reading import Problem, ProblemKind, read_small
 from console.questdb.structure_log import read_structure_log
 from console.questdb.table_metadata import TableMetadata
@@ -250,7 +248,7 @@ def _versions(files: TableFiles, area: TxnArea, metadata: TableMetadata) -> Iter
                           start=Harm.DROPS_PARTITION)  # fmt: skip
         elif unnamed:
             yield from _unnamed(files, metadata, unnamed)
-        yield from _behind(files, metadata, area)
+    yield from _behind(files, metadata, area)
     if metadata.metadata_version < area.metadata_version:
         message = (
             f"_meta is older than _txn: its version is {metadata.metadata_version}, and _txn needs "
@@ -282,20 +280,16 @@ def _unnamed(files: TableFiles, metadata: TableMetadata, name: str) -> Iterator[
 
 
 def _behind(files: TableFiles, metadata: TableMetadata, area: TxnArea) -> Iterator[Finding]:
-    """Tell rows of a table without WAL behind those that `_txn` counts, unless a server may commit them yet."""
-    column, rows = metadata.timestamp, rows_behind(files.directory.path, metadata, area)
-    if column is None or not rows:
-        return
-    folder = partition_path(files.directory.path, Partitioning.of(metadata), area.partitions[-1])
-    path = column_path(folder, column.raw_name, "d")
-    if _made_by_server(path, files.directory.path.parent):
+    """Tell rows behind those that `_txn` counts, unless the WAL has them, or a server may commit them yet."""
+    rows, path = rows_behind(files.directory.path, metadata, area)
+    if not rows or _made_by_server(path, files.directory.path.parent):
         return
     message = (
         f"behind the rows that _txn counts lie {plural(rows, 'more row')} of rising times: never committed, or _txn is "
         "of before them; the next writer overwrites them: copy the directory to keep them"
     )
     yield Finding(Code.TABLE_FILES_DISAGREE, Severity.NOTE, message, files.relative(path),
-                  partition=clean_line(folder.name))  # fmt: skip
+                  partition=clean_line(path.parent.name))  # fmt: skip
 
 
 def _made_by_server(folder: Path, db: Path) -> bool:

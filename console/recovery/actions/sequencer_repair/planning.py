@@ -1,7 +1,7 @@
 """From a table on disk to the plan of a repair: what the three repairs of a sequencer have in common."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +26,8 @@ from console.recovery.sequencer.reconstruction import reconstruct
 from console.recovery.sequencer.target import SequencerTarget
 from console.recovery.steps.files import build_directory, new_name, old_name, swap_directory
 from console.table.closed import closed_files
+from console.table.ledger import Entry, Evidence, Fate
+from console.table.uncounted import MOST_TIMES, behind_the_count, of_no_wal
 from console.text import clean_line, plural
 
 
@@ -190,9 +192,9 @@ def _plan(
 ) -> Plan:
     table = case.table.directory
     needed = bool(stages) or bool(target.refusals)
-    vanished = tuple(vanished_wal(case.context, case.table)) if stages else ()
-    ledger = (*target.ledger, *vanished)
-    rows_lost = RowsLost.unknown() if vanished else target.rows_lost
+    beside = (*vanished_wal(case.context, case.table), *_uncounted(case.table)) if stages else ()
+    ledger = (*target.ledger, *beside)
+    rows_lost = RowsLost.total((target.rows_lost, *(each.rows for each in beside)))
     evidence = ", then ".join(target.evidence) or "nothing was applied, and nothing is on disk"
     decided = Requirement("applied transactions identified", not target.refusals, evidence)
     found = Requirement(
@@ -212,7 +214,17 @@ def _plan(
         rows_maybe_twice=target.rows_maybe_twice if needed else 0,
         refused=target.refusals,
         requirements=(decided, found),
-        warnings=(*target.warnings, *(each.why for each in vanished)) if needed else (),
+        warnings=(*target.warnings, *(each.why for each in beside)) if needed else (),
         disk_needed=size,
         attachments=attachments,
     )
+
+
+def _uncounted(table: TableOnDisk) -> Iterator[Entry]:
+    """Yield the rows behind those that `_txn` counts, if no WAL has them: the next writer overwrites them."""
+    if table.directory.is_view:
+        return  # a refresh may have replaced them
+    for each in of_no_wal(table.path, table.metadata, behind_the_count(table.path, table.metadata, table.txn)):
+        rows = RowsLost.at_most(len(each.times)) if len(each.times) < MOST_TIMES else RowsLost.unknown()
+        why = f"{each.words} was never committed, or _txn is of before it: copy that directory to keep it"
+        yield Entry(Fate.UNKNOWN, Evidence.ROWS_UNCOUNTED, None, rows, why)
