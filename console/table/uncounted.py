@@ -9,6 +9,7 @@ the WAL still has all of their times. Rows that no WAL has are of a later state 
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,8 @@ from console.questdb.column_versions import read_column_versions
 from console.questdb.fields import I64_MAX
 from console.questdb.layout import wal_directories
 from console.questdb.partitioning import Partitioning
-from console.questdb.reading import DamageError, DbFile
+from console.questdb.reading import DamageError, DbFile, Problem
+from console.questdb.sequencer_metadata import read_sequencer_metadata
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TxnArea
 from console.table.timestamps import rising_rows
@@ -28,6 +30,8 @@ from console.text import clean_line, plural
 
 MOST_TIMES: Final = 1 << 16
 """Times of one place that are looked up in the WAL."""
+_PLACES: Final = 256
+"""Directories of new partitions that are looked at: a back-fill that is cut off leaves one for each day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ def in_new_directories(
     `named` are transaction, directory and begin of the partition directories, ascending.
     """
     days, found = Partitioning.of(metadata), []
-    for name, start in unnamed(named, metadata, area):
+    for name, start in islice(unnamed(named, metadata, area), _PLACES):
         end, path = days.unit_end(start), _timestamps(table, table / name, metadata, start)
         times = _times(_Place(path, 0, max(1, start), I64_MAX if end is None else end))
         found.append(Uncounted(clean_line(name), times))
@@ -54,16 +58,26 @@ def in_new_directories(
 
 
 def of_no_wal(table: Path, metadata: TableMetadata, uncounted: Iterable[Uncounted]) -> list[Uncounted]:
-    """Return those of the places that have a time which no WAL on disk has.
+    """Return those of the places that have more rows of some time than the WAL on disk; none if that cannot be read.
 
     The WAL is listed only now, after these rows were read: what a server that runs applies is in it until it counts.
     """
     rows = [each for each in uncounted if len(each.times)]
-    left = np.unique(np.concatenate([each.times for each in rows])) if rows else np.empty(0, np.int64)
-    for path in (wal.segment(number) for wal in wal_directories(table) for number in wal.segments) if rows else ():
-        if len(left):
-            left = left[~np.isin(left, _times_in(path, metadata, int(left[0]), int(left[-1])))]
-    return [each for each in rows if np.isin(each.times, left).any()]
+    if not rows:
+        return []
+    wanted, counts = np.unique(np.concatenate([each.times for each in rows]), return_counts=True)
+    held = np.zeros(len(wanted), np.int64)
+    for path in (wal.segment(number) for wal in wal_directories(table) for number in wal.segments):
+        try:
+            for times in _times_in(path, metadata):
+                at = np.minimum(np.searchsorted(wanted, times), len(wanted) - 1)
+                held += np.bincount(at[wanted[at] == times], minlength=len(wanted))
+        except FileNotFoundError:
+            continue
+        except (OSError, DamageError):
+            return []
+    more = wanted[held < counts]
+    return [each for each in rows if np.isin(each.times, more).any()]
 
 
 def unnamed(named: Sequence[tuple[int, str, int]], metadata: TableMetadata, area: TxnArea) -> Iterator[tuple[str, int]]:
@@ -153,12 +167,10 @@ def _timestamps(table: Path, folder: Path, metadata: TableMetadata, start: int) 
 
 def _times(place: _Place) -> NDArray[np.int64]:
     """Return the times behind a place that rise and lie below the end; none if the file cannot be read."""
-    try:
-        with DbFile(place.path) as file:
-            rows = rising_rows(file, place.row, place.newest, place.end)
-            return file.array(8 * place.row, "<i8", min(rows, MOST_TIMES))
-    except (OSError, DamageError):
-        return np.empty(0, np.int64)
+    values = _values(place.path, place.row, MOST_TIMES)
+    before = np.concatenate(([place.newest], values[:-1]))
+    wrong = np.flatnonzero((values < before) | (values >= place.end))
+    return values[: int(wrong[0])] if len(wrong) else values
 
 
 def _values(path: Path, at: int, count: int) -> NDArray[np.int64]:
@@ -169,15 +181,10 @@ def _values(path: Path, at: int, count: int) -> NDArray[np.int64]:
         return np.empty(0, np.int64)
 
 
-def _times_in(segment: Path, metadata: TableMetadata, low: int, high: int) -> NDArray[np.int64]:
-    """Return the times in `low` … `high` that a segment's timestamp column has, in whatever event."""
-    column = metadata.timestamp
-    found = []
-    try:
-        with DbFile(column_path(segment, column.raw_name if column else "", "d")) as file:
-            for at in range(0, file.size, 16 * MOST_TIMES):
-                times = file.array(at, "<i8", 2 * MOST_TIMES)[::2]
-                found.append(np.unique(times[(times >= low) & (times <= high)]))
-    except (OSError, DamageError):
-        pass
-    return np.concatenate(found) if found else np.empty(0, np.int64)
+def _times_in(segment: Path, metadata: TableMetadata) -> Iterator[NDArray[np.int64]]:
+    """Yield the times in a segment's timestamp column, of whatever event. Raises OSError, DamageError."""
+    own = read_sequencer_metadata(segment, of_segment=True)
+    column = metadata.timestamp if isinstance(own, Problem) else own.timestamp  # it may have had another name
+    with DbFile(column_path(segment, column.raw_name if column else "", "d")) as file:
+        for at in range(0, file.size, 16 * MOST_TIMES):
+            yield file.array(at, "<i8", 2 * MOST_TIMES)[::2]

@@ -57,7 +57,7 @@ class CreateCopy(Step):
         if run.recall(COPY_DIRECTORY) is not None:
             return
         if directory_of(run.database, copy) is None:
-            server.rows(create_statement(copy, _original(run, stage)))
+            server.rows(_statement(run, stage))
         directory = directory_of(run.database, copy)
         if directory is None or rows_of(server, copy):
             raise StepError(
@@ -221,6 +221,13 @@ class SwapNames(Step):
 def _original(run: RunContext, stage: Stage) -> TableRows:
     try:
         return TableRows(run.database.db / str(stage.parameters["directory"]))
+    except DamageError as damage:
+        raise StepError(f"the original cannot be read: {clean_line(damage.what)}") from damage
+
+
+def _statement(run: RunContext, stage: Stage) -> str:
+    try:
+        return create_statement(str(stage.parameters["copy"]), _original(run, stage))
     except DamageError as damage:
         raise StepError(f"the original cannot be read: {clean_line(damage.what)}") from damage
 
