@@ -158,11 +158,16 @@ def _behind(table: Path, metadata: TableMetadata, area: TxnArea, at: int) -> _Pl
 
 
 def _timestamps(table: Path, folder: Path, metadata: TableMetadata, start: int) -> Path:
-    """Return the file of the designated timestamp, which a RENAME COLUMN gives another suffix."""
+    """Return the file of the designated timestamp, which a RENAME COLUMN gives another suffix; the table's directory,
+    which is no file, if it can have none.
+    """
     column = metadata.timestamp
     if column is None:
         return table
-    return column_path(folder, column.raw_name, "d", read_column_versions(table).name_txn(start, column.index))
+    try:
+        return column_path(folder, column.raw_name, "d", read_column_versions(table).name_txn(start, column.index))
+    except DamageError:  # a damaged `_meta` can give it a name that no file has
+        return table
 
 
 def _times(place: _Place) -> NDArray[np.int64]:
