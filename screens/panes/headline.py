@@ -224,7 +224,7 @@ def stepper(steps: Sequence[WayStep], width: int, by_hand: ByHand | None = None)
             return whole
     at = next((step for step in steps if step.state is StepState.NEXT), None)
     more = "+" if any(step.may_bring_more for step in steps) else ""
-    said = f" {at.number}/{len(steps)}{more} {_label(at).removesuffix(' + ?')}" if at is not None else ""
+    said = f" {at.number}/{len(steps)}{more} {_counted(at)}" if at is not None else ""
     if by_hand is not None:
         said = f" 0 {_BY_HAND[by_hand][1]}"
     return crop(line(dots(steps, by_hand), Span(said, Role.STRONG)), width)
@@ -241,9 +241,13 @@ def _sign(step: WayStep, by_hand: ByHand | None) -> tuple[str, Role]:
 
 
 def _label(step: WayStep) -> str:
+    return f"{_counted(step)} + ?" if step.may_bring_more else _counted(step)
+
+
+def _counted(step: WayStep) -> str:
     count = len(step.tables)
-    of = f"{step.done}/{count}" if 0 < step.done < count else f"×{count}" if count > 1 else ""
-    return " ".join(filter(None, (name_of(step.action), of, "+ ?" if step.may_bring_more else "")))
+    of = f" {step.done}/{count}" if 0 < step.done < count else f" ×{count}" if count > 1 else ""
+    return f"{name_of(step.action)}{of}"
 
 
 _NARROW = 80  # cells below which the next step stands in the second line
