@@ -1,7 +1,8 @@
 """Rows in a table's directories that its `_txn` does not count, and whether the WAL on disk has them.
 
 A writer that is cut off while it applies leaves rows, or the directory of a new partition, that `_txn` does not count;
-the WAL still has all of their times. Rows that no WAL has are of a later state than `_txn`:
+the WAL still has all of their times. The directory of a new partition whose times no WAL has is of a later state than
+`_txn`. Rows behind the count may also be of WAL that was skipped, left out or exported since:
 
     2024-01-03.1   00:00 … 11:39    wal3 has 12:00 … 12:59    of a later state
     2024-01-03.1   12:00 … 12:30    wal3 has 12:00 … 12:59    left by a writer that was cut off
