@@ -24,11 +24,10 @@ from console.questdb.reading import (
 from console.questdb.registry import Registry, RegistryEntry, TableKind, read_registry
 from console.questdb.soft_links import leads_nowhere
 from console.questdb.table_metadata import read_table_identity
-from console.questdb.table_name import is_system_name, name_of_directory, read_table_name
+from console.questdb.table_name import SEQUENCER, is_system_name, name_of_directory, read_table_name
 from console.questdb.txn_log import ends_with_drop
 from console.text import clean_line
 
-SEQUENCER: Final = "txn_seq"
 GUARD_MIRROR: Final = "txn_seq.guard-"
 """How the names of the guard's mirrors of a sequencer begin; then the microsecond of its creation, and a number."""
 VIEW: Final = "_view"

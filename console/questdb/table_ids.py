@@ -10,6 +10,7 @@ from typing import Final
 from console.questdb.aside import tables_aside
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.reading import ProblemKind
+from console.questdb.table_name import id_of_directory
 from console.questdb.wal_index import read_highest
 
 TABLE_INDEX: Final = "_tab_index.d"
@@ -43,7 +44,7 @@ def read_table_ids(database: DatabaseRoot) -> TableIds:
             named[table_id].append(table.directory)
     registry = database.registry()
     elsewhere = [*registry.live(), *registry.dropped(), *(aside.path.name for aside in tables_aside(database.db))]
-    highest = max([*named, *(each for name in elsewhere if (each := _id_in(name)) < _LIMIT)], default=0)
+    highest = max([*named, *(each for name in elsewhere if (each := id_of_directory(name)) < _LIMIT)], default=0)
     index = read_highest(database.db / TABLE_INDEX)
     handed_out = None if index.problems else index.highest
     unreadable = any(problem.kind is ProblemKind.UNREADABLE for problem in index.problems)
@@ -52,11 +53,5 @@ def read_table_ids(database: DatabaseRoot) -> TableIds:
 
 
 def _id_of(table: TableDirectory) -> int:
-    """Return the id of a table, 0 where it is not known; a directory's name cannot be damaged."""
-    return _id_in(table.directory) or (0 if table.problems else table.table_id or 0)
-
-
-def _id_in(directory: str) -> int:
-    """Return the id that a directory's name ends with, 0 if there is none."""
-    _, mangled, number = directory.rpartition("~")
-    return int(number) if mangled and number.isdecimal() else 0
+    """Return the id of a table, 0 where it is not known."""
+    return id_of_directory(table.directory) or (0 if table.problems else table.table_id or 0)

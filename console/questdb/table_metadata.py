@@ -1,6 +1,7 @@
 """Table `_meta`: columns, partitioning, WAL flag (formats/table.py has the fields)."""
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -9,6 +10,8 @@ from console.questdb.fields import Fields
 from console.questdb.formats.model import FIRST
 from console.questdb.formats.table import META_COLUMN, META_HEADER
 from console.questdb.reading import DamageError, Problem, ProblemKind, join_problems, later_looks, read_small
+from console.questdb.sequencer_metadata import read_sequencer_metadata
+from console.questdb.table_name import SEQUENCER, id_of_directory
 from console.text import clean_line
 
 VERSION: Final = 426
@@ -216,7 +219,29 @@ def _read_once(path: Path) -> TableMetadata | Problem:
         metadata = parse_table_metadata(file.data, file.path)
     except DamageError as damage:
         return damage.problem(file.path)
+    if (whose := _of_another(path, metadata.table_id)) is not None:
+        return whose
     return replace(metadata, problems=join_problems(file.problem, metadata.problems))
+
+
+def _of_another(path: Path, table_id: int) -> Problem | None:
+    """Return what is wrong where `_meta` alone has another table id than the directory's name and the sequencer.
+
+    QuestDB opens no table whose `_meta` has another id than the registry, and its wal_tables() fails for every table.
+    """
+    named = id_of_directory(path.parent.name)
+    if named in (0, table_id):
+        return None
+    for folder in chain([path.parent / SEQUENCER], path.parent.glob("wal[0-9]*/[0-9]*")):
+        own = read_sequencer_metadata(folder)
+        if not isinstance(own, Problem):
+            break
+    else:
+        return None
+    if own.table_id != named:
+        return None
+    what = f"its table id is {table_id:,}; the directory's name and {folder.relative_to(path.parent)} say {named:,}"
+    return Problem(ProblemKind.INVALID, what, path, META_HEADER.at("table_id"))
 
 
 def minor_checksum(metadata_version: int, columns: int) -> int:

@@ -1,4 +1,4 @@
-"""`_name` of a table directory, and the rules by which a directory name stands for a table name."""
+"""`_name` of a table directory, and what the name of a directory says: of which table, with which id."""
 
 import struct
 from pathlib import Path
@@ -7,6 +7,8 @@ from typing import Final
 from console.questdb.fields import Fields
 from console.questdb.reading import DamageError, read_small
 
+SEQUENCER: Final = "txn_seq"
+"""The directory of a WAL table's log, in the table's own."""
 _SYSTEM_PREFIX: Final = "sys."
 _SYSTEM_TABLES: Final = frozenset({"telemetry_config", "telemetry", "_query_trace"})
 
@@ -40,6 +42,12 @@ def read_table_name(table: Path) -> str | None:
 def name_of_directory(directory: str) -> str:
     """Return the table name that the server takes from a directory name: what stands before the first `~`."""
     return directory.partition("~")[0]
+
+
+def id_of_directory(directory: str) -> int:
+    """Return the table id that a directory's name ends with (`NAME~ID`), 0 if there is none: it cannot be damaged."""
+    _, mangled, number = directory.rpartition("~")
+    return int(number) if mangled and number.isdecimal() else 0
 
 
 def is_system_name(name: str) -> bool:

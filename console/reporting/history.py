@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from console.errors import WalmedicError
-from console.questdb.layout import SEQUENCER, DatabaseRoot
+from console.questdb.layout import DatabaseRoot
+from console.questdb.table_name import SEQUENCER
 from console.records import to_json
 from console.recovery.codes import ClaimKey
 from console.recovery.model import Claim, Outcome, Plan, claims_of, proven_in_words

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from console.questdb.layout import SEQUENCER, DatabaseRoot, TableDirectory
+from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.reading import DbFile, list_directory, problem_of
+from console.questdb.table_name import SEQUENCER
 from console.questdb.table_txn import read_table_txn
 from console.questdb.txn_log import HEADER_SIZE, TxnLog, read_log
 from console.questdb.wal_index import read_wal_index

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from console.diagnosis.crashes.groups import CrashReport
 from console.diagnosis.model import Code, DatabaseReport, Severity
-from console.questdb.layout import SEQUENCER, DatabaseRoot, TableDirectory
+from console.questdb.layout import DatabaseRoot, TableDirectory
+from console.questdb.table_name import SEQUENCER
 from console.reporting.events import Event, Kind, folded
 from console.reporting.history import PastAction, events_of
 from console.text import clean_line

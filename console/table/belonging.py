@@ -21,12 +21,12 @@ from typing import Final, Protocol
 from console.questdb.fields import Fields
 from console.questdb.formats.sequencer import SEQUENCER_META
 from console.questdb.formats.table import META_HEADER
-from console.questdb.layout import SEQUENCER, TableDirectory
+from console.questdb.layout import TableDirectory
 from console.questdb.reading import DamageError, Problem, list_directory, read_small
 from console.questdb.registry import read_registry
 from console.questdb.sequencer_metadata import SequencerMetadata
 from console.questdb.table_metadata import parse_table_metadata
-from console.questdb.table_name import name_of_directory
+from console.questdb.table_name import SEQUENCER, name_of_directory
 from console.questdb.txn_log import TxnLog, read_log
 from console.table.log_life import LOOKS, Life, has_segment_before, life_of, lived_once, names_all
 from console.text import clean_line

@@ -10,7 +10,7 @@ Records of what is not applied count most, then how far the log reaches, then ho
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from console.questdb.layout import SEQUENCER
+from console.questdb.table_name import SEQUENCER
 from console.table.inventory import Inventory
 from console.table.log_scan import LogScan
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from console.questdb.layout import SEQUENCER
 from console.questdb.segment import EventType
+from console.questdb.table_name import SEQUENCER
 from console.table.applied import CutRange, applied_mask, most_applied, open_mask, ranges_of, settle_by_count
 from console.table.inventory import Index, Inventory, Mask, carries_rows, segment_key
 from console.table.log_scan import LogScan

@@ -173,6 +173,30 @@ def test_a_renamed_table_keeps_its_settings(questdb: ServerBinary, tmp_path: Pat
     assert any("the TTL (now none" in warning for warning in plan.warnings), plan
 
 
+def test_the_metadata_of_another_table_is_replaced(questdb: ServerBinary, tmp_path: Path) -> None:
+    """Only `_meta` is of the other table: name, log and WAL are this one's, so that the waiting rows come back."""
+    root = tmp_path.resolve() / "root"
+    with PrivateServer(root, questdb, settings=SERVER) as server:
+        for name in ("other", "trades"):
+            server.query(f"CREATE TABLE {name} (ts TIMESTAMP, x DOUBLE) TIMESTAMP(ts) PARTITION BY DAY WAL")
+        wait_until_applied(server)
+    with PrivateServer(root, questdb, settings={**SERVER, "cairo.wal.apply.enabled": "false"}) as server:
+        server.query("INSERT INTO trades SELECT timestamp_sequence('2024-01-01', 60000000L), x FROM long_sequence(9)")
+        server.kill()
+    other, trades = (DatabaseRoot.locate(root).table(name).path for name in ("other", "trades"))
+    shutil.copy2(other / "_meta", trades / "_meta")
+    assert "table-metadata-invalid" in _refusals(root)
+    engine = engine_of(root, tmp_path / "state", questdb)
+    assert engine.plan("rebuild-sequencer", "trades").refused[0].action == "repair-metadata"
+    plan = captured(engine, "trades").plan("repair-metadata", "trades")
+    assert (plan.refused, plan.rows_lost.phrase) == ((), "0")
+    assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE
+    assert _alarms(root) == []
+    with PrivateServer(root, questdb, settings=SERVER) as server:
+        wait_until_applied(server)
+        assert server.query("SELECT count() FROM trades") == [(9,)]
+
+
 def test_rows_written_again_after_a_forced_drop_were_not_skipped(questdb: ServerBinary, tmp_path: Path) -> None:
     """FORCE DROP PARTITION is no transaction: the WAL of the rows before it is there, and they are not."""
     root = tmp_path.resolve() / "root"

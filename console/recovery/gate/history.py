@@ -8,7 +8,8 @@ from typing import Final
 
 from console.diagnosis.model import NO_HISTORY, SegmentRun, TableHistory
 from console.errors import WalmedicError
-from console.questdb.layout import SEQUENCER, DatabaseRoot
+from console.questdb.layout import DatabaseRoot
+from console.questdb.table_name import SEQUENCER
 from console.recovery.evidence.index import EvidenceIndex, table_stamp
 from console.recovery.model import Outcome
 from console.recovery.store.entries import notes_of, read_entry_plan

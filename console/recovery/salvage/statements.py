@@ -10,11 +10,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from console.questdb.layout import SEQUENCER, wal_directories
+from console.questdb.layout import wal_directories
 from console.questdb.reading import Problem
 from console.questdb.segment import EventType
 from console.questdb.segment_details import read_statement
 from console.questdb.structure_log import read_structure_log
+from console.questdb.table_name import SEQUENCER
 from console.questdb.table_txn import read_table_txn
 from console.questdb.txn_log import STRUCTURE_CHANGE, TxnLog, as_v2, read_log
 from console.table.inventory import Inventory, read_inventory

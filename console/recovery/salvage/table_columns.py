@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from console.questdb.layout import SEQUENCER
 from console.questdb.reading import DamageError, Problem, list_directory, read_small
 from console.questdb.sequencer_metadata import SequencerColumn, SequencerMetadata, read_sequencer_metadata
 from console.questdb.table_metadata import (
@@ -15,6 +14,7 @@ from console.questdb.table_metadata import (
     parse_table_metadata,
     read_table_metadata,
 )
+from console.questdb.table_name import SEQUENCER
 
 _PREVIOUS: Final = ("_meta.prev", "_meta.swp")
 _NAMES: Final = {

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Final
 
 from console.errors import WalmedicError
-from console.questdb.layout import SEQUENCER, TableDirectory
+from console.questdb.layout import TableDirectory
 from console.questdb.reading import Problem
 from console.questdb.segment import Segment
 from console.questdb.sequencer_metadata import SequencerMetadata, read_sequencer_metadata
 from console.questdb.structure_log import StructureLog, read_structure_log
 from console.questdb.table_metadata import TableMetadata
+from console.questdb.table_name import SEQUENCER
 from console.questdb.table_txn import TableTxn, TxnArea, read_table_txn
 from console.questdb.todo import metadata_in_force
 from console.questdb.txn_log import TxnLog, read_log
@@ -31,7 +32,14 @@ LIVE: Final = SEQUENCER
 
 
 class TableUnreadableError(WalmedicError):
-    """The table's own `_txn` or `_meta` cannot be read, so nothing about its sequencer can be computed."""
+    """The table's own `_txn` or `_meta` cannot be read, so nothing about its sequencer can be computed.
+
+    `action` is the one that repairs the file.
+    """
+
+    def __init__(self, reason: str, action: str) -> None:
+        super().__init__(reason)
+        self.action = action
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ class TableOnDisk:
     @property
     def txn(self) -> TxnArea:
         if self.txn_file.current is None:
-            raise TableUnreadableError(f"{self.directory.directory}/_txn holds no state")
+            raise TableUnreadableError(f"{self.directory.directory}/_txn holds no state", "repair-table-state")
         return self.txn_file.current
 
     @property
@@ -116,13 +124,14 @@ def read_table(directory: TableDirectory) -> TableOnDisk:
     if txn.current is None:
         reason = txn.problems[0].what if txn.problems else "it holds no state"
         raise TableUnreadableError(
-            f"{directory.directory}/_txn cannot be read ({reason}); without it nobody knows what is applied"
+            f"{directory.directory}/_txn cannot be read ({reason}); without it nobody knows what is applied",
+            "repair-table-state",
         )
     metadata = metadata_in_force(directory.path, txn.current)
     if isinstance(metadata, Problem):
-        raise TableUnreadableError(f"{directory.directory}/_meta cannot be read ({metadata.what})")
+        raise TableUnreadableError(f"{directory.directory}/_meta cannot be read ({metadata.what})", "repair-metadata")
     if metadata.unusable:
-        raise TableUnreadableError(f"{directory.directory}/_meta: {metadata.unusable}")
+        raise TableUnreadableError(f"{directory.directory}/_meta: {metadata.unusable}", "repair-metadata")
     return table_with(directory, txn, metadata)
 
 
@@ -132,7 +141,7 @@ def table_with(directory: TableDirectory, txn: TableTxn, metadata: TableMetadata
     For a table whose own `_txn` is damaged, and what may have been in it is tried.
     """
     if txn.current is None:
-        raise TableUnreadableError(f"{directory.directory}/_txn holds no state")
+        raise TableUnreadableError(f"{directory.directory}/_txn holds no state", "repair-table-state")
     entries, _ = directory.listing()
     origins = read_origins(directory, metadata, structure_version(metadata, txn.current), entries, mirrors=True)
     own = [wal for wal in directory.wals(entries) if wal.id not in origins.left_out]

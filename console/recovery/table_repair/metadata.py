@@ -144,10 +144,9 @@ def _same_version(directory: TableDirectory, area: TxnArea | None) -> _Base | No
     """Return a copy of the very version that `_txn` names: the guard's, or one that was about to be put in place."""
     if area is None:
         return None
-    places = [(each.copy.told, each.copy.folder / "_meta")
-              for each in of_version(directory, metadata_version=area.metadata_version)]  # fmt: skip
-    for name, path in (*places, *((name, directory.path / name) for name in ("_meta.swp", "_meta.prev"))):
-        image = image_at(path)
+    guarded = of_version(directory, metadata_version=area.metadata_version)
+    copies = [(each.copy.told, image_at(each.copy.folder / "_meta")) for each in guarded]
+    for name, image in (*copies, *((name, _own_image(directory, name)) for name in ("_meta.swp", "_meta.prev"))):
         if image is not None and _version(image) == area.metadata_version:
             return _Base(name, image, area.structure_version, area.metadata_version)
     return None
@@ -195,10 +194,15 @@ def _mended(
 
 def _older(directory: TableDirectory, area: TxnArea | None) -> list[tuple[str, MetadataImage]]:
     """Return `_meta` and the copy beside it, those that can be read and are of before the state."""
-    read = ((name, image_at(directory.path / name)) for name in ("_meta", "_meta.prev"))
-    before = ((name, image) for name, image in read if image is not None)
+    before = ((name, image) for name in ("_meta", "_meta.prev") if (image := _own_image(directory, name)) is not None)
     most = area.metadata_version if area is not None else -1
     return [(name, image) for name, image in before if name != "_meta" or _version(image) < most]
+
+
+def _own_image(directory: TableDirectory, name: str) -> MetadataImage | None:
+    """Return a copy of `_meta` in the table's directory, None where it cannot be read, or is another table's."""
+    read = read_table_metadata(directory.path, name)
+    return None if isinstance(read, Problem) else image_at(directory.path / name)
 
 
 def _base(directory: TableDirectory, history: MetadataHistory, area: TxnArea | None, target: int) -> _Base:

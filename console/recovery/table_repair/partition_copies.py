@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from console.questdb.fields import I64_MAX
-from console.questdb.layout import SEQUENCER, TableDirectory
+from console.questdb.layout import TableDirectory
 from console.questdb.parquet_frame import check_parquet_frame
 from console.questdb.partition_columns import StoredColumn, length_faults, variable_faults
 from console.questdb.partition_files import PARQUET, PartitionFiles
@@ -20,6 +20,7 @@ from console.questdb.partition_spans import PartitionSpan
 from console.questdb.partitioning import Partitioning
 from console.questdb.reading import DamageError, DbFile, Problem
 from console.questdb.table_metadata import read_table_metadata
+from console.questdb.table_name import SEQUENCER
 from console.questdb.txn_log import read_log
 from console.questdb.value_check import bad_values
 from console.recovery.store.copying import digest_of_file

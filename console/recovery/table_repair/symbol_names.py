@@ -12,11 +12,12 @@ import numpy as np
 
 from console.diagnosis.model import Code
 from console.diagnosis.table import examine_table
-from console.questdb.layout import SEQUENCER, TableDirectory
+from console.questdb.layout import TableDirectory
 from console.questdb.reading import DamageError, Problem
 from console.questdb.segment import EventType
 from console.questdb.segment_details import read_symbols
 from console.questdb.table_metadata import TableColumn
+from console.questdb.table_name import SEQUENCER
 from console.questdb.table_txn import read_table_txn
 from console.questdb.txn_log import read_log
 from console.recovery.evidence.index import EvidenceIndex

@@ -8,8 +8,9 @@ from console.diagnosis.table import TableDiagnosis, examine_table
 from console.digests import digest_of
 from console.errors import WalmedicError
 from console.questdb.conversion import MARKER, read_conversion
-from console.questdb.layout import SEQUENCER, DatabaseRoot, TableDirectory
+from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
+from console.questdb.table_name import SEQUENCER
 from console.questdb.table_txn import read_table_txn
 from console.questdb.txn_log import read_log
 from console.questdb.version_behaviour import behaviour_of

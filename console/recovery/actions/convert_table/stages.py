@@ -1,9 +1,10 @@
 """The stages of a conversion there and back, as steps of conversion_steps, and what the table must hold in each."""
 
 from console.questdb.conversion import MARKER
-from console.questdb.layout import SEQUENCER, TableDirectory
+from console.questdb.layout import TableDirectory
 from console.questdb.partitioning import Partitioning
 from console.questdb.table_metadata import TableMetadata
+from console.questdb.table_name import SEQUENCER
 from console.questdb.table_txn import TxnArea
 from console.records import to_json
 from console.recovery.actions.convert_table.cost import Cost

@@ -12,9 +12,10 @@ from dataclasses import replace
 from console.durable import make_directories
 from console.questdb.conversion import MARKER, read_conversion
 from console.questdb.formats.table import TXN_RECORD
-from console.questdb.layout import SEQUENCER, DatabaseRoot
+from console.questdb.layout import DatabaseRoot
 from console.questdb.registry import TableKind
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
+from console.questdb.table_name import SEQUENCER
 from console.questdb.table_txn import read_table_txn
 from console.questdb.txn_log import read_log
 from console.records import of_json, to_json

@@ -68,7 +68,7 @@ def open_case(context: PlanContext, spec: ActionSpec, name: str) -> Case | Plan:
         table = read_table(directory)
         return Case(context, spec, table, read_sources(table))
     except TableUnreadableError as error:
-        refusal = Refusal(RefusalCode.TABLE_UNREADABLE, str(error), "restore _txn and _meta from a backup first")
+        refusal = Refusal(RefusalCode.TABLE_UNREADABLE, str(error), f"{error.action} first", action=error.action)
         return refused(context, spec, directory, refusal)
 
 
