@@ -107,13 +107,14 @@ class Segment:
 
     @property
     def records(self) -> NDArray[np.void] | None:
-        """The events from which header or index can be written anew: the whole chain, and the other of the two if the
-        header counts more. None: not known.
+        """The events from which header or index can be written anew: the whole chain with those `beyond`.
+
+        None: not known. That is so, too, if the header counts more, and the index does not agree with the chain.
         """
         decoded = self.events["type"] != EventType.UNREADABLE
         count = int(decoded.sum())
-        agreed = self.max_txn == count - 1 or len(self.stated) == count
-        settled = self.max_txn is not None and agreed and not self.beyond and not self.uncounted
+        agreed = self.max_txn == count - 1 or self.beyond > 0 or len(self.stated) == count
+        settled = self.max_txn is not None and agreed and not self.uncounted
         return self.events[:count] if settled and count and decoded[:count].all() else None
 
 

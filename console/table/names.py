@@ -170,6 +170,18 @@ def put_together(
     )
 
 
+def uncommitted(inventory: Inventory, names: Names) -> Mask:
+    """Return the events that the header of their `_event` does not count, and that no name shows to be committed.
+
+    A name of a later one does, too: a writer commits in the order of its events.
+    """
+    found = inventory.events["beyond"].copy()
+    for _, _, low, high in inventory.slices() if found.any() else ():
+        named = np.flatnonzero(names.seq[low:high] > 0)
+        found[low : low + int(named[-1]) + 1 if len(named) else low] = False
+    return np.asarray(found)
+
+
 def _named_again(inventory: Inventory, scan: LogScan) -> Index:
     """Return per event the replay of it if it may be a new one, in a WAL with the id of an old one (0: it is not).
 

@@ -18,7 +18,7 @@ from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
 from console.table.applied import CutRange, applied_mask, most_applied, open_mask, ranges_of, settle_by_count
 from console.table.inventory import Index, Inventory, Mask
-from console.table.names import Names
+from console.table.names import Names, uncommitted
 from console.text import plural
 
 _SETTLE: Final = (
@@ -107,7 +107,7 @@ def decide(
         evidence.append("rows that the table has either way count as applied")
     for each in same:
         each.low = each.high
-    undecided = _left_out_anyway(inventory, ranges, torn)
+    undecided = _left_out_anyway(inventory, names, ranges, torn)
     left = [r for r in ranges if r.open]
     if left:
         refusals.append(_ambiguous(inventory, left, why_no_look()))
@@ -235,13 +235,13 @@ def _address(event: Any) -> str:
     return f"segment {int(event['segment'])} transaction {int(event['txn'])}"
 
 
-def _left_out_anyway(inventory: Inventory, ranges: list[CutRange], torn: Torn | None) -> Mask:
+def _left_out_anyway(inventory: Inventory, names: Names, ranges: list[CutRange], torn: Torn | None) -> Mask:
     """Close the ranges of nothing but events that no repaired log may name, and return these events.
 
     Such an event is left out whether it is applied or not: it costs its rows at most, and can double none.
     """
     undecided = np.zeros(len(inventory), np.bool_)
-    out = inventory.events["beyond"] | (inventory.events["type"] == EventType.UNREADABLE)
+    out = uncommitted(inventory, names) | (inventory.events["type"] == EventType.UNREADABLE)
     if torn is not None and any(each.open for each in ranges):
         out |= torn(np.flatnonzero(open_mask(inventory, ranges)))
     for each in ranges:

@@ -12,6 +12,7 @@ from console.table.gaps import Gap, gaps_of, most_rows, rows_from, undecodable
 from console.table.inventory import Index, Inventory, Mask, carries_rows
 from console.table.ledger import Entry, Evidence, Fate, Ledger, RowsLost
 from console.table.log_scan import LogScan
+from console.table.names import Names, uncommitted
 from console.table.torn import Wholeness
 from console.table.unrecorded import rows_behind
 from console.table.unseen import Unseen
@@ -84,7 +85,7 @@ def unseen_changes(found: Found) -> Iterator[Entry]:
     yield Entry(Fate.UNKNOWN, Evidence.STRUCTURE_UNSEEN, None, RowsLost.exact(0), note)
 
 
-def left_out(inventory: Inventory, decided: Cuts, wholeness: Wholeness) -> tuple[Mask, Mask]:
+def left_out(inventory: Inventory, names: Names, decided: Cuts, wholeness: Wholeness) -> tuple[Mask, Mask]:
     """Return which unapplied events no repaired log may name: torn, out of the server's reach, or not decodable.
 
     And those of segments whose `_event.i` or header must be made anew: the records of `_event` are whole, and say all
@@ -92,8 +93,8 @@ def left_out(inventory: Inventory, decided: Cuts, wholeness: Wholeness) -> tuple
     event by event: it stops at one that cannot be decoded, and does not open a segment at an event that its header does
     not count.
     """
-    unapplied = ~decided.applied
-    out = (wholeness.torn | undecodable(inventory) | inventory.events["beyond"]) & unapplied
+    unapplied, unsaid = ~decided.applied, uncommitted(inventory, names)
+    out = (wholeness.torn | undecodable(inventory) | unsaid) & unapplied
     for gap in gaps_of(inventory):
         at = int(np.searchsorted(inventory.first, gap.first, "right")) - 1
         low, high = int(inventory.first[at]), int(inventory.first[at] + inventory.counts[at])
@@ -105,8 +106,8 @@ def left_out(inventory: Inventory, decided: Cuts, wholeness: Wholeness) -> tuple
     for wal, segment, low, high in inventory.slices():
         read = inventory.segments[wal, segment]
         whole[low:high] = read.records is not None
-        if read.records is not None and read.max_txn != len(read.records) - 1:
-            anew[low:high] |= unapplied[low:high]
+        if read.records is not None and read.max_txn != len(read.records) - 1 - int(unsaid[low:high].sum()):
+            anew[low:high] |= unapplied[low:high] & ~unsaid[low:high]
     return np.asarray(out | (wrong & ~whole)), np.asarray(anew & whole)
 
 
@@ -169,7 +170,7 @@ def _entries(found: Found) -> Iterator[Entry]:
     if torn.any():
         why = "their column files do not hold the rows that the transaction says"
         yield _lost(found, Evidence.COLUMNS_TORN, torn, why, sure=not (torn & decided.undecided).any())
-    uncounted = inventory.events["beyond"] & ~decided.applied & ~torn
+    uncounted = found.out & inventory.events["beyond"] & ~torn
     if uncounted.any():
         why = "the header of their _event does not count them, and the server does not read behind it"
         yield _lost(
@@ -187,6 +188,7 @@ def _entries(found: Found) -> Iterator[Entry]:
         if not decided.applied[gap.first : gap.stop].all():
             yield _undecodable(found, gap)
     yield from _uncounted_segments(found)
+    yield from _counted_alone(found)
     yield from _lost_segments(found)
     yield from behind_events(found)
     yield from _unnamed(found)
@@ -242,19 +244,38 @@ def _uncounted_segments(found: Found) -> Iterator[Entry]:
     for wal, number, low, high in inventory.slices():
         if high > low or (wal, number) not in broken:
             continue
-        behind = (inventory.events["wal"] == wal) & (inventory.events["segment"] > number)
-        rows = rows_from(inventory.segments[wal, number])
-        if rows != 0 and not bool((behind & found.decided.applied).any()):
+        if rows_from(inventory.segments[wal, number]) != 0 and not _passed(found, wal, number):
             note = f"wal{wal}/{number} holds rows, and its transactions are not known"
             yield Entry(Fate.UNKNOWN, Evidence.EVENTS_GONE, None, RowsLost.unknown(), note)
 
 
+def _counted_alone(found: Found) -> Iterator[Entry]:
+    """Yield the transactions that only the header of an `_event` counts, where no log tells that there were none.
+
+    Each page of a file is written back for itself: the header's can be newer than those of records, index and columns.
+    """
+    for wal, number, low, high in () if found.logged else found.inventory.slices():
+        segment = found.inventory.segments[wal, number]
+        alone = len(segment.events) - (high - low)  # the inventory left them out
+        if alone > 0 and segment.max_txn == len(segment.events) - 1 and not _passed(found, wal, number):
+            note = (
+                f"the header of wal{wal}/{number}/_event counts {plural(alone, 'transaction')} more than its records "
+                "and its index: it is wrong, or the power loss took them"
+            )
+            yield Entry(Fate.UNKNOWN, Evidence.EVENT_UNDECODABLE, alone, RowsLost.unknown(), note)
+
+
+def _passed(found: Found, wal: int, segment: int) -> bool:
+    """Return whether what comes later in the WAL than `segment` is applied, so that all of `segment` is."""
+    events = found.inventory.events[found.decided.applied]
+    return bool(((events["wal"] == wal) & (events["segment"] > segment)).any())
+
+
 def _lost_segments(found: Found) -> Iterator[Entry]:
     """Yield the segments and WALs that something else than QuestDB's purge removed, and of which no log tells."""
-    events = found.inventory.events[found.decided.applied]
     for wal, number in () if found.covered else found.inventory.lost:
-        if number >= 0 and bool(((events["wal"] == wal) & (events["segment"] > number)).any()):
-            continue  # what comes later in its WAL is applied
+        if number >= 0 and _passed(found, wal, number):
+            continue
         place = f"wal{wal}" if number < 0 else f"wal{wal}/{number}"
         note = f"{place}.lock is there and {place} is not: its transactions are not known"
         yield Entry(Fate.UNKNOWN, Evidence.SEGMENT_GONE, None, RowsLost.unknown(), note)

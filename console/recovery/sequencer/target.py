@@ -1,6 +1,6 @@
 """The sequencer that a table must have: everything that is written, and what it costs."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +28,7 @@ from console.table.filler import FillerRule, Runs, views_of
 from console.table.inventory import Index, Mask, carries_rows
 from console.table.ledger import Evidence, Ledger, RowsLost, rows_lost, rows_unapplied
 from console.table.log_scan import LogScan
-from console.table.names import Names, put_together
+from console.table.names import Names, put_together, uncommitted
 from console.table.torn import Wholeness
 from console.table.txn_set import TxnSet
 from console.table.txn_state import set_back
@@ -68,7 +68,7 @@ class SequencerTarget:
     wal_index: int
     unapplied: Index
     left_out: Mask
-    events_anew: tuple[tuple[int, int], ...]
+    events_anew: Mapping[tuple[int, int], int]
     rows_back: int
     ledger: Ledger
     rows_maybe_twice: int
@@ -112,7 +112,7 @@ def compute(
     sources = sources.without(TxnSet(np.unique(named.seq[named.seq != known.seq])))
     wholeness = check(np.flatnonzero(~applied))
     unseen = (*table.unseen, *unseen_columns(table.path, wholeness))
-    covered, (out, anew) = sources.cover(applied), left_out(inventory, decided, wholeness)
+    covered, (out, anew) = sources.cover(applied), left_out(inventory, known, decided, wholeness)
     events = np.flatnonzero(~applied & ~out)
     shape = structure.settle(table, known, sources.evidence, sources.whole)
     left = known.lost | TxnSet(np.unique(known.seq[out & (known.seq > 0)]))
@@ -159,7 +159,11 @@ def compute(
         wal_index=max(table.highest_wal, highest or 0, filler.wal or 0),
         unapplied=arranged.event,
         left_out=out,
-        events_anew=tuple(sorted({(int(each["wal"]), int(each["segment"])) for each in inventory.events[anew]})),
+        events_anew={
+            (wal, segment): high - low - int(uncommitted(inventory, known)[low:high].sum())
+            for wal, segment, low, high in inventory.slices()
+            if anew[low:high].any()
+        },
         rows_back=int(inventory.rows[events].sum()),
         ledger=ledger,
         rows_maybe_twice=most_duplicates(found, scan, table.applied, len(arranged.event)),

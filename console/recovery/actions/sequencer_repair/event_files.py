@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from console.questdb.formats.segment import EVENT_HEADER
+from console.questdb.layout import TableDirectory
 from console.questdb.log_encoding import encode_event_index
 from console.questdb.segment import Segment
 from console.recovery.model import Change, Stage
@@ -17,7 +18,8 @@ from console.text import plural
 
 def event_files(table: TableOnDisk, target: SequencerTarget, mark: str) -> tuple[tuple[Stage, ...], dict[str, bytes]]:
     """Return the stage that writes the event files of `target`, and its attachments; none where it needs none."""
-    files = [file for place in target.events_anew for file in _files(table, table.segments[place])]
+    anew = target.events_anew.items()
+    files = [file for place, count in anew for file in _files(table.segments[place], count, table.directory)]
     if not files:
         return (), {}
     specs, attachments = specs_of(files, table.directory, "events")
@@ -29,18 +31,19 @@ def event_files(table: TableOnDisk, target: SequencerTarget, mark: str) -> tuple
     return (replace_files(0, table.directory.directory, mark, specs, title, changes),), attachments
 
 
-def _files(table: TableOnDisk, segment: Segment) -> Iterator[NewFile]:
-    """Yield the index if it differs from the records, and the events with their header if that counts others."""
+def _files(segment: Segment, count: int, table: TableDirectory) -> Iterator[NewFile]:
+    """Yield the index if it differs from the records, and the events with their header if that has another `count`."""
     records, folder = segment.records, f"wal{segment.wal_id}/{segment.segment_id}"
     if records is None:
         return
+    records = records[:count]
     if not np.array_equal(segment.stated[: len(records)], records["length"]):
         content, path = encode_event_index(records), f"{folder}/_event.i"
-        old = NewFile(path, 0, (), "").old_size(table.directory) or 0
+        old = NewFile(path, 0, (), "").old_size(table) or 0
         told = f"where {plural(len(records), 'transaction')} begin"
         yield NewFile(path, max(old, len(content)), (Part(0, content),), told)
     if segment.max_txn != len(records) - 1:
-        old = NewFile(f"{folder}/_event", 0, (), "").old_size(table.directory) or 0
-        count = EVENT_HEADER.pack(last_txn=len(records) - 1)[:4]
-        parts = (Part(0, count), Part(4, length=old - 4, old_at=4))
+        old = NewFile(f"{folder}/_event", 0, (), "").old_size(table) or 0
+        last = EVENT_HEADER.pack(last_txn=len(records) - 1)[:4]
+        parts = (Part(0, last), Part(4, length=old - 4, old_at=4))
         yield NewFile(f"{folder}/_event", old, parts, f"header:  {plural(len(records), 'transaction')}")
