@@ -219,7 +219,7 @@ def _read_once(path: Path) -> TableMetadata | Problem:
         metadata = parse_table_metadata(file.data, file.path)
     except DamageError as damage:
         return damage.problem(file.path)
-    if (whose := _of_another(path, metadata.table_id)) is not None:
+    if not metadata.problems and (whose := _of_another(path, metadata.table_id)) is not None:
         return whose
     return replace(metadata, problems=join_problems(file.problem, metadata.problems))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from console.diagnosis.database import assemble, diagnose
+from console.diagnosis.database import assemble, diagnose, diagnose_table
 from console.diagnosis.model import Severity
 from console.diagnosis.table import examine_table
 from console.questdb.layout import DatabaseRoot
@@ -195,6 +195,34 @@ def test_the_metadata_of_another_table_is_replaced(questdb: ServerBinary, tmp_pa
     with PrivateServer(root, questdb, settings=SERVER) as server:
         wait_until_applied(server)
         assert server.query("SELECT count() FROM trades") == [(9,)]
+
+
+def test_state_and_column_versions_that_are_both_gone(questdb: ServerBinary, tmp_path: Path) -> None:
+    """Each repair rests on the other file; of a table whose columns never changed `_cv` is empty. Else both refuse."""
+    root = tmp_path.resolve() / "root"
+    rows = {}
+    with PrivateServer(root, questdb, settings=_SWEEPS) as server:
+        for name in ("plain", "altered"):
+            _grown(server, name, 3)
+        server.query("ALTER TABLE altered ADD COLUMN late INT")
+        server.query(_ROWS.format("altered", 3))
+        wait_until_applied(server)
+        rows["plain"] = server.query("SELECT * FROM plain ORDER BY ts, s")
+    database = DatabaseRoot.locate(root)
+    for name in ("plain", "altered"):
+        for file in ("_txn", "_cv"):
+            (database.table(name).path / file).unlink()
+    engine = captured(engine_of(root, tmp_path / "state", questdb))
+    for action in ("repair-metadata", "repair-table-state"):
+        assert diagnose_table(database, database.table("plain")).next_step.action == action
+        plan = engine.plan(action, "plain")
+        assert (plan.refused, plan.rows_lost.phrase) == ((), "0")
+        assert engine.run(plan, plan.confirmation).outcome is Outcome.DONE
+        assert engine.plan(action, "altered").refused
+    shutil.rmtree(database.table("altered").path)
+    with PrivateServer(root, questdb, settings=_SWEEPS) as server:
+        wait_until_applied(server)
+        assert server.query("SELECT * FROM plain ORDER BY ts, s") == rows["plain"]
 
 
 def test_rows_written_again_after_a_forced_drop_were_not_skipped(questdb: ServerBinary, tmp_path: Path) -> None:

@@ -58,7 +58,10 @@ def table_file_findings(files: TableFiles) -> Iterator[Finding]:
         message = f"the table lies in {clean_line(str(files.directory.path.resolve()))} by a soft link; {_NOT_THERE}"
         yield Finding(Code.SOFT_LINK, Severity.NOTE, message, files.directory.directory)
     area, metadata = files.txn.current, files.metadata
-    if area is None or files.txn.problems or isinstance(metadata, Problem) or damage_of(metadata) is not None:
+    if area is None or files.txn.problems:
+        yield from _unusable_versions(files, None)
+        return
+    if isinstance(metadata, Problem) or damage_of(metadata) is not None:
         return
     if what := contradiction(area, metadata):
         yield Finding(
@@ -208,23 +211,28 @@ def _pending(files: TableFiles, area: TxnArea, pending: Pending, file: str) -> I
     yield Finding(Code.TODO_PENDING, Severity.DAMAGE, message, file, at, start=Harm.REWRITES_TABLE)
 
 
-def _versions(files: TableFiles, area: TxnArea, metadata: TableMetadata) -> Iterator[Finding]:
-    """Compare the versions of `_cv` and `_meta` with those that `_txn` names: a reader waits until they are equal."""
+def _unusable_versions(files: TableFiles, needed: int | None) -> Iterator[Finding]:
+    """Tell that `_cv` cannot be read, or is older than the version that `_txn` needs (None: that is not known)."""
     versions, file = files.versions, files.relative(files.versions.path)
     problem = versions.problems[0] if versions.problems else None
     if problem is not None and problem.kind is ProblemKind.UNREADABLE:
         yield Finding(Code.UNREADABLE, Severity.RISK, f"_cv: {problem.what}", file)
-    elif versions.version is None or versions.version < area.column_version:
+    elif versions.version is None or versions.version < (needed or 0):
         missing = problem is not None and problem.kind is ProblemKind.MISSING
         code = Code.COLUMN_VERSIONS_MISSING if missing else Code.COLUMN_VERSIONS_INVALID
-        what = problem.what if problem else f"its version is {versions.version}, and _txn needs {area.column_version}"
+        what = problem.what if problem else f"its version is {versions.version}, and _txn needs {needed}"
         message = "_cv is missing" if missing else f"_cv is damaged: {what}"
         message += "; it says which files hold the columns that were added or changed"
         # Of a table that never had such a column a writer that opens makes it anew (9.1.0). Until then nothing is read,
         # and a table that has nothing to apply takes no row either.
         yield Finding(code, Severity.DAMAGE, message, file,
-                      start=Harm.LOSES_COLUMNS if area.column_version else Harm.NONE)  # fmt: skip
-    elif versions.version > area.column_version:
+                      start=Harm.NONE if needed == 0 else Harm.LOSES_COLUMNS)  # fmt: skip
+
+
+def _versions(files: TableFiles, area: TxnArea, metadata: TableMetadata) -> Iterator[Finding]:
+    """Compare the versions of `_cv` and `_meta` with those that `_txn` names: a reader waits until they are equal."""
+    yield from _unusable_versions(files, area.column_version)
+    if (versions := files.versions).version is not None and versions.version > area.column_version:
         yield from _ahead(files, area, versions.version, metadata)
     if metadata.metadata_version == area.metadata_version and len(metadata.symbols) != len(area.symbols):
         message = (

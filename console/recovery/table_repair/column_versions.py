@@ -39,6 +39,7 @@ from console.recovery.table_repair.guarded import known_state, of_version
 from console.table.log_life import lived_once
 from console.text import clean_line, plural
 
+_LATER: Final = re.compile(r"\.[diockv]\.\d+$")
 _PAGE: Final = 4096
 _CHUNK: Final = 1 << 16
 _SETTLE: Final = "a copy of _cv of the same version would settle it; salvage-table exports the columns that are proven"
@@ -66,11 +67,12 @@ def found_versions(directory: TableDirectory, metadata: TableMetadata, initial: 
     """Return what the `_cv` of a table must say; `initial` is how many columns the table was created with."""
     found = FoundVersions()
     area = known_state(directory)
-    if area is None:
+    if area is None and not _as_created(directory, metadata, initial):
         return found.refuse("_cv and _txn are damaged: neither the partitions nor their rows are known")
-    if not area.column_version:
+    if area is None or not area.column_version:
+        told = "_txn has the column version 0" if area is not None else "_meta and the names of the files show it"
         found.content = encode_column_versions(0, np.empty(0, COLUMN_VERSION))
-        found.evidence.append("_txn has the column version 0: no column was ever added, dropped or rewritten")
+        found.evidence.append(f"{told}: no column was ever added, dropped or rewritten")
         return found
     other = content_of_version(directory.path, area.column_version)
     if other is not None:
@@ -87,6 +89,15 @@ def found_versions(directory: TableDirectory, metadata: TableMetadata, initial: 
         found.content = encode_column_versions(area.column_version, made)
         found.evidence.append(f"names and lengths of the column files prove {len(entries):,} entries")
     return found
+
+
+def _as_created(directory: TableDirectory, metadata: TableMetadata, initial: int) -> bool:
+    """Return whether the columns are those of CREATE TABLE, and no file of them has the name of a later version."""
+    if len(metadata.columns) != initial or any(column.dropped for column in metadata.columns):
+        return False
+    folders = ["", *(entry.name for entry in directory.listing()[0] if entry.is_directory)]
+    names = {name for folder in folders for name in _sizes(directory, folder)}
+    return not any(_LATER.search(name) for name in names)
 
 
 def _entries(
