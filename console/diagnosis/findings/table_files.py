@@ -108,9 +108,15 @@ def _metadata(files: TableFiles) -> Iterator[Finding]:
         missing = problem.kind is ProblemKind.MISSING
         code = Code.TABLE_METADATA_MISSING if missing else Code.TABLE_METADATA_INVALID
         message = "_meta is missing" if missing else f"_meta is damaged: {problem.what}"
+        of_another = problem.offset == META_HEADER.at("table_id")
+        effect = (
+            "every read fails, and rows go in by its columns"
+            if of_another
+            else "QuestDB can neither read nor write the table"
+        )
         yield Finding(
-            code, Severity.DAMAGE, f"{message}; QuestDB can neither read nor write the table",
-            files.relative(problem.file), problem.offset, start=Harm.REWRITES_TABLE,
+            code, Severity.DAMAGE, f"{message}; {effect}", files.relative(problem.file), problem.offset,
+            start=Harm.REWRITES_TABLE,
         )  # fmt: skip
     if isinstance(files.metadata, TableMetadata):
         yield from _indexed(files, files.metadata)

@@ -113,6 +113,7 @@ def compute(
     wholeness = check(np.flatnonzero(~applied))
     unseen = (*table.unseen, *unseen_columns(table.path, wholeness))
     covered, (out, anew) = sources.cover(applied), left_out(inventory, known, decided, wholeness)
+    unsaid = uncommitted(inventory, known)
     events = np.flatnonzero(~applied & ~out)
     shape = structure.settle(table, known, sources.evidence, sources.whole)
     left = known.lost | TxnSet(np.unique(known.seq[out & (known.seq > 0)]))
@@ -160,7 +161,7 @@ def compute(
         unapplied=arranged.event,
         left_out=out,
         events_anew={
-            (wal, segment): high - low - int(uncommitted(inventory, known)[low:high].sum())
+            (wal, segment): high - low - int(unsaid[low:high].sum())
             for wal, segment, low, high in inventory.slices()
             if anew[low:high].any()
         },
