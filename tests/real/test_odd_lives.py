@@ -163,6 +163,7 @@ def test_a_renamed_table_keeps_its_settings(questdb: ServerBinary, tmp_path: Pat
     with PrivateServer(root, questdb, settings=_SWEEPS) as server:
         server.query("CREATE TABLE old (ts TIMESTAMP, x DOUBLE) TIMESTAMP(ts) PARTITION BY DAY TTL 2 DAYS WAL")
         server.query(f"ALTER TABLE old {setting}")
+        wait_until_applied(server)  # a setting that still waits at RENAME is lost: QuestDB looks for the old name
         server.query("RENAME TABLE old TO trades")
         server.query("INSERT INTO trades SELECT timestamp_sequence('2024-01-01', 60000000L), x FROM long_sequence(9)")
         wait_until_applied(server)
