@@ -70,6 +70,7 @@ class _Rows:
     """The data events looked at: transaction, first row, row after the last, timestamps; ascending by row.
 
     `spanned`: its timestamps are the least and the greatest of its rows (WalWriter.rowAppend), not a range to replace.
+    `all`: the rows of all data events of the segment.
     """
 
     txn: NDArray[np.int64]
@@ -78,6 +79,7 @@ class _Rows:
     min_ts: NDArray[np.int64]
     max_ts: NDArray[np.int64]
     spanned: NDArray[np.bool_]
+    all: int
 
 
 def check_segment_data(segment: Segment, txns: Iterable[int] | None = None) -> tuple[TornRows, ...]:
@@ -119,6 +121,7 @@ def _check(segment: Segment, txns: Iterable[int] | None) -> tuple[TornRows, ...]
 
 def _select(segment: Segment, txns: Iterable[int] | None) -> _Rows:
     events = segment.events[segment.data]
+    rows = int(events["end_row"].max(initial=0))
     if txns is not None:
         events = events[np.isin(events["txn"], np.fromiter(txns, np.int64))]
     events = events[(events["end_row"] > events["start_row"]) & (events["start_row"] >= 0)]
@@ -127,7 +130,7 @@ def _select(segment: Segment, txns: Iterable[int] | None) -> _Rows:
     txn, start, end, least, most = (
         np.ascontiguousarray(events[name], np.int64) for name in ("txn", "start_row", "end_row", "min_ts", "max_ts")
     )
-    return _Rows(txn, start, end, least, most, spanned)
+    return _Rows(txn, start, end, least, most, spanned, rows)
 
 
 def _check_column(
@@ -240,8 +243,8 @@ def _check_variable(data: Path, aux: Path, column: SequencerColumn, rows: _Rows)
 
 
 def _check_zero_pages(path: Path, column: SequencerColumn, rows: _Rows, size: int) -> list[TornRows]:
-    with DbFile(path) as file:
-        runs = suspect_zero_pages(file, size, min(int(rows.end.max()), _MAX_ROWS) * size)
+    with DbFile(path) as file:  # as a whole: the rows of one event alone may all be zeros
+        runs = suspect_zero_pages(file, size, min(rows.all, _MAX_ROWS) * size)
     zeroed = _Bad()
     for first, end in runs:
         number = np.arange(first, end)

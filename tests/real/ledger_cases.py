@@ -155,10 +155,21 @@ def set_back(table: Path, *, backup: bool = False) -> None:
 
 def zero_page(table: Path, column: str = "px", *, page: int = 1, pages: int = 1, backup: bool = False) -> None:
     """A page of a column of unapplied rows never reached the disk."""
-    write(segment_of(table) / f"{column}.d", 4096 * page, bytes(4096 * pages))
+    zeros_at(table, column, page, pages)
     if backup:
         shutil.copytree(table / "txn_seq", table / BACKUP)
     no_log(table)
+
+
+def zero_page_counted(table: Path) -> None:
+    """The first page of a column is lost, and of the sequencer the log alone: the count of WALs is still known."""
+    zeros_at(table, "px", 0)
+    (table / "txn_seq" / "_txnlog").unlink()
+
+
+def zeros_at(table: Path, column: str, page: int, pages: int = 1) -> None:
+    """Write pages of zeros over a column of the last segment."""
+    write(segment_of(table) / f"{column}.d", 4096 * page, bytes(4096 * pages))
 
 
 def column_gone(table: Path) -> None:

@@ -60,6 +60,7 @@ CASES = (
     Case("zeros_two", partial(blow.zero_page, page=5, pages=2), lost=1024, back=4000, rows=800),
     Case("zeros_long", partial(blow.zero_page, column="n", page=5), lost=512, back=4000, rows=800),
     Case("zeros_small", partial(blow.zero_page, page=0), lost=150, back=150, rows=30),
+    Case("zeros_from_applied", blow.zero_page_counted, lost=412, back=900, rows=100, applied=1, pending=9),
     Case("zeros_restored", partial(blow.zero_page, column="n", page=0, backup=True), lost=150, back=150, rows=30,
          action="restore-sequencer"),
     Case("column_gone", blow.column_gone, lost=50, back=50, writers=2),
@@ -235,3 +236,9 @@ def test_check_counts_what_the_plan_counts(case: Case, shown: dict[str, Shown]) 
     low, lost = plan.rows_back, plan.rows_lost.value or 0
     assert unapplied is None or low <= unapplied <= low + lost, f"{unapplied}, {plan.confirmation}, back {low}"
     assert each.report.rows_at_risk == unapplied, each.report
+
+
+def test_applied_rows_in_a_lost_page_say_nothing_of_the_others(shown: dict[str, Shown]) -> None:
+    """The page begins in an applied transaction: only what is in it is suspect, and each row of it counts once."""
+    plan = shown["zeros_from_applied"].plan
+    assert plan.rows_lost.phrase == "up-to-412", (plan.refused, plan.ledger)

@@ -6,7 +6,11 @@ in the segment or in the table:
 
     segment wal1/0   px of rows 0 to 4, applied: 0 0 0 0 0   px of rows 5 to 9: 0 0 0 0 0, and they may have been others
     table            px of these rows: 1 2 3 4 5
+
+Applied rows in a page of zeros say nothing of the others: such pages are suspect for themselves.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -17,22 +21,27 @@ from console.recovery.sequencer.disk import TableOnDisk
 from console.recovery.sequencer.event_rows import EventRows, read_event_rows
 from console.recovery.sequencer.multisets import counted
 from console.recovery.sequencer.table_content import TableContent, read_content
+from console.recovery.sequencer.whole_rows import doubted_rows
 from console.table.inventory import Index, Mask, is_plain, segment_key
+from console.table.torn import Wholeness
 
 _MOST_ROWS = 1_000_000
 """Applied rows of a segment that are compared at most, the newest: beyond it columns are too large to be one page."""
 
 
-def contradicted(table: TableOnDisk, applied: Mask, back: Index) -> Mask:
+def contradicted(table: TableOnDisk, applied: Mask, back: Index, check: Callable[[Index], Wholeness]) -> Mask:
     """Return which of the events `back` lie in segments of which the table has all applied rows with other values.
 
-    What cannot be read contradicts nothing, nor does a row whose keys a later one may have replaced.
+    `check` tells what is not whole in the rows of events. What cannot be read contradicts nothing, nor does a row whose
+    keys a later one may have replaced.
     """
     events = table.inventory.events
     keys = np.asarray(segment_key(events["wal"], events["segment"]))
     asked = np.flatnonzero(applied & is_plain(events) & np.isin(keys, keys[back]) & (table.inventory.rows > 0))
     none = np.zeros(len(back), np.bool_)
     asked = _newest(table, keys, asked)
+    suspects = check(asked).suspects(table.inventory) if len(asked) else ()
+    asked = asked[~np.isin(asked, list(doubted_rows(table.inventory, suspects)))]
     if not len(asked):
         return none
     try:

@@ -10,8 +10,9 @@ from console.recovery.sequencer.sources import Sources
 from console.recovery.sequencer.target import SequencerTarget, compute
 from console.recovery.sequencer.whole_rows import by_whole_rows
 from console.settings import Settings
+from console.table.inventory import Index
 from console.table.memory import TableMemory
-from console.table.torn import check_rows
+from console.table.torn import Wholeness, check_rows
 from console.table.zero_columns import ZeroShares
 
 
@@ -26,12 +27,16 @@ def reconstruct(
     compare = rows.RowComparison(table)
     memory = TableMemory()
     zeros = ZeroShares((table.metadata, table.txn, table.path))
+
+    def check(events: Index) -> Wholeness:
+        return check_rows(table.inventory, events, zeros, memory)
+
     return compute(
         table,
         Sources(base, strongest, lines, lines_name),
         look=by_whole_rows(table, compare, zeros, memory) if compare.possible else None,
         why_no_look=lambda: compare.why_not,
-        check=lambda events: check_rows(table.inventory, events, zeros, memory),
+        check=check,
         shared_keys=compare.shared_keys,
-        contradicted=lambda applied, back: contradicted(table, applied, back),
+        contradicted=lambda applied, back: contradicted(table, applied, back, check),
     )

@@ -4,18 +4,20 @@ rows of the event    0 … 511   512 … 1023    1024 … 1599
 its column px        whole     page of zeros  whole          compared are the 576 rows from 1024 on
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from console.questdb.segment_data import TornRows
 from console.recovery.sequencer.applied_prefix import Look, Seen
 from console.recovery.sequencer.disk import TableOnDisk
 from console.recovery.sequencer.rows import RowComparison
-from console.table.inventory import Index
+from console.table.inventory import Index, Inventory
 from console.table.memory import TableMemory
-from console.table.torn import Wholeness, check_rows
+from console.table.torn import check_rows
 from console.table.zero_columns import ZeroShares
 
 Span = tuple[int, int]
@@ -27,7 +29,8 @@ def by_whole_rows(table: TableOnDisk, compare: RowComparison, zeros: ZeroShares,
     def look(events: Index, applied: Index, waiting: Index) -> NDArray[Any]:
         seen = np.asarray(compare.look(events, applied, waiting)).copy()
         absent = np.flatnonzero(seen == Seen.ABSENT)
-        doubted = _doubted(table, check_rows(table.inventory, events[absent], zeros, memory)) if len(absent) else {}
+        whole = check_rows(table.inventory, events[absent], zeros, memory) if len(absent) else None
+        doubted = doubted_rows(table.inventory, whole.seen) if whole is not None else {}
         if not doubted:
             return seen
         trimmed = table.inventory.events.copy()
@@ -49,10 +52,11 @@ def by_whole_rows(table: TableOnDisk, compare: RowComparison, zeros: ZeroShares,
     return look
 
 
-def _doubted(table: TableOnDisk, wholeness: Wholeness) -> dict[int, list[Span]]:
+def doubted_rows(inventory: Inventory, seen: Iterable[tuple[int, int, TornRows]]) -> dict[int, list[Span]]:
+    """Return by place the events that have rows among those `seen` as torn or suspect (WAL, segment, rows)."""
     found: dict[int, list[Span]] = {}
-    events = table.inventory.events
-    for wal, number, rows in wholeness.seen:
+    events = inventory.events
+    for wal, number, rows in seen:
         first, end = rows.first_row, rows.first_row + rows.rows
         mine = (
             (events["wal"] == wal) & (events["segment"] == number) & (events["start"] < end) & (events["end"] > first)
