@@ -107,6 +107,7 @@ class Batch:
 
 
 def copy_tree(source: Path, to: Path) -> None:
+    """Copy with all times: a segment whose directory is younger than its first commit is not proven to be its own."""
     to.mkdir(parents=True)
     links: dict[tuple[int, int], Path] = {}
     for path in sorted(source.rglob("*")):
@@ -120,6 +121,9 @@ def copy_tree(source: Path, to: Path) -> None:
             shutil.copy2(path, target)
         else:
             target.hardlink_to(first)
+    for path in sorted(to.rglob("*"), reverse=True):
+        if path.is_dir():
+            shutil.copystat(source / path.relative_to(to), path)
 
 
 class _Table:
