@@ -7,6 +7,7 @@ whose event was not read yet (the reading is taken again), never as an event tha
 import os
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -133,7 +134,14 @@ def read_facts(
     structure = structure_version(metadata, before.current)
     origins = read_origins(directory, metadata, structure, entries, times_of)
     own = [wal for wal in directory.wals(entries) if wal.id not in origins.left_out]
-    inventory = read_inventory(own, memory, lost_places(directory, own, entries))
+
+    @cache
+    def own_mirrors() -> list[Path]:
+        found = directory.guard_mirrors()
+        judged = read_origins(directory, metadata, structure, entries, times_of, mirrors=True) if found else origins
+        return [each for each in found if judged.log(each.name).own]
+
+    inventory = read_inventory(own, memory, lost_places(directory, own, entries), own_mirrors)
     before = read_table_txn(directory.path)
     applied = before.current.applied_txn if before.current else None
     dedup = isinstance(metadata, Problem) or metadata.has_dedup

@@ -4,7 +4,7 @@ formats/segment.py has the fields. While a writer has the segment open both file
 say nothing; the header does.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,6 +39,7 @@ from console.questdb.segment_chain import (
     offsets_beyond,
     stated_lengths,
 )
+from console.questdb.segment_copy import put_before
 from console.questdb.segment_events import (
     EVENT,
     DedupMode,
@@ -67,7 +68,8 @@ class Segment:
     (at the end of the file the first 4,096 such). `opens` says of each whether a server can begin to read the segment
     there: `_event.i` leads to it and says how far to read. `stated` are the lengths of records that the index gives for
     transactions 0, 1, … (0: none). `uncounted` is how many more transactions header or index count behind the last
-    record that can be decoded, unless the end mark and the other of the two say that there are none.
+    record that can be decoded, unless the end mark and the other of the two say that there are none. `copied` are the
+    first bytes of `_event` where a copy gave them: a server can begin nowhere, then.
     """
 
     path: Path
@@ -84,6 +86,7 @@ class Segment:
     closed: bool
     stamp: FileStamp | None
     problems: tuple[Problem, ...]
+    copied: bytes = field(default=b"", repr=False)
 
     @property
     def data(self) -> NDArray[np.bool_]:
@@ -111,23 +114,36 @@ class Segment:
 
         None: not known. That is so, too, if the header counts more, and the index does not agree with the chain.
         """
-        decoded = self.events["type"] != EventType.UNREADABLE
-        count = int(decoded.sum())
+        found, count = self.unbroken, int((self.events["type"] != EventType.UNREADABLE).sum())
         agreed = self.max_txn == count - 1 or self.beyond > 0 or len(self.stated) == count
         settled = self.max_txn is not None and agreed and not self.uncounted
-        return self.events[:count] if settled and count and decoded[:count].all() else None
+        return found if settled and count and len(found) == count else None
+
+    @property
+    def writable(self) -> NDArray[np.void]:
+        """The events that the files can be written anew with: `records`, or what a copy tells up to the first gap."""
+        known = self.unbroken if self.copied else self.records
+        return self.events[:0] if known is None else known
+
+    @property
+    def unbroken(self) -> NDArray[np.void]:
+        """The events before the first one that cannot be decoded."""
+        broken = self.events["type"] == EventType.UNREADABLE
+        return self.events[: int(np.argmax(broken))] if broken.any() else self.events
 
 
-def read_segment(directory: Path) -> Segment:
+def read_segment(directory: Path, copy: bytes = b"") -> Segment:
     """Return the segment in `directory` (`…/walN/M`), read again a little later where something is wrong with it.
+
+    The records of `copy`, the first bytes of its `_event`, count in the place of those on disk.
 
     For a writer that rolls over makes the new segment's files one by one, and takes back an event whose rows it moves.
 
     What is missing or damaged is in `problems`; a segment without `_event` has max_txn None and no events. A segment
     that is just being made (or was, when its server was killed) is none of that: it has no events, and no problems.
     """
-    result = _read_once(directory)
-    if result.problems and not result.closed:
+    result = _read_once(directory, copy)
+    if result.problems and not result.closed and not copy:
         for _ in later_looks():
             result = _read_once(directory)
             if not result.problems:
@@ -135,10 +151,13 @@ def read_segment(directory: Path) -> Segment:
     return result
 
 
-def _read_once(directory: Path) -> Segment:
+def _read_once(directory: Path, copy: bytes = b"") -> Segment:
     metadata = read_sequencer_metadata(directory, of_segment=True)
     metadata_problem = metadata if isinstance(metadata, Problem) else None
     raw = _read_files(directory)
+    put = put_before(copy, raw.event, raw.index) if copy else None
+    if put is not None:
+        raw = replace(raw, event=put[0], index=put[1])
     moved_to = not len(raw.event) and directory.name != "0"  # a roll-over moves rows there first
     if is_blank(raw.event, raw.index) and (moved_to or not _has_rows(directory)):
         return _unborn(directory, metadata, raw)
@@ -160,13 +179,14 @@ def _read_once(directory: Path) -> Segment:
         max_txn=max_txn,
         format=EVENT_HEADER.value("format", head) if len(head) == HEADER_SIZE else None,
         events=events,
-        opens=_opens(raw.index, events, max_txn),
+        opens=_opens(raw.index, events, max_txn) if put is None else np.zeros(len(events), np.bool_),
         stated=stated_lengths(raw.index),
         beyond=beyond,
         uncounted=uncounted,
         closed=max_txn is not None and raw.event_size == end + 4 and raw.index_size == 8 * (max_txn + 2),
         stamp=raw.stamp,
         problems=join_problems(metadata_problem, raw.problems, problems),
+        copied=copy if put is not None else b"",
     )
 
 
@@ -278,7 +298,7 @@ def _taken_back(raw: _Files, end: int) -> bool:
 
 def _decode(raw: _Files, file: Path, index_file: Path) -> tuple[NDArray[Any], int, tuple[Problem, ...]]:
     none = np.empty(0, EVENT)
-    if raw.stamp is None:
+    if raw.stamp is None and not len(raw.event):
         return none, 0, ()
     if len(raw.event) < HEADER_SIZE:
         what = f"it is {raw.event_size} bytes long, shorter than its header"

@@ -14,6 +14,8 @@ from console.questdb.formats.segment import EVENT, EVENT_HEADER, EVENT_VIEW_ROWS
 
 HEADER_SIZE: Final = EVENT_HEADER.size
 COMMON_SIZE: Final = EVENT.size
+END_MARK: Final = b"\xff" * 4
+"""Follows the last record: i32 -1 in the place of a length."""
 MAX_EVENT_FILE: Final = 64 << 20
 MAX_EVENTS: Final = 1 << 20
 _MAX_UNREADABLE_TAIL: Final = 4096
@@ -141,7 +143,7 @@ def offsets_beyond(event: NDArray[np.uint8], end: int | None, txn: int) -> NDArr
 
 def end_marked(event: NDArray[np.uint8], offset: int, length: int) -> bool:
     """Return whether the end mark, i32 -1, follows the record at `offset`."""
-    return bytes(event[offset + length : offset + length + 4]) == b"\xff" * 4
+    return bytes(event[offset + length : offset + length + len(END_MARK)]) == END_MARK
 
 
 def count_indexed(index: NDArray[np.int64]) -> int:

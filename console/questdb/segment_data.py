@@ -92,7 +92,7 @@ def check_segment_data(segment: Segment, txns: Iterable[int] | None = None) -> t
     if torn and not segment.closed:
         # a writer that moves uncommitted rows to a new segment cuts the columns before it takes the event back
         for _ in later_looks():
-            torn = _check(read_segment(segment.path), {each.event for each in torn})
+            torn = _check(read_segment(segment.path, segment.copied), {each.event for each in torn})
             if not torn:
                 break
     return torn

@@ -5,6 +5,7 @@ Source: WalEventCursor and WalEventWriter. All integers are little-endian.
 
 import contextlib
 import functools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -42,8 +43,8 @@ def read_statement(segment: Segment, txn: int) -> str | Problem:
     if kind != EventType.SQL or length > _MAX_RECORD:
         return Problem(ProblemKind.INVALID, f"segment transaction {txn:,} is no statement", path, offset)
     try:
-        with DbFile(path) as file:
-            text, _ = Fields(file.read(offset, length), offset).string(EVENT.size + EVENT_SQL.size, _MAX_TEXT)
+        with _records(path, segment.copied) as read:
+            text, _ = Fields(read(offset, length), offset).string(EVENT.size + EVENT_SQL.size, _MAX_TEXT)
             return text or ""
     except (OSError, DamageError) as error:
         return problem_of(error, path)
@@ -57,7 +58,7 @@ def read_symbols(segment: Segment, *, partial: bool = False) -> dict[int, tuple[
     """
     path = segment.path / "_event"
     try:
-        return _symbols_of(path, segment.events[segment.data], partial=partial)
+        return _symbols_of(path, segment.copied, segment.events[segment.data], partial=partial)
     except (OSError, DamageError) as error:
         return problem_of(error, path)
 
@@ -68,28 +69,45 @@ def first_symbols(segment: Segment) -> tuple[SymbolDiff, ...]:
     What was read of a file is remembered while nothing in it has moved: a live look asks again every few seconds.
     """
     first = segment.events[segment.data][:1]
-    if not len(first) or segment.stamp is None:
+    if not len(first):
         return ()
-    return _first_symbols(segment.path / "_event", segment.stamp, first.dtype, first.tobytes())
+    return _first_symbols(segment.path / "_event", segment.copied, segment.stamp, first.dtype, first.tobytes())
 
 
 @functools.lru_cache(maxsize=4096)
-def _first_symbols(path: Path, stamp: FileStamp, dtype: np.dtype[np.void], event: bytes) -> tuple[SymbolDiff, ...]:
+def _first_symbols(
+    path: Path, copied: bytes, stamp: FileStamp | None, dtype: np.dtype[np.void], event: bytes
+) -> tuple[SymbolDiff, ...]:
+    del stamp
     try:
-        return next(iter(_symbols_of(path, np.frombuffer(event, dtype)).values()), ())
+        return next(iter(_symbols_of(path, copied, np.frombuffer(event, dtype)).values()), ())
     except (OSError, DamageError):
         return ()
 
 
-def _symbols_of(path: Path, events: NDArray[np.void], *, partial: bool = False) -> dict[int, tuple[SymbolDiff, ...]]:
+@contextlib.contextmanager
+def _records(path: Path, copied: bytes) -> Iterator[Callable[[int, int], bytes]]:
+    """Yield what reads bytes of `_event` at an offset: `copied` has the first of them, the file what comes later."""
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def file() -> DbFile:
+            return stack.enter_context(DbFile(path))
+
+        yield lambda at, size: copied[at : at + size] if at + size <= len(copied) else file().read(at, size)
+
+
+def _symbols_of(
+    path: Path, copied: bytes, events: NDArray[np.void], *, partial: bool = False
+) -> dict[int, tuple[SymbolDiff, ...]]:
     """Return the symbol diffs of data events by segment transaction. Raises OSError, DamageError."""
     found: dict[int, tuple[SymbolDiff, ...]] = {}
     if not len(events):
         return found
-    with DbFile(path) as file:
+    with _records(path, copied) as read:
         for event in events:
             offset, length, kind = int(event["offset"]), int(event["length"]), int(event["type"])
-            record = file.read(offset, min(length, _MAX_RECORD))
+            record = read(offset, min(length, _MAX_RECORD))
             body = (EVENT_VIEW_ROWS if kind == EventType.MAT_VIEW_DATA else EVENT_ROWS).size
             with contextlib.suppress(*((DamageError,) if partial else ())):
                 if diffs := _symbols(Walk(Fields(record, offset), body)):

@@ -4,7 +4,7 @@ A segment transaction is called an event here, as in the file that lists it (`wa
 segment, txn); within one WAL the address gives the order in which events were committed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from console.questdb.reading import DamageError, Entry
 from console.questdb.segment import DedupMode, EventType, Segment, read_segment
 from console.questdb.server_version import Version, read_versions
 from console.questdb.version_behaviour import behaviour_of
+from console.table.event_copies import with_copy
 from console.table.memory import TableMemory
 
 EVENT: Final = np.dtype(
@@ -168,9 +169,14 @@ def segment_key(wal: Any, segment: Any) -> Any:
 
 
 def read_inventory(
-    wals: Sequence[WalDirectory], memory: TableMemory | None = None, lost: Sequence[tuple[int, int]] = ()
+    wals: Sequence[WalDirectory],
+    memory: TableMemory | None = None,
+    lost: Sequence[tuple[int, int]] = (),
+    mirrors: Callable[[], Sequence[Path]] = tuple,
 ) -> Inventory:
     """Return the transactions of every segment of `wals`; what cannot be read is in each Segment's problems.
+
+    `mirrors` returns the guard's mirrors of the table's log: asked where a segment's events cannot be read.
 
     `lost` are WALs and segments of which only the lock file is there (lost_places).
     Closed segments that `memory` has read and whose files are unchanged are not read again.
@@ -180,7 +186,10 @@ def read_inventory(
     broken: list[tuple[int, int, str]] = []
     for wal in sorted(wals, key=lambda wal: wal.id):
         for number in wal.segments:
-            segment = segments[wal.id, number] = _read(wal.segment(number), memory)
+            segment = _read(wal.segment(number), memory)
+            if segment.problems or segment.beyond or not segment.whole:
+                segment = with_copy(segment, wal.id, number, mirrors())
+            segments[wal.id, number] = segment
             parts.append(_events(segment, wal.id, number))
             if why := _contradiction(segment):
                 broken.append((wal.id, number, why))

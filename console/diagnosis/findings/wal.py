@@ -65,6 +65,8 @@ def _truncated(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
         matters = bool(needed[low:high].any()) or (wal, segment) in wanted or not high > low
         unreadable = int((facts.inventory.events["type"][low:high] == EventType.UNREADABLE).sum())
         what = f"; {plural(unreadable, 'transaction')} of it cannot be decoded" if unreadable else ""
+        if read.copied:
+            what += f"; the guard has a copy of the first {plural(len(read.events) - read.beyond, 'transaction')}"
         message = f"the events of wal{wal}/{segment} are damaged: {broken[0].what}{what}"
         severity = Severity.DAMAGE if matters and not facts.gone else Severity.RISK if matters else Severity.NOTE
         indexed = read.whole and all(problem.file.name == "_event.i" for problem in broken)

@@ -2,6 +2,7 @@
 
 The log only ever grows, so that a round costs what was committed since the last one. The mirror has the sequencer's own
 format, and every reader of a copy of a sequencer reads it. Beside it lies one SHA-256 for each full block of records.
+Below it lie copies of the `_event` files of the segments that the records name.
 """
 
 import functools
@@ -24,6 +25,7 @@ from console.questdb.log_encoding import encode_log_header, encode_records
 from console.questdb.reading import Problem, list_directory, read_small
 from console.questdb.sequencer_metadata import read_sequencer_metadata
 from console.questdb.txn_log import HEADER_SIZE, TxnLog, read_log, valid_records
+from console.recovery.guard.events import follow_events
 from console.recovery.store.state import write_private
 from console.table.belonging import created_us
 
@@ -48,8 +50,10 @@ class Mirrored:
     written: int
 
 
-def follow(live: Path, folder: Path) -> Mirrored:
-    """Bring the mirror of the sequencer `live` in `folder` up to date. Raises NotFollowedError, OSError.
+def follow(live: Path, folder: Path, *, events: bool = True) -> Mirrored:
+    """Bring the mirror of the sequencer `live` in `folder` up to date, and the copies of `events`.
+
+    Raises NotFollowedError, OSError.
 
     A log that is damaged, or that goes back, is not followed: the mirror keeps what was there before.
     """
@@ -73,6 +77,9 @@ def follow(live: Path, folder: Path) -> Mirrored:
     if len(last) and int(last["structure_version"][0]) > metadata.structure_version:
         raise NotFollowedError("its _meta is older than its log")
     written = _append(log, mirror, known)
+    if events:
+        new = (records for _, records in _new_records(log, known, header.max_txn))
+        written += follow_events(live.parent, mirror, new)
     written += _put_small(small, mirror)
     if known != header.max_txn or not (mirror / "_txnlog").exists():
         written += _put_header(log, mirror)

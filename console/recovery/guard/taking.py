@@ -175,7 +175,7 @@ class Guard:
         if table is None or not table.wal:
             return None
         self._refuse_full()
-        return follow(table.sequencer, paths.make_private(folder))
+        return follow(table.sequencer, paths.make_private(folder), events=self._used <= self.most // 2)
 
     def _refuse_full(self) -> None:
         """Raise NotFollowedError where the disk, or what the guard may take of it, is full."""

@@ -145,7 +145,8 @@ def table_with(directory: TableDirectory, txn: TableTxn, metadata: TableMetadata
     entries, _ = directory.listing()
     origins = read_origins(directory, metadata, structure_version(metadata, txn.current), entries, mirrors=True)
     own = [wal for wal in directory.wals(entries) if wal.id not in origins.left_out]
-    inventory = read_inventory(own, lost=lost_places(directory, own, entries))
+    mirrors = [each for each in directory.guard_mirrors() if origins.log(each.name).own]
+    inventory = read_inventory(own, lost=lost_places(directory, own, entries), mirrors=lambda: mirrors)
     unseen = unseen_wal(directory.path, inventory, directory.listing_problems(entries))
     return TableOnDisk(directory, txn, metadata, inventory, unseen, origins)
 

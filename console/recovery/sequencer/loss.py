@@ -105,8 +105,9 @@ def left_out(inventory: Inventory, names: Names, decided: Cuts, wholeness: Whole
     anew = wrong.copy()
     for wal, segment, low, high in inventory.slices():
         read = inventory.segments[wal, segment]
-        whole[low:high] = read.records is not None
-        if read.records is not None and read.max_txn != len(read.records) - 1 - int(unsaid[low:high].sum()):
+        records = read.writable
+        whole[low : high if not read.copied else low + len(records)] = len(records) > 0
+        if read.copied or read.max_txn != len(records) - 1 - int(unsaid[low:high].sum()):
             anew[low:high] |= unapplied[low:high] & ~unsaid[low:high]
     return np.asarray(out | (wrong & ~whole)), np.asarray(anew & whole)
 

@@ -8,6 +8,7 @@ from console.questdb.formats.segment import EVENT_HEADER
 from console.questdb.layout import TableDirectory
 from console.questdb.log_encoding import encode_event_index
 from console.questdb.segment import Segment
+from console.questdb.segment_chain import END_MARK
 from console.recovery.model import Change, Stage
 from console.recovery.sequencer.disk import TableOnDisk
 from console.recovery.sequencer.target import SequencerTarget
@@ -33,17 +34,21 @@ def event_files(table: TableOnDisk, target: SequencerTarget, mark: str) -> tuple
 
 def _files(segment: Segment, count: int, table: TableDirectory) -> Iterator[NewFile]:
     """Yield the index if it differs from the records, and the events with their header if that has another `count`."""
-    records, folder = segment.records, f"wal{segment.wal_id}/{segment.segment_id}"
-    if records is None:
-        return
-    records = records[:count]
-    if not np.array_equal(segment.stated[: len(records)], records["length"]):
+    records, folder = segment.writable[:count], f"wal{segment.wal_id}/{segment.segment_id}"
+    if segment.copied or not np.array_equal(segment.stated[: len(records)], records["length"]):
         content, path = encode_event_index(records), f"{folder}/_event.i"
         old = NewFile(path, 0, (), "").old_size(table) or 0
         told = f"where {plural(len(records), 'transaction')} begin"
         yield NewFile(path, max(old, len(content)), (Part(0, content),), told)
-    if segment.max_txn != len(records) - 1:
-        old = NewFile(f"{folder}/_event", 0, (), "").old_size(table) or 0
-        last = EVENT_HEADER.pack(last_txn=len(records) - 1)[:4]
-        parts = (Part(0, last), Part(4, length=old - 4, old_at=4))
+    old = NewFile(f"{folder}/_event", 0, (), "").old_size(table) or 0
+    last = EVENT_HEADER.pack(last_txn=len(records) - 1)[:4]
+    if segment.copied:
+        end = int(records["offset"][-1] + records["length"][-1])
+        taken = last + segment.copied[len(last) : end]
+        kept = Part(len(taken), length=max(0, end - len(taken)), old_at=len(taken))
+        parts = tuple(part for part in (Part(0, taken), kept, Part(end, END_MARK)) if part.end > part.at)
+        told = f"{plural(len(records), 'transaction')}, {len(taken):,} bytes of them from the guard's copy"
+        yield NewFile(f"{folder}/_event", max(old, end + len(END_MARK)), parts, told)
+    elif segment.max_txn != len(records) - 1:
+        parts = (Part(0, last), Part(len(last), length=old - len(last), old_at=len(last)))
         yield NewFile(f"{folder}/_event", old, parts, f"header:  {plural(len(records), 'transaction')}")
