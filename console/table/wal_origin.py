@@ -21,6 +21,8 @@ from console.table.wal_content import columns_differ, symbols_differ, symbols_li
 _SECOND_NS: Final = 1_000_000_000
 _COPIES: Final = "its symbol files are copies, not links to the table's"
 _MINUTE_NS: Final = 60 * _SECOND_NS
+_CLOCK_NS: Final = 10_000_000
+"""A write gives both times of a file the same clock tick, a few milliseconds long."""
 """A copy without times can take this long between a segment's directory and its lock file."""
 
 
@@ -131,11 +133,12 @@ def _not_linked(table: TableDirectory, wals: Sequence[WalDirectory]) -> Iterator
 
 @dataclass(frozen=True, slots=True)
 class _Times:
-    """File times of one WAL (ns): the newest of its segments' files, its lock's; whether they were set afterwards."""
+    """File times of one WAL (ns): the newest of its segments' files, its lock's; how long after it was written each
+    was changed at least, as by a copy that sets the times. 0 if nothing was."""
 
     newest: int
     lock: int | None
-    set_later: bool
+    set_after: int
 
 
 def judge_wals(
@@ -224,7 +227,8 @@ def _by_locks(table: TableDirectory, wal: WalDirectory, others: Mapping[int, _Ti
             yield f"it was created after wal{other}, so that one of the two was put here by hand"
     if mine.lock is None and any(theirs.lock is not None for theirs in others.values()):
         yield "it was put here by hand, without its lock file"
-    if mine.set_later and not all(theirs.set_later for theirs in others.values()):
+    copied = all(theirs.set_after > _CLOCK_NS for theirs in others.values())  # perhaps right after it was written
+    if mine.set_after > _SECOND_NS and not copied:
         yield "it was put here by hand, after it was written"
 
 
@@ -285,15 +289,14 @@ def _in_place(table: Path) -> bool:
 
 
 def _times(table: Path, wal: WalDirectory) -> _Times:
-    newest, set_later = 0, True
-    for status in _statuses(wal):
-        newest = max(newest, status.st_mtime_ns)
-        set_later &= status.st_ctime_ns - status.st_mtime_ns > _SECOND_NS
+    found = list(_statuses(wal))
+    newest = max((each.st_mtime_ns for each in found), default=0)
+    set_after = min((each.st_ctime_ns - each.st_mtime_ns for each in found), default=0)
     try:
         lock: int | None = (table / f"wal{wal.id}.lock").lstat().st_mtime_ns
     except OSError:
         lock = None
-    return _Times(newest, lock, set_later and newest > 0)
+    return _Times(newest, lock, set_after)
 
 
 def _statuses(wal: WalDirectory) -> Iterator[os.stat_result]:
