@@ -25,6 +25,7 @@ class FaultKind(StrEnum):
     FILE_MISSING = "file-missing"
     FILE_SHORT = "file-short"
     FILE_INVALID = "file-invalid"  # an auxiliary file whose first or last entry cannot be
+    TIMES_INVALID = "times-invalid"  # timestamps that cannot be, where other columns have the rows that `_txn` counts
     ROWS_DIFFER = "rows-differ"  # the timestamps are not those that `_txn` counts
     FIRST_DIFFERS = "first-differs"  # the oldest timestamp is not the one that `_txn` has
     INDEX_MISSING = "index-missing"

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from console.questdb.column_files import column_path
-from console.questdb.column_types import is_variable
-from console.questdb.column_versions import ColumnVersions, read_column_versions
+from console.questdb.column_types import is_variable, storage_size
+from console.questdb.column_versions import DEFAULT_PARTITION, ColumnVersions, read_column_versions
+from console.questdb.fields import I64_MAX
 from console.questdb.file_owner import FileOwner, difference
 from console.questdb.parquet_frame import check_parquet_frame, of_version_8
 from console.questdb.partition_columns import (
@@ -30,15 +31,21 @@ from console.questdb.partition_columns import (
 )
 from console.questdb.partition_proof import PartitionProof
 from console.questdb.partition_spans import UNPARTITIONED, PartitionSpan, spans_of
+from console.questdb.partitioning import Partitioning
 from console.questdb.reading import DamageError, DbFile, Problem, open_directory, problem_of
+from console.questdb.row_values import null_bytes
 from console.questdb.soft_links import links_in
 from console.questdb.table_metadata import TableColumn, TableMetadata, read_table_metadata
 from console.questdb.table_txn import TxnArea, read_table_txn
+from console.questdb.timestamps import rising_rows
+from console.questdb.variable_columns import aux_shape
 
 PARQUET: Final = "data.parquet"
 
 
 _CHUNK: Final = 1 << 17
+_LAST: Final = 8
+"""Rows at the end of a partition of which one has a value in some column."""
 _FIRST: Final = FaultKind.FIRST_DIFFERS
 _BY_ROW_COUNT: Final = (FaultKind.FILE_INVALID, FaultKind.INDEX_INVALID)
 
@@ -255,7 +262,7 @@ class PartitionFiles:
         if not len(first) or not len(last):
             return
         low, high = int(first[0]), int(last[0])
-        offset, kind = 8 * (rows - 1), FaultKind.ROWS_DIFFER
+        offset, kind, whole = 8 * (rows - 1), FaultKind.ROWS_DIFFER, 0
         if span.last and high != self._area.max_ts:
             what = f"its last row has timestamp {high}, and _txn says {self._area.max_ts}"
         elif low < span.start and self._metadata.partition_unit != UNPARTITIONED:
@@ -268,7 +275,46 @@ class PartitionFiles:
             what = f"its last row has timestamp {high}, outside the partition"
         else:
             return
-        yield PartitionFault(kind, span, path, column.name, what=what, offset=offset, rows=span.rows)
+        if kind is FaultKind.ROWS_DIFFER and self._outside(span, high) and self._held_at_end(span):
+            kind, whole = FaultKind.TIMES_INVALID, self._rising(path, span)
+            offset = 8 * whole
+        yield PartitionFault(kind, span, path, column.name, what=what, offset=offset, rows=span.rows - whole)
+
+    def _outside(self, span: PartitionSpan, time: int) -> bool:
+        """Return whether no row of the partition can have this time, nor one that was split off from it."""
+        end = Partitioning.of(self._metadata).unit_end(span.start)
+        return self._metadata.partition_unit != UNPARTITIONED and not span.start <= time < (end or I64_MAX)
+
+    def _rising(self, path: Path, span: PartitionSpan) -> int:
+        try:
+            with DbFile(path) as file:
+                return min(span.rows, rising_rows(file, 0, span.start, I64_MAX if span.end is None else span.end))
+        except OSError:
+            return 0
+
+    def _held_at_end(self, span: PartitionSpan) -> bool:
+        """Return whether another column has a value in one of the last rows, so that the row count is not too high.
+
+        A column that was added tells nothing: its file can hold what came later.
+        """
+        entries = self._versions.entries
+        added = set(entries["column"][entries["partition"] == DEFAULT_PARTITION].tolist())
+        for each in self.columns_of(span):
+            if isinstance(each, PartitionFault) or each.column.index in added or self.is_timestamp(each.column):
+                continue
+            variable = is_variable(each.column.type_code)
+            width = aux_shape(each.column.tag)[0] if variable else storage_size(each.column.type_code) or 1
+            null = bytes(width) if variable else null_bytes(each.column.type_code)
+            rows = each.rows - self._lag(span)
+            try:
+                with DbFile(each.aux if variable else each.data) as file:
+                    held = file.read(width * max(0, rows - _LAST), width * min(rows, _LAST))
+            except OSError:
+                continue
+            values = {held[at : at + width] for at in range(0, len(held) - width + 1, width)}
+            if values - {null, bytes(width)}:
+                return True
+        return False
 
     def _lag(self, span: PartitionSpan) -> int:
         return self._area.lag_rows if span.last else 0

@@ -26,7 +26,7 @@ from console.questdb.reading import DamageError, DbFile, Problem
 from console.questdb.sequencer_metadata import read_sequencer_metadata
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TxnArea
-from console.table.timestamps import rising_rows
+from console.questdb.timestamps import rising_rows
 from console.text import clean_line, plural
 
 MOST_TIMES: Final = 1 << 16

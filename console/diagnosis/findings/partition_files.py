@@ -22,6 +22,7 @@ from console.text import clean_line, plural
 _OF_FILES: Final = {
     FaultKind.ROWS_DIFFER: (Code.PARTITION_ROWS_DIFFER, Harm.SHOWS_WRONG_ROWS),
     FaultKind.FIRST_DIFFERS: (Code.PARTITION_ROWS_DIFFER, Harm.SHOWS_WRONG_ROWS),
+    FaultKind.TIMES_INVALID: (Code.TIMESTAMPS_INVALID, Harm.SHOWS_WRONG_ROWS),
     FaultKind.INDEX_MISSING: (Code.INDEX_FILE_MISSING, Harm.STOPS_APPLYING),
     FaultKind.INDEX_INVALID: (Code.INDEX_FILE_INVALID, Harm.STOPS_APPLYING),
     FaultKind.FILE_MISSING: (Code.COLUMN_FILE_MISSING, Harm.FILLS_WITH_ZEROS),
@@ -131,6 +132,8 @@ def _message(fault: PartitionFault) -> str:
             return f"{place}: {fault.what}: one of the two is wrong"
         case FaultKind.ROWS_DIFFER:
             return f"partition {span.name} does not hold the {plural(span.rows, 'row')} that _txn counts: {fault.what}"
+        case FaultKind.TIMES_INVALID:
+            return f"{place}: {fault.what}: its timestamps are damaged; filters by time are wrong, without an error"
         case FaultKind.INDEX_MISSING:
             return f"{place}: its index is missing or empty; filters on it fail"
         case FaultKind.INDEX_INVALID:

@@ -21,9 +21,9 @@ from console.questdb.partitioning import Partitioning
 from console.questdb.reading import DamageError, DbFile, Problem, ProblemKind, list_directory
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TableTxn, TxnArea, read_table_txn
+from console.questdb.timestamps import timestamp_run
 from console.recovery.salvage.table_columns import KnownColumns, known_columns
 from console.recovery.salvage.version_guess import guessed_top
-from console.table.timestamps import timestamp_run
 
 _CHUNK: Final = 1 << 18
 _MOST_ROWS: Final = 1 << 40

@@ -6,11 +6,13 @@ from enum import StrEnum
 from itertools import chain
 from typing import Final
 
+from console.questdb.fields import I64_MAX
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_columns import STATE_FAULTS, FaultKind, PartitionFault, StoredColumn
 from console.questdb.partition_files import PartitionFiles
 from console.questdb.partition_spans import PartitionSpan
-from console.questdb.reading import DamageError, problem_of
+from console.questdb.reading import DamageError, DbFile, problem_of
+from console.questdb.timestamps import rising_rows
 from console.recovery.model import Lost, LostValues
 from console.recovery.store.deep_damage import Places
 from console.recovery.table_repair.new_files import NewFile
@@ -33,7 +35,7 @@ class Choice(StrEnum):
 
 OURS: Final = (
     FaultKind.PARTITION_MISSING, FaultKind.FILE_MISSING, FaultKind.FILE_SHORT, FaultKind.FILE_INVALID,
-    FaultKind.PARQUET_INVALID,
+    FaultKind.PARQUET_INVALID, FaultKind.TIMES_INVALID,
 )  # fmt: skip
 """Faults that this repairs; the others are for other actions."""
 
@@ -82,6 +84,11 @@ class DamagedPartition:
         return min(costs, key=lambda choice: (costs[choice], order.index(choice)), default=Choice.SET_ASIDE)
 
     @property
+    def disputed(self) -> bool:
+        """Whether it may be `_txn` that counts wrong: then fewer rows are lost than it says."""
+        return any(fault.kind is FaultKind.ROWS_DIFFER for fault in self.faults)
+
+    @property
     def there(self) -> bool:
         return all(fault.kind is not FaultKind.PARTITION_MISSING for fault in self.faults)
 
@@ -114,13 +121,27 @@ def damaged_partitions(
         name = fault.partition.name
         if only and only not in (name, fault.partition.directory):
             continue
-        if fault.kind in OURS:
+        if fault.kind in OURS or _ends_early(fault):
             by_span.setdefault(name, DamagedPartition(fault.partition, [])).faults.append(fault)
         elif fault.kind in (FaultKind.UNREADABLE, *STATE_FAULTS):
             others.append(fault)
     for each in by_span.values():
         _weigh(table, files, each, sources)
     return list(by_span.values()), others
+
+
+def _ends_early(fault: PartitionFault) -> bool:
+    """Return whether the timestamps of a partition end before the rows that `_txn` counts: it may be `_txn` instead."""
+    return fault.kind is FaultKind.ROWS_DIFFER and 0 < _rising(fault) < fault.partition.rows
+
+
+def _rising(fault: PartitionFault) -> int:
+    span = fault.partition
+    try:
+        with DbFile(fault.file) as file:
+            return rising_rows(file, 0, span.start, I64_MAX if span.end is None else span.end)
+    except OSError:
+        return 0
 
 
 def _weigh(table: TableDirectory, files: PartitionFiles, each: DamagedPartition, sources: Sources) -> None:
@@ -194,7 +215,8 @@ def _examined(table: TableDirectory, column: StoredColumn, faults: Sequence[Part
     top = column.span.rows - column.rows
     if times:
         # a timestamp out of order is the first of a page that is lost
-        wrong = [f.offset // 8 for f in faults if f.file == column.data and f.offset is not None]
+        mine = [fault for fault in faults if fault.file == column.data and fault.offset is not None]
+        wrong = [_rising(f) if f.kind is FaultKind.ROWS_DIFFER else (f.offset or 0) // 8 for f in mine]
         found = min(whole_rows(column), *wrong) if wrong else whole_rows(column)
         return _Column(column, top + found, True, not found)
     made = mended(table.path, column)

@@ -79,24 +79,31 @@ def refusal_of_lost(disk: Disk, area: TxnArea | None) -> Refusal | None:
 
     `area` is the newest one left of `_txn` that can be read, None if none can.
     """
-    return next((Refusal(RefusalCode.ROWS_NOT_PROVEN, *each) for each in _known_to_be_lost(disk, area)), None)
+    return next(_known_to_be_lost(disk, area), None)
 
 
-def _known_to_be_lost(disk: Disk, area: TxnArea | None) -> Iterator[tuple[str, str]]:
+def _known_to_be_lost(disk: Disk, area: TxnArea | None) -> Iterator[Refusal]:
     for directory, rows in (lost_partitions(area, disk) if area is not None else {}).items():
         shown = clean_line(directory)
         reason = f"an area of _txn names {shown} with {plural(rows, 'row')}, and no directory of it is on disk"
-        yield reason, "put the directory back from a copy, then plan again"
+        yield _not_proven(reason, "put the directory back from a copy, then plan again")
     for each, rows in _shorter(area, disk) if area is not None else ():
         reason = (
             f"an area of _txn counts {plural(rows, 'row')} in {clean_line(each.directory)}, and it has {each.rows:,}: "
             "it is torn, or an older copy of the partition"
         )
-        yield reason, "put the partition back from a copy, then plan again; salvage-table exports what is there"
+        instead = "put the partition back from a copy, then plan again; or repair-partition, which keeps its whole rows"
+        yield Refusal(RefusalCode.ROWS_NOT_PROVEN, reason, instead, action="repair-partition")
     if (detached := _bare_detached(disk)) is not None:
         shown = clean_line(detached)
         reason = f"{shown} has rows, and no file in it that a DETACH leaves there: it may be a partition of the table"
-        yield reason, f"rename it to {shown.removesuffix(_DETACHED)} if it is the table's, else move it out; plan again"
+        yield _not_proven(
+            reason, f"rename it to {shown.removesuffix(_DETACHED)} if it is the table's, else move it out; plan again"
+        )
+
+
+def _not_proven(reason: str, instead: str) -> Refusal:
+    return Refusal(RefusalCode.ROWS_NOT_PROVEN, reason, instead)
 
 
 def _shorter(area: TxnArea, disk: Disk) -> Iterator[tuple[FoundPartition, int]]:

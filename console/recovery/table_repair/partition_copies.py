@@ -21,12 +21,12 @@ from console.questdb.partitioning import Partitioning
 from console.questdb.reading import DamageError, DbFile, Problem
 from console.questdb.table_metadata import read_table_metadata
 from console.questdb.table_name import SEQUENCER
+from console.questdb.timestamps import timestamp_run
 from console.questdb.txn_log import read_log
 from console.questdb.value_check import bad_values
 from console.recovery.store.copying import digest_of_file
 from console.table.belonging import created_us
 from console.table.log_life import forked
-from console.table.timestamps import timestamp_run
 from console.text import clean_line
 
 _LEFT_OUT = re.compile(r"_meta|_cv|_txn|_name")

@@ -111,7 +111,7 @@ def _is_counted(chosen: tuple[DamagedPartition, Choice]) -> bool:
     `_txn` may count too many in the last partition: of the others it has the sum too.
     """
     each, choice = chosen
-    if each.ways[choice].doubted:
+    if each.ways[choice].doubted or each.disputed:
         return False
     return each.counted or not each.ways[choice].rows_lost or not each.span.last
 

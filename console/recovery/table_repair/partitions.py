@@ -23,9 +23,9 @@ from console.questdb.partitioning import Partitioning
 from console.questdb.reading import DamageError, DbFile, list_directory, problem_of
 from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import PARTITION
+from console.questdb.timestamps import TimestampRun, timestamp_run
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Refusal
-from console.table.timestamps import TimestampRun, timestamp_run
 from console.text import clean_line, plural
 
 _SETTLE: Final = "a copy of _txn that was made at the crash would settle it"

@@ -21,6 +21,7 @@ from console.questdb.reading import DbFile
 from console.questdb.table_encoding import encode_column_versions, encode_table_txn
 from console.questdb.table_metadata import TableMetadata, read_table_metadata
 from console.questdb.table_txn import TxnArea, read_table_txn
+from console.questdb.timestamps import timestamp_run
 from console.recovery.codes import RefusalCode
 from console.recovery.model import Outcome
 from console.recovery.table_repair.column_versions import found_versions
@@ -30,7 +31,6 @@ from console.recovery.table_repair.missing_partitions import gaps
 from console.recovery.table_repair.partitions import FoundPartition, FoundPartitions, take_off_uncommitted
 from console.recovery.table_repair.state import table_state
 from console.table.later_traces import later_trace
-from console.table.timestamps import timestamp_run
 from tests.data.samples import KINDS, Kind, sample_database
 from tests.faults.broken_database import captured
 from tests.txn_file import area_of
