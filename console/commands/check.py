@@ -1,5 +1,6 @@
 """`walmedic check`: diagnose the tables from disk, and from SQL where it is reachable."""
 
+import contextlib
 import dataclasses
 import time
 from collections import Counter
@@ -21,7 +22,9 @@ from console.diagnosis.server.liveness import Life, liveness
 from console.errors import WalmedicError
 from console.questdb.layout import DatabaseRoot
 from console.recovery.gate.history import Histories
-from console.recovery.store.journal import Journal
+from console.recovery.gate.unfinished import with_unfinished
+from console.recovery.store.journal import Journal, JournalError
+from console.recovery.store.places import root_key
 from console.recovery.store.state import StateDir
 from console.reporting.nagios import PluginState, plugin_line, plugin_state
 from console.reporting.prometheus import exposition
@@ -218,8 +221,11 @@ def _look(invocation: Invocation, tables: tuple[str, ...], scope: DeepScope | No
         left_out += looks.left_out
     settings = invocation.settings
     state = StateDir(settings.state_path)
-    history = Histories(database, state, Journal(state)).of_table
+    journal = Journal(state)
+    history = Histories(database, state, journal).of_table
     report = diagnose(database, tables, server, looks.by_directory, history=history, station=not settings.bare)
+    with contextlib.suppress(JournalError):  # every plan says so, and is refused
+        report = with_unfinished(report, journal.unfinished(root_key(database.db)))
     if scope is not None:
         report = dataclasses.replace(report, seconds=time.monotonic() - began)
     return _Looked(report, left_out, _second_opinion(invocation, server, report), looks.whole)

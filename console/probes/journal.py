@@ -1,17 +1,14 @@
 """The journal probe: what was done here, newest first, and whether the record of it is whole."""
 
 import os
-import socket
 from collections.abc import Sequence
-
-import psutil
 
 from console.probes.contents import JournalLine, JournalSample
 from console.probes.sample import Sample, Status
 from console.probes.worker import ThreadProbe
+from console.recovery.gate.unfinished import is_running
 from console.recovery.guard.state import read_state
 from console.recovery.store.journal import Entry, Journal
-from console.recovery.store.living import runs_walmedic
 from console.recovery.store.state import StateDir
 from console.settings import Settings
 from console.text import clean_line
@@ -61,7 +58,7 @@ class JournalProbe(ThreadProbe[JournalSample]):
 def _line(entry: Entry, undone: set[str]) -> JournalLine:
     ended = _ended(entry)
     if ended is None:
-        outcome = "running" if _alive(entry) else "unfinished"
+        outcome = "running" if is_running(entry) else "unfinished"
     else:
         outcome = "undone" if entry.id in undone else ended
     message = entry.outcome.get("message", "") if entry.outcome else entry.intent.get("confirmation", "")
@@ -82,17 +79,3 @@ def _line(entry: Entry, undone: set[str]) -> JournalLine:
 
 def _ended(entry: Entry) -> str | None:
     return None if entry.outcome is None else clean_line(str(entry.outcome.get("outcome", "")).replace("-", " "))
-
-
-def _alive(entry: Entry) -> bool:
-    """Return whether the process that began the entry still lives on this host; a later process of its id is not it."""
-    worker = entry.worker
-    if worker.data.get("host") != socket.gethostname():
-        return False
-    if stamp := str(worker.data.get("stamp") or ""):
-        return runs_walmedic(int(worker.data.get("pid", 0)), stamp)
-    try:
-        process = psutil.Process(int(worker.data.get("pid", 0)))
-        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= worker.seconds + 1.0
-    except (psutil.Error, ValueError):
-        return False

@@ -314,6 +314,10 @@ MEANINGS: Final[dict[Code, Meaning]] = {
         "move the directory out of the db directory, with QuestDB stopped; in the db directory of a new data root a "
         "QuestDB reads it",
     ),
+    Code.ENTRY_UNFINISHED: Meaning(
+        "an action of walmedic was cut off in the middle, or an undo", "may see files of before and after the action",
+        "run the action again, which finishes it, or walmedic undo ENTRY; nothing else is done before that",
+    ),
     Code.UNREADABLE: Meaning(
         "a file could not be read: permission, an I/O error, or a format that is not known",
         "depends on the file", "run walmedic as the owner of the files, or look at the disk",

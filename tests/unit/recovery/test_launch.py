@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from console import cli
 from console.questdb.layout import DatabaseRoot
 from console.recovery.codes import ClaimKey
 from console.recovery.engine import Engine
@@ -244,3 +245,17 @@ def _killed_in_a_stage(engine: Engine, plan: Plan) -> str:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
     (cut_off,) = engine.unfinished()
     return cut_off.id
+
+
+def test_check_says_first_what_was_cut_off(engine: Engine, capfd: pytest.CaptureFixture[str]) -> None:
+    """Else it takes what the action had begun to build for a backup, or says that all is well."""
+    killed = _killed_in_a_stage(engine, _restore(engine))
+    root, state = str(engine.database.root), str(engine.state.root)
+    assert cli.main(["check", TABLE, "--json", "--db-root", root, "--state-dir", state]) == 1
+    report = json.loads(capfd.readouterr().out)
+    said = [each["message"] for each in report["findings"] if each["code"] == "entry-unfinished"]
+    assert len(said) == 1
+    assert killed in said[0]
+    step = report["tables"][0]["next_step"]
+    assert step["action"] == "restore-sequencer"
+    assert f"entry {killed}" in step["reason"]
