@@ -119,6 +119,10 @@ def _own_files(situation: Situation) -> NextStep:
     """Return what comes next of the table's own files: partitions before symbol maps, which rest on their keys."""
     others = tuple(code for code in OWN_FILES if code not in (*SYMBOL_MAPS, *PARTITIONS))
     if not situation.damaged(*others) and not situation.disagrees:
+        keys_alone = not any(situation.damaged(code) for code in PARTITIONS if code is not Code.SYMBOL_KEYS_UNKNOWN)
+        if keys_alone and situation.damaged(Code.SYMBOL_KEYS_UNKNOWN) and situation.damaged(*INDEXES):
+            reason = "a symbol column is damaged, and perhaps its index has its keys: do not write before that"
+            return NextStep("rebuild-index", reason, evidence=True)
         if situation.damaged(*PARTITIONS):
             reason = "repairs each damaged partition with the fewest rows lost; do not write before that"
             return NextStep("repair-partition", reason, evidence=True)

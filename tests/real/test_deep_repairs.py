@@ -49,6 +49,20 @@ def _of_another_column(table: Path) -> None:
     _file(table, "vc.i").write_bytes(_file(table, "st.i").read_bytes()[:size].ljust(size, b"\0"))
 
 
+def _keys(name: str, *, index: bool = True) -> Callable[[Path], object]:
+    """Keys that no symbol has: one too high, one below zero that is not NULL; and the index is torn or not."""
+
+    def strike(table: Path) -> None:
+        with _file(table, name).open("r+b") as file:
+            for row, key in ((100, 999), (700, -5)):
+                file.seek(4 * row)
+                file.write(key.to_bytes(4, "little", signed=True))
+        if not index:
+            _page(name.replace(".d", ".v"), 0)(table)
+
+    return strike
+
+
 @dataclass(frozen=True)
 class Case:
     """A table, its damage, the action that a full check names, and the column that loses values."""
@@ -68,6 +82,9 @@ CASES = (
     Case("string_values", _page("st.d", 2), column="st"),
     Case("array_entries", _page("ar.i", 2), column="ar"),
     Case("foreign_entries", _of_another_column, column="vc"),
+    Case("keys_unknown", _keys("sy.d"), column="sy"),
+    Case("keys_unknown_indexed", _keys("sx.d"), action="rebuild-index"),
+    Case("keys_unknown_index_torn", _keys("sx.d", index=False), column="sx"),
     Case("index_values", _page("sx.v", 0), action="rebuild-index"),
 )
 
@@ -96,7 +113,7 @@ def _repaired(root: Path, state: Path, case: Case) -> Plan:
     plan = engine.plan(case.action, case.name)
     assert plan.refused == (), (case.name, plan.refused)
     result = engine.run(plan, plan.confirmation)
-    assert result.outcome is Outcome.DONE, (case.name, result)
+    assert result.outcome is Outcome.DONE, (case.name, [each.found for each in result.verification if not each.ok])
     return plan
 
 

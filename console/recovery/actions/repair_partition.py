@@ -35,7 +35,7 @@ SPEC = ActionSpec(
 STEPS = (*table_files.STEPS, *files.STEPS, *set_aside.STEPS)
 _CODES = (
     Code.PARTITION_MISSING, Code.COLUMN_FILE_MISSING, Code.COLUMN_FILE_SHORT, Code.COLUMN_FILE_INVALID,
-    Code.PARQUET_FILE_INVALID, Code.TIMESTAMPS_INVALID,
+    Code.PARQUET_FILE_INVALID, Code.TIMESTAMPS_INVALID, Code.SYMBOL_KEYS_UNKNOWN,
 )  # fmt: skip
 """What must be gone after it. Damaged indexes and symbol maps are for the actions that come next."""
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 from itertools import chain
 from typing import Final
 
+from console.questdb.column_types import ColumnTag
 from console.questdb.fields import I64_MAX
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_columns import STATE_FAULTS, FaultKind, PartitionFault, StoredColumn
@@ -194,11 +195,11 @@ def _weigh_columns(table: TableDirectory, files: PartitionFiles, each: DamagedPa
     stored = [column for column in files.columns_of(each.span) if isinstance(column, StoredColumn)]
     damaged = [column for column in stored if _is_damaged(each, column)]
     each.counted = any(files.is_timestamp(column.column) for column in stored if column not in damaged)
-    columns = [_examined(table, column, each.faults, times=files.is_timestamp(column.column)) for column in damaged]
+    columns = [_examined(table, files, column, each.faults) for column in damaged]
     rows = each.span.rows
     kept = min((column.whole for column in columns if column.times or not column.gone), default=0)
     if 0 < kept < rows:
-        each.ways[Choice.WHOLE_ROWS] = _way(table, each.span, columns, kept)
+        each.ways[Choice.WHOLE_ROWS] = _way(table, files, each.span, columns, kept)
     else:
         each.cannot[Choice.WHOLE_ROWS] = "each row of it is whole" if kept else "no row of it is whole"
     why = next((column.why for column in columns if column.why), "")
@@ -206,25 +207,33 @@ def _weigh_columns(table: TableDirectory, files: PartitionFiles, each: DamagedPa
     if why:
         each.cannot[Choice.NULL] = why
     elif timed == rows or timed > kept:
-        each.ways[Choice.NULL] = _way(table, each.span, columns, timed)
+        each.ways[Choice.NULL] = _way(table, files, each.span, columns, timed)
     else:
         each.cannot[Choice.NULL] = "its timestamps are damaged, and a designated timestamp cannot be NULL"
 
 
-def _examined(table: TableDirectory, column: StoredColumn, faults: Sequence[PartitionFault], *, times: bool) -> _Column:
+def _examined(
+    table: TableDirectory, files: PartitionFiles, column: StoredColumn, faults: Sequence[PartitionFault]
+) -> _Column:
     top = column.span.rows - column.rows
-    if times:
+    if files.is_timestamp(column.column):
         # a timestamp out of order is the first of a page that is lost
         mine = [fault for fault in faults if fault.file == column.data and fault.offset is not None]
         wrong = [_rising(f) if f.kind is FaultKind.ROWS_DIFFER else (f.offset or 0) // 8 for f in mine]
         found = min(whole_rows(column), *wrong) if wrong else whole_rows(column)
         return _Column(column, top + found, True, not found)
-    made = mended(table.path, column)
+    made = _mended(table, files, column)
     gone = not made.whole and bool(made.lost)
     return _Column(column, top + made.whole if made.lost else column.span.rows, False, gone, made, made.why)
 
 
-def _way(table: TableDirectory, span: PartitionSpan, columns: Sequence[_Column], kept: int) -> Way:
+def _mended(table: TableDirectory, files: PartitionFiles, column: StoredColumn) -> Mended:
+    return mended(table.path, column, files.symbols(column.column) if column.column.tag is ColumnTag.SYMBOL else 0)
+
+
+def _way(
+    table: TableDirectory, files: PartitionFiles, span: PartitionSpan, columns: Sequence[_Column], kept: int
+) -> Way:
     """Return the way that keeps the first `kept` rows, with NULL for what of them is gone. Raises DamageError, OSError.
 
     The other columns keep their files: what lies behind the rows of a partition is not read.
@@ -238,7 +247,7 @@ def _way(table: TableDirectory, span: PartitionSpan, columns: Sequence[_Column],
         if each.made is not None and (not each.made.lost or kept == span.rows):
             made = each.made
         else:
-            made = mended(table.path, replace(each.stored, rows=rows, span=replace(span, rows=kept)))
+            made = _mended(table, files, replace(each.stored, rows=rows, span=replace(span, rows=kept)))
         new += made.files
         if made.lost:
             name = clean_line(each.stored.column.name)

@@ -18,6 +18,7 @@ from console.questdb.index_check import indexed_keys
 from console.questdb.partition_columns import StoredColumn
 from console.questdb.reading import DamageError, DbFile
 from console.questdb.row_values import null_bytes
+from console.questdb.symbol_values import NULL_KEY
 from console.questdb.variable_columns import LOW_48, Bad, Numbers
 from console.questdb.whole_values import WholeValues, whole_values
 from console.recovery.table_repair.index_files import column_index
@@ -47,39 +48,58 @@ def whole_rows(each: StoredColumn) -> int:
     return min(each.rows, _size(each.data) // (storage_size(each.column.type_code) or 1))
 
 
-def mended(table: Path, each: StoredColumn) -> Mended:
-    """Return the new files of a damaged column. Raises OSError."""
-    return _variable(table, each) if is_variable(each.column.type_code) else _fixed(table, each)
+def mended(table: Path, each: StoredColumn, symbols: int) -> Mended:
+    """Return the new files of a damaged column; of a symbol column only keys below `symbols` are whole.
+
+    Raises OSError.
+    """
+    return _variable(table, each) if is_variable(each.column.type_code) else _fixed(table, each, symbols)
 
 
-def _fixed(table: Path, each: StoredColumn) -> Mended:
+def _fixed(table: Path, each: StoredColumn, symbols: int) -> Mended:
     width, rows = storage_size(each.column.type_code) or 1, each.rows
-    if each.indexed and (restored := _from_index(each)) is not None:
+    if each.indexed and (restored := _from_index(each, symbols)) is not None:
         return Mended(each, (NewFile.of(_path(table, each.data), restored, "made from its index"),), 0, rows)
     whole = min(rows, _size(each.data) // width)
+    if each.column.tag is ColumnTag.SYMBOL:
+        return _symbols(table, each, whole, symbols)
     told = f"{whole:,} values, then NULL"
-    files = [_grown(table, each.data, whole * width, null_bytes(each.column.type_code) * (rows - whole), told)]
-    if each.indexed:
-        files += _index(table, each, whole)
-    return Mended(each, tuple(files), rows - whole, whole)
+    file = _grown(table, each.data, whole * width, null_bytes(each.column.type_code) * (rows - whole), told)
+    return Mended(each, (file,), rows - whole, whole)
 
 
-def _from_index(each: StoredColumn) -> bytes | None:
-    """Return a symbol column as its index has it, None if the index does not name each row once."""
+def _symbols(table: Path, each: StoredColumn, whole: int, symbols: int) -> Mended:
+    """NULL for the keys that no symbol has, and for those of the rows behind `whole`."""
+    column = np.full(each.rows, NULL_KEY, "<i4")
+    if whole:
+        with DbFile(each.data) as data:
+            column[:whole] = data.array(0, "<i4", whole)
+    unknown = (column != NULL_KEY) & ((column < 0) | (column >= symbols))
+    column[unknown] = NULL_KEY
+    lost = each.rows - whole + int(unknown.sum())
+    if unknown.any():
+        file = NewFile.of(_path(table, each.data), column.tobytes(), f"{each.rows - lost:,} values, else NULL")
+        whole = int(np.argmax(unknown))
+    else:
+        null = column[whole:].tobytes()
+        file = _grown(table, each.data, column.itemsize * whole, null, f"{whole:,} values, then NULL")
+    index = _index(table, each, column) if each.indexed else []
+    return Mended(each, (file, *index), lost, whole)
+
+
+def _from_index(each: StoredColumn, symbols: int) -> bytes | None:
+    """Return a symbol column as its index has it, None if the index does not name each row once, by a known symbol."""
     first = each.span.rows - each.rows
     keys, values = each.index_files()
     try:
         with DbFile(keys) as key_file, DbFile(values) as value_file:
-            return bytes(indexed_keys(key_file, value_file, first, each.span.rows, lambda _: None).tobytes())
+            found = indexed_keys(key_file, value_file, first, each.span.rows, lambda _: None)
     except (DamageError, OSError):
         return None
+    return None if (found >= symbols).any() else bytes(found.tobytes())
 
 
-def _index(table: Path, each: StoredColumn, whole: int) -> list[NewFile]:
-    column = np.full(each.rows, -(1 << 31), "<i4")
-    if whole:
-        with DbFile(each.data) as data:
-            column[:whole] = data.array(0, "<i4", whole)
+def _index(table: Path, each: StoredColumn, column: NDArray[Any]) -> list[NewFile]:
     keys, values = each.index_files()
     block = each.column.index_capacity or 256
     try:

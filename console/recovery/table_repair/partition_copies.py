@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from console.questdb.column_types import ColumnTag
 from console.questdb.fields import I64_MAX
 from console.questdb.layout import TableDirectory
 from console.questdb.parquet_frame import check_parquet_frame
@@ -23,7 +24,7 @@ from console.questdb.table_metadata import read_table_metadata
 from console.questdb.table_name import SEQUENCER
 from console.questdb.timestamps import timestamp_run
 from console.questdb.txn_log import read_log
-from console.questdb.value_check import bad_values
+from console.questdb.value_check import bad_symbol_keys, bad_values
 from console.recovery.store.copying import digest_of_file
 from console.table.belonging import created_us
 from console.table.log_life import forked
@@ -162,6 +163,8 @@ def _checked(path: Path, files: PartitionFiles, span: PartitionSpan, damaged: fr
             if isinstance(column, StoredColumn):
                 _check_column(path, column, found)
                 _check_agrees(path, column, damaged)
+                if column.column.tag is ColumnTag.SYMBOL:
+                    _check_keys(path / column.data.name, column, files.symbols(column.column))
         _check_times(path, files, span)
     return Copy(path, tuple(sorted((name, status.st_size) for name, status in found.items())))
 
@@ -177,6 +180,12 @@ def _check_column(path: Path, column: StoredColumn, found: dict[str, os.stat_res
         with DbFile(moved.aux) as aux, DbFile(moved.data) as data:
             for bad in bad_values(moved, aux, data, lambda _: None):
                 raise DamageError(f"{bad.file.name}: {bad.what}")
+
+
+def _check_keys(path: Path, column: StoredColumn, symbols: int) -> None:
+    with DbFile(path) as file:
+        for bad in bad_symbol_keys(file, column.rows, symbols, lambda _: None):
+            raise DamageError(f"{path.name}: {bad.what}")
 
 
 def _check_agrees(path: Path, column: StoredColumn, damaged: frozenset[Path]) -> None:

@@ -16,6 +16,7 @@ from console.recovery.store.deep_damage import Places
 _KINDS: Final = {
     Code.COLUMN_FILE_INVALID: FaultKind.FILE_INVALID,
     Code.TIMESTAMPS_INVALID: FaultKind.FILE_INVALID,
+    Code.SYMBOL_KEYS_UNKNOWN: FaultKind.FILE_INVALID,
     Code.PARQUET_FILE_INVALID: FaultKind.PARQUET_INVALID,
 }
 

@@ -239,7 +239,7 @@ MEANINGS: Final[dict[Code, Meaning]] = {
     ),
     Code.SYMBOL_KEYS_UNKNOWN: Meaning(
         "rows have symbol keys that the symbol map does not know", "shows them as an empty symbol, without an error",
-        _SYMBOLS,
+        "rebuild-index, which has the keys from a whole index; else repair-partition: NULL for these values",
     ),
     Code.INDEX_FILE_MISSING: Meaning("a file of a bitmap index is gone", "filters on the column fail", _INDEX),
     Code.INDEX_FILE_INVALID: Meaning(

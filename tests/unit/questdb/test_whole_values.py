@@ -64,7 +64,7 @@ def test_what_is_left_is_what_was_there_and_the_rest_is_null(name: str, seed: in
     each = _column(table, name)
     before = _texts(each)
     told, hit = _damage(each, random.Random(seed))
-    found, made = whole_values(each), mended(table, each)
+    found, made = whole_values(each), mended(table, each, 0)
     lost = set(np.flatnonzero(found.lost).tolist())
     assert made.lost == len(lost), told
     if made.why:
