@@ -127,6 +127,7 @@ class Code(StrEnum):
     DROPPED_TABLE_BACK = "dropped-table-back"  # the registry says that it was dropped, and its own log does not
     SEQUENCER_FOREIGN = "sequencer-foreign"  # of another table, or of an earlier life of this one
     WAL_FOREIGN = "wal-foreign"
+    WAL_RENAMED = "wal-renamed"  # a directory with segments, and the WAL after which it is named is not there
     ENTRY_UNFINISHED = "entry-unfinished"  # an action of walmedic, or an undo, was cut off
     UNREADABLE = "unreadable"  # a file that could not be read: permission, I/O error, no such format
     CRASH_LOG_INVALID = "crash-log-invalid"  # an hs_err log that is empty, cut or not one at all

@@ -92,6 +92,9 @@ def _repair(situation: Situation) -> NextStep | None:
         return NextStep(
             "convert-table", "completes the conversion that was interrupted, and keeps the WAL", evidence=True
         )
+    if situation.damaged(Code.WAL_RENAMED):
+        reason = "a WAL lies in the table under another name: give it its name back, with QuestDB stopped; check again"
+        return NextStep(None, reason, evidence=True)
     if situation.damaged(*NO_LOG, *METADATA, Code.SEQUENCER_FOREIGN) or not situation.log_serves:
         if situation.damaged(Code.WAL_FOREIGN) and not situation.backup:
             return NextStep(None, _MOVE_OUT, evidence=True)

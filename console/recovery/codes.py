@@ -121,6 +121,7 @@ class RefusalCode(enum.StrEnum):
     WAL_FOREIGN = "wal-foreign"
     WAL_INDEX_LOW = "wal-index-low"
     WAL_NOT_FOLLOWED = "wal-not-followed"
+    WAL_RENAMED = "wal-renamed"
     WAL_NOT_READ = "wal-not-read"
     WAL_NOT_PROVEN = "wal-not-proven"
     WAL_NOT_HELD = "wal-not-held"

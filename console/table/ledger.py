@@ -40,6 +40,7 @@ class Evidence(StrEnum):
     ROWS_UNCOUNTED = "rows-uncounted"  # in the table's files behind the rows that `_txn` counts, and in no WAL
     NOT_FOLLOWED = "not-followed"  # it lies behind a symbolic link
     NOT_READ = "not-read"  # its files may not be read
+    RENAMED = "renamed"  # it lies under a name that is no WAL's
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,21 @@
-"""WAL that is there and was not read, behind a symbolic link or in files that may not be read: never taken for none."""
+"""WAL that is there and was not read, never taken for none: behind a symbolic link, in files that may not be read, or
+under a name that is no WAL's."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from console.questdb.reading import Problem, ProblemKind
+from console.questdb.reading import Problem, ProblemKind, list_directory
 from console.questdb.segment_data import Tear
 from console.table.inventory import Inventory
 from console.table.ledger import Evidence
 from console.table.torn import Wholeness
-from console.text import clean_line
+from console.text import clean_line, plural
 
 _WAL: Final = re.compile(r"wal[1-9]\d{0,9}(/(0|[1-9]\d{0,8}))?")
+_BEGINS: Final = re.compile(r"wal[1-9]\d{0,8}(?!\d)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ def unseen_wal(table: Path, inventory: Inventory, obstacles: Sequence[Problem]) 
     found = [each for each in obstacles if _WAL.fullmatch(_place(table, each.file))]
     for segment in inventory.segments.values():
         found += [each for each in segment.problems if each.kind is ProblemKind.UNREADABLE]
-    return tuple(
+    hidden = (
         Unseen(
             clean_line(_place(table, each.file)),
             Evidence.NOT_FOLLOWED if is_link(each.file) else Evidence.NOT_READ,
@@ -41,6 +43,22 @@ def unseen_wal(table: Path, inventory: Inventory, obstacles: Sequence[Problem]) 
         )
         for each in found
     )
+    return (*hidden, *_renamed(table))
+
+
+def _renamed(table: Path) -> Iterator[Unseen]:
+    """Yield directories with segments that are named after a WAL which is not there: `wal2.old`, moved by hand."""
+    entries, _ = list_directory(table)
+    there = {entry.name for entry in entries}
+    for entry in entries:
+        match = _BEGINS.match(entry.name) if entry.is_directory else None
+        if match is None or match[0] in there:
+            continue
+        segments = [each for each in list_directory(entry.path)[0] if each.is_directory and each.name.isdecimal()]
+        if any((each.path / "_event").exists() for each in segments):
+            held = plural(len(segments), "segment")
+            why = f"holds {held} under a name that QuestDB does not know, and {match[0]} is not there"
+            yield Unseen(clean_line(entry.name), Evidence.RENAMED, why)
 
 
 def unseen_columns(table: Path, wholeness: Wholeness) -> tuple[Unseen, ...]:

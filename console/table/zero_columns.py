@@ -24,7 +24,7 @@ from console.questdb.table_metadata import TableMetadata
 from console.questdb.table_txn import TxnArea
 from console.questdb.zero_pages import by_chance
 
-_PARTITIONS, _VALUES, _LEAST = 2, 4096, 64
+_PARTITIONS, _VALUES, _LEAST = 2, 4096, 32
 _CHUNK = 1 << 16
 TableColumns = tuple[TableMetadata, TxnArea, Path]
 """Columns, state and directory of a table."""

@@ -15,6 +15,7 @@ from console.questdb.registry import TableKind
 from console.questdb.segment import EventType
 from console.questdb.txn_log import STRUCTURE_CHANGE
 from console.table.inventory import carries_rows
+from console.table.ledger import Evidence
 from console.table.log_scan import LogScan
 from console.table.unapplied import State, Unapplied, by_segment
 from console.table.unrecorded import log_is_older
@@ -32,6 +33,7 @@ def wal_findings(facts: TableFacts, unapplied: Unapplied) -> Iterator[Finding]:
     yield from _not_counted(facts, unapplied)
     yield from _unlogged(facts, unapplied)
     yield from _lost(facts)
+    yield from _renamed(facts)
     if not unapplied.exact:
         bound = unapplied.bound(facts.inventory)
         message = f"how many rows wait cannot be known exactly, at most {bound:,}: {unapplied.why}"
@@ -191,6 +193,16 @@ def _lost(facts: TableFacts) -> Iterator[Finding]:
             f"{place}; which transactions it held is not known"
         )
         yield Finding(Code.SEGMENT_MISSING, Severity.RISK, message, facts.relative(path))
+
+
+def _renamed(facts: TableFacts) -> Iterator[Finding]:
+    scan = facts.sequencer.scan
+    for each in facts.unseen:
+        if each.evidence is Evidence.RENAMED:
+            path = facts.directory.path / each.place
+            missed = scan is None or scan.bad or scan.gone
+            severity = Severity.RISK if missed else Severity.NOTE  # else it is left over from before a purge
+            yield Finding(Code.WAL_RENAMED, severity, f"{each.place} {each.why}", facts.relative(path))
 
 
 def _later_named(facts: TableFacts, wal: int, segment: int) -> bool:

@@ -142,6 +142,12 @@ def unseen_refusals(unseen: Sequence[Unseen]) -> Iterator[Refusal]:
             f"{_named(links)}: symbolic links are not followed, so what WAL lies behind them is not known",
             "move the directories themselves into the table, with the server stopped",
         )
+    if renamed := [each for each in unseen if each.evidence is Evidence.RENAMED]:
+        yield Refusal(
+            RefusalCode.WAL_RENAMED,
+            f"{renamed[0].place} {renamed[0].why}: which transactions it holds is not known",
+            "give it its name back, or move it out of the table, with the server stopped; then plan again",
+        )
     if hidden := [each for each in unseen if each.evidence is Evidence.NOT_READ]:
         yield Refusal(
             RefusalCode.WAL_NOT_READ,

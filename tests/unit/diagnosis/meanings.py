@@ -314,6 +314,12 @@ MEANINGS: Final[dict[Code, Meaning]] = {
         "move the directory out of the db directory, with QuestDB stopped; in the db directory of a new data root a "
         "QuestDB reads it",
     ),
+    Code.WAL_RENAMED: Meaning(
+        "a directory with WAL segments has a name that QuestDB does not know, and the WAL after which it is named is "
+        "not there",
+        "applies nothing of it, and stops where the log names it",
+        "give it its name back, with QuestDB stopped; its rows are not counted before that",
+    ),
     Code.ENTRY_UNFINISHED: Meaning(
         "an action of walmedic was cut off in the middle, or an undo", "may see files of before and after the action",
         "run the action again, which finishes it, or walmedic undo ENTRY; nothing else is done before that",
