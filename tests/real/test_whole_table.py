@@ -159,7 +159,8 @@ def test_the_timestamps_an_index_and_a_parquet_file(world: Path) -> None:
     for table, day in _PLACES:
         path = file_of(world, table, day, "ts.d")
         assert said(world, table, path, gone).code is Code.COLUMN_FILE_MISSING
-        assert said(world, table, path, zeroed).code is Code.TIMESTAMPS_INVALID
+        known = Code.PARTITION_ROWS_DIFFER if table == "flat" else Code.TIMESTAMPS_INVALID  # any time may be in one
+        assert said(world, table, path, zeroed).code is known
     for name in ("sx.k", "sx.v"):
         for table, day in (("wal", 1), ("plain", 5), (PARQUET, 3)):
             path = file_of(world, table, day, name)
