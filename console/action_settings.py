@@ -17,8 +17,9 @@ class SalvageSettings:
 
 @dataclass(frozen=True, slots=True)
 class PartitionSettings:
-    """What repair-partition does: `partition` a name (empty: each damaged one), `choice` copy, null, whole-rows or
-    set-aside (empty: what loses the fewest rows), `source` a directory to look for copies in (empty: the table's)."""
+    """What repair-partition does: `partition` a name (empty: each damaged one), `choice` copy, null, whole-rows,
+    drop-rows or set-aside (empty: what loses the fewest rows), `source` a directory to look for copies in (empty: the
+    table's)."""
 
     partition: str = ""
     choice: str = ""

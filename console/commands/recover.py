@@ -53,7 +53,7 @@ def salvage_options(function: F) -> F:
     @click.option("--partition", help="repair-partition: only the partition of that name.")
     @click.option(
         "--choice",
-        type=click.Choice(["copy", "null", "whole-rows", "set-aside"]),
+        type=click.Choice(["copy", "null", "whole-rows", "drop-rows", "set-aside"]),
         help="repair-partition: what is done with a damaged partition (default: what loses the fewest rows).",
     )
     @click.option("--from", "source", help="repair-partition: a directory that holds a copy of the partition.")

@@ -14,13 +14,15 @@ from typing import Final
 import pytest
 
 from console.diagnosis.database import diagnose_table
-from console.diagnosis.model import TableReport
+from console.diagnosis.deep_files import DeepFiles
+from console.diagnosis.model import NextStep, TableReport
 from console.questdb.layout import DatabaseRoot, TableDirectory
 from console.recovery.engine import Engine
 from console.recovery.gate.history import Histories
 from console.recovery.model import Outcome, Plan
 from console.recovery.server.jvm import ServerBinary
 from console.recovery.server.private_server import PrivateServer
+from console.recovery.store.deep_damage import note_damage, places_of
 from tests.real.generated_tables import SERVER, wait_until_applied
 from tests.real.test_convert_table import engine_of
 from tests.real.test_sequencer_repairs import captured
@@ -41,6 +43,20 @@ def _all_pages(table: Path) -> None:
     _zero(_partition(table, 1), 0)
 
 
+def _first_page(table: Path) -> None:
+    path = _partition(table, 1) / "ts.d"
+    path.write_bytes(bytes(4096) + path.read_bytes()[4096:])
+
+
+def _scattered(table: Path) -> None:
+    """Single rows, as only a full check finds them."""
+    path = _partition(table, 1) / "ts.d"
+    content = bytearray(path.read_bytes())
+    for row, value in ((20, 5), (21, 0), (400, -1), (898, 1 << 60)):
+        content[8 * row : 8 * row + 8] = value.to_bytes(8, "little", signed=True)
+    path.write_bytes(content)
+
+
 def _newest(table: Path) -> None:
     _zero(_partition(table, -1), 0)
 
@@ -57,9 +73,10 @@ def _of_another_day(table: Path) -> None:
 def _every_column_torn(table: Path) -> None:
     """All columns lost their end, as where none of their last pages was written: `_txn` may count too many, too."""
     folder = _partition(table, 1)
-    for path, width in ((folder / "ts.d", 8), (folder / "x.d", 8), (folder / "s.d", 4), (folder / "v.i", 16)):
-        content = path.read_bytes()
-        path.write_bytes(content[: 512 * width] + bytes(len(content) - 512 * width))
+    widths = {"ts.d": 8, "x.d": 8, "s.d": 4, "i.d": 4, "v.i": 16, "d.i": 16, "t.i": 8, "b.i": 8}
+    for name, width in widths.items():
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: 512 * width] + bytes(len(content) - 512 * width))
 
 
 def _zero(folder: Path, at: int) -> None:
@@ -83,6 +100,8 @@ _CASES: Final = tuple(
     Case(f"{strike.__name__.lstrip('_')}_{'wal' if wal else 'plain'}", strike, lost, phrase, wal)
     for strike, lost, phrase in (
         (_last_pages, _ROWS - 512, str(_ROWS - 512)),
+        (_first_page, 512, "512"),
+        (_scattered, 4, "4"),
         (_all_pages, _ROWS, str(_ROWS)),
         (_newest, 40, "up-to-40"),
         (_noise, _ROWS, str(_ROWS)),
@@ -120,13 +139,16 @@ def shown(questdb: ServerBinary, workshop: Path) -> dict[str, Shown]:
         for case in _CASES:
             wal = "WAL" if case.wal else "BYPASS WAL"
             server.query(
-                f"CREATE TABLE {case.name} (ts TIMESTAMP, s SYMBOL, v VARCHAR, x LONG) TIMESTAMP(ts) "
+                f"CREATE TABLE {case.name} (ts TIMESTAMP, s SYMBOL, i SYMBOL INDEX, v VARCHAR, t STRING, "
+                "b BINARY, d DOUBLE[], x LONG) TIMESTAMP(ts) "
                 f"PARTITION BY DAY {wal}"
             )
             for day, rows in ((1, _ROWS), (2, _ROWS), (3, _ROWS), (4, 40)):
                 server.query(
                     f"INSERT INTO {case.name} SELECT timestamp_sequence('2024-01-0{day}', 60000000L), 'k'||(x%7+1), "
-                    f"'a longer value '||x, x FROM long_sequence({rows})"
+                    "'i'||(x%9), CASE WHEN x%5=0 THEN NULL ELSE 'a longer value '||x END, "
+                    "CASE WHEN x%3=0 THEN NULL ELSE 't'||x END, rnd_bin(1, 9, 3), "
+                    f"CASE WHEN x%4=0 THEN NULL ELSE ARRAY[x, x/2.0] END, x FROM long_sequence({rows})"
                 )
         wait_until_applied(server)
         for case in _CASES:
@@ -137,7 +159,12 @@ def shown(questdb: ServerBinary, workshop: Path) -> dict[str, Shown]:
     engine = captured(engine_of(root, workshop / "state", questdb))
     for case in _CASES:
         each, table = result[case.name], engine.database.table(case.name)
-        step = _looked(engine, table).next_step
+        places = places_of(DeepFiles(table).look().findings)
+        note_damage(engine.state, engine.database.db, {table.directory: places}, whole=False)
+        captured(engine, case.name)
+        step: NextStep | None = _looked(engine, table).next_step
+        if case.strike is _scattered:
+            step = NextStep("repair-partition", "a full check found it")
         while step is not None and step.action is not None and len(each.plans) < 4:
             plan = engine.plan(step.action, case.name)
             if plan.refused and (other := plan.refused[0].action) is not None:

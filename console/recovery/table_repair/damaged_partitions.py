@@ -6,6 +6,8 @@ from enum import StrEnum
 from itertools import chain
 from typing import Final
 
+import numpy as np
+
 from console.questdb.column_types import ColumnTag
 from console.questdb.fields import I64_MAX
 from console.questdb.layout import TableDirectory
@@ -16,10 +18,12 @@ from console.questdb.reading import DamageError, DbFile, problem_of
 from console.questdb.timestamps import rising_rows
 from console.recovery.model import Lost, LostValues
 from console.recovery.store.deep_damage import Places
+from console.recovery.table_repair.dropped_rows import rows_with_times, without_rows
 from console.recovery.table_repair.new_files import NewFile
 from console.recovery.table_repair.null_files import Mended, mended, whole_rows
 from console.recovery.table_repair.partition_copies import Copy, Sources, copies_of
 from console.recovery.table_repair.value_faults import value_faults
+from console.table.inventory import Mask
 from console.text import clean_line, plural
 
 
@@ -31,6 +35,7 @@ class Choice(StrEnum):
     WHOLE_ROWS = (
         "whole-rows"  # it ends with the last row whose torn columns are whole; columns gone as a whole are NULL
     )
+    DROP_ROWS = "drop-rows"  # the rows whose timestamp is lost are taken out of it, the others stay
     SET_ASIDE = "set-aside"  # its directory is moved out of the table, and the table has it no more
 
 
@@ -53,6 +58,11 @@ class Way:
     files: tuple[NewFile, ...] = ()
     doubted: int = 0
     doubt: str = ""
+    kept: Mask | None = field(default=None, repr=False, compare=False)
+
+    def old_row(self, row: int) -> int:
+        """Return where the row was that is at `row` afterwards; `kept` are those that stay, None: all before."""
+        return row if self.kept is None else int(np.flatnonzero(self.kept)[row])
 
     @property
     def cost(self) -> str:
@@ -202,6 +212,14 @@ def _weigh_columns(table: TableDirectory, files: PartitionFiles, each: DamagedPa
         each.ways[Choice.WHOLE_ROWS] = _way(table, files, each.span, columns, kept)
     else:
         each.cannot[Choice.WHOLE_ROWS] = "each row of it is whole" if kept else "no row of it is whole"
+    if [column.times for column in columns] == [True]:
+        try:
+            stay = rows_with_times(files, each.span)
+            if 0 < (left := int(stay.sum())) < rows:
+                new = without_rows(table.path, files, each.span, stay)
+                each.ways[Choice.DROP_ROWS] = Way(rows - left, files=new, kept=stay)
+        except (DamageError, OSError) as error:
+            each.cannot[Choice.DROP_ROWS] = _said(error, table)
     why = next((column.why for column in columns if column.why), "")
     timed = min((column.whole for column in columns if column.times), default=rows)
     if why:

@@ -53,7 +53,9 @@ def mended(table: Path, each: StoredColumn, symbols: int) -> Mended:
 
     Raises OSError.
     """
-    return _variable(table, each) if is_variable(each.column.type_code) else _fixed(table, each, symbols)
+    if is_variable(each.column.type_code):
+        return variable_files(table, each, whole_values(each))
+    return _fixed(table, each, symbols)
 
 
 def _fixed(table: Path, each: StoredColumn, symbols: int) -> Mended:
@@ -83,7 +85,7 @@ def _symbols(table: Path, each: StoredColumn, whole: int, symbols: int) -> Mende
     else:
         null = column[whole:].tobytes()
         file = _grown(table, each.data, column.itemsize * whole, null, f"{whole:,} values, then NULL")
-    index = _index(table, each, column) if each.indexed else []
+    index = index_files(table, each, column) if each.indexed else []
     return Mended(each, (file, *index), lost, whole)
 
 
@@ -99,7 +101,8 @@ def _from_index(each: StoredColumn, symbols: int) -> bytes | None:
     return None if (found >= symbols).any() else bytes(found.tobytes())
 
 
-def _index(table: Path, each: StoredColumn, column: NDArray[Any]) -> list[NewFile]:
+def index_files(table: Path, each: StoredColumn, column: NDArray[Any]) -> list[NewFile]:
+    """Return the index of a symbol column whose stored rows have the keys `column` (i32)."""
     keys, values = each.index_files()
     block = each.column.index_capacity or 256
     try:
@@ -114,9 +117,9 @@ def _index(table: Path, each: StoredColumn, column: NDArray[Any]) -> list[NewFil
     ]
 
 
-def _variable(table: Path, each: StoredColumn) -> Mended:
-    """Values that are whole, one after another, and NULL for the others. A file that is right already stays."""
-    found, tag = whole_values(each), each.column.tag
+def variable_files(table: Path, each: StoredColumn, found: WholeValues) -> Mended:
+    """Return the values that are whole, one after another, and NULL for the others. A file that is right stays."""
+    tag = each.column.tag
     lost = int(found.lost.sum())
     null = b"\xff" * (_NULL_BYTES.get(tag, 0) if tag is not None else 0)
     size = np.where(found.lost, len(null), found.size)

@@ -169,7 +169,7 @@ def _state(
     copies = {each.span.start: each.copy.path for each, choice in chosen if choice is Choice.COPY and each.copy}
     first, last = (
         (
-            _time(copies.get(span.start, table.path / span.directory), files, span, row)
+            _time(copies.get(span.start, table.path / span.directory), files, span, _old_row(chosen, span, row))
             for span, row in ((stay[0][0], 0), (stay[-1][0], stay[-1][1] - 1))
         )
         if stay
@@ -185,6 +185,10 @@ def _state(
         return (txn,)
     told = f"version {version:,}, where columns begin in {clean_line(stay[-1][0].name)}"
     return NewFile.of("_cv", encode_column_versions(version, entries), told), txn
+
+
+def _old_row(chosen: Sequence[tuple[DamagedPartition, Choice]], span: PartitionSpan, row: int) -> int:
+    return next((each.ways[choice].old_row(row) for each, choice in chosen if each.span.start == span.start), row)
 
 
 def _time(folder: Path, files: PartitionFiles, span: PartitionSpan, row: int) -> int:
