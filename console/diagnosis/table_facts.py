@@ -168,7 +168,7 @@ def read_facts(
         conversion=read_conversion(directory.path),
         owners=_owners(directory, inventory),
         obstacles=obstacles,
-        unseen=unseen_wal(directory.path, inventory, obstacles),
+        unseen=unseen_wal(directory.path, inventory, obstacles, missed=scan is None or scan.bad > 0 or bool(scan.gone)),
         origins=origins,
         closed=closed_files(directory.path),
         guarded=guarded,

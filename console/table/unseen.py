@@ -27,10 +27,13 @@ class Unseen:
     why: str
 
 
-def unseen_wal(table: Path, inventory: Inventory, obstacles: Sequence[Problem]) -> tuple[Unseen, ...]:
+def unseen_wal(
+    table: Path, inventory: Inventory, obstacles: Sequence[Problem], *, missed: bool = True
+) -> tuple[Unseen, ...]:
     """Return the WAL directories, segments and event files that were not read.
 
-    `obstacles` are what stands in the way of seeing the table whole (TableDirectory.listing_problems).
+    `obstacles` are what stands in the way of seeing the table whole (TableDirectory.listing_problems). Not `missed`:
+    the log names no WAL that is not there, so that one under another name is left over from before a purge.
     """
     found = [each for each in obstacles if _WAL.fullmatch(_place(table, each.file))]
     for segment in inventory.segments.values():
@@ -43,7 +46,7 @@ def unseen_wal(table: Path, inventory: Inventory, obstacles: Sequence[Problem]) 
         )
         for each in found
     )
-    return (*hidden, *_renamed(table))
+    return (*hidden, *(_renamed(table) if missed else ()))
 
 
 def _renamed(table: Path) -> Iterator[Unseen]:

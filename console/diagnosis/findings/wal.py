@@ -196,13 +196,10 @@ def _lost(facts: TableFacts) -> Iterator[Finding]:
 
 
 def _renamed(facts: TableFacts) -> Iterator[Finding]:
-    scan = facts.sequencer.scan
     for each in facts.unseen:
         if each.evidence is Evidence.RENAMED:
             path = facts.directory.path / each.place
-            missed = scan is None or scan.bad or scan.gone
-            severity = Severity.RISK if missed else Severity.NOTE  # else it is left over from before a purge
-            yield Finding(Code.WAL_RENAMED, severity, f"{each.place} {each.why}", facts.relative(path))
+            yield Finding(Code.WAL_RENAMED, Severity.RISK, f"{each.place} {each.why}", facts.relative(path))
 
 
 def _later_named(facts: TableFacts, wal: int, segment: int) -> bool:
