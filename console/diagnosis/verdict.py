@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from console.diagnosis.harm import harm_in_words
 from console.diagnosis.model import BlockedStep, Code, Finding, Harm, Severity, Verdict
 from console.diagnosis.purge_clock import PurgeClock
-from console.diagnosis.situation import OWN_FILES, STOPS_WRITES, Situation
+from console.diagnosis.situation import OWN_FILES, SHOWN_WRONG, STOPS_WRITES, Situation
 
 
 def verdict_of(findings: Sequence[Finding], *, closed: bool = False) -> Verdict:
@@ -30,11 +30,12 @@ def can_read(situation: Situation) -> bool | None:
         return None
     if situation.damaged(Code.TABLE_TXN_INVALID):
         return False
-    if situation.crashes or situation.damaged(*OWN_FILES, Code.PARTITION_UNREADABLE) or situation.disagrees:
+    stopping = (code for code in OWN_FILES if code not in SHOWN_WRONG)
+    if situation.crashes or situation.damaged(*stopping, Code.PARTITION_UNREADABLE) or situation.disagrees:
         return False
     if any(each.code is Code.TABLE_TXN_MISCOUNTED and each.column for each in situation.findings):
         return False  # it counts symbols that there are not
-    return None if situation.damaged(Code.UNREADABLE) else True
+    return None if situation.damaged(Code.UNREADABLE, *SHOWN_WRONG) else True
 
 
 def can_write(situation: Situation) -> bool | None:
@@ -44,9 +45,9 @@ def can_write(situation: Situation) -> bool | None:
     damage = [finding.code for finding in situation.findings if finding.severity is Severity.DAMAGE]
     if situation.damaged(Code.APPLY_DISABLED) or situation.suspended or situation.stops or situation.disagrees:
         return False
-    if any(code in STOPS_WRITES for code in damage):
+    if any(code in STOPS_WRITES and code not in SHOWN_WRONG for code in damage):
         return False
-    return None if situation.damaged(Code.UNREADABLE) else True
+    return None if situation.damaged(Code.UNREADABLE, *SHOWN_WRONG) else True
 
 
 def blocked_steps(situation: Situation) -> tuple[BlockedStep, ...]:
