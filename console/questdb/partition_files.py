@@ -276,7 +276,7 @@ class PartitionFiles:
         else:
             return
         if kind is FaultKind.ROWS_DIFFER and self._outside(span, high):
-            rising = self._rising(path, span)
+            rising = min(span.rows, rows_in_order(path, span))
             if self._held_behind(span, rising):
                 kind, whole, offset = FaultKind.TIMES_INVALID, rising, 8 * rising
         yield PartitionFault(kind, span, path, column.name, what=what, offset=offset, rows=span.rows - whole)
@@ -285,13 +285,6 @@ class PartitionFiles:
         """Return whether no row of the partition can have this time, nor one that was split off from it."""
         end = Partitioning.of(self._metadata).unit_end(span.start)
         return self._metadata.partition_unit != UNPARTITIONED and not span.start <= time < (end or I64_MAX)
-
-    def _rising(self, path: Path, span: PartitionSpan) -> int:
-        try:
-            with DbFile(path) as file:
-                return min(span.rows, rising_rows(file, 0, span.start, I64_MAX if span.end is None else span.end))
-        except OSError:
-            return 0
 
     def _held_behind(self, span: PartitionSpan, whole: int) -> bool:
         """Return whether another column has a value in one of the last rows, the first `whole` ones left out.
@@ -326,6 +319,15 @@ class PartitionFiles:
         """Return directories of the partition under another name, which the server deletes when it opens the table."""
         pattern = re.compile(re.escape(span.name) + r"(\.\d+)?")
         return tuple(sorted(name for name in self.directories() if pattern.fullmatch(name) and name != span.directory))
+
+
+def rows_in_order(path: Path, span: PartitionSpan) -> int:
+    """Return how many timestamps at the beginning of a column file rise and lie in the partition; 0: unreadable."""
+    try:
+        with DbFile(path) as file:
+            return rising_rows(file, 0, span.start, I64_MAX if span.end is None else span.end)
+    except OSError:
+        return 0
 
 
 def _listed(folder: Path) -> tuple[os.stat_result, Files]:

@@ -9,13 +9,11 @@ from typing import Final
 import numpy as np
 
 from console.questdb.column_types import ColumnTag
-from console.questdb.fields import I64_MAX
 from console.questdb.layout import TableDirectory
 from console.questdb.partition_columns import STATE_FAULTS, FaultKind, PartitionFault, StoredColumn
-from console.questdb.partition_files import PartitionFiles
+from console.questdb.partition_files import PartitionFiles, rows_in_order
 from console.questdb.partition_spans import PartitionSpan
-from console.questdb.reading import DamageError, DbFile, problem_of
-from console.questdb.timestamps import rising_rows
+from console.questdb.reading import DamageError, problem_of
 from console.recovery.model import Lost, LostValues
 from console.recovery.store.deep_damage import Places
 from console.recovery.table_repair.dropped_rows import rows_with_times, without_rows
@@ -143,16 +141,7 @@ def damaged_partitions(
 
 def _ends_early(fault: PartitionFault) -> bool:
     """Return whether the timestamps of a partition end before the rows that `_txn` counts: it may be `_txn` instead."""
-    return fault.kind is FaultKind.ROWS_DIFFER and 0 < _rising(fault) < fault.partition.rows
-
-
-def _rising(fault: PartitionFault) -> int:
-    span = fault.partition
-    try:
-        with DbFile(fault.file) as file:
-            return rising_rows(file, 0, span.start, I64_MAX if span.end is None else span.end)
-    except OSError:
-        return 0
+    return fault.kind is FaultKind.ROWS_DIFFER and 0 < rows_in_order(fault.file, fault.partition) < fault.partition.rows
 
 
 def _weigh(table: TableDirectory, files: PartitionFiles, each: DamagedPartition, sources: Sources) -> None:
@@ -237,7 +226,10 @@ def _examined(
     if files.is_timestamp(column.column):
         # a timestamp out of order is the first of a page that is lost
         mine = [fault for fault in faults if fault.file == column.data and fault.offset is not None]
-        wrong = [_rising(f) if f.kind is FaultKind.ROWS_DIFFER else (f.offset or 0) // 8 for f in mine]
+        wrong = [
+            rows_in_order(f.file, f.partition) if f.kind is FaultKind.ROWS_DIFFER else (f.offset or 0) // 8
+            for f in mine
+        ]
         found = min(whole_rows(column), *wrong) if wrong else whole_rows(column)
         return _Column(column, top + found, True, not found)
     made = _mended(table, files, column)
