@@ -22,7 +22,7 @@ from tests.faults.interposed import Kills, failing, interposed, killed_in_child
 pytestmark = pytest.mark.faults
 
 _TABLE = "reused"
-_CHOICES = ("null", "whole-rows", "set-aside", "copy")
+_CHOICES = ("null", "whole-rows", "drop-rows", "set-aside", "copy")
 _CASES_OF_A_STATE = 10
 _ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES)
 
@@ -34,14 +34,20 @@ def nobody_has_files_open(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def dented(master: Path, tmp_path: Path) -> Path:
-    """A copy of the database with a column of one partition cut, and a whole copy of that partition beside it."""
+def dented(master: Path, tmp_path: Path, choice: str) -> Path:
+    """A copy of the database with a column of one partition cut, and a whole copy of that partition beside it.
+
+    Rows are dropped where it is a timestamp that is lost, the first one.
+    """
     root = tmp_path / "dented" / "root"
     shutil.copytree(master, root)
     partition = DatabaseRoot.locate(root).table(_TABLE).path / "2024-01-01"
     shutil.copytree(partition, tmp_path / "backup" / partition.name)
-    with (partition / "v.d").open("r+b") as stream:
-        stream.truncate(8 * 3)
+    with (partition / ("ts.d" if choice == "drop-rows" else "v.d")).open("r+b") as stream:
+        if choice == "drop-rows":
+            stream.write(bytes(8))
+        else:
+            stream.truncate(8 * 3)
     return root
 
 
